@@ -1,0 +1,29 @@
+// Compiles src to dist, and only when a source is newer than the last build: `npm start` works right after `npm ci`,
+// which runs no scripts, and costs nothing afterwards.
+import { spawnSync } from "node:child_process";
+import { existsSync, readdirSync, statSync, utimesSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+
+export function build() {
+  const stamp = join(root, "dist", ".tsbuildinfo");
+  const sources = join(root, "src");
+  if (!existsSync(sources)) return; // an installed package ships dist alone
+  const built = existsSync(stamp) ? statSync(stamp).mtimeMs : 0;
+  const stale = readdirSync(sources, { recursive: true }).some(
+    (name) => name.endsWith(".ts") && statSync(join(sources, name)).mtimeMs > built,
+  );
+  if (!stale) return;
+  const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
+  if (!existsSync(compiler)) {
+    console.error("ventris: dist is missing or out of date and typescript is not installed; run `npm ci` first");
+    process.exit(1);
+  }
+  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], { cwd: root, stdio: ["ignore", 2, 2] });
+  if (status !== 0) process.exit(status ?? 1);
+  utimesSync(stamp, new Date(), new Date()); // an incremental build without changes leaves the stamp alone
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) build();

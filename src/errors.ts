@@ -1,0 +1,56 @@
+/**
+ * The one error class. `code` is stable and meant for programs; the message is meant for people and says what is wrong,
+ * which option, file or tensor it concerns, and what to do about it.
+ */
+export type ErrorCode =
+  | "aborted"
+  | "bad_checkpoint" // a training checkpoint that cannot be resumed from
+  | "bad_config" // a model's config.json: unknown architecture, contradiction, a field that changes the maths
+  | "bad_file" // truncated, corrupt or inconsistent file; names file and tensor
+  | "bad_option" // an option that is unknown, out of range, or cannot be honoured in this combination
+  | "bad_shape" // tensor shapes that do not fit; names the operation and both shapes
+  | "constraint_dead_end"
+  | "context_full" // prompt or output longer than the model's context
+  | "disk_full"
+  | "out_of_memory" // a configured memory limit was reached
+  | "unavailable" // a device, model, tokenizer or optional package this machine does not have
+  | "runtime_failed" // ONNX Runtime refused or failed a program
+  | "internal"; // an invariant of ours was broken: always a bug
+
+export class VentrisError extends Error {
+  override readonly name = "VentrisError";
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** Throws `VentrisError(code, message)` unless the condition holds. The message is built only on failure. */
+export function ensure(condition: unknown, code: ErrorCode, message: string | (() => string)): asserts condition {
+  if (!condition) throw new VentrisError(code, typeof message === "string" ? message : message());
+}
+
+/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is close. */
+export function nearest(wanted: string, candidates: readonly string[]): string | undefined {
+  let best: string | undefined;
+  let bestDistance = Math.max(2, Math.floor(wanted.length / 2)) + 1;
+  for (const candidate of candidates) {
+    const distance = editDistance(wanted.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
+}

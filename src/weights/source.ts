@@ -1,0 +1,40 @@
+/** What every weight file looks like to a model: named tensors that are read one at a time. */
+
+export type WeightType = "F64" | "F32" | "F16" | "BF16" | "I8" | "U8" | "I32" | "I64" | "BOOL" | GgufBlockType;
+export type GgufBlockType = "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K";
+
+export interface WeightInfo {
+  readonly name: string;
+  readonly type: WeightType;
+  /** Row-major, outermost first (GGUF's reversed order is already undone). */
+  readonly shape: readonly number[];
+}
+
+/**
+ * An open checkpoint. Reading is per tensor, so that loading peaks at one tensor above the result.
+ * Errors: `bad_file` naming file and tensor.
+ */
+export interface WeightSource {
+  /** For messages: the file or folder. */
+  readonly origin: string;
+  readonly tensors: ReadonlyMap<string, WeightInfo>;
+  /** Values as float32, whatever the stored type. Refuses NaN and infinities unless `allowNonFinite`. */
+  readFloat32(name: string, options?: { allowNonFinite?: boolean }): Promise<Float32Array<ArrayBuffer>>;
+  /** The stored bytes as they are (for quantised blocks and integer tensors). */
+  readBytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
+/**
+ * A matrix [rows, columns] in the block form that ONNX Runtime's MatMulNBits takes (block 32 along the columns, the
+ * input dimension): `packed` is [rows, columns / 32, 32 * bits / 8] bytes, low nibble first for 4 bits; `scales` is
+ * [rows, columns / 32] float32. Symmetric: value = (code - zero) * scale, with zero 8 (4 bits) or 128 (8 bits), the
+ * operator's default zero points.
+ */
+export interface QuantizedMatrix {
+  readonly bits: 4 | 8;
+  readonly rows: number;
+  readonly columns: number;
+  readonly packed: Uint8Array<ArrayBuffer>;
+  readonly scales: Float32Array<ArrayBuffer>;
+}
