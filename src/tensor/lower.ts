@@ -1,0 +1,322 @@
+/**
+ * Lowers a graph of tensors to an ONNX model, choosing fused operators where ONNX Runtime has them: products with
+ * transposition and scale, block-quantised products, norms together with the residual sum before them, rotary embedding.
+ */
+import { ensure, VentrisError } from "../errors.ts";
+import { createOnnxBuilder, dataTypes, microsoft, type OnnxBuilder } from "./onnx.ts";
+import { product, sameShape, type Shape, shapeText } from "./shape.ts";
+import { type ElementType, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
+
+/**
+ * A weight the program needs when it is compiled: the named parameters, joined along their first axis, as float32 values or in
+ * MatMulNBits blocks of 32. The initializers are called `name`, or `name.packed` and `name.scales`.
+ */
+export interface WeightBinding {
+  readonly name: string;
+  readonly parameters: readonly string[];
+  readonly shape: readonly number[];
+  readonly bits: 4 | 8 | 32;
+}
+
+export interface ValueDescription {
+  readonly name: string;
+  readonly type: ElementType;
+  readonly shape: Shape;
+}
+
+export interface LoweredProgram {
+  readonly model: Uint8Array<ArrayBuffer>;
+  readonly inputs: readonly ValueDescription[];
+  readonly outputs: readonly ValueDescription[];
+  readonly weights: readonly WeightBinding[];
+}
+
+export interface LoweringOptions {
+  /** "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (training). */
+  parameters: "weights" | "inputs";
+  /** Bits for a matrix that stands on the right of a product, or is a table to gather from; 32 keeps float32. */
+  bits?: (parameters: readonly string[], shape: readonly number[]) => 4 | 8 | 32;
+}
+
+interface Lowering {
+  readonly builder: OnnxBuilder;
+  readonly options: LoweringOptions;
+  readonly names: Map<Tensor, string>;
+  readonly consumers: Map<Tensor, Tensor[]>;
+  readonly weights: Map<string, WeightBinding>;
+  nameOf(tensor: Tensor): string;
+}
+
+/** ONNX Runtime's own operators are used throughout: programs run on ONNX Runtime 1.30 or later. */
+export function lower(outputs: Record<string, Tensor>, options: LoweringOptions): LoweredProgram {
+  const order = topologicalOrder(Object.values(outputs));
+  const consumers = new Map<Tensor, Tensor[]>();
+  for (const tensor of order) {
+    for (const x of new Set(tensor.inputs)) consumers.set(x, [...(consumers.get(x) ?? []), tensor]);
+  }
+  const builder = createOnnxBuilder();
+  const names = new Map<Tensor, string>();
+  const weights = new Map<string, WeightBinding>();
+  const inputs: ValueDescription[] = [];
+  const lowering: Lowering = {
+    builder,
+    options,
+    names,
+    consumers,
+    weights,
+    nameOf: (tensor) => names.get(tensor) ?? weightName(lowering, tensor),
+  };
+  for (const tensor of order) {
+    if (names.has(tensor)) continue; // emitted together with another node
+    const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && options.parameters === "inputs");
+    if (isInput) {
+      const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
+      ensure(!inputs.some((i) => i.name === description.name), "bad_shape", `two inputs are called ${description.name}`);
+      inputs.push(description);
+      builder.input(description.name, tensor.type, tensor.shape);
+      names.set(tensor, description.name);
+      continue;
+    }
+    if (isWeight(lowering, tensor)) continue; // bound by the operation that uses it, which knows whether it is quantised
+    const rule = rules[tensor.operation];
+    if (!rule) throw new VentrisError("internal", `no lowering for the operation ${tensor.operation}`);
+    const name = rule(lowering, tensor);
+    if (name !== undefined) names.set(tensor, name);
+  }
+  const descriptions = Object.entries(outputs).map(([name, tensor]) => {
+    builder.output(name, lowering.nameOf(tensor), tensor.type, tensor.shape);
+    return { name, type: tensor.type, shape: tensor.shape };
+  });
+  return { model: builder.finish(), inputs, outputs: descriptions, weights: [...weights.values()] };
+}
+
+/** Parameter names behind a tensor that is one parameter, or parameters joined along the first axis. */
+function parameterNames(tensor: Tensor): string[] | undefined {
+  if (tensor.operation === "parameter") return [tensor.attributes.name as string];
+  if (tensor.operation !== "concat" || tensor.attributes.axis !== 0) return undefined;
+  const names = tensor.inputs.map(parameterNames);
+  return names.every((n) => n !== undefined) ? names.flat() : undefined;
+}
+
+const isWeight = ({ options }: Lowering, tensor: Tensor): boolean =>
+  options.parameters === "weights" && parameterNames(tensor) !== undefined;
+
+function bind({ weights, builder, options }: Lowering, tensor: Tensor, quantizable: boolean): WeightBinding {
+  const parameters = parameterNames(tensor)!;
+  const shape = tensor.shape as readonly number[];
+  const bits = quantizable && shape.length === 2 ? (options.bits?.(parameters, shape) ?? 32) : 32;
+  const name = `${parameters.join("|")}#${bits}`;
+  const known = weights.get(name);
+  if (known) return known;
+  const binding: WeightBinding = { name, parameters, shape, bits };
+  weights.set(name, binding);
+  if (bits === 32) builder.external(name, "float32", shape, shape.reduce((a, b) => a * b, 4));
+  else {
+    const [rows, columns] = shape;
+    const blocks = Math.ceil(columns / 32);
+    const blob = (32 * bits) / 8;
+    builder.external(`${name}.packed`, "uint8", [rows, blocks, blob], rows * blocks * blob);
+    builder.external(`${name}.scales`, "float32", [rows, blocks], rows * blocks * 4);
+  }
+  return binding;
+}
+
+function weightName(lowering: Lowering, tensor: Tensor): string {
+  ensure(isWeight(lowering, tensor), "internal", () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`);
+  return bind(lowering, tensor, false).name;
+}
+
+type Rule = (lowering: Lowering, tensor: Tensor) => string | undefined;
+
+const direct =
+  (operator: string): Rule =>
+  ({ builder, nameOf }, { inputs }) =>
+    builder.node(operator, inputs.map(nameOf))[0];
+
+const reduce =
+  (operator: string): Rule =>
+  ({ builder, nameOf }, { inputs, attributes }) =>
+    builder.node(operator, [nameOf(inputs[0]), int64s(builder, attributes.axes as number[])], {
+      attributes: { keepdims: attributes.keep ? 1 : 0 },
+    })[0];
+
+const int64s = (builder: OnnxBuilder, values: readonly number[]): string =>
+  builder.constant(BigInt64Array.from(values, BigInt), [values.length]);
+
+const rules: Record<string, Rule> = {
+  constant: ({ builder }, { attributes, shape }) => builder.constant(attributes.data as TensorData, shape as number[]),
+  stopGradient: ({ nameOf }, { inputs }) => nameOf(inputs[0]),
+  negate: direct("Neg"),
+  exp: direct("Exp"),
+  log: direct("Log"),
+  sqrt: direct("Sqrt"),
+  reciprocal: direct("Reciprocal"),
+  tanh: direct("Tanh"),
+  sigmoid: direct("Sigmoid"),
+  relu: direct("Relu"),
+  abs: direct("Abs"),
+  erf: direct("Erf"),
+  sine: direct("Sin"),
+  cosine: direct("Cos"),
+  silu: ({ builder, nameOf }, { inputs }) =>
+    builder.node("QuickGelu", [nameOf(inputs[0])], { domain: microsoft, attributes: { alpha: { float: 1 } } })[0],
+  geluTanh: ({ builder, nameOf }, { inputs }) =>
+    builder.node("Gelu", [nameOf(inputs[0])], { attributes: { approximate: "tanh" } })[0],
+  add: (lowering, tensor) => fusedResidualNorm(lowering, tensor) ?? direct("Add")(lowering, tensor),
+  subtract: direct("Sub"),
+  multiply: direct("Mul"),
+  divide: direct("Div"),
+  power: direct("Pow"),
+  maximum: direct("Max"),
+  minimum: direct("Min"),
+  equal: direct("Equal"),
+  less: direct("Less"),
+  greater: direct("Greater"),
+  where: direct("Where"),
+  softmax: direct("Softmax"),
+  logSoftmax: direct("LogSoftmax"),
+  cast: ({ builder, nameOf }, { inputs, type }) =>
+    builder.node("Cast", [nameOf(inputs[0])], { attributes: { to: dataTypes[type] } })[0],
+  reduceSum: reduce("ReduceSum"),
+  reduceMean: reduce("ReduceMean"),
+  reduceMax: reduce("ReduceMax"),
+  argMax: ({ builder, nameOf }, { inputs }) =>
+    builder.node("ArgMax", [nameOf(inputs[0])], { attributes: { axis: -1, keepdims: 0 } })[0],
+  cumulativeSum: ({ builder, nameOf }, { inputs, attributes }) =>
+    builder.node("CumSum", [nameOf(inputs[0]), builder.constant(BigInt64Array.of(BigInt(attributes.axis as number)), [])], {
+      attributes: { reverse: attributes.reverse ? 1 : 0 },
+    })[0],
+  matmul: lowerMatmul,
+  reshape: ({ builder, nameOf }, { inputs: [x], shape }) =>
+    builder.node("Reshape", [nameOf(x), int64s(builder, reshapeTarget(x.shape, shape))])[0],
+  transpose: ({ builder, nameOf }, { inputs, attributes }) =>
+    builder.node("Transpose", [nameOf(inputs[0])], { attributes: { perm: attributes.permutation as number[] } })[0],
+  expand: ({ builder, nameOf }, { inputs, shape }) => {
+    const named = shape.some((d) => typeof d !== "number");
+    ensure(!named, "bad_shape", () => `expand: ${shapeText(shape)} is not known before the program runs`);
+    return builder.node("Expand", [nameOf(inputs[0]), int64s(builder, shape as number[])])[0];
+  },
+  concat: ({ builder, nameOf }, { inputs, attributes }) =>
+    builder.node("Concat", inputs.map(nameOf), { attributes: { axis: attributes.axis as number } })[0],
+  split: lowerSplit,
+  topK: ({ builder, nameOf, consumers, names }, tensor) => {
+    const k = tensor.attributes.k as number;
+    const [values, indices] = builder.node("TopK", [nameOf(tensor.inputs[0]), int64s(builder, [k])], { outputs: 2 });
+    for (const part of consumers.get(tensor)!) names.set(part, part.attributes.index === 0 ? values : indices);
+    return undefined;
+  },
+  gather: lowerGather,
+  scatterAdd: ({ builder, nameOf }, { inputs: [updates, indices], shape }) => {
+    const zeros = builder.node("Expand", [builder.constant(Float32Array.of(0), []), int64s(builder, shape as number[])])[0];
+    const places = builder.node("Unsqueeze", [nameOf(indices), int64s(builder, [-1])])[0];
+    return builder.node("ScatterND", [zeros, places, nameOf(updates)], { attributes: { reduction: "add" } })[0];
+  },
+  gatherLast: ({ builder, nameOf }, { inputs: [x, indices] }) =>
+    builder.node("GatherElements", [nameOf(x), nameOf(indices)], { attributes: { axis: -1 } })[0],
+  scatterLast: ({ builder, nameOf }, { inputs: [base, indices, updates] }) =>
+    builder.node("ScatterElements", [base, indices, updates].map(nameOf), { attributes: { axis: -1, reduction: "add" } })[0],
+  crossEntropy: ({ builder, nameOf }, { inputs: [logits, targets] }) => {
+    const logs = builder.node("LogSoftmax", [nameOf(logits)], { attributes: { axis: -1 } })[0];
+    const columns = builder.node("Unsqueeze", [nameOf(targets), int64s(builder, [-1])])[0];
+    const chosen = builder.node("GatherElements", [logs, columns], { attributes: { axis: -1 } })[0];
+    return builder.node("Neg", [builder.node("Squeeze", [chosen, int64s(builder, [-1])])[0]])[0];
+  },
+  rmsNorm: ({ builder, nameOf }, { inputs: [x, weight], attributes }) =>
+    builder.node("SimplifiedLayerNormalization", [nameOf(x), nameOf(weight)], {
+      attributes: { axis: -1, epsilon: { float: attributes.epsilon as number }, stash_type: 1 },
+    })[0],
+  layerNorm: ({ builder, nameOf }, { inputs: [x, weight, bias], attributes }) =>
+    builder.node("LayerNormalization", [x, weight, bias].map(nameOf), {
+      attributes: { axis: -1, epsilon: { float: attributes.epsilon as number } },
+    })[0],
+  rotary: ({ builder, nameOf }, { inputs }) => builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft })[0],
+};
+
+/** ONNX's reshape target: numbers as they are, 0 for a named dimension kept in place, -1 for the one that is derived. */
+function reshapeTarget(from: Shape, to: Shape): number[] {
+  const target = to.map((dimension, i) => (typeof dimension === "number" ? dimension : dimension === from[i] ? 0 : -1));
+  ensure(target.filter((d) => d === -1).length <= 1, "bad_shape", () => `reshape: ${shapeText(from)} to ${shapeText(to)} has more than one unknown`);
+  return target;
+}
+
+function lowerMatmul(lowering: Lowering, tensor: Tensor): string {
+  const { builder, nameOf } = lowering;
+  const [a, b] = tensor.inputs;
+  const { transposeA, transposeB, scale } = tensor.attributes as { transposeA: boolean; transposeB: boolean; scale: number };
+  if (isWeight(lowering, b) && transposeB && !transposeA && scale === 1) {
+    const { name, bits } = bind(lowering, b, true);
+    if (bits !== 32) {
+      const [rows, columns] = b.shape as number[];
+      return builder.node("MatMulNBits", [nameOf(a), `${name}.packed`, `${name}.scales`], {
+        domain: microsoft,
+        // Level 4 computes on 8-bit activations: eight times faster than level 1, and the same bits for any number of rows.
+        attributes: { K: columns, N: rows, bits, block_size: 32, accuracy_level: 4 },
+      })[0];
+    }
+  }
+  if (!transposeA && !transposeB && scale === 1) return builder.node("MatMul", [nameOf(a), nameOf(b)])[0];
+  return builder.node("FusedMatMul", [nameOf(a), nameOf(b)], {
+    domain: microsoft,
+    attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: scale } },
+  })[0];
+}
+
+function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): string {
+  const { builder, nameOf } = lowering;
+  if (isWeight(lowering, table)) {
+    const { name, bits } = bind(lowering, table, true);
+    if (bits !== 32) {
+      const [rows, columns] = table.shape as number[];
+      // The same bytes as the product's, seen as [rows, columns * bits / 8].
+      const flat = builder.node("Reshape", [`${name}.packed`, int64s(builder, [rows, (Math.ceil(columns / 32) * 32 * bits) / 8])])[0];
+      return builder.node("GatherBlockQuantized", [flat, nameOf(indices), `${name}.scales`], {
+        domain: microsoft,
+        attributes: { bits, block_size: 32, gather_axis: 0, quantize_axis: 1 },
+      })[0];
+    }
+  }
+  return builder.node("Gather", [nameOf(table), nameOf(indices)])[0];
+}
+
+function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
+  const { builder, nameOf, consumers, names } = lowering;
+  const { axis, sizes } = tensor.attributes as { axis: number; sizes: Shape };
+  const known = sizes.every((size) => typeof size === "number");
+  const lengths = known
+    ? int64s(builder, sizes as number[])
+    : builder.node(
+        "Concat",
+        sizes.map((size) => (typeof size === "number" ? int64s(builder, [size]) : runTimeSize(lowering, size))),
+        { attributes: { axis: 0 } },
+      )[0];
+  const outputs = builder.node("Split", [nameOf(tensor.inputs[0]), lengths], { attributes: { axis }, outputs: sizes.length });
+  for (const part of consumers.get(tensor)!) names.set(part, outputs[part.attributes.index as number]);
+}
+
+/** A one-element tensor with the run-time value of a named dimension, read off some tensor that has it. */
+function runTimeSize({ builder, names }: Lowering, size: string): string {
+  for (const [tensor, name] of names) {
+    const axis = tensor.shape.indexOf(size);
+    if (axis >= 0) return builder.node("Shape", [name], { attributes: { start: axis, end: axis + 1 } })[0];
+  }
+  throw new VentrisError("bad_shape", `split: no input has the dimension ${size}`);
+}
+
+/**
+ * A residual sum followed by rmsNorm is one operator, which also gives the sum. Returns the name of the sum, and names the norm's
+ * output, when this addition feeds such a norm.
+ */
+function fusedResidualNorm(lowering: Lowering, sum: Tensor): string | undefined {
+  const [a, b] = sum.inputs;
+  const norm = lowering.consumers.get(sum)?.find((t) => t.operation === "rmsNorm" && t.inputs[0] === sum);
+  const weight = norm?.inputs[1];
+  const fits = norm && sameShape(a.shape, b.shape) && a.type === "float32" && [2, 3].includes(sum.shape.length);
+  if (!fits || !weight || product(sum.shape) === 0 || !(lowering.names.has(weight) || isWeight(lowering, weight))) return undefined;
+  const [normal, , , total] = lowering.builder.node("SkipSimplifiedLayerNormalization", [a, b, weight].map(lowering.nameOf), {
+    domain: microsoft,
+    attributes: { epsilon: { float: norm.attributes.epsilon as number } },
+    outputs: [true, false, false, true],
+  });
+  lowering.names.set(norm, normal);
+  return total;
+}

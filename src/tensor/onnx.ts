@@ -1,0 +1,125 @@
+/** Builds ONNX models: names, constants, nodes and the final bytes. Knows the file format and nothing of what is lowered. */
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import {
+  AttributeProto_AttributeType as AttributeType,
+  ModelProtoSchema,
+  type NodeProtoSchema,
+  TensorProto_DataLocation,
+  type TensorProtoSchema,
+  type ValueInfoProtoSchema,
+} from "onnx-buf";
+import type { Shape } from "./shape.ts";
+import { type ElementType, elementTypeOf, type TensorData } from "./tensor.ts";
+
+/** ONNX's own numbers of the element types. */
+export const dataTypes: Record<ElementType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+
+export type OnnxAttribute = number | string | readonly number[] | { float: number };
+
+/** The operator set of onnx.ai; ONNX Runtime's own operators live in `microsoft`. */
+const operatorSet = 21n;
+export const microsoft = "com.microsoft";
+
+export interface OnnxBuilder {
+  /** Appends a node; returns its output names. */
+  node(operator: string, inputs: readonly string[], options?: NodeOptions): string[];
+  /** A small value stored inside the model; equal ones are stored once. */
+  constant(data: TensorData, shape: readonly number[]): string;
+  /** An initializer whose bytes are given when the program is compiled, under the same name. */
+  external(name: string, type: ElementType, shape: readonly number[], byteLength: number): void;
+  input(name: string, type: ElementType, shape: Shape): void;
+  output(name: string, source: string, type: ElementType, shape: Shape): void;
+  finish(): Uint8Array<ArrayBuffer>;
+}
+
+export interface NodeOptions {
+  attributes?: Record<string, OnnxAttribute>;
+  domain?: string;
+  /** Number of outputs, or their wanted places: false leaves an optional output out. */
+  outputs?: number | readonly boolean[];
+}
+
+export function createOnnxBuilder(): OnnxBuilder {
+  const nodes: MessageInitShape<typeof NodeProtoSchema>[] = [];
+  const initializers: MessageInitShape<typeof TensorProtoSchema>[] = [];
+  const inputs: MessageInitShape<typeof ValueInfoProtoSchema>[] = [];
+  const outputs: MessageInitShape<typeof ValueInfoProtoSchema>[] = [];
+  const constants = new Map<string, string>();
+  let counter = 0;
+
+  return {
+    node(operator, nodeInputs, { attributes = {}, domain = "", outputs: wanted = 1 } = {}) {
+      const places = typeof wanted === "number" ? Array.from({ length: wanted }, () => true) : wanted;
+      const names = places.map((place) => (place ? `v${counter++}` : ""));
+      nodes.push({
+        name: `${operator}_${nodes.length}`,
+        opType: operator,
+        domain,
+        input: [...nodeInputs],
+        output: names,
+        attribute: Object.entries(attributes).map(([name, value]) => attributeProto(name, value)),
+      });
+      return names;
+    },
+    constant(data, shape) {
+      const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+      const type = elementTypeOf(data);
+      const key = bytes.length <= 256 ? `${type}[${shape}]${bytes.join(",")}` : undefined;
+      const known = key && constants.get(key);
+      if (known) return known;
+      const name = `c${counter++}`;
+      initializers.push({ name, dataType: dataTypes[type], dims: shape.map(BigInt), rawData: bytes.slice() });
+      if (key) constants.set(key, name);
+      return name;
+    },
+    external(name, type, shape, byteLength) {
+      initializers.push({
+        name,
+        dataType: dataTypes[type],
+        dims: shape.map(BigInt),
+        dataLocation: TensorProto_DataLocation.EXTERNAL,
+        externalData: [
+          { key: "location", value: name },
+          { key: "offset", value: "0" },
+          { key: "length", value: String(byteLength) },
+        ],
+      });
+    },
+    input(name, type, shape) {
+      inputs.push(valueInfo(name, type, shape));
+    },
+    output(name, source, type, shape) {
+      nodes.push({ name: `output_${outputs.length}`, opType: "Identity", input: [source], output: [name] });
+      outputs.push(valueInfo(name, type, shape));
+    },
+    finish() {
+      const model = create(ModelProtoSchema, {
+        irVersion: 10n,
+        producerName: "ventris",
+        opsetImport: [
+          { domain: "", version: operatorSet },
+          { domain: microsoft, version: 1n },
+        ],
+        graph: { name: "program", node: nodes, initializer: initializers, input: inputs, output: outputs },
+      });
+      return toBinary(ModelProtoSchema, model);
+    },
+  };
+}
+
+function attributeProto(name: string, value: OnnxAttribute) {
+  if (typeof value === "number") return { name, type: AttributeType.INT, i: BigInt(value) };
+  if (typeof value === "string") return { name, type: AttributeType.STRING, s: new TextEncoder().encode(value) };
+  if ("float" in value) return { name, type: AttributeType.FLOAT, f: value.float };
+  return { name, type: AttributeType.INTS, ints: value.map(BigInt) };
+}
+
+function valueInfo(name: string, type: ElementType, shape: Shape): MessageInitShape<typeof ValueInfoProtoSchema> {
+  const dim = shape.map((dimension) => ({
+    value:
+      typeof dimension === "number"
+        ? { case: "dimValue" as const, value: BigInt(dimension) }
+        : { case: "dimParam" as const, value: dimension },
+  }));
+  return { name, type: { value: { case: "tensorType", value: { elemType: dataTypes[type], shape: { dim } } } } };
+}

@@ -1,0 +1,80 @@
+/**
+ * Lazy tensors: nodes of a graph that know their operation, inputs, shape and element type, and compute nothing. The same
+ * graph is lowered to ONNX for inference or extended by `gradients` for training.
+ */
+import { VentrisError } from "../errors.ts";
+import { type Dimension, type Shape, shapeText } from "./shape.ts";
+
+export type ElementType = "float32" | "int64" | "int32" | "uint8" | "bool";
+export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint8Array;
+export type Attributes = Readonly<Record<string, unknown>>;
+
+export interface Tensor {
+  readonly operation: string;
+  readonly inputs: readonly Tensor[];
+  readonly attributes: Attributes;
+  readonly shape: Shape;
+  readonly type: ElementType;
+}
+
+export function createTensor(
+  operation: string,
+  inputs: readonly Tensor[],
+  shape: readonly Dimension[],
+  type: ElementType,
+  attributes: Attributes = {},
+): Tensor {
+  return { operation, inputs, attributes, shape, type };
+}
+
+/** A value given at every run. */
+export function input(name: string, shape: Shape, type: ElementType = "float32"): Tensor {
+  return createTensor("input", [], shape, type, { name });
+}
+
+/**
+ * A named weight. Inference bakes its value into the program (perhaps quantised); training feeds it as an input and asks for
+ * its gradient.
+ */
+export function parameter(name: string, shape: readonly number[]): Tensor {
+  return createTensor("parameter", [], shape, "float32", { name });
+}
+
+/** A value baked into the program. `data` is row-major and has as many elements as the shape says. */
+export function constant(data: TensorData, shape: readonly number[]): Tensor {
+  const size = shape.reduce((a, b) => a * b, 1);
+  if (data.length !== size) {
+    throw new VentrisError("bad_shape", `constant: ${data.length} values do not fill ${shapeText(shape)}`);
+  }
+  return createTensor("constant", [], shape, elementTypeOf(data), { data });
+}
+
+export const scalar = (value: number): Tensor => constant(new Float32Array([value]), []);
+
+export function elementTypeOf(data: TensorData): ElementType {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof BigInt64Array) return "int64";
+  if (data instanceof Int32Array) return "int32";
+  return "uint8";
+}
+
+/** Every tensor that the given ones depend on, each after its inputs. Iterative: graphs are deeper than the call stack. */
+export function topologicalOrder(outputs: readonly Tensor[]): Tensor[] {
+  const order: Tensor[] = [];
+  const state = new Map<Tensor, "open" | "done">();
+  const stack = [...outputs].reverse();
+  while (stack.length > 0) {
+    const tensor = stack[stack.length - 1];
+    if (state.has(tensor)) {
+      stack.pop();
+      if (state.get(tensor) === "open") {
+        state.set(tensor, "done");
+        order.push(tensor);
+      }
+      continue;
+    }
+    state.set(tensor, "open");
+    for (let i = tensor.inputs.length - 1; i >= 0; i--) if (!state.has(tensor.inputs[i])) stack.push(tensor.inputs[i]);
+  }
+  return order;
+}
