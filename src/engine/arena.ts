@@ -1,0 +1,110 @@
+/**
+ * The key-value arena: one row of keys and values for every slot, in host memory. The runtime takes the arrays as inputs without
+ * copying them; a pass returns only its new rows, which are written here. A device form would keep the same interface.
+ */
+import type { Tensor as OnnxValue } from "onnxruntime-common";
+import { ensure } from "../errors.ts";
+import type { ModelConfig } from "../models/family.ts";
+import type { ValueMaker } from "../runtime/program.ts";
+
+export interface Arena {
+  readonly capacity: number;
+  readonly used: number;
+  /** Arguments for a pass: `keys.N` and `values.N`. The same objects until the capacity changes. */
+  readonly inputs: Readonly<Record<string, OnnxValue>>;
+  /** Takes a free slot, the preferred one if it is free. Undefined: full. */
+  allocate(preferred: number): number | undefined;
+  free(slot: number): void;
+  /** Makes room for at least this many slots in all; contents stay. Errors: `out_of_memory` beyond the limit. */
+  grow(capacity: number): void;
+  /** Forgets all capacity that an empty arena does not need. */
+  shrink(): void;
+  /** Writes row `row` of a pass's entries [2 * layers, heads, rows, dimension] to a slot. */
+  write(entries: Float32Array, rows: number, row: number, slot: number): void;
+}
+
+const smallest = 128;
+
+export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: number): Arena {
+  const { layers, keyValueHeads: heads, headDimension: dimension } = config;
+  const bytesPerSlot = 2 * layers * heads * dimension * 4;
+  const limit = Math.floor(limitBytes / bytesPerSlot);
+  ensure(limit >= 1, "bad_option", `a memory limit of ${limitBytes} bytes holds no token: one takes ${bytesPerSlot}`);
+  let capacity = 0;
+  let taken = new Uint8Array(0);
+  let used = 0;
+  let lowestFree = 0;
+  let planes: Float32Array[] = [];
+  let inputs: Record<string, OnnxValue> = {};
+
+  function resize(next: number, keep: boolean): void {
+    const fresh = Array.from({ length: 2 * layers }, () => new Float32Array(heads * next * dimension));
+    if (keep) {
+      planes.forEach((plane, p) => {
+        for (let head = 0; head < heads; head++) {
+          const rows = plane.subarray(head * capacity * dimension, (head + 1) * capacity * dimension);
+          fresh[p].set(rows, head * next * dimension);
+        }
+      });
+    }
+    const marks = new Uint8Array(next);
+    if (keep) marks.set(taken);
+    [planes, taken, capacity] = [fresh, marks, next];
+    const dims = [1, heads, capacity, dimension];
+    inputs = Object.fromEntries(
+      planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value("float32", plane, dims)]),
+    );
+  }
+  resize(Math.min(smallest, limit), false);
+
+  return {
+    get capacity() {
+      return capacity;
+    },
+    get used() {
+      return used;
+    },
+    get inputs() {
+      return inputs;
+    },
+    allocate(preferred) {
+      let slot = preferred;
+      if (slot >= capacity || taken[slot]) {
+        while (lowestFree < capacity && taken[lowestFree]) lowestFree += 1;
+        slot = lowestFree;
+        if (slot >= capacity) return undefined;
+      }
+      taken[slot] = 1;
+      used += 1;
+      return slot;
+    },
+    free(slot) {
+      ensure(taken[slot], "internal", `slot ${slot} was freed twice`);
+      taken[slot] = 0;
+      used -= 1;
+      if (slot < lowestFree) lowestFree = slot;
+    },
+    grow(wanted) {
+      if (wanted <= capacity) return;
+      ensure(wanted <= limit, "out_of_memory", () => `the key-value arena needs ${wanted} slots, but its memory limit of ${limitBytes} bytes allows ${limit}`);
+      // Every pass looks at the whole capacity, so a large arena grows by a quarter only.
+      const next = capacity < 1024 ? capacity * 2 : Math.ceil((capacity * 1.25) / 256) * 256;
+      resize(Math.min(limit, Math.max(wanted, next)), true);
+    },
+    shrink() {
+      if (used > 0 || capacity <= smallest) return;
+      lowestFree = 0;
+      resize(Math.min(smallest, limit), false);
+    },
+    write(entries, rows, row, slot) {
+      for (let p = 0; p < planes.length; p++) {
+        const plane = planes[p];
+        for (let head = 0; head < heads; head++) {
+          const from = ((p * heads + head) * rows + row) * dimension;
+          const to = (head * capacity + slot) * dimension;
+          for (let i = 0; i < dimension; i++) plane[to + i] = entries[from + i];
+        }
+      }
+    },
+  };
+}

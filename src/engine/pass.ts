@@ -1,0 +1,121 @@
+/** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
+import type { Tensor as OnnxValue } from "onnxruntime-common";
+import { ensure, nearest } from "../errors.ts";
+import { arenaAttention } from "../models/attention.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
+import { writeRotation } from "../models/rope.ts";
+import { type CompileOptions, compile, type Value, valueMaker } from "../runtime/program.ts";
+import { concat, gather, input, type LoweringOptions, lower, type Tensor } from "../tensor/index.ts";
+
+export interface PassOptions extends CompileOptions {
+  bits?: LoweringOptions["bits"];
+  /** Sites to read (one row a token), and sites to rewrite. */
+  taps?: readonly string[];
+  edits?: Readonly<Record<string, (value: Tensor) => Tensor>>;
+}
+
+export interface PassInputs {
+  readonly tokens: readonly number[];
+  /** Position of each row. */
+  readonly depths: readonly number[];
+  /** Additive [rows, slots + rows]: 0 where the row may look. */
+  readonly mask: Float32Array;
+  /** Rows whose logits are wanted; at least one. */
+  readonly select: readonly number[];
+  readonly slots: number;
+  /** Arguments `keys.N` and `values.N`, [1, key-value heads, slots, head dimension]. */
+  readonly arena: Readonly<Record<string, OnnxValue>>;
+}
+
+export interface PassOutputs {
+  /** [selected, vocabulary]. */
+  readonly logits: Float32Array;
+  /** [2 * layers, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
+  readonly entries: Float32Array;
+  /** Each tap's value, first dimension rows (or selected rows, for sites after the selection). */
+  readonly taps: Readonly<Record<string, Value>>;
+}
+
+export interface Pass {
+  readonly config: ModelConfig;
+  run(inputs: PassInputs): Promise<PassOutputs>;
+  release(): Promise<void>;
+}
+
+/** Errors: `bad_option` for a site the model has not, and those of `compile`. */
+export async function compilePass(family: Family, config: ModelConfig, options: PassOptions = {}): Promise<Pass> {
+  const { taps = [], edits = {}, bits, ...compileOptions } = options;
+  const groups = config.heads / config.keyValueHeads;
+  const tokens = input("tokens", [1, "rows"], "int64");
+  const positions = input("positions", [1, "rows"], "int64");
+  const select = input("select", ["selected"], "int64");
+  const mask = input("mask", [1, 1, groups === 1 ? "rows" : `${groups}*rows`, "rows+slots"]);
+  const cacheShape = [1, config.keyValueHeads, "slots", config.headDimension];
+  const half = config.headDimension / 2;
+
+  const visited: string[] = [];
+  const tapped: Record<string, Tensor> = {};
+  const stored: Tensor[] = [];
+  const logits = family.build(config, {
+    tokens,
+    positions,
+    rotary: config.frequencies && { cosines: input("cosines", ["rows", half]), sines: input("sines", ["rows", half]) },
+    attention: arenaAttention(
+      (layer) => ({ keys: input(`keys.${layer}`, cacheShape), values: input(`values.${layer}`, cacheShape) }),
+      mask,
+      (_, keys, values) => stored.push(keys, values),
+    ),
+    site(name, value) {
+      visited.push(name);
+      const result = edits[name]?.(value) ?? value;
+      if (taps.includes(name)) tapped[`tap.${name}`] = result;
+      return result;
+    },
+    select: (hidden) => gather(hidden, select),
+  });
+  for (const name of [...taps, ...Object.keys(edits)]) {
+    ensure(visited.includes(name), "bad_option", () => {
+      const meant = nearest(name, visited);
+      return `the model has no site ${name}${meant ? `; did you mean ${meant}?` : ""}`;
+    });
+  }
+  const lowered = lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters: "weights", bits });
+  const program = await compile(lowered, compileOptions);
+  const value = await valueMaker();
+
+  return {
+    config,
+    async run({ tokens, depths, mask, select, slots, arena }) {
+      const rows = tokens.length;
+      const { frequencies } = config;
+      const feeds: Record<string, OnnxValue> = {
+        ...arena,
+        tokens: value("int64", int64s(tokens), [1, rows]),
+        positions: value("int64", frequencies ? BigInt64Array.from({ length: rows }, (_, i) => BigInt(i)) : int64s(depths), [1, rows]),
+        select: value("int64", int64s(select), [select.length]),
+        mask: value("float32", repeatRows(mask, rows, groups), [1, 1, groups * rows, slots + rows]),
+      };
+      if (frequencies) {
+        const [cosines, sines] = [new Float32Array(rows * half), new Float32Array(rows * half)];
+        depths.forEach((depth, row) => writeRotation(frequencies, depth, row, cosines, sines));
+        feeds.cosines = value("float32", cosines, [rows, half]);
+        feeds.sines = value("float32", sines, [rows, half]);
+      }
+      const { logits, entries, ...rest } = await program.run(feeds);
+      const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
+      return { logits: logits.data as Float32Array, entries: entries.data as Float32Array, taps: Object.fromEntries(named) };
+    },
+    release: () => program.release(),
+  };
+}
+
+const int64s = (values: readonly number[]): BigInt64Array => BigInt64Array.from(values, BigInt);
+
+/** The query heads that share a key head stand below one another: each needs the same mask. */
+function repeatRows(mask: Float32Array, rows: number, groups: number): Float32Array {
+  if (groups === 1) return mask;
+  const result = new Float32Array(mask.length * groups);
+  for (let group = 0; group < groups; group++) result.set(mask, group * mask.length);
+  ensure(rows > 0, "internal", "a pass needs rows");
+  return result;
+}

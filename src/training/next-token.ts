@@ -1,0 +1,168 @@
+/** Next-token cross entropy of a language model as a training objective. */
+import type { Tensor as OnnxValue } from "onnxruntime-common";
+import { ensure } from "../errors.ts";
+import { causalAttention } from "../models/attention.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
+import { writeRotation } from "../models/rope.ts";
+import { compile, type Program, valueMaker } from "../runtime/program.ts";
+import {
+  add,
+  constant,
+  crossEntropy,
+  exp,
+  gradients,
+  input,
+  logSoftmax,
+  lower,
+  multiply,
+  parametersOf,
+  reduceMean,
+  reduceSum,
+  subtract,
+  type Tensor,
+} from "../tensor/index.ts";
+import type { Objective, Parameter, TokenBatch } from "./objective.ts";
+
+export interface NextTokenOptions {
+  /** Texts in a batch, and tokens of each that are predicted. */
+  rows: number;
+  length: number;
+  threads?: number;
+  /** See `CompileOptions.profile`. */
+  profile?: string;
+  /**
+   * Distillation: the loss becomes `share` times the forward KL divergence from the teacher's distribution, plus the rest of cross
+   * entropy. `logits` gives the teacher's logits [rows * length, vocabulary] for a batch's input tokens [rows, length].
+   */
+  teacher?: { share: number; logits: (tokens: BigInt64Array) => Promise<Float32Array> };
+}
+
+export type LanguageModelObjective = Objective & {
+  /** Logits [rows * length, vocabulary] for input tokens [rows, length]: what a student learns from. */
+  logits(tokens: BigInt64Array): Promise<Float32Array>;
+  release(): Promise<void>;
+};
+
+/** The graph of a whole-text forward pass. */
+export function trainingGraph(
+  family: Family,
+  config: ModelConfig,
+  rows: number,
+  length: number,
+): { tokens: Tensor; logits: Tensor } {
+  const tokens = input("tokens", [rows, length], "int64");
+  const positions = constant(
+    BigInt64Array.from({ length: rows * length }, (_, i) => BigInt(i % length)),
+    [rows, length],
+  );
+  const logits = family.build(config, {
+    tokens,
+    positions,
+    rotary: config.frequencies && rotaryConstants(config.frequencies, length),
+    attention: causalAttention(length, config.heads / config.keyValueHeads, config.window),
+    site: (_, value) => value,
+    select: (hidden) => hidden,
+  });
+  return { tokens, logits };
+}
+
+function rotaryConstants(frequencies: Float64Array, length: number): { cosines: Tensor; sines: Tensor } {
+  const [cosines, sines] = [
+    new Float32Array(length * frequencies.length),
+    new Float32Array(length * frequencies.length),
+  ];
+  for (let position = 0; position < length; position++) writeRotation(frequencies, position, position, cosines, sines);
+  const shape = [length, frequencies.length];
+  return { cosines: constant(cosines, shape), sines: constant(sines, shape) };
+}
+
+/**
+ * `values` gives every parameter's storage, which the optimiser updates in place. Programs are compiled for one batch shape.
+ */
+export async function nextTokenObjective(
+  family: Family,
+  config: ModelConfig,
+  values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
+  { rows, length, threads, profile, teacher }: NextTokenOptions,
+): Promise<LanguageModelObjective> {
+  ensure(
+    length <= config.contextLength,
+    "bad_option",
+    `training length ${length} exceeds the context of ${config.contextLength}`,
+  );
+  const parameters: Parameter[] = family.parameters(config).map(({ name, shape }) => {
+    const stored = values.get(name);
+    ensure(stored, "internal", `no values for ${name}`);
+    return { name, shape, values: stored, decay: shape.length > 1 };
+  });
+  const { logits } = trainingGraph(family, config, rows, length);
+  const targets = input("targets", [rows * length], "int64");
+  const teacherLogits = input("teacher", [rows * length, config.vocabularySize]);
+  const hard = reduceMean(crossEntropy(logits, targets));
+  const loss = teacher ? distillation(logits, teacherLogits, hard, teacher.share) : hard;
+  const value = await valueMaker();
+  const weights = Object.fromEntries(parameters.map((p) => [p.name, value("float32", p.values, p.shape)]));
+
+  const graph = parametersOf(loss);
+  const wrt = parameters.map(({ name }) => {
+    const tensor = graph.get(name);
+    ensure(tensor, "internal", `the program does not use ${name}`);
+    return tensor;
+  });
+  const stepOutputs = Object.fromEntries(gradients(loss, wrt).map((g, i) => [`g${i}`, g]));
+  const step = await compile(lower({ loss, ...stepOutputs }, { parameters: "inputs" }), { threads, profile });
+  let forward: Promise<Program> | undefined;
+  let predict: Promise<Program> | undefined;
+
+  const feeds = async ({ tokens }: TokenBatch): Promise<Record<string, OnnxValue>> => {
+    const size = rows * length;
+    ensure(
+      tokens.length === rows * (length + 1),
+      "bad_shape",
+      `a batch must hold ${rows} x ${length + 1} tokens, not ${tokens.length}`,
+    );
+    const [inputs, wanted] = [new BigInt64Array(size), new BigInt64Array(size)];
+    for (let row = 0; row < rows; row++) {
+      for (let i = 0; i < length; i++) {
+        inputs[row * length + i] = BigInt(tokens[row * (length + 1) + i]);
+        wanted[row * length + i] = BigInt(tokens[row * (length + 1) + i + 1]);
+      }
+    }
+    return {
+      ...weights,
+      tokens: value("int64", inputs, [rows, length]),
+      targets: value("int64", wanted, [size]),
+      ...(teacher && { teacher: value("float32", await teacher.logits(inputs), [size, config.vocabularySize]) }),
+    };
+  };
+  return {
+    parameters,
+    async gradients(batch) {
+      const result = await step.run(await feeds(batch));
+      return {
+        loss: result.loss.data[0] as number,
+        gradients: parameters.map((_, i) => result[`g${i}`].data as Float32Array),
+      };
+    },
+    async loss(batch) {
+      forward ??= compile(lower({ loss: hard }, { parameters: "inputs" }), { threads });
+      const { teacher: _, ...inputs } = await feeds(batch);
+      return (await (await forward).run(inputs)).loss.data[0] as number;
+    },
+    async logits(tokens) {
+      predict ??= compile(lower({ logits }, { parameters: "inputs" }), { threads });
+      const inputs = { ...weights, tokens: value("int64", tokens, [rows, length]) };
+      return (await (await predict).run(inputs)).logits.data as Float32Array;
+    },
+    async release() {
+      for (const program of [step, await forward, await predict]) await program?.release();
+    },
+  };
+}
+
+/** share * KL(teacher || student) + (1 - share) * cross entropy, mean over positions. */
+function distillation(student: Tensor, teacher: Tensor, hard: Tensor, share: number): Tensor {
+  const [own, wanted] = [logSoftmax(student), logSoftmax(teacher)];
+  const divergence = reduceMean(reduceSum(multiply(exp(wanted), subtract(wanted, own)), -1));
+  return add(multiply(divergence, share), multiply(hard, 1 - share));
+}
