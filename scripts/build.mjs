@@ -21,7 +21,10 @@ export function build() {
     console.error("ventris: dist is missing or out of date and typescript is not installed; run `npm ci` first");
     process.exit(1);
   }
-  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], { cwd: root, stdio: ["ignore", 2, 2] });
+  const { status } = spawnSync(process.execPath, [compiler, "-p", "tsconfig.build.json"], {
+    cwd: root,
+    stdio: ["ignore", 2, 2],
+  });
   if (status !== 0) process.exit(status ?? 1);
   utimesSync(stamp, new Date(), new Date()); // an incremental build without changes leaves the stamp alone
 }

@@ -86,7 +86,11 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
     },
     grow(wanted) {
       if (wanted <= capacity) return;
-      ensure(wanted <= limit, "out_of_memory", () => `the key-value arena needs ${wanted} slots, but its memory limit of ${limitBytes} bytes allows ${limit}`);
+      ensure(
+        wanted <= limit,
+        "out_of_memory",
+        () => `the key-value arena needs ${wanted} slots, but its memory limit of ${limitBytes} bytes allows ${limit}`,
+      );
       // Every pass looks at the whole capacity, so a large arena grows by a quarter only.
       const next = capacity < 1024 ? capacity * 2 : Math.ceil((capacity * 1.25) / 256) * 256;
       resize(Math.min(limit, Math.max(wanted, next)), true);

@@ -5,9 +5,17 @@ import { arenaAttention } from "../models/attention.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { writeRotation } from "../models/rope.ts";
 import { type CompileOptions, compile, type Value, valueMaker } from "../runtime/program.ts";
-import { concat, gather, input, type LoweringOptions, lower, type Tensor } from "../tensor/index.ts";
+import {
+  concat,
+  gather,
+  input,
+  type LoweredProgram,
+  type LoweringOptions,
+  lower,
+  type Tensor,
+} from "../tensor/index.ts";
 
-export interface PassOptions extends CompileOptions {
+export interface PassOptions {
   bits?: LoweringOptions["bits"];
   /** Sites to read (one row a token), and sites to rewrite. */
   taps?: readonly string[];
@@ -42,9 +50,12 @@ export interface Pass {
   release(): Promise<void>;
 }
 
-/** Errors: `bad_option` for a site the model has not, and those of `compile`. */
-export async function compilePass(family: Family, config: ModelConfig, options: PassOptions = {}): Promise<Pass> {
-  const { taps = [], edits = {}, bits, ...compileOptions } = options;
+/** The pass as an ONNX program. Errors: `bad_option` for a site the model has not. */
+export function lowerPass(
+  family: Family,
+  config: ModelConfig,
+  { taps = [], edits = {}, bits }: PassOptions = {},
+): LoweredProgram {
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", [1, "rows"], "int64");
   const positions = input("positions", [1, "rows"], "int64");
@@ -79,7 +90,17 @@ export async function compilePass(family: Family, config: ModelConfig, options: 
       return `the model has no site ${name}${meant ? `; did you mean ${meant}?` : ""}`;
     });
   }
-  const lowered = lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters: "weights", bits });
+  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters: "weights", bits });
+}
+
+/** Compiles a lowered pass. Errors: those of `compile`. */
+export async function startPass(
+  config: ModelConfig,
+  lowered: LoweredProgram,
+  compileOptions: CompileOptions,
+): Promise<Pass> {
+  const groups = config.heads / config.keyValueHeads;
+  const half = config.headDimension / 2;
   const program = await compile(lowered, compileOptions);
   const value = await valueMaker();
 
@@ -91,7 +112,11 @@ export async function compilePass(family: Family, config: ModelConfig, options: 
       const feeds: Record<string, OnnxValue> = {
         ...arena,
         tokens: value("int64", int64s(tokens), [1, rows]),
-        positions: value("int64", frequencies ? BigInt64Array.from({ length: rows }, (_, i) => BigInt(i)) : int64s(depths), [1, rows]),
+        positions: value(
+          "int64",
+          frequencies ? BigInt64Array.from({ length: rows }, (_, i) => BigInt(i)) : int64s(depths),
+          [1, rows],
+        ),
         select: value("int64", int64s(select), [select.length]),
         mask: value("float32", repeatRows(mask, rows, groups), [1, 1, groups * rows, slots + rows]),
       };
@@ -103,7 +128,11 @@ export async function compilePass(family: Family, config: ModelConfig, options: 
       }
       const { logits, entries, ...rest } = await program.run(feeds);
       const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
-      return { logits: logits.data as Float32Array, entries: entries.data as Float32Array, taps: Object.fromEntries(named) };
+      return {
+        logits: logits.data as Float32Array,
+        entries: entries.data as Float32Array,
+        taps: Object.fromEntries(named),
+      };
     },
     release: () => program.release(),
   };

@@ -11,7 +11,7 @@ export interface Counters {
   prefillTokens: number;
   cachedTokens: number;
   generated: number;
-  /** generated / target passes after prefill. */
+  /** Tokens after the first (which the prefill gave) for each target pass after prefill: 1 for plain decoding. */
   tokensPerPass: number;
   drafted: number;
   accepted: number;
@@ -38,4 +38,10 @@ export type TraceEvent =
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
   | { type: "verify"; path: number[]; token: number; reasons: string[]; seconds: number }
   | { type: "learn"; updates: number; loss: number; note?: string }
-  | { type: "finish"; reason: FinishReason; stop?: string; counters: Counters; seconds: { load: number; prefill: number; decode: number } };
+  | {
+      type: "finish";
+      reason: FinishReason;
+      stop?: string;
+      counters: Counters;
+      seconds: { load: number; prefill: number; decode: number };
+    };

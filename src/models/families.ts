@@ -9,9 +9,17 @@ export const supportedArchitectures: readonly string[] = families.flatMap((famil
 
 /** The family and checked config of a config.json. Errors: `bad_config` naming the field. */
 export function familyOf(json: unknown): { family: Family; config: ModelConfig } {
-  ensure(typeof json === "object" && json !== null && !Array.isArray(json), "bad_config", "config: must be a JSON object");
+  ensure(
+    typeof json === "object" && json !== null && !Array.isArray(json),
+    "bad_config",
+    "config: must be a JSON object",
+  );
   const { architectures } = json as { architectures?: unknown };
-  ensure(Array.isArray(architectures) && architectures.length === 1, "bad_config", "config: `architectures` must name one architecture");
+  ensure(
+    Array.isArray(architectures) && architectures.length === 1,
+    "bad_config",
+    "config: `architectures` must name one architecture",
+  );
   const family = families.find((f) => f.architectures.includes(architectures[0]));
   if (!family) throw unsupportedArchitecture(architectures[0], supportedArchitectures);
   return { family, config: family.readConfig(json as Record<string, unknown>) };

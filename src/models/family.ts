@@ -87,19 +87,31 @@ export class ConfigReader {
   integer(name: string, fallback?: number, { minimum = 1, maximum = 2 ** 24 } = {}): number {
     const value = this.raw(name) ?? fallback;
     const valid = Number.isInteger(value) && (value as number) >= minimum && (value as number) <= maximum;
-    ensure(valid, "bad_config", () => `config: ${name} must be a whole number from ${minimum} to ${maximum}, not ${JSON.stringify(value)}`);
+    ensure(
+      valid,
+      "bad_config",
+      () => `config: ${name} must be a whole number from ${minimum} to ${maximum}, not ${JSON.stringify(value)}`,
+    );
     return value as number;
   }
 
   positive(name: string, fallback?: number): number {
     const value = this.raw(name) ?? fallback;
-    ensure(typeof value === "number" && value > 0 && Number.isFinite(value), "bad_config", () => `config: ${name} must be a positive number, not ${JSON.stringify(value)}`);
+    ensure(
+      typeof value === "number" && value > 0 && Number.isFinite(value),
+      "bad_config",
+      () => `config: ${name} must be a positive number, not ${JSON.stringify(value)}`,
+    );
     return value;
   }
 
   boolean(name: string, fallback: boolean): boolean {
     const value = this.raw(name) ?? fallback;
-    ensure(typeof value === "boolean", "bad_config", () => `config: ${name} must be true or false, not ${JSON.stringify(value)}`);
+    ensure(
+      typeof value === "boolean",
+      "bad_config",
+      () => `config: ${name} must be true or false, not ${JSON.stringify(value)}`,
+    );
     return value;
   }
 
@@ -107,19 +119,28 @@ export class ConfigReader {
   only(name: string, ...allowed: unknown[]): void {
     const value = this.raw(name);
     const shown = allowed.map((a) => JSON.stringify(a) ?? "nothing").join(" or ");
-    ensure(allowed.includes(value), "bad_config", () => `config: ${name} = ${JSON.stringify(value)} is not supported (only ${shown})`);
+    ensure(
+      allowed.includes(value),
+      "bad_config",
+      () => `config: ${name} = ${JSON.stringify(value)} is not supported (only ${shown})`,
+    );
   }
 
   tokens(name: string): number[] {
     const value = this.raw(name);
     const list = value === undefined ? [] : Array.isArray(value) ? value : [value];
-    ensure(list.every((id) => Number.isInteger(id) && id >= 0), "bad_config", `config: ${name} must be a token id or a list of them`);
+    ensure(
+      list.every((id) => Number.isInteger(id) && id >= 0),
+      "bad_config",
+      `config: ${name} must be a token id or a list of them`,
+    );
     return list as number[];
   }
 
   finish(): void {
     const unknown = Object.entries(this.#json).filter(
-      ([name, value]) => !this.#read.has(name) && !harmless.has(name) && !name.startsWith("_") && value !== null && value !== false,
+      ([name, value]) =>
+        !this.#read.has(name) && !harmless.has(name) && !name.startsWith("_") && value !== null && value !== false,
     );
     ensure(unknown.length === 0, "bad_config", () => {
       const [name, value] = unknown[0];
@@ -140,5 +161,8 @@ const harmless = new Set(
 export function unsupportedArchitecture(architecture: unknown, known: readonly string[]): VentrisError {
   const meant = typeof architecture === "string" ? nearest(architecture, known) : undefined;
   const hint = meant ? ` Did you mean ${meant}?` : "";
-  return new VentrisError("bad_config", `config: the architecture ${JSON.stringify(architecture)} is not supported.${hint} Supported: ${known.join(", ")}`);
+  return new VentrisError(
+    "bad_config",
+    `config: the architecture ${JSON.stringify(architecture)} is not supported.${hint} Supported: ${known.join(", ")}`,
+  );
 }

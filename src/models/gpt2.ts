@@ -1,6 +1,17 @@
 /** GPT-2 (Radford et al. 2019): learned positions, layer norm, fused query-key-value matrix stored transposed. */
 import { ensure } from "../errors.ts";
-import { add, gather, geluTanh, layerNorm, linear, parameter, reshape, split, type Tensor, transpose } from "../tensor/index.ts";
+import {
+  add,
+  gather,
+  geluTanh,
+  layerNorm,
+  linear,
+  parameter,
+  reshape,
+  split,
+  type Tensor,
+  transpose,
+} from "../tensor/index.ts";
 import { ConfigReader, type Family, type ModelConfig, type ParameterSpecification } from "./family.ts";
 
 function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
@@ -41,7 +52,12 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
 function parameters(config: ModelConfig): ParameterSpecification[] {
   const { hiddenSize, feedForward, vocabularySize, contextLength, layers } = config;
   const result: ParameterSpecification[] = [];
-  const take = (name: string, shape: ParameterSpecification["shape"], deviation: number | undefined, transposed = false): void => {
+  const take = (
+    name: string,
+    shape: ParameterSpecification["shape"],
+    deviation: number | undefined,
+    transposed = false,
+  ): void => {
     result.push({ name, shape, sources: [`transformer.${name}`, name], transposed, deviation });
   };
   const norm = (name: string): void => {

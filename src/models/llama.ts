@@ -1,8 +1,23 @@
 /** The Llama family: Llama 2 and 3, Mistral, Qwen2, Qwen3, SmolLM. Names of parameters are those of Hugging Face checkpoints. */
-import { add, concat, gather, linear, multiply, parameter, reshape, rmsNorm, rotary, silu, split, type Tensor, transpose } from "../tensor/index.ts";
+
+import { ensure } from "../errors.ts";
+import {
+  add,
+  concat,
+  gather,
+  linear,
+  multiply,
+  parameter,
+  reshape,
+  rmsNorm,
+  rotary,
+  silu,
+  split,
+  type Tensor,
+  transpose,
+} from "../tensor/index.ts";
 import { ConfigReader, type Family, type ModelConfig, type ParameterSpecification } from "./family.ts";
 import { rotaryFrequencies } from "./rope.ts";
-import { ensure } from "../errors.ts";
 
 const layerName = (layer: number, rest: string): string => `model.layers.${layer}.${rest}`;
 
@@ -12,9 +27,20 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
   const hiddenSize = config.integer("hidden_size");
   const heads = config.integer("num_attention_heads");
   const keyValueHeads = config.integer("num_key_value_heads", heads);
-  const headDimension = config.integer("head_dim", architecture === "Qwen3ForCausalLM" ? 128 : Math.floor(hiddenSize / heads));
-  ensure(heads % keyValueHeads === 0, "bad_config", `config: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly`);
-  ensure(headDimension % 2 === 0, "bad_config", `config: rotary embedding needs an even head dimension, not ${headDimension}`);
+  const headDimension = config.integer(
+    "head_dim",
+    architecture === "Qwen3ForCausalLM" ? 128 : Math.floor(hiddenSize / heads),
+  );
+  ensure(
+    heads % keyValueHeads === 0,
+    "bad_config",
+    `config: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly`,
+  );
+  ensure(
+    headDimension % 2 === 0,
+    "bad_config",
+    `config: rotary embedding needs an even head dimension, not ${headDimension}`,
+  );
   const qwen2 = architecture === "Qwen2ForCausalLM";
   config.only("hidden_act", "silu", undefined);
   config.only("mlp_bias", false, undefined);
@@ -139,9 +165,16 @@ const build: Family["build"] = (config, { tokens, positions, rotary: tables, att
         1,
       );
     }
-    const [queries, keys] = split(rotary(turning, positions, tables!.cosines, tables!.sines), [heads, keyValueHeads], 1);
+    const [queries, keys] = split(
+      rotary(turning, positions, tables!.cosines, tables!.sines),
+      [heads, keyValueHeads],
+      1,
+    );
     const attended = place("attention.heads", attention(layer, queries, keys, values));
-    const attentionOut = place("attention.output", linear(attended, weight("self_attn.o_proj.weight", hiddenSize, queryWidth)));
+    const attentionOut = place(
+      "attention.output",
+      linear(attended, weight("self_attn.o_proj.weight", hiddenSize, queryWidth)),
+    );
     residual = add(residual, attentionOut);
 
     const second = rmsNorm(residual, weight("post_attention_layernorm.weight", hiddenSize), epsilon);

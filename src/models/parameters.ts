@@ -4,11 +4,17 @@ import type { WeightSource } from "../weights/source.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
 
 /** The checkpoint's name of a parameter. Errors: `bad_file` when it is missing or has another shape. */
-export function locateParameter(source: WeightSource, { name, shape, sources, transposed }: ParameterSpecification): string {
+export function locateParameter(
+  source: WeightSource,
+  { name, shape, sources, transposed }: ParameterSpecification,
+): string {
   const found = sources.find((candidate) => source.tensors.has(candidate));
   if (!found) {
     const meant = nearest(sources[0], [...source.tensors.keys()]);
-    throw new VentrisError("bad_file", `${source.origin}: the tensor ${name} is missing${meant ? ` (the closest name is ${meant})` : ""}`);
+    throw new VentrisError(
+      "bad_file",
+      `${source.origin}: the tensor ${name} is missing${meant ? ` (the closest name is ${meant})` : ""}`,
+    );
   }
   const stored = source.tensors.get(found)!.shape;
   const wanted = transposed ? [...shape].reverse() : shape;
@@ -22,19 +28,31 @@ export function refuseUnusedTensors(source: WeightSource, family: Family, config
   const used = new Set(family.parameters(config).flatMap(({ sources }) => sources));
   const ignored = /rotary_emb\.inv_freq$|attn\.(masked_)?bias$|^lm_head\.weight$/;
   const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name));
-  ensure(unused === undefined, "bad_file", `${source.origin}: the tensor ${unused} has no place in the model that config.json describes`);
+  ensure(
+    unused === undefined,
+    "bad_file",
+    `${source.origin}: the tensor ${unused} has no place in the model that config.json describes`,
+  );
 }
 
-export async function readParameter(source: WeightSource, specification: ParameterSpecification): Promise<Float32Array<ArrayBuffer>> {
+export async function readParameter(
+  source: WeightSource,
+  specification: ParameterSpecification,
+): Promise<Float32Array<ArrayBuffer>> {
   const values = await source.readFloat32(locateParameter(source, specification));
   return specification.transposed ? transposed(values, specification.shape as readonly [number, number]) : values;
 }
 
 /** All parameters as float32, by program name: for training. */
-export async function readParameters(source: WeightSource, family: Family, config: ModelConfig): Promise<Map<string, Float32Array<ArrayBuffer>>> {
+export async function readParameters(
+  source: WeightSource,
+  family: Family,
+  config: ModelConfig,
+): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   refuseUnusedTensors(source, family, config);
   const result = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const specification of family.parameters(config)) result.set(specification.name, await readParameter(source, specification));
+  for (const specification of family.parameters(config))
+    result.set(specification.name, await readParameter(source, specification));
   return result;
 }
 

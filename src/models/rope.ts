@@ -12,12 +12,20 @@ export function rotaryFrequencies(dimension: number, theta: number, scaling: unk
   const type = options.rope_type ?? options.type ?? "default";
   const number = (name: string): number => {
     const value = options[name];
-    ensure(typeof value === "number" && value > 0, "bad_config", `config: rope_scaling.${name} must be a positive number`);
+    ensure(
+      typeof value === "number" && value > 0,
+      "bad_config",
+      `config: rope_scaling.${name} must be a positive number`,
+    );
     return value;
   };
   if (type === "default") return plain;
   if (type === "linear") return plain.map((f) => f / number("factor"));
-  ensure(type === "llama3", "bad_config", `config: rope scaling of type ${JSON.stringify(type)} is not supported (default, linear, llama3)`);
+  ensure(
+    type === "llama3",
+    "bad_config",
+    `config: rope scaling of type ${JSON.stringify(type)} is not supported (default, linear, llama3)`,
+  );
   const factor = number("factor");
   const [low, high] = [number("low_freq_factor"), number("high_freq_factor")];
   const original = number("original_max_position_embeddings");
@@ -31,7 +39,13 @@ export function rotaryFrequencies(dimension: number, theta: number, scaling: unk
 }
 
 /** Cosines and sines of one position, written at row `row` of the tables [rows, dimension / 2]. */
-export function writeRotation(frequencies: Float64Array, position: number, row: number, cosines: Float32Array, sines: Float32Array): void {
+export function writeRotation(
+  frequencies: Float64Array,
+  position: number,
+  row: number,
+  cosines: Float32Array,
+  sines: Float32Array,
+): void {
   const at = row * frequencies.length;
   for (let i = 0; i < frequencies.length; i++) {
     cosines[at + i] = Math.cos(position * frequencies[i]);

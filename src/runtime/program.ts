@@ -2,7 +2,7 @@
 import { availableParallelism } from "node:os";
 import type { InferenceSession, Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
-import type { ElementType, LoweredProgram, WeightBinding } from "../tensor/index.ts";
+import { type ElementType, type LoweredProgram, weightFileName } from "../tensor/index.ts";
 
 export type Device = "cpu" | "webgpu" | "cuda";
 
@@ -16,8 +16,8 @@ export interface CompileOptions {
   device?: Device;
   /** Threads within an operator; default: all cores, at most 8. */
   threads?: number;
-  /** Values of a weight, called once for each binding. For 32 bits `values`; else `packed` and `scales`. */
-  weight?: (binding: WeightBinding) => Promise<Record<"values", Float32Array> | Record<"packed" | "scales", Uint8Array | Float32Array>>;
+  /** The program's weight file: its bytes, or the folder that holds it under the name `weightFileName`. */
+  weights?: Uint8Array | { folder: string };
   /** Writes ONNX Runtime's profile to files that start with this prefix. */
   profile?: string;
 }
@@ -36,7 +36,11 @@ export function loadRuntime(): Promise<Runtime> {
   runtime ??= import("onnxruntime-node").then(
     (module) => ("default" in module ? (module as { default: Runtime }).default : module) as Runtime,
     (cause) => {
-      throw new VentrisError("unavailable", `ONNX Runtime cannot be loaded on this machine: ${(cause as Error).message}`, { cause });
+      throw new VentrisError(
+        "unavailable",
+        `ONNX Runtime cannot be loaded on this machine: ${(cause as Error).message}`,
+        { cause },
+      );
     },
   );
   return runtime;
@@ -53,29 +57,23 @@ export async function availableDevices(): Promise<Device[]> {
 
 /** Errors: `unavailable` for a device this machine has not, `bad_option`, `runtime_failed`. */
 export async function compile(lowered: LoweredProgram, options: CompileOptions = {}): Promise<Program> {
-  const { device = "cpu", threads = defaultThreads(), weight, profile } = options;
-  ensure(Number.isInteger(threads) && threads >= 1 && threads <= 256, "bad_option", `threads must be a whole number from 1 to 256, not ${threads}`);
+  const { device = "cpu", threads = defaultThreads(), weights, profile } = options;
+  ensure(
+    Number.isInteger(threads) && threads >= 1 && threads <= 256,
+    "bad_option",
+    `threads must be a whole number from 1 to 256, not ${threads}`,
+  );
   const ort = await loadRuntime();
-  const externalData: { path: string; data: Uint8Array }[] = [];
-  for (const binding of lowered.weights) {
-    ensure(weight, "internal", "the program has weights, but none were given");
-    const given = await weight(binding);
-    if ("values" in given) externalData.push({ path: binding.name, data: bytesOf(given.values) });
-    else {
-      externalData.push({ path: `${binding.name}.packed`, data: bytesOf(given.packed) });
-      externalData.push({ path: `${binding.name}.scales`, data: bytesOf(given.scales) });
-    }
-  }
+  ensure(lowered.weights.length === 0 || weights, "internal", "the program has weights, but none were given");
   const sessionOptions: InferenceSession.SessionOptions = {
     executionProviders: [device],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
-    // Arenas of freed activations are kept otherwise, and memory never falls back after a long prompt.
-    enableCpuMemArena: true,
     logSeverityLevel: 3,
-    extra: { session: { use_env_allocators: "0" } },
-    ...(externalData.length > 0 ? { externalData } : {}),
+    ...(weights instanceof Uint8Array && { externalData: [{ path: weightFileName, data: weights }] }),
+    ...(weights &&
+      "folder" in weights && { extra: { session: { model_external_initializers_file_folder_path: weights.folder } } }),
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
   };
   let session: InferenceSession;
@@ -94,7 +92,11 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
       try {
         results = await session.run(inputs);
       } catch (cause) {
-        throw new VentrisError("runtime_failed", `ONNX Runtime failed while running a program: ${(cause as Error).message}`, { cause });
+        throw new VentrisError(
+          "runtime_failed",
+          `ONNX Runtime failed while running a program: ${(cause as Error).message}`,
+          { cause },
+        );
       }
       const values: Record<string, Value> = {};
       for (const name of session.outputNames) {
@@ -117,5 +119,3 @@ export async function valueMaker(): Promise<ValueMaker> {
   const { Tensor } = await loadRuntime();
   return (type, data, dims) => new Tensor(type as "float32", data as Float32Array, dims);
 }
-
-const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

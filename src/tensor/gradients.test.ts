@@ -42,31 +42,103 @@ const cases: Record<string, Case> = {
   gelu: { shapes: [[2, 3]], build: t.gelu },
   softplus: { shapes: [[2, 3]], build: t.softplus },
   "add, broadcast": { shapes: [[2, 3], [3]], build: t.add },
-  subtract: { shapes: [[2, 3], [2, 1]], build: t.subtract },
-  multiply: { shapes: [[2, 3], [1, 3]], build: t.multiply },
+  subtract: {
+    shapes: [
+      [2, 3],
+      [2, 1],
+    ],
+    build: t.subtract,
+  },
+  multiply: {
+    shapes: [
+      [2, 3],
+      [1, 3],
+    ],
+    build: t.multiply,
+  },
   divide: { shapes: [[2, 3], [3]], build: t.divide, range: [0.5, 2] },
   power: { shapes: [[2, 3], [3]], build: t.power, range: [0.5, 2] },
   maximum: { shapes: [[2, 3], [3]], build: t.maximum },
   minimum: { shapes: [[2, 3], [3]], build: t.minimum },
   where: { shapes: [[2, 3], [3]], build: (a, b) => t.where(t.greater(a, 0), a, b) },
   cast: { shapes: [[2, 3]], build: (x) => t.multiply(x, t.cast(t.greater(x, 0), "float32")) },
-  matmul: { shapes: [[2, 3], [3, 4]], build: (a, b) => t.matmul(a, b) },
-  "matmul, batch": { shapes: [[2, 3, 4], [2, 4, 2]], build: (a, b) => t.matmul(a, b, { scale: 0.5 }) },
-  "matmul, broadcast batch": { shapes: [[2, 2, 3], [1, 3, 2]], build: (a, b) => t.matmul(a, b) },
-  "matmul, transposed right": { shapes: [[2, 3], [4, 3]], build: (a, b) => t.matmul(a, b, { transposeB: true, scale: 2 }) },
-  "matmul, transposed left": { shapes: [[3, 2], [3, 4]], build: (a, b) => t.matmul(a, b, { transposeA: true }) },
-  "matmul, both transposed": { shapes: [[3, 2], [4, 3]], build: (a, b) => t.matmul(a, b, { transposeA: true, transposeB: true }) },
-  "matmul, many rows by one matrix": { shapes: [[2, 2, 3], [4, 3]], build: (a, b) => t.linear(a, b) },
+  matmul: {
+    shapes: [
+      [2, 3],
+      [3, 4],
+    ],
+    build: (a, b) => t.matmul(a, b),
+  },
+  "matmul, batch": {
+    shapes: [
+      [2, 3, 4],
+      [2, 4, 2],
+    ],
+    build: (a, b) => t.matmul(a, b, { scale: 0.5 }),
+  },
+  "matmul, broadcast batch": {
+    shapes: [
+      [2, 2, 3],
+      [1, 3, 2],
+    ],
+    build: (a, b) => t.matmul(a, b),
+  },
+  "matmul, transposed right": {
+    shapes: [
+      [2, 3],
+      [4, 3],
+    ],
+    build: (a, b) => t.matmul(a, b, { transposeB: true, scale: 2 }),
+  },
+  "matmul, transposed left": {
+    shapes: [
+      [3, 2],
+      [3, 4],
+    ],
+    build: (a, b) => t.matmul(a, b, { transposeA: true }),
+  },
+  "matmul, both transposed": {
+    shapes: [
+      [3, 2],
+      [4, 3],
+    ],
+    build: (a, b) => t.matmul(a, b, { transposeA: true, transposeB: true }),
+  },
+  "matmul, many rows by one matrix": {
+    shapes: [
+      [2, 2, 3],
+      [4, 3],
+    ],
+    build: (a, b) => t.linear(a, b),
+  },
   reshape: { shapes: [[2, 6]], build: (x) => t.reshape(x, [3, -1]) },
   transpose: { shapes: [[2, 3, 4]], build: (x) => t.transpose(x, [2, 0, 1]) },
   expand: { shapes: [[2, 1]], build: (x) => t.expand(x, [3, 2, 4]) },
-  concat: { shapes: [[2, 3], [2, 1]], build: (a, b) => t.concat([a, b], 1) },
-  "split and part": { shapes: [[2, 5]], build: (x) => { const [a, , c] = t.split(x, [2, 1, 2], 1); return t.multiply(a, c); } },
+  concat: {
+    shapes: [
+      [2, 3],
+      [2, 1],
+    ],
+    build: (a, b) => t.concat([a, b], 1),
+  },
+  "split and part": {
+    shapes: [[2, 5]],
+    build: (x) => {
+      const [a, , c] = t.split(x, [2, 1, 2], 1);
+      return t.multiply(a, c);
+    },
+  },
   slice: { shapes: [[2, 5]], build: (x) => t.slice(x, 1, 1, 4) },
   gather: { shapes: [[3, 2]], build: (x) => t.gather(x, indices) },
   scatterAdd: { shapes: [[4, 2]], build: (x) => t.scatterAdd(x, indices, 3) },
   gatherLast: { shapes: [[3, 4]], build: (x) => t.gatherLast(x, columns) },
-  scatterLast: { shapes: [[3, 4], [3, 1]], build: (x, u) => t.scatterLast(x, columns, u) },
+  scatterLast: {
+    shapes: [
+      [3, 4],
+      [3, 1],
+    ],
+    build: (x, u) => t.scatterLast(x, columns, u),
+  },
   reduceSum: { shapes: [[2, 3, 2]], build: (x) => t.reduceSum(x, [0, 2]) },
   reduceMean: { shapes: [[2, 3]], build: (x) => t.reduceMean(x, 1, true) },
   reduceMax: { shapes: [[3, 4]], build: (x) => t.reduceMax(x, -1) },
@@ -87,7 +159,9 @@ const cases: Record<string, Case> = {
 async function run(outputs: Record<string, t.Tensor>, feeds: Float32Array[], shapes: number[][]) {
   const program = await compile(t.lower(outputs, { parameters: "inputs" }), { threads: 1 });
   const value = await valueMaker();
-  const result = await program.run(Object.fromEntries(feeds.map((data, i) => [`x${i}`, value("float32", data, shapes[i])])));
+  const result = await program.run(
+    Object.fromEntries(feeds.map((data, i) => [`x${i}`, value("float32", data, shapes[i])])),
+  );
   return { program, value, result };
 }
 
@@ -99,10 +173,22 @@ describe("gradients agree with finite differences", () => {
     // A weighted sum, so that every output element has its own share in the loss.
     const loss = t.reduceSum(t.multiply(output, t.constant(values(size, 99, 0.5, 1.5), output.shape as number[])));
     const gradients = t.gradients(loss, inputs);
-    const feeds = shapes.map((shape, i) => values(shape.reduce((a, b) => a * b, 1), i + 1, ...(range ?? [-1.5, 1.5])));
-    const { program, value, result } = await run({ loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) }, feeds, shapes);
+    const feeds = shapes.map((shape, i) =>
+      values(
+        shape.reduce((a, b) => a * b, 1),
+        i + 1,
+        ...(range ?? [-1.5, 1.5]),
+      ),
+    );
+    const { program, value, result } = await run(
+      { loss, ...Object.fromEntries(gradients.map((g, i) => [`g${i}`, g])) },
+      feeds,
+      shapes,
+    );
     const lossAt = async () => {
-      const again = await program.run(Object.fromEntries(feeds.map((data, i) => [`x${i}`, value("float32", data, shapes[i])])));
+      const again = await program.run(
+        Object.fromEntries(feeds.map((data, i) => [`x${i}`, value("float32", data, shapes[i])])),
+      );
       return again.loss.data[0] as number;
     };
     const step = 5e-3;
@@ -118,7 +204,10 @@ describe("gradients agree with finite differences", () => {
         feeds[i][k] = at;
         const numeric = (above - below) / (2 * step);
         // Relative to the largest gradient: float32 rounding in the loss limits the smallest ones.
-        expect(Math.abs((result[`g${i}`].data[k] as number) - numeric) / largest, `input ${i}, element ${k}`).toBeLessThan(1e-3);
+        expect(
+          Math.abs((result[`g${i}`].data[k] as number) - numeric) / largest,
+          `input ${i}, element ${k}`,
+        ).toBeLessThan(1e-3);
       }
     }
     await program.release();

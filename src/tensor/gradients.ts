@@ -59,7 +59,10 @@ const selecting =
 /** Undoes a reduction's removal of axes, so that its gradient broadcasts against its input. */
 function restoreAxes(g: Tensor, node: Tensor): Tensor {
   const axes = node.attributes.axes as number[];
-  return reshape(g, node.inputs[0].shape.map((d, i) => (axes.includes(i) ? 1 : d)));
+  return reshape(
+    g,
+    node.inputs[0].shape.map((d, i) => (axes.includes(i) ? 1 : d)),
+  );
 }
 
 const rules: Record<string, Rule> = {
@@ -105,7 +108,11 @@ const rules: Record<string, Rule> = {
   cast: (g, { inputs: [x] }) => [x.type === "float32" ? g : undefined],
   matmul: (g, node) => {
     const [a, b] = node.inputs;
-    const { transposeA, transposeB, scale } = node.attributes as { transposeA: boolean; transposeB: boolean; scale: number };
+    const { transposeA, transposeB, scale } = node.attributes as {
+      transposeA: boolean;
+      transposeB: boolean;
+      scale: number;
+    };
     const gradientA = transposeA
       ? matmul(b, g, { transposeA: transposeB, transposeB: true, scale })
       : matmul(g, b, { transposeB: !transposeB, scale });
@@ -117,7 +124,12 @@ const rules: Record<string, Rule> = {
   reshape: (g, { inputs: [x] }) => [reshape(g, x.shape)],
   transpose: (g, node) => {
     const permutation = node.attributes.permutation as number[];
-    return [transpose(g, permutation.map((_, i) => permutation.indexOf(i)))];
+    return [
+      transpose(
+        g,
+        permutation.map((_, i) => permutation.indexOf(i)),
+      ),
+    ];
   },
   expand: (g, { inputs: [x] }) => [sumTo(g, x.shape)],
   concat: (g, node) => {
@@ -147,7 +159,10 @@ const rules: Record<string, Rule> = {
   logSoftmax: (g, node) => [subtract(g, multiply(exp(node), reduceSum(g, -1, true)))],
   crossEntropy: (g, { inputs: [logits, targets] }) => {
     const rows = reshape(g, [...targets.shape, 1]);
-    return [scatterLast(multiply(softmax(logits), rows), reshape(targets, [...targets.shape, 1]), negate(rows)), undefined];
+    return [
+      scatterLast(multiply(softmax(logits), rows), reshape(targets, [...targets.shape, 1]), negate(rows)),
+      undefined,
+    ];
   },
   rmsNorm: (g, node) => {
     const [x, weight] = node.inputs;
@@ -168,14 +183,32 @@ const rules: Record<string, Rule> = {
     return [gradient, sumTo(multiply(g, normal), weight.shape), sumTo(g, bias.shape)];
   },
   // A rotation's adjoint is the rotation by the opposite angle.
-  rotary: (g, { inputs: [, positions, cosines, sines] }) => [rotary(g, positions, cosines, negate(sines)), undefined, undefined, undefined],
+  rotary: (g, { inputs: [, positions, cosines, sines] }) => [
+    rotary(g, positions, cosines, negate(sines)),
+    undefined,
+    undefined,
+    undefined,
+  ],
 };
 
 function splitLike(g: Tensor, parts: readonly Tensor[], axis: number): Tensor[] {
-  return split(g, parts.map((part) => part.shape[axis]), axis);
+  return split(
+    g,
+    parts.map((part) => part.shape[axis]),
+    axis,
+  );
 }
 
-const withoutGradient = new Set(["input", "parameter", "constant", "stopGradient", "equal", "less", "greater", "argMax"]);
+const withoutGradient = new Set([
+  "input",
+  "parameter",
+  "constant",
+  "stopGradient",
+  "equal",
+  "less",
+  "greater",
+  "argMax",
+]);
 
 /** Operations that have a gradient rule; tests go through this list. */
 export const differentiable: readonly string[] = [...Object.keys(rules), "split", "part"];
@@ -185,17 +218,23 @@ export const differentiable: readonly string[] = [...Object.keys(rules), "split"
  * depend on get zeros. Throws `bad_shape` naming an operation without a gradient on the way.
  */
 export function gradients(loss: Tensor, targets: readonly Tensor[]): Tensor[] {
-  ensure(elementCount(loss.shape) === 1, "bad_shape", () => `gradients: the loss must be a single number, not of shape [${loss.shape}]`);
+  ensure(
+    elementCount(loss.shape) === 1,
+    "bad_shape",
+    () => `gradients: the loss must be a single number, not of shape [${loss.shape}]`,
+  );
   const order = topologicalOrder([loss]);
   const relevant = new Set<Tensor>(targets);
-  for (const node of order) if (node.inputs.some((x) => relevant.has(x)) && node.operation !== "stopGradient") relevant.add(node);
+  for (const node of order)
+    if (node.inputs.some((x) => relevant.has(x)) && node.operation !== "stopGradient") relevant.add(node);
 
   const found = new Map<Tensor, Tensor>([[loss, reshape(scalar(1), loss.shape)]]);
   const parts = new Map<Tensor, Map<number, Tensor>>();
   for (let i = order.length - 1; i >= 0; i--) {
     const node = order[i];
     if (!relevant.has(node) || withoutGradient.has(node.operation)) continue;
-    const g = node.operation === "split" || node.operation === "topK" ? joinParts(node, parts.get(node)) : found.get(node);
+    const g =
+      node.operation === "split" || node.operation === "topK" ? joinParts(node, parts.get(node)) : found.get(node);
     if (!g) continue;
     if (node.operation === "part") {
       const whole = node.inputs[0];
@@ -216,7 +255,8 @@ export function gradients(loss: Tensor, targets: readonly Tensor[]): Tensor[] {
 
 function applyRule(g: Tensor, node: Tensor): (Tensor | undefined)[] {
   const rule = rules[node.operation];
-  if (!rule) throw new VentrisError("bad_shape", `gradients: ${node.operation} has no gradient; use stopGradient before it`);
+  if (!rule)
+    throw new VentrisError("bad_shape", `gradients: ${node.operation} has no gradient; use stopGradient before it`);
   return rule(g, node);
 }
 
@@ -230,6 +270,13 @@ function joinParts(whole: Tensor, parts: Map<number, Tensor> | undefined): Tenso
   }
   const axis = whole.attributes.axis as number;
   const sizes = whole.attributes.sizes as number[];
-  const pieces = sizes.map((size, i) => parts.get(i) ?? expand(scalar(0), x.shape.map((d, k) => (k === axis ? size : d))));
+  const pieces = sizes.map(
+    (size, i) =>
+      parts.get(i) ??
+      expand(
+        scalar(0),
+        x.shape.map((d, k) => (k === axis ? size : d)),
+      ),
+  );
   return concat(pieces, axis);
 }

@@ -1,5 +1,6 @@
 export * from "./gradients.ts";
 export * from "./lower.ts";
+export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type Dimension, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
@@ -8,6 +9,7 @@ export {
   elementTypeOf,
   input,
   parameter,
+  parametersOf,
   scalar,
   type Tensor,
   type TensorData,

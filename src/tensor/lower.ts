@@ -4,19 +4,17 @@
  */
 import { ensure, VentrisError } from "../errors.ts";
 import { createOnnxBuilder, dataTypes, microsoft, type OnnxBuilder } from "./onnx.ts";
-import { product, sameShape, type Shape, shapeText } from "./shape.ts";
+import { product, type Shape, sameShape, shapeText } from "./shape.ts";
 import { type ElementType, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /**
  * A weight the program needs when it is compiled: the named parameters, joined along their first axis, as float32 values or in
- * MatMulNBits blocks of 32. The initializers are called `name`, or `name.packed` and `name.scales`.
+ * MatMulNBits blocks of 32. Offsets are those of its bytes in the program's weight file.
  */
-export interface WeightBinding {
-  readonly name: string;
-  readonly parameters: readonly string[];
-  readonly shape: readonly number[];
-  readonly bits: 4 | 8 | 32;
-}
+export type WeightBinding = { readonly parameters: readonly string[]; readonly shape: readonly number[] } & (
+  | { readonly bits: 32; readonly values: number }
+  | { readonly bits: 4 | 8; readonly packed: number; readonly scales: number }
+);
 
 export interface ValueDescription {
   readonly name: string;
@@ -29,6 +27,8 @@ export interface LoweredProgram {
   readonly inputs: readonly ValueDescription[];
   readonly outputs: readonly ValueDescription[];
   readonly weights: readonly WeightBinding[];
+  /** Length of the weight file. */
+  readonly weightBytes: number;
 }
 
 export interface LoweringOptions {
@@ -68,10 +68,15 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
   };
   for (const tensor of order) {
     if (names.has(tensor)) continue; // emitted together with another node
-    const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && options.parameters === "inputs");
+    const isInput =
+      tensor.operation === "input" || (tensor.operation === "parameter" && options.parameters === "inputs");
     if (isInput) {
       const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
-      ensure(!inputs.some((i) => i.name === description.name), "bad_shape", `two inputs are called ${description.name}`);
+      ensure(
+        !inputs.some((i) => i.name === description.name),
+        "bad_shape",
+        `two inputs are called ${description.name}`,
+      );
       inputs.push(description);
       builder.input(description.name, tensor.type, tensor.shape);
       names.set(tensor, description.name);
@@ -87,7 +92,13 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     builder.output(name, lowering.nameOf(tensor), tensor.type, tensor.shape);
     return { name, type: tensor.type, shape: tensor.shape };
   });
-  return { model: builder.finish(), inputs, outputs: descriptions, weights: [...weights.values()] };
+  return {
+    model: builder.finish(),
+    inputs,
+    outputs: descriptions,
+    weights: [...weights.values()],
+    weightBytes: builder.externalBytes,
+  };
 }
 
 /** Parameter names behind a tensor that is one parameter, or parameters joined along the first axis. */
@@ -101,28 +112,42 @@ function parameterNames(tensor: Tensor): string[] | undefined {
 const isWeight = ({ options }: Lowering, tensor: Tensor): boolean =>
   options.parameters === "weights" && parameterNames(tensor) !== undefined;
 
-function bind({ weights, builder, options }: Lowering, tensor: Tensor, quantizable: boolean): WeightBinding {
+/** Declares a weight the first time it is used. Its initializer is `name`, or `name.packed` and `name.scales`. */
+function bind(
+  { weights, builder, options }: Lowering,
+  tensor: Tensor,
+  quantizable: boolean,
+): { name: string; bits: 4 | 8 | 32 } {
   const parameters = parameterNames(tensor)!;
   const shape = tensor.shape as readonly number[];
   const bits = quantizable && shape.length === 2 ? (options.bits?.(parameters, shape) ?? 32) : 32;
   const name = `${parameters.join("|")}#${bits}`;
-  const known = weights.get(name);
-  if (known) return known;
-  const binding: WeightBinding = { name, parameters, shape, bits };
-  weights.set(name, binding);
-  if (bits === 32) builder.external(name, "float32", shape, shape.reduce((a, b) => a * b, 4));
-  else {
+  if (weights.has(name)) return { name, bits };
+  if (bits === 32) {
+    const values = builder.external(
+      name,
+      "float32",
+      shape,
+      shape.reduce((a, b) => a * b, 4),
+    );
+    weights.set(name, { parameters, shape, bits, values });
+  } else {
     const [rows, columns] = shape;
     const blocks = Math.ceil(columns / 32);
-    const blob = (32 * bits) / 8;
-    builder.external(`${name}.packed`, "uint8", [rows, blocks, blob], rows * blocks * blob);
-    builder.external(`${name}.scales`, "float32", [rows, blocks], rows * blocks * 4);
+    const blob = 4 * bits;
+    const packed = builder.external(`${name}.packed`, "uint8", [rows, blocks, blob], rows * blocks * blob);
+    const scales = builder.external(`${name}.scales`, "float32", [rows, blocks], rows * blocks * 4);
+    weights.set(name, { parameters, shape, bits, packed, scales });
   }
-  return binding;
+  return { name, bits };
 }
 
 function weightName(lowering: Lowering, tensor: Tensor): string {
-  ensure(isWeight(lowering, tensor), "internal", () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`);
+  ensure(
+    isWeight(lowering, tensor),
+    "internal",
+    () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`,
+  );
   return bind(lowering, tensor, false).name;
 }
 
@@ -183,9 +208,13 @@ const rules: Record<string, Rule> = {
   argMax: ({ builder, nameOf }, { inputs }) =>
     builder.node("ArgMax", [nameOf(inputs[0])], { attributes: { axis: -1, keepdims: 0 } })[0],
   cumulativeSum: ({ builder, nameOf }, { inputs, attributes }) =>
-    builder.node("CumSum", [nameOf(inputs[0]), builder.constant(BigInt64Array.of(BigInt(attributes.axis as number)), [])], {
-      attributes: { reverse: attributes.reverse ? 1 : 0 },
-    })[0],
+    builder.node(
+      "CumSum",
+      [nameOf(inputs[0]), builder.constant(BigInt64Array.of(BigInt(attributes.axis as number)), [])],
+      {
+        attributes: { reverse: attributes.reverse ? 1 : 0 },
+      },
+    )[0],
   matmul: lowerMatmul,
   reshape: ({ builder, nameOf }, { inputs: [x], shape }) =>
     builder.node("Reshape", [nameOf(x), int64s(builder, reshapeTarget(x.shape, shape))])[0],
@@ -207,14 +236,19 @@ const rules: Record<string, Rule> = {
   },
   gather: lowerGather,
   scatterAdd: ({ builder, nameOf }, { inputs: [updates, indices], shape }) => {
-    const zeros = builder.node("Expand", [builder.constant(Float32Array.of(0), []), int64s(builder, shape as number[])])[0];
+    const zeros = builder.node("Expand", [
+      builder.constant(Float32Array.of(0), []),
+      int64s(builder, shape as number[]),
+    ])[0];
     const places = builder.node("Unsqueeze", [nameOf(indices), int64s(builder, [-1])])[0];
     return builder.node("ScatterND", [zeros, places, nameOf(updates)], { attributes: { reduction: "add" } })[0];
   },
   gatherLast: ({ builder, nameOf }, { inputs: [x, indices] }) =>
     builder.node("GatherElements", [nameOf(x), nameOf(indices)], { attributes: { axis: -1 } })[0],
   scatterLast: ({ builder, nameOf }, { inputs: [base, indices, updates] }) =>
-    builder.node("ScatterElements", [base, indices, updates].map(nameOf), { attributes: { axis: -1, reduction: "add" } })[0],
+    builder.node("ScatterElements", [base, indices, updates].map(nameOf), {
+      attributes: { axis: -1, reduction: "add" },
+    })[0],
   crossEntropy: ({ builder, nameOf }, { inputs: [logits, targets] }) => {
     const logs = builder.node("LogSoftmax", [nameOf(logits)], { attributes: { axis: -1 } })[0];
     const columns = builder.node("Unsqueeze", [nameOf(targets), int64s(builder, [-1])])[0];
@@ -229,20 +263,29 @@ const rules: Record<string, Rule> = {
     builder.node("LayerNormalization", [x, weight, bias].map(nameOf), {
       attributes: { axis: -1, epsilon: { float: attributes.epsilon as number } },
     })[0],
-  rotary: ({ builder, nameOf }, { inputs }) => builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft })[0],
+  rotary: ({ builder, nameOf }, { inputs }) =>
+    builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft })[0],
 };
 
 /** ONNX's reshape target: numbers as they are, 0 for a named dimension kept in place, -1 for the one that is derived. */
 function reshapeTarget(from: Shape, to: Shape): number[] {
   const target = to.map((dimension, i) => (typeof dimension === "number" ? dimension : dimension === from[i] ? 0 : -1));
-  ensure(target.filter((d) => d === -1).length <= 1, "bad_shape", () => `reshape: ${shapeText(from)} to ${shapeText(to)} has more than one unknown`);
+  ensure(
+    target.filter((d) => d === -1).length <= 1,
+    "bad_shape",
+    () => `reshape: ${shapeText(from)} to ${shapeText(to)} has more than one unknown`,
+  );
   return target;
 }
 
 function lowerMatmul(lowering: Lowering, tensor: Tensor): string {
   const { builder, nameOf } = lowering;
   const [a, b] = tensor.inputs;
-  const { transposeA, transposeB, scale } = tensor.attributes as { transposeA: boolean; transposeB: boolean; scale: number };
+  const { transposeA, transposeB, scale } = tensor.attributes as {
+    transposeA: boolean;
+    transposeB: boolean;
+    scale: number;
+  };
   if (isWeight(lowering, b) && transposeB && !transposeA && scale === 1) {
     const { name, bits } = bind(lowering, b, true);
     if (bits !== 32) {
@@ -268,7 +311,10 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
     if (bits !== 32) {
       const [rows, columns] = table.shape as number[];
       // The same bytes as the product's, seen as [rows, columns * bits / 8].
-      const flat = builder.node("Reshape", [`${name}.packed`, int64s(builder, [rows, (Math.ceil(columns / 32) * 32 * bits) / 8])])[0];
+      const flat = builder.node("Reshape", [
+        `${name}.packed`,
+        int64s(builder, [rows, (Math.ceil(columns / 32) * 32 * bits) / 8]),
+      ])[0];
       return builder.node("GatherBlockQuantized", [flat, nameOf(indices), `${name}.scales`], {
         domain: microsoft,
         attributes: { bits, block_size: 32, gather_axis: 0, quantize_axis: 1 },
@@ -289,7 +335,10 @@ function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
         sizes.map((size) => (typeof size === "number" ? int64s(builder, [size]) : runTimeSize(lowering, size))),
         { attributes: { axis: 0 } },
       )[0];
-  const outputs = builder.node("Split", [nameOf(tensor.inputs[0]), lengths], { attributes: { axis }, outputs: sizes.length });
+  const outputs = builder.node("Split", [nameOf(tensor.inputs[0]), lengths], {
+    attributes: { axis },
+    outputs: sizes.length,
+  });
   for (const part of consumers.get(tensor)!) names.set(part, outputs[part.attributes.index as number]);
 }
 
@@ -311,12 +360,17 @@ function fusedResidualNorm(lowering: Lowering, sum: Tensor): string | undefined 
   const norm = lowering.consumers.get(sum)?.find((t) => t.operation === "rmsNorm" && t.inputs[0] === sum);
   const weight = norm?.inputs[1];
   const fits = norm && sameShape(a.shape, b.shape) && a.type === "float32" && [2, 3].includes(sum.shape.length);
-  if (!fits || !weight || product(sum.shape) === 0 || !(lowering.names.has(weight) || isWeight(lowering, weight))) return undefined;
-  const [normal, , , total] = lowering.builder.node("SkipSimplifiedLayerNormalization", [a, b, weight].map(lowering.nameOf), {
-    domain: microsoft,
-    attributes: { epsilon: { float: norm.attributes.epsilon as number } },
-    outputs: [true, false, false, true],
-  });
+  if (!fits || !weight || product(sum.shape) === 0 || !(lowering.names.has(weight) || isWeight(lowering, weight)))
+    return undefined;
+  const [normal, , , total] = lowering.builder.node(
+    "SkipSimplifiedLayerNormalization",
+    [a, b, weight].map(lowering.nameOf),
+    {
+      domain: microsoft,
+      attributes: { epsilon: { float: norm.attributes.epsilon as number } },
+      outputs: [true, false, false, true],
+    },
+  );
   lowering.names.set(norm, normal);
   return total;
 }

@@ -20,13 +20,18 @@ export type OnnxAttribute = number | string | readonly number[] | { float: numbe
 const operatorSet = 21n;
 export const microsoft = "com.microsoft";
 
+/** What models call the file with their weights. */
+export const weightFileName = "weights";
+
 export interface OnnxBuilder {
   /** Appends a node; returns its output names. */
   node(operator: string, inputs: readonly string[], options?: NodeOptions): string[];
   /** A small value stored inside the model; equal ones are stored once. */
   constant(data: TensorData, shape: readonly number[]): string;
-  /** An initializer whose bytes are given when the program is compiled, under the same name. */
-  external(name: string, type: ElementType, shape: readonly number[], byteLength: number): void;
+  /** An initializer whose bytes lie in the program's weight file; returns its offset there. */
+  external(name: string, type: ElementType, shape: readonly number[], byteLength: number): number;
+  /** Length of the weight file. */
+  readonly externalBytes: number;
   input(name: string, type: ElementType, shape: Shape): void;
   output(name: string, source: string, type: ElementType, shape: Shape): void;
   finish(): Uint8Array<ArrayBuffer>;
@@ -46,6 +51,7 @@ export function createOnnxBuilder(): OnnxBuilder {
   const outputs: MessageInitShape<typeof ValueInfoProtoSchema>[] = [];
   const constants = new Map<string, string>();
   let counter = 0;
+  let externalBytes = 0;
 
   return {
     node(operator, nodeInputs, { attributes = {}, domain = "", outputs: wanted = 1 } = {}) {
@@ -72,18 +78,25 @@ export function createOnnxBuilder(): OnnxBuilder {
       if (key) constants.set(key, name);
       return name;
     },
+    get externalBytes() {
+      return externalBytes;
+    },
     external(name, type, shape, byteLength) {
+      // Page borders let the runtime map the file into memory instead of reading it.
+      const offset = Math.ceil(externalBytes / 4096) * 4096;
+      externalBytes = offset + byteLength;
       initializers.push({
         name,
         dataType: dataTypes[type],
         dims: shape.map(BigInt),
         dataLocation: TensorProto_DataLocation.EXTERNAL,
         externalData: [
-          { key: "location", value: name },
-          { key: "offset", value: "0" },
+          { key: "location", value: weightFileName },
+          { key: "offset", value: String(offset) },
           { key: "length", value: String(byteLength) },
         ],
       });
+      return offset;
     },
     input(name, type, shape) {
       inputs.push(valueInfo(name, type, shape));

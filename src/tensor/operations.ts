@@ -1,6 +1,17 @@
 /** The operations models are written in. Each checks shapes and types at once and names itself and both shapes when they do not fit. */
 import { ensure, VentrisError } from "../errors.ts";
-import { broadcast, type Dimension, normalizeAxis, product, reshaped, sameShape, type Shape, shapeError, shapeText, sum } from "./shape.ts";
+import {
+  broadcast,
+  type Dimension,
+  normalizeAxis,
+  product,
+  reshaped,
+  type Shape,
+  sameShape,
+  shapeError,
+  shapeText,
+  sum,
+} from "./shape.ts";
 import { constant, createTensor, type ElementType, scalar, type Tensor } from "./tensor.ts";
 
 type Operand = Tensor | number;
@@ -8,7 +19,10 @@ const asTensor = (value: Operand): Tensor => (typeof value === "number" ? scalar
 
 function requireType(operation: string, tensor: Tensor, ...types: ElementType[]): void {
   if (!types.includes(tensor.type)) {
-    throw new VentrisError("bad_shape", `${operation}: takes ${types.join(" or ")}, got ${tensor.type} ${shapeText(tensor.shape)}`);
+    throw new VentrisError(
+      "bad_shape",
+      `${operation}: takes ${types.join(" or ")}, got ${tensor.type} ${shapeText(tensor.shape)}`,
+    );
   }
 }
 
@@ -90,15 +104,24 @@ export interface MatmulOptions {
 }
 
 /** Matrix product over the last two dimensions [..., m, k] x [..., k, n], broadcasting those before them. */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {}): Tensor {
-  if (a.shape.length < 2 || b.shape.length < 2) throw shapeError("matmul", a.shape, b.shape, "must both have two dimensions or more");
+export function matmul(
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {},
+): Tensor {
+  if (a.shape.length < 2 || b.shape.length < 2)
+    throw shapeError("matmul", a.shape, b.shape, "must both have two dimensions or more");
   if (b.shape.length === 2 && a.shape.length > 2 && !transposeA) {
-    const rows = matmul(reshape(a, [product(a.shape.slice(0, -1)), a.shape[a.shape.length - 1]]), b, { transposeB, scale });
+    const rows = matmul(reshape(a, [product(a.shape.slice(0, -1)), a.shape[a.shape.length - 1]]), b, {
+      transposeB,
+      scale,
+    });
     return reshape(rows, [...a.shape.slice(0, -1), rows.shape[1]]);
   }
   const [m, innerA] = lastTwo(a.shape, transposeA);
   const [innerB, n] = lastTwo(b.shape, transposeB);
-  if (innerA !== innerB) throw shapeError("matmul", a.shape, b.shape, `disagree on the inner dimension (${innerA} and ${innerB})`);
+  if (innerA !== innerB)
+    throw shapeError("matmul", a.shape, b.shape, `disagree on the inner dimension (${innerA} and ${innerB})`);
   const batch = broadcast("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
   return createTensor("matmul", [a, b], [...batch, m, n], a.type, { transposeA, transposeB, scale });
 }
@@ -121,15 +144,23 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
 }
 
 export function transpose(x: Tensor, permutation: readonly number[]): Tensor {
-  const valid = permutation.length === x.shape.length && [...permutation].sort((a, b) => a - b).every((axis, i) => axis === i);
+  const valid =
+    permutation.length === x.shape.length && [...permutation].sort((a, b) => a - b).every((axis, i) => axis === i);
   if (!valid) throw shapeError("transpose", x.shape, permutation, "do not match: every axis must be named once");
-  return createTensor("transpose", [x], permutation.map((axis) => x.shape[axis]), x.type, { permutation });
+  return createTensor(
+    "transpose",
+    [x],
+    permutation.map((axis) => x.shape[axis]),
+    x.type,
+    { permutation },
+  );
 }
 
 /** Broadcast to a shape. */
 export function expand(x: Tensor, shape: Shape): Tensor {
   const result = broadcast("expand", x.shape, shape);
-  if (!sameShape(result, shape)) throw shapeError("expand", x.shape, shape, "do not fit: only dimensions of size 1 expand");
+  if (!sameShape(result, shape))
+    throw shapeError("expand", x.shape, shape, "do not fit: only dimensions of size 1 expand");
   return sameShape(x.shape, shape) ? x : createTensor("expand", [x], shape, x.type);
 }
 
@@ -138,7 +169,8 @@ export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   if (rest.length === 0) return first;
   const at = normalizeAxis("concat", axis, first.shape);
   for (const other of rest) {
-    const fits = other.shape.length === first.shape.length && other.shape.every((d, i) => i === at || d === first.shape[i]);
+    const fits =
+      other.shape.length === first.shape.length && other.shape.every((d, i) => i === at || d === first.shape[i]);
     if (!fits) throw shapeError("concat", first.shape, other.shape, `differ outside axis ${at}`);
   }
   const shape = first.shape.map((d, i) => (i === at ? sum(tensors.map((t) => t.shape[at])) : d));
@@ -151,7 +183,13 @@ export function split(x: Tensor, sizes: readonly Dimension[], axis: number): Ten
   if (sum(sizes) !== x.shape[at]) throw shapeError("split", x.shape, sizes, `do not add up along axis ${at}`);
   const whole = createTensor("split", [x], x.shape, x.type, { axis: at, sizes });
   return sizes.map((size, index) =>
-    createTensor("part", [whole], x.shape.map((d, i) => (i === at ? size : d)), x.type, { index, axis: at }),
+    createTensor(
+      "part",
+      [whole],
+      x.shape.map((d, i) => (i === at ? size : d)),
+      x.type,
+      { index, axis: at },
+    ),
   );
 }
 
@@ -160,7 +198,10 @@ export function slice(x: Tensor, axis: number, start: number, end: number): Tens
   const at = normalizeAxis("slice", axis, x.shape);
   const size = x.shape[at];
   if (typeof size !== "number" || start < 0 || end > size || start >= end) {
-    throw new VentrisError("bad_shape", `slice: ${start} to ${end} does not lie in axis ${at} of ${shapeText(x.shape)}`);
+    throw new VentrisError(
+      "bad_shape",
+      `slice: ${start} to ${end} does not lie in axis ${at} of ${shapeText(x.shape)}`,
+    );
   }
   const sizes = [start, end - start, size - end].filter((n) => n > 0);
   return sizes.length === 1 ? x : split(x, sizes, at)[start > 0 ? 1 : 0];
@@ -194,7 +235,8 @@ export function gatherLast(x: Tensor, indices: Tensor): Tensor {
 /** `base` with each update added along the last axis at its index: the adjoint of `gatherLast` when the base is zero. */
 export function scatterLast(base: Tensor, indices: Tensor, updates: Tensor): Tensor {
   requireType("scatterLast", indices, "int64");
-  if (!sameShape(indices.shape, updates.shape)) throw shapeError("scatterLast", indices.shape, updates.shape, "must be the same");
+  if (!sameShape(indices.shape, updates.shape))
+    throw shapeError("scatterLast", indices.shape, updates.shape, "must be the same");
   return createTensor("scatterLast", [base, indices, updates], base.shape, base.type);
 }
 
@@ -227,7 +269,10 @@ export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } 
 
 /** Cumulative sum along an axis. */
 export function cumulativeSum(x: Tensor, axis: number, reverse = false): Tensor {
-  return createTensor("cumulativeSum", [x], x.shape, x.type, { axis: normalizeAxis("cumulativeSum", axis, x.shape), reverse });
+  return createTensor("cumulativeSum", [x], x.shape, x.type, {
+    axis: normalizeAxis("cumulativeSum", axis, x.shape),
+    reverse,
+  });
 }
 
 /** Along the last axis. */
@@ -250,7 +295,8 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
 
 /** x / sqrt(mean(x^2) + epsilon) * weight along the last axis (Zhang and Sennrich 2019). */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  if (!sameShape(weight.shape, x.shape.slice(-1))) throw shapeError("rmsNorm", x.shape, weight.shape, "need a weight of the last dimension");
+  if (!sameShape(weight.shape, x.shape.slice(-1)))
+    throw shapeError("rmsNorm", x.shape, weight.shape, "need a weight of the last dimension");
   return createTensor("rmsNorm", [x, weight], x.shape, x.type, { epsilon });
 }
 
@@ -269,7 +315,12 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: numb
 export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Tensor): Tensor {
   const [batch, , length, dimension] = x.shape;
   if (x.shape.length !== 4 || !sameShape(positions.shape, [batch, length])) {
-    throw shapeError("rotary", x.shape, positions.shape, "must be [batch, heads, length, dimension] and [batch, length]");
+    throw shapeError(
+      "rotary",
+      x.shape,
+      positions.shape,
+      "must be [batch, heads, length, dimension] and [batch, length]",
+    );
   }
   if (typeof dimension !== "number" || cosines.shape[1] !== dimension / 2 || !sameShape(cosines.shape, sines.shape)) {
     throw shapeError("rotary", x.shape, cosines.shape, "need tables of half the head dimension");
@@ -279,7 +330,11 @@ export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Ten
 
 export const zerosLike = (x: Tensor): Tensor => expand(scalar(0), x.shape);
 /** 0 .. size - 1 as int64. */
-export const range = (size: number): Tensor => constant(BigInt64Array.from({ length: size }, (_, i) => BigInt(i)), [size]);
+export const range = (size: number): Tensor =>
+  constant(
+    BigInt64Array.from({ length: size }, (_, i) => BigInt(i)),
+    [size],
+  );
 
 /** Sums away what broadcasting from `shape` to x's shape had repeated: the gradient of broadcasting. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
@@ -292,6 +347,10 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
 /** Number of elements as a tensor-free dimension; refuses named ones. */
 export function elementCount(shape: Shape): number {
   const size = product(shape);
-  ensure(typeof size === "number", "bad_shape", () => `the number of elements of ${shapeText(shape)} is not known before the program runs`);
+  ensure(
+    typeof size === "number",
+    "bad_shape",
+    () => `the number of elements of ${shapeText(shape)} is not known before the program runs`,
+  );
   return size;
 }

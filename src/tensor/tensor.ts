@@ -78,3 +78,9 @@ export function topologicalOrder(outputs: readonly Tensor[]): Tensor[] {
   }
   return order;
 }
+
+/** The parameters that the given tensors depend on, by name. A program uses one tensor for each parameter. */
+export function parametersOf(...outputs: readonly Tensor[]): Map<string, Tensor> {
+  const parameters = topologicalOrder(outputs).filter((tensor) => tensor.operation === "parameter");
+  return new Map(parameters.map((tensor) => [tensor.attributes.name as string, tensor]));
+}

@@ -7,12 +7,35 @@ export interface Tokenizer {
   readonly endTokens: readonly number[];
   /** A stable hash of vocabulary and merges: two models may share drafts only when it is equal. */
   readonly fingerprint: string;
-  /** Ids of a text. `special` (default true) adds the begin token where the tokenizer's own template does. */
-  encode(text: string, options?: { special?: boolean }): number[];
-  /** Text of ids; ill-formed UTF-8 becomes U+FFFD. Special tokens are left out unless `special`. */
-  decode(ids: readonly number[], options?: { special?: boolean }): string;
+  /** Special tokens by their text (`<|mask|>`, `<|im_end|>` …); they are reached by id, never by user text. */
+  readonly specialTokens?: ReadonlyMap<string, number>;
+  /** SentencePiece style: the first token carries a space that is no part of the text. */
+  readonly dropsLeadingSpace?: boolean;
+  /**
+   * Ids of a text. `special` (default true) adds the begin token where the tokenizer's own template does; an end token of
+   * the template is left out, for the text is there to be continued. `allowSpecial` (default false) turns the text of
+   * special tokens into their ids; without it such text is encoded as the plain characters it consists of.
+   */
+  encode(text: string, options?: { special?: boolean; allowSpecial?: boolean }): number[];
+  /**
+   * Text of ids; ill-formed UTF-8 becomes U+FFFD. Special tokens are left out unless `special`. `continued` says that the
+   * ids go on from earlier ones, so that a leading space is part of the text.
+   */
+  decode(ids: readonly number[], options?: { special?: boolean; continued?: boolean }): string;
   /** The bytes that one id stands for (empty for special tokens). */
   tokenBytes(id: number): Uint8Array;
   /** Applies the chat template; undefined when the checkpoint has none. */
-  applyChatTemplate?(messages: readonly { role: string; content: string }[], options?: { addGenerationPrompt?: boolean }): string;
+  applyChatTemplate?(messages: readonly ChatMessage[], options?: ChatOptions): string;
+  /** Ids of the applied template. Its own special tokens count; the same strings inside a message stay plain text. */
+  encodeChat?(messages: readonly ChatMessage[], options?: ChatOptions): number[];
+}
+
+export interface ChatMessage {
+  role: string;
+  content: string;
+}
+
+export interface ChatOptions {
+  /** Ends with the words that open the assistant's answer (default true). */
+  addGenerationPrompt?: boolean;
 }

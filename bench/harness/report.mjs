@@ -1,0 +1,85 @@
+import { format } from "./measure.mjs";
+
+/**
+ * One figure to measure. `measure` gets the settings of the run and returns the value with the ratio (or value) of each
+ * run, and absolute times as a note; or the reason why it cannot be measured here.
+ * @typedef {{ quick: boolean, runs: number, progress: (line: string) => void }} Settings
+ * @typedef {{ value: number, runs: number[], note?: string } | { skipped: string }} Measurement
+ * @typedef {{ what: string, target: Target, measure: (settings: Settings) => Promise<Measurement> }} RowDefinition
+ * @typedef {{ relation: ">=" | "<=", bound: number, unit: string }} Target
+ */
+
+/**
+ * As printed by `--json`; a row that was skipped or failed has no value and does not hold.
+ * @typedef {{ what: string, target: string, value: number | null, holds: boolean, runs: number[] }} Row
+ */
+
+/** @param {number} bound @param {string} [unit] @returns {Target} */
+export const atLeast = (bound, unit = "×") => ({ relation: ">=", bound, unit });
+/** @param {number} bound @param {string} [unit] @returns {Target} */
+export const atMost = (bound, unit = "×") => ({ relation: "<=", bound, unit });
+
+/** @param {Target} target */
+const targetText = ({ relation, bound, unit }) => `${relation === ">=" ? "≥" : "≤"} ${bound}${unit}`;
+
+/**
+ * Measures the rows in order. A failing row is reported and does not stop the others.
+ * @param {readonly RowDefinition[]} definitions
+ * @param {Settings} settings
+ */
+export async function measureRows(definitions, settings) {
+  /** @type {Row[]} */
+  const rows = [];
+  /** @type {string[]} what the table says beside each row */
+  const notes = [];
+  let failed = false;
+  for (const { what, target, measure } of definitions) {
+    settings.progress(`\n${what}`);
+    /** @type {Row} */
+    const row = { what, target: targetText(target), value: null, holds: false, runs: [] };
+    let note = "";
+    try {
+      const measured = await measure(settings);
+      if ("skipped" in measured) {
+        note = `skipped: ${measured.skipped}`;
+      } else {
+        row.value = measured.value;
+        row.runs = measured.runs;
+        row.holds = target.relation === ">=" ? measured.value >= target.bound : measured.value <= target.bound;
+        note = measured.note ?? "";
+      }
+    } catch (error) {
+      failed = true;
+      note = `failed: ${error instanceof Error ? error.message : error}`;
+    }
+    if (note) settings.progress(`  ${note}`);
+    rows.push(row);
+    notes.push(note);
+  }
+  return { rows, notes, failed };
+}
+
+/**
+ * The aligned table for people.
+ * @param {readonly Row[]} rows
+ * @param {readonly string[]} notes
+ */
+export function table(rows, notes) {
+  const cells = rows.map(({ what, target, value, holds }, index) => [
+    what,
+    target,
+    value === null ? "–" : format(value),
+    value === null ? "" : holds ? "yes" : "NO",
+    notes[index],
+  ]);
+  const lines = [["what", "target", "value", "holds", "note"], ...cells];
+  const widths = lines[0].map((_, column) => Math.max(...lines.map((line) => line[column].length)));
+  return lines
+    .map((line) =>
+      line
+        .map((cell, column) => cell.padEnd(widths[column]))
+        .join("  ")
+        .trimEnd(),
+    )
+    .join("\n");
+}

@@ -1,0 +1,39 @@
+// Runs a benchmark of bench/, a package of its own: its peers (hundreds of MB) are installed here, on first use, and never
+// by the root's `npm ci`. All talk goes to stderr: stdout is the benchmark's result.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "./build.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const bench = join(root, "bench");
+
+installPeers();
+build();
+const { status } = spawnSync(process.execPath, [join(bench, "run.mjs"), ...process.argv.slice(2)], {
+  stdio: "inherit",
+});
+process.exit(status ?? 1);
+
+/** `npm ci` where the installed packages are not those of the lock file. */
+function installPeers() {
+  const { packages } = JSON.parse(readFileSync(join(bench, "package-lock.json"), "utf8"));
+  const missing = Object.keys(packages[""].dependencies).filter((name) => {
+    const path = `node_modules/${name}`;
+    const manifest = join(bench, path, "package.json");
+    return !existsSync(manifest) || JSON.parse(readFileSync(manifest, "utf8")).version !== packages[path].version;
+  });
+  if (missing.length === 0) return;
+  console.error(`installing ${missing.join(", ")} into bench/`);
+  // Optional packages are the CUDA and Vulkan builds; scripts would compile or download llama.cpp.
+  const { status, error } = spawnSync("npm", ["ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"], {
+    cwd: bench,
+    stdio: ["ignore", 2, 2],
+    shell: process.platform === "win32",
+  });
+  if (status !== 0) {
+    console.error(`bench: npm ci failed in ${bench}${error ? `: ${error.message}` : ""}`);
+    process.exit(1);
+  }
+}

@@ -1,0 +1,65 @@
+import { describe, expect, test } from "vitest";
+import { argmax, drawFrom, exponential, softmax } from "./distribution.ts";
+
+describe("exponential", () => {
+  test("is within 1e-15 of Math.exp down to where numbers end", () => {
+    let worst = 0;
+    for (let x = 0; x > -708; x -= 0.00713) worst = Math.max(worst, Math.abs(exponential(x) / Math.exp(x) - 1));
+    expect(worst).toBeLessThan(1e-15);
+  });
+
+  test("knows the edges", () => {
+    expect(exponential(0)).toBe(1);
+    expect(exponential(-0)).toBe(1);
+    expect(exponential(-1e-300)).toBe(1);
+    expect(exponential(-709)).toBe(0);
+    expect(exponential(-1e300)).toBe(0);
+    expect(exponential(-Infinity)).toBe(0);
+    expect(exponential(Number.NaN)).toBeNaN();
+  });
+});
+
+describe("softmax", () => {
+  test("gives probabilities in proportion to exp(logit / temperature)", () => {
+    const logits = [1.5, -2, 0, 1.5, 30, -Infinity];
+    const weights = logits.map((logit) => Math.exp(logit * 0.5));
+    const total = weights.reduce((a, b) => a + b);
+    const result = softmax(logits, 0.5);
+    for (const [i, weight] of weights.entries()) expect(result[i]).toBeCloseTo(weight / total, 14);
+    expect(result[5]).toBe(0);
+    expect(result.reduce((a, b) => a + b)).toBeCloseTo(1, 14);
+  });
+
+  test("writes into a given array and survives huge logits", () => {
+    const out = new Float64Array(2);
+    expect(softmax([1e38, -1e38], 1, out)).toBe(out);
+    expect([...out]).toEqual([1, 0]);
+  });
+
+  test.each([[[1, Number.NaN]], [[Number.NaN, 1]], [[Infinity, 1]], [[-Infinity, -Infinity]]])(
+    "refuses %j",
+    (logits) => {
+      expect(() => softmax(logits)).toThrow(expect.objectContaining({ code: "runtime_failed" }));
+    },
+  );
+});
+
+test("argmax: the lowest index wins ties", () => {
+  expect(argmax([1, 3, 2, 3])).toBe(1);
+  expect(argmax([-Infinity, -Infinity])).toBe(0);
+});
+
+describe("drawFrom", () => {
+  test("draws the token at which the cumulative mass passes u", () => {
+    const probabilities = [0, 0.25, 0, 0.5, 0.25, 0];
+    expect([0, 0.2499, 0.25, 0.7499, 0.75, 0.9999].map((u) => drawFrom(probabilities, u))).toEqual([1, 1, 3, 3, 4, 4]);
+  });
+
+  test("rounding at the end falls on the last possible token", () => {
+    expect(drawFrom([0.1, 0.2, 0.3, 0], 1 - 2 ** -53)).toBe(2);
+  });
+
+  test("refuses a distribution without mass", () => {
+    expect(() => drawFrom([0, 0], 0.5)).toThrow(expect.objectContaining({ code: "constraint_dead_end" }));
+  });
+});

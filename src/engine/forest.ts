@@ -1,0 +1,497 @@
+/**
+ * The forest: every autoregressive method grows a tree of tokens over one shared key-value arena. Its one primitive, `extend`,
+ * scores any set of new nodes, of any trees, in one forward pass; calls that arrive while a pass runs join the next.
+ *
+ * A node is a token after its parent's text. The same token below the same parent is the same node, so prompts that share a prefix
+ * share its rows, and branches of a tree share their stem. Callers hold nodes through a lease; what nobody holds is kept
+ * as a cached prefix while there is room, or freed at once when it was rejected.
+ */
+import { ensure, VentrisError } from "../errors.ts";
+import type { Arena } from "./arena.ts";
+import type { Pass, PassOutputs } from "./pass.ts";
+
+export interface ForestNode {
+  readonly parent: ForestNode | undefined;
+  readonly token: number;
+  /** Number of tokens before this one: its position. A tree's first token has depth 0. */
+  readonly depth: number;
+  /** Next-token logits [vocabulary], where they were asked for and while the node is held. */
+  readonly logits: Float32Array | undefined;
+  /** Values of the model's taps at this token. */
+  readonly taps: Readonly<Record<string, Float32Array>> | undefined;
+}
+
+/** A node to add: below an existing node, below node number `parent` of the same call, or (undefined) a first token. */
+export interface Extension {
+  readonly parent: ForestNode | number | undefined;
+  readonly token: number;
+  /** Default true. */
+  readonly logits?: boolean;
+}
+
+export interface ForestCounters {
+  passes: number;
+  rows: number;
+  secondsInPasses: number;
+}
+
+export interface Prefill {
+  readonly node: ForestNode;
+  readonly computed: number;
+  readonly cached: number;
+  readonly passes: number;
+}
+
+/** One caller's hold on nodes. Everything it got from `extend` and `prefill` is held until released or closed. */
+export interface Lease {
+  /** The nodes in the order asked for. Errors: `context_full`, `out_of_memory`, `aborted`, `runtime_failed`. */
+  extend(extensions: readonly Extension[]): Promise<ForestNode[]>;
+  /** The node of the last token, with logits; the longest cached prefix is reused. Errors: as `extend`, and `bad_option` for no tokens. */
+  prefill(tokens: readonly number[]): Promise<Prefill>;
+  /** Lets go of nodes. `discard` frees those that nothing else needs; otherwise they stay as cached prefixes. */
+  release(nodes: Iterable<ForestNode>, options?: { discard?: boolean }): void;
+  /** Lets go of everything and refuses further calls; calls under way fail with `aborted` within one pass. */
+  close(): void;
+  /** Passes and rows this lease took part in. */
+  readonly passes: number;
+  readonly rows: number;
+}
+
+export interface Forest {
+  readonly contextLength: number;
+  readonly vocabularySize: number;
+  readonly counters: Readonly<ForestCounters>;
+  /** Slots in use, and those held by some lease. */
+  readonly size: number;
+  readonly held: number;
+  readonly capacity: number;
+  lease(): Lease;
+  close(): Promise<void>;
+}
+
+export interface ForestOptions {
+  /** Most rows in a pass; longer prompts go in chunks. Default 128. */
+  maxRows?: number;
+  /** Up to this many slots the arena grows rather than drop a cached prefix; beyond, prefixes nobody holds go first. Default 512. */
+  cacheSlots?: number;
+}
+
+class Node implements ForestNode {
+  readonly parent: Node | undefined;
+  readonly token: number;
+  readonly depth: number;
+  slot = -1;
+  /** First node of the longest stretch of ancestors that ends here and lies in consecutive slots. */
+  stretch: Node = this;
+  logits: Float32Array | undefined = undefined;
+  taps: Record<string, Float32Array> | undefined = undefined;
+  holds = 0;
+  children: Map<number, Node> | undefined = undefined;
+  /** The pass that will compute this node. */
+  pending: Job | undefined = undefined;
+  gone = false;
+
+  constructor(parent: Node | undefined, token: number) {
+    this.parent = parent;
+    this.token = token;
+    this.depth = parent ? parent.depth + 1 : 0;
+  }
+}
+
+/** Rows of one `extend` call that wait for a pass. A row whose node has a slot already is computed for its logits only. */
+interface Job {
+  readonly rows: { node: Node; logits: boolean; store: boolean }[];
+  readonly done: Promise<void>;
+  finish(error?: unknown): void;
+  cancelled: boolean;
+}
+
+const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
+
+export function createForest(
+  pass: Pass,
+  arena: Arena,
+  { maxRows = 128, cacheSlots = 512 }: ForestOptions = {},
+): Forest {
+  const { contextLength, vocabularySize, window = Infinity } = pass.config;
+  ensure(
+    Number.isInteger(maxRows) && maxRows >= 1,
+    "bad_option",
+    `maxRows must be a positive whole number, not ${maxRows}`,
+  );
+  const roots = new Map<number, Node>();
+  const counters: ForestCounters = { passes: 0, rows: 0, secondsInPasses: 0 };
+  const queue: Job[] = [];
+  /** Leaves nobody holds, the longest unheld first. */
+  const evictable = new Set<Node>();
+  let pumping: Promise<void> | undefined;
+  let held = 0;
+  let closed = false;
+
+  const isIdle = (node: Node): boolean => node.holds === 0 && !node.pending && !node.gone && !node.children?.size;
+
+  function hold(node: Node): void {
+    if (node.holds === 0) held += 1;
+    node.holds += 1;
+    evictable.delete(node);
+  }
+
+  function letGo(node: Node, discard: boolean): void {
+    node.holds -= 1;
+    if (node.holds > 0) return;
+    held -= 1;
+    node.logits = undefined;
+    node.taps = undefined;
+    if (!isIdle(node)) return;
+    if (discard) remove(node);
+    else evictable.add(node);
+  }
+
+  function remove(node: Node): void {
+    const { parent } = node;
+    (parent ? parent.children! : roots).delete(node.token);
+    evictable.delete(node);
+    node.gone = true;
+    if (node.slot >= 0) arena.free(node.slot);
+    node.slot = -1;
+    if (parent && isIdle(parent)) evictable.add(parent);
+    if (arena.used === 0) arena.shrink();
+  }
+
+  function childOf(parent: Node | undefined, token: number): Node | undefined {
+    return (parent ? parent.children : roots)?.get(token);
+  }
+
+  function addChild(parent: Node | undefined, token: number): Node {
+    const node = new Node(parent, token);
+    if (!parent) roots.set(token, node);
+    else if (parent.children) parent.children.set(token, node);
+    else parent.children = new Map([[token, node]]);
+    if (parent) evictable.delete(parent);
+    return node;
+  }
+
+  function createJob(): Job {
+    let resolve: () => void = () => {};
+    let reject: (error: unknown) => void = () => {};
+    const done = new Promise<void>((yes, no) => {
+      [resolve, reject] = [yes, no];
+    });
+    done.catch(() => {}); // every waiter handles it; a job whose waiters are gone must not bring the process down
+    return { rows: [], done, cancelled: false, finish: (error) => (error === undefined ? resolve() : reject(error)) };
+  }
+
+  /** Runs passes while jobs wait. Between passes everything that became runnable gets to queue, so that it joins the next one. */
+  async function pump(): Promise<void> {
+    while (queue.length > 0) {
+      await new Promise(setImmediate);
+      const jobs: Job[] = [];
+      let rows = 0;
+      while (queue.length > 0 && (rows === 0 || rows + queue[0].rows.length <= maxRows)) {
+        const job = queue.shift()!;
+        if (job.cancelled || job.rows.some(({ node }) => node.parent?.gone)) {
+          abandon(job, new VentrisError("aborted", "the request was aborted"));
+          continue;
+        }
+        jobs.push(job);
+        rows += job.rows.length;
+      }
+      if (rows === 0) continue;
+      try {
+        await runPass(jobs.flatMap((job) => job.rows));
+        for (const job of jobs) {
+          for (const { node } of job.rows) settle(node, job);
+          job.finish();
+        }
+      } catch (error) {
+        for (const job of jobs) abandon(job, error);
+      }
+    }
+  }
+
+  /** A job that will not run: its new nodes leave the forest, and with them whatever waited below them. */
+  function abandon(job: Job, error: unknown): void {
+    for (const { node, store } of [...job.rows].reverse()) {
+      settle(node, job);
+      if (store && !node.gone) remove(node);
+    }
+    job.finish(error);
+  }
+
+  function settle(node: Node, job: Job): void {
+    if (node.pending === job) node.pending = undefined;
+    if (isIdle(node)) evictable.add(node); // its lease was closed while the pass ran
+  }
+
+  async function runPass(rows: readonly Job["rows"][number][]): Promise<void> {
+    const stored = rows.filter((row) => row.store);
+    for (const { node } of stored) place(node);
+    const count = rows.length;
+    const slots = arena.capacity;
+    const select = rows.flatMap((row, i) => (row.logits ? [i] : []));
+    const started = performance.now();
+    const outputs = await pass.run({
+      tokens: rows.map(({ node }) => node.token),
+      depths: rows.map(({ node }) => node.depth),
+      mask: buildMask(rows, slots),
+      select: select.length > 0 ? select : [0],
+      slots,
+      arena: arena.inputs,
+    });
+    counters.secondsInPasses += (performance.now() - started) / 1000;
+    counters.passes += 1;
+    counters.rows += count;
+    select.forEach((row, i) => {
+      rows[row].node.logits = outputs.logits.subarray(i * vocabularySize, (i + 1) * vocabularySize);
+    });
+    rows.forEach(({ node, store }, row) => {
+      if (store && !node.gone) arena.write(outputs.entries, count, row, node.slot);
+      if (node.taps !== undefined || Object.keys(outputs.taps).length > 0)
+        node.taps = tapsOf(outputs, row, select.indexOf(row), count);
+    });
+  }
+
+  function tapsOf({ taps }: PassOutputs, row: number, selected: number, rows: number): Record<string, Float32Array> {
+    const result: Record<string, Float32Array> = {};
+    for (const [name, { data, dims }] of Object.entries(taps)) {
+      const at = dims[0] === rows ? row : selected;
+      const width = data.length / dims[0];
+      if (at >= 0) result[name] = (data as Float32Array).slice(at * width, (at + 1) * width);
+    }
+    return result;
+  }
+
+  /** Gives a node its slot, next to its parent's where that is free. Errors: `out_of_memory`. */
+  function place(node: Node): void {
+    const preferred = node.parent ? node.parent.slot + 1 : 0;
+    let slot = arena.allocate(preferred);
+    if (slot === undefined) {
+      const [oldest] = evictable;
+      if (oldest && arena.capacity >= cacheSlots) remove(oldest);
+      else {
+        try {
+          arena.grow(arena.capacity + 1);
+        } catch (error) {
+          if (!oldest) throw error;
+          remove(oldest);
+        }
+      }
+      slot = arena.allocate(preferred);
+      ensure(slot !== undefined, "internal", "room was made in the arena, and it is still full");
+    }
+    node.slot = slot;
+    const consecutive = node.parent && node.parent.slot >= 0 && slot === node.parent.slot + 1;
+    node.stretch = consecutive ? node.parent!.stretch : node;
+  }
+
+  /** Additive [rows, slots + rows]: 0 at ancestors within the window and at the row itself. */
+  function buildMask(rows: readonly Job["rows"][number][], slots: number): Float32Array {
+    const count = rows.length;
+    const width = slots + count;
+    const mask = new Float32Array(count * width).fill(minusInfinity);
+    const rowOf = new Map<Node, number>(rows.map(({ node }, i) => [node, i]));
+    const filled = new Map<Node, number>();
+    rows.forEach(({ node }, row) => {
+      const base = row * width;
+      const earliest = node.depth - window + 1;
+      mask[base + slots + row] = 0;
+      let ancestor = node.parent;
+      while (ancestor && rowOf.has(ancestor) && ancestor.depth >= earliest) {
+        mask[base + slots + rowOf.get(ancestor)!] = 0;
+        ancestor = ancestor.parent;
+      }
+      if (!ancestor) return;
+      const before = window === Infinity ? filled.get(ancestor) : undefined;
+      if (before !== undefined) {
+        mask.copyWithin(base, before * width, before * width + slots);
+        return;
+      }
+      filled.set(ancestor, row);
+      for (let last: Node | undefined = ancestor; last && last.depth >= earliest; last = last.stretch.parent) {
+        const first = Math.max(last.stretch.slot, last.slot - (last.depth - Math.max(earliest, 0)));
+        mask.fill(0, base + first, base + last.slot + 1);
+      }
+    });
+    return mask;
+  }
+
+  function enqueue(job: Job): void {
+    queue.push(job);
+    pumping ??= pump().finally(() => {
+      pumping = undefined;
+    });
+  }
+
+  function lease(): Lease {
+    ensure(!closed, "aborted", "the model was closed");
+    const mine = new Map<Node, number>();
+    const account = { jobs: new Set<Job>(), passes: 0, rows: 0 };
+    let open = true;
+
+    const keep = (node: Node): void => {
+      hold(node);
+      mine.set(node, (mine.get(node) ?? 0) + 1);
+    };
+
+    async function extend(extensions: readonly Extension[]): Promise<ForestNode[]> {
+      ensure(open, "aborted", "the request was aborted");
+      ensure(
+        extensions.length <= maxRows,
+        "bad_option",
+        `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
+      );
+      const job = createJob();
+      const nodes: Node[] = [];
+      const waits = new Set<Promise<void>>();
+      for (const { parent: under, token, logits = true } of extensions) {
+        const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
+        ensure(typeof under !== "number" || parent, "internal", `node ${under} does not precede its child`);
+        ensure(!parent?.gone, "internal", "a node was extended after it had been released");
+        ensure(
+          Number.isInteger(token) && token >= 0 && token < vocabularySize,
+          "bad_option",
+          `token ${token} is outside the vocabulary of ${vocabularySize}`,
+        );
+        let node = childOf(parent, token);
+        if (!node) {
+          ensure(
+            (parent?.depth ?? -1) + 1 < contextLength,
+            "context_full",
+            `the context of ${contextLength} tokens is full`,
+          );
+          node = addChild(parent, token);
+          node.pending = job;
+          job.rows.push({ node, logits, store: true });
+        } else if (node.pending) {
+          waits.add(node.pending.done);
+          const row = node.pending.rows.find((r) => r.node === node)!;
+          row.logits ||= logits;
+        } else if (logits && !node.logits) job.rows.push({ node, logits, store: false });
+        keep(node);
+        nodes.push(node);
+      }
+      if (job.rows.length > 0) {
+        account.jobs.add(job);
+        waits.add(job.done);
+        enqueue(job);
+      }
+      try {
+        for (const wait of waits) await wait;
+      } finally {
+        account.jobs.delete(job);
+      }
+      ensure(open, "aborted", "the request was aborted");
+      account.passes += waits.size > 0 ? 1 : 0;
+      account.rows += job.rows.length;
+      // A shared pass may have failed for its owner's reasons after we joined it.
+      ensure(!nodes.some((node) => node.gone), "aborted", "the pass that was to compute this node was aborted");
+      const lacking = extensions.flatMap(({ logits = true }, i) => (logits && !nodes[i].logits ? [nodes[i]] : []));
+      if (lacking.length > 0) {
+        // The pass that computed them had started before we asked for logits.
+        await extend(lacking.map(({ parent, token }) => ({ parent, token })));
+        for (const node of lacking) drop(node);
+      }
+      return nodes;
+    }
+
+    return {
+      extend,
+      async prefill(tokens) {
+        ensure(tokens.length > 0, "bad_option", "the prompt is empty");
+        ensure(
+          tokens.length <= contextLength,
+          "context_full",
+          `the prompt of ${tokens.length} tokens is longer than the context of ${contextLength}`,
+        );
+        const passesBefore = account.passes;
+        let computed = 0;
+        let node: Node | undefined;
+        for (let start = 0; start < tokens.length; ) {
+          // Nodes in the forest cost nothing: walk them, then compute a chunk of new ones.
+          const next: Extension[] = [];
+          let end = start;
+          let at: Node | undefined = node;
+          while (end < tokens.length - 1) {
+            const known: Node | undefined = childOf(at, tokens[end]);
+            if (!known || known.pending) break;
+            at = known;
+            end += 1;
+          }
+          if (at && at !== node) {
+            keep(at);
+            if (node) drop(node);
+            node = at;
+          }
+          const chunk = tokens.slice(end, end + maxRows);
+          const rowsBefore = account.rows;
+          chunk.forEach((token, i) => {
+            next.push({ parent: i === 0 ? node : i - 1, token, logits: end + i === tokens.length - 1 });
+          });
+          const nodes = (await extend(next)) as Node[];
+          computed += account.rows - rowsBefore;
+          if (node) drop(node);
+          for (const inner of nodes.slice(0, -1)) drop(inner);
+          node = nodes[nodes.length - 1];
+          start = end + chunk.length;
+        }
+        return { node: node!, computed, cached: tokens.length - computed, passes: account.passes - passesBefore };
+      },
+      release(nodes, { discard = false } = {}) {
+        // Children before parents, so that a discarded branch goes as a whole.
+        const deepestFirst = [...nodes].sort((a, b) => b.depth - a.depth);
+        for (const node of deepestFirst) if (mine.has(node as Node)) drop(node as Node, discard);
+      },
+      close() {
+        if (!open) return;
+        open = false;
+        for (const job of account.jobs) job.cancelled = !isShared(job);
+        for (const [node, times] of mine) for (let i = 0; i < times; i++) letGo(node, false);
+        mine.clear();
+      },
+      get passes() {
+        return account.passes;
+      },
+      get rows() {
+        return account.rows;
+      },
+    };
+
+    function drop(node: Node, discard = false): void {
+      const times = mine.get(node)!;
+      if (times === 1) mine.delete(node);
+      else mine.set(node, times - 1);
+      letGo(node, discard);
+    }
+
+    /** Another lease needs a node of this job, or one below. */
+    function isShared(job: Job): boolean {
+      const stack = job.rows.map(({ node }) => node);
+      for (let node = stack.pop(); node; node = stack.pop()) {
+        if (node.holds > (mine.get(node) ?? 0)) return true;
+        if (node.children) stack.push(...node.children.values());
+      }
+      return false;
+    }
+  }
+
+  return {
+    contextLength,
+    vocabularySize,
+    counters,
+    get size() {
+      return arena.used;
+    },
+    get held() {
+      return held;
+    },
+    get capacity() {
+      return arena.capacity;
+    },
+    lease,
+    async close() {
+      closed = true;
+      await pumping;
+      await pass.release();
+    },
+  };
+}

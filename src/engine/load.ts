@@ -1,0 +1,211 @@
+/** From a checkpoint to a compiled pass: config, weights in the wanted precision, tokenizer, forest. */
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { ensure, VentrisError } from "../errors.ts";
+import { familyOf } from "../models/families.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
+import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
+import { type CompileOptions, valueMaker } from "../runtime/program.ts";
+import { type LoweredProgram, weightFileName } from "../tensor/index.ts";
+import { openTokenizer, type Tokenizer } from "../text/index.ts";
+import {
+  cacheKey,
+  concatenateRows,
+  fileIdentity,
+  findWeights,
+  fromGgufBlocks,
+  type GgufModel,
+  openCached,
+  openWeights,
+  type QuantizedMatrix,
+  quantizeMatrix,
+  type WeightSource,
+  writeFileAtomically,
+} from "../weights/index.ts";
+import { createArena } from "./arena.ts";
+import { createForest, type ForestOptions } from "./forest.ts";
+import type { ModelParts } from "./model.ts";
+import { lowerPass, type PassOptions, startPass } from "./pass.ts";
+
+export const weightFormats = ["auto", "f32", "int8", "int4"] as const;
+
+export interface LoadOptions
+  extends Pick<CompileOptions, "device" | "threads" | "profile">,
+    Pick<PassOptions, "taps" | "edits">,
+    ForestOptions {
+  /**
+   * Precision of matrices. `auto`: as stored where the file is quantised, else float32 up to 200 million parameters and
+   * 8 bits above.
+   */
+  weights?: (typeof weightFormats)[number];
+  /** Largest key-value arena, in bytes. Default 4 GiB. */
+  memoryLimit?: number;
+}
+
+/** Files below this size are prepared in memory; larger and quantised ones are prepared once, on disk. */
+const smallBytes = 64 * 2 ** 20;
+
+/**
+ * Opens a checkpoint folder or weight file. Errors: `bad_config`, `bad_file` (naming file and tensor), `unavailable`, `bad_option`,
+ * `disk_full`.
+ */
+export async function loadModel(
+  path: string,
+  name: string,
+  options: LoadOptions = {},
+): Promise<Omit<ModelParts, "openCompanion">> {
+  const started = performance.now();
+  const {
+    weights: format = "auto",
+    memoryLimit = 4 * 2 ** 30,
+    maxRows,
+    cacheSlots,
+    taps,
+    edits,
+    ...compileOptions
+  } = options;
+  ensure(
+    weightFormats.includes(format),
+    "bad_option",
+    `weights must be one of ${weightFormats.join(", ")}, not ${JSON.stringify(format)}`,
+  );
+  const folder = (await stat(path).catch(() => undefined))?.isDirectory() ? path : dirname(path);
+  const source = await openWeights(path);
+  try {
+    const { family, config } = familyOf((source as Partial<GgufModel>).config ?? (await readConfig(folder)));
+    refuseUnusedTensors(source, family, config);
+    const lowered = lowerPass(family, config, { taps, edits, bits: bitsOf(source, family, config, format) });
+    const prepared = await prepareWeights(await findWeights(path), source, family, config, lowered);
+    const [pass, tokenizer, value] = await Promise.all([
+      startPass(config, lowered, { ...compileOptions, weights: prepared }),
+      tokenizerOf(folder, config),
+      valueMaker(),
+    ]);
+    return {
+      name,
+      config,
+      tokenizer,
+      forest: createForest(pass, createArena(config, value, memoryLimit), { maxRows, cacheSlots }),
+      parameterCount: countParameters(family, config),
+      secondsToLoad: (performance.now() - started) / 1000,
+    };
+  } finally {
+    await source.close();
+  }
+}
+
+async function readConfig(folder: string): Promise<unknown> {
+  const path = join(folder, "config.json");
+  try {
+    return JSON.parse(await readFile(path, "utf8"));
+  } catch (cause) {
+    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
+    throw new VentrisError(missing ? "unavailable" : "bad_config", `${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** Checkpoints without a tokenizer still decode token ids. */
+async function tokenizerOf(folder: string, config: ModelConfig): Promise<Tokenizer | undefined> {
+  try {
+    const tokenizer = await openTokenizer(folder);
+    ensure(
+      tokenizer.vocabularySize <= config.vocabularySize,
+      "bad_config",
+      `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${config.vocabularySize}`,
+    );
+    return tokenizer;
+  } catch (error) {
+    if (error instanceof VentrisError && error.code === "unavailable") return undefined;
+    throw error;
+  }
+}
+
+const countParameters = (family: Family, config: ModelConfig): number =>
+  family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+
+function bitsOf(source: WeightSource, family: Family, config: ModelConfig, format: LoadOptions["weights"]) {
+  const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
+  const fallback = countParameters(family, config) > 200e6 ? 8 : 32;
+  return (parameters: readonly string[]): 4 | 8 | 32 => {
+    if (format !== "auto") return ({ f32: 32, int8: 8, int4: 4 } as const)[format!];
+    const types = parameters.map((name) => {
+      const specification = specifications.get(name)!;
+      return source.tensors.get(locateParameter(source, specification))!.type;
+    });
+    if (types.every((type) => type === "Q4_0")) return 4;
+    return types.every((type) => type === "Q8_0" || type === "Q4_0") ? 8 : fallback;
+  };
+}
+
+/**
+ * The program's weight file: read or converted tensor by tensor, so that memory peaks at one tensor above the result; what is
+ * large or quantised goes to the cache folder, from where the runtime maps it.
+ */
+async function prepareWeights(
+  path: string,
+  source: WeightSource,
+  family: Family,
+  config: ModelConfig,
+  lowered: LoweredProgram,
+): Promise<NonNullable<CompileOptions["weights"]>> {
+  const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
+  async function* pieces(): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
+    for (const binding of lowered.weights) {
+      const chosen = binding.parameters.map((name) => specifications.get(name)!);
+      if (binding.bits === 32) {
+        let offset = binding.values;
+        for (const specification of chosen) {
+          const bytes = bytesOf(await readParameter(source, specification));
+          yield { offset, bytes };
+          offset += bytes.length;
+        }
+      } else {
+        const matrices: QuantizedMatrix[] = [];
+        for (const specification of chosen) matrices.push(await quantized(source, specification, binding.bits));
+        const { packed, scales } = concatenateRows(matrices);
+        yield { offset: binding.packed, bytes: packed };
+        yield { offset: binding.scales, bytes: bytesOf(scales) };
+      }
+    }
+  }
+  const quantizes = lowered.weights.some(({ bits }) => bits !== 32);
+  if (!quantizes && lowered.weightBytes <= smallBytes) {
+    const file = new Uint8Array(lowered.weightBytes);
+    for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
+    return file;
+  }
+  const key = cacheKey("weights 1", await fileIdentity(path), JSON.stringify(lowered.weights));
+  const folder = await openCached(
+    join("weights", key, weightFileName),
+    async (target) => {
+      await mkdir(dirname(target), { recursive: true });
+      await writeFileAtomically(target, async (write) => {
+        let position = 0;
+        for await (const { offset, bytes } of pieces()) {
+          if (offset > position) await write(new Uint8Array(offset - position));
+          await write(bytes);
+          position = offset + bytes.length;
+        }
+      });
+    },
+    async (file) => {
+      const { size } = await stat(file);
+      ensure(size === lowered.weightBytes, "bad_file", `${file}: ${size} bytes instead of ${lowered.weightBytes}`);
+      return dirname(file);
+    },
+  );
+  return { folder };
+}
+
+type Specification = Parameters<typeof readParameter>[1];
+
+async function quantized(source: WeightSource, specification: Specification, bits: 4 | 8): Promise<QuantizedMatrix> {
+  const [rows, columns] = specification.shape as readonly [number, number];
+  const name = locateParameter(source, specification);
+  const { type } = source.tensors.get(name)!;
+  const native = !specification.transposed && ((type === "Q4_0" && bits === 4) || (type === "Q8_0" && bits === 8));
+  if (native) return fromGgufBlocks(await source.readBytes(name), type as "Q4_0" | "Q8_0", rows, columns);
+  return quantizeMatrix(await readParameter(source, specification), rows, columns, bits);
+}
+
+const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -1,0 +1,23 @@
+/** What a decoding method is to the registry, the engine and every face. */
+import type { z } from "zod";
+import type { Decoding } from "./decoding.ts";
+
+export interface Method<Schema extends z.ZodObject = z.ZodObject> {
+  readonly name: string;
+  readonly family: "plain" | "speculative" | "search" | "constrained" | "diffusion" | "contrast" | "memory" | "choice";
+  /** One line for listings. */
+  readonly summary: string;
+  /** Where it was published; undefined for what needs no source. */
+  readonly source?: string;
+  /**
+   * Whether its output is distributed exactly as plain sampling (greedy: is identical); a function when options decide.
+   */
+  readonly lossless: boolean | ((options: z.output<Schema>) => boolean);
+  /** Options, with defaults and descriptions: command-line flags, server fields and documentation come from here. */
+  readonly options: Schema;
+  /** Decodes until `decoding.finished`. Errors pass through to the run. */
+  decode(decoding: Decoding, options: z.output<Schema>): Promise<void>;
+}
+
+/** Keeps a method's option types while it is defined. */
+export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;

@@ -1,0 +1,87 @@
+/** A loaded model: weights in compiled programs, a tokenizer, a forest, and whatever methods keep with it. */
+import { ensure } from "../errors.ts";
+import type { ModelConfig } from "../models/family.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Forest } from "./forest.ts";
+
+export interface Model {
+  /** Name or path it was opened by. */
+  readonly name: string;
+  readonly config: ModelConfig;
+  /** Absent for checkpoints without one: then prompts are token ids and stop strings are refused. */
+  readonly tokenizer: Tokenizer | undefined;
+  readonly forest: Forest;
+  readonly secondsToLoad: number;
+  readonly parameterCount: number;
+  /** Another model beside this one (a draft), opened once, with the same threads, closed with this one. */
+  companion(reference: string): Promise<Model>;
+  /**
+   * Something a method keeps for this model across requests (tables, measured curves, learners), made once for each key. Closed with
+   * the model when it has a `close`.
+   */
+  state<T>(key: string, make: () => T | Promise<T>): Promise<T>;
+  /** Marks the model as in use until the returned function is called: closing waits for it. */
+  use(): () => void;
+  close(): Promise<void>;
+}
+
+export interface ModelParts {
+  name: string;
+  config: ModelConfig;
+  tokenizer: Tokenizer | undefined;
+  forest: Forest;
+  secondsToLoad: number;
+  parameterCount: number;
+  openCompanion(reference: string): Promise<Model>;
+}
+
+export function createModel({ openCompanion, ...parts }: ModelParts): Model {
+  const companions = new Map<string, Promise<Model>>();
+  const states = new Map<string, Promise<unknown>>();
+  let users = 0;
+  let closing: Promise<void> | undefined;
+  let idle: () => void = () => {};
+
+  const once = <T>(known: Map<string, Promise<T>>, key: string, make: () => Promise<T>): Promise<T> => {
+    ensure(!closing, "aborted", `the model ${parts.name} was closed`);
+    const existing = known.get(key);
+    if (existing) return existing;
+    const made = make();
+    known.set(key, made);
+    made.catch(() => known.delete(key)); // a failure may be mended: the next request tries again
+    return made;
+  };
+
+  return {
+    ...parts,
+    companion: (reference) => once(companions, reference, () => openCompanion(reference)),
+    state: <T>(key: string, make: () => T | Promise<T>) => once(states, key, async () => make()) as Promise<T>,
+    use() {
+      ensure(!closing, "aborted", `the model ${parts.name} was closed`);
+      users += 1;
+      return () => {
+        users -= 1;
+        if (users === 0) idle();
+      };
+    },
+    close() {
+      closing ??= (async () => {
+        if (users > 0) {
+          await new Promise<void>((resolve) => {
+            idle = resolve;
+          });
+        }
+        for (const state of await Promise.allSettled(states.values())) {
+          const value =
+            state.status === "fulfilled" ? (state.value as { close?: () => unknown } | undefined) : undefined;
+          await value?.close?.();
+        }
+        for (const companion of await Promise.allSettled(companions.values())) {
+          if (companion.status === "fulfilled") await companion.value.close();
+        }
+        await parts.forest.close();
+      })();
+      return closing;
+    },
+  };
+}

@@ -1,0 +1,140 @@
+/** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
+import { VentrisError } from "../errors.ts";
+import { createDecoding, type Outcome, type RequestSettings } from "./decoding.ts";
+import type { Method } from "./method.ts";
+import type { Model } from "./model.ts";
+import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
+
+export interface RunResult {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly logprobs?: readonly TokenLogprob[];
+  readonly finish: FinishReason;
+  /** The stop string that ended the text. */
+  readonly stop?: string;
+  readonly counters: Counters;
+  readonly seconds: { readonly load: number; readonly prefill: number; readonly decode: number };
+}
+
+export interface Run extends AsyncIterable<TraceEvent> {
+  /** Pieces of text as they become final; joined they are `final.text`. */
+  readonly text: AsyncIterable<string>;
+  /** Rejects with what went wrong. An aborted run resolves with what it had, `finish` being "aborted". */
+  readonly final: Promise<RunResult>;
+  abort(): void;
+}
+
+export interface RunParts {
+  model: Model;
+  method: Method;
+  /** Already checked. */
+  methodOptions: Record<string, unknown>;
+  prompt: readonly number[];
+  settings: RequestSettings;
+  signal?: AbortSignal;
+}
+
+export function startRun({ model, method, methodOptions, prompt, settings, signal }: RunParts): Run {
+  const own = new AbortController();
+  const abort = (): void => own.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+
+  const events: TraceEvent[] = [];
+  let finished = false;
+  let failure: unknown;
+  let wake: () => void = () => {};
+  let changed = new Promise<void>((resolve) => {
+    wake = resolve;
+  });
+  const notify = (): void => {
+    wake();
+    changed = new Promise<void>((resolve) => {
+      wake = resolve;
+    });
+  };
+  const emit = (event: TraceEvent): void => {
+    events.push(event);
+    notify();
+  };
+
+  const final = decode().finally(() => {
+    finished = true;
+    signal?.removeEventListener("abort", abort);
+    notify();
+  });
+  final.catch((error) => {
+    failure = error;
+  });
+
+  async function decode(): Promise<RunResult> {
+    const options = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+    emit({
+      type: "start",
+      method: method.name,
+      model: model.name,
+      prompt: [...prompt],
+      seed: settings.seed,
+      options: { ...options, ...methodOptions },
+    });
+    const decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit });
+    const release = model.use();
+    const closeNow = (): void => decoding.close();
+    own.signal.addEventListener("abort", closeNow, { once: true });
+    try {
+      await method.decode(decoding, methodOptions);
+    } catch (error) {
+      const aborted = own.signal.aborted && error instanceof VentrisError && error.code === "aborted";
+      if (!aborted) throw error;
+      decoding.finish("aborted");
+    } finally {
+      own.signal.removeEventListener("abort", closeNow);
+      decoding.close();
+      release();
+    }
+    if (own.signal.aborted) decoding.finish("aborted");
+    return conclude(decoding.outcome());
+  }
+
+  function conclude({ reason, stop, text, tokens, logprobs, counters, seconds }: Outcome): RunResult {
+    const times = { load: model.secondsToLoad, ...seconds };
+    emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
+    return {
+      text,
+      tokens,
+      ...(logprobs && { logprobs }),
+      finish: reason,
+      ...(stop !== undefined && { stop }),
+      counters,
+      seconds: times,
+    };
+  }
+
+  async function* iterate(): AsyncGenerator<TraceEvent, void> {
+    let next = 0;
+    try {
+      for (;;) {
+        while (next < events.length) yield events[next++];
+        if (failure) throw failure;
+        if (finished) return;
+        await changed;
+      }
+    } finally {
+      if (!finished) {
+        abort();
+        await final.catch(() => {});
+      }
+    }
+  }
+
+  return {
+    [Symbol.asyncIterator]: iterate,
+    text: {
+      async *[Symbol.asyncIterator]() {
+        for await (const event of iterate()) if (event.type === "tokens" && event.text) yield event.text;
+      },
+    },
+    final,
+    abort,
+  };
+}

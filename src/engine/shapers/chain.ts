@@ -1,0 +1,124 @@
+/**
+ * The shaper chain: an explicit, ordered list of stages from a model's logits to the distribution of the next token. It
+ * holds no state between calls but buffers, so that one chain serves every node of every tree of a run, in any order.
+ */
+import { ensure, nearest } from "../../errors.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { best, createCandidates, load, weigh } from "./candidates.ts";
+import { parseOptions, type ShapingOptions, type ShapingSettings, shapingOptions } from "./options.ts";
+import {
+  GREEDY_TEMPERATURE,
+  presets,
+  type ShapingContext,
+  type StageDefinition,
+  type StageFunction,
+  standardStages,
+} from "./stages.ts";
+
+export interface ShaperChain {
+  /** Temperature 0: the distribution is one-hot on the best token. */
+  readonly greedy: boolean;
+  /** Whether some stage reads `context.history`. */
+  readonly needsHistory: boolean;
+  /** Names of the stages that run, in order. */
+  readonly stages: readonly string[];
+  /**
+   * Probabilities [vocabularySize] that sum to 1, in an array of the caller's own. Errors: `runtime_failed` on NaN or no
+   * finite logits; `constraint_dead_end` when mask and bans leave no token.
+   */
+  shape(logits: Float32Array, context: ShapingContext): Float64Array;
+  /** The most likely token of the shaped distribution; the lowest id wins ties. Errors as for `shape`. */
+  choose(logits: Float32Array, context: ShapingContext): number;
+}
+
+/**
+ * Makes a chain for logits of `vocabularySize`. `tokenizer` is needed for breakers given as text. `extra` adds stages to
+ * the standard table (contrast, memories …); those that an explicit `order` does not place run first, on the raw logits.
+ * Errors: `bad_option` naming option and range, unknown stages, and options whose stage the order leaves out.
+ */
+export function createShaperChain(
+  options: ShapingOptions,
+  vocabularySize: number,
+  tokenizer?: Tokenizer,
+  extra: Readonly<Record<string, StageDefinition>> = {},
+): ShaperChain {
+  const settings = parseOptions(shapingOptions, options, "shaping");
+  const definitions = { ...standardStages, ...extra };
+  const order = resolveOrder(settings.order, definitions, Object.keys(extra));
+  const greedy = settings.temperature < GREEDY_TEMPERATURE;
+
+  const active: { name: string; run: StageFunction; readsHistory: boolean }[] = [];
+  for (const [name, definition] of Object.entries(definitions)) {
+    if (order.includes(name)) continue;
+    ensure(
+      !definition.create(settings, { vocabularySize, tokenizer }),
+      "bad_option",
+      () => `order: leaves out ${name}, for which there are options; add it or drop the options`,
+    );
+  }
+  for (const name of order) {
+    const definition = definitions[name];
+    if (greedy && !mattersToGreedy(name, definition, order)) continue;
+    const run = definition.create(settings, { vocabularySize, tokenizer });
+    if (run) active.push({ name, run, readsHistory: definition.readsHistory });
+  }
+
+  const candidates = createCandidates(vocabularySize);
+  const run = (logits: Float32Array, context: ShapingContext) => {
+    load(candidates, logits, context.allowed);
+    for (const stage of active) {
+      stage.run(candidates, context);
+      ensure(candidates.count > 0, "constraint_dead_end", () => {
+        return `no token is left after the stage "${stage.name}"${context.allowed ? " under the constraint" : ""}`;
+      });
+    }
+  };
+  const choose = (logits: Float32Array, context: ShapingContext) => {
+    run(logits, context);
+    return best(candidates);
+  };
+  return {
+    greedy,
+    needsHistory: active.some((stage) => stage.readsHistory),
+    stages: active.map((stage) => stage.name),
+    choose,
+    shape(logits, context) {
+      const probabilities = new Float64Array(vocabularySize);
+      if (greedy) {
+        probabilities[choose(logits, context)] = 1;
+        return probabilities;
+      }
+      run(logits, context);
+      weigh(candidates);
+      const { tokens, count, weights, total } = candidates;
+      const scale = 1 / total;
+      for (let i = 0; i < count; i++) probabilities[tokens[i]] = weights[tokens[i]] * scale;
+      return probabilities;
+    },
+  };
+}
+
+/**
+ * At temperature 0 what only drops tokens matters if it can drop the best one, and if it comes before the temperature has
+ * made the distribution one-hot. Bias and penalties always matter.
+ */
+function mattersToGreedy(name: string, definition: StageDefinition, order: readonly string[]): boolean {
+  if (definition.keepsBest) return false;
+  return definition.changes === "scores" || order.indexOf(name) < order.indexOf("temperature");
+}
+
+function resolveOrder(
+  order: ShapingSettings["order"],
+  definitions: Readonly<Record<string, StageDefinition>>,
+  extra: readonly string[],
+): readonly string[] {
+  const names = typeof order === "string" ? presets[order] : order;
+  for (const name of names) {
+    ensure(Object.hasOwn(definitions, name), "bad_option", () => {
+      const hint = nearest(name, Object.keys(definitions));
+      return `order: no stage is called "${name}"${hint ? `; did you mean "${hint}"?` : ""} Stages: ${Object.keys(definitions).join(", ")}`;
+    });
+  }
+  ensure(new Set(names).size === names.length, "bad_option", "order: every stage may stand there only once");
+  return [...extra.filter((name) => !names.includes(name)), ...names];
+}

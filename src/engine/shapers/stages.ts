@@ -1,0 +1,263 @@
+/**
+ * The stages a shaper chain is made of, as data: a table from name to definition, and the orders in which known engines
+ * apply them. Definitions of truncation follow Hugging Face transformers and llama.cpp; where these keep or drop all of
+ * several equal tokens, here exactly the shortest set is kept and the lowest ids win.
+ */
+import { ensure } from "../../errors.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import { type Stream, uniform } from "../random.ts";
+import { type Candidates, changed, entropy, highest, keepAtLeast, keepBest, keepWhere, weigh } from "./candidates.ts";
+import { createBreakers, dry, penalties } from "./history.ts";
+import type { presetNames, ShapingSettings } from "./options.ts";
+
+/** What a distribution depends on besides the logits. */
+export interface ShapingContext {
+  /** Prompt and output tokens, up to and including the node whose successor is to be chosen. */
+  readonly history: ArrayLike<number>;
+  /** How many of `history` are prompt. */
+  readonly promptLength: number;
+  /** Position of the token to be chosen; with `stream`, the coordinate of the draws that stages make. */
+  readonly position: number;
+  readonly stream: Stream;
+  /** Tokens that a constraint allows, 32 to a word; applied before every stage. */
+  readonly allowed?: Uint32Array;
+}
+
+export type StageFunction = (candidates: Candidates, context: ShapingContext) => void;
+
+export interface StageDefinition {
+  /** Whether it changes scores, or only drops tokens. Greedy choice always honours the former. */
+  readonly changes: "scores" | "support";
+  /** The best token before it is the best after it: needless where only the best counts. */
+  readonly keepsBest: boolean;
+  readonly readsHistory: boolean;
+  /** The stage for these settings; undefined when they leave it off. Errors: `bad_option`. */
+  create(settings: ShapingSettings, chain: ChainFacts): StageFunction | undefined;
+}
+
+/** What a stage may know of its chain when it is made. */
+export interface ChainFacts {
+  readonly vocabularySize: number;
+  readonly tokenizer?: Tokenizer;
+}
+
+/** Below this, temperature means "always the most likely token". */
+export const GREEDY_TEMPERATURE = 1e-5;
+
+const truncation = { changes: "support", keepsBest: true, readsHistory: false } as const;
+
+export const standardStages: Readonly<Record<string, StageDefinition>> = {
+  /** Logit bias and banned tokens. */
+  bias: {
+    changes: "scores",
+    keepsBest: false,
+    readsHistory: false,
+    create: ({ logitBias = {}, badTokens = [] }, { vocabularySize }) => {
+      const finite: [token: number, bias: number][] = [];
+      const banned = new Set(badTokens);
+      for (const [id, bias] of Object.entries(logitBias)) {
+        if (bias === -Infinity) banned.add(Number(id));
+        else if (bias !== 0) finite.push([Number(id), bias]);
+      }
+      checkTokens("logitBias", Object.keys(logitBias).map(Number), vocabularySize);
+      checkTokens("badTokens", badTokens, vocabularySize);
+      if (finite.length === 0 && banned.size === 0) return undefined;
+      return (candidates) => {
+        for (const [token, bias] of finite) candidates.scores[token] += bias;
+        if (finite.length > 0) changed(candidates);
+        if (banned.size > 0) keepWhere(candidates, (token) => !banned.has(token));
+      };
+    },
+  },
+  penalties: {
+    changes: "scores",
+    keepsBest: false,
+    readsHistory: true,
+    create: (settings, { vocabularySize }) => {
+      const { repetitionPenalty: repetition, frequencyPenalty: frequency, presencePenalty: presence } = settings;
+      if (repetition === 1 && frequency === 0 && presence === 0) return undefined;
+      const { window, countPrompt } = conventionsOf(settings.order);
+      return penalties(
+        { repetition, frequency, presence, countPrompt, window: span(settings.penaltyWindow ?? window) },
+        vocabularySize,
+      );
+    },
+  },
+  dry: {
+    changes: "scores",
+    keepsBest: false,
+    readsHistory: true,
+    create: ({ dry: options }, { vocabularySize, tokenizer }) => {
+      if (!options || options.multiplier === 0) return undefined;
+      const ids = options.breakers.filter((breaker) => typeof breaker === "number");
+      checkTokens("dry.breakers", ids, vocabularySize);
+      ensure(
+        tokenizer || ids.length === options.breakers.length,
+        "bad_option",
+        "dry.breakers: texts need a tokenizer; without one give token ids, or [] for none",
+      );
+      const breakers = createBreakers(options.breakers, vocabularySize, tokenizer);
+      return dry({ ...options, window: span(options.window) }, breakers, vocabularySize);
+    },
+  },
+  temperature: {
+    changes: "scores",
+    keepsBest: true,
+    readsHistory: false,
+    create: ({ temperature }) => {
+      if (temperature === 1) return undefined;
+      const inverse = 1 / temperature;
+      return (candidates) => {
+        const { tokens, count, scores } = candidates;
+        for (let i = 0; i < count; i++) scores[tokens[i]] *= inverse;
+        changed(candidates);
+      };
+    },
+  },
+  /** Logits within n standard deviations (of the live logits) of the highest (Tang et al. 2024). */
+  topNSigma: {
+    ...truncation,
+    create: ({ topNSigma }) => {
+      if (topNSigma === undefined) return undefined;
+      return (candidates) => {
+        const { tokens, count, scores } = candidates;
+        let sum = 0;
+        for (let i = 0; i < count; i++) sum += scores[tokens[i]];
+        const mean = sum / count;
+        let squares = 0;
+        for (let i = 0; i < count; i++) squares += (scores[tokens[i]] - mean) ** 2;
+        keepAtLeast(candidates, scores, highest(candidates, scores) - topNSigma * Math.sqrt(squares / count));
+      };
+    },
+  },
+  topK: {
+    ...truncation,
+    create: ({ topK }) => {
+      if (topK === 0) return undefined;
+      return (candidates) => {
+        if (topK >= candidates.count) return;
+        keepBest(candidates, candidates.scores, topK);
+      };
+    },
+  },
+  /** Nucleus: the token that crosses the sum is kept (Holtzman et al. 2020). */
+  topP: {
+    ...truncation,
+    create: ({ topP }) => {
+      if (topP === 1) return undefined;
+      return (candidates) => {
+        weigh(candidates);
+        const { scores, weights, total, count } = candidates;
+        // Tokens this light make up less than 1 - topP together and cannot be needed: a cheap first cut.
+        keepAtLeast(candidates, weights, ((1 - topP) * total) / (count + 1));
+        keepBest(candidates, scores, topP * total, weights);
+      };
+    },
+  },
+  minP: {
+    ...truncation,
+    create: ({ minP }) => {
+      if (minP === 0) return undefined;
+      const distance = Math.log(minP);
+      return (candidates) => {
+        keepAtLeast(candidates, candidates.scores, highest(candidates, candidates.scores) + distance);
+      };
+    },
+  },
+  /** Smallest set by |-ln p - entropy| that reaches the mass (Meister et al. 2023). */
+  typicalP: {
+    ...truncation,
+    keepsBest: false,
+    create: ({ typicalP }) => {
+      if (typicalP === 1) return undefined;
+      return (candidates) => {
+        weigh(candidates);
+        const { tokens, count, scores, keys } = candidates;
+        // -ln p - entropy = typical - score
+        const typical = candidates.reference + Math.log(candidates.total) - entropy(candidates);
+        for (let i = 0; i < count; i++) keys[tokens[i]] = -Math.abs(typical - scores[tokens[i]]);
+        keepBest(candidates, keys, typicalP * candidates.total, candidates.weights);
+      };
+    },
+  },
+  /** Hewitt et al. 2022, section 4. */
+  epsilon: {
+    ...truncation,
+    create: ({ epsilon }) => {
+      if (epsilon === 0) return undefined;
+      return (candidates) => {
+        weigh(candidates);
+        keepAtLeast(candidates, candidates.weights, epsilon * candidates.total);
+      };
+    },
+  },
+  eta: {
+    ...truncation,
+    create: ({ eta }) => {
+      if (eta === 0) return undefined;
+      return (candidates) => {
+        weigh(candidates);
+        const threshold = Math.min(eta, Math.sqrt(eta) * Math.exp(-entropy(candidates)));
+        keepAtLeast(candidates, candidates.weights, threshold * candidates.total);
+      };
+    },
+  },
+  /**
+   * Exclude top choices (p-e-w): with the given probability, only the least likely of the tokens at or above the
+   * threshold stays, beside all below it. One coin per position, whichever branch asks.
+   */
+  xtc: {
+    ...truncation,
+    keepsBest: false,
+    create: ({ xtc }) => {
+      if (!xtc || xtc.probability === 0 || xtc.threshold > 0.5) return undefined; // no two tokens can exceed one half
+      const { probability, threshold } = xtc;
+      return (candidates, { stream, position }) => {
+        if (uniform(stream, position, "xtc") >= probability) return;
+        weigh(candidates);
+        const { tokens, count, scores, weights } = candidates;
+        const bound = threshold * candidates.total;
+        let spared = -1;
+        for (let i = 0; i < count; i++) {
+          if (weights[tokens[i]] < bound) continue;
+          if (spared < 0 || scores[tokens[i]] < scores[spared]) spared = tokens[i];
+        }
+        if (spared >= 0) keepWhere(candidates, (token) => token === spared || weights[token] < bound);
+      };
+    },
+  },
+};
+
+/**
+ * Orders of known engines; stages that an engine lacks stand where they disturb its own order least. llama.cpp cuts the
+ * untempered distribution, the others the tempered one; vLLM takes min-p before top-k and top-p.
+ */
+export const presets: Readonly<Record<(typeof presetNames)[number], readonly string[]>> = {
+  hf: "bias penalties dry temperature topNSigma topK topP minP typicalP epsilon eta xtc".split(" "),
+  llamacpp: "bias penalties dry topNSigma topK typicalP topP minP epsilon eta xtc temperature".split(" "),
+  vllm: "bias penalties dry temperature minP topNSigma topK topP typicalP epsilon eta xtc".split(" "),
+};
+
+/**
+ * What penalties count: llama.cpp the last 64 tokens whoever wrote them; the others everything, though prompt tokens only
+ * towards the repetition penalty.
+ */
+function conventionsOf(order: ShapingSettings["order"]) {
+  return order === "llamacpp"
+    ? ({ window: 64, countPrompt: true } as const)
+    : ({ window: "all", countPrompt: false } as const);
+}
+
+function span(window: number | "all"): number {
+  return window === "all" ? Infinity : window;
+}
+
+function checkTokens(option: string, ids: readonly number[], vocabularySize: number): void {
+  for (const id of ids) {
+    ensure(
+      id < vocabularySize,
+      "bad_option",
+      () => `${option}: token ${id} is not in the vocabulary (0 to ${vocabularySize - 1})`,
+    );
+  }
+}

@@ -1,0 +1,18 @@
+/** The registry: every method, listed once. */
+import type { Method } from "../engine/method.ts";
+import { nearest, VentrisError } from "../errors.ts";
+import { greedy, sample } from "./plain/index.ts";
+
+export const methods: readonly Method[] = [greedy, sample];
+
+/** Errors: `bad_option` with the nearest name. */
+export function findMethod(name: string): Method {
+  const found = methods.find((method) => method.name === name);
+  if (found) return found;
+  const names = methods.map((method) => method.name);
+  const meant = nearest(name, names);
+  throw new VentrisError(
+    "bad_option",
+    `no method is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Methods: ${names.join(", ")}`,
+  );
+}

@@ -1,0 +1,128 @@
+/**
+ * The tri-gram matrix of ADED: for a pair of tokens, the tokens that may follow with their weights. A table is a layer of
+ * changed rows over a fixed one below it: the counts of a text in flat arrays, or another table, of which a conversation can
+ * so have its own private copy that costs nothing until it is written to.
+ */
+import { ensure } from "../../../errors.ts";
+
+/** Successors of a pair, heaviest first, equal weights by token: the order everywhere, so that runs are reproducible. */
+export interface Row {
+  readonly tokens: ArrayLike<number>;
+  /** Positive float32 values; probabilities at first, up to the weight cap after updates. */
+  readonly weights: ArrayLike<number>;
+}
+
+export interface TrigramTable {
+  readonly vocabularySize: number;
+  /** The tokenizer's, so that a table is never used with another one. */
+  readonly fingerprint: string;
+  /** Most successors of one pair. */
+  readonly successors: number;
+  /** Rows and successors that updates pushed out because of the limits. */
+  readonly evicted: { rows: number; successors: number };
+  find(first: number, second: number): Row | undefined;
+  /** Adds `amount` to the weight of `third` after (first, second), up to `most`. Creates what is missing. */
+  credit(first: number, second: number, third: number, amount: number, most: number): void;
+  /** All pairs as first * vocabularySize + second, ascending. */
+  keys(): Float64Array;
+}
+
+/** Rows one after the other: row i holds entries ends[i - 1] to ends[i]. */
+export interface FlatRows {
+  /** first * vocabularySize + second, ascending. */
+  readonly keys: Float64Array;
+  readonly ends: Uint32Array;
+  readonly tokens: Uint32Array;
+  readonly weights: Float32Array;
+}
+
+export const noRows: FlatRows = {
+  keys: new Float64Array(0),
+  ends: new Uint32Array(0),
+  tokens: new Uint32Array(0),
+  weights: new Float32Array(0),
+};
+
+export interface TableOptions {
+  vocabularySize: number;
+  fingerprint: string;
+  successors?: number;
+  /** Most changed rows kept; the one that was not updated for longest goes first, back to what lies below. */
+  maximumRows?: number;
+}
+
+export function createTable(options: TableOptions, below: FlatRows | TrigramTable = noRows): TrigramTable {
+  const { vocabularySize, fingerprint, successors = 12, maximumRows = 2 ** 18 } = options;
+  const wholeNumber = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
+  ensure(wholeNumber(vocabularySize, 2 ** 26), "bad_option", `vocabularySize must be 1 to 2^26, not ${vocabularySize}`);
+  ensure(wholeNumber(successors, 256), "bad_option", `successors must be 1 to 256, not ${successors}`);
+  ensure(wholeNumber(maximumRows, 2 ** 23), "bad_option", `maximumRows must be 1 to 2^23, not ${maximumRows}`);
+  /** Changed rows; a Map keeps insertion order, and each update inserts its row anew. */
+  const changed = new Map<number, { tokens: number[]; weights: number[] }>();
+  const evicted = { rows: 0, successors: 0 };
+  const keyOf = (first: number, second: number) => first * vocabularySize + second;
+  const findBelow = "find" in below ? below.find : (a: number, b: number) => findFlat(below, keyOf(a, b));
+
+  return {
+    vocabularySize,
+    fingerprint,
+    successors,
+    evicted,
+    find: (first, second) => changed.get(keyOf(first, second)) ?? findBelow(first, second),
+    credit(first, second, third, amount, most) {
+      const inside = (token: number) => Number.isInteger(token) && token >= 0 && token < vocabularySize;
+      ensure(inside(first) && inside(second) && inside(third), "bad_option", () => {
+        return `tri-gram ${first}, ${second}, ${third} is outside the vocabulary of ${vocabularySize}`;
+      });
+      const key = keyOf(first, second);
+      const old = changed.get(key) ?? findBelow(first, second);
+      const row = { tokens: Array.from(old?.tokens ?? []), weights: Array.from(old?.weights ?? []) };
+      let at = row.tokens.indexOf(third);
+      if (at < 0) {
+        if (row.tokens.length >= successors) {
+          row.tokens.length = row.weights.length = successors - 1;
+          evicted.successors++;
+        }
+        at = row.tokens.push(third) - 1;
+        row.weights.push(0);
+      }
+      // A weight that is already above the cap (of other options) is not taken down.
+      row.weights[at] = Math.max(row.weights[at], Math.fround(Math.min(most, row.weights[at] + amount)));
+      for (; at > 0 && before(row, at, at - 1); at--) swap(row, at, at - 1);
+      changed.delete(key);
+      changed.set(key, row);
+      if (changed.size > maximumRows) {
+        const [oldest] = changed.keys();
+        changed.delete(oldest);
+        evicted.rows++;
+      }
+    },
+    keys() {
+      const fixed = "find" in below ? below.keys() : below.keys;
+      return Float64Array.from(new Set([...fixed, ...changed.keys()])).sort();
+    },
+  };
+}
+
+/** Entry i of a row belongs before entry j. */
+function before({ tokens, weights }: Row, i: number, j: number): boolean {
+  return weights[i] > weights[j] || (weights[i] === weights[j] && tokens[i] < tokens[j]);
+}
+
+function swap({ tokens, weights }: { tokens: number[]; weights: number[] }, i: number, j: number): void {
+  [tokens[i], tokens[j]] = [tokens[j], tokens[i]];
+  [weights[i], weights[j]] = [weights[j], weights[i]];
+}
+
+function findFlat({ keys, ends, tokens, weights }: FlatRows, key: number): Row | undefined {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (keys[middle] < key) low = middle + 1;
+    else high = middle;
+  }
+  if (keys[low] !== key) return undefined;
+  const start = low === 0 ? 0 : ends[low - 1];
+  return { tokens: tokens.subarray(start, ends[low]), weights: weights.subarray(start, ends[low]) };
+}

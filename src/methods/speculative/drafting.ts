@@ -1,0 +1,128 @@
+/** Growing a draft tree with a draft model: the bookkeeping that all growth rules share. */
+import type { SparseDistribution } from "../../engine/distribution.ts";
+import { ensure } from "../../errors.ts";
+import { type Draws, sum } from "./draws.ts";
+import { addNode, createTree, type DraftTree } from "./tree.ts";
+
+/** Below this share of a node's draft distribution, what its drawn children left over counts as nothing. */
+const exhausted = 1e-12;
+
+export interface Drafting {
+  readonly tree: DraftTree;
+  /** Draft passes so far. */
+  readonly passes: number;
+  /** One draft pass: afterwards these nodes have their distributions. */
+  score(nodes: readonly number[]): Promise<void>;
+  isScored(node: number): boolean;
+  /**
+   * Sampled trees: draws the next child of a scored node, from what its siblings left over unless the tree is drawn with
+   * replacement. Returns the child's number, or undefined when nothing is left. The caller must decide to draw by what
+   * was drawn before, and must keep what it gets: that is what makes verification exact.
+   */
+  draw(node: number): number | undefined;
+  /** Chosen trees: adds the `rank`-th most likely child of a scored node; undefined when there is none. */
+  add(node: number, rank: number): number | undefined;
+  /** Product of the draft's probabilities from the root down to the node: the estimated probability of its acceptance. */
+  reach(node: number): number;
+  /** Share of the node's distribution that its children have not used up (1 for a node without children). */
+  remaining(node: number): number;
+  /** False for nodes at the depth limit, end tokens and repeats, below which a draft is of no use. */
+  canGrow(node: number): boolean;
+}
+
+export interface DraftingOptions {
+  kind: "chosen" | "sampled";
+  replacement?: boolean;
+  /**
+   * One pass of the draft model: what follows each of these nodes, as the law that children are really drawn from (after
+   * temperature and top-k, summing to 1; or empty: nothing to propose), most likely first. A node's parent was always
+   * scored before the node.
+   */
+  score(tree: DraftTree, nodes: readonly number[]): Promise<SparseDistribution[]>;
+  draws: Draws;
+  /** Levels below the root that can still be used: what the context and the wanted number of tokens leave. */
+  depth: number;
+  /** Tokens that end the text: always leaves. */
+  endTokens?: ReadonlySet<number>;
+}
+
+export function createDrafting({
+  kind,
+  replacement = false,
+  score,
+  draws,
+  depth,
+  endTokens,
+}: DraftingOptions): Drafting {
+  const tree = createTree(kind, { replacement });
+  const depths = [0];
+  const growing = [depth > 0];
+  /** Per node, the draft distribution with its drawn children zeroed; and the mass of that. */
+  const leftover: (Float64Array | undefined)[] = [];
+  const leftoverMass: number[] = [1];
+  let passes = 0;
+
+  const reach = (node: number) => (node === 0 ? 1 : tree.values![node - 1]);
+
+  function append(parent: number, entry: number, repeat: boolean): number {
+    const { tokens, probabilities } = tree.distributions[parent]!;
+    const child = addNode(tree, parent, tokens[entry], reach(parent) * probabilities[entry]);
+    depths[child] = depths[parent] + 1;
+    growing[child] = depths[child] < depth && !repeat && !endTokens?.has(tokens[entry]);
+    leftoverMass[child] = 1;
+    return child;
+  }
+
+  return {
+    tree,
+    get passes() {
+      return passes;
+    },
+    async score(nodes) {
+      if (nodes.length === 0) return;
+      passes++;
+      const distributions = await score(tree, nodes);
+      nodes.forEach((node, i) => {
+        checkDistribution(distributions[i]);
+        tree.distributions[node] = distributions[i];
+        leftover[node] = distributions[i].probabilities.slice();
+        leftoverMass[node] = sum(distributions[i].probabilities);
+      });
+    },
+    isScored: (node) => tree.distributions[node] !== undefined,
+    draw(node) {
+      const weights = leftover[node];
+      ensure(kind === "sampled" && weights, "internal", `draft node ${node} is not a scored node of a sampled tree`);
+      if (leftoverMass[node] < exhausted) return undefined;
+      const entry = draws.choose(
+        "draft",
+        replacement ? tree.distributions[node]!.probabilities : weights,
+        leftoverMass[node],
+      );
+      const repeat = weights[entry] === 0;
+      weights[entry] = 0;
+      if (!replacement) leftoverMass[node] = sum(weights);
+      return append(node, entry, repeat);
+    },
+    add(node, rank) {
+      const distribution = tree.distributions[node];
+      ensure(kind === "chosen" && distribution, "internal", `draft node ${node} is not a scored node of a chosen tree`);
+      return rank < distribution.tokens.length && distribution.probabilities[rank] > 0
+        ? append(node, rank, false)
+        : undefined;
+    },
+    reach,
+    remaining: (node) => (leftoverMass[node] < exhausted ? 0 : leftoverMass[node]),
+    canGrow: (node) => growing[node],
+  };
+}
+
+function checkDistribution({ tokens, probabilities }: SparseDistribution): void {
+  const valid = tokens.length === probabilities.length && probabilities.every((p) => p >= 0);
+  const total = sum(probabilities);
+  ensure(
+    valid && (Math.abs(total - 1) < 1e-6 || tokens.length === 0),
+    "runtime_failed",
+    `the draft model gave ${tokens.length} tokens with probabilities that are negative, NaN or sum to ${total} instead of 1`,
+  );
+}

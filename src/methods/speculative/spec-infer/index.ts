@@ -1,0 +1,34 @@
+/** Static trees (SpecInfer, Miao et al. 2023): every node of a level gets the same number of sampled children. */
+import { ensure } from "../../../errors.ts";
+import type { Drafting } from "../drafting.ts";
+
+/** Children per node, level by level: the expansion list that SpecInfer publishes. */
+export const defaultBranches = [1, 1, 3, 1, 1, 1, 1, 1];
+
+/**
+ * Draws `branches[level]` children below every node of a level, with one draft pass per level. How siblings are drawn is
+ * the drafting's choice: with replacement it is SpecInfer (a repeated draw stays in the tree as a leaf, since the verifier
+ * must count it), without replacement the plain k-ary tree.
+ */
+export async function growBranches(drafting: Drafting, branches: readonly number[], budget = Infinity): Promise<void> {
+  ensure(
+    branches.every((count) => Number.isInteger(count) && count >= 1 && count <= 64),
+    "bad_option",
+    `branches must be whole numbers from 1 to 64, not ${branches.join(",")}`,
+  );
+  let level = [0];
+  for (const count of branches) {
+    // Whole nodes only, in an order fixed before drawing: a node cut short by the budget would still be exact, but would
+    // make the shape depend on how many of a level's nodes could be grown.
+    level = level.filter(drafting.canGrow).slice(0, Math.floor((budget - drafting.tree.tokens.length) / count));
+    await drafting.score(level);
+    const next: number[] = [];
+    for (const node of level) {
+      for (let i = 0; i < count; i++) {
+        const child = drafting.draw(node);
+        if (child !== undefined) next.push(child);
+      }
+    }
+    level = next;
+  }
+}

@@ -1,0 +1,103 @@
+/** The draft tree: what every drafter proposes, the target scores in one pass, and the verifier walks. */
+
+import type { SparseDistribution } from "../../engine/distribution.ts";
+import { ensure } from "../../errors.ts";
+
+/**
+ * Flat arrays. Node 0 is the root (the last committed token) and is not stored; node i + 1 carries `tokens[i]` and hangs
+ * below `parents[i]`. Parents precede children, and siblings stand in the order in which they were drawn.
+ */
+export interface DraftTree {
+  /**
+   * "sampled": each child was drawn from its parent's entry in `distributions`, and the decision to draw it was made
+   * before its token was known; verified by the p/q rule. "chosen": tokens were picked by any means; verified by drawing
+   * from the target. A sampled tree must never be pruned by what was drawn; a chosen one may be cut freely.
+   */
+  readonly kind: "chosen" | "sampled";
+  /** For sampled trees: whether siblings are independent draws (repeats possible) or draws without replacement. */
+  readonly replacement: boolean;
+  readonly tokens: number[];
+  readonly parents: number[];
+  /** The draft's distribution after each node, index 0 = root; undefined where it was not computed. */
+  readonly distributions: (SparseDistribution | undefined)[];
+  /** Estimated probability that verification accepts node i + 1, where the drafter has one. */
+  readonly values?: number[];
+}
+
+export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {
+  return { kind, replacement, tokens: [], parents: [], distributions: [], ...(valued && { values: [] }) };
+}
+
+/** Appends a node and returns its number. */
+export function addNode(tree: DraftTree, parent: number, token: number, value?: number): number {
+  ensure(parent <= tree.tokens.length, "internal", `draft node ${parent} does not exist yet`);
+  tree.tokens.push(token);
+  tree.parents.push(parent);
+  if (tree.values) tree.values.push(value ?? 1);
+  return tree.tokens.length;
+}
+
+/** Children of every node (index 0 = root) in draw order. */
+export function childrenOf(tree: DraftTree): number[][] {
+  const children: number[][] = Array.from({ length: tree.tokens.length + 1 }, () => []);
+  for (let i = 0; i < tree.parents.length; i++) children[tree.parents[i]].push(i + 1);
+  return children;
+}
+
+/** Depth of every node (index 0 = root, depth 0). */
+export function depthsOf(tree: DraftTree): number[] {
+  const depths = [0];
+  for (const parent of tree.parents) depths.push(depths[parent] + 1);
+  return depths;
+}
+
+/**
+ * For every node (index 0 = root): whether an earlier sibling has the same token. Such a repeat, possible only with
+ * replacement, is a draw that the verifier must count, but it can never be accepted: its sibling's rejection left its
+ * token without mass. So it needs no row in the target's pass and no children.
+ */
+export function repeatsOf(tree: DraftTree): boolean[] {
+  const repeats = [false];
+  const seen = new Set<string>();
+  for (let i = 0; i < tree.tokens.length; i++) {
+    const draw = `${tree.parents[i]}:${tree.tokens[i]}`;
+    repeats.push(seen.has(draw));
+    seen.add(draw);
+  }
+  return repeats;
+}
+
+/** The child of `node` with this token, of those listed; undefined when there is none. */
+export function childWith(tree: DraftTree, children: readonly number[], token: number): number | undefined {
+  return children.find((child) => tree.tokens[child - 1] === token);
+}
+
+/**
+ * Adds a path below the root, sharing what is already there, until the tree has `limit` nodes: how chosen continuations
+ * become one tree.
+ */
+export function addPath(tree: DraftTree, path: readonly number[], limit = Infinity, value?: number): void {
+  let node = 0;
+  for (const token of path) {
+    const existing = tree.tokens.findIndex((other, i) => tree.parents[i] === node && other === token);
+    if (existing < 0 && tree.tokens.length >= limit) return;
+    node = existing >= 0 ? existing + 1 : addNode(tree, node, token, value);
+  }
+}
+
+/** The chosen tree of these nodes in this order, which must list parents before children. */
+export function selectNodes(tree: DraftTree, nodes: readonly number[]): DraftTree {
+  ensure(
+    tree.kind === "chosen",
+    "internal",
+    "a tree that was drawn must not be pruned: its verification would be biased",
+  );
+  const selected = createTree("chosen", { valued: tree.values !== undefined });
+  const numbers = new Map([[0, 0]]);
+  for (const node of nodes) {
+    const parent = numbers.get(tree.parents[node - 1]);
+    ensure(parent !== undefined, "internal", `draft node ${node} was selected without its parent`);
+    numbers.set(node, addNode(selected, parent, tree.tokens[node - 1], tree.values?.[node - 1]));
+  }
+  return selected;
+}

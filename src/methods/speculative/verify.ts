@@ -1,0 +1,93 @@
+/**
+ * The one verifier of draft trees: whatever was proposed, the emitted tokens are distributed exactly as the target alone
+ * would emit them. Leviathan et al. 2023 (chains), Miao et al. 2023 and Chen et al. 2024 (trees); the statement that covers
+ * all of them: let the children y_1, y_2, … of a node be drawn in order, y_j from q_j, where q_j and the decision to draw at
+ * all may depend on anything drawn before. Accept y_j with probability min(1, R[y_j] / q_j[y_j]), starting from R = p;
+ * after a rejection R becomes norm(max(R - q_j, 0)); after the last one emit a draw from R. Then the token is distributed as p.
+ */
+import { ensure } from "../../errors.ts";
+import { type Draws, sum } from "./draws.ts";
+import { childrenOf, childWith, type DraftTree } from "./tree.ts";
+
+export interface Target {
+  /**
+   * The token that plain decoding emits after this node: the argmax, or the draw with plain decoding's own random number
+   * for that position. Called at most once per node.
+   */
+  sampleAt(node: number): number;
+  /**
+   * The shaped next-token distribution after this node, [V], summing to 1; only read. Absent when decoding is greedy,
+   * where `sampleAt` says all there is to say.
+   */
+  probabilitiesAt?(node: number): Float64Array;
+}
+
+export interface Verdict {
+  /** The accepted nodes, from the root's child down. */
+  path: number[];
+  /** The token that the target adds: the correction, or the bonus after a fully accepted path. */
+  token: number;
+  /** One sentence per accepted node, and one for the token. */
+  reasons: string[];
+}
+
+/** Nodes are visited from the root along the accepted path only, so `target` may compute its answers lazily. */
+export function verify(tree: DraftTree, target: Target, draws: Draws): Verdict {
+  const children = childrenOf(tree);
+  const verdict: Verdict = { path: [], token: -1, reasons: [] };
+  // A greedy target is one-hot: the p/q rule then accepts exactly the argmax, and so does following the target's token.
+  const step = tree.kind === "chosen" || !target.probabilitiesAt ? follow : acceptOrCorrect;
+  for (let node = 0; ; node = verdict.path[verdict.path.length - 1]) {
+    const { child, token, reason } = step(tree, node, children[node], target, draws);
+    verdict.reasons.push(reason);
+    if (child === undefined) return { ...verdict, token };
+    verdict.path.push(child);
+  }
+}
+
+type Step = { child?: number; token: number; reason: string };
+
+/** Draws once from the target: a child is accepted when it is the token drawn. Equals plain decoding draw by draw. */
+function follow(tree: DraftTree, node: number, children: number[], target: Target): Step {
+  const token = target.sampleAt(node);
+  const child = childWith(tree, children, token);
+  if (child !== undefined) return { child, token, reason: `the target drew ${token}, as drafted` };
+  return {
+    token,
+    reason: children.length === 0 ? "bonus token" : `the target drew ${token}, not among ${children.length} drafted`,
+  };
+}
+
+/** The p/q rule over the children of one node, in draw order. */
+function acceptOrCorrect(tree: DraftTree, node: number, children: number[], target: Target, draws: Draws): Step {
+  if (children.length === 0) return { token: target.sampleAt(node), reason: "bonus token" };
+  const distribution = tree.distributions[node];
+  ensure(distribution, "internal", `the distribution that draft node ${node}'s children were drawn from is missing`);
+  const { tokens, probabilities } = distribution;
+  // R differs from p, up to its norm, on the draft's support only: `kept` is R there, `dense` is p elsewhere. Masses are
+  // sums of what is left, never differences from 1, so that they stay exact when little is left.
+  const dense = target.probabilitiesAt!(node).slice();
+  let kept = Float64Array.from(tokens, (token) => dense[token]);
+  for (const token of tokens) dense[token] = 0;
+  const outside = sum(dense);
+  let keptMass = outside + sum(kept);
+  const proposal = probabilities.slice();
+  for (const child of children) {
+    const token = tree.tokens[child - 1];
+    const drawn = tokens.indexOf(token);
+    ensure(drawn >= 0 && proposal[drawn] > 0, "internal", `draft token ${token} was proposed with probability 0`);
+    const proposalMass = sum(proposal);
+    const ratio = kept[drawn] / keptMass / (proposal[drawn] / proposalMass);
+    if (draws.accept(ratio)) return { child, token, reason: `${token}: p/q ${ratio.toFixed(3)}, accepted` };
+    const scale = keptMass / proposalMass;
+    const residual = kept.map((mass, i) => Math.max(mass - proposal[i] * scale, 0));
+    residual[drawn] = 0; // by the rule too, up to rounding: it was rejected, so its R was below its q
+    const residualMass = outside + sum(residual);
+    // Nothing left means that R and q agree everywhere, where rejection has probability 0 but for rounding: R stays.
+    if (residualMass > 0) [kept, keptMass] = [residual, residualMass];
+    if (!tree.replacement) proposal[drawn] = 0;
+  }
+  for (let i = 0; i < tokens.length; i++) dense[tokens[i]] = kept[i];
+  const token = draws.choose("residual", dense, keptMass);
+  return { token, reason: `${children.length} drafted, none accepted; ${token} is from the residual` };
+}

@@ -1,0 +1,107 @@
+/** The public face: `open` a model, `decode` with it. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { isAbsolute, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type RequestOptions, requestOptions } from "./engine/decoding.ts";
+import { type LoadOptions, loadModel } from "./engine/load.ts";
+import { createModel, type Model } from "./engine/model.ts";
+import { type Run, startRun } from "./engine/run.ts";
+import { parseOptions } from "./engine/shapers/options.ts";
+import { ensure, nearest, VentrisError } from "./errors.ts";
+import { findMethod } from "./methods/index.ts";
+
+export type OpenOptions = LoadOptions;
+
+/** A method by name, or with its options beside the name. */
+export type MethodChoice = string | ({ name: string } & Record<string, unknown>);
+
+export interface DecodeOptions extends Omit<RequestOptions, "stop"> {
+  /** Default: `sample`, or `greedy` at temperature 0. */
+  method?: MethodChoice;
+  stop?: string | readonly string[];
+  signal?: AbortSignal;
+}
+
+export interface OpenModel extends Omit<Model, "use">, AsyncDisposable {
+  /**
+   * Starts decoding from a text or from token ids. Errors in the options are thrown at once; later ones reject `final` and end the
+   * iteration.
+   */
+  decode(prompt: string | readonly number[], options?: DecodeOptions): Run;
+}
+
+const shippedFolder = fileURLToPath(new URL("../models/", import.meta.url));
+
+/** Names of the models that ship with the package. */
+export async function shippedModels(): Promise<string[]> {
+  const entries = existsSync(shippedFolder) ? await readdir(shippedFolder, { withFileTypes: true }) : [];
+  return entries
+    .filter((e) => e.isDirectory() && existsSync(join(shippedFolder, e.name, "config.json")))
+    .map((e) => e.name);
+}
+
+/**
+ * Opens a shipped model by name, a checkpoint folder or weight file by path, or a model that was pulled from the hub ("org/name").
+ * Errors: `unavailable` with the nearest name, and those of loading.
+ */
+export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
+  const model = await openModel(reference, options);
+  return { ...model, decode: (prompt, request) => decode(model, prompt, request), [Symbol.asyncDispose]: model.close };
+}
+
+async function openModel(reference: string, options: OpenOptions): Promise<Model> {
+  const parts = await loadModel(await resolveModel(reference), reference, options);
+  const { device, threads, weights } = options;
+  return createModel({ ...parts, openCompanion: (other) => openModel(other, { device, threads, weights }) });
+}
+
+/** Where a model reference leads. Errors: `unavailable`. */
+export async function resolveModel(reference: string): Promise<string> {
+  const shipped = await shippedModels();
+  if (shipped.includes(reference)) return join(shippedFolder, reference);
+  if (existsSync(reference)) return isAbsolute(reference) ? reference : join(process.cwd(), reference);
+  const meant = nearest(reference, shipped);
+  throw new VentrisError(
+    "unavailable",
+    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
+  );
+}
+
+function decode(model: Model, prompt: string | readonly number[], options: DecodeOptions = {}): Run {
+  const { method: choice, signal, stop, ...request } = options;
+  const settings = parseOptions(
+    requestOptions,
+    { ...withMethodDefaults(request, choice), stop: typeof stop === "string" ? [stop] : stop && [...stop] },
+    "decode",
+  );
+  const { name, ...given } =
+    typeof choice === "object" ? choice : { name: choice ?? (settings.temperature === 0 ? "greedy" : "sample") };
+  const method = findMethod(name);
+  const methodOptions = parseOptions(method.options, given, method.name) as Record<string, unknown>;
+  return startRun({ model, method, methodOptions, prompt: promptTokens(model, prompt), settings, signal });
+}
+
+/** `greedy` means temperature 0 unless something else is asked for, which it then refuses. */
+function withMethodDefaults(request: RequestOptions, choice: MethodChoice | undefined): RequestOptions {
+  const name = typeof choice === "object" ? choice.name : choice;
+  return name === "greedy" && request.temperature === undefined ? { ...request, temperature: 0 } : request;
+}
+
+/** Ids of a prompt. Errors: `bad_option` when it is empty, or text for a model without a tokenizer. */
+function promptTokens(model: Model, prompt: string | readonly number[]): readonly number[] {
+  if (typeof prompt !== "string") {
+    ensure(prompt.length > 0, "bad_option", "the prompt is empty");
+    const { vocabularySize } = model.config;
+    const wrong = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+    ensure(
+      wrong === undefined,
+      "bad_option",
+      `prompt: ${wrong} is not a token id of this model (0 to ${vocabularySize - 1})`,
+    );
+    return prompt;
+  }
+  ensure(prompt.length > 0, "bad_option", "the prompt is empty");
+  ensure(model.tokenizer, "unavailable", `the model ${model.name} has no tokenizer: give the prompt as token ids`);
+  return model.tokenizer.encode(prompt);
+}

@@ -1,0 +1,122 @@
+/** Chat templates (Jinja) of untrusted checkpoints, with bounds on time and size. */
+import { Environment, Interpreter, Template } from "@huggingface/jinja";
+import { ensure, VentrisError } from "../errors.ts";
+import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
+
+export type ChatTemplate = (messages: readonly ChatMessage[], options?: ChatOptions) => string;
+
+const longestTemplate = 1 << 20;
+/** Real templates take milliseconds for the longest conversations. */
+const longestRender = 2_000;
+const longestString = 1 << 25;
+const longestList = 100_000;
+
+// The library's own declarations do not resolve under Node's module rules; this much of them is used here.
+type RuntimeValue = { value: unknown };
+type Evaluate = (statement: { type: string } | undefined, environment: unknown) => RuntimeValue;
+
+/**
+ * Compiles a chat template. `variables` are the special tokens that templates expect (`bos_token`, `eos_token` …).
+ * Errors: `bad_file` naming `origin` for a template that does not parse, fails, or exceeds the bounds (2 s, 32 MB of text,
+ * lists of 100 000); `bad_option` when the template itself refuses the messages.
+ */
+export function compileChatTemplate(source: string, origin: string, variables: Record<string, unknown>): ChatTemplate {
+  ensure(
+    source.length <= longestTemplate,
+    "bad_file",
+    `${origin}: the chat template is longer than ${longestTemplate} characters`,
+  );
+  const { parsed } = attempt(`${origin}: the chat template does not parse`, () => new Template(source));
+  return (messages, options = {}) => {
+    const environment = new Environment();
+    const globals = {
+      ...Object.fromEntries(["true", "True", "false", "False"].map((name) => [name, name.toLowerCase() === "true"])),
+      none: null,
+      None: null,
+      range: boundedRange,
+      raise_exception: (reason: unknown) => {
+        throw new VentrisError("bad_option", `the chat template of ${origin} refuses these messages: ${reason}`);
+      },
+      strftime_now: (format: string) => formatTime(new Date(), format),
+      ...variables,
+      messages: messages.map(({ role, content }) => ({ role, content })),
+      add_generation_prompt: options.addGenerationPrompt ?? true,
+    };
+    for (const [name, value] of Object.entries(globals)) environment.set(name, value);
+    const interpreter = new Interpreter(environment);
+    interpreter.evaluate = bounded(interpreter.evaluate.bind(interpreter));
+    return attempt(`${origin}: the chat template failed`, () => String(interpreter.run(parsed).value));
+  };
+}
+
+/** Every step of the interpreter goes through `evaluate`, so this is the place to watch the time and what values grow to. */
+function bounded(evaluate: Evaluate): Evaluate {
+  const deadline = performance.now() + longestRender;
+  return (statement, environment) => {
+    if (performance.now() > deadline) throw new Error(`it took longer than ${longestRender} ms`);
+    const value = evaluate(statement, environment);
+    if (typeof value.value === "string" && value.value.length > longestString) {
+      throw new Error(`it made a string longer than ${longestString} characters`);
+    }
+    // Only literals nest values in each other; elsewhere the outermost length tells enough.
+    const nests =
+      statement?.type === "ArrayLiteral" || statement?.type === "TupleLiteral" || statement?.type === "ObjectLiteral";
+    if (nests ? countValues(value, 0) > longestList : Array.isArray(value.value) && value.value.length > longestList) {
+      throw new Error(`it made a list of more than ${longestList} values`);
+    }
+    return value;
+  };
+}
+
+/** Values inside a value, every repetition counted; stops soon after `longestList`. */
+function countValues(value: RuntimeValue, counted: number): number {
+  const inner = value?.value;
+  const children: Iterable<RuntimeValue> = Array.isArray(inner) ? inner : inner instanceof Map ? inner.values() : [];
+  let count = counted + 1;
+  for (const child of children) {
+    if (count > longestList) break;
+    count = countValues(child, count);
+  }
+  return count;
+}
+
+function boundedRange(first: number, second?: number, step = 1): number[] {
+  const [start, stop] = typeof second === "number" ? [first, second] : [0, first];
+  const length = Math.max(0, Math.ceil((stop - start) / step));
+  if (!(length <= longestList)) throw new Error(`range() of ${length} values`);
+  return Array.from({ length }, (_, index) => start + index * step);
+}
+
+/** The conversions of C's strftime that templates use, in English. */
+function formatTime(date: Date, format: string): string {
+  const english = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(date);
+  const two = (value: number) => String(value).padStart(2, "0");
+  const conversions: Record<string, () => string> = {
+    Y: () => String(date.getFullYear()),
+    y: () => two(date.getFullYear() % 100),
+    m: () => two(date.getMonth() + 1),
+    B: () => english({ month: "long" }),
+    b: () => english({ month: "short" }),
+    d: () => two(date.getDate()),
+    A: () => english({ weekday: "long" }),
+    a: () => english({ weekday: "short" }),
+    H: () => two(date.getHours()),
+    M: () => two(date.getMinutes()),
+    S: () => two(date.getSeconds()),
+    "%": () => "%",
+  };
+  return format.replace(/%(.)/gs, (_, letter: string) => {
+    const convert = conversions[letter];
+    if (!convert) throw new Error(`strftime_now does not know %${letter}`);
+    return convert();
+  });
+}
+
+function attempt<T>(message: string, action: () => T): T {
+  try {
+    return action();
+  } catch (cause) {
+    if (cause instanceof VentrisError) throw cause;
+    throw new VentrisError("bad_file", `${message}: ${(cause as Error).message}`, { cause });
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * Training data: text files to one stream of token ids, cached on disk, and batches that are a pure function of seed and
+ * number, so that a resumed run sees the batches that it would have seen.
+ */
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { uniform } from "../engine/random.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+import { cacheKey, fileIdentity, openCached } from "../weights/cache.ts";
+import { openSafetensors, writeSafetensors } from "../weights/safetensors.ts";
+import type { TokenBatch } from "./objective.ts";
+import { documents, type TextFile } from "./text-files.ts";
+
+/** Two bytes an id where the vocabulary allows it. */
+export type TokenIds = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
+
+export interface TokenStream {
+  /** Documents one after another, each between the tokenizer's begin and end tokens. */
+  readonly tokens: TokenIds;
+  readonly documents: number;
+}
+
+export interface Corpus {
+  readonly train: TokenStream;
+  readonly heldOut: TokenStream;
+}
+
+export interface CorpusOptions {
+  /** Read in this order; a file that is listed twice counts twice. */
+  readonly files: readonly TextFile[];
+  readonly tokenizer: Tokenizer;
+  /** Expected share of documents that are held out; default 0.01. */
+  readonly heldOut?: number;
+  readonly onProgress?: (progress: { documents: number; tokens: number; path: string }) => void;
+  readonly signal?: AbortSignal;
+}
+
+const formatName = "ventris corpus 1";
+
+/**
+ * The files' documents as tokens, from the cache folder when they were encoded before. Whether a document is held out
+ * depends on its text alone. Errors: as `documents`; `bad_option` for a tokenizer without begin and end token; `aborted`;
+ * `disk_full` while caching.
+ */
+export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
+  const { files, tokenizer, heldOut = 0.01 } = options;
+  ensure(heldOut >= 0 && heldOut < 1, "bad_option", `corpus: heldOut is ${heldOut} and must lie in [0, 1)`);
+  ensure(files.length > 0, "bad_option", "corpus: no files are given");
+  const parts: (string | number)[] = [formatName, tokenizer.fingerprint, heldOut];
+  for (const { path, field = "", separator = "" } of files) {
+    parts.push(await identity(path), field, String(separator));
+  }
+  const name = join("corpora", `${cacheKey(...parts)}.safetensors`);
+  return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);
+}
+
+async function identity(path: string): Promise<string> {
+  try {
+    return await fileIdentity(path);
+  } catch (error) {
+    throw new VentrisError("unavailable", `cannot read ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promise<Corpus> {
+  const { files, tokenizer, onProgress, signal } = options;
+  const begin = tokenizer.beginToken === undefined ? [] : [tokenizer.beginToken];
+  const end = tokenizer.endTokens.slice(0, 1);
+  ensure(begin.length + end.length > 0, "bad_option", "corpus: the tokenizer has no token to put between documents");
+  const train = growingStream(tokenizer.vocabularySize);
+  const heldOut = growingStream(tokenizer.vocabularySize);
+  for (const file of files) {
+    for await (const text of documents(file)) {
+      ensure(!signal?.aborted, "aborted", "aborted while encoding the training texts");
+      const stream = position(text) < heldOutShare ? heldOut : train;
+      for (const ids of [begin, tokenizer.encode(text, { special: false }), end]) stream.append(ids);
+      stream.documents++;
+      onProgress?.({
+        documents: train.documents + heldOut.documents,
+        tokens: train.length + heldOut.length,
+        path: file.path,
+      });
+    }
+  }
+  return { train: train.finished(), heldOut: heldOut.finished() };
+}
+
+/**
+ * Uniform in [0, 1), a function of the text's first letters and digits alone: copies that differ in case, spacing or
+ * punctuation fall on the same side of a split.
+ */
+function position(text: string): number {
+  const letters = text
+    .slice(0, 1000)
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, "");
+  return createHash("sha256").update(letters.slice(0, 200)).digest().readUInt32BE() / 2 ** 32;
+}
+
+function growingStream(vocabularySize: number) {
+  const allocate = (size: number): TokenIds =>
+    vocabularySize <= 2 ** 16 ? new Uint16Array(size) : new Uint32Array(size);
+  let tokens = allocate(2 ** 16);
+  return {
+    documents: 0,
+    length: 0,
+    append(ids: readonly number[]) {
+      const length = this.length + ids.length;
+      if (length > tokens.length) {
+        const grown = allocate(Math.max(length, Math.ceil(1.5 * tokens.length)));
+        grown.set(tokens.subarray(0, this.length));
+        tokens = grown;
+      }
+      tokens.set(ids, this.length);
+      this.length = length;
+    },
+    finished(): TokenStream {
+      return { tokens: tokens.subarray(0, this.length), documents: this.documents };
+    },
+  };
+}
+
+async function writeCorpus(path: string, { train, heldOut }: Corpus): Promise<void> {
+  const tensor = (name: string, { tokens }: TokenStream) => {
+    const data = bytesOf(tokens);
+    return { name, type: "U8" as const, shape: [data.length], data };
+  };
+  await writeSafetensors(path, [tensor("train", train), tensor("heldOut", heldOut)], {
+    format: formatName,
+    bytesPerToken: String(train.tokens.BYTES_PER_ELEMENT),
+    documents: JSON.stringify([train.documents, heldOut.documents]),
+    digest: digestOf(train.tokens, heldOut.tokens),
+  });
+}
+
+async function readCorpus(path: string): Promise<Corpus> {
+  const file = await openSafetensors(path);
+  try {
+    const { format, bytesPerToken, documents, digest } = file.metadata;
+    ensure(format === formatName, "bad_file", `${path}: not a cached corpus`);
+    const read = async (name: string): Promise<TokenIds> => {
+      const bytes = await file.readBytes(name);
+      const Ids = bytesPerToken === "2" ? Uint16Array : Uint32Array;
+      return new Ids(bytes.buffer, bytes.byteOffset, bytes.length / Ids.BYTES_PER_ELEMENT);
+    };
+    const [train, heldOut] = [await read("train"), await read("heldOut")];
+    ensure(digest === digestOf(train, heldOut), "bad_file", `${path}: its contents do not match its digest`);
+    const counts = JSON.parse(documents);
+    return { train: { tokens: train, documents: counts[0] }, heldOut: { tokens: heldOut, documents: counts[1] } };
+  } finally {
+    await file.close();
+  }
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: TokenIds) => new Uint8Array(buffer, byteOffset, byteLength);
+
+function digestOf(...arrays: TokenIds[]): string {
+  const hash = createHash("sha256");
+  for (const array of arrays) hash.update(bytesOf(array));
+  return hash.digest("hex");
+}
+
+export interface BatchShape {
+  readonly rows: number;
+  /** Positions trained a row; a row holds one token more. */
+  readonly length: number;
+}
+
+/** Batch number `index`: windows drawn uniformly, with replacement, as a function of (seed, index). Errors: `bad_option`. */
+export function drawBatch(tokens: TokenIds, shape: BatchShape, seed: number, index: number): TokenBatch {
+  requireTokens(tokens, shape.length + 1);
+  const starts = tokens.length - shape.length;
+  return windows(tokens, shape, (row) => Math.floor(uniform({ seed, request: 0 }, index, "data", row) * starts));
+}
+
+/** Batches that do not overlap, spread evenly over the stream: the same ones every time. Errors: `bad_option`. */
+export function evaluationBatches(tokens: TokenIds, shape: BatchShape, count: number): TokenBatch[] {
+  const total = count * shape.rows;
+  requireTokens(tokens, total * shape.length + 1);
+  const spacing = (tokens.length - 1) / total;
+  return Array.from({ length: count }, (_, batch) =>
+    windows(tokens, shape, (row) => Math.floor((batch * shape.rows + row) * spacing)),
+  );
+}
+
+function windows(tokens: TokenIds, { rows, length }: BatchShape, start: (row: number) => number): TokenBatch {
+  const result = new Int32Array(rows * (length + 1));
+  for (let row = 0; row < rows; row++) {
+    const from = start(row);
+    result.set(tokens.subarray(from, from + length + 1), row * (length + 1));
+  }
+  return { tokens: result, rows, length };
+}
+
+function requireTokens(tokens: TokenIds, needed: number): void {
+  ensure(
+    tokens.length >= needed,
+    "bad_option",
+    `batches: ${needed} tokens are needed but the text has ${tokens.length}; give more text, or fewer or shorter rows`,
+  );
+}

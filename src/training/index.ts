@@ -1,0 +1,33 @@
+/** Training: optimiser, schedules, loop, checkpoints and data, for any model that can give its loss and gradients. */
+export { type AdamWOptions, type AdamWState, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
+export {
+  type Checkpoint,
+  checkpointPath,
+  type LoadedCheckpoint,
+  loadCheckpoint,
+  saveCheckpoint,
+} from "./checkpoint.ts";
+export {
+  type BatchShape,
+  type Corpus,
+  type CorpusOptions,
+  drawBatch,
+  evaluationBatches,
+  loadCorpus,
+  type TokenIds,
+  type TokenStream,
+} from "./data.ts";
+export { type HistoryEntry, lossCurvePath, lossCurveSvg } from "./history.ts";
+export { interruptible, type TrainOptions, type TrainProgress, type TrainResult, train } from "./loop.ts";
+export type { Objective, Parameter, TokenBatch } from "./objective.ts";
+export { type ProgressStream, type ProgressWriter, progressLine, progressWriter } from "./progress.ts";
+export {
+  constant,
+  cosine,
+  type DecayOptions,
+  linear,
+  type Schedule,
+  type ScheduleOptions,
+  warmupStableDecay,
+} from "./schedule.ts";
+export { documents, type TextFile } from "./text-files.ts";

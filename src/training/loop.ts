@@ -1,0 +1,267 @@
+/**
+ * The training loop. A step is a pure function of the state before it and the step's number (batches and the learning rate
+ * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
+ * an uninterrupted one.
+ */
+import { appendFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setImmediate as macrotask } from "node:timers/promises";
+import { ensure } from "../errors.ts";
+import { withFileLock, writeError, writeFileAtomically } from "../weights/cache.ts";
+import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
+import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
+import type { Objective, Parameter, TokenBatch } from "./objective.ts";
+import type { Schedule } from "./schedule.ts";
+
+export interface TrainOptions<Batch = TokenBatch> {
+  readonly objective: Objective<Batch>;
+  /** The batch of this number, always the same for the same number. Step s takes numbers s · accumulate and following. */
+  readonly batches: (index: number) => Batch | Promise<Batch>;
+  /** Batches of equal size whose mean loss is measured every so many steps, and at the end. */
+  readonly evaluation?: { readonly batches: readonly Batch[]; readonly every: number };
+  /**
+   * Stops after this many optimiser steps, or seconds of training, whichever comes first; both count earlier sessions, and
+   * one of them is needed.
+   */
+  readonly steps?: number;
+  readonly maxSeconds?: number;
+  readonly schedule: Schedule;
+  readonly optimiser?: AdamWOptions;
+  /** Largest Euclidean norm of a step's gradient; default: no clipping. */
+  readonly clip?: number;
+  /** Batches of equal size whose mean gradient makes one step; default 1. */
+  readonly accumulate?: number;
+  /** Kept in the checkpoint; resuming with another seed is refused. Default 0. */
+  readonly seed?: number;
+  /** Any JSON about the run, kept in the checkpoint for readers. */
+  readonly config?: unknown;
+  /** Where to keep checkpoint and loss curve, and to resume from when there is one; default: nowhere. */
+  readonly checkpointFolder?: string;
+  /** Default: every 60 seconds. The end of a run is always saved. */
+  readonly checkpointEvery?: { readonly steps: number } | { readonly seconds: number };
+  /** Steps between entries of the loss curve; default 10. Evaluations and checkpoints are always entered. */
+  readonly recordEvery?: number;
+  /** Tokens that a batch trains on, for the speed; default rows · length, or 0 for a batch without them. */
+  readonly countTokens?: (batch: Batch) => number;
+  readonly onProgress?: (progress: TrainProgress) => void;
+  /** Stops after the batch under way; the steps done are saved. */
+  readonly signal?: AbortSignal;
+}
+
+export interface TrainProgress extends HistoryEntry {
+  /** Undefined when only the time is bounded. */
+  readonly totalSteps: number | undefined;
+  /** Over this session, evaluations and checkpoints included. */
+  readonly tokensPerSecond: number;
+  readonly secondsLeft: number;
+}
+
+export interface TrainResult {
+  readonly reason: "steps" | "time" | "aborted";
+  /** Steps done in all, and those that earlier sessions had done. */
+  readonly step: number;
+  readonly resumedFrom: number;
+  readonly history: readonly HistoryEntry[];
+}
+
+/**
+ * Trains `objective.parameters` in place. Errors: `bad_option`; `bad_checkpoint` from an unusable checkpoint; `unavailable`
+ * when another process trains in the same folder; `runtime_failed` on a loss or gradient that is not finite, after which
+ * the folder still has its last good checkpoint; `disk_full` likewise; whatever the objective throws.
+ */
+export async function train<Batch = TokenBatch>(options: TrainOptions<Batch>): Promise<TrainResult> {
+  checkOptions(options);
+  const folder = options.checkpointFolder;
+  if (folder === undefined) return run(options);
+  // No waiting: a run takes hours, and two in one folder would overwrite each other.
+  return withFileLock(join(folder, "training"), () => run(options), { timeout: 0 });
+}
+
+async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
+  const { objective, schedule, clip, evaluation, config, checkpointFolder: folder, onProgress, signal } = options;
+  const { steps = Infinity, maxSeconds = Infinity, accumulate = 1, seed = 0, recordEvery = 10 } = options;
+  const { parameters } = objective;
+  const resumed = folder === undefined ? undefined : await resume(folder, seed, parameters);
+  const optimiser = resumed?.optimiser ?? adamwState(parameters);
+  const history = [...(resumed?.history ?? [])];
+  // Entries after the checkpoint belong to steps that are about to be repeated.
+  if (folder !== undefined) await writeFileAtomically(lossCurvePath(folder), toJsonLines(history));
+
+  const resumedFrom = resumed?.step ?? 0;
+  const earlier = history.at(-1) ?? { tokens: 0, seconds: 0, smoothedLoss: 0 };
+  const started = performance.now();
+  const secondsNow = () => earlier.seconds + (performance.now() - started) / 1000;
+  let step = resumedFrom;
+  let { tokens, smoothedLoss } = earlier;
+  let saved = { step, seconds: earlier.seconds };
+
+  const enter = async (entry: HistoryEntry) => {
+    if (history.at(-1)?.step === entry.step) return;
+    history.push(entry);
+    if (folder !== undefined) await append(lossCurvePath(folder), toJsonLines([entry]));
+  };
+  const save = async () => {
+    if (folder === undefined || saved.step === step) return;
+    await saveCheckpoint(folder, { step, seed, history, config, parameters, optimiser });
+    saved = { step, seconds: secondsNow() };
+  };
+  const saveDue = () => {
+    const every = options.checkpointEvery ?? { seconds: 60 };
+    return "steps" in every ? step % every.steps === 0 : secondsNow() - saved.seconds >= every.seconds;
+  };
+  const stopReason = (): TrainResult["reason"] | undefined => {
+    if (signal?.aborted) return "aborted";
+    if (step >= steps) return "steps";
+    return secondsNow() >= maxSeconds ? "time" : undefined;
+  };
+
+  const collect = gradientCollector(options);
+  let latest: HistoryEntry | undefined;
+  let reason = stopReason();
+  while (reason === undefined) {
+    const collected = await collect(step);
+    if (collected === undefined) {
+      reason = "aborted";
+      break;
+    }
+    const { loss, gradients } = collected;
+    const learningRate = schedule(step);
+    const gradientNorm = euclideanNorm(gradients) / accumulate;
+    ensure(Number.isFinite(loss) && Number.isFinite(gradientNorm), "runtime_failed", () => {
+      const kept = folder === undefined ? "" : `; the checkpoint of step ${saved.step} in ${folder} is kept`;
+      const what = `loss ${loss}, gradient norm ${gradientNorm}, learning rate ${learningRate}`;
+      return `training diverged at step ${step}: ${what}; lower the learning rate or clip gradients${kept}`;
+    });
+    const scale = clipScale(gradientNorm, clip) / accumulate;
+    adamwUpdate(parameters, gradients, optimiser, learningRate, options.optimiser, scale);
+    step += 1;
+    tokens += collected.tokens;
+    // A plain mean at first, then an exponential one: no bias towards the first step's loss.
+    smoothedLoss += (loss - smoothedLoss) / Math.min(step, 50);
+
+    // Objectives may resolve without ever leaving the microtask queue, and then no signal or timer would be heard.
+    await macrotask();
+    reason = stopReason();
+    const ended = reason === "steps" || reason === "time";
+    const evaluate = evaluation && (ended || step % evaluation.every === 0);
+    const heldOutLoss = evaluate ? await meanLoss(objective, evaluation.batches) : undefined;
+    latest = { step, loss, smoothedLoss, learningRate, gradientNorm, tokens, seconds: secondsNow(), heldOutLoss };
+    const saving = saveDue();
+    if (evaluate || saving || step % recordEvery === 0) await enter(latest);
+    if (saving) await save();
+
+    const sessionSeconds = latest.seconds - earlier.seconds;
+    onProgress?.({
+      ...latest,
+      totalSteps: options.steps,
+      tokensPerSecond: (tokens - earlier.tokens) / sessionSeconds,
+      secondsLeft: Math.min(
+        (steps - step) * (sessionSeconds / (step - resumedFrom)),
+        Math.max(0, maxSeconds - latest.seconds),
+      ),
+    });
+  }
+  if (latest) await enter(latest);
+  await save();
+  return { reason, step, resumedFrom, history };
+}
+
+/** Loads the folder's checkpoint into the parameters; undefined when there is none. */
+async function resume(folder: string, seed: number, parameters: readonly Parameter[]) {
+  const checkpoint = await loadCheckpoint(folder, parameters);
+  if (!checkpoint) return undefined;
+  ensure(
+    checkpoint.seed === seed,
+    "bad_checkpoint",
+    `the checkpoint in ${folder} was trained with seed ${checkpoint.seed}, not ${seed}; use that seed or another folder`,
+  );
+  for (const [i, { values }] of parameters.entries()) values.set(checkpoint.values[i]);
+  return checkpoint;
+}
+
+/**
+ * A function that gives a step's mean loss, the SUM of its batches' gradients, and its tokens; undefined when the signal
+ * came before its last batch.
+ */
+function gradientCollector<Batch>(options: TrainOptions<Batch>) {
+  const { objective, batches, accumulate = 1, countTokens = defaultTokenCount, signal } = options;
+  const sums = accumulate > 1 ? objective.parameters.map(({ values }) => new Float32Array(values.length)) : [];
+  return async (step: number) => {
+    let loss = 0;
+    let tokens = 0;
+    for (let part = 0; part < accumulate; part++) {
+      if (signal?.aborted) return undefined;
+      const batch = await batches(step * accumulate + part);
+      const result = await objective.gradients(batch);
+      loss += result.loss / accumulate;
+      tokens += countTokens(batch);
+      if (accumulate === 1) return { loss, tokens, gradients: result.gradients };
+      for (const [i, gradient] of result.gradients.entries()) {
+        if (part === 0) sums[i].set(gradient);
+        else addTo(sums[i], gradient);
+      }
+    }
+    return { loss, tokens, gradients: sums };
+  };
+}
+
+function addTo(sum: Float32Array, values: Float32Array): void {
+  for (let i = 0; i < sum.length; i++) sum[i] += values[i];
+}
+
+async function meanLoss<Batch>(objective: Objective<Batch>, batches: readonly Batch[]): Promise<number> {
+  let sum = 0;
+  for (const batch of batches) sum += await objective.loss(batch);
+  return sum / batches.length;
+}
+
+function defaultTokenCount(batch: unknown): number {
+  const { rows, length } = batch as Partial<TokenBatch>;
+  return rows !== undefined && length !== undefined ? rows * length : 0;
+}
+
+async function append(path: string, text: string): Promise<void> {
+  try {
+    await appendFile(path, text);
+  } catch (error) {
+    throw writeError(error, path);
+  }
+}
+
+function checkOptions<Batch>(options: TrainOptions<Batch>): void {
+  const { steps, maxSeconds, clip, accumulate, recordEvery, evaluation, checkpointEvery } = options;
+  ensure(steps !== undefined || maxSeconds !== undefined, "bad_option", "train: give steps, maxSeconds or both");
+  const whole = { steps, accumulate, recordEvery, "evaluation.every": evaluation?.every };
+  for (const [name, value] of Object.entries(whole)) {
+    const holds = value === undefined || (Number.isInteger(value) && value >= 1);
+    ensure(holds, "bad_option", `train: ${name} is ${value} and must be a whole number ≥ 1`);
+  }
+  const interval = checkpointEvery && ("steps" in checkpointEvery ? checkpointEvery.steps : checkpointEvery.seconds);
+  for (const [name, value] of Object.entries({ maxSeconds, clip, checkpointEvery: interval })) {
+    ensure(value === undefined || value > 0, "bad_option", `train: ${name} is ${value} and must be positive`);
+  }
+  ensure(evaluation?.batches.length !== 0, "bad_option", "train: evaluation.batches is empty");
+}
+
+/**
+ * Runs an action with a signal that the first Ctrl-C (SIGINT) or SIGTERM aborts; a second one ends the process as usual.
+ */
+export async function interruptible<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController();
+  const stop = () => {
+    release();
+    controller.abort();
+  };
+  const release = () => {
+    process.off("SIGINT", stop);
+    process.off("SIGTERM", stop);
+  };
+  process.on("SIGINT", stop);
+  process.on("SIGTERM", stop);
+  try {
+    return await action(controller.signal);
+  } finally {
+    release();
+  }
+}

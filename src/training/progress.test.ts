@@ -1,0 +1,73 @@
+import { describe, expect, it } from "vitest";
+import { type HistoryEntry, lossCurveSvg } from "./history.ts";
+import { progressLine, progressWriter } from "./progress.ts";
+
+const entry = (step: number): HistoryEntry => ({
+  step,
+  loss: 8 / step,
+  smoothedLoss: 8 / step,
+  learningRate: 0.00098,
+  gradientNorm: 1,
+  tokens: 100 * step,
+  seconds: step,
+});
+const progress = (step: number) => ({ ...entry(step), totalSteps: 90, tokensPerSecond: 5120.4, secondsLeft: 4310 });
+
+function recorder(terminal?: { columns: number }) {
+  let time = 0;
+  const written: string[] = [];
+  const stream = { isTTY: terminal !== undefined, ...terminal, write: (text: string) => written.push(text) };
+  return { writer: progressWriter({ stream, now: () => time }), written, pass: (seconds: number) => (time += seconds) };
+}
+
+describe("progress", () => {
+  it("says all there is to know in a line", () => {
+    const line = "step 4/90 · loss 2.000 · held-out 3.250 · rate 9.8e-4 · 5120 tokens/s · 1 h 12 min left";
+    expect(progressLine({ ...progress(4), heldOutLoss: 3.25 })).toBe(line);
+    const bare = { ...progress(4), totalSteps: undefined, tokensPerSecond: 0, secondsLeft: 58.5 };
+    expect(progressLine(bare)).toBe("step 4 · loss 2.000 · rate 9.8e-4 · 59 s left");
+  });
+
+  it("rewrites one line on a terminal, within its width", () => {
+    const { writer, written, pass } = recorder({ columns: 20 });
+    for (const step of [1, 2, 3]) {
+      writer.update(progress(step));
+      pass(0.06);
+    }
+    writer.done();
+    expect(written).toEqual(["\rstep 1/90 · loss 8.\x1b[K", "\rstep 3/90 · loss 2.\x1b[K", "\n"]);
+  });
+
+  it("writes a line now and then to a log, the last one always, and remembers the held-out loss", () => {
+    const { writer, written, pass } = recorder();
+    for (let step = 1; step <= 65; step++) {
+      writer.update({ ...progress(step), heldOutLoss: step === 20 ? 3.5 : undefined });
+      pass(1);
+    }
+    writer.done();
+    expect(written.map((line) => Number(/^step (\d+)\/90 .*\n$/.exec(line)?.[1]))).toEqual([1, 31, 61, 65]);
+    expect(written[3]).toContain("held-out 3.500");
+  });
+});
+
+describe("loss curve", () => {
+  it("is drawn to scale, with held-out losses as dots and no more points than can be seen", () => {
+    const history = Array.from({ length: 5000 }, (_, i) => ({
+      ...entry(i + 1),
+      heldOutLoss: (i + 1) % 1000 === 0 ? 4 : undefined,
+    }));
+    const svg = lossCurveSvg(history, "a < b");
+    expect(svg.match(/<circle/g)).toHaveLength(5);
+    expect(svg).toContain("a &#60; b");
+    const points = /points="([^"]*)"/.exec(svg)![1].split(" ");
+    expect(points.length).toBeLessThan(600);
+    expect(points[0]).toBe("48.1,28.0"); // loss 8 is the top of the scale
+    expect(points.at(-1)).toMatch(/^624\.0,248\.0$|^624\.0,247/);
+    expect(svg).not.toMatch(/NaN|Infinity|undefined/);
+  });
+
+  it("also draws one entry, and refuses none", () => {
+    expect(lossCurveSvg([entry(1)])).not.toMatch(/NaN|Infinity|undefined/);
+    expect(() => lossCurveSvg([])).toThrow(expect.objectContaining({ code: "bad_option" }));
+  });
+});

@@ -1,0 +1,66 @@
+/** One line of progress for people: rewritten in place on a terminal, now and then in a log. */
+import type { TrainProgress } from "./loop.ts";
+
+/** Where progress is written: `process.stderr`, or anything like it. */
+export interface ProgressStream {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  write(text: string): unknown;
+}
+
+export interface ProgressWriter {
+  update(progress: TrainProgress): void;
+  /** Ends the line, so that what follows starts on one of its own; the last state is always shown. */
+  done(): void;
+}
+
+const terminalIntervalSeconds = 0.1;
+
+/** `logInterval` is the time between lines where the stream is no terminal; default 30 seconds. */
+export function progressWriter(
+  options: { stream?: ProgressStream; logInterval?: number; now?: () => number } = {},
+): ProgressWriter {
+  const { stream = process.stderr, logInterval = 30, now = () => performance.now() / 1000 } = options;
+  const terminal = stream.isTTY === true;
+  const interval = terminal ? terminalIntervalSeconds : logInterval;
+  let last = -Infinity;
+  let waiting: string | undefined;
+  let heldOutLoss: number | undefined;
+  const show = (line: string) => {
+    last = now();
+    waiting = undefined;
+    // Cut to the width: a wrapped line cannot be rewritten in place.
+    stream.write(terminal ? `\r${line.slice(0, (stream.columns ?? 80) - 1)}\x1b[K` : `${line}\n`);
+  };
+  return {
+    update(progress) {
+      heldOutLoss = progress.heldOutLoss ?? heldOutLoss;
+      waiting = progressLine({ ...progress, heldOutLoss });
+      if (now() - last >= interval) show(waiting);
+    },
+    done() {
+      if (waiting !== undefined) show(waiting);
+      if (terminal && last > -Infinity) stream.write("\n");
+    },
+  };
+}
+
+/** For instance `step 1200/9000 · loss 3.214 · held-out 3.402 · rate 9.8e-4 · 5120 tokens/s · 1 h 12 min left`. */
+export function progressLine(progress: TrainProgress): string {
+  const { step, totalSteps, smoothedLoss, heldOutLoss, learningRate, tokensPerSecond, secondsLeft } = progress;
+  return [
+    totalSteps === undefined ? `step ${step}` : `step ${step}/${totalSteps}`,
+    `loss ${smoothedLoss.toFixed(3)}`,
+    ...(heldOutLoss === undefined ? [] : [`held-out ${heldOutLoss.toFixed(3)}`]),
+    `rate ${learningRate.toExponential(1)}`,
+    ...(tokensPerSecond > 0 ? [`${Math.round(tokensPerSecond)} tokens/s`] : []),
+    `${duration(secondsLeft)} left`,
+  ].join(" · ");
+}
+
+function duration(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  if (whole < 60) return `${whole} s`;
+  const minutes = Math.round(whole / 60);
+  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

@@ -1,0 +1,101 @@
+/** Documents from text files: `.txt`, `.jsonl`, and either with `.gz`. Everything is streamed and bounded. */
+import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
+import { createGunzip } from "node:zlib";
+import { ensure, VentrisError } from "../errors.ts";
+
+export interface TextFile {
+  readonly path: string;
+  /** Which property of a `.jsonl` record is the text; default "text". */
+  readonly field?: string;
+  /** What stands between the documents of a `.txt` file; default: the whole file is one document. */
+  readonly separator?: RegExp;
+}
+
+/** Characters of one document, or of one `.txt` file: a bound for damaged and hostile (gzip) files, below V8's own. */
+const maximumCharacters = 2 ** 28;
+
+/**
+ * The file's documents in order, blank ones left out. Errors: `unavailable` when it cannot be read; `bad_option` for an
+ * unknown ending or an option of the other format; `bad_file` naming file and line for broken gzip, UTF-8 or JSON, a
+ * missing text, or more than 2^28 characters in one piece.
+ */
+export async function* documents(file: TextFile): AsyncGenerator<string> {
+  const format = /\.(txt|jsonl)(\.gz)?$/.exec(file.path)?.[1];
+  ensure(format, "bad_option", `${file.path}: expected a file that ends in .txt or .jsonl, or either with .gz`);
+  const unused = format === "txt" ? "field" : "separator";
+  ensure(file[unused] === undefined, "bad_option", `${file.path}: ${unused} means nothing for a .${format} file`);
+  for await (const text of format === "txt" ? textDocuments(file) : recordDocuments(file)) {
+    if (/\S/.test(text)) yield text;
+  }
+}
+
+async function* textDocuments({ path, separator }: TextFile): AsyncGenerator<string> {
+  const parts: string[] = [];
+  let length = 0;
+  for await (const part of decoded(path)) {
+    length += part.length;
+    ensure(
+      length <= maximumCharacters,
+      "bad_file",
+      `${path}: more than ${maximumCharacters} characters; split the file`,
+    );
+    parts.push(part);
+  }
+  const text = parts.join("");
+  if (separator) yield* text.split(separator);
+  else yield text;
+}
+
+async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
+  let number = 0;
+  for await (const line of lines(path)) {
+    number++;
+    if (line.trim() === "") continue;
+    let record: unknown;
+    try {
+      record = JSON.parse(line);
+    } catch (error) {
+      throw new VentrisError("bad_file", `${path}, line ${number}: ${(error as Error).message}`, { cause: error });
+    }
+    const text = (record as Record<string, unknown> | null)?.[field];
+    ensure(typeof text === "string", "bad_file", `${path}, line ${number}: no text in the field "${field}"`);
+    yield text;
+  }
+}
+
+async function* lines(path: string): AsyncGenerator<string> {
+  let parts: string[] = [];
+  let length = 0;
+  for await (const chunk of decoded(path)) {
+    const pieces = chunk.split("\n");
+    for (const [i, piece] of pieces.entries()) {
+      length += piece.length;
+      ensure(length <= maximumCharacters, "bad_file", `${path}: a line of more than ${maximumCharacters} characters`);
+      parts.push(piece);
+      if (i === pieces.length - 1) break; // goes on in the next chunk
+      yield parts.join("");
+      parts = [];
+      length = 0;
+    }
+  }
+  if (length > 0) yield parts.join("");
+}
+
+/** The file's text piece by piece, unzipped and decoded. */
+async function* decoded(path: string): AsyncGenerator<string> {
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  const source = createReadStream(path, { highWaterMark: 2 ** 18 });
+  const bytes = path.endsWith(".gz") ? createGunzip({ chunkSize: 2 ** 18 }) : undefined;
+  // Errors of either stream surface where the last one is read; the pipeline only ties their ends together.
+  if (bytes) pipeline(source, bytes).catch(() => {});
+  try {
+    for await (const chunk of bytes ?? source) yield decoder.decode(chunk, { stream: true });
+    yield decoder.decode();
+  } catch (error) {
+    if (error instanceof VentrisError) throw error;
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall) throw new VentrisError("unavailable", `cannot read ${path}: ${message}`, { cause: error });
+    throw new VentrisError("bad_file", `${path}: ${message}`, { cause: error });
+  }
+}

@@ -1,0 +1,114 @@
+/** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
+import { type FileHandle, open } from "node:fs/promises";
+import { ensure, nearest, VentrisError } from "../errors.ts";
+import { requireFinite, toFloat32 } from "./layout.ts";
+import type { WeightInfo, WeightSource } from "./source.ts";
+
+export interface WeightFile {
+  readonly path: string;
+  readonly size: number;
+  readonly handle: FileHandle;
+}
+
+/** Where a tensor's bytes are: also what ONNX external data needs to use them in place. */
+export interface TensorLocation extends WeightInfo {
+  readonly file: WeightFile;
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  /** Bytes. */
+  readonly length: number;
+}
+
+/** Opens a file for reading. Errors: `unavailable` when it is absent or unreadable, `bad_file` when it is no file. */
+export async function openFile(path: string): Promise<WeightFile> {
+  let handle: FileHandle | undefined;
+  try {
+    handle = await open(path, "r");
+    const stats = await handle.stat();
+    ensure(stats.isFile(), "bad_file", `${path} is not a file`);
+    return { path, size: stats.size, handle };
+  } catch (error) {
+    await handle?.close();
+    if (error instanceof VentrisError) throw error;
+    throw new VentrisError("unavailable", `cannot open ${path}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Runs `use` on an open file; closes the file when `use` fails, else leaves it open for the result to read from. */
+export async function withOpenFile<T>(path: string, use: (file: WeightFile) => Promise<T>): Promise<T> {
+  const file = await openFile(path);
+  try {
+    return await use(file);
+  } catch (error) {
+    await file.handle.close();
+    throw error;
+  }
+}
+
+/** Exactly `length` bytes from `offset`, in a buffer of their own. `what` names the part in messages. */
+export async function readRange(
+  file: WeightFile,
+  offset: number,
+  length: number,
+  what: string,
+): Promise<Uint8Array<ArrayBuffer>> {
+  ensure(offset + length <= file.size, "bad_file", () => `${file.path}: ${what} ends beyond the end of the file`);
+  const bytes = allocate(length, `${file.path}: ${what}`);
+  for (let done = 0; done < length; ) {
+    const wanted = Math.min(length - done, 2 ** 30); // Linux reads at most 2 GiB a call
+    const { bytesRead } = await file.handle.read(bytes, done, wanted, offset + done).catch((error) => {
+      throw new VentrisError("bad_file", `${file.path}: cannot read ${what}: ${error.message}`, { cause: error });
+    });
+    ensure(bytesRead > 0, "bad_file", () => `${file.path}: the file shrank while ${what} was being read`);
+    done += bytesRead;
+  }
+  return bytes;
+}
+
+function allocate(length: number, what: string): Uint8Array<ArrayBuffer> {
+  try {
+    return new Uint8Array(length);
+  } catch (error) {
+    throw new VentrisError("out_of_memory", `${what} needs ${length} bytes in one piece, which this machine refuses`, {
+      cause: error,
+    });
+  }
+}
+
+/** `files` are closed by the source. */
+export function fileWeightSource(
+  origin: string,
+  tensors: ReadonlyMap<string, TensorLocation>,
+  files: readonly WeightFile[],
+): WeightSource & { readonly tensors: ReadonlyMap<string, TensorLocation> } {
+  let closing: Promise<unknown> | undefined;
+  const read = async (name: string) => {
+    ensure(!closing, "bad_option", `${origin} is closed`);
+    const { file, offset, length } = findTensor(origin, tensors, name);
+    return readRange(file, offset, length, `tensor ${name}`);
+  };
+  return {
+    origin,
+    tensors,
+    readBytes: read,
+    async readFloat32(name, options) {
+      const bytes = await read(name);
+      const { type, file } = tensors.get(name)!;
+      const values = toFloat32(type, bytes);
+      if (!options?.allowNonFinite) requireFinite(values, `${file.path}: tensor ${name}`);
+      return values;
+    },
+    async close() {
+      closing ??= Promise.all(files.map((file) => file.handle.close()));
+      await closing;
+    },
+  };
+}
+
+/** The tensor, or `bad_file` that names the closest one there is. */
+export function findTensor<T>(origin: string, tensors: ReadonlyMap<string, T>, name: string): T {
+  const found = tensors.get(name);
+  if (found !== undefined) return found;
+  const similar = tensors.size <= 10_000 ? nearest(name, [...tensors.keys()]) : undefined;
+  throw new VentrisError("bad_file", `${origin} has no tensor ${name}${similar ? `; did you mean ${similar}?` : ""}`);
+}

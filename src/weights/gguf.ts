@@ -1,0 +1,192 @@
+/**
+ * GGUF files (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The header is parsed by @huggingface/gguf; what
+ * is here feeds it bytes within bounds and checks what it says against the file.
+ */
+import { ensure, VentrisError } from "../errors.ts";
+import { fileWeightSource, readRange, type TensorLocation, type WeightFile, withOpenFile } from "./file-source.ts";
+import { tensorBytes } from "./layout.ts";
+import type { WeightSource, WeightType } from "./source.ts";
+
+export interface GgufSource extends WeightSource {
+  readonly tensors: ReadonlyMap<string, TensorLocation>;
+  /** Key-value pairs of the header; 64-bit integers are numbers where exact, else bigints. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+}
+
+/** ggml's numbers of the types we read. */
+const typeNumbers: ReadonlyMap<number, WeightType> = new Map([
+  [0, "F32"],
+  [1, "F16"],
+  [2, "Q4_0"],
+  [3, "Q4_1"],
+  [8, "Q8_0"],
+  [12, "Q4_K"],
+  [14, "Q6_K"],
+  [24, "I8"],
+  [26, "I32"],
+  [27, "I64"],
+  [28, "F64"],
+  [30, "BF16"],
+]);
+
+/** Opens a file. Errors: `unavailable` when it cannot be opened, `bad_file` when its header is unsound. */
+export function openGguf(path: string): Promise<GgufSource> {
+  return withOpenFile(path, async (file) => {
+    await checkPreamble(file);
+    const header = await parseHeader(file);
+    const metadata = plainMetadata(file.path, header.metadata);
+    const splits = metadata["split.count"];
+    ensure(
+      !splits || splits === 1,
+      "bad_file",
+      `${path} is one part of ${splits}; merge them with gguf-split --merge first`,
+    );
+    const tensors = locateTensors(file, header, alignmentOf(path, metadata));
+    return { ...fileWeightSource(path, tensors, [file]), metadata };
+  });
+}
+
+/** Large models have a few thousand; the parser itself would go up to ten million. */
+const maximumTensors = 100_000;
+
+/** Smallest encodings: a key with a one-byte value, and a tensor without name or dimensions. */
+const [leastPairBytes, leastTensorBytes] = [8 + 4 + 1, 8 + 4 + 4 + 8];
+
+/** Refuses foreign files and counts that the file cannot hold, before the parser loops over them. */
+async function checkPreamble(file: WeightFile): Promise<void> {
+  const { path, size } = file;
+  ensure(size >= 24, "bad_file", `${path} has ${size} bytes, too few for a GGUF file`);
+  const view = new DataView((await readRange(file, 0, 24, "the header")).buffer);
+  ensure(
+    view.getUint32(0, false) === 0x47475546,
+    "bad_file",
+    `${path} is not a GGUF file: it does not start with "GGUF"`,
+  );
+  const version = view.getUint32(4, true);
+  // Version 1 had 32-bit sizes and lived for weeks; a big-endian file shows its version in the upper bytes.
+  ensure(
+    version === 2 || version === 3,
+    "bad_file",
+    `${path}: GGUF version ${version} is not supported (2 and 3, little-endian, are)`,
+  );
+  const [tensors, pairs] = [Number(view.getBigUint64(8, true)), Number(view.getBigUint64(16, true))];
+  ensure(
+    tensors <= maximumTensors,
+    "bad_file",
+    `${path}: the header counts ${tensors} tensors, more than ${maximumTensors}`,
+  );
+  const leastBytes = tensors * leastTensorBytes + pairs * leastPairBytes;
+  ensure(
+    leastBytes <= size,
+    "bad_file",
+    `${path}: the header counts more tensors and keys than the file can hold; truncated?`,
+  );
+}
+
+/** The parser asks for the next piece when fewer bytes than this are left in front of it. */
+const parserLeeway = 500_000;
+
+async function parseHeader(file: WeightFile) {
+  // Loaded when needed: it is large, and most checkpoints are safetensors.
+  const { gguf } = await import("@huggingface/gguf");
+  const fetchRange = async (_: unknown, init: { headers: Record<string, string> }): Promise<Response> => {
+    const range = /bytes=(\d+)-(\d+)/.exec(init.headers.Range)!;
+    const [begin, end] = [Number(range[1]), Number(range[2]) + 1];
+    // Beyond the end the parser would go on over zeros.
+    ensure(
+      begin < file.size + parserLeeway,
+      "bad_file",
+      `${file.path}: the header goes on beyond the end of the file; truncated?`,
+    );
+    const from = Math.min(begin, file.size);
+    return new Response(await readRange(file, from, Math.min(end, file.size) - from, "the header"));
+  };
+  try {
+    // Its local-file mode neither stops at the end nor accepts an open file; a remote file with our fetch does both.
+    const header = await gguf("http://file.invalid/", { fetch: fetchRange as unknown as typeof fetch });
+    ensure(
+      header.tensorInfoByteRange[1] <= file.size,
+      "bad_file",
+      `${file.path}: the header ends beyond the end of the file; truncated?`,
+    );
+    return header;
+  } catch (error) {
+    if (error instanceof VentrisError) throw error;
+    throw new VentrisError("bad_file", `${file.path}: unsound GGUF header: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
+
+type Header = Awaited<ReturnType<typeof parseHeader>>;
+
+/** What the parser adds to the file's own keys. */
+const parserKeys = ["version", "tensor_count", "kv_count"];
+
+function plainMetadata(path: string, parsed: Header["metadata"]): Record<string, unknown> {
+  const pairs = Object.entries(parsed).filter(([key]) => !parserKeys.includes(key));
+  ensure(
+    pairs.length === Number(parsed.kv_count),
+    "bad_file",
+    `${path}: the header gives a key twice, or one that is reserved`,
+  );
+  return Object.fromEntries(pairs.map(([key, value]) => [key, plainValue(value)]));
+}
+
+function plainValue(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(plainValue);
+  return typeof value === "bigint" && Number.isSafeInteger(Number(value)) ? Number(value) : value;
+}
+
+function alignmentOf(path: string, metadata: Record<string, unknown>): number {
+  const alignment = metadata["general.alignment"] ?? 32;
+  const isPowerOfTwo =
+    typeof alignment === "number" && alignment >= 1 && alignment <= 2 ** 20 && Number.isInteger(Math.log2(alignment));
+  ensure(isPowerOfTwo, "bad_file", `${path}: general.alignment must be a power of two, not ${alignment}`);
+  return alignment;
+}
+
+/** Places of all tensors; they must tile the file after the header, apart from padding to the alignment. */
+function locateTensors(file: WeightFile, header: Header, alignment: number): Map<string, TensorLocation> {
+  const tensors = new Map<string, TensorLocation>();
+  const dataStart = Number(header.tensorDataOffset);
+  for (const { name, dtype, shape: reversed, offset: relative } of header.tensorInfos) {
+    const where = `${file.path}: tensor ${name}`;
+    const type = typeNumbers.get(dtype);
+    ensure(
+      type,
+      "bad_file",
+      `${where}: ggml type ${dtype} is not supported (${[...typeNumbers.values()].join(", ")} are)`,
+    );
+    const shape = reversed.map(Number).reverse();
+    const length = tensorBytes(type, shape);
+    ensure(length !== undefined, "bad_file", `${where}: unsound shape [${shape}] for ${type}`);
+    const offset = dataStart + Number(relative);
+    ensure(
+      offset + length <= file.size,
+      "bad_file",
+      `${where} ends at byte ${offset + length}, but the file has ${file.size}; truncated?`,
+    );
+    ensure(offset % alignment === 0, "bad_file", `${where}: offset ${relative} is not a multiple of ${alignment}`);
+    ensure(!tensors.has(name), "bad_file", `${where} is there twice`);
+    tensors.set(name, { name, type, shape, file, offset, length });
+  }
+  let end = dataStart;
+  for (const { name, offset, length } of [...tensors.values()].sort(
+    (a, b) => a.offset - b.offset || a.length - b.length,
+  )) {
+    ensure(offset >= end, "bad_file", `${file.path}: tensor ${name} overlaps the one before it`);
+    ensure(
+      offset - end < alignment,
+      "bad_file",
+      `${file.path}: ${offset - end} bytes before tensor ${name} belong to no tensor`,
+    );
+    end = offset + length;
+  }
+  ensure(
+    file.size - end < alignment,
+    "bad_file",
+    `${file.path}: the last ${file.size - end} bytes belong to no tensor`,
+  );
+  return tensors;
+}

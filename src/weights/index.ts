@@ -1,0 +1,25 @@
+/** Weight files: reading, writing, quantising, caching and downloading them. */
+export {
+  cacheFolder,
+  cacheKey,
+  fileIdentity,
+  openCached,
+  type WriteBytes,
+  withFileLock,
+  writeFileAtomically,
+} from "./cache.ts";
+export type { TensorLocation } from "./file-source.ts";
+export { type GgufSource, openGguf } from "./gguf.ts";
+export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
+export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
+export { findWeights, openWeights } from "./open.ts";
+export { concatenateRows, dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "./quantize.ts";
+export {
+  describeTensor,
+  openSafetensors,
+  openSharded,
+  type SafetensorsSource,
+  type TensorToWrite,
+  writeSafetensors,
+} from "./safetensors.ts";
+export type * from "./source.ts";
