@@ -122,7 +122,7 @@ export async function startPass(
       };
       if (frequencies) {
         const [cosines, sines] = [new Float32Array(rows * half), new Float32Array(rows * half)];
-        depths.forEach((depth, row) => writeRotation(frequencies, depth, row, cosines, sines));
+        for (let row = 0; row < rows; row++) writeRotation(frequencies, depths[row], row, cosines, sines);
         feeds.cosines = value("float32", cosines, [rows, half]);
         feeds.sines = value("float32", sines, [rows, half]);
       }
