@@ -60,6 +60,8 @@ export interface Lease {
 export interface Forest {
   readonly contextLength: number;
   readonly vocabularySize: number;
+  /** Most nodes in one `extend`. */
+  readonly maxRows: number;
   readonly counters: Readonly<ForestCounters>;
   /** Slots in use, and those held by some lease. */
   readonly size: number;
@@ -477,6 +479,7 @@ export function createForest(
   return {
     contextLength,
     vocabularySize,
+    maxRows,
     counters,
     get size() {
       return arena.used;

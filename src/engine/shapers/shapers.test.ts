@@ -191,6 +191,7 @@ describe("ties and edges", () => {
     const logits = [Math.log(0.4), Math.log(0.3), Math.log(0.2), Math.log(0.1)];
     expect(support(shape(logits, { xtc: { probability: 1, threshold: 0.15 } }))).toEqual([2, 3]);
     expect(support(shape(logits, { xtc: { probability: 1, threshold: 0.35 } }))).toEqual([0, 1, 2, 3]);
+    expect(support(shape([0, 0, 0, 0], { xtc: { probability: 1, threshold: 0.25 } }))).toEqual([0]); // at the threshold
     expect(createShaperChain({ xtc: { probability: 1, threshold: 0.51 } }, 4).stages).toEqual([]);
   });
   test("XTC tosses one coin per position and seed", () => {

@@ -1,7 +1,7 @@
 /**
  * A tri-gram table as a file. Little endian:
- *   magic "VTRIGRAM" · u32 version · u32 vocabulary size · u32 successors cap · u32 rows · u32 entries
- *   · u32 fingerprint bytes · u32 checksum (FNV-1a of everything after the header) · fingerprint (UTF-8)
+ *   magic "VTRIGRAM" · u32 version · u32 checksum (FNV-1a of everything after it) · u32 vocabulary size
+ *   · u32 successors cap · u32 rows · u32 entries · u32 fingerprint bytes · fingerprint (UTF-8)
  *   rows:    u32 first · u32 second · u32 count, ascending by pair
  *   entries: u32 token · f32 weight, in the order of the rows, each row heaviest first and equal weights by token
  * One table has one encoding, so that saving what was loaded gives the same bytes.
@@ -11,6 +11,7 @@ import { createTable, type FlatRows, type TableOptions, type TrigramTable } from
 
 const magic = "VTRIGRAM";
 const version = 1;
+const checksumAt = magic.length + 4;
 const headerBytes = magic.length + 7 * 4;
 const rowBytes = 12;
 const entryBytes = 8;
@@ -45,7 +46,8 @@ export function encodeTable(table: TrigramTable): Uint8Array<ArrayBuffer> {
   bytes.set(new TextEncoder().encode(magic));
   at = magic.length;
   const { vocabularySize, successors } = table;
-  [version, vocabularySize, successors, rows.length, entries, fingerprint.length, checksum(bytes)].forEach(put);
+  [version, 0, vocabularySize, successors, rows.length, entries, fingerprint.length].forEach(put);
+  view.setUint32(checksumAt, checksum(bytes), true);
   return bytes;
 }
 
@@ -66,12 +68,12 @@ export function decodeTable(
   check(found === magic, 0, () => `expected "${magic}" and found ${JSON.stringify(found)}: not a tri-gram table`);
   const field = (i: number) => view.getUint32(magic.length + 4 * i, true);
   const offsetOf = (i: number) => magic.length + 4 * i;
-  const [vocabularySize, successors, rows, entries, fingerprintBytes] = [1, 2, 3, 4, 5].map(field);
+  const [vocabularySize, successors, rows, entries, fingerprintBytes] = [2, 3, 4, 5, 6].map(field);
   check(field(0) === version, offsetOf(0), () => `version ${field(0)} is not the version ${version} that can be read`);
-  check(vocabularySize === options.vocabularySize, offsetOf(1), () => {
+  check(vocabularySize === options.vocabularySize, offsetOf(2), () => {
     return `the table is for ${vocabularySize} tokens and the tokenizer has ${options.vocabularySize}`;
   });
-  check(successors >= 1 && successors <= 256, offsetOf(2), () => `the successors cap ${successors} is not 1 to 256`);
+  check(successors >= 1 && successors <= 256, offsetOf(3), () => `the successors cap ${successors} is not 1 to 256`);
   const size = headerBytes + fingerprintBytes + rows * rowBytes + entries * entryBytes;
   check(bytes.length >= size, bytes.length, () => `the file is truncated: its header announces ${size} bytes`);
   check(bytes.length === size, size, () => `${bytes.length - size} bytes follow the end of the table`);
@@ -114,13 +116,13 @@ export function decodeTable(
       flat.weights[i] = weight;
     }
   }
-  check(field(6) === checksum(bytes), offsetOf(6), () => "the checksum does not match: the file is corrupt");
+  check(field(1) === checksum(bytes), checksumAt, () => "the checksum does not match: the file is corrupt");
   return createTable({ ...options, successors }, flat);
 }
 
-/** FNV-1a, 32 bits, over everything after the header. Any single changed byte changes it. */
+/** FNV-1a, 32 bits, over everything after the checksum itself. Any single changed byte changes it. */
 function checksum(bytes: Uint8Array): number {
   let hash = 0x811c9dc5;
-  for (let i = headerBytes; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
+  for (let i = checksumAt + 4; i < bytes.length; i++) hash = Math.imul(hash ^ bytes[i], 0x01000193);
   return hash >>> 0;
 }

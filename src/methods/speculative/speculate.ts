@@ -1,0 +1,121 @@
+/**
+ * The one speculative loop: a drafter proposes a tree below the last committed token, the target scores that token and the tree
+ * in one pass, the verifier keeps a path and adds a token of the target's own. (Leviathan et al. 2023, algorithm 1, for trees.)
+ */
+import type { Commitment, Decoding } from "../../engine/decoding.ts";
+import type { Extension, ForestNode } from "../../engine/forest.ts";
+import { ensure } from "../../errors.ts";
+import { createDraws, type Draws } from "./draws.ts";
+import { createTree, type DraftTree, repeatsOf } from "./tree.ts";
+import { type Verdict, verify } from "./verify.ts";
+
+/** What a drafter is asked for in a round. */
+export interface Round {
+  /** Prompt and output; the last token is the root of the tree to draft. */
+  readonly text: readonly number[];
+  /** Levels below the root that can still become output. */
+  readonly depth: number;
+  readonly draws: Draws;
+}
+
+export interface Drafter {
+  propose(round: Round): Promise<DraftTree> | DraftTree;
+  /** Draft passes so far, of all rounds. */
+  readonly passes?: number;
+  /** Told after each verification; `nodeOf` gives the target's forest node of a tree node (0 = root). */
+  observe?(round: Round, tree: DraftTree, verdict: Verdict, nodeOf: (node: number) => ForestNode | undefined): void;
+  close?(): void;
+}
+
+export type Verifier = typeof verify;
+
+/** Decodes until the run is finished. `verifier` exists for methods whose published verification is not the exact one. */
+export async function speculate(decoding: Decoding, drafter: Drafter, verifier: Verifier = verify): Promise<void> {
+  const { lease, counters, greedy, forest } = decoding;
+  let tip = await decoding.prefill();
+  let token = decoding.choose(tip);
+  decoding.commit([{ token, from: tip }]);
+  const text = [...decoding.prompt, token];
+  try {
+    while (!decoding.finished) {
+      const depth = decoding.remaining - 1; // the target adds one token whatever is accepted
+      const round: Round = { text, depth, draws: createDraws(decoding.stream, text.length - 1) };
+      const started = performance.now();
+      const passesBefore = drafter.passes ?? 0;
+      const tree = depth > 0 ? await drafter.propose(round) : createTree("chosen");
+      const drafted = performance.now();
+      const nodes = await score(decoding, tip, token, tree, depth);
+      const scored = performance.now();
+
+      // A node is asked for its distribution twice: when it is verified, and when its own token is drawn. Compute it once.
+      const target = {
+        sampleAt: (node: number) => decoding.choose(nodes[node]!),
+        ...(!greedy && { probabilitiesAt: (node: number) => decoding.shape(nodes[node]!) }),
+      };
+      const verdict = verifier(tree, target, round.draws);
+      const { path } = verdict;
+      const last = path.length > 0 ? path[path.length - 1] : 0;
+      const commitments: Commitment[] = path.map((node) => ({
+        token: tree.tokens[node - 1],
+        from: nodes[tree.parents[node - 1]]!,
+      }));
+      commitments.push({ token: verdict.token, from: nodes[last]! });
+      const verified = performance.now();
+
+      counters.drafted += tree.tokens.length;
+      counters.accepted += path.length;
+      counters.draftPasses = drafter.passes ?? 0;
+      decoding.emit({
+        type: "draft",
+        tokens: tree.tokens,
+        parents: tree.parents,
+        ...(tree.values && { values: tree.values }),
+        passes: (drafter.passes ?? 0) - passesBefore,
+        seconds: (drafted - started) / 1000,
+      });
+      decoding.emit({ type: "verify", ...verdict, seconds: (verified - scored) / 1000 });
+      drafter.observe?.(round, tree, verdict, (node) => nodes[node]);
+      decoding.commit(commitments);
+      for (const commitment of commitments) text.push(commitment.token);
+
+      const kept = new Set([0, ...path]);
+      lease.release(
+        nodes.flatMap((node, i) => (node && !kept.has(i) ? [node] : [])),
+        { discard: true },
+      );
+      lease.release([tip, ...[0, ...path].filter((node) => node !== last).map((node) => nodes[node]!)]);
+      tip = nodes[last]!;
+      token = verdict.token;
+      ensure(token < forest.vocabularySize, "internal", "the verifier emitted a token outside the vocabulary");
+    }
+  } finally {
+    drafter.close?.();
+  }
+}
+
+/** One target pass over the root and the tree: the forest nodes by tree node. Repeated draws need no row of their own. */
+async function score(
+  decoding: Decoding,
+  tip: ForestNode,
+  root: number,
+  tree: DraftTree,
+  depth: number,
+): Promise<(ForestNode | undefined)[]> {
+  const extensions: Extension[] = [{ parent: tip, token: root }];
+  const places: (number | undefined)[] = [0];
+  const depths = [0];
+  const repeats = tree.replacement ? repeatsOf(tree) : [];
+  for (let i = 0; i < tree.tokens.length; i++) {
+    const parent = places[tree.parents[i]];
+    depths.push(depths[tree.parents[i]] + 1);
+    ensure(depths[i + 1] <= depth, "internal", `a drafter went ${depths[i + 1]} levels deep where ${depth} were left`);
+    if (repeats[i + 1] || parent === undefined) {
+      places.push(undefined);
+      continue;
+    }
+    places.push(extensions.length);
+    extensions.push({ parent, token: tree.tokens[i] });
+  }
+  const nodes = await decoding.lease.extend(extensions);
+  return places.map((place) => (place === undefined ? undefined : nodes[place]));
+}
