@@ -12,7 +12,7 @@ import { type Stream, uniform } from "./random.ts";
 import { createShaperChain } from "./shapers/chain.ts";
 import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
 import { shapingOptions } from "./shapers/options.ts";
-import { createStopper, stoppingOptions } from "./stopping.ts";
+import { createStopper, minTokensStage, stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 export const requestOptions = z.strictObject({
@@ -104,8 +104,10 @@ export function createDecoding({
   const shaping = Object.fromEntries(
     Object.keys(shapingOptions.shape).map((key) => [key, rest[key as keyof typeof rest]]),
   );
-  const chain = createShaperChain(shaping, config.vocabularySize, tokenizer);
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
+  const chain = createShaperChain(shaping, config.vocabularySize, tokenizer, {
+    minTokens: minTokensStage(settings.minTokens, [...endTokens, ...settings.stopTokens]),
+  });
   ensure(
     tokenizer || settings.stop.length === 0,
     "bad_option",

@@ -222,7 +222,11 @@ export function createForest(
 
   function settle(node: Node, job: Job): void {
     if (node.pending === job) node.pending = undefined;
-    if (isIdle(node)) evictable.add(node); // its lease was closed while the pass ran
+    if (node.holds > 0) return;
+    // Its lease let go while the pass ran: nobody would drop what the pass gave it.
+    node.logits = undefined;
+    node.taps = undefined;
+    if (isIdle(node)) evictable.add(node);
   }
 
   async function runPass(rows: readonly Job["rows"][number][]): Promise<void> {
@@ -345,40 +349,46 @@ export function createForest(
       const job = createJob();
       const nodes: Node[] = [];
       const waits = new Set<Promise<void>>();
-      for (const { parent: under, token, logits = true } of extensions) {
-        const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
-        ensure(typeof under !== "number" || parent, "internal", `node ${under} does not precede its child`);
-        ensure(!parent?.gone, "internal", "a node was extended after it had been released");
-        ensure(
-          Number.isInteger(token) && token >= 0 && token < vocabularySize,
-          "bad_option",
-          `token ${token} is outside the vocabulary of ${vocabularySize}`,
-        );
-        let node = childOf(parent, token);
-        if (!node) {
-          ensure(
-            (parent?.depth ?? -1) + 1 < contextLength,
-            "context_full",
-            `the context of ${contextLength} tokens is full`,
-          );
-          node = addChild(parent, token);
-          node.pending = job;
-          job.rows.push({ node, logits, store: true });
-        } else if (node.pending) {
-          waits.add(node.pending.done);
-          const row = node.pending.rows.find((r) => r.node === node)!;
-          row.logits ||= logits;
-        } else if (logits && !node.logits) job.rows.push({ node, logits, store: false });
-        keep(node);
-        nodes.push(node);
-      }
-      if (job.rows.length > 0) {
-        account.jobs.add(job);
-        waits.add(job.done);
-        enqueue(job);
-      }
       try {
+        for (const { parent: under, token, logits = true } of extensions) {
+          const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
+          ensure(typeof under !== "number" || parent, "internal", `node ${under} does not precede its child`);
+          ensure(!parent?.gone, "internal", "a node was extended after it had been released");
+          ensure(
+            Number.isInteger(token) && token >= 0 && token < vocabularySize,
+            "bad_option",
+            `token ${token} is outside the vocabulary of ${vocabularySize}`,
+          );
+          let node = childOf(parent, token);
+          if (!node) {
+            ensure(
+              (parent?.depth ?? -1) + 1 < contextLength,
+              "context_full",
+              `the context of ${contextLength} tokens is full`,
+            );
+            node = addChild(parent, token);
+            node.pending = job;
+            job.rows.push({ node, logits, store: true });
+          } else if (node.pending) {
+            node.pending.cancelled = false; // the lease that asked first may have closed; now it is wanted again
+            waits.add(node.pending.done);
+            const row = node.pending.rows.find((r) => r.node === node)!;
+            row.logits ||= logits;
+          } else if (logits && !node.logits) job.rows.push({ node, logits, store: false });
+          keep(node);
+          nodes.push(node);
+        }
+        if (job.rows.length > 0) {
+          account.jobs.add(job);
+          waits.add(job.done);
+          enqueue(job);
+        }
         for (const wait of waits) await wait;
+      } catch (error) {
+        // A call that fails leaves nothing behind, or others would wait for rows that never run.
+        if (!account.jobs.has(job)) abandon(job, error);
+        for (const node of nodes) drop(node);
+        throw error;
       } finally {
         account.jobs.delete(job);
       }
@@ -409,6 +419,7 @@ export function createForest(
         let computed = 0;
         let node: Node | undefined;
         for (let start = 0; start < tokens.length; ) {
+          ensure(open, "aborted", "the request was aborted");
           // Nodes in the forest cost nothing: walk them, then compute a chunk of new ones.
           const next: Extension[] = [];
           let end = start;
@@ -436,6 +447,7 @@ export function createForest(
           node = nodes[nodes.length - 1];
           start = end + chunk.length;
         }
+        ensure(open, "aborted", "the request was aborted");
         return { node: node!, computed, cached: tokens.length - computed, passes: account.passes - passesBefore };
       },
       release(nodes, { discard = false } = {}) {
@@ -459,7 +471,8 @@ export function createForest(
     };
 
     function drop(node: Node, discard = false): void {
-      const times = mine.get(node)!;
+      const times = mine.get(node);
+      if (times === undefined) return; // the lease was closed meanwhile
       if (times === 1) mine.delete(node);
       else mine.set(node, times - 1);
       letGo(node, discard);

@@ -5,7 +5,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
-import { type CompileOptions, valueMaker } from "../runtime/program.ts";
+import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
 import { type LoweredProgram, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import {
@@ -24,6 +24,7 @@ import {
 } from "../weights/index.ts";
 import { createArena } from "./arena.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
+import { openLearnable } from "./learnable.ts";
 import type { ModelParts } from "./model.ts";
 import { lowerPass, type PassOptions, startPass } from "./pass.ts";
 
@@ -83,11 +84,19 @@ export async function loadModel(
     ]);
     return {
       name,
+      folder,
       config,
       tokenizer,
       forest: createForest(pass, createArena(config, value, memoryLimit), { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),
+      identity: [
+        await fileIdentity(await findWeights(path)),
+        format,
+        compileOptions.device ?? "cpu",
+        compileOptions.threads ?? defaultThreads(),
+      ].join(" "),
       secondsToLoad: (performance.now() - started) / 1000,
+      learnable: () => openLearnable(path, family, config, { ...compileOptions, memoryLimit, maxRows, cacheSlots }),
     };
   } finally {
     await source.close();

@@ -3,16 +3,23 @@ import { ensure } from "../errors.ts";
 import type { ModelConfig } from "../models/family.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
+import type { Learnable } from "./learnable.ts";
 
 export interface Model {
   /** Name or path it was opened by. */
   readonly name: string;
+  /** Folder it was loaded from, where methods may keep tables beside the weights. */
+  readonly folder: string;
   readonly config: ModelConfig;
   /** Absent for checkpoints without one: then prompts are token ids and stop strings are refused. */
   readonly tokenizer: Tokenizer | undefined;
   readonly forest: Forest;
   readonly secondsToLoad: number;
   readonly parameterCount: number;
+  /** Names checkpoint, precision, device and threads: what measurements of this model depend on. */
+  readonly identity: string;
+  /** Its parameters in float32, and forests on other values of them: for methods that train while they serve. */
+  learnable(): Promise<Learnable>;
   /** Another model beside this one (a draft), opened once, with the same threads, closed with this one. */
   companion(reference: string): Promise<Model>;
   /**
@@ -27,11 +34,14 @@ export interface Model {
 
 export interface ModelParts {
   name: string;
+  folder: string;
   config: ModelConfig;
   tokenizer: Tokenizer | undefined;
   forest: Forest;
   secondsToLoad: number;
   parameterCount: number;
+  identity: string;
+  learnable(): Promise<Learnable>;
   openCompanion(reference: string): Promise<Model>;
 }
 

@@ -4,7 +4,14 @@ import { ensure, nearest } from "../errors.ts";
 import { arenaAttention } from "../models/attention.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { writeRotation } from "../models/rope.ts";
-import { type CompileOptions, compile, type Value, valueMaker } from "../runtime/program.ts";
+import {
+  type CompileOptions,
+  compile,
+  type Program,
+  type Value,
+  type ValueMaker,
+  valueMaker,
+} from "../runtime/program.ts";
 import {
   concat,
   gather,
@@ -17,6 +24,8 @@ import {
 
 export interface PassOptions {
   bits?: LoweringOptions["bits"];
+  /** Whether the weights are part of the program (default) or inputs of every run: see `startOpenPass`. */
+  parameters?: LoweringOptions["parameters"];
   /** Sites to read (one row a token), and sites to rewrite. */
   taps?: readonly string[];
   edits?: Readonly<Record<string, (value: Tensor) => Tensor>>;
@@ -54,7 +63,7 @@ export interface Pass {
 export function lowerPass(
   family: Family,
   config: ModelConfig,
-  { taps = [], edits = {}, bits }: PassOptions = {},
+  { taps = [], edits = {}, bits, parameters = "weights" }: PassOptions = {},
 ): LoweredProgram {
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", [1, "rows"], "int64");
@@ -90,7 +99,7 @@ export function lowerPass(
       return `the model has no site ${name}${meant ? `; did you mean ${meant}?` : ""}`;
     });
   }
-  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters: "weights", bits });
+  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters, bits });
 }
 
 /** Compiles a lowered pass. Errors: those of `compile`. */
@@ -99,11 +108,62 @@ export async function startPass(
   lowered: LoweredProgram,
   compileOptions: CompileOptions,
 ): Promise<Pass> {
-  const groups = config.heads / config.keyValueHeads;
-  const half = config.headDimension / 2;
+  const program = await compile(lowered, compileOptions);
+  return passOf(config, program, await valueMaker(), () => ({}), program.release);
+}
+
+/** One program for any number of weights of one shape: drafts that learn are swapped without compiling anything. */
+export interface OpenPass {
+  /** A pass with weights of its own, which are read when they are set and at every run. */
+  withWeights(
+    values: ReadonlyMap<string, Float32Array>,
+  ): Pass & { setWeights(values: ReadonlyMap<string, Float32Array>): void };
+  release(): Promise<void>;
+}
+
+/** Compiles a pass that was lowered with its parameters as inputs. Errors: those of `compile`. */
+export async function startOpenPass(
+  config: ModelConfig,
+  lowered: LoweredProgram,
+  compileOptions: CompileOptions,
+): Promise<OpenPass> {
   const program = await compile(lowered, compileOptions);
   const value = await valueMaker();
+  const wrap = (values: ReadonlyMap<string, Float32Array>): Record<string, OnnxValue> =>
+    Object.fromEntries(
+      lowered.inputs.flatMap(({ name, shape }) => {
+        const data = values.get(name);
+        return data ? [[name, value("float32", data, shape as number[])]] : [];
+      }),
+    );
+  return {
+    withWeights(values) {
+      let weights = wrap(values);
+      const pass = passOf(
+        config,
+        program,
+        value,
+        () => weights,
+        async () => {},
+      );
+      const setWeights = (next: ReadonlyMap<string, Float32Array>): void => {
+        weights = wrap(next);
+      };
+      return { ...pass, setWeights };
+    },
+    release: () => program.release(),
+  };
+}
 
+function passOf(
+  config: ModelConfig,
+  program: Program,
+  value: ValueMaker,
+  weights: () => Record<string, OnnxValue>,
+  release: () => Promise<void>,
+): Pass {
+  const groups = config.heads / config.keyValueHeads;
+  const half = config.headDimension / 2;
   return {
     config,
     async run({ tokens, depths, mask, select, slots, arena }) {
@@ -111,6 +171,7 @@ export async function startPass(
       const { frequencies } = config;
       const feeds: Record<string, OnnxValue> = {
         ...arena,
+        ...weights(),
         tokens: value("int64", int64s(tokens), [1, rows]),
         positions: value(
           "int64",
@@ -134,7 +195,7 @@ export async function startPass(
         taps: Object.fromEntries(named),
       };
     },
-    release: () => program.release(),
+    release,
   };
 }
 

@@ -58,14 +58,17 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     notify();
   };
 
-  const final = decode().finally(() => {
-    finished = true;
-    signal?.removeEventListener("abort", abort);
-    notify();
-  });
-  final.catch((error) => {
-    failure = error;
-  });
+  const final = decode()
+    .catch((error) => {
+      failure = error; // before `finished`, or an iteration would end as if nothing had happened
+      throw error;
+    })
+    .finally(() => {
+      finished = true;
+      signal?.removeEventListener("abort", abort);
+      notify();
+    });
+  final.catch(() => {}); // whoever only iterates sees it there
 
   async function decode(): Promise<RunResult> {
     const options = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));

@@ -28,6 +28,15 @@ export interface TokenLogprob {
   top?: { token: number; raw: number }[];
 }
 
+/** How often a draft is right, over the positions where it was asked. */
+export interface Acceptance {
+  readonly positions: number;
+  /** Mean over the positions of sum over tokens of min(target, draft). */
+  readonly exact: number;
+  /** Share of the tested proposals that were accepted. */
+  readonly empirical: number;
+}
+
 export type TraceEvent =
   | { type: "start"; method: string; model: string; prompt: number[]; seed: number; options: Record<string, unknown> }
   | { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number }
@@ -37,7 +46,8 @@ export type TraceEvent =
   | { type: "draft"; tokens: number[]; parents: number[]; values?: number[]; passes: number; seconds: number }
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
   | { type: "verify"; path: number[]; token: number; reasons: string[]; seconds: number }
-  | { type: "learn"; updates: number; loss: number; note?: string }
+  /** A method that learns while it serves: updates done so far, the last one's loss (nats), and what this request showed. */
+  | { type: "learn"; updates: number; loss?: number; acceptance?: Acceptance; note?: string }
   | {
       type: "finish";
       reason: FinishReason;

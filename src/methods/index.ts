@@ -2,8 +2,15 @@
 import type { Method } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import { greedy, sample } from "./plain/index.ts";
+import { aded } from "./speculative/aded/index.ts";
+import { chain } from "./speculative/chain/index.ts";
+import { dyspec } from "./speculative/dyspec/index.ts";
+import { promptLookup } from "./speculative/prompt-lookup/index.ts";
+import { sequoia } from "./speculative/sequoia/index.ts";
+import { specInfer } from "./speculative/spec-infer/index.ts";
+import { topK } from "./speculative/top-k/index.ts";
 
-export const methods: readonly Method[] = [greedy, sample];
+export const methods: readonly Method[] = [greedy, sample, chain, promptLookup, specInfer, sequoia, dyspec, topK, aded];
 
 /** Errors: `bad_option` with the nearest name. */
 export function findMethod(name: string): Method {

@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { createDraws } from "./draws.ts";
 
 test("draws repeat for a round, differ between rounds and purposes, and have the right frequencies", () => {
-  const weights = [1, 0, 3];
+  const weights = Float64Array.of(1, 0, 3);
   const sequence = (position: number, purpose: "draft" | "residual") => {
     const draws = createDraws({ seed: 3, request: 2 }, position);
     return Array.from({ length: 40 }, () => draws.choose(purpose, weights, 4)).join("");

@@ -6,7 +6,7 @@ export type DrawPurpose = Extract<Purpose, "draft" | "residual" | "search">;
 
 export interface Draws {
   /** An index drawn with probability weights[i] / total; `total` is the sum of the weights, above 0. */
-  choose(purpose: DrawPurpose, weights: ArrayLike<number>, total: number): number;
+  choose(purpose: DrawPurpose, weights: Float64Array, total: number): number;
   /** True with the given probability (1 and more: always). */
   accept(probability: number): boolean;
 }
@@ -24,7 +24,8 @@ export function createDraws(stream: Stream, rootPosition: number): Draws {
   };
 }
 
-export function sum(values: ArrayLike<number>): number {
+/** Of one array type only, as it runs over whole vocabularies and so must stay monomorphic. */
+export function sum(values: Float64Array): number {
   let total = 0;
   for (let i = 0; i < values.length; i++) total += values[i];
   return total;

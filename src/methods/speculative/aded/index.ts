@@ -3,13 +3,23 @@
  * tree search over it finds likely continuations; and what was generated is credited in the table, so that drafts improve
  * while serving. Where the authors' program and this one differ, an option named "repo" gives theirs.
  */
-import { ensure } from "../../../errors.ts";
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
+import type { Model } from "../../../engine/model.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
 import { createDrafting } from "../drafting.ts";
 import { type Draws, sum } from "../draws.ts";
+import { speculate, type Verifier } from "../speculate.ts";
 import { growTopK } from "../top-k/index.ts";
 import { addPath, createTree, type DraftTree, depthsOf, selectNodes } from "../tree.ts";
+import { decodeTable } from "./file.ts";
+import { verifyPublished } from "./published.ts";
 import { type SearchOptions, type SearchTree, searchTable } from "./search.ts";
 import type { TrigramTable } from "./table.ts";
+import { createTable } from "./table.ts";
 
 export { type BuildOptions, createTableBuilder, type TableBuilder } from "./build.ts";
 export { decodeTable, encodeTable } from "./file.ts";
@@ -112,7 +122,7 @@ function mostVisited({ count, tokens, parents, visits, rows }: SearchTree, { pat
     for (let up = node; up !== 0; up = parents[up]) path.unshift(tokens[up]);
     const share = visits[node] / visits[0];
     const row = rows[node];
-    const next = row && { token: row.tokens[0], share: (share * row.weights[0]) / sum(row.weights) };
+    const next = row && { token: row.tokens[0], share: (share * row.weights[0]) / sum(Float64Array.from(row.weights)) };
     return { tokens: path, share, next };
   });
 }
@@ -126,7 +136,7 @@ function cutPaths(paths: Path[], budget: number): Path[] {
   }
   const kept = [...distinct.values()];
   const sizes = kept.map(({ tokens }) => new Set(tokens).size);
-  while (sum(sizes) > budget) {
+  while (sizes.reduce((total, size) => total + size, 0) > budget) {
     const longest = sizes.lastIndexOf(Math.max(...sizes));
     kept.splice(longest, 1);
     sizes.splice(longest, 1);
@@ -159,3 +169,82 @@ async function bestFirst(
   });
   return selectNodes(drafting.tree, await growTopK(drafting, { budget, width: budget }));
 }
+
+/** A model's own table, used when no other is named. */
+const ownTable = "trigrams.bin";
+
+/** The learning table of a model, shared by all its requests. Errors: `bad_file`, `unavailable`. */
+async function openTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
+  const facts = { vocabularySize: model.config.vocabularySize, fingerprint: model.tokenizer?.fingerprint ?? "" };
+  const path = reference ?? join(model.folder, ownTable);
+  if (reference === "empty" || (reference === undefined && !existsSync(path))) return createTable(facts);
+  const bytes = await readFile(path).catch((cause) => {
+    throw new VentrisError("unavailable", `table: ${path} cannot be read: ${cause.message}`, { cause });
+  });
+  return decodeTable(bytes, path, facts);
+}
+
+export const aded = defineMethod({
+  name: "aded",
+  family: "speculative",
+  summary: "searches a table of tri-grams that learns from what the target says; needs no draft model",
+  source: "Liu et al. 2024, arXiv 2407.12021",
+  lossless: ({ verification }) => verification === "exact",
+  options: z.strictObject({
+    table: z
+      .string()
+      .min(1)
+      .optional()
+      .describe(`tri-gram table to start from, or "empty"; default: the model's own ${ownTable}, else empty`),
+    isolate: z
+      .boolean()
+      .default(false)
+      .describe("learn for this request only, so that no text passes between conversations"),
+    primePrompt: z.boolean().default(false).describe("credit all tri-grams of the prompt once, not only its last ones"),
+    verification: z
+      .enum(["exact", "published"])
+      .default("exact")
+      .describe("published: the authors' sampling, which is NOT lossless"),
+    budget: z.int().min(1).max(127).default(32).describe("nodes to draft, at most"),
+    iterations: z.int().min(1).max(2000).default(60).describe("rounds of the tree search"),
+    paths: z.int().min(1).max(500).default(24).describe("most visited paths that become drafts"),
+    pathLength: z.int().min(2).max(16).default(4).describe("longest path of the search, in pairs"),
+    c1: z.number().min(0).default(32).describe("exploration constant"),
+    c2: z.number().positive().default(8).describe("exploration constant"),
+    search: z
+      .enum(["puct", "best-first"])
+      .default("puct")
+      .describe("best-first: no search, the largest products of weights"),
+    reward: z.enum(["path-weight", "repo"]).default("path-weight").describe("repo: the authors' program's reward"),
+    cut: z.enum(["trie", "repo"]).default("trie").describe("repo: the authors' program's cut of too large drafts"),
+    step: z
+      .number()
+      .min(0)
+      .default(0.04)
+      .describe("weight added to a seen tri-gram each round; 0: the table does not learn"),
+    maximumWeight: z.number().positive().default(3).describe("no weight is raised above this"),
+    window: z.int().min(0).max(4096).default(16).describe("last tokens whose tri-grams are credited each round"),
+  }),
+  async decode(decoding, options) {
+    const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
+    const table = options.isolate ? createTable(shared, shared) : shared;
+    const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+    if (options.primePrompt) updateTable(table, decoding.prompt, { ...options, window: decoding.prompt.length });
+    await speculate(
+      decoding,
+      {
+        propose({ text, depth, draws }) {
+          updateTable(table, text, options);
+          return draftFromTable(table, text, { ...options, depth, endTokens }, draws);
+        },
+      },
+      options.verification === "exact" ? undefined : publishedVerifier,
+    );
+  },
+});
+
+const publishedVerifier: Verifier = (tree, target, draws) =>
+  verifyPublished(tree, (node) => {
+    const probabilities = target.probabilitiesAt?.(node);
+    return probabilities ? draws.choose("residual", probabilities, 1) : target.sampleAt(node);
+  });

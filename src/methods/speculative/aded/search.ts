@@ -56,6 +56,7 @@ export function searchTable(
   const rewards = new Float64Array(most);
   const priors = new Float64Array(most);
   const firstChild = new Int32Array(most); // 0: not expanded
+  const weights = new Float64Array(table.successors); // of one row
   const rows: (Row | undefined)[] = [table.find(first, second)];
   tokens[0] = second;
   let count = 1;
@@ -109,7 +110,8 @@ export function searchTable(
     // Roll out by the weights; what is passed here does not enter the tree.
     let last = tokens[node];
     for (let row = rows[node]; row && pairs < pathLength; pairs++) {
-      const drawn = draws.choose("search", row.weights, sum(row.weights));
+      for (let i = 0; i < weights.length; i++) weights[i] = row.weights[i] ?? 0;
+      const drawn = draws.choose("search", weights, sum(weights));
       total += reward === "repo" ? weightIn(row, last) : row.weights[drawn];
       const next = row.tokens[drawn];
       row = table.find(last, next);

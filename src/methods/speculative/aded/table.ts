@@ -57,6 +57,9 @@ export function createTable(options: TableOptions, below: FlatRows | TrigramTabl
   ensure(wholeNumber(vocabularySize, 2 ** 26), "bad_option", `vocabularySize must be 1 to 2^26, not ${vocabularySize}`);
   ensure(wholeNumber(successors, 256), "bad_option", `successors must be 1 to 256, not ${successors}`);
   ensure(wholeNumber(maximumRows, 2 ** 23), "bad_option", `maximumRows must be 1 to 2^23, not ${maximumRows}`);
+  ensure(!("find" in below) || below.successors <= successors, "bad_option", () => {
+    return `a layer with ${successors} successors cannot lie over a table with ${(below as TrigramTable).successors}`;
+  });
   /** Changed rows; a Map keeps insertion order, and each update inserts its row anew. */
   const changed = new Map<number, { tokens: number[]; weights: number[] }>();
   const evicted = { rows: 0, successors: 0 };

@@ -1,6 +1,11 @@
 /** Chain drafts (Leviathan et al. 2023; Chen et al. 2023): one draft model proposes one path. */
+
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { speculate } from "../speculate.ts";
 
 export interface ChainOptions {
   /** Tokens to draft, at most. */
@@ -68,3 +73,30 @@ export function bestLength(acceptance: number, cost: number, maximum = 64): { le
   }
   return best;
 }
+
+export const chain = defineMethod({
+  name: "chain",
+  family: "speculative",
+  summary: "one draft model proposes a chain of tokens, the target checks it in one pass",
+  source: "Leviathan et al. 2023, arXiv 2211.17192",
+  lossless: true,
+  options: z.strictObject({
+    ...draftModelOptions,
+    length: z.int().min(1).max(64).optional().describe("tokens to draft; default: one more than were accepted lately"),
+    minimumReach: z
+      .number()
+      .min(0)
+      .max(1)
+      .default(0)
+      .describe("draft on while the chain's probability so far is at least this"),
+  }),
+  async decode(decoding, options) {
+    const controller = await decoding.model.state(`chain length with ${options.draft}`, () => createLengthController());
+    const drafter = await draftModelDrafter(decoding, options, {
+      kind: "sampled",
+      grow: (drafting) => growChain(drafting, { ...options, length: options.length ?? controller.length }),
+      observe: (_, { path }) => controller.observe(path.length),
+    });
+    await speculate(decoding, drafter);
+  },
+});

@@ -4,9 +4,15 @@
  * rejected. By the paper's appendix D, v = reach(node) * remaining(node): the product of the draft's probabilities down
  * to the node, times the mass that the siblings drawn so far have left. Decisions look at v alone, before the token is known.
  */
+
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../text/heap.ts";
+import { budgetController, budgetOption } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { speculate } from "../speculate.ts";
 
 export interface HeapOptions {
   /** Nodes to draft, at most. */
@@ -91,3 +97,60 @@ export async function growByThreshold(drafting: Drafting, { threshold, budget }:
     frontier = next.sort((a, b) => reach(b) - reach(a) || a - b);
   }
 }
+
+export const dyspec = defineMethod({
+  name: "dyspec",
+  family: "speculative",
+  summary: "a draft tree that grows where the draft's own confidence says a sample is worth most",
+  source: "Xiong et al. 2024, DySpec, arXiv 2410.11744",
+  lossless: true,
+  options: z.strictObject({
+    ...draftModelOptions,
+    budget: budgetOption,
+    algorithm: z
+      .enum(["heap", "threshold"])
+      .default("heap")
+      .describe("heap: best slot first (algorithm 1); threshold: level by level (algorithm 2)"),
+    threshold: z
+      .number()
+      .gt(0)
+      .max(1)
+      .optional()
+      .describe("algorithm 2: draw slots of at least this value; default 1 / budget"),
+    width: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(8)
+      .describe("algorithm 1: nodes scored ahead in one draft pass; never changes the tree"),
+    maximumPasses: z.int().min(1).max(128).optional().describe("algorithm 1: draft passes a round, at most"),
+  }),
+  async decode(decoding, options) {
+    const { algorithm, threshold, width, maximumPasses } = options;
+    ensure(
+      algorithm === "threshold" || threshold === undefined,
+      "bad_option",
+      'threshold: belongs to algorithm "threshold"',
+    );
+    ensure(
+      algorithm === "heap" || maximumPasses === undefined,
+      "bad_option",
+      'maximumPasses: belongs to algorithm "heap"',
+    );
+    const controller = await budgetController(decoding, options.budget);
+    let drafting = 0;
+    const drafter = await draftModelDrafter(decoding, options, {
+      kind: "sampled",
+      async grow(tree) {
+        const started = performance.now();
+        const { budget } = controller;
+        if (budget === 0) return;
+        if (algorithm === "heap") await growByHeap(tree, { budget, width, maximumPasses });
+        else await growByThreshold(tree, { budget, threshold: threshold ?? 1 / budget });
+        drafting = (performance.now() - started) / 1000;
+      },
+      observe: (tree, { path }) => controller.observe(tree, path.length, drafting),
+    });
+    await speculate(decoding, drafter);
+  },
+});

@@ -1,5 +1,9 @@
 /** Prompt lookup: proposes what followed the last tokens when they occurred before. No draft model; the draft costs nothing. */
+
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { speculate } from "../speculate.ts";
 import { addPath, createTree, type DraftTree } from "../tree.ts";
 
 /** All n-grams of a growing context by their last position; O(maximum - minimum + 1) time and memory a token. */
@@ -87,3 +91,29 @@ export function lookUp(index: NgramIndex, options: PromptLookupOptions): DraftTr
   }
   return tree;
 }
+
+export const promptLookup = defineMethod({
+  name: "prompt-lookup",
+  family: "speculative",
+  summary: "proposes what followed the last tokens when they occurred before; needs no draft model",
+  source: "Saxena 2023, prompt lookup decoding; Yang et al. 2023, arXiv 2304.04487",
+  lossless: true,
+  options: z.strictObject({
+    length: z.int().min(1).max(64).default(8).describe("tokens to propose from each occurrence"),
+    occurrences: z.int().min(1).max(16).default(1).describe("earlier occurrences to merge into one tree"),
+    budget: z.int().min(1).max(127).default(32).describe("nodes to propose in all"),
+    minimum: z.int().min(1).max(32).default(1).describe("shortest n-gram to look up"),
+    maximum: z.int().min(1).max(32).default(4).describe("longest n-gram to look up"),
+  }),
+  async decode(decoding, options) {
+    const index = createNgramIndex(options);
+    const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+    let indexed = 0;
+    await speculate(decoding, {
+      propose({ text, depth }) {
+        while (indexed < text.length) index.push(text[indexed++]);
+        return lookUp(index, { ...options, length: Math.min(options.length, depth), endTokens });
+      },
+    });
+  },
+});

@@ -4,7 +4,13 @@ import { childrenOf, type DraftTree } from "../tree.ts";
 
 export { bestShape, createShapes, type Shape } from "./shape.ts";
 
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
+import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
+import { draftModelDrafter, draftModelOptions, openDraft } from "../draft-model.ts";
+import { speculate } from "../speculate.ts";
 import type { Shape } from "./shape.ts";
+import { bestShape, createShapes } from "./shape.ts";
 
 /**
  * Draws the fixed shape level by level, one draft pass each. Where a node's distribution is exhausted, its remaining
@@ -65,3 +71,56 @@ export function createAcceptanceEstimator(width = 16, prior = 4): AcceptanceEsti
     },
   };
 }
+
+/** Rounds after which the shape is planned anew from the acceptance measured so far. */
+const replanEvery = 64;
+/** Nodes of the largest tree considered when no budget is given. */
+const largestPlanned = 48;
+
+export const sequoia = defineMethod({
+  name: "sequoia",
+  family: "speculative",
+  summary: "a fixed tree shape, planned by dynamic programming from measured acceptance",
+  source: "Chen et al. 2024, Sequoia, arXiv 2402.12374",
+  lossless: true,
+  options: z.strictObject({
+    ...draftModelOptions,
+    budget: z
+      .int()
+      .min(1)
+      .max(127)
+      .optional()
+      .describe("nodes to draft; default: what the measured pass times and acceptance make fastest"),
+    depth: z.int().min(1).max(32).default(10).describe("levels of the tree, at most"),
+  }),
+  async decode(decoding, options) {
+    const { model } = decoding;
+    const draft = await openDraft(model, options.draft);
+    const curves =
+      options.budget === undefined ? { target: await passCurve(model), draft: await passCurve(draft) } : undefined;
+    const plan = (): Shape => {
+      const acceptance = state.estimator.estimate();
+      if (!curves)
+        return createShapes(acceptance, options.budget!, options.depth).shape(options.budget!, options.depth);
+      const shapes = createShapes(acceptance, largestPlanned, options.depth);
+      const { draft: drafting, target } = curves;
+      return bestShape(shapes, largestPlanned, options.depth, passSeconds(drafting, 4), (rows) =>
+        passSeconds(target, rows),
+      );
+    };
+    const state = await model.state(`sequoia ${JSON.stringify(options)}`, () => ({
+      estimator: createAcceptanceEstimator(),
+      rounds: 0,
+      shape: undefined as Shape | undefined,
+    }));
+    const drafter = await draftModelDrafter(decoding, options, {
+      kind: "sampled",
+      grow(drafting) {
+        if (!state.shape || state.rounds++ % replanEvery === 0) state.shape = plan();
+        return growSequoia(drafting, state.shape);
+      },
+      observe: (tree, { path }) => state.estimator.observe(tree, path),
+    });
+    await speculate(decoding, drafter);
+  },
+});

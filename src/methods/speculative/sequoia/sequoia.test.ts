@@ -85,7 +85,7 @@ test("the acceptance vector is recovered from verifications of trees with few ch
     const u = (i: number) => uniform({ seed: 1, request: 0 }, round, "data", i);
     const tree = createTree("sampled");
     for (let i = 0, count = 1 + Math.floor(u(0) * 4); i < count; i++) addNode(tree, 0, i);
-    const accepted = truth.findIndex((_, b) => u(1) < sum(truth.slice(0, b + 1)));
+    const accepted = truth.findIndex((_, b) => u(1) < sum(Float64Array.from(truth.slice(0, b + 1))));
     estimator.observe(tree, accepted >= 0 && accepted < tree.tokens.length ? [accepted + 1] : []);
   }
   estimator.estimate().forEach((p, b) => {

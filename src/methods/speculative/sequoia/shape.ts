@@ -46,13 +46,14 @@ export function createShapes(acceptance: readonly number[], size: number, depth:
     for (let m = 1; m <= largest; m++) {
       if (m === 1) expected[at(1, level, 0)] = 1;
       for (let b = 1; b <= width && level > 0; b++) {
+        let most = -Infinity;
+        let mostAt = 0;
         for (let y = 1; y < m; y++) {
           const value = expected[at(y, level, b - 1)] + acceptance[b - 1] * best[(m - y) * (depth + 1) + level - 1];
-          if (value > expected[at(m, level, b)]) {
-            expected[at(m, level, b)] = value;
-            split[at(m, level, b)] = y;
-          }
+          if (value > most) [most, mostAt] = [value, y];
         }
+        expected[at(m, level, b)] = most;
+        split[at(m, level, b)] = mostAt;
       }
       const summary = m * (depth + 1) + level;
       for (let b = 0; b <= width; b++) {

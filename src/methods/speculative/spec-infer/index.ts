@@ -1,6 +1,11 @@
 /** Static trees (SpecInfer, Miao et al. 2023): every node of a level gets the same number of sampled children. */
+
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { speculate } from "../speculate.ts";
 
 /** Children per node, level by level: the expansion list that SpecInfer publishes. */
 export const defaultBranches = [1, 1, 3, 1, 1, 1, 1, 1];
@@ -32,3 +37,33 @@ export async function growBranches(drafting: Drafting, branches: readonly number
     level = next;
   }
 }
+
+export const specInfer = defineMethod({
+  name: "spec-infer",
+  family: "speculative",
+  summary: "a draft tree of fixed branching, children drawn independently",
+  source: "Miao et al. 2023, SpecInfer, arXiv 2305.09781",
+  lossless: true,
+  options: z.strictObject({
+    ...draftModelOptions,
+    branches: z
+      .array(z.int().min(1).max(64))
+      .min(1)
+      .max(64)
+      .default(defaultBranches)
+      .describe("children of every node, level by level"),
+    budget: z.int().min(1).max(127).default(127).describe("nodes to draft, at most"),
+    replacement: z
+      .boolean()
+      .default(true)
+      .describe("draw siblings independently, as published; false: without replacement"),
+  }),
+  async decode(decoding, options) {
+    const drafter = await draftModelDrafter(decoding, options, {
+      kind: "sampled",
+      replacement: options.replacement,
+      grow: (drafting) => growBranches(drafting, options.branches, options.budget),
+    });
+    await speculate(decoding, drafter);
+  },
+});

@@ -3,8 +3,15 @@
  * draft's probabilities down to it, and the tree holds the nodes with the best scores. Nothing is sampled, so that nodes may
  * be dropped again and verification draws from the target.
  */
+
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { budgetController, budgetOption } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { speculate } from "../speculate.ts";
+import { selectNodes } from "../tree.ts";
 
 export interface TopKOptions {
   /** Nodes to draft, at most. */
@@ -48,3 +55,37 @@ export async function growTopK(drafting: Drafting, options: TopKOptions): Promis
   }
   return best;
 }
+
+export const topK = defineMethod({
+  name: "top-k",
+  family: "speculative",
+  summary: "the draft's most probable continuations as a tree; strong at low temperature",
+  source: "Li et al. 2024, EAGLE-2, arXiv 2406.16858 (its tree, with any draft model)",
+  lossless: true,
+  options: z.strictObject({
+    ...draftModelOptions,
+    budget: budgetOption,
+    width: z.int().min(1).max(64).default(4).describe("nodes scored in one draft pass"),
+    maximumPasses: z.int().min(1).max(64).optional().describe("draft passes a round, at most"),
+  }),
+  async decode(decoding, options) {
+    const controller = await budgetController(decoding, options.budget);
+    let seconds = 0;
+    const drafter = await draftModelDrafter(decoding, options, {
+      kind: "chosen",
+      async grow(drafting) {
+        const started = performance.now();
+        const kept = await growTopK(drafting, {
+          budget: controller.budget,
+          width: options.width,
+          maximumPasses: options.maximumPasses,
+        });
+        seconds = (performance.now() - started) / 1000;
+        return kept;
+      },
+      finish: (tree, kept) => selectNodes(tree, kept as number[]),
+      observe: (tree, { path }) => controller.observe(tree, path.length, seconds),
+    });
+    await speculate(decoding, drafter);
+  },
+});

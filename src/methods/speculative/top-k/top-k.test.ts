@@ -14,7 +14,7 @@ function draftAfter(path: readonly number[]) {
   const tokens = [0, 1, 2, 3].sort((a, b) => weights[b] - weights[a]);
   return {
     tokens: Int32Array.from(tokens),
-    probabilities: Float64Array.from(tokens, (token) => weights[token] / sum(weights)),
+    probabilities: Float64Array.from(tokens, (token) => weights[token] / sum(Float64Array.from(weights))),
   };
 }
 

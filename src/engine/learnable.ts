@@ -1,0 +1,61 @@
+/** A model seen by a method that trains it while it serves: its parameters, and forests on other values of them. */
+import type { Family, ModelConfig } from "../models/family.ts";
+import { readParameters } from "../models/parameters.ts";
+import { type CompileOptions, valueMaker } from "../runtime/program.ts";
+import { openWeights } from "../weights/index.ts";
+import { createArena } from "./arena.ts";
+import { createForest, type Forest, type ForestOptions } from "./forest.ts";
+import { lowerPass, startOpenPass } from "./pass.ts";
+
+/** Parameters by the program's names, row-major. */
+export type ParameterValues = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
+
+export interface OpenForest {
+  readonly forest: Forest;
+  /** New weights from the next pass on. What is cached stays, and was computed with the old ones. */
+  setWeights(values: ParameterValues): void;
+}
+
+export interface Learnable {
+  readonly family: Family;
+  /** As stored in the checkpoint, in float32. */
+  readonly values: ParameterValues;
+  /** A forest on these weights, which are only read. All forests share one program. */
+  grow(values: ParameterValues): OpenForest;
+  /** Call when no forest is in use any more. */
+  release(): Promise<void>;
+}
+
+export interface LearnableOptions extends ForestOptions, Pick<CompileOptions, "device" | "threads"> {
+  memoryLimit: number;
+}
+
+/** Reads the checkpoint anew. Errors: those of reading weights and of compiling. */
+export async function openLearnable(
+  path: string,
+  family: Family,
+  config: ModelConfig,
+  { memoryLimit, device, threads, ...forestOptions }: LearnableOptions,
+): Promise<Learnable> {
+  const source = await openWeights(path);
+  try {
+    const values = await readParameters(source, family, config);
+    const lowered = lowerPass(family, config, { parameters: "inputs" });
+    const pass = await startOpenPass(config, lowered, { device, threads });
+    const value = await valueMaker();
+    return {
+      family,
+      values,
+      grow(weights) {
+        const own = pass.withWeights(weights);
+        return {
+          forest: createForest(own, createArena(config, value, memoryLimit), forestOptions),
+          setWeights: own.setWeights,
+        };
+      },
+      release: pass.release,
+    };
+  } finally {
+    await source.close();
+  }
+}

@@ -1,0 +1,74 @@
+/** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
+import { readFile } from "node:fs/promises";
+import { ensure } from "../errors.ts";
+import { cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
+import type { Forest } from "./forest.ts";
+import type { Model } from "./model.ts";
+
+export interface PassCurve {
+  /** Measured numbers of rows, ascending, and the median seconds of a pass. */
+  readonly rows: readonly number[];
+  readonly seconds: readonly number[];
+}
+
+const measuredRows = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128];
+
+/** Seconds of a pass over `rows` rows, interpolated; beyond the last measurement in proportion. */
+export function passSeconds({ rows, seconds }: PassCurve, count: number): number {
+  const above = rows.findIndex((r) => r >= count);
+  if (above === 0) return seconds[0];
+  if (above < 0) return (seconds[seconds.length - 1] * count) / rows[rows.length - 1];
+  const share = (count - rows[above - 1]) / (rows[above] - rows[above - 1]);
+  return seconds[above - 1] + share * (seconds[above] - seconds[above - 1]);
+}
+
+/** The curve of a model with its threads and precision, measured when the cache folder has none. */
+export async function passCurve(model: Model): Promise<PassCurve> {
+  return model.state("pass curve", () =>
+    openCached(
+      `pass-curves/${cacheKey("pass curve 1", model.identity)}.json`,
+      async (path) => {
+        const text = JSON.stringify(await measure(model.forest));
+        await writeFileAtomically(path, new TextEncoder().encode(text));
+      },
+      readCurve,
+    ),
+  );
+}
+
+async function readCurve(path: string): Promise<PassCurve> {
+  let curve: Partial<PassCurve> | undefined;
+  try {
+    curve = JSON.parse(await readFile(path, "utf8")) as Partial<PassCurve>;
+  } catch {
+    curve = undefined;
+  }
+  const { rows, seconds } = curve ?? {};
+  const valid = Array.isArray(rows) && Array.isArray(seconds) && rows.length === seconds.length && rows.length > 0;
+  ensure(valid && seconds.every((s) => s > 0 && Number.isFinite(s)), "bad_file", `${path}: not a pass curve`);
+  return { rows: rows as number[], seconds: seconds as number[] };
+}
+
+/** Passes of several sizes below one short text, interleaved so that a disturbance hits all sizes alike. */
+async function measure(forest: Forest): Promise<PassCurve> {
+  const rounds = 5;
+  const lease = forest.lease();
+  try {
+    const { node } = await lease.prefill(
+      Array.from({ length: Math.min(64, forest.contextLength - 2) }, (_, i) => i % forest.vocabularySize),
+    );
+    const sizes = measuredRows.filter((rows) => rows <= Math.min(forest.maxRows, forest.vocabularySize));
+    const times = sizes.map(() => [] as number[]);
+    for (let round = 0; round < rounds; round++) {
+      for (const [i, rows] of sizes.entries()) {
+        const before = forest.counters.secondsInPasses;
+        const nodes = await lease.extend(Array.from({ length: rows }, (_, token) => ({ parent: node, token })));
+        times[i].push(forest.counters.secondsInPasses - before);
+        lease.release(nodes, { discard: true });
+      }
+    }
+    return { rows: sizes, seconds: times.map((list) => list.sort((a, b) => a - b)[Math.floor(rounds / 2)]) };
+  } finally {
+    lease.close();
+  }
+}
