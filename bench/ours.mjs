@@ -1,33 +1,149 @@
 /**
  * The side under measurement, with the same small face as the peers. The built library (dist) is imported here alone.
- * Each function below is one call into it.
  */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { open } from "../dist/index.js";
+import { familyOf } from "../dist/models/families.js";
+import { readParameters } from "../dist/models/parameters.js";
+import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
+import { nextTokenObjective } from "../dist/training/next-token.js";
+import { openSafetensors } from "../dist/weights/safetensors.js";
+import { median, seconds } from "./harness/measure.mjs";
+import { randomPrompt } from "./weights/random.mjs";
 
-/**
- * @typedef {object} OurModel
- * @property {(prompt: readonly number[], count: number) => Promise<{ tokens: number[], seconds: number }>} generate
- *   greedy, one request; seconds for all but the first of count + 1 tokens, as the peer counts
- * @property {(prompts: readonly (readonly number[])[], count: number) => Promise<number>} generateTogether
- *   seconds from the first to the last token of concurrent greedy requests
- * @property {(prompt: readonly number[], samples: number) => Promise<number>} prefillOfSamples
- *   prompt tokens computed, by the counters, for this many samples of one prompt
- * @property {(context: number, rows: number) => Promise<number>} passSeconds one pass over `rows` new nodes below one
- *   node at depth `context`; the nodes are released afterwards
- * @property {() => Promise<void>} close
- */
+/** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
 
-/**
- * @param {string} folder @param {{ weights: "f32" | "int8" | "int4", threads: number }} options
- * @returns {Promise<OurModel>}
- */
-export async function openModel(folder, options) {
-  throw new Error(`not connected to the engine yet (${folder}, ${options.weights})`);
+/** The command line's entry point. */
+export const commandLine = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+
+/** The folder of a shipped model, or undefined. @param {string} name */
+export function shippedModel(name) {
+  const folder = fileURLToPath(new URL(`../models/${name}`, import.meta.url));
+  return existsSync(join(folder, "model.safetensors")) ? folder : undefined;
 }
 
 /**
+ * Opens a checkpoint folder or a GGUF file. By default matrices are used as they are stored: the blocks of a quantised
+ * file stay as they are.
+ * @param {string} path @param {{ weights?: "auto" | "f32" | "int8" | "int4", threads: number }} options
+ */
+export async function openModel(path, options) {
+  const model = await open(path, options);
+  const { vocabularySize } = model.config;
+
+  /**
+   * One request, greedy unless told otherwise, that end tokens do not end before `count` tokens.
+   * @param {readonly number[]} prompt @param {number} count @param {object} [more] further options of `decode`
+   */
+  const request = (prompt, count, more) =>
+    model.decode(prompt, { temperature: 0, maxTokens: count, minTokens: count, ...more });
+
+  return {
+    model,
+
+    /**
+     * Greedy, one request; seconds for all but the first of count + 1 tokens, as the peer counts.
+     * @param {readonly number[]} prompt @param {number} count
+     */
+    async generate(prompt, count) {
+      const { tokens, seconds } = await request(prompt, count + 1).final;
+      return { tokens, seconds: seconds.decode };
+    },
+
+    /**
+     * Tokens per second of concurrent greedy requests together, their prompts included.
+     * @param {readonly (readonly number[])[]} prompts @param {number} count
+     */
+    async together(prompts, count) {
+      let generated = 0;
+      const taken = await seconds(async () => {
+        const results = await Promise.all(prompts.map((prompt) => request(prompt, count).final));
+        for (const { counters } of results) generated += counters.generated;
+      });
+      return generated / taken;
+    },
+
+    /**
+     * Rows that the model computed for this many concurrent samples of one prompt, one token each: nothing but prefill.
+     * @param {readonly number[]} prompt @param {number} samples
+     */
+    async rowsOfSamples(prompt, samples) {
+      const before = model.forest.counters.rows;
+      const runs = Array.from({ length: samples }, (_, request) =>
+        model.decode(prompt, { temperature: 1, maxTokens: 1, request }),
+      );
+      await Promise.all(runs.map((run) => run.final));
+      return model.forest.counters.rows - before;
+    },
+
+    /**
+     * Seconds of one pass over `rows` new nodes below one node at depth `context`: the median of a few.
+     * @param {number} context @param {number} rows
+     */
+    async passSeconds(context, rows) {
+      const lease = model.forest.lease();
+      try {
+        const { node: parent } = await lease.prefill(randomPrompt(context, vocabularySize));
+        const children = Array.from({ length: rows }, (_, token) => ({ parent, token }));
+        const times = [];
+        for (let time = 0; time < 8; time++) {
+          /** @type {Awaited<ReturnType<typeof lease.extend>>} */
+          let nodes = [];
+          times.push(
+            await seconds(async () => {
+              nodes = await lease.extend(children);
+            }),
+          );
+          lease.release(nodes, { discard: true });
+        }
+        return median(times);
+      } finally {
+        lease.close();
+      }
+    },
+
+    close: () => model.close(),
+  };
+}
+
+/**
+ * Training steps as the library's loop does them: gradients, clipping, AdamW.
  * @param {import("./training.mjs").TrainingOptions} options
- * @returns {Promise<{ steps(count: number): Promise<{ seconds: number[], losses: number[] }>, close(): Promise<void> }>}
  */
 export async function openTraining(options) {
-  throw new Error(`not connected to the training loop yet (${options.folder})`);
+  const { folder, batch, length, threads, learningRate, clip, ...optimiser } = options;
+  const { family, config } = familyOf(JSON.parse(readFileSync(join(folder, "config.json"), "utf8")));
+  const source = await openSafetensors(join(folder, "model.safetensors"));
+  const values = await readParameters(source, family, config);
+  await source.close();
+  const objective = await nextTokenObjective(family, config, values, { rows: batch, length, threads });
+  const state = adamwState(objective.parameters);
+  const bytes = readFileSync(options.batches);
+  const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+  const size = batch * (length + 1);
+  let next = 0;
+
+  async function step() {
+    const start = (next++ * size) % ids.length;
+    const tokens = ids.slice(start, start + size);
+    const { loss, gradients } = await objective.gradients({ tokens, rows: batch, length });
+    const scale = clipScale(euclideanNorm(gradients), clip);
+    adamwUpdate(objective.parameters, gradients, state, learningRate, optimiser, scale);
+    return loss;
+  }
+
+  return {
+    /** @param {number} count */
+    async steps(count) {
+      /** @type {number[]} */
+      const times = [];
+      /** @type {number[]} */
+      const losses = [];
+      for (let i = 0; i < count; i++) times.push(await seconds(async () => void losses.push(await step())));
+      return { seconds: times, losses };
+    },
+    close: () => objective.release(),
+  };
 }

@@ -16,7 +16,10 @@ const { status } = spawnSync(process.execPath, [join(bench, "run.mjs"), ...proce
 });
 process.exit(status ?? 1);
 
-/** `npm ci` where the installed packages are not those of the lock file. */
+/**
+ * Installs what the lock file pins, where something else is installed. Not by `npm ci`: that refuses a lock file without
+ * the optional packages of other systems, which a registry mirror need not have.
+ */
 function installPeers() {
   const { packages } = JSON.parse(readFileSync(join(bench, "package-lock.json"), "utf8"));
   const missing = Object.keys(packages[""].dependencies).filter((name) => {
@@ -27,13 +30,14 @@ function installPeers() {
   if (missing.length === 0) return;
   console.error(`installing ${missing.join(", ")} into bench/`);
   // Optional packages are the CUDA and Vulkan builds; scripts would compile or download llama.cpp.
-  const { status, error } = spawnSync("npm", ["ci", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"], {
+  const install = ["install", "--no-save", "--ignore-scripts", "--omit=optional", "--no-audit", "--no-fund"];
+  const { status, error } = spawnSync("npm", install, {
     cwd: bench,
     stdio: ["ignore", 2, 2],
     shell: process.platform === "win32",
   });
   if (status !== 0) {
-    console.error(`bench: npm ci failed in ${bench}${error ? `: ${error.message}` : ""}`);
+    console.error(`bench: npm install failed in ${bench}${error ? `: ${error.message}` : ""}`);
     process.exit(1);
   }
 }

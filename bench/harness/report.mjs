@@ -6,7 +6,7 @@ import { format } from "./measure.mjs";
  * @typedef {{ quick: boolean, runs: number, progress: (line: string) => void }} Settings
  * @typedef {{ value: number, runs: number[], note?: string } | { skipped: string }} Measurement
  * @typedef {{ what: string, target: Target, measure: (settings: Settings) => Promise<Measurement> }} RowDefinition
- * @typedef {{ relation: ">=" | "<=", bound: number, unit: string }} Target
+ * @typedef {{ relation: ">=" | "<=" | "none", bound: number, unit: string }} Target
  */
 
 /**
@@ -18,9 +18,20 @@ import { format } from "./measure.mjs";
 export const atLeast = (bound, unit = "×") => ({ relation: ">=", bound, unit });
 /** @param {number} bound @param {string} [unit] @returns {Target} */
 export const atMost = (bound, unit = "×") => ({ relation: "<=", bound, unit });
+/** A figure without a bound: it holds when it could be measured. @param {string} [unit] @returns {Target} */
+export const reported = (unit = "×") => ({ relation: "none", bound: 0, unit });
 
 /** @param {Target} target */
-const targetText = ({ relation, bound, unit }) => `${relation === ">=" ? "≥" : "≤"} ${bound}${unit}`;
+function targetText({ relation, bound, unit }) {
+  if (relation === "none") return `reported${unit && `, ${unit.trim()}`}`;
+  return `${relation === ">=" ? "≥" : "≤"} ${bound}${unit}`;
+}
+
+/** @param {Target} target @param {number} value */
+function holds({ relation, bound }, value) {
+  if (relation === "none") return Number.isFinite(value);
+  return relation === ">=" ? value >= bound : value <= bound;
+}
 
 /**
  * Measures the rows in order. A failing row is reported and does not stop the others.
@@ -45,7 +56,7 @@ export async function measureRows(definitions, settings) {
       } else {
         row.value = measured.value;
         row.runs = measured.runs;
-        row.holds = target.relation === ">=" ? measured.value >= target.bound : measured.value <= target.bound;
+        row.holds = holds(target, measured.value);
         note = measured.note ?? "";
       }
     } catch (error) {

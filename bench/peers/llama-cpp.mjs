@@ -4,8 +4,9 @@ import { startChild } from "../harness/child.mjs";
 import { median } from "../harness/measure.mjs";
 
 /**
- * Its two ways to speculate, with the options of its own classes (InputLookupTokenPredictor, DraftSequenceTokenPredictor).
- * @typedef {{ kind: "lookup", options?: object } | { kind: "draft", gguf: string, options?: object }} Predictor
+ * Its two ways to speculate, with the options of its own classes (InputLookupTokenPredictor, DraftSequenceTokenPredictor);
+ * `verified`: the same proposals in a loop without the faults of its own (verified-speculation.mjs), greedy only.
+ * @typedef {{ verified?: boolean, options?: object } & ({ kind: "lookup" } | { kind: "draft", gguf: string })} Predictor
  */
 
 /**
@@ -25,7 +26,7 @@ import { median } from "../harness/measure.mjs";
 export function startLlamaCpp(gguf, options) {
   const child = startChild(process.execPath, [fileURLToPath(new URL("llama-cpp-process.mjs", import.meta.url))]);
   return {
-    /** Loads the model if need be, and makes a fresh context. @param {PeerSettings} settings */
+    /** Loads the model if need be, and makes a fresh context. @param {PeerSettings & { predictor?: Predictor }} settings */
     open: (settings) => child.call("open", { gguf, ...options, ...settings }),
     /**
      * Feeds the prompt, then generates `count` timed tokens (greedy at temperature 0).
@@ -42,25 +43,24 @@ export function startLlamaCpp(gguf, options) {
 /** @typedef {ReturnType<typeof startLlamaCpp>} LlamaCpp */
 
 /**
- * Opens the peer with whichever settings generate fastest on this prompt: flash attention on or off, and up to `threads`
- * threads. More threads are not always faster: llama.cpp's threads spin at a barrier after every operation, and where the
- * system puts two of them on one core a step takes many times as long.
- * @param {LlamaCpp} peer @param {number} threads @param {readonly number[]} prompt @param {number} count
+ * Which settings generate fastest on this prompt: flash attention on or off, with each of these numbers of threads. More
+ * threads are not always faster: llama.cpp's threads spin at a barrier after every operation, and where the system puts
+ * two of them on one core a step takes many times as long.
+ * @param {LlamaCpp} peer @param {readonly number[]} threads @param {readonly number[]} prompt @param {number} count
  */
-export async function openFastest(peer, threads, prompt, count) {
+export async function fastestSettings(peer, threads, prompt, count) {
   /** @type {(PeerSettings & { tokensPerSecond: number })[]} */
   const tried = [];
-  for (let used = 1; used <= threads; used++) {
+  for (const used of threads) {
     for (const flashAttention of [false, true]) {
       await peer.open({ threads: used, flashAttention });
       const speeds = [];
-      for (let run = 0; run < 4; run++) speeds.push(count / (await peer.generate(prompt, count)).seconds);
+      for (let run = 0; run < 3; run++) speeds.push(count / (await peer.generate(prompt, count)).seconds);
       tried.push({ threads: used, flashAttention, tokensPerSecond: median(speeds.slice(1)) });
     }
   }
-  const settings = tried.reduce((a, b) => (b.tokensPerSecond > a.tokensPerSecond ? b : a));
-  await peer.open(settings);
-  return { settings, tried };
+  const { threads: best, flashAttention } = tried.reduce((a, b) => (b.tokensPerSecond > a.tokensPerSecond ? b : a));
+  return { settings: { threads: best, flashAttention }, tried };
 }
 
 /** @param {PeerSettings & { tokensPerSecond: number }} tried */

@@ -1,7 +1,8 @@
 /** Writes a Hugging Face Llama checkpoint as a GGUF v3 file that llama.cpp runs. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { formats } from "./blocks.mjs";
+import { cache } from "./random.mjs";
 import { openSafetensors, writeFile } from "./safetensors.mjs";
 import { headWidth, llamaTensors } from "./shapes.mjs";
 import { syntheticTokenizer, tokenizerMetadata } from "./tokenizer.mjs";
@@ -22,6 +23,23 @@ const fileTypes = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 7 };
 export function ggufOf(folder, type) {
   const path = join(folder, `model-${type}.gguf`);
   if (!existsSync(path)) exportGguf(folder, path, type);
+  return path;
+}
+
+/**
+ * The GGUF file of a shipped model, written into the benchmarks' cache with its tokenizer, and again when the model changes.
+ * @param {string} folder @param {import("./blocks.mjs").GgufType} type
+ */
+export function ggufInCache(folder, type) {
+  const changed = Math.round(statSync(join(folder, "model.safetensors")).mtimeMs);
+  const target = join(cache, `${basename(folder)}-${changed}`);
+  const path = join(target, `model-${type}.gguf`);
+  if (existsSync(path)) return path;
+  mkdirSync(target, { recursive: true });
+  for (const name of ["tokenizer.json", "tokenizer_config.json"]) {
+    if (existsSync(join(folder, name))) copyFileSync(join(folder, name), join(target, name));
+  }
+  exportGguf(folder, path, type);
   return path;
 }
 

@@ -64,7 +64,7 @@ function* normalPieces(count, dtype, next) {
 }
 
 /** Marsaglia's xorshift32. @param {number} seed */
-function randomWords(seed) {
+export function randomWords(seed) {
   let state = Math.imul(seed + 1, 0x9e3779b1) | 1;
   return () => {
     state ^= state << 13;

@@ -209,6 +209,7 @@ export function createForest(
         for (const job of jobs) abandon(job, error);
       }
     }
+    pumping = undefined; // in the same turn as the last look at the queue: a job that comes later starts it again
   }
 
   /** A job that will not run: its new nodes leave the forest, and with them whatever waited below them. */
@@ -323,9 +324,7 @@ export function createForest(
 
   function enqueue(job: Job): void {
     queue.push(job);
-    pumping ??= pump().finally(() => {
-      pumping = undefined;
-    });
+    pumping ??= pump();
   }
 
   function lease(): Lease {
@@ -440,7 +439,10 @@ export function createForest(
           chunk.forEach((token, i) => {
             next.push({ parent: i === 0 ? node : i - 1, token, logits: end + i === tokens.length - 1 });
           });
-          const nodes = (await extend(next)) as Node[];
+          const nodes = (await extend(next).catch((error) => {
+            if (node) drop(node);
+            throw error;
+          })) as Node[];
           computed += account.rows - rowsBefore;
           if (node) drop(node);
           for (const inner of nodes.slice(0, -1)) drop(inner);

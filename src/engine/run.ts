@@ -84,6 +84,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     const release = model.use();
     const closeNow = (): void => decoding.close();
     own.signal.addEventListener("abort", closeNow, { once: true });
+    if (own.signal.aborted) closeNow();
     try {
       await method.decode(decoding, methodOptions);
     } catch (error) {

@@ -1,4 +1,15 @@
-import { add, concat, constant, matmul, reshape, softmax, split, type Tensor, transpose } from "../tensor/index.ts";
+import {
+  add,
+  concat,
+  constant,
+  expand,
+  matmul,
+  reshape,
+  softmax,
+  split,
+  type Tensor,
+  transpose,
+} from "../tensor/index.ts";
 import type { Attention } from "./family.ts";
 
 /**
@@ -26,11 +37,14 @@ export function causalAttention(length: number, groups: number, window = length)
       if (key > position || key <= position - window) mask[row * length + key] = -1e9;
     }
   }
-  const causal = constant(mask, [1, 1, groups * length, length]);
+  const small = constant(mask, [1, 1, groups * length, length]);
+  // Adding equal shapes runs on all threads, a broadcast on one: the full mask is made once for all layers.
+  let causal: Tensor | undefined;
   return (_, queries, keys, values) => {
     const [, keyValueHeads, , dimension] = keys.shape as number[];
     const grouped = groupQueries(queries, keyValueHeads);
     const scores = matmul(grouped, keys, { transposeB: true, scale: 1 / Math.sqrt(dimension) });
+    causal ??= expand(small, scores.shape);
     return joinHeads(matmul(softmax(add(scores, causal)), values), queries);
   };
 }

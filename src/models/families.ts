@@ -20,7 +20,13 @@ export function familyOf(json: unknown): { family: Family; config: ModelConfig }
     "bad_config",
     "config: `architectures` must name one architecture",
   );
-  const family = families.find((f) => f.architectures.includes(architectures[0]));
-  if (!family) throw unsupportedArchitecture(architectures[0], supportedArchitectures);
+  const family = familyNamed(architectures[0]);
   return { family, config: family.readConfig(json as Record<string, unknown>) };
+}
+
+/** The family of an architecture. Errors: `bad_config` with the nearest name. */
+export function familyNamed(architecture: unknown): Family {
+  const family = families.find((f) => f.architectures.includes(architecture as string));
+  if (!family) throw unsupportedArchitecture(architecture, supportedArchitectures);
+  return family;
 }

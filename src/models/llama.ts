@@ -51,11 +51,22 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
   const attentionBias = config.boolean("attention_bias", false);
   // Attention biases of Llama and Qwen3 checkpoints also sit on the output projection, which Qwen2's do not.
   ensure(!attentionBias || qwen2, "bad_config", "config: attention_bias = true is not supported for this architecture");
-  const window = config.raw("sliding_window") as number | undefined;
-  const usesWindow = config.boolean("use_sliding_window", architecture === "MistralForCausalLM");
+  const mistral = architecture === "MistralForCausalLM";
+  const usesWindow = config.boolean("use_sliding_window", mistral);
+  const stated = config.raw("sliding_window") === undefined ? undefined : config.integer("sliding_window");
   const rope = config.raw("rope_parameters") as Record<string, unknown> | undefined;
   const theta = config.positive("rope_theta", (rope?.rope_theta as number | undefined) ?? 10000);
   const contextLength = config.integer("max_position_embeddings", 2048);
+  const window = usesWindow && stated !== undefined && stated < contextLength ? stated : undefined;
+  // One window serves all layers here; Qwen gives it to the layers from this number on.
+  if (window !== undefined && !mistral) config.only("max_window_layers", 0);
+  const kind = window === undefined ? "full_attention" : "sliding_attention";
+  const kinds = config.raw("layer_types") ?? [];
+  ensure(
+    Array.isArray(kinds) && kinds.every((k) => k === kind),
+    "bad_config",
+    `config: layer_types must be ${kind} throughout, not ${JSON.stringify(kinds)}`,
+  );
   const result: ModelConfig = {
     architecture,
     vocabularySize: config.integer("vocab_size"),
@@ -69,7 +80,7 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
     epsilon: config.positive("rms_norm_eps", 1e-6),
     tied: config.boolean("tie_word_embeddings", false),
     frequencies: rotaryFrequencies(headDimension, theta, config.raw("rope_scaling") ?? rope),
-    window: usesWindow && typeof window === "number" && window < contextLength ? window : undefined,
+    window,
     attentionBias: qwen2,
     queryKeyNorm: architecture === "Qwen3ForCausalLM",
     beginToken: config.tokens("bos_token_id")[0],

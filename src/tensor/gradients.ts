@@ -65,6 +65,12 @@ function restoreAxes(g: Tensor, node: Tensor): Tensor {
   );
 }
 
+/** The one number that a tensor repeats, when that is plain to see: multiplying by it is cheaper than by all of them. */
+function uniformValue(x: Tensor): Tensor | undefined {
+  if (x.operation === "expand" && elementCount(x.inputs[0].shape) === 1) return reshape(x.inputs[0], []);
+  return undefined;
+}
+
 const rules: Record<string, Rule> = {
   negate: elementwise((g) => negate(g)),
   exp: elementwise((g, _, y) => multiply(g, y)),
@@ -160,7 +166,11 @@ const rules: Record<string, Rule> = {
   crossEntropy: (g, { inputs: [logits, targets] }) => {
     const rows = reshape(g, [...targets.shape, 1]);
     return [
-      scatterLast(multiply(softmax(logits), rows), reshape(targets, [...targets.shape, 1]), negate(rows)),
+      scatterLast(
+        multiply(softmax(logits), uniformValue(g) ?? rows),
+        reshape(targets, [...targets.shape, 1]),
+        negate(rows),
+      ),
       undefined,
     ];
   },

@@ -278,7 +278,8 @@ function reshapeTarget(from: Shape, to: Shape): number[] {
   return target;
 }
 
-function lowerMatmul(lowering: Lowering, tensor: Tensor): string {
+function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
+  if (separateProducts(lowering, tensor)) return undefined; // lowered with the split that takes it apart
   const { builder, nameOf } = lowering;
   const [a, b] = tensor.inputs;
   const { transposeA, transposeB, scale } = tensor.attributes as {
@@ -324,8 +325,33 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
   return builder.node("Gather", [nameOf(table), nameOf(indices)])[0];
 }
 
+/**
+ * The factors of a product with joined matrices [a; b; …] whose result is only ever split into their parts again. Where weights are
+ * baked in, the joined product is one operator and fast; where they are inputs, separate products save joining and splitting.
+ */
+function separateProducts({ options, consumers }: Lowering, tensor: Tensor): readonly Tensor[] | undefined {
+  if (options.parameters === "weights" || tensor.operation !== "matmul") return undefined;
+  const [a, b] = tensor.inputs;
+  const { transposeA, transposeB, scale } = tensor.attributes;
+  const users = consumers.get(tensor) ?? [];
+  const joined = b.operation === "concat" && b.attributes.axis === 0 && transposeB && !transposeA && scale === 1;
+  if (!joined || a.shape.length !== 2 || users.length !== 1 || users[0].operation !== "split") return undefined;
+  const { axis, sizes } = users[0].attributes as { axis: number; sizes: Shape };
+  const matches =
+    axis === 1 && sizes.length === b.inputs.length && sizes.every((size, i) => size === b.inputs[i].shape[0]);
+  return matches ? b.inputs : undefined;
+}
+
 function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
   const { builder, nameOf, consumers, names } = lowering;
+  const factors = separateProducts(lowering, tensor.inputs[0]);
+  if (factors) {
+    for (const part of consumers.get(tensor)!) {
+      const inputs = [tensor.inputs[0].inputs[0], factors[part.attributes.index as number]].map(nameOf);
+      names.set(part, builder.node("FusedMatMul", inputs, { domain: microsoft, attributes: { transB: 1 } })[0]);
+    }
+    return;
+  }
   const { axis, sizes } = tensor.attributes as { axis: number; sizes: Shape };
   const known = sizes.every((size) => typeof size === "number");
   const lengths = known

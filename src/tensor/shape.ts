@@ -38,8 +38,9 @@ export function product(shape: Shape): Dimension {
 }
 
 export function sum(dimensions: Shape): Dimension {
-  const numeric = dimensions.filter((d) => typeof d === "number").reduce((a, b) => a + b, 0);
-  const names = dimensions.filter((d) => typeof d === "string").sort();
+  const terms = dimensions.flatMap((d) => String(d).split("+"));
+  const numeric = terms.filter((term) => /^\d+$/.test(term)).reduce((total, term) => total + Number(term), 0);
+  const names = terms.filter((term) => !/^\d+$/.test(term)).sort();
   if (names.length === 0) return numeric;
   return (numeric === 0 ? names : [...names, String(numeric)]).join("+");
 }
@@ -64,6 +65,9 @@ export function broadcast(operation: string, a: Shape, b: Shape): Dimension[] {
 /** Fills in at most one -1 and checks that the number of elements stays the same. */
 export function reshaped(from: Shape, to: Shape): Dimension[] {
   const unknown = to.indexOf(-1);
+  const sound = to.every((d, i) => typeof d === "string" || d >= 0 || i === unknown);
+  if (!sound)
+    throw shapeError("reshape", from, to, "do not fit: one dimension may be -1, the others cannot be negative");
   if (unknown >= 0) {
     const rest = factors(to.filter((_, i) => i !== unknown));
     const all = factors(from);

@@ -10,8 +10,8 @@ import { openTokenizer } from "./open-tokenizer.ts";
 const chatml =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 const hello = [{ role: "user", content: "Hello" }];
-const render = (source: string, messages = hello) =>
-  compileChatTemplate(source, "chat.json", { bos_token: "<s>" })(messages);
+const render = (source: string, milliseconds?: number) =>
+  compileChatTemplate(source, "chat.json", { bos_token: "<s>" }, milliseconds)(hello);
 
 describe("chat templates", () => {
   it("renders messages, special tokens and the generation prompt", () => {
@@ -44,10 +44,10 @@ describe("chat templates", () => {
       "{% set ns = namespace(a=[1]) %}{% for i in range(60) %}{% set ns.a = ns.a + ns.a %}{% endfor %}",
   };
   it.each(Object.entries(bad))("bounds and names a bad template: %s", (message, source) => {
-    const started = performance.now();
     const expected = { code: "bad_file", message: expect.stringMatching(new RegExp(`chat\\.json.*${message}`)) };
-    expect(() => render(source)).toThrow(expect.objectContaining(expected));
-    expect(performance.now() - started).toBeLessThan(30_000);
+    expect(() => render(source, message === "took longer" ? 100 : undefined)).toThrow(
+      expect.objectContaining(expected),
+    );
   });
 });
 

@@ -344,6 +344,7 @@ describe("settings of a folder", () => {
         json.model.merges.push("< s", "<s >");
         json.model.vocab["<s"] = 264;
         json.model.ignore_merges = true;
+        json.pre_tokenizer.use_regex = false;
       }),
     );
     expect(tokenizer.encode("<s>")).toEqual([264, byteCharacters.indexOf(">")]);

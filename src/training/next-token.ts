@@ -43,12 +43,13 @@ export type LanguageModelObjective = Objective & {
   release(): Promise<void>;
 };
 
-/** The graph of a whole-text forward pass. */
+/** The graph of a whole-text forward pass. `select` picks the rows whose logits are wanted; default: all. */
 export function trainingGraph(
   family: Family,
   config: ModelConfig,
   rows: number,
   length: number,
+  select: (hidden: Tensor) => Tensor = (hidden) => hidden,
 ): { tokens: Tensor; logits: Tensor } {
   const tokens = input("tokens", [rows, length], "int64");
   const positions = constant(
@@ -61,7 +62,7 @@ export function trainingGraph(
     rotary: config.frequencies && rotaryConstants(config.frequencies, length),
     attention: causalAttention(length, config.heads / config.keyValueHeads, config.window),
     site: (_, value) => value,
-    select: (hidden) => hidden,
+    select,
   });
   return { tokens, logits };
 }

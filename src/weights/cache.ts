@@ -53,11 +53,12 @@ export async function writeFileAtomically(
   }
 }
 
-async function writeFully(file: FileHandle, bytes: Uint8Array): Promise<void> {
+/** Writes all bytes, at `position` or where the file stands. */
+export async function writeFully(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < bytes.byteLength; ) {
-    // Linux writes at most 2 GiB a call.
-    const { bytesWritten } = await file.write(bytes, done, Math.min(bytes.byteLength - done, 2 ** 30));
-    done += bytesWritten;
+    const wanted = Math.min(bytes.byteLength - done, 2 ** 30); // Linux writes at most 2 GiB a call
+    const at = position === undefined ? null : position + done;
+    done += (await file.write(bytes, done, wanted, at)).bytesWritten;
   }
 }
 

@@ -2,13 +2,11 @@
  * Downloads checkpoints from the Hugging Face hub (https://huggingface.co/docs/hub/api) or a mirror with the same
  * interface. Every file belongs to one commit, is checked against the hub's own hash, and resumes where it was cut off.
  */
-import { createHash, type Hash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { mkdir, open, readFile, rename, rm, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
-import { setTimeout as delay } from "node:timers/promises";
-import { ensure, VentrisError } from "../errors.ts";
+import { mkdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ensure } from "../errors.ts";
 import { cacheFolder, withFileLock, writeError, writeFileAtomically } from "./cache.ts";
+import { type Connection, downloadFile, type Expected, fetchText, sizeOf } from "./download.ts";
 import { isRecord, parseJsonObject } from "./layout.ts";
 import { readIndex } from "./safetensors.ts";
 
@@ -34,11 +32,8 @@ export interface DownloadOptions {
   stallTimeout?: number;
 }
 
-interface RemoteFile {
+interface RemoteFile extends Expected {
   readonly name: string;
-  readonly size: number;
-  /** SHA-256 of large files, git's blob SHA-1 of the others. */
-  readonly hash: { readonly algorithm: "sha256" | "blob"; readonly hex: string };
 }
 
 /** One repository at one commit, and how to reach it. */
@@ -49,15 +44,14 @@ interface Remote {
   readonly files: ReadonlyMap<string, RemoteFile>;
 }
 
-type Connection = Pick<DownloadOptions, "signal"> & { readonly stallTimeout: number };
-
 /** Small files that describe the model or its tokenizer. */
 const descriptions =
   /^(config|generation_config|tokenizer|tokenizer_config|special_tokens_map|added_tokens|vocab|chat_template)\.json$|^(merges\.txt|chat_template\.jinja)$/;
 
 /** Written last: its presence says that the folder is complete. */
 const completeName = "ventris-download.json";
-const [attempts, maximumListBytes] = [5, 20_000_000];
+/** The answer that lists a repository; the largest ones have some thousands of files. */
+const maximumListBytes = 20_000_000;
 
 /**
  * Downloads config, tokenizer and weights of `owner/name` and returns their folder. What is there already is not fetched
@@ -78,7 +72,8 @@ export async function downloadModel(repository: string, options: DownloadOptions
   const connection = { signal, stallTimeout };
   const remote = await openRemote(repository, revision, endpoint, connection).catch(async (error) => {
     const folder = options.folder ?? (await earlierDownload(own, reference));
-    if (error.code === "unavailable" && folder && (await isComplete(folder, repository, revision))) return folder;
+    const note = error.code === "unavailable" && folder ? await readNote(folder, repository, options.file) : undefined;
+    if (note?.revision === revision) return folder!;
     throw error;
   });
   if (typeof remote === "string") return remote;
@@ -108,11 +103,26 @@ async function earlierDownload(own: string, reference: string): Promise<string |
   return commit && /^[0-9a-f]{40}$/.test(commit) ? join(own, commit) : undefined;
 }
 
-async function isComplete(folder: string, repository: string, revision: string): Promise<boolean> {
-  const text = await readFile(join(folder, completeName), "utf8").catch(() => undefined);
-  if (text === undefined) return false;
-  const note = parseJsonObject(text, join(folder, completeName));
-  return note.repository === repository && note.revision === revision;
+/** What the last complete download into a folder fetched. */
+interface Note {
+  readonly repository: string;
+  readonly revision: string;
+  readonly commit: string;
+  readonly files: readonly { readonly name: string; readonly size: number }[];
+}
+
+/** The note of a folder that holds all it says, and the file that is asked for; undefined otherwise. */
+async function readNote(folder: string, repository: string, wanted: string | undefined): Promise<Note | undefined> {
+  try {
+    const note: Note = JSON.parse(await readFile(join(folder, completeName), "utf8"));
+    const whole = await Promise.all(
+      note.files.map(async ({ name, size }) => (await sizeOf(join(folder, name))) === size),
+    );
+    const hasWanted = wanted === undefined || note.files.some(({ name }) => name === wanted);
+    return note.repository === repository && hasWanted && whole.every(Boolean) ? note : undefined;
+  } catch {
+    return undefined; // absent or damaged: the download is done again, and every file is checked
+  }
 }
 
 async function openRemote(
@@ -124,7 +134,7 @@ async function openRemote(
   const base = endpoint.replace(/\/+$/, "");
   ensure(/^https?:\/\//.test(base), "bad_option", `endpoint ${endpoint} is not an http or https address`);
   const url = `${base}/api/models/${repository}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const info = parseJsonObject(await fetchText(url, repository, connection), url);
+  const info = parseJsonObject(await fetchText(url, maximumListBytes, connection), url);
   const { sha: commit, siblings } = info;
   const sound = typeof commit === "string" && /^[0-9a-f]{40}$/.test(commit) && Array.isArray(siblings);
   ensure(sound, "unavailable", `${url} does not answer as the hub does`);
@@ -152,11 +162,14 @@ async function downloadAll(
   options: DownloadOptions,
   connection: Connection,
 ) {
+  // Hashing gigabytes anew at every start would take longer than reading them.
+  if ((await readNote(folder, remote.repository, options.file))?.commit === remote.commit) return;
   const described = [...remote.files.values()].filter(({ name }) => descriptions.test(name));
   const take = async (names: readonly RemoteFile[], before = 0, total = before + bytesOf(names)) => {
     let received = before;
     for (const file of names) {
-      await downloadFile(remote, file, folder, connection, (bytes) => {
+      const url = `${remote.base}/${remote.repository}/resolve/${remote.commit}/${file.name}`;
+      await downloadFile(url, join(folder, file.name), file, connection, (bytes) => {
         options.onProgress?.({ file: file.name, received: received + bytes, total });
       });
       received += file.size;
@@ -164,12 +177,8 @@ async function downloadAll(
   };
   const weights = await weightFiles(remote, folder, options.file, (index) => take([index]));
   await take([...described, ...weights]);
-  const note = {
-    repository: remote.repository,
-    revision,
-    commit: remote.commit,
-    files: [...described, ...weights].map(({ name }) => name),
-  };
+  const files = [...described, ...weights].map(({ name, size }) => ({ name, size }));
+  const note: Note = { repository: remote.repository, revision, commit: remote.commit, files };
   await writeFileAtomically(join(folder, completeName), `${JSON.stringify(note, undefined, 2)}\n`);
 }
 
@@ -216,172 +225,3 @@ async function weightFiles(
   );
   return ggufs;
 }
-
-/** Fetches one file unless it is there; `onBytes` hears how many of its bytes are. */
-async function downloadFile(
-  remote: Remote,
-  file: RemoteFile,
-  folder: string,
-  connection: Connection,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const path = join(folder, file.name);
-  const part = `${path}.part`;
-  if ((await sizeOf(path)) === file.size && (await matches(path, file))) return onBytes(file.size);
-  const url = `${remote.base}/${remote.repository}/resolve/${remote.commit}/${file.name}`;
-  for (let failures = 0; ((await sizeOf(part)) ?? -1) !== file.size; ) {
-    const before = (await sizeOf(part)) ?? 0;
-    try {
-      await fetchRest(url, part, file, connection, onBytes);
-    } catch (error) {
-      if (!(error instanceof VentrisError) || error.code !== "unavailable") throw error;
-      // Whoever makes progress may go on for ever; a server that gives nothing is asked a few times.
-      failures = ((await sizeOf(part)) ?? 0) > before ? 1 : failures + 1;
-      if (failures >= attempts) throw error;
-      await delay(Math.min(250 * 2 ** failures, 5_000), undefined, { signal: connection.signal }).catch((cause) => {
-        throw aborted(url, cause);
-      });
-    }
-  }
-  if (!(await matches(part, file))) {
-    await rm(part, { force: true });
-    throw new VentrisError(
-      "bad_file",
-      `${url}: what arrived does not match the hub's hash of the file; it was deleted, repeat the download`,
-    );
-  }
-  await rename(part, path).catch((error) => {
-    throw writeError(error, path);
-  });
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => undefined,
-  );
-}
-
-/** Appends what is missing of a file to its part. A cut connection is `unavailable`; what came before it is kept. */
-async function fetchRest(
-  url: string,
-  part: string,
-  file: RemoteFile,
-  connection: Connection,
-  onBytes: (bytes: number) => void,
-): Promise<void> {
-  const there = (await sizeOf(part)) ?? 0;
-  const start = there < file.size ? there : 0;
-  await withResponse(url, connection, start > 0 ? { Range: `bytes=${start}-` } : {}, async (response, body) => {
-    const range = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "");
-    // A server without ranges sends the whole file, which then replaces the part.
-    const resumes = response.status === 206 && Number(range?.[1]) === start;
-    ensure(
-      resumes || response.status === 200,
-      "unavailable",
-      `${url}: the server answered a request for the rest with other bytes`,
-    );
-    let position = resumes ? start : 0;
-    const output = await open(part, resumes ? "r+" : "w").catch((error) => {
-      throw writeError(error, part);
-    });
-    try {
-      for await (const bytes of body) {
-        ensure(
-          position + bytes.length <= file.size,
-          "bad_file",
-          `${url}: the server sends more than the ${file.size} bytes it announced`,
-        );
-        await output.writev([bytes], position);
-        position += bytes.length;
-        onBytes(position);
-      }
-      await output.sync();
-    } catch (error) {
-      const known = writeError(error, part);
-      // A part that filled the disk would keep it full.
-      if (known instanceof VentrisError && known.code === "disk_full") await rm(part, { force: true });
-      throw known;
-    } finally {
-      await output.close();
-    }
-    ensure(position === file.size, "unavailable", `${url}: the connection ended at byte ${position} of ${file.size}`);
-  });
-}
-
-async function matches(path: string, file: RemoteFile): Promise<boolean> {
-  const { algorithm, hex } = file.hash;
-  const hash: Hash = algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${file.size}\0`);
-  for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(bytes);
-  return hash.digest("hex") === hex;
-}
-
-async function fetchText(url: string, what: string, connection: Connection): Promise<string> {
-  return withResponse(url, connection, {}, async (_, body) => {
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    for await (const bytes of body) {
-      size += bytes.length;
-      ensure(
-        size <= maximumListBytes,
-        "unavailable",
-        `${what}: ${url} answers with more than ${maximumListBytes} bytes`,
-      );
-      parts.push(bytes);
-    }
-    return Buffer.concat(parts).toString("utf8");
-  });
-}
-
-/**
- * Runs `use` on a successful response and its body. Network failures, refusals and stalls become `unavailable`, an abort
- * by the caller `aborted`; errors of ours pass through.
- */
-async function withResponse<T>(
-  url: string,
-  { signal, stallTimeout }: Connection,
-  headers: Record<string, string>,
-  use: (response: Response, body: AsyncIterable<Uint8Array>) => Promise<T>,
-): Promise<T> {
-  const stalled = new AbortController();
-  const timer = setTimeout(() => stalled.abort(), stallTimeout);
-  const signals = signal ? [signal, stalled.signal] : [stalled.signal];
-  async function* read(response: Response): AsyncIterable<Uint8Array> {
-    for await (const bytes of response.body ?? []) {
-      timer.refresh();
-      yield bytes;
-    }
-  }
-  try {
-    const response = await fetch(url, { headers, signal: AbortSignal.any(signals) });
-    timer.refresh();
-    if (!response.ok) throw refusal(url, response.status);
-    return await use(response, read(response));
-  } catch (error) {
-    if (error instanceof VentrisError) throw error;
-    if (signal?.aborted) throw aborted(url, error);
-    const { message, cause } = error as Error;
-    const reason = stalled.signal.aborted
-      ? `nothing arrived for ${stallTimeout} ms`
-      : cause instanceof Error
-        ? cause.message
-        : message;
-    throw new VentrisError("unavailable", `cannot reach ${url}: ${reason}`, { cause: error });
-  } finally {
-    clearTimeout(timer);
-    stalled.abort(); // a body that was not read to its end would keep its connection
-  }
-}
-
-function refusal(url: string, status: number): VentrisError {
-  const reasons: Record<number, string> = {
-    401: "no such repository, or one that needs a login",
-    403: "access to this repository is restricted",
-    404: "no such repository, revision or file",
-    429: "too many requests; wait a little",
-  };
-  return new VentrisError("unavailable", `${url} answers ${status}${reasons[status] ? ` (${reasons[status]})` : ""}`);
-}
-
-const aborted = (url: string, cause: unknown) =>
-  new VentrisError("aborted", `the download of ${url} was aborted`, { cause });

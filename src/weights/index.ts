@@ -12,6 +12,7 @@ export type { TensorLocation } from "./file-source.ts";
 export { type GgufSource, openGguf } from "./gguf.ts";
 export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
+export { type DownloadOptions, type DownloadProgress, downloadModel } from "./hub.ts";
 export { findWeights, openWeights } from "./open.ts";
 export { concatenateRows, dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "./quantize.ts";
 export {

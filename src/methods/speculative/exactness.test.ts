@@ -1,5 +1,5 @@
 /** Every way of growing a tree, followed by verification, emits exactly the target's law; and wrong ways are caught. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { drawFrom, type SparseDistribution, softmax } from "../../engine/distribution.ts";
 import { uniform } from "../../engine/random.ts";
 import { verifyPublished } from "./aded/published.ts";
@@ -13,6 +13,8 @@ import { growBranches } from "./spec-infer/index.ts";
 import { growTopK } from "./top-k/index.ts";
 import { addNode, childrenOf, childWith, createTree, type DraftTree, selectNodes } from "./tree.ts";
 import { type Target, verify } from "./verify.ts";
+
+vi.setConfig({ testTimeout: 120_000 }); // seconds of work at most, but the machine may be busy
 
 /** Random logits that depend on the whole prefix. */
 function logits(prefix: readonly number[], size: number, seed: number): number[] {
@@ -102,6 +104,7 @@ const growths: Record<string, Pick<Case, "grow" | "kind" | "replacement">> = {
   "spec-infer": { grow: (drafting) => growBranches(drafting, [2, 1, 1]), replacement: true },
   "spec-infer, three branches": { grow: (drafting) => growBranches(drafting, [3, 1]), replacement: true },
   "k-ary tree": { grow: (drafting) => growBranches(drafting, [2, 1, 1]) },
+  "k-ary tree, three branches": { grow: (drafting) => growBranches(drafting, [3, 1]) },
   sequoia: { grow: (drafting) => growSequoia(drafting, shape) },
   "dyspec, heap": { grow: (drafting) => growByHeap(drafting, { budget: 5 }) },
   "dyspec, heap with prefetch and limits": {
@@ -124,7 +127,7 @@ describe.each(Object.entries(growths))("%s is exact", (_name, growth) => {
 
 describe("one level, full support, more children than tokens with mass", () => {
   test.each([true, false])("replacement %s", async (replacement) => {
-    for (let seed = 10; seed < 20; seed++) {
+    for (let seed = 10; seed < 14; seed++) {
       const grow = (drafting: Drafting) => growBranches(drafting, [4]);
       expect(await error({ size: 6, top: 6, seed, length: 2, replacement, grow })).toBeLessThan(1e-12);
     }

@@ -54,6 +54,27 @@ describe("search, against an example worked out by hand", () => {
     });
   });
 
+  test.each([
+    { c1: 1.814, c2: 8 },
+    { c1: 32, c2: 8 },
+    { c1: 0.3, c2: 40 },
+  ])("two leaves share the visits by the published score, %o", ({ c1, c2 }) => {
+    const table = createTable(tokenizer);
+    table.credit(1, 2, 3, 0.6, 3);
+    table.credit(1, 2, 4, 0.4, 3);
+    const leaves = [0.6, 0.4].map((prior) => ({ prior: Math.fround(prior), visits: 0 }));
+    leaves[1].visits = 1; // the first expansion goes on with the last child, the second iteration to the unvisited one
+    leaves[0].visits = 1;
+    for (let N = 2; N < 150; N++) {
+      const [a, b] = leaves.map(({ prior, visits: n }) => {
+        return 1 + prior + (c1 + Math.log((N + c2 + 1) / c2)) * prior * (Math.sqrt(N) / (1 + n));
+      });
+      leaves[b > a ? 1 : 0].visits++;
+    }
+    const { visits } = searchTable(table, 1, 2, { c1, c2 }, draws());
+    expect([...visits.slice(0, 3)]).toEqual([150, leaves[0].visits, leaves[1].visits]);
+  });
+
   test("the authors' reward looks up the wrong token, so that each rollout counts 1", () => {
     const { visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 50, reward: "repo" }, draws());
     expect([...rewards]).toEqual([...visits]);
@@ -200,10 +221,10 @@ describe("file", () => {
     for (let length = 0; length < bytes.length; length++) {
       expect(() => read(bytes.slice(0, length))).toThrow(/chat\.trigrams: at byte \d+/);
     }
-    for (let at = 0; at < bytes.length; at++) {
+    for (let bit = 0; bit < 8 * bytes.length; bit++) {
       const changed = bytes.slice();
-      changed[at] ^= 0x41;
-      expect(() => read(changed), `byte ${at}`).toThrow(VentrisError);
+      changed[bit >> 3] ^= 1 << (bit & 7);
+      expect(() => read(changed), `bit ${bit}`).toThrow(VentrisError);
     }
     expect(() => read(Uint8Array.of(...bytes, 0))).toThrow(/1 bytes follow/);
   });

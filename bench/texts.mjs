@@ -1,0 +1,75 @@
+/** The texts that speculation is measured on, as prompts of token ids. Read from VENTRIS_DATA or ../shared/data. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+
+const folder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shared/data", import.meta.url));
+
+/** @param {string} file @returns {any[]} the values of a .jsonl or .jsonl.gz file */
+function records(file) {
+  const bytes = readFileSync(join(folder, file));
+  const text = (file.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
+  return text
+    .split("\n")
+    .filter(Boolean)
+    .map((line) => JSON.parse(line));
+}
+
+/**
+ * Whether training left a document out: the rule of src/training/data.ts, a function of the document's first letters.
+ * @param {string} text
+ */
+function isHeldOut(text) {
+  const letters = text
+    .slice(0, 1000)
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N}]+/gu, "");
+  return createHash("sha256").update(letters.slice(0, 200)).digest().readUInt32BE() / 2 ** 32 < 0.01;
+}
+
+/** @template T @param {readonly T[]} values @param {number} count @returns {T[]} spread evenly */
+const spread = (values, count) =>
+  Array.from({ length: Math.min(count, values.length) }, (_, i) => values[Math.floor((i * values.length) / count)]);
+
+const sources = {
+  stories: () =>
+    ["tales", "classic", "misc-1", "misc-2", "misc-3"]
+      .flatMap((name) => records(`gutenberg-stories/${name}.jsonl.gz`))
+      .map(({ text }) => text)
+      .filter(isHeldOut),
+  questions: () => records("spec-bench/question.jsonl.gz").map(({ turns }) => turns[0]),
+  code: () => [
+    ...spread(records("humaneval/HumanEval.jsonl"), 12).map(
+      ({ prompt, canonical_solution: solution }) => prompt + solution,
+    ),
+    ...spread(
+      groupsOf(
+        records("spider/dev.jsonl").map(({ query }) => query),
+        12,
+      ),
+      12,
+    ),
+    ...spread(records("json-schema-bench/github_medium.jsonl.gz"), 12).map(({ schema }) =>
+      JSON.stringify(schema, null, 1),
+    ),
+  ],
+};
+
+/** @typedef {keyof typeof sources} Kind held-out stories; Spec-Bench's questions; Python, SQL and JSON */
+export const kinds = /** @type {Kind[]} */ (Object.keys(sources));
+
+/** @param {readonly string[]} lines @param {number} size */
+const groupsOf = (lines, size) =>
+  Array.from({ length: Math.floor(lines.length / size) }, (_, i) => lines.slice(i * size, (i + 1) * size).join("\n"));
+
+/** Why there are no texts, or undefined. */
+export const textsMissing = () => (existsSync(folder) ? undefined : `no texts at ${folder} (set VENTRIS_DATA)`);
+
+/**
+ * Prompts of at most `length` tokens, the beginnings of texts spread over the kind; the same ones every time.
+ * @param {Kind} kind @param {number} count @param {number} length @param {(text: string) => readonly number[]} encode
+ */
+export const promptsOf = (kind, count, length, encode) =>
+  spread(sources[kind](), count).map((text) => encode(text.slice(0, 8 * length)).slice(0, length));

@@ -1,0 +1,108 @@
+/** `ventris run`: decodes a prompt and streams the text. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { requestOptions } from "../engine/decoding.ts";
+import type { RunResult } from "../engine/run.ts";
+import type { TraceEvent } from "../engine/trace.ts";
+import { ensure } from "../errors.ts";
+import { type DecodeOptions, open } from "../open.ts";
+import { interruptible } from "../training/loop.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { parseValue, pickFlags } from "./flags.ts";
+import { print, printJson, say } from "./output.ts";
+import { addRequestFlags, loadOptions, type RequestFlags, readMethod, readPrompt, showPrompt } from "./request.ts";
+
+interface RunFlags extends RequestFlags {
+  method?: string;
+  set?: string[];
+  samples: number;
+  trace?: string;
+}
+
+const samples = z.int().min(1).max(1024);
+
+export function define(command: Command): void {
+  command
+    .argument("[prompt...]", "the text to continue; from standard input when it is piped")
+    .option("--method <name>", 'a method, or JSON: {"name": …, options} (default: sample; greedy at temperature 0)')
+    .option("--set <name=value>", "an option of the method; repeatable", (pair, all: string[] = []) => [...all, pair])
+    .addOption(
+      new Option("--samples <number>", "decode this many times at once, with request numbers from --request on")
+        .default(1)
+        .argParser((text) => parseValue(samples, "--samples", text)),
+    )
+    .option("--trace <file>", "write the events of the run as JSON lines");
+  addRequestFlags(command);
+  command.addHelpText(
+    "after",
+    `
+Text goes to stdout, everything else to stderr. Options left out have the library's defaults: plain sampling at temperature 1.
+
+Examples:
+  ventris run --temperature 0.8 --seed 3 "Once upon a time"
+  ventris run --method greedy --json --max-tokens 32 "Once upon a time"
+  echo "The king said" | ventris run --stop "." --samples 4`,
+  );
+  command.action(run);
+}
+
+async function run(words: string[], flags: RunFlags): Promise<void> {
+  ensure(flags.logprobs === undefined || flags.json || flags.trace, "bad_option", "--logprobs needs --json or --trace");
+  const method = readMethod(flags.method, flags.set);
+  const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
+  const prompt = await readPrompt(words, flags);
+  await using model = await open(flags.model, loadOptions(flags));
+
+  await interruptible(async (signal) => {
+    const first = options.request ?? 0;
+    const runs = Array.from({ length: flags.samples }, (_, i) =>
+      model.decode(prompt, { ...options, method, request: first + i, signal }),
+    );
+    if (!flags.json) showPrompt(prompt);
+    const events: TraceEvent[] = [];
+    const results: RunResult[] = [];
+    try {
+      for (const [i, run] of runs.entries()) {
+        if (!flags.json && runs.length > 1) say(`sample ${first + i}:`);
+        for await (const event of run) {
+          events.push(event);
+          if (!flags.json && event.type === "tokens") process.stdout.write(event.text);
+        }
+        if (!flags.json) print("");
+        results.push(await run.final);
+      }
+    } finally {
+      for (const run of runs) run.abort(); // after a failure the others need not go on
+      if (flags.trace !== undefined) await writeTrace(flags.trace, events);
+    }
+    if (flags.json) printJson({ model: flags.model, method: methodOf(events), ...describe(results, first) });
+    else say(summarise(results));
+    if (signal.aborted) process.exitCode = 130;
+  });
+}
+
+const writeTrace = (path: string, events: readonly TraceEvent[]): Promise<void> =>
+  writeFileAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+
+const methodOf = (events: readonly TraceEvent[]): string | undefined =>
+  events.find((event) => event.type === "start")?.method;
+
+/** One run's result as it is; of several, a list, each with its request number. */
+const describe = (results: readonly RunResult[], first: number): object =>
+  results.length === 1 ? results[0] : { samples: results.map((result, i) => ({ request: first + i, ...result })) };
+
+/** `200 tokens · 200 passes · 1.00 tokens per pass · 312.4 tokens/s`, for several samples the sum of all. */
+function summarise(results: readonly RunResult[]): string {
+  const total = (value: (result: RunResult) => number): number => results.reduce((sum, r) => sum + value(r), 0);
+  const generated = total(({ counters }) => counters.generated);
+  const perPass = total(({ counters }) => counters.tokensPerPass) / results.length;
+  const seconds = Math.max(...results.map((result) => result.seconds.decode));
+  const finish = [...new Set(results.map((result) => result.finish))].join(", ");
+  return [
+    `${generated} tokens`,
+    `${total(({ counters }) => counters.passes)} passes`,
+    `${perPass.toFixed(2)} tokens per pass`,
+    ...(seconds > 0 ? [`${(generated / seconds).toFixed(1)} tokens/s`] : []),
+    `finish: ${finish}`,
+  ].join(" · ");
+}

@@ -1,0 +1,122 @@
+/** `ventris train`: models from recipes, and tokenizers. Interrupted training is saved and goes on with the next call. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import { readTexts, trainTokenizer } from "../text/index.ts";
+import { interruptible } from "../training/loop.ts";
+import { progressWriter } from "../training/progress.ts";
+import { readRecipe, runRecipe } from "../training/recipe.ts";
+import { parseValue } from "./flags.ts";
+import { murmur, print, printJson, say } from "./output.ts";
+
+interface TrainFlags {
+  data?: string;
+  run?: string;
+  out?: string;
+  threads?: number;
+  maxMinutes?: number;
+  json?: true;
+}
+
+interface TokenizerFlags {
+  size: number;
+  out: string;
+  json?: true;
+}
+
+export function define(command: Command): void {
+  command
+    .argument("<recipe>", "a recipe (recipes/*.json), or the word tokenizer")
+    .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
+    .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
+    .option("--out <folder>", "write the model there when training stops")
+    .addOption(numberFlag("--max-minutes", z.number().positive(), "stop after this time, earlier sessions included"))
+    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option("--json", "print one JSON object at the end")
+    .action(trainModel);
+  command
+    .command("tokenizer")
+    .description("train a byte-level BPE tokenizer on texts")
+    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
+    .addOption(numberFlag("--size", z.int(), "tokens in all").default(4096))
+    .requiredOption("--out <folder>", "gets tokenizer.json and tokenizer_config.json")
+    .option("--json", "print one JSON object at the end")
+    // The parent knows --out and --json too, and would take them.
+    .action((files: string[], _: object, self: Command) => makeTokenizer(files, self.optsWithGlobals()));
+}
+
+const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
+  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+
+async function trainModel(path: string, flags: TrainFlags): Promise<void> {
+  const { data: dataFolder = process.env.VENTRIS_DATA, out, threads, maxMinutes, json } = flags;
+  const recipe = await readRecipe(path);
+  ensure(dataFolder, "bad_option", "where are the texts? give --data, or set VENTRIS_DATA");
+  ensure(existsSync(dataFolder), "bad_option", `--data: there is no folder ${dataFolder}`);
+  const runFolder = flags.run ?? join("runs", recipe.name);
+  const progress = progressWriter();
+  const result = await interruptible((signal) =>
+    runRecipe(path, {
+      dataFolder,
+      runFolder,
+      out,
+      threads,
+      maxSeconds: maxMinutes === undefined ? undefined : maxMinutes * 60,
+      signal,
+      onProgress: progress.update,
+      onMessage: say,
+    }),
+  ).finally(progress.done);
+  const { reason, step, resumedFrom, history } = result;
+  const loss = history[history.length - 1]?.loss;
+  const heldOutLoss = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
+  if (json)
+    printJson({
+      recipe: recipe.name,
+      reason,
+      step,
+      steps: recipe.steps,
+      resumedFrom,
+      loss,
+      heldOutLoss,
+      runFolder,
+      out,
+    });
+  else {
+    const losses = [
+      loss === undefined ? [] : `loss ${loss.toFixed(3)}`,
+      heldOutLoss === undefined ? [] : `held-out ${heldOutLoss.toFixed(3)}`,
+    ];
+    print(
+      [
+        `${recipe.name}: step ${step} of ${recipe.steps}`,
+        ...losses.flat(),
+        ...(out === undefined ? [] : [`written to ${out}`]),
+      ].join(" · "),
+    );
+  }
+  if (step < recipe.steps)
+    say(`stopped early (${reason}); the checkpoint is in ${runFolder}, and the same command goes on from it`);
+  if (reason === "aborted") process.exitCode = 130;
+}
+
+async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
+  let stage = "";
+  const trained = await interruptible((signal) =>
+    trainTokenizer({
+      texts: readTexts(files),
+      size,
+      out,
+      signal,
+      onProgress(progress) {
+        if (progress.stage !== stage)
+          murmur(progress.stage === "counting" ? "counting words" : `learning ${progress.total} merges`);
+        stage = progress.stage;
+      },
+    }),
+  );
+  if (json) printJson({ out, tokens: trained.tokens.length, merges: trained.merges.length });
+  else print(`${trained.tokens.length} tokens, ${trained.merges.length} of them merges, written to ${out}`);
+}

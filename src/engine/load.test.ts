@@ -1,0 +1,203 @@
+/** Unsound checkpoints are refused with an error of ours that names what is wrong; nothing crashes and nothing is guessed. */
+import { open as openFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import {
+  configOf,
+  type Json,
+  llamaConfig,
+  removeModel,
+  type TinyModel,
+  type TinyOptions,
+  writeTinyModel,
+} from "../../test/fixtures/tiny-model.ts";
+import { type ErrorCode, VentrisError } from "../errors.ts";
+import { familyOf } from "../models/families.ts";
+import { type LoadOptions, loadModel } from "./load.ts";
+
+let tiny: TinyModel;
+beforeAll(async () => {
+  tiny = await writeTinyModel();
+});
+afterAll(() => removeModel(tiny));
+
+async function failure(start: () => unknown): Promise<VentrisError> {
+  try {
+    await start();
+  } catch (error) {
+    expect(error).toBeInstanceOf(VentrisError);
+    return error as VentrisError;
+  }
+  throw new Error("was accepted");
+}
+
+async function refused(options: TinyOptions, load: LoadOptions = {}): Promise<VentrisError> {
+  const broken = await writeTinyModel(options);
+  try {
+    return await failure(() => loadModel(broken.folder, "broken", { threads: 1, ...load }));
+  } finally {
+    await removeModel(broken);
+  }
+}
+
+describe("tensors that do not fit the config", () => {
+  const up = "model.layers.1.mlp.up_proj.weight";
+  test.each<[string, TinyOptions, RegExp]>([
+    ["a missing one", { tensors: (all) => void all.delete(up) }, /up_proj\.weight is missing/],
+    [
+      "one of another shape",
+      { tensors: (all) => void all.set(up, { shape: [32, 64], data: all.get(up)!.data }) },
+      /up_proj\.weight has shape \[32,64\], but the config asks for \[64,32\]/,
+    ],
+    [
+      "one too many",
+      { tensors: (all) => void all.set("model.layers.2.mlp.up_proj.weight", all.get(up)!) },
+      /model\.layers\.2\.mlp\.up_proj\.weight has no place/,
+    ],
+    [
+      "a bias the architecture has not",
+      { tensors: (all) => void all.set("lm_head.bias", { shape: [64], data: new Float32Array(64) }) },
+      /lm_head\.bias has no place/,
+    ],
+    ["NaN", { tensors: (all) => void (all.get(up)!.data as Float32Array).fill(Number.NaN, 7, 8) }, /up_proj\.weight/],
+    [
+      "infinity",
+      { tensors: (all) => void (all.get(up)!.data as Float32Array).fill(Infinity, 7, 8) },
+      /up_proj\.weight/,
+    ],
+  ])("%s", async (_, options, message) => {
+    for (const weights of ["f32", "int8"] as const) {
+      const error = await refused(options, { weights });
+      expect(error.code).toBe("bad_file");
+      expect(error.message).toMatch(message);
+    }
+  });
+
+  test("a config that contradicts them", async () => {
+    for (const change of [{ num_hidden_layers: 3 }, { num_hidden_layers: 1 }, { vocab_size: 65 }, { head_dim: 4 }]) {
+      const broken = await writeTinyModel();
+      await writeFile(join(broken.folder, "config.json"), JSON.stringify({ ...broken.config, ...change }));
+      expect((await failure(() => loadModel(broken.folder, "broken"))).code).toBe("bad_file");
+      await removeModel(broken);
+    }
+  });
+});
+
+test("a file that is cut off anywhere", async () => {
+  const broken = await writeTinyModel();
+  const path = join(broken.folder, "model.safetensors");
+  const file = await openFile(path, "r+");
+  const { size } = await file.stat();
+  for (const length of [size - 1, size >> 1, 100, 8, 3, 0]) {
+    await file.truncate(length);
+    expect((await failure(() => loadModel(broken.folder, "broken"))).code).toBe("bad_file");
+  }
+  await file.close();
+  await removeModel(broken);
+});
+
+test.each<[string, string | undefined, ErrorCode]>([
+  ["no config", undefined, "unavailable"],
+  ["a config that is no JSON", "{", "bad_config"],
+  ["a config that is a list", "[]", "bad_config"],
+  ["a config without architecture", "{}", "bad_config"],
+])("%s", async (_, text, code) => {
+  const broken = await writeTinyModel();
+  const path = join(broken.folder, "config.json");
+  if (text === undefined) await (await import("node:fs/promises")).rm(path);
+  else await writeFile(path, text);
+  expect((await failure(() => loadModel(broken.folder, "broken"))).code).toBe(code);
+  await removeModel(broken);
+});
+
+describe("config.json", () => {
+  const bad: [string, Json, RegExp][] = [
+    ["another architecture", { architectures: ["LlamaForCausalM"] }, /did you mean LlamaForCausalLM/i],
+    ["a field nobody knows", { logit_softcap: 30 }, /logit_softcap = 30 is not known/],
+    ["another activation", { hidden_act: "gelu" }, /hidden_act = "gelu" is not supported/],
+    ["heads that cannot share", { num_key_value_heads: 3 }, /4 heads cannot share 3/],
+    ["an odd head dimension", { head_dim: 7 }, /even head dimension, not 7/],
+    ["half a layer", { num_hidden_layers: 1.5 }, /num_hidden_layers must be a whole number/],
+    ["a number too large", { hidden_size: 2 ** 40 }, /hidden_size must be a whole number from 1 to/],
+    ["yarn", { rope_scaling: { rope_type: "yarn", factor: 2 } }, /type "yarn" is not supported/],
+    ["rope scaling without factor", { rope_scaling: { rope_type: "linear" } }, /rope_scaling.factor/],
+    ["a quantised checkpoint", { quantization_config: { bits: 4 } }, /quantization_config/],
+    ["a window below one", { architectures: ["MistralForCausalLM"], sliding_window: -5 }, /sliding_window/],
+    ["a window of words", { architectures: ["MistralForCausalLM"], sliding_window: "wide" }, /sliding_window/],
+    [
+      "a window for some layers",
+      { architectures: ["Qwen2ForCausalLM"], use_sliding_window: true, sliding_window: 8, max_window_layers: 1 },
+      /max_window_layers = 1/,
+    ],
+    ["layers of two kinds", { layer_types: ["full_attention", "sliding_attention"] }, /layer_types/],
+    ["biases everywhere", { attention_bias: true }, /attention_bias/],
+    ["an end token that is none", { eos_token_id: "</s>" }, /eos_token_id/],
+  ];
+  test.each(bad)("%s is refused", async (_, change, message) => {
+    const error = await failure(() => familyOf(configOf(change)));
+    expect(error.code).toBe("bad_config");
+    expect(error.message).toMatch(message);
+  });
+
+  test("whatever stands in a field, the answer is a config or an error of ours", () => {
+    const field = fc.constantFrom(
+      ...Object.keys(llamaConfig),
+      "rope_scaling",
+      "rope_parameters",
+      "head_dim",
+      "layer_types",
+    );
+    const value = fc.oneof(fc.jsonValue({ maxDepth: 2 }), fc.integer(), fc.double(), fc.constant(undefined));
+    fc.assert(
+      fc.property(
+        fc.dictionary(field, value, { maxKeys: 3 }),
+        fc.constantFrom("Llama", "Mistral", "Qwen2", "Qwen3"),
+        (changes, kind) => {
+          try {
+            const { config } = familyOf(configOf({ architectures: [`${kind}ForCausalLM`], ...changes }));
+            for (const size of [config.layers, config.heads, config.hiddenSize, config.headDimension / 2])
+              expect(Number.isInteger(size) && size >= 1).toBe(true);
+            expect(config.window === undefined || config.window >= 1).toBe(true);
+            expect([...(config.frequencies ?? [])].every(Number.isFinite)).toBe(true);
+          } catch (error) {
+            if (!(error instanceof VentrisError)) throw error;
+            expect(error.code).toBe("bad_config");
+          }
+        },
+      ),
+      { numRuns: 400, seed: 5 },
+    );
+  });
+
+  test("a folder with any of them loads or fails with an error of ours", async () => {
+    const path = join(tiny.folder, "config.json");
+    const numbers = fc.constantFrom(
+      "vocab_size",
+      "hidden_size",
+      "num_attention_heads",
+      "head_dim",
+      "intermediate_size",
+    );
+    const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(2 ** 20, 2 ** 24));
+    await fc.assert(
+      fc.asyncProperty(numbers, size, async (name, value) => {
+        await writeFile(path, JSON.stringify({ ...tiny.config, [name]: value }));
+        try {
+          await (await loadModel(tiny.folder, "tiny", { threads: 1 })).forest.close();
+        } catch (error) {
+          expect(error).toBeInstanceOf(VentrisError);
+        }
+      }),
+      { numRuns: 30, seed: 5 },
+    );
+    await writeFile(path, JSON.stringify(tiny.config));
+  });
+});
+
+test("an unknown precision, device or number of threads", async () => {
+  const load = (options: object) => failure(() => loadModel(tiny.folder, "tiny", options));
+  expect(await load({ weights: "int3" })).toMatchObject({ code: "bad_option" });
+  expect(await load({ device: "abacus" })).toMatchObject({ code: "unavailable" });
+  expect(await load({ threads: 0 })).toMatchObject({ code: "bad_option" });
+});

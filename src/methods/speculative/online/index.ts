@@ -1,0 +1,201 @@
+/**
+ * Online speculative decoding (Liu et al. 2024): the draft is distilled from the target while serving, on exactly the positions where
+ * verification showed it to be wrong. The output's distribution is the target's at every moment, whatever the draft has learned.
+ */
+import { z } from "zod";
+import type { Decoding } from "../../../engine/decoding.ts";
+import { defineMethod } from "../../../engine/method.ts";
+import type { Model } from "../../../engine/model.ts";
+import { ensure } from "../../../errors.ts";
+import { divergences } from "../../../training/distillation.ts";
+import { growChain } from "../chain/index.ts";
+import { draftModelOptions, followText, openDraft } from "../draft-model.ts";
+import { createDrafting, type Drafting } from "../drafting.ts";
+import { growByHeap } from "../dyspec/index.ts";
+import { type Drafter, speculate } from "../speculate.ts";
+import { type Drafts, type LearningDraft, openDrafts } from "./drafts.ts";
+import { createRecorder, lossPlaces, type Recorder } from "./record.ts";
+
+const options = z.strictObject({
+  ...draftModelOptions,
+  length: z.int().min(1).max(64).default(5).describe("tokens to draft in a round: of the chain, or of the tree"),
+  grow: z
+    .enum(["chain", "dyspec"])
+    .default("chain")
+    .describe("shape of the draft: a chain, or a tree grown as dyspec does"),
+  route: z
+    .string()
+    .max(64)
+    .default("")
+    .describe("topic or language: each has a draft of its own, made when first used"),
+  learn: z.boolean().default(true).describe("whether this request may be learned from"),
+  lossOn: z
+    .enum(lossPlaces)
+    .default("errors")
+    .describe("positions to learn from: rejected proposals, every round's last position, or every position visited"),
+  loss: z.enum(divergences).default("forward-kl").describe("divergence between target and draft that is made smaller"),
+  interval: z.int().min(1).max(10_000).default(8).describe("requests between updates"),
+  learningRate: z.number().gt(0).max(1).default(1e-3).describe("AdamW's learning rate"),
+  clip: z.number().gt(0).max(1000).default(1).describe("largest norm of an update's gradient"),
+  trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
+  bufferBytes: z
+    .int()
+    .min(2 ** 16)
+    .max(2 ** 32)
+    .default(64 * 2 ** 20)
+    .describe("bytes of recorded positions kept until the next update; the oldest go first"),
+  afterSwap: z
+    .enum(["rebuild", "keep"])
+    .default("rebuild")
+    .describe("what becomes of the draft's cache when its weights change: computed anew, or kept as it is"),
+  maxDrafts: z.int().min(1).max(64).default(8).describe("drafts there may be, over all routes"),
+  window: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(16)
+    .describe("requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates"),
+  state: z.string().min(1).optional().describe("folder where drafts and optimisers are kept across restarts"),
+  saveBuffer: z.boolean().default(false).describe("keep recorded positions there too, with the texts they belong to"),
+});
+
+export type OnlineOptions = z.output<typeof options>;
+
+export const online = defineMethod({
+  name: "online",
+  family: "speculative",
+  summary: "a draft model that is distilled from the target while serving, where it was wrong",
+  source: "Liu et al. 2024, Online Speculative Decoding, arXiv 2310.07177",
+  lossless: true,
+  options,
+  async decode(decoding, options) {
+    const draft = await (await draftsOf(decoding.model, options)).route(options.route);
+    const recorder = createRecorder(decoding, options.learn ? options.lossOn : undefined);
+    const drafter = learningDrafter(decoding, draft, recorder, options);
+    await speculate(decoding, drafter);
+    if (decoding.signal?.aborted) return; // what a cancelled request showed is dropped as a whole
+    const length = Math.min(options.trainLength, decoding.forest.contextLength);
+    const acceptance = recorder.acceptance();
+    draft.served(acceptance, recorder.examples(drafter.text, length));
+    report(decoding, draft, acceptance);
+  },
+});
+
+function report(decoding: Decoding, draft: LearningDraft, acceptance?: ReturnType<Recorder["acceptance"]>): void {
+  const { updates, loss } = draft;
+  const note = draft.takeNotes().join("; ");
+  decoding.emit({
+    type: "learn",
+    updates,
+    ...(loss !== undefined && { loss }),
+    ...(acceptance && { acceptance }),
+    ...(note && { note }),
+  });
+}
+
+/** Learners of one target: each takes a thread, so that requests with ever new options must not make ever more. */
+const mostLearners = 4;
+
+/** The learner with these options, shared by all requests that ask for the same. */
+export async function draftsOf(target: Model, options: OnlineOptions): Promise<Drafts> {
+  const learners = await target.state("online speculative decoding", () => {
+    const opened = new Map<string, Promise<Drafts>>();
+    return {
+      opened,
+      close: async () => {
+        for (const drafts of await Promise.allSettled(opened.values())) {
+          if (drafts.status === "fulfilled") await drafts.value.close();
+        }
+      },
+    };
+  });
+  const { draft, loss, interval, learningRate, clip, bufferBytes, afterSwap, maxDrafts, window, state, saveBuffer } =
+    options;
+  const settings = { loss, interval, learningRate, clip, bufferBytes, afterSwap, maxDrafts, window, state, saveBuffer };
+  const key = JSON.stringify([draft, settings]);
+  const known = learners.opened.get(key);
+  if (known) return known;
+  ensure(
+    learners.opened.size < mostLearners,
+    "bad_option",
+    `online: ${mostLearners} learners with other options run for ${target.name} already; use the options of one of them`,
+  );
+  const made = openDraft(target, draft).then((base) => openDrafts(base, settings));
+  learners.opened.set(key, made);
+  made.catch(() => learners.opened.delete(key));
+  return made;
+}
+
+/** Drafts with the weights that are in use when a round begins. */
+function learningDrafter(
+  decoding: Decoding,
+  draft: LearningDraft,
+  recorder: Recorder,
+  settings: OnlineOptions,
+): Drafter & { readonly text: readonly number[] } {
+  const { temperature } = decoding.settings;
+  const draftTemperature = settings.draftTemperature ?? (temperature === 0 ? 0.6 : temperature);
+  ensure(
+    draftTemperature > 0,
+    "bad_option",
+    "draftTemperature: 0 leaves nothing to draw; use the method top-k, which chooses its tokens",
+  );
+  const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+  const grow = (drafting: Drafting) =>
+    settings.grow === "chain"
+      ? growChain(drafting, { length: settings.length })
+      : growByHeap(drafting, { budget: settings.length, width: 8 });
+  let followed: Model | undefined;
+  let follower: ReturnType<typeof followText> | undefined;
+  /** Tokens left out on the left, where the text outgrows the draft's context. */
+  let cut = 0;
+  let seen = draft.updates;
+  let passes = 0;
+  let text: readonly number[] = decoding.prompt;
+
+  function follow(model: Model): ReturnType<typeof followText> {
+    const room = model.forest.contextLength - settings.length;
+    const outgrown = text.length - cut > room;
+    if (outgrown) cut = text.length - Math.floor(room / 2);
+    if (follower && followed === model && !outgrown) return follower;
+    follower?.close();
+    follower = followText(model);
+    followed = model;
+    return follower;
+  }
+
+  return {
+    get passes() {
+      return passes;
+    },
+    get text() {
+      return text;
+    },
+    propose: (round) =>
+      draft.round(async (model) => {
+        if (draft.updates !== seen) {
+          seen = draft.updates;
+          report(decoding, draft);
+        }
+        text = round.text;
+        const current = follow(model);
+        const drafting = createDrafting({
+          kind: "sampled",
+          draws: round.draws,
+          depth: round.depth,
+          endTokens,
+          score: (tree, nodes) =>
+            current.score(cut === 0 ? text : text.slice(cut), tree, nodes, draftTemperature, settings.draftTopK),
+        });
+        await grow(drafting);
+        passes += drafting.passes;
+        return drafting.tree;
+      }),
+    observe(round, tree, verdict, nodeOf) {
+      follower?.settle(tree, verdict.path);
+      text = round.text;
+      recorder.observe(round.text.length - 1, tree, verdict, nodeOf);
+    },
+    close: () => follower?.close(),
+  };
+}

@@ -1,0 +1,270 @@
+/** Shape rules, the choice of fused operators, and their agreement with what they stand for. */
+import { fromBinary } from "@bufbuild/protobuf";
+import fc from "fast-check";
+import { ModelProtoSchema } from "onnx-buf";
+import { describe, expect, test } from "vitest";
+import { VentrisError } from "../errors.ts";
+import { compile, valueMaker } from "../runtime/program.ts";
+import { dequantizeMatrix, quantizeMatrix } from "../weights/index.ts";
+import * as t from "./index.ts";
+import { broadcast, product, reshaped, sum } from "./shape.ts";
+
+const operators = (
+  outputs: Record<string, t.Tensor>,
+  options: t.LoweringOptions = { parameters: "inputs" },
+): string[] => fromBinary(ModelProtoSchema, t.lower(outputs, options).model).graph!.node.map(({ opType }) => opType);
+
+const data = (size: number, seed = 1): Float32Array<ArrayBuffer> =>
+  Float32Array.from({ length: size }, (_, i) => Math.sin(i * 1.7 + seed) * 1.5);
+
+/** Runs a graph; the shapes of the inputs are those of the given arguments. */
+async function run(
+  outputs: Record<string, t.Tensor>,
+  inputs: Record<string, [Float32Array | BigInt64Array, number[]]>,
+  options: t.LoweringOptions = { parameters: "inputs" },
+  weights?: (lowered: t.LoweredProgram) => Uint8Array,
+): Promise<Record<string, number[]>> {
+  const lowered = t.lower(outputs, options);
+  const program = await compile(lowered, { threads: 1, weights: weights?.(lowered) });
+  const value = await valueMaker();
+  const feeds = Object.entries(inputs).map(([name, [values, dims]]) => [
+    name,
+    value(values instanceof BigInt64Array ? "int64" : "float32", values, dims),
+  ]);
+  const results = await program.run(Object.fromEntries(feeds));
+  await program.release();
+  return Object.fromEntries(
+    Object.entries(results).map(([name, { data: values }]) => [name, Array.from(values, Number)]),
+  );
+}
+
+function expectClose(got: ArrayLike<number>, wanted: ArrayLike<number>, tolerance = 1e-5): void {
+  expect(got.length).toBe(wanted.length);
+  for (let i = 0; i < got.length; i++) expect(Math.abs(got[i] - wanted[i])).toBeLessThan(tolerance);
+}
+
+describe("shape errors name the operation and both shapes", () => {
+  const x = (...shape: t.Dimension[]): t.Tensor => t.input("x", shape);
+  test.each<[string, () => unknown, string[]]>([
+    ["add", () => t.add(x(2, 3), x(2, 4)), ["add", "[2, 3]", "[2, 4]"]],
+    ["add, named", () => t.add(x("rows", 3), x("slots", 3)), ["add", "[rows, 3]", "[slots, 3]"]],
+    ["where", () => t.where(t.less(x(2), 1), x(3), x(2)), ["where", "[3]", "[2]"]],
+    ["matmul", () => t.matmul(x(2, 3), x(4, 5)), ["matmul", "[2, 3]", "[4, 5]", "3 and 4"]],
+    ["matmul, transposed", () => t.matmul(x(2, 3), x(3, 5), { transposeB: true }), ["matmul", "3 and 5"]],
+    ["matmul of a vector", () => t.matmul(x(3), x(3, 5)), ["matmul", "[3]", "[3, 5]"]],
+    ["reshape", () => t.reshape(x(2, 3), [4, 2]), ["reshape", "[2, 3]", "[4, 2]"]],
+    ["reshape, two unknowns", () => t.reshape(x(2, 3), [-1, -1]), ["reshape", "[2, 3]", "[-1, -1]"]],
+    ["reshape, negative", () => t.reshape(x(2, 3), [-2, -3]), ["reshape", "[2, 3]", "[-2, -3]"]],
+    ["transpose", () => t.transpose(x(2, 3), [0, 0]), ["transpose", "[2, 3]", "[0, 0]"]],
+    ["expand", () => t.expand(x(2, 3), [2, 1]), ["expand", "[2, 3]", "[2, 1]"]],
+    ["concat", () => t.concat([x(2, 3), x(3, 3)], 1), ["concat", "[2, 3]", "[3, 3]", "axis 1"]],
+    ["split", () => t.split(x(2, 5), [2, 2], 1), ["split", "[2, 5]", "[2, 2]"]],
+    ["rmsNorm", () => t.rmsNorm(x(2, 3), x(4), 1e-5), ["rmsNorm", "[2, 3]", "[4]"]],
+    ["layerNorm", () => t.layerNorm(x(2, 3), x(3), x(4), 1e-5), ["layerNorm", "[2, 3]"]],
+    ["crossEntropy", () => t.crossEntropy(x(2, 3), t.input("y", [3], "int64")), ["crossEntropy", "[2, 3]", "[3]"]],
+    ["axis", () => t.reduceSum(x(2, 3), 2), ["reduceSum", "axis 2", "[2, 3]"]],
+    ["type", () => t.gather(x(2, 3), x(2)), ["gather", "int64", "float32"]],
+    ["constant", () => t.constant(new Float32Array(5), [2, 3]), ["constant", "5 values", "[2, 3]"]],
+  ])("%s", (_, build, words) => {
+    let thrown: unknown;
+    try {
+      build();
+    } catch (error) {
+      thrown = error;
+    }
+    expect(thrown).toBeInstanceOf(VentrisError);
+    expect((thrown as VentrisError).code).toBe("bad_shape");
+    for (const word of words) expect((thrown as VentrisError).message).toContain(word);
+  });
+});
+
+describe("shape rules", () => {
+  const size = fc.integer({ min: 1, max: 4 });
+  const shape = fc.array(size, { maxLength: 4 });
+  const elements = (dimensions: readonly number[]): number => dimensions.reduce((a, b) => a * b, 1);
+
+  test("broadcasting: each dimension is the larger, symmetric, and a shape with itself is itself", () => {
+    fc.assert(
+      fc.property(shape, fc.array(fc.boolean(), { minLength: 4, maxLength: 4 }), fc.nat(4), (full, ones, dropped) => {
+        const part = full.map((d, i) => (ones[i] ? 1 : d)).slice(Math.min(dropped, full.length));
+        expect(broadcast("add", full, part)).toEqual(full);
+        expect(broadcast("add", part, full)).toEqual(full);
+        expect(broadcast("add", full, full)).toEqual(full);
+      }),
+    );
+  });
+
+  test("broadcasting refuses exactly what differs without a 1", () => {
+    fc.assert(
+      fc.property(shape, shape, (a, b) => {
+        const rank = Math.max(a.length, b.length);
+        const at = (s: number[], i: number): number => s[s.length - rank + i] ?? 1;
+        const fits = Array.from({ length: rank }, (_, i) => [at(a, i), at(b, i)]).every(
+          ([x, y]) => x === y || x === 1 || y === 1,
+        );
+        if (fits)
+          expect(elements(broadcast("add", a, b) as number[])).toBeGreaterThanOrEqual(
+            Math.max(elements(a), elements(b)),
+          );
+        else expect(() => broadcast("add", a, b)).toThrow(VentrisError);
+      }),
+    );
+  });
+
+  test("reshape keeps the number of elements and finds the unknown dimension", () => {
+    fc.assert(
+      fc.property(shape, shape, fc.nat(3), (from, to, place) => {
+        if (elements(from) === elements(to)) expect(reshaped(from, to)).toEqual(to);
+        else expect(() => reshaped(from, to)).toThrow(VentrisError);
+        const open = [...to];
+        open.splice(Math.min(place, to.length), 0, -1);
+        if (elements(from) % elements(to) !== 0) expect(() => reshaped(from, open)).toThrow(VentrisError);
+        else expect(elements(reshaped(from, open) as number[])).toBe(elements(from));
+      }),
+    );
+  });
+
+  test("named dimensions have one spelling", () => {
+    expect(sum(["slots", 2, "rows", 3])).toBe("rows+slots+5");
+    expect(sum([sum(["rows", 2]), sum(["slots", 3])])).toBe(sum(["slots", "rows", 5]));
+    expect(product([2, "rows", 3])).toBe("6*rows");
+    expect(product([product([2, "rows"]), "batch"])).toBe(product(["batch", "rows", 2]));
+    expect(reshaped(["rows", 6], [-1, 3])).toEqual(["2*rows", 3]);
+    expect(() => reshaped(["rows", 6], ["slots", -1])).toThrow(/reshape/);
+  });
+});
+
+describe("fused operators", () => {
+  const x = t.input("x", ["rows", 64]);
+
+  test("are chosen", () => {
+    expect(operators({ y: t.silu(x) })).toContain("QuickGelu");
+    expect(operators({ y: t.matmul(x, x, { transposeB: true, scale: 0.5 }) })).toContain("FusedMatMul");
+    const sumOf = t.add(x, t.input("z", ["rows", 64]));
+    const norm = t.rmsNorm(sumOf, t.input("w", [64]), 1e-5);
+    const fused = operators({ y: norm, total: sumOf });
+    expect(fused).toContain("SkipSimplifiedLayerNormalization");
+    expect(fused).not.toContain("Add");
+    expect(operators({ y: t.rmsNorm(x, t.input("w", [64]), 1e-5) })).toContain("SimplifiedLayerNormalization");
+    const table = t.parameter("table", [8, 64]);
+    const both = { y: t.linear(x, table), z: t.gather(table, t.input("i", ["n"], "int64")) };
+    const quantised = operators(both, { parameters: "weights", bits: () => 4 });
+    expect(quantised).toContain("MatMulNBits");
+    expect(quantised).toContain("GatherBlockQuantized");
+    const plain = operators(both, { parameters: "weights" });
+    expect(plain).toContain("Gather");
+    expect(plain).not.toContain("MatMulNBits");
+  });
+
+  test("give what they stand for", async () => {
+    const [z, w] = [t.input("z", ["rows", 64]), t.input("w", [64])];
+    const total = t.add(x, z);
+    const meanSquare = t.reduceMean(t.square(t.subtract(x, t.negate(z))), 1, true);
+    const longNorm = t.multiply(t.divide(t.subtract(x, t.negate(z)), t.sqrt(t.add(meanSquare, 1e-5))), w);
+    const swapped = t.transpose(z, [1, 0]);
+    const result = await run(
+      {
+        norm: t.rmsNorm(total, w, 1e-5),
+        total,
+        longNorm,
+        silu: t.silu(x),
+        longSilu: t.multiply(x, t.sigmoid(x)),
+        product: t.matmul(x, z, { transposeB: true, scale: 0.25 }),
+        longProduct: t.multiply(t.matmul(x, swapped), 0.25),
+      },
+      { x: [data(192), [3, 64]], z: [data(192, 2), [3, 64]], w: [data(64, 3), [64]] },
+    );
+    expectClose(result.norm, result.longNorm);
+    expectClose(
+      result.total,
+      data(192).map((v, i) => v + data(192, 2)[i]),
+    );
+    expectClose(result.silu, result.longSilu);
+    expectClose(result.product, result.longProduct, 1e-4);
+  });
+
+  test("a sum that feeds two norms keeps both", async () => {
+    const total = t.add(x, x);
+    const norms = ["v", "w"].map((name) => t.rmsNorm(total, t.input(name, [64]), 1e-5));
+    const inputs = { x: [data(64), [1, 64]], v: [data(64, 2), [64]], w: [data(64, 3), [64]] } as Record<
+      string,
+      [Float32Array, number[]]
+    >;
+    const { a, b } = await run({ a: norms[0], b: norms[1] }, inputs);
+    const scale = Math.sqrt(data(64).reduce((s, v) => s + (2 * v) ** 2, 0) / 64 + 1e-5);
+    expectClose(
+      a,
+      data(64).map((v, i) => ((2 * v) / scale) * data(64, 2)[i]),
+    );
+    expectClose(
+      b,
+      data(64).map((v, i) => ((2 * v) / scale) * data(64, 3)[i]),
+    );
+  });
+});
+
+describe("quantised weights", () => {
+  test.each([4, 8] as const)("%d bits: product and gather are those of the dequantised matrix", async (bits) => {
+    const [rows, columns] = [40, 80]; // the last block of a row is half full
+    const matrix = quantizeMatrix(data(rows * columns, 5), rows, columns, bits);
+    const dense = dequantizeMatrix(matrix);
+    const table = t.parameter("table", [rows, columns]);
+    const outputs = {
+      product: t.linear(t.input("x", ["n", columns]), table),
+      rows: t.gather(table, t.input("i", ["m"], "int64")),
+    };
+    const x = data(3 * columns, 7);
+    const result = await run(
+      outputs,
+      { x: [x, [3, columns]], i: [BigInt64Array.of(0n, 39n, 7n), [3]] },
+      { parameters: "weights", bits: () => bits },
+      ({ weights, weightBytes }) => {
+        const file = new Uint8Array(weightBytes);
+        const [binding] = weights;
+        if (weights.length !== 1 || binding.bits === 32) throw new Error("one quantised weight was expected");
+        file.set(matrix.packed, binding.packed);
+        file.set(new Uint8Array(matrix.scales.buffer), binding.scales);
+        return file;
+      },
+    );
+    [0, 39, 7].forEach((row, i) => {
+      expectClose(
+        result.rows.slice(i * columns, (i + 1) * columns),
+        dense.subarray(row * columns, (row + 1) * columns),
+      );
+    });
+    // The operator rounds x to 8 bits in blocks of 32: half a step a factor, over 80 products.
+    const wanted = Array.from({ length: 3 * rows }, (_, at) => {
+      const [n, row] = [Math.floor(at / rows), at % rows];
+      return dense.subarray(row * columns, (row + 1) * columns).reduce((s, v, c) => s + v * x[n * columns + c], 0);
+    });
+    expectClose(result.product, wanted, 0.3);
+  });
+});
+
+describe("sizes known only at run time", () => {
+  test("split takes them from any tensor that has them", async () => {
+    const [a, b] = [t.input("a", [2, "rows"]), t.input("b", [2, "slots"])];
+    const [first, fixed, last] = t.split(t.concat([a, t.constant(data(6), [2, 3]), b], 1), ["rows", 3, "slots"], 1);
+    for (const [rows, slots] of [
+      [1, 4],
+      [5, 2],
+    ]) {
+      const result = await run(
+        { first, fixed, last },
+        { a: [data(2 * rows, 2), [2, rows]], b: [data(2 * slots, 3), [2, slots]] },
+      );
+      expectClose(result.first, data(2 * rows, 2));
+      expectClose(result.fixed, data(6));
+      expectClose(result.last, data(2 * slots, 3));
+    }
+  });
+
+  test("what cannot be known is refused when it is lowered", () => {
+    const x = t.input("x", ["rows", 4]);
+    expect(() => t.lower({ y: t.reshape(x, [2, "2*rows"]) }, { parameters: "inputs" })).not.toThrow();
+    expect(() => t.lower({ y: t.expand(t.scalar(1), ["rows", 4]) }, { parameters: "inputs" })).toThrow(/expand.*rows/);
+    const twice = { y: t.add(t.input("x", [2]), t.input("x", [2])) };
+    expect(() => t.lower(twice, { parameters: "inputs" })).toThrow(/two inputs are called x/);
+  });
+});

@@ -1,0 +1,208 @@
+/** HTTP downloads that resume where they were cut off and keep nothing that does not match its hash. */
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { open, rename, rm, stat } from "node:fs/promises";
+import { setTimeout as delay } from "node:timers/promises";
+import { ensure, VentrisError } from "../errors.ts";
+import { writeError, writeFully } from "./cache.ts";
+
+export interface Connection {
+  readonly signal?: AbortSignal;
+  /** Milliseconds without a byte after which a connection counts as cut. */
+  readonly stallTimeout: number;
+}
+
+/** What a file must be: its bytes, and their SHA-256 or git's blob SHA-1. */
+export interface Expected {
+  readonly size: number;
+  readonly hash: { readonly algorithm: "sha256" | "blob"; readonly hex: string };
+}
+
+/** A connection that failed in a way that the next one may not. */
+class Interrupted extends Error {}
+
+/**
+ * Repeats what is interrupted, at growing distances, until `attempts` in a row brought nothing: as long as `progress`
+ * grows, it may go on for ever.
+ */
+async function persist<T>(
+  action: () => Promise<T>,
+  attempts: number,
+  { signal }: Connection,
+  progress: () => Promise<number> = async () => 0,
+): Promise<T> {
+  let reached = await progress();
+  for (let failures = 1; ; failures++) {
+    try {
+      return await action();
+    } catch (error) {
+      if (!(error instanceof Interrupted)) throw error;
+      const now = await progress();
+      if (now > reached) [failures, reached] = [1, now];
+      if (failures >= attempts) throw new VentrisError("unavailable", error.message, { cause: error.cause });
+      await delay(100 * 2 ** failures, undefined, { signal }).catch((cause) => {
+        throw new VentrisError("aborted", `aborted after: ${error.message}`, { cause });
+      });
+    }
+  }
+}
+
+/**
+ * Fetches a file unless it is there; `onBytes` hears how many of its bytes are. Until it is whole and checked it is called
+ * `path`.part, which a later call goes on with.
+ * Errors: `unavailable` when the server cannot be reached, `bad_file` for a wrong hash, `disk_full`, `aborted`.
+ */
+export async function downloadFile(
+  url: string,
+  path: string,
+  file: Expected,
+  connection: Connection,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const part = `${path}.part`;
+  if ((await sizeOf(path)) === file.size && (await matches(path, file))) return onBytes(file.size);
+  const there = async () => (await sizeOf(part)) ?? 0;
+  if ((await there()) !== file.size) {
+    await persist(() => fetchRest(url, part, file, connection, onBytes), 5, connection, there);
+  }
+  if (!(await matches(part, file))) {
+    await rm(part, { force: true });
+    throw new VentrisError(
+      "bad_file",
+      `${url}: what arrived does not match the hub's hash of the file; it was deleted, repeat the download`,
+    );
+  }
+  await rename(part, path).catch((error) => {
+    throw writeError(error, path);
+  });
+}
+
+/** Bytes of a file; undefined when there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  return stat(path).then(
+    ({ size }) => size,
+    () => undefined,
+  );
+}
+
+/** Appends what is missing of a file to its part. What came before a cut is kept. */
+async function fetchRest(
+  url: string,
+  part: string,
+  file: Expected,
+  connection: Connection,
+  onBytes: (bytes: number) => void,
+): Promise<void> {
+  const there = (await sizeOf(part)) ?? 0;
+  const start = there < file.size ? there : 0;
+  await withResponse(url, connection, start > 0 ? { Range: `bytes=${start}-` } : {}, async (response, body) => {
+    const range = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "");
+    // A server without ranges sends the whole file, which then replaces the part.
+    const resumes = response.status === 206 && Number(range?.[1]) === start;
+    ensure(
+      resumes || response.status === 200,
+      "unavailable",
+      `${url}: the server answered a request for the rest with other bytes`,
+    );
+    let position = resumes ? start : 0;
+    const output = await open(part, resumes ? "r+" : "w").catch((error) => {
+      throw writeError(error, part);
+    });
+    try {
+      for await (const bytes of body) {
+        ensure(
+          position + bytes.length <= file.size,
+          "bad_file",
+          `${url}: the server sends more than the ${file.size} bytes it announced`,
+        );
+        await writeFully(output, bytes, position).catch((error) => refuseWrite(error, part));
+        position += bytes.length;
+        onBytes(position);
+      }
+      await output.sync().catch((error) => refuseWrite(error, part));
+    } finally {
+      await output.close();
+    }
+    if (position < file.size) throw new Interrupted(`${url}: the connection ended at byte ${position} of ${file.size}`);
+  });
+}
+
+async function refuseWrite(error: unknown, part: string): Promise<never> {
+  const known = writeError(error, part);
+  // A part that filled the disk would keep it full.
+  if (known instanceof VentrisError && known.code === "disk_full") await rm(part, { force: true });
+  throw known;
+}
+
+async function matches(path: string, file: Expected): Promise<boolean> {
+  const { algorithm, hex } = file.hash;
+  const hash = algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${file.size}\0`);
+  for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(bytes);
+  return hash.digest("hex") === hex;
+}
+
+/** The body of a response of at most `limit` bytes. Errors: `unavailable`, `aborted`. */
+export async function fetchText(url: string, limit: number, connection: Connection): Promise<string> {
+  const read = async (_: Response, body: AsyncIterable<Uint8Array>) => {
+    const parts: Uint8Array[] = [];
+    let size = 0;
+    for await (const bytes of body) {
+      size += bytes.length;
+      ensure(size <= limit, "unavailable", `${url} answers with more than ${limit} bytes`);
+      parts.push(bytes);
+    }
+    return Buffer.concat(parts).toString("utf8");
+  };
+  return persist(() => withResponse(url, connection, {}, read), 2, connection);
+}
+
+/**
+ * Runs `use` on a successful response and its body. Network failures, stalls and a server's own troubles are interruptions,
+ * refusals `unavailable`, an abort by the caller `aborted`; errors of ours pass through.
+ */
+async function withResponse<T>(
+  url: string,
+  { signal, stallTimeout }: Connection,
+  headers: Record<string, string>,
+  use: (response: Response, body: AsyncIterable<Uint8Array>) => Promise<T>,
+): Promise<T> {
+  const stalled = new AbortController();
+  const timer = setTimeout(() => stalled.abort(), stallTimeout);
+  const signals = signal ? [signal, stalled.signal] : [stalled.signal];
+  async function* read(response: Response): AsyncIterable<Uint8Array> {
+    for await (const bytes of response.body ?? []) {
+      timer.refresh();
+      yield bytes;
+    }
+  }
+  try {
+    const response = await fetch(url, { headers, signal: AbortSignal.any(signals) });
+    timer.refresh();
+    if (!response.ok) throw refusal(url, response.status);
+    return await use(response, read(response));
+  } catch (error) {
+    if (error instanceof VentrisError || error instanceof Interrupted) throw error;
+    if (signal?.aborted) throw new VentrisError("aborted", `the download of ${url} was aborted`, { cause: error });
+    const { message, cause } = error as Error;
+    const reason = stalled.signal.aborted
+      ? `nothing arrived for ${stallTimeout} ms`
+      : cause instanceof Error
+        ? cause.message
+        : message;
+    throw new Interrupted(`cannot reach ${url}: ${reason}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
+    stalled.abort(); // a body that was not read to its end would keep its connection
+  }
+}
+
+function refusal(url: string, status: number): Error {
+  const reasons: Record<number, string> = {
+    401: "no such repository, or one that needs a login",
+    403: "access to this repository is restricted",
+    404: "no such repository, revision or file",
+    429: "too many requests; wait a little",
+  };
+  const message = `${url} answers ${status}${reasons[status] ? ` (${reasons[status]})` : ""}`;
+  return status >= 500 || status === 429 ? new Interrupted(message) : new VentrisError("unavailable", message);
+}

@@ -1,0 +1,266 @@
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { VentrisError } from "../errors.ts";
+import { type DownloadProgress, downloadModel } from "./hub.ts";
+
+const commit = "0123456789abcdef0123456789abcdef01234567";
+const weights = Buffer.from(Uint8Array.from({ length: 100_000 }, (_, i) => i * 7 + (i >> 8)));
+
+/** What the server holds, how it misbehaves, and what it was asked. */
+let files: Record<string, Buffer>;
+let lies: {
+  hash?: boolean;
+  noRanges?: boolean;
+  stall?: boolean;
+  cutAfter?: number;
+  troubles?: number;
+  extra?: boolean;
+};
+let requests: { url: string; range?: string }[];
+let server: Server;
+let endpoint: string;
+let folder: string;
+
+beforeAll(async () => {
+  server = createServer((request, response) => {
+    const url = request.url!;
+    requests.push({ url, range: request.headers.range });
+    if (url.startsWith("/api/models/someone/model/revision/main")) {
+      const siblings = Object.entries(files).map(([rfilename, content]) => {
+        const blobId = createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
+        const sha256 = createHash("sha256")
+          .update(lies.hash ? "other" : content)
+          .digest("hex");
+        return { rfilename, size: content.length, blobId, ...(rfilename.endsWith(".json") ? {} : { lfs: { sha256 } }) };
+      });
+      response.end(JSON.stringify({ sha: commit, siblings }));
+      return;
+    }
+    if (lies.troubles && lies.troubles-- > 0) return void response.writeHead(503).end();
+    const content = files[url.replace(`/someone/model/resolve/${commit}/`, "")];
+    if (!content) return void response.writeHead(404).end();
+    const start = lies.noRanges ? 0 : Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
+    const rest = content.subarray(start);
+    response.writeHead(start ? 206 : 200, {
+      "content-length": rest.length + (lies.extra ? 5 : 0),
+      ...(start && { "content-range": `bytes ${start}-${content.length - 1}/${content.length}` }),
+    });
+    if (lies.stall) return void response.flushHeaders();
+    if (lies.cutAfter === undefined || rest.length <= lies.cutAfter)
+      return void response.end(lies.extra ? Buffer.concat([rest, Buffer.alloc(5)]) : rest);
+    response.write(rest.subarray(0, lies.cutAfter), () => setTimeout(() => response.destroy(), 20));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterAll(() => {
+  server.closeAllConnections();
+  server.close();
+});
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), "ventris-hub-"));
+  vi.stubEnv("VENTRIS_CACHE", folder);
+  files = {
+    "config.json": Buffer.from("{}"),
+    "tokenizer.json": Buffer.from('{"a":1}'),
+    "model.safetensors": weights,
+    "README.md": Buffer.from("not wanted"),
+  };
+  lies = {};
+  requests = [];
+});
+afterEach(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const download = (options = {}) => downloadModel("someone/model", { endpoint, ...options });
+const failure = async (promise: Promise<unknown>): Promise<VentrisError> => {
+  const error = await promise.then(
+    () => undefined,
+    (reason) => reason,
+  );
+  expect(error).toBeInstanceOf(VentrisError);
+  return error as VentrisError;
+};
+
+test("fetches config, tokenizer and weights into the cache, with progress, once", async () => {
+  const heard: DownloadProgress[] = [];
+  const own = await download({ onProgress: (progress: DownloadProgress) => heard.push(progress) });
+  expect(own).toBe(join(folder, "hub", "someone", "model", commit));
+  expect((await readdir(own)).sort()).toEqual([
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "ventris-download.json",
+  ]);
+  expect(await readFile(join(own, "model.safetensors"))).toEqual(weights);
+  const total = weights.length + 2 + 7;
+  expect(heard.at(-1)).toEqual({ file: "model.safetensors", received: total, total });
+  expect(heard.every(({ received }, i) => i === 0 || received >= heard[i - 1].received)).toBe(true);
+  requests = [];
+  expect(await download()).toBe(own);
+  expect(requests.length).toBe(1); // the question for the commit
+});
+
+test("uses HF_ENDPOINT, and a folder of the caller's", async () => {
+  vi.stubEnv("HF_ENDPOINT", `${endpoint}/`);
+  const own = join(folder, "own");
+  expect(await downloadModel("someone/model", { folder: own })).toBe(own);
+  expect(await readFile(join(own, "model.safetensors"))).toEqual(weights);
+});
+
+describe("cut connections", () => {
+  test("are resumed where they ended", async () => {
+    lies.cutAfter = 40_000;
+    const own = await download();
+    expect(await readFile(join(own, "model.safetensors"))).toEqual(weights);
+    const ranges = requests.filter(({ url }) => url.endsWith("model.safetensors")).map(({ range }) => range);
+    expect(ranges).toEqual([undefined, "bytes=40000-", "bytes=80000-"]);
+  }, 20_000);
+
+  test("are resumed by a later call", async () => {
+    const own = join(folder, "hub", "someone", "model", commit);
+    const controller = new AbortController();
+    const onProgress = ({ file }: DownloadProgress) => file === "model.safetensors" && controller.abort();
+    lies.cutAfter = 40_000;
+    expect((await failure(download({ signal: controller.signal, onProgress }))).code).toBe("aborted");
+    expect(existsSync(join(own, "model.safetensors"))).toBe(false);
+    await writeFile(join(own, "model.safetensors.part"), weights.subarray(0, 70_000));
+    requests = [];
+    lies = {};
+    await download();
+    expect(await readFile(join(own, "model.safetensors"))).toEqual(weights);
+    expect(requests.find(({ url }) => url.endsWith("model.safetensors"))?.range).toBe("bytes=70000-");
+  }, 20_000);
+
+  test("are tried again when the server is in trouble, and not when it refuses", async () => {
+    lies.troubles = 2;
+    expect(await readFile(join(await download(), "model.safetensors"))).toEqual(weights);
+    requests = [];
+    await failure(downloadModel("no/body", { endpoint }));
+    expect(requests.length).toBe(1);
+  }, 20_000);
+
+  test("start over where the server knows no ranges", async () => {
+    const own = join(folder, "own");
+    lies = { noRanges: true };
+    await download({ folder: own });
+    await rm(join(own, "ventris-download.json"));
+    await rm(join(own, "model.safetensors"));
+    await writeFile(join(own, "model.safetensors.part"), "rubbish");
+    await download({ folder: own });
+    expect(await readFile(join(own, "model.safetensors"))).toEqual(weights);
+  });
+
+  test("end with a clear error when nothing comes any more", async () => {
+    lies.stall = true;
+    files = { "model.safetensors": weights };
+    const error = await failure(download({ stallTimeout: 700 }));
+    expect(error.code).toBe("unavailable");
+    expect(error.message).toMatch(/model.safetensors: nothing arrived for 700 ms/);
+  }, 60_000);
+});
+
+describe("what arrives is checked", () => {
+  test("a wrong hash is refused and nothing stays", async () => {
+    lies.hash = true;
+    const error = await failure(download());
+    expect(error.code).toBe("bad_file");
+    expect(error.message).toMatch(/model.safetensors: what arrived does not match/);
+    const own = join(folder, "hub", "someone", "model", commit);
+    expect((await readdir(own)).filter((name) => name.startsWith("model"))).toEqual([]);
+  });
+
+  test("more bytes than announced are refused", async () => {
+    lies.extra = true;
+    expect((await failure(download())).message).toMatch(/sends more than the 2 bytes it announced/);
+  });
+});
+
+describe("which weights", () => {
+  const index = (...shards: string[]) =>
+    Buffer.from(JSON.stringify({ weight_map: Object.fromEntries(shards.map((shard, i) => [`t${i}`, shard])) }));
+
+  test("shards of an index", async () => {
+    files = {
+      "config.json": Buffer.from("{}"),
+      "model.safetensors.index.json": index("a.safetensors", "b.safetensors"),
+      "a.safetensors": Buffer.from("a"),
+      "b.safetensors": Buffer.from("b"),
+    };
+    expect((await readdir(await download())).sort()).toEqual([
+      "a.safetensors",
+      "b.safetensors",
+      "config.json",
+      "model.safetensors.index.json",
+      "ventris-download.json",
+    ]);
+  });
+
+  test("an index that points outside, or at nothing", async () => {
+    files = { "model.safetensors.index.json": index("../../a.safetensors") };
+    expect((await failure(download())).code).toBe("bad_file");
+    files = { "model.safetensors.index.json": index("missing.safetensors") };
+    expect((await failure(download({ folder: join(folder, "own") }))).message).toMatch(
+      /lists missing.safetensors, which the repository does not hold/,
+    );
+  });
+
+  test("one GGUF file, or the one that is named", async () => {
+    files = { "a.gguf": Buffer.from("a"), "b.gguf": Buffer.from("b") };
+    expect((await failure(download())).message).toMatch(/several GGUF files; choose one with file: a.gguf, b.gguf/);
+    expect(await readdir(await download({ file: "b.gguf" }))).toContain("b.gguf");
+    expect(await readdir(await download({ file: "a.gguf" }))).toContain("a.gguf");
+    expect((await failure(download({ file: "c.gguf" }))).code).toBe("bad_option");
+  });
+
+  test("none", async () => {
+    files = { "config.json": Buffer.from("{}"), "../model.safetensors": weights };
+    expect((await failure(download())).message).toMatch(/holds no model.safetensors/);
+  });
+});
+
+describe("without a network", () => {
+  /** A port that nobody listens on any more. */
+  let nowhere: string;
+  beforeAll(async () => {
+    const gone = createServer();
+    await new Promise<void>((resolve) => gone.listen(0, "127.0.0.1", resolve));
+    nowhere = `http://127.0.0.1:${(gone.address() as AddressInfo).port}`;
+    await new Promise((resolve) => gone.close(resolve));
+  });
+
+  test("an earlier download serves; otherwise the error says what was tried", async () => {
+    const error = await failure(download({ endpoint: nowhere }));
+    expect(error.code).toBe("unavailable");
+    expect(error.message).toMatch(/cannot reach http:\/\/127.0.0.1:\d+\/api\/models\/someone\/model\/.*ECONNREFUSED/);
+    const own = await download();
+    expect(await download({ endpoint: nowhere })).toBe(own);
+    await writeFile(join(own, "model.safetensors"), "damaged");
+    expect((await failure(download({ endpoint: nowhere }))).code).toBe("unavailable");
+  });
+
+  test("no such repository", async () => {
+    expect((await failure(downloadModel("no/body", { endpoint }))).message).toMatch(/404 \(no such repository/);
+  });
+});
+
+test.each(["../model", "a/../b", "a/b/c", "model", "a/..", "/a/b", "a/b\0", "a\\b/c", "a/.b", "a/b."])(
+  "refuses the repository name %j",
+  async (name) => {
+    expect((await failure(downloadModel(name, { endpoint }))).code).toBe("bad_option");
+    expect(requests).toEqual([]);
+  },
+);
+
+test.each(["../main", "a/../b", "", "a b", ".."])("refuses the revision %j", async (revision) => {
+  expect((await failure(download({ revision }))).code).toBe("bad_option");
+});

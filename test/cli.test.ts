@@ -1,0 +1,252 @@
+/** The built command as people call it: what it prints where, and its exit status. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt, root } from "./build.ts";
+
+const main = join(root, "dist", "cli", "main.js");
+const prompt = "Once upon a time";
+let folder: string;
+
+beforeAll(async () => {
+  ensureBuilt();
+  folder = await mkdtemp(join(tmpdir(), "ventris-cli-"));
+}, 300_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Outcome {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+
+function start(words: readonly string[]): ChildProcessWithoutNullStreams {
+  return spawn(process.execPath, [main, ...words], { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
+}
+
+function outcome(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const texts = { stdout: "", stderr: "" };
+    for (const name of ["stdout", "stderr"] as const) {
+      child[name].setEncoding("utf8").on("data", (text: string) => {
+        texts[name] += text;
+      });
+    }
+    child.on("close", (status) => resolve({ status, ...texts }));
+  });
+}
+
+/** Runs to the end; `input` is piped to standard input. */
+function ventris(words: readonly string[], input: string | Uint8Array = ""): Promise<Outcome> {
+  const child = start(words);
+  child.stdin.on("error", () => {}); // a command that reads nothing may be gone before
+  child.stdin.end(input);
+  return outcome(child);
+}
+
+describe("run", () => {
+  it("prints text on stdout and one line of counters on stderr", async () => {
+    const { status, stdout, stderr } = await ventris(["run", "--method", "greedy", "--max-tokens", "8", prompt]);
+    expect(stderr).toMatch(/^8 tokens · 8 passes · 1\.00 tokens per pass · [\d.]+ tokens\/s · finish: length\n$/);
+    expect(stdout).toMatch(/^.+\n$/s);
+    expect(status).toBe(0);
+  });
+
+  it("prints one JSON object, the same for arguments, file, pipe and token ids", async () => {
+    const file = join(folder, "prompt.txt");
+    await writeFile(file, `${prompt}\n`);
+    const trace = join(folder, "trace.jsonl");
+    const flags = ["run", "--json", "--seed", "5", "--max-tokens", "6", "--logprobs", "2"];
+    const first = await ventris([...flags, "--trace", trace, ...prompt.split(" ")]);
+    expect(first.stderr).toBe("");
+    expect(first.status).toBe(0);
+    const result = JSON.parse(first.stdout);
+    expect(result).toMatchObject({
+      model: "knossos",
+      method: "sample",
+      text: expect.any(String),
+      finish: "length",
+      counters: { passes: expect.any(Number), generated: 6, tokensPerPass: 1 },
+      seconds: { load: expect.any(Number), prefill: expect.any(Number), decode: expect.any(Number) },
+    });
+    expect(result.tokens).toHaveLength(6);
+    expect(result.logprobs).toHaveLength(6);
+    expect(result.logprobs[0].top).toHaveLength(2);
+
+    const events = (await readFile(trace, "utf8"))
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(events.map(({ type }) => type)).toEqual(["start", "prefill", ...Array(6).fill("tokens"), "finish"]);
+    expect(events.map(({ text }) => text ?? "").join("")).toBe(result.text);
+
+    const ids = events[0].prompt.join(",");
+    const others = await Promise.all([
+      ventris([...flags, "--prompt-file", file]),
+      ventris(flags, `${prompt}\n`),
+      ventris([...flags, "--prompt-ids", ids]),
+    ]);
+    for (const other of others) expect(JSON.parse(other.stdout).tokens).toEqual(result.tokens);
+  });
+
+  it("decodes several samples at once and prints them in order, each as it is alone", async () => {
+    const flags = ["run", "--json", "--max-tokens", "5", "--seed", "2"];
+    const together = JSON.parse((await ventris([...flags, "--samples", "3", prompt])).stdout);
+    const alone = JSON.parse((await ventris([...flags, "--request", "2", prompt])).stdout);
+    expect(together.samples.map(({ request }: { request: number }) => request)).toEqual([0, 1, 2]);
+    expect(together.samples[2].tokens).toEqual(alone.tokens);
+    expect(together.samples[1].counters.prefillTokens).toBeLessThan(together.samples[0].counters.prefillTokens);
+  });
+
+  it("stops at stop strings", async () => {
+    const free = JSON.parse(
+      (await ventris(["run", "--json", "--method", "greedy", "--max-tokens", "12", prompt])).stdout,
+    );
+    const stop = free.text.trim().split(/\s+/).at(-2);
+    const { stdout } = await ventris([
+      "run",
+      "--json",
+      "--method",
+      "greedy",
+      "--stop",
+      "\u2603",
+      "--stop",
+      stop,
+      prompt,
+    ]);
+    const stopped = JSON.parse(stdout);
+    expect(stopped).toMatchObject({ finish: "stop", stop });
+    expect(stopped.text).toBe(free.text.slice(0, free.text.indexOf(stop)));
+  });
+
+  it("gives back what it has after an interrupt", async () => {
+    const child = start(["run", "--temperature", "1", "--max-tokens", "1000", prompt]);
+    child.stdin.end();
+    child.stdout.once("data", () => child.kill("SIGINT"));
+    const { status, stdout, stderr } = await outcome(child);
+    expect(stderr).toMatch(/finish: aborted/);
+    expect(stdout.trim()).not.toBe("");
+    expect(status).toBe(130);
+  });
+});
+
+describe("misuse and failure", () => {
+  const misuse: [string, string[], RegExp][] = [
+    ["an unknown command", ["rnu"], /unknown command 'rnu'/],
+    [
+      "an unknown flag",
+      ["run", "--temprature", "1", prompt],
+      /unknown option '--temprature'\n\(Did you mean --temperature\?/,
+    ],
+    ["an unknown method", ["run", "--method", "gredy", prompt], /did you mean "greedy"/],
+    [
+      "a method's unknown option",
+      ["run", "--method", "greedy", "--set", "budget=3", prompt],
+      /greedy has no option "budget"/,
+    ],
+    ["method JSON that is none", ["run", "--method", '{"name":', prompt], /method's JSON cannot be read/],
+    ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p: Too big/],
+    ["an option of the wrong type", ["run", "--top-k", "many", prompt], /--top-k: Invalid input: expected number/],
+    ["an empty prompt", ["run", ""], /the prompt is empty/],
+    ["two prompts", ["run", "--prompt-ids", "1", prompt], /give the prompt once/],
+    ["token ids outside the vocabulary", ["run", "--prompt-ids", "1,999999"], /999999 is not a token id/],
+    ["token ids that are none", ["run", "--prompt-ids", "1,x"], /--prompt-ids/],
+    [
+      "greedy with a temperature",
+      ["run", "--method", "greedy", "--temperature", "1", prompt],
+      /greedy decodes at temperature 0/,
+    ],
+    ["log-probabilities that nothing shows", ["run", "--logprobs", "1", prompt], /--logprobs needs --json or --trace/],
+    [
+      "training without texts",
+      ["train", join(root, "recipes", "knossos.json"), "--data", "nowhere"],
+      /there is no folder nowhere/,
+    ],
+  ];
+  it.each(misuse)("exits with 2 for %s", async (_, words, message) => {
+    const { status, stdout, stderr } = await ventris(words);
+    expect(stderr).toMatch(/^ventris: /);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe("");
+    expect(status).toBe(2);
+  });
+
+  const longPrompt = Array(1100).fill(20).join(",");
+  const failures: [string, string[], string | Uint8Array, RegExp][] = [
+    ["an unknown model", ["run", "--model", "knosos", prompt], "", /did you mean "knossos"/],
+    ["a prompt longer than the context", ["run", "--prompt-ids", longPrompt], "", /context/],
+    ["a prompt file that is missing", ["run", "--prompt-file", "missing.txt"], "", /cannot read the prompt/],
+    ["input that is not UTF-8", ["run"], Uint8Array.of(0x61, 0xff, 0x62), /standard input: not valid UTF-8/],
+    ["a recipe that is missing", ["train", "missing.json"], "", /recipe missing\.json cannot be read/],
+  ];
+  it.each(failures)("exits with 1 for %s", async (_, words, input, message) => {
+    const { status, stdout, stderr } = await ventris(words, input);
+    expect(stderr).toMatch(/^ventris: [^\n]+\n$/);
+    expect(stderr).toMatch(message);
+    expect(stdout).toBe("");
+    expect(status).toBe(1);
+  });
+
+  it("shows where an error comes from with --debug", async () => {
+    const { stderr } = await ventris(["run", "--debug", "--model", "knosos", prompt]);
+    expect(stderr).toMatch(/VentrisError: no model[^]*\n {4}at /);
+  });
+});
+
+describe("listings", () => {
+  it("lists methods, with a JSON Schema of their options", async () => {
+    expect((await ventris(["methods"])).stdout).toMatch(/^method +family +lossless +summary\ngreedy +plain +yes/);
+    const listed = JSON.parse((await ventris(["methods", "--json"])).stdout);
+    expect(listed.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining(["greedy", "sample"]));
+    for (const { options } of listed) expect(options).toMatchObject({ type: "object", additionalProperties: false });
+  });
+
+  it("lists shipped models and broken ones in the cache", async () => {
+    const { stdout } = await ventris(["models", "--json"]);
+    const knossos = JSON.parse(stdout).find(({ name }: { name: string }) => name === "knossos");
+    expect(knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
+    expect(knossos.parameters).toBeGreaterThan(6e6);
+  });
+
+  it("examines the machine", async () => {
+    const { status, stdout } = await ventris(["doctor", "--json"]);
+    const checks: { what: string; ok: boolean; remedy?: string }[] = JSON.parse(stdout).checks;
+    expect(checks.filter(({ ok }) => ok).map(({ what }) => what)).toEqual(
+      expect.arrayContaining(["node", "ONNX Runtime", "device cpu", "models"]),
+    );
+    for (const { ok, remedy } of checks) if (!ok) expect(remedy).toBeTruthy();
+    expect(status).toBe(0);
+  });
+});
+
+describe("compare", () => {
+  it("runs methods side by side and finds the lossless ones equal", async () => {
+    const words = ["compare", "--json", "--methods", "greedy,sample", "--max-tokens", "6", prompt];
+    const { status, stdout } = await ventris(words);
+    const { methods, differences } = JSON.parse(stdout);
+    expect(methods.map(({ method }: { method: string }) => method)).toEqual(["greedy", "sample"]);
+    expect(methods[1].tokens).toEqual(methods[0].tokens);
+    expect(methods[0].speedUp).toBe(1);
+    expect(differences).toEqual([]);
+    expect(status).toBe(0);
+  });
+
+  it("shows drafted trees and why they were accepted", async () => {
+    const looped = "the cat sat on the mat. the cat sat on the mat. the cat sat";
+    const { stdout } = await ventris([
+      "compare",
+      "--methods",
+      "greedy,prompt-lookup",
+      "--tree",
+      "1",
+      "--max-tokens",
+      "6",
+      looped,
+    ]);
+    expect(stdout).toMatch(/^method +lossless +tokens/);
+    expect(stdout).toMatch(/prompt-lookup, round 1: \d+ drafted in 0 passes/);
+    expect(stdout).toMatch(/\nthen "[^\n]*": /);
+  });
+});

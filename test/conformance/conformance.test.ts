@@ -1,0 +1,52 @@
+/** Every registered method, with options that leave nothing to timing. A method without an entry here is a failing test. */
+import { expect, test } from "vitest";
+import { methods } from "../../src/index.ts";
+import { type ConformanceOptions, conformance, normalDeviate } from "./suite.ts";
+
+const entries: Readonly<Record<string, ConformanceOptions>> = {
+  greedy: { greedyOnly: true },
+  sample: {},
+  chain: { options: (draft) => ({ draft, length: 3 }) },
+  "prompt-lookup": { options: () => ({ length: 4 }) },
+  "spec-infer": { options: (draft) => ({ draft, branches: [2, 1, 1] }) },
+  sequoia: { options: (draft) => ({ draft, budget: 6, depth: 3 }), learns: true },
+  dyspec: { options: (draft) => ({ draft, budget: 6 }) },
+  "top-k": { options: (draft) => ({ draft, budget: 6 }) },
+  aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }), learns: true },
+};
+
+test("every method has an entry, and every entry a method", () => {
+  expect(Object.keys(entries).sort()).toEqual(methods.map(({ name }) => name).sort());
+});
+
+test("the chi-square check tells a wrong law from the right one", () => {
+  const exact = new Map([
+    ["a", 0.5],
+    ["b", 0.3],
+    ["c", 0.2],
+  ]);
+  expect(
+    normalDeviate(
+      new Map([
+        ["a", 502],
+        ["b", 295],
+        ["c", 203],
+      ]),
+      exact,
+      1000,
+    ),
+  ).toBeLessThan(2);
+  expect(
+    normalDeviate(
+      new Map([
+        ["a", 600],
+        ["b", 250],
+        ["c", 150],
+      ]),
+      exact,
+      1000,
+    ),
+  ).toBeGreaterThan(4);
+});
+
+for (const [name, options] of Object.entries(entries)) conformance(name, options);

@@ -1,0 +1,361 @@
+/**
+ * What every autoregressive method owes its users, whatever it does inside. `conformance` declares the tests of one method on tiny
+ * random models with an exact reference beside them.
+ */
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { TraceEvent } from "../../src/engine/trace.ts";
+import { type DecodeOptions, findMethod, type OpenModel, open, type Run } from "../../src/index.ts";
+import { logSoftmax } from "../fixtures/reference.ts";
+import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
+
+export interface ConformanceOptions {
+  /** The method's options in every check; given the folder of a model that can be a draft. They should leave nothing to timing. */
+  options?: (draft: string) => Record<string, unknown>;
+  /** The method only decodes at temperature 0. */
+  greedyOnly?: boolean;
+  /** What it does depends on earlier requests: a sampled request repeats on a freshly opened model. */
+  learns?: boolean;
+}
+
+const counters = z.strictObject({
+  passes: z.int().min(1),
+  rows: z.int().min(1),
+  prefillTokens: z.int().min(0),
+  cachedTokens: z.int().min(0),
+  generated: z.int().min(1),
+  tokensPerPass: z.number().min(0),
+  drafted: z.int().min(0),
+  accepted: z.int().min(0),
+  draftPasses: z.int().min(0),
+  constraintChecks: z.int().min(0),
+});
+const seconds = z.number().min(0);
+const token = z.int().min(0);
+const tokens = z.array(token);
+const logprob = z.number().max(0);
+const event = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("start"),
+    method: z.string(),
+    model: z.string(),
+    prompt: tokens.min(1),
+    seed: z.int(),
+    options: z.record(z.string(), z.unknown()),
+  }),
+  z.strictObject({
+    type: z.literal("prefill"),
+    tokens: z.int().min(0),
+    cached: z.int().min(0),
+    passes: z.int().min(0),
+    seconds,
+  }),
+  z.strictObject({
+    type: z.literal("tokens"),
+    tokens,
+    text: z.string(),
+    logprobs: z
+      .array(
+        z.strictObject({
+          token,
+          raw: logprob,
+          shaped: logprob,
+          top: z.array(z.strictObject({ token, raw: logprob })).optional(),
+        }),
+      )
+      .optional(),
+  }),
+  z.strictObject({
+    type: z.literal("draft"),
+    tokens,
+    parents: tokens,
+    values: z.array(z.number()).optional(),
+    passes: z.int().min(0),
+    seconds,
+  }),
+  z.strictObject({ type: z.literal("verify"), path: tokens, token, reasons: z.array(z.string()), seconds }),
+  z.strictObject({ type: z.literal("learn"), updates: z.int().min(0), loss: z.number(), note: z.string().optional() }),
+  z.strictObject({
+    type: z.literal("finish"),
+    reason: z.enum(["stop", "length", "context", "aborted", "end"]),
+    stop: z.string().optional(),
+    counters,
+    seconds: z.strictObject({ load: seconds, prefill: seconds, decode: seconds }),
+  }),
+]) satisfies z.ZodType<TraceEvent>;
+
+async function traceOf(run: Run): Promise<TraceEvent[]> {
+  const events: TraceEvent[] = [];
+  for await (const each of run) events.push(each);
+  return events;
+}
+
+const prompt = "the cat and the hat. the c";
+const temperatures = (greedyOnly: boolean | undefined): number[] => (greedyOnly ? [0] : [0, 0.8]);
+
+export function conformance(name: string, { options = () => ({}), greedyOnly, learns }: ConformanceOptions): void {
+  describe(name, () => {
+    let files: TinyModel[];
+    let target: TinyModel;
+    let draft: TinyModel;
+    let model: OpenModel;
+    beforeAll(async () => {
+      const smaller = { num_hidden_layers: 1, intermediate_size: 32 };
+      // The draft shares the target's first layer and embeddings, so that it agrees now and then.
+      files = await Promise.all([
+        writeTinyModel({ tokenizer: true }),
+        writeTinyModel({ tokenizer: true, config: smaller }),
+      ]);
+      [target, draft] = files;
+      model = await open(target.folder, { threads: 1 });
+    });
+    afterAll(async () => {
+      await model.close();
+      await Promise.all(files.map(removeModel));
+    });
+    const withMethod = (rest: DecodeOptions, folder = draft.folder): DecodeOptions => ({
+      method: { name, ...options(folder) },
+      maxTokens: 24,
+      ...(rest.temperature === 0 && { frequencyPenalty: 2 }), // or a random model repeats one token
+      ...rest,
+    });
+    /** Slots that somebody holds, here and in the draft model's forest when there is one. */
+    const held = async (): Promise<number> => {
+      const other = options(draft.folder).draft as string | undefined;
+      return model.forest.held + (other ? (await model.companion(other)).forest.held : 0);
+    };
+
+    test.each(temperatures(greedyOnly))(
+      "a seed repeats, whatever runs beside it (temperature %d)",
+      async (temperature) => {
+        const request = withMethod({ temperature, seed: 5, request: 3 });
+        const alone = (await model.decode(prompt, request).final).tokens;
+        const others = Array.from({ length: 7 }, (_, i) =>
+          model.decode(
+            prompt.slice(0, 5 + 3 * i),
+            i % 2 ? withMethod({ temperature, seed: i }) : { temperature, maxTokens: 20 },
+          ),
+        );
+        const mixed = (await model.decode(prompt, request).final).tokens;
+        await Promise.all(others.map((run) => run.final));
+        if (learns && temperature > 0) {
+          const fresh = async (threads: number): Promise<readonly number[]> => {
+            await using own = await open(target.folder, { threads });
+            return (await own.decode(prompt, request).final).tokens;
+          };
+          expect(await fresh(1)).toEqual(await fresh(2));
+        } else expect(mixed).toEqual(alone);
+        if (temperature > 0) {
+          const [seed, number] = await Promise.all([
+            model.decode(prompt, { ...request, seed: 6 }).final,
+            model.decode(prompt, { ...request, request: 4 }).final,
+          ]);
+          expect(seed.tokens).not.toEqual(alone);
+          expect(number.tokens).not.toEqual(alone);
+        }
+        expect(await held()).toBe(0);
+      },
+    );
+
+    test("streamed text is the final text, and that of the tokens", async () => {
+      const run = model.decode(prompt, withMethod({ temperature: greedyOnly ? 0 : 1 }));
+      let streamed = "";
+      for await (const piece of run.text) streamed += piece;
+      const { text, tokens } = await run.final;
+      expect(streamed).toBe(text);
+      expect(text).toBe(model.tokenizer!.decode([...tokens], { continued: true }));
+    });
+
+    test("a stop string ends the text wherever the tokens' borders are", async () => {
+      const { text } = await model.decode(prompt, withMethod({ temperature: 0 })).final;
+      const stop = [...text].slice(6, 9).join("");
+      const stopped = await model.decode(prompt, withMethod({ temperature: 0, stop })).final;
+      expect(stopped).toMatchObject({ finish: "stop", stop, text: text.slice(0, text.indexOf(stop)) });
+    });
+
+    test("the trace is valid and can be replayed", async () => {
+      const run = model.decode(prompt, withMethod({ temperature: greedyOnly ? 0 : 0.8, logprobs: 2 }));
+      const trace = await traceOf(run);
+      const final = await run.final;
+      for (const each of trace) event.parse(JSON.parse(JSON.stringify(each)));
+      const types = trace.map(({ type }) => type);
+      expect([types[0], types[1], types.at(-1)]).toEqual(["start", "prefill", "finish"]);
+      for (const once of ["start", "prefill", "finish"] as const)
+        expect(types.filter((t) => t === once)).toEqual([once]);
+      expect(trace[0]).toMatchObject({ method: name, prompt: model.tokenizer!.encode(prompt) });
+      const outputs = trace.filter((each) => each.type === "tokens");
+      expect(outputs.flatMap((each) => each.tokens)).toEqual(final.tokens);
+      expect(outputs.map((each) => each.text).join("")).toBe(final.text);
+      expect(outputs.flatMap((each) => each.logprobs ?? [])).toEqual(final.logprobs);
+      expect(trace.at(-1)).toMatchObject({ reason: final.finish, counters: final.counters });
+      trace.forEach((each, i) => {
+        if (each.type === "draft") {
+          for (const [node, parent] of each.parents.entries()) expect(parent).toBeLessThanOrEqual(node);
+          expect(each.parents.length).toBe(each.tokens.length);
+        }
+        if (each.type !== "verify") return;
+        const drafted = trace.slice(0, i).findLast((earlier) => earlier.type === "draft")!;
+        let at = 0;
+        for (const node of each.path) {
+          expect(drafted.parents[node - 1]).toBe(at);
+          at = node;
+        }
+        // What was verified is what comes out, but for what stands behind the end.
+        const kept = [...each.path.map((node) => drafted.tokens[node - 1]), each.token];
+        const output = trace.slice(i).find((later) => later.type === "tokens");
+        if (output) expect(kept.slice(0, output.tokens.length)).toEqual(output.tokens);
+      });
+      expect(final.counters.prefillTokens + final.counters.cachedTokens).toBe(model.tokenizer!.encode(prompt).length);
+    });
+
+    test("log-probabilities are those of the model, raw and shaped, and sum to one", async () => {
+      const temperature = greedyOnly ? 0 : 0.8;
+      const run = model.decode(prompt, withMethod({ temperature, logprobs: vocabularySize, maxTokens: 12 }));
+      const { tokens, logprobs } = await run.final;
+      const start = model.tokenizer!.encode(prompt);
+      const logits = target.logits([...start, ...tokens]);
+      expect(logprobs!.map((each) => each.token)).toEqual(tokens);
+      logprobs!.forEach(({ token: id, raw, shaped, top }, i) => {
+        const wanted = logits[start.length - 1 + i];
+        expect(Math.abs(raw - logSoftmax(wanted)[id])).toBeLessThan(1e-4);
+        const cooled = temperature === 0 ? 0 : logSoftmax(wanted.map((x) => x / temperature))[id];
+        expect(Math.abs(shaped - cooled)).toBeLessThan(1e-4);
+        expect(top!.length).toBe(vocabularySize);
+        expect(top!.reduce((sum, each) => sum + Math.exp(each.raw), 0)).toBeCloseTo(1, 6);
+      });
+    });
+
+    test("an abort, and leaving the loop, end it within one pass and free what it held", async () => {
+      for (const leave of [false, true]) {
+        const run = model.decode(prompt, withMethod({ maxTokens: 60, temperature: 0 }));
+        let passes = 0;
+        for await (const { type } of run) {
+          if (type !== "tokens") continue;
+          passes = model.forest.counters.passes;
+          if (leave) break;
+          run.abort();
+        }
+        const final = await run.final;
+        expect(final.finish).toBe("aborted");
+        expect(final.tokens.length).toBeGreaterThan(0);
+        expect(model.forest.counters.passes - passes).toBeLessThanOrEqual(1);
+        expect(await held()).toBe(0);
+      }
+      const never = await model.decode(prompt, withMethod({ temperature: 0, signal: AbortSignal.abort() })).final;
+      expect(never).toMatchObject({ finish: "aborted", tokens: [], text: "" });
+    });
+
+    test("no slot is leaked", async () => {
+      const round = async (): Promise<number> => {
+        await Promise.all(
+          [0, 1, 2, 3].map((i) => model.decode(prompt.slice(i), withMethod({ temperature: 0, maxTokens: 10 })).final),
+        );
+        expect(await held()).toBe(0);
+        return model.forest.size;
+      };
+      await round();
+      const size = await round();
+      expect(await round()).toBe(size);
+    });
+
+    test("unknown options are refused by name", async () => {
+      const method = { name, ...options(draft.folder) };
+      expect(() => model.decode(prompt, { method: { ...method, nonsense: 1 } })).toThrow(/nonsense/);
+      expect(() => model.decode(prompt, { method, temprature: 1 } as DecodeOptions)).toThrow(/temprature/);
+      expect(() => model.decode(prompt, { method, topP: 2 })).toThrow(/topP/);
+      if (greedyOnly || name === "greedy") {
+        await expect(model.decode(prompt, { method, temperature: 1 }).final).rejects.toThrow(/temperature/);
+      }
+    });
+
+    const method = findMethod(name);
+    const lossless = (): boolean =>
+      typeof method.lossless === "boolean"
+        ? method.lossless
+        : method.lossless(method.options.parse(options("")) as Record<string, unknown>);
+
+    test.runIf(lossless())("at temperature 0 it writes what greedy writes", async () => {
+      for (const start of [prompt, "a", "12345 and 12345 and 123"]) {
+        const [plain, run] = await Promise.all([
+          model.decode(start, { temperature: 0, frequencyPenalty: 2, maxTokens: 40 }).final,
+          model.decode(start, withMethod({ temperature: 0, maxTokens: 40 })).final,
+        ]);
+        expect(run.tokens).toEqual(plain.tokens);
+        expect(run.finish).toBe(plain.finish);
+      }
+    });
+
+    test.runIf(lossless() && !greedyOnly)("when sampling it draws from the model's own distribution", async () => {
+      const small = { vocab_size: 4, eos_token_id: undefined, bos_token_id: undefined };
+      const parts = await Promise.all([
+        writeTinyModel({ config: small }),
+        writeTinyModel({ config: { ...small, num_hidden_layers: 1, intermediate_size: 32 } }),
+      ]);
+      const [length, samples, temperature] = [4, 1000, 1.3];
+      const start = [1, 2, 1, 2, 3, 1, 2];
+      const counts = new Map<string, number>();
+      {
+        await using tiny = await open(parts[0].folder, { threads: 1 });
+        for (let first = 0; first < samples; first += 50) {
+          const runs = Array.from({ length: 50 }, (_, i) =>
+            tiny.decode(
+              start,
+              withMethod({ temperature, maxTokens: length, seed: 11, request: first + i }, parts[1].folder),
+            ),
+          );
+          for (const { tokens } of await Promise.all(runs.map((run) => run.final))) {
+            counts.set(tokens.join(), (counts.get(tokens.join()) ?? 0) + 1);
+          }
+        }
+      }
+      const exact = new Map<string, number>();
+      const spread = (output: number[], probability: number): void => {
+        if (output.length === length) {
+          exact.set(output.join(), probability);
+          return;
+        }
+        const law = logSoftmax(
+          parts[0]
+            .logits([...start, ...output])
+            .at(-1)!
+            .map((x) => x / temperature),
+        );
+        law.forEach((log, id) => {
+          spread([...output, id], probability * Math.exp(log));
+        });
+      };
+      spread([], 1);
+      expect(normalDeviate(counts, exact, samples)).toBeLessThan(4);
+      await Promise.all(parts.map(removeModel));
+    });
+  });
+}
+
+/**
+ * Pearson's chi-square of counts against exact probabilities, as a standard normal deviate (Wilson and Hilferty 1931). Cells with
+ * fewer than five expected counts are taken together.
+ */
+export function normalDeviate(
+  counts: ReadonlyMap<string, number>,
+  exact: ReadonlyMap<string, number>,
+  samples: number,
+): number {
+  let [statistic, cells, rareExpected, rareCount] = [0, 0, 0, 0];
+  for (const [key, probability] of exact) {
+    const [expected, count] = [probability * samples, counts.get(key) ?? 0];
+    if (expected < 5) {
+      rareExpected += expected;
+      rareCount += count;
+    } else {
+      statistic += (count - expected) ** 2 / expected;
+      cells += 1;
+    }
+  }
+  if (rareExpected > 0) {
+    statistic += (rareCount - rareExpected) ** 2 / rareExpected;
+    cells += 1;
+  }
+  const freedom = cells - 1;
+  const spread = 2 / (9 * freedom);
+  return (Math.cbrt(statistic / freedom) - (1 - spread)) / Math.sqrt(spread);
+}
