@@ -18,7 +18,7 @@ const remedies: Readonly<Record<Device, string>> = {
   cuda: "Linux x64 with an NVIDIA GPU, CUDA 12 and cuDNN 9: run `node node_modules/onnxruntime-node/script/install` once",
 };
 
-const expectedModels = ["knossos"];
+const expectedModels = ["knossos", "pylos"];
 
 interface Check {
   what: string;

@@ -308,13 +308,14 @@ function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
 function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): string {
   const { builder, nameOf } = lowering;
   if (isWeight(lowering, table)) {
-    const { name, bits } = bind(lowering, table, true);
+    // A last block that is partly filled would be gathered with its padding.
+    const { name, bits } = bind(lowering, table, (table.shape[1] as number) % 32 === 0);
     if (bits !== 32) {
       const [rows, columns] = table.shape as number[];
       // The same bytes as the product's, seen as [rows, columns * bits / 8].
       const flat = builder.node("Reshape", [
         `${name}.packed`,
-        int64s(builder, [rows, (Math.ceil(columns / 32) * 32 * bits) / 8]),
+        int64s(builder, [rows, (columns * bits) / 8]),
       ])[0];
       return builder.node("GatherBlockQuantized", [flat, nameOf(indices), `${name}.scales`], {
         domain: microsoft,

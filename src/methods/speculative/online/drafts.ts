@@ -30,6 +30,7 @@ export interface DraftsSettings {
 
 /** One draft and what it learns. */
 export interface LearningDraft {
+  readonly contextLength: number;
   /** Updates in use, and those that were undone or never taken over. */
   readonly updates: number;
   readonly discarded: number;
@@ -277,6 +278,7 @@ async function createLearningDraft(
   if (afterSwap === "keep" && !openForest) use(values);
 
   return {
+    contextLength: base.config.contextLength,
     get updates() {
       return updates;
     },

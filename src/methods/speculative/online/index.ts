@@ -70,16 +70,20 @@ export const online = defineMethod({
   options,
   async decode(decoding, options) {
     const draft = await (await draftsOf(decoding.model, options)).route(options.route);
-    const recorder = createRecorder(decoding, options.learn ? options.lossOn : undefined);
-    const drafter = learningDrafter(decoding, draft, recorder, options);
-    await speculate(decoding, drafter);
-    if (decoding.signal?.aborted) return; // what a cancelled request showed is dropped as a whole
-    const length = Math.min(options.trainLength, decoding.forest.contextLength);
-    const acceptance = recorder.acceptance();
-    draft.served(acceptance, recorder.examples(drafter.text, length));
-    report(decoding, draft, acceptance);
+    await decodeOnline(decoding, draft, options);
   },
 });
+
+/** One request with one learning draft. */
+export async function decodeOnline(decoding: Decoding, draft: LearningDraft, options: OnlineOptions): Promise<void> {
+  const recorder = createRecorder(decoding, options.learn ? options.lossOn : undefined);
+  const drafter = learningDrafter(decoding, draft, recorder, options);
+  await speculate(decoding, drafter);
+  if (decoding.signal?.aborted) return; // what a cancelled request showed is dropped as a whole
+  const acceptance = recorder.acceptance();
+  draft.served(acceptance, recorder.examples(drafter.text, Math.min(options.trainLength, draft.contextLength)));
+  report(decoding, draft, acceptance);
+}
 
 function report(decoding: Decoding, draft: LearningDraft, acceptance?: ReturnType<Recorder["acceptance"]>): void {
   const { updates, loss } = draft;

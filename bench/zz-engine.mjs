@@ -1,0 +1,254 @@
+/** Decoding: speed against node-llama-cpp on the same weights, and what a pass, a fork, a batch and a start cost. */
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { startChild } from "./harness/child.mjs";
+import { alternate, median, ratio } from "./harness/measure.mjs";
+import { atLeast, atMost, reported } from "./harness/report.mjs";
+import { commandLine, openModel, shippedModel } from "./ours.mjs";
+import { describeSettings, fastestSettings, startLlamaCpp } from "./peers/llama-cpp.mjs";
+import { ggufInCache, ggufOf } from "./weights/gguf.mjs";
+import { randomCheckpoint, randomPrompt } from "./weights/random.mjs";
+import { shapes } from "./weights/shapes.mjs";
+
+/** @typedef {import("./harness/report.mjs").Settings} Settings */
+/** @typedef {import("./harness/report.mjs").Measurement} Measurement */
+
+const threads = 2;
+const absent = { skipped: "models/knossos is absent" };
+
+/**
+ * Tokens per second of greedy decoding, ours over the peer's, both from the same Q4_0 file and ours with two threads.
+ * @param {keyof typeof shapes} shape @param {number} context tokens before the first timed one
+ * @param {number} count timed tokens
+ * @param {readonly number[]} peerThreads the peer runs with whichever of these is fastest, flash attention likewise
+ * @returns {(settings: Settings) => Promise<Measurement>}
+ */
+function againstLlamaCpp(shape, context, count, peerThreads) {
+  return async ({ quick, runs, progress }) => {
+    const timed = quick ? 8 : count;
+    const gguf = ggufOf(randomCheckpoint(shape), "Q4_0");
+    const prompt = randomPrompt(context, shapes[shape].vocab_size);
+    const peer = startLlamaCpp(gguf, { contextSize: context + count + 64 });
+    const ours = await openModel(gguf, { threads });
+    try {
+      const { settings, tried } = await fastestSettings(peer, peerThreads, prompt, timed / 2);
+      progress(`  node-llama-cpp: ${tried.map(describeSettings).join("; ")}`);
+      await peer.open(settings);
+      const measured = await alternate(
+        async () => timed / (await ours.generate(prompt, timed)).seconds,
+        async () => timed / (await peer.generate(prompt, timed)).seconds,
+        runs,
+        (line) => progress(`  ${line} tokens/s`),
+      );
+      const peerText = describeSettings({ ...settings, tokensPerSecond: median(measured.b) });
+      return { ...ratio(measured), note: `ours ${median(measured.a).toFixed(1)}/s, node-llama-cpp ${peerText}` };
+    } finally {
+      await ours.close();
+      await peer.close();
+    }
+  };
+}
+
+/**
+ * Both sides must compute the same model, or their times say nothing: the share of greedy tokens that agree on knossos,
+ * each prompt counted up to the first that differs. Arithmetic differs in the last bits, so that near ties may part.
+ * @param {Settings} settings @returns {Promise<Measurement>}
+ */
+async function agreement({ quick, progress }) {
+  const folder = shippedModel("knossos");
+  if (!folder) return absent;
+  const gguf = ggufInCache(folder, "Q4_0");
+  const count = quick ? 16 : 64;
+  const peer = startLlamaCpp(gguf, { contextSize: 512 });
+  const ours = await openModel(gguf, { threads });
+  try {
+    await peer.open({ threads: 1, flashAttention: false });
+    const shares = [];
+    for (let seed = 0; seed < (quick ? 2 : 8); seed++) {
+      const prompt = randomPrompt(48, shapes.knossos.vocab_size, seed);
+      const left = (await ours.generate(prompt, count)).tokens;
+      const right = (await peer.generate(prompt, count)).tokens;
+      const parting = left.findIndex((token, i) => token !== right[i]);
+      shares.push((parting < 0 ? left.length : parting) / left.length);
+      progress(`  prompt ${seed + 1}: ${parting < 0 ? "all" : parting} of ${left.length} tokens agree`);
+    }
+    return { value: shares.reduce((a, b) => a + b) / shares.length, runs: shares };
+  } finally {
+    await ours.close();
+    await peer.close();
+  }
+}
+
+/** @param {number} rows @returns {(settings: Settings) => Promise<Measurement>} */
+function passOver(rows) {
+  return async ({ runs }) => {
+    const ours = await openModel(ggufOf(randomCheckpoint("135m"), "Q4_0"), { threads });
+    try {
+      const measured = await alternate(
+        () => ours.passSeconds(128, rows),
+        () => ours.passSeconds(128, 1),
+        runs,
+      );
+      const milliseconds = [measured.a, measured.b].map((times) => `${(median(times) * 1e3).toFixed(2)} ms`);
+      return { ...ratio(measured), note: `${milliseconds[0]} against ${milliseconds[1]}` };
+    } finally {
+      await ours.close();
+    }
+  };
+}
+
+/** @returns {Promise<Measurement>} */
+async function forkingWork() {
+  const folder = shippedModel("knossos");
+  if (!folder) return absent;
+  const ours = await openModel(folder, { threads });
+  try {
+    const prompt = randomPrompt(512, shapes.knossos.vocab_size);
+    const computed = await ours.rowsOfSamples(prompt, 16);
+    return {
+      value: computed / prompt.length,
+      runs: [computed / prompt.length],
+      note: `${computed} rows computed for 16 times ${prompt.length} prompt tokens`,
+    };
+  } finally {
+    await ours.close();
+  }
+}
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function concurrentRequests({ runs, quick, progress }) {
+  const folder = shippedModel("knossos");
+  if (!folder) return absent;
+  const count = quick ? 32 : 128;
+  const ours = await openModel(folder, { threads });
+  const prompts = Array.from({ length: 16 }, (_, index) => randomPrompt(32, shapes.knossos.vocab_size, index));
+  try {
+    const measured = await alternate(
+      () => ours.together(prompts, count),
+      () => ours.together(prompts.slice(0, 1), count),
+      runs,
+      (line) => progress(`  ${line} tokens/s`),
+    );
+    return {
+      ...ratio(measured),
+      note: `${median(measured.a).toFixed(0)} against ${median(measured.b).toFixed(0)} tokens/s`,
+    };
+  } finally {
+    await ours.close();
+  }
+}
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function startToFirstToken({ runs }) {
+  if (!shippedModel("knossos")) return absent;
+  if (!existsSync(commandLine)) return { skipped: `${commandLine} is absent` };
+  const times = [];
+  for (let run = 0; run <= runs; run++) times.push(1000 * (await firstOutputSeconds()));
+  return { value: median(times.slice(1)), runs: times.slice(1) }; // the first start reads the files from disk
+}
+
+/**
+ * Resident memory after 1,000 generations over that after the first half of them, in a process of its own.
+ * @param {Settings} settings @returns {Promise<Measurement>}
+ */
+async function residentMemory({ quick, progress }) {
+  const folder = shippedModel("knossos");
+  if (!folder) return absent;
+  const half = quick ? 50 : 500;
+  const script = fileURLToPath(new URL("generations.mjs", import.meta.url));
+  const child = startChild(process.execPath, ["--expose-gc", script]);
+  try {
+    await child.call("open", { folder, threads });
+    /** @type {number[]} */
+    const megabytes = [];
+    for (const seed of [1, 2]) {
+      const { resident, aborted } = await child.call("generate", { count: half, seed });
+      megabytes.push(resident / 2 ** 20);
+      progress(
+        `  ${megabytes[seed - 1].toFixed(1)} MiB after ${seed * half} generations (${aborted} of ${half} aborted)`,
+      );
+    }
+    const value = megabytes[1] / megabytes[0];
+    return { value, runs: [value], note: megabytes.map((size) => `${size.toFixed(1)} MiB`).join(", then ") };
+  } finally {
+    await child.close();
+  }
+}
+
+/** Seconds from starting the command line to its first byte of text. */
+function firstOutputSeconds() {
+  return new Promise((resolve, reject) => {
+    const start = process.hrtime.bigint();
+    const child = spawn(
+      process.execPath,
+      [commandLine, "run", "--model", "knossos", "--max-tokens", "4", "Once upon a time"],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    /** @type {number | undefined} */
+    let seconds;
+    let talk = "";
+    child.stderr.on("data", (text) => {
+      talk += text;
+    });
+    child.stdout.on("data", () => {
+      seconds ??= Number(process.hrtime.bigint() - start) / 1e9;
+    });
+    child.on("error", reject);
+    child.on("close", (code) =>
+      code === 0 && seconds !== undefined
+        ? resolve(seconds)
+        : reject(new Error(`ventris run exited with ${code}: ${talk.trim()}`)),
+    );
+  });
+}
+
+/** Each shape and context against the peer with our number of threads, as the target says, and against it at its best. */
+const comparisons = [
+  { shape: "135m", title: "135M shape, context 128–256", context: 128, count: 128, bound: 2 },
+  { shape: "135m", title: "135M shape, context 2048", context: 2016, count: 64, bound: 1.5 },
+  { shape: "1b", title: "1B shape, context 128–192", context: 128, count: 64, bound: 1.1 },
+].flatMap(({ shape, title, context, count, bound }) => {
+  const row = (
+    /** @type {string} */ condition,
+    /** @type {import("./harness/report.mjs").Target} */ target,
+    /** @type {number[]} */ peerThreads,
+  ) => ({
+    what: `greedy tokens/s, ${title}, against node-llama-cpp ${condition}`,
+    target,
+    measure: againstLlamaCpp(/** @type {keyof typeof shapes} */ (shape), context, count, peerThreads),
+  });
+  return [row("with 2 threads", atLeast(bound), [1]), row("with its fastest settings", reported(), [1])];
+});
+
+/** @type {import("./harness/report.mjs").RowDefinition[]} */
+export const rows = [
+  ...comparisons,
+  {
+    what: "greedy tokens that agree with node-llama-cpp's, knossos as Q4_0, up to the first difference",
+    target: reported(""),
+    measure: agreement,
+  },
+  { what: "one pass over 4 rows against 1 row, 135M shape", target: atMost(1.6), measure: passOver(4) },
+  { what: "one pass over 8 rows against 1 row, 135M shape", target: atMost(2.3), measure: passOver(8) },
+  {
+    what: "forking: rows computed for 16 samples of a 512-token prompt over the prompt's length",
+    target: atMost(1),
+    measure: forkingWork,
+  },
+  {
+    what: "16 concurrent requests against one on knossos, total tokens/s",
+    target: atLeast(4),
+    measure: concurrentRequests,
+  },
+  {
+    what: "ventris run on knossos, process start to first token",
+    target: atMost(1500, " ms"),
+    measure: startToFirstToken,
+  },
+  {
+    what: "resident memory after 1,000 generations with random aborts, last half over first half",
+    target: atMost(1.05),
+    measure: residentMemory,
+  },
+];

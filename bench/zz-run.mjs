@@ -1,0 +1,51 @@
+// The benchmark runner; `npm run bench` starts it after installing and building (scripts/bench.mjs).
+import { parseArgs } from "node:util";
+import { describeMachine } from "./harness/machine.mjs";
+import { measureRows, table } from "./harness/report.mjs";
+
+/** Each module exports `rows`; imported on demand, since each brings its own peers. */
+const benchmarks = {
+  engine: () => import("./zz-engine.mjs"),
+  training: () => import("./training.mjs"),
+  speculation: () => import("./zz-spec.mjs"),
+};
+
+const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT]`;
+
+/** @param {string} message @returns {never} */
+function misuse(message) {
+  console.error(`${message}\n${usage}`);
+  process.exit(2);
+}
+
+function readArguments() {
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: { json: { type: "boolean" }, quick: { type: "boolean" }, rows: { type: "string" } },
+    });
+  } catch (error) {
+    return misuse(error instanceof Error ? error.message : String(error));
+  }
+}
+
+const { values, positionals } = readArguments();
+if (positionals.length !== 1) misuse("name one benchmark");
+const name = positionals[0];
+if (!Object.hasOwn(benchmarks, name)) misuse(`there is no benchmark "${name}"`);
+
+const { rows: definitions } = await benchmarks[/** @type {keyof typeof benchmarks} */ (name)]();
+const filter = values.rows?.toLowerCase() ?? "";
+const chosen = definitions.filter(({ what }) => what.toLowerCase().includes(filter));
+if (chosen.length === 0) {
+  misuse(`no row contains "${values.rows}"; the rows are\n${definitions.map(({ what }) => `  ${what}`).join("\n")}`);
+}
+
+const quick = values.quick ?? false;
+const settings = { quick, runs: quick ? 2 : 5, progress: (/** @type {string} */ line) => console.error(line) };
+const machine = describeMachine();
+const { rows, notes, failed } = await measureRows(chosen, settings);
+if (values.json) console.log(JSON.stringify({ name, machine, date: new Date().toISOString(), rows }));
+else console.log(`\n${machine.cpu}, ${machine.cores} cores, node ${machine.node}\n\n${table(rows, notes)}`);
+// Models that rows share stay open: nothing is left to be done, so nothing is waited for.
+process.exit(failed ? 1 : 0);
