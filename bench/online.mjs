@@ -17,7 +17,11 @@ function speechPrompts(count) {
   const path = join(dataFolder, "us-speeches", "state_union.jsonl.gz");
   if (!existsSync(path)) throw new Error(`no evaluation data at ${path} (set VENTRIS_DATA)`);
   const texts = gunzipSync(readFileSync(path)).toString("utf8").trim().split("\n");
-  const paragraphs = texts.flatMap((line) => JSON.parse(line).text.split(/\n+/).filter((text) => text.length > 300));
+  const paragraphs = texts.flatMap((line) =>
+    JSON.parse(line)
+      .text.split(/\n+/)
+      .filter((text) => text.length > 300),
+  );
   const stride = Math.max(1, Math.floor(paragraphs.length / count));
   return paragraphs.filter((_, i) => i % stride === 0).slice(0, count);
 }
@@ -84,7 +88,10 @@ export async function onlineAcceptance({
     mkdirSync(fileURLToPath(new URL("../docs/", import.meta.url)), { recursive: true });
     writeFileSync(svg, draw(curve, fixed, perPoint, `${draft} for ${target}`));
   }
-  const speed = ({ tokens, passes, seconds }) => ({ tokensPerPass: tokens / passes, tokensPerSecond: tokens / seconds });
+  const speed = ({ tokens, passes, seconds }) => ({
+    tokensPerPass: tokens / passes,
+    tokensPerSecond: tokens / seconds,
+  });
   return {
     target,
     draft,
@@ -121,7 +128,10 @@ function draw(curve, fixed, perPoint, title) {
       `<path d="M${left} ${y(rate).toFixed(1)}H${width - right}" stroke="#ddd"/>` +
       `<text x="${left - 6}" y="${(y(rate) + 4).toFixed(1)}" text-anchor="end">${rate.toFixed(2)}</text>`,
   );
-  const counts = curve.map((_, i) => `<text x="${x(i).toFixed(1)}" y="${height - bottom + 18}" text-anchor="middle">${(i + 1) * perPoint}</text>`);
+  const counts = curve.map(
+    (_, i) =>
+      `<text x="${x(i).toFixed(1)}" y="${height - bottom + 18}" text-anchor="middle">${(i + 1) * perPoint}</text>`,
+  );
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11" fill="#444">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,

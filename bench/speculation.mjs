@@ -282,9 +282,10 @@ const againstPredictor = (kind, candidates, side, verified) =>
         (line) => progress(`  ${line} tokens/s`),
       );
       const figures = [measured.a, measured.b].map((values) => median(values).toFixed(0));
+      const plain = Math.max(...tried.map(({ tokensPerSecond }) => tokensPerSecond));
       return {
         ...ratio(measured),
-        note: `${chosen.name} ${figures[0]}/s, node-llama-cpp ${figures[1]}/s with ${setting}`,
+        note: `${chosen.name} ${figures[0]}/s, node-llama-cpp ${figures[1]}/s with ${setting}, ${plain.toFixed(0)}/s without`,
       };
     } finally {
       await ours.close();

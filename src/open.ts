@@ -10,6 +10,7 @@ import { type Run, startRun } from "./engine/run.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
 import { ensure, nearest, VentrisError } from "./errors.ts";
 import { findMethod } from "./methods/index.ts";
+import { downloadModel } from "./weights/index.ts";
 
 export type OpenOptions = LoadOptions;
 
@@ -42,7 +43,8 @@ export async function shippedModels(): Promise<string[]> {
 }
 
 /**
- * Opens a shipped model by name, a checkpoint folder or weight file by path, or a model that was pulled from the hub ("org/name").
+ * Opens a shipped model by name, a checkpoint folder or weight file by path, or a model of the hub ("org/name"),
+ * which is downloaded to the cache folder the first time.
  * Errors: `unavailable` with the nearest name, and those of loading.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
@@ -62,6 +64,7 @@ export async function resolveModel(reference: string): Promise<string> {
   if (shipped.includes(reference)) return join(shippedFolder, reference);
   if (existsSync(reference)) return isAbsolute(reference) ? reference : join(process.cwd(), reference);
   const meant = nearest(reference, shipped);
+  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(reference)) return downloadModel(reference);
   throw new VentrisError(
     "unavailable",
     `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,

@@ -1,6 +1,6 @@
 /** The built command as people call it: what it prints where, and its exit status. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -25,7 +25,10 @@ interface Outcome {
 }
 
 function start(words: readonly string[]): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [main, ...words], { cwd: folder, env: { ...process.env, NO_COLOR: "1" } });
+  return spawn(process.execPath, [main, ...words], {
+    cwd: folder,
+    env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: folder },
+  });
 }
 
 function outcome(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
@@ -205,11 +208,17 @@ describe("listings", () => {
     for (const { options } of listed) expect(options).toMatchObject({ type: "object", additionalProperties: false });
   });
 
-  it("lists shipped models and broken ones in the cache", async () => {
-    const { stdout } = await ventris(["models", "--json"]);
-    const knossos = JSON.parse(stdout).find(({ name }: { name: string }) => name === "knossos");
-    expect(knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
-    expect(knossos.parameters).toBeGreaterThan(6e6);
+  it("lists shipped models and what is wrong with broken ones in the cache", async () => {
+    const broken = join(folder, "hub", "owner", "name", "0".repeat(40));
+    await mkdir(broken, { recursive: true });
+    await writeFile(join(broken, "model.safetensors"), "no weights");
+    const entries: { name: string; parameters?: number; problem?: string }[] = JSON.parse(
+      (await ventris(["models", "--json"])).stdout,
+    );
+    const named = Object.fromEntries(entries.map((entry) => [entry.name, entry]));
+    expect(named.knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
+    expect(named.knossos.parameters).toBeGreaterThan(6e6);
+    expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });
   });
 
   it("examines the machine", async () => {
@@ -241,7 +250,7 @@ describe("compare", () => {
       "compare",
       "--methods",
       "greedy,prompt-lookup",
-      "--tree",
+      "--rounds",
       "1",
       "--max-tokens",
       "6",
@@ -250,5 +259,55 @@ describe("compare", () => {
     expect(stdout).toMatch(/^method +lossless +tokens/);
     expect(stdout).toMatch(/prompt-lookup, round 1: \d+ drafted in 0 passes/);
     expect(stdout).toMatch(/\nthen "[^\n]*": /);
+  });
+});
+
+describe("train", () => {
+  it("makes a tokenizer, trains on it and goes on where it was interrupted", async () => {
+    const lines = Array.from({ length: 400 }, (_, i) =>
+      JSON.stringify({ text: `The cat number ${i} sat on mat ${i * 7}. `.repeat(9) }),
+    );
+    await writeFile(join(folder, "texts.jsonl"), lines.join("\n"));
+    const made = await ventris(["train", "tokenizer", "texts.jsonl", "--size", "300", "--out", "tiny", "--json"]);
+    expect(JSON.parse(made.stdout)).toEqual({ out: "tiny", tokens: 300, merges: 36 });
+
+    const recipe = JSON.parse(await readFile(join(root, "recipes", "knossos.json"), "utf8"));
+    const shape = { vocab_size: 300, hidden_size: 32, intermediate_size: 64, num_hidden_layers: 1, head_dim: 4 };
+    const small = {
+      name: "tiny",
+      tokenizer: "tiny",
+      data: [{ path: "texts.jsonl" }],
+      rows: 2,
+      length: 16,
+      steps: 1_000_000,
+    };
+    await writeFile(
+      join(folder, "tiny.json"),
+      JSON.stringify({ ...recipe, ...small, config: { ...recipe.config, ...shape } }),
+    );
+
+    const child = start(["train", "tiny.json", "--data", ".", "--run", "checkpoint", "--json"]);
+    child.stderr.on("data", (text) => String(text).includes("step") && child.kill("SIGINT"));
+    const interrupted = await outcome(child);
+    expect(interrupted.stderr).toMatch(/stopped early \(aborted\)/);
+    expect(interrupted.status).toBe(130);
+    const { step } = JSON.parse(interrupted.stdout);
+
+    const seconds = ["--max-minutes", "0.0001"];
+    const again = await ventris([
+      "train",
+      "tiny.json",
+      "--data",
+      ".",
+      "--run",
+      "checkpoint",
+      "--out",
+      "out",
+      "--json",
+      ...seconds,
+    ]);
+    expect(JSON.parse(again.stdout)).toMatchObject({ recipe: "tiny", reason: "time", resumedFrom: step });
+    const decoded = await ventris(["run", "--model", "out", "--json", "--max-tokens", "3", "The cat"]);
+    expect(JSON.parse(decoded.stdout).tokens).toHaveLength(3);
   });
 });

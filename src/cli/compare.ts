@@ -1,5 +1,6 @@
 /** `ventris compare`: several methods on one prompt with the same seed, side by side. */
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
+import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
@@ -15,7 +16,8 @@ import { drawRound, roundsOf } from "./tree.ts";
 
 interface CompareFlags extends RequestFlags {
   methods?: string;
-  tree?: number | true;
+  tree?: true;
+  rounds?: number;
 }
 
 interface Entry {
@@ -41,6 +43,8 @@ interface Difference {
 /** A method's first run loads its draft and warms the runtime up: it is not the one that is shown. */
 const warmUpTokens = 4;
 
+const rounds = z.int().min(1);
+
 export function define(command: Command): void {
   command
     .argument("[prompt...]", "the text to continue; from standard input when it is piped")
@@ -48,8 +52,11 @@ export function define(command: Command): void {
       "--methods <list>",
       'names between commas, or a JSON list of names and {"name": …, options} (default: all that need no further input)',
     )
-    .option("--tree [rounds]", "show the drafted trees of the first rounds (3), what was accepted and why", (text) =>
-      parseValue(requestOptions.shape.request, "--tree", text),
+    .option("--tree", "show the drafted trees of the first rounds, what was accepted and why")
+    .addOption(
+      new Option("--rounds <number>", "how many rounds of each method --tree shows (default: 3)")
+        .implies({ tree: true })
+        .argParser((text) => parseValue(rounds, "--rounds", text)),
     );
   addRequestFlags(command);
   command.addHelpText(
@@ -85,9 +92,9 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
       }
     }
     const differences = options.temperature === 0 ? findDifferences(entries) : [];
-    const rounds = flags.tree === undefined ? 0 : flags.tree === true ? 3 : flags.tree;
-    if (flags.json) printJson(toJson({ flags, entries, skipped, differences, rounds }));
-    else show(model, entries, rounds);
+    const shownRounds = flags.tree ? (flags.rounds ?? 3) : 0;
+    if (flags.json) printJson(toJson({ flags, entries, skipped, differences, rounds: shownRounds }));
+    else show(model, entries, shownRounds);
     for (const { method, reason } of skipped) say(`${method} left out: ${reason}`);
     for (const { method, from, at } of differences) {
       say(`${method} is lossless and yet differs from ${from} at token ${at} of the output`);

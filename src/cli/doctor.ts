@@ -2,6 +2,7 @@
 import { existsSync } from "node:fs";
 import { availableParallelism, cpus, freemem, totalmem } from "node:os";
 import type { Command } from "commander";
+import { knownPassCurves, type PassCurve } from "../engine/pass-curve.ts";
 import { VentrisError } from "../errors.ts";
 import { shippedModels } from "../open.ts";
 import { compile, type Device, defaultThreads, loadRuntime } from "../runtime/program.ts";
@@ -45,6 +46,12 @@ function describe({ what, ok, found, remedy }: Check): string {
   return `${ok ? "✓" : "✗"} ${what.padEnd(14)} ${found}${ok || !remedy ? "" : `\n  ${"".padEnd(14)} ${remedy}`}`;
 }
 
+/** What draft budgets are chosen by: milliseconds of a pass over so many rows, as measured when a method first needed it. */
+function describeCurve({ model, rows, seconds }: PassCurve): Check {
+  const times = rows.map((count, i) => `${count}: ${(seconds[i] * 1000).toFixed(2)}`).join(", ");
+  return { what: "pass times", ok: true, found: `${model}\n  ${"".padEnd(14)} rows: ms  ${times}` };
+}
+
 async function examine(): Promise<Check[]> {
   const cache = cacheFolder();
   const data = process.env.VENTRIS_DATA;
@@ -79,6 +86,7 @@ async function examine(): Promise<Check[]> {
       ok: true,
       found: `${cache}, ${formatBytes(await folderSize(cache))} (VENTRIS_CACHE moves it; it may be deleted at any time)`,
     },
+    ...(await knownPassCurves()).map(describeCurve),
     {
       what: "data",
       ok: data !== undefined && existsSync(data),

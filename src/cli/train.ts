@@ -28,6 +28,7 @@ interface TokenizerFlags {
 
 export function define(command: Command): void {
   command
+    .enablePositionalOptions() // what follows `tokenizer` is its own, --out and --json too
     .argument("<recipe>", "a recipe (recipes/*.json), or the word tokenizer")
     .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
     .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
@@ -43,8 +44,7 @@ export function define(command: Command): void {
     .addOption(numberFlag("--size", z.int(), "tokens in all").default(4096))
     .requiredOption("--out <folder>", "gets tokenizer.json and tokenizer_config.json")
     .option("--json", "print one JSON object at the end")
-    // The parent knows --out and --json too, and would take them.
-    .action((files: string[], _: object, self: Command) => makeTokenizer(files, self.optsWithGlobals()));
+    .action(makeTokenizer);
 }
 
 const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>

@@ -410,8 +410,10 @@ describe("calls that fail leave nothing behind", () => {
     expect((await failure(lease.extend([{ parent: undefined, token: 1 }]))).code).toBe("aborted");
     expect((await failure(lease.prefill([1]))).code).toBe("aborted");
     expect(forest.held).toBe(0);
+    const late = forest.lease();
     await forest.close();
     expect(() => forest.lease()).toThrow(/closed/);
+    expect(await failure(late.prefill([1]))).toMatchObject({ code: "aborted", message: "the model was closed" });
   });
 
   test("whoever joins nodes of a lease that closes gets them all the same", async () => {

@@ -340,6 +340,7 @@ export function createForest(
 
     async function extend(extensions: readonly Extension[]): Promise<ForestNode[]> {
       ensure(open, "aborted", "the request was aborted");
+      ensure(!closed, "aborted", "the model was closed");
       ensure(
         extensions.length <= maxRows,
         "bad_option",

@@ -179,19 +179,22 @@ describe("config.json", () => {
       "head_dim",
       "intermediate_size",
     );
-    const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constantFrom(2 ** 20, 2 ** 24));
-    await fc.assert(
-      fc.asyncProperty(numbers, size, async (name, value) => {
-        await writeFile(path, JSON.stringify({ ...tiny.config, [name]: value }));
-        try {
-          await (await loadModel(tiny.folder, "tiny", { threads: 1 })).forest.close();
-        } catch (error) {
-          expect(error).toBeInstanceOf(VentrisError);
-        }
-      }),
-      { numRuns: 30, seed: 5 },
-    );
-    await writeFile(path, JSON.stringify(tiny.config));
+    const size = fc.oneof(fc.integer({ min: 1, max: 70 }), fc.constant(2 ** 20));
+    try {
+      await fc.assert(
+        fc.asyncProperty(numbers, size, async (name, value) => {
+          await writeFile(path, JSON.stringify({ ...tiny.config, [name]: value }));
+          try {
+            await (await loadModel(tiny.folder, "tiny", { threads: 1 })).forest.close();
+          } catch (error) {
+            expect(error).toBeInstanceOf(VentrisError);
+          }
+        }),
+        { numRuns: 30, seed: 5 },
+      );
+    } finally {
+      await writeFile(path, JSON.stringify(tiny.config));
+    }
   });
 });
 

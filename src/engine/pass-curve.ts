@@ -1,16 +1,20 @@
 /** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
-import { readFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { ensure } from "../errors.ts";
-import { cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
+import { cacheFolder, cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
 import type { Model } from "./model.ts";
 
 export interface PassCurve {
+  /** What was measured, for readers: the model's name, precision, device and threads. */
+  readonly model: string;
   /** Measured numbers of rows, ascending, and the median seconds of a pass. */
   readonly rows: readonly number[];
   readonly seconds: readonly number[];
 }
 
+const folderName = "pass-curves";
 const measuredRows = [1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128];
 
 /** Seconds of a pass over `rows` rows, interpolated; beyond the last measurement in proportion. */
@@ -26,14 +30,24 @@ export function passSeconds({ rows, seconds }: PassCurve, count: number): number
 export async function passCurve(model: Model): Promise<PassCurve> {
   return model.state("pass curve", () =>
     openCached(
-      `pass-curves/${cacheKey("pass curve 1", model.identity)}.json`,
+      join(folderName, `${cacheKey("pass curve 1", model.identity)}.json`),
       async (path) => {
-        const text = JSON.stringify(await measure(model.forest));
+        const text = JSON.stringify({ model: model.identity, ...(await measure(model.forest)) });
         await writeFileAtomically(path, new TextEncoder().encode(text));
       },
       readCurve,
     ),
   );
+}
+
+/** Curves measured on this machine so far. */
+export async function knownPassCurves(): Promise<PassCurve[]> {
+  const folder = join(cacheFolder(), folderName);
+  const names = await readdir(folder).catch(() => []);
+  const curves = await Promise.all(
+    names.filter((name) => name.endsWith(".json")).map((name) => readCurve(join(folder, name)).catch(() => undefined)),
+  );
+  return curves.filter((curve) => curve !== undefined);
 }
 
 async function readCurve(path: string): Promise<PassCurve> {
@@ -43,14 +57,14 @@ async function readCurve(path: string): Promise<PassCurve> {
   } catch {
     curve = undefined;
   }
-  const { rows, seconds } = curve ?? {};
+  const { model, rows, seconds } = curve ?? {};
   const valid = Array.isArray(rows) && Array.isArray(seconds) && rows.length === seconds.length && rows.length > 0;
   ensure(valid && seconds.every((s) => s > 0 && Number.isFinite(s)), "bad_file", `${path}: not a pass curve`);
-  return { rows: rows as number[], seconds: seconds as number[] };
+  return { model: String(model), rows: rows as number[], seconds: seconds as number[] };
 }
 
 /** Passes of several sizes below one short text, interleaved so that a disturbance hits all sizes alike. */
-async function measure(forest: Forest): Promise<PassCurve> {
+async function measure(forest: Forest): Promise<Omit<PassCurve, "model">> {
   const rounds = 5;
   const lease = forest.lease();
   try {

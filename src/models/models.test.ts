@@ -36,7 +36,7 @@ async function largestError(model: OpenModel, wanted: readonly ArrayLike<number>
 
 async function errorOf(tiny: TinyModel, options: OpenOptions = {}): Promise<number> {
   await using model = await open(tiny.folder, { threads: 1, maxRows: 16, ...options });
-  return largestError(model, tiny.logits(tokens));
+  return await largestError(model, tiny.logits(tokens)); // the model closes with this function
 }
 
 describe("tiny random checkpoints agree with the float64 reference", () => {

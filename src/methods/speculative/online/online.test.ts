@@ -181,8 +181,8 @@ describe("alignment", () => {
 
   test("a single context is learned to an acceptance above 0.99, and off by one it is not", async () => {
     expect(await acceptanceAfter(0, 0)).toBeLessThan(0.9);
-    expect(await acceptanceAfter(60, 0)).toBeGreaterThan(0.99);
-    expect(await acceptanceAfter(60, -1)).toBeLessThan(0.95);
+    expect(await acceptanceAfter(150, 0)).toBeGreaterThan(0.99);
+    expect(await acceptanceAfter(150, -1)).toBeLessThan(0.95);
   });
 
   test.each(["errors", "round-ends", "all"] as const)(
