@@ -43,14 +43,14 @@ async function createProgram(given: readonly string[]): Promise<Command> {
   const program = new Command("ventris")
     .description("A decoding engine: give it a model and a prompt, and choose how it decodes.")
     .version(packageVersion())
-    .option("--debug", "show where an error comes from")
+    .enablePositionalOptions() // a flag belongs to the command that it follows: `train` and `train tokenizer` share names
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "ventris: ")) })
     .showHelpAfterError("(--help shows the usage)");
   const [first, second] = given.filter((word) => !word.startsWith("-"));
   const wanted = first === "help" ? second : first;
   for (const [name, { summary, load }] of Object.entries(commands)) {
-    const command = program.command(name).description(summary);
+    const command = program.command(name).description(summary).option("--debug", "show where an error comes from");
     if (name === wanted) (await load()).define(command);
   }
   return program;

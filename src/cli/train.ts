@@ -28,7 +28,6 @@ interface TokenizerFlags {
 
 export function define(command: Command): void {
   command
-    .enablePositionalOptions() // what follows `tokenizer` is its own, --out and --json too
     .argument("<recipe>", "a recipe (recipes/*.json), or the word tokenizer")
     .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
     .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
@@ -44,6 +43,7 @@ export function define(command: Command): void {
     .addOption(numberFlag("--size", z.int(), "tokens in all").default(4096))
     .requiredOption("--out <folder>", "gets tokenizer.json and tokenizer_config.json")
     .option("--json", "print one JSON object at the end")
+    .option("--debug", "show where an error comes from")
     .action(makeTokenizer);
 }
 

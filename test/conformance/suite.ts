@@ -291,7 +291,7 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, le
         writeTinyModel({ config: small }),
         writeTinyModel({ config: { ...small, num_hidden_layers: 1, intermediate_size: 32 } }),
       ]);
-      const [length, samples, temperature] = [4, 1000, 1.3];
+      const [length, samples, temperature] = [4, 4000, 1.3];
       const start = [1, 2, 1, 2, 3, 1, 2];
       const counts = new Map<string, number>();
       {
