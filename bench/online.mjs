@@ -68,7 +68,7 @@ function windows(rates, width) {
 export async function onlineAcceptance({
   target = "knossos",
   draft = "pylos",
-  requests = 200,
+  requests = 160,
   maxTokens = 64,
   temperature = 0.8,
   learn = { interval: 4, learningRate: 1e-3 },

@@ -52,10 +52,14 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   return { ...model, decode: (prompt, request) => decode(model, prompt, request), [Symbol.asyncDispose]: model.close };
 }
 
+/**
+ * A companion (a draft) alternates with its model. Threads that wait by spinning would take the cores from the other one's pass, so
+ * a companion has one thread, which suffices for the small models that drafts are.
+ */
 async function openModel(reference: string, options: OpenOptions): Promise<Model> {
   const parts = await loadModel(await resolveModel(reference), reference, options);
-  const { device, threads, weights } = options;
-  return createModel({ ...parts, openCompanion: (other) => openModel(other, { device, threads, weights }) });
+  const { device, weights } = options;
+  return createModel({ ...parts, openCompanion: (other) => openModel(other, { device, weights, threads: 1 }) });
 }
 
 /** Where a model reference leads. Errors: `unavailable`. */

@@ -97,11 +97,12 @@ describe("run", () => {
   });
 
   it("decodes several samples at once and prints them in order, each as it is alone", async () => {
-    const flags = ["run", "--json", "--max-tokens", "5", "--seed", "2"];
+    const flags = ["run", "--json", "--max-tokens", "12", "--seed", "2"];
     const together = JSON.parse((await ventris([...flags, "--samples", "3", prompt])).stdout);
     const alone = JSON.parse((await ventris([...flags, "--request", "2", prompt])).stdout);
     expect(together.samples.map(({ request }: { request: number }) => request)).toEqual([0, 1, 2]);
     expect(together.samples[2].tokens).toEqual(alone.tokens);
+    expect(together.samples[0].tokens).not.toEqual(alone.tokens);
     expect(together.samples[1].counters.prefillTokens).toBeLessThan(together.samples[0].counters.prefillTokens);
   });
 
@@ -264,7 +265,7 @@ describe("compare", () => {
 
 describe("train", () => {
   it("makes a tokenizer, trains on it and goes on where it was interrupted", async () => {
-    const lines = Array.from({ length: 400 }, (_, i) =>
+    const lines = Array.from({ length: 1200 }, (_, i) =>
       JSON.stringify({ text: `The cat number ${i} sat on mat ${i * 7}. `.repeat(9) }),
     );
     await writeFile(join(folder, "texts.jsonl"), lines.join("\n"));
@@ -287,7 +288,8 @@ describe("train", () => {
     );
 
     const child = start(["train", "tiny.json", "--data", ".", "--run", "checkpoint", "--json"]);
-    child.stderr.on("data", (text) => String(text).includes("step") && child.kill("SIGINT"));
+    // One interrupt only: a second would end it at once.
+    child.stderr.on("data", (text) => String(text).includes("step") && !child.killed && child.kill("SIGINT"));
     const interrupted = await outcome(child);
     expect(interrupted.stderr).toMatch(/stopped early \(aborted\)/);
     expect(interrupted.status).toBe(130);

@@ -1,9 +1,10 @@
 /** `ventris train`: models from recipes, and tokenizers. Interrupted training is saved and goes on with the next call. */
 import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { readTexts, trainTokenizer } from "../text/index.ts";
 import { interruptible } from "../training/loop.ts";
 import { progressWriter } from "../training/progress.ts";
@@ -103,6 +104,9 @@ async function trainModel(path: string, flags: TrainFlags): Promise<void> {
 }
 
 async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
+  await mkdir(out, { recursive: true }).catch((cause) => {
+    throw new VentrisError("unavailable", `--out: cannot make the folder: ${cause.message}`, { cause });
+  });
   let stage = "";
   const trained = await interruptible((signal) =>
     trainTokenizer({

@@ -443,6 +443,16 @@ describe("calls that fail leave nothing behind", () => {
       expect(forest.held).toBe(0);
       expect(forest.counters.passes).toBeLessThanOrEqual(2);
     });
+    await withForest(llama, {}, async (forest) => {
+      const [one, two] = [forest.lease(), forest.lease()];
+      const lost = failure(one.extend([{ parent: undefined, token: 4 }]));
+      while (forest.size < 1) await new Promise(setImmediate);
+      one.close();
+      await lost;
+      const [node] = await two.extend([{ parent: undefined, token: 4, logits: false }]);
+      expect(node.logits).toBeUndefined();
+      two.close();
+    });
   });
 });
 

@@ -5,12 +5,24 @@ import { greedy, sample } from "./plain/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
+import { online } from "./speculative/online/index.ts";
 import { promptLookup } from "./speculative/prompt-lookup/index.ts";
 import { sequoia } from "./speculative/sequoia/index.ts";
 import { specInfer } from "./speculative/spec-infer/index.ts";
 import { topK } from "./speculative/top-k/index.ts";
 
-export const methods: readonly Method[] = [greedy, sample, chain, promptLookup, specInfer, sequoia, dyspec, topK, aded];
+export const methods: readonly Method[] = [
+  greedy,
+  sample,
+  chain,
+  promptLookup,
+  specInfer,
+  sequoia,
+  dyspec,
+  topK,
+  aded,
+  online,
+];
 
 /** Errors: `bad_option` with the nearest name. */
 export function findMethod(name: string): Method {

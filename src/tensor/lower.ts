@@ -313,10 +313,7 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
     if (bits !== 32) {
       const [rows, columns] = table.shape as number[];
       // The same bytes as the product's, seen as [rows, columns * bits / 8].
-      const flat = builder.node("Reshape", [
-        `${name}.packed`,
-        int64s(builder, [rows, (columns * bits) / 8]),
-      ])[0];
+      const flat = builder.node("Reshape", [`${name}.packed`, int64s(builder, [rows, (columns * bits) / 8])])[0];
       return builder.node("GatherBlockQuantized", [flat, nameOf(indices), `${name}.scales`], {
         domain: microsoft,
         attributes: { bits, block_size: 32, gather_axis: 0, quantize_axis: 1 },

@@ -122,7 +122,11 @@ function mostVisited({ count, tokens, parents, visits, rows }: SearchTree, { pat
     for (let up = node; up !== 0; up = parents[up]) path.unshift(tokens[up]);
     const share = visits[node] / visits[0];
     const row = rows[node];
-    const next = row && { token: row.tokens[0], share: (share * row.weights[0]) / sum(Float64Array.from(row.weights)) };
+    // The quotient first: it is at most 1, so that rounding never lifts a share above its parent's.
+    const next = row && {
+      token: row.tokens[0],
+      share: share * (row.weights[0] / sum(Float64Array.from(row.weights))),
+    };
     return { tokens: path, share, next };
   });
 }
