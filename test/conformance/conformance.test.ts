@@ -11,6 +11,7 @@ const entries: Readonly<Record<string, ConformanceOptions>> = {
   "spec-infer": { options: (draft) => ({ draft, branches: [2, 1, 1] }) },
   sequoia: { options: (draft) => ({ draft, budget: 6, depth: 3 }), learns: true },
   dyspec: { options: (draft) => ({ draft, budget: 6 }) },
+  online: { options: (draft) => ({ draft, length: 3 }), learns: true },
   "top-k": { options: (draft) => ({ draft, budget: 6 }) },
   aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }), learns: true },
 };

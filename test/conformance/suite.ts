@@ -74,7 +74,13 @@ const event = z.discriminatedUnion("type", [
     seconds,
   }),
   z.strictObject({ type: z.literal("verify"), path: tokens, token, reasons: z.array(z.string()), seconds }),
-  z.strictObject({ type: z.literal("learn"), updates: z.int().min(0), loss: z.number(), note: z.string().optional() }),
+  z.strictObject({
+    type: z.literal("learn"),
+    updates: z.int().min(0),
+    loss: z.number().optional(),
+    acceptance: z.strictObject({ positions: z.number(), exact: z.number(), empirical: z.number() }).optional(),
+    note: z.string().optional(),
+  }),
   z.strictObject({
     type: z.literal("finish"),
     reason: z.enum(["stop", "length", "context", "aborted", "end"]),
