@@ -32,11 +32,11 @@ export type Verifier = typeof verify;
 /** Decodes until the run is finished. `verifier` exists for methods whose published verification is not the exact one. */
 export async function speculate(decoding: Decoding, drafter: Drafter, verifier: Verifier = verify): Promise<void> {
   const { lease, counters, greedy, forest } = decoding;
-  let tip = await decoding.prefill();
-  let token = decoding.choose(tip);
-  decoding.commit([{ token, from: tip }]);
-  const text = [...decoding.prompt, token];
   try {
+    let tip = await decoding.prefill();
+    let token = decoding.choose(tip);
+    decoding.commit([{ token, from: tip }]);
+    const text = [...decoding.prompt, token];
     while (!decoding.finished) {
       const depth = decoding.remaining - 1; // the target adds one token whatever is accepted
       const round: Round = { text, depth, draws: createDraws(decoding.stream, text.length - 1) };
@@ -47,7 +47,6 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
       const nodes = await score(decoding, tip, token, tree, depth);
       const scored = performance.now();
 
-      // A node is asked for its distribution twice: when it is verified, and when its own token is drawn. Compute it once.
       const target = {
         sampleAt: (node: number) => decoding.choose(nodes[node]!),
         ...(!greedy && { probabilitiesAt: (node: number) => decoding.shape(nodes[node]!) }),
