@@ -5,7 +5,9 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
-import { readTexts, trainTokenizer } from "../text/index.ts";
+import { trainTable } from "../methods/speculative/aded/corpus.ts";
+import { resolveModel } from "../open.ts";
+import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { interruptible } from "../training/loop.ts";
 import { progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
@@ -27,9 +29,16 @@ interface TokenizerFlags {
   json?: true;
 }
 
+interface TrigramFlags {
+  model: string;
+  out: string;
+  pairs: number;
+  json?: true;
+}
+
 export function define(command: Command): void {
   command
-    .argument("<recipe>", "a recipe (recipes/*.json), or the word tokenizer")
+    .argument("<recipe>", "a recipe (recipes/*.json), or the words tokenizer or trigrams")
     .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
     .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
     .option("--out <folder>", "write the model there when training stops")
@@ -46,6 +55,25 @@ export function define(command: Command): void {
     .option("--json", "print one JSON object at the end")
     .option("--debug", "show where an error comes from")
     .action(makeTokenizer);
+  command
+    .command("trigrams")
+    .description("count the tri-gram table that the method aded starts from")
+    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
+    .requiredOption("--model <folder>", "the model whose tokenizer the table is for")
+    .requiredOption("--out <file>", "the table; a model finds its own under the name trigrams.bin")
+    .addOption(
+      numberFlag(
+        "--pairs",
+        z
+          .int()
+          .min(1)
+          .max(2 ** 23),
+        "most pairs kept",
+      ).default(100_000),
+    )
+    .option("--json", "print one JSON object at the end")
+    .option("--debug", "show where an error comes from")
+    .action(makeTrigrams);
 }
 
 const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
@@ -101,6 +129,16 @@ async function trainModel(path: string, flags: TrainFlags): Promise<void> {
   if (step < recipe.steps)
     say(`stopped early (${reason}); the checkpoint is in ${runFolder}, and the same command goes on from it`);
   if (reason === "aborted") process.exitCode = 130;
+}
+
+async function makeTrigrams(files: string[], { model, out, pairs, json }: TrigramFlags): Promise<void> {
+  const tokenizer = await openTokenizer(await resolveModel(model));
+  murmur("counting tri-grams");
+  const made = await interruptible((signal) =>
+    trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),
+  );
+  if (json) printJson({ out, ...made });
+  else print(`${made.pairs} pairs, ${made.bytes} bytes, written to ${out}`);
 }
 
 async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
