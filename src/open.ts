@@ -54,12 +54,16 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
 
 /**
  * A companion (a draft) alternates with its model. Threads that wait by spinning would take the cores from the other one's pass, so
- * a companion has one thread, which suffices for the small models that drafts are.
+ * a companion has one thread, which suffices for the small models that drafts are. It has 8-bit weights: between its passes the larger
+ * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified.
  */
 async function openModel(reference: string, options: OpenOptions): Promise<Model> {
   const parts = await loadModel(await resolveModel(reference), reference, options);
-  const { device, weights } = options;
-  return createModel({ ...parts, openCompanion: (other) => openModel(other, { device, weights, threads: 1 }) });
+  const { device } = options;
+  return createModel({
+    ...parts,
+    openCompanion: (other) => openModel(other, { device, weights: "int8", threads: 1 }),
+  });
 }
 
 /** Where a model reference leads. Errors: `unavailable`. */

@@ -38,15 +38,20 @@ export async function budgetController(
 }
 
 const rate = 0.05;
+/** Where drafting does not pay, one round in so many still drafts a little, to notice when it would. */
+const probeEvery = 24;
+const probeBudget = 4;
 
 export function adaptiveBudget(curve: PassCurve, most: number): BudgetController {
   const estimates = new Float64Array(most).map((_, rank) => 0.7 ** (rank + 1));
   let secondsPerNode = passSeconds(curve, 1) / 20;
   let calibration = 1;
-  let budget = Math.min(8, most);
+  let best = Math.min(8, most);
+  let rounds = 0;
   return {
     get budget() {
-      return budget;
+      if (best > 0) return best;
+      return rounds++ % probeEvery === 0 ? Math.min(probeBudget, most) : 0;
     },
     observe({ values = [] }, accepted, draftSeconds) {
       if (values.length === 0) return;
@@ -59,14 +64,14 @@ export function adaptiveBudget(curve: PassCurve, most: number): BudgetController
       secondsPerNode += rate * (draftSeconds / values.length - secondsPerNode);
       let sum = 1;
       let bestRate = 1 / passSeconds(curve, 1);
-      let best = 1;
+      best = 0;
       for (let m = 1; m <= most; m++) {
         sum += calibration * estimates[m - 1];
         const perSecond = sum / (passSeconds(curve, m + 1) + secondsPerNode * m);
         if (perSecond > bestRate) [bestRate, best] = [perSecond, m];
       }
       // One node beyond the best keeps the next estimate alive, so that the budget can grow again.
-      budget = Math.min(best + 1, most);
+      if (best > 0) best = Math.min(best + 1, most);
     },
   };
 }

@@ -10,6 +10,7 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { budgetController, budgetOption } from "../budget.ts";
 import { createDrafting } from "../drafting.ts";
 import { type Draws, sum } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
@@ -209,7 +210,7 @@ export const aded = defineMethod({
       .enum(["exact", "published"])
       .default("exact")
       .describe("published: the authors' sampling, which is NOT lossless"),
-    budget: z.int().min(1).max(127).default(32).describe("nodes to draft, at most"),
+    budget: budgetOption,
     iterations: z.int().min(1).max(2000).default(60).describe("rounds of the tree search"),
     paths: z.int().min(1).max(500).default(24).describe("most visited paths that become drafts"),
     pathLength: z.int().min(2).max(16).default(4).describe("longest path of the search, in pairs"),
@@ -233,14 +234,22 @@ export const aded = defineMethod({
     const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
     const table = options.isolate ? createTable(shared, shared) : shared;
     const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+    const controller = await budgetController(decoding, options.budget);
+    let draftSeconds = 0;
     if (options.primePrompt) updateTable(table, decoding.prompt, { ...options, window: decoding.prompt.length });
     await speculate(
       decoding,
       {
-        propose({ text, depth, draws }) {
+        async propose({ text, depth, draws }) {
+          const started = performance.now();
           updateTable(table, text, options);
-          return draftFromTable(table, text, { ...options, depth, endTokens }, draws);
+          const { budget } = controller;
+          if (budget === 0) return createTree("chosen");
+          const tree = await draftFromTable(table, text, { ...options, budget, depth, endTokens }, draws);
+          draftSeconds = (performance.now() - started) / 1000;
+          return tree;
         },
+        observe: (_, tree, { path }) => controller.observe(tree, path.length, draftSeconds),
       },
       options.verification === "exact" ? undefined : publishedVerifier,
     );

@@ -99,7 +99,7 @@ export const promptLookup = defineMethod({
   source: "Saxena 2023, prompt lookup decoding; Yang et al. 2023, arXiv 2304.04487",
   lossless: true,
   options: z.strictObject({
-    length: z.int().min(1).max(64).default(8).describe("tokens to propose from each occurrence"),
+    length: z.int().min(1).max(64).default(5).describe("tokens to propose from each occurrence"),
     occurrences: z.int().min(1).max(16).default(1).describe("earlier occurrences to merge into one tree"),
     budget: z.int().min(1).max(127).default(32).describe("nodes to propose in all"),
     minimum: z.int().min(1).max(32).default(1).describe("shortest n-gram to look up"),
