@@ -12,6 +12,16 @@ const dataFolder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shar
 const svgPath = fileURLToPath(new URL("../docs/online-acceptance.svg", import.meta.url));
 const promptTokens = 48;
 
+/** SQL, one narrow form: the gold queries of Spider, as few-token openings. @param {number} count */
+function queryPrompts(count) {
+  const path = join(dataFolder, "spider", "dev.jsonl");
+  if (!existsSync(path)) throw new Error(`no evaluation data at ${path} (set VENTRIS_DATA)`);
+  const lines = readFileSync(path, "utf8").trim().split("\n");
+  const texts = lines.map((line) => JSON.parse(line)).map(({ question, query }) => `${question}\n${query}\n`);
+  const stride = Math.max(1, Math.floor(texts.length / count));
+  return texts.filter((_, i) => i % stride === 0).slice(0, count);
+}
+
 /** Openings of paragraphs of presidential speeches, in the order of the years. @param {number} count */
 function speechPrompts(count) {
   const path = join(dataFolder, "us-speeches", "state_union.jsonl.gz");
@@ -25,6 +35,8 @@ function speechPrompts(count) {
   const stride = Math.max(1, Math.floor(paragraphs.length / count));
   return paragraphs.filter((_, i) => i % stride === 0).slice(0, count);
 }
+
+const streams = { speeches: speechPrompts, sql: queryPrompts };
 
 /**
  * Serves one stream; one acceptance rate per request (mean over drafted positions of sum min(target, draft)).
@@ -62,24 +74,25 @@ function windows(rates, width) {
 }
 
 /**
- * @param {{ target?: string, draft?: string, requests?: number, maxTokens?: number, temperature?: number, learn?: object, svg?: string }} [options]
+ * @param {{ target?: string, draft?: string, requests?: number, maxTokens?: number, temperature?: number, learn?: object, svg?: string, stream?: "speeches" | "sql" }} [options]
  *   `learn`: options of the method `online`; `svg`: where to draw, "" for nowhere.
  */
 export async function onlineAcceptance({
   target = "knossos",
   draft = "pylos",
-  requests = 160,
-  maxTokens = 64,
+  requests = 120,
+  maxTokens = 48,
   temperature = 0.8,
-  learn = { interval: 4, learningRate: 1e-3 },
+  learn = { interval: 2, learningRate: 4e-4, lossOn: "all" },
   svg = svgPath,
+  stream = "speeches",
 } = {}) {
   const perPoint = Math.max(1, Math.min(20, Math.floor(requests / 5)));
   const method = { name: "online", draft, ...learn };
   const results = {};
   for (const [name, options] of Object.entries({ static: { ...method, learn: false }, curve: method })) {
     const model = await open(target);
-    const prompts = speechPrompts(requests).map((text) => model.tokenizer.encode(text).slice(0, promptTokens));
+    const prompts = streams[stream](requests).map((text) => model.tokenizer.encode(text).slice(0, promptTokens));
     results[name] = await serve(model, prompts, options, { maxTokens, temperature });
     await model.close();
   }
@@ -95,6 +108,7 @@ export async function onlineAcceptance({
   return {
     target,
     draft,
+    stream,
     requests,
     requestsPerPoint: perPoint,
     maxTokens,

@@ -35,7 +35,7 @@ const options = z.strictObject({
     .describe("positions to learn from: rejected proposals, every round's last position, or every position visited"),
   loss: z.enum(divergences).default("forward-kl").describe("divergence between target and draft that is made smaller"),
   interval: z.int().min(1).max(10_000).default(8).describe("requests between updates"),
-  learningRate: z.number().gt(0).max(1).default(1e-3).describe("AdamW's learning rate"),
+  learningRate: z.number().gt(0).max(1).default(4e-4).describe("AdamW's learning rate"),
   clip: z.number().gt(0).max(1000).default(1).describe("largest norm of an update's gradient"),
   trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
   bufferBytes: z
