@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
-import { trainTable } from "../methods/speculative/aded/corpus.ts";
+import { trainTable } from "../methods/index.ts";
 import { resolveModel } from "../open.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { interruptible } from "../training/loop.ts";

@@ -35,3 +35,6 @@ export function findMethod(name: string): Method {
     `no method is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Methods: ${names.join(", ")}`,
   );
 }
+
+/** What methods offer beside decoding. */
+export { trainTable } from "./speculative/aded/corpus.ts";
