@@ -28,7 +28,10 @@ afterAll(() => model.close());
 const stories = dataPath("tinystories", "tinystories-1000.jsonl.gz");
 const questions = dataPath("spec-bench", "question.jsonl.gz");
 
-describe.skipIf(!stories || !questions)(`greedy output on 200 prompts (${noData} otherwise)`, () => {
+/** Minutes long: run with VENTRIS_LONG_TESTS=1. */
+const long = process.env.VENTRIS_LONG_TESTS === "1";
+
+describe.skipIf(!long || !stories || !questions)(`greedy output on 200 prompts (${noData} otherwise)`, () => {
   const lines = (path: string): Record<string, unknown>[] =>
     gunzipSync(readFileSync(path))
       .toString("utf8")
@@ -77,7 +80,7 @@ describe.skipIf(!stories || !questions)(`greedy output on 200 prompts (${noData}
   );
 });
 
-describe("sampled output has the target's distribution (chi-square, 100,000 runs a method)", () => {
+describe.skipIf(!long)("sampled output has the target's distribution (chi-square, 100,000 runs a method)", () => {
   const prompt = "Once upon a time there was";
   const shaping = { temperature: 0.9, topK: 4, topP: 0.95, repetitionPenalty: 1.3 };
   const maxTokens = 3;
