@@ -56,6 +56,8 @@ export const recipeSchema = z.strictObject({
   schedule,
   optimiser: z.strictObject({ beta1: z.number(), beta2: z.number(), weightDecay: z.number() }).partial().optional(),
   clip: z.number().positive().optional(),
+  /** Train a model further: start from its weights (a folder relative to the recipe), after so many tokens and minutes of training. */
+  continues: z.strictObject({ model: z.string(), tokens: z.int().min(0), minutes: z.number().min(0) }).optional(),
   /** Distil from this model (a folder relative to the recipe): see `nextTokenObjective`. */
   teacher: z.strictObject({ model: z.string(), share: z.number().gt(0).max(1) }).optional(),
 });
@@ -109,7 +111,9 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   });
   onMessage(`${corpus.train.tokens.length} training tokens, ${corpus.heldOut.tokens.length} held out`);
 
-  const values = initialValues(family, config, seed);
+  const values = recipe.continues
+    ? await valuesOf(beside(recipe.continues.model), family, config)
+    : initialValues(family, config, seed);
   const teacher = recipe.teacher && (await openTeacher(beside(recipe.teacher.model), { rows, length, threads }));
   const objective = await nextTokenObjective(family, config, values, {
     rows,
@@ -174,9 +178,13 @@ async function openTeacher(
   shape: { rows: number; length: number; threads?: number },
 ): Promise<LanguageModelObjective> {
   const { family, config } = familyOf(JSON.parse(await readFile(join(folder, "config.json"), "utf8")));
+  return nextTokenObjective(family, config, await valuesOf(folder, family, config), shape);
+}
+
+async function valuesOf(folder: string, family: Family, config: ModelConfig) {
   const source = await openSafetensors(join(folder, "model.safetensors"));
   try {
-    return await nextTokenObjective(family, config, await readParameters(source, family, config), shape);
+    return await readParameters(source, family, config);
   } finally {
     await source.close();
   }
@@ -213,6 +221,7 @@ const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
 function modelCard(recipe: Recipe, parameters: number, step: number, history: readonly HistoryEntry[]): string {
   const heldOut = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
+  const earlier = recipe.continues ?? { tokens: 0, minutes: 0 };
   const tokens = step * recipe.rows * recipe.length * (recipe.accumulate ?? 1);
   const seconds = history[history.length - 1]?.seconds;
   const rows: [string, string][] = [
@@ -224,7 +233,7 @@ function modelCard(recipe: Recipe, parameters: number, step: number, history: re
     ["trained on", recipe.data.map((file) => `\`${file.path}\``).join(", ")],
     [
       "steps",
-      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each, ${(tokens / 1e6).toFixed(1)} million in all)`,
+      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${recipe.continues ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
     ],
     ...(recipe.teacher
       ? [
@@ -238,7 +247,12 @@ function modelCard(recipe: Recipe, parameters: number, step: number, history: re
       "held-out loss",
       heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token (documents never trained on)`,
     ],
-    ["time", seconds === undefined ? "not recorded" : `${(seconds / 60).toFixed(0)} minutes on the training machine`],
+    [
+      "time",
+      seconds === undefined
+        ? "not recorded"
+        : `${(earlier.minutes + seconds / 60).toFixed(0)} minutes on the training machine`,
+    ],
     ["licence", recipe.licence],
   ];
   return `# ${recipe.name}
