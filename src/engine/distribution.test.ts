@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { argmax, drawFrom, exponential, softmax } from "./distribution.ts";
+import { argmax, drawFrom, exponential, softmax, topKSoftmax } from "./distribution.ts";
 
 describe("exponential", () => {
   test("is within 1e-15 of Math.exp down to where numbers end", () => {
@@ -61,5 +61,30 @@ describe("drawFrom", () => {
 
   test("refuses a distribution without mass", () => {
     expect(() => drawFrom([0, 0], 0.5)).toThrow(expect.objectContaining({ code: "constraint_dead_end" }));
+  });
+});
+
+describe("the likeliest tokens", () => {
+  test.each([1, 3, 64, 500])("%i of them, most likely first, renormalised", (k) => {
+    for (const scale of [0.01, 3, 40]) {
+      const logits = Float32Array.from({ length: 500 }, (_, i) => scale * Math.sin(i * i));
+      const { tokens, probabilities } = topKSoftmax(logits, 0.7, k);
+      const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a] || a - b).slice(0, k);
+      expect([...tokens]).toEqual(order);
+      const wanted = softmax(
+        Float64Array.from(order, (token) => logits[token]),
+        1 / 0.7,
+      );
+      probabilities.forEach((p, i) => {
+        expect(p).toBeCloseTo(wanted[i], 12);
+      });
+    }
+  });
+
+  test("with ties the lowest ids; without a finite entry an error", () => {
+    expect([...topKSoftmax(new Float32Array(10), 1, 4).tokens]).toEqual([0, 1, 2, 3]);
+    expect([...topKSoftmax(Float32Array.of(-Infinity, 1, -Infinity), 1, 2).tokens]).toEqual([1, 0]);
+    expect(() => topKSoftmax(new Float32Array(4).fill(Number.NaN), 1, 2)).toThrow(/NaN/);
+    expect(() => topKSoftmax(new Float32Array(4).fill(-Infinity), 1, 2)).toThrow(/finite/);
   });
 });

@@ -69,3 +69,43 @@ export function drawFrom(probabilities: ArrayLike<number>, u: number): number {
   ensure(last >= 0, "constraint_dead_end", "no token has positive probability here");
   return last;
 }
+
+/** Resolution and reach of the count that finds the likeliest tokens: sixteenths of a nat, down to 16 nats. */
+const STEPS_BELOW = 256;
+const stepsBelow = (most: number, logit: number): number => {
+  const steps = (most - logit) * 16;
+  return steps < STEPS_BELOW ? steps | 0 : STEPS_BELOW;
+};
+
+/**
+ * The k most likely tokens at a temperature above 0, renormalised, most likely first; the lowest id first among equals. Errors:
+ * `runtime_failed` on NaN and when no entry is finite.
+ */
+export function topKSoftmax(logits: Float32Array, temperature: number, k: number): SparseDistribution {
+  const size = Math.min(k, logits.length);
+  let most = -Infinity;
+  for (let i = 0; i < logits.length; i++) if (logits[i] > most) most = logits[i];
+  // Counting by distance from the maximum leaves little more than k entries to sort.
+  const counts = new Int32Array(STEPS_BELOW + 1);
+  for (let i = 0; i < logits.length; i++) counts[stepsBelow(most, logits[i])] += 1;
+  let deepest = 0;
+  for (let within = counts[0]; within < size && deepest < STEPS_BELOW; ) within += counts[++deepest];
+  const candidates: number[] = [];
+  for (let token = 0; token < logits.length; token++) {
+    if (stepsBelow(most, logits[token]) <= deepest) candidates.push(token);
+  }
+  candidates.sort((a, b) => logits[b] - logits[a] || a - b);
+  const tokens = Int32Array.from(candidates.slice(0, size));
+  const probabilities = new Float64Array(tokens.length);
+  let total = 0;
+  for (let i = 0; i < tokens.length; i++) {
+    total += probabilities[i] = exponential((logits[tokens[i]] - logits[tokens[0]]) / temperature);
+  }
+  ensure(
+    total >= 1 && total < Infinity,
+    "runtime_failed",
+    "the draft model produced logits that are NaN or have no finite entry",
+  );
+  for (let i = 0; i < tokens.length; i++) probabilities[i] /= total;
+  return { tokens, probabilities };
+}

@@ -1,77 +1,73 @@
-/** How many nodes to draft: what the machine's pass times and the draft's own confidence say is worth its time. */
-
+/** Which nodes are worth drafting: what they may bring, against what they cost on this machine. */
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
+import type { Model } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
-import type { DraftTree } from "./tree.ts";
 
 export const budgetOption = z
   .int()
   .min(0)
   .max(127)
   .optional()
-  .describe(
-    "nodes to draft a round; default: chosen from the machine's measured pass times and the draft's confidence",
-  );
+  .describe("nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile");
 
-export interface BudgetController {
-  readonly budget: number;
-  /** Learns from a round: the estimated acceptance of each drafted node, and the seconds that drafting took. */
-  observe(tree: DraftTree, accepted: number, draftSeconds: number): void;
+/** Nodes a round, at most, where the number is not fixed. */
+export const most = 64;
+
+export interface Economy {
+  /**
+   * What one more drafted node costs, in tokens, when `drafted` nodes are there already and it needs `passes` further draft
+   * passes. A node that becomes output with a smaller probability is not worth drafting.
+   */
+  price(drafted: number, passes?: number): number;
+  /** After every round: tokens that it made output, nodes drafted, draft passes. */
+  settle(tokens: number, drafted: number, passes: number): void;
 }
+
+export interface EconomyOptions {
+  /** A fixed number of nodes: free up to it, and no more. */
+  budget: number | undefined;
+  /** Whose passes the drafting takes; none for drafters without a model. */
+  draft?: Model;
+}
+
+export async function economy(decoding: Decoding, { budget, draft }: EconomyOptions): Promise<Economy> {
+  if (budget !== undefined) {
+    return { price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
+  }
+  const target = await passCurve(decoding.model);
+  const draftPass = draft ? passSeconds(await passCurve(draft), 1) : 0;
+  return measuredEconomy(target, draftPass, Math.min(most, decoding.forest.maxRows - 1));
+}
+
+/** Rounds in which plain decoding's speed counts as seen before the first one. */
+const priorRounds = 4;
+/** How fast earlier rounds are forgotten. */
+const memory = 0.95;
+/** Where nothing is worth drafting, one round in so many drafts a little, to notice when that changes. */
+const probeEvery = 24;
+const probeNodes = 4;
 
 /**
- * Chooses the budget m that maximises expected tokens a second,
- *     (1 + sum of the m largest acceptance estimates) / (target pass over m + 1 rows + draft seconds a node * m),
- * with running averages of the estimates by rank, calibrated by what was really accepted. A fixed budget stays as it is.
+ * Tokens over seconds are maximised by taking every node whose gain exceeds (tokens a second at the optimum) * (its seconds): the
+ * rule of fractional programmes (Dinkelbach 1967). The rate is that of the request's own rounds, in the seconds that the pass curves
+ * give them, so that a repeated request decides the same; it is never below plain decoding's.
  */
-export async function budgetController(
-  decoding: Decoding,
-  fixed: number | undefined,
-  most = 64,
-): Promise<BudgetController> {
-  if (fixed !== undefined) return { budget: fixed, observe() {} };
-  const curve = await passCurve(decoding.model);
-  return decoding.model.state(`draft budget up to ${most}`, () =>
-    adaptiveBudget(curve, Math.min(most, decoding.forest.maxRows - 1)),
-  );
-}
-
-const rate = 0.05;
-/** Where drafting does not pay, one round in so many still drafts a little, to notice when it would. */
-const probeEvery = 24;
-const probeBudget = 4;
-
-export function adaptiveBudget(curve: PassCurve, most: number): BudgetController {
-  const estimates = new Float64Array(most).map((_, rank) => 0.7 ** (rank + 1));
-  let secondsPerNode = passSeconds(curve, 1) / 20;
-  let calibration = 1;
-  let best = Math.min(8, most);
-  let rounds = 0;
+export function measuredEconomy(target: PassCurve, draftPass: number, limit: number): Economy {
+  const plain = 1 / passSeconds(target, 1);
+  let [tokens, seconds] = [priorRounds, priorRounds / plain];
+  let idle = 0;
   return {
-    get budget() {
-      if (best > 0) return best;
-      return rounds++ % probeEvery === 0 ? Math.min(probeBudget, most) : 0;
+    price(drafted, passes = 0) {
+      if (drafted >= limit) return Infinity;
+      if (idle > 0 && idle % probeEvery === 0 && drafted < probeNodes) return 0;
+      const row = passSeconds(target, drafted + 2) - passSeconds(target, drafted + 1);
+      return Math.max(plain, tokens / seconds) * (row + passes * draftPass);
     },
-    observe({ values = [] }, accepted, draftSeconds) {
-      if (values.length === 0) return;
-      const ranked = [...values].sort((a, b) => b - a).slice(0, most);
-      ranked.forEach((value, rank) => {
-        estimates[rank] += rate * (value - estimates[rank]);
-      });
-      const expected = ranked.reduce((sum, value) => sum + value, 0);
-      calibration += rate * (accepted / Math.max(expected, 0.1) - calibration);
-      secondsPerNode += rate * (draftSeconds / values.length - secondsPerNode);
-      let sum = 1;
-      let bestRate = 1 / passSeconds(curve, 1);
-      best = 0;
-      for (let m = 1; m <= most; m++) {
-        sum += calibration * estimates[m - 1];
-        const perSecond = sum / (passSeconds(curve, m + 1) + secondsPerNode * m);
-        if (perSecond > bestRate) [bestRate, best] = [perSecond, m];
-      }
-      // One node beyond the best keeps the next estimate alive, so that the budget can grow again.
-      if (best > 0) best = Math.min(best + 1, most);
+    settle(gained, drafted, passes) {
+      idle = drafted > 0 ? 0 : idle + 1;
+      tokens = memory * tokens + gained;
+      seconds = memory * seconds + passSeconds(target, drafted + 1) + passes * draftPass;
     },
   };
 }

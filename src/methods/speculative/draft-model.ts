@@ -1,14 +1,20 @@
 /** A draft model beside the target: follows the committed text in its own forest and scores the nodes of draft trees. */
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
-import type { SparseDistribution } from "../../engine/distribution.ts";
+import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.ts";
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import type { Model } from "../../engine/model.ts";
 import { ensure } from "../../errors.ts";
+import {
+  type AcceptanceConditions,
+  type AcceptanceEstimate,
+  acceptanceCurve,
+  createAcceptanceEstimate,
+} from "./acceptance.ts";
+import { type Economy, economy } from "./budget.ts";
 import { createDrafting, type Drafting } from "./drafting.ts";
-import type { Drafter, Round } from "./speculate.ts";
+import type { Drafter } from "./speculate.ts";
 import type { DraftTree } from "./tree.ts";
-import type { Verdict } from "./verify.ts";
 
 /** Options that every method with a draft model has. */
 export const draftModelOptions = {
@@ -19,7 +25,7 @@ export const draftModelOptions = {
     .max(10)
     .optional()
     .describe("temperature of the draft; default: the target's, or 0.6 where the target's is 0"),
-  draftTopK: z.int().min(1).max(1024).default(32).describe("most likely tokens of the draft that can be drawn"),
+  draftTopK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drawn"),
 };
 
 export interface DraftModelSettings {
@@ -46,32 +52,46 @@ export async function openDraft(target: Model, reference: string): Promise<Model
   return draft;
 }
 
+/** What a growth rule decides by. */
+export interface Guidance {
+  readonly economy: Economy;
+  /** Of children of this tree's kind; the draft's own word where nothing is measured. */
+  readonly estimate: AcceptanceEstimate;
+}
+
 export interface DraftModelDrafterOptions {
   kind: "chosen" | "sampled";
   replacement?: boolean;
-  grow(drafting: Drafting, round: Round): Promise<unknown>;
+  /** Nodes to draft; undefined: what is worth its cost. */
+  budget: number | undefined;
+  /** Whether acceptance is estimated from measurements (default where the budget is open) or from the draft's own probabilities. */
+  measured?: boolean;
+  grow(drafting: Drafting, guidance: Guidance): Promise<unknown>;
   /** What verification should see of the grown tree; default: all of it. */
   finish?(tree: DraftTree, grown: unknown): DraftTree;
-  observe?(tree: DraftTree, verdict: Verdict): void;
 }
 
 /** A drafter that grows trees with a draft model by the given rule. */
 export async function draftModelDrafter(
   decoding: Decoding,
   settings: DraftModelSettings,
-  { kind, replacement, grow, finish, observe }: DraftModelDrafterOptions,
+  { kind, replacement, budget, measured = budget === undefined, grow, finish }: DraftModelDrafterOptions,
 ): Promise<Drafter> {
   const draft = await openDraft(decoding.model, settings.draft);
-  const { temperature } = decoding.settings;
-  const draftTemperature = settings.draftTemperature ?? (temperature === 0 ? 0.6 : temperature);
+  const conditions = draftConditions(decoding, settings);
+  const { draftTemperature, topK } = conditions;
   ensure(
     kind === "chosen" || draftTemperature > 0,
     "bad_option",
     "draftTemperature: 0 leaves nothing to draw; use the method top-k, which chooses its tokens",
   );
+  const curve = measured ? await acceptanceCurve(decoding.model, draft, conditions) : undefined;
+  const estimate = createAcceptanceEstimate(kind, curve);
+  const guidance: Guidance = { estimate, economy: await economy(decoding, { budget, draft }) };
   const follower = followText(draft);
   const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
   let passes = 0;
+  let drafting: Drafting | undefined;
   return {
     get passes() {
       return passes;
@@ -79,28 +99,37 @@ export async function draftModelDrafter(
     async propose(round) {
       // The draft's own context may be shorter than the target's.
       const depth = Math.min(round.depth, draft.forest.contextLength - round.text.length);
-      const drafting = createDrafting({
+      drafting = createDrafting({
         kind,
         replacement,
         draws: round.draws,
         depth,
         endTokens,
-        score: (tree, nodes) => follower.score(round.text, tree, nodes, draftTemperature || 1, settings.draftTopK),
+        acceptance: measured ? estimate.ofProbability : undefined,
+        score: (tree, nodes) => follower.score(round.text, tree, nodes, draftTemperature || 1, topK),
       });
       if (depth > 0) {
-        const grown = await grow(drafting, round);
+        const grown = await grow(drafting, guidance);
         passes += drafting.passes;
         if (finish) return finish(drafting.tree, grown);
       }
       return drafting.tree;
     },
-    observe(round, tree, verdict) {
-      follower.settle(tree, verdict.path);
-      observe?.(tree, verdict);
-      void round;
+    observe(_, tree, { path }) {
+      follower.settle(tree, path);
+      estimate.observe(tree, path);
+      guidance.economy.settle(path.length + 1, tree.tokens.length, drafting!.passes);
     },
     close: follower.close,
   };
+}
+
+/** What decides how often this draft's proposals are accepted. */
+export function draftConditions(
+  { settings: { temperature } }: Decoding,
+  { draftTemperature = temperature === 0 ? 0.6 : temperature, draftTopK }: DraftModelSettings,
+): AcceptanceConditions {
+  return { temperature, draftTemperature, topK: draftTopK };
 }
 
 /** Keeps a lease on the draft's forest in step with the text. */
@@ -184,35 +213,4 @@ export function followText(draft: Model): {
       release();
     },
   };
-}
-
-/** The k most likely tokens at a temperature, renormalised, most likely first; the lowest id first among equals. */
-export function topKSoftmax(logits: Float32Array, temperature: number, k: number): SparseDistribution {
-  const size = Math.min(k, logits.length);
-  const tokens = new Int32Array(size);
-  const values = new Float64Array(size).fill(-Infinity);
-  let count = 0;
-  let threshold = -Infinity;
-  for (let token = 0; token < logits.length; token++) {
-    const logit = logits[token];
-    if (logit <= threshold && count === size) continue;
-    let place = count < size ? count++ : size - 1;
-    for (; place > 0 && values[place - 1] < logit; place--) {
-      values[place] = values[place - 1];
-      tokens[place] = tokens[place - 1];
-    }
-    values[place] = logit;
-    tokens[place] = token;
-    if (count === size) threshold = values[size - 1];
-  }
-  const probabilities = new Float64Array(size);
-  let total = 0;
-  for (let i = 0; i < size; i++) total += probabilities[i] = Math.exp((values[i] - values[0]) / temperature);
-  ensure(
-    total >= 1 && total < Infinity,
-    "runtime_failed",
-    "the draft model produced logits that are NaN or have no finite entry",
-  );
-  for (let i = 0; i < size; i++) probabilities[i] /= total;
-  return { tokens, probabilities };
 }

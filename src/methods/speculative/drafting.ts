@@ -1,6 +1,7 @@
 /** Growing a draft tree with a draft model: the bookkeeping that all growth rules share. */
 import type { SparseDistribution } from "../../engine/distribution.ts";
 import { ensure } from "../../errors.ts";
+import { ownProbability } from "./acceptance.ts";
 import { type Draws, sum } from "./draws.ts";
 import { addNode, createTree, type DraftTree } from "./tree.ts";
 
@@ -22,10 +23,14 @@ export interface Drafting {
   draw(node: number): number | undefined;
   /** Chosen trees: adds the `rank`-th most likely child of a scored node; undefined when there is none. */
   add(node: number, rank: number): number | undefined;
-  /** Product of the draft's probabilities from the root down to the node: the estimated probability of its acceptance. */
+  /** Chosen trees: the reach that the `rank`-th most likely child of a scored node would have. */
+  promise(node: number, rank: number): number;
+  /** Estimated probability that verification accepts the node and all above it. */
   reach(node: number): number;
-  /** Share of the node's distribution that its children have not used up (1 for a node without children). */
+  /** Estimated probability that it rejects all children the node has so far, once it came there; 0 where no other can be drawn. */
   remaining(node: number): number;
+  /** Children that the node has so far. */
+  childCount(node: number): number;
   /** False for nodes at the depth limit, end tokens and repeats, below which a draft is of no use. */
   canGrow(node: number): boolean;
 }
@@ -44,6 +49,11 @@ export interface DraftingOptions {
   depth: number;
   /** Tokens that end the text: always leaves. */
   endTokens?: ReadonlySet<number>;
+  /**
+   * How likely verification accepts a child, once tried, that was proposed with this probability. Default: just as likely, which
+   * makes `reach` the product of the draft's probabilities.
+   */
+  acceptance?: (probability: number) => number;
 }
 
 export function createDrafting({
@@ -53,6 +63,7 @@ export function createDrafting({
   draws,
   depth,
   endTokens,
+  acceptance = ownProbability,
 }: DraftingOptions): Drafting {
   const tree = createTree(kind, { replacement });
   const depths = [0];
@@ -60,16 +71,23 @@ export function createDrafting({
   /** Per node, the draft distribution with its drawn children zeroed; and the mass of that. */
   const leftover: (Float64Array | undefined)[] = [];
   const leftoverMass: number[] = [1];
+  const rejected: number[] = [1];
+  const counts: number[] = [0];
   let passes = 0;
 
   const reach = (node: number) => (node === 0 ? 1 : tree.values![node - 1]);
 
-  function append(parent: number, entry: number, repeat: boolean): number {
-    const { tokens, probabilities } = tree.distributions[parent]!;
-    const child = addNode(tree, parent, tokens[entry], reach(parent) * probabilities[entry]);
+  function append(parent: number, entry: number, probability: number, repeat: boolean): number {
+    const { tokens } = tree.distributions[parent]!;
+    const accepted = repeat ? 0 : acceptance(probability);
+    // Drawn siblings are tried one after another; of chosen ones, at most one is the target's token.
+    const tried = reach(parent) * (kind === "sampled" ? rejected[parent] : 1);
+    const child = addNode(tree, parent, tokens[entry], tried * accepted, probability);
+    counts[parent] += 1;
+    rejected[parent] *= 1 - accepted;
     depths[child] = depths[parent] + 1;
     growing[child] = depths[child] < depth && !repeat && !endTokens?.has(tokens[entry]);
-    leftoverMass[child] = 1;
+    [leftoverMass[child], rejected[child], counts[child]] = [1, 1, 0];
     return child;
   }
 
@@ -100,19 +118,22 @@ export function createDrafting({
         leftoverMass[node],
       );
       const repeat = weights[entry] === 0;
+      const probability = tree.distributions[node]!.probabilities[entry] / leftoverMass[node];
       weights[entry] = 0;
       if (!replacement) leftoverMass[node] = sum(weights);
-      return append(node, entry, repeat);
+      return append(node, entry, probability, repeat);
     },
     add(node, rank) {
       const distribution = tree.distributions[node];
       ensure(kind === "chosen" && distribution, "internal", `draft node ${node} is not a scored node of a chosen tree`);
       return rank < distribution.tokens.length && distribution.probabilities[rank] > 0
-        ? append(node, rank, false)
+        ? append(node, rank, distribution.probabilities[rank], false)
         : undefined;
     },
+    promise: (node, rank) => reach(node) * acceptance(tree.distributions[node]!.probabilities[rank]),
     reach,
-    remaining: (node) => (leftoverMass[node] < exhausted ? 0 : leftoverMass[node]),
+    remaining: (node) => (leftoverMass[node] < exhausted ? 0 : rejected[node]),
+    childCount: (node) => counts[node],
     canGrow: (node) => growing[node],
   };
 }

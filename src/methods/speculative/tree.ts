@@ -20,20 +20,24 @@ export interface DraftTree {
   readonly parents: number[];
   /** The draft's distribution after each node, index 0 = root; undefined where it was not computed. */
   readonly distributions: (SparseDistribution | undefined)[];
-  /** Estimated probability that verification accepts node i + 1, where the drafter has one. */
+  /** Estimated probability that verification accepts node i + 1 and all above it, where the drafter has one. */
   readonly values?: number[];
+  /** What node i + 1 was proposed with, given that its parent was accepted and its earlier siblings were not. */
+  readonly probabilities?: number[];
 }
 
 export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {
-  return { kind, replacement, tokens: [], parents: [], distributions: [], ...(valued && { values: [] }) };
+  const estimates = valued && { values: [], probabilities: [] };
+  return { kind, replacement, tokens: [], parents: [], distributions: [], ...estimates };
 }
 
 /** Appends a node and returns its number. */
-export function addNode(tree: DraftTree, parent: number, token: number, value?: number): number {
+export function addNode(tree: DraftTree, parent: number, token: number, value = 1, probability = 1): number {
   ensure(parent <= tree.tokens.length, "internal", `draft node ${parent} does not exist yet`);
   tree.tokens.push(token);
   tree.parents.push(parent);
-  if (tree.values) tree.values.push(value ?? 1);
+  tree.values?.push(value);
+  tree.probabilities?.push(probability);
   return tree.tokens.length;
 }
 
@@ -97,7 +101,10 @@ export function selectNodes(tree: DraftTree, nodes: readonly number[]): DraftTre
   for (const node of nodes) {
     const parent = numbers.get(tree.parents[node - 1]);
     ensure(parent !== undefined, "internal", `draft node ${node} was selected without its parent`);
-    numbers.set(node, addNode(selected, parent, tree.tokens[node - 1], tree.values?.[node - 1]));
+    numbers.set(
+      node,
+      addNode(selected, parent, tree.tokens[node - 1], tree.values?.[node - 1], tree.probabilities?.[node - 1]),
+    );
   }
   return selected;
 }

@@ -6,7 +6,8 @@
  * after a rejection R becomes norm(max(R - q_j, 0)); after the last one emit a draw from R. Then the token is distributed as p.
  */
 import { ensure } from "../../errors.ts";
-import { type Draws, sum } from "./draws.ts";
+import type { Draws } from "./draws.ts";
+import { createResidual } from "./residual.ts";
 import { childrenOf, childWith, type DraftTree } from "./tree.ts";
 
 export interface Target {
@@ -63,31 +64,20 @@ function acceptOrCorrect(tree: DraftTree, node: number, children: number[], targ
   if (children.length === 0) return { token: target.sampleAt(node), reason: "bonus token" };
   const distribution = tree.distributions[node];
   ensure(distribution, "internal", `the distribution that draft node ${node}'s children were drawn from is missing`);
-  const { tokens, probabilities } = distribution;
-  // R differs from p, up to its norm, on the draft's support only: `kept` is R there, `dense` is p elsewhere. Masses are
-  // sums of what is left, never differences from 1, so that they stay exact when little is left.
-  const dense = target.probabilitiesAt!(node).slice();
-  let kept = Float64Array.from(tokens, (token) => dense[token]);
-  for (const token of tokens) dense[token] = 0;
-  const outside = sum(dense);
-  let keptMass = outside + sum(kept);
-  const proposal = probabilities.slice();
+  const residual = createResidual(target.probabilitiesAt!(node), distribution, tree.replacement);
   for (const child of children) {
     const token = tree.tokens[child - 1];
-    const drawn = tokens.indexOf(token);
-    ensure(drawn >= 0 && proposal[drawn] > 0, "internal", `draft token ${token} was proposed with probability 0`);
-    const proposalMass = sum(proposal);
-    const ratio = kept[drawn] / keptMass / (proposal[drawn] / proposalMass);
+    const entry = distribution.tokens.indexOf(token);
+    ensure(
+      entry >= 0 && distribution.probabilities[entry] > 0,
+      "internal",
+      `draft token ${token} was proposed with probability 0`,
+    );
+    const ratio = residual.ratio(entry);
     if (draws.accept(ratio)) return { child, token, reason: `${token}: p/q ${ratio.toFixed(3)}, accepted` };
-    const scale = keptMass / proposalMass;
-    const residual = kept.map((mass, i) => Math.max(mass - proposal[i] * scale, 0));
-    residual[drawn] = 0; // by the rule too, up to rounding: it was rejected, so its R was below its q
-    const residualMass = outside + sum(residual);
-    // Nothing left means that R and q agree everywhere, where rejection has probability 0 but for rounding: R stays.
-    if (residualMass > 0) [kept, keptMass] = [residual, residualMass];
-    if (!tree.replacement) proposal[drawn] = 0;
+    residual.reject(entry);
   }
-  for (let i = 0; i < tokens.length; i++) dense[tokens[i]] = kept[i];
-  const token = draws.choose("residual", dense, keptMass);
+  const { weights, mass } = residual.weights();
+  const token = draws.choose("residual", weights, mass);
   return { token, reason: `${children.length} drafted, none accepted; ${token} is from the residual` };
 }

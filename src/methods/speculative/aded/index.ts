@@ -10,7 +10,7 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { budgetController, budgetOption } from "../budget.ts";
+import { budgetOption } from "../budget.ts";
 import { createDrafting } from "../drafting.ts";
 import { type Draws, sum } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
@@ -234,22 +234,16 @@ export const aded = defineMethod({
     const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
     const table = options.isolate ? createTable(shared, shared) : shared;
     const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
-    const controller = await budgetController(decoding, options.budget);
-    let draftSeconds = 0;
     if (options.primePrompt) updateTable(table, decoding.prompt, { ...options, window: decoding.prompt.length });
     await speculate(
       decoding,
       {
         async propose({ text, depth, draws }) {
-          const started = performance.now();
           updateTable(table, text, options);
-          const { budget } = controller;
+          const { budget = 16 } = options;
           if (budget === 0) return createTree("chosen");
-          const tree = await draftFromTable(table, text, { ...options, budget, depth, endTokens }, draws);
-          draftSeconds = (performance.now() - started) / 1000;
-          return tree;
+          return draftFromTable(table, text, { ...options, budget, depth, endTokens }, draws);
         },
-        observe: (_, tree, { path }) => controller.observe(tree, path.length, draftSeconds),
       },
       options.verification === "exact" ? undefined : publishedVerifier,
     );

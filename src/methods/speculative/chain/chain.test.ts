@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { createAcceptanceEstimate } from "../acceptance.ts";
 import { createDrafting } from "../drafting.ts";
 import { createDraws } from "../draws.ts";
-import { bestLength, createLengthController, expectedTokens, growChain } from "./index.ts";
+import { bestLength, expectedTokens, growChain } from "./index.ts";
 
 const drafting = (depth: number, endTokens?: Set<number>) =>
   createDrafting({
@@ -37,13 +38,14 @@ describe("length of a chain", () => {
     expect(run.tree.values).toEqual([0.5, 0.25, 0.125]);
   });
 
-  test("follows what is accepted, both ways", () => {
-    const controller = createLengthController({ minimum: 1, maximum: 8, start: 3 });
-    for (let round = 0; round < 60; round++) controller.observe(controller.length);
-    expect(controller.length).toBe(8);
-    for (let round = 0; round < 60; round++) controller.observe(0);
-    expect(controller.length).toBe(1);
-    expect(() => createLengthController({ minimum: 3, maximum: 2 })).toThrow(/minimum <= maximum/);
+  test("ends where the next token is not worth its cost", async () => {
+    const run = drafting(20);
+    const guidance = {
+      estimate: createAcceptanceEstimate("sampled"),
+      economy: { price: (drafted: number, passes = 0) => (drafted < 3 ? 0.1 * passes : 2), settle() {} },
+    };
+    await growChain(run, { length: 10, guidance });
+    expect(run.tree.tokens).toHaveLength(3);
   });
 });
 

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
+import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 
@@ -11,52 +11,31 @@ export interface ChainOptions {
   /** Tokens to draft, at most. */
   length: number;
   /**
-   * Draft on only while the product of the draft's probabilities so far is at least this. The decision looks at the
+   * Draft on only while the estimated probability that all so far is accepted is at least this. The decision looks at the
    * tokens already drawn, never at the next one, so that drawing stays unbiased. 0: always draft `length` tokens.
    */
   minimumReach?: number;
+  /** Draft on only while the next token is worth its cost. */
+  guidance?: Guidance;
 }
 
-export async function growChain(drafting: Drafting, { length, minimumReach = 0 }: ChainOptions): Promise<void> {
+export async function growChain(
+  drafting: Drafting,
+  { length, minimumReach = 0, guidance }: ChainOptions,
+): Promise<void> {
   ensure(
     minimumReach >= 0 && minimumReach <= 1,
     "bad_option",
     `minimumReach must be between 0 and 1, not ${minimumReach}`,
   );
+  const pays = (node: number, drafted: number): boolean =>
+    !guidance || drafting.reach(node) * guidance.estimate.ofRank(0) >= guidance.economy.price(drafted, 1);
   let node: number | undefined = 0;
-  for (let i = 0; i < length && drafting.canGrow(node) && drafting.reach(node) >= minimumReach; i++) {
+  for (let i = 0; i < length && drafting.canGrow(node) && drafting.reach(node) >= minimumReach && pays(node, i); i++) {
     await drafting.score([node]);
     node = drafting.draw(node);
     if (node === undefined) return;
   }
-}
-
-/** A chain length that follows what verification accepts, from one round to the next. */
-export interface LengthController {
-  readonly length: number;
-  observe(accepted: number): void;
-}
-
-/**
- * Drafts one token more than the moving average of the accepted ones, so that the average can grow as well as shrink:
- * a_t = a_(t-1) + rate * (accepted - a_(t-1)), length = round(a_t) + 1 within [minimum, maximum].
- */
-export function createLengthController({ minimum = 1, maximum = 16, rate = 0.2, start = 4 } = {}): LengthController {
-  ensure(
-    Number.isInteger(minimum) && Number.isInteger(maximum) && minimum >= 1 && minimum <= maximum,
-    "bad_option",
-    `draft lengths must be whole numbers with 1 <= minimum <= maximum, not ${minimum} and ${maximum}`,
-  );
-  ensure(rate > 0 && rate <= 1, "bad_option", `rate must be above 0 and at most 1, not ${rate}`);
-  let average = start - 1;
-  return {
-    get length() {
-      return Math.min(maximum, Math.max(minimum, Math.round(average) + 1));
-    },
-    observe(accepted) {
-      average += rate * (accepted - average);
-    },
-  };
 }
 
 /** Expected tokens per target pass of a chain of `length` when each token is accepted with probability `acceptance`. */
@@ -74,6 +53,8 @@ export function bestLength(acceptance: number, cost: number, maximum = 64): { le
   return best;
 }
 
+const longest = 64;
+
 export const chain = defineMethod({
   name: "chain",
   family: "speculative",
@@ -82,7 +63,12 @@ export const chain = defineMethod({
   lossless: true,
   options: z.strictObject({
     ...draftModelOptions,
-    length: z.int().min(1).max(64).optional().describe("tokens to draft; default: one more than were accepted lately"),
+    length: z
+      .int()
+      .min(1)
+      .max(longest)
+      .optional()
+      .describe("tokens to draft; default: as many as are worth their cost"),
     minimumReach: z
       .number()
       .min(0)
@@ -91,11 +77,10 @@ export const chain = defineMethod({
       .describe("draft on while the chain's probability so far is at least this"),
   }),
   async decode(decoding, options) {
-    const controller = await decoding.model.state(`chain length with ${options.draft}`, () => createLengthController());
     const drafter = await draftModelDrafter(decoding, options, {
       kind: "sampled",
-      grow: (drafting) => growChain(drafting, { ...options, length: options.length ?? controller.length }),
-      observe: (_, { path }) => controller.observe(path.length),
+      budget: options.length,
+      grow: (drafting, guidance) => growChain(drafting, { length: longest, ...options, guidance }),
     });
     await speculate(decoding, drafter);
   },

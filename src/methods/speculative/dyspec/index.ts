@@ -9,8 +9,8 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../text/heap.ts";
-import { budgetController, budgetOption } from "../budget.ts";
-import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
+import { budgetOption, most } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 
@@ -23,11 +23,22 @@ export interface HeapOptions {
   width?: number;
   /** Draft passes, at most; slots that would need another are then left out. */
   maximumPasses?: number;
+  /**
+   * Slots count by the measured chance that a draw there is accepted, and those that are not worth their cost are not drawn. Without:
+   * by the paper's value alone.
+   */
+  guidance?: Guidance;
 }
+
+/** The chance that verification comes to the next sample at a node, and, where it is measured, accepts it. */
+const slotValue = (drafting: Drafting, node: number, guidance: Guidance | undefined): number =>
+  drafting.reach(node) *
+  drafting.remaining(node) *
+  (guidance ? guidance.estimate.ofRank(drafting.childCount(node)) : 1);
 
 /** Algorithm 1: the best slot first. A node's draft pass is run when its first slot is taken, so that leaves cost none. */
 export async function growByHeap(drafting: Drafting, options: HeapOptions): Promise<void> {
-  const { budget, minimumValue = 0, width = 1, maximumPasses = Infinity } = options;
+  const { budget, minimumValue = 0, width = 1, maximumPasses = Infinity, guidance } = options;
   ensure(
     minimumValue >= 0 && minimumValue <= 1,
     "bad_option",
@@ -38,7 +49,7 @@ export async function growByHeap(drafting: Drafting, options: HeapOptions): Prom
   const slots = createHeap<Slot>((a, b) => a.value > b.value || (a.value === b.value && a.age < b.age));
   let age = 0;
   const push = (node: number) => {
-    const value = drafting.reach(node) * drafting.remaining(node);
+    const value = slotValue(drafting, node, guidance);
     if (value > 0 && value >= minimumValue) slots.push({ node, value, age: age++ });
   };
 
@@ -46,7 +57,9 @@ export async function growByHeap(drafting: Drafting, options: HeapOptions): Prom
   while (drafting.tree.tokens.length < budget) {
     const slot = slots.pop();
     if (!slot) break;
-    if (!drafting.isScored(slot.node)) {
+    const scored = drafting.isScored(slot.node);
+    if (guidance && slot.value < guidance.economy.price(drafting.tree.tokens.length, scored ? 0 : 1)) continue;
+    if (!scored) {
       if (drafting.passes >= maximumPasses) continue;
       await scoreAhead(drafting, slot.node, width);
     }
@@ -75,22 +88,31 @@ export interface ThresholdOptions {
   threshold: number;
   /** Nodes to draft, at most. */
   budget: number;
+  /** As for the heap. */
+  guidance?: Guidance;
 }
 
 /** Algorithm 2: all slots above a threshold, level by level, with one draft pass per level. */
-export async function growByThreshold(drafting: Drafting, { threshold, budget }: ThresholdOptions): Promise<void> {
+export async function growByThreshold(
+  drafting: Drafting,
+  { threshold, budget, guidance }: ThresholdOptions,
+): Promise<void> {
   ensure(threshold > 0 && threshold <= 1, "bad_option", `threshold must be above 0 and at most 1, not ${threshold}`);
-  const { tree, reach, remaining } = drafting;
+  const { tree, reach } = drafting;
+  const value = (node: number) => slotValue(drafting, node, guidance);
+  const floor = (passes?: number) =>
+    guidance ? Math.max(threshold, guidance.economy.price(tree.tokens.length, passes)) : threshold;
   let frontier = [0].filter(drafting.canGrow);
   while (frontier.length > 0 && tree.tokens.length < budget) {
     // Every node of the frontier draws at least once, so more nodes than the budget has left need no pass.
     frontier = frontier.slice(0, budget - tree.tokens.length);
+    if (frontier.reduce((total, node) => total + value(node), 0) < floor(1)) break;
     await drafting.score(frontier);
     const next: number[] = [];
     for (const node of frontier) {
-      while (reach(node) * remaining(node) >= threshold && tree.tokens.length < budget) {
+      while (value(node) >= floor() && tree.tokens.length < budget) {
         const child = drafting.draw(node)!;
-        if (reach(child) >= threshold && drafting.canGrow(child)) next.push(child);
+        if (value(child) >= threshold && drafting.canGrow(child)) next.push(child);
       }
     }
     // The order in which the budget is spent is fixed before the next level is drawn.
@@ -111,6 +133,10 @@ export const dyspec = defineMethod({
       .enum(["heap", "threshold"])
       .default("heap")
       .describe("heap: best slot first (algorithm 1); threshold: level by level (algorithm 2)"),
+    estimate: z
+      .enum(["measured", "draft"])
+      .default("measured")
+      .describe("chance of acceptance: measured for the pair of models, or the draft's own probability, as published"),
     threshold: z
       .number()
       .gt(0)
@@ -126,7 +152,7 @@ export const dyspec = defineMethod({
     maximumPasses: z.int().min(1).max(128).optional().describe("algorithm 1: draft passes a round, at most"),
   }),
   async decode(decoding, options) {
-    const { algorithm, threshold, width, maximumPasses } = options;
+    const { algorithm, estimate, threshold, width, maximumPasses } = options;
     ensure(
       algorithm === "threshold" || threshold === undefined,
       "bad_option",
@@ -137,19 +163,17 @@ export const dyspec = defineMethod({
       "bad_option",
       'maximumPasses: belongs to algorithm "heap"',
     );
-    const controller = await budgetController(decoding, options.budget);
-    let drafting = 0;
     const drafter = await draftModelDrafter(decoding, options, {
       kind: "sampled",
-      async grow(tree) {
-        const started = performance.now();
-        const { budget } = controller;
-        if (budget === 0) return;
-        if (algorithm === "heap") await growByHeap(tree, { budget, width, maximumPasses });
-        else await growByThreshold(tree, { budget, threshold: threshold ?? 1 / budget });
-        drafting = (performance.now() - started) / 1000;
+      budget: options.budget,
+      measured: estimate === "measured",
+      grow(drafting, given) {
+        const { budget = most } = options;
+        const guidance = estimate === "measured" || options.budget === undefined ? given : undefined;
+        if (budget === 0) return Promise.resolve();
+        if (algorithm === "heap") return growByHeap(drafting, { budget, width, maximumPasses, guidance });
+        return growByThreshold(drafting, { budget, threshold: threshold ?? 1 / (4 * budget), guidance });
       },
-      observe: (tree, { path }) => controller.observe(tree, path.length, drafting),
     });
     await speculate(decoding, drafter);
   },

@@ -3,11 +3,11 @@
  * at index j - 1, so a proposal rejected at j is an error of the distributions after the token at j - 1: that index is recorded.
  */
 import type { Decoding } from "../../../engine/decoding.ts";
+import { topKSoftmax } from "../../../engine/distribution.ts";
 import type { ForestNode } from "../../../engine/forest.ts";
 import { logSumExp } from "../../../engine/shapers/logprobs.ts";
 import type { Acceptance } from "../../../engine/trace.ts";
 import { classCount } from "../../../training/distillation.ts";
-import { topKSoftmax } from "../draft-model.ts";
 import { childrenOf, type DraftTree } from "../tree.ts";
 import type { Verdict } from "../verify.ts";
 

@@ -1,6 +1,6 @@
 /** Sequoia (Chen et al. 2024): a tree shape that is the best possible for measured acceptance, filled without replacement. */
+import type { AcceptanceEstimate } from "../acceptance.ts";
 import type { Drafting } from "../drafting.ts";
-import { childrenOf, type DraftTree } from "../tree.ts";
 
 export { bestShape, createShapes, type Shape } from "./shape.ts";
 
@@ -34,45 +34,17 @@ export async function growSequoia(drafting: Drafting, shape: Shape): Promise<voi
   }
 }
 
-/** Estimates p[b], the probability that the b-th child drawn at a node is the one accepted, from observed verifications. */
-export interface AcceptanceEstimator {
-  observe(tree: DraftTree, path: readonly number[]): void;
-  /** p[1..width] as an array from index 0; a probability each, together at most 1. */
-  estimate(): number[];
+/** p[b], the probability that the b-th child drawn at a node is the one accepted: accepted once tried, after all before it failed. */
+export function acceptanceVector(estimate: Pick<AcceptanceEstimate, "ofRank">, width = 16): number[] {
+  let reached = 1;
+  return Array.from({ length: width }, (_, rank) => {
+    const probability = reached * estimate.ofRank(rank);
+    reached -= probability;
+    return probability;
+  });
 }
 
-/**
- * The b-th child is only ever tried after the earlier ones failed, and few nodes have many children. So what is counted is
- * the chance of acceptance once tried, h[b], and p[b] = h[b] * prod_{i<b} (1 - h[i]): nodes with fewer children then do
- * not bias the later entries. `prior` tries with falling success keep entries sensible before anything was seen.
- */
-export function createAcceptanceEstimator(width = 16, prior = 4): AcceptanceEstimator {
-  const tried = new Float64Array(width).fill(prior);
-  const accepted = Float64Array.from({ length: width }, (_, b) => (prior * 0.6) / (b + 1));
-  return {
-    observe(tree, path) {
-      const children = childrenOf(tree);
-      for (let node = 0, step = 0; children[node].length > 0; step++) {
-        const hit = step < path.length ? children[node].indexOf(path[step]) : -1;
-        const last = hit >= 0 ? hit : children[node].length - 1;
-        for (let b = 0; b <= Math.min(last, width - 1); b++) tried[b]++;
-        if (hit < 0) return;
-        if (hit < width) accepted[hit]++;
-        node = path[step];
-      }
-    },
-    estimate() {
-      let reached = 1;
-      return Array.from(tried, (count, b) => {
-        const probability = reached * (accepted[b] / count);
-        reached -= probability;
-        return probability;
-      });
-    },
-  };
-}
-
-/** Rounds after which the shape is planned anew from the acceptance measured so far. */
+/** Rounds after which the shape is planned anew, with what the request has shown. */
 const replanEvery = 64;
 /** Nodes of the largest tree considered when no budget is given. */
 const largestPlanned = 48;
@@ -96,30 +68,29 @@ export const sequoia = defineMethod({
   async decode(decoding, options) {
     const { model } = decoding;
     const draft = await openDraft(model, options.draft);
-    const curves =
-      options.budget === undefined ? { target: await passCurve(model), draft: await passCurve(draft) } : undefined;
-    const plan = (): Shape => {
-      const acceptance = state.estimator.estimate();
-      if (!curves)
-        return createShapes(acceptance, options.budget!, options.depth).shape(options.budget!, options.depth);
-      const shapes = createShapes(acceptance, largestPlanned, options.depth);
-      const { draft: drafting, target } = curves;
-      return bestShape(shapes, largestPlanned, options.depth, passSeconds(drafting, 4), (rows) =>
-        passSeconds(target, rows),
-      );
+    const [target, drafting] = options.budget === undefined ? [await passCurve(model), await passCurve(draft)] : [];
+    const plan = (estimate: AcceptanceEstimate): Shape => {
+      const size = options.budget ?? largestPlanned;
+      const shapes = createShapes(acceptanceVector(estimate), size, options.depth);
+      if (!target || !drafting) return shapes.shape(size, options.depth);
+      const draftTime = passSeconds(drafting, 4);
+      return bestShape(shapes, size, options.depth, draftTime, (rows) => passSeconds(target, rows));
     };
-    const state = await model.state(`sequoia ${JSON.stringify(options)}`, () => ({
-      estimator: createAcceptanceEstimator(),
-      rounds: 0,
-      shape: undefined as Shape | undefined,
-    }));
+    let rounds = 0;
+    let shape: Shape | undefined;
     const drafter = await draftModelDrafter(decoding, options, {
       kind: "sampled",
-      grow(drafting) {
-        if (!state.shape || state.rounds++ % replanEvery === 0) state.shape = plan();
-        return growSequoia(drafting, state.shape);
+      budget: options.budget,
+      measured: true,
+      async grow(drafting, { estimate }) {
+        // The first plan follows from the measured curve alone, so that all requests share it.
+        const { temperature } = decoding.settings;
+        shape ??= await model.state(`sequoia ${temperature.toFixed(1)} ${JSON.stringify(options)}`, () =>
+          plan(estimate),
+        );
+        if (++rounds % replanEvery === 0) shape = plan(estimate);
+        return growSequoia(drafting, shape);
       },
-      observe: (tree, { path }) => state.estimator.observe(tree, path),
     });
     await speculate(decoding, drafter);
   },

@@ -1,9 +1,10 @@
 import { describe, expect, test } from "vitest";
 import { uniform } from "../../../engine/random.ts";
+import { createAcceptanceEstimate } from "../acceptance.ts";
 import { createDrafting } from "../drafting.ts";
 import { createDraws, sum } from "../draws.ts";
 import { addNode, createTree, depthsOf } from "../tree.ts";
-import { bestShape, createAcceptanceEstimator, createShapes, growSequoia } from "./index.ts";
+import { acceptanceVector, bestShape, createShapes, growSequoia } from "./index.ts";
 
 /** Expected tokens of a tree given by its parents (any order with parents first): 1 + sum of products of p[rank]. */
 function expectedOf(parents: readonly number[], acceptance: readonly number[]): number {
@@ -80,15 +81,15 @@ describe("the dynamic programme", () => {
 
 test("the acceptance vector is recovered from verifications of trees with few children", () => {
   const truth = [0.5, 0.2, 0.1, 0.05];
-  const estimator = createAcceptanceEstimator(4);
+  const estimate = createAcceptanceEstimate("sampled");
   for (let round = 0; round < 40_000; round++) {
     const u = (i: number) => uniform({ seed: 1, request: 0 }, round, "data", i);
     const tree = createTree("sampled");
     for (let i = 0, count = 1 + Math.floor(u(0) * 4); i < count; i++) addNode(tree, 0, i);
     const accepted = truth.findIndex((_, b) => u(1) < sum(Float64Array.from(truth.slice(0, b + 1))));
-    estimator.observe(tree, accepted >= 0 && accepted < tree.tokens.length ? [accepted + 1] : []);
+    estimate.observe(tree, accepted >= 0 && accepted < tree.tokens.length ? [accepted + 1] : []);
   }
-  estimator.estimate().forEach((p, b) => {
+  acceptanceVector(estimate, 4).forEach((p, b) => {
     expect(Math.abs(p - truth[b])).toBeLessThan(0.02);
   });
 });

@@ -62,6 +62,7 @@ export const specInfer = defineMethod({
     const drafter = await draftModelDrafter(decoding, options, {
       kind: "sampled",
       replacement: options.replacement,
+      budget: options.budget,
       grow: (drafting) => growBranches(drafting, options.branches, options.budget),
     });
     await speculate(decoding, drafter);

@@ -7,8 +7,8 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { budgetController, budgetOption } from "../budget.ts";
-import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
+import { budgetOption, most } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 import { selectNodes } from "../tree.ts";
@@ -22,6 +22,8 @@ export interface TopKOptions {
   maximumPasses?: number;
   /** Only continuations with a score above this are drafted. */
   minimumScore?: number;
+  /** Only what is worth its cost is drafted. */
+  guidance?: Guidance;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface TopKOptions {
  * probable nodes of all. EAGLE-2 takes its passes level by level, which misses some of them.
  */
 export async function growTopK(drafting: Drafting, options: TopKOptions): Promise<number[]> {
-  const { budget, width = 8, maximumPasses = Infinity, minimumScore = 0 } = options;
+  const { budget, width = 8, maximumPasses = Infinity, minimumScore = 0, guidance } = options;
   ensure(
     minimumScore >= 0 && minimumScore <= 1,
     "bad_option",
@@ -38,18 +40,27 @@ export async function growTopK(drafting: Drafting, options: TopKOptions): Promis
   );
   ensure(width >= 1, "bad_option", `width must be at least 1, not ${width}`);
   const { reach } = drafting;
+  const price = (drafted: number, passes?: number): number => guidance?.economy.price(drafted, passes) ?? 0;
   let best: number[] = [];
   /** A score must be above this to matter. */
-  let floor = minimumScore;
+  let floor = Math.max(minimumScore, price(0));
   let frontier = budget > 0 ? [0].filter(drafting.canGrow) : [];
   while (frontier.length > 0 && drafting.passes < maximumPasses) {
+    if (guidance) {
+      const gain = frontier.reduce((total, node) => total + reach(node), 0) * guidance.estimate.ofRank(0);
+      if (gain < price(best.length, 1)) break;
+    }
     await drafting.score(frontier);
     for (const node of frontier) {
       const { probabilities } = drafting.tree.distributions[node]!;
-      for (let rank = 0; reach(node) * probabilities[rank] > floor; rank++) best.push(drafting.add(node, rank)!);
+      for (let rank = 0; rank < probabilities.length; rank++) {
+        if (drafting.promise(node, rank) <= floor) break;
+        best.push(drafting.add(node, rank)!);
+      }
     }
     best = best.sort((a, b) => reach(b) - reach(a) || a - b).slice(0, budget);
-    if (best.length === budget) floor = reach(best[budget - 1]);
+    if (guidance) best = best.filter((node, i) => reach(node) >= price(i));
+    floor = Math.max(floor, best.length === budget ? reach(best[budget - 1]) : price(best.length));
     const open = (node: number) => !drafting.isScored(node) && drafting.canGrow(node) && reach(node) > floor;
     frontier = best.filter(open).slice(0, width);
   }
@@ -68,23 +79,13 @@ export const topK = defineMethod({
     width: z.int().min(1).max(64).default(4).describe("nodes scored in one draft pass"),
     maximumPasses: z.int().min(1).max(64).optional().describe("draft passes a round, at most"),
   }),
-  async decode(decoding, options) {
-    const controller = await budgetController(decoding, options.budget);
-    let seconds = 0;
+  async decode(decoding, { width, maximumPasses, ...options }) {
     const drafter = await draftModelDrafter(decoding, options, {
       kind: "chosen",
-      async grow(drafting) {
-        const started = performance.now();
-        const kept = await growTopK(drafting, {
-          budget: controller.budget,
-          width: options.width,
-          maximumPasses: options.maximumPasses,
-        });
-        seconds = (performance.now() - started) / 1000;
-        return kept;
-      },
+      budget: options.budget,
+      grow: (drafting, guidance) =>
+        growTopK(drafting, { budget: options.budget ?? most, width, maximumPasses, guidance }),
       finish: (tree, kept) => selectNodes(tree, kept as number[]),
-      observe: (tree, { path }) => controller.observe(tree, path.length, seconds),
     });
     await speculate(decoding, drafter);
   },

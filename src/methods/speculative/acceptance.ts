@@ -1,0 +1,245 @@
+/**
+ * How often verification accepts what a draft model proposes. A draft's own probability says which tokens are likelier to be
+ * accepted, but not how likely: a token drawn with probability q is accepted with min(1, p/q), which for a good draft is far above
+ * q. So acceptance is measured, once for a pair of models and a temperature, and kept on disk like pass times; a request adds what
+ * it sees itself. Estimates thus depend on the machine and the request alone, never on other requests: a seed repeats.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { drawFrom, type SparseDistribution, softmax, topKSoftmax } from "../../engine/distribution.ts";
+import type { ForestNode } from "../../engine/forest.ts";
+import type { Model } from "../../engine/model.ts";
+import { uniform } from "../../engine/random.ts";
+import { VentrisError } from "../../errors.ts";
+import { cacheKey, openCached, writeFileAtomically } from "../../weights/index.ts";
+import { sum } from "./draws.ts";
+import { createResidual } from "./residual.ts";
+import { childrenOf, type DraftTree } from "./tree.ts";
+
+/** Trials and their successes (both may be fractions), one entry a class. */
+interface Counts {
+  tried: number[];
+  accepted: number[];
+}
+
+/** Of one kind of tree: by the probability a child was proposed with once its parent was accepted and its earlier siblings were not; and by its place among its siblings. */
+export interface AcceptanceCounts {
+  byProbability: Counts;
+  byRank: Counts;
+}
+
+export type AcceptanceCurve = Record<DraftTree["kind"], AcceptanceCounts>;
+
+export interface AcceptanceEstimate {
+  /** Probability of acceptance, once tried, of a child proposed with this probability: never falls as it rises. */
+  ofProbability(probability: number): number;
+  /** The same of the n-th child of a node (from 0), before its token is known. */
+  ofRank(rank: number): number;
+  /** Learns from a verification of a tree with probabilities. */
+  observe(tree: DraftTree, path: readonly number[]): void;
+}
+
+/** Probabilities are told apart by factors of the square root of two, down to 2^-8. */
+const classes = 16;
+const ranks = 16;
+const classOf = (probability: number): number =>
+  probability <= 0 ? classes - 1 : Math.min(classes - 1, Math.floor(-2 * Math.log2(probability)));
+
+const emptyCounts = (size: number): Counts => ({ tried: new Array(size).fill(0), accepted: new Array(size).fill(0) });
+const emptyCurve = (): AcceptanceCurve => ({
+  sampled: { byProbability: emptyCounts(classes), byRank: emptyCounts(ranks) },
+  chosen: { byProbability: emptyCounts(classes), byRank: emptyCounts(ranks) },
+});
+
+/** What a measured curve may weigh against what the request itself shows, in trials of a class. */
+const mostPriorTrials = 30;
+/** Weight, in trials, of the draft's own probability (or of falling success by rank) where nothing was measured. */
+const ownTrials = 2;
+
+/** Takes the draft at its word (the assumption of DySpec, section 3): for comparisons, and where nothing was measured. */
+export const ownProbability = (probability: number): number => probability;
+
+/** An estimate that starts from a measured curve, or from the draft's own probabilities. */
+export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: AcceptanceCurve): AcceptanceEstimate {
+  const start = (counts: Counts | undefined, size: number, guess: (index: number) => number): Counts => {
+    const result = emptyCounts(size);
+    for (let i = 0; i < size; i++) {
+      const tried = counts?.tried[i] ?? 0;
+      const scale = Math.min(1, mostPriorTrials / Math.max(tried, 1));
+      result.tried[i] = ownTrials + tried * scale;
+      result.accepted[i] = ownTrials * guess(i) + (counts?.accepted[i] ?? 0) * scale;
+    }
+    return result;
+  };
+  const byProbability = start(curve?.[kind].byProbability, classes, (index) => 2 ** (-(index + 0.5) / 2));
+  const byRank = start(curve?.[kind].byRank, ranks, (rank) => 0.6 / (rank + 1));
+  let rates: Float64Array | undefined;
+  return {
+    ofProbability(probability) {
+      if (probability <= 0) return 0;
+      rates ??= fallingRates(byProbability);
+      return rates[classOf(probability)];
+    },
+    ofRank: (rank) => byRank.accepted[Math.min(rank, ranks - 1)] / byRank.tried[Math.min(rank, ranks - 1)],
+    observe(tree, path) {
+      const children = childrenOf(tree);
+      for (let node = 0, level = 0; children[node].length > 0; level++) {
+        const hit = children[node].indexOf(path[level]);
+        // Drawn children are tried one after another; of chosen ones, each is the target's token or not.
+        const tried = tree.kind === "sampled" && hit >= 0 ? hit + 1 : children[node].length;
+        for (let rank = 0; rank < tried; rank++) {
+          const success = rank === hit ? 1 : 0;
+          count(byProbability, classOf(tree.probabilities![children[node][rank] - 1]), 1, success);
+          count(byRank, Math.min(rank, ranks - 1), 1, success);
+        }
+        if (hit < 0) break;
+        node = path[level];
+      }
+      rates = undefined;
+    },
+  };
+}
+
+/** Success rates that never rise from class to class, closest to the counts (pool adjacent violators, Ayer et al. 1955). */
+function fallingRates({ tried, accepted }: Counts): Float64Array {
+  const pools: { tried: number; accepted: number; size: number }[] = [];
+  for (let i = 0; i < tried.length; i++) {
+    let pool = { tried: tried[i], accepted: accepted[i], size: 1 };
+    for (
+      let last = pools.at(-1);
+      last && last.accepted * pool.tried < pool.accepted * last.tried;
+      last = pools.at(-1)
+    ) {
+      pool = { tried: pool.tried + last.tried, accepted: pool.accepted + last.accepted, size: pool.size + last.size };
+      pools.pop();
+    }
+    pools.push(pool);
+  }
+  return Float64Array.from(pools.flatMap((pool) => new Array<number>(pool.size).fill(pool.accepted / pool.tried)));
+}
+
+function count({ tried, accepted }: Counts, index: number, weight: number, success: number): void {
+  tried[index] += weight;
+  accepted[index] += weight * success;
+}
+
+export interface AcceptanceConditions {
+  /** Of the target; 0: greedy. */
+  temperature: number;
+  draftTemperature: number;
+  topK: number;
+}
+
+/** The curve of a pair, measured when the cache folder has none. Temperatures are rounded to tenths. */
+export async function acceptanceCurve(
+  target: Model,
+  draft: Model,
+  { temperature, draftTemperature, topK }: AcceptanceConditions,
+): Promise<AcceptanceCurve> {
+  const tenths = (value: number): number => Math.round(value * 10) / 10;
+  const conditions = { temperature: tenths(temperature), draftTemperature: tenths(draftTemperature) || 0.1, topK };
+  const key = cacheKey("acceptance 1", target.identity, draft.identity, JSON.stringify(conditions));
+  return target.state(`acceptance ${key}`, () =>
+    openCached(
+      join("acceptance", `${key}.json`),
+      async (path) => {
+        const text = JSON.stringify(await measure(target, draft, conditions));
+        await writeFileAtomically(path, new TextEncoder().encode(text));
+      },
+      readCurve,
+    ),
+  );
+}
+
+const countsSchema = (size: number) => {
+  const numbers = z.array(z.number().min(0).max(1e6)).length(size);
+  return z.strictObject({ tried: numbers, accepted: numbers });
+};
+const kindSchema = z.strictObject({ byProbability: countsSchema(classes), byRank: countsSchema(ranks) });
+const curveSchema = z.strictObject({ sampled: kindSchema, chosen: kindSchema });
+
+async function readCurve(path: string): Promise<AcceptanceCurve> {
+  try {
+    return curveSchema.parse(JSON.parse(await readFile(path, "utf8")));
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: not an acceptance curve`, { cause });
+  }
+}
+
+/** Texts written side by side, tokens of each that are measured, and those before, drawn at temperature 1 so that texts differ. */
+const [texts, measuredTokens, openingTokens] = [8, 32, 8];
+/** A large target is not kept busy for longer than this; a few positions are always measured. */
+const mostSeconds = 2;
+
+/** The target writes; at every position the draft's proposals are judged by the probability with which they would be accepted. */
+async function measure(target: Model, draft: Model, conditions: AcceptanceConditions): Promise<AcceptanceCurve> {
+  const curve = emptyCurve();
+  const leases = [target.forest.lease(), draft.forest.lease()];
+  const begin = target.tokenizer?.beginToken ?? target.config.beginToken ?? 0;
+  const stop = Math.min(
+    openingTokens + measuredTokens,
+    target.forest.contextLength - 1,
+    draft.forest.contextLength - 1,
+  );
+  const started = performance.now();
+  try {
+    const [first, draftFirst] = await Promise.all(leases.map(async (lease) => (await lease.prefill([begin])).node));
+    let nodes = Array.from({ length: texts }, () => [first, draftFirst]);
+    for (let position = 0; position < stop; position++) {
+      const measuring = position >= openingTokens;
+      if (measuring && position > openingTokens + 2 && performance.now() - started > 1000 * mostSeconds) break;
+      const next = nodes.map(([node, draftNode], request) => {
+        const law = targetLaw(node, measuring ? conditions.temperature : 1);
+        const stream = { seed: 0, request };
+        if (measuring) {
+          const proposal = topKSoftmax(draftNode.logits!, conditions.draftTemperature, conditions.topK);
+          judge(curve, law, proposal, (index) => uniform(stream, position, "draft", index));
+        }
+        return drawFrom(law, uniform(stream, position, "sample"));
+      });
+      const extended = await Promise.all(
+        leases.map((lease, side) => lease.extend(next.map((token, text) => ({ parent: nodes[text][side], token })))),
+      );
+      nodes = next.map((_, text) => [extended[0][text], extended[1][text]]);
+    }
+    return curve;
+  } finally {
+    for (const lease of leases) lease.close();
+  }
+}
+
+function targetLaw({ logits }: ForestNode, temperature: number): Float64Array {
+  if (temperature > 0) return softmax(logits!, 1 / temperature);
+  const law = new Float64Array(logits!.length);
+  law[topKSoftmax(logits!, 1, 1).tokens[0]] = 1;
+  return law;
+}
+
+/** One position: drawn children until it is all but certain that one was accepted, and the likeliest as chosen ones. */
+function judge(
+  { sampled, chosen }: AcceptanceCurve,
+  law: Float64Array,
+  proposal: SparseDistribution,
+  random: (index: number) => number,
+): void {
+  const { tokens, probabilities } = proposal;
+  const residual = createResidual(law, proposal, false);
+  const left = probabilities.slice();
+  let reached = 1;
+  for (let rank = 0; rank < Math.min(ranks, tokens.length) && reached > 1e-3; rank++) {
+    const mass = sum(left);
+    if (mass <= 1e-9) break;
+    const entry = drawFrom(left, random(rank) * mass);
+    const chance = Math.min(1, residual.ratio(entry));
+    count(sampled.byProbability, classOf(left[entry] / mass), reached, chance);
+    count(sampled.byRank, rank, reached, chance);
+    reached *= 1 - chance;
+    residual.reject(entry);
+    left[entry] = 0;
+  }
+  for (let rank = 0; rank < Math.min(ranks, tokens.length); rank++) {
+    count(chosen.byProbability, classOf(probabilities[rank]), 1, law[tokens[rank]]);
+    count(chosen.byRank, rank, 1, law[tokens[rank]]);
+  }
+}
