@@ -312,4 +312,23 @@ describe("train", () => {
     const decoded = await ventris(["run", "--model", "out", "--json", "--max-tokens", "3", "The cat"]);
     expect(JSON.parse(decoded.stdout).tokens).toHaveLength(3);
   });
+
+  it("lets a model write texts, and goes on where an earlier call stopped", async () => {
+    await writeFile(join(folder, "openings.txt"), "Once upon a time there was a king. ".repeat(40));
+    const words = ["train", "texts", "openings.txt", "--model", "knossos", "--count", "18", "--opening", "6"];
+    const call = [...words, "--length", "5", "--json", "--out"];
+    const whole = await ventris([...call, "whole.jsonl"]);
+    expect(JSON.parse(whole.stdout)).toEqual({ out: "whole.jsonl", texts: 18, complete: true });
+    const text = await readFile(join(folder, "whole.jsonl"), "utf8");
+    const lines = text.trim().split("\n");
+    expect(new Set(lines).size).toBeGreaterThan(9);
+    for (const line of lines) expect(JSON.parse(line).text.length).toBeGreaterThan(10);
+
+    await writeFile(join(folder, "again.jsonl.partial"), `${lines.slice(0, 7).join("\n")}\n{"text": "cut o`);
+    await ventris([...call, "again.jsonl"]);
+    expect(await readFile(join(folder, "again.jsonl"), "utf8")).toBe(text);
+    const wrong = await ventris([...words, "--temperatures", "0,-1", "--out", "none.jsonl"]);
+    expect(wrong.status).toBe(2);
+    expect(wrong.stderr).toMatch(/temperatures/);
+  });
 });

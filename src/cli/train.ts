@@ -6,13 +6,15 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { trainTable } from "../methods/index.ts";
-import { resolveModel } from "../open.ts";
+import { open, resolveModel } from "../open.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
+import { loadCorpus } from "../training/data.ts";
 import { interruptible } from "../training/loop.ts";
 import { progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { parseValue } from "./flags.ts";
 import { murmur, print, printJson, say } from "./output.ts";
+import { writeTexts } from "./texts.ts";
 
 interface TrainFlags {
   data?: string;
@@ -29,6 +31,18 @@ interface TokenizerFlags {
   json?: true;
 }
 
+interface TextsFlags {
+  model: string;
+  out: string;
+  count: number;
+  opening: number;
+  length: number;
+  temperatures: number[];
+  seed: number;
+  threads?: number;
+  json?: true;
+}
+
 interface TrigramFlags {
   model: string;
   out: string;
@@ -38,7 +52,7 @@ interface TrigramFlags {
 
 export function define(command: Command): void {
   command
-    .argument("<recipe>", "a recipe (recipes/*.json), or the words tokenizer or trigrams")
+    .argument("<recipe>", "a recipe (recipes/*.json), or the words tokenizer, trigrams or texts")
     .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
     .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
     .option("--out <folder>", "write the model there when training stops")
@@ -74,6 +88,28 @@ export function define(command: Command): void {
     .option("--json", "print one JSON object at the end")
     .option("--debug", "show where an error comes from")
     .action(makeTrigrams);
+  command
+    .command("texts")
+    .description("let a model write texts, to distil a draft from or to count tri-grams in")
+    .argument("<files...>", "texts to take openings from: .txt, or .jsonl with a field `text`; either also as .gz")
+    .requiredOption("--model <folder>", "the model that writes")
+    .requiredOption("--out <file>", "gets JSON lines {text}")
+    .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "texts in all").default(1000))
+    .addOption(numberFlag("--opening", z.int().min(1).max(100_000), "tokens of an opening").default(32))
+    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "tokens that the model adds").default(160))
+    .addOption(
+      new Option("--temperatures <numbers>", "temperatures, taken in turn; 0 is greedy")
+        .argParser((text) => {
+          const temperature = z.number().min(0).max(10);
+          return text.split(",").map((part) => parseValue(temperature, "--temperatures", part));
+        })
+        .default([0, 0.6, 0.8, 1]),
+    )
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of openings and draws").default(0))
+    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option("--json", "print one JSON object at the end")
+    .option("--debug", "show where an error comes from")
+    .action(makeTexts);
 }
 
 const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
@@ -139,6 +175,43 @@ async function makeTrigrams(files: string[], { model, out, pairs, json }: Trigra
   );
   if (json) printJson({ out, ...made });
   else print(`${made.pairs} pairs, ${made.bytes} bytes, written to ${out}`);
+}
+
+async function makeTexts(files: string[], { model: reference, threads, json, ...flags }: TextsFlags): Promise<void> {
+  const model = await open(reference, { threads });
+  try {
+    const { tokenizer } = model;
+    ensure(tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);
+    const written = await interruptible(async (signal) => {
+      const corpus = await loadCorpus({ files: files.map((path) => ({ path })), tokenizer, signal });
+      const { count, opening, length, temperatures, seed, out } = flags;
+      let told = 0;
+      return writeTexts({
+        model,
+        openings: corpus.train.tokens,
+        openingTokens: opening,
+        count,
+        length,
+        temperatures,
+        seed,
+        out,
+        signal,
+        onProgress({ texts, tokensPerSecond }) {
+          if (performance.now() - told < 10_000 && texts < count) return;
+          told = performance.now();
+          murmur(`${texts} of ${count} texts · ${tokensPerSecond.toFixed(0)} tokens/s`);
+        },
+      });
+    });
+    const complete = written >= flags.count;
+    if (json) printJson({ out: flags.out, texts: written, complete });
+    else print(`${written} texts${complete ? `, written to ${flags.out}` : ""}`);
+    if (complete) return;
+    say(`stopped early; what is written is in ${flags.out}.partial, and the same command goes on from it`);
+    process.exitCode = 130;
+  } finally {
+    await model.close();
+  }
 }
 
 async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {

@@ -46,7 +46,7 @@ export const recipeSchema = z.strictObject({
   config: z.record(z.string(), z.unknown()),
   /** Folder of the tokenizer, relative to the recipe. */
   tokenizer: z.string(),
-  /** Text files, relative to the data folder. */
+  /** Text files, relative to the data folder, or with `./` relative to the recipe. */
   data: z.array(z.strictObject({ path: z.string(), field: z.string().optional() })).min(1),
   rows: z.int().min(1),
   length: z.int().min(1),
@@ -105,7 +105,10 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
 
   onMessage("encoding the texts (kept in the cache folder)");
   const corpus: Corpus = await loadCorpus({
-    files: recipe.data.map(({ path, field }) => ({ path: join(options.dataFolder, path), field })),
+    files: recipe.data.map(({ path, field }) => ({
+      path: path.startsWith("./") ? beside(path) : join(options.dataFolder, path),
+      field,
+    })),
     tokenizer,
     signal,
   });

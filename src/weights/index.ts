@@ -6,6 +6,7 @@ export {
   openCached,
   type WriteBytes,
   withFileLock,
+  writeError,
   writeFileAtomically,
 } from "./cache.ts";
 export type { TensorLocation } from "./file-source.ts";
