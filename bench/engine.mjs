@@ -176,6 +176,30 @@ async function residentMemory({ quick, progress }) {
   }
 }
 
+/**
+ * The most memory a process held while it loaded a model and decoded a little, over what it holds afterwards.
+ * @param {string} title @param {() => string} path @param {"auto" | "f32" | "int8" | "int4"} weights
+ */
+const loadingMemory = (title, path, weights) => ({
+  what: `memory at its peak while loading the ${title}, over what is held afterwards`,
+  target: atMost(1.2),
+  /** @returns {Promise<Measurement>} */
+  measure: async () => {
+    const small = shippedModel("knossos");
+    if (!small) return absent;
+    if (!existsSync("/proc/self/status")) return { skipped: "resident sizes are read from /proc, which is absent" };
+    const script = fileURLToPath(new URL("loading.mjs", import.meta.url));
+    const child = startChild(process.execPath, [script]);
+    try {
+      const { peak, after } = await child.call("load", { small, path: path(), weights, threads });
+      const sizes = [peak, after].map((bytes) => `${(bytes / 2 ** 20).toFixed(0)} MiB`);
+      return { value: peak / after, runs: [peak / after], note: `${sizes[0]} against ${sizes[1]}` };
+    } finally {
+      await child.close();
+    }
+  },
+});
+
 /** Seconds from starting the command line to its first byte of text. */
 function firstOutputSeconds() {
   return new Promise((resolve, reject) => {
@@ -251,4 +275,7 @@ export const rows = [
     target: atMost(1.05),
     measure: residentMemory,
   },
+  loadingMemory("135M shape as float32 from F16 safetensors", () => randomCheckpoint("135m"), "f32"),
+  loadingMemory("1B shape in 8 bits from F16 safetensors", () => randomCheckpoint("1b"), "int8"),
+  loadingMemory("1B shape in 4 bits from a Q4_0 file", () => ggufOf(randomCheckpoint("1b"), "Q4_0"), "auto"),
 ];

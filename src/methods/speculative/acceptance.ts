@@ -23,17 +23,22 @@ interface Counts {
   accepted: number[];
 }
 
-/** Of one kind of tree: by the probability a child was proposed with once its parent was accepted and its earlier siblings were not; and by its place among its siblings. */
+/** Of one kind of tree. */
 export interface AcceptanceCounts {
-  byProbability: Counts;
+  /**
+   * By the probability a child was proposed with once its parent was accepted and its earlier siblings were not; for first, second and
+   * later children apart: that the first was rejected says that target and draft differ here.
+   */
+  byProbability: Counts[];
+  /** By a child's place among its siblings. */
   byRank: Counts;
 }
 
 export type AcceptanceCurve = Record<DraftTree["kind"], AcceptanceCounts>;
 
 export interface AcceptanceEstimate {
-  /** Probability of acceptance, once tried, of a child proposed with this probability: never falls as it rises. */
-  ofProbability(probability: number): number;
+  /** Probability of acceptance, once tried, of a node's n-th child (from 0) proposed with this probability: rises with it. */
+  ofProbability(probability: number, rank: number): number;
   /** The same of the n-th child of a node (from 0), before its token is known. */
   ofRank(rank: number): number;
   /** Learns from a verification of a tree with probabilities. */
@@ -43,19 +48,22 @@ export interface AcceptanceEstimate {
 /** Probabilities are told apart by factors of the square root of two, down to 2^-8. */
 const classes = 16;
 const ranks = 16;
+const places = 3;
+const placeOf = (rank: number): number => Math.min(rank, places - 1);
 const classOf = (probability: number): number =>
   probability <= 0 ? classes - 1 : Math.min(classes - 1, Math.floor(-2 * Math.log2(probability)));
 
 const emptyCounts = (size: number): Counts => ({ tried: new Array(size).fill(0), accepted: new Array(size).fill(0) });
-const emptyCurve = (): AcceptanceCurve => ({
-  sampled: { byProbability: emptyCounts(classes), byRank: emptyCounts(ranks) },
-  chosen: { byProbability: emptyCounts(classes), byRank: emptyCounts(ranks) },
+const emptyKind = (): AcceptanceCounts => ({
+  byProbability: Array.from({ length: places }, () => emptyCounts(classes)),
+  byRank: emptyCounts(ranks),
 });
+const emptyCurve = (): AcceptanceCurve => ({ sampled: emptyKind(), chosen: emptyKind() });
 
 /** What a measured curve may weigh against what the request itself shows, in trials of a class. */
 const mostPriorTrials = 30;
-/** Weight, in trials, of the draft's own probability (or of falling success by rank) where nothing was measured. */
-const ownTrials = 2;
+/** Weight, in trials, of what is known without the class: a tree prefers what looks best, and so what chance made look best. */
+const priorTrials = 6;
 
 /** Takes the draft at its word (the assumption of DySpec, section 3): for comparisons, and where nothing was measured. */
 export const ownProbability = (probability: number): number => probability;
@@ -67,19 +75,27 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
     for (let i = 0; i < size; i++) {
       const tried = counts?.tried[i] ?? 0;
       const scale = Math.min(1, mostPriorTrials / Math.max(tried, 1));
-      result.tried[i] = ownTrials + tried * scale;
-      result.accepted[i] = ownTrials * guess(i) + (counts?.accepted[i] ?? 0) * scale;
+      result.tried[i] = priorTrials + tried * scale;
+      result.accepted[i] = priorTrials * guess(i) + (counts?.accepted[i] ?? 0) * scale;
     }
     return result;
   };
-  const byProbability = start(curve?.[kind].byProbability, classes, (index) => 2 ** (-(index + 0.5) / 2));
-  const byRank = start(curve?.[kind].byRank, ranks, (rank) => 0.6 / (rank + 1));
-  let rates: Float64Array | undefined;
+  const measured = curve?.[kind];
+  const byProbability = Array.from({ length: places }, (_, place) => {
+    const counts = measured?.byProbability[place];
+    // Chosen tokens are accepted about as often as their probability says; drawn ones about equally often.
+    const overall =
+      counts && kind === "sampled" ? total(counts.accepted) / Math.max(total(counts.tried), 1) : undefined;
+    return start(counts, classes, (index) => overall ?? 2 ** (-(index + 0.5) / 2));
+  });
+  const byRank = start(measured?.byRank, ranks, (rank) => 0.6 / (rank + 1));
+  const rates: (Float64Array | undefined)[] = [];
   return {
-    ofProbability(probability) {
+    ofProbability(probability, rank) {
       if (probability <= 0) return 0;
-      rates ??= fallingRates(byProbability);
-      return rates[classOf(probability)];
+      const place = placeOf(rank);
+      rates[place] ??= fallingRates(byProbability[place]);
+      return rates[place][classOf(probability)];
     },
     ofRank: (rank) => byRank.accepted[Math.min(rank, ranks - 1)] / byRank.tried[Math.min(rank, ranks - 1)],
     observe(tree, path) {
@@ -90,13 +106,13 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
         const tried = tree.kind === "sampled" && hit >= 0 ? hit + 1 : children[node].length;
         for (let rank = 0; rank < tried; rank++) {
           const success = rank === hit ? 1 : 0;
-          count(byProbability, classOf(tree.probabilities![children[node][rank] - 1]), 1, success);
+          count(byProbability[placeOf(rank)], classOf(tree.probabilities![children[node][rank] - 1]), 1, success);
           count(byRank, Math.min(rank, ranks - 1), 1, success);
         }
         if (hit < 0) break;
         node = path[level];
       }
-      rates = undefined;
+      rates.length = 0;
     },
   };
 }
@@ -119,6 +135,8 @@ function fallingRates({ tried, accepted }: Counts): Float64Array {
   return Float64Array.from(pools.flatMap((pool) => new Array<number>(pool.size).fill(pool.accepted / pool.tried)));
 }
 
+const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+
 function count({ tried, accepted }: Counts, index: number, weight: number, success: number): void {
   tried[index] += weight;
   accepted[index] += weight * success;
@@ -139,7 +157,7 @@ export async function acceptanceCurve(
 ): Promise<AcceptanceCurve> {
   const tenths = (value: number): number => Math.round(value * 10) / 10;
   const conditions = { temperature: tenths(temperature), draftTemperature: tenths(draftTemperature) || 0.1, topK };
-  const key = cacheKey("acceptance 1", target.identity, draft.identity, JSON.stringify(conditions));
+  const key = cacheKey("acceptance 3", target.identity, draft.identity, JSON.stringify(conditions));
   return target.state(`acceptance ${key}`, () =>
     openCached(
       join("acceptance", `${key}.json`),
@@ -156,7 +174,10 @@ const countsSchema = (size: number) => {
   const numbers = z.array(z.number().min(0).max(1e6)).length(size);
   return z.strictObject({ tried: numbers, accepted: numbers });
 };
-const kindSchema = z.strictObject({ byProbability: countsSchema(classes), byRank: countsSchema(ranks) });
+const kindSchema = z.strictObject({
+  byProbability: z.array(countsSchema(classes)).length(places),
+  byRank: countsSchema(ranks),
+});
 const curveSchema = z.strictObject({ sampled: kindSchema, chosen: kindSchema });
 
 async function readCurve(path: string): Promise<AcceptanceCurve> {
@@ -168,7 +189,7 @@ async function readCurve(path: string): Promise<AcceptanceCurve> {
 }
 
 /** Texts written side by side, tokens of each that are measured, and those before, drawn at temperature 1 so that texts differ. */
-const [texts, measuredTokens, openingTokens] = [8, 32, 8];
+const [texts, measuredTokens, openingTokens] = [8, 64, 48];
 /** A large target is not kept busy for longer than this; a few positions are always measured. */
 const mostSeconds = 2;
 
@@ -232,14 +253,14 @@ function judge(
     if (mass <= 1e-9) break;
     const entry = drawFrom(left, random(rank) * mass);
     const chance = Math.min(1, residual.ratio(entry));
-    count(sampled.byProbability, classOf(left[entry] / mass), reached, chance);
+    count(sampled.byProbability[placeOf(rank)], classOf(left[entry] / mass), reached, chance);
     count(sampled.byRank, rank, reached, chance);
     reached *= 1 - chance;
     residual.reject(entry);
     left[entry] = 0;
   }
   for (let rank = 0; rank < Math.min(ranks, tokens.length); rank++) {
-    count(chosen.byProbability, classOf(probabilities[rank]), 1, law[tokens[rank]]);
+    count(chosen.byProbability[placeOf(rank)], classOf(probabilities[rank]), 1, law[tokens[rank]]);
     count(chosen.byRank, rank, 1, law[tokens[rank]]);
   }
 }

@@ -50,10 +50,10 @@ export interface DraftingOptions {
   /** Tokens that end the text: always leaves. */
   endTokens?: ReadonlySet<number>;
   /**
-   * How likely verification accepts a child, once tried, that was proposed with this probability. Default: just as likely, which
-   * makes `reach` the product of the draft's probabilities.
+   * How likely verification accepts a node's n-th child (from 0), once tried, that was proposed with this probability. Default: just
+   * as likely as proposed, which makes `reach` the product of the draft's probabilities.
    */
-  acceptance?: (probability: number) => number;
+  acceptance?: (probability: number, rank: number) => number;
 }
 
 export function createDrafting({
@@ -79,7 +79,7 @@ export function createDrafting({
 
   function append(parent: number, entry: number, probability: number, repeat: boolean): number {
     const { tokens } = tree.distributions[parent]!;
-    const accepted = repeat ? 0 : acceptance(probability);
+    const accepted = repeat ? 0 : acceptance(probability, counts[parent]);
     // Drawn siblings are tried one after another; of chosen ones, at most one is the target's token.
     const tried = reach(parent) * (kind === "sampled" ? rejected[parent] : 1);
     const child = addNode(tree, parent, tokens[entry], tried * accepted, probability);
@@ -130,7 +130,7 @@ export function createDrafting({
         ? append(node, rank, distribution.probabilities[rank], false)
         : undefined;
     },
-    promise: (node, rank) => reach(node) * acceptance(tree.distributions[node]!.probabilities[rank]),
+    promise: (node, rank) => reach(node) * acceptance(tree.distributions[node]!.probabilities[rank], rank),
     reach,
     remaining: (node) => (leftoverMass[node] < exhausted ? 0 : rejected[node]),
     childCount: (node) => counts[node],
