@@ -83,9 +83,11 @@ class Node implements ForestNode {
   readonly token: number;
   readonly depth: number;
   slot = -1;
+  /** The pass that computed this node, until its keys and values are in the arena; see `writeThrough`. */
+  unwritten: ComputedRow | undefined = undefined;
   /** First node of the longest stretch of ancestors that ends here and lies in consecutive slots. */
   stretch: Node = this;
-  logits: Float32Array | undefined = undefined;
+  scored: ComputedRow | undefined = undefined;
   taps: Record<string, Float32Array> | undefined = undefined;
   holds = 0;
   children: Map<number, Node> | undefined = undefined;
@@ -98,6 +100,20 @@ class Node implements ForestNode {
     this.token = token;
     this.depth = parent ? parent.depth + 1 : 0;
   }
+
+  get logits(): Float32Array | undefined {
+    if (!this.scored) return undefined;
+    const { values, row, rows } = this.scored;
+    const size = values.length / rows;
+    return values.subarray(row * size, (row + 1) * size);
+  }
+}
+
+/** One row of what a pass returned for all its rows. Nodes refer to it, as most drafted nodes go before anyone looks. */
+interface ComputedRow {
+  readonly values: Float32Array;
+  readonly row: number;
+  readonly rows: number;
 }
 
 /** Rows of one `extend` call that wait for a pass. A row whose node has a slot already is computed for its logits only. */
@@ -142,11 +158,30 @@ export function createForest(
     node.holds -= 1;
     if (node.holds > 0) return;
     held -= 1;
-    node.logits = undefined;
+    forget(node);
+    if (discard && isIdle(node)) remove(node);
+    else keepAsPrefix(node);
+  }
+
+  function forget(node: Node): void {
+    node.scored = undefined;
     node.taps = undefined;
-    if (!isIdle(node)) return;
-    if (discard) remove(node);
-    else evictable.add(node);
+  }
+
+  function keepAsPrefix(node: Node): void {
+    writeThrough(node);
+    if (isIdle(node)) evictable.add(node);
+  }
+
+  /**
+   * Writes a node and its ancestors to the arena, where a pass is to look at them or nobody holds them any more. Most drafted
+   * nodes are rejected before, and cost no copying. A node that is written has only ancestors that are.
+   */
+  function writeThrough(node: Node | undefined): void {
+    for (let at = node; at?.unwritten; at = at.parent) {
+      arena.write(at.unwritten.values, at.unwritten.rows, at.unwritten.row, at.slot);
+      at.unwritten = undefined;
+    }
   }
 
   function remove(node: Node): void {
@@ -156,6 +191,7 @@ export function createForest(
     node.gone = true;
     if (node.slot >= 0) arena.free(node.slot);
     node.slot = -1;
+    node.unwritten = undefined;
     if (parent && isIdle(parent)) evictable.add(parent);
     if (arena.used === 0) arena.shrink();
   }
@@ -225,40 +261,48 @@ export function createForest(
     if (node.pending === job) node.pending = undefined;
     if (node.holds > 0) return;
     // Its lease let go while the pass ran: nobody would drop what the pass gave it.
-    node.logits = undefined;
-    node.taps = undefined;
-    if (isIdle(node)) evictable.add(node);
+    forget(node);
+    keepAsPrefix(node);
   }
 
   async function runPass(rows: readonly Job["rows"][number][]): Promise<void> {
-    const stored = rows.filter((row) => row.store);
-    for (const { node } of stored) place(node);
+    for (const { node, store } of rows) {
+      writeThrough(node.parent);
+      if (store) place(node);
+    }
     const count = rows.length;
     const slots = arena.capacity;
-    const select = rows.flatMap((row, i) => (row.logits ? [i] : []));
+    const select: number[] = [];
+    for (let row = 0; row < count; row++) if (rows[row].logits) select.push(row);
+    const selected = select.length;
+    if (selected === 0) select.push(0);
     const started = performance.now();
-    const outputs = await pass.run({
+    const { logits, entries, taps } = await pass.run({
       tokens: rows.map(({ node }) => node.token),
       depths: rows.map(({ node }) => node.depth),
       mask: buildMask(rows, slots),
-      select: select.length > 0 ? select : [0],
+      select,
       slots,
       arena: arena.inputs,
     });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
     counters.rows += count;
-    select.forEach((row, i) => {
-      rows[row].node.logits = outputs.logits.subarray(i * vocabularySize, (i + 1) * vocabularySize);
-    });
-    rows.forEach(({ node, store }, row) => {
-      if (store && !node.gone) arena.write(outputs.entries, count, row, node.slot);
-      if (node.taps !== undefined || Object.keys(outputs.taps).length > 0)
-        node.taps = tapsOf(outputs, row, select.indexOf(row), count);
-    });
+    for (let i = 0; i < selected; i++) rows[select[i]].node.scored = { values: logits, row: i, rows: select.length };
+    const tapped = Object.keys(taps).length > 0;
+    for (let row = 0; row < count; row++) {
+      const { node, store } = rows[row];
+      if (store && !node.gone) node.unwritten = { values: entries, row, rows: count };
+      if (tapped) node.taps = tapsOf(taps, row, select.indexOf(row), count);
+    }
   }
 
-  function tapsOf({ taps }: PassOutputs, row: number, selected: number, rows: number): Record<string, Float32Array> {
+  function tapsOf(
+    taps: PassOutputs["taps"],
+    row: number,
+    selected: number,
+    rows: number,
+  ): Record<string, Float32Array> {
     const result: Record<string, Float32Array> = {};
     for (const [name, { data, dims }] of Object.entries(taps)) {
       const at = dims[0] === rows ? row : selected;
@@ -344,7 +388,7 @@ export function createForest(
       ensure(
         extensions.length <= maxRows,
         "bad_option",
-        `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
+        () => `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
       );
       const job = createJob();
       const nodes: Node[] = [];
@@ -352,19 +396,19 @@ export function createForest(
       try {
         for (const { parent: under, token, logits = true } of extensions) {
           const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
-          ensure(typeof under !== "number" || parent, "internal", `node ${under} does not precede its child`);
+          ensure(typeof under !== "number" || parent, "internal", () => `node ${under} does not precede its child`);
           ensure(!parent?.gone, "internal", "a node was extended after it had been released");
           ensure(
             Number.isInteger(token) && token >= 0 && token < vocabularySize,
             "bad_option",
-            `token ${token} is outside the vocabulary of ${vocabularySize}`,
+            () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
           );
           let node = childOf(parent, token);
           if (!node) {
             ensure(
               (parent?.depth ?? -1) + 1 < contextLength,
               "context_full",
-              `the context of ${contextLength} tokens is full`,
+              () => `the context of ${contextLength} tokens is full`,
             );
             node = addChild(parent, token);
             node.pending = job;
@@ -374,7 +418,7 @@ export function createForest(
             waits.add(node.pending.done);
             const row = node.pending.rows.find((r) => r.node === node)!;
             row.logits ||= logits;
-          } else if (logits && !node.logits) job.rows.push({ node, logits, store: false });
+          } else if (logits && !node.scored) job.rows.push({ node, logits, store: false });
           keep(node);
           nodes.push(node);
         }
@@ -397,7 +441,7 @@ export function createForest(
       account.rows += job.rows.length;
       // A shared pass may have failed for its owner's reasons after we joined it.
       ensure(!nodes.some((node) => node.gone), "aborted", "the pass that was to compute this node was aborted");
-      const lacking = extensions.flatMap(({ logits = true }, i) => (logits && !nodes[i].logits ? [nodes[i]] : []));
+      const lacking = extensions.flatMap(({ logits = true }, i) => (logits && !nodes[i].scored ? [nodes[i]] : []));
       if (lacking.length > 0) {
         // The pass that computed them had started before we asked for logits.
         await extend(lacking.map(({ parent, token }) => ({ parent, token })));

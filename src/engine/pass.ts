@@ -3,7 +3,7 @@ import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure, nearest } from "../errors.ts";
 import { arenaAttention } from "../models/attention.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
-import { writeRotation } from "../models/rope.ts";
+import { rotationTables } from "../models/rope.ts";
 import {
   type CompileOptions,
   compile,
@@ -79,7 +79,10 @@ export function lowerPass(
   const logits = family.build(config, {
     tokens,
     positions,
-    rotary: config.frequencies && { cosines: input("cosines", ["rows", half]), sines: input("sines", ["rows", half]) },
+    rotary: config.frequencies && {
+      cosines: input("cosines", ["positions", half]),
+      sines: input("sines", ["positions", half]),
+    },
     attention: arenaAttention(
       (layer) => ({ keys: input(`keys.${layer}`, cacheShape), values: input(`values.${layer}`, cacheShape) }),
       mask,
@@ -163,30 +166,28 @@ function passOf(
   release: () => Promise<void>,
 ): Pass {
   const groups = config.heads / config.keyValueHeads;
-  const half = config.headDimension / 2;
+  const tablesFor = config.frequencies && rotationTables(config.frequencies);
+  let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
+  let rotation: Record<string, OnnxValue> = {};
   return {
     config,
     async run({ tokens, depths, mask, select, slots, arena }) {
       const rows = tokens.length;
-      const { frequencies } = config;
+      const current = tablesFor?.(depths);
+      if (current && current !== tables) {
+        tables = current;
+        const dims = [tables.positions, config.headDimension / 2];
+        rotation = { cosines: value("float32", tables.cosines, dims), sines: value("float32", tables.sines, dims) };
+      }
       const feeds: Record<string, OnnxValue> = {
         ...arena,
         ...weights(),
+        ...rotation,
         tokens: value("int64", int64s(tokens), [1, rows]),
-        positions: value(
-          "int64",
-          frequencies ? BigInt64Array.from({ length: rows }, (_, i) => BigInt(i)) : int64s(depths),
-          [1, rows],
-        ),
+        positions: value("int64", int64s(depths), [1, rows]),
         select: value("int64", int64s(select), [select.length]),
         mask: value("float32", repeatRows(mask, rows, groups), [1, 1, groups * rows, slots + rows]),
       };
-      if (frequencies) {
-        const [cosines, sines] = [new Float32Array(rows * half), new Float32Array(rows * half)];
-        for (let row = 0; row < rows; row++) writeRotation(frequencies, depths[row], row, cosines, sines);
-        feeds.cosines = value("float32", cosines, [rows, half]);
-        feeds.sines = value("float32", sines, [rows, half]);
-      }
       const { logits, entries, ...rest } = await program.run(feeds);
       const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
       return {
@@ -199,7 +200,12 @@ function passOf(
   };
 }
 
-const int64s = (values: readonly number[]): BigInt64Array => BigInt64Array.from(values, BigInt);
+/** Whole numbers from 0 to 2^31 - 1 as 64-bit words, without the detour over bigints. */
+function int64s(values: readonly number[]): BigInt64Array {
+  const words = new Int32Array(2 * values.length); // low word first: ONNX Runtime is little-endian everywhere
+  for (let i = 0; i < values.length; i++) words[2 * i] = values[i];
+  return new BigInt64Array(words.buffer);
+}
 
 /** The query heads that share a key head stand below one another: each needs the same mask. */
 function repeatRows(mask: Float32Array, rows: number, groups: number): Float32Array {

@@ -52,3 +52,27 @@ export function writeRotation(
     sines[at + i] = Math.sin(position * frequencies[i]);
   }
 }
+
+export interface RotationTables {
+  readonly positions: number;
+  /** [positions, dimension / 2]. */
+  readonly cosines: Float32Array;
+  readonly sines: Float32Array;
+}
+
+/** Tables that reach past the deepest of the positions asked for: the same object until they must grow. */
+export function rotationTables(frequencies: Float64Array): (positions: readonly number[]) => RotationTables {
+  const build = (positions: number): RotationTables => {
+    const size = positions * frequencies.length;
+    const tables = { positions, cosines: new Float32Array(size), sines: new Float32Array(size) };
+    for (let p = 0; p < positions; p++) writeRotation(frequencies, p, p, tables.cosines, tables.sines);
+    return tables;
+  };
+  let tables = build(256);
+  return (positions) => {
+    let deepest = 0;
+    for (const position of positions) if (position > deepest) deepest = position;
+    if (deepest >= tables.positions) tables = build(2 ** Math.ceil(Math.log2(deepest + 1)));
+    return tables;
+  };
+}

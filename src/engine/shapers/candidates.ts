@@ -48,11 +48,7 @@ export function createCandidates(vocabularySize: number): Candidates {
  */
 export function load(candidates: Candidates, logits: Float32Array, allowed?: Uint32Array): void {
   const { vocabularySize, tokens, scores } = candidates;
-  ensure(
-    logits.length === vocabularySize,
-    "bad_shape",
-    () => `shaping: got ${logits.length} logits for a vocabulary of ${vocabularySize}`,
-  );
+  checkSize(logits, vocabularySize);
   let count = 0;
   let broken = false;
   if (allowed) {
@@ -82,12 +78,38 @@ export function load(candidates: Candidates, logits: Float32Array, allowed?: Uin
       count += logit > -Infinity ? 1 : 0;
     }
   }
-  ensure(!broken, "runtime_failed", "the model produced logits that are NaN or +Infinity");
+  ensure(!broken, "runtime_failed", notFinite);
   if (allowed)
     ensure(count > 0, "constraint_dead_end", "the constraint allows no token that the model can produce here");
   else ensure(count > 0, "runtime_failed", "the model produced no finite logit");
   candidates.count = count;
   candidates.weighed = false;
+}
+
+/** What `best` gives after `load` alone, without filling the working set. Errors: as `load`. */
+export function bestLogit(logits: Float32Array, vocabularySize: number): number {
+  checkSize(logits, vocabularySize);
+  let best = -1;
+  let high = -Infinity;
+  let broken = false;
+  for (let token = 0; token < vocabularySize; token++) {
+    const logit = logits[token];
+    if (!(logit < Infinity)) broken = true;
+    if (logit > high) [high, best] = [logit, token];
+  }
+  ensure(!broken, "runtime_failed", notFinite);
+  ensure(best >= 0, "runtime_failed", "the model produced no finite logit");
+  return best;
+}
+
+const notFinite = "the model produced logits that are NaN or +Infinity";
+
+function checkSize(logits: Float32Array, vocabularySize: number): void {
+  ensure(
+    logits.length === vocabularySize,
+    "bad_shape",
+    () => `shaping: got ${logits.length} logits for a vocabulary of ${vocabularySize}`,
+  );
 }
 
 /** To be called after a stage has changed scores of live tokens by hand. */

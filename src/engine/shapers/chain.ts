@@ -4,7 +4,7 @@
  */
 import { ensure, nearest } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { best, createCandidates, load, weigh } from "./candidates.ts";
+import { best, bestLogit, createCandidates, load, weigh } from "./candidates.ts";
 import { parseOptions, type ShapingOptions, type ShapingSettings, shapingOptions } from "./options.ts";
 import {
   GREEDY_TEMPERATURE,
@@ -74,6 +74,7 @@ export function createShaperChain(
     }
   };
   const choose = (logits: Float32Array, context: ShapingContext) => {
+    if (active.length === 0 && !context.allowed) return bestLogit(logits, vocabularySize);
     run(logits, context);
     return best(candidates);
   };
