@@ -460,3 +460,30 @@ test("options out of range are refused", async () => {
   expect(await failure(loadModel(llama.folder, "tiny", { maxRows: 0 }))).toMatchObject({ code: "bad_option" });
   expect(await failure(loadModel(llama.folder, "tiny", { memoryLimit: 10 }))).toMatchObject({ code: "bad_option" });
 });
+
+test("drafted branches: what is accepted is written before it is looked at, whatever else was rejected", async () => {
+  await withForest(llama, {}, async (forest) => {
+    const lease = forest.lease();
+    let { node: tip } = await lease.prefill(tokensOf(9));
+    for (let round = 0; round < 6; round++) {
+      const tree: Extension[] = [{ parent: tip, token: 1 + round }];
+      for (let i = 0; i < 12; i++) tree.push({ parent: i >> 1, token: 3 + i });
+      const nodes = await lease.extend(tree);
+      for (const node of nodes) expect(error(llama, node)).toBeLessThan(1e-4);
+      const accepted = new Set([nodes[0], nodes[2], nodes[6]]);
+      lease.release(
+        nodes.filter((node) => !accepted.has(node)),
+        { discard: true },
+      );
+      lease.release([tip, nodes[0], nodes[2]]);
+      tip = nodes[6];
+    }
+    lease.close();
+    // Kept prefixes outlive their lease: another one goes on from them without computing them again.
+    const other = forest.lease();
+    const again = await other.prefill([...textOf(tip), 2]);
+    expect(again.computed).toBe(1);
+    expect(error(llama, again.node)).toBeLessThan(1e-4);
+    other.close();
+  });
+});

@@ -8,7 +8,7 @@
  */
 import { ensure, VentrisError } from "../errors.ts";
 import type { Arena } from "./arena.ts";
-import type { Pass, PassOutputs } from "./pass.ts";
+import { createScratch, type Pass, type PassOutputs } from "./pass.ts";
 
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
@@ -140,6 +140,7 @@ export function createForest(
   const roots = new Map<number, Node>();
   const counters: ForestCounters = { passes: 0, rows: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
+  const maskBuffer = createScratch();
   /** Leaves nobody holds, the longest unheld first. */
   const evictable = new Set<Node>();
   let pumping: Promise<void> | undefined;
@@ -339,7 +340,7 @@ export function createForest(
   function buildMask(rows: readonly Job["rows"][number][], slots: number): Float32Array {
     const count = rows.length;
     const width = slots + count;
-    const mask = new Float32Array(count * width).fill(minusInfinity);
+    const mask = maskBuffer(count * width).fill(minusInfinity);
     const rowOf = new Map<Node, number>(rows.map(({ node }, i) => [node, i]));
     const filled = new Map<Node, number>();
     rows.forEach(({ node }, row) => {

@@ -169,6 +169,7 @@ function passOf(
   const tablesFor = config.frequencies && rotationTables(config.frequencies);
   let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
   let rotation: Record<string, OnnxValue> = {};
+  const repeated = createScratch();
   return {
     config,
     async run({ tokens, depths, mask, select, slots, arena }) {
@@ -186,7 +187,7 @@ function passOf(
         tokens: value("int64", int64s(tokens), [1, rows]),
         positions: value("int64", int64s(depths), [1, rows]),
         select: value("int64", int64s(select), [select.length]),
-        mask: value("float32", repeatRows(mask, rows, groups), [1, 1, groups * rows, slots + rows]),
+        mask: value("float32", repeatRows(mask, groups, repeated), [1, 1, groups * rows, slots + rows]),
       };
       const { logits, entries, ...rest } = await program.run(feeds);
       const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
@@ -208,10 +209,23 @@ function int64s(values: readonly number[]): BigInt64Array {
 }
 
 /** The query heads that share a key head stand below one another: each needs the same mask. */
-function repeatRows(mask: Float32Array, rows: number, groups: number): Float32Array {
+function repeatRows(mask: Float32Array, groups: number, scratch: Scratch): Float32Array {
   if (groups === 1) return mask;
-  const result = new Float32Array(mask.length * groups);
+  const result = scratch(mask.length * groups);
   for (let group = 0; group < groups; group++) result.set(mask, group * mask.length);
-  ensure(rows > 0, "internal", "a pass needs rows");
   return result;
+}
+
+export type Scratch = (length: number) => Float32Array;
+
+/**
+ * Gives an array of any length out of one buffer, valid until the next call; its contents are what the last user left. Fresh arrays
+ * of a mask's size would make the collector go through the whole heap every few passes.
+ */
+export function createScratch(): Scratch {
+  let buffer = new Float32Array(0);
+  return (length) => {
+    if (buffer.length < length) buffer = new Float32Array(2 * length);
+    return buffer.subarray(0, length);
+  };
 }
