@@ -141,7 +141,16 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       onProgress: options.onProgress,
       signal,
     });
-    if (options.out) await exportModel(recipe, family, config, values, beside(recipe.tokenizer), options.out, result);
+    if (options.out)
+      await exportModel(
+        { ...recipe, file: basename(path) },
+        family,
+        config,
+        values,
+        beside(recipe.tokenizer),
+        options.out,
+        result,
+      );
     return result;
   } finally {
     await objective.release();
@@ -194,7 +203,7 @@ async function valuesOf(folder: string, family: Family, config: ModelConfig) {
 }
 
 async function exportModel(
-  recipe: Recipe,
+  recipe: Recipe & { file: string },
   family: Family,
   config: ModelConfig,
   values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
@@ -222,7 +231,12 @@ async function exportModel(
 
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
 
-function modelCard(recipe: Recipe, parameters: number, step: number, history: readonly HistoryEntry[]): string {
+function modelCard(
+  recipe: Recipe & { file: string },
+  parameters: number,
+  step: number,
+  history: readonly HistoryEntry[],
+): string {
   const heldOut = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
   const earlier = recipe.continues ?? { tokens: 0, minutes: 0 };
   const tokens = step * recipe.rows * recipe.length * (recipe.accumulate ?? 1);
@@ -268,6 +282,6 @@ ${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
 
 ![loss curve](loss.svg)
 
-Trained by \`ventris train recipes/${recipe.name}.json\`, which resumes from its checkpoint and can be run for longer.
+Trained by \`ventris train recipes/${recipe.file}\`, which resumes from its checkpoint and can be run for longer.
 `;
 }

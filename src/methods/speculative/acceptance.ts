@@ -45,13 +45,17 @@ export interface AcceptanceEstimate {
   observe(tree: DraftTree, path: readonly number[]): void;
 }
 
-/** Probabilities are told apart by factors of the square root of two, down to 2^-8. */
-const classes = 16;
+/** Lower ends of the classes of probability: near 1, where a long draft hangs on it, they are told apart more finely. */
+const lowerEnds = [0.98, 0.95, 0.9, 0.8, 0.65, 0.5, 0.35, 0.25, 0.18, 0.12, 0.08, 0.05, 0.03, 0.015, 0.005, 0];
+const classes = lowerEnds.length;
+const classOf = (probability: number): number => {
+  let index = 0;
+  while (probability < lowerEnds[index]) index += 1;
+  return index;
+};
 const ranks = 16;
 const places = 3;
 const placeOf = (rank: number): number => Math.min(rank, places - 1);
-const classOf = (probability: number): number =>
-  probability <= 0 ? classes - 1 : Math.min(classes - 1, Math.floor(-2 * Math.log2(probability)));
 
 const emptyCounts = (size: number): Counts => ({ tried: new Array(size).fill(0), accepted: new Array(size).fill(0) });
 const emptyKind = (): AcceptanceCounts => ({
@@ -86,7 +90,7 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
     // Chosen tokens are accepted about as often as their probability says; drawn ones about equally often.
     const overall =
       counts && kind === "sampled" ? total(counts.accepted) / Math.max(total(counts.tried), 1) : undefined;
-    return start(counts, classes, (index) => overall ?? 2 ** (-(index + 0.5) / 2));
+    return start(counts, classes, (index) => overall ?? (lowerEnds[index] + (lowerEnds[index - 1] ?? 1)) / 2);
   });
   const byRank = start(measured?.byRank, ranks, (rank) => 0.6 / (rank + 1));
   const rates: (Float64Array | undefined)[] = [];
@@ -157,7 +161,7 @@ export async function acceptanceCurve(
 ): Promise<AcceptanceCurve> {
   const tenths = (value: number): number => Math.round(value * 10) / 10;
   const conditions = { temperature: tenths(temperature), draftTemperature: tenths(draftTemperature) || 0.1, topK };
-  const key = cacheKey("acceptance 3", target.identity, draft.identity, JSON.stringify(conditions));
+  const key = cacheKey("acceptance 4", target.identity, draft.identity, JSON.stringify(conditions));
   return target.state(`acceptance ${key}`, () =>
     openCached(
       join("acceptance", `${key}.json`),
