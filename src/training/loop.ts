@@ -3,6 +3,7 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
+import { setMaxListeners } from "node:events";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as macrotask } from "node:timers/promises";
@@ -249,6 +250,7 @@ function checkOptions<Batch>(options: TrainOptions<Batch>): void {
  */
 export async function interruptible<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController();
+  setMaxListeners(0, controller.signal); // any number of requests may listen to it
   const stop = () => {
     release();
     controller.abort();
