@@ -5,12 +5,14 @@ import { createDraws } from "../draws.ts";
 import { depthsOf } from "../tree.ts";
 import { verify } from "../verify.ts";
 import {
+  type AdedOptions,
   createTable,
   createTableBuilder,
   decodeTable,
   draftFromTable,
   encodeTable,
   type TrigramTable,
+  type UpdateOptions,
   updateTable,
 } from "./index.ts";
 import { searchTable } from "./search.ts";
@@ -38,17 +40,10 @@ function threeKeys(): TrigramTable {
 
 describe("search, against an example worked out by hand", () => {
   test("visits and rewards of four iterations", () => {
-    const { count, tokens, parents, visits, rewards } = searchTable(
-      threeKeys(),
-      1,
-      2,
-      { iterations: 4, c1: 1 },
-      draws(),
-    );
-    expect(count).toBe(5);
-    expect([...tokens.slice(0, 5)]).toEqual([2, 3, 4, 5, 2]);
-    expect([...parents.slice(0, 5)]).toEqual([-1, 0, 0, 1, 3]);
-    expect([...visits.slice(0, 5)]).toEqual([4, 3, 1, 3, 2]);
+    const { tokens, parents, visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 4, c1: 1 }, draws());
+    expect(tokens).toEqual([2, 3, 4, 5, 2]);
+    expect(parents).toEqual([-1, 0, 0, 1, 3]);
+    expect(visits).toEqual([4, 3, 1, 3, 2]);
     [10.7, 9.3, 1.4, 9.3, 6.2].forEach((reward, node) => {
       expect(rewards[node]).toBeCloseTo(reward, 5);
     });
@@ -72,7 +67,7 @@ describe("search, against an example worked out by hand", () => {
       leaves[b > a ? 1 : 0].visits++;
     }
     const { visits } = searchTable(table, 1, 2, { c1, c2 }, draws());
-    expect([...visits.slice(0, 3)]).toEqual([150, leaves[0].visits, leaves[1].visits]);
+    expect(visits).toEqual([150, leaves[0].visits, leaves[1].visits]);
   });
 
   test("the authors' reward looks up the wrong token, so that each rollout counts 1", () => {
@@ -80,43 +75,99 @@ describe("search, against an example worked out by hand", () => {
     expect([...rewards]).toEqual([...visits]);
   });
 
-  test("the draft is the tree of the visited paths, level by level", async () => {
-    const tree = await draftFromTable(threeKeys(), [9, 1, 2], { iterations: 4, c1: 1 }, draws());
-    expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 4, 5, 2], parents: [0, 0, 1, 3] });
-    [0.75, 0.25, 0.75, 0.5].forEach((value, i) => {
+  test("the published draft is the tree of the visited paths", () => {
+    const { tree, scores } = draftFromTable(threeKeys(), [9, 1, 2], { iterations: 4, c1: 1, paths: 24 }, draws());
+    expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 5, 2, 4], parents: [0, 1, 2, 0] });
+    [0.75, 0.75, 0.5, 0.25].forEach((value, i) => {
       expect(tree.values![i]).toBeCloseTo(value, 6);
     });
-    expect(depthsOf(tree)).toEqual([0, 1, 1, 2, 3]);
+    [0.75, 1, 2 / 3, 0.25].forEach((score, i) => {
+      expect(scores[i]).toBeCloseTo(score, 6);
+    });
   });
 
   test.each([
     ["budget, least visited leaves first", { budget: 2 }, [3, 5], [0, 1]],
-    ["budget, the authors' way", { budget: 4, cut: "repo" as const }, [3, 4, 5], [0, 0, 1]],
+    ["budget, the authors' way", { budget: 4, cut: "repo" as const }, [3, 5, 4], [0, 1, 0]],
     ["depth", { depth: 1 }, [3, 4], [0, 0]],
-    ["end token", { endTokens: new Set([5]) }, [3, 4, 5], [0, 0, 1]],
+    ["end token", { endTokens: new Set([5]) }, [3, 5, 4], [0, 1, 0]],
     ["paths, the root counted, each with its heaviest successor", { paths: 2 }, [3, 5], [0, 1]],
-    ["no search", { search: "best-first" as const }, [3, 4, 5, 2], [0, 0, 1, 3]],
-  ])("cut by %s", async (_, options, tokens, parents) => {
-    const tree = await draftFromTable(threeKeys(), [1, 2], { iterations: 4, c1: 1, ...options }, draws());
-    const order = tree.tokens.map((__, i) => i).sort((a, b) => depthsOf(tree)[a + 1] - depthsOf(tree)[b + 1] || a - b);
-    expect(order.map((i) => tree.tokens[i])).toEqual(tokens);
-    expect(order.map((i) => (tree.parents[i] === 0 ? 0 : order.indexOf(tree.parents[i] - 1) + 1))).toEqual(parents);
+  ])("the published draft is cut by %s", (_, options, tokens, parents) => {
+    const { tree } = draftFromTable(threeKeys(), [1, 2], { iterations: 4, c1: 1, paths: 24, ...options }, draws());
+    expect(tree.tokens).toEqual(tokens);
+    expect(tree.parents).toEqual(parents);
   });
 
-  test.each([[[]], [[1]], [[5, 5]]])("nothing is drafted after %j", async (context) => {
-    expect((await draftFromTable(threeKeys(), context, {}, draws())).tokens).toEqual([]);
+  describe.each(["puct", "best-first"] as const)("what is worth its row, found by %s", (search) => {
+    const draft = (options: AdedOptions) => draftFromTable(threeKeys(), [1, 2], { search, ...options }, draws());
+
+    test("is what the products of acceptances say, to any depth and no further than the table goes", () => {
+      // 3 (0.6) and 4 (0.4); after (2,3) surely 5, after (3,5) surely 2
+      const { tree, scores } = draft({});
+      expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 5, 2, 4], parents: [0, 1, 2, 0] });
+      expect(scores.map((score) => Number(score.toFixed(6)))).toEqual([0.6, 1, 1, 0.4]);
+    });
+
+    test.each([
+      ["price", { economy: { limit: 64, price: () => 0.5, acceptance: (share: number) => share } }, [3, 5, 2]],
+      [
+        "a price that rises",
+        { economy: { limit: 64, price: (n: number) => 0.3 + 0.2 * n, acceptance: (share: number) => share } },
+        [3, 5],
+      ],
+      [
+        "calibration",
+        { economy: { limit: 64, price: () => 0.1, acceptance: (share: number) => (share < 0.5 ? 0 : share / 2) } },
+        [3, 5],
+      ],
+      ["budget", { budget: 2 }, [3, 5]],
+      ["depth", { depth: 2 }, [3, 5, 4]],
+      ["path length", { pathLength: 2 }, [3, 4]],
+      ["end token", { endTokens: new Set([5]) }, [3, 5, 4]],
+      ["iterations", { iterations: 1 }, [3, 4]],
+    ])("is cut by %s", (_, options, tokens) => {
+      expect(draft(options).tree.tokens).toEqual(tokens);
+    });
+
+    test("is a whole loop, as long as it is allowed to be", () => {
+      const table = createTable(tokenizer);
+      updateTable(table, [1, 2, 3, 1, 2, 3]);
+      const { tree } = draftFromTable(table, [1, 2, 3], { search, budget: 30 }, draws());
+      expect(tree.tokens).toEqual(Array.from({ length: 30 }, (_, i) => 1 + (i % 3)));
+      expect(tree.parents).toEqual(Array.from({ length: 30 }, (_, i) => i));
+    });
   });
 
-  test("drafts repeat for a seed and stay within the budget on a full table", async () => {
+  test("search and no search draft the same where the search may end by itself", () => {
+    const table = createTable({ ...tokenizer, successors: 10 });
+    for (let i = 0; i < 1000; i++)
+      table.credit(i % 10, Math.floor(i / 10) % 10, Math.floor(i / 100), 2 ** -((i * 7) % 11), 3);
+    for (let pair = 0; pair < 100; pair++) {
+      const options = { economy: { limit: 40, price: () => 0.08, acceptance: (share: number) => 0.9 * share } };
+      const [searched, expanded] = (["puct", "best-first"] as const).map((search) => {
+        const context = [pair % 10, Math.floor(pair / 10)];
+        const { tree } = draftFromTable(table, context, { ...options, search, iterations: 1000 }, draws());
+        return tree.values!.map((value) => value.toFixed(9));
+      });
+      expect(searched.length).toBeGreaterThan(3);
+      expect(searched).toEqual(expanded);
+    }
+  });
+
+  test.each([[[]], [[1]], [[5, 5]]])("nothing is drafted after %j", (context) => {
+    expect(draftFromTable(threeKeys(), context, {}, draws()).tree.tokens).toEqual([]);
+  });
+
+  test("drafts repeat for a seed and stay within the budget on a full table", () => {
     const table = createTable({ ...tokenizer, successors: 10 });
     for (let i = 0; i < 1000; i++)
       table.credit(i % 10, Math.floor(i / 10) % 10, Math.floor(i / 100), 0.1 + (i % 7) / 10, 3);
-    for (const cut of ["trie", "repo"] as const) {
-      const draft = () => draftFromTable(table, [1, 2], { cut, budget: 16, paths: 40 }, draws(3));
-      const tree = await draft();
+    for (const options of [{ cut: "trie" as const, paths: 40 }, { cut: "repo" as const, paths: 40 }, {}]) {
+      const draft = () => draftFromTable(table, [1, 2], { budget: 16, ...options }, draws(3)).tree;
+      const tree = draft();
       expect(tree.tokens.length).toBeGreaterThan(0);
       expect(tree.tokens.length).toBeLessThanOrEqual(16);
-      expect(await draft()).toEqual(tree);
+      expect(draft()).toEqual(tree);
     }
   });
 
@@ -190,14 +241,42 @@ describe("table", () => {
     expect([...own.keys()]).toEqual([12, 23, 35, 88]);
   });
 
-  test("the update credits the tri-grams of the last tokens", () => {
+  test("the latest continuation wins over what was counted and credited before", () => {
+    const table = createTable(tokenizer, threeKeys());
+    updateTable(table, [1, 2, 4]);
+    expect(rowOf(table, 1, 2)).toEqual([
+      [4, 1.2],
+      [3, 0.3],
+    ]);
+    updateTable(table, [1, 2, 9]);
+    expect(rowOf(table, 1, 2)).toEqual([
+      [9, 1],
+      [4, 0.6],
+      [3, 0.15],
+    ]);
+  });
+
+  test("the update credits each tri-gram once, from where the last one ended", () => {
     const table = createTable(tokenizer);
-    updateTable(table, [1, 2, 3, 4, 5], { window: 4 });
+    expect(updateTable(table, [1, 2, 3, 4, 5], {}, 1)).toBe(3);
+    expect([...table.keys()]).toEqual([23, 34]);
+    expect(updateTable(table, [1, 2, 3, 4, 5], {}, 3)).toBe(3);
+    expect(updateTable(table, [1, 2, 3, 4, 5, 6], {}, 3)).toBe(4);
+    expect(rowOf(table, 4, 5)).toEqual([[6, 1]]);
+    expect(rowOf(table, 2, 3)).toEqual([[4, 1]]);
+    expect(updateTable(table, [1, 2])).toBe(0);
+    expect(updateTable(table, [1, 2, 3], { step: 0 })).toBe(1);
+    expect([...table.keys()]).toEqual([23, 34, 45]);
+  });
+
+  test("with a window, the update credits the tri-grams of the last tokens anew, as published", () => {
+    const table = createTable(tokenizer);
+    const published = { step: 0.04, forget: 0, window: 4 };
+    updateTable(table, [1, 2, 3, 4, 5], published);
     expect([...table.keys()]).toEqual([23, 34]);
     expect(rowOf(table, 2, 3)).toEqual([[4, 0.04]]);
-    updateTable(table, [1, 2]);
-    updateTable(table, [1, 2, 3], { step: 0 });
-    expect([...table.keys()]).toEqual([23, 34]);
+    updateTable(table, [1, 2, 3, 4, 5, 6], published);
+    expect(rowOf(table, 3, 4)).toEqual([[5, 0.08]]);
   });
 });
 
@@ -253,23 +332,30 @@ describe("file", () => {
   });
 });
 
-test("from an empty table, repetitive text is soon drafted: adaptation, and none without the update", async () => {
-  const text = Array.from({ length: 400 }, (_, i) => [1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 2][i % 11]);
-  async function passes(step: number): Promise<number> {
-    const table = createTable(tokenizer);
-    let at = 2;
-    let count = 0;
-    while (at < text.length - 10) {
-      const context = text.slice(0, at);
-      updateTable(table, context, { step });
-      const tree = await draftFromTable(table, context, { iterations: 50 }, draws(at));
-      const depths = depthsOf(tree);
-      const { path } = verify(tree, { sampleAt: (node) => text[at + depths[node]] }, draws(at));
-      at += path.length + 1;
-      count++;
+test.each([
+  ["learns", {}, 388 / 12],
+  ["as published", { step: 0.04, forget: 0, window: 16, paths: 24, pathLength: 4 }, 388 / 3],
+])(
+  "from an empty table, repetitive text is soon drafted by a table that %s; and never without the update",
+  (_, options, most) => {
+    const text = Array.from({ length: 400 }, (__, i) => [1, 2, 3, 4, 5, 6, 7, 1, 3, 5, 2][i % 11]);
+    function passes(update: UpdateOptions): number {
+      const table = createTable(tokenizer);
+      let at = 2;
+      let count = 0;
+      let credited = 0;
+      while (at < text.length - 10) {
+        const context = text.slice(0, at);
+        credited = updateTable(table, context, update, credited);
+        const { tree } = draftFromTable(table, context, options, draws(at));
+        const depths = depthsOf(tree);
+        const { path } = verify(tree, { sampleAt: (node) => text[at + depths[node]] }, draws(at));
+        at += path.length + 1;
+        count++;
+      }
+      return count;
     }
-    return count;
-  }
-  expect(await passes(0)).toBe(388);
-  expect(await passes(0.04)).toBeLessThan(388 / 3);
-});
+    expect(passes({ ...options, step: 0 })).toBe(388);
+    expect(passes(options)).toBeLessThan(most);
+  },
+);

@@ -1,7 +1,8 @@
 /**
  * ADED (Liu et al. 2024, later Adaptix): drafts without a draft model. A table of tri-gram weights stands in for the target; a
  * tree search over it finds likely continuations; and what was generated is credited in the table, so that drafts improve
- * while serving. Where the authors' program and this one differ, an option named "repo" gives theirs.
+ * while serving. The paper's program credits timidly and drafts a fixed number of nodes; by default, this one forgets quickly
+ * and drafts what is worth its time. The README has the options that give the published method.
  */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
@@ -10,17 +11,14 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { budgetOption } from "../budget.ts";
-import { createDrafting } from "../drafting.ts";
-import { type Draws, sum } from "../draws.ts";
+import { budgetOption, type Economy, economy } from "../budget.ts";
+import type { Draws } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
-import { growTopK } from "../top-k/index.ts";
-import { addPath, createTree, type DraftTree, depthsOf, selectNodes } from "../tree.ts";
+import { addNode, createTree, type DraftTree } from "../tree.ts";
 import { decodeTable } from "./file.ts";
-import { verifyPublished } from "./published.ts";
-import { type SearchOptions, type SearchTree, searchTable } from "./search.ts";
-import type { TrigramTable } from "./table.ts";
-import { createTable } from "./table.ts";
+import { mostVisitedPaths, verifyPublished } from "./published.ts";
+import { expandBestFirst, type SearchOptions, searchTable } from "./search.ts";
+import { createTable, type TrigramTable } from "./table.ts";
 
 export { type BuildOptions, createTableBuilder, type TableBuilder } from "./build.ts";
 export { decodeTable, encodeTable } from "./file.ts";
@@ -28,152 +26,130 @@ export { verifyPublished } from "./published.ts";
 export { createTable, type TableOptions, type TrigramTable } from "./table.ts";
 
 export interface UpdateOptions {
-  /** Added to the weight of each tri-gram in the window, once per round; 0: the table does not learn. */
+  /** Added to the weight of a tri-gram; 0: the table does not learn. */
   step?: number;
+  /** Part of a pair's weights that is lost before one of its tri-grams is credited, so that the latest continuation wins. */
+  forget?: number;
   /** No weight is raised above this. */
   maximumWeight?: number;
-  /** The last tokens of the text that are credited. */
+  /** Credit the tri-grams among this many last tokens again in every call; without it each tri-gram is credited once. */
   window?: number;
 }
 
 /**
- * Section 3, run first in every round: credits the tri-grams among the last tokens of the text. The window slides, so that a
- * tri-gram is credited once per round for as long as it is inside.
+ * Section 3, run first in every round: credits the tri-grams of the text from position `from` on, or those in the window.
+ * Returns where the next call should go on.
  */
-export function updateTable(table: TrigramTable, context: ArrayLike<number>, options: UpdateOptions = {}): void {
-  const { step = 0.04, maximumWeight = 3, window = 16 } = options;
+export function updateTable(
+  table: TrigramTable,
+  context: ArrayLike<number>,
+  options: UpdateOptions = {},
+  from = 0,
+): number {
+  const { step = 1, forget = 0.5, maximumWeight = 3, window } = options;
   ensure(
-    step >= 0 && maximumWeight > 0,
+    step >= 0 && forget >= 0 && forget <= 1 && maximumWeight > 0,
     "bad_option",
-    `step and maximumWeight must be positive, not ${step}, ${maximumWeight}`,
+    `step and maximumWeight must be positive and forget a part of 1, not ${step}, ${maximumWeight}, ${forget}`,
   );
-  ensure(Number.isInteger(window) && window >= 0, "bad_option", `window must be a whole number, not ${window}`);
-  if (step === 0) return;
-  for (let i = Math.max(0, context.length - window); i + 2 < context.length; i++) {
-    table.credit(context[i], context[i + 1], context[i + 2], step, maximumWeight);
+  ensure(
+    window === undefined || (Number.isInteger(window) && window >= 0),
+    "bad_option",
+    `window must be a whole number, not ${window}`,
+  );
+  const end = Math.max(from, context.length - 2);
+  if (step === 0) return end;
+  for (let i = window === undefined ? from : Math.max(0, context.length - window); i < context.length - 2; i++) {
+    table.credit(context[i], context[i + 1], context[i + 2], step, maximumWeight, 1 - forget);
   }
+  return end;
 }
 
 export interface AdedOptions extends SearchOptions {
-  /** "best-first": no search; the continuations with the largest products of normalised weights. */
+  /** "best-first": no search; whatever is reached with the largest probability is expanded. */
   search?: "puct" | "best-first";
-  /** Most visited paths that become drafts, the empty one counted. */
+  /** Draft this many most visited paths of the search, the empty one counted, as published; default: what is worth its row. */
   paths?: number;
-  /** Nodes to draft, at most. */
-  budget?: number;
-  /**
-   * How too large a draft is cut. "trie": the least visited leaves go. "repo": paths go, the one with the most distinct
-   * tokens first, until the paths' distinct tokens add up to the budget.
-   */
+  /** How the published draft is cut when it is too large. */
   cut?: "trie" | "repo";
+  /** Says what is worth drafting; default: `budget` nodes. */
+  economy?: Pick<Economy, "limit" | "price" | "acceptance">;
+  budget?: number;
   /** Levels that can still be used. */
   depth?: number;
   /** Tokens that end the text: nothing is proposed after them. */
   endTokens?: ReadonlySet<number>;
 }
 
-/** Sections 1 and 2: the draft tree after `context`, whose last token is the root. Empty when the last pair is unknown. */
-export async function draftFromTable(
+export interface Draft {
+  tree: DraftTree;
+  /** The table's share of each node among its siblings, or of the visits where paths are drafted: what acceptance is judged by. */
+  scores: number[];
+}
+
+/** Nodes below this probability of acceptance are not worth looking at, whatever a row costs. */
+const leastReach = 0.01;
+
+/** Sections 1 and 2: the draft after `context`, whose last token is the root. Empty when the last pair is unknown. */
+export function draftFromTable(
   table: TrigramTable,
   context: ArrayLike<number>,
   options: AdedOptions,
   draws: Draws,
-): Promise<DraftTree> {
-  const { search = "puct", budget = 64, cut = "trie", depth = Infinity, endTokens } = options;
+): Draft {
+  const { search = "puct", paths, cut = "trie", budget = 64, depth = Infinity } = options;
+  const { economy = fixedEconomy(budget) } = options;
   const [first, second] = [context[context.length - 2], context[context.length - 1]];
-  if (context.length < 2 || !table.find(first, second)) return createTree("chosen");
-  if (search === "best-first") return bestFirst(table, first, second, options, draws);
-
-  const paths = mostVisited(searchTable(table, first, second, options, draws), options);
-  const usable = (path: number[]) => {
-    const end = path.findIndex((token) => endTokens?.has(token));
-    return path.slice(0, end < 0 ? depth : Math.min(depth, end + 1));
-  };
-  const tree = createTree("chosen");
-  if (cut === "trie") {
-    for (const { tokens, share } of paths) addPath(tree, usable(tokens), Infinity, share);
-    for (const { tokens, next } of paths)
-      if (next) addPath(tree, usable([...tokens, next.token]), Infinity, next.share);
-  } else {
-    for (const { tokens, share } of cutPaths(paths, budget)) addPath(tree, usable(tokens), Infinity, share);
+  const nothing = { tree: createTree("chosen"), scores: [] };
+  if (context.length < 2 || depth < 1 || economy.limit === 0 || !table.find(first, second)) return nothing;
+  if (search === "puct" && paths !== undefined) {
+    const searched = searchTable(table, first, second, options, draws);
+    const { tokens, parents, values } = mostVisitedPaths(searched, { paths, cut, budget: economy.limit });
+    const shares = values!.map((share, i) => share / (parents[i] === 0 ? 1 : values![parents[i] - 1]));
+    return worthDrafting(tokens, parents, shares, { ...options, economy });
   }
-  // Shares never rise along a path, and parents were added first: the nodes of the largest shares are a tree.
-  const nodes = tree.tokens.map((_, i) => i + 1).sort((a, b) => tree.values![b - 1] - tree.values![a - 1] || a - b);
-  const depths = depthsOf(tree);
-  return selectNodes(
-    tree,
-    nodes.slice(0, budget).sort((a, b) => depths[a] - depths[b] || a - b),
-  );
+  const worth = { acceptance: economy.acceptance, least: Math.max(leastReach, economy.price(0)) };
+  const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
+  const { tokens, parents, shares } =
+    search === "puct"
+      ? searchTable(table, first, second, within, draws, worth)
+      : expandBestFirst(table, first, second, within, worth);
+  return worthDrafting(tokens.slice(1), parents.slice(1), shares.slice(1), { ...options, economy });
 }
 
-interface Path {
-  tokens: number[];
-  /** Share of all visits that passed the path's last node. */
-  share: number;
-  /** The heaviest successor of the path's last pair, with its part of the share. */
-  next?: { token: number; share: number };
-}
-
-/** The most visited nodes as the tokens from the root to them, most visited first; the root itself is counted and left out. */
-function mostVisited({ count, tokens, parents, visits, rows }: SearchTree, { paths = 24 }: AdedOptions): Path[] {
-  const order = Array.from({ length: count }, (_, node) => node).sort((a, b) => visits[b] - visits[a] || a - b);
-  const kept = order.slice(0, paths).filter((node) => node !== 0);
-  return kept.map((node) => {
-    const path: number[] = [];
-    for (let up = node; up !== 0; up = parents[up]) path.unshift(tokens[up]);
-    const share = visits[node] / visits[0];
-    const row = rows[node];
-    // The quotient first: it is at most 1, so that rounding never lifts a share above its parent's.
-    const next = row && {
-      token: row.tokens[0],
-      share: share * (row.weights[0] / sum(Float64Array.from(row.weights))),
-    };
-    return { tokens: path, share, next };
-  });
-}
-
-/** The authors' cut: extended paths without duplicates, of which the one with the most distinct tokens goes until they fit. */
-function cutPaths(paths: Path[], budget: number): Path[] {
-  const distinct = new Map<string, Path>();
-  for (const { tokens, share, next } of paths) {
-    const path = next ? [...tokens, next.token] : tokens;
-    if (!distinct.has(path.join())) distinct.set(path.join(), { tokens: path, share });
+/** The nodes that are reached with the largest probabilities, for as long as they are worth their rows. */
+function worthDrafting(
+  tokens: readonly number[],
+  parents: readonly number[],
+  scores: readonly number[],
+  { economy, depth = Infinity, endTokens }: AdedOptions & Required<Pick<AdedOptions, "economy">>,
+): Draft {
+  const reach = [1];
+  const depths = [0];
+  for (let i = 0; i < tokens.length; i++) {
+    reach.push(reach[parents[i]] * economy.acceptance(scores[i]));
+    depths.push(depths[parents[i]] + 1);
   }
-  const kept = [...distinct.values()];
-  const sizes = kept.map(({ tokens }) => new Set(tokens).size);
-  while (sizes.reduce((total, size) => total + size, 0) > budget) {
-    const longest = sizes.lastIndexOf(Math.max(...sizes));
-    kept.splice(longest, 1);
-    sizes.splice(longest, 1);
+  // Reach never rises along a path, and parents come first: whatever is kept is a tree.
+  const order = Array.from(tokens, (_, i) => i + 1).sort((a, b) => reach[b] - reach[a] || a - b);
+  const draft: Draft = { tree: createTree("chosen"), scores: [] };
+  const places = new Map([[0, 0]]);
+  for (const node of order) {
+    if (reach[node] < economy.price(draft.scores.length)) break;
+    const parent = parents[node - 1];
+    const place = places.get(parent);
+    if (place === undefined || depths[node] > depth || (parent > 0 && endTokens?.has(tokens[parent - 1]))) continue;
+    places.set(node, addNode(draft.tree, place, tokens[node - 1], reach[node]));
+    draft.scores.push(scores[node - 1]);
   }
-  return kept;
+  return draft;
 }
 
-/** The same table without search: the top-k tree with each row's normalised weights as the draft's distribution. */
-async function bestFirst(
-  table: TrigramTable,
-  first: number,
-  second: number,
-  { budget = 64, depth = Infinity, endTokens }: AdedOptions,
-  draws: Draws,
-): Promise<DraftTree> {
-  const drafting = createDrafting({
-    kind: "chosen",
-    draws,
-    depth,
-    endTokens,
-    async score(tree, nodes) {
-      const tokenAt = (node: number) => (node === 0 ? second : tree.tokens[node - 1]);
-      return nodes.map((node) => {
-        const row = table.find(node === 0 ? first : tokenAt(tree.parents[node - 1]), tokenAt(node));
-        const weights = Float64Array.from(row?.weights ?? []);
-        const total = sum(weights);
-        return { tokens: Int32Array.from(row?.tokens ?? []), probabilities: weights.map((weight) => weight / total) };
-      });
-    },
-  });
-  return selectNodes(drafting.tree, await growTopK(drafting, { budget, width: budget }));
-}
+const fixedEconomy = (budget: number) => ({
+  limit: budget,
+  price: (drafted: number) => (drafted < budget ? 0 : Infinity),
+  acceptance: (share: number) => share,
+});
 
 /** A model's own table, used when no other is named. */
 const ownTable = "trigrams.bin";
@@ -205,45 +181,62 @@ export const aded = defineMethod({
       .boolean()
       .default(false)
       .describe("learn for this request only, so that no text passes between conversations"),
-    primePrompt: z.boolean().default(false).describe("credit all tri-grams of the prompt once, not only its last ones"),
+    primePrompt: z.boolean().default(true).describe("credit all tri-grams of the prompt, not only its last 16 tokens"),
     verification: z
       .enum(["exact", "published"])
       .default("exact")
       .describe("published: the authors' sampling, which is NOT lossless"),
     budget: budgetOption,
-    iterations: z.int().min(1).max(2000).default(60).describe("rounds of the tree search"),
-    paths: z.int().min(1).max(500).default(24).describe("most visited paths that become drafts"),
-    pathLength: z.int().min(2).max(16).default(4).describe("longest path of the search, in pairs"),
+    iterations: z.int().min(1).max(2000).default(150).describe("rounds of the tree search, at most"),
+    pathLength: z.int().min(2).max(128).default(48).describe("longest path of the search, in pairs; published: 4"),
+    paths: z
+      .int()
+      .min(1)
+      .max(500)
+      .optional()
+      .describe(
+        "most visited paths that become the draft, published: 24; default: the nodes that are worth their time",
+      ),
     c1: z.number().min(0).default(32).describe("exploration constant"),
     c2: z.number().positive().default(8).describe("exploration constant"),
     search: z
       .enum(["puct", "best-first"])
       .default("puct")
-      .describe("best-first: no search, the largest products of weights"),
+      .describe("best-first: no search, the most probable nodes first"),
     reward: z.enum(["path-weight", "repo"]).default("path-weight").describe("repo: the authors' program's reward"),
-    cut: z.enum(["trie", "repo"]).default("trie").describe("repo: the authors' program's cut of too large drafts"),
-    step: z
+    cut: z.enum(["trie", "repo"]).default("trie").describe("repo: the authors' program's cut of too many paths"),
+    step: z.number().min(0).default(1).describe("weight added to a seen tri-gram, published: 0.04; 0: no learning"),
+    forget: z
       .number()
       .min(0)
-      .default(0.04)
-      .describe("weight added to a seen tri-gram each round; 0: the table does not learn"),
+      .max(1)
+      .default(0.5)
+      .describe("part of a pair's weights lost when one of its tri-grams is credited; published: 0"),
     maximumWeight: z.number().positive().default(3).describe("no weight is raised above this"),
-    window: z.int().min(0).max(4096).default(16).describe("last tokens whose tri-grams are credited each round"),
+    window: z
+      .int()
+      .min(0)
+      .max(4096)
+      .optional()
+      .describe("last tokens whose tri-grams are credited anew each round, published: 16; default: each of them once"),
   }),
   async decode(decoding, options) {
     const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
     const table = options.isolate ? createTable(shared, shared) : shared;
     const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
-    if (options.primePrompt) updateTable(table, decoding.prompt, { ...options, window: decoding.prompt.length });
+    const budget = await economy(decoding, "aded", options.budget);
+    let credited = options.primePrompt ? 0 : Math.max(0, decoding.prompt.length - 16);
+    let scores: number[] = [];
     await speculate(
       decoding,
       {
-        async propose({ text, depth, draws }) {
-          updateTable(table, text, options);
-          const { budget = 16 } = options;
-          if (budget === 0) return createTree("chosen");
-          return draftFromTable(table, text, { ...options, budget, depth, endTokens }, draws);
+        propose({ text, depth, draws }) {
+          credited = updateTable(table, text, options, credited);
+          const draft = draftFromTable(table, text, { ...options, economy: budget, depth, endTokens }, draws);
+          scores = draft.scores;
+          return draft.tree;
         },
+        observe: (_, tree, verdict) => budget.observe(tree, verdict, scores),
       },
       options.verification === "exact" ? undefined : publishedVerifier,
     );

@@ -1,10 +1,75 @@
 /**
- * The verification that the authors' program uses when sampling. NOT lossless: what it emits is not distributed as the target.
- * It draws an independent token for every candidate and position, so that candidates which share a prefix get several chances,
- * takes the longest match, and after a mismatch discards the token drawn and draws another. Kept for comparison only.
+ * What the authors' program does where this one does better, kept for comparison: how it makes a draft of the most visited paths
+ * of the search, and the verification that it uses when sampling. The latter is NOT lossless: what it emits is not
+ * distributed as the target. It draws an independent token for every candidate and position, so that candidates which share a
+ * prefix get several chances, takes the longest match, and after a mismatch discards the token drawn and draws another.
  */
-import { childrenOf, type DraftTree } from "../tree.ts";
+import { addPath, childrenOf, createTree, type DraftTree } from "../tree.ts";
 import type { Verdict } from "../verify.ts";
+import type { SearchTree } from "./search.ts";
+
+interface Path {
+  tokens: number[];
+  /** Share of all visits that passed the path's last node. */
+  share: number;
+  /** The heaviest successor of the path's last pair, with its part of the share. */
+  next?: { token: number; share: number };
+}
+
+/**
+ * Section 2: the tree of the most visited paths, each extended by its heaviest successor; its values are shares of the visits.
+ * `cut` says how a too large draft is cut. "trie": later, by the caller, the least visited leaves. "repo": paths go, the one
+ * with the most distinct tokens first, until the paths' distinct tokens add up to the budget.
+ */
+export function mostVisitedPaths(
+  search: SearchTree,
+  { paths: count, cut, budget }: { paths: number; cut: "trie" | "repo"; budget: number },
+): DraftTree {
+  const paths = mostVisited(search, count);
+  const tree = createTree("chosen");
+  if (cut === "repo") {
+    for (const { tokens, share } of cutPaths(paths, budget)) addPath(tree, tokens, Infinity, share);
+    return tree;
+  }
+  for (const { tokens, share } of paths) addPath(tree, tokens, Infinity, share);
+  for (const { tokens, next } of paths) if (next) addPath(tree, [...tokens, next.token], Infinity, next.share);
+  return tree;
+}
+
+/** The most visited nodes as the tokens from the root to them, most visited first; the root itself is counted and left out. */
+function mostVisited({ tokens, parents, visits, rowOf }: SearchTree, count: number): Path[] {
+  const order = Array.from(tokens, (_, node) => node).sort((a, b) => visits[b] - visits[a] || a - b);
+  const kept = order.slice(0, count).filter((node) => node !== 0);
+  return kept.map((node) => {
+    const path: number[] = [];
+    for (let up = node; up !== 0; up = parents[up]) path.unshift(tokens[up]);
+    const share = visits[node] / visits[0];
+    const row = rowOf(node);
+    // The quotient first: it is at most 1, so that rounding never lifts a share above its parent's.
+    const next = row && {
+      token: row.tokens[0],
+      share: share * (row.weights[0] / row.total),
+    };
+    return { tokens: path, share, next };
+  });
+}
+
+/** Extended paths without duplicates, of which the one with the most distinct tokens goes until they fit. */
+function cutPaths(paths: Path[], budget: number): Path[] {
+  const distinct = new Map<string, Path>();
+  for (const { tokens, share, next } of paths) {
+    const path = next ? [...tokens, next.token] : tokens;
+    if (!distinct.has(path.join())) distinct.set(path.join(), { tokens: path, share });
+  }
+  const kept = [...distinct.values()];
+  const sizes = kept.map(({ tokens }) => new Set(tokens).size);
+  while (sizes.reduce((total, size) => total + size, 0) > budget) {
+    const longest = sizes.lastIndexOf(Math.max(...sizes));
+    kept.splice(longest, 1);
+    sizes.splice(longest, 1);
+  }
+  return kept;
+}
 
 /**
  * `sampleAt` draws from the target after a node, independently at each call. Of several longest matches the first counts, as

@@ -4,7 +4,7 @@
  * parent's token and its own; nodes live in flat arrays, at most one is expanded an iteration.
  */
 import { ensure } from "../../../errors.ts";
-import { type Draws, sum } from "../draws.ts";
+import type { Draws } from "../draws.ts";
 import type { Row, TrigramTable } from "./table.ts";
 
 export interface SearchOptions {
@@ -21,52 +21,106 @@ export interface SearchOptions {
   reward?: "path-weight" | "repo";
 }
 
-/** Node 0 is the root; children of a node are consecutive. */
-export interface SearchTree {
-  readonly count: number;
-  /** The second token of each node's pair. */
-  readonly tokens: Int32Array;
-  readonly parents: Int32Array;
-  readonly visits: Int32Array;
-  /** Sum of the rewards. */
-  readonly rewards: Float64Array;
-  /** Successors of each node's pair; undefined where the table does not know it. */
-  readonly rows: readonly (Row | undefined)[];
+/** What is worth a row of the target's pass. */
+export interface Worth {
+  /** Probability that a child with this share of its pair's weights is accepted, once its parent was. */
+  acceptance(share: number): number;
+  /** Nodes that are reached with less than this probability do not enter the search. */
+  least: number;
 }
 
-/** Searches below the pair (first, second). Memory: iterations * the table's successors nodes. */
+/** The published search looks at everything. */
+const everything: Worth = { acceptance: (share) => share, least: 0 };
+
+/** Node 0 is the root; children of a node are consecutive. */
+export interface SearchTree {
+  /** The second token of each node's pair. */
+  readonly tokens: number[];
+  readonly parents: number[];
+  readonly visits: number[];
+  /** Sum of the rewards. */
+  readonly rewards: number[];
+  /** Each node's part of its pair's weights. */
+  readonly shares: number[];
+  /** Probability of each node's acceptance: the product of its and its ancestors' acceptances. */
+  readonly reach: number[];
+  /** Successors of a node's pair; undefined where the table does not know it. */
+  rowOf(node: number): Row | undefined;
+}
+
+function createNodes(table: TrigramTable, first: number, second: number, { acceptance, least }: Worth) {
+  const rows: (Row | undefined | null)[] = [null]; // null: not looked up yet
+  const tree = {
+    tokens: [second],
+    parents: [-1],
+    visits: [0],
+    rewards: [0],
+    shares: [1],
+    reach: [1],
+    priors: [0],
+    firstChild: [0], // 0: not expanded
+    children: [0],
+    rowOf(node: number): Row | undefined {
+      let row = rows[node];
+      if (row === null) {
+        row = table.find(node === 0 ? first : tree.tokens[tree.parents[node]], tree.tokens[node]);
+        rows[node] = row;
+      }
+      return row;
+    },
+    /** Creates all children that are worth it at once; returns how many. */
+    expand(node: number): number {
+      const row = tree.rowOf(node);
+      if (!row) return 0;
+      const start = tree.tokens.length;
+      for (let i = 0; i < row.tokens.length; i++) {
+        const share = row.weights[i] / row.total;
+        const reach = tree.reach[node] * acceptance(share);
+        if (reach < least) break; // those that follow are lighter
+        rows.push(null);
+        tree.tokens.push(row.tokens[i]);
+        tree.parents.push(node);
+        tree.visits.push(0);
+        tree.rewards.push(0);
+        tree.shares.push(share);
+        tree.reach.push(reach);
+        tree.priors.push(row.weights[i]);
+        tree.firstChild.push(0);
+        tree.children.push(0);
+      }
+      tree.firstChild[node] = start;
+      tree.children[node] = tree.tokens.length - start;
+      return tree.children[node];
+    },
+  };
+  return tree;
+}
+
+/**
+ * Searches below the pair (first, second). With `worth`, what is not worth a row stays out of the tree, and a subtree with
+ * nothing left to expand is not visited again, so that the search ends early where the table is sure.
+ */
 export function searchTable(
   table: TrigramTable,
   first: number,
   second: number,
   options: SearchOptions,
   draws: Pick<Draws, "choose">,
+  worth?: Worth,
 ): SearchTree {
-  const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4, reward = "path-weight" } = options;
-  const inRange = (value: number, least: number, most: number) =>
-    Number.isInteger(value) && value >= least && value <= most;
-  ensure(inRange(iterations, 1, 10_000), "bad_option", `iterations must be 1 to 10000, not ${iterations}`);
-  ensure(inRange(pathLength, 2, 32), "bad_option", `pathLength must be 2 to 32, not ${pathLength}`);
-  ensure(c1 >= 0 && c2 > 0, "bad_option", `c1 must be at least 0 and c2 above 0, not ${c1} and ${c2}`);
-
-  const most = 1 + iterations * table.successors;
-  const tokens = new Int32Array(most);
-  const parents = new Int32Array(most).fill(-1);
-  const visits = new Int32Array(most);
-  const rewards = new Float64Array(most);
-  const priors = new Float64Array(most);
-  const firstChild = new Int32Array(most); // 0: not expanded
-  const weights = new Float64Array(table.successors); // of one row
-  const rows: (Row | undefined)[] = [table.find(first, second)];
-  tokens[0] = second;
-  let count = 1;
+  const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4, reward = "path-weight" } = checked(options);
+  const tree = createNodes(table, first, second, worth ?? everything);
+  const { tokens, parents, visits, rewards, priors, firstChild, children, rowOf } = tree;
+  /** Nodes below which nothing is left to expand. */
+  const finished: boolean[] = [];
 
   /** The child with the best score; the first of equals, and any unvisited one before all visited ones. */
-  function bestChild(node: number, children: number): number {
+  function bestChild(node: number): number {
     const exploration = (c1 + Math.log((visits[node] + c2 + 1) / c2)) * Math.sqrt(visits[node]);
     let best = -1;
     let bestScore = -Infinity;
-    for (let child = firstChild[node]; child < firstChild[node] + children; child++) {
+    for (let child = firstChild[node]; child < firstChild[node] + children[node]; child++) {
+      if (finished[child]) continue;
       const n = visits[child];
       if (n === 0) return child;
       const score = rewards[child] / n + (exploration * priors[child]) / (1 + n);
@@ -75,43 +129,31 @@ export function searchTable(
     return best;
   }
 
-  /** Creates all children at once and returns the last. */
-  function expand(node: number, row: Row): number {
-    firstChild[node] = count;
-    for (let i = 0; i < row.tokens.length; i++, count++) {
-      tokens[count] = row.tokens[i];
-      priors[count] = row.weights[i];
-      parents[count] = node;
-      rows[count] = table.find(tokens[node], tokens[count]);
+  /** Marks a node that cannot grow, and what that finishes above it. */
+  function finish(node: number): void {
+    for (let at = node; at >= 0; at = parents[at]) {
+      for (let child = firstChild[at]; child < firstChild[at] + children[at]; child++) if (!finished[child]) return;
+      finished[at] = true;
     }
-    return count - 1;
   }
 
-  const weightIn = (row: Row, token: number) => {
-    for (let i = 0; i < row.tokens.length; i++) if (row.tokens[i] === token) return row.weights[i];
-    return 0;
-  };
-
-  for (let iteration = 0; iteration < iterations; iteration++) {
+  for (let iteration = 0; iteration < iterations && !finished[0]; iteration++) {
     let node = 0;
     let pairs = 1;
     let total = 1;
-    // Select, and expand the first node without children.
-    for (let row = rows[0]; row && pairs < pathLength; row = rows[node], pairs++) {
-      const expanded = firstChild[node] !== 0;
-      const child = expanded ? bestChild(node, row.tokens.length) : expand(node, row);
-      total += reward === "repo" ? weightIn(row, tokens[node]) : priors[child];
+    const step = (child: number) => {
+      total += reward === "repo" ? weightIn(rowOf(node)!, tokens[node]) : priors[child];
       node = child;
-      if (!expanded) {
-        pairs++;
-        break;
-      }
-    }
-    // Roll out by the weights; what is passed here does not enter the tree.
+      pairs++;
+    };
+    // Select, and expand the first node without children, going on with the last one created.
+    while (pairs < pathLength && children[node] > 0) step(bestChild(node));
+    if (pairs < pathLength && tree.expand(node) > 0) step(firstChild[node] + children[node] - 1);
+    else if (worth) finish(node);
+    // Roll out by the weights; what is passed here does not enter the tree. A search that ends by itself can do without.
     let last = tokens[node];
-    for (let row = rows[node]; row && pairs < pathLength; pairs++) {
-      for (let i = 0; i < weights.length; i++) weights[i] = row.weights[i] ?? 0;
-      const drawn = draws.choose("search", weights, sum(weights));
+    for (let row = worth ? undefined : rowOf(node); row && pairs < pathLength; pairs++) {
+      const drawn = draws.choose("search", Float64Array.from(row.weights), row.total);
       total += reward === "repo" ? weightIn(row, last) : row.weights[drawn];
       const next = row.tokens[drawn];
       row = table.find(last, next);
@@ -122,5 +164,47 @@ export function searchTable(
       rewards[up] += total;
     }
   }
-  return { count, tokens, parents, visits, rewards, rows };
+  return tree;
+}
+
+/** The same table without search: expands whatever is reached with the largest probability. */
+export function expandBestFirst(
+  table: TrigramTable,
+  first: number,
+  second: number,
+  options: SearchOptions,
+  worth: Worth,
+): SearchTree {
+  const { iterations = 150, pathLength = 4 } = checked(options);
+  const tree = createNodes(table, first, second, worth);
+  const frontier = [0];
+  const depths = [0];
+  for (let iteration = 0; iteration < iterations && frontier.length > 0; iteration++) {
+    let best = 0;
+    for (let i = 1; i < frontier.length; i++) if (tree.reach[frontier[i]] > tree.reach[frontier[best]]) best = i;
+    const node = frontier[best];
+    frontier.splice(best, 1);
+    if (depths[node] + 1 >= pathLength) continue;
+    const count = tree.expand(node);
+    for (let child = tree.firstChild[node]; child < tree.firstChild[node] + count; child++) {
+      frontier.push(child);
+      depths[child] = depths[node] + 1;
+    }
+  }
+  return tree;
+}
+
+function checked(options: SearchOptions): SearchOptions {
+  const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4 } = options;
+  const inRange = (value: number, least: number, most: number) =>
+    Number.isInteger(value) && value >= least && value <= most;
+  ensure(inRange(iterations, 1, 10_000), "bad_option", `iterations must be 1 to 10000, not ${iterations}`);
+  ensure(inRange(pathLength, 2, 128), "bad_option", `pathLength must be 2 to 128, not ${pathLength}`);
+  ensure(c1 >= 0 && c2 > 0, "bad_option", `c1 must be at least 0 and c2 above 0, not ${c1} and ${c2}`);
+  return options;
+}
+
+function weightIn(row: Row, token: number): number {
+  for (let i = 0; i < row.tokens.length; i++) if (row.tokens[i] === token) return row.weights[i];
+  return 0;
 }

@@ -10,6 +10,8 @@ export interface Row {
   readonly tokens: ArrayLike<number>;
   /** Positive float32 values; probabilities at first, up to the weight cap after updates. */
   readonly weights: ArrayLike<number>;
+  /** Sum of the weights. */
+  readonly total: number;
 }
 
 export interface TrigramTable {
@@ -21,8 +23,11 @@ export interface TrigramTable {
   /** Rows and successors that updates pushed out because of the limits. */
   readonly evicted: { rows: number; successors: number };
   find(first: number, second: number): Row | undefined;
-  /** Adds `amount` to the weight of `third` after (first, second), up to `most`. Creates what is missing. */
-  credit(first: number, second: number, third: number, amount: number, most: number): void;
+  /**
+   * Adds `amount` to the weight of `third` after (first, second), up to `most`; before that, the pair's weights are multiplied
+   * by `keep`. Creates what is missing.
+   */
+  credit(first: number, second: number, third: number, amount: number, most: number, keep?: number): void;
   /** All pairs as first * vocabularySize + second, ascending. */
   keys(): Float64Array;
 }
@@ -61,10 +66,10 @@ export function createTable(options: TableOptions, below: FlatRows | TrigramTabl
     return `a layer with ${successors} successors cannot lie over a table with ${(below as TrigramTable).successors}`;
   });
   /** Changed rows; a Map keeps insertion order, and each update inserts its row anew. */
-  const changed = new Map<number, { tokens: number[]; weights: number[] }>();
+  const changed = new Map<number, ChangedRow>();
   const evicted = { rows: 0, successors: 0 };
   const keyOf = (first: number, second: number) => first * vocabularySize + second;
-  const findBelow = "find" in below ? below.find : (a: number, b: number) => findFlat(below, keyOf(a, b));
+  const findBelow = "find" in below ? below.find : finderOf(below, keyOf);
 
   return {
     vocabularySize,
@@ -72,26 +77,28 @@ export function createTable(options: TableOptions, below: FlatRows | TrigramTabl
     successors,
     evicted,
     find: (first, second) => changed.get(keyOf(first, second)) ?? findBelow(first, second),
-    credit(first, second, third, amount, most) {
+    credit(first, second, third, amount, most, keep = 1) {
       const inside = (token: number) => Number.isInteger(token) && token >= 0 && token < vocabularySize;
       ensure(inside(first) && inside(second) && inside(third), "bad_option", () => {
         return `tri-gram ${first}, ${second}, ${third} is outside the vocabulary of ${vocabularySize}`;
       });
       const key = keyOf(first, second);
-      const old = changed.get(key) ?? findBelow(first, second);
-      const row = { tokens: Array.from(old?.tokens ?? []), weights: Array.from(old?.weights ?? []) };
-      let at = row.tokens.indexOf(third);
+      const row = changed.get(key) ?? copyOf(findBelow(first, second));
+      const { tokens, weights } = row;
+      if (keep !== 1) for (let i = 0; i < weights.length; i++) weights[i] = Math.fround(weights[i] * keep);
+      let at = tokens.indexOf(third);
       if (at < 0) {
-        if (row.tokens.length >= successors) {
-          row.tokens.length = row.weights.length = successors - 1;
+        if (tokens.length >= successors) {
+          tokens.length = weights.length = successors - 1;
           evicted.successors++;
         }
-        at = row.tokens.push(third) - 1;
-        row.weights.push(0);
+        at = tokens.push(third) - 1;
+        weights.push(0);
       }
       // A weight that is already above the cap (of other options) is not taken down.
-      row.weights[at] = Math.max(row.weights[at], Math.fround(Math.min(most, row.weights[at] + amount)));
+      weights[at] = Math.max(weights[at], Math.fround(Math.min(most, weights[at] + amount)));
       for (; at > 0 && before(row, at, at - 1); at--) swap(row, at, at - 1);
+      row.total = totalOf(weights);
       changed.delete(key);
       changed.set(key, row);
       if (changed.size > maximumRows) {
@@ -108,24 +115,61 @@ export function createTable(options: TableOptions, below: FlatRows | TrigramTabl
 }
 
 /** Entry i of a row belongs before entry j. */
-function before({ tokens, weights }: Row, i: number, j: number): boolean {
+function before({ tokens, weights }: ChangedRow, i: number, j: number): boolean {
   return weights[i] > weights[j] || (weights[i] === weights[j] && tokens[i] < tokens[j]);
 }
 
-function swap({ tokens, weights }: { tokens: number[]; weights: number[] }, i: number, j: number): void {
+function swap({ tokens, weights }: ChangedRow, i: number, j: number): void {
   [tokens[i], tokens[j]] = [tokens[j], tokens[i]];
   [weights[i], weights[j]] = [weights[j], weights[i]];
 }
 
-function findFlat({ keys, ends, tokens, weights }: FlatRows, key: number): Row | undefined {
-  let low = 0;
-  let high = keys.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (keys[middle] < key) low = middle + 1;
-    else high = middle;
+interface ChangedRow extends Row {
+  tokens: number[];
+  weights: number[];
+  total: number;
+}
+
+function copyOf(row: Row | undefined): ChangedRow {
+  const copy: ChangedRow = { tokens: [], weights: [], total: 0 };
+  if (row) {
+    for (let i = 0; i < row.tokens.length; i++) {
+      copy.tokens.push(row.tokens[i]);
+      copy.weights.push(row.weights[i]);
+    }
   }
-  if (keys[low] !== key) return undefined;
-  const start = low === 0 ? 0 : ends[low - 1];
-  return { tokens: tokens.subarray(start, ends[low]), weights: weights.subarray(start, ends[low]) };
+  return copy;
+}
+
+function totalOf(weights: ArrayLike<number>): number {
+  let total = 0;
+  for (let i = 0; i < weights.length; i++) total += weights[i];
+  return total;
+}
+
+/** Rows found are remembered, as a text comes back to its pairs; all are forgotten when there are too many. */
+const remembered = 2 ** 14;
+
+function finderOf({ keys, ends, tokens, weights }: FlatRows, keyOf: (first: number, second: number) => number) {
+  const known = new Map<number, Row | undefined>();
+  return (first: number, second: number): Row | undefined => {
+    const key = keyOf(first, second);
+    if (known.has(key)) return known.get(key);
+    let low = 0;
+    let high = keys.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (keys[middle] < key) low = middle + 1;
+      else high = middle;
+    }
+    let row: Row | undefined;
+    if (keys[low] === key) {
+      const start = low === 0 ? 0 : ends[low - 1];
+      const ofRow = weights.subarray(start, ends[low]);
+      row = { tokens: tokens.subarray(start, ends[low]), weights: ofRow, total: totalOf(ofRow) };
+    }
+    if (known.size >= remembered) known.clear();
+    known.set(key, row);
+    return row;
+  };
 }
