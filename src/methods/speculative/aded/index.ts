@@ -16,8 +16,8 @@ import type { Draws } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
 import { addNode, createTree, type DraftTree } from "../tree.ts";
 import { decodeTable } from "./file.ts";
-import { mostVisitedPaths, verifyPublished } from "./published.ts";
-import { expandBestFirst, type SearchOptions, searchTable } from "./search.ts";
+import { mostVisited, verifyPublished } from "./published.ts";
+import { type Candidates, expandBestFirst, type SearchOptions, searchTable } from "./search.ts";
 import { createTable, type TrigramTable } from "./table.ts";
 
 export { type BuildOptions, createTableBuilder, type TableBuilder } from "./build.ts";
@@ -102,45 +102,42 @@ export function draftFromTable(
   const [first, second] = [context[context.length - 2], context[context.length - 1]];
   const nothing = { tree: createTree("chosen"), scores: [] };
   if (context.length < 2 || depth < 1 || economy.limit === 0 || !table.find(first, second)) return nothing;
-  if (search === "puct" && paths !== undefined) {
-    const searched = searchTable(table, first, second, options, draws);
-    const { tokens, parents, values } = mostVisitedPaths(searched, { paths, cut, budget: economy.limit });
-    const shares = values!.map((share, i) => share / (parents[i] === 0 ? 1 : values![parents[i] - 1]));
-    return worthDrafting(tokens, parents, shares, { ...options, economy });
-  }
-  const worth = { acceptance: economy.acceptance, least: Math.max(leastReach, economy.price(0)) };
+  const { acceptance } = economy;
+  const worth = { acceptance, least: Math.max(leastReach, economy.price(0)) };
   const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
-  const { tokens, parents, shares } =
-    search === "puct"
-      ? searchTable(table, first, second, within, draws, worth)
-      : expandBestFirst(table, first, second, within, worth);
-  return worthDrafting(tokens.slice(1), parents.slice(1), shares.slice(1), { ...options, economy });
+  const nodes =
+    search === "best-first"
+      ? expandBestFirst(table, first, second, within, worth)
+      : paths === undefined
+        ? searchTable(table, first, second, within, draws, worth)
+        : mostVisited(searchTable(table, first, second, options, draws), {
+            paths,
+            cut,
+            budget: economy.limit,
+            acceptance,
+          });
+  return worthDrafting(nodes, { ...options, economy });
 }
 
 /** The nodes that are reached with the largest probabilities, for as long as they are worth their rows. */
 function worthDrafting(
-  tokens: readonly number[],
-  parents: readonly number[],
-  scores: readonly number[],
+  { tokens, parents, shares, reach }: Candidates,
   { economy, depth = Infinity, endTokens }: AdedOptions & Required<Pick<AdedOptions, "economy">>,
 ): Draft {
-  const reach = [1];
-  const depths = [0];
-  for (let i = 0; i < tokens.length; i++) {
-    reach.push(reach[parents[i]] * economy.acceptance(scores[i]));
-    depths.push(depths[parents[i]] + 1);
-  }
   // Reach never rises along a path, and parents come first: whatever is kept is a tree.
-  const order = Array.from(tokens, (_, i) => i + 1).sort((a, b) => reach[b] - reach[a] || a - b);
+  const order = tokens.map((_, node) => node).sort((a, b) => reach[b] - reach[a] || a - b);
   const draft: Draft = { tree: createTree("chosen"), scores: [] };
-  const places = new Map([[0, 0]]);
+  const places: number[] = [0];
+  const depths = [0];
   for (const node of order) {
+    if (node === 0) continue;
     if (reach[node] < economy.price(draft.scores.length)) break;
-    const parent = parents[node - 1];
-    const place = places.get(parent);
-    if (place === undefined || depths[node] > depth || (parent > 0 && endTokens?.has(tokens[parent - 1]))) continue;
-    places.set(node, addNode(draft.tree, place, tokens[node - 1], reach[node]));
-    draft.scores.push(scores[node - 1]);
+    const parent = parents[node];
+    if (places[parent] === undefined || depths[parent] >= depth) continue;
+    if (parent > 0 && endTokens?.has(tokens[parent])) continue;
+    places[node] = addNode(draft.tree, places[parent], tokens[node], reach[node]);
+    depths[node] = depths[parent] + 1;
+    draft.scores.push(shares[node]);
   }
   return draft;
 }

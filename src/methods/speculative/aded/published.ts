@@ -6,7 +6,7 @@
  */
 import { addPath, childrenOf, createTree, type DraftTree } from "../tree.ts";
 import type { Verdict } from "../verify.ts";
-import type { SearchTree } from "./search.ts";
+import type { Candidates, SearchTree } from "./search.ts";
 
 interface Path {
   tokens: number[];
@@ -16,28 +16,45 @@ interface Path {
   next?: { token: number; share: number };
 }
 
-/**
- * Section 2: the tree of the most visited paths, each extended by its heaviest successor; its values are shares of the visits.
- * `cut` says how a too large draft is cut. "trie": later, by the caller, the least visited leaves. "repo": paths go, the one
- * with the most distinct tokens first, until the paths' distinct tokens add up to the budget.
- */
-export function mostVisitedPaths(
-  search: SearchTree,
-  { paths: count, cut, budget }: { paths: number; cut: "trie" | "repo"; budget: number },
-): DraftTree {
-  const paths = mostVisited(search, count);
+interface PublishedDraft {
+  /** How many of the most visited paths, the empty one counted. */
+  paths: number;
+  /**
+   * How a too large draft is cut. "trie": later, by the caller, the least visited leaves. "repo": paths go, the one with the
+   * most distinct tokens first, until the paths' distinct tokens add up to the budget.
+   */
+  cut: "trie" | "repo";
+  budget: number;
+  acceptance(share: number): number;
+}
+
+/** Section 2: the most visited paths, each extended by its heaviest successor, as one tree; its shares are those of visits. */
+export function mostVisited(search: SearchTree, { paths: count, cut, budget, acceptance }: PublishedDraft): Candidates {
+  const paths = pathsOf(search, count);
   const tree = createTree("chosen");
   if (cut === "repo") {
     for (const { tokens, share } of cutPaths(paths, budget)) addPath(tree, tokens, Infinity, share);
-    return tree;
+  } else {
+    for (const { tokens, share } of paths) addPath(tree, tokens, Infinity, share);
+    for (const { tokens, next } of paths) if (next) addPath(tree, [...tokens, next.token], Infinity, next.share);
   }
-  for (const { tokens, share } of paths) addPath(tree, tokens, Infinity, share);
-  for (const { tokens, next } of paths) if (next) addPath(tree, [...tokens, next.token], Infinity, next.share);
-  return tree;
+  const visited = [1, ...tree.values!];
+  const nodes: Candidates = {
+    tokens: [search.tokens[0], ...tree.tokens],
+    parents: [-1, ...tree.parents],
+    shares: [1],
+    reach: [1],
+  };
+  for (let node = 1; node < visited.length; node++) {
+    const parent = nodes.parents[node];
+    nodes.shares.push(visited[node] / visited[parent]);
+    nodes.reach.push(nodes.reach[parent] * acceptance(nodes.shares[node]));
+  }
+  return nodes;
 }
 
 /** The most visited nodes as the tokens from the root to them, most visited first; the root itself is counted and left out. */
-function mostVisited({ tokens, parents, visits, rowOf }: SearchTree, count: number): Path[] {
+function pathsOf({ tokens, parents, visits, rowOf }: SearchTree, count: number): Path[] {
   const order = Array.from(tokens, (_, node) => node).sort((a, b) => visits[b] - visits[a] || a - b);
   const kept = order.slice(0, count).filter((node) => node !== 0);
   return kept.map((node) => {
@@ -46,10 +63,7 @@ function mostVisited({ tokens, parents, visits, rowOf }: SearchTree, count: numb
     const share = visits[node] / visits[0];
     const row = rowOf(node);
     // The quotient first: it is at most 1, so that rounding never lifts a share above its parent's.
-    const next = row && {
-      token: row.tokens[0],
-      share: share * (row.weights[0] / row.total),
-    };
+    const next = row && { token: row.tokens[0], share: share * (row.weights[0] / row.total) };
     return { tokens: path, share, next };
   });
 }

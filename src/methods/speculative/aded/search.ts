@@ -32,18 +32,22 @@ export interface Worth {
 /** The published search looks at everything. */
 const everything: Worth = { acceptance: (share) => share, least: 0 };
 
-/** Node 0 is the root; children of a node are consecutive. */
-export interface SearchTree {
+/** Nodes that may be drafted. Node 0 is the root; parents come before children. */
+export interface Candidates {
   /** The second token of each node's pair. */
   readonly tokens: number[];
   readonly parents: number[];
-  readonly visits: number[];
-  /** Sum of the rewards. */
-  readonly rewards: number[];
-  /** Each node's part of its pair's weights. */
+  /** Each node's part of what its siblings and it have: of the pair's weights, or of the visits. */
   readonly shares: number[];
   /** Probability of each node's acceptance: the product of its and its ancestors' acceptances. */
   readonly reach: number[];
+}
+
+/** Children of a node are consecutive. */
+export interface SearchTree extends Candidates {
+  readonly visits: number[];
+  /** Sum of the rewards. */
+  readonly rewards: number[];
   /** Successors of a node's pair; undefined where the table does not know it. */
   rowOf(node: number): Row | undefined;
 }
@@ -148,8 +152,11 @@ export function searchTable(
     };
     // Select, and expand the first node without children, going on with the last one created.
     while (pairs < pathLength && children[node] > 0) step(bestChild(node));
-    if (pairs < pathLength && tree.expand(node) > 0) step(firstChild[node] + children[node] - 1);
-    else if (worth) finish(node);
+    do {
+      if (pairs < pathLength && tree.expand(node) > 0) step(firstChild[node] + children[node] - 1);
+      else if (worth) finish(node);
+      // Where only one successor is worth it there is nothing to choose: the search goes straight on.
+    } while (worth && !finished[node] && children[parents[node]] === 1);
     // Roll out by the weights; what is passed here does not enter the tree. A search that ends by itself can do without.
     let last = tokens[node];
     for (let row = worth ? undefined : rowOf(node); row && pairs < pathLength; pairs++) {
