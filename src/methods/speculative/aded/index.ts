@@ -178,7 +178,7 @@ export const aded = defineMethod({
       .boolean()
       .default(false)
       .describe("learn for this request only, so that no text passes between conversations"),
-    primePrompt: z.boolean().default(true).describe("credit all tri-grams of the prompt, not only its last 16 tokens"),
+    primePrompt: z.boolean().default(false).describe("credit all tri-grams of the prompt, not only its last 16 tokens"),
     verification: z
       .enum(["exact", "published"])
       .default("exact")
