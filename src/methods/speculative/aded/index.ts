@@ -103,7 +103,10 @@ export function draftFromTable(
   const nothing = { tree: createTree("chosen"), scores: [] };
   if (context.length < 2 || depth < 1 || economy.limit === 0 || !table.find(first, second)) return nothing;
   const { acceptance } = economy;
-  const worth = { acceptance, least: Math.max(leastReach, economy.price(0)) };
+  const prices: number[] = []; // asked for often in a round, in which they do not change
+  const least = paths === undefined ? leastReach : 0;
+  const price = (drafted: number) => (prices[drafted] ??= Math.max(least, economy.price(drafted)));
+  const worth = { acceptance, price };
   const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
   const nodes =
     search === "best-first"
@@ -116,13 +119,14 @@ export function draftFromTable(
             budget: economy.limit,
             acceptance,
           });
-  return worthDrafting(nodes, { ...options, economy });
+  return worthDrafting(nodes, price, options);
 }
 
 /** The nodes that are reached with the largest probabilities, for as long as they are worth their rows. */
 function worthDrafting(
   { tokens, parents, shares, reach }: Candidates,
-  { economy, depth = Infinity, endTokens }: AdedOptions & Required<Pick<AdedOptions, "economy">>,
+  price: (drafted: number) => number,
+  { depth = Infinity, endTokens }: AdedOptions,
 ): Draft {
   // Reach never rises along a path, and parents come first: whatever is kept is a tree.
   const order = tokens.map((_, node) => node).sort((a, b) => reach[b] - reach[a] || a - b);
@@ -131,7 +135,7 @@ function worthDrafting(
   const depths = [0];
   for (const node of order) {
     if (node === 0) continue;
-    if (reach[node] < economy.price(draft.scores.length)) break;
+    if (reach[node] < price(draft.scores.length)) break;
     const parent = parents[node];
     if (places[parent] === undefined || depths[parent] >= depth) continue;
     if (parent > 0 && endTokens?.has(tokens[parent])) continue;

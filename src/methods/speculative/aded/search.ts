@@ -25,12 +25,9 @@ export interface SearchOptions {
 export interface Worth {
   /** Probability that a child with this share of its pair's weights is accepted, once its parent was. */
   acceptance(share: number): number;
-  /** Nodes that are reached with less than this probability do not enter the search. */
-  least: number;
+  /** The probability of acceptance that a node must have when so many are drafted; never falls. */
+  price(drafted: number): number;
 }
-
-/** The published search looks at everything. */
-const everything: Worth = { acceptance: (share) => share, least: 0 };
 
 /** Nodes that may be drafted. Node 0 is the root; parents come before children. */
 export interface Candidates {
@@ -52,7 +49,7 @@ export interface SearchTree extends Candidates {
   rowOf(node: number): Row | undefined;
 }
 
-function createNodes(table: TrigramTable, first: number, second: number, { acceptance, least }: Worth) {
+function createNodes(table: TrigramTable, first: number, second: number, worth?: Worth) {
   const rows: (Row | undefined | null)[] = [null]; // null: not looked up yet
   const tree = {
     tokens: [second],
@@ -72,15 +69,18 @@ function createNodes(table: TrigramTable, first: number, second: number, { accep
       }
       return row;
     },
-    /** Creates all children that are worth it at once; returns how many. */
+    /**
+     * Creates all children that are worth it at once; returns how many. Nodes that are reached more surely would be drafted
+     * before a child: their number sets its price.
+     */
     expand(node: number): number {
       const row = tree.rowOf(node);
       if (!row) return 0;
       const start = tree.tokens.length;
       for (let i = 0; i < row.tokens.length; i++) {
         const share = row.weights[i] / row.total;
-        const reach = tree.reach[node] * acceptance(share);
-        if (reach < least) break; // those that follow are lighter
+        const reach = tree.reach[node] * (worth ? worth.acceptance(share) : share);
+        if (worth && reach < worth.price(surer(reach))) break; // those that follow are lighter
         rows.push(null);
         tree.tokens.push(row.tokens[i]);
         tree.parents.push(node);
@@ -97,6 +97,11 @@ function createNodes(table: TrigramTable, first: number, second: number, { accep
       return tree.children[node];
     },
   };
+  function surer(reach: number): number {
+    let count = 0;
+    for (let node = 1; node < tree.reach.length; node++) if (tree.reach[node] > reach) count++;
+    return count;
+  }
   return tree;
 }
 
@@ -113,7 +118,7 @@ export function searchTable(
   worth?: Worth,
 ): SearchTree {
   const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4, reward = "path-weight" } = checked(options);
-  const tree = createNodes(table, first, second, worth ?? everything);
+  const tree = createNodes(table, first, second, worth);
   const { tokens, parents, visits, rewards, priors, firstChild, children, rowOf } = tree;
   /** Nodes below which nothing is left to expand. */
   const finished: boolean[] = [];
