@@ -57,12 +57,10 @@ for (const kind of kinds.filter((name) => name !== "questions")) {
   const results = sides.map(() => []);
   const { tokenizer } = sides[0].model;
   const prompts = promptsOf(kind, 6, 128, (text) => tokenizer?.encode(text) ?? []);
-  for (const round of [0, 1, 2]) {
-    for (const prompt of round === 0 ? prompts.slice(0, 1) : prompts) {
-      for (const [i, side] of sides.entries()) {
-        const result = await generate(side, prompt);
-        if (round > 0) results[i].push(result); // the first one warms up
-      }
+  for (const [number, prompt] of [prompts[0], ...prompts].entries()) {
+    for (const [i, side] of sides.entries()) {
+      const result = await generate(side, prompt);
+      if (number > 0) results[i].push(result); // the first one warms up
     }
   }
   for (const [i, { label }] of sides.entries()) {

@@ -175,6 +175,10 @@ describe("search, against an example worked out by hand", () => {
     for (const options of [{ iterations: 0 }, { iterations: 1e9 }, { pathLength: 1 }, { c1: -1 }, { c2: 0 }]) {
       expect(() => searchTable(threeKeys(), 1, 2, options, draws())).toThrow(VentrisError);
     }
+    const draft = (options: AdedOptions) => draftFromTable(threeKeys(), [1, 2], options, draws());
+    expect(() => draft({ cut: "repo" })).toThrow(/give paths too/);
+    expect(() => draft({ search: "best-first", paths: 24 })).toThrow(/no visits/);
+    expect(() => updateTable(threeKeys(), [1, 2, 3], { forget: 1.5 })).toThrow(/forget/);
   });
 });
 

@@ -99,6 +99,12 @@ export function draftFromTable(
 ): Draft {
   const { search = "puct", paths, cut = "trie", budget = 64, depth = Infinity } = options;
   const { economy = fixedEconomy(budget) } = options;
+  ensure(
+    search === "puct" || paths === undefined,
+    "bad_option",
+    "paths: best-first makes no visits to choose paths by",
+  );
+  ensure(cut === "trie" || paths !== undefined, "bad_option", "cut: only a draft of paths is cut; give paths too");
   const [first, second] = [context[context.length - 2], context[context.length - 1]];
   const nothing = { tree: createTree("chosen"), scores: [] };
   if (context.length < 2 || depth < 1 || economy.limit === 0 || !table.find(first, second)) return nothing;
