@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { VentrisError } from "../../../errors.ts";
 import { createDraws } from "../draws.ts";
-import { depthsOf } from "../tree.ts";
+import { addNode, createTree, depthsOf } from "../tree.ts";
 import { verify } from "../verify.ts";
 import {
   type AdedOptions,
@@ -16,6 +16,7 @@ import {
   updateTable,
 } from "./index.ts";
 import { searchTable } from "./search.ts";
+import { createShareEstimate } from "./shares.ts";
 
 const tokenizer = { vocabularySize: 10, fingerprint: "abc" };
 const draws = (position = 0) => createDraws({ seed: 1, request: 0 }, position);
@@ -76,13 +77,13 @@ describe("search, against an example worked out by hand", () => {
   });
 
   test("the published draft is the tree of the visited paths", () => {
-    const { tree, scores } = draftFromTable(threeKeys(), [9, 1, 2], { iterations: 4, c1: 1, paths: 24 }, draws());
+    const tree = draftFromTable(threeKeys(), [9, 1, 2], { iterations: 4, c1: 1, paths: 24 }, draws());
     expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 5, 2, 4], parents: [0, 1, 2, 0] });
     [0.75, 0.75, 0.5, 0.25].forEach((value, i) => {
       expect(tree.values![i]).toBeCloseTo(value, 6);
     });
     [0.75, 1, 2 / 3, 0.25].forEach((score, i) => {
-      expect(scores[i]).toBeCloseTo(score, 6);
+      expect(tree.probabilities![i]).toBeCloseTo(score, 6);
     });
   });
 
@@ -93,7 +94,7 @@ describe("search, against an example worked out by hand", () => {
     ["end token", { endTokens: new Set([5]) }, [3, 5, 4], [0, 1, 0]],
     ["paths, the root counted, each with its heaviest successor", { paths: 2 }, [3, 5], [0, 1]],
   ])("the published draft is cut by %s", (_, options, tokens, parents) => {
-    const { tree } = draftFromTable(threeKeys(), [1, 2], { iterations: 4, c1: 1, paths: 24, ...options }, draws());
+    const tree = draftFromTable(threeKeys(), [1, 2], { iterations: 4, c1: 1, paths: 24, ...options }, draws());
     expect(tree.tokens).toEqual(tokens);
     expect(tree.parents).toEqual(parents);
   });
@@ -103,21 +104,21 @@ describe("search, against an example worked out by hand", () => {
 
     test("is what the products of acceptances say, to any depth and no further than the table goes", () => {
       // 3 (0.6) and 4 (0.4); after (2,3) surely 5, after (3,5) surely 2
-      const { tree, scores } = draft({});
+      const tree = draft({});
       expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 5, 2, 4], parents: [0, 1, 2, 0] });
-      expect(scores.map((score) => Number(score.toFixed(6)))).toEqual([0.6, 1, 1, 0.4]);
+      expect(tree.probabilities!.map((share) => Number(share.toFixed(6)))).toEqual([0.6, 1, 1, 0.4]);
     });
 
     test.each([
-      ["price", { economy: { limit: 64, price: () => 0.5, acceptance: (share: number) => share } }, [3, 5, 2]],
+      ["price", { worth: { price: () => 0.5, acceptance: (share: number) => share } }, [3, 5, 2]],
       [
         "a price that rises",
-        { economy: { limit: 64, price: (n: number) => 0.3 + 0.2 * n, acceptance: (share: number) => share } },
+        { worth: { price: (n: number) => 0.3 + 0.2 * n, acceptance: (share: number) => share } },
         [3, 5],
       ],
       [
         "calibration",
-        { economy: { limit: 64, price: () => 0.1, acceptance: (share: number) => (share < 0.5 ? 0 : share / 2) } },
+        { worth: { price: () => 0.1, acceptance: (share: number) => (share < 0.5 ? 0 : share / 2) } },
         [3, 5],
       ],
       ["budget", { budget: 2 }, [3, 5]],
@@ -126,13 +127,13 @@ describe("search, against an example worked out by hand", () => {
       ["end token", { endTokens: new Set([5]) }, [3, 5, 4]],
       ["iterations", { iterations: 1 }, [3, 4]],
     ])("is cut by %s", (_, options, tokens) => {
-      expect(draft(options).tree.tokens).toEqual(tokens);
+      expect(draft(options).tokens).toEqual(tokens);
     });
 
     test("is a whole loop, as long as it is allowed to be", () => {
       const table = createTable(tokenizer);
       updateTable(table, [1, 2, 3, 1, 2, 3]);
-      const { tree } = draftFromTable(table, [1, 2, 3], { search, budget: 30 }, draws());
+      const tree = draftFromTable(table, [1, 2, 3], { search, budget: 30 }, draws());
       expect(tree.tokens).toEqual(Array.from({ length: 30 }, (_, i) => 1 + (i % 3)));
       expect(tree.parents).toEqual(Array.from({ length: 30 }, (_, i) => i));
     });
@@ -143,10 +144,10 @@ describe("search, against an example worked out by hand", () => {
     for (let i = 0; i < 1000; i++)
       table.credit(i % 10, Math.floor(i / 10) % 10, Math.floor(i / 100), 2 ** -((i * 7) % 11), 3);
     for (let pair = 0; pair < 100; pair++) {
-      const options = { economy: { limit: 40, price: () => 0.08, acceptance: (share: number) => 0.9 * share } };
+      const options = { budget: 40, worth: { price: () => 0.08, acceptance: (share: number) => 0.9 * share } };
       const [searched, expanded] = (["puct", "best-first"] as const).map((search) => {
         const context = [pair % 10, Math.floor(pair / 10)];
-        const { tree } = draftFromTable(table, context, { ...options, search, iterations: 1000 }, draws());
+        const tree = draftFromTable(table, context, { ...options, search, iterations: 1000 }, draws());
         return tree.values!.map((value) => value.toFixed(9));
       });
       expect(searched.length).toBeGreaterThan(3);
@@ -155,7 +156,7 @@ describe("search, against an example worked out by hand", () => {
   });
 
   test.each([[[]], [[1]], [[5, 5]]])("nothing is drafted after %j", (context) => {
-    expect(draftFromTable(threeKeys(), context, {}, draws()).tree.tokens).toEqual([]);
+    expect(draftFromTable(threeKeys(), context, {}, draws()).tokens).toEqual([]);
   });
 
   test("drafts repeat for a seed and stay within the budget on a full table", () => {
@@ -163,7 +164,7 @@ describe("search, against an example worked out by hand", () => {
     for (let i = 0; i < 1000; i++)
       table.credit(i % 10, Math.floor(i / 10) % 10, Math.floor(i / 100), 0.1 + (i % 7) / 10, 3);
     for (const options of [{ cut: "trie" as const, paths: 40 }, { cut: "repo" as const, paths: 40 }, {}]) {
-      const draft = () => draftFromTable(table, [1, 2], { budget: 16, ...options }, draws(3)).tree;
+      const draft = () => draftFromTable(table, [1, 2], { budget: 16, ...options }, draws(3));
       const tree = draft();
       expect(tree.tokens.length).toBeGreaterThan(0);
       expect(tree.tokens.length).toBeLessThanOrEqual(16);
@@ -180,6 +181,20 @@ describe("search, against an example worked out by hand", () => {
     expect(() => draft({ search: "best-first", paths: 24 })).toThrow(/no visits/);
     expect(() => updateTable(threeKeys(), [1, 2, 3], { forget: 1.5 })).toThrow(/forget/);
   });
+});
+
+test("acceptance of a share moves to what verification did with children of such shares, once their parents were accepted", () => {
+  const estimate = createShareEstimate();
+  const untouched = estimate.acceptance(0.5);
+  const tree = createTree("chosen");
+  const first = addNode(tree, 0, 5, 0.9, 0.92);
+  addNode(tree, 0, 6, 0.1, 0.08);
+  addNode(tree, first, 7, 0.5, 0.52); // its parent is rejected below: says nothing
+  const before = [0.92, 0.08].map(estimate.acceptance);
+  for (let i = 0; i < 200; i++) estimate.observe(tree, [2]);
+  expect(estimate.acceptance(0.93)).toBeLessThan(0.1 * before[0]);
+  expect(estimate.acceptance(0.07)).toBeGreaterThan(0.9);
+  expect(estimate.acceptance(0.52)).toBe(untouched);
 });
 
 describe("table", () => {
@@ -351,7 +366,7 @@ test.each([
       while (at < text.length - 10) {
         const context = text.slice(0, at);
         credited = updateTable(table, context, update, credited);
-        const { tree } = draftFromTable(table, context, options, draws(at));
+        const tree = draftFromTable(table, context, options, draws(at));
         const depths = depthsOf(tree);
         const { path } = verify(tree, { sampleAt: (node) => text[at + depths[node]] }, draws(at));
         at += path.length + 1;

@@ -11,13 +11,14 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { budgetOption, type Economy, economy } from "../budget.ts";
+import { budgetOption, economy, most } from "../budget.ts";
 import type { Draws } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
 import { addNode, createTree, type DraftTree } from "../tree.ts";
 import { decodeTable } from "./file.ts";
 import { mostVisited, verifyPublished } from "./published.ts";
-import { type Candidates, expandBestFirst, type SearchOptions, searchTable } from "./search.ts";
+import { type Candidates, expandBestFirst, type SearchOptions, searchTable, type Worth } from "./search.ts";
+import { createShareEstimate } from "./shares.ts";
 import { createTable, type TrigramTable } from "./table.ts";
 
 export { type BuildOptions, createTableBuilder, type TableBuilder } from "./build.ts";
@@ -72,33 +73,31 @@ export interface AdedOptions extends SearchOptions {
   paths?: number;
   /** How the published draft is cut when it is too large. */
   cut?: "trie" | "repo";
-  /** Says what is worth drafting; default: `budget` nodes. */
-  economy?: Pick<Economy, "limit" | "price" | "acceptance">;
+  /** Nodes, at most. */
   budget?: number;
+  /** What is worth drafting; default: as many nodes as the budget allows, their shares taken at their word. */
+  worth?: Worth;
   /** Levels that can still be used. */
   depth?: number;
   /** Tokens that end the text: nothing is proposed after them. */
   endTokens?: ReadonlySet<number>;
 }
 
-export interface Draft {
-  tree: DraftTree;
-  /** The table's share of each node among its siblings, or of the visits where paths are drafted: what acceptance is judged by. */
-  scores: number[];
-}
-
 /** Nodes below this probability of acceptance are not worth looking at, whatever a row costs. */
 const leastReach = 0.01;
 
-/** Sections 1 and 2: the draft after `context`, whose last token is the root. Empty when the last pair is unknown. */
+/**
+ * Sections 1 and 2: the draft after `context`, whose last token is the root. Empty when the last pair is unknown. A node's
+ * probability is its share of its pair's weights, or of the visits where paths are drafted.
+ */
 export function draftFromTable(
   table: TrigramTable,
   context: ArrayLike<number>,
   options: AdedOptions,
   draws: Draws,
-): Draft {
-  const { search = "puct", paths, cut = "trie", budget = 64, depth = Infinity } = options;
-  const { economy = fixedEconomy(budget) } = options;
+): DraftTree {
+  const { search = "puct", paths, cut = "trie", budget = most, depth = Infinity } = options;
+  const { acceptance, price: priceOf } = options.worth ?? { acceptance: (share: number) => share, price: () => 0 };
   ensure(
     search === "puct" || paths === undefined,
     "bad_option",
@@ -106,12 +105,11 @@ export function draftFromTable(
   );
   ensure(cut === "trie" || paths !== undefined, "bad_option", "cut: only a draft of paths is cut; give paths too");
   const [first, second] = [context[context.length - 2], context[context.length - 1]];
-  const nothing = { tree: createTree("chosen"), scores: [] };
-  if (context.length < 2 || depth < 1 || economy.limit === 0 || !table.find(first, second)) return nothing;
-  const { acceptance } = economy;
+  if (context.length < 2 || depth < 1 || budget === 0 || !table.find(first, second)) return createTree("chosen");
   const prices: number[] = []; // asked for often in a round, in which they do not change
   const least = paths === undefined ? leastReach : 0;
-  const price = (drafted: number) => (prices[drafted] ??= Math.max(least, economy.price(drafted)));
+  const price = (drafted: number) =>
+    (prices[drafted] ??= drafted < budget ? Math.max(least, priceOf(drafted)) : Infinity);
   const worth = { acceptance, price };
   const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
   const nodes =
@@ -122,7 +120,7 @@ export function draftFromTable(
         : mostVisited(searchTable(table, first, second, options, draws), {
             paths,
             cut,
-            budget: economy.limit,
+            budget,
             acceptance,
           });
   return worthDrafting(nodes, price, options);
@@ -133,30 +131,23 @@ function worthDrafting(
   { tokens, parents, shares, reach }: Candidates,
   price: (drafted: number) => number,
   { depth = Infinity, endTokens }: AdedOptions,
-): Draft {
+): DraftTree {
   // Reach never rises along a path, and parents come first: whatever is kept is a tree.
   const order = tokens.map((_, node) => node).sort((a, b) => reach[b] - reach[a] || a - b);
-  const draft: Draft = { tree: createTree("chosen"), scores: [] };
+  const draft = createTree("chosen");
   const places: number[] = [0];
   const depths = [0];
   for (const node of order) {
     if (node === 0) continue;
-    if (reach[node] < price(draft.scores.length)) break;
+    if (reach[node] < price(draft.tokens.length)) break;
     const parent = parents[node];
     if (places[parent] === undefined || depths[parent] >= depth) continue;
     if (parent > 0 && endTokens?.has(tokens[parent])) continue;
-    places[node] = addNode(draft.tree, places[parent], tokens[node], reach[node]);
+    places[node] = addNode(draft, places[parent], tokens[node], reach[node], shares[node]);
     depths[node] = depths[parent] + 1;
-    draft.scores.push(shares[node]);
   }
   return draft;
 }
-
-const fixedEconomy = (budget: number) => ({
-  limit: budget,
-  price: (drafted: number) => (drafted < budget ? 0 : Infinity),
-  acceptance: (share: number) => share,
-});
 
 /** A model's own table, used when no other is named. */
 const ownTable = "trigrams.bin";
@@ -231,19 +222,22 @@ export const aded = defineMethod({
     const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
     const table = options.isolate ? createTable(shared, shared) : shared;
     const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
-    const budget = await economy(decoding, "aded", options.budget);
+    const { price, settle } = await economy(decoding, { budget: options.budget });
+    const { acceptance, observe } = createShareEstimate();
+    const budget = Math.min(options.budget ?? most, decoding.forest.maxRows - 1);
     let credited = options.primePrompt ? 0 : Math.max(0, decoding.prompt.length - 16);
-    let scores: number[] = [];
     await speculate(
       decoding,
       {
         propose({ text, depth, draws }) {
           credited = updateTable(table, text, options, credited);
-          const draft = draftFromTable(table, text, { ...options, economy: budget, depth, endTokens }, draws);
-          scores = draft.scores;
-          return draft.tree;
+          const worth = { acceptance, price };
+          return draftFromTable(table, text, { ...options, budget, worth, depth, endTokens }, draws);
         },
-        observe: (_, tree, verdict) => budget.observe(tree, verdict, scores),
+        observe(_, tree, { path }) {
+          observe(tree, path);
+          settle(path.length + 1, tree.tokens.length, 0);
+        },
       },
       options.verification === "exact" ? undefined : publishedVerifier,
     );
