@@ -3,7 +3,7 @@
  * out to begin a stop string is held back, so that a stream never shows part of one.
  */
 import { z } from "zod";
-import { keepWhere } from "./shapers/candidates.ts";
+import { drop } from "./shapers/candidates.ts";
 import { parseOptions } from "./shapers/options.ts";
 import type { StageDefinition } from "./shapers/stages.ts";
 
@@ -98,7 +98,7 @@ export function minTokensStage(minTokens: number, endingTokens: readonly number[
     create: () => {
       if (minTokens === 0 || ending.size === 0) return undefined;
       return (candidates, { history, promptLength }) => {
-        if (history.length - promptLength < minTokens) keepWhere(candidates, (token) => !ending.has(token));
+        if (history.length - promptLength < minTokens) drop(candidates, ending);
       };
     },
   };

@@ -177,6 +177,23 @@ export function keepWhere(candidates: Candidates, keep: (token: number) => boole
   if (total < 1e-200) candidates.weighed = false; // what is left had underflowed beside what is gone
 }
 
+/** Drops a few tokens, each found by halving, where `keepWhere` would ask about the whole vocabulary. */
+export function drop(candidates: Candidates, unwanted: Iterable<number>): void {
+  const { tokens } = candidates;
+  for (const token of unwanted) {
+    let low = 0;
+    for (let high = candidates.count; low < high; ) {
+      const middle = (low + high) >>> 1;
+      if (tokens[middle] < token) low = middle + 1;
+      else high = middle;
+    }
+    if (low === candidates.count || tokens[low] !== token) continue;
+    tokens.copyWithin(low, low + 1, candidates.count);
+    candidates.count -= 1;
+    candidates.weighed = false;
+  }
+}
+
 /** Drops the tokens whose value (score or weight) is below the threshold, except those that share the highest value. */
 export function keepAtLeast(candidates: Candidates, values: Float64Array, threshold: number): void {
   const bound = Math.min(threshold, highest(candidates, values));

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { drawFrom } from "../distribution.ts";
 import { uniform } from "../random.ts";
-import { keepWhere } from "./candidates.ts";
+import { createCandidates, drop, keepWhere, load } from "./candidates.ts";
 import { createShaperChain } from "./chain.ts";
 import { logSoftmaxAt, topLogprobs } from "./logprobs.ts";
 import type { ShapingOptions } from "./options.ts";
@@ -539,4 +539,15 @@ describe("raw log-probabilities", () => {
     expect(logSoftmaxAt([1e38, 0], 0)).toBe(0);
     expect(() => logSoftmaxAt([0, Number.NaN], 0)).toThrow(expect.objectContaining({ code: "runtime_failed" }));
   });
+});
+
+test("dropping a few tokens is keeping all others, absent and outer ones included", () => {
+  for (const unwanted of [[], [0], [9], [4, 0, 9], [3, 3], [12], [5, 2]]) {
+    const sets = [createCandidates(10), createCandidates(10)];
+    for (const candidates of sets) load(candidates, Float32Array.of(1, 2, -Infinity, 4, 3, 5, 0, -1, 2, 7));
+    drop(sets[0], unwanted);
+    keepWhere(sets[1], (token) => !unwanted.includes(token));
+    const [dropped, kept] = sets.map(({ tokens, count }) => [...tokens.subarray(0, count)]);
+    expect(dropped).toEqual(kept);
+  }
 });
