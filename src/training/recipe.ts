@@ -114,6 +114,14 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   });
   onMessage(`${corpus.train.tokens.length} training tokens, ${corpus.heldOut.tokens.length} held out`);
 
+  // Small corpora hold out little: what there is, in batches that do not overlap.
+  const evaluations = Math.min(24, Math.floor((corpus.heldOut.tokens.length - 1) / (rows * length)));
+  ensure(
+    evaluations > 0,
+    "bad_option",
+    `the texts hold out ${corpus.heldOut.tokens.length} tokens, less than one batch of ${rows} x ${length}: give more text`,
+  );
+
   const values = recipe.continues
     ? await valuesOf(beside(recipe.continues.model), family, config)
     : initialValues(family, config, seed);
@@ -128,7 +136,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     const result = await train({
       objective,
       batches: (index) => drawBatch(corpus.train.tokens, { rows, length }, seed, index),
-      evaluation: { batches: evaluationBatches(corpus.heldOut.tokens, { rows, length }, 24), every: 250 },
+      evaluation: { batches: evaluationBatches(corpus.heldOut.tokens, { rows, length }, evaluations), every: 250 },
       steps,
       maxSeconds: options.maxSeconds,
       schedule: scheduleOf(recipe),

@@ -176,7 +176,7 @@ export function followText(draft: Model): {
       for (const node of wanted) {
         if (node === 0) continue;
         const parent = nodes[tree.parents[node - 1]];
-        ensure(parent, "internal", `draft node ${node} was scored before its parent`);
+        ensure(parent, "internal", () => `draft node ${node} was scored before its parent`);
         extensions.push({ parent, token: tree.tokens[node - 1] });
       }
       if (wanted.includes(0)) {

@@ -101,16 +101,19 @@ export function createDrafting({
       passes++;
       const distributions = await score(tree, nodes);
       nodes.forEach((node, i) => {
-        checkDistribution(distributions[i]);
+        leftoverMass[node] = checkedMass(distributions[i]);
         tree.distributions[node] = distributions[i];
-        leftover[node] = distributions[i].probabilities.slice();
-        leftoverMass[node] = sum(distributions[i].probabilities);
+        if (kind === "sampled") leftover[node] = distributions[i].probabilities.slice();
       });
     },
     isScored: (node) => tree.distributions[node] !== undefined,
     draw(node) {
       const weights = leftover[node];
-      ensure(kind === "sampled" && weights, "internal", `draft node ${node} is not a scored node of a sampled tree`);
+      ensure(
+        kind === "sampled" && weights,
+        "internal",
+        () => `draft node ${node} is not a scored node of a sampled tree`,
+      );
       if (leftoverMass[node] < exhausted) return undefined;
       const entry = draws.choose(
         "draft",
@@ -125,7 +128,11 @@ export function createDrafting({
     },
     add(node, rank) {
       const distribution = tree.distributions[node];
-      ensure(kind === "chosen" && distribution, "internal", `draft node ${node} is not a scored node of a chosen tree`);
+      ensure(
+        kind === "chosen" && distribution,
+        "internal",
+        () => `draft node ${node} is not a scored node of a chosen tree`,
+      );
       return rank < distribution.tokens.length && distribution.probabilities[rank] > 0
         ? append(node, rank, distribution.probabilities[rank], false)
         : undefined;
@@ -138,12 +145,19 @@ export function createDrafting({
   };
 }
 
-function checkDistribution({ tokens, probabilities }: SparseDistribution): void {
-  const valid = tokens.length === probabilities.length && probabilities.every((p) => p >= 0);
-  const total = sum(probabilities);
+/** The sum of a distribution, which must be 1, or 0 where there is nothing to propose. */
+function checkedMass({ tokens, probabilities }: SparseDistribution): number {
+  let total = 0;
+  let valid = tokens.length === probabilities.length;
+  for (let i = 0; i < probabilities.length; i++) {
+    total += probabilities[i];
+    valid &&= probabilities[i] >= 0;
+  }
   ensure(
     valid && (Math.abs(total - 1) < 1e-6 || tokens.length === 0),
     "runtime_failed",
-    `the draft model gave ${tokens.length} tokens with probabilities that are negative, NaN or sum to ${total} instead of 1`,
+    () =>
+      `the draft model gave ${tokens.length} tokens with probabilities that are negative, NaN or sum to ${total} instead of 1`,
   );
+  return total;
 }

@@ -107,7 +107,11 @@ async function score(
   for (let i = 0; i < tree.tokens.length; i++) {
     const parent = places[tree.parents[i]];
     depths.push(depths[tree.parents[i]] + 1);
-    ensure(depths[i + 1] <= depth, "internal", `a drafter went ${depths[i + 1]} levels deep where ${depth} were left`);
+    ensure(
+      depths[i + 1] <= depth,
+      "internal",
+      () => `a drafter went ${depths[i + 1]} levels deep where ${depth} were left`,
+    );
     if (repeats[i + 1] || parent === undefined) {
       places.push(undefined);
       continue;

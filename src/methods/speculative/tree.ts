@@ -33,7 +33,7 @@ export function createTree(kind: "chosen" | "sampled", { replacement = false, va
 
 /** Appends a node and returns its number. */
 export function addNode(tree: DraftTree, parent: number, token: number, value = 1, probability = 1): number {
-  ensure(parent <= tree.tokens.length, "internal", `draft node ${parent} does not exist yet`);
+  ensure(parent <= tree.tokens.length, "internal", () => `draft node ${parent} does not exist yet`);
   tree.tokens.push(token);
   tree.parents.push(parent);
   tree.values?.push(value);
@@ -100,7 +100,7 @@ export function selectNodes(tree: DraftTree, nodes: readonly number[]): DraftTre
   const numbers = new Map([[0, 0]]);
   for (const node of nodes) {
     const parent = numbers.get(tree.parents[node - 1]);
-    ensure(parent !== undefined, "internal", `draft node ${node} was selected without its parent`);
+    ensure(parent !== undefined, "internal", () => `draft node ${node} was selected without its parent`);
     numbers.set(
       node,
       addNode(selected, parent, tree.tokens[node - 1], tree.values?.[node - 1], tree.probabilities?.[node - 1]),

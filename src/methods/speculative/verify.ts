@@ -63,7 +63,11 @@ function follow(tree: DraftTree, node: number, children: number[], target: Targe
 function acceptOrCorrect(tree: DraftTree, node: number, children: number[], target: Target, draws: Draws): Step {
   if (children.length === 0) return { token: target.sampleAt(node), reason: "bonus token" };
   const distribution = tree.distributions[node];
-  ensure(distribution, "internal", `the distribution that draft node ${node}'s children were drawn from is missing`);
+  ensure(
+    distribution,
+    "internal",
+    () => `the distribution that draft node ${node}'s children were drawn from is missing`,
+  );
   const residual = createResidual(target.probabilitiesAt!(node), distribution, tree.replacement);
   for (const child of children) {
     const token = tree.tokens[child - 1];
