@@ -19,8 +19,21 @@ export interface Arena {
   grow(capacity: number): void;
   /** Forgets all capacity that an empty arena does not need. */
   shrink(): void;
-  /** Writes row `row` of a pass's entries [2 * layers, heads, rows, dimension] to a slot. */
-  write(entries: Float32Array, rows: number, row: number, slot: number): void;
+  /** Slots that the memory limit leaves beyond the capacity: what copies of rows may take. */
+  readonly room: number;
+  /** Writes one row of what a pass computed to a slot. */
+  write(entry: Entry, slot: number): void;
+  /** Copies a slot's row to planes like its own: of each plane, head h goes to `at + h * headStride`. */
+  read(slot: number, planes: readonly Float32Array[], at: number, headStride: number): void;
+}
+
+/** One row of a pass's entries [2 * layers, lanes, heads, rows, dimension]. */
+export interface Entry {
+  readonly values: Float32Array;
+  readonly lanes: number;
+  readonly lane: number;
+  readonly rows: number;
+  readonly row: number;
 }
 
 const smallest = 128;
@@ -100,13 +113,26 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
       lowestFree = 0;
       resize(Math.min(smallest, limit), false);
     },
-    write(entries, rows, row, slot) {
+    get room() {
+      return limit - capacity;
+    },
+    write({ values, lanes, lane, rows, row }, slot) {
       for (let p = 0; p < planes.length; p++) {
         const plane = planes[p];
         for (let head = 0; head < heads; head++) {
-          const from = ((p * heads + head) * rows + row) * dimension;
+          const from = (((p * lanes + lane) * heads + head) * rows + row) * dimension;
           const to = (head * capacity + slot) * dimension;
-          for (let i = 0; i < dimension; i++) plane[to + i] = entries[from + i];
+          for (let i = 0; i < dimension; i++) plane[to + i] = values[from + i];
+        }
+      }
+    },
+    read(slot, targets, at, headStride) {
+      for (let p = 0; p < planes.length; p++) {
+        const [plane, target] = [planes[p], targets[p]];
+        for (let head = 0; head < heads; head++) {
+          const from = (head * capacity + slot) * dimension;
+          const to = at + head * headStride;
+          for (let i = 0; i < dimension; i++) target[to + i] = plane[from + i];
         }
       }
     },

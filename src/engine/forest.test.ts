@@ -487,3 +487,59 @@ test("drafted branches: what is accepted is written before it is looked at, what
     other.close();
   });
 });
+
+describe("requests side by side", () => {
+  /** Each lease decodes a text of its own for some steps, drafting two branches a step, all in shared passes. */
+  async function decodeTogether(forest: Forest, model: TinyModel, count: number): Promise<number> {
+    const leases = Array.from({ length: count }, () => forest.lease());
+    let tips = await Promise.all(leases.map(async (lease, i) => (await lease.prefill(tokensOf(70 + 3 * i, i))).node));
+    const before = forest.counters.attended;
+    for (let step = 0; step < 6; step++) {
+      const drafted = await Promise.all(
+        leases.map((lease, i) =>
+          lease.extend([
+            { parent: tips[i], token: (step + i) % vocabularySize },
+            { parent: 0, token: (step + 2 * i + 1) % vocabularySize },
+            { parent: tips[i], token: (step + i + 5) % vocabularySize },
+            { parent: 2, token: 3 },
+          ]),
+        ),
+      );
+      for (const node of drafted.flat()) expect(error(model, node)).toBeLessThan(1e-4);
+      // The branch that is kept changes from step to step, and with it what the lane holds.
+      tips = drafted.map((nodes, i) => {
+        const kept = step % 2 === 0 ? 1 : 3;
+        leases[i].release(
+          nodes.filter((_, n) => n !== kept),
+          { discard: true },
+        );
+        return nodes[kept];
+      });
+    }
+    const attended = forest.counters.attended - before;
+    for (const lease of leases) lease.close();
+    return attended / (6 * 4 * count);
+  }
+
+  test("look over their own text and not over each other's", async () => {
+    await withForest(long, {}, async (forest) => {
+      expect(await decodeTogether(forest, long, 8)).toBeLessThanOrEqual(128);
+      expect(forest.capacity).toBeGreaterThanOrEqual(512);
+    });
+  });
+
+  test("a window, lanes that grow, and lanes that others had before", async () => {
+    await withForest(mistral, { maxRows: 256 }, (forest) => decodeTogether(forest, mistral, 3).then(() => {}));
+    await withForest(long, { maxRows: 256 }, async (forest) => {
+      await decodeTogether(forest, long, 3);
+      await decodeTogether(forest, long, 24); // texts of up to 139 tokens: 256 places a lane, 32 lanes
+      await decodeTogether(forest, long, 5);
+    });
+  });
+
+  test("without memory for lanes they share the arena, with the same results", async () => {
+    await withForest(long, { memoryLimit: 1024 * slotBytes }, async (forest) => {
+      expect(await decodeTogether(forest, long, 8)).toBeGreaterThan(500);
+    });
+  });
+});

@@ -8,7 +8,10 @@
  */
 import { ensure, VentrisError } from "../errors.ts";
 import type { Arena } from "./arena.ts";
-import { createScratch, type Pass, type PassOutputs } from "./pass.ts";
+import type { Lanes } from "./lanes.ts";
+import { createLayouts } from "./layout.ts";
+import { type Job, Node, type Path } from "./node.ts";
+import type { Pass, PassOutputs } from "./pass.ts";
 
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
@@ -32,6 +35,8 @@ export interface Extension {
 export interface ForestCounters {
   passes: number;
   rows: number;
+  /** Slots looked over, summed over the rows of all passes: what attention costs. */
+  attended: number;
   secondsInPasses: number;
 }
 
@@ -78,57 +83,10 @@ export interface ForestOptions {
   cacheSlots?: number;
 }
 
-class Node implements ForestNode {
-  readonly parent: Node | undefined;
-  readonly token: number;
-  readonly depth: number;
-  slot = -1;
-  /** The pass that computed this node, until its keys and values are in the arena; see `writeThrough`. */
-  unwritten: ComputedRow | undefined = undefined;
-  /** First node of the longest stretch of ancestors that ends here and lies in consecutive slots. */
-  stretch: Node = this;
-  scored: ComputedRow | undefined = undefined;
-  taps: Record<string, Float32Array> | undefined = undefined;
-  holds = 0;
-  children: Map<number, Node> | undefined = undefined;
-  /** The pass that will compute this node. */
-  pending: Job | undefined = undefined;
-  gone = false;
-
-  constructor(parent: Node | undefined, token: number) {
-    this.parent = parent;
-    this.token = token;
-    this.depth = parent ? parent.depth + 1 : 0;
-  }
-
-  get logits(): Float32Array | undefined {
-    if (!this.scored) return undefined;
-    const { values, row, rows } = this.scored;
-    const size = values.length / rows;
-    return values.subarray(row * size, (row + 1) * size);
-  }
-}
-
-/** One row of what a pass returned for all its rows. Nodes refer to it, as most drafted nodes go before anyone looks. */
-interface ComputedRow {
-  readonly values: Float32Array;
-  readonly row: number;
-  readonly rows: number;
-}
-
-/** Rows of one `extend` call that wait for a pass. A row whose node has a slot already is computed for its logits only. */
-interface Job {
-  readonly rows: { node: Node; logits: boolean; store: boolean }[];
-  readonly done: Promise<void>;
-  finish(error?: unknown): void;
-  cancelled: boolean;
-}
-
-const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
-
 export function createForest(
   pass: Pass,
   arena: Arena,
+  lanes: Lanes,
   { maxRows = 128, cacheSlots = 512 }: ForestOptions = {},
 ): Forest {
   const { contextLength, vocabularySize, window = Infinity } = pass.config;
@@ -138,9 +96,9 @@ export function createForest(
     `maxRows must be a positive whole number, not ${maxRows}`,
   );
   const roots = new Map<number, Node>();
-  const counters: ForestCounters = { passes: 0, rows: 0, secondsInPasses: 0 };
+  const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
-  const maskBuffer = createScratch();
+  const layouts = createLayouts(arena, lanes, window);
   /** Leaves nobody holds, the longest unheld first. */
   const evictable = new Set<Node>();
   let pumping: Promise<void> | undefined;
@@ -180,7 +138,7 @@ export function createForest(
    */
   function writeThrough(node: Node | undefined): void {
     for (let at = node; at?.unwritten; at = at.parent) {
-      arena.write(at.unwritten.values, at.unwritten.rows, at.unwritten.row, at.slot);
+      arena.write(at.unwritten, at.slot);
       at.unwritten = undefined;
     }
   }
@@ -210,14 +168,20 @@ export function createForest(
     return node;
   }
 
-  function createJob(): Job {
+  function createJob(path: Path): Job {
     let resolve: () => void = () => {};
     let reject: (error: unknown) => void = () => {};
     const done = new Promise<void>((yes, no) => {
       [resolve, reject] = [yes, no];
     });
     done.catch(() => {}); // every waiter handles it; a job whose waiters are gone must not bring the process down
-    return { rows: [], done, cancelled: false, finish: (error) => (error === undefined ? resolve() : reject(error)) };
+    return {
+      rows: [],
+      path,
+      done,
+      cancelled: false,
+      finish: (error) => (error === undefined ? resolve() : reject(error)),
+    };
   }
 
   /** Runs passes while jobs wait. Between passes everything that became runnable gets to queue, so that it joins the next one. */
@@ -237,7 +201,7 @@ export function createForest(
       }
       if (rows === 0) continue;
       try {
-        await runPass(jobs.flatMap((job) => job.rows));
+        await runPass(jobs);
         for (const job of jobs) {
           for (const { node } of job.rows) settle(node, job);
           job.finish();
@@ -266,35 +230,44 @@ export function createForest(
     keepAsPrefix(node);
   }
 
-  async function runPass(rows: readonly Job["rows"][number][]): Promise<void> {
-    for (const { node, store } of rows) {
-      writeThrough(node.parent);
-      if (store) place(node);
+  async function runPass(jobs: readonly Job[]): Promise<void> {
+    for (const { rows } of jobs) {
+      for (const { node, store } of rows) {
+        writeThrough(node.parent);
+        if (store) place(node);
+      }
     }
-    const count = rows.length;
-    const slots = arena.capacity;
+    const { rows, count, lanes: laneCount, slots, arena: inputs, mask } = layouts.layOut(jobs);
+    const tokens = new Array<number>(count).fill(0);
+    const depths = new Array<number>(count).fill(0);
     const select: number[] = [];
-    for (let row = 0; row < count; row++) if (rows[row].logits) select.push(row);
-    const selected = select.length;
-    if (selected === 0) select.push(0);
+    const scored: Node[] = [];
+    for (const { row, at } of rows) {
+      tokens[at] = row.node.token;
+      depths[at] = row.node.depth;
+      if (!row.logits) continue;
+      select.push(at);
+      scored.push(row.node);
+    }
+    if (select.length === 0) select.push(0);
     const started = performance.now();
-    const { logits, entries, taps } = await pass.run({
-      tokens: rows.map(({ node }) => node.token),
-      depths: rows.map(({ node }) => node.depth),
-      mask: buildMask(rows, slots),
-      select,
-      slots,
-      arena: arena.inputs,
-    });
+    const outputs = await pass.run({ tokens, depths, mask, select, slots, lanes: laneCount, arena: inputs });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
-    counters.rows += count;
-    for (let i = 0; i < selected; i++) rows[select[i]].node.scored = { values: logits, row: i, rows: select.length };
-    const tapped = Object.keys(taps).length > 0;
-    for (let row = 0; row < count; row++) {
-      const { node, store } = rows[row];
-      if (store && !node.gone) node.unwritten = { values: entries, row, rows: count };
-      if (tapped) node.taps = tapsOf(taps, row, select.indexOf(row), count);
+    counters.rows += rows.length;
+    counters.attended += count * slots;
+    scored.forEach((node, row) => {
+      node.scored = { values: outputs.logits, row, rows: select.length };
+    });
+    const tapped = Object.keys(outputs.taps).length > 0;
+    const perLane = count / laneCount;
+    for (const { row, at } of rows) {
+      const { node, store } = row;
+      const lane = Math.floor(at / perLane);
+      if (store && !node.gone) {
+        node.unwritten = { values: outputs.entries, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
+      }
+      if (tapped) node.taps = tapsOf(outputs.taps, at, select.indexOf(at), count);
     }
   }
 
@@ -336,37 +309,6 @@ export function createForest(
     node.stretch = consecutive ? node.parent!.stretch : node;
   }
 
-  /** Additive [rows, slots + rows]: 0 at ancestors within the window and at the row itself. */
-  function buildMask(rows: readonly Job["rows"][number][], slots: number): Float32Array {
-    const count = rows.length;
-    const width = slots + count;
-    const mask = maskBuffer(count * width).fill(minusInfinity);
-    const rowOf = new Map<Node, number>(rows.map(({ node }, i) => [node, i]));
-    const filled = new Map<Node, number>();
-    rows.forEach(({ node }, row) => {
-      const base = row * width;
-      const earliest = node.depth - window + 1;
-      mask[base + slots + row] = 0;
-      let ancestor = node.parent;
-      while (ancestor && rowOf.has(ancestor) && ancestor.depth >= earliest) {
-        mask[base + slots + rowOf.get(ancestor)!] = 0;
-        ancestor = ancestor.parent;
-      }
-      if (!ancestor) return;
-      const before = window === Infinity ? filled.get(ancestor) : undefined;
-      if (before !== undefined) {
-        mask.copyWithin(base, before * width, before * width + slots);
-        return;
-      }
-      filled.set(ancestor, row);
-      for (let last: Node | undefined = ancestor; last && last.depth >= earliest; last = last.stretch.parent) {
-        const first = Math.max(last.stretch.slot, last.slot - (last.depth - Math.max(earliest, 0)));
-        mask.fill(0, base + first, base + last.slot + 1);
-      }
-    });
-    return mask;
-  }
-
   function enqueue(job: Job): void {
     queue.push(job);
     pumping ??= pump();
@@ -375,7 +317,7 @@ export function createForest(
   function lease(): Lease {
     ensure(!closed, "aborted", "the model was closed");
     const mine = new Map<Node, number>();
-    const account = { jobs: new Set<Job>(), passes: 0, rows: 0 };
+    const account = { jobs: new Set<Job>(), path: { lane: -1, nodes: [] } as Path, passes: 0, rows: 0 };
     let open = true;
 
     const keep = (node: Node): void => {
@@ -391,7 +333,7 @@ export function createForest(
         "bad_option",
         () => `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
       );
-      const job = createJob();
+      const job = createJob(account.path);
       const nodes: Node[] = [];
       const waits = new Set<Promise<void>>();
       try {
@@ -509,6 +451,7 @@ export function createForest(
         for (const job of account.jobs) job.cancelled = !isShared(job);
         for (const [node, times] of mine) for (let i = 0; i < times; i++) letGo(node, false);
         mine.clear();
+        layouts.leave(account.path);
       },
       get passes() {
         return account.passes;

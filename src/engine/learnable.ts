@@ -5,6 +5,7 @@ import { type CompileOptions, valueMaker } from "../runtime/program.ts";
 import { openWeights } from "../weights/index.ts";
 import { createArena } from "./arena.ts";
 import { createForest, type Forest, type ForestOptions } from "./forest.ts";
+import { createLanes } from "./lanes.ts";
 import { lowerPass, startOpenPass } from "./pass.ts";
 
 /** Parameters by the program's names, row-major. */
@@ -48,8 +49,9 @@ export async function openLearnable(
       values,
       grow(weights) {
         const own = pass.withWeights(weights);
+        const arena = createArena(config, value, memoryLimit);
         return {
-          forest: createForest(own, createArena(config, value, memoryLimit), forestOptions),
+          forest: createForest(own, arena, createLanes(config, value, arena), forestOptions),
           setWeights: own.setWeights,
         };
       },

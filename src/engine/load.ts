@@ -24,6 +24,7 @@ import {
 } from "../weights/index.ts";
 import { createArena } from "./arena.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
+import { createLanes } from "./lanes.ts";
 import { openLearnable } from "./learnable.ts";
 import type { ModelParts } from "./model.ts";
 import { lowerPass, type PassOptions, startPass } from "./pass.ts";
@@ -82,12 +83,13 @@ export async function loadModel(
       tokenizerOf(folder, config),
       valueMaker(),
     ]);
+    const arena = createArena(config, value, memoryLimit);
     return {
       name,
       folder,
       config,
       tokenizer,
-      forest: createForest(pass, createArena(config, value, memoryLimit), { maxRows, cacheSlots }),
+      forest: createForest(pass, arena, createLanes(config, value, arena), { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),
       identity: [
         await fileIdentity(await findWeights(path)),

@@ -35,19 +35,21 @@ export interface PassInputs {
   readonly tokens: readonly number[];
   /** Position of each row. */
   readonly depths: readonly number[];
-  /** Additive [rows, slots + rows]: 0 where the row may look. */
+  /** Additive [lanes * rows, slots + rows]: 0 where the row may look. */
   readonly mask: Float32Array;
   /** Rows whose logits are wanted; at least one. */
   readonly select: readonly number[];
   readonly slots: number;
-  /** Arguments `keys.N` and `values.N`, [1, key-value heads, slots, head dimension]. */
+  /** Texts side by side, of equally many rows each, one lane's after the other's: a row looks at its own lane alone. */
+  readonly lanes: number;
+  /** Arguments `keys.N` and `values.N`, [lanes, key-value heads, slots, head dimension]. */
   readonly arena: Readonly<Record<string, OnnxValue>>;
 }
 
 export interface PassOutputs {
   /** [selected, vocabulary]. */
   readonly logits: Float32Array;
-  /** [2 * layers, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
+  /** [2 * layers, lanes, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
   readonly entries: Float32Array;
   /** Each tap's value, first dimension rows (or selected rows, for sites after the selection). */
   readonly taps: Readonly<Record<string, Value>>;
@@ -66,11 +68,11 @@ export function lowerPass(
   { taps = [], edits = {}, bits, parameters = "weights" }: PassOptions = {},
 ): LoweredProgram {
   const groups = config.heads / config.keyValueHeads;
-  const tokens = input("tokens", [1, "rows"], "int64");
-  const positions = input("positions", [1, "rows"], "int64");
+  const tokens = input("tokens", ["lanes", "rows"], "int64");
+  const positions = input("positions", ["lanes", "rows"], "int64");
   const select = input("select", ["selected"], "int64");
-  const mask = input("mask", [1, 1, groups === 1 ? "rows" : `${groups}*rows`, "rows+slots"]);
-  const cacheShape = [1, config.keyValueHeads, "slots", config.headDimension];
+  const mask = input("mask", ["lanes", 1, groups === 1 ? "rows" : `${groups}*rows`, "rows+slots"]);
+  const cacheShape = ["lanes", config.keyValueHeads, "slots", config.headDimension];
   const half = config.headDimension / 2;
 
   const visited: string[] = [];
@@ -172,8 +174,8 @@ function passOf(
   const repeated = createScratch();
   return {
     config,
-    async run({ tokens, depths, mask, select, slots, arena }) {
-      const rows = tokens.length;
+    async run({ tokens, depths, mask, select, slots, lanes, arena }) {
+      const rows = tokens.length / lanes;
       const current = tablesFor?.(depths);
       if (current && current !== tables) {
         tables = current;
@@ -184,10 +186,10 @@ function passOf(
         ...arena,
         ...weights(),
         ...rotation,
-        tokens: value("int64", int64s(tokens), [1, rows]),
-        positions: value("int64", int64s(depths), [1, rows]),
+        tokens: value("int64", int64s(tokens), [lanes, rows]),
+        positions: value("int64", int64s(depths), [lanes, rows]),
         select: value("int64", int64s(select), [select.length]),
-        mask: value("float32", repeatRows(mask, groups, repeated), [1, 1, groups * rows, slots + rows]),
+        mask: value("float32", repeatRows(mask, lanes, groups, repeated), [lanes, 1, groups * rows, slots + rows]),
       };
       const { logits, entries, ...rest } = await program.run(feeds);
       const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
@@ -209,10 +211,14 @@ function int64s(values: readonly number[]): BigInt64Array {
 }
 
 /** The query heads that share a key head stand below one another: each needs the same mask. */
-function repeatRows(mask: Float32Array, groups: number, scratch: Scratch): Float32Array {
+function repeatRows(mask: Float32Array, lanes: number, groups: number, scratch: Scratch): Float32Array {
   if (groups === 1) return mask;
   const result = scratch(mask.length * groups);
-  for (let group = 0; group < groups; group++) result.set(mask, group * mask.length);
+  const size = mask.length / lanes;
+  for (let lane = 0; lane < lanes; lane++) {
+    const own = mask.subarray(lane * size, (lane + 1) * size);
+    for (let group = 0; group < groups; group++) result.set(own, (lane * groups + group) * size);
+  }
   return result;
 }
 

@@ -44,6 +44,8 @@ interface Lowering {
   readonly names: Map<Tensor, string>;
   readonly consumers: Map<Tensor, Tensor[]>;
   readonly weights: Map<string, WeightBinding>;
+  /** Tensors of sizes known only when the program runs, by the sizes. */
+  readonly sizeTensors: Map<string, string>;
   nameOf(tensor: Tensor): string;
 }
 
@@ -64,6 +66,7 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     names,
     consumers,
     weights,
+    sizeTensors: new Map(),
     nameOf: (tensor) => names.get(tensor) ?? weightName(lowering, tensor),
   };
   for (const tensor of order) {
@@ -216,8 +219,8 @@ const rules: Record<string, Rule> = {
       },
     )[0],
   matmul: lowerMatmul,
-  reshape: ({ builder, nameOf }, { inputs: [x], shape }) =>
-    builder.node("Reshape", [nameOf(x), int64s(builder, reshapeTarget(x.shape, shape))])[0],
+  reshape: (lowering, { inputs: [x], shape }) =>
+    lowering.builder.node("Reshape", [lowering.nameOf(x), reshapeTarget(lowering, x.shape, shape)])[0],
   transpose: ({ builder, nameOf }, { inputs, attributes }) =>
     builder.node("Transpose", [nameOf(inputs[0])], { attributes: { perm: attributes.permutation as number[] } })[0],
   expand: ({ builder, nameOf }, { inputs, shape }) => {
@@ -267,15 +270,15 @@ const rules: Record<string, Rule> = {
     builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft })[0],
 };
 
-/** ONNX's reshape target: numbers as they are, 0 for a named dimension kept in place, -1 for the one that is derived. */
-function reshapeTarget(from: Shape, to: Shape): number[] {
+/**
+ * ONNX's reshape target: numbers as they are, 0 for a named dimension kept in place, -1 for the one that is derived. Where more are
+ * derived, their sizes are read when the program runs.
+ */
+function reshapeTarget(lowering: Lowering, from: Shape, to: Shape): string {
+  const { builder } = lowering;
   const target = to.map((dimension, i) => (typeof dimension === "number" ? dimension : dimension === from[i] ? 0 : -1));
-  ensure(
-    target.filter((d) => d === -1).length <= 1,
-    "bad_shape",
-    () => `reshape: ${shapeText(from)} to ${shapeText(to)} has more than one unknown`,
-  );
-  return target;
+  if (target.filter((d) => d === -1).length <= 1) return int64s(builder, target);
+  return runTimeSizes(lowering, to);
 }
 
 function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
@@ -352,18 +355,27 @@ function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
   }
   const { axis, sizes } = tensor.attributes as { axis: number; sizes: Shape };
   const known = sizes.every((size) => typeof size === "number");
-  const lengths = known
-    ? int64s(builder, sizes as number[])
-    : builder.node(
-        "Concat",
-        sizes.map((size) => (typeof size === "number" ? int64s(builder, [size]) : runTimeSize(lowering, size))),
-        { attributes: { axis: 0 } },
-      )[0];
+  const lengths = known ? int64s(builder, sizes as number[]) : runTimeSizes(lowering, sizes);
   const outputs = builder.node("Split", [nameOf(tensor.inputs[0]), lengths], {
     attributes: { axis },
     outputs: sizes.length,
   });
   for (const part of consumers.get(tensor)!) names.set(part, outputs[part.attributes.index as number]);
+}
+
+/** Sizes as one tensor; equal ones are made once. */
+function runTimeSizes(lowering: Lowering, sizes: Shape): string {
+  const { builder, sizeTensors } = lowering;
+  const key = sizes.join();
+  let name = sizeTensors.get(key);
+  if (name === undefined) {
+    const parts = sizes.map((size) =>
+      typeof size === "number" ? int64s(builder, [size]) : runTimeSize(lowering, size),
+    );
+    [name] = builder.node("Concat", parts, { attributes: { axis: 0 } });
+    sizeTensors.set(key, name);
+  }
+  return name;
 }
 
 /** A one-element tensor with the run-time value of a named dimension, read off some tensor that has it. */
@@ -372,7 +384,7 @@ function runTimeSize({ builder, names }: Lowering, size: string): string {
     const axis = tensor.shape.indexOf(size);
     if (axis >= 0) return builder.node("Shape", [name], { attributes: { start: axis, end: axis + 1 } })[0];
   }
-  throw new VentrisError("bad_shape", `split: no input has the dimension ${size}`);
+  throw new VentrisError("bad_shape", `no input has the dimension ${size}`);
 }
 
 /**

@@ -1,0 +1,62 @@
+/** The forest's own view of its nodes, and of the calls whose rows wait for a pass. */
+import type { Entry } from "./arena.ts";
+import type { ForestNode } from "./forest.ts";
+
+export class Node implements ForestNode {
+  readonly parent: Node | undefined;
+  readonly token: number;
+  readonly depth: number;
+  slot = -1;
+  /** What a pass computed for this node, until its keys and values are in the arena; see `writeThrough`. */
+  unwritten: Entry | undefined = undefined;
+  /** First node of the longest stretch of ancestors that ends here and lies in consecutive slots. */
+  stretch: Node = this;
+  scored: ScoredRow | undefined = undefined;
+  taps: Record<string, Float32Array> | undefined = undefined;
+  holds = 0;
+  children: Map<number, Node> | undefined = undefined;
+  /** The pass that will compute this node. */
+  pending: Job | undefined = undefined;
+  gone = false;
+
+  constructor(parent: Node | undefined, token: number) {
+    this.parent = parent;
+    this.token = token;
+    this.depth = parent ? parent.depth + 1 : 0;
+  }
+
+  get logits(): Float32Array | undefined {
+    if (!this.scored) return undefined;
+    const { values, row, rows } = this.scored;
+    const size = values.length / rows;
+    return values.subarray(row * size, (row + 1) * size);
+  }
+}
+
+/** Logits of one row among those that a pass returned. Nodes refer to them, as most drafted nodes go before anyone looks. */
+interface ScoredRow {
+  readonly values: Float32Array;
+  readonly row: number;
+  readonly rows: number;
+}
+
+export interface Row {
+  readonly node: Node;
+  logits: boolean;
+  readonly store: boolean;
+}
+
+/** The text that a lease's lane holds, from its first token; the lane is taken when its first shared pass needs one. */
+export interface Path {
+  lane: number;
+  readonly nodes: Node[];
+}
+
+/** Rows of one `extend` call that wait for a pass. A row whose node has a slot already is computed for its logits only. */
+export interface Job {
+  readonly rows: Row[];
+  readonly path: Path;
+  readonly done: Promise<void>;
+  finish(error?: unknown): void;
+  cancelled: boolean;
+}
