@@ -31,11 +31,11 @@ const options = z.strictObject({
   learn: z.boolean().default(true).describe("whether this request may be learned from"),
   lossOn: z
     .enum(lossPlaces)
-    .default("errors")
-    .describe("positions to learn from: rejected proposals, every round's last position, or every position visited"),
+    .default("all")
+    .describe("positions to learn from: rejected proposals (the paper), every round's last position, or all visited"),
   loss: z.enum(divergences).default("forward-kl").describe("divergence between target and draft that is made smaller"),
-  interval: z.int().min(1).max(10_000).default(8).describe("requests between updates"),
-  learningRate: z.number().gt(0).max(1).default(4e-4).describe("AdamW's learning rate"),
+  interval: z.int().min(1).max(10_000).default(2).describe("requests between updates"),
+  learningRate: z.number().gt(0).max(1).default(1e-3).describe("AdamW's learning rate"),
   clip: z.number().gt(0).max(1000).default(1).describe("largest norm of an update's gradient"),
   trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
   bufferBytes: z
