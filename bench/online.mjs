@@ -1,6 +1,6 @@
 /**
- * Acceptance of a draft that learns while it serves, beside the same draft that does not, on a stream of requests in a style the
- * draft was not trained on: `node bench/online.mjs [--requests N]`. Prints JSON {curve, static, …}; draws docs/online-acceptance.svg.
+ * A draft that learns while it serves, beside the same draft that does not, on one stream of requests sent one after the other:
+ * `node bench/online.mjs [--stream NAME] [--requests N]`. Prints JSON; draws docs/online-acceptance.svg for the stream `sql`.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -10,114 +10,166 @@ import { open } from "../dist/index.js";
 
 const dataFolder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shared/data", import.meta.url));
 const svgPath = fileURLToPath(new URL("../docs/online-acceptance.svg", import.meta.url));
-const promptTokens = 48;
 
-/** SQL, one narrow form: the gold queries of Spider, as few-token openings. @param {number} count */
-function queryPrompts(count) {
-  const path = join(dataFolder, "spider", "dev.jsonl");
+/** @param {string} name */
+function read(name) {
+  const path = join(dataFolder, name);
   if (!existsSync(path)) throw new Error(`no evaluation data at ${path} (set VENTRIS_DATA)`);
-  const lines = readFileSync(path, "utf8").trim().split("\n");
-  const texts = lines.map((line) => JSON.parse(line)).map(({ question, query }) => `${question}\n${query}\n`);
-  const stride = Math.max(1, Math.floor(texts.length / count));
-  return texts.filter((_, i) => i % stride === 0).slice(0, count);
+  const bytes = readFileSync(path);
+  return (name.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString("utf8").trim();
 }
 
-/** Openings of paragraphs of presidential speeches, in the order of the years. @param {number} count */
-function speechPrompts(count) {
-  const path = join(dataFolder, "us-speeches", "state_union.jsonl.gz");
-  if (!existsSync(path)) throw new Error(`no evaluation data at ${path} (set VENTRIS_DATA)`);
-  const texts = gunzipSync(readFileSync(path)).toString("utf8").trim().split("\n");
-  const paragraphs = texts.flatMap((line) =>
-    JSON.parse(line)
-      .text.split(/\n+/)
-      .filter((text) => text.length > 300),
-  );
-  const stride = Math.max(1, Math.floor(paragraphs.length / count));
-  return paragraphs.filter((_, i) => i % stride === 0).slice(0, count);
+/** @param {string} name @returns {any[]} */
+const readLines = (name) =>
+  read(name)
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+/** `count` of these, evenly spread. @template T @param {readonly T[]} all @param {number} count @returns {T[]} */
+function spread(all, count) {
+  const stride = Math.max(1, Math.floor(all.length / count));
+  return all.filter((_, i) => i % stride === 0).slice(0, count);
 }
 
-const streams = { speeches: speechPrompts, sql: queryPrompts };
+/** Every task behind `shots` solved ones. @param {{ task: string, solution: string }[]} all @param {number} shots */
+const fewShot = (all, shots) =>
+  all.map(({ task }, i) => {
+    const solved = Array.from({ length: shots }, (_, j) => all[(i + 1 + j * 37) % all.length]);
+    return solved.map((other) => `${other.task}${other.solution}\n\n`).join("") + task;
+  });
+
+/** Texts of one topic and style, by name. The models were trained on tales. */
+export const streams = {
+  /** Questions about tables and their queries (Spider), three solved before each: the stream of the paper's largest gain. */
+  sql: () =>
+    fewShot(
+      readLines("spider/dev.jsonl").map(({ question, query }) => ({
+        task: `Question: ${question}\nSQL:`,
+        solution: ` ${query}`,
+      })),
+      3,
+    ),
+  mathematics: () =>
+    fewShot(
+      readLines("gsm8k/train.jsonl.gz").map(({ question, answer }) => ({
+        task: `Question: ${question}\nAnswer:`,
+        solution: ` ${answer}`,
+      })),
+      1,
+    ),
+  code: () => readLines("humaneval/HumanEval.jsonl").map(({ prompt }) => prompt),
+  molecules: () => {
+    const lines = read("smiles/hiv.csv.gz").split("\n").slice(1);
+    const formulas = lines.map((line) => line.split(",")[0]).filter((text) => text.length < 60);
+    return formulas.map((_, i) => `${formulas.slice(i, i + 4).join("\n")}\n`);
+  },
+  speeches: () =>
+    readLines("us-speeches/state_union.jsonl.gz").flatMap(({ text }) =>
+      text.split(/\n+/).filter((paragraph) => paragraph.length > 300),
+    ),
+  plays: () => {
+    const turns = read("tiny-shakespeare/input.txt.gz").split("\n\n");
+    return turns.map((_, i) => `${turns.slice(i, i + 4).join("\n\n")}\n\n`);
+  },
+  articles: () =>
+    read("wikitext-2/wikitext-2-test.txt.gz")
+      .split("\n")
+      .filter((paragraph) => paragraph.length > 300),
+  tales: () =>
+    readLines("tinystories/tinystories-1000.jsonl.gz").map((tale) => tale.text ?? tale.story ?? Object.values(tale)[0]),
+};
+
+/** What one request showed. @typedef {{ exact: number, positions: number, tokens: number, passes: number, seconds: number }} Served */
 
 /**
- * Serves one stream; one acceptance rate per request (mean over drafted positions of sum min(target, draft)).
  * @param {Awaited<ReturnType<typeof open>>} model @param {readonly (readonly number[])[]} prompts
  * @param {object} method @param {{ maxTokens: number, temperature: number }} request
  */
 async function serve(model, prompts, method, request) {
-  const rates = [];
-  const started = performance.now();
-  let [updates, tokens, passes] = [0, 0, 0];
+  /** @type {Served[]} */
+  const served = [];
+  let updates = 0;
   for (const [i, prompt] of prompts.entries()) {
+    let acceptance = { exact: 0, positions: 0 };
+    const started = performance.now();
     const run = model.decode(prompt, { ...request, seed: 1, request: i, method });
     for await (const event of run) {
       if (event.type !== "learn") continue;
       updates = event.updates;
-      if (event.acceptance) rates.push(event.acceptance);
+      acceptance = event.acceptance ?? acceptance;
       if (event.note) console.error(`online: ${event.note}`);
     }
-    const { counters } = await run.final;
-    tokens += counters.generated;
-    passes += counters.passes;
+    const { generated: tokens, passes } = (await run.final).counters;
+    served.push({ ...acceptance, tokens, passes, seconds: (performance.now() - started) / 1000 });
   }
-  return { rates, updates, tokens, passes, seconds: (performance.now() - started) / 1000 };
+  return { served, updates };
 }
 
-/** Mean rate of every `width` requests, each position counted once. */
-function windows(rates, width) {
-  const result = [];
-  for (let from = 0; from + width <= rates.length; from += width) {
-    const part = rates.slice(from, from + width);
-    const positions = part.reduce((sum, rate) => sum + rate.positions, 0);
-    result.push(part.reduce((sum, rate) => sum + rate.exact * rate.positions, 0) / positions);
-  }
-  return result;
+/** Acceptance with each drafted position counted once, and speed, over these requests. @param {readonly Served[]} served */
+function summary(served) {
+  const total = (of) => served.reduce((sum, request) => sum + of(request), 0);
+  return {
+    acceptance: total(({ exact, positions }) => exact * positions) / total(({ positions }) => positions),
+    tokensPerPass: total(({ tokens }) => tokens) / total(({ passes }) => passes),
+    tokensPerSecond: total(({ tokens }) => tokens) / total(({ seconds }) => seconds),
+    millisecondsPerToken: (1000 * total(({ seconds }) => seconds)) / total(({ tokens }) => tokens),
+  };
 }
+
+/** @template T @param {readonly T[]} all @param {number} width @returns {T[][]} */
+const parts = (all, width) =>
+  Array.from({ length: Math.floor(all.length / width) }, (_, i) => all.slice(i * width, (i + 1) * width));
 
 /**
- * @param {{ target?: string, draft?: string, requests?: number, maxTokens?: number, temperature?: number, learn?: object, svg?: string, stream?: "speeches" | "sql" }} [options]
- *   `learn`: options of the method `online`; `svg`: where to draw, "" for nowhere.
+ * @param {{ target?: string, draft?: string, requests?: number, maxTokens?: number, promptTokens?: number, temperature?: number, learn?: object, svg?: string, stream?: keyof typeof streams }} [options]
+ *   `learn`: options of the method `online` other than its defaults; `svg`: where to draw, "" for nowhere; `promptTokens`: a longer
+ *   prompt keeps its end.
  */
 export async function onlineAcceptance({
   target = "knossos",
   draft = "pylos",
   requests = 120,
-  maxTokens = 48,
+  maxTokens = 128,
+  promptTokens = 160,
   temperature = 0.8,
-  learn = { interval: 2, learningRate: 4e-4, lossOn: "all" },
-  svg = svgPath,
-  stream = "speeches",
+  learn = {},
+  stream = "sql",
+  svg = stream === "sql" ? svgPath : "",
 } = {}) {
-  const perPoint = Math.max(1, Math.min(20, Math.floor(requests / 5)));
   const method = { name: "online", draft, ...learn };
   const results = {};
-  for (const [name, options] of Object.entries({ static: { ...method, learn: false }, curve: method })) {
+  for (const [name, options] of Object.entries({ static: { ...method, learn: false }, learning: method })) {
     const model = await open(target);
-    const prompts = streams[stream](requests).map((text) => model.tokenizer.encode(text).slice(0, promptTokens));
-    results[name] = await serve(model, prompts, options, { maxTokens, temperature });
+    const texts = spread(streams[stream](), requests + 1);
+    const [warmUp, ...prompts] = texts.map((text) => model.tokenizer.encode(text).slice(-promptTokens));
+    const request = { maxTokens, temperature };
+    await serve(model, [warmUp], { ...options, learn: false }, request); // opens the draft, and compiles
+    results[name] = await serve(model, prompts, options, request);
     await model.close();
   }
-  const [curve, fixed] = [windows(results.curve.rates, perPoint), windows(results.static.rates, perPoint)];
+  const width = Math.max(1, Math.floor(requests / 10));
+  const curves = Object.fromEntries(
+    Object.entries(results).map(([name, { served }]) => [
+      name,
+      parts(served, width).map((part) => summary(part).acceptance),
+    ]),
+  );
   if (svg) {
     mkdirSync(fileURLToPath(new URL("../docs/", import.meta.url)), { recursive: true });
-    writeFileSync(svg, draw(curve, fixed, perPoint, `${draft} for ${target}`));
+    writeFileSync(svg, draw(curves.learning, curves.static, width, `${stream}, ${draft} for ${target}`));
   }
-  const speed = ({ tokens, passes, seconds }) => ({
-    tokensPerPass: tokens / passes,
-    tokensPerSecond: tokens / seconds,
-  });
+  const fifth = Math.max(1, Math.floor(requests / 5));
+  const ends = ({ served }) => ({ first: summary(served.slice(0, fifth)), last: summary(served.slice(-fifth)) });
+  const [fixed, learning] = [ends(results.static), ends(results.learning)];
   return {
-    target,
-    draft,
-    stream,
-    requests,
-    requestsPerPoint: perPoint,
-    maxTokens,
-    temperature,
-    learn,
-    updates: results.curve.updates,
-    curve,
+    ...{ target, draft, stream, requests, maxTokens, temperature, learn },
+    updates: results.learning.updates,
+    /** On the same last requests, so that it cannot come from requests that are easier. */
+    gain: learning.last.acceptance - fixed.last.acceptance,
     static: fixed,
-    speed: { learning: speed(results.curve), static: speed(results.static) },
+    learning,
+    requestsPerPoint: width,
+    curves,
   };
 }
 
@@ -149,7 +201,7 @@ function draw(curve, fixed, perPoint, title) {
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="11" fill="#444">`,
     `<rect width="${width}" height="${height}" fill="#fff"/>`,
-    `<text x="${left}" y="18">Acceptance rate on presidential speeches over requests served (${title})</text>`,
+    `<text x="${left}" y="18">Acceptance rate over requests served (${title})</text>`,
     ...marks,
     ...counts,
     line(fixed, "#888888", "static"),
@@ -159,7 +211,13 @@ function draw(curve, fixed, perPoint, title) {
 }
 
 if (process.argv[1] && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  const at = process.argv.indexOf("--requests");
-  const result = await onlineAcceptance(at > 0 ? { requests: Number(process.argv[at + 1]) } : {});
-  console.log(JSON.stringify(result, null, 2));
+  const given = (name) => {
+    const at = process.argv.indexOf(`--${name}`);
+    return at > 0 ? process.argv[at + 1] : undefined;
+  };
+  const stream = given("stream") ?? "sql";
+  if (!Object.hasOwn(streams, stream)) throw new Error(`--stream: one of ${Object.keys(streams).join(", ")}`);
+  const requests = Number(given("requests") ?? 120);
+  const learn = JSON.parse(given("learn") ?? "{}");
+  console.log(JSON.stringify(await onlineAcceptance({ stream, requests, learn }), null, 2));
 }
