@@ -1,6 +1,7 @@
 /** Speculative methods on knossos and its draft: tokens per pass, speed over plain decoding, costs, and the peer's own ones. */
 import { alternate, format, median, ratio } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
+import { onlineAcceptance } from "./online.mjs";
 import { openModel, shippedModel } from "./ours.mjs";
 import { describeSettings, fastestSettings, startLlamaCpp } from "./peers/llama-cpp.mjs";
 import { kinds, promptsOf, textsMissing } from "./texts.mjs";
@@ -68,13 +69,14 @@ async function start(quick) {
   /**
    * One generation: its counters, seconds a token, and the share of its time that target and draft passes took.
    * @param {readonly number[]} prompt @param {Method | undefined} method undefined: plain decoding @param {number} temperature
+   * @param {number} request the number of its random draws
    */
-  async function generate(prompt, method, temperature) {
+  async function generate(prompt, method, temperature, request) {
     const forests = [model.forest, ...(method?.draft ? [(await model.companion(draft)).forest] : [])];
     const inPasses = () => forests.map(({ counters }) => counters.secondsInPasses);
     const [targetBefore, draftBefore = 0] = inPasses();
     const started = performance.now();
-    const run = model.decode(prompt, { method, temperature, maxTokens: tokens, minTokens: tokens });
+    const run = model.decode(prompt, { method, temperature, request, maxTokens: tokens, minTokens: tokens });
     const { counters, seconds } = await run.final;
     const wall = (performance.now() - started) / 1000;
     const [targetAfter, draftAfter = 0] = inPasses();
@@ -108,11 +110,11 @@ async function start(quick) {
     let [mine, plain] = [0, 0];
     const speeds = await alternate(
       async () => {
-        const result = await generate(texts[mine++ % texts.length], method, temperature);
+        const result = await generate(texts[mine % texts.length], method, temperature, mine++);
         results.push(result);
         return result.tokensPerSecond;
       },
-      async () => (await generate(texts[plain++ % texts.length], undefined, temperature)).tokensPerSecond,
+      async () => (await generate(texts[plain % texts.length], undefined, temperature, plain++)).tokensPerSecond,
       texts.length * rounds,
     );
     const counted = results.slice(1); // the first pair warms up
@@ -214,6 +216,27 @@ const simulated = (method, draftCost) =>
       note: `${format(tokensPerPass)} tokens, ${format(draftPassesPerRound)} draft passes a round`,
     };
   });
+
+/** @type {ReturnType<typeof onlineAcceptance> | undefined} both online rows read one stream */
+let stream;
+
+/** A stream in another style than the draft knows, served by a draft that learns and by one that does not. @param {boolean} quick */
+function shiftedStream(quick) {
+  stream ??= onlineAcceptance({ target, draft, requests: quick ? 20 : 120, svg: "" });
+  return stream;
+}
+
+const onlineGain = needing(async (_, { quick }) => {
+  const { gain, static: fixed, learning, updates } = await shiftedStream(quick);
+  const last = [fixed, learning].map((side) => side.last.acceptance.toFixed(3));
+  return { value: gain, runs: [gain], note: `${last[0]} without and ${last[1]} with learning, ${updates} updates` };
+});
+
+const onlineSpeed = needing(async (_, { quick }) => {
+  const { static: fixed, learning } = await shiftedStream(quick);
+  const [value, perPass] = ["tokensPerSecond", "tokensPerPass"].map((of) => learning.last[of] / fixed.last[of]);
+  return { value, runs: [value], note: `tokens per pass ${format(perPass)}×` };
+});
 
 /** @typedef {import("./peers/llama-cpp.mjs").Predictor} Predictor */
 
@@ -328,6 +351,12 @@ export const rows = [
     target: atMost(0.1, ""),
     measure: outsidePasses,
   },
+  {
+    what: "online: acceptance on a stream of SQL questions, last 24 of 120 requests, learning minus not",
+    target: atLeast(0.1, ""),
+    measure: onlineGain,
+  },
+  { what: "online: tokens/s on the same requests, while learning over not", target: reported(), measure: onlineSpeed },
   ...[false, true].flatMap((verified) => {
     const peer = `node-llama-cpp's ${verified ? "corrected " : ""}`;
     return [

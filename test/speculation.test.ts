@@ -9,12 +9,16 @@ import { dataPath, noData } from "./data.ts";
 
 const speculative: MethodChoice[] = [
   { name: "chain", length: 4 },
+  { name: "chain" },
   { name: "prompt-lookup", occurrences: 3 },
   { name: "spec-infer" },
   { name: "sequoia", budget: 16 },
   { name: "dyspec", budget: 16 },
+  { name: "dyspec" },
   { name: "dyspec", budget: 16, algorithm: "threshold" },
   { name: "top-k", budget: 16 },
+  { name: "top-k" },
+  { name: "online", length: 4 },
   { name: "aded" },
 ];
 const label = (method: MethodChoice): string => JSON.stringify(method);
