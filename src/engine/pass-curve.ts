@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { ensure } from "../errors.ts";
 import { cacheFolder, cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
+import { rising } from "./isotonic.ts";
 import type { Model } from "./model.ts";
 
 export interface PassCurve {
@@ -30,7 +31,7 @@ export function passSeconds({ rows, seconds }: PassCurve, count: number): number
 export async function passCurve(model: Model): Promise<PassCurve> {
   return model.state("pass curve", () =>
     openCached(
-      join(folderName, `${cacheKey("pass curve 2", model.identity)}.json`),
+      join(folderName, `${cacheKey("pass curve 4", model.identity)}.json`),
       async (path) => {
         const text = JSON.stringify({ model: model.identity, ...(await measure(model.forest)) });
         await writeFileAtomically(path, new TextEncoder().encode(text));
@@ -63,13 +64,16 @@ async function readCurve(path: string): Promise<PassCurve> {
   return { model: String(model), rows: rows as number[], seconds: seconds as number[] };
 }
 
-const rounds = 9;
-/** A large model is not kept busy for longer than this, but for the first round. */
-const mostSeconds = 3;
+const rounds = 8;
+const repetitions = 4;
+/** Rounds before those, in which code is compiled and caches are filled. */
+const warmUpRounds = 2;
+/** A large model is not kept busy for longer than this, but for one round. */
+const mostSeconds = 4;
 
 /**
  * Calls of several sizes below one short text, with all that surrounds the pass itself, interleaved so that a disturbance hits all
- * sizes alike. More rows never cost less: what a median says to the contrary is chance.
+ * sizes alike. Disturbances only ever add time, so the lower quartile is taken; and more rows never cost less.
  */
 async function measure(forest: Forest): Promise<Omit<PassCurve, "model">> {
   const lease = forest.lease();
@@ -78,22 +82,22 @@ async function measure(forest: Forest): Promise<Omit<PassCurve, "model">> {
       Array.from({ length: Math.min(64, forest.contextLength - 2) }, (_, i) => i % forest.vocabularySize),
     );
     const sizes = measuredRows.filter((rows) => rows <= Math.min(forest.maxRows, forest.vocabularySize));
-    const times = sizes.map(() => [] as number[]);
+    let times = sizes.map(() => [] as number[]);
     const begun = performance.now();
-    for (let round = 0; round < rounds && (round < 1 || performance.now() - begun < 1000 * mostSeconds); round++) {
+    for (let round = 0; round < warmUpRounds + rounds; round++) {
+      if (round > 0 && performance.now() - begun > 1000 * mostSeconds) break;
+      if (round === warmUpRounds) times = sizes.map(() => []);
       for (const [i, rows] of sizes.entries()) {
-        const started = performance.now();
-        const nodes = await lease.extend(Array.from({ length: rows }, (_, token) => ({ parent: node, token })));
-        times[i].push((performance.now() - started) / 1000);
-        lease.release(nodes, { discard: true });
+        // Decoding repeats passes of similar size, and finds caches as the last one left them: the first of a size is not counted.
+        for (let repetition = 0; repetition < repetitions; repetition++) {
+          const started = performance.now();
+          const nodes = await lease.extend(Array.from({ length: rows }, (_, token) => ({ parent: node, token })));
+          if (repetition > 0) times[i].push((performance.now() - started) / 1000);
+          lease.release(nodes, { discard: true });
+        }
       }
     }
-    let most = 0;
-    const seconds = times.map((list) => {
-      most = Math.max(most, list.sort((a, b) => a - b)[list.length >> 1]);
-      return most;
-    });
-    return { rows: sizes, seconds };
+    return { rows: sizes, seconds: rising(times.map((list) => list.sort((a, b) => a - b)[list.length >> 2])) };
   } finally {
     lease.close();
   }

@@ -9,6 +9,7 @@ import { join } from "node:path";
 import { z } from "zod";
 import { drawFrom, type SparseDistribution, softmax, topKSoftmax } from "../../engine/distribution.ts";
 import type { ForestNode } from "../../engine/forest.ts";
+import { rising } from "../../engine/isotonic.ts";
 import type { Model } from "../../engine/model.ts";
 import { uniform } from "../../engine/random.ts";
 import { VentrisError } from "../../errors.ts";
@@ -93,12 +94,14 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
     return start(counts, classes, (index) => overall ?? (lowerEnds[index] + (lowerEnds[index - 1] ?? 1)) / 2);
   });
   const byRank = start(measured?.byRank, ranks, (rank) => 0.6 / (rank + 1));
-  const rates: (Float64Array | undefined)[] = [];
+  const rates: (number[] | undefined)[] = [];
   return {
     ofProbability(probability, rank) {
       if (probability <= 0) return 0;
       const place = placeOf(rank);
-      rates[place] ??= fallingRates(byProbability[place]);
+      const { tried, accepted } = byProbability[place];
+      // Classes stand in falling order of probability.
+      rates[place] ??= rising(tried.map((trials, i) => accepted[i] / trials).reverse(), [...tried].reverse()).reverse();
       return rates[place][classOf(probability)];
     },
     ofRank: (rank) => byRank.accepted[Math.min(rank, ranks - 1)] / byRank.tried[Math.min(rank, ranks - 1)],
@@ -119,24 +122,6 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
       rates.length = 0;
     },
   };
-}
-
-/** Success rates that never rise from class to class, closest to the counts (pool adjacent violators, Ayer et al. 1955). */
-function fallingRates({ tried, accepted }: Counts): Float64Array {
-  const pools: { tried: number; accepted: number; size: number }[] = [];
-  for (let i = 0; i < tried.length; i++) {
-    let pool = { tried: tried[i], accepted: accepted[i], size: 1 };
-    for (
-      let last = pools.at(-1);
-      last && last.accepted * pool.tried < pool.accepted * last.tried;
-      last = pools.at(-1)
-    ) {
-      pool = { tried: pool.tried + last.tried, accepted: pool.accepted + last.accepted, size: pool.size + last.size };
-      pools.pop();
-    }
-    pools.push(pool);
-  }
-  return Float64Array.from(pools.flatMap((pool) => new Array<number>(pool.size).fill(pool.accepted / pool.tried)));
 }
 
 const total = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
