@@ -311,6 +311,21 @@ describe("train", () => {
     expect(JSON.parse(again.stdout)).toMatchObject({ recipe: "tiny", reason: "time", resumedFrom: step });
     const decoded = await ventris(["run", "--model", "out", "--json", "--max-tokens", "3", "The cat"]);
     expect(JSON.parse(decoded.stdout).tokens).toHaveLength(3);
+
+    // Going on from the model with next to no learning rate gives the model itself.
+    const still = { kind: "constant", peak: 1e-12 };
+    const further = { ...small, steps: 1, schedule: still, continues: { model: "out", tokens: 2e6, minutes: 5 } };
+    await writeFile(
+      join(folder, "further.json"),
+      JSON.stringify({ ...recipe, ...further, config: { ...recipe.config, ...shape } }),
+    );
+    const gone = await ventris(["train", "further.json", "--data", ".", "--run", "further", "--out", "out2", "--json"]);
+    expect(JSON.parse(gone.stdout)).toMatchObject({ step: 1, reason: "steps" });
+    const weights = (name: string) => readFile(join(folder, name, "model.safetensors"));
+    expect((await weights("out2")).equals(await weights("out"))).toBe(true);
+    expect(await readFile(join(folder, "out2", "README.md"), "utf8")).toMatch(
+      /after the earlier training, 2\.0 million/,
+    );
   });
 
   it("lets a model write texts, and goes on where an earlier call stopped", async () => {

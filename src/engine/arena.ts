@@ -19,8 +19,8 @@ export interface Arena {
   grow(capacity: number): void;
   /** Forgets all capacity that an empty arena does not need. */
   shrink(): void;
-  /** Slots that the memory limit leaves beyond the capacity: what copies of rows may take. */
-  readonly room: number;
+  /** Sets aside memory for copies of so many rows, instead of what was set aside before. False: the limit does not allow it. */
+  lend(slots: number): boolean;
   /** Writes one row of what a pass computed to a slot. */
   write(entry: Entry, slot: number): void;
   /** Copies a slot's row to planes like its own: of each plane, head h goes to `at + h * headStride`. */
@@ -44,6 +44,7 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
   const limit = Math.floor(limitBytes / bytesPerSlot);
   ensure(limit >= 1, "bad_option", `a memory limit of ${limitBytes} bytes holds no token: one takes ${bytesPerSlot}`);
   let capacity = 0;
+  let lent = 0;
   let taken = new Uint8Array(0);
   let used = 0;
   let lowestFree = 0;
@@ -100,21 +101,23 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
     grow(wanted) {
       if (wanted <= capacity) return;
       ensure(
-        wanted <= limit,
+        wanted <= limit - lent,
         "out_of_memory",
         () => `the key-value arena needs ${wanted} slots, but its memory limit of ${limitBytes} bytes allows ${limit}`,
       );
       // Every pass looks at the whole capacity, so a large arena grows by a quarter only.
       const next = capacity < 1024 ? capacity * 2 : Math.ceil((capacity * 1.25) / 256) * 256;
-      resize(Math.min(limit, Math.max(wanted, next)), true);
+      resize(Math.min(limit - lent, Math.max(wanted, next)), true);
     },
     shrink() {
       if (used > 0 || capacity <= smallest) return;
       lowestFree = 0;
       resize(Math.min(smallest, limit), false);
     },
-    get room() {
-      return limit - capacity;
+    lend(slots) {
+      if (slots > 0 && capacity + slots > limit) return false;
+      lent = slots;
+      return true;
     },
     write({ values, lanes, lane, rows, row }, slot) {
       for (let p = 0; p < planes.length; p++) {

@@ -537,6 +537,28 @@ describe("requests side by side", () => {
     });
   });
 
+  test("lanes give way when the arena needs their memory", async () => {
+    await withForest(long, { memoryLimit: 2100 * slotBytes }, async (forest) => {
+      const leases = Array.from({ length: 8 }, () => forest.lease());
+      const tips = await Promise.all(leases.map(async (lease, i) => (await lease.prefill(tokensOf(70, i))).node));
+      const step = async () => {
+        const before = forest.counters.attended;
+        const grown = await Promise.all(leases.map((lease, i) => lease.extend([{ parent: tips[i], token: i }])));
+        grown.forEach(([node], i) => {
+          expect(error(long, node)).toBeLessThan(1e-4);
+          tips[i] = node;
+        });
+        return (forest.counters.attended - before) / 8;
+      };
+      expect(await step()).toBe(128);
+      const other = forest.lease();
+      const { node } = await other.prefill(tokensOf(560, 9)); // 1136 slots in all, of which 1024 are there
+      expect(error(long, node)).toBeLessThan(1e-4);
+      expect(await step()).toBe(forest.capacity);
+      for (const lease of [...leases, other]) lease.close();
+    });
+  });
+
   test("without memory for lanes they share the arena, with the same results", async () => {
     await withForest(long, { memoryLimit: 1024 * slotBytes }, async (forest) => {
       expect(await decodeTogether(forest, long, 8)).toBeGreaterThan(500);

@@ -297,6 +297,10 @@ export function createForest(
         try {
           arena.grow(arena.capacity + 1);
         } catch (error) {
+          if (layouts.drop()) {
+            place(node);
+            return;
+          }
           if (!oldest) throw error;
           remove(oldest);
         }

@@ -36,7 +36,7 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
       if (wantedCount <= count && wantedLength <= length) return true;
       const nextCount = Math.max(count, powerOfTwo(wantedCount));
       const nextLength = Math.max(length, shortest, powerOfTwo(wantedLength));
-      if (nextCount * nextLength > arena.room) return false;
+      if (!arena.lend(nextCount * nextLength)) return false;
       const fresh = planes.map(() => new Float32Array(0));
       for (let p = 0; p < 2 * layers; p++) {
         const plane = new Float32Array(nextCount * heads * nextLength * dimension);
@@ -69,6 +69,7 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
       return made;
     },
     clear() {
+      arena.lend(0);
       [planes, count, length] = [[], 0, 0];
       known.clear();
     },

@@ -21,12 +21,16 @@ export interface Layout {
 const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
 /** Copying into lanes pays when they leave at most this part of what rows would look over in the arena. */
 const worthwhile = 0.7;
+/** Lanes have equally many rows; rows of nobody may make up this part of a pass, as they are computed like others. */
+const mostPadding = 1 / 3;
 
 export interface Layouts {
   /** `arena` must hold all ancestors of the rows. The mask is valid until the next call. */
   layOut(jobs: readonly Job[]): Layout;
   /** A lease that ends gives its lane back. */
   leave(path: Path): void;
+  /** Gives the memory of all lanes back, which are made anew when they are needed. False: there are none. */
+  drop(): boolean;
 }
 
 /** `window`: how far back a position sees, its own included. */
@@ -75,15 +79,17 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
     const indices = jobs.map(({ path }) => path.lane);
     const first = Math.min(...indices);
     const laneCount = Math.max(...indices) - first + 1;
-    const looked = laneCount * most * Math.max(longest, lanes.length);
-    if (looked > worthwhile * total * arena.capacity || !lanes.reserve(taken.length, longest)) return undefined;
+    const count = laneCount * most;
+    const looked = count * Math.max(longest, lanes.length);
+    if (total < (1 - mostPadding) * count || looked > worthwhile * total * arena.capacity) return undefined;
+    if (!lanes.reserve(taken.length, longest)) return undefined;
     jobs.forEach(({ path }, i) => {
       follow(path, tips[i]);
     });
     const slots = lanes.length;
     const width = slots + most;
-    const mask = maskBuffer(laneCount * most * width).fill(minusInfinity);
-    for (let row = 0; row < laneCount * most; row++) mask[row * width + slots + (row % most)] = 0; // rows of nobody, too
+    const mask = maskBuffer(count * width).fill(minusInfinity);
+    for (let row = 0; row < count; row++) mask[row * width + slots + (row % most)] = 0; // rows of nobody, too
     const rows: { row: Row; at: number }[] = [];
     jobs.forEach((job, i) => {
       const start = (indices[i] - first) * most;
@@ -99,7 +105,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
         if (ancestor && ancestor.depth >= earliest) mask.fill(0, base + earliest, base + ancestor.depth + 1);
       });
     });
-    return { rows, count: laneCount * most, lanes: laneCount, slots, arena: lanes.inputs(first, laneCount), mask };
+    return { rows, count, lanes: laneCount, slots, arena: lanes.inputs(first, laneCount), mask };
   }
 
   /** The last token of the one text that all rows of a job stand below; undefined for a job of first tokens. */
@@ -166,5 +172,12 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
     return mask;
   }
 
-  return { layOut: (jobs) => layOutInLanes(jobs) ?? layOutInArena(jobs), leave };
+  function drop(): boolean {
+    if (lanes.length === 0) return false;
+    lanes.clear();
+    for (const path of taken) if (path) path.nodes.length = 0;
+    return true;
+  }
+
+  return { layOut: (jobs) => layOutInLanes(jobs) ?? layOutInArena(jobs), leave, drop };
 }
