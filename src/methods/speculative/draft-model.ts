@@ -140,7 +140,7 @@ export function followText(draft: Model): {
     nodes: readonly number[],
     temperature: number,
     topK: number,
-  ): Promise<SparseDistribution[]>;
+  ): Promise<(() => SparseDistribution)[]>;
   settle(tree: DraftTree, path: readonly number[]): void;
   close(): void;
 } {
@@ -189,7 +189,10 @@ export function followText(draft: Model): {
           nodes[node] = added[i];
         });
       }
-      return wanted.map((node) => topKSoftmax(nodes[node]!.logits!, temperature, topK));
+      return wanted.map((node) => {
+        const forestNode = nodes[node]!;
+        return () => topKSoftmax(forestNode.logits!, temperature, topK);
+      });
     },
     settle(_tree, path) {
       // The accepted nodes that were scored stay as the new tip; the others leave.

@@ -40,10 +40,10 @@ export interface DraftingOptions {
   replacement?: boolean;
   /**
    * One pass of the draft model: what follows each of these nodes, as the law that children are really drawn from (after
-   * temperature and top-k, summing to 1; or empty: nothing to propose), most likely first. A node's parent was always
-   * scored before the node.
+   * temperature and top-k, summing to 1; or empty: nothing to propose), most likely first; or a function that works it out when it
+   * is needed. A node's parent was always scored before the node.
    */
-  score(tree: DraftTree, nodes: readonly number[]): Promise<SparseDistribution[]>;
+  score(tree: DraftTree, nodes: readonly number[]): Promise<(SparseDistribution | (() => SparseDistribution))[]>;
   draws: Draws;
   /** Levels below the root that can still be used: what the context and the wanted number of tokens leave. */
   depth: number;
@@ -75,6 +75,20 @@ export function createDrafting({
   const counts: number[] = [0];
   let passes = 0;
 
+  /** What the last passes gave; most nodes that are scored ahead are never asked for theirs. */
+  const scored: (SparseDistribution | (() => SparseDistribution) | undefined)[] = [];
+
+  function distributionOf(node: number): SparseDistribution | undefined {
+    const known = tree.distributions[node];
+    const given = scored[node];
+    if (known || !given) return known;
+    const distribution = typeof given === "function" ? given() : given;
+    leftoverMass[node] = checkedMass(distribution);
+    if (kind === "sampled") leftover[node] = distribution.probabilities.slice();
+    tree.distributions[node] = distribution;
+    return distribution;
+  }
+
   const reach = (node: number) => (node === 0 ? 1 : tree.values![node - 1]);
 
   function append(parent: number, entry: number, probability: number, repeat: boolean): number {
@@ -101,33 +115,28 @@ export function createDrafting({
       passes++;
       const distributions = await score(tree, nodes);
       nodes.forEach((node, i) => {
-        leftoverMass[node] = checkedMass(distributions[i]);
-        tree.distributions[node] = distributions[i];
-        if (kind === "sampled") leftover[node] = distributions[i].probabilities.slice();
+        scored[node] = distributions[i];
       });
     },
-    isScored: (node) => tree.distributions[node] !== undefined,
+    isScored: (node) => scored[node] !== undefined,
     draw(node) {
+      const distribution = distributionOf(node);
       const weights = leftover[node];
       ensure(
-        kind === "sampled" && weights,
+        kind === "sampled" && distribution && weights,
         "internal",
         () => `draft node ${node} is not a scored node of a sampled tree`,
       );
       if (leftoverMass[node] < exhausted) return undefined;
-      const entry = draws.choose(
-        "draft",
-        replacement ? tree.distributions[node]!.probabilities : weights,
-        leftoverMass[node],
-      );
+      const entry = draws.choose("draft", replacement ? distribution.probabilities : weights, leftoverMass[node]);
       const repeat = weights[entry] === 0;
-      const probability = tree.distributions[node]!.probabilities[entry] / leftoverMass[node];
+      const probability = distribution.probabilities[entry] / leftoverMass[node];
       weights[entry] = 0;
       if (!replacement) leftoverMass[node] = sum(weights);
       return append(node, entry, probability, repeat);
     },
     add(node, rank) {
-      const distribution = tree.distributions[node];
+      const distribution = distributionOf(node);
       ensure(
         kind === "chosen" && distribution,
         "internal",
@@ -137,7 +146,10 @@ export function createDrafting({
         ? append(node, rank, distribution.probabilities[rank], false)
         : undefined;
     },
-    promise: (node, rank) => reach(node) * acceptance(tree.distributions[node]!.probabilities[rank], rank),
+    promise(node, rank) {
+      const probability = distributionOf(node)?.probabilities[rank];
+      return probability ? reach(node) * acceptance(probability, rank) : 0;
+    },
     reach,
     remaining: (node) => (leftoverMass[node] < exhausted ? 0 : rejected[node]),
     childCount: (node) => counts[node],

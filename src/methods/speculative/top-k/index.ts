@@ -52,11 +52,7 @@ export async function growTopK(drafting: Drafting, options: TopKOptions): Promis
     }
     await drafting.score(frontier);
     for (const node of frontier) {
-      const { probabilities } = drafting.tree.distributions[node]!;
-      for (let rank = 0; rank < probabilities.length; rank++) {
-        if (drafting.promise(node, rank) <= floor) break;
-        best.push(drafting.add(node, rank)!);
-      }
+      for (let rank = 0; drafting.promise(node, rank) > floor; rank++) best.push(drafting.add(node, rank)!);
     }
     best = best.sort((a, b) => reach(b) - reach(a) || a - b).slice(0, budget);
     if (guidance) best = best.filter((node, i) => reach(node) >= price(i));
