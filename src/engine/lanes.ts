@@ -14,8 +14,8 @@ export interface Lanes {
   reserve(count: number, length: number): boolean;
   /** Copies a slot of the arena to a position of a lane. */
   copy(slot: number, lane: number, position: number): void;
-  /** Arguments for a pass over `count` lanes: `keys.N` and `values.N`, [count, key-value heads, length, head dimension]. */
-  inputs(first: number, count: number): Readonly<Record<string, OnnxValue>>;
+  /** Arguments for a pass over the first lanes: `keys.N` and `values.N`, [count, key-value heads, length, head dimension]. */
+  inputs(count: number): Readonly<Record<string, OnnxValue>>;
   clear(): void;
 }
 
@@ -26,7 +26,7 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
   const { layers, keyValueHeads: heads, headDimension: dimension } = config;
   let [count, length] = [0, 0];
   let planes: Float32Array[] = [];
-  const known = new Map<string, Readonly<Record<string, OnnxValue>>>();
+  const known = new Map<number, Readonly<Record<string, OnnxValue>>>();
 
   return {
     get length() {
@@ -53,19 +53,18 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
     copy(slot, lane, position) {
       arena.read(slot, planes, (lane * heads * length + position) * dimension, length * dimension);
     },
-    inputs(first, wanted) {
-      const key = `${first} ${wanted}`;
-      const existing = known.get(key);
-      if (existing) return existing;
-      const size = heads * length * dimension;
-      const dims = [wanted, heads, length, dimension];
-      const made = Object.fromEntries(
-        planes.map((plane, p) => {
-          const part = plane.subarray(first * size, (first + wanted) * size);
-          return [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value("float32", part, dims)];
-        }),
-      );
-      known.set(key, made);
+    inputs(wanted) {
+      let made = known.get(wanted);
+      if (!made) {
+        const dims = [wanted, heads, length, dimension];
+        made = Object.fromEntries(
+          planes.map((plane, p) => {
+            const part = plane.subarray(0, wanted * heads * length * dimension);
+            return [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value("float32", part, dims)];
+          }),
+        );
+        known.set(wanted, made);
+      }
       return made;
     },
     clear() {

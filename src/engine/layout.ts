@@ -24,6 +24,12 @@ const worthwhile = 0.7;
 /** Lanes have equally many rows; rows of nobody may make up this part of a pass, as they are computed like others. */
 const mostPadding = 1 / 3;
 
+/** 2, 3, 4, 6, 8, 12, …: the runtime keeps memory for every shape it has seen, so that there should not be too many. */
+function roundLaneCount(atLeast: number): number {
+  const power = 2 ** Math.floor(Math.log2(atLeast));
+  return atLeast <= power ? power : atLeast <= 1.5 * power ? 1.5 * power : 2 * power;
+}
+
 export interface Layouts {
   /** `arena` must hold all ancestors of the rows. The mask is valid until the next call. */
   layOut(jobs: readonly Job[]): Layout;
@@ -77,12 +83,11 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
       taken[path.lane] = path;
     }
     const indices = jobs.map(({ path }) => path.lane);
-    const first = Math.min(...indices);
-    const laneCount = Math.max(...indices) - first + 1;
+    const laneCount = roundLaneCount(Math.max(...indices) + 1);
     const count = laneCount * most;
     const looked = count * Math.max(longest, lanes.length);
     if (total < (1 - mostPadding) * count || looked > worthwhile * total * arena.capacity) return undefined;
-    if (!lanes.reserve(taken.length, longest)) return undefined;
+    if (!lanes.reserve(laneCount, longest)) return undefined;
     jobs.forEach(({ path }, i) => {
       follow(path, tips[i]);
     });
@@ -92,7 +97,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
     for (let row = 0; row < count; row++) mask[row * width + slots + (row % most)] = 0; // rows of nobody, too
     const rows: { row: Row; at: number }[] = [];
     jobs.forEach((job, i) => {
-      const start = (indices[i] - first) * most;
+      const start = indices[i] * most;
       const rowOf = new Map(job.rows.map(({ node }, row) => [node, row]));
       job.rows.forEach((row, r) => {
         rows.push({ row, at: start + r });
@@ -105,7 +110,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
         if (ancestor && ancestor.depth >= earliest) mask.fill(0, base + earliest, base + ancestor.depth + 1);
       });
     });
-    return { rows, count, lanes: laneCount, slots, arena: lanes.inputs(first, laneCount), mask };
+    return { rows, count, lanes: laneCount, slots, arena: lanes.inputs(laneCount), mask };
   }
 
   /** The last token of the one text that all rows of a job stand below; undefined for a job of first tokens. */
