@@ -321,7 +321,7 @@ export function createForest(
   function lease(): Lease {
     ensure(!closed, "aborted", "the model was closed");
     const mine = new Map<Node, number>();
-    const account = { jobs: new Set<Job>(), path: { lane: -1, nodes: [] } as Path, passes: 0, rows: 0 };
+    const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, nodes: [] } as Path, passes: 0, rows: 0 };
     let open = true;
 
     const keep = (node: Node): void => {

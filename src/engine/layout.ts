@@ -63,6 +63,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
   function layOutInLanes(jobs: readonly Job[]): Layout | undefined {
     // A lease with several calls under way has but one lane.
     if (jobs.length < 2 || new Set(jobs.map(({ path }) => path)).size < jobs.length) return undefined;
+    if (jobs.some(({ path }) => path.left)) return undefined;
     const tips: (Node | undefined)[] = [];
     let [total, most, longest] = [0, 0, 1];
     for (const job of jobs) {
@@ -140,6 +141,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
   }
 
   function leave(path: Path): void {
+    path.left = true;
     if (path.lane < 0) return;
     taken[path.lane] = undefined;
     while (taken.length > 0 && !taken[taken.length - 1]) taken.pop();

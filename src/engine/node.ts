@@ -49,6 +49,8 @@ export interface Row {
 /** The text that a lease's lane holds, from its first token; the lane is taken when its first shared pass needs one. */
 export interface Path {
   lane: number;
+  /** The lease has ended: rows of it that others wait for take no lane any more, as nobody would give it back. */
+  left: boolean;
   readonly nodes: Node[];
 }
 
