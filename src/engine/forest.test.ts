@@ -559,6 +559,25 @@ describe("requests side by side", () => {
     });
   });
 
+  test("rows of a lease that ended, which another waits for, use no lane that is another's by now", async () => {
+    await withForest(long, {}, async (forest) => {
+      const leases = Array.from({ length: 9 }, () => forest.lease());
+      const tips = await Promise.all(leases.map(async (lease, i) => (await lease.prefill(tokensOf(70, i))).node));
+      const extend = (lease: number, text = lease, token = 1) =>
+        leases[lease].extend([{ parent: tips[text], token }]).then(([node]) => node);
+      await Promise.all(Array.from({ length: 8 }, (_, i) => extend(i))); // eight have lanes, the ninth has none
+      const running = extend(7, 7, 2);
+      await new Promise(setImmediate);
+      const lost = failure(extend(0, 0, 3)); // waits for the pass that runs
+      const joined = extend(1, 0, 3);
+      leases[0].close();
+      const others = [2, 3, 4, 5, 6, 8].map((i) => extend(i, i, 3));
+      for (const node of await Promise.all([running, joined, ...others])) expect(error(long, node)).toBeLessThan(1e-4);
+      expect((await lost).code).toBe("aborted");
+      for (const lease of leases) lease.close();
+    });
+  });
+
   test("without memory for lanes they share the arena, with the same results", async () => {
     await withForest(long, { memoryLimit: 1024 * slotBytes }, async (forest) => {
       expect(await decodeTogether(forest, long, 8)).toBeGreaterThan(500);

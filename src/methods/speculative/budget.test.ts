@@ -27,6 +27,13 @@ describe("what a node costs", () => {
     expect(bad.price(4)).toBeCloseTo(0.1, 10);
   });
 
+  test("never less for a further node, even where a measured curve flattens", () => {
+    const { price } = measuredEconomy(curve([1, 4, 8, 16, 64], [1, 2, 2.1, 5, 6]), 0, 63);
+    const prices = Array.from({ length: 63 }, (_, drafted) => price(drafted));
+    expect(prices).toEqual([...prices].sort((a, b) => a - b));
+    expect(prices.reduce((a, b) => a + b, 0)).toBeCloseTo(5, 10); // all rows together cost what was measured
+  });
+
   test("after many rounds without a draft a little is drafted again", () => {
     const { price, settle } = measuredEconomy(curve([1, 64], [1, 64]), 1, 64);
     const free: number[] = [];

@@ -1,6 +1,7 @@
 /** Which nodes are worth drafting: what they may bring, against what they cost on this machine. */
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
+import { rising } from "../../engine/isotonic.ts";
 import type { Model } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
 
@@ -49,20 +50,29 @@ const probeEvery = 24;
 const probeNodes = 4;
 
 /**
+ * Slopes of the largest convex function below the values. Taking nodes one by one, best first, while they are worth their price finds
+ * the best number of them only where the price does not fall again; and most of what a measured curve has of falls is chance.
+ */
+export function convexSlopes(values: readonly number[]): number[] {
+  const slopes = values.slice(1).map((value, i) => value - values[i]);
+  return rising(slopes);
+}
+
+/**
  * Tokens over seconds are maximised by taking every node whose gain exceeds (tokens a second at the optimum) * (its seconds): the
  * rule of fractional programmes (Dinkelbach 1967). The rate is that of the request's own rounds, in the seconds that the pass curves
  * give them, so that a repeated request decides the same; it is never below plain decoding's.
  */
 export function measuredEconomy(target: PassCurve, draftPass: number, limit: number): Economy {
   const plain = 1 / passSeconds(target, 1);
+  const rowSeconds = convexSlopes(Array.from({ length: limit + 1 }, (_, i) => passSeconds(target, i + 1)));
   let [tokens, seconds] = [priorRounds, priorRounds / plain];
   let idle = 0;
   return {
     price(drafted, passes = 0) {
       if (drafted >= limit) return Infinity;
       if (idle > 0 && idle % probeEvery === 0 && drafted < probeNodes) return 0;
-      const row = passSeconds(target, drafted + 2) - passSeconds(target, drafted + 1);
-      return Math.max(plain, tokens / seconds) * (row + passes * draftPass);
+      return Math.max(plain, tokens / seconds) * (rowSeconds[drafted] + passes * draftPass);
     },
     settle(gained, drafted, passes) {
       idle = drafted > 0 ? 0 : idle + 1;

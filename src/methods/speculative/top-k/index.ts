@@ -55,7 +55,9 @@ export async function growTopK(drafting: Drafting, options: TopKOptions): Promis
       for (let rank = 0; drafting.promise(node, rank) > floor; rank++) best.push(drafting.add(node, rank)!);
     }
     best = best.sort((a, b) => reach(b) - reach(a) || a - b).slice(0, budget);
-    if (guidance) best = best.filter((node, i) => reach(node) >= price(i));
+    // Cut, not thinned out: what follows a node in this order may hang below it.
+    const dear = best.findIndex((node, i) => reach(node) < price(i));
+    if (dear >= 0) best = best.slice(0, dear);
     floor = Math.max(floor, best.length === budget ? reach(best[budget - 1]) : price(best.length));
     const open = (node: number) => !drafting.isScored(node) && drafting.canGrow(node) && reach(node) > floor;
     frontier = best.filter(open).slice(0, width);

@@ -1,5 +1,7 @@
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { uniform } from "../../../engine/random.ts";
+import { createAcceptanceEstimate, ownProbability } from "../acceptance.ts";
 import { createDrafting } from "../drafting.ts";
 import { createDraws, sum } from "../draws.ts";
 import { type DraftTree, selectNodes } from "../tree.ts";
@@ -18,11 +20,16 @@ function draftAfter(path: readonly number[]) {
   };
 }
 
-async function grow(options: Parameters<typeof growTopK>[1], depth = 4) {
+async function grow(
+  options: Parameters<typeof growTopK>[1],
+  depth = 4,
+  acceptance: (probability: number, rank: number) => number = ownProbability,
+) {
   const drafting = createDrafting({
     kind: "chosen",
     draws: createDraws({ seed: 1, request: 0 }, 0),
     depth,
+    acceptance,
     score: async (tree, nodes) => nodes.map((node) => draftAfter(pathOf(tree, node))),
   });
   const kept = await growTopK(drafting, options);
@@ -50,6 +57,24 @@ test("the tree is the set of the most probable continuations", async () => {
     });
     if (width === 6) expect(passes).toBeLessThan((await grow({ budget: 30, width: 1 })).passes);
   }
+});
+
+test("whatever nodes cost, what is kept is a tree of nodes that are worth it", async () => {
+  const prices = fc.array(fc.double({ min: 0, max: 0.4, noNaN: true }), { minLength: 1, maxLength: 40 });
+  await fc.assert(
+    fc.asyncProperty(prices, fc.double({ min: 0, max: 0.2, noNaN: true }), fc.integer(), async (nodes, pass, seed) => {
+      const price = (drafted: number, passes = 0) => (nodes[drafted] ?? Infinity) + passes * pass;
+      // Chances that the draft's own order says nothing of.
+      const estimate = createAcceptanceEstimate("chosen");
+      const acceptance = (probability: number, rank: number) =>
+        probability * uniform({ seed, request: 0 }, Math.round(probability * 1e6), "data", rank);
+      const guidance = { economy: { price, settle() {} }, estimate };
+      const { tree } = await grow({ budget: 40, guidance }, 4, acceptance);
+      tree.values!.forEach((value, i) => {
+        expect(value).toBeGreaterThanOrEqual(nodes[i]);
+      });
+    }),
+  );
 });
 
 test("limits: passes, score, budget", async () => {
