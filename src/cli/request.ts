@@ -3,7 +3,7 @@ import { open as openFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
-import { type LoadOptions, weightFormats } from "../engine/load.ts";
+import { cacheFormats, type LoadOptions, weightFormats } from "../engine/load.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findMethod } from "../methods/index.ts";
 import type { MethodChoice } from "../open.ts";
@@ -18,6 +18,7 @@ export interface RequestFlags extends Record<string, unknown> {
   threads?: number;
   device?: LoadOptions["device"];
   weights?: LoadOptions["weights"];
+  keyValues?: LoadOptions["keyValues"];
   json?: true;
 }
 
@@ -38,6 +39,7 @@ export function addRequestFlags(command: Command): void {
       ),
     )
     .addOption(new Option("--weights <format>", "precision of the matrices").choices(weightFormats))
+    .addOption(new Option("--key-values <format>", "precision of keys and values").choices(cacheFormats))
     .addOption(new Option("--device <name>", "where to run").choices(["cpu", "webgpu", "cuda"]))
     .addOption(
       new Option("--threads <number>", "threads within an operation (default: all cores, at most 8)").argParser(
@@ -48,7 +50,12 @@ export function addRequestFlags(command: Command): void {
   command.option("--json", "print one JSON object");
 }
 
-export const loadOptions = ({ threads, device, weights }: RequestFlags): LoadOptions => ({ threads, device, weights });
+export const loadOptions = ({ threads, device, weights, keyValues }: RequestFlags): LoadOptions => ({
+  threads,
+  device,
+  weights,
+  keyValues,
+});
 
 /** The prompt from exactly one place: arguments, --prompt-file, --prompt-ids, or else standard input where it is no terminal. */
 export async function readPrompt(words: readonly string[], flags: RequestFlags): Promise<string | number[]> {

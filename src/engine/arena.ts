@@ -7,7 +7,20 @@ import { ensure } from "../errors.ts";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
 
+/** How keys and values are stored. Halves take half the memory, and half the time where memory limits. */
+export type StoredType = "float32" | "float16";
+/** Stored values; halves as their 16 bits. */
+export type Stored = Float32Array | Uint16Array;
+
+export const allocateStored = (type: StoredType, length: number): Stored =>
+  type === "float16" ? new Uint16Array(length) : new Float32Array(length);
+
+/** Bytes of a token's keys and values in all layers. */
+export const bytesPerToken = ({ layers, keyValueHeads, headDimension }: ModelConfig, type: StoredType): number =>
+  2 * layers * keyValueHeads * headDimension * (type === "float16" ? 2 : 4);
+
 export interface Arena {
+  readonly type: StoredType;
   readonly capacity: number;
   readonly used: number;
   /** Arguments for a pass: `keys.N` and `values.N`. The same objects until the capacity changes. */
@@ -24,12 +37,12 @@ export interface Arena {
   /** Writes one row of what a pass computed to a slot. */
   write(entry: Entry, slot: number): void;
   /** Copies a slot's row to planes like its own: of each plane, head h goes to `at + h * headStride`. */
-  read(slot: number, planes: readonly Float32Array[], at: number, headStride: number): void;
+  read(slot: number, planes: readonly Stored[], at: number, headStride: number): void;
 }
 
 /** One row of a pass's entries [2 * layers, lanes, heads, rows, dimension]. */
 export interface Entry {
-  readonly values: Float32Array;
+  readonly values: Stored;
   readonly lanes: number;
   readonly lane: number;
   readonly rows: number;
@@ -38,9 +51,9 @@ export interface Entry {
 
 const smallest = 128;
 
-export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: number): Arena {
+export function createArena(config: ModelConfig, type: StoredType, value: ValueMaker, limitBytes: number): Arena {
   const { layers, keyValueHeads: heads, headDimension: dimension } = config;
-  const bytesPerSlot = 2 * layers * heads * dimension * 4;
+  const bytesPerSlot = bytesPerToken(config, type);
   const limit = Math.floor(limitBytes / bytesPerSlot);
   ensure(limit >= 1, "bad_option", `a memory limit of ${limitBytes} bytes holds no token: one takes ${bytesPerSlot}`);
   let capacity = 0;
@@ -48,11 +61,11 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
   let taken = new Uint8Array(0);
   let used = 0;
   let lowestFree = 0;
-  let planes: Float32Array[] = [];
+  let planes: Stored[] = [];
   let inputs: Record<string, OnnxValue> = {};
 
   function resize(next: number, keep: boolean): void {
-    const fresh = Array.from({ length: 2 * layers }, () => new Float32Array(heads * next * dimension));
+    const fresh = Array.from({ length: 2 * layers }, () => allocateStored(type, heads * next * dimension));
     if (keep) {
       planes.forEach((plane, p) => {
         for (let head = 0; head < heads; head++) {
@@ -66,12 +79,13 @@ export function createArena(config: ModelConfig, value: ValueMaker, limitBytes: 
     [planes, taken, capacity] = [fresh, marks, next];
     const dims = [1, heads, capacity, dimension];
     inputs = Object.fromEntries(
-      planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value("float32", plane, dims)]),
+      planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(type, plane, dims)]),
     );
   }
   resize(Math.min(smallest, limit), false);
 
   return {
+    type,
     get capacity() {
       return capacity;
     },

@@ -5,7 +5,7 @@
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
-import type { Arena } from "./arena.ts";
+import { type Arena, allocateStored, type Stored } from "./arena.ts";
 
 export interface Lanes {
   /** Positions that every lane has room for. */
@@ -25,7 +25,7 @@ const powerOfTwo = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast
 export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena): Lanes {
   const { layers, keyValueHeads: heads, headDimension: dimension } = config;
   let [count, length] = [0, 0];
-  let planes: Float32Array[] = [];
+  let planes: Stored[] = [];
   const known = new Map<number, Readonly<Record<string, OnnxValue>>>();
 
   return {
@@ -37,9 +37,9 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
       const nextCount = Math.max(count, powerOfTwo(wantedCount));
       const nextLength = Math.max(length, shortest, powerOfTwo(wantedLength));
       if (!arena.lend(nextCount * nextLength)) return false;
-      const fresh = planes.map(() => new Float32Array(0));
+      const fresh = planes.map(() => allocateStored(arena.type, 0));
       for (let p = 0; p < 2 * layers; p++) {
-        const plane = new Float32Array(nextCount * heads * nextLength * dimension);
+        const plane = allocateStored(arena.type, nextCount * heads * nextLength * dimension);
         for (let row = 0; row < count * heads; row++) {
           const from = planes[p].subarray(row * length * dimension, (row + 1) * length * dimension);
           plane.set(from, row * nextLength * dimension);
@@ -60,7 +60,7 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
         made = Object.fromEntries(
           planes.map((plane, p) => {
             const part = plane.subarray(0, wanted * heads * length * dimension);
-            return [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value("float32", part, dims)];
+            return [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(arena.type, part, dims)];
           }),
         );
         known.set(wanted, made);

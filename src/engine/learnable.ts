@@ -49,7 +49,7 @@ export async function openLearnable(
       values,
       grow(weights) {
         const own = pass.withWeights(weights);
-        const arena = createArena(config, value, memoryLimit);
+        const arena = createArena(config, "float32", value, memoryLimit);
         return {
           forest: createForest(own, arena, createLanes(config, value, arena), forestOptions),
           setWeights: own.setWeights,

@@ -201,6 +201,7 @@ describe("config.json", () => {
 test("an unknown precision, device or number of threads", async () => {
   const load = (options: object) => failure(() => loadModel(tiny.folder, "tiny", options));
   expect(await load({ weights: "int3" })).toMatchObject({ code: "bad_option" });
+  expect(await load({ keyValues: "f64" })).toMatchObject({ code: "bad_option" });
   expect(await load({ device: "abacus" })).toMatchObject({ code: "unavailable" });
   expect(await load({ threads: 0 })).toMatchObject({ code: "bad_option" });
 });

@@ -22,7 +22,7 @@ import {
   type WeightSource,
   writeFileAtomically,
 } from "../weights/index.ts";
-import { createArena } from "./arena.ts";
+import { bytesPerToken, createArena, type StoredType } from "./arena.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
 import { createLanes } from "./lanes.ts";
 import { openLearnable } from "./learnable.ts";
@@ -30,6 +30,7 @@ import type { ModelParts } from "./model.ts";
 import { lowerPass, type PassOptions, startPass } from "./pass.ts";
 
 export const weightFormats = ["auto", "f32", "int8", "int4"] as const;
+export const cacheFormats = ["auto", "f32", "f16"] as const;
 
 export interface LoadOptions
   extends Pick<CompileOptions, "device" | "threads" | "profile">,
@@ -40,6 +41,11 @@ export interface LoadOptions
    * 8 bits above.
    */
   weights?: (typeof weightFormats)[number];
+  /**
+   * Precision of the keys and values that are kept. `auto`: halves where the weights are quantised, which costs more precision, and a
+   * full context takes so much memory that its size decides about speed; else float32.
+   */
+  keyValues?: (typeof cacheFormats)[number];
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
 }
@@ -59,6 +65,7 @@ export async function loadModel(
   const started = performance.now();
   const {
     weights: format = "auto",
+    keyValues = "auto",
     memoryLimit = 4 * 2 ** 30,
     maxRows,
     cacheSlots,
@@ -66,24 +73,23 @@ export async function loadModel(
     edits,
     ...compileOptions
   } = options;
-  ensure(
-    weightFormats.includes(format),
-    "bad_option",
-    `weights must be one of ${weightFormats.join(", ")}, not ${JSON.stringify(format)}`,
-  );
+  requireFormat("weights", format, weightFormats);
+  requireFormat("keyValues", keyValues, cacheFormats);
   const folder = (await stat(path).catch(() => undefined))?.isDirectory() ? path : dirname(path);
   const source = await openWeights(path);
   try {
     const { family, config } = familyOf((source as Partial<GgufModel>).config ?? (await readConfig(folder)));
     refuseUnusedTensors(source, family, config);
-    const lowered = lowerPass(family, config, { taps, edits, bits: bitsOf(source, family, config, format) });
+    const bits = bitsOf(source, family, config, format);
+    const stored = storedType(keyValues, family, config, bits);
+    const lowered = lowerPass(family, config, { taps, edits, bits, stored });
     const prepared = await prepareWeights(await findWeights(path), source, family, config, lowered);
     const [pass, tokenizer, value] = await Promise.all([
       startPass(config, lowered, { ...compileOptions, weights: prepared }),
       tokenizerOf(folder, config),
       valueMaker(),
     ]);
-    const arena = createArena(config, value, memoryLimit);
+    const arena = createArena(config, stored, value, memoryLimit);
     return {
       name,
       folder,
@@ -94,6 +100,7 @@ export async function loadModel(
       identity: [
         await fileIdentity(await findWeights(path)),
         format,
+        stored,
         compileOptions.device ?? "cpu",
         compileOptions.threads ?? defaultThreads(),
       ].join(" "),
@@ -131,6 +138,14 @@ async function tokenizerOf(folder: string, config: ModelConfig): Promise<Tokeniz
   }
 }
 
+function requireFormat(option: string, format: string, formats: readonly string[]): void {
+  ensure(
+    formats.includes(format),
+    "bad_option",
+    `${option} must be one of ${formats.join(", ")}, not ${JSON.stringify(format)}`,
+  );
+}
+
 const countParameters = (family: Family, config: ModelConfig): number =>
   family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
@@ -146,6 +161,21 @@ function bitsOf(source: WeightSource, family: Family, config: ModelConfig, forma
     if (types.every((type) => type === "Q4_0")) return 4;
     return types.every((type) => type === "Q8_0" || type === "Q4_0") ? 8 : fallback;
   };
+}
+
+/** A context of fewer bytes stays in the processor's own memory, where halves would only add conversions. */
+const largeContextBytes = 32 * 2 ** 20;
+
+function storedType(
+  keyValues: LoadOptions["keyValues"],
+  family: Family,
+  config: ModelConfig,
+  bits: (parameters: readonly string[]) => number,
+): StoredType {
+  if (keyValues !== "auto") return keyValues === "f16" ? "float16" : "float32";
+  const large = bytesPerToken(config, "float32") * config.contextLength > largeContextBytes;
+  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && bits([name]) < 32);
+  return large && quantizes ? "float16" : "float32";
 }
 
 /**

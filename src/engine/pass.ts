@@ -13,6 +13,7 @@ import {
   valueMaker,
 } from "../runtime/program.ts";
 import {
+  cast,
   concat,
   gather,
   input,
@@ -21,8 +22,11 @@ import {
   lower,
   type Tensor,
 } from "../tensor/index.ts";
+import type { Stored, StoredType } from "./arena.ts";
 
 export interface PassOptions {
+  /** How keys and values are stored. Default float32. */
+  stored?: StoredType;
   bits?: LoweringOptions["bits"];
   /** Whether the weights are part of the program (default) or inputs of every run: see `startOpenPass`. */
   parameters?: LoweringOptions["parameters"];
@@ -50,7 +54,7 @@ export interface PassOutputs {
   /** [selected, vocabulary]. */
   readonly logits: Float32Array;
   /** [2 * layers, lanes, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
-  readonly entries: Float32Array;
+  readonly entries: Stored;
   /** Each tap's value, first dimension rows (or selected rows, for sites after the selection). */
   readonly taps: Readonly<Record<string, Value>>;
 }
@@ -65,7 +69,7 @@ export interface Pass {
 export function lowerPass(
   family: Family,
   config: ModelConfig,
-  { taps = [], edits = {}, bits, parameters = "weights" }: PassOptions = {},
+  { taps = [], edits = {}, bits, parameters = "weights", stored: type = "float32" }: PassOptions = {},
 ): LoweredProgram {
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", ["lanes", "rows"], "int64");
@@ -78,6 +82,12 @@ export function lowerPass(
   const visited: string[] = [];
   const tapped: Record<string, Tensor> = {};
   const stored: Tensor[] = [];
+  const read = (name: string): Tensor => cast(input(name, cacheShape, type), "float32");
+  const store = (value: Tensor): Tensor => {
+    const kept = cast(value, type);
+    stored.push(kept);
+    return cast(kept, "float32");
+  };
   const logits = family.build(config, {
     tokens,
     positions,
@@ -86,9 +96,9 @@ export function lowerPass(
       sines: input("sines", ["positions", half]),
     },
     attention: arenaAttention(
-      (layer) => ({ keys: input(`keys.${layer}`, cacheShape), values: input(`values.${layer}`, cacheShape) }),
+      (layer) => ({ keys: read(`keys.${layer}`), values: read(`values.${layer}`) }),
       mask,
-      (_, keys, values) => stored.push(keys, values),
+      (_, { keys, values }) => ({ keys: store(keys), values: store(values) }),
     ),
     site(name, value) {
       visited.push(name);
@@ -195,7 +205,7 @@ function passOf(
       const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
       return {
         logits: logits.data as Float32Array,
-        entries: entries.data as Float32Array,
+        entries: entries.data as Stored,
         taps: Object.fromEntries(named),
       };
     },

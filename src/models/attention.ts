@@ -49,18 +49,24 @@ export function causalAttention(length: number, groups: number, window = length)
   };
 }
 
+export interface KeysAndValues {
+  readonly keys: Tensor;
+  readonly values: Tensor;
+}
+
 /**
  * Attention of new rows to the key-value arena and to each other, in two parts that share one softmax, so that the arena is never
  * concatenated with the new rows. `arena(layer)` gives keys and values [1, key-value heads, slots, dimension]; `mask` is additive,
- * [1, 1, groups * rows, slots + rows], 0 for ancestors and the row itself. `store` receives the new keys and values.
+ * [1, 1, groups * rows, slots + rows], 0 for ancestors and the row itself. `store` receives the new keys and values, and returns them
+ * as a later pass will read them: rows of one pass must not see more of each other than rows of different passes do.
  */
 export function arenaAttention(
-  arena: (layer: number) => { keys: Tensor; values: Tensor },
+  arena: (layer: number) => KeysAndValues,
   mask: Tensor,
-  store: (layer: number, keys: Tensor, values: Tensor) => void,
+  store: (layer: number, entries: KeysAndValues) => KeysAndValues,
 ): Attention {
-  return (layer, queries, keys, values) => {
-    store(layer, keys, values);
+  return (layer, queries, newKeys, newValues) => {
+    const { keys, values } = store(layer, { keys: newKeys, values: newValues });
     const past = arena(layer);
     const [, keyValueHeads, rows, dimension] = keys.shape;
     const slots = past.keys.shape[2];

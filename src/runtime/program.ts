@@ -2,13 +2,13 @@
 import { availableParallelism } from "node:os";
 import type { InferenceSession, Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
-import { type ElementType, type LoweredProgram, weightFileName } from "../tensor/index.ts";
+import { type ElementType, type LoweredProgram, type TensorData, weightFileName } from "../tensor/index.ts";
 
 export type Device = "cpu" | "webgpu" | "cuda";
 
 /** An argument or result: row-major data and its shape. Reuse an argument object between runs: it is prepared only once. */
 export interface Value {
-  readonly data: Float32Array | BigInt64Array | Int32Array | Uint8Array;
+  readonly data: TensorData;
   readonly dims: readonly number[];
 }
 
@@ -101,7 +101,7 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
       const values: Record<string, Value> = {};
       for (const name of session.outputNames) {
         const result = results[name] as OnnxValue;
-        values[name] = { data: result.data as Value["data"], dims: result.dims };
+        values[name] = { data: dataOf(result), dims: result.dims };
       }
       return values;
     },
@@ -110,6 +110,13 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
       await session.release();
     },
   };
+}
+
+/** Halves as their 16 bits, also where the language has an array type of them. */
+function dataOf({ type, data }: OnnxValue): TensorData {
+  if (type !== "float16" || data instanceof Uint16Array) return data as TensorData;
+  const { buffer, byteOffset, length } = data as unknown as Uint16Array;
+  return new Uint16Array(buffer, byteOffset, length);
 }
 
 /** Wraps typed data as an argument; nothing is copied. */

@@ -12,7 +12,14 @@ import type { Shape } from "./shape.ts";
 import { type ElementType, elementTypeOf, type TensorData } from "./tensor.ts";
 
 /** ONNX's own numbers of the element types. */
-export const dataTypes: Record<ElementType, number> = { float32: 1, uint8: 2, int32: 6, int64: 7, bool: 9 };
+export const dataTypes: Record<ElementType, number> = {
+  float32: 1,
+  uint8: 2,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+};
 
 export type OnnxAttribute = number | string | readonly number[] | { float: number };
 

@@ -5,8 +5,9 @@
 import { VentrisError } from "../errors.ts";
 import { type Dimension, type Shape, shapeText } from "./shape.ts";
 
-export type ElementType = "float32" | "int64" | "int32" | "uint8" | "bool";
-export type TensorData = Float32Array | BigInt64Array | Int32Array | Uint8Array;
+export type ElementType = "float32" | "float16" | "int64" | "int32" | "uint8" | "bool";
+/** Halves stand as their 16 bits. */
+export type TensorData = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
 export type Attributes = Readonly<Record<string, unknown>>;
 
 export interface Tensor {
@@ -53,6 +54,7 @@ export const scalar = (value: number): Tensor => constant(new Float32Array([valu
 
 export function elementTypeOf(data: TensorData): ElementType {
   if (data instanceof Float32Array) return "float32";
+  if (data instanceof Uint16Array) return "float16";
   if (data instanceof BigInt64Array) return "int64";
   if (data instanceof Int32Array) return "int32";
   return "uint8";
