@@ -12,6 +12,7 @@ const published = { paths: 24, pathLength: 4, step: 0.04, forget: 0, window: 16 
 const variants = {
   "prompt-lookup": { name: "prompt-lookup" },
   aded: { name: "aded" },
+  "table alone": { name: "aded", contexts: [] },
   "no search (best-first)": { name: "aded", search: "best-first" },
   "no update": { name: "aded", step: 0 },
   "published update": { name: "aded", step: 0.04, forget: 0, window: 16 },

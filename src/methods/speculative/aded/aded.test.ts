@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { VentrisError } from "../../../errors.ts";
 import { createDraws } from "../draws.ts";
-import { addNode, createTree, depthsOf } from "../tree.ts";
+import { depthsOf } from "../tree.ts";
 import { verify } from "../verify.ts";
 import {
   type AdedOptions,
@@ -15,15 +15,18 @@ import {
   type UpdateOptions,
   updateTable,
 } from "./index.ts";
-import { searchTable } from "./search.ts";
-import { createShareEstimate } from "./shares.ts";
+import { followTable, type SearchOptions, searchTree } from "./search.ts";
 
 const tokenizer = { vocabularySize: 10, fingerprint: "abc" };
 const draws = (position = 0) => createDraws({ seed: 1, request: 0 }, position);
+const row = (token: number, probability: number) => ({ tokens: [token], weights: [probability], total: 1 });
 const rowOf = (table: TrigramTable, first: number, second: number) => {
   const row = table.find(first, second);
   return row && Array.from(row.tokens, (token, i) => [token, Number(row.weights[i].toFixed(6))]);
 };
+
+const searchTable = (table: TrigramTable, first: number, second: number, options: SearchOptions) =>
+  searchTree(followTable(table, first, second), second, options, draws());
 
 /** (1,2) -> 3: 0.6, 4: 0.4;  (2,3) -> 5: 1;  (3,5) -> 2: 0.5 */
 function threeKeys(): TrigramTable {
@@ -41,7 +44,7 @@ function threeKeys(): TrigramTable {
 
 describe("search, against an example worked out by hand", () => {
   test("visits and rewards of four iterations", () => {
-    const { tokens, parents, visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 4, c1: 1 }, draws());
+    const { tokens, parents, visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 4, c1: 1 });
     expect(tokens).toEqual([2, 3, 4, 5, 2]);
     expect(parents).toEqual([-1, 0, 0, 1, 3]);
     expect(visits).toEqual([4, 3, 1, 3, 2]);
@@ -67,12 +70,12 @@ describe("search, against an example worked out by hand", () => {
       });
       leaves[b > a ? 1 : 0].visits++;
     }
-    const { visits } = searchTable(table, 1, 2, { c1, c2 }, draws());
+    const { visits } = searchTable(table, 1, 2, { c1, c2 });
     expect(visits).toEqual([150, leaves[0].visits, leaves[1].visits]);
   });
 
   test("the authors' reward looks up the wrong token, so that each rollout counts 1", () => {
-    const { visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 50, reward: "repo" }, draws());
+    const { visits, rewards } = searchTable(threeKeys(), 1, 2, { iterations: 50, reward: "repo" });
     expect([...rewards]).toEqual([...visits]);
   });
 
@@ -102,7 +105,7 @@ describe("search, against an example worked out by hand", () => {
   describe.each(["puct", "best-first"] as const)("what is worth its row, found by %s", (search) => {
     const draft = (options: AdedOptions) => draftFromTable(threeKeys(), [1, 2], { search, ...options }, draws());
 
-    test("is what the products of acceptances say, to any depth and no further than the table goes", () => {
+    test("is what the products of shares say, to any depth and no further than the table goes", () => {
       // 3 (0.6) and 4 (0.4); after (2,3) surely 5, after (3,5) surely 2
       const tree = draft({});
       expect(tree).toMatchObject({ kind: "chosen", tokens: [3, 5, 2, 4], parents: [0, 1, 2, 0] });
@@ -110,17 +113,9 @@ describe("search, against an example worked out by hand", () => {
     });
 
     test.each([
-      ["price", { worth: { price: () => 0.5, acceptance: (share: number) => share } }, [3, 5, 2]],
-      [
-        "a price that rises",
-        { worth: { price: (n: number) => 0.3 + 0.2 * n, acceptance: (share: number) => share } },
-        [3, 5],
-      ],
-      [
-        "calibration",
-        { worth: { price: () => 0.1, acceptance: (share: number) => (share < 0.5 ? 0 : share / 2) } },
-        [3, 5],
-      ],
+      ["price", { price: () => 0.5 }, [3, 5, 2]],
+      ["a price that rises", { price: (n: number) => 0.3 + 0.2 * n }, [3, 5]],
+      ["what may follow", { follow: ([first]: readonly number[]) => (first ? undefined : row(7, 0.9)) }, [7]],
       ["budget", { budget: 2 }, [3, 5]],
       ["depth", { depth: 2 }, [3, 5, 4]],
       ["path length", { pathLength: 2 }, [3, 4]],
@@ -144,7 +139,7 @@ describe("search, against an example worked out by hand", () => {
     for (let i = 0; i < 1000; i++)
       table.credit(i % 10, Math.floor(i / 10) % 10, Math.floor(i / 100), 2 ** -((i * 7) % 11), 3);
     for (let pair = 0; pair < 100; pair++) {
-      const options = { budget: 40, worth: { price: () => 0.08, acceptance: (share: number) => 0.9 * share } };
+      const options = { budget: 40, price: () => 0.08 };
       const [searched, expanded] = (["puct", "best-first"] as const).map((search) => {
         const context = [pair % 10, Math.floor(pair / 10)];
         const tree = draftFromTable(table, context, { ...options, search, iterations: 1000 }, draws());
@@ -174,27 +169,13 @@ describe("search, against an example worked out by hand", () => {
 
   test("bad options are refused", () => {
     for (const options of [{ iterations: 0 }, { iterations: 1e9 }, { pathLength: 1 }, { c1: -1 }, { c2: 0 }]) {
-      expect(() => searchTable(threeKeys(), 1, 2, options, draws())).toThrow(VentrisError);
+      expect(() => searchTable(threeKeys(), 1, 2, options)).toThrow(VentrisError);
     }
     const draft = (options: AdedOptions) => draftFromTable(threeKeys(), [1, 2], options, draws());
     expect(() => draft({ cut: "repo" })).toThrow(/give paths too/);
     expect(() => draft({ search: "best-first", paths: 24 })).toThrow(/no visits/);
     expect(() => updateTable(threeKeys(), [1, 2, 3], { forget: 1.5 })).toThrow(/forget/);
   });
-});
-
-test("acceptance of a share moves to what verification did with children of such shares, once their parents were accepted", () => {
-  const estimate = createShareEstimate();
-  const untouched = estimate.acceptance(0.5);
-  const tree = createTree("chosen");
-  const first = addNode(tree, 0, 5, 0.9, 0.92);
-  addNode(tree, 0, 6, 0.1, 0.08);
-  addNode(tree, first, 7, 0.5, 0.52); // its parent is rejected below: says nothing
-  const before = [0.92, 0.08].map(estimate.acceptance);
-  for (let i = 0; i < 200; i++) estimate.observe(tree, [2]);
-  expect(estimate.acceptance(0.93)).toBeLessThan(0.1 * before[0]);
-  expect(estimate.acceptance(0.07)).toBeGreaterThan(0.9);
-  expect(estimate.acceptance(0.52)).toBe(untouched);
 });
 
 describe("table", () => {

@@ -15,10 +15,18 @@ import { budgetOption, economy, most } from "../budget.ts";
 import type { Draws } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
 import { addNode, createTree, type DraftTree } from "../tree.ts";
+import { createContexts } from "./contexts.ts";
 import { decodeTable } from "./file.ts";
 import { mostVisited, verifyPublished } from "./published.ts";
-import { type Candidates, expandBestFirst, type SearchOptions, searchTable, type Worth } from "./search.ts";
-import { createShareEstimate } from "./shares.ts";
+import {
+  type Candidates,
+  expandBestFirst,
+  type Follow,
+  followTable,
+  type Price,
+  type SearchOptions,
+  searchTree,
+} from "./search.ts";
 import { createTable, type TrigramTable } from "./table.ts";
 
 export { type BuildOptions, createTableBuilder, type TableBuilder } from "./build.ts";
@@ -75,8 +83,10 @@ export interface AdedOptions extends SearchOptions {
   cut?: "trie" | "repo";
   /** Nodes, at most. */
   budget?: number;
-  /** What is worth drafting; default: as many nodes as the budget allows, their shares taken at their word. */
-  worth?: Worth;
+  /** What a node must promise; default: nothing, so that as many are drafted as the budget allows. */
+  price?: Price;
+  /** What may follow; default: as the table says it. */
+  follow?: Follow;
   /** Levels that can still be used. */
   depth?: number;
   /** Tokens that end the text: nothing is proposed after them. */
@@ -87,8 +97,8 @@ export interface AdedOptions extends SearchOptions {
 const leastReach = 0.01;
 
 /**
- * Sections 1 and 2: the draft after `context`, whose last token is the root. Empty when the last pair is unknown. A node's
- * probability is its share of its pair's weights, or of the visits where paths are drafted.
+ * Sections 1 and 2: the draft after `context`, whose last token is the root. Empty when nothing is known to follow. A node's
+ * probability is its share of what may follow its parent, or of the visits where paths are drafted.
  */
 export function draftFromTable(
   table: TrigramTable,
@@ -97,32 +107,26 @@ export function draftFromTable(
   draws: Draws,
 ): DraftTree {
   const { search = "puct", paths, cut = "trie", budget = most, depth = Infinity } = options;
-  const { acceptance, price: priceOf } = options.worth ?? { acceptance: (share: number) => share, price: () => 0 };
   ensure(
     search === "puct" || paths === undefined,
     "bad_option",
     "paths: best-first makes no visits to choose paths by",
   );
   ensure(cut === "trie" || paths !== undefined, "bad_option", "cut: only a draft of paths is cut; give paths too");
-  const [first, second] = [context[context.length - 2], context[context.length - 1]];
-  if (context.length < 2 || depth < 1 || budget === 0 || !table.find(first, second)) return createTree("chosen");
+  const [first, root] = [context[context.length - 2], context[context.length - 1]];
+  const { follow = followTable(table, first, root), price: priceOf = () => 0 } = options;
+  if (context.length < 2 || depth < 1 || budget === 0 || !follow([])) return createTree("chosen");
   const prices: number[] = []; // asked for often in a round, in which they do not change
   const least = paths === undefined ? leastReach : 0;
   const price = (drafted: number) =>
     (prices[drafted] ??= drafted < budget ? Math.max(least, priceOf(drafted)) : Infinity);
-  const worth = { acceptance, price };
   const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
   const nodes =
     search === "best-first"
-      ? expandBestFirst(table, first, second, within, worth)
+      ? expandBestFirst(follow, root, within, price)
       : paths === undefined
-        ? searchTable(table, first, second, within, draws, worth)
-        : mostVisited(searchTable(table, first, second, options, draws), {
-            paths,
-            cut,
-            budget,
-            acceptance,
-          });
+        ? searchTree(follow, root, within, draws, price)
+        : mostVisited(searchTree(follow, root, options, draws), { paths, cut, budget });
   return worthDrafting(nodes, price, options);
 }
 
@@ -148,6 +152,9 @@ function worthDrafting(
   }
   return draft;
 }
+
+/** Longer ones know loops and quotations, shorter ones are the table's business. */
+const defaultContexts = [12, 6, 3];
 
 /** A model's own table, used when no other is named. */
 const ownTable = "trigrams.bin";
@@ -184,6 +191,13 @@ export const aded = defineMethod({
       .enum(["exact", "published"])
       .default("exact")
       .describe("published: the authors' sampling, which is NOT lossless"),
+    contexts: z
+      .array(z.int().min(1).max(64))
+      .max(8)
+      .optional()
+      .describe(
+        `lengths of the contexts in the text itself that are asked before the table, in tokens; default: ${defaultContexts.join(", ")}; published: none`,
+      ),
     budget: budgetOption,
     iterations: z.int().min(1).max(2000).default(150).describe("rounds of the tree search, at most"),
     pathLength: z.int().min(2).max(128).default(48).describe("longest path of the search, in pairs; published: 4"),
@@ -223,19 +237,27 @@ export const aded = defineMethod({
     const table = options.isolate ? createTable(shared, shared) : shared;
     const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
     const { price, settle } = await economy(decoding, { budget: options.budget });
-    const { acceptance, observe } = createShareEstimate();
+    ensure(
+      options.paths === undefined || !options.contexts?.length,
+      "bad_option",
+      "contexts: a draft of the most visited paths is made from the table alone",
+    );
+    const contexts =
+      options.paths === undefined ? createContexts(options.contexts ?? defaultContexts, table.find) : undefined;
     const budget = Math.min(options.budget ?? most, decoding.forest.maxRows - 1);
     let credited = options.primePrompt ? 0 : Math.max(0, decoding.prompt.length - 16);
     await speculate(
       decoding,
       {
         propose({ text, depth, draws }) {
+          for (let i = contexts?.length ?? text.length; i < text.length; i++) {
+            contexts!.append(text[i], i >= decoding.prompt.length);
+          }
           credited = updateTable(table, text, options, credited);
-          const worth = { acceptance, price };
-          return draftFromTable(table, text, { ...options, budget, worth, depth, endTokens }, draws);
+          const follow = contexts?.after;
+          return draftFromTable(table, text, { ...options, budget, price, follow, depth, endTokens }, draws);
         },
         observe(_, tree, { path }) {
-          observe(tree, path);
           settle(path.length + 1, tree.tokens.length, 0);
         },
       },

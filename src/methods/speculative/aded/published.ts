@@ -25,11 +25,10 @@ interface PublishedDraft {
    */
   cut: "trie" | "repo";
   budget: number;
-  acceptance(share: number): number;
 }
 
 /** Section 2: the most visited paths, each extended by its heaviest successor, as one tree; its shares are those of visits. */
-export function mostVisited(search: SearchTree, { paths: count, cut, budget, acceptance }: PublishedDraft): Candidates {
+export function mostVisited(search: SearchTree, { paths: count, cut, budget }: PublishedDraft): Candidates {
   const paths = pathsOf(search, count);
   const tree = createTree("chosen");
   if (cut === "repo") {
@@ -48,7 +47,7 @@ export function mostVisited(search: SearchTree, { paths: count, cut, budget, acc
   for (let node = 1; node < visited.length; node++) {
     const parent = nodes.parents[node];
     nodes.shares.push(visited[node] / visited[parent]);
-    nodes.reach.push(nodes.reach[parent] * acceptance(nodes.shares[node]));
+    nodes.reach.push(nodes.reach[parent] * nodes.shares[node]);
   }
   return nodes;
 }

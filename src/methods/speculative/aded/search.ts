@@ -1,7 +1,7 @@
 /**
  * The search of ADED: Monte Carlo tree search over the tri-gram table as a stand-in for the target, with the PUCT rule of
- * AlphaZero and MuZero. Constants follow the authors' program. A node is a token below the root pair, its pair being its
- * parent's token and its own; nodes live in flat arrays, at most one is expanded an iteration.
+ * AlphaZero and MuZero. Constants follow the authors' program. A node is a token below the root, the last of the
+ * text; nodes live in flat arrays, at most one is expanded an iteration.
  */
 import { ensure } from "../../../errors.ts";
 import type { Draws } from "../draws.ts";
@@ -21,12 +21,19 @@ export interface SearchOptions {
   reward?: "path-weight" | "repo";
 }
 
-/** What is worth a row of the target's pass. */
-export interface Worth {
-  /** Probability that a child with this share of its pair's weights is accepted, once its parent was. */
-  acceptance(share: number): number;
-  /** The probability of acceptance that a node must have when so many are drafted; never falls. */
-  price(drafted: number): number;
+/** The probability of acceptance that a node must have to be worth a row when so many are drafted; never falls. */
+export type Price = (drafted: number) => number;
+
+/** What may follow the root and, after it, these drafted tokens. */
+export type Follow = (path: readonly number[]) => Row | undefined;
+
+/** As the table says it: the row of the last pair. */
+export function followTable(table: TrigramTable, first: number, second: number): Follow {
+  return (path) => {
+    const length = path.length;
+    if (length === 0) return table.find(first, second);
+    return table.find(length === 1 ? second : path[length - 2], path[length - 1]);
+  };
 }
 
 /** Nodes that may be drafted. Node 0 is the root; parents come before children. */
@@ -34,9 +41,9 @@ export interface Candidates {
   /** The second token of each node's pair. */
   readonly tokens: number[];
   readonly parents: number[];
-  /** Each node's part of what its siblings and it have: of the pair's weights, or of the visits. */
+  /** Each node's probability once its parent was accepted; or its part of the visits of its siblings and itself. */
   readonly shares: number[];
-  /** Probability of each node's acceptance: the product of its and its ancestors' acceptances. */
+  /** Probability of each node's acceptance: the product of its and its ancestors' shares. */
   readonly reach: number[];
 }
 
@@ -45,14 +52,14 @@ export interface SearchTree extends Candidates {
   readonly visits: number[];
   /** Sum of the rewards. */
   readonly rewards: number[];
-  /** Successors of a node's pair; undefined where the table does not know it. */
+  /** What may follow a node; undefined where nothing is known. */
   rowOf(node: number): Row | undefined;
 }
 
-function createNodes(table: TrigramTable, first: number, second: number, worth?: Worth) {
+function createNodes(follow: Follow, root: number, price?: Price) {
   const rows: (Row | undefined | null)[] = [null]; // null: not looked up yet
   const tree = {
-    tokens: [second],
+    tokens: [root],
     parents: [-1],
     visits: [0],
     rewards: [0],
@@ -61,10 +68,15 @@ function createNodes(table: TrigramTable, first: number, second: number, worth?:
     priors: [0],
     firstChild: [0], // 0: not expanded
     children: [0],
+    pathTo(node: number): number[] {
+      const path: number[] = [];
+      for (let at = node; at > 0; at = tree.parents[at]) path.push(tree.tokens[at]);
+      return path.reverse();
+    },
     rowOf(node: number): Row | undefined {
       let row = rows[node];
       if (row === null) {
-        row = table.find(node === 0 ? first : tree.tokens[tree.parents[node]], tree.tokens[node]);
+        row = follow(tree.pathTo(node));
         rows[node] = row;
       }
       return row;
@@ -79,8 +91,8 @@ function createNodes(table: TrigramTable, first: number, second: number, worth?:
       const start = tree.tokens.length;
       for (let i = 0; i < row.tokens.length; i++) {
         const share = row.weights[i] / row.total;
-        const reach = tree.reach[node] * (worth ? worth.acceptance(share) : share);
-        if (worth && reach < worth.price(surer(reach))) break; // those that follow are lighter
+        const reach = tree.reach[node] * share;
+        if (price && reach < price(surer(reach))) break; // those that follow are lighter
         rows.push(null);
         tree.tokens.push(row.tokens[i]);
         tree.parents.push(node);
@@ -106,20 +118,19 @@ function createNodes(table: TrigramTable, first: number, second: number, worth?:
 }
 
 /**
- * Searches below the pair (first, second). With `worth`, what is not worth a row stays out of the tree, and a subtree with
+ * Searches below the root token. With `price`, what is not worth a row stays out of the tree, and a subtree with
  * nothing left to expand is not visited again, so that the search ends early where the table is sure.
  */
-export function searchTable(
-  table: TrigramTable,
-  first: number,
-  second: number,
+export function searchTree(
+  follow: Follow,
+  root: number,
   options: SearchOptions,
   draws: Pick<Draws, "choose">,
-  worth?: Worth,
+  price?: Price,
 ): SearchTree {
   const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4, reward = "path-weight" } = checked(options);
-  const tree = createNodes(table, first, second, worth);
-  const { tokens, parents, visits, rewards, priors, firstChild, children, rowOf } = tree;
+  const tree = createNodes(follow, root, price);
+  const { tokens, parents, visits, rewards, priors, firstChild, children, rowOf, pathTo } = tree;
   /** Nodes below which nothing is left to expand. */
   const finished: boolean[] = [];
 
@@ -159,17 +170,16 @@ export function searchTable(
     while (pairs < pathLength && children[node] > 0) step(bestChild(node));
     do {
       if (pairs < pathLength && tree.expand(node) > 0) step(firstChild[node] + children[node] - 1);
-      else if (worth) finish(node);
+      else if (price) finish(node);
       // Where only one successor is worth it there is nothing to choose: the search goes straight on.
-    } while (worth && !finished[node] && children[parents[node]] === 1);
+    } while (price && !finished[node] && children[parents[node]] === 1);
     // Roll out by the weights; what is passed here does not enter the tree. A search that ends by itself can do without.
-    let last = tokens[node];
-    for (let row = worth ? undefined : rowOf(node); row && pairs < pathLength; pairs++) {
+    const path = price ? [] : [root, ...pathTo(node)];
+    for (let row = price ? undefined : rowOf(node); row && pairs < pathLength; pairs++) {
       const drawn = draws.choose("search", Float64Array.from(row.weights), row.total);
-      total += reward === "repo" ? weightIn(row, last) : row.weights[drawn];
-      const next = row.tokens[drawn];
-      row = table.find(last, next);
-      last = next;
+      total += reward === "repo" ? weightIn(row, path[path.length - 1]) : row.weights[drawn];
+      path.push(row.tokens[drawn]);
+      row = follow(path.slice(1));
     }
     for (let up = node; up >= 0; up = parents[up]) {
       visits[up]++;
@@ -179,16 +189,10 @@ export function searchTable(
   return tree;
 }
 
-/** The same table without search: expands whatever is reached with the largest probability. */
-export function expandBestFirst(
-  table: TrigramTable,
-  first: number,
-  second: number,
-  options: SearchOptions,
-  worth: Worth,
-): SearchTree {
+/** The same without search: expands whatever is reached with the largest probability. */
+export function expandBestFirst(follow: Follow, root: number, options: SearchOptions, price: Price): SearchTree {
   const { iterations = 150, pathLength = 4 } = checked(options);
-  const tree = createNodes(table, first, second, worth);
+  const tree = createNodes(follow, root, price);
   const frontier = [0];
   const depths = [0];
   for (let iteration = 0; iteration < iterations && frontier.length > 0; iteration++) {
