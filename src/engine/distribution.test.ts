@@ -81,10 +81,25 @@ describe("the likeliest tokens", () => {
     }
   });
 
+  test.each(["far apart", "with many ties", "sorted", "with few likely ones"])("of a large vocabulary %s", (kind) => {
+    const sized = (i: number) => ((i * 7919) % 5000) / 100;
+    const logits = Float32Array.from({ length: 5000 }, (_, i) => {
+      if (kind === "with many ties") return (i * 7919) % 7;
+      if (kind === "sorted") return -i / 10;
+      if (kind === "with few likely ones") return i % 1000 === 3 ? 9 : i % 2 === 0 ? -0 : 0;
+      return sized(i) - 25;
+    });
+    for (const k of [1, 8, 64, 1024]) {
+      const order = [...logits.keys()].sort((a, b) => logits[b] - logits[a] || a - b).slice(0, k);
+      expect([...topKSoftmax(logits, 1, k).tokens]).toEqual(order);
+    }
+  });
+
   test("with ties the lowest ids; without a finite entry an error", () => {
     expect([...topKSoftmax(new Float32Array(10), 1, 4).tokens]).toEqual([0, 1, 2, 3]);
     expect([...topKSoftmax(Float32Array.of(-Infinity, 1, -Infinity), 1, 2).tokens]).toEqual([1, 0]);
     expect(() => topKSoftmax(new Float32Array(4).fill(Number.NaN), 1, 2)).toThrow(/NaN/);
+    expect(() => topKSoftmax(Float32Array.of(1, 2, Number.NaN, 3), 1, 2)).toThrow(/NaN/);
     expect(() => topKSoftmax(new Float32Array(4).fill(-Infinity), 1, 2)).toThrow(/finite/);
   });
 });
