@@ -1,5 +1,6 @@
 /** Unsound checkpoints are refused with an error of ours that names what is wrong; nothing crashes and nothing is guessed. */
-import { open as openFile, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, open as openFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -14,7 +15,10 @@ import {
 } from "../../test/fixtures/tiny-model.ts";
 import { type ErrorCode, VentrisError } from "../errors.ts";
 import { familyOf } from "../models/families.ts";
+import { weightFileName } from "../tensor/index.ts";
+import { cacheFolder, cacheKey, fileIdentity, ownFormats } from "../weights/index.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
+import { lowerPass } from "./pass.ts";
 
 let tiny: TinyModel;
 beforeAll(async () => {
@@ -196,6 +200,28 @@ describe("config.json", () => {
       await writeFile(path, JSON.stringify(tiny.config));
     }
   });
+});
+
+test("a prepared file of an earlier layout is not taken for one of this layout", async () => {
+  const previous = process.env.VENTRIS_CACHE;
+  process.env.VENTRIS_CACHE = await mkdtemp(join(tmpdir(), "ventris-load-"));
+  try {
+    const { family, config } = familyOf(tiny.config);
+    const lowered = lowerPass(family, config, { bits: () => ownFormats[4] });
+    const identity = await fileIdentity(join(tiny.folder, "model.safetensors"));
+    const key = cacheKey("weights 1", identity, JSON.stringify(lowered.weights));
+    const folder = join(cacheFolder(), "weights", key);
+    await mkdir(folder, { recursive: true });
+    await writeFile(join(folder, weightFileName), new Uint8Array(lowered.weightBytes));
+    const { forest } = await loadModel(tiny.folder, "tiny", { threads: 1, weights: "int4" });
+    const { node } = await forest.lease().prefill([3, 1, 2]);
+    expect(Math.max(...node.logits!)).toBeGreaterThan(0.1); // all are 0 with weights of zero
+    await forest.close();
+  } finally {
+    await rm(cacheFolder(), { recursive: true, force: true });
+    if (previous === undefined) delete process.env.VENTRIS_CACHE;
+    else process.env.VENTRIS_CACHE = previous;
+  }
 });
 
 test("an unknown precision, device or number of threads", async () => {

@@ -6,7 +6,7 @@ import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
-import { type LoweredProgram, weightFileName } from "../tensor/index.ts";
+import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import {
   cacheKey,
@@ -15,11 +15,15 @@ import {
   findWeights,
   fromGgufBlocks,
   type GgufModel,
+  ggufFormats,
   openCached,
   openWeights,
+  ownFormats,
   type QuantizedMatrix,
   quantizeMatrix,
+  sameFormat,
   type WeightSource,
+  type WeightType,
   writeFileAtomically,
 } from "../weights/index.ts";
 import { bytesPerToken, createArena, type StoredType } from "./arena.ts";
@@ -38,7 +42,7 @@ export interface LoadOptions
     ForestOptions {
   /**
    * Precision of matrices. `auto`: as stored where the file is quantised, else float32 up to 200 million parameters and
-   * 8 bits above.
+   * 8 bits above. `int8` and `int4` are blocks of 64, but Q8_0 and Q4_0 of a GGUF file are used as they are stored.
    */
   weights?: (typeof weightFormats)[number];
   /**
@@ -49,6 +53,9 @@ export interface LoadOptions
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
 }
+
+/** Counts changes of what the quantisers and the layout put into a prepared file, and with it of what was measured on a model. */
+const preparation = "weights 2";
 
 /** Files below this size are prepared in memory; larger and quantised ones are prepared once, on disk. */
 const smallBytes = 64 * 2 ** 20;
@@ -99,6 +106,7 @@ export async function loadModel(
       parameterCount: countParameters(family, config),
       identity: [
         await fileIdentity(await findWeights(path)),
+        preparation,
         format,
         stored,
         compileOptions.device ?? "cpu",
@@ -152,14 +160,13 @@ const countParameters = (family: Family, config: ModelConfig): number =>
 function bitsOf(source: WeightSource, family: Family, config: ModelConfig, format: LoadOptions["weights"]) {
   const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
   const fallback = countParameters(family, config) > 200e6 ? 8 : 32;
-  return (parameters: readonly string[]): 4 | 8 | 32 => {
-    if (format !== "auto") return ({ f32: 32, int8: 8, int4: 4 } as const)[format!];
-    const types = parameters.map((name) => {
-      const specification = specifications.get(name)!;
-      return source.tensors.get(locateParameter(source, specification))!.type;
-    });
-    if (types.every((type) => type === "Q4_0")) return 4;
-    return types.every((type) => type === "Q8_0" || type === "Q4_0") ? 8 : fallback;
+  return (parameters: readonly string[]): BlockFormat | 32 => {
+    if (format === "f32") return 32;
+    const stored = parameters.map((name) => storedFormat(source, specifications.get(name)!));
+    const auto = stored.every((blocks) => blocks) ? Math.max(...stored.map((blocks) => blocks!.bits)) : fallback;
+    const bits = format === "int8" ? 8 : format === "int4" ? 4 : (auto as 4 | 8 | 32);
+    if (bits === 32) return 32;
+    return stored.every((blocks) => blocks?.bits === bits) ? stored[0]! : ownFormats[bits];
   };
 }
 
@@ -170,11 +177,11 @@ function storedType(
   keyValues: LoadOptions["keyValues"],
   family: Family,
   config: ModelConfig,
-  bits: (parameters: readonly string[]) => number,
+  bits: (parameters: readonly string[]) => BlockFormat | 32,
 ): StoredType {
   if (keyValues !== "auto") return keyValues === "f16" ? "float16" : "float32";
   const large = bytesPerToken(config, "float32") * config.contextLength > largeContextBytes;
-  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && bits([name]) < 32);
+  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && bits([name]) !== 32);
   return large && quantizes ? "float16" : "float32";
 }
 
@@ -202,10 +209,11 @@ async function prepareWeights(
         }
       } else {
         const matrices: QuantizedMatrix[] = [];
-        for (const specification of chosen) matrices.push(await quantized(source, specification, binding.bits));
-        const { packed, scales } = concatenateRows(matrices);
+        for (const specification of chosen) matrices.push(await quantized(source, specification, binding));
+        const { packed, scales, zeros } = concatenateRows(matrices);
         yield { offset: binding.packed, bytes: packed };
         yield { offset: binding.scales, bytes: bytesOf(scales) };
+        if (binding.zeros !== undefined) yield { offset: binding.zeros, bytes: zeros };
       }
     }
   }
@@ -215,7 +223,7 @@ async function prepareWeights(
     for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
     return file;
   }
-  const key = cacheKey("weights 1", await fileIdentity(path), JSON.stringify(lowered.weights));
+  const key = cacheKey(preparation, await fileIdentity(path), JSON.stringify(lowered.weights));
   const folder = await openCached(
     join("weights", key, weightFileName),
     async (target) => {
@@ -240,13 +248,25 @@ async function prepareWeights(
 
 type Specification = Parameters<typeof readParameter>[1];
 
-async function quantized(source: WeightSource, specification: Specification, bits: 4 | 8): Promise<QuantizedMatrix> {
+/** The blocks of a parameter that can be used as they are stored. */
+function storedFormat(source: WeightSource, specification: Specification): BlockFormat | undefined {
+  const { type } = source.tensors.get(locateParameter(source, specification))!;
+  return specification.transposed ? undefined : (ggufFormats as Partial<Record<WeightType, BlockFormat>>)[type];
+}
+
+async function quantized(
+  source: WeightSource,
+  specification: Specification,
+  format: BlockFormat,
+): Promise<QuantizedMatrix> {
   const [rows, columns] = specification.shape as readonly [number, number];
-  const name = locateParameter(source, specification);
-  const { type } = source.tensors.get(name)!;
-  const native = !specification.transposed && ((type === "Q4_0" && bits === 4) || (type === "Q8_0" && bits === 8));
-  if (native) return fromGgufBlocks(await source.readBytes(name), type as "Q4_0" | "Q8_0", rows, columns);
-  return quantizeMatrix(await readParameter(source, specification), rows, columns, bits);
+  const stored = storedFormat(source, specification);
+  if (stored && sameFormat(stored, format)) {
+    const name = locateParameter(source, specification);
+    const type = source.tensors.get(name)!.type as keyof typeof ggufFormats;
+    return fromGgufBlocks(await source.readBytes(name), type, rows, columns);
+  }
+  return quantizeMatrix(await readParameter(source, specification), rows, columns, format.bits);
 }
 
 const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

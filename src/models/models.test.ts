@@ -63,8 +63,10 @@ describe("quantised", () => {
     ["int8", 8],
     ["int4", 4],
   ] as const)("%s is the reference on dequantised weights", async (weights, bits) => {
-    const tiny = await writeTinyModel();
+    const config = { hidden_size: 64 }; // whole blocks: the embedding is gathered from the head's codes
+    const tiny = await writeTinyModel({ config });
     const rounded = await writeTinyModel({
+      config,
       tensors: (all) => {
         for (const [name, { shape, data }] of all) {
           if (shape.length !== 2) continue;
@@ -76,7 +78,7 @@ describe("quantised", () => {
     await using model = await open(tiny.folder, { threads: 1, maxRows: 16, weights });
     const near = await largestError(model, rounded.logits(tokens));
     const far = await largestError(model, tiny.logits(tokens));
-    expect(near).toBeLessThan(0.25);
+    expect(near).toBeLessThan(0.4); // of logits up to 24
     expect(near).toBeLessThan(far * (bits === 4 ? 0.5 : 1.01));
     await Promise.all([tiny, rounded].map(removeModel));
   });

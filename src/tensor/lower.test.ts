@@ -5,7 +5,7 @@ import { ModelProtoSchema } from "onnx-buf";
 import { describe, expect, test } from "vitest";
 import { VentrisError } from "../errors.ts";
 import { compile, valueMaker } from "../runtime/program.ts";
-import { dequantizeMatrix, quantizeMatrix } from "../weights/index.ts";
+import { dequantizeMatrix, fromGgufBlocks, ownFormats, quantizeMatrix } from "../weights/index.ts";
 import * as t from "./index.ts";
 import { broadcast, product, reshaped, sum } from "./shape.ts";
 
@@ -148,7 +148,7 @@ describe("fused operators", () => {
     expect(operators({ y: t.rmsNorm(x, t.input("w", [64]), 1e-5) })).toContain("SimplifiedLayerNormalization");
     const table = t.parameter("table", [8, 64]);
     const both = { y: t.linear(x, table), z: t.gather(table, t.input("i", ["n"], "int64")) };
-    const quantised = operators(both, { parameters: "weights", bits: () => 4 });
+    const quantised = operators(both, { parameters: "weights", bits: () => ownFormats[4] });
     expect(quantised).toContain("MatMulNBits");
     expect(quantised).toContain("GatherBlockQuantized");
     const plain = operators(both, { parameters: "weights" });
@@ -204,13 +204,26 @@ describe("fused operators", () => {
 });
 
 describe("quantised weights", () => {
+  const rows = 40;
+  const own = (bits: 4 | 8, columns: number) => quantizeMatrix(data(rows * columns, 5), rows, columns, bits);
+  /** Scales of 1/32, then any codes: rows of 3 blocks. */
+  const stored = (type: "Q4_0" | "Q8_0") => {
+    const length = type === "Q4_0" ? 18 : 34;
+    const bytes = Uint8Array.from(data(rows * 3 * length, 5), (x, i) =>
+      i % length === 0 ? 0 : i % length === 1 ? 0x28 : x * 1000,
+    );
+    return fromGgufBlocks(bytes, type, rows, 96);
+  };
   test.each([
-    [4, 64],
-    [8, 64],
-    [4, 80], // the last block of a row is half full
-  ] as const)("%d bits, %d columns: product and gather are those of the dequantised matrix", async (bits, columns) => {
-    const rows = 40;
-    const matrix = quantizeMatrix(data(rows * columns, 5), rows, columns, bits);
+    ["4 bits", own(4, 128)],
+    ["8 bits", own(8, 128)],
+    ["4 bits, an odd number of blocks", own(4, 192)],
+    ["4 bits, a last block that is partly filled", own(4, 144)],
+    ["Q4_0", stored("Q4_0")],
+    ["Q8_0", stored("Q8_0")],
+  ] as const)("%s: product and gather are those of the dequantised matrix", async (_, matrix) => {
+    const { bits, blockSize, zeroPoints, columns } = matrix;
+    const format = { bits, blockSize, zeroPoints };
     const dense = dequantizeMatrix(matrix);
     const table = t.parameter("table", [rows, columns]);
     const outputs = {
@@ -221,7 +234,7 @@ describe("quantised weights", () => {
     const result = await run(
       outputs,
       { x: [x, [3, columns]], i: [BigInt64Array.of(0n, 39n, 7n), [3]] },
-      { parameters: "weights", bits: () => bits },
+      { parameters: "weights", bits: () => format },
       ({ weights, weightBytes }) => {
         const file = new Uint8Array(weightBytes);
         for (const binding of weights) {
@@ -229,6 +242,7 @@ describe("quantised weights", () => {
           else {
             file.set(matrix.packed, binding.packed);
             file.set(new Uint8Array(matrix.scales.buffer), binding.scales);
+            file.set(matrix.zeros, binding.zeros ?? 0);
           }
         }
         return file;
@@ -238,7 +252,7 @@ describe("quantised weights", () => {
       const wanted = dense.subarray(row * columns, (row + 1) * columns);
       expectClose(result.rows.slice(i * columns, (i + 1) * columns), wanted);
     }
-    // The operator rounds x to 8 bits in blocks of 32: half a step a factor, over all products.
+    // The operator rounds x to 8 bits in blocks: half a step a factor, over all products.
     const wanted = Array.from({ length: 3 * rows }, (_, at) => {
       const [n, row] = [Math.floor(at / rows), at % rows];
       return dense.subarray(row * columns, (row + 1) * columns).reduce((s, v, c) => s + v * x[n * columns + c], 0);

@@ -8,12 +8,22 @@ import { product, type Shape, sameShape, shapeText } from "./shape.ts";
 import { type ElementType, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /**
+ * How MatMulNBits keeps a matrix: codes in blocks along its rows, a float32 scale for each block, and for each a zero point, packed
+ * like the codes, or without them half of the codes' range.
+ */
+export interface BlockFormat {
+  readonly bits: 4 | 8;
+  readonly blockSize: 32 | 64;
+  readonly zeroPoints: boolean;
+}
+
+/**
  * A weight the program needs when it is compiled: the named parameters, joined along their first axis, as float32 values or in
- * MatMulNBits blocks of 32. Offsets are those of its bytes in the program's weight file.
+ * blocks. Offsets are those of its bytes in the program's weight file.
  */
 export type WeightBinding = { readonly parameters: readonly string[]; readonly shape: readonly number[] } & (
   | { readonly bits: 32; readonly values: number }
-  | { readonly bits: 4 | 8; readonly packed: number; readonly scales: number }
+  | (BlockFormat & { readonly packed: number; readonly scales: number; readonly zeros?: number })
 );
 
 export interface ValueDescription {
@@ -34,8 +44,8 @@ export interface LoweredProgram {
 export interface LoweringOptions {
   /** "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (training). */
   parameters: "weights" | "inputs";
-  /** Bits for a matrix that stands on the right of a product, or is a table to gather from; 32 keeps float32. */
-  bits?: (parameters: readonly string[], shape: readonly number[]) => 4 | 8 | 32;
+  /** Precision of a matrix that stands on the right of a product, or is a table to gather from; 32 keeps float32. */
+  bits?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | 32;
 }
 
 interface Lowering {
@@ -115,34 +125,48 @@ function parameterNames(tensor: Tensor): string[] | undefined {
 const isWeight = ({ options }: Lowering, tensor: Tensor): boolean =>
   options.parameters === "weights" && parameterNames(tensor) !== undefined;
 
-/** Declares a weight the first time it is used. Its initializer is `name`, or `name.packed` and `name.scales`. */
+/**
+ * Declares a weight the first time it is used. Its initializer is `name`, or what `blocks` names: codes, scales and, where
+ * the format has them, zero points.
+ */
 function bind(
   { weights, builder, options }: Lowering,
   tensor: Tensor,
-  quantizable: boolean,
-): { name: string; bits: 4 | 8 | 32 } {
+  quantizable: (format: BlockFormat) => boolean,
+): { name: string; blocks?: BlockFormat & { packed: string; factors: readonly string[] } } {
   const parameters = parameterNames(tensor)!;
   const shape = tensor.shape as readonly number[];
-  const bits = quantizable && shape.length === 2 ? (options.bits?.(parameters, shape) ?? 32) : 32;
-  const name = `${parameters.join("|")}#${bits}`;
-  if (weights.has(name)) return { name, bits };
-  if (bits === 32) {
+  const wanted = shape.length === 2 ? (options.bits?.(parameters, shape) ?? 32) : 32;
+  const format = wanted !== 32 && quantizable(wanted) ? wanted : undefined;
+  const name = `${parameters.join("|")}#${format?.bits ?? 32}`;
+  const names = { packed: `${name}.packed`, scales: `${name}.scales`, zeros: `${name}.zeros` };
+  const blocks = format && {
+    ...format,
+    packed: names.packed,
+    factors: format.zeroPoints ? [names.scales, names.zeros] : [names.scales],
+  };
+  if (weights.has(name)) return { name, blocks };
+  if (!format) {
     const values = builder.external(
       name,
       "float32",
       shape,
       shape.reduce((a, b) => a * b, 4),
     );
-    weights.set(name, { parameters, shape, bits, values });
+    weights.set(name, { parameters, shape, bits: 32, values });
   } else {
     const [rows, columns] = shape;
-    const blocks = Math.ceil(columns / 32);
-    const blob = 4 * bits;
-    const packed = builder.external(`${name}.packed`, "uint8", [rows, blocks, blob], rows * blocks * blob);
-    const scales = builder.external(`${name}.scales`, "float32", [rows, blocks], rows * blocks * 4);
-    weights.set(name, { parameters, shape, bits, packed, scales });
+    const count = Math.ceil(columns / format.blockSize);
+    const blob = (format.blockSize * format.bits) / 8;
+    const zeroBytes = Math.ceil((count * format.bits) / 8);
+    const packed = builder.external(names.packed, "uint8", [rows, count, blob], rows * count * blob);
+    const scales = builder.external(names.scales, "float32", [rows, count], rows * count * 4);
+    const zeros = format.zeroPoints
+      ? builder.external(names.zeros, "uint8", [rows, zeroBytes], rows * zeroBytes)
+      : undefined;
+    weights.set(name, { parameters, shape, ...format, packed, scales, zeros });
   }
-  return { name, bits };
+  return { name, blocks };
 }
 
 function weightName(lowering: Lowering, tensor: Tensor): string {
@@ -151,7 +175,7 @@ function weightName(lowering: Lowering, tensor: Tensor): string {
     "internal",
     () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`,
   );
-  return bind(lowering, tensor, false).name;
+  return bind(lowering, tensor, () => false).name;
 }
 
 type Rule = (lowering: Lowering, tensor: Tensor) => string | undefined;
@@ -291,13 +315,15 @@ function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
     scale: number;
   };
   if (isWeight(lowering, b) && transposeB && !transposeA && scale === 1) {
-    const { name, bits } = bind(lowering, b, true);
-    if (bits !== 32) {
+    const { blocks } = bind(lowering, b, () => true);
+    if (blocks) {
       const [rows, columns] = b.shape as number[];
-      return builder.node("MatMulNBits", [nameOf(a), `${name}.packed`, `${name}.scales`], {
+      const { bits, blockSize, packed, factors } = blocks;
+      return builder.node("MatMulNBits", [nameOf(a), packed, ...factors], {
         domain: microsoft,
-        // Level 4 computes on 8-bit activations: eight times faster than level 1, and the same bits for any number of rows.
-        attributes: { K: columns, N: rows, bits, block_size: 32, accuracy_level: 4 },
+        // Level 4 computes on 8-bit activations: eight times faster than level 1, and the same bits for any number of rows, except
+        // that with 4 bits in blocks of 64 the last of an odd number of rows is summed in another order.
+        attributes: { K: columns, N: rows, bits, block_size: blockSize, accuracy_level: 4 },
       })[0];
     }
   }
@@ -312,14 +338,15 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
   const { builder, nameOf } = lowering;
   if (isWeight(lowering, table)) {
     // A last block that is partly filled would be gathered with its padding.
-    const { name, bits } = bind(lowering, table, (table.shape[1] as number) % 32 === 0);
-    if (bits !== 32) {
+    const { blocks } = bind(lowering, table, ({ blockSize }) => (table.shape[1] as number) % blockSize === 0);
+    if (blocks) {
       const [rows, columns] = table.shape as number[];
+      const { bits, blockSize, packed, factors } = blocks;
       // The same bytes as the product's, seen as [rows, columns * bits / 8].
-      const flat = builder.node("Reshape", [`${name}.packed`, int64s(builder, [rows, (columns * bits) / 8])])[0];
-      return builder.node("GatherBlockQuantized", [flat, nameOf(indices), `${name}.scales`], {
+      const flat = builder.node("Reshape", [packed, int64s(builder, [rows, (columns * bits) / 8])])[0];
+      return builder.node("GatherBlockQuantized", [flat, nameOf(indices), ...factors], {
         domain: microsoft,
-        attributes: { bits, block_size: 32, gather_axis: 0, quantize_axis: 1 },
+        attributes: { bits, block_size: blockSize, gather_axis: 0, quantize_axis: 1 },
       })[0];
     }
   }

@@ -15,7 +15,15 @@ export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from 
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
 export { type DownloadOptions, type DownloadProgress, downloadModel } from "./hub.ts";
 export { findWeights, openWeights } from "./open.ts";
-export { concatenateRows, dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "./quantize.ts";
+export {
+  concatenateRows,
+  dequantizeMatrix,
+  fromGgufBlocks,
+  ggufFormats,
+  ownFormats,
+  quantizeMatrix,
+  sameFormat,
+} from "./quantize.ts";
 export {
   describeTensor,
   openSafetensors,

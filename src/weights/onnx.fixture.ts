@@ -12,7 +12,7 @@ export async function multiplyInOnnx(
   matrix: QuantizedMatrix,
   accuracyLevel: number,
 ): Promise<Float32Array> {
-  const { bits, rows, columns, packed, scales } = matrix;
+  const { bits, blockSize, rows, columns, packed, scales, zeros } = matrix;
   const count = input.length / columns;
   const integer = (name: string, value: number) => ({ name, type: AttributeProto_AttributeType.INT, i: BigInt(value) });
   const dims = (...sizes: number[]) => sizes.map(BigInt);
@@ -28,7 +28,7 @@ export async function multiplyInOnnx(
       },
     },
   });
-  const blocks = Math.ceil(columns / 32);
+  const blocks = Math.ceil(columns / blockSize);
   const model = create(ModelProtoSchema, {
     irVersion: 10n,
     opsetImport: [
@@ -41,20 +41,23 @@ export async function multiplyInOnnx(
         {
           opType: "MatMulNBits",
           domain: "com.microsoft",
-          input: ["a", "b", "scales"],
+          input: ["a", "b", "scales", ...(matrix.zeroPoints ? ["zeros"] : [])],
           output: ["y"],
           attribute: [
             integer("K", columns),
             integer("N", rows),
             integer("bits", bits),
-            integer("block_size", 32),
+            integer("block_size", blockSize),
             integer("accuracy_level", accuracyLevel),
           ],
         },
       ],
       initializer: [
-        { name: "b", dataType: uint8, dims: dims(rows, blocks, 4 * bits), rawData: packed },
+        { name: "b", dataType: uint8, dims: dims(rows, blocks, (blockSize * bits) / 8), rawData: packed },
         { name: "scales", dataType: float, dims: dims(rows, blocks), rawData: new Uint8Array(scales.buffer) },
+        ...(matrix.zeroPoints
+          ? [{ name: "zeros", dataType: uint8, dims: dims(rows, zeros.length / rows), rawData: zeros }]
+          : []),
       ],
       input: [value("a", count, columns)],
       output: [value("y", count, rows)],

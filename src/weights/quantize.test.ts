@@ -39,7 +39,7 @@ function multiply(input: Float32Array, matrix: QuantizedMatrix): Float32Array {
 
 describe("ONNX Runtime multiplies by the same numbers", () => {
   for (const bits of [4, 8] as const) {
-    for (const columns of [64, 96, 40]) {
+    for (const columns of [64, 192, 96, 40]) {
       test(`${bits} bits, ${columns} columns`, async () => {
         const rows = 24;
         const matrix = quantizeMatrix(normals(rows * columns, 7), rows, columns, bits);
@@ -51,45 +51,70 @@ describe("ONNX Runtime multiplies by the same numbers", () => {
       });
     }
   }
+
+  test.each(["Q4_0", "Q8_0"] as const)("%s as it is stored", async (type) => {
+    const [rows, columns] = [24, 96];
+    const matrix = fromGgufBlocks(randomBlocks(type, rows, columns), type, rows, columns);
+    const input = normals(3 * columns, 9);
+    expect(relativeError(await multiplyInOnnx(input, matrix, 0), multiply(input, matrix))).toBeLessThan(1e-5);
+  });
 });
 
 describe("quantizeMatrix", () => {
-  test("error on normal weights: below that of plain Q4_0 for 4 bits, half a step for 8", () => {
-    const [rows, columns] = [64, 256];
+  test("error on normal weights: that of Q4_0 in its smaller blocks for 4 bits, half a step for 8", () => {
+    const [rows, columns] = [64, 1024];
     const values = normals(rows * columns, 3);
     const plain = quantizeAsQ4_0(values);
     const four = relativeError(dequantizeMatrix(quantizeMatrix(values, rows, columns, 4)), values);
-    expect(four).toBeLessThan(0.97 * relativeError(dequantizeBlocks("Q4_0", plain), values));
+    expect((four / relativeError(dequantizeBlocks("Q4_0", plain), values)) ** 2).toBeLessThan(1.05);
     const eight = quantizeMatrix(values, rows, columns, 8);
     const steps = dequantizeMatrix(eight).map(
-      (value, i) => Math.abs(value - values[i]) / eight.scales[Math.floor(i / 32)],
+      (value, i) => Math.abs(value - values[i]) / eight.scales[Math.floor(i / eight.blockSize)],
     );
     expect(Math.max(...steps)).toBeLessThan(0.501);
   });
 
-  test("values that are codes times a scale come back exactly, and both extremes are reached", () => {
-    const four = Float32Array.from({ length: 64 }, (_, i) => ((i % 16) - 8) * 0.25);
-    expect(dequantizeMatrix(quantizeMatrix(four, 2, 32, 4))).toEqual(four);
-    const eight = Float32Array.from({ length: 96 }, (_, i) => (i % 2 ? -127 + (i % 32) : 127 - (i % 32)) * 0.5);
-    expect(dequantizeMatrix(quantizeMatrix(eight, 3, 32, 8))).toEqual(eight);
+  test("values that are codes times a scale come back exactly, wherever zero lies among them", () => {
+    for (const zero of [0, 5, 8, 15]) {
+      const four = Float32Array.from({ length: 128 }, (_, i) => ((i % 16) - zero) * 0.25);
+      const { zeros, ...matrix } = quantizeMatrix(four, 2, 64, 4);
+      expect([...zeros]).toEqual([zero, zero]);
+      expect(dequantizeMatrix({ zeros, ...matrix })).toEqual(four);
+    }
+    const eight = Float32Array.from({ length: 192 }, (_, i) => (i % 2 ? -127 + (i % 64) : 127 - (i % 64)) * 0.5);
+    expect(dequantizeMatrix(quantizeMatrix(eight, 3, 64, 8))).toEqual(eight);
   });
 
   test("padding is codes of zero", () => {
     for (const bits of [4, 8] as const) {
-      const { packed, scales } = quantizeMatrix(new Float32Array(2 * 34).fill(1), 2, 34, bits);
-      expect([packed.length, scales.length]).toEqual([2 * 2 * 4 * bits, 4]);
-      const lastBlock = [...packed.subarray(12 * bits)];
-      expect(lastBlock.slice((2 * bits) / 8)).toEqual(lastBlock.slice((2 * bits) / 8).fill(bits === 4 ? 0x88 : 0x80));
+      const values = Float32Array.from({ length: 2 * 66 }, (_, i) => (i % 2 ? 0.25 : -1));
+      const { packed, scales, zeros } = quantizeMatrix(values, 2, 66, bits);
+      expect([packed.length, scales.length, zeros.length]).toEqual([2 * 2 * 8 * bits, 4, bits === 4 ? 2 : 0]);
+      if (bits === 4) expect([...zeros]).toEqual([0xcc, 0xcc]);
+      const padding = [...packed.subarray(24 * bits + (2 * bits) / 8)];
+      expect(padding).toEqual(padding.map(() => (bits === 4 ? 0xcc : 0x80)));
     }
   });
 
+  test("the zero points of a row start at a byte, also after an odd number of blocks", () => {
+    const values = Float32Array.from({ length: 2 * 192 }, (_, i) => (i < 192 ? (i % 16) / 4 : -(i % 16) / 4));
+    const matrix = quantizeMatrix(values, 2, 192, 4);
+    expect([...matrix.zeros]).toEqual([0, 0, 0xff, 0x0f]);
+    expect(relativeError(dequantizeMatrix(matrix), values)).toBeLessThan(1e-6);
+  });
+
+  test("rows of zeros stay zero", () => {
+    for (const bits of [4, 8] as const)
+      expect(dequantizeMatrix(quantizeMatrix(new Float32Array(80), 2, 40, bits))).toEqual(new Float32Array(80));
+  });
+
   test("any finite values: no error beyond a step, however small or large", () => {
-    const values = fc.float32Array({ noNaN: true, min: -(2 ** 126), max: 2 ** 126, minLength: 40, maxLength: 40 });
+    const values = fc.float32Array({ noNaN: true, min: -(2 ** 126), max: 2 ** 126, minLength: 72, maxLength: 72 });
     fc.assert(
       fc.property(values, fc.constantFrom(4 as const, 8 as const), (drawn, bits) => {
-        const back = dequantizeMatrix(quantizeMatrix(drawn, 1, 40, bits));
-        for (const from of [0, 32]) {
-          const block = drawn.subarray(from, from + 32);
+        const back = dequantizeMatrix(quantizeMatrix(drawn, 1, 72, bits));
+        for (const from of [0, 64]) {
+          const block = drawn.subarray(from, from + 64);
           const extreme = block.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
           // Scales are float32 themselves: the smallest positive ones are coarse.
           const allowed = extreme * (bits === 4 ? 0.3 : 0.005) + 127 * 2 ** -149;
@@ -120,14 +145,20 @@ function quantizeAsQ4_0(values: Float32Array): Uint8Array {
   return bytes;
 }
 
+/** Any codes, and positive scales up to 2. */
+function randomBlocks(type: "Q4_0" | "Q8_0", rows: number, columns: number): Uint8Array {
+  const blockBytes = type === "Q4_0" ? 18 : 34;
+  const bytes = Uint8Array.from(normals((rows * columns * blockBytes) / 32, 11), (x) => Math.abs(x) * 1e4);
+  for (let at = 0; at < bytes.length; at += blockBytes) bytes[at + 1] &= 0x3f;
+  return bytes;
+}
+
 describe("fromGgufBlocks", () => {
   test.each(["Q4_0", "Q8_0"] as const)("%s keeps every value exactly", (type) => {
     const [rows, columns] = [6, 96];
-    const blockBytes = type === "Q4_0" ? 18 : 34;
-    const random = normals((rows * columns * blockBytes) / 32, 11).map((x) => Math.abs(x) * 1e4);
-    const bytes = Uint8Array.from(random);
-    for (let at = 0; at < bytes.length; at += blockBytes) bytes[at + 1] &= 0x3f; // scales finite
+    const bytes = randomBlocks(type, rows, columns);
     const matrix = fromGgufBlocks(bytes, type, rows, columns);
+    expect(matrix).toMatchObject({ blockSize: 32, zeroPoints: false, zeros: new Uint8Array() });
     expect(dequantizeMatrix(matrix)).toEqual(dequantizeBlocks(type, bytes));
   });
 
@@ -140,7 +171,7 @@ describe("fromGgufBlocks", () => {
 describe("concatenateRows", () => {
   test("stacks the rows", () => {
     for (const bits of [4, 8] as const) {
-      const parts = [2, 1, 3].map((rows, i) => quantizeMatrix(normals(rows * 40, i + 1), rows, 40, bits));
+      const parts = [2, 1, 3].map((rows, i) => quantizeMatrix(normals(rows * 140, i + 1), rows, 140, bits));
       const whole = concatenateRows(parts);
       expect(whole.rows).toBe(6);
       expect([...dequantizeMatrix(whole)]).toEqual(parts.flatMap((part) => [...dequantizeMatrix(part)]));
@@ -149,7 +180,8 @@ describe("concatenateRows", () => {
 
   test("refuses matrices that differ", () => {
     const [a, b] = [32, 64].map((columns) => quantizeMatrix(new Float32Array(columns), 1, columns, 4));
-    expect(() => concatenateRows([a, b])).toThrow(/4-bit \[1, 32\], 4-bit \[1, 64\]/);
+    expect(() => concatenateRows([a, b])).toThrow(/4-bit \[1, 32\] in blocks of 64, 4-bit \[1, 64\]/);
+    expect(() => concatenateRows([a, fromGgufBlocks(new Uint8Array(18), "Q4_0", 1, 32)])).toThrow(/in blocks of 32/);
     expect(() => concatenateRows([a, quantizeMatrix(new Float32Array(32), 1, 32, 8)])).toThrow(VentrisError);
     expect(() => concatenateRows([])).toThrow(VentrisError);
   });

@@ -1,4 +1,5 @@
 /** What every weight file looks like to a model: named tensors that are read one at a time. */
+import type { BlockFormat } from "../tensor/index.ts";
 
 export type WeightType = "F64" | "F32" | "F16" | "BF16" | "I8" | "U8" | "I32" | "I64" | "BOOL" | GgufBlockType;
 export type GgufBlockType = "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K";
@@ -26,15 +27,16 @@ export interface WeightSource {
 }
 
 /**
- * A matrix [rows, columns] in the block form that ONNX Runtime's MatMulNBits takes (block 32 along the columns, the
- * input dimension): `packed` is [rows, columns / 32, 32 * bits / 8] bytes, low nibble first for 4 bits; `scales` is
- * [rows, columns / 32] float32. Symmetric: value = (code - zero) * scale, with zero 8 (4 bits) or 128 (8 bits), the
- * operator's default zero points.
+ * A matrix [rows, columns] in the form that ONNX Runtime's MatMulNBits takes: blocks along the columns, the input dimension;
+ * blocks = ceil(columns / blockSize) in a row. `packed` is [rows, blocks, blockSize * bits / 8] bytes, low nibble first for
+ * 4 bits; `scales` is [rows, blocks] float32; `zeros` is [rows, ceil(blocks * bits / 8)] bytes packed in the same way, and
+ * empty in a format without zero points. value = (code - zero) * scale, with zero 8 (4 bits) or 128 (8 bits) where there
+ * are no zero points.
  */
-export interface QuantizedMatrix {
-  readonly bits: 4 | 8;
+export interface QuantizedMatrix extends BlockFormat {
   readonly rows: number;
   readonly columns: number;
   readonly packed: Uint8Array<ArrayBuffer>;
   readonly scales: Float32Array<ArrayBuffer>;
+  readonly zeros: Uint8Array<ArrayBuffer>;
 }
