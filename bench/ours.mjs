@@ -9,11 +9,26 @@ import { familyOf } from "../dist/models/families.js";
 import { readParameters } from "../dist/models/parameters.js";
 import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
 import { nextTokenObjective } from "../dist/training/next-token.js";
+import { openWeights } from "../dist/weights/index.js";
 import { openSafetensors } from "../dist/weights/safetensors.js";
 import { median, seconds } from "./harness/measure.mjs";
 import { randomPrompt } from "./weights/random.mjs";
 
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
+
+export { dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "../dist/weights/index.js";
+
+/** All matrices of a checkpoint, as float32. @param {string} folder */
+export async function matricesOf(folder) {
+  const source = await openWeights(folder);
+  const matrices = [];
+  for (const { name, shape } of source.tensors.values()) {
+    if (shape.length === 2)
+      matrices.push({ values: await source.readFloat32(name), rows: shape[0], columns: shape[1] });
+  }
+  await source.close();
+  return matrices;
+}
 
 /** The command line's entry point. */
 export const commandLine = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
@@ -27,7 +42,7 @@ export function shippedModel(name) {
 /**
  * Opens a checkpoint folder or a GGUF file. By default matrices are used as they are stored: the blocks of a quantised
  * file stay as they are.
- * @param {string} path @param {{ weights?: "auto" | "f32" | "int8" | "int4", threads: number }} options
+ * @param {string} path @param {{ weights?: "auto" | "f32" | "int8" | "int4", threads: number, maxRows?: number }} options
  */
 export async function openModel(path, options) {
   const model = await open(path, options);
