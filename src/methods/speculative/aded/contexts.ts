@@ -46,7 +46,6 @@ export function createContexts(
   const lengths = [...new Set(contextLengths)].sort((a, b) => b - a);
   const text: number[] = [];
   const known = lengths.map(() => new Map<number, Successors>());
-  const longest = Math.max(2, ...lengths);
   const errors = [
     ...lengths.map((length) =>
       createErrorRates(varieties, (seen) => textError(length, Math.min(seen, 2 * experiences[experiences.length - 2]))),
@@ -54,31 +53,31 @@ export function createContexts(
     createErrorRates(tableVarieties, () => tableError),
   ];
 
-  /** Two independent 26-bit hashes of the last tokens; a clash of contexts only drafts worse. */
-  function keyOf(recent: readonly number[], length: number): number {
-    let [high, low] = [0x2545f491, 0x6c8e9cf5];
-    for (let i = recent.length - length; i < recent.length; i++) {
-      high = Math.imul(high ^ recent[i], 0x9e3779b1);
-      low = Math.imul(low + recent[i], 0x85ebca6b) ^ (low >>> 13);
+  /** Where the contexts of all lengths stand in their maps: hashes of so many last tokens. A clash only drafts worse. */
+  const keys = lengths.map(() => 0);
+
+  /** The token that stands so many places before what follows the text and the path; undefined before the text's first. */
+  const tokenBefore = (path: readonly number[], places: number): number | undefined =>
+    path.length >= places ? path[path.length - places] : text[text.length + path.length - places];
+
+  /** Sets the keys of the contexts; returns the first level that the text is long enough for. */
+  function hash(path: readonly number[]): number {
+    const longest = Math.min(lengths[0] ?? 0, text.length + path.length);
+    let value = 0x2545f491;
+    let level = lengths.length - 1;
+    for (let places = 1; places <= longest; places++) {
+      value = Math.imul(value ^ tokenBefore(path, places)!, 0x9e3779b1);
+      value ^= value >>> 15;
+      if (places === lengths[level]) keys[level--] = value & 0x3fffffff; // small integers are the cheapest keys
     }
-    return (high >>> 6) * 2 ** 26 + (low >>> 6);
+    return level + 1;
   }
 
   /** What one context says, the text's longest first, the table last. */
-  function rowOf(level: number, recent: readonly number[]): Pick<Row, "tokens" | "weights"> | undefined {
-    if (level === lengths.length) {
-      return recent.length < 2 ? undefined : pair(recent[recent.length - 2], recent[recent.length - 1]);
-    }
-    return recent.length < lengths[level] ? undefined : known[level].get(keyOf(recent, lengths[level]));
-  }
-
-  /** The last tokens of the text and, after it, the path. */
-  function recentTokens(path: readonly number[]): number[] {
-    const recent: number[] = [];
-    const ofPath = Math.min(path.length, longest);
-    for (let i = Math.max(0, text.length + ofPath - longest); i < text.length; i++) recent.push(text[i]);
-    for (let i = path.length - ofPath; i < path.length; i++) recent.push(path[i]);
-    return recent;
+  function rowOf(level: number, path: readonly number[]): Pick<Row, "tokens" | "weights"> | undefined {
+    if (level < lengths.length) return known[level].get(keys[level]);
+    const [first, second] = [tokenBefore(path, 2), tokenBefore(path, 1)];
+    return first === undefined ? undefined : pair(first, second!);
   }
 
   // The next two go through the contexts as one, which is the whole of the method; buffers are reused, as it is done for every node.
@@ -102,10 +101,10 @@ export function createContexts(
   }
 
   /** Goes on to the next context for as long as `next` says so. */
-  function consult(recent: readonly number[], next: (start: number, seen: number, rate: ErrorRate) => boolean): void {
+  function consult(path: readonly number[], next: (start: number, seen: number, rate: ErrorRate) => boolean): void {
     tokens.length = weights.length = 0;
-    for (let level = 0; level <= lengths.length; level++) {
-      const row = rowOf(level, recent);
+    for (let level = hash(path); level <= lengths.length; level++) {
+      const row = rowOf(level, path);
       const start = tokens.length;
       const seen = row ? collect(row) : 0;
       if (tokens.length === start) continue;
@@ -119,23 +118,20 @@ export function createContexts(
       return text.length;
     },
     append(token, learn) {
-      const recent = recentTokens([]);
       if (learn) {
-        consult(recent, (start, _, rate) => {
+        consult([], (start, _, rate) => {
           const wrong = tokens.indexOf(token, start) < 0;
           rate.trials += 1;
           rate.errors += wrong ? 1 : 0;
           return wrong;
         });
       }
-      lengths.forEach((length, level) => {
-        if (recent.length >= length) credit(known[level], keyOf(recent, length), token);
-      });
+      for (let level = hash([]); level < lengths.length; level++) credit(known[level], keys[level], token);
       text.push(token);
     },
     after(path) {
       let left = 1;
-      consult(recentTokens(path), (start, seen, { errors, trials }) => {
+      consult(path, (start, seen, { errors, trials }) => {
         const wrong = errors / trials;
         for (let i = start; i < tokens.length; i++) weights[i] *= (left * (1 - wrong)) / seen;
         left *= wrong;
