@@ -556,6 +556,7 @@ describe("requests side by side", () => {
     await withForest(long, {}, async (forest) => {
       expect(await decodeTogether(forest, long, 8)).toBeLessThanOrEqual(128);
       expect(forest.capacity).toBeGreaterThanOrEqual(512);
+      expect(await decodeTogether(forest, long, 1)).toBeLessThanOrEqual(128); // the others' texts are still cached
     });
   });
 

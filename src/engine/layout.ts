@@ -1,6 +1,6 @@
 /**
- * Where the rows of a pass stand and what they look over. One request's rows look over the arena. The rows of several requests get a
- * lane each, where that leaves much less to look over: each its own text instead of everybody's.
+ * Where the rows of a pass stand and what they look over: the arena, or, where that leaves much less, a lane for each request, which
+ * holds its own text instead of everybody's and of what is kept as cached prefixes.
  */
 import type { Arena } from "./arena.ts";
 import type { Lanes } from "./lanes.ts";
@@ -45,7 +45,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
 
-  /** All rows look over the whole arena: for one request, and for rows whose ancestors are not one text. */
+  /** All rows look over the whole arena: where that holds little else, and for rows whose ancestors are not one text. */
   function layOutInArena(jobs: readonly Job[]): Layout {
     const rows = jobs.flatMap((job) => job.rows);
     const slots = arena.capacity;
@@ -62,7 +62,7 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
   /** Every job in a lane of its own, where that leaves much less to look over; undefined where it does not. */
   function layOutInLanes(jobs: readonly Job[]): Layout | undefined {
     // A lease with several calls under way has but one lane.
-    if (jobs.length < 2 || new Set(jobs.map(({ path }) => path)).size < jobs.length) return undefined;
+    if (new Set(jobs.map(({ path }) => path)).size < jobs.length) return undefined;
     if (jobs.some(({ path }) => path.left)) return undefined;
     const tips: (Node | undefined)[] = [];
     let [total, most, longest] = [0, 0, 1];
