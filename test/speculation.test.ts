@@ -21,6 +21,8 @@ const speculative: MethodChoice[] = [
   { name: "online", length: 4 },
   { name: "aded" },
 ];
+const isChosen = (method: MethodChoice): boolean =>
+  ["prompt-lookup", "top-k", "aded"].includes((method as { name: string }).name);
 const label = (method: MethodChoice): string => JSON.stringify(method);
 
 let model: OpenModel;
@@ -50,15 +52,19 @@ describe.skipIf(!stories || !questions)(`greedy output on 200 prompts (${noData}
       .slice(0, 100)
       .map((question) => (question.turns as string[])[0].slice(0, 120)),
   ];
-  const settings = { temperature: 0, maxTokens: 20 } satisfies DecodeOptions;
+  const greedy = { temperature: 0, maxTokens: 20 } satisfies DecodeOptions;
   let expected: string[];
-  const outputs = async (method: MethodChoice, together: number): Promise<string[]> => {
-    const all = prompts();
+  const outputs = async (
+    method: MethodChoice,
+    together: number,
+    settings: DecodeOptions = greedy,
+    all = prompts(),
+  ): Promise<string[]> => {
     const results: string[] = [];
     for (let start = 0; start < all.length; start += together) {
       const group = all
         .slice(start, start + together)
-        .map((prompt) => model.decode(prompt, { ...settings, method }).final);
+        .map((prompt, i) => model.decode(prompt, { ...settings, request: start + i, method }).final);
       for (const { tokens } of await Promise.all(group)) results.push(tokens.join(" "));
     }
     return results;
@@ -79,6 +85,19 @@ describe.skipIf(!stories || !questions)(`greedy output on 200 prompts (${noData}
     "%s equals plain greedy, eight at a time",
     async (_, method) => {
       expect(await outputs(method, 8)).toEqual(expected);
+    },
+    180_000,
+  );
+
+  /** Drafts that are chosen and not drawn change nothing about the target's draws: the same seed gives the same text. */
+  test.each(speculative.filter(isChosen).map((method) => [label(method), method] as const))(
+    "%s draws what plain sampling draws, seed by seed",
+    async (_, method) => {
+      const sampling = { temperature: 0.9, topP: 0.95, repetitionPenalty: 1.2, maxTokens: 20, seed: 5 };
+      const some = prompts().slice(60, 140);
+      const plain = await outputs("sample", 8, sampling, some);
+      expect(new Set(plain).size).toBeGreaterThan(70);
+      for (const together of [1, 8]) expect(await outputs(method, together, sampling, some)).toEqual(plain);
     },
     180_000,
   );
@@ -149,9 +168,7 @@ describe.skipIf(!long)("sampled output has the target's distribution (chi-square
     return 0.5 * (1 - erf(z / Math.SQRT2));
   }
 
-  const sampled = speculative.filter((method) =>
-    ["chain", "spec-infer", "sequoia", "dyspec"].includes((method as { name: string }).name),
-  );
+  const sampled = speculative.filter((method) => !isChosen(method) && (method as { name: string }).name !== "online");
   test.each(sampled.map((method) => [label(method), method] as const))(
     "%s",
     async (_, method) => {
