@@ -137,16 +137,27 @@ export async function onlineAcceptance({
   svg = stream === "sql" ? svgPath : "",
 } = {}) {
   const method = { name: "online", draft, ...learn };
+  const request = { maxTokens, temperature };
+  const further = Math.max(1, Math.floor(requests / 5));
   const results = {};
+  /** Serves further requests with a draft that learns no more. */
+  const sides = [];
   for (const [name, options] of Object.entries({ static: { ...method, learn: false }, learning: method })) {
     const model = await open(target);
-    const texts = spread(streams[stream](), requests + 1);
+    const texts = spread(streams[stream](), requests + 1 + further);
     const [warmUp, ...prompts] = texts.map((text) => model.tokenizer.encode(text).slice(-promptTokens));
-    const request = { maxTokens, temperature };
-    await serve(model, [warmUp], { ...options, learn: false }, request); // opens the draft, and compiles
-    results[name] = await serve(model, prompts, options, request);
-    await model.close();
+    const paused = { ...options, learn: false };
+    await serve(model, [warmUp], paused, request); // opens the draft, and compiles
+    results[name] = await serve(model, prompts.slice(0, requests), options, request);
+    const rest = prompts.slice(requests);
+    const serveOne = async (number) => (await serve(model, [rest[number]], paused, request)).served;
+    sides.push({ name, model, count: rest.length, serveOne, served: [] });
   }
+  // In turns, so that whatever else the machine does hits both alike.
+  for (let number = 0; number < sides[0].count; number++) {
+    for (const side of sides) side.served.push(...(await side.serveOne(number)));
+  }
+  for (const { model } of sides) await model.close();
   const width = Math.max(1, Math.floor(requests / 10));
   const curves = Object.fromEntries(
     Object.entries(results).map(([name, { served }]) => [
@@ -168,6 +179,8 @@ export async function onlineAcceptance({
     gain: learning.last.acceptance - fixed.last.acceptance,
     static: fixed,
     learning,
+    /** Further requests of the stream, on which neither draft learns. */
+    paused: Object.fromEntries(sides.map(({ name, served }) => [name, summary(served)])),
     requestsPerPoint: width,
     curves,
   };
