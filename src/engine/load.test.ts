@@ -207,7 +207,7 @@ test("a prepared file of an earlier layout is not taken for one of this layout",
   process.env.VENTRIS_CACHE = await mkdtemp(join(tmpdir(), "ventris-load-"));
   try {
     const { family, config } = familyOf(tiny.config);
-    const lowered = lowerPass(family, config, { bits: () => ownFormats[4] });
+    const lowered = lowerPass(family, config, { blocks: () => ownFormats[4] });
     const identity = await fileIdentity(join(tiny.folder, "model.safetensors"));
     const key = cacheKey("weights 1", identity, JSON.stringify(lowered.weights));
     const folder = join(cacheFolder(), "weights", key);

@@ -87,9 +87,9 @@ export async function loadModel(
   try {
     const { family, config } = familyOf((source as Partial<GgufModel>).config ?? (await readConfig(folder)));
     refuseUnusedTensors(source, family, config);
-    const bits = bitsOf(source, family, config, format);
-    const stored = storedType(keyValues, family, config, bits);
-    const lowered = lowerPass(family, config, { taps, edits, bits, stored });
+    const blocks = blocksOf(source, family, config, format);
+    const stored = storedType(keyValues, family, config, blocks);
+    const lowered = lowerPass(family, config, { taps, edits, blocks, stored });
     const prepared = await prepareWeights(await findWeights(path), source, family, config, lowered);
     const [pass, tokenizer, value] = await Promise.all([
       startPass(config, lowered, { ...compileOptions, weights: prepared }),
@@ -157,15 +157,15 @@ function requireFormat(option: string, format: string, formats: readonly string[
 const countParameters = (family: Family, config: ModelConfig): number =>
   family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
 
-function bitsOf(source: WeightSource, family: Family, config: ModelConfig, format: LoadOptions["weights"]) {
+function blocksOf(source: WeightSource, family: Family, config: ModelConfig, format: LoadOptions["weights"]) {
   const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
   const fallback = countParameters(family, config) > 200e6 ? 8 : 32;
-  return (parameters: readonly string[]): BlockFormat | 32 => {
-    if (format === "f32") return 32;
+  return (parameters: readonly string[]): BlockFormat | undefined => {
+    if (format === "f32") return undefined;
     const stored = parameters.map((name) => storedFormat(source, specifications.get(name)!));
     const auto = stored.every((blocks) => blocks) ? Math.max(...stored.map((blocks) => blocks!.bits)) : fallback;
     const bits = format === "int8" ? 8 : format === "int4" ? 4 : (auto as 4 | 8 | 32);
-    if (bits === 32) return 32;
+    if (bits === 32) return undefined;
     return stored.every((blocks) => blocks?.bits === bits) ? stored[0]! : ownFormats[bits];
   };
 }
@@ -177,11 +177,11 @@ function storedType(
   keyValues: LoadOptions["keyValues"],
   family: Family,
   config: ModelConfig,
-  bits: (parameters: readonly string[]) => BlockFormat | 32,
+  blocks: (parameters: readonly string[]) => BlockFormat | undefined,
 ): StoredType {
   if (keyValues !== "auto") return keyValues === "f16" ? "float16" : "float32";
   const large = bytesPerToken(config, "float32") * config.contextLength > largeContextBytes;
-  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && bits([name]) !== 32);
+  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && blocks([name]));
   return large && quantizes ? "float16" : "float32";
 }
 

@@ -27,7 +27,7 @@ import type { Stored, StoredType } from "./arena.ts";
 export interface PassOptions {
   /** How keys and values are stored. Default float32. */
   stored?: StoredType;
-  bits?: LoweringOptions["bits"];
+  blocks?: LoweringOptions["blocks"];
   /** Whether the weights are part of the program (default) or inputs of every run: see `startOpenPass`. */
   parameters?: LoweringOptions["parameters"];
   /** Sites to read (one row a token), and sites to rewrite. */
@@ -69,7 +69,7 @@ export interface Pass {
 export function lowerPass(
   family: Family,
   config: ModelConfig,
-  { taps = [], edits = {}, bits, parameters = "weights", stored: type = "float32" }: PassOptions = {},
+  { taps = [], edits = {}, blocks, parameters = "weights", stored: type = "float32" }: PassOptions = {},
 ): LoweredProgram {
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", ["lanes", "rows"], "int64");
@@ -114,7 +114,7 @@ export function lowerPass(
       return `the model has no site ${name}${meant ? `; did you mean ${meant}?` : ""}`;
     });
   }
-  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters, bits });
+  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters, blocks });
 }
 
 /** Compiles a lowered pass. Errors: those of `compile`. */

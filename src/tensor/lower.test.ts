@@ -148,7 +148,7 @@ describe("fused operators", () => {
     expect(operators({ y: t.rmsNorm(x, t.input("w", [64]), 1e-5) })).toContain("SimplifiedLayerNormalization");
     const table = t.parameter("table", [8, 64]);
     const both = { y: t.linear(x, table), z: t.gather(table, t.input("i", ["n"], "int64")) };
-    const quantised = operators(both, { parameters: "weights", bits: () => ownFormats[4] });
+    const quantised = operators(both, { parameters: "weights", blocks: () => ownFormats[4] });
     expect(quantised).toContain("MatMulNBits");
     expect(quantised).toContain("GatherBlockQuantized");
     const plain = operators(both, { parameters: "weights" });
@@ -234,7 +234,7 @@ describe("quantised weights", () => {
     const result = await run(
       outputs,
       { x: [x, [3, columns]], i: [BigInt64Array.of(0n, 39n, 7n), [3]] },
-      { parameters: "weights", bits: () => format },
+      { parameters: "weights", blocks: () => format },
       ({ weights, weightBytes }) => {
         const file = new Uint8Array(weightBytes);
         for (const binding of weights) {

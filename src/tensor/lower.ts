@@ -44,8 +44,8 @@ export interface LoweredProgram {
 export interface LoweringOptions {
   /** "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (training). */
   parameters: "weights" | "inputs";
-  /** Precision of a matrix that stands on the right of a product, or is a table to gather from; 32 keeps float32. */
-  bits?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | 32;
+  /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. */
+  blocks?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | undefined;
 }
 
 interface Lowering {
@@ -136,8 +136,8 @@ function bind(
 ): { name: string; blocks?: BlockFormat & { packed: string; factors: readonly string[] } } {
   const parameters = parameterNames(tensor)!;
   const shape = tensor.shape as readonly number[];
-  const wanted = shape.length === 2 ? (options.bits?.(parameters, shape) ?? 32) : 32;
-  const format = wanted !== 32 && quantizable(wanted) ? wanted : undefined;
+  const wanted = shape.length === 2 ? options.blocks?.(parameters, shape) : undefined;
+  const format = wanted && quantizable(wanted) ? wanted : undefined;
   const name = `${parameters.join("|")}#${format?.bits ?? 32}`;
   const names = { packed: `${name}.packed`, scales: `${name}.scales`, zeros: `${name}.zeros` };
   const blocks = format && {
