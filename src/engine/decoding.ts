@@ -145,7 +145,7 @@ export function createDecoding({
 
   function contextOf(node: ForestNode) {
     const position = node.depth + 1;
-    if (!chain.needsHistory) return { history: [], promptLength: 0, position, stream };
+    if (!chain.needsHistory) return { history: [], promptLength: prompt.length, position, stream };
     const history = new Array<number>(position);
     for (let at: ForestNode | undefined = node; at; at = at.parent) history[at.depth] = at.token;
     return { history, promptLength: prompt.length, position, stream };

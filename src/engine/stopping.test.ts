@@ -120,11 +120,12 @@ describe("tokens and limits", () => {
     const stage = minTokensStage(2, [0]);
     const logits = Float32Array.of(9, 1, 2);
     const chain = createShaperChain({ temperature: 0 }, 3, undefined, { minTokens: stage });
-    const context = { promptLength: 3, position: 0, stream: { seed: 1, request: 1 } };
+    const context = { promptLength: 3, history: [], stream: { seed: 1, request: 1 } };
     expect(chain.stages).toEqual(["minTokens"]);
-    expect(chain.needsHistory).toBe(true);
-    expect(chain.choose(logits, { ...context, history: [1, 1, 1, 2] })).toBe(2);
-    expect(chain.choose(logits, { ...context, history: [1, 1, 1, 2, 2] })).toBe(0);
+    expect(chain.needsHistory).toBe(false);
+    expect(chain.choose(logits, { ...context, position: 4 })).toBe(2);
+    expect(chain.choose(logits, { ...context, position: 5 })).toBe(0);
+    expect(chain.choose(Float32Array.of(1, 9, 2), { ...context, position: 3 })).toBe(1);
   });
 });
 

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { drop } from "./shapers/candidates.ts";
 import { parseOptions } from "./shapers/options.ts";
-import type { StageDefinition } from "./shapers/stages.ts";
+import type { ShapingContext, StageDefinition, StageFunction } from "./shapers/stages.ts";
 
 const MAXIMUM_STOPS = 64;
 const MAXIMUM_LENGTH = 1000;
@@ -87,19 +87,22 @@ export function createStopper(options: StoppingOptions, endTokens: readonly numb
 
 /**
  * Bans end and stop tokens until `minTokens` are there; to be given to the shaper chain, since drafts at every depth must
- * obey it too. It reads only lengths, yet those of the history.
+ * obey it too.
  */
 export function minTokensStage(minTokens: number, endingTokens: readonly number[]): StageDefinition {
   const ending = new Set(endingTokens);
   return {
     changes: "scores",
     keepsBest: false,
-    readsHistory: true,
+    readsHistory: false,
     create: () => {
       if (minTokens === 0 || ending.size === 0) return undefined;
-      return (candidates, { history, promptLength }) => {
-        if (history.length - promptLength < minTokens) drop(candidates, ending);
+      const mayEnd = ({ position, promptLength }: ShapingContext) => position - promptLength >= minTokens;
+      const run: StageFunction = (candidates, context) => {
+        if (!mayEnd(context)) drop(candidates, ending);
       };
+      run.keeps = (token, context) => mayEnd(context) || !ending.has(token);
+      return run;
     },
   };
 }

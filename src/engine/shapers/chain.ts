@@ -73,8 +73,12 @@ export function createShaperChain(
       });
     }
   };
+  const onlyDrops = active.every((stage) => stage.run.keeps);
   const choose = (logits: Float32Array, context: ShapingContext) => {
-    if (active.length === 0 && !context.allowed) return bestLogit(logits, vocabularySize);
+    if (onlyDrops && !context.allowed) {
+      const likeliest = bestLogit(logits, vocabularySize);
+      if (active.every((stage) => stage.run.keeps!(likeliest, context))) return likeliest;
+    }
     run(logits, context);
     return best(candidates);
   };

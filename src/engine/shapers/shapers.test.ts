@@ -422,6 +422,17 @@ describe("bias, bans and masks", () => {
     expect(support(p)).toEqual([0, 1]);
     expect(support(shape([0, 0, 0], { logitBias: { 2: 1000 }, badTokens: [2] }))).toEqual([0, 1]);
   });
+  test("the best token that is not banned is chosen, whether or not the best of all is", () => {
+    for (const badTokens of [[], [2], [1], [1, 3]]) {
+      for (const logitBias of [{}, { 0: -Infinity }, { 0: 9 }] as Record<number, number>[]) {
+        const chain = createShaperChain({ temperature: 0, badTokens, logitBias }, 4);
+        const scores = [1, 7, 3, 5].map((logit, token) => logit + (logitBias[token] ?? 0));
+        const left = [0, 1, 2, 3].filter((token) => !badTokens.includes(token));
+        const wanted = left.reduce((best, token) => (scores[token] > scores[best] ? token : best));
+        expect(chain.choose(Float32Array.of(1, 7, 3, 5), context)).toBe(wanted);
+      }
+    }
+  });
   test("the mask comes first, over several words", () => {
     const logits = Array.from({ length: 70 }, (_, i) => i / 10);
     const allowed = bits(0, 31, 32, 63, 64, 69);

@@ -23,7 +23,13 @@ export interface ShapingContext {
   readonly allowed?: Uint32Array;
 }
 
-export type StageFunction = (candidates: Candidates, context: ShapingContext) => void;
+export interface StageFunction {
+  (candidates: Candidates, context: ShapingContext): void;
+  /**
+   * Of stages that only drop tokens: whether this one stays. The best token is then known without running the stage, where it stays.
+   */
+  keeps?(token: number, context: ShapingContext): boolean;
+}
 
 export interface StageDefinition {
   /** Whether it changes scores, or only drops tokens. Greedy choice always honours the former. */
@@ -62,11 +68,14 @@ export const standardStages: Readonly<Record<string, StageDefinition>> = {
       checkTokens("logitBias", Object.keys(logitBias).map(Number), vocabularySize);
       checkTokens("badTokens", badTokens, vocabularySize);
       if (finite.length === 0 && banned.size === 0) return undefined;
-      return (candidates) => {
+      const keeps = (token: number) => !banned.has(token);
+      const run: StageFunction = (candidates) => {
         for (const [token, bias] of finite) candidates.scores[token] += bias;
         if (finite.length > 0) changed(candidates);
-        if (banned.size > 0) keepWhere(candidates, (token) => !banned.has(token));
+        if (banned.size > 0) keepWhere(candidates, keeps);
       };
+      if (finite.length === 0) run.keeps = keeps;
+      return run;
     },
   },
   penalties: {
