@@ -140,7 +140,7 @@ export async function onlineAcceptance({
   const request = { maxTokens, temperature };
   const further = Math.max(1, Math.floor(requests / 5));
   const results = {};
-  /** Serves further requests with a draft that learns no more. */
+  /** What is left to serve with drafts that learn no more. */
   const sides = [];
   for (const [name, options] of Object.entries({ static: { ...method, learn: false }, learning: method })) {
     const model = await open(target);
@@ -149,13 +149,13 @@ export async function onlineAcceptance({
     const paused = { ...options, learn: false };
     await serve(model, [warmUp], paused, request); // opens the draft, and compiles
     results[name] = await serve(model, prompts.slice(0, requests), options, request);
-    const rest = prompts.slice(requests);
-    const serveOne = async (number) => (await serve(model, [rest[number]], paused, request)).served;
-    sides.push({ name, model, count: rest.length, serveOne, served: [] });
+    sides.push({ name, model, paused, rest: prompts.slice(requests), served: [] });
   }
   // In turns, so that whatever else the machine does hits both alike.
-  for (let number = 0; number < sides[0].count; number++) {
-    for (const side of sides) side.served.push(...(await side.serveOne(number)));
+  for (const number of sides[0].rest.keys()) {
+    for (const { model, paused, rest, served } of sides) {
+      served.push(...(await serve(model, [rest[number]], paused, request)).served);
+    }
   }
   for (const { model } of sides) await model.close();
   const width = Math.max(1, Math.floor(requests / 10));

@@ -16,6 +16,7 @@ import { randomPrompt } from "./weights/random.mjs";
 
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
 
+export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
 export { dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "../dist/weights/index.js";
 
 /** All matrices of a checkpoint, as float32. @param {string} folder */

@@ -4,7 +4,15 @@
  * Usage, after a build: node bench/quantization.mjs
  */
 import { seconds } from "./harness/measure.mjs";
-import { dequantizeMatrix, fromGgufBlocks, matricesOf, openModel, quantizeMatrix, shippedModel } from "./ours.mjs";
+import {
+  dequantizeMatrix,
+  fromGgufBlocks,
+  logSoftmaxAt,
+  matricesOf,
+  openModel,
+  quantizeMatrix,
+  shippedModel,
+} from "./ours.mjs";
 import { promptsOf, textsMissing } from "./texts.mjs";
 import { formats } from "./weights/blocks.mjs";
 import { ggufInCache } from "./weights/gguf.mjs";
@@ -67,9 +75,7 @@ async function heldOutLoss(path, weights) {
     const nodes = await lease.extend(tokens.map((token, i) => ({ parent: i ? i - 1 : undefined, token })));
     for (const [i, { logits }] of nodes.slice(0, -1).entries()) {
       if (!logits) throw new Error("a node without logits");
-      const most = logits.reduce((a, b) => Math.max(a, b));
-      const sum = logits.reduce((total, logit) => total + Math.exp(logit - most), 0);
-      loss += most + Math.log(sum) - logits[tokens[i + 1]];
+      loss -= logSoftmaxAt(logits, tokens[i + 1]);
       count++;
     }
     lease.close();

@@ -19,6 +19,17 @@ export const allocateStored = (type: StoredType, length: number): Stored =>
 export const bytesPerToken = ({ layers, keyValueHeads, headDimension }: ModelConfig, type: StoredType): number =>
   2 * layers * keyValueHeads * headDimension * (type === "float16" ? 2 : 4);
 
+/** Planes as a pass takes them: keys of layer 0, values of layer 0, keys of layer 1, … become `keys.0`, `values.0`, `keys.1`, … */
+export const planeInputs = (
+  planes: readonly Stored[],
+  type: StoredType,
+  dims: readonly number[],
+  value: ValueMaker,
+): Record<string, OnnxValue> =>
+  Object.fromEntries(
+    planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(type, plane, dims)]),
+  );
+
 export interface Arena {
   readonly type: StoredType;
   readonly capacity: number;
@@ -77,10 +88,7 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
     const marks = new Uint8Array(next);
     if (keep) marks.set(taken);
     [planes, taken, capacity] = [fresh, marks, next];
-    const dims = [1, heads, capacity, dimension];
-    inputs = Object.fromEntries(
-      planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(type, plane, dims)]),
-    );
+    inputs = planeInputs(planes, type, [1, heads, capacity, dimension], value);
   }
   resize(Math.min(smallest, limit), false);
 

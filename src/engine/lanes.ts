@@ -1,11 +1,11 @@
 /**
- * Lanes: a contiguous copy of one text's keys and values for each request that shares passes with others. In the arena every row
- * looks over the slots of all requests, so that attention grows with the square of their number; in a lane it looks at its own text.
+ * Lanes: a contiguous copy of one text's keys and values for each request. In the arena every row looks over the slots of all requests
+ * and of cached prefixes, so that attention grows with the square of their number; in a lane it looks at its own text.
  */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
-import { type Arena, allocateStored, type Stored } from "./arena.ts";
+import { type Arena, allocateStored, planeInputs, type Stored } from "./arena.ts";
 
 export interface Lanes {
   /** Positions that every lane has room for. */
@@ -56,13 +56,8 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
     inputs(wanted) {
       let made = known.get(wanted);
       if (!made) {
-        const dims = [wanted, heads, length, dimension];
-        made = Object.fromEntries(
-          planes.map((plane, p) => {
-            const part = plane.subarray(0, wanted * heads * length * dimension);
-            return [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(arena.type, part, dims)];
-          }),
-        );
+        const parts = planes.map((plane) => plane.subarray(0, wanted * heads * length * dimension));
+        made = planeInputs(parts, arena.type, [wanted, heads, length, dimension], value);
         known.set(wanted, made);
       }
       return made;

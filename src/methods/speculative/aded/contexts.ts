@@ -27,6 +27,8 @@ const leastLeft = 0.005;
 const priorTrials = 4;
 /** Numbers of times a context was seen, and of different successors, that are told apart. */
 const experiences = [1, 2, 4, 8, 16, 64, Infinity];
+/** What the last of these counts as at first. */
+const mostSeen = 128;
 const varieties = [1, 2, Infinity];
 const tableVarieties = [1, 2, 4, 8, Infinity];
 
@@ -47,9 +49,7 @@ export function createContexts(
   const text: number[] = [];
   const known = lengths.map(() => new Map<number, Successors>());
   const errors = [
-    ...lengths.map((length) =>
-      createErrorRates(varieties, (seen) => textError(length, Math.min(seen, 2 * experiences[experiences.length - 2]))),
-    ),
+    ...lengths.map((length) => createErrorRates(varieties, (seen) => textError(length, Math.min(seen, mostSeen)))),
     createErrorRates(tableVarieties, () => tableError),
   ];
 

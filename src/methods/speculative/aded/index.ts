@@ -115,7 +115,7 @@ export function draftFromTable(
   ensure(cut === "trie" || paths !== undefined, "bad_option", "cut: only a draft of paths is cut; give paths too");
   const [first, root] = [context[context.length - 2], context[context.length - 1]];
   const { follow = followTable(table, first, root), price: priceOf = () => 0 } = options;
-  if (context.length < 2 || depth < 1 || budget === 0 || !follow([])) return createTree("chosen");
+  if (context.length < 2 || depth < 1 || budget === 0) return createTree("chosen");
   const prices: number[] = []; // asked for often in a round, in which they do not change
   const least = paths === undefined ? leastReach : 0;
   const price = (drafted: number) =>

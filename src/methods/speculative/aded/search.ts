@@ -38,7 +38,7 @@ export function followTable(table: TrigramTable, first: number, second: number):
 
 /** Nodes that may be drafted. Node 0 is the root; parents come before children. */
 export interface Candidates {
-  /** The second token of each node's pair. */
+  /** The root's is the last of the text. */
   readonly tokens: number[];
   readonly parents: number[];
   /** Each node's probability once its parent was accepted; or its part of the visits of its siblings and itself. */
@@ -174,12 +174,12 @@ export function searchTree(
       // Where only one successor is worth it there is nothing to choose: the search goes straight on.
     } while (price && !finished[node] && children[parents[node]] === 1);
     // Roll out by the weights; what is passed here does not enter the tree. A search that ends by itself can do without.
-    const path = price ? [] : [root, ...pathTo(node)];
+    const path = price ? [] : pathTo(node);
     for (let row = price ? undefined : rowOf(node); row && pairs < pathLength; pairs++) {
       const drawn = draws.choose("search", Float64Array.from(row.weights), row.total);
-      total += reward === "repo" ? weightIn(row, path[path.length - 1]) : row.weights[drawn];
+      total += reward === "repo" ? weightIn(row, path.at(-1) ?? root) : row.weights[drawn];
       path.push(row.tokens[drawn]);
-      row = follow(path.slice(1));
+      row = follow(path);
     }
     for (let up = node; up >= 0; up = parents[up]) {
       visits[up]++;
