@@ -150,6 +150,13 @@ const cases: Record<string, Case> = {
   crossEntropy: { shapes: [[4, 3]], build: (x) => t.crossEntropy(x, indices) },
   rmsNorm: { shapes: [[2, 4], [4]], build: (x, w) => t.rmsNorm(x, w, 1e-5) },
   layerNorm: { shapes: [[2, 4], [4], [4]], build: (x, w, b) => t.layerNorm(x, w, b, 1e-5) },
+  "lstm, two steps": {
+    shapes: [[2, 3], [2, 3], [8, 3], [8, 2], [8], [2, 2]],
+    build: (x, y, input, hidden, bias, start) => {
+      const states = t.lstm([x, y], { hidden: start, cell: t.multiply(start, 0.5) }, { input, hidden, bias });
+      return t.concat([states[1].hidden, states[1].cell], 1);
+    },
+  },
   rotary: {
     shapes: [[1, 2, 3, 4]],
     build: (x) => t.rotary(x, t.constant(BigInt64Array.of(0n, 2n, 3n), [1, 3]), tables[0], tables[1]),

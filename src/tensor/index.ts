@@ -2,6 +2,7 @@ export * from "./gradients.ts";
 export * from "./lower.ts";
 export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
+export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";
 export { type Dimension, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
   constant,
