@@ -48,6 +48,36 @@ export type TraceEvent =
   | { type: "verify"; path: number[]; token: number; reasons: string[]; seconds: number }
   /** A method that learns while it serves: updates done so far, the last one's loss (nats), and what this request showed. */
   | { type: "learn"; updates: number; loss?: number; acceptance?: Acceptance; note?: string }
+  /**
+   * A step of a beam: hypothesis i continues hypothesis `parents[i]` of the step before by `tokens[i]`. `scores` are what the method
+   * ranks by, `groups` the group of each, `finished` those that have ended.
+   */
+  | { type: "beams"; tokens: number[]; parents: number[]; scores: number[]; groups?: number[]; finished?: number[] }
+  /** Positions of the canvas (output, from 0) that became tokens in this pass. `length`: positions of the canvas, when it changes. */
+  | {
+      type: "unmask";
+      pass: number;
+      positions: number[];
+      tokens: number[];
+      confidences?: number[];
+      reasons?: string[];
+      length?: number;
+    }
+  /** The canvas ends here from now on; its cache was computed anew. */
+  | { type: "truncate"; pass: number; length: number }
+  | { type: "refresh"; pass: number; positions: number }
+  /** A step of particles: the token each took and its normalised weight; `parents` where they were resampled before it. */
+  | { type: "particles"; tokens: number[]; weights: number[]; parents?: number[]; logEvidence?: number }
+  /** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
+  | { type: "constraint"; rejected: number[]; token?: number; allowed?: number; checks: number }
+  /** Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. */
+  | { type: "explore"; node: number; parent: number; score: number; tokens?: number[]; solution?: boolean }
+  /** One of several ways was chosen for a request. */
+  | { type: "choice"; arms: string[]; predicted: number[]; probabilities: number[]; chosen: number }
+  /** A filter's belief after an observation: mean [d] and covariance [d, d] by rows; `truth` where it is known. */
+  | { type: "posterior"; step: number; mean: number[]; covariance: number[]; truth?: number[] }
+  /** A pointer to one of the inputs; `inputs` (planar points) with the first. -1 is the end. */
+  | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][] }
   | {
       type: "finish";
       reason: FinishReason;

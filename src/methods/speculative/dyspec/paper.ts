@@ -1,0 +1,88 @@
+import type { Paper } from "../../../papers/paper.ts";
+
+export const paper: Paper = {
+  number: 8,
+  name: "dyspec",
+  system: "DySpec",
+  title: "DySpec: Faster Speculative Decoding with Dynamic Token Tree Structure",
+  authors: ["Yunfan Xiong", "Ruoyu Zhang", "Yanzeng Li", "Tianhao Wu", "Lei Zou"],
+  year: 2024,
+  arxiv: "2410.11744",
+  venue: "World Wide Web 28(3), 2025",
+  line: "grows the draft tree where the draft's own confidence says a sample is worth most",
+  what: [
+    "Fixed draft trees have one shape for every context, and waste nodes where the draft is sure and starve places where it is not.",
+    "DySpec estimates, while drafting, the probability that verification reaches each place where a sample could be drawn, and draws at the best one until the budget is spent.",
+    "Every decision is made before the token is known, so that the target's distribution is kept exactly.",
+  ],
+  lives: {
+    folder: "methods/speculative/dyspec",
+    method: "dyspec",
+    command: 'ventris run --method dyspec --set draft=pylos "Once upon a time"',
+    function: 'model.decode(prompt, { method: { name: "dyspec", draft: "pylos", budget: 64 } })',
+  },
+  showcase: {
+    prompt: "The old king looked at the clay tablet and said that nobody in the whole kingdom could read",
+    options: { temperature: 0.6, seed: 3, maxTokens: 64 },
+    methodOptions: { draft: "pylos", budget: 32 },
+  },
+  missing: "Faster than plain decoding with the shipped pair when sampling.",
+  claims: [
+    {
+      id: "against-chain",
+      says: "At the same number of drafted tokens the dynamic tree yields more tokens a target pass than a chain.",
+      paper: {
+        setting: "implied by its tables: chains are the weakest baseline; 68M draft for a 7B target, budget 64",
+      },
+      ours: "knossos with pylos, budget 64, temperature 0, the paper's own estimate; tokens a target pass over the chain's on the same prompts",
+      unit: "×",
+      holds: { above: 1, surely: true },
+    },
+    {
+      id: "against-spec-infer",
+      says: "It yields more tokens a target pass than SpecInfer's fixed tree.",
+      paper: { value: 3.71 / 3.44, setting: "3.71 against 3.44, 68M draft for 7B, C4, budget 64, temperature 0.6" },
+      ours: "knossos with pylos, budget 64, temperature 0.6, draft temperature 0.6, the paper's own estimate",
+      unit: "×",
+      holds: { above: 1, surely: true },
+    },
+    {
+      id: "against-sequoia",
+      says: "It yields at least as many tokens a target pass as Sequoia's tuned fixed tree.",
+      paper: { value: 3.71 / 3.45, setting: "3.71 against 3.45, 68M draft for 7B, C4, budget 64, temperature 0.6" },
+      ours: "knossos with pylos, budget 64, temperature 0.6, draft temperature 0.6, the paper's own estimate",
+      unit: "×",
+      holds: { atLeast: 1 },
+    },
+    {
+      id: "greedy-against-sequoia",
+      says: "The same holds for greedy decoding.",
+      paper: { value: 5.25 / 4.99, setting: "5.25 against 4.99, 68M draft for 7B, C4, budget 64, temperature 0" },
+      ours: "knossos with pylos, budget 64, temperature 0, draft temperature 0.6, the paper's own estimate",
+      unit: "×",
+      holds: { atLeast: 1 },
+    },
+    {
+      id: "calibration",
+      says: "Tokens with a higher draft probability are accepted more often (Hypothesis 1).",
+      paper: { setting: "argued from a bounded divergence and shown as a plot" },
+      ours: "drafted tokens that verification reached, in ten bins of their draft probability; rank correlation of bin and share accepted",
+      holds: { atLeast: 0.9 },
+    },
+    {
+      id: "lossless",
+      says: "Greedy output is that of plain greedy decoding.",
+      paper: { setting: "a property of the verification" },
+      ours: "share of prompts whose greedy text is identical with dyspec and without, both algorithms",
+      holds: { atLeast: 1 },
+    },
+    {
+      id: "speed",
+      says: "It decodes faster than plain decoding.",
+      paper: { value: 2.2, setting: "68M draft for 7B, C4, budget 64, temperature 0.6, on an A100" },
+      ours: "knossos with pylos, budget left to the method, temperature 0.6; tokens a second over plain sampling's, in turns in one process",
+      unit: "×",
+      holds: { above: 1 },
+    },
+  ],
+};

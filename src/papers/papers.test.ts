@@ -1,0 +1,156 @@
+import { existsSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { VentrisError } from "../errors.ts";
+import { methods } from "../methods/index.ts";
+import { findPaper, papers } from "./index.ts";
+import { judge, meets } from "./judge.ts";
+import type { Paper } from "./paper.ts";
+import { defineReproduction } from "./reproduction.ts";
+import { reproduce } from "./run.ts";
+import { bootstrap, meanOf, ratioOf } from "./statistics.ts";
+
+describe("the list of papers", () => {
+  it("is in the order of numbers, and no name or number comes twice", () => {
+    const numbers = papers.map(({ number }) => number);
+    expect(numbers).toEqual([...new Set(numbers)].sort((a, b) => a - b));
+    expect(new Set(papers.map(({ name }) => name)).size).toBe(papers.length);
+  });
+
+  it.each(papers.map((paper) => [paper.name, paper] as const))("%s is whole", (_, paper) => {
+    expect(existsSync(fileURLToPath(new URL(`../${paper.lives.folder}/paper.ts`, import.meta.url)))).toBe(true);
+    expect(paper.what.every((sentence) => sentence.endsWith("."))).toBe(true);
+    expect(paper.line).not.toMatch(/\.$/);
+    expect(paper.claims.length).toBeGreaterThan(0);
+    expect(new Set(paper.claims.map(({ id }) => id)).size).toBe(paper.claims.length);
+    for (const { id, says, holds } of paper.claims) {
+      expect(id).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*$/);
+      expect(says).toMatch(/\.$/);
+      expect(Object.keys(holds).filter((key) => key !== "surely").length).toBeGreaterThan(0);
+    }
+    const { method } = paper.lives;
+    if (method !== undefined && paper.reproduction) expect(methods.map(({ name }) => name)).toContain(method);
+    if (paper.showcase) expect(method).toBeDefined();
+  });
+
+  it("names the nearest for an unknown name", () => {
+    expect(() => findPaper("dispec")).toThrow('did you mean "dyspec"?');
+  });
+});
+
+describe("judging", () => {
+  it.each([
+    [{ above: 1 }, 1, undefined, false],
+    [{ above: 1 }, 1.1, undefined, true],
+    [{ atLeast: 1 }, 1, undefined, true],
+    [{ below: 0.5, above: 0.1 }, 0.6, undefined, false],
+    [{ above: 0, surely: true }, 0.2, undefined, false],
+    [{ above: 0, surely: true }, 0.2, [-0.1, 0.5], false],
+    [{ above: 0, surely: true }, 0.2, [0.1, 0.5], true],
+    [{ above: 0 }, 0.2, [-0.1, 0.5], true],
+    [{ atMost: 1 }, Number.NaN, undefined, false],
+  ] as const)("%o of %d in %o is %s", (condition, value, interval, expected) => {
+    expect(meets({ claim: "a", value, interval }, condition)).toBe(expected);
+  });
+});
+
+describe("intervals", () => {
+  it("hold the mean of a normal sample about 95 times in 100", () => {
+    let covered = 0;
+    for (let trial = 0; trial < 60; trial++) {
+      const values = Array.from({ length: 40 }, (_, i) => Math.sin(trial * 1000 + i * 7919) * 3);
+      const { interval } = meanOf(values, trial);
+      if (interval[0] <= 0 && interval[1] >= 0) covered += 1;
+    }
+    expect(covered).toBeGreaterThan(50);
+  });
+
+  it("are repeated by their seed, and a ratio of proportional pairs is exact", () => {
+    expect(meanOf([1, 2, 3, 4], 5)).toEqual(meanOf([1, 2, 3, 4], 5));
+    expect(
+      ratioOf([
+        [2, 1],
+        [4, 2],
+        [6, 3],
+      ]),
+    ).toEqual({ value: 2, interval: [2, 2], count: 3 });
+    expect(() => bootstrap([], () => 0)).toThrow("no units");
+  });
+});
+
+describe("running a reproduction", () => {
+  const ran: string[] = [];
+  const paper = (fail?: string): Paper => ({
+    ...findPaper("dyspec"),
+    name: "example",
+    claims: [
+      { id: "sum", says: "It adds.", paper: { setting: "none" }, ours: "a sum", holds: { atLeast: 3 } },
+      { id: "other", says: "It is left out.", paper: { setting: "none" }, ours: "nothing", holds: { above: 0 } },
+    ],
+    reproduction: async () =>
+      defineReproduction({
+        sizes: { tiny: { items: 2 }, quick: { items: 3 }, full: { items: 4 } },
+        steps: ({ items }) => items,
+        async measure({ step }, { items }) {
+          let sum = 0;
+          for (let i = 0; i < items; i++) {
+            sum += await step(`item ${i}`, async () => {
+              ran.push(`item ${i}`);
+              if (fail === `item ${i}`) throw new VentrisError("runtime_failed", "broken");
+              return i;
+            });
+          }
+          return [{ claim: "sum", value: sum }];
+        },
+      }),
+  });
+
+  it("keeps finished steps over a failure, and leaves nothing once done", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "reproduce-"));
+    try {
+      ran.length = 0;
+      await expect(reproduce(paper("item 2"), { size: "quick", folder })).rejects.toThrow("broken");
+      const seen: string[] = [];
+      const record = await reproduce(paper(), {
+        size: "quick",
+        folder,
+        onProgress: ({ done, total, step }) => seen.push(`${done}/${total} ${step}`),
+      });
+      expect(ran).toEqual(["item 0", "item 1", "item 2", "item 2"]);
+      expect(seen.at(-1)).toBe("3/3 item 2");
+      expect(record).toMatchObject({ format: 1, name: "example", size: "quick", options: { items: 3 } });
+      expect(record.versions.onnxruntime).toMatch(/^\d/);
+      expect(judge(paper(), record).map(({ holds }) => holds)).toEqual([true, undefined]);
+      await reproduce(paper(), { size: "quick", folder });
+      expect(ran.slice(4)).toEqual(["item 0", "item 1", "item 2"]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("says where the steps are when it is stopped, and does not keep the step that was cut short", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "reproduce-"));
+    const stop = new AbortController();
+    try {
+      ran.length = 0;
+      const stopped = reproduce(paper(), {
+        size: "quick",
+        folder,
+        signal: stop.signal,
+        onProgress: ({ step, done }) => step === "item 1" && done < 2 && stop.abort(),
+      });
+      await expect(stopped).rejects.toMatchObject({ code: "aborted" });
+      await reproduce(paper(), { size: "quick", folder });
+      expect(ran).toEqual(["item 0", "item 1", "item 1", "item 2"]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("refuses a planned system", async () => {
+    await expect(reproduce({ ...paper(), reproduction: undefined }, { size: "tiny" })).rejects.toThrow("planned");
+  });
+});

@@ -1,0 +1,212 @@
+/** Runs a reproduction: opens what it needs, keeps its finished steps on disk, tells how far it is, and makes the record. */
+import { createHash } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { cpus, totalmem, type } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ensure, VentrisError } from "../errors.ts";
+import { type OpenModel, open } from "../open.ts";
+import { cacheFolder } from "../weights/index.ts";
+import type { Paper } from "./paper.ts";
+import type { Json, Measurement, ReproductionRecord, Size } from "./reproduction.ts";
+
+export interface ReproduceOptions {
+  readonly size: Size;
+  readonly seed?: number;
+  /** Forgets the steps that an interrupted run kept. */
+  readonly fresh?: boolean;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: ReproductionProgress) => void;
+  /** Where steps are kept; default: in the cache folder. */
+  readonly folder?: string;
+}
+
+export interface ReproductionProgress {
+  readonly done: number;
+  readonly total: number;
+  /** The step under way, or just done. */
+  readonly step: string;
+  /** Seconds; undefined before anything is known. */
+  readonly secondsLeft?: number;
+}
+
+/** A finished step. */
+interface Kept {
+  readonly key: string;
+  readonly seconds: number;
+  readonly result: Json;
+}
+
+/**
+ * Measures a paper's claims. Errors: `unavailable` for a planned system, and for missing models or data; `aborted` when the signal
+ * stops it (the steps done are kept, and the same call goes on from there); what the system's own code throws.
+ */
+export async function reproduce(paper: Paper, options: ReproduceOptions): Promise<ReproductionRecord> {
+  const { size, seed = 0, onProgress } = options;
+  const signal = options.signal ?? new AbortController().signal;
+  ensure(paper.reproduction, "unavailable", `${paper.name} is planned: there is nothing of it to run yet`);
+  const reproduction = await paper.reproduction();
+  const chosen = reproduction.sizes[size];
+  const identity = JSON.stringify([packageVersion(), size, seed, chosen]);
+  const folder = join(
+    options.folder ?? join(cacheFolder(), "reproductions"),
+    `${paper.name}-${size}-${createHash("sha256").update(identity).digest("hex").slice(0, 12)}`,
+  );
+  if (options.fresh) await rm(folder, { recursive: true, force: true });
+  await mkdir(folder, { recursive: true });
+  const file = join(folder, "steps.jsonl");
+  const kept = await readKept(file);
+
+  const total = reproduction.steps(chosen);
+  const asked = new Set<string>();
+  const models = new Map<string, Promise<OpenModel>>();
+  const names = new Set<string>();
+  let computed = 0;
+  let computing = 0;
+  const report = (step: string, share = 0): void => {
+    const rest = total - asked.size + (1 - share);
+    const pace = computing / Math.max(computed, 1);
+    onProgress?.({
+      done: asked.size - 1 + share,
+      total,
+      step,
+      ...(computed > 0 && { secondsLeft: Math.max(0, pace * rest) }),
+    });
+  };
+
+  async function step<Result extends Json>(
+    key: string,
+    work: (step: { folder: string; progress(share: number): void }) => Promise<Result>,
+  ): Promise<Result> {
+    ensure(!asked.has(key), "internal", `reproduction ${paper.name}: two steps are called "${key}"`);
+    if (signal.aborted) throw new VentrisError("aborted", stopped(paper, folder, kept.size, total));
+    asked.add(key);
+    const known = kept.get(key);
+    if (known) {
+      report(key, 1);
+      return known.result as Result;
+    }
+    report(key);
+    const own = join(folder, createHash("sha256").update(key).digest("hex").slice(0, 16));
+    await mkdir(own, { recursive: true });
+    const started = performance.now();
+    const result = await work({ folder: own, progress: (share) => report(key, Math.min(1, Math.max(0, share))) });
+    // A step that was cut short (its runs were aborted) must not be kept as if it were whole.
+    if (signal.aborted) throw new VentrisError("aborted", stopped(paper, folder, kept.size, total));
+    const seconds = (performance.now() - started) / 1000;
+    computed += 1;
+    computing += seconds;
+    kept.set(key, { key, seconds, result });
+    await appendFile(file, `${JSON.stringify({ key, seconds, result })}\n`);
+    await rm(own, { recursive: true, force: true });
+    report(key, 1);
+    return result;
+  }
+
+  try {
+    const measurements = await reproduction.measure(
+      {
+        size,
+        seed,
+        signal,
+        open(reference, openOptions = {}) {
+          const key = JSON.stringify([reference, openOptions]);
+          names.add(reference);
+          if (!models.has(key)) models.set(key, open(reference, openOptions));
+          return models.get(key)!;
+        },
+        data: dataPath,
+        step,
+      },
+      chosen,
+    );
+    checkMeasurements(paper, measurements);
+    const seconds = [...asked].reduce((sum, key) => sum + (kept.get(key)?.seconds ?? 0), 0);
+    const record: ReproductionRecord = {
+      format: 1,
+      name: paper.name,
+      size,
+      seed,
+      options: chosen,
+      date: new Date().toISOString(),
+      seconds: Math.round(seconds * 10) / 10,
+      models: [...names],
+      machine: describeMachine(),
+      versions: versions(),
+      measurements,
+    };
+    await rm(folder, { recursive: true, force: true });
+    return record;
+  } catch (error) {
+    if (signal.aborted && !(error instanceof VentrisError && error.code === "aborted")) {
+      throw new VentrisError("aborted", stopped(paper, folder, kept.size, total), { cause: error });
+    }
+    throw error;
+  } finally {
+    for (const model of await Promise.allSettled(models.values())) {
+      if (model.status === "fulfilled") await model.value.close();
+    }
+  }
+}
+
+const stopped = (paper: Paper, folder: string, done: number, total: number): string =>
+  `${paper.name}: stopped with ${done} of ${total} steps done; they are kept in ${folder}, and the same command goes on from there`;
+
+/** Whole lines alone: the last one may have been cut by a kill. */
+async function readKept(file: string): Promise<Map<string, Kept>> {
+  const kept = new Map<string, Kept>();
+  if (!existsSync(file)) return kept;
+  for (const line of (await readFile(file, "utf8")).split("\n")) {
+    try {
+      const step: Kept = JSON.parse(line);
+      if (typeof step.key === "string" && "result" in step) kept.set(step.key, step);
+    } catch {
+      // computed again
+    }
+  }
+  return kept;
+}
+
+function checkMeasurements(paper: Paper, measurements: readonly Measurement[]): void {
+  const seen = new Set<string>();
+  for (const { claim } of measurements) {
+    ensure(
+      paper.claims.some(({ id }) => id === claim) && !seen.has(claim),
+      "internal",
+      `reproduction ${paper.name}: "${claim}" is no claim of the paper, or was measured twice`,
+    );
+    seen.add(claim);
+  }
+}
+
+/** Evaluation data lies beside a checkout and is never copied into it. */
+function dataPath(...names: string[]): string {
+  const folder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../../shared/data", import.meta.url));
+  const path = join(folder, ...names);
+  ensure(existsSync(path), "unavailable", `no evaluation data at ${path}: set VENTRIS_DATA to the folder that has it`);
+  return path;
+}
+
+function describeMachine(): ReproductionRecord["machine"] {
+  const processors = cpus();
+  return {
+    processor: processors[0]?.model.trim() ?? "unknown",
+    cores: processors.length,
+    memoryGiB: Math.round(totalmem() / 2 ** 30),
+    system: `${type()} ${process.arch}`,
+  };
+}
+
+function versions(): Record<string, string> {
+  const runtime = fileURLToPath(import.meta.resolve("onnxruntime-common"));
+  const manifest = runtime.slice(0, runtime.lastIndexOf("onnxruntime-common") + "onnxruntime-common".length);
+  return {
+    ventris: packageVersion(),
+    node: process.versions.node,
+    onnxruntime: JSON.parse(readFileSync(join(manifest, "package.json"), "utf8")).version,
+  };
+}
+
+const packageVersion = (): string =>
+  JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;

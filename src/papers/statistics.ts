@@ -1,0 +1,35 @@
+/** Intervals for reproductions: percentile bootstrap over independent units (prompts, seeds), 95 %, repeatable by seed. */
+import { uniform } from "../engine/random.ts";
+import { ensure } from "../errors.ts";
+
+export interface Estimate {
+  readonly value: number;
+  readonly interval: readonly [number, number];
+  readonly count: number;
+}
+
+const resamples = 2000;
+
+/** `statistic` of the units, with its interval. The statistic gets a list of units drawn with replacement. Errors: `bad_option` without units. */
+export function bootstrap<Unit>(
+  units: readonly Unit[],
+  statistic: (sample: readonly Unit[]) => number,
+  seed = 0,
+): Estimate {
+  const count = units.length;
+  ensure(count > 0, "bad_option", "bootstrap: no units to estimate from");
+  const values = Array.from({ length: resamples }, (_, i) =>
+    statistic(units.map((_, j) => units[Math.floor(uniform({ seed, request: i }, j, "data") * count)])),
+  ).sort((a, b) => a - b);
+  const at = (share: number): number => values[Math.min(resamples - 1, Math.floor(share * resamples))];
+  return { value: statistic(units), interval: [at(0.025), at(0.975)], count };
+}
+
+export const mean = (values: readonly number[]): number => values.reduce((sum, v) => sum + v, 0) / values.length;
+
+/** Mean with its interval. */
+export const meanOf = (values: readonly number[], seed = 0): Estimate => bootstrap(values, mean, seed);
+
+/** Mean of a over mean of b for units that have both. */
+export const ratioOf = (pairs: readonly (readonly [number, number])[], seed = 0): Estimate =>
+  bootstrap(pairs, (sample) => mean(sample.map(([a]) => a)) / mean(sample.map(([, b]) => b)), seed);
