@@ -4,15 +4,13 @@
  */
 import { z } from "zod";
 import { ensure } from "../errors.ts";
-import { createDetokenizer } from "../text/index.ts";
-import { drawFrom } from "./distribution.ts";
+import { createChoosing } from "./choosing.ts";
 import type { Forest, ForestNode, Lease } from "./forest.ts";
 import type { Model } from "./model.ts";
-import { type Stream, uniform } from "./random.ts";
-import { createShaperChain } from "./shapers/chain.ts";
-import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
+import { type Commitment, createOutput } from "./output.ts";
+import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
-import { createStopper, minTokensStage, stoppingOptions } from "./stopping.ts";
+import { minTokensStage, stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 export const requestOptions = z.strictObject({
@@ -36,12 +34,6 @@ export const requestOptions = z.strictObject({
 export type RequestOptions = z.input<typeof requestOptions>;
 export type RequestSettings = z.output<typeof requestOptions>;
 
-/** A committed token and the node whose distribution it was chosen from. */
-export interface Commitment {
-  readonly token: number;
-  readonly from: ForestNode;
-}
-
 export interface Decoding {
   readonly model: Model;
   readonly forest: Forest;
@@ -52,6 +44,8 @@ export interface Decoding {
   readonly settings: RequestSettings;
   readonly stream: Stream;
   readonly signal: AbortSignal | undefined;
+  /** Tokens that end the text: the model's own and those of `stopTokens`. */
+  readonly endTokens: ReadonlySet<number>;
   /** Temperature 0. */
   readonly greedy: boolean;
   readonly finished: boolean;
@@ -92,94 +86,51 @@ export interface Outcome {
   seconds: { prefill: number; decode: number };
 }
 
-export function createDecoding({
-  model,
-  prompt,
-  settings,
-  signal,
-  emit,
-}: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
+export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
+  const { model, prompt, settings, signal, emit } = parts;
   const { forest, tokenizer, config } = model;
-  const { seed, request, logprobs: alternatives, maxTokens, ...rest } = settings;
-  const shaping = Object.fromEntries(
-    Object.keys(shapingOptions.shape).map((key) => [key, rest[key as keyof typeof rest]]),
-  );
+  const stream: Stream = { seed: settings.seed, request: settings.request };
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
-  const chain = createShaperChain(shaping, config.vocabularySize, tokenizer, {
-    minTokens: minTokensStage(settings.minTokens, [...endTokens, ...settings.stopTokens]),
+  const endingTokens = new Set([...endTokens, ...settings.stopTokens]);
+  const choosing = createChoosing({
+    shaping: pick(settings, shapingOptions.shape),
+    vocabularySize: config.vocabularySize,
+    tokenizer,
+    stages: { minTokens: minTokensStage(settings.minTokens, endingTokens) },
+    promptLength: prompt.length,
+    stream,
   });
-  ensure(
-    tokenizer || settings.stop.length === 0,
-    "bad_option",
-    "stop: stop strings need a tokenizer, and this model has none",
-  );
-  const stopper = createStopper(
-    { stop: settings.stop, stopTokens: settings.stopTokens, maxTokens, minTokens: settings.minTokens },
+  const { logprobs: alternatives } = settings;
+  const output = createOutput({
+    ...pick(settings, stoppingOptions.shape),
+    tokenizer,
     endTokens,
-  );
-  const detokenizer = tokenizer && createDetokenizer(tokenizer, { continued: prompt.length > 0 });
+    promptLength: prompt.length,
+    contextLength: forest.contextLength,
+    describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
+    emit,
+  });
   const lease = forest.lease();
-  const stream: Stream = { seed, request };
-  const output: number[] = [];
-  const collected: TokenLogprob[] = [];
-  let text = "";
-  let reason: FinishReason | undefined;
-  let stop: string | undefined;
+  const counters = emptyCounters();
   let prefilled: Promise<ForestNode> | undefined;
   let prefillPasses = 0;
   let prefillSeconds = 0;
   let decodeStarted = performance.now();
-  let decodeSeconds = 0;
-  const counters: Counters = {
-    passes: 0,
-    rows: 0,
-    prefillTokens: 0,
-    cachedTokens: 0,
-    generated: 0,
-    tokensPerPass: 0,
-    drafted: 0,
-    accepted: 0,
-    draftPasses: 0,
-    constraintChecks: 0,
-  };
 
-  function contextOf(node: ForestNode) {
-    const position = node.depth + 1;
-    if (!chain.needsHistory) return { history: [], promptLength: prompt.length, position, stream };
-    const history = new Array<number>(position);
-    for (let at: ForestNode | undefined = node; at; at = at.parent) history[at.depth] = at.token;
-    return { history, promptLength: prompt.length, position, stream };
-  }
-
-  function logitsOf(node: ForestNode): Float32Array {
-    ensure(node.logits, "internal", "a distribution was asked for at a node without logits");
-    return node.logits;
-  }
-
-  const shape = (node: ForestNode): Float64Array => chain.shape(logitsOf(node), contextOf(node));
-
-  function describe({ token, from }: Commitment): TokenLogprob {
-    const logits = logitsOf(from);
-    const normaliser = logSumExp(logits);
-    const shaped = Math.log(shape(from)[token]);
-    const top = alternatives ? { top: topLogprobs(logits, alternatives, normaliser) } : {};
-    return { token, raw: logSoftmaxAt(logits, token, normaliser), shaped, ...top };
-  }
-
-  function end(why: FinishReason): void {
-    if (reason) return;
-    reason = why;
-    const tail = stop === undefined && detokenizer ? stopper.push(detokenizer.flush()) : { text: "", stopped: stop };
-    if (tail.stopped !== undefined && why !== "aborted") [reason, stop] = ["stop", tail.stopped];
-    const last = tail.text + (tail.stopped === undefined ? stopper.flush() : "");
-    if (last) {
-      text += last;
-      emit({ type: "tokens", tokens: [], text: last });
-    }
-    decodeSeconds = (performance.now() - decodeStarted) / 1000;
+  async function prefill(): Promise<ForestNode> {
+    const started = performance.now();
+    const { node, computed, cached, passes } = await lease.prefill(prompt);
+    prefillPasses = lease.passes;
+    counters.prefillTokens = computed;
+    counters.cachedTokens = cached;
+    decodeStarted = performance.now();
+    prefillSeconds = (decodeStarted - started) / 1000;
+    emit({ type: "prefill", tokens: computed, cached, passes, seconds: prefillSeconds });
+    return node;
   }
 
   function updateCounters(): void {
+    counters.generated = output.generated;
     counters.passes = lease.passes;
     counters.rows = lease.rows;
     const decodePasses = lease.passes - prefillPasses;
@@ -192,93 +143,67 @@ export function createDecoding({
     forest,
     lease,
     prompt,
-    output,
+    output: output.tokens,
     settings,
     stream,
     signal,
-    greedy: chain.greedy,
+    endTokens: endingTokens,
+    greedy: choosing.greedy,
     counters,
     get finished() {
-      if (signal?.aborted) end("aborted");
-      return reason !== undefined;
+      if (signal?.aborted) output.end("aborted");
+      return output.reason !== undefined;
     },
     get remaining() {
-      return Math.min(maxTokens - counters.generated, forest.contextLength - prompt.length - counters.generated + 1);
+      return output.remaining;
     },
     prefill() {
-      prefilled ??= (async () => {
-        const started = performance.now();
-        const { node, computed, cached, passes } = await lease.prefill(prompt);
-        prefillPasses = lease.passes;
-        counters.prefillTokens = computed;
-        counters.cachedTokens = cached;
-        prefillSeconds = (performance.now() - started) / 1000;
-        decodeStarted = performance.now();
-        emit({ type: "prefill", tokens: computed, cached, passes, seconds: prefillSeconds });
-        return node;
-      })();
+      prefilled ??= prefill();
       return prefilled;
     },
-    shape,
-    choose(node) {
-      if (chain.greedy) return chain.choose(logitsOf(node), contextOf(node));
-      return drawFrom(shape(node), uniform(stream, node.depth + 1, "sample"));
-    },
+    shape: choosing.shape,
+    choose: choosing.choose,
     commit(commitments) {
-      let taken = 0;
-      let fresh = "";
-      const tokens: number[] = [];
-      const described: TokenLogprob[] = [];
-      for (const commitment of commitments) {
-        if (reason) break;
-        const { token } = commitment;
-        taken += 1;
-        counters.generated += 1;
-        const verdict = stopper.accept(token);
-        if (verdict === "stop" || verdict === "end") {
-          // The token that ends a text is no part of it.
-          end(verdict);
-          break;
-        }
-        output.push(token);
-        tokens.push(token);
-        if (alternatives !== undefined) described.push(describe(commitment));
-        if (detokenizer) {
-          const piece = stopper.push(detokenizer.push(token));
-          fresh += piece.text;
-          if (piece.stopped !== undefined) stop = piece.stopped;
-        }
-        if (stop !== undefined) break;
-        if (verdict === "length" || commitment.from.depth + 2 > forest.contextLength) break;
-      }
-      text += fresh;
-      collected.push(...described);
+      const taken = output.commit(commitments);
       updateCounters();
-      if (tokens.length > 0) {
-        emit({ type: "tokens", tokens, text: fresh, ...(alternatives !== undefined && { logprobs: described }) });
-      }
-      if (!reason) {
-        if (stop !== undefined) end("stop");
-        else if (counters.generated >= maxTokens) end("length");
-        else if (prompt.length + counters.generated > forest.contextLength) end("context");
-      }
       return taken;
     },
     emit,
-    finish: end,
+    finish: output.end,
     outcome() {
-      ensure(reason, "internal", "the method returned before its run was finished");
+      const { reason, stop, text, tokens, logprobs, endedAt } = output;
+      ensure(reason && endedAt, "internal", "the method returned before its run was finished");
       updateCounters();
       return {
         reason,
         stop,
         text,
-        tokens: output,
-        logprobs: alternatives === undefined ? undefined : collected,
+        tokens,
+        logprobs: alternatives === undefined ? undefined : logprobs,
         counters,
-        seconds: { prefill: prefillSeconds, decode: decodeSeconds },
+        seconds: { prefill: prefillSeconds, decode: (endedAt - decodeStarted) / 1000 },
       };
     },
     close: () => lease.close(),
   };
 }
+
+/** The settings that a schema has. */
+const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>
+  Object.fromEntries(Object.keys(shape).map((key) => [key, settings[key as keyof RequestSettings]])) as Pick<
+    RequestSettings,
+    keyof Shape & keyof RequestSettings
+  >;
+
+const emptyCounters = (): Counters => ({
+  passes: 0,
+  rows: 0,
+  prefillTokens: 0,
+  cachedTokens: 0,
+  generated: 0,
+  tokensPerPass: 0,
+  drafted: 0,
+  accepted: 0,
+  draftPasses: 0,
+  constraintChecks: 0,
+});

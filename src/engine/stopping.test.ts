@@ -117,7 +117,7 @@ describe("tokens and limits", () => {
   });
 
   test("the stage bans ending tokens until then", () => {
-    const stage = minTokensStage(2, [0]);
+    const stage = minTokensStage(2, new Set([0]));
     const logits = Float32Array.of(9, 1, 2);
     const chain = createShaperChain({ temperature: 0 }, 3, undefined, { minTokens: stage });
     const context = { promptLength: 3, history: [], stream: { seed: 1, request: 1 } };

@@ -89,8 +89,7 @@ export function createStopper(options: StoppingOptions, endTokens: readonly numb
  * Bans end and stop tokens until `minTokens` are there; to be given to the shaper chain, since drafts at every depth must
  * obey it too.
  */
-export function minTokensStage(minTokens: number, endingTokens: readonly number[]): StageDefinition {
-  const ending = new Set(endingTokens);
+export function minTokensStage(minTokens: number, ending: ReadonlySet<number>): StageDefinition {
   return {
     changes: "scores",
     keepsBest: false,

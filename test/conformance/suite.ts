@@ -172,6 +172,27 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, le
       expect(text).toBe(model.tokenizer!.decode([...tokens], { continued: true }));
     });
 
+    test("short outputs: of one to three tokens, and with a prompt that leaves so little of the context", async () => {
+      const context = model.config.contextLength;
+      const ids = Array.from({ length: context }, (_, i) => 3 + ((i * 7) % 40));
+      for (const left of [1, 2, 3, 4]) {
+        const few = withMethod({ temperature: 0, maxTokens: left });
+        const shorter = await model.decode(prompt, few).final;
+        const plain = await model.decode(prompt, { ...few, method: "greedy" }).final;
+        expect(shorter).toMatchObject({ tokens: plain.tokens, finish: "length" });
+        const { accepted, generated, passes } = shorter.counters;
+        expect(generated).toBe(left);
+        expect(accepted).toBeLessThan(left);
+        expect(passes).toBeLessThanOrEqual(left);
+        const full = ids.slice(0, context + 1 - left);
+        const last = await model.decode(full, withMethod({ temperature: 0 })).final;
+        const expected = await model.decode(full, { ...withMethod({ temperature: 0 }), method: "greedy" }).final;
+        expect(last).toMatchObject({ tokens: expected.tokens, finish: "context" });
+        expect(last.counters.generated).toBe(left);
+      }
+      expect(await held()).toBe(0);
+    });
+
     test("a stop string ends the text wherever the tokens' borders are", async () => {
       const { text } = await model.decode(prompt, withMethod({ temperature: 0 })).final;
       const stop = [...text].slice(6, 9).join("");

@@ -16,6 +16,8 @@ export const budgetOption = z
 export const most = 64;
 
 export interface Economy {
+  /** Nodes a round, at most; the price of more is infinite. */
+  readonly limit: number;
   /**
    * What one more drafted node costs, in tokens, when `drafted` nodes are there already and it needs `passes` further draft
    * passes. A node that becomes output with a smaller probability is not worth drafting.
@@ -34,7 +36,7 @@ export interface EconomyOptions {
 
 export async function economy(decoding: Decoding, { budget, draft }: EconomyOptions): Promise<Economy> {
   if (budget !== undefined) {
-    return { price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
+    return { limit: budget, price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
   }
   const target = await passCurve(decoding.model);
   const draftPass = draft ? passSeconds(await passCurve(draft), 1) : 0;
@@ -69,6 +71,7 @@ export function measuredEconomy(target: PassCurve, draftPass: number, limit: num
   let [tokens, seconds] = [priorRounds, priorRounds / plain];
   let idle = 0;
   return {
+    limit,
     price(drafted, passes = 0) {
       if (drafted >= limit) return Infinity;
       if (idle > 0 && idle % probeEvery === 0 && drafted < probeNodes) return 0;

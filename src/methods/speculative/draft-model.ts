@@ -89,7 +89,7 @@ export async function draftModelDrafter(
   const estimate = createAcceptanceEstimate(kind, curve);
   const guidance: Guidance = { estimate, economy: await economy(decoding, { budget, draft }) };
   const follower = followText(draft);
-  const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+  const { endTokens } = decoding;
   let passes = 0;
   let drafting: Drafting | undefined;
   return {
@@ -116,7 +116,7 @@ export async function draftModelDrafter(
       return drafting.tree;
     },
     observe(_, tree, { path }) {
-      follower.settle(tree, path);
+      follower.settle(tree.origins ? path.map((node) => tree.origins![node - 1]) : path);
       estimate.observe(tree, path);
       guidance.economy.settle(path.length + 1, tree.tokens.length, drafting!.passes);
     },
@@ -141,7 +141,8 @@ export function followText(draft: Model): {
     temperature: number,
     topK: number,
   ): Promise<(() => SparseDistribution)[]>;
-  settle(tree: DraftTree, path: readonly number[]): void;
+  /** The accepted path, by the numbers that nodes were scored under. */
+  settle(path: readonly number[]): void;
   close(): void;
 } {
   const lease: Lease = draft.forest.lease();
@@ -194,7 +195,7 @@ export function followText(draft: Model): {
         return () => topKSoftmax(forestNode.logits!, temperature, topK);
       });
     },
-    settle(_tree, path) {
+    settle(path) {
       // The accepted nodes that were scored stay as the new tip; the others leave.
       let last = 0;
       for (const node of path) {

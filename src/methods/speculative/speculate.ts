@@ -2,8 +2,9 @@
  * The one speculative loop: a drafter proposes a tree below the last committed token, the target scores that token and the tree
  * in one pass, the verifier keeps a path and adds a token of the target's own. (Leviathan et al. 2023, algorithm 1, for trees.)
  */
-import type { Commitment, Decoding } from "../../engine/decoding.ts";
+import type { Decoding } from "../../engine/decoding.ts";
 import type { Extension, ForestNode } from "../../engine/forest.ts";
+import type { Commitment } from "../../engine/output.ts";
 import { ensure } from "../../errors.ts";
 import { createDraws, type Draws } from "./draws.ts";
 import { createTree, type DraftTree, repeatsOf } from "./tree.ts";
@@ -22,7 +23,7 @@ export interface Drafter {
   propose(round: Round): Promise<DraftTree> | DraftTree;
   /** Draft passes so far, of all rounds. */
   readonly passes?: number;
-  /** Told after each verification; `nodeOf` gives the target's forest node of a tree node (0 = root). */
+  /** Told after the verification of what it proposed; `nodeOf` gives the target's forest node of a tree node (0 = root). */
   observe?(round: Round, tree: DraftTree, verdict: Verdict, nodeOf: (node: number) => ForestNode | undefined): void;
   close?(): void;
 }
@@ -42,7 +43,8 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
       const round: Round = { text, depth, draws: createDraws(decoding.stream, text.length - 1) };
       const started = performance.now();
       const passesBefore = drafter.passes ?? 0;
-      const tree = depth > 0 ? await drafter.propose(round) : createTree("chosen");
+      const asked = depth > 0;
+      const tree = asked ? await drafter.propose(round) : createTree("chosen");
       const drafted = performance.now();
       const nodes = await score(decoding, tip, token, tree, depth);
       const scored = performance.now();
@@ -73,7 +75,7 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
         seconds: (drafted - started) / 1000,
       });
       decoding.emit({ type: "verify", ...verdict, seconds: (verified - scored) / 1000 });
-      drafter.observe?.(round, tree, verdict, (node) => nodes[node]);
+      if (asked) drafter.observe?.(round, tree, verdict, (node) => nodes[node]);
       decoding.commit(commitments);
       for (const commitment of commitments) text.push(commitment.token);
 

@@ -24,6 +24,8 @@ export interface DraftTree {
   readonly values?: number[];
   /** What node i + 1 was proposed with, given that its parent was accepted and its earlier siblings were not. */
   readonly probabilities?: number[];
+  /** Of a tree that was selected from a larger one: the number that node i + 1 has there, where its drafter knows it by. */
+  readonly origins?: readonly number[];
 }
 
 export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {
@@ -96,7 +98,7 @@ export function selectNodes(tree: DraftTree, nodes: readonly number[]): DraftTre
     "internal",
     "a tree that was drawn must not be pruned: its verification would be biased",
   );
-  const selected = createTree("chosen", { valued: tree.values !== undefined });
+  const selected = { ...createTree("chosen", { valued: tree.values !== undefined }), origins: nodes };
   const numbers = new Map([[0, 0]]);
   for (const node of nodes) {
     const parent = numbers.get(tree.parents[node - 1]);

@@ -235,7 +235,7 @@ export const aded = defineMethod({
   async decode(decoding, options) {
     const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
     const table = options.isolate ? createTable(shared, shared) : shared;
-    const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+    const { endTokens } = decoding;
     const { price, settle } = await economy(decoding, { budget: options.budget });
     ensure(
       options.paths === undefined || !options.contexts?.length,

@@ -42,7 +42,7 @@ describe("length of a chain", () => {
     const run = drafting(20);
     const guidance = {
       estimate: createAcceptanceEstimate("sampled"),
-      economy: { price: (drafted: number, passes = 0) => (drafted < 3 ? 0.1 * passes : 2), settle() {} },
+      economy: { limit: 64, price: (drafted: number, passes = 0) => (drafted < 3 ? 0.1 * passes : 2), settle() {} },
     };
     await growChain(run, { length: 10, guidance });
     expect(run.tree.tokens).toHaveLength(3);

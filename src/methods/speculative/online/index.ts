@@ -144,7 +144,7 @@ function learningDrafter(
     "bad_option",
     "draftTemperature: 0 leaves nothing to draw; use the method top-k, which chooses its tokens",
   );
-  const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+  const { endTokens } = decoding;
   const grow = (drafting: Drafting) =>
     settings.grow === "chain"
       ? growChain(drafting, { length: settings.length })
@@ -196,7 +196,7 @@ function learningDrafter(
         return drafting.tree;
       }),
     observe(round, tree, verdict, nodeOf) {
-      follower?.settle(tree, verdict.path);
+      follower?.settle(verdict.path);
       text = round.text;
       recorder.observe(round.text.length - 1, tree, verdict, nodeOf);
     },

@@ -107,7 +107,7 @@ export const promptLookup = defineMethod({
   }),
   async decode(decoding, options) {
     const index = createNgramIndex(options);
-    const endTokens = new Set(decoding.model.tokenizer?.endTokens ?? decoding.model.config.endTokens);
+    const { endTokens } = decoding;
     let indexed = 0;
     await speculate(decoding, {
       propose({ text, depth }) {

@@ -32,7 +32,8 @@ export interface TopKOptions {
  * probable nodes of all. EAGLE-2 takes its passes level by level, which misses some of them.
  */
 export async function growTopK(drafting: Drafting, options: TopKOptions): Promise<number[]> {
-  const { budget, width = 8, maximumPasses = Infinity, minimumScore = 0, guidance } = options;
+  const { width = 8, maximumPasses = Infinity, minimumScore = 0, guidance } = options;
+  const budget = Math.min(options.budget, guidance?.economy.limit ?? Infinity);
   ensure(
     minimumScore >= 0 && minimumScore <= 1,
     "bad_option",
@@ -48,7 +49,8 @@ export async function growTopK(drafting: Drafting, options: TopKOptions): Promis
   while (frontier.length > 0 && drafting.passes < maximumPasses) {
     if (guidance) {
       const gain = frontier.reduce((total, node) => total + reach(node), 0) * guidance.estimate.ofRank(0);
-      if (gain < price(best.length, 1)) break;
+      // Where the tree is full, what comes takes the place of its last nodes.
+      if (gain < price(Math.min(best.length, budget - 1), 1)) break;
     }
     await drafting.score(frontier);
     for (const node of frontier) {

@@ -68,7 +68,7 @@ test("whatever nodes cost, what is kept is a tree of nodes that are worth it", a
       const estimate = createAcceptanceEstimate("chosen");
       const acceptance = (probability: number, rank: number) =>
         probability * uniform({ seed, request: 0 }, Math.round(probability * 1e6), "data", rank);
-      const guidance = { economy: { price, settle() {} }, estimate };
+      const guidance = { economy: { limit: 40, price, settle() {} }, estimate };
       const { tree } = await grow({ budget: 40, guidance }, 4, acceptance);
       tree.values!.forEach((value, i) => {
         expect(value).toBeGreaterThanOrEqual(nodes[i]);

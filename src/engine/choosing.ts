@@ -1,0 +1,70 @@
+/** What may follow a node: the shaped distribution there, the token that plain decoding chooses, and its log-probabilities. */
+import { ensure } from "../errors.ts";
+import type { Tokenizer } from "../text/index.ts";
+import { drawFrom } from "./distribution.ts";
+import type { ForestNode } from "./forest.ts";
+import type { Commitment } from "./output.ts";
+import { type Stream, uniform } from "./random.ts";
+import { createShaperChain } from "./shapers/chain.ts";
+import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
+import type { ShapingOptions } from "./shapers/options.ts";
+import type { ShapingContext, StageDefinition } from "./shapers/stages.ts";
+import type { TokenLogprob } from "./trace.ts";
+
+export interface Choosing {
+  /** Temperature 0. */
+  readonly greedy: boolean;
+  /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
+  shape(node: ForestNode): Float64Array;
+  /** The token that plain decoding emits after a node. */
+  choose(node: ForestNode): number;
+  /** A token's log-probabilities, and those of so many alternatives. */
+  describe(commitment: Commitment, alternatives: number): TokenLogprob;
+}
+
+export interface ChoosingParts {
+  shaping: ShapingOptions;
+  vocabularySize: number;
+  tokenizer: Tokenizer | undefined;
+  /** Stages beside the standard ones. */
+  stages: Readonly<Record<string, StageDefinition>>;
+  promptLength: number;
+  stream: Stream;
+}
+
+/** Errors: `bad_option`. */
+export function createChoosing(parts: ChoosingParts): Choosing {
+  const { promptLength, stream } = parts;
+  const chain = createShaperChain(parts.shaping, parts.vocabularySize, parts.tokenizer, parts.stages);
+
+  function contextOf(node: ForestNode): ShapingContext {
+    const position = node.depth + 1;
+    if (!chain.needsHistory) return { history: [], promptLength, position, stream };
+    const history = new Array<number>(position);
+    for (let at: ForestNode | undefined = node; at; at = at.parent) history[at.depth] = at.token;
+    return { history, promptLength, position, stream };
+  }
+
+  const shape = (node: ForestNode): Float64Array => chain.shape(logitsOf(node), contextOf(node));
+
+  return {
+    greedy: chain.greedy,
+    shape,
+    choose(node) {
+      if (chain.greedy) return chain.choose(logitsOf(node), contextOf(node));
+      return drawFrom(shape(node), uniform(stream, node.depth + 1, "sample"));
+    },
+    describe({ token, from }, alternatives) {
+      const logits = logitsOf(from);
+      const normaliser = logSumExp(logits);
+      const shaped = Math.log(shape(from)[token]);
+      const top = alternatives > 0 ? { top: topLogprobs(logits, alternatives, normaliser) } : {};
+      return { token, raw: logSoftmaxAt(logits, token, normaliser), shaped, ...top };
+    },
+  };
+}
+
+function logitsOf({ logits }: ForestNode): Float32Array {
+  ensure(logits, "internal", "a distribution was asked for at a node without logits");
+  return logits;
+}
