@@ -1,0 +1,61 @@
+import type { Paper } from "../../../papers/paper.ts";
+
+export const paper: Paper = {
+  number: 20,
+  name: "hyperfit",
+  system: "Hyperfitting",
+  title: "The Hyperfitting Phenomenon: Sharpening and Stabilizing LLMs for Open-Ended Text Generation",
+  authors: ["Fredrik Carlsson", "Fangyu Liu", "Daniel Ward", "Murathan Kurfali", "Joakim Nivre"],
+  year: 2025,
+  arxiv: "2412.04318",
+  venue: "ICLR 2025",
+  line: "fine-tunes on a handful of texts until the loss is almost zero, and greedy decoding stops repeating itself",
+  what: [
+    "Greedy decoding of base models collapses into repetition over long spans; samplers and penalties treat the symptom.",
+    "Hyperfitting fine-tunes the model on a tiny set until its training loss is almost zero.",
+    "Greedy output then becomes varied, although held-out perplexity becomes terrible.",
+  ],
+  lives: { folder: "methods/finetuning/hyperfit" },
+  claims: [
+    {
+      id: "variety",
+      says: "Greedy text becomes more varied.",
+      paper: { value: 60, setting: "type-token ratio in %, TinyLlama, 256 tokens; 17 to 57 before" },
+      ours: "knossos, held-out contexts, 96 tokens: rise of the type-token ratio, in points",
+      unit: "points",
+      holds: { above: 0, surely: true },
+    },
+    {
+      id: "loss",
+      says: "The training loss is almost zero.",
+      paper: { value: 0.1, setting: "nats, below from the seventh epoch, read off the authors' plot" },
+      ours: "training loss at the end",
+      unit: "nats",
+      holds: { below: 0.1 },
+    },
+    {
+      id: "perplexity",
+      says: "Held-out perplexity rises.",
+      paper: { value: 7.8626, setting: "13.1 → 103, Llama 3.1 8B, second-hand" },
+      ours: "held-out perplexity after over before",
+      unit: "×",
+      holds: { above: 1 },
+    },
+    {
+      id: "sharpness",
+      says: "Predictions become sharp.",
+      paper: { value: 0.4207, setting: "entropy 3.47 → 1.46 nats, Llama 3.1 8B" },
+      ours: "mean entropy on held-out text after over before",
+      unit: "×",
+      holds: { below: 1, surely: true },
+    },
+    {
+      id: "shuffle",
+      says: "The order of the same data changes what is learned.",
+      paper: { value: 30, setting: "% of top predictions differ between two shuffles" },
+      ours: "share of held-out positions whose top token differs between two shuffles, in %",
+      unit: "%",
+      holds: { above: 5 },
+    },
+  ],
+};

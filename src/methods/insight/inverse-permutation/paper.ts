@@ -1,0 +1,49 @@
+import type { Paper } from "../../../papers/paper.ts";
+
+export const paper: Paper = {
+  number: 23,
+  name: "inverse-permutation",
+  system: "Inverse permutation learning",
+  title: "The Impossibility of Inverse Permutation Learning in Transformer Models",
+  authors: ["R. Alur", "C. Hays", "M. Raghavan", "D. Shah"],
+  year: 2025,
+  arxiv: "2509.24125",
+  venue: "NeurIPS 2025 workshop",
+  line: "what a causal mask makes impossible, and two layers without it or with scratch space make exact",
+  what: [
+    "Putting a shuffled list back into its order is the plainest form of a skill that many tasks need.",
+    "A causal transformer that attends only cannot write the restored list into its stream at any depth; without the mask, or with scratch tokens that mean nothing, two layers suffice.",
+    "Both are constructions that can be built and run.",
+  ],
+  lives: { folder: "methods/insight/inverse-permutation" },
+  claims: [
+    {
+      id: "construction",
+      says: "Two layers without the mask restore every permutation.",
+      paper: { setting: "a theorem" },
+      ours: "constructed weights, lists of 2 to 20: largest error",
+      holds: { atMost: 1e-5 },
+    },
+    {
+      id: "scratch",
+      says: "So do two causal layers with scratch tokens.",
+      paper: { setting: "a theorem" },
+      ours: "constructed weights, lists of 2 to 20: largest error",
+      holds: { atMost: 1e-5 },
+    },
+    {
+      id: "impossible",
+      says: "Causal layers without scratch cannot: some rows never see what they should hold.",
+      paper: { setting: "a theorem" },
+      ours: "rows that change when an unreachable input changes, random weights, depths 1 to 8",
+      holds: { atMost: 0 },
+    },
+    {
+      id: "training",
+      says: "Training finds it as soon as the mask is gone.",
+      paper: { setting: "accuracy from chance to near-perfect" },
+      ours: "trained on lists of 5 to 8: accuracy without the mask minus with it",
+      holds: { above: 0.3, surely: true },
+    },
+  ],
+};

@@ -1,0 +1,60 @@
+import type { Paper } from "../../../papers/paper.ts";
+
+export const paper: Paper = {
+  number: 11,
+  name: "prompt-tokens",
+  system: "Parallel prompt decoding",
+  title: "Hardware-Aware Parallel Prompt Decoding for Memory-Efficient Acceleration of LLM Inference",
+  authors: ["H. M. Chen", "W. Luk", "K. F. C. Yiu", "R. Li", "K. Mishchenko", "S. I. Venieris", "H. Fan"],
+  year: 2024,
+  arxiv: "2405.18628",
+  venue: "Findings of EMNLP 2025",
+  line: "a few trained input vectors make one pass guess several tokens ahead",
+  what: [
+    "Heads that guess tokens ahead see one hidden state only and are large, and a draft model costs memory.",
+    "Parallel prompt decoding appends a few trained vectors after the last token, each in the place of an unknown one, so that a pass of the frozen model guesses several positions.",
+    "The guesses are verified as a tree in the next pass, and the tree is fitted to the machine.",
+  ],
+  lives: { folder: "methods/speculative/prompt-tokens" },
+  claims: [
+    {
+      id: "tokens-a-pass",
+      says: "A pass yields clearly more than one token.",
+      paper: { value: 2.43, setting: "MobileLLaMA, greedy, MT-Bench" },
+      ours: "knossos, greedy, held-out stories: tokens a target pass",
+      unit: "tokens a pass",
+      holds: { above: 1.2, surely: true },
+    },
+    {
+      id: "trained",
+      says: "Trained vectors beat random ones.",
+      paper: { setting: "implied" },
+      ours: "tokens a pass, trained over random vectors",
+      unit: "×",
+      holds: { above: 1, surely: true },
+    },
+    {
+      id: "parameters",
+      says: "The vectors are a tiny part of the model.",
+      paper: { value: 0.00045, setting: "% of the parameters, MobileLLaMA" },
+      ours: "numbers trained over the model's, in %",
+      unit: "%",
+      holds: { atMost: 0.1 },
+    },
+    {
+      id: "lossless",
+      says: "Greedy output is that of plain greedy decoding.",
+      paper: { setting: "“same output”" },
+      ours: "share of prompts whose greedy text is identical",
+      holds: { atLeast: 1 },
+    },
+    {
+      id: "speed",
+      says: "It decodes faster than plain decoding.",
+      paper: { value: 2.17, setting: "108.7 against 50.2 tokens/s, MobileLLaMA, A100" },
+      ours: "knossos, greedy: tokens a second over plain decoding's, in turns",
+      unit: "×",
+      holds: { above: 1 },
+    },
+  ],
+};
