@@ -17,12 +17,15 @@ export type ErrorCode =
   | "runtime_failed" // ONNX Runtime refused or failed a program
   | "internal"; // an invariant of ours was broken: always a bug
 
+/** Names and values in messages may come from a file, as long as its author liked. */
+const longestMessage = 4000;
+
 export class VentrisError extends Error {
   override readonly name = "VentrisError";
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
-    super(message, options);
+    super(message.length > longestMessage ? `${message.slice(0, longestMessage)}…` : message, options);
     this.code = code;
   }
 }
@@ -32,11 +35,30 @@ export function ensure(condition: unknown, code: ErrorCode, message: string | ((
   if (!condition) throw new VentrisError(code, typeof message === "string" ? message : message());
 }
 
+/** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
+export function shown(value: unknown): string {
+  let json: string;
+  try {
+    json = JSON.stringify(value) ?? String(value);
+  } catch {
+    return "a value that nests too deeply to be shown";
+  }
+  return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
+}
+
+const longestShown = 200;
+
+/** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
+const [mostCandidates, longestName] = [10_000, 200];
+
 /** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is close. */
 export function nearest(wanted: string, candidates: readonly string[]): string | undefined {
+  if (wanted.length > longestName) return undefined;
   let best: string | undefined;
   let bestDistance = Math.max(2, Math.floor(wanted.length / 2)) + 1;
-  for (const candidate of candidates) {
+  for (const candidate of candidates.slice(0, mostCandidates)) {
+    // The lengths alone are as far apart as that.
+    if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
     const distance = editDistance(wanted.toLowerCase(), candidate.toLowerCase());
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }

@@ -5,9 +5,9 @@ import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions, weightFormats } from "../engine/load.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { decodeUtf8 } from "../json.ts";
 import { findMethod } from "../methods/index.ts";
 import type { MethodChoice } from "../open.ts";
-import { decodeUtf8 } from "../text/index.ts";
 import { addSchemaFlags, parseAssignments, parseValue } from "./flags.ts";
 import { murmur } from "./output.ts";
 

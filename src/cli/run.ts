@@ -6,9 +6,9 @@ import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type DecodeOptions, open } from "../open.ts";
-import { interruptible } from "../training/loop.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue, pickFlags } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 import { addRequestFlags, loadOptions, type RequestFlags, readMethod, readPrompt, showPrompt } from "./request.ts";
 

@@ -64,7 +64,7 @@ export async function writeTexts(options: WrittenTextsOptions): Promise<number> 
       if (texts.includes(undefined)) return done;
       const lines = texts.map((text) => `${JSON.stringify({ text })}\n`).join("");
       await appendFile(partial, lines).catch((error) => {
-        throw writeError(partial, error);
+        throw writeError(error, partial);
       });
       done += numbers.length;
       onProgress?.({ texts: done, tokensPerSecond: ((done - before) * length * 1000) / (performance.now() - started) });

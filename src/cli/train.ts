@@ -9,10 +9,10 @@ import { trainTable } from "../methods/index.ts";
 import { open, resolveModel } from "../open.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
-import { interruptible } from "../training/loop.ts";
 import { progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
 import { murmur, print, printJson, say } from "./output.ts";
 import { writeTexts } from "./texts.ts";
 

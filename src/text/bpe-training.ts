@@ -6,9 +6,9 @@
 import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { createHeap } from "../heap.ts";
 import { ownCopy } from "./bpe.ts";
 import { byteCharacters, forEachPreToken } from "./byte-level.ts";
-import { createHeap } from "./heap.ts";
 
 export interface TokenizerTraining {
   texts: AsyncIterable<string> | Iterable<string>;

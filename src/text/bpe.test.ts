@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { createHeap } from "../heap.ts";
 import { createWordEncoder, type MergeRule, mergeRules, mergeSymbols } from "./bpe.ts";
 import { byteCharacters, byteLevelWriting, bytesOfToken, forEachPreToken } from "./byte-level.ts";
-import { createHeap } from "./heap.ts";
 
 describe("heap", () => {
   it("gives values back in order, whether they came at once or one by one", () => {

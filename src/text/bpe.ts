@@ -1,7 +1,7 @@
 /** Byte-pair encoding of words with given merges: byte-level (GPT-2, Llama 3, Qwen) and SentencePiece style (Llama 2). */
 import { ensure } from "../errors.ts";
+import { createHeap } from "../heap.ts";
 import { byteCharacters } from "./byte-level.ts";
-import { createHeap } from "./heap.ts";
 
 /** Encodes one word (a pre-token, or a whole section where there is no pre-tokeniser) and appends its ids. */
 export type WordEncoder = (word: string, ids: number[]) => void;

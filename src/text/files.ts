@@ -1,6 +1,7 @@
 /** Bounded reading of the small text files that belong to a tokenizer. */
 import { readFile, stat } from "node:fs/promises";
 import { ensure, VentrisError } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
 
 /** The largest published tokenizer.json has 35 MB. */
 const largestFile = 256 * 2 ** 20;
@@ -23,32 +24,4 @@ export async function readIfPresent(path: string): Promise<Uint8Array | undefine
 export async function readJsonIfPresent(path: string): Promise<Record<string, unknown> | undefined> {
   const bytes = await readIfPresent(path);
   return bytes && parseJsonObject(bytes, path);
-}
-
-/** Errors: `bad_file` naming `origin`. */
-export function parseJsonObject(bytes: Uint8Array, origin: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(decodeUtf8(bytes, origin));
-  } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_file", `${origin}: not valid JSON (truncated?): ${(cause as Error).message}`, {
-      cause,
-    });
-  }
-  ensure(isObject(value), "bad_file", `${origin}: expected a JSON object`);
-  return value;
-}
-
-/** Text of bytes that must be valid UTF-8; a byte order mark is left out. Errors: `bad_file` naming `origin`. */
-export function decodeUtf8(bytes: Uint8Array, origin: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-  } catch (cause) {
-    throw new VentrisError("bad_file", `${origin}: not valid UTF-8`, { cause });
-  }
-}
-
-export function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,8 +1,9 @@
 /** llama2.c's tokenizer files (tokenizer.bin, tok512.bin): SentencePiece-style BPE with scores and byte fallback. */
 import { ensure, VentrisError } from "../errors.ts";
+import { decodeUtf8 } from "../json.ts";
 import { assembleTokenizer } from "./assemble.ts";
 import { byteName, characterSymbols, createWordEncoder } from "./bpe.ts";
-import { decodeUtf8, readIfPresent } from "./files.ts";
+import { readIfPresent } from "./files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Errors: `unavailable` when there is no such file, `bad_file` when it is truncated or corrupt. */

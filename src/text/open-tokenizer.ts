@@ -1,9 +1,10 @@
 /** Opens the tokenizer of a checkpoint folder, whichever files it comes in. */
 import { join } from "node:path";
 import { VentrisError } from "../errors.ts";
+import { decodeUtf8, isObject } from "../json.ts";
 import { assembleTokenizer } from "./assemble.ts";
 import type { ChatTemplate } from "./chat-template.ts";
-import { decodeUtf8, isObject, readIfPresent, readJsonIfPresent } from "./files.ts";
+import { readIfPresent, readJsonIfPresent } from "./files.ts";
 import { readLlama2cTokenizer } from "./llama2c.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { readTokenizerJson } from "./tokenizer-json.ts";

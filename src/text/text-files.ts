@@ -1,83 +1,102 @@
-/** Texts from files, one at a time, for training tokenizers and models. */
+/** Documents from text files: `.txt`, `.jsonl`, and either with `.gz`. Everything is streamed and bounded. */
 import { createReadStream } from "node:fs";
+import { pipeline } from "node:stream/promises";
 import { createGunzip } from "node:zlib";
 import { ensure, VentrisError } from "../errors.ts";
-import { isObject } from "./files.ts";
+import { isObject, parseJson } from "../json.ts";
 
-/** Longest single text in UTF-16 units; strings end at twice this. */
-const longestText = 2 ** 28;
+export interface TextFile {
+  readonly path: string;
+  /** Which property of a `.jsonl` record is the text; default "text". */
+  readonly field?: string;
+  /** What stands between the documents of a `.txt` file; default: the whole file is one document. */
+  readonly separator?: RegExp;
+}
+
+/** Characters of one document, or of one `.txt` file: a bound for damaged and hostile (gzip) files, below V8's own. */
+const maximumCharacters = 2 ** 28;
 
 /**
- * Texts of `.jsonl` files (the field `text` of each line) and `.txt` files (one text each), in order, either also as `.gz`.
- * Memory: one text, for `.txt` the whole file. Errors, naming file and line: `unavailable` for a file that cannot be read,
- * `bad_file` for bad gzip, UTF-8 or JSON and for texts over 256 million characters, `bad_option` for another ending.
+ * The file's documents in order, blank ones left out. Errors: `unavailable` when it cannot be read; `bad_option` for an
+ * unknown ending or an option of the other format; `bad_file` naming file and line for broken gzip, UTF-8 or JSON, a
+ * missing text, or more than 2^28 characters in one piece.
  */
+export async function* documents(file: TextFile): AsyncGenerator<string> {
+  const format = /\.(txt|jsonl)(\.gz)?$/.exec(file.path)?.[1];
+  ensure(format, "bad_option", `${file.path}: expected a file that ends in .txt or .jsonl, or either with .gz`);
+  const unused = format === "txt" ? "field" : "separator";
+  ensure(file[unused] === undefined, "bad_option", `${file.path}: ${unused} means nothing for a .${format} file`);
+  for await (const text of format === "txt" ? textDocuments(file) : recordDocuments(file)) {
+    if (/\S/.test(text)) yield text;
+  }
+}
+
+/** The documents of several files, all with their usual field and separation. Errors: as `documents`. */
 export async function* readTexts(paths: Iterable<string>): AsyncGenerator<string> {
-  for (const path of paths) {
-    const [, kind] = /\.(jsonl|txt)(?:\.gz)?$/.exec(path) ?? [];
-    if (kind === "jsonl") yield* readJsonLines(path);
-    else if (kind === "txt") yield await readWhole(path);
-    else throw new VentrisError("bad_option", `${path}: texts are read from .jsonl and .txt files (or .gz of these)`);
-  }
+  for (const path of paths) yield* documents({ path });
 }
 
-async function* readJsonLines(path: string): AsyncGenerator<string> {
-  let rest = "";
-  let line = 0;
-  const parse = (json: string) => {
-    line++;
-    const value = parseLine(json, `${path}, line ${line}`);
-    ensure(
-      isObject(value) && typeof value.text === "string",
-      "bad_file",
-      () => `${path}, line ${line}: no field "text"`,
-    );
-    return value.text;
-  };
-  for await (const chunk of readChunks(path)) {
-    const lines = chunk.split("\n");
-    lines[0] = rest + lines[0];
-    rest = lines.pop() as string;
-    ensure(rest.length <= longestText, "bad_file", `${path}, line ${line + 1}: longer than ${longestText} characters`);
-    for (const json of lines) yield parse(json);
-  }
-  if (rest !== "") yield parse(rest);
-}
-
-function parseLine(json: string, origin: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new VentrisError("bad_file", `${origin}: ${(cause as Error).message}`, { cause });
-  }
-}
-
-async function readWhole(path: string): Promise<string> {
-  const chunks: string[] = [];
+async function* textDocuments({ path, separator }: TextFile): AsyncGenerator<string> {
+  const parts: string[] = [];
   let length = 0;
-  for await (const chunk of readChunks(path)) {
-    chunks.push(chunk);
-    length += chunk.length;
-    ensure(length <= longestText, "bad_file", `${path}: longer than ${longestText} characters`);
+  for await (const part of decoded(path)) {
+    length += part.length;
+    ensure(
+      length <= maximumCharacters,
+      "bad_file",
+      `${path}: more than ${maximumCharacters} characters; split the file`,
+    );
+    parts.push(part);
   }
-  return chunks.join("");
+  const text = parts.join("");
+  if (separator) yield* text.split(separator);
+  else yield text;
 }
 
-async function* readChunks(path: string): AsyncGenerator<string> {
+async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
+  let number = 0;
+  for await (const line of lines(path)) {
+    number++;
+    if (line.trim() === "") continue;
+    const record = parseJson(line, `${path}, line ${number}`);
+    const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
+    ensure(typeof text === "string", "bad_file", `${path}, line ${number}: no text in the field "${field}"`);
+    yield text;
+  }
+}
+
+async function* lines(path: string): AsyncGenerator<string> {
+  let parts: string[] = [];
+  let length = 0;
+  for await (const chunk of decoded(path)) {
+    const pieces = chunk.split("\n");
+    for (const [i, piece] of pieces.entries()) {
+      length += piece.length;
+      ensure(length <= maximumCharacters, "bad_file", `${path}: a line of more than ${maximumCharacters} characters`);
+      parts.push(piece);
+      if (i === pieces.length - 1) break; // goes on in the next chunk
+      yield parts.join("");
+      parts = [];
+      length = 0;
+    }
+  }
+  if (length > 0) yield parts.join("");
+}
+
+/** The file's text piece by piece, unzipped and decoded. */
+async function* decoded(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  const file = createReadStream(path);
-  const bytes = path.endsWith(".gz") ? file.on("error", (error) => bytes.destroy(error)).pipe(createGunzip()) : file;
+  const source = createReadStream(path, { highWaterMark: 2 ** 18 });
+  const bytes = path.endsWith(".gz") ? createGunzip({ chunkSize: 2 ** 18 }) : undefined;
+  // Errors of either stream surface where the last one is read; the pipeline only ties their ends together.
+  if (bytes) pipeline(source, bytes).catch(() => {});
   try {
-    for await (const chunk of bytes) yield decoder.decode(chunk, { stream: true });
+    for await (const chunk of bytes ?? source) yield decoder.decode(chunk, { stream: true });
     yield decoder.decode();
-  } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException;
-    // Node's file errors carry a system call name; everything else is about the contents.
-    const unreadable = (cause as NodeJS.ErrnoException).syscall !== undefined;
-    throw new VentrisError(unreadable ? "unavailable" : "bad_file", `${path}: ${message}${code ? ` (${code})` : ""}`, {
-      cause,
-    });
-  } finally {
-    file.destroy();
+  } catch (error) {
+    if (error instanceof VentrisError) throw error;
+    const { syscall, message } = error as NodeJS.ErrnoException;
+    if (syscall) throw new VentrisError("unavailable", `cannot read ${path}: ${message}`, { cause: error });
+    throw new VentrisError("bad_file", `${path}: ${message}`, { cause: error });
   }
 }

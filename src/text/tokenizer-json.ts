@@ -4,11 +4,11 @@
  * What a token's bytes are is read off the decoder section, so that decoding and streaming agree by construction.
  */
 import { ensure, VentrisError } from "../errors.ts";
+import { isObject } from "../json.ts";
 import type { AddedToken } from "./added-tokens.ts";
 import type { TokenizerParts } from "./assemble.ts";
 import { type BpeVocabulary, byteSymbols, characterSymbols, createWordEncoder, mergeRules } from "./bpe.ts";
 import { byteLevelWriting, bytesOfToken, forEachPreToken } from "./byte-level.ts";
-import { isObject } from "./files.ts";
 import { createPreparation, createUnigramEncoder, type Preparation } from "./library.ts";
 
 type Json = Record<string, unknown>;

@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
 import { openSafetensors, writeSafetensors } from "../weights/safetensors.ts";
 import type { WeightSource } from "../weights/source.ts";
 import { type AdamWState, euclideanNorm } from "./adamw.ts";
@@ -99,6 +100,19 @@ export async function loadCheckpoint(
     throw new VentrisError("bad_checkpoint", `cannot resume from ${path}: ${error.message}; ${advice}`, {
       cause: error,
     });
+  }
+}
+
+/** What a checkpoint says of its run, without its tensors; undefined when there is none. Errors: as `loadCheckpoint`. */
+export async function readRun(folder: string): Promise<Checkpoint | undefined> {
+  const path = checkpointPath(folder);
+  if (!existsSync(path)) return undefined;
+  const file = await openSafetensors(path);
+  try {
+    ensure(file.metadata.format === formatName, "bad_checkpoint", `${path} was not written as a training checkpoint`);
+    return parseJsonObject(file.metadata.run ?? "", `${path}: its run`) as unknown as Checkpoint;
+  } finally {
+    await file.close();
   }
 }
 

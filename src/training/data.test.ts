@@ -6,7 +6,6 @@ import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vites
 import { dataPath, noData } from "../../test/data.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type CorpusOptions, drawBatch, evaluationBatches, loadCorpus } from "./data.ts";
-import { documents, type TextFile } from "./text-files.ts";
 
 const base = await mkdtemp(join(tmpdir(), "ventris-data-"));
 afterAll(() => rm(base, { recursive: true, force: true }));
@@ -17,57 +16,8 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   return path;
 }
 
-async function all(text: TextFile): Promise<string[]> {
-  const result: string[] = [];
-  for await (const document of documents(text)) result.push(document);
-  return result;
-}
-
 const failure = (code: string, message = /./) =>
   expect.objectContaining({ name: "VentrisError", code, message: expect.stringMatching(message) });
-
-describe("documents", () => {
-  it("come from plain and zipped text, split where asked", async () => {
-    const text = "one\n\nstill one\ntwo — ü\n \nthree";
-    for (const name of ["a.txt", "a.txt.gz"]) {
-      const path = await file(name, text);
-      expect(await all({ path })).toEqual([text]);
-      expect(await all({ path, separator: /(?<!\n)\n(?!\n)/ })).toEqual(["one\n\nstill one", "two — ü", "three"]);
-    }
-  });
-
-  it("come from JSON lines, also when characters and lines straddle the chunks that are read", async () => {
-    const long = "é€😀".repeat(60_000);
-    const lines = ["first", long, "  ", "last"].map((text, i) => JSON.stringify({ text, other: `o${i}` }));
-    for (const name of ["b.jsonl", "b.jsonl.gz"]) {
-      const path = await file(name, `${lines.join("\n")}\n\n`);
-      expect(await all({ path })).toEqual(["first", long, "last"]);
-      expect(await all({ path, field: "other" })).toEqual(["o0", "o1", "o2", "o3"]);
-    }
-  });
-
-  it("are refused with file and line when the file is broken", async () => {
-    const zipped = gzipSync("text ".repeat(1000));
-    const cases: [TextFile, string, RegExp][] = [
-      [{ path: join(base, "absent.txt") }, "unavailable", /absent\.txt/],
-      [{ path: join(base, "absent.txt.gz") }, "unavailable", /absent\.txt\.gz/],
-      [{ path: await file("c.csv", "a") }, "bad_option", /c\.csv/],
-      [{ path: await file("c.txt", "a"), field: "text" }, "bad_option", /field/],
-      [{ path: await file("c.jsonl", '{"text":"a"}\n{"text":') }, "bad_file", /c\.jsonl, line 2/],
-      [
-        { path: await file("d.jsonl", '{"text":"a"}\n\n{"txt":"a"}') },
-        "bad_file",
-        /line 3: no text in the field "text"/,
-      ],
-      [{ path: await file("e.jsonl", "null") }, "bad_file", /line 1/],
-      [{ path: await file("f.txt", Uint8Array.of(97, 0xff)) }, "bad_file", /f\.txt/],
-      [{ path: await file("g.txt", Uint8Array.of(97, 0xe2, 0x82)) }, "bad_file", /g\.txt/],
-      [{ path: await file("h.txt.gz", zipped.subarray(0, zipped.length - 9)) }, "bad_file", /h\.txt\.gz/],
-      [{ path: await file("i.txt.gz", Buffer.from("not gzip")) }, "bad_file", /i\.txt\.gz/],
-    ];
-    for (const [text, code, message] of cases) await expect(all(text)).rejects.toEqual(failure(code, message));
-  });
-});
 
 /** One id a byte, then begin and end; `calls` counts encodings. */
 function byteTokenizer(vocabularySize = 258) {

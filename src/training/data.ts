@@ -6,11 +6,11 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { uniform } from "../engine/random.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { documents, type TextFile } from "../text/text-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { cacheKey, fileIdentity, openCached } from "../weights/cache.ts";
 import { openSafetensors, writeSafetensors } from "../weights/safetensors.ts";
 import type { TokenBatch } from "./objective.ts";
-import { documents, type TextFile } from "./text-files.ts";
 
 /** Two bytes an id where the vocabulary allows it. */
 export type TokenIds = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
@@ -24,6 +24,8 @@ export interface TokenStream {
 export interface Corpus {
   readonly train: TokenStream;
   readonly heldOut: TokenStream;
+  /** Of all tokens: tells a corpus from another that was made of files of the same names. */
+  readonly digest: string;
 }
 
 export interface CorpusOptions {
@@ -83,7 +85,8 @@ async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promi
       });
     }
   }
-  return { train: train.finished(), heldOut: heldOut.finished() };
+  const [trained, held] = [train.finished(), heldOut.finished()];
+  return { train: trained, heldOut: held, digest: digestOf(trained.tokens, held.tokens) };
 }
 
 /**
@@ -121,7 +124,7 @@ function growingStream(vocabularySize: number) {
   };
 }
 
-async function writeCorpus(path: string, { train, heldOut }: Corpus): Promise<void> {
+async function writeCorpus(path: string, { train, heldOut, digest }: Corpus): Promise<void> {
   const tensor = (name: string, { tokens }: TokenStream) => {
     const data = bytesOf(tokens);
     return { name, type: "U8" as const, shape: [data.length], data };
@@ -130,7 +133,7 @@ async function writeCorpus(path: string, { train, heldOut }: Corpus): Promise<vo
     format: formatName,
     bytesPerToken: String(train.tokens.BYTES_PER_ELEMENT),
     documents: JSON.stringify([train.documents, heldOut.documents]),
-    digest: digestOf(train.tokens, heldOut.tokens),
+    digest,
   });
 }
 
@@ -147,7 +150,11 @@ async function readCorpus(path: string): Promise<Corpus> {
     const [train, heldOut] = [await read("train"), await read("heldOut")];
     ensure(digest === digestOf(train, heldOut), "bad_file", `${path}: its contents do not match its digest`);
     const counts = JSON.parse(documents);
-    return { train: { tokens: train, documents: counts[0] }, heldOut: { tokens: heldOut, documents: counts[1] } };
+    return {
+      train: { tokens: train, documents: counts[0] },
+      heldOut: { tokens: heldOut, documents: counts[1] },
+      digest,
+    };
   } finally {
     await file.close();
   }

@@ -18,7 +18,7 @@ export {
   type TokenStream,
 } from "./data.ts";
 export { type HistoryEntry, lossCurvePath, lossCurveSvg } from "./history.ts";
-export { interruptible, type TrainOptions, type TrainProgress, type TrainResult, train } from "./loop.ts";
+export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./loop.ts";
 export type { Objective, Parameter, TokenBatch } from "./objective.ts";
 export { type ProgressStream, type ProgressWriter, progressLine, progressWriter } from "./progress.ts";
 export {
@@ -30,4 +30,3 @@ export {
   type ScheduleOptions,
   warmupStableDecay,
 } from "./schedule.ts";
-export { documents, type TextFile } from "./text-files.ts";

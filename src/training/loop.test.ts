@@ -10,7 +10,7 @@ import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkpointPath } from "./checkpoint.ts";
 import { lossCurvePath } from "./history.ts";
-import { interruptible, type TrainOptions, train } from "./loop.ts";
+import { type TrainOptions, train } from "./loop.ts";
 import { type Examples, examples, regression, schedule } from "./regression.fixture.ts";
 
 const base: string = await mkdtemp(join(tmpdir(), "ventris-loop-"));
@@ -209,18 +209,6 @@ describe("divergence", () => {
     const broken = trained({ checkpointFolder, objective, onProgress, steps: 5 });
     await expect(broken).rejects.toEqual(failure("runtime_failed"));
     expect((await trained({ checkpointFolder, steps: 5 })).resumedFrom).toBe(4);
-  });
-});
-
-describe("interruptible", () => {
-  it("turns the first SIGINT into an abort and then lets go", async () => {
-    const before = process.listenerCount("SIGINT");
-    const result = await interruptible((signal) =>
-      trained({ signal, onProgress: ({ step }) => step === 3 && process.kill(process.pid, "SIGINT") }),
-    );
-    expect(result.reason).toBe("aborted");
-    expect(result.step).toBeLessThan(40);
-    expect(process.listenerCount("SIGINT")).toBe(before);
   });
 });
 

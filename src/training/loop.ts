@@ -3,7 +3,6 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { setMaxListeners } from "node:events";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setImmediate as macrotask } from "node:timers/promises";
@@ -243,27 +242,4 @@ function checkOptions<Batch>(options: TrainOptions<Batch>): void {
     ensure(value === undefined || value > 0, "bad_option", `train: ${name} is ${value} and must be positive`);
   }
   ensure(evaluation?.batches.length !== 0, "bad_option", "train: evaluation.batches is empty");
-}
-
-/**
- * Runs an action with a signal that the first Ctrl-C (SIGINT) or SIGTERM aborts; a second one ends the process as usual.
- */
-export async function interruptible<T>(action: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const controller = new AbortController();
-  setMaxListeners(0, controller.signal); // any number of requests may listen to it
-  const stop = () => {
-    release();
-    controller.abort();
-  };
-  const release = () => {
-    process.off("SIGINT", stop);
-    process.off("SIGTERM", stop);
-  };
-  process.on("SIGINT", stop);
-  process.on("SIGTERM", stop);
-  try {
-    return await action(controller.signal);
-  } finally {
-    release();
-  }
 }

@@ -4,15 +4,18 @@
  */
 import { copyFile, mkdir, readFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import { z } from "zod";
 import { uniform } from "../engine/random.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { isObject } from "../json.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { readParameters } from "../models/parameters.ts";
 import { openTokenizer } from "../text/index.ts";
 import { writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
+import { readRun } from "./checkpoint.ts";
 import { type Corpus, drawBatch, evaluationBatches, loadCorpus } from "./data.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
@@ -103,6 +106,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     `the tokenizer has ${tokenizer.vocabularySize} tokens, the model ${config.vocabularySize}`,
   );
 
+  await refuseChangedRun(options.runFolder, recipe);
   onMessage("encoding the texts (kept in the cache folder)");
   const corpus: Corpus = await loadCorpus({
     files: recipe.data.map(({ path, field }) => ({
@@ -112,6 +116,8 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     tokenizer,
     signal,
   });
+  const run = { ...recipe, corpus: corpus.digest };
+  await refuseChangedRun(options.runFolder, run);
   onMessage(`${corpus.train.tokens.length} training tokens, ${corpus.heldOut.tokens.length} held out`);
 
   // Small corpora hold out little: what there is, in batches that do not overlap.
@@ -144,7 +150,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       clip: recipe.clip,
       accumulate: recipe.accumulate,
       seed,
-      config: recipe,
+      config: run,
       checkpointFolder: options.runFolder,
       onProgress: options.onProgress,
       signal,
@@ -164,6 +170,38 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     await objective.release();
     await teacher?.release();
   }
+}
+
+/** What a card says and no step depends on. */
+const labels: readonly string[] = ["name", "description", "licence"];
+
+/**
+ * A run goes on from its checkpoint only with what it was begun with: a finished one would train nothing, and its card would claim
+ * what was never done. More `steps` are another matter. Errors: `bad_checkpoint` naming the fields that differ.
+ */
+async function refuseChangedRun(folder: string, stated: Recipe & { corpus?: string }): Promise<void> {
+  const run = await readRun(folder);
+  if (!isObject(run?.config)) return;
+  const before = run.config;
+  const now = JSON.parse(JSON.stringify(stated));
+  const changed = Object.keys({ ...before, ...now }).filter(
+    // A checkpoint from before a field was recorded, and a question asked before it is known, say nothing of it.
+    (field) =>
+      !(field === "corpus" && (before[field] === undefined || now[field] === undefined)) &&
+      !labels.includes(field) &&
+      (field === "steps" ? now.steps < run.step : !isDeepStrictEqual(before[field], now[field])),
+  );
+  const shownField = (field: string) =>
+    field === "corpus"
+      ? "the texts or the tokenizer under the same names"
+      : `${field} (${shown(before[field])}, now ${shown(now[field])})`;
+  ensure(
+    changed.length === 0,
+    "bad_checkpoint",
+    () =>
+      `the checkpoint in ${folder}, after ${run.step} steps, was trained with another recipe: ${changed.map(shownField).join(", ")}; ` +
+      "give another run folder, or the old recipe (more `steps` alone are fine)",
+  );
 }
 
 function scheduleOf({ schedule, steps }: Recipe): Schedule {

@@ -109,6 +109,6 @@ export function fileWeightSource(
 export function findTensor<T>(origin: string, tensors: ReadonlyMap<string, T>, name: string): T {
   const found = tensors.get(name);
   if (found !== undefined) return found;
-  const similar = tensors.size <= 10_000 ? nearest(name, [...tensors.keys()]) : undefined;
+  const similar = nearest(name, [...tensors.keys()]);
   throw new VentrisError("bad_file", `${origin} has no tensor ${name}${similar ? `; did you mean ${similar}?` : ""}`);
 }

@@ -4,7 +4,7 @@
  */
 import { ensure, VentrisError } from "../errors.ts";
 import { fileWeightSource, readRange, type TensorLocation, type WeightFile, withOpenFile } from "./file-source.ts";
-import { tensorBytes } from "./layout.ts";
+import { checkTensorName, tensorBytes } from "./layout.ts";
 import type { WeightSource, WeightType } from "./source.ts";
 
 export interface GgufSource extends WeightSource {
@@ -151,6 +151,7 @@ function locateTensors(file: WeightFile, header: Header, alignment: number): Map
   const tensors = new Map<string, TensorLocation>();
   const dataStart = Number(header.tensorDataOffset);
   for (const { name, dtype, shape: reversed, offset: relative } of header.tensorInfos) {
+    checkTensorName(file.path, name);
     const where = `${file.path}: tensor ${name}`;
     const type = typeNumbers.get(dtype);
     ensure(

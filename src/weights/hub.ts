@@ -5,9 +5,9 @@
 import { mkdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ensure } from "../errors.ts";
+import { isObject, parseJsonObject } from "../json.ts";
 import { cacheFolder, withFileLock, writeError, writeFileAtomically } from "./cache.ts";
 import { type Connection, downloadFile, type Expected, fetchText, sizeOf } from "./download.ts";
-import { isRecord, parseJsonObject } from "./layout.ts";
 import { readIndex } from "./safetensors.ts";
 
 export interface DownloadProgress {
@@ -144,11 +144,11 @@ async function openRemote(
 
 /** A file of the repository's top folder; undefined for entries of other forms, which nothing asks for. */
 function readSibling(entry: unknown): RemoteFile | undefined {
-  if (!isRecord(entry)) return undefined;
+  if (!isObject(entry)) return undefined;
   const { rfilename: name, size, blobId, lfs } = entry;
   const plain = typeof name === "string" && /^[A-Za-z0-9_][A-Za-z0-9._-]*$/.test(name);
   if (!plain || !Number.isSafeInteger(size) || (size as number) < 0) return undefined;
-  const sha256 = isRecord(lfs) ? lfs.sha256 : undefined;
+  const sha256 = isObject(lfs) ? lfs.sha256 : undefined;
   if (typeof sha256 === "string") return { name, size: size as number, hash: { algorithm: "sha256", hex: sha256 } };
   return typeof blobId === "string"
     ? { name, size: size as number, hash: { algorithm: "blob", hex: blobId } }

@@ -18,6 +18,18 @@ export const blockLayout: Readonly<Record<WeightType, { elements: number; bytes:
   ...blockFormats,
 };
 
+/** Real names have some fifty characters. Names are compared, sorted and shown: a file must not choose how long that takes. */
+const longestTensorName = 1024;
+
+/** Errors: `bad_file` for a name that no checkpoint would have. */
+export function checkTensorName(path: string, name: string): void {
+  ensure(
+    name.length <= longestTensorName,
+    "bad_file",
+    () => `${path}: a tensor name of ${name.length} characters, more than ${longestTensorName}`,
+  );
+}
+
 /** Product of the dimensions; undefined when one is not a count or the product is beyond exact integers. */
 export function elementCount(shape: readonly unknown[]): number | undefined {
   let count = 1;
@@ -72,29 +84,4 @@ export function requireFinite(values: Float32Array, where: string): void {
   if (sum === 0) return;
   const index = values.findIndex((value) => !Number.isFinite(value));
   throw new VentrisError("bad_file", `${where}: element ${index} is ${values[index]}; weights must be finite`);
-}
-
-/** Text in UTF-8, or `bad_file`. */
-export function decodeUtf8(bytes: Uint8Array, where: string): string {
-  try {
-    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch (error) {
-    throw new VentrisError("bad_file", `${where} is not valid UTF-8`, { cause: error });
-  }
-}
-
-/** JSON whose top is an object, or `bad_file`. */
-export function parseJsonObject(text: string, where: string): Record<string, unknown> {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch (error) {
-    throw new VentrisError("bad_file", `${where} is not valid JSON: ${(error as Error).message}`, { cause: error });
-  }
-  ensure(isRecord(value), "bad_file", `${where} is not a JSON object`);
-  return value;
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -111,6 +111,14 @@ describe("writing and reading", () => {
     );
   });
 
+  test.each(["null", "{}", '{"format":"pt"}'])("opens with __metadata__ %s", async (metadata) => {
+    const path = await fileWith(`{"__metadata__":${metadata},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}`, 4);
+    const source = await openSafetensors(path);
+    expect(source.metadata).toEqual(JSON.parse(metadata) ?? {});
+    expect([...source.tensors.keys()]).toEqual(["a"]);
+    await source.close();
+  });
+
   test("a tensor that fails while it is made leaves the old file and no other", async () => {
     const own = await mkdtemp(join(folder, "atomic-"));
     const path = join(own, "model.safetensors");
@@ -157,10 +165,15 @@ describe("writing and reading", () => {
   });
 });
 
+const nested = (depth: number): string => "[".repeat(depth) + "]".repeat(depth);
+
 describe("bad files are refused with file and tensor", () => {
   test.each<[string, unknown, number, RegExp]>([
     ["not JSON", "{nope", 0, /not valid JSON/],
-    ["not an object", "[]", 0, /not a JSON object/],
+    ["not an object", "[]", 0, /does not begin with {/],
+    ["a shape that nests", `{"a":{"dtype":"F32","shape":${nested(100_000)},"data_offsets":[0,4]}}`, 4, /nests deeper/],
+    ["nothing but brackets", `{"a":${"[".repeat(1_000_000)}`, 0, /nests deeper/],
+    ["a name of 20 MB", `{"${"n".repeat(20_000_000)}":{"dtype":"F32"}}`, 4, /a tensor name of 20000000 characters/],
     ["invalid UTF-8", Uint8Array.of(0x7b, 0xff, 0x7d), 0, /not valid UTF-8/],
     ["overlap", { a: f32([2], 0, 8), b: f32([2], 4, 12) }, 12, /tensor b overlaps/],
     ["hole", { a: f32([1], 0, 4), b: f32([1], 8, 12) }, 12, /4 bytes before tensor b belong to no tensor/],

@@ -3,7 +3,8 @@
  * that gives every tensor's type, shape and byte range, then the bytes, without holes or overlaps.
  */
 import { basename, dirname, join } from "node:path";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { isObject, parseJsonObject } from "../json.ts";
 import { writeFileAtomically } from "./cache.ts";
 import {
   fileWeightSource,
@@ -14,7 +15,7 @@ import {
   withOpenFile,
 } from "./file-source.ts";
 import { float32ToBfloat16, float32ToFloat16 } from "./half.ts";
-import { decodeUtf8, elementCount, isRecord, parseJsonObject, tensorBytes } from "./layout.ts";
+import { checkTensorName, elementCount, tensorBytes } from "./layout.ts";
 import type { WeightSource, WeightType } from "./source.ts";
 
 /** The bound that the Hugging Face readers for JavaScript use; the headers of the largest checkpoints stay below 10 MB. */
@@ -80,8 +81,8 @@ export async function openSharded(indexPath: string): Promise<WeightSource> {
 /** Shard file name of every tensor, as `model.safetensors.index.json` gives it. Errors: `bad_file`. */
 export async function readIndex(path: string): Promise<ReadonlyMap<string, string>> {
   const bytes = await readWhole(path, maximumIndexBytes);
-  const index = parseJsonObject(decodeUtf8(bytes, path), path);
-  ensure(isRecord(index.weight_map), "bad_file", `${path} has no weight_map object`);
+  const index = parseJsonObject(bytes, path);
+  ensure(isObject(index.weight_map), "bad_file", `${path} has no weight_map object`);
   const shardOf = new Map<string, string>();
   for (const [name, shard] of Object.entries(index.weight_map)) {
     // Shards lie beside their index: a path could point anywhere on the machine.
@@ -90,7 +91,7 @@ export async function readIndex(path: string): Promise<ReadonlyMap<string, strin
     ensure(
       isPlainName,
       "bad_file",
-      `${path}: tensor ${name} lies in ${JSON.stringify(shard)}, which is not a .safetensors file name`,
+      `${path}: tensor ${name} lies in ${shown(shard)}, which is not a .safetensors file name`,
     );
     shardOf.set(name, shard);
   }
@@ -132,14 +133,14 @@ async function readHeader(file: WeightFile) {
     `${path}: the header has ${headerLength} bytes, more than ${maximumHeaderBytes}`,
   );
   const bytes = await readRange(file, 8, headerLength, "the header");
-  const header = parseJsonObject(decodeUtf8(bytes, `${path}: the header`), `${path}: the header`);
-  ensure(
-    countMembers(bytes) === countParsedMembers(header),
-    "bad_file",
-    `${path}: the header gives a name twice, or nests deeper than the format`,
-  );
+  ensure(bytes[0] === 0x7b, "bad_file", `${path}: the header does not begin with {; not a safetensors file?`);
+  const { members, depth } = measureJson(bytes);
+  ensure(depth <= 3, "bad_file", `${path}: the header nests deeper than the format`);
+  const header = parseJsonObject(bytes, `${path}: the header`);
+  ensure(members === countParsedMembers(header), "bad_file", `${path}: the header gives a name twice`);
 
-  const { __metadata__: metadata = {}, ...entries } = header;
+  const { __metadata__: stated, ...entries } = header;
+  const metadata = stated ?? {}; // null is none, as in the reference reader
   ensure(isStringRecord(metadata), "bad_file", `${path}: __metadata__ is not an object of strings`);
   const dataStart = 8 + headerLength;
   const tensors = new Map(
@@ -150,45 +151,52 @@ async function readHeader(file: WeightFile) {
 }
 
 function isStringRecord(value: unknown): value is Record<string, string> {
-  return isRecord(value) && Object.values(value).every((item) => typeof item === "string");
+  return isObject(value) && Object.values(value).every((item) => typeof item === "string");
 }
 
-/** Members of all objects in JSON text: colons outside strings. `JSON.parse` hides repeated names; counting shows them. */
-function countMembers(json: Uint8Array): number {
+/**
+ * Members of all objects in JSON text (colons outside strings: `JSON.parse` hides repeated names, counting shows them), and how
+ * deep it nests: known before parsing, so that a header of brackets alone costs nothing.
+ */
+function measureJson(json: Uint8Array): { members: number; depth: number } {
   const [quote, backslash, colon] = [0x22, 0x5c, 0x3a];
-  let members = 0;
+  let [members, depth, open] = [0, 0, 0];
   let inString = false;
   for (let i = 0; i < json.length; i++) {
     const byte = json[i];
     if (byte === quote) inString = !inString;
-    else if (inString && byte === backslash) i++;
-    else if (!inString && byte === colon) members++;
+    else if (inString) {
+      if (byte === backslash) i++;
+    } else if (byte === colon) members++;
+    else if (byte === 0x7b || byte === 0x5b) depth = Math.max(depth, ++open);
+    else if (byte === 0x7d || byte === 0x5d) open--;
   }
-  return members;
+  return { members, depth };
 }
 
-/** A sound header nests two deep; what lies deeper is refused elsewhere, so its members need no count. */
+/** A sound header has members in two levels of objects. */
 function countParsedMembers(header: Record<string, unknown>): number {
   const values = Object.values(header);
-  return values.reduce((sum: number, value) => sum + (isRecord(value) ? Object.keys(value).length : 0), values.length);
+  return values.reduce((sum: number, value) => sum + (isObject(value) ? Object.keys(value).length : 0), values.length);
 }
 
 function checkEntry(file: WeightFile, name: string, entry: unknown, dataStart: number): TensorLocation {
+  checkTensorName(file.path, name);
   const where = `${file.path}: tensor ${name}`;
-  ensure(isRecord(entry), "bad_file", `${where}: its entry is not an object`);
+  ensure(isObject(entry), "bad_file", `${where}: its entry is not an object`);
   const { dtype, shape, data_offsets: offsets, ...unknown } = entry;
   const [extra] = Object.keys(unknown);
   ensure(extra === undefined, "bad_file", `${where}: unknown field ${extra}`);
   const type = storedTypes.find((known) => known === dtype);
-  ensure(type, "bad_file", `${where}: type ${JSON.stringify(dtype)} is not supported (${storedTypes.join(", ")} are)`);
+  ensure(type, "bad_file", `${where}: type ${shown(dtype)} is not supported (${storedTypes.join(", ")} are)`);
   ensure(
     Array.isArray(shape) && elementCount(shape) !== undefined,
     "bad_file",
-    `${where}: unsound shape ${JSON.stringify(shape)}`,
+    `${where}: unsound shape ${shown(shape)}`,
   );
   const isRange =
     Array.isArray(offsets) && offsets.length === 2 && offsets.every((at) => Number.isSafeInteger(at) && at >= 0);
-  ensure(isRange && offsets[0] <= offsets[1], "bad_file", `${where}: unsound data_offsets ${JSON.stringify(offsets)}`);
+  ensure(isRange && offsets[0] <= offsets[1], "bad_file", `${where}: unsound data_offsets ${shown(offsets)}`);
   const [begin, end] = offsets;
   ensure(
     dataStart + end <= file.size,
@@ -199,7 +207,7 @@ function checkEntry(file: WeightFile, name: string, entry: unknown, dataStart: n
   ensure(
     end - begin === expected,
     "bad_file",
-    `${where}: ${type} ${JSON.stringify(shape)} needs ${expected} bytes, data_offsets span ${end - begin}`,
+    `${where}: ${type} ${shown(shape)} needs ${expected} bytes, data_offsets span ${end - begin}`,
   );
   return { name, type, shape, file, offset: dataStart + begin, length: end - begin };
 }
@@ -261,11 +269,7 @@ function encodeHeader(path: string, tensors: readonly TensorToWrite[], metadata?
   let position = 0;
   for (const { name, type, shape } of tensors) {
     const length = storedTypes.includes(type) ? tensorBytes(type, shape) : undefined;
-    ensure(
-      length !== undefined,
-      "bad_option",
-      `${path}: tensor ${name} cannot be stored as ${type} ${JSON.stringify(shape)}`,
-    );
+    ensure(length !== undefined, "bad_option", `${path}: tensor ${name} cannot be stored as ${type} ${shown(shape)}`);
     ensure(name !== "__metadata__" && !entries.has(name), "bad_option", `${path}: tensor name ${name} is taken`);
     entries.set(name, { dtype: type, shape, data_offsets: [position, position + length] });
     position += length;
@@ -292,7 +296,7 @@ async function storedBytes(path: string, tensor: TensorToWrite): Promise<Uint8Ar
   ensure(
     data.byteLength === tensorBytes(type, shape),
     "bad_option",
-    `${where}: ${data.length} values do not fill ${JSON.stringify(shape)}`,
+    `${where}: ${data.length} values do not fill ${shown(shape)}`,
   );
   return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }

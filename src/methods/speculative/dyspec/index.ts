@@ -8,7 +8,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { createHeap } from "../../../text/heap.ts";
+import { createHeap } from "../../../heap.ts";
 import { budgetOption, most } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";

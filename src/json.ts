@@ -1,0 +1,35 @@
+/** Text and JSON from bytes that somebody else wrote: every failure is a `bad_file` that names where they came from. */
+import { ensure, VentrisError } from "./errors.ts";
+
+/** Text of bytes that must be valid UTF-8; a byte order mark is left out. Errors: `bad_file` naming `origin`. */
+export function decodeUtf8(bytes: Uint8Array, origin: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    const reason = cause instanceof TypeError ? "not valid UTF-8" : (cause as Error).message; // or too long for a string
+    throw new VentrisError("bad_file", `${origin}: ${reason}`, { cause });
+  }
+}
+
+/** Any JSON value of a text, or of its bytes. Errors: `bad_file` naming `origin`. */
+export function parseJson(source: string | Uint8Array, origin: string): unknown {
+  const text = typeof source === "string" ? source : decodeUtf8(source, origin);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${origin}: not valid JSON (truncated?): ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
+/** JSON whose top is an object. Errors: `bad_file` naming `origin`. */
+export function parseJsonObject(source: string | Uint8Array, origin: string): Record<string, unknown> {
+  const value = parseJson(source, origin);
+  ensure(isObject(value), "bad_file", `${origin}: expected a JSON object`);
+  return value;
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
