@@ -1,0 +1,168 @@
+/**
+ * From an expression to the automaton of its texts: a nondeterministic machine over code points (Thompson 1968), made deterministic as it
+ * is walked. One byte costs at most one pass over the machine, whatever the expression: there is no backtracking.
+ */
+import { ensure } from "../../errors.ts";
+import { build, type Edge, LAST_CODE_POINT, type TextState } from "../automaton.ts";
+import { type CodePoints, complement, contains, wordCharacters } from "./code-points.ts";
+import { type Expression, type Flags, parseRegex, shorten } from "./parse.ts";
+
+type Instruction =
+  | { readonly kind: "set"; readonly points: CodePoints; to: number }
+  | { readonly kind: "split"; readonly to: number[] }
+  | { readonly kind: "assert"; readonly what: "start" | "end" | "boundary" | "no boundary"; to: number }
+  | { readonly kind: "accept" };
+
+/** Most instructions of one machine: counted repetitions are written out. */
+const largestMachine = 100_000;
+
+export interface RegexOptions extends Flags {
+  /** Texts that contain a match, as JavaScript's `test` finds them; otherwise the whole text must match. */
+  readonly search?: boolean;
+}
+
+/** The texts that a regular expression allows; undefined when there are none. Errors: `bad_option`. */
+export function compileRegex(source: string, { search = false, ...flags }: RegexOptions = {}): TextState | undefined {
+  const expression = parseRegex(source, flags);
+  const anything: Expression = { kind: "set", points: [[0, LAST_CODE_POINT]] };
+  const rest: Expression = { kind: "repeat", item: anything, least: 0, most: Infinity };
+  return automatonOf(search ? { kind: "sequence", items: [rest, expression, rest] } : expression, source);
+}
+
+/** The automaton of an expression; `subject` names it in errors. */
+export function automatonOf(expression: Expression, subject: string): TextState | undefined {
+  const { program, start } = assemble(expression, subject);
+  const boundaries = program.some((i) => i.kind === "assert" && (i.what === "boundary" || i.what === "no boundary"));
+  const useful = coreachable(program);
+
+  interface Node {
+    /** Instructions before anything that consumes nothing has been followed. */
+    readonly at: readonly number[];
+    readonly atStart: boolean;
+    readonly afterWord: boolean;
+    readonly key: string;
+  }
+  const node = (at: Iterable<number>, atStart: boolean, afterWord: boolean): Node => {
+    const kept = [...new Set(at)].filter((i) => useful[i] || atStart).sort((a, b) => a - b);
+    return { at: kept, atStart, afterWord, key: `${atStart ? "^" : ""}${afterWord && boundaries ? "w" : ""}${kept}` };
+  };
+
+  /** Instructions that consume or accept, as reached before a character that is of a word, of none, or missing. */
+  function follow({ at, atStart, afterWord }: Node, next: "word" | "other" | "end"): number[] {
+    const seen = new Set<number>();
+    const stack = [...at];
+    const found: number[] = [];
+    for (let i = stack.pop(); i !== undefined; i = stack.pop()) {
+      if (seen.has(i)) continue;
+      seen.add(i);
+      const instruction = program[i];
+      if (instruction.kind === "split") stack.push(...instruction.to);
+      else if (instruction.kind !== "assert") found.push(i);
+      else {
+        const { what } = instruction;
+        const changes = afterWord !== (next === "word");
+        const holds =
+          what === "start" ? atStart : what === "end" ? next === "end" : what === "boundary" ? changes : !changes;
+        if (holds) stack.push(instruction.to);
+      }
+    }
+    return found;
+  }
+
+  function edges(from: Node): Edge<Node>[] {
+    if (!boundaries) return edgesOver(follow(from, "other"), undefined, false);
+    return [
+      ...edgesOver(follow(from, "word"), wordCharacters, true),
+      ...edgesOver(follow(from, "other"), complement(wordCharacters), false),
+    ].sort((a, b) => a.low - b.low);
+  }
+
+  function edgesOver(found: readonly number[], only: CodePoints | undefined, word: boolean): Edge<Node>[] {
+    const sets = found.flatMap((i) => {
+      const instruction = program[i];
+      return instruction.kind === "set" && useful[instruction.to] ? [instruction] : [];
+    });
+    const cuts = new Set<number>();
+    for (const [low, high] of [...sets.flatMap(({ points }) => points), ...(only ?? [])]) cuts.add(low).add(high + 1);
+    const sorted = [...cuts].sort((a, b) => a - b);
+    const result: Edge<Node>[] = [];
+    const nodes = new Map<string, Node>();
+    sorted.slice(0, -1).forEach((low, k) => {
+      if (only && !contains(only, low)) return;
+      const signature: number[] = [];
+      for (const { points, to } of sets) if (contains(points, low)) signature.push(to);
+      if (signature.length === 0) return;
+      const key = `${signature}`;
+      let to = nodes.get(key);
+      if (!to) {
+        to = node(signature, false, word);
+        nodes.set(key, to);
+      }
+      result.push({ low, high: sorted[k + 1] - 1, to });
+    });
+    return result;
+  }
+
+  return build<Node>(
+    {
+      subject: `regular expression /${shorten(subject)}/`,
+      key: ({ key }) => key,
+      accepts: (at) => follow(at, "end").some((i) => program[i].kind === "accept"),
+      edges,
+    },
+    node([start], true, false),
+  );
+}
+
+function assemble(expression: Expression, subject: string): { program: Instruction[]; start: number } {
+  const program: Instruction[] = [{ kind: "accept" }];
+  const add = (instruction: Instruction): number => {
+    ensure(
+      program.length < largestMachine,
+      "bad_option",
+      () => `regular expression /${shorten(subject)}/: its repetitions make it larger than ${largestMachine} places`,
+    );
+    return program.push(instruction) - 1;
+  };
+  /** Instructions for an expression that go on at `next`; the first of them. */
+  function emit(part: Expression, next: number): number {
+    if (part.kind === "set") return add({ kind: "set", points: part.points, to: next });
+    if (part.kind === "assert") return add({ kind: "assert", what: part.what, to: next });
+    if (part.kind === "sequence") return part.items.reduceRight((after, one) => emit(one, after), next);
+    if (part.kind !== "repeat") return add({ kind: "split", to: part.items.map((one) => emit(one, next)) });
+    const { item, least, most } = part;
+    ensure(
+      least < largestMachine && (most < largestMachine || most === Infinity),
+      "bad_option",
+      () => `regular expression /${shorten(subject)}/: more than ${largestMachine} repetitions`,
+    );
+    let after = next;
+    if (most === Infinity) {
+      const loop: Instruction = { kind: "split", to: [next] };
+      after = add(loop);
+      loop.to.push(emit(item, after));
+    } else for (let i = least; i < most; i++) after = add({ kind: "split", to: [emit(item, after), next] });
+    for (let i = 0; i < least; i++) after = emit(item, after);
+    return after;
+  }
+  const start = emit(expression, 0);
+  return { program, start };
+}
+
+/** Instructions from which acceptance can be reached once a character has been read. */
+function coreachable(program: readonly Instruction[]): boolean[] {
+  const before: number[][] = program.map(() => []);
+  program.forEach((instruction, i) => {
+    if (instruction.kind === "accept") return;
+    if (instruction.kind === "assert" && instruction.what === "start") return;
+    for (const to of instruction.kind === "split" ? instruction.to : [instruction.to]) before[to].push(i);
+  });
+  const useful = program.map(() => false);
+  const stack = [0];
+  for (let i = stack.pop(); i !== undefined; i = stack.pop()) {
+    if (useful[i]) continue;
+    useful[i] = true;
+    stack.push(...before[i]);
+  }
+  return useful;
+}

@@ -1,0 +1,115 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { accepts } from "../automaton.ts";
+import { isValid, pushAll } from "../contract.ts";
+import { obeysTheLaws } from "../laws.fixture.ts";
+import { compileRegex } from "./compile.ts";
+import { choicesConstraint, regexConstraint } from "./index.ts";
+
+describe("regular expressions", () => {
+  obeysTheLaws("words and numbers", {
+    constraint: () => regexConstraint("[a-z]+(-[0-9]{2,3})?|é{2}|\\p{Lu}\\p{Ll}*"),
+    valid: ["abc", "abc-12", "a-123", "éé", "Émile", "Ωμ"],
+    invalid: ["", "abc-1", "abc-1234", "é", "ÉM", "abc "],
+  });
+  obeysTheLaws("a choice", {
+    constraint: () => choicesConstraint(["yes", "no", "not yet", "naïve", ""]),
+    valid: ["yes", "no", "not yet", "naïve", ""],
+    invalid: ["ye", "not", "yes ", "naive"],
+  });
+  obeysTheLaws("anchors and borders", {
+    constraint: () => regexConstraint(/^(?:foo|\bbar\b) ?(\w+\b,?\B ?)*$/),
+    valid: ["foo", "bar", "foo a, b, c, "],
+    invalid: ["barx", "fo"],
+    alphabet: " ,",
+  });
+
+  const patterns = [
+    "^a(b|c)*d$",
+    "a|^b$|c$",
+    "(^a|b)c",
+    "x{2,4}y?",
+    "\\bcat\\b",
+    "[^a-c]+",
+    "a.c",
+    "(a*)*b",
+    "^(?:a|ab)(?:c|bcd)(d*)$",
+    "\\d+\\.\\d",
+    "a\\Bb",
+    "^\\w+@\\w+\\.com$",
+    "^$",
+    "$^|a",
+    "[\\w-]+c",
+    "[]|a",
+    "[^]b",
+    "a{,2}",
+    "\\u0061\\x62|\\cA",
+    "a^b|$c|\\Ba",
+  ];
+  it.each(patterns)("finds what JavaScript finds: %s", (pattern) => {
+    const automaton = compileRegex(pattern, { search: true });
+    const reference = compiled(pattern);
+    const text = fc.string({ unit: fc.constantFrom(..."abcdxyt@.com 1-\n", "é", "😀", "\u0001"), maxLength: 9 });
+    fc.assert(
+      fc.property(text, (sample) => {
+        expect(accepts(automaton, sample)).toBe(reference.test(sample));
+      }),
+      { numRuns: 300, seed: 1 },
+    );
+  });
+
+  it("has JavaScript's cases, dots and Unicode properties", () => {
+    for (const [pattern, samples] of [
+      [/^[a-kß]+$/iu, ["AK", "\u212a", "ẞ", "k", "l"]],
+      [/^\w$/iu, ["ſ", "s", "K", "é"]],
+      [/^.$/su, ["\n", "😀", "ab"]],
+      [/^\p{Script=Greek}+\P{L}$/u, ["Ωμ1", "Ωμ", "ab1"]],
+      [/^[^k]$/iu, ["K", "\u212a", "x"]],
+    ] as const) {
+      for (const sample of samples) {
+        const constraint = regexConstraint(pattern);
+        expect(isValid(constraint, sample), `${pattern} ${sample}`).toBe(pattern.test(sample));
+      }
+    }
+  });
+
+  it("refuses by name what has no automaton", () => {
+    for (const [pattern, message] of [
+      ["a(?=b)", /look-ahead/],
+      ["(?<!a)b", /look-behind/],
+      ["(a)\\1", /back-reference/],
+      ["(?<x>a)\\k<x>", /back-reference/],
+      ["a**", /nothing to repeat/],
+      ["(a", /does not end/],
+      ["[z-a]", /wrong way/],
+      ["a{3,2}", /wrong way/],
+      ["a)", /unexpected/],
+      ["\\p{Nothing}", /property/],
+      ["(?:a{1,1000}){1,1000}", /larger than/],
+      ["a{1000000000}", /repetitions/],
+      ["a^b", /no text/],
+    ] as const) {
+      expect(() => regexConstraint(pattern), pattern).toThrow(message);
+    }
+    expect(() => regexConstraint(/a/m)).toThrow(/flag m/);
+    expect(() => regexConstraint("(".repeat(2000))).toThrow(/nested deeper/);
+    expect(() => choicesConstraint([])).toThrow(/empty/);
+  });
+
+  it("takes linear time where backtracking would take for ever", () => {
+    for (const pattern of ["(a*)*b", "(a|a)*b", "(a|aa)+$b?", "(.*)*(.*)*x", "(a|b)*a(a|b){14}"]) {
+      const constraint = regexConstraint(pattern);
+      const started = performance.now();
+      pushAll(constraint.start, new Uint8Array(5_000).fill(97));
+      expect(performance.now() - started, pattern).toBeLessThan(2_000);
+    }
+  });
+});
+
+function compiled(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern, "u");
+  } catch {
+    return new RegExp(pattern);
+  }
+}

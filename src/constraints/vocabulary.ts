@@ -1,0 +1,114 @@
+/** A vocabulary as a trie of bytes, flat and in depth-first order: one walk meets every token once and skips what cannot be. */
+export interface Vocabulary {
+  readonly size: number;
+  /** Bytes of a token; none for special tokens, which no constraint allows. */
+  bytes(token: number): Uint8Array;
+  /** Node 0 is the root. `byte[n]` leads to n, `depth[n]` is its number of bytes, `after[n]` the first node that is not below n. */
+  readonly byte: Uint8Array;
+  readonly depth: Uint16Array;
+  readonly after: Int32Array;
+  /** Tokens that end at a node: `tokens[first[n] … first[n + 1])`. */
+  readonly first: Int32Array;
+  readonly tokens: Int32Array;
+  readonly deepest: number;
+  /** What constraints remember about this vocabulary. */
+  readonly memory: Map<unknown, unknown>;
+}
+
+export function createVocabulary(size: number, bytesOf: (token: number) => Uint8Array): Vocabulary {
+  const bytes = Array.from({ length: size }, (_, token) => bytesOf(token));
+  const order = [...bytes.keys()]
+    .filter((token) => bytes[token].length > 0)
+    .sort((a, b) => compare(bytes[a], bytes[b]));
+  const total = order.reduce((sum, token) => sum + bytes[token].length, 1);
+  const byte = new Uint8Array(total);
+  const depth = new Uint16Array(total);
+  const after = new Int32Array(total);
+  const first = new Int32Array(total + 1);
+  const tokens = new Int32Array(order.length);
+  let nodes = 1;
+  let path: number[] = [];
+  let previous: Uint8Array = new Uint8Array();
+  order.forEach((token, i) => {
+    const own = bytes[token];
+    let shared = 0;
+    while (shared < own.length && shared < previous.length && own[shared] === previous[shared]) shared += 1;
+    for (const node of path.slice(shared)) after[node] = nodes;
+    path = path.slice(0, shared);
+    for (let k = shared; k < own.length; k++) {
+      byte[nodes] = own[k];
+      depth[nodes] = k + 1;
+      first[nodes] = i;
+      path.push(nodes);
+      nodes += 1;
+    }
+    tokens[i] = token;
+    previous = own;
+  });
+  for (const node of path) after[node] = nodes;
+  after[0] = nodes;
+  first[nodes] = order.length;
+  return {
+    size,
+    bytes: (token) => bytes[token],
+    byte: byte.slice(0, nodes),
+    depth: depth.slice(0, nodes),
+    after: after.slice(0, nodes),
+    first: first.slice(0, nodes + 1),
+    tokens,
+    deepest: order.reduce((most, token) => Math.max(most, bytes[token].length), 0),
+    memory: new Map(),
+  };
+}
+
+function compare(a: Uint8Array, b: Uint8Array): number {
+  const shorter = Math.min(a.length, b.length);
+  for (let i = 0; i < shorter; i++) if (a[i] !== b[i]) return a[i] - b[i];
+  return a.length - b.length;
+}
+
+/** The node that some bytes lead to from a node; undefined where no token goes on like this. */
+export function nodeAt(vocabulary: Vocabulary, bytes: Iterable<number>, from = 0): number | undefined {
+  let node = from;
+  for (const wanted of bytes) {
+    let child = node + 1;
+    while (child < vocabulary.after[node] && vocabulary.byte[child] !== wanted) child = vocabulary.after[child];
+    if (child >= vocabulary.after[node]) return undefined;
+    node = child;
+  }
+  return node;
+}
+
+/**
+ * Walks the tokens below a node in depth-first order. `enter` says what a node's parent's state becomes by its byte; where it is
+ * undefined, all below is skipped.
+ */
+export function walk<State>(
+  vocabulary: Vocabulary,
+  root: number,
+  start: State,
+  enter: (state: State, byte: number, node: number) => State | undefined,
+): void {
+  const { byte, depth, after } = vocabulary;
+  const end = after[root];
+  const base = depth[root];
+  const states: State[] = [start];
+  for (let node = root + 1; node < end; ) {
+    const level = depth[node] - base;
+    const next = enter(states[level - 1], byte[node], node);
+    if (next === undefined) node = after[node];
+    else {
+      states[level] = next;
+      node += 1;
+    }
+  }
+}
+
+export const wordsFor = (size: number): number => (size + 31) >>> 5;
+
+/** Sets the bits of all tokens that end at a node. */
+export function markTokens({ first, tokens }: Vocabulary, node: number, bits: Uint32Array): void {
+  for (let i = first[node]; i < first[node + 1]; i++) bits[tokens[i] >>> 5] |= 1 << (tokens[i] & 31);
+}
+
+export const hasBit = (bits: Uint32Array, token: number): boolean => ((bits[token >>> 5] >>> (token & 31)) & 1) === 1;
