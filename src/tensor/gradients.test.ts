@@ -148,6 +148,21 @@ const cases: Record<string, Case> = {
   logSoftmax: { shapes: [[2, 4]], build: t.logSoftmax },
   logSumExp: { shapes: [[2, 4]], build: (x) => t.logSumExp(x) },
   crossEntropy: { shapes: [[4, 3]], build: (x) => t.crossEntropy(x, indices) },
+  "matmul, a mean's factor": {
+    shapes: [
+      [4, 2],
+      [3, 2],
+    ],
+    build: (a, b) => t.reduceMean(t.crossEntropy(t.linear(a, b), indices), 0, true),
+  },
+  // Of a value that is not differentiated: the rule's word counts, here for x^3.
+  withGradient: {
+    shapes: [[2, 3]],
+    build: (x) =>
+      t.withGradient(t.multiply(t.abs(x), t.multiply(x, t.multiply(x, t.where(t.less(x, 0), -1, 1)))), [x], (g) => [
+        t.multiply(g, t.multiply(t.square(x), 3)),
+      ]),
+  },
   rmsNorm: { shapes: [[2, 4], [4]], build: (x, w) => t.rmsNorm(x, w, 1e-5) },
   layerNorm: { shapes: [[2, 4], [4], [4]], build: (x, w, b) => t.layerNorm(x, w, b, 1e-5) },
   "lstm, two steps": {

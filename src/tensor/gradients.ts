@@ -11,12 +11,14 @@ import {
   equal,
   exp,
   expand,
+  type GradientRule,
   gather,
   gatherLast,
   geluTanhDerivative,
   greater,
   less,
   log,
+  logSoftmax,
   matmul,
   multiply,
   negate,
@@ -29,7 +31,6 @@ import {
   scatterLast,
   sigmoid,
   sine,
-  softmax,
   split,
   sqrt,
   square,
@@ -39,7 +40,8 @@ import {
   where,
   zerosLike,
 } from "./operations.ts";
-import { createTensor, scalar, type Tensor, topologicalOrder } from "./tensor.ts";
+import { sameShape } from "./shape.ts";
+import { createTensor, scalar, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /** Gradient of the loss for each input of `node`, given `g`, its gradient for the node's output. Undefined: no dependence. */
 type Rule = (g: Tensor, node: Tensor) => (Tensor | undefined)[];
@@ -65,10 +67,26 @@ function restoreAxes(g: Tensor, node: Tensor): Tensor {
   );
 }
 
-/** The one number that a tensor repeats, when that is plain to see: multiplying by it is cheaper than by all of them. */
-function uniformValue(x: Tensor): Tensor | undefined {
-  if (x.operation === "expand" && elementCount(x.inputs[0].shape) === 1) return reshape(x.inputs[0], []);
-  return undefined;
+/** The one number that a tensor repeats, when the graph alone tells it. */
+function uniformValue({ operation, inputs, attributes, shape }: Tensor): number | undefined {
+  if (operation === "constant")
+    return elementCount(shape) === 1 ? Number((attributes.data as TensorData)[0]) : undefined;
+  if (operation === "expand" || operation === "reshape") return uniformValue(inputs[0]);
+  if (operation !== "multiply") return undefined;
+  const [a, b] = inputs.map(uniformValue);
+  return a !== undefined && b !== undefined ? a * b : undefined;
+}
+
+/** A tensor as another times a number, which a product takes into its own scale. */
+function withoutFactor(x: Tensor): { rest: Tensor; factor: number } {
+  if (x.operation === "multiply") {
+    for (const [i, other] of x.inputs.entries()) {
+      const factor = uniformValue(other);
+      const rest = x.inputs[1 - i];
+      if (factor !== undefined && sameShape(rest.shape, x.shape)) return { rest, factor };
+    }
+  }
+  return { rest: x, factor: 1 };
 }
 
 const rules: Record<string, Rule> = {
@@ -112,13 +130,19 @@ const rules: Record<string, Rule> = {
     sumTo(where(condition, 0, g), b.shape),
   ],
   cast: (g, { inputs: [x] }) => [x.type === "float32" ? g : undefined],
-  matmul: (g, node) => {
+  matmul: (gradient, node) => {
     const [a, b] = node.inputs;
-    const { transposeA, transposeB, scale } = node.attributes as {
+    const {
+      transposeA,
+      transposeB,
+      scale: own,
+    } = node.attributes as {
       transposeA: boolean;
       transposeB: boolean;
       scale: number;
     };
+    const { rest: g, factor } = withoutFactor(gradient);
+    const scale = own * factor;
     const gradientA = transposeA
       ? matmul(b, g, { transposeA: transposeB, transposeB: true, scale })
       : matmul(g, b, { transposeB: !transposeB, scale });
@@ -164,15 +188,9 @@ const rules: Record<string, Rule> = {
   },
   logSoftmax: (g, node) => [subtract(g, multiply(exp(node), reduceSum(g, -1, true)))],
   crossEntropy: (g, { inputs: [logits, targets] }) => {
-    const rows = reshape(g, [...targets.shape, 1]);
-    return [
-      scatterLast(
-        multiply(softmax(logits), uniformValue(g) ?? rows),
-        reshape(targets, [...targets.shape, 1]),
-        negate(rows),
-      ),
-      undefined,
-    ];
+    const columns = reshape(targets, [...targets.shape, 1]);
+    const difference = scatterLast(exp(logSoftmax(logits)), columns, expand(scalar(-1), columns.shape));
+    return [multiply(difference, uniformValue(g) ?? reshape(g, columns.shape)), undefined];
   },
   rmsNorm: (g, node) => {
     const [x, weight] = node.inputs;
@@ -199,6 +217,7 @@ const rules: Record<string, Rule> = {
     undefined,
     undefined,
   ],
+  withGradient: (g, { attributes }) => [undefined, ...(attributes.rule as GradientRule)(g)],
 };
 
 function splitLike(g: Tensor, parts: readonly Tensor[], axis: number): Tensor[] {

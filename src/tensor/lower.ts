@@ -198,6 +198,7 @@ const int64s = (builder: OnnxBuilder, values: readonly number[]): string =>
 const rules: Record<string, Rule> = {
   constant: ({ builder }, { attributes, shape }) => builder.constant(attributes.data as TensorData, shape as number[]),
   stopGradient: ({ nameOf }, { inputs }) => nameOf(inputs[0]),
+  withGradient: ({ nameOf }, { inputs }) => nameOf(inputs[0]),
   negate: direct("Neg"),
   exp: direct("Exp"),
   log: direct("Log"),
@@ -277,7 +278,7 @@ const rules: Record<string, Rule> = {
       attributes: { axis: -1, reduction: "add" },
     })[0],
   crossEntropy: ({ builder, nameOf }, { inputs: [logits, targets] }) => {
-    const logs = builder.node("LogSoftmax", [nameOf(logits)], { attributes: { axis: -1 } })[0];
+    const logs = builder.node("LogSoftmax", [nameOf(logits)])[0];
     const columns = builder.node("Unsqueeze", [nameOf(targets), int64s(builder, [-1])])[0];
     const chosen = builder.node("GatherElements", [logs, columns], { attributes: { axis: -1 } })[0];
     return builder.node("Neg", [builder.node("Squeeze", [chosen, int64s(builder, [-1])])[0]])[0];
@@ -382,6 +383,14 @@ function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
   }
   const { axis, sizes } = tensor.attributes as { axis: number; sizes: Shape };
   const known = sizes.every((size) => typeof size === "number");
+  const [only, another] = consumers.get(tensor)!;
+  if (known && !another) {
+    const index = only.attributes.index as number;
+    const start = (sizes as number[]).slice(0, index).reduce((a, b) => a + b, 0);
+    const bounds = [start, start + (sizes[index] as number), axis].map((n) => int64s(builder, [n]));
+    names.set(only, builder.node("Slice", [nameOf(tensor.inputs[0]), ...bounds])[0]);
+    return;
+  }
   const lengths = known ? int64s(builder, sizes as number[]) : runTimeSizes(lowering, sizes);
   const outputs = builder.node("Split", [nameOf(tensor.inputs[0]), lengths], {
     attributes: { axis },

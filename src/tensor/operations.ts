@@ -96,6 +96,16 @@ export function cast(x: Tensor, type: ElementType): Tensor {
 /** The value without its gradient. */
 export const stopGradient = (x: Tensor): Tensor => createTensor("stopGradient", [x], x.shape, x.type);
 
+/** The gradients of a value's sources, given its own. */
+export type GradientRule = (gradient: Tensor) => (Tensor | undefined)[];
+
+/**
+ * The value with a gradient of its own: where a known derivative of the whole is cheaper than the chain of its parts. `rule` gives
+ * one gradient for each source, and nothing else that `value` was made of gets any.
+ */
+export const withGradient = (value: Tensor, sources: readonly Tensor[], rule: GradientRule): Tensor =>
+  createTensor("withGradient", [value, ...sources], value.shape, value.type, { rule });
+
 export interface MatmulOptions {
   transposeA?: boolean;
   transposeB?: boolean;
