@@ -1,0 +1,37 @@
+// Writes the tables that are made of papers and records: in FEATURES.md and in the READMEs of the methods. `--check` only says
+// which are stale.
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "./build.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+build();
+const { papers } = await import("../dist/papers/index.js");
+const { readRecord } = await import("../dist/papers/records.js");
+const { claimsMark, claimsTable, featuresMark, featuresTable, replaceBetween } = await import(
+  "../dist/papers/tables.js"
+);
+
+const files = [
+  { path: "FEATURES.md", mark: featuresMark, content: () => featuresTable(papers, (name) => readRecord(name)) },
+  ...papers.map((paper) => ({
+    path: join("src", paper.lives.folder, "README.md"),
+    mark: claimsMark,
+    content: () => claimsTable(paper, readRecord(paper.name)),
+  })),
+];
+for (const { path, mark, content } of files) {
+  const full = join(root, path);
+  if (!existsSync(full)) continue;
+  const text = readFileSync(full, "utf8");
+  const renewed = replaceBetween(text, mark, content());
+  if (renewed === undefined || renewed === text) continue;
+  if (process.argv.includes("--check")) {
+    console.error(`${path} is stale: run node scripts/tables.mjs`);
+    process.exitCode = 1;
+  } else {
+    writeFileSync(full, renewed);
+    console.error(`wrote ${path}`);
+  }
+}

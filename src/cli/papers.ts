@@ -1,0 +1,55 @@
+/** `ventris papers`: the 24 published systems, and what of each runs here. */
+import type { Command } from "commander";
+import { findPaper, papers } from "../papers/index.ts";
+import { judge } from "../papers/judge.ts";
+import type { Paper } from "../papers/paper.ts";
+import { readRecord } from "../papers/records.ts";
+import { claimLines } from "../papers/tables.ts";
+import { print, printJson } from "./output.ts";
+import { formatTable } from "./table.ts";
+
+export function define(command: Command): void {
+  command
+    .argument("[name]", "show one paper with its claims")
+    .option("--json", "print a JSON list, each paper with its claims and what was measured")
+    .action((name: string | undefined, { json }: { json?: true }) => {
+      const chosen = name === undefined ? papers : [findPaper(name)];
+      if (json) printJson(chosen.map(toJson));
+      else print(name === undefined ? overview(chosen) : details(chosen[0]));
+    });
+}
+
+const toJson = (paper: Paper): object => {
+  const { reproduction, ...data } = paper;
+  return { ...data, state: reproduction ? "runs" : "planned", record: readRecord(paper.name) ?? null };
+};
+
+function overview(listed: readonly Paper[]): string {
+  const rows = listed.map((paper) => {
+    const judged = judge(paper, readRecord(paper.name)).filter(({ holds }) => holds !== undefined);
+    const held = judged.filter(({ holds }) => holds).length;
+    const measured = judged.length > 0 ? `${held} of ${judged.length} hold` : `${paper.claims.length} claimed`;
+    return [String(paper.number), paper.name, paper.reproduction ? "runs" : "planned", measured, paper.line];
+  });
+  return formatTable(["#", "paper", "state", "claims", "what it does"], rows);
+}
+
+function details(paper: Paper): string {
+  const { lives, reproduction } = paper;
+  const home = Object.entries({
+    folder: `src/${lives.folder}`,
+    method: lives.method,
+    command: lives.command,
+    function: lives.function,
+  }).flatMap(([what, where]) => (where === undefined ? [] : [`${what.padEnd(9)} ${where}`]));
+  return [
+    `${paper.number}. ${paper.system}`,
+    `${paper.authors.join(", ")} (${paper.year}): ${paper.title}${paper.venue ? `. ${paper.venue}` : ""}${paper.arxiv ? `, arXiv ${paper.arxiv}` : ""}`,
+    "",
+    ...paper.what,
+    "",
+    ...(reproduction ? home : [`planned for src/${lives.folder}: nothing of it can be run yet`]),
+    "",
+    claimLines(paper, readRecord(paper.name)),
+  ].join("\n");
+}

@@ -1,0 +1,112 @@
+/** `ventris reproduce`: measures what a paper claims, and prints the paper beside ours. */
+import { existsSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import { findPaper } from "../papers/index.ts";
+import { judge } from "../papers/judge.ts";
+import type { Paper } from "../papers/paper.ts";
+import { drawPlot } from "../papers/plot.ts";
+import { recordsFolder } from "../papers/records.ts";
+import type { ReproductionRecord, Size } from "../papers/reproduction.ts";
+import { type ReproductionProgress, reproduce } from "../papers/run.ts";
+import { claimLines } from "../papers/tables.ts";
+import { interruptible } from "../training/loop.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { parseValue } from "./flags.ts";
+import { print, printJson, say } from "./output.ts";
+
+interface ReproduceFlags {
+  tiny?: true;
+  quick?: true;
+  full?: true;
+  seed: number;
+  fresh?: true;
+  json?: true;
+  out?: string;
+}
+
+const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+export function define(command: Command): void {
+  command
+    .argument("<name>", "a paper; `ventris papers` lists them")
+    .option("--tiny", "seconds: shows that it runs, its figures mean little")
+    .option("--quick", "about three minutes on two cores (the default)")
+    .option("--full", "an hour at most; in a checkout its record and plots are kept in reproductions/")
+    .addOption(
+      new Option("--seed <number>", "of all random choices")
+        .default(0)
+        .argParser((text) => parseValue(seed, "--seed", text)),
+    )
+    .option("--fresh", "forget what an interrupted run of this size kept")
+    .option("--out <file>", "write the record there, and plots beside it")
+    .option("--json", "print the record, with what holds")
+    .addHelpText(
+      "after",
+      `
+A claim that does not hold (✗) is a result like any other: the exit status is 0. Ctrl-C keeps what is done; the same command goes on.`,
+    )
+    .action(run);
+}
+
+async function run(name: string, flags: ReproduceFlags): Promise<void> {
+  const chosen = (["tiny", "quick", "full"] as const).filter((size) => flags[size]);
+  ensure(chosen.length <= 1, "bad_option", `choose one size, not ${chosen.map((size) => `--${size}`).join(" and ")}`);
+  const size: Size = chosen[0] ?? "quick";
+  const paper = findPaper(name);
+  const record = await interruptible((signal) =>
+    reproduce(paper, { size, seed: flags.seed, fresh: flags.fresh, signal, onProgress: progressLine() }),
+  );
+  clearLine();
+  for (const path of await writeRecord(record, flags)) say(`wrote ${path}`);
+  if (flags.json) printJson({ ...record, holds: holds(paper, record) });
+  else print(`${paper.system}: ${paper.title}\n\n${claimLines(paper, record)}`);
+}
+
+const holds = (paper: Paper, record: ReproductionRecord): object =>
+  Object.fromEntries(
+    judge(paper, record).flatMap(({ claim, holds }) => (holds === undefined ? [] : [[claim.id, holds]])),
+  );
+
+/** Where a record goes: `--out`, and in a checkout the repository for full ones. */
+async function writeRecord(record: ReproductionRecord, { out }: ReproduceFlags): Promise<string[]> {
+  const checkout = existsSync(fileURLToPath(new URL("../../scripts/tables.mjs", import.meta.url)));
+  const kept = record.size === "full" && checkout ? [join(recordsFolder, `${record.name}.json`)] : [];
+  const written: string[] = [];
+  for (const path of [...(out === undefined ? [] : [out]), ...kept]) {
+    await writeFileAtomically(path, `${JSON.stringify(record, null, 2)}\n`);
+    written.push(path);
+    for (const { claim, plot } of record.measurements) {
+      if (!plot) continue;
+      const svg = join(dirname(path), `${basename(path, ".json")}-${claim}.svg`);
+      await writeFileAtomically(svg, drawPlot(plot));
+      written.push(svg);
+    }
+  }
+  return written;
+}
+
+/** One line that is written over on a terminal; elsewhere a line every half minute. */
+function progressLine(): (progress: ReproductionProgress) => void {
+  let last = 0;
+  return ({ done, total, step, secondsLeft }) => {
+    const now = Date.now();
+    const terminal = process.stderr.isTTY;
+    if (now - last < (terminal ? 100 : 30_000) && done < total) return;
+    last = now;
+    const left = secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`;
+    const line = `${Math.floor(done)} of ${total} steps${left}: ${step}`;
+    if (terminal) process.stderr.write(`\r\x1b[K\x1b[2m${line.slice(0, (process.stderr.columns ?? 80) - 1)}\x1b[22m`);
+    else say(line);
+  };
+}
+
+function clearLine(): void {
+  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
+}
+
+const formatSeconds = (seconds: number): string =>
+  seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`;
