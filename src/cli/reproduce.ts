@@ -13,9 +13,9 @@ import { recordsFolder } from "../papers/records.ts";
 import type { ReproductionRecord, Size } from "../papers/reproduction.ts";
 import { type ReproductionProgress, reproduce } from "../papers/run.ts";
 import { claimLines } from "../papers/tables.ts";
-import { interruptible } from "../training/loop.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 
 interface ReproduceFlags {

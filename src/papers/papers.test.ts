@@ -62,8 +62,8 @@ describe("intervals", () => {
     let covered = 0;
     for (let trial = 0; trial < 60; trial++) {
       const values = Array.from({ length: 40 }, (_, i) => Math.sin(trial * 1000 + i * 7919) * 3);
-      const { interval } = meanOf(values, trial);
-      if (interval[0] <= 0 && interval[1] >= 0) covered += 1;
+      const [low, high] = meanOf(values, trial).interval!;
+      if (low <= 0 && high >= 0) covered += 1;
     }
     expect(covered).toBeGreaterThan(50);
   });
@@ -77,6 +77,7 @@ describe("intervals", () => {
         [6, 3],
       ]),
     ).toEqual({ value: 2, interval: [2, 2], count: 3 });
+    expect(meanOf([3])).toEqual({ value: 3, count: 1 });
     expect(() => bootstrap([], () => 0)).toThrow("no units");
   });
 });

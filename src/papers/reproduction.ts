@@ -4,6 +4,9 @@
  */
 import type { OpenModel, OpenOptions } from "../open.ts";
 
+/** For reproductions, which import nothing of the public face. */
+export type { OpenModel };
+
 export const sizes = ["tiny", "quick", "full"] as const;
 /** tiny: seconds, what tests run. quick: about three minutes on two cores. full: an hour at most. */
 export type Size = (typeof sizes)[number];

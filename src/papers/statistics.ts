@@ -4,7 +4,8 @@ import { ensure } from "../errors.ts";
 
 export interface Estimate {
   readonly value: number;
-  readonly interval: readonly [number, number];
+  /** Absent for a single unit, which says nothing about its spread. */
+  readonly interval?: readonly [number, number];
   readonly count: number;
 }
 
@@ -18,6 +19,7 @@ export function bootstrap<Unit>(
 ): Estimate {
   const count = units.length;
   ensure(count > 0, "bad_option", "bootstrap: no units to estimate from");
+  if (count === 1) return { value: statistic(units), count };
   const values = Array.from({ length: resamples }, (_, i) =>
     statistic(units.map((_, j) => units[Math.floor(uniform({ seed, request: i }, j, "data") * count)])),
   ).sort((a, b) => a - b);

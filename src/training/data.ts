@@ -101,6 +101,9 @@ function position(text: string): number {
   return createHash("sha256").update(letters.slice(0, 200)).digest().readUInt32BE() / 2 ** 32;
 }
 
+/** Whether `loadCorpus` leaves this document out of training: what is measured on must not have been learned. */
+export const isHeldOut = (text: string, share = 0.01): boolean => position(text) < share;
+
 function growingStream(vocabularySize: number) {
   const allocate = (size: number): TokenIds =>
     vocabularySize <= 2 ** 16 ? new Uint16Array(size) : new Uint32Array(size);

@@ -44,7 +44,7 @@ export function addNode(tree: DraftTree, parent: number, token: number, value = 
 }
 
 /** Children of every node (index 0 = root) in draw order. */
-export function childrenOf(tree: DraftTree): number[][] {
+export function childrenOf(tree: Pick<DraftTree, "tokens" | "parents">): number[][] {
   const children: number[][] = Array.from({ length: tree.tokens.length + 1 }, () => []);
   for (let i = 0; i < tree.parents.length; i++) children[tree.parents[i]].push(i + 1);
   return children;

@@ -85,4 +85,5 @@ export const paper: Paper = {
       holds: { above: 1 },
     },
   ],
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

@@ -66,4 +66,5 @@ export const paper: Paper = {
       holds: { atLeast: 1 },
     },
   ],
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

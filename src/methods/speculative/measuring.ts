@@ -1,0 +1,97 @@
+/** What the reproductions of speculative systems share: prompts to draft on, and one request with what its trace counted. */
+import type { TraceEvent } from "../../engine/trace.ts";
+import type { OpenModel, ReproductionContext } from "../../papers/reproduction.ts";
+import { documents } from "../../text/text-files.ts";
+import { isHeldOut } from "../../training/data.ts";
+
+/** Openings that no training text has, for the tiny size: it needs no data. */
+const openings = [
+  "Once upon a time there was an old king who could read a forgotten script. Every morning he",
+  "The fox and the raven met at the well. The raven had found a ring, and the fox wanted it. The fox said",
+  "There was a little girl who lived with her grandmother at the edge of the forest, and every day she",
+  "When the ship came home the whole village stood on the shore, and the first who stepped on land was",
+];
+
+/** Stories that training left out, of at least so many characters. */
+async function heldOutStories({ data }: ReproductionContext, characters: number): Promise<string[]> {
+  const texts: string[] = [];
+  for (const name of ["tales", "classic", "misc-1"]) {
+    const path = data("gutenberg-stories", `${name}.jsonl.gz`);
+    for await (const text of documents({ path })) if (isHeldOut(text) && text.length >= characters) texts.push(text);
+  }
+  return texts;
+}
+
+/** Beginnings of stories as token ids, [length] each: of stories left out of training, spread evenly, or at the tiny size a few of ours. */
+export async function storyPrompts(
+  context: ReproductionContext,
+  model: OpenModel,
+  count: number,
+  length: number,
+): Promise<number[][]> {
+  const encode = (text: string): number[] => [...model.tokenizer!.encode(text.slice(0, 8 * length))].slice(0, length);
+  if (context.size === "tiny") return openings.slice(0, count).map(encode);
+  return spread(await heldOutStories(context, 8 * length), count).map(encode);
+}
+
+/** Passages that follow one another in a long story, [length] each: texts that have names and turns of phrase in common. */
+export async function relatedPassages(
+  context: ReproductionContext,
+  model: OpenModel,
+  count: number,
+  length: number,
+): Promise<number[][]> {
+  const text =
+    context.size === "tiny"
+      ? openings.join(" ")
+      : (await heldOutStories(context, 8 * length)).sort((a, b) => b.length - a.length)[0];
+  const ids = [...model.tokenizer!.encode(text.slice(0, 8 * length * count))];
+  const places = Math.min(count, Math.floor(ids.length / length));
+  return Array.from({ length: places }, (_, i) => ids.slice(i * length, (i + 1) * length));
+}
+
+/** `count` of these, evenly spread; all where there are fewer. */
+export const spread = <T>(all: readonly T[], count: number): T[] =>
+  Array.from({ length: Math.min(count, all.length) }, (_, i) => all[Math.floor((i * all.length) / count)]);
+
+export interface Served {
+  readonly tokens: readonly number[];
+  readonly tokensPerPass: number;
+  readonly tokensPerSecond: number;
+  readonly events: readonly TraceEvent[];
+}
+
+type Request = NonNullable<Parameters<OpenModel["decode"]>[1]>;
+
+/** Decodes exactly `options.maxTokens` tokens. Ends with the error `aborted` of the context's signal by itself. */
+export async function serve(model: OpenModel, prompt: readonly number[], options: Request): Promise<Served> {
+  const run = model.decode(prompt, { minTokens: options.maxTokens, ...options });
+  const events: TraceEvent[] = [];
+  for await (const event of run) events.push(event);
+  const { tokens, counters, seconds } = await run.final;
+  return {
+    tokens,
+    tokensPerPass: counters.tokensPerPass,
+    tokensPerSecond: (counters.generated - 1) / Math.max(seconds.decode, 1e-9),
+    events,
+  };
+}
+
+/** Spearman's rank correlation; 0 where either side does not vary. */
+export function rankCorrelation(pairs: readonly (readonly [number, number])[]): number {
+  const [a, b] = [0, 1].map((side) => ranks(pairs.map((pair) => pair[side])));
+  const middle = (pairs.length - 1) / 2;
+  const product = (u: readonly number[], v: readonly number[]): number =>
+    u.reduce((sum, at, i) => sum + (at - middle) * (v[i] - middle), 0);
+  const scale = Math.sqrt(product(a, a) * product(b, b));
+  return scale === 0 ? 0 : product(a, b) / scale;
+}
+
+/** Ranks from 0; equal values share the mean of theirs. */
+function ranks(values: readonly number[]): number[] {
+  return values.map((value) => {
+    const below = values.filter((other) => other < value).length;
+    const same = values.filter((other) => other === value).length;
+    return below + (same - 1) / 2;
+  });
+}
