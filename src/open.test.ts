@@ -191,10 +191,10 @@ describe("misuse is refused", () => {
 });
 
 describe("taps and edits", () => {
-  const sites = ["embed", "layers.0.attention.heads", "layers.1.mlp.neurons", "layers.0.residual", "final", "logits"];
   const tokens = [5, 9, 2, 33, 14];
 
   test("a tap gives the reference's value at every site", async () => {
+    const sites = model.sites().map(({ name }) => name);
     await using own = await open(tiny.folder, { threads: 1, taps: sites });
     const wanted = new Map<string, Float64Array>();
     tiny.logits(tokens, (site, position, value) => {
@@ -216,7 +216,13 @@ describe("taps and edits", () => {
     const { constant } = await import("./tensor/index.ts");
     await using own = await open(tiny.folder, {
       threads: 1,
-      edits: { "layers.0.mlp.neurons": (value) => multiply(value, constant(keep, [64])) },
+      edits: [
+        {
+          name: "silence",
+          site: "layers.0.mlp.neurons",
+          apply: (value) => ({ value: multiply(value, constant(keep, [64])) }),
+        },
+      ],
     });
     const wanted = tiny
       .logits(tokens, (site, _, value) => {
@@ -235,7 +241,7 @@ describe("taps and edits", () => {
     const tap = await failure(open(tiny.folder, { taps: ["layers.0.mlp.neuron"] }));
     expect(tap).toMatchObject({ code: "bad_option" });
     expect(tap.message).toMatch(/did you mean layers.0.mlp.neurons/);
-    const edits = { finale: () => scalar(0) };
+    const edits = [{ name: "nothing", site: "finale", apply: () => ({ value: scalar(0) }) }];
     expect((await failure(open(tiny.folder, { edits }))).message).toMatch(/did you mean final/);
   });
 });

@@ -11,7 +11,9 @@ import type { Arena } from "./arena.ts";
 import type { Lanes } from "./lanes.ts";
 import { createLayouts } from "./layout.ts";
 import { type Job, Node, type Path } from "./node.ts";
-import type { Pass, PassOutputs } from "./pass.ts";
+import type { Pass } from "./pass.ts";
+import { keepReadings, sitesOfRows } from "./sites/readings.ts";
+import { type LeaseSites, noSites } from "./sites/rows.ts";
 
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
@@ -72,7 +74,8 @@ export interface Forest {
   readonly size: number;
   readonly held: number;
   readonly capacity: number;
-  lease(): Lease;
+  /** `sites`: what is read and rewritten in the rows of this lease. */
+  lease(sites?: LeaseSites): Lease;
   close(): Promise<void>;
 }
 
@@ -95,7 +98,8 @@ export function createForest(
     "bad_option",
     `maxRows must be a positive whole number, not ${maxRows}`,
   );
-  const roots = new Map<number, Node>();
+  /** First tokens of texts, of each world. */
+  const worlds = new Map<string, Map<number, Node>>();
   const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
   const layouts = createLayouts(arena, lanes, window);
@@ -145,7 +149,7 @@ export function createForest(
 
   function remove(node: Node): void {
     const { parent } = node;
-    (parent ? parent.children! : roots).delete(node.token);
+    (parent ? parent.children! : node.roots!).delete(node.token);
     evictable.delete(node);
     node.gone = true;
     if (node.slot >= 0) arena.free(node.slot);
@@ -155,16 +159,29 @@ export function createForest(
     if (arena.used === 0) arena.shrink();
   }
 
-  function childOf(parent: Node | undefined, token: number): Node | undefined {
-    return (parent ? parent.children : roots)?.get(token);
+  /** First tokens of one world; worlds that hold nothing are forgotten. */
+  function rootsOf(world: string): Map<number, Node> {
+    const known = worlds.get(world);
+    if (known) return known;
+    for (const [name, texts] of worlds) if (texts.size === 0) worlds.delete(name);
+    const roots = new Map<number, Node>();
+    worlds.set(world, roots);
+    return roots;
   }
 
-  function addChild(parent: Node | undefined, token: number): Node {
-    const node = new Node(parent, token);
-    if (!parent) roots.set(token, node);
-    else if (parent.children) parent.children.set(token, node);
-    else parent.children = new Map([[token, node]]);
-    if (parent) evictable.delete(parent);
+  function childOf(parent: Node | undefined, token: number, world: string): Node | undefined {
+    return (parent ? parent.children : worlds.get(world))?.get(token);
+  }
+
+  function addChild(parent: Node | undefined, token: number, world: string): Node {
+    const roots = parent ? undefined : rootsOf(world);
+    const node = new Node(parent, token, roots);
+    roots?.set(token, node);
+    if (parent) {
+      if (parent.children) parent.children.set(token, node);
+      else parent.children = new Map([[token, node]]);
+      evictable.delete(parent);
+    }
     return node;
   }
 
@@ -251,7 +268,8 @@ export function createForest(
     }
     if (select.length === 0) select.push(0);
     const started = performance.now();
-    const outputs = await pass.run({ tokens, depths, mask, select, slots, lanes: laneCount, arena: inputs });
+    const sites = sitesOfRows(rows);
+    const outputs = await pass.run({ tokens, depths, mask, select, slots, lanes: laneCount, arena: inputs, sites });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
     counters.rows += rows.length;
@@ -259,31 +277,16 @@ export function createForest(
     scored.forEach((node, row) => {
       node.scored = { values: outputs.logits, row, rows: select.length };
     });
-    const tapped = Object.keys(outputs.taps).length > 0;
     const perLane = count / laneCount;
+    const selectedAt = new Map(select.map((at, index) => [at, index]));
     for (const { row, at } of rows) {
       const { node, store } = row;
       const lane = Math.floor(at / perLane);
       if (store && !node.gone) {
         node.unwritten = { values: outputs.entries, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
       }
-      if (tapped) node.taps = tapsOf(outputs.taps, at, select.indexOf(at), count);
+      keepReadings(row, outputs, at, selectedAt.get(at));
     }
-  }
-
-  function tapsOf(
-    taps: PassOutputs["taps"],
-    row: number,
-    selected: number,
-    rows: number,
-  ): Record<string, Float32Array> {
-    const result: Record<string, Float32Array> = {};
-    for (const [name, { data, dims }] of Object.entries(taps)) {
-      const at = dims[0] === rows ? row : selected;
-      const width = data.length / dims[0];
-      if (at >= 0) result[name] = (data as Float32Array).slice(at * width, (at + 1) * width);
-    }
-    return result;
   }
 
   /** Gives a node its slot, next to its parent's where that is free. Errors: `out_of_memory`. */
@@ -318,8 +321,13 @@ export function createForest(
     pumping ??= pump();
   }
 
-  function lease(): Lease {
+  function lease(sites: LeaseSites = noSites): Lease {
     ensure(!closed, "aborted", "the model was closed");
+    const { world } = sites;
+    const prepared =
+      sites === noSites ? undefined : pass.prepare?.({ taps: sites.taps, edits: sites.edits.map(({ edit }) => edit) });
+    prepared?.catch(() => {}); // the first call reports it
+    const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
     const mine = new Map<Node, number>();
     const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, nodes: [] } as Path, passes: 0, rows: 0 };
     let open = true;
@@ -337,11 +345,14 @@ export function createForest(
         "bad_option",
         () => `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
       );
+      if (prepared) await prepared;
+      ensure(open, "aborted", "the request was aborted");
       const job = createJob(account.path);
       const nodes: Node[] = [];
       const waits = new Set<Promise<void>>();
       try {
-        for (const { parent: under, token, logits = true } of extensions) {
+        for (const { parent: under, token, logits: asked = true } of extensions) {
+          const logits = asked || sites.selected;
           const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
           ensure(typeof under !== "number" || parent, "internal", () => `node ${under} does not precede its child`);
           ensure(!parent?.gone, "internal", "a node was extended after it had been released");
@@ -350,22 +361,25 @@ export function createForest(
             "bad_option",
             () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
           );
-          let node = childOf(parent, token);
+          let node = childOf(parent, token, world);
           if (!node) {
             ensure(
               (parent?.depth ?? -1) + 1 < contextLength,
               "context_full",
               () => `the context of ${contextLength} tokens is full`,
             );
-            node = addChild(parent, token);
+            node = addChild(parent, token, world);
             node.pending = job;
-            job.rows.push({ node, logits, store: true });
+            job.rows.push({ node, logits, store: true, taps: sites.taps, edits: sites.edits });
           } else if (node.pending) {
             node.pending.cancelled = false; // the lease that asked first may have closed; now it is wanted again
             waits.add(node.pending.done);
             const row = node.pending.rows.find((r) => r.node === node)!;
             row.logits ||= logits;
-          } else if (logits && !node.scored) job.rows.push({ node, logits, store: false });
+            if (sites.taps.length > 0) row.taps = [...row.taps, ...sites.taps];
+          } else if ((logits && !node.scored) || !has(node)) {
+            job.rows.push({ node, logits, store: false, taps: sites.taps, edits: sites.edits });
+          }
           keep(node);
           nodes.push(node);
         }
@@ -388,9 +402,15 @@ export function createForest(
       account.rows += job.rows.length;
       // A shared pass may have failed for its owner's reasons after we joined it.
       ensure(!nodes.some((node) => node.gone), "aborted", "the pass that was to compute this node was aborted");
-      const lacking = extensions.flatMap(({ logits = true }, i) => (logits && !nodes[i].scored ? [nodes[i]] : []));
+      const broken = nodes.find((node) => node.broken !== undefined);
+      ensure(!broken, "runtime_failed", () => {
+        return `the edit ${broken!.broken} gave values that are not finite, or beyond 1e15, at position ${broken!.depth}`;
+      });
+      const lacking = extensions.flatMap(({ logits = true }, i) =>
+        (logits && !nodes[i].scored) || !has(nodes[i]) ? [nodes[i]] : [],
+      );
       if (lacking.length > 0) {
-        // The pass that computed them had started before we asked for logits.
+        // The pass that computed them had started before we asked for logits or taps.
         await extend(lacking.map(({ parent, token }) => ({ parent, token })));
         for (const node of lacking) drop(node);
       }
@@ -416,8 +436,8 @@ export function createForest(
           let end = start;
           let at: Node | undefined = node;
           while (end < tokens.length - 1) {
-            const known: Node | undefined = childOf(at, tokens[end]);
-            if (!known || known.pending) break;
+            const known: Node | undefined = childOf(at, tokens[end], world);
+            if (!known || known.pending || !has(known)) break;
             at = known;
             end += 1;
           }

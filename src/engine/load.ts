@@ -2,6 +2,7 @@
 import { mkdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
@@ -31,15 +32,13 @@ import { createForest, type ForestOptions } from "./forest.ts";
 import { createLanes } from "./lanes.ts";
 import { openLearnable } from "./learnable.ts";
 import type { ModelParts } from "./model.ts";
-import { lowerPass, type PassOptions, startPass } from "./pass.ts";
+import { lowerPass, startPass } from "./pass.ts";
+import { withVariants } from "./sites/variants.ts";
 
 export const weightFormats = ["auto", "f32", "int8", "int4"] as const;
 export const cacheFormats = ["auto", "f32", "f16"] as const;
 
-export interface LoadOptions
-  extends Pick<CompileOptions, "device" | "threads" | "profile">,
-    Pick<PassOptions, "taps" | "edits">,
-    ForestOptions {
+export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" | "profile">, ForestOptions {
   /**
    * Precision of matrices. `auto`: as stored where the file is quantised, else float32 up to 200 million parameters and
    * 8 bits above. `int8` and `int4` are blocks of 64, but Q8_0 and Q4_0 of a GGUF file are used as they are stored.
@@ -52,6 +51,10 @@ export interface LoadOptions
   keyValues?: (typeof cacheFormats)[number];
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
+  /** Read in every row of every request: `node.taps`. */
+  taps?: Instruments["taps"];
+  /** Part of the model from now on: modules that act in every row of every request, and so take no inputs. */
+  edits?: Instruments["edits"];
 }
 
 /** Counts changes of what the quantisers and the layout put into a prepared file, and with it of what was measured on a model. */
@@ -76,8 +79,8 @@ export async function loadModel(
     memoryLimit = 4 * 2 ** 30,
     maxRows,
     cacheSlots,
-    taps,
-    edits,
+    taps = [],
+    edits = [],
     ...compileOptions
   } = options;
   requireFormat("weights", format, weightFormats);
@@ -89,18 +92,24 @@ export async function loadModel(
     refuseUnusedTensors(source, family, config);
     const blocks = blocksOf(source, family, config, format);
     const stored = storedType(keyValues, family, config, blocks);
-    const lowered = lowerPass(family, config, { taps, edits, blocks, stored });
+    const common = { always: { taps, edits }, blocks, stored };
+    const lowered = lowerPass(family, config, common);
     const prepared = await prepareWeights(await findWeights(path), source, family, config, lowered);
-    const [pass, tokenizer, value] = await Promise.all([
-      startPass(config, lowered, { ...compileOptions, weights: prepared }),
+    const compiling = { ...compileOptions, weights: prepared };
+    const [base, tokenizer, value] = await Promise.all([
+      startPass(config, lowered, compiling),
       tokenizerOf(folder, config),
       valueMaker(),
     ]);
+    const pass = withVariants(base, async (asked) =>
+      startPass(config, lowerPass(family, config, { ...common, asked, layout: lowered }), compiling),
+    );
     const arena = createArena(config, stored, value, memoryLimit);
     return {
       name,
       folder,
       config,
+      family,
       tokenizer,
       forest: createForest(pass, arena, createLanes(config, value, arena), { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),

@@ -1,6 +1,7 @@
 /** A loaded model: weights in compiled programs, a tokenizer, a forest, and whatever methods keep with it. */
 import { ensure } from "../errors.ts";
-import type { ModelConfig } from "../models/family.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
+import { type Site, sitesOf } from "../models/sites.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
 import type { Learnable } from "./learnable.ts";
@@ -11,6 +12,9 @@ export interface Model {
   /** Folder it was loaded from, where methods may keep tables beside the weights. */
   readonly folder: string;
   readonly config: ModelConfig;
+  readonly family: Family;
+  /** Its named places, in the order in which they are computed: what can be tapped and edited. See docs/engine.md. */
+  sites(): readonly Site[];
   /** Absent for checkpoints without one: then prompts are token ids and stop strings are refused. */
   readonly tokenizer: Tokenizer | undefined;
   readonly forest: Forest;
@@ -36,6 +40,7 @@ export interface ModelParts {
   name: string;
   folder: string;
   config: ModelConfig;
+  family: Family;
   tokenizer: Tokenizer | undefined;
   forest: Forest;
   secondsToLoad: number;
@@ -62,8 +67,13 @@ export function createModel({ openCompanion, ...parts }: ModelParts): Model {
     return made;
   };
 
+  let sites: readonly Site[] | undefined;
   return {
     ...parts,
+    sites() {
+      sites ??= sitesOf(parts.family, parts.config);
+      return sites;
+    },
     companion: (reference) => once(companions, reference, () => openCompanion(reference)),
     state: <T>(key: string, make: () => T | Promise<T>) => once(states, key, async () => make()) as Promise<T>,
     use() {

@@ -1,6 +1,7 @@
 /** The forest's own view of its nodes, and of the calls whose rows wait for a pass. */
 import type { Entry } from "./arena.ts";
 import type { ForestNode } from "./forest.ts";
+import type { AppliedEdit } from "./sites/rows.ts";
 
 export class Node implements ForestNode {
   readonly parent: Node | undefined;
@@ -13,15 +14,20 @@ export class Node implements ForestNode {
   stretch: Node = this;
   scored: ScoredRow | undefined = undefined;
   taps: Record<string, Float32Array> | undefined = undefined;
+  /** The edit that gave values here which are not finite. */
+  broken: string | undefined = undefined;
+  /** Where a first token of a text is found again. */
+  readonly roots: Map<number, Node> | undefined;
   holds = 0;
   children: Map<number, Node> | undefined = undefined;
   /** The pass that will compute this node. */
   pending: Job | undefined = undefined;
   gone = false;
 
-  constructor(parent: Node | undefined, token: number) {
+  constructor(parent: Node | undefined, token: number, roots?: Map<number, Node>) {
     this.parent = parent;
     this.token = token;
+    this.roots = roots;
     this.depth = parent ? parent.depth + 1 : 0;
   }
 
@@ -44,6 +50,9 @@ export interface Row {
   readonly node: Node;
   logits: boolean;
   readonly store: boolean;
+  /** What is to be kept with the node. */
+  taps: readonly string[];
+  readonly edits: readonly AppliedEdit[];
 }
 
 /** The text that a lease's lane holds, from its first token; the lane is taken when its first shared pass needs one. */

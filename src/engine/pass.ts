@@ -1,9 +1,11 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
-import { ensure, nearest } from "../errors.ts";
 import { arenaAttention } from "../models/attention.ts";
+import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
+import { parameterMaker } from "../models/parameters.ts";
 import { rotationTables } from "../models/rope.ts";
+import { type Site, selectedRows } from "../models/sites.ts";
 import {
   type CompileOptions,
   compile,
@@ -12,17 +14,9 @@ import {
   type ValueMaker,
   valueMaker,
 } from "../runtime/program.ts";
-import {
-  cast,
-  concat,
-  gather,
-  input,
-  type LoweredProgram,
-  type LoweringOptions,
-  lower,
-  type Tensor,
-} from "../tensor/index.ts";
+import { cast, concat, gather, input, type LoweringOptions, lower, type Tensor } from "../tensor/index.ts";
 import type { Stored, StoredType } from "./arena.ts";
+import { createSiteInputs, type LoweredPass, type RowSites } from "./sites/rows.ts";
 
 export interface PassOptions {
   /** How keys and values are stored. Default float32. */
@@ -30,9 +24,12 @@ export interface PassOptions {
   blocks?: LoweringOptions["blocks"];
   /** Whether the weights are part of the program (default) or inputs of every run: see `startOpenPass`. */
   parameters?: LoweringOptions["parameters"];
-  /** Sites to read (one row a token), and sites to rewrite. */
-  taps?: readonly string[];
-  edits?: Readonly<Record<string, (value: Tensor) => Tensor>>;
+  /** What is read and rewritten in every row. */
+  always?: Instruments;
+  /** What is read, and rewritten in the rows that ask for it: see `sites/variants.ts`. */
+  asked?: Instruments;
+  /** Weights that lie in a file already. */
+  layout?: LoweringOptions["layout"];
 }
 
 export interface PassInputs {
@@ -48,6 +45,8 @@ export interface PassInputs {
   readonly lanes: number;
   /** Arguments `keys.N` and `values.N`, [lanes, key-value heads, slots, head dimension]. */
   readonly arena: Readonly<Record<string, OnnxValue>>;
+  /** What rows ask to have read and rewritten, row by row; undefined: nothing. */
+  readonly sites?: RowSites;
 }
 
 export interface PassOutputs {
@@ -55,32 +54,45 @@ export interface PassOutputs {
   readonly logits: Float32Array;
   /** [2 * layers, lanes, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
   readonly entries: Stored;
-  /** Each tap's value, first dimension rows (or selected rows, for sites after the selection). */
-  readonly taps: Readonly<Record<string, Value>>;
+  /** What was read: of each row, or of each selected row. */
+  readonly taps: Readonly<Record<string, Tapped>>;
+  /** Of each edit that was asked for: which rows of its site it gave values that are not finite. */
+  readonly bad: Readonly<Record<string, Tapped>>;
+}
+
+export interface Tapped {
+  readonly rows: Site["rows"];
+  /** Read for everybody, not because rows ask for it. */
+  readonly always: boolean;
+  readonly value: Value;
 }
 
 export interface Pass {
   readonly config: ModelConfig;
   run(inputs: PassInputs): Promise<PassOutputs>;
+  /** Makes ready for rows that ask for these: without it, the first pass with such a row waits. */
+  prepare?(asked: Instruments): Promise<void>;
   release(): Promise<void>;
 }
 
 /** The pass as an ONNX program. Errors: `bad_option` for a site the model has not. */
-export function lowerPass(
-  family: Family,
-  config: ModelConfig,
-  { taps = [], edits = {}, blocks, parameters = "weights", stored: type = "float32" }: PassOptions = {},
-): LoweredProgram {
+export function lowerPass(family: Family, config: ModelConfig, options: PassOptions = {}): LoweredPass {
+  const { always = noInstruments, asked = noInstruments, layout } = options;
+  const { blocks, parameters = "weights", stored: type = "float32" } = options;
+
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", ["lanes", "rows"], "int64");
   const positions = input("positions", ["lanes", "rows"], "int64");
-  const select = input("select", ["selected"], "int64");
+  const selection = input("select", [selectedRows], "int64");
   const mask = input("mask", ["lanes", 1, groups === 1 ? "rows" : `${groups}*rows`, "rows+slots"]);
   const cacheShape = ["lanes", config.keyValueHeads, "slots", config.headDimension];
   const half = config.headDimension / 2;
 
-  const visited: string[] = [];
-  const tapped: Record<string, Tensor> = {};
+  const ofModel = new Set(family.parameters(config).map(({ name }) => name));
+  const parameter = parameterMaker();
+  const select = (hidden: Tensor): Tensor => gather(hidden, selection);
+  const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
+  const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
   const stored: Tensor[] = [];
   const read = (name: string): Tensor => cast(input(name, cacheShape, type), "float32");
   const store = (value: Tensor): Tensor => {
@@ -100,31 +112,28 @@ export function lowerPass(
       mask,
       (_, { keys, values }) => ({ keys: store(keys), values: store(values) }),
     ),
-    site(name, value) {
-      visited.push(name);
-      const result = edits[name]?.(value) ?? value;
-      if (taps.includes(name)) tapped[`tap.${name}`] = result;
-      return result;
-    },
-    select: (hidden) => gather(hidden, select),
+    parameter,
+    site: hooks.site,
+    select,
   });
-  for (const name of [...taps, ...Object.keys(edits)]) {
-    ensure(visited.includes(name), "bad_option", () => {
-      const meant = nearest(name, visited);
-      return `the model has no site ${name}${meant ? `; did you mean ${meant}?` : ""}`;
-    });
-  }
-  return lower({ logits, entries: concat(stored, 0), ...tapped }, { parameters, blocks });
+  checkReadings(instruments, hooks);
+  // Parameters that edits bring stay inputs: they may be trained on, and the weight file is the model's.
+  const place = (name: string) => (ofModel.has(name) && parameters === "weights" ? "weights" : "inputs");
+  const lowered = lower(
+    { logits, entries: concat(stored, 0), ...hooks.outputs },
+    { parameters: place, blocks, layout },
+  );
+  return { ...lowered, always, asked };
 }
 
 /** Compiles a lowered pass. Errors: those of `compile`. */
 export async function startPass(
   config: ModelConfig,
-  lowered: LoweredProgram,
+  lowered: LoweredPass,
   compileOptions: CompileOptions,
 ): Promise<Pass> {
   const program = await compile(lowered, compileOptions);
-  return passOf(config, program, await valueMaker(), () => ({}), program.release);
+  return passOf(config, lowered, program, await valueMaker(), () => ({}), program.release);
 }
 
 /** One program for any number of weights of one shape: drafts that learn are swapped without compiling anything. */
@@ -139,7 +148,7 @@ export interface OpenPass {
 /** Compiles a pass that was lowered with its parameters as inputs. Errors: those of `compile`. */
 export async function startOpenPass(
   config: ModelConfig,
-  lowered: LoweredProgram,
+  lowered: LoweredPass,
   compileOptions: CompileOptions,
 ): Promise<OpenPass> {
   const program = await compile(lowered, compileOptions);
@@ -156,6 +165,7 @@ export async function startOpenPass(
       let weights = wrap(values);
       const pass = passOf(
         config,
+        lowered,
         program,
         value,
         () => weights,
@@ -172,6 +182,7 @@ export async function startOpenPass(
 
 function passOf(
   config: ModelConfig,
+  lowered: LoweredPass,
   program: Program,
   value: ValueMaker,
   weights: () => Record<string, OnnxValue>,
@@ -182,9 +193,14 @@ function passOf(
   let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
   let rotation: Record<string, OnnxValue> = {};
   const repeated = createScratch();
+  const siteInputs = createSiteInputs(lowered, value);
+  const always = new Set(lowered.always.taps);
+  const rowsOf = new Map<string, Site["rows"]>(
+    lowered.outputs.map(({ name, shape }) => [name, shape[0] === selectedRows ? "selected" : "all"]),
+  );
   return {
     config,
-    async run({ tokens, depths, mask, select, slots, lanes, arena }) {
+    async run({ tokens, depths, mask, select, slots, lanes, arena, sites }) {
       const rows = tokens.length / lanes;
       const current = tablesFor?.(depths);
       if (current && current !== tables) {
@@ -196,17 +212,27 @@ function passOf(
         ...arena,
         ...weights(),
         ...rotation,
+        ...siteInputs(sites, tokens.length, select),
         tokens: value("int64", int64s(tokens), [lanes, rows]),
         positions: value("int64", int64s(depths), [lanes, rows]),
         select: value("int64", int64s(select), [select.length]),
         mask: value("float32", repeatRows(mask, lanes, groups, repeated), [lanes, 1, groups * rows, slots + rows]),
       };
       const { logits, entries, ...rest } = await program.run(feeds);
-      const named = Object.entries(rest).map(([name, result]) => [name.slice("tap.".length), result]);
+      const named = (prefix: string): Record<string, Tapped> =>
+        Object.fromEntries(
+          Object.entries(rest)
+            .filter(([name]) => name.startsWith(prefix))
+            .map(([full, value]) => {
+              const name = full.slice(prefix.length);
+              return [name, { rows: rowsOf.get(full)!, always: always.has(name), value } as const];
+            }),
+        );
       return {
         logits: logits.data as Float32Array,
         entries: entries.data as Stored,
-        taps: Object.fromEntries(named),
+        taps: named("tap."),
+        bad: named("bad."),
       };
     },
     release,

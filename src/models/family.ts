@@ -43,6 +43,9 @@ export interface ParameterSpecification {
 /** Queries [batch, heads, length, dimension], keys and values [batch, key-value heads, length, dimension]; result [rows, heads * dimension]. */
 export type Attention = (layer: number, queries: Tensor, keys: Tensor, values: Tensor) => Tensor;
 
+export type MakeParameter = (name: string, shape: readonly number[]) => Tensor;
+export type SiteHook = (name: string, value: Tensor) => Tensor;
+
 /** What a program is connected to. */
 export interface Ports {
   /** int64 [batch, length]; rows = batch * length. */
@@ -52,8 +55,10 @@ export interface Ports {
   /** Cosines and sines [positions, headDimension / 2]. */
   readonly rotary?: { readonly cosines: Tensor; readonly sines: Tensor };
   readonly attention: Attention;
-  /** Called at every named place with its value; returns the value to go on with. */
-  readonly site: (name: string, value: Tensor) => Tensor;
+  /** A parameter by its name: where a graph runs a model twice, or two models, they are shared or kept apart here. */
+  readonly parameter: MakeParameter;
+  /** Called at every named place with its value [rows, width]; returns the value to go on with. See `sites.ts`. */
+  readonly site: SiteHook;
   /** Rows whose logits are wanted, applied before the output product. */
   readonly select: (hidden: Tensor) => Tensor;
 }
@@ -64,6 +69,8 @@ export interface Family {
   parameters(config: ModelConfig): ParameterSpecification[];
   /** Logits [selected rows, vocabulary]. */
   build(config: ModelConfig, ports: Ports): Tensor;
+  /** The last step on its own: logits [rows, vocabulary] of values [rows, width] of the residual stream, after any layer. */
+  readout(config: ModelConfig, parameter: MakeParameter, residual: Tensor): Tensor;
 }
 
 /**

@@ -1,18 +1,14 @@
 /** GPT-2 (Radford et al. 2019): learned positions, layer norm, fused query-key-value matrix stored transposed. */
 import { ensure } from "../errors.ts";
+import { add, gather, geluTanh, layerNorm, linear, reshape, split, type Tensor, transpose } from "../tensor/index.ts";
 import {
-  add,
-  gather,
-  geluTanh,
-  layerNorm,
-  linear,
-  parameter,
-  reshape,
-  split,
-  type Tensor,
-  transpose,
-} from "../tensor/index.ts";
-import { ConfigReader, type Family, type ModelConfig, type ParameterSpecification } from "./family.ts";
+  ConfigReader,
+  type Family,
+  type MakeParameter,
+  type ModelConfig,
+  type ParameterSpecification,
+} from "./family.ts";
+import { perHeadSite } from "./sites.ts";
 
 function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
   const config = new ConfigReader(json);
@@ -82,32 +78,63 @@ function parameters(config: ModelConfig): ParameterSpecification[] {
   return result;
 }
 
-const build: Family["build"] = (config, { tokens, positions, attention, site, select }) => {
-  const { hiddenSize, feedForward, heads, headDimension, epsilon, vocabularySize, contextLength } = config;
+/** The final norm, on its own: rows are selected between it and the output product. */
+function finalNorm(config: ModelConfig, parameter: MakeParameter, residual: Tensor): Tensor {
+  const { hiddenSize, epsilon } = config;
+  const [weight, bias] = [parameter("ln_f.weight", [hiddenSize]), parameter("ln_f.bias", [hiddenSize])];
+  return layerNorm(residual, weight, bias, epsilon);
+}
+
+const outputMatrix = ({ vocabularySize, hiddenSize }: ModelConfig, parameter: MakeParameter): Tensor =>
+  parameter("wte.weight", [vocabularySize, hiddenSize]);
+
+const readout: Family["readout"] = (config, parameter, residual) =>
+  linear(finalNorm(config, parameter, residual), outputMatrix(config, parameter));
+
+const build: Family["build"] = (config, { tokens, positions, attention, parameter, site, select }) => {
+  const { hiddenSize, feedForward, heads, headDimension, epsilon, contextLength } = config;
   const [batch, length] = tokens.shape;
-  const embeddings = parameter("wte.weight", [vocabularySize, hiddenSize]);
+  const embeddings = outputMatrix(config, parameter);
   const places = parameter("wpe.weight", [contextLength, hiddenSize]);
   const norm = (x: Tensor, name: string): Tensor =>
     layerNorm(x, parameter(`${name}.weight`, [hiddenSize]), parameter(`${name}.bias`, [hiddenSize]), epsilon);
   const affine = (x: Tensor, name: string, out: number, inner: number): Tensor =>
     linear(x, parameter(`${name}.weight`, [out, inner]), parameter(`${name}.bias`, [out]));
 
-  let residual = site("embed", reshape(add(gather(embeddings, tokens), gather(places, positions)), [-1, hiddenSize]));
+  const looked = gather(embeddings, tokens);
+  const flat = reshape(looked, [-1, hiddenSize]);
+  const vectors = site("embed.tokens", flat);
+  const placed = gather(places, positions);
+  let residual = site(
+    "embed",
+    vectors === flat ? reshape(add(looked, placed), [-1, hiddenSize]) : add(vectors, reshape(placed, [-1, hiddenSize])),
+  );
   for (let layer = 0; layer < config.layers; layer++) {
     const name = (rest: string): string => `h.${layer}.${rest}`;
     const place = (at: string, value: Tensor): Tensor => site(`layers.${layer}.${at}`, value);
-    const projected = affine(norm(residual, name("ln_1")), name("attn.c_attn"), 3 * hiddenSize, hiddenSize);
+    const normal = place("attention.norm", norm(residual, name("ln_1")));
+    const projected = affine(normal, name("attn.c_attn"), 3 * hiddenSize, hiddenSize);
     const perHead = transpose(reshape(projected, [batch, length, 3 * heads, headDimension]), [0, 2, 1, 3]);
     const [queries, keys, values] = split(perHead, [heads, heads, heads], 1);
-    const attended = place("attention.heads", attention(layer, queries, keys, values));
-    residual = add(residual, place("attention.output", affine(attended, name("attn.c_proj"), hiddenSize, hiddenSize)));
-    const up = place("mlp.up", affine(norm(residual, name("ln_2")), name("mlp.c_fc"), feedForward, hiddenSize));
+    const attended = place(
+      "attention.heads",
+      attention(
+        layer,
+        perHeadSite(place, "attention.queries", queries),
+        perHeadSite(place, "attention.keys", keys),
+        perHeadSite(place, "attention.values", values),
+      ),
+    );
+    const attentionOut = place("attention.output", affine(attended, name("attn.c_proj"), hiddenSize, hiddenSize));
+    residual = place("attention.residual", add(residual, attentionOut));
+    const second = place("mlp.norm", norm(residual, name("ln_2")));
+    const up = place("mlp.up", affine(second, name("mlp.c_fc"), feedForward, hiddenSize));
     const neurons = place("mlp.neurons", geluTanh(up));
     const mlpOut = place("mlp.output", affine(neurons, name("mlp.c_proj"), hiddenSize, feedForward));
     residual = place("residual", add(residual, mlpOut));
   }
-  const final = site("final", select(norm(residual, "ln_f")));
+  const final = site("final", select(finalNorm(config, parameter, residual)));
   return site("logits", linear(final, embeddings));
 };
 
-export const gpt2: Family = { architectures: ["GPT2LMHeadModel"], readConfig, parameters, build };
+export const gpt2: Family = { architectures: ["GPT2LMHeadModel"], readConfig, parameters, build, readout };

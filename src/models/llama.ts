@@ -7,7 +7,6 @@ import {
   gather,
   linear,
   multiply,
-  parameter,
   reshape,
   rmsNorm,
   rotary,
@@ -16,8 +15,15 @@ import {
   type Tensor,
   transpose,
 } from "../tensor/index.ts";
-import { ConfigReader, type Family, type ModelConfig, type ParameterSpecification } from "./family.ts";
+import {
+  ConfigReader,
+  type Family,
+  type MakeParameter,
+  type ModelConfig,
+  type ParameterSpecification,
+} from "./family.ts";
 import { rotaryFrequencies } from "./rope.ts";
+import { perHeadSite } from "./sites.ts";
 
 const layerName = (layer: number, rest: string): string => `model.layers.${layer}.${rest}`;
 
@@ -129,19 +135,31 @@ function parameters(config: ModelConfig): ParameterSpecification[] {
   return result;
 }
 
-const build: Family["build"] = (config, { tokens, positions, rotary: tables, attention, site, select }) => {
+/** The final norm, on its own: rows are selected between it and the output product. */
+const finalNorm = ({ hiddenSize, epsilon }: ModelConfig, parameter: MakeParameter, residual: Tensor): Tensor =>
+  rmsNorm(residual, parameter("model.norm.weight", [hiddenSize]), epsilon);
+
+const outputMatrix = ({ tied, vocabularySize, hiddenSize }: ModelConfig, parameter: MakeParameter): Tensor =>
+  parameter(tied ? "model.embed_tokens.weight" : "lm_head.weight", [vocabularySize, hiddenSize]);
+
+const readout: Family["readout"] = (config, parameter, residual) =>
+  linear(finalNorm(config, parameter, residual), outputMatrix(config, parameter));
+
+const build: Family["build"] = (config, ports) => {
+  const { tokens, positions, rotary: tables, attention, parameter, site, select } = ports;
   const { hiddenSize, feedForward, headDimension, heads, keyValueHeads, epsilon, vocabularySize } = config;
   const [batch, length] = tokens.shape;
   const queryWidth = heads * headDimension;
   const keyWidth = keyValueHeads * headDimension;
   const embeddings = parameter("model.embed_tokens.weight", [vocabularySize, hiddenSize]);
 
-  let residual = site("embed", reshape(gather(embeddings, tokens), [-1, hiddenSize]));
+  const vectors = site("embed.tokens", reshape(gather(embeddings, tokens), [-1, hiddenSize]));
+  let residual = site("embed", vectors);
   for (let layer = 0; layer < config.layers; layer++) {
     const weight = (rest: string, ...shape: number[]): Tensor => parameter(layerName(layer, rest), shape);
     const place = (name: string, value: Tensor): Tensor => site(`layers.${layer}.${name}`, value);
 
-    const normal = rmsNorm(residual, weight("input_layernorm.weight", hiddenSize), epsilon);
+    const normal = place("attention.norm", rmsNorm(residual, weight("input_layernorm.weight", hiddenSize), epsilon));
     // One product for queries, keys and values; their order lets one rotation serve queries and keys.
     const matrices = concat(
       [
@@ -181,26 +199,33 @@ const build: Family["build"] = (config, { tokens, positions, rotary: tables, att
       [heads, keyValueHeads],
       1,
     );
-    const attended = place("attention.heads", attention(layer, queries, keys, values));
+    const attended = place(
+      "attention.heads",
+      attention(
+        layer,
+        perHeadSite(place, "attention.queries", queries),
+        perHeadSite(place, "attention.keys", keys),
+        perHeadSite(place, "attention.values", values),
+      ),
+    );
     const attentionOut = place(
       "attention.output",
       linear(attended, weight("self_attn.o_proj.weight", hiddenSize, queryWidth)),
     );
-    residual = add(residual, attentionOut);
+    residual = place("attention.residual", add(residual, attentionOut));
 
-    const second = rmsNorm(residual, weight("post_attention_layernorm.weight", hiddenSize), epsilon);
+    const second = place("mlp.norm", rmsNorm(residual, weight("post_attention_layernorm.weight", hiddenSize), epsilon));
     const gateAndUp = concat(
       [weight("mlp.gate_proj.weight", feedForward, hiddenSize), weight("mlp.up_proj.weight", feedForward, hiddenSize)],
       0,
     );
     const [gate, up] = split(linear(second, gateAndUp), [feedForward, feedForward], 1);
-    const neurons = place("mlp.neurons", multiply(silu(gate), place("mlp.up", up)));
+    const neurons = place("mlp.neurons", multiply(silu(place("mlp.gate", gate)), place("mlp.up", up)));
     const mlpOut = place("mlp.output", linear(neurons, weight("mlp.down_proj.weight", hiddenSize, feedForward)));
     residual = place("residual", add(residual, mlpOut));
   }
-  const final = site("final", select(rmsNorm(residual, parameter("model.norm.weight", [hiddenSize]), epsilon)));
-  const output = config.tied ? embeddings : parameter("lm_head.weight", [vocabularySize, hiddenSize]);
-  return site("logits", linear(final, output));
+  const final = site("final", select(finalNorm(config, parameter, residual)));
+  return site("logits", linear(final, config.tied ? embeddings : outputMatrix(config, parameter)));
 };
 
 export const llama: Family = {
@@ -208,4 +233,5 @@ export const llama: Family = {
   readConfig,
   parameters,
   build,
+  readout,
 };

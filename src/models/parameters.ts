@@ -1,7 +1,23 @@
 /** Finds a program's parameters in a checkpoint and checks that they fit the config. */
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { parameter, type Tensor } from "../tensor/index.ts";
 import type { WeightSource } from "../weights/source.ts";
-import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
+import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
+
+/**
+ * Makes each parameter once, so that a graph may run a model twice over the same weights. `scope` goes before the names: two models in
+ * one graph have one each.
+ */
+export function parameterMaker(scope = ""): MakeParameter {
+  const made = new Map<string, Tensor>();
+  return (name, shape) => {
+    const known = made.get(name);
+    if (known) return known;
+    const tensor = parameter(scope + name, shape);
+    made.set(name, tensor);
+    return tensor;
+  };
+}
 
 /** The checkpoint's name of a parameter. Errors: `bad_file` when it is missing or has another shape. */
 export function locateParameter(

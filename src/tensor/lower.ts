@@ -41,9 +41,16 @@ export interface LoweredProgram {
   readonly weightBytes: number;
 }
 
+export type ParameterPlace = "weights" | "inputs";
+
 export interface LoweringOptions {
-  /** "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (training). */
-  parameters: "weights" | "inputs";
+  /**
+   * "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (what is trained). A function says it of
+   * each parameter: a frozen base with parts that are trained.
+   */
+  parameters: ParameterPlace | ((name: string) => ParameterPlace);
+  /** Weights that lie in a file already: a second program over the same file takes them from there, and may use no others. */
+  layout?: Pick<LoweredProgram, "weights" | "weightBytes">;
   /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. */
   blocks?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | undefined;
 }
@@ -81,8 +88,7 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
   };
   for (const tensor of order) {
     if (names.has(tensor)) continue; // emitted together with another node
-    const isInput =
-      tensor.operation === "input" || (tensor.operation === "parameter" && options.parameters === "inputs");
+    const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && !isWeight(lowering, tensor));
     if (isInput) {
       const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
       ensure(
@@ -110,7 +116,7 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     inputs,
     outputs: descriptions,
     weights: [...weights.values()],
-    weightBytes: builder.externalBytes,
+    weightBytes: options.layout?.weightBytes ?? builder.externalBytes,
   };
 }
 
@@ -122,8 +128,11 @@ function parameterNames(tensor: Tensor): string[] | undefined {
   return names.every((n) => n !== undefined) ? names.flat() : undefined;
 }
 
-const isWeight = ({ options }: Lowering, tensor: Tensor): boolean =>
-  options.parameters === "weights" && parameterNames(tensor) !== undefined;
+function isWeight({ options: { parameters } }: Lowering, tensor: Tensor): boolean {
+  if (parameters === "inputs") return false;
+  const names = parameterNames(tensor);
+  return names !== undefined && (parameters === "weights" || names.every((name) => parameters(name) === "weights"));
+}
 
 /**
  * Declares a weight the first time it is used. Its initializer is `name`, or what `blocks` names: codes, scales and, where
@@ -146,23 +155,24 @@ function bind(
     factors: format.zeroPoints ? [names.scales, names.zeros] : [names.scales],
   };
   if (weights.has(name)) return { name, blocks };
+  const known = options.layout?.weights.find(
+    (w) => w.parameters.join("|") === parameters.join("|") && w.bits === (format?.bits ?? 32),
+  );
+  ensure(known || !options.layout, "internal", () => `${name} is not among the weights that were laid out`);
   if (!format) {
-    const values = builder.external(
-      name,
-      "float32",
-      shape,
-      shape.reduce((a, b) => a * b, 4),
-    );
+    const bytes = shape.reduce((a, b) => a * b, 4);
+    const values = builder.external(name, "float32", shape, bytes, known?.bits === 32 ? known.values : undefined);
     weights.set(name, { parameters, shape, bits: 32, values });
   } else {
     const [rows, columns] = shape;
     const count = Math.ceil(columns / format.blockSize);
     const blob = (format.blockSize * format.bits) / 8;
     const zeroBytes = Math.ceil((count * format.bits) / 8);
-    const packed = builder.external(names.packed, "uint8", [rows, count, blob], rows * count * blob);
-    const scales = builder.external(names.scales, "float32", [rows, count], rows * count * 4);
+    const at = known?.bits === 32 ? undefined : known;
+    const packed = builder.external(names.packed, "uint8", [rows, count, blob], rows * count * blob, at?.packed);
+    const scales = builder.external(names.scales, "float32", [rows, count], rows * count * 4, at?.scales);
     const zeros = format.zeroPoints
-      ? builder.external(names.zeros, "uint8", [rows, zeroBytes], rows * zeroBytes)
+      ? builder.external(names.zeros, "uint8", [rows, zeroBytes], rows * zeroBytes, at?.zeros)
       : undefined;
     weights.set(name, { parameters, shape, ...format, packed, scales, zeros });
   }
@@ -358,8 +368,9 @@ function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): 
  * The factors of a product with joined matrices [a; b; …] whose result is only ever split into their parts again. Where weights are
  * baked in, the joined product is one operator and fast; where they are inputs, separate products save joining and splitting.
  */
-function separateProducts({ options, consumers }: Lowering, tensor: Tensor): readonly Tensor[] | undefined {
-  if (options.parameters === "weights" || tensor.operation !== "matmul") return undefined;
+function separateProducts(lowering: Lowering, tensor: Tensor): readonly Tensor[] | undefined {
+  if (tensor.operation !== "matmul" || isWeight(lowering, tensor.inputs[1])) return undefined;
+  const { consumers } = lowering;
   const [a, b] = tensor.inputs;
   const { transposeA, transposeB, scale } = tensor.attributes;
   const users = consumers.get(tensor) ?? [];

@@ -35,8 +35,8 @@ export interface OnnxBuilder {
   node(operator: string, inputs: readonly string[], options?: NodeOptions): string[];
   /** A small value stored inside the model; equal ones are stored once. */
   constant(data: TensorData, shape: readonly number[]): string;
-  /** An initializer whose bytes lie in the program's weight file; returns its offset there. */
-  external(name: string, type: ElementType, shape: readonly number[], byteLength: number): number;
+  /** An initializer whose bytes lie in the program's weight file; returns its offset there. `at`: where it lies already. */
+  external(name: string, type: ElementType, shape: readonly number[], byteLength: number, at?: number): number;
   /** Length of the weight file. */
   readonly externalBytes: number;
   input(name: string, type: ElementType, shape: Shape): void;
@@ -88,10 +88,10 @@ export function createOnnxBuilder(): OnnxBuilder {
     get externalBytes() {
       return externalBytes;
     },
-    external(name, type, shape, byteLength) {
+    external(name, type, shape, byteLength, at) {
       // Page borders let the runtime map the file into memory instead of reading it.
-      const offset = Math.ceil(externalBytes / 4096) * 4096;
-      externalBytes = offset + byteLength;
+      const offset = at ?? Math.ceil(externalBytes / 4096) * 4096;
+      externalBytes = Math.max(externalBytes, offset + byteLength);
       initializers.push({
         name,
         dataType: dataTypes[type],

@@ -3,6 +3,7 @@ import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import { causalAttention } from "../models/attention.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
+import { parameterMaker } from "../models/parameters.ts";
 import { writeRotation } from "../models/rope.ts";
 import { compile, type Program, valueMaker } from "../runtime/program.ts";
 import {
@@ -61,6 +62,7 @@ export function trainingGraph(
     positions,
     rotary: config.frequencies && rotaryConstants(config.frequencies, length),
     attention: causalAttention(length, config.heads / config.keyValueHeads, config.window),
+    parameter: parameterMaker(),
     site: (_, value) => value,
     select,
   });

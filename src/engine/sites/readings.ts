@@ -1,0 +1,46 @@
+/** Between the rows of a pass and the programs' taps and edits: what the rows ask for, and what comes back for each. */
+import type { Row } from "../node.ts";
+import type { PassOutputs, Tapped } from "../pass.ts";
+import type { RowSites } from "./rows.ts";
+import { union } from "./variants.ts";
+
+/** What the rows of a pass ask for; undefined: nothing, as almost always. */
+export function sitesOfRows(rows: readonly { readonly row: Row; readonly at: number }[]): RowSites | undefined {
+  if (rows.every(({ row }) => row.taps.length === 0 && row.edits.length === 0)) return undefined;
+  const parts = new Map<unknown, { taps: readonly string[]; edits: RowSites["needed"]["edits"] }>();
+  for (const { row } of rows) {
+    if (!parts.has(row.taps)) parts.set(row.taps, { taps: row.taps, edits: [] });
+    if (!parts.has(row.edits)) parts.set(row.edits, { taps: [], edits: row.edits.map(({ edit }) => edit) });
+  }
+  let places: Map<unknown, number> | undefined;
+  const placeOf = (node: unknown): number | undefined => {
+    places ??= new Map(rows.map(({ row, at }) => [row.node, at]));
+    return places.get(node);
+  };
+  const edited = rows.flatMap(({ row: { node, edits }, at }) =>
+    edits.length > 0 ? [{ at, edits, row: { position: node.depth, placeOf } }] : [],
+  );
+  return { needed: union(parts.values()), edited };
+}
+
+/** Keeps with a row's node what was read there: `selected` is its number among the selected rows. */
+export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, at: number, selected?: number): void {
+  for (const [name, tapped] of Object.entries(outputs.taps)) {
+    if (!tapped.always && !taps.includes(name)) continue;
+    const values = rowOf(tapped, at, selected);
+    if (!values) continue;
+    node.taps ??= {};
+    node.taps[name] = values;
+  }
+  for (const { edit } of edits) {
+    const bad = outputs.bad[edit.name] && rowOf(outputs.bad[edit.name], at, selected);
+    if (bad && !(bad[0] === 0)) node.broken = `${edit.name} at ${edit.site}`;
+  }
+}
+
+function rowOf({ rows, value }: Tapped, at: number, selected: number | undefined): Float32Array | undefined {
+  const row = rows === "selected" ? selected : at;
+  if (row === undefined) return undefined;
+  const width = value.data.length / value.dims[0];
+  return Float32Array.from(value.data.subarray(row * width, (row + 1) * width) as Float32Array, Number);
+}

@@ -1,0 +1,139 @@
+/**
+ * Ready edits: set, add, scale, clamp or project a site, at some positions or all, with values that a request gives. All are one module
+ * for each site, whose numbers are inputs of the program:
+ *
+ *     x ← x + (x · against) along,    x ← min(max(scale ⊙ x + shift, low), high)
+ */
+import { z } from "zod";
+import { ensure } from "../../errors.ts";
+import type { Edit } from "../../models/edits.ts";
+import { type Site, siteNamed } from "../../models/sites.ts";
+import { add, maximum, minimum, multiply, reduceSum } from "../../tensor/index.ts";
+import type { AppliedEdit } from "./rows.ts";
+
+const number = z.number().min(-1e15).max(1e15);
+/** One number for all entries, or one for each. */
+const numbers = z.union([number, z.array(number).min(1)]);
+
+export const readyEdit = z
+  .strictObject({
+    site: z.string().max(200).describe("the place: a name of `sites`"),
+    at: z
+      .union([z.literal("all"), z.array(z.int().min(0)).min(1)])
+      .default("all")
+      .describe("positions of the text whose rows are edited"),
+    entries: z.array(z.int().min(0)).min(1).optional().describe("which numbers of a row; all unless given"),
+    set: numbers.optional(),
+    add: numbers.optional(),
+    scale: numbers.optional(),
+    clamp: z.strictObject({ min: number.optional(), max: number.optional() }).optional(),
+    project: z
+      .strictObject({
+        direction: z.array(number).min(1),
+        amount: number.default(1).describe("1 removes the component along the direction, -1 doubles it"),
+      })
+      .optional(),
+  })
+  .refine((edit) => kinds.filter((kind) => edit[kind] !== undefined).length === 1, {
+    message: "give one of set, add, scale, clamp, project",
+  });
+const kinds = ["set", "add", "scale", "clamp", "project"] as const;
+
+export type ReadyEdit = z.input<typeof readyEdit>;
+type Settings = z.output<typeof readyEdit>;
+
+/** Ready edits of one request at one site; each is a module of its own. */
+const mostAtSite = 8;
+
+const modules = new Map<string, Edit>();
+
+/** The module of ready edit number `slot` at a site. Always the same object, so that programs with it serve every request. */
+function moduleAt({ name, width }: Site, slot: number): Edit {
+  const key = `${name}@${slot}`;
+  const known = modules.get(`${key}:${width}`);
+  if (known) return known;
+  const vector = { shape: [width] };
+  const module: Edit = {
+    name: key,
+    site: name,
+    inputs: { against: vector, along: vector, scale: vector, shift: vector, low: vector, high: vector },
+    apply(value, { inputs: { against, along, scale, shift, low, high } }) {
+      const projected = add(value, multiply(reduceSum(multiply(value, against), -1, true), along));
+      return { value: minimum(maximum(add(multiply(projected, scale), shift), low), high) };
+    },
+  };
+  modules.set(`${key}:${width}`, module);
+  return module;
+}
+
+/**
+ * Edits as a lease applies them. Errors: `bad_option` for an unknown site (with the nearest name), an entry or a number of values that
+ * does not fit it.
+ */
+export function applyReadyEdits(sites: readonly Site[], edits: readonly Settings[]): AppliedEdit[] {
+  const slots = new Map<string, number>();
+  return edits.map((edit) => {
+    const site = siteNamed(sites, edit.site);
+    const slot = slots.get(site.name) ?? 0;
+    slots.set(site.name, slot + 1);
+    ensure(slot < mostAtSite, "bad_option", `edits: more than ${mostAtSite} at ${site.name}; join some of them`);
+    const inputs = inputsOf(edit, site);
+    const positions = edit.at === "all" ? undefined : new Set(edit.at);
+    return {
+      edit: moduleAt(site, slot),
+      ...(positions && { at: (position: number) => positions.has(position) }),
+      inputs: () => inputs,
+      key: JSON.stringify(edit),
+    };
+  });
+}
+
+function inputsOf({ set, add, scale, clamp, project, entries }: Settings, { name, width }: Site) {
+  const wrong = entries?.find((entry) => entry >= width);
+  ensure(wrong === undefined, "bad_option", `edits: ${name} has ${width} entries, so that there is no entry ${wrong}`);
+  const chosen = entries ?? Array.from({ length: width }, (_, i) => i);
+  const neutral = (value: number): Float32Array => new Float32Array(width).fill(value);
+  const largest = 3e38;
+  const inputs = {
+    against: neutral(0),
+    along: neutral(0),
+    scale: neutral(1),
+    shift: neutral(0),
+    low: neutral(-largest),
+    high: neutral(largest),
+  };
+  const write = (to: Float32Array, values: number | readonly number[]): void => {
+    const count = typeof values === "number" ? chosen.length : values.length;
+    ensure(count === chosen.length, "bad_option", () => {
+      return `edits: ${count} values for ${chosen.length} entries of ${name} (one number stands for all)`;
+    });
+    for (const [i, entry] of chosen.entries()) to[entry] = typeof values === "number" ? values : values[i];
+  };
+  if (set !== undefined) {
+    write(inputs.scale, 0);
+    write(inputs.shift, set);
+  }
+  if (add !== undefined) write(inputs.shift, add);
+  if (scale !== undefined) write(inputs.scale, scale);
+  if (clamp?.min !== undefined) write(inputs.low, clamp.min);
+  if (clamp?.max !== undefined) write(inputs.high, clamp.max);
+  if (project) {
+    const given = project.direction.length;
+    ensure(
+      given === width,
+      "bad_option",
+      `edits: a direction of ${given} numbers does not fit ${name}, which has ${width}`,
+    );
+    const length = Math.hypot(...project.direction);
+    ensure(length > 0, "bad_option", `edits: the direction to project ${name} along is zero`);
+    write(
+      inputs.against,
+      project.direction.map((x) => x / length),
+    );
+    write(
+      inputs.along,
+      project.direction.map((x) => (-project.amount * x) / length),
+    );
+  }
+  return inputs;
+}

@@ -1,0 +1,35 @@
+/** What one request wants read and rewritten, checked and made ready for a lease. */
+import { checkInstruments } from "../../models/edits.ts";
+import type { Site } from "../../models/sites.ts";
+import { type AppliedEdit, type LeaseSites, noSites } from "./rows.ts";
+
+const numbers = new WeakMap<object, number>();
+let counted = 0;
+
+/** A number that stands for an object. */
+function numberOf(object: object): number {
+  const known = numbers.get(object);
+  if (known !== undefined) return known;
+  counted += 1;
+  numbers.set(object, counted);
+  return counted;
+}
+
+/** Errors: `bad_option` for an unknown site (with the nearest name) and two edits of one name. */
+export function leaseSites(
+  sites: readonly Site[],
+  taps: readonly string[],
+  edits: readonly AppliedEdit[] = [],
+): LeaseSites {
+  if (taps.length === 0 && edits.length === 0) return noSites;
+  checkInstruments(sites, { taps, edits: edits.map(({ edit }) => edit) });
+  const after = new Set(sites.filter(({ rows }) => rows === "selected").map(({ name }) => name));
+  return {
+    taps: [...new Set(taps)],
+    edits,
+    // Whose inputs are not told apart by a key may differ from call to call: nobody else shares their texts.
+    world: edits.map((applied) => `${numberOf(applied.edit)}:${applied.key ?? `#${numberOf(applied)}`}`).join("|"),
+    // A reading may lie after the selection, too; only sites that surely do not are cheaper.
+    selected: taps.some((tap) => after.has(tap) || !sites.some(({ name }) => name === tap)),
+  };
+}

@@ -1,0 +1,97 @@
+/** What single rows of a pass have read and rewritten, and the program inputs that say so. */
+import type { Tensor as OnnxValue } from "onnxruntime-common";
+import type { Edit, Instruments } from "../../models/edits.ts";
+import { selectedRows } from "../../models/sites.ts";
+import type { ValueMaker } from "../../runtime/program.ts";
+import type { LoweredProgram } from "../../tensor/index.ts";
+import type { ForestNode } from "../forest.ts";
+
+/** A row as inputs of edits may see it. */
+export interface PlacedRow {
+  readonly position: number;
+  /** Where another node's row stands in this pass, counted as rows of sites are; undefined when it is in no row of the pass. */
+  placeOf(node: ForestNode): number | undefined;
+}
+
+/** An edit in use. */
+export interface AppliedEdit {
+  readonly edit: Edit;
+  /** Whether it acts at a position. Left out: at all. */
+  readonly at?: (position: number) => boolean;
+  /** The values of its inputs in a row, each with as many numbers as the input's shape has. */
+  readonly inputs?: (row: PlacedRow) => Readonly<Record<string, ArrayLike<number>>>;
+  /** What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Left out: nobody shares them. */
+  readonly key?: string;
+}
+
+/** What a lease wants of the rows that it computes. */
+export interface LeaseSites {
+  /** Sites and readings to keep with every node. */
+  readonly taps: readonly string[];
+  readonly edits: readonly AppliedEdit[];
+  /** Says what the edits make of a text's keys and values: texts are shared only among leases of one world. "" without edits. */
+  readonly world: string;
+  /** Some tap lies after the selection of rows: every row is then selected. */
+  readonly selected: boolean;
+}
+
+export const noSites: LeaseSites = { taps: [], edits: [], world: "", selected: false };
+
+/** What the rows of a pass ask for. */
+export interface RowSites {
+  /** Everything that some row asks for. */
+  readonly needed: Instruments;
+  /** Rows with edits that act in them. */
+  readonly edited: readonly { readonly at: number; readonly edits: readonly AppliedEdit[]; readonly row: PlacedRow }[];
+}
+
+/** A lowered program and what is in it for every row, and for rows that ask. */
+export interface LoweredPass extends LoweredProgram {
+  readonly always: Instruments;
+  readonly asked: Instruments;
+}
+
+/** Makes a program's inputs of what its rows ask for: `count` rows of which `select` are selected. */
+export function createSiteInputs({ inputs: described, always, asked }: LoweredPass, value: ValueMaker) {
+  const shapes = new Map(described.map(({ name, shape, type }) => [name, { shape, type }]));
+  const fixed: Record<string, OnnxValue> = {};
+  for (const { name, parameters = {} } of [...always.edits, ...asked.edits]) {
+    for (const [key, { shape, values }] of Object.entries(parameters)) {
+      const full = `${name}.${key}`;
+      if (shapes.has(full)) fixed[full] = value("float32", values, shape);
+    }
+  }
+  return (sites: RowSites | undefined, count: number, select: readonly number[]): Record<string, OnnxValue> => {
+    if (asked.edits.length === 0) return fixed;
+    const result = { ...fixed };
+    for (const edit of asked.edits) {
+      const selected = shapes.get(`${edit.name}.on`)?.shape[0] === selectedRows;
+      const rows = selected ? select.length : count;
+      const on = new Float32Array(rows);
+      const arrays = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
+        const width = shape.reduce((a, b) => a * b, 1);
+        const data = type === "int64" ? new BigInt64Array(rows * width) : new Float32Array(rows * width);
+        return { key, type, width, data, dims: [rows, ...shape] };
+      });
+      for (const { at, edits: acting, row } of sites?.edited ?? []) {
+        const applied = acting.find((a) => a.edit === edit);
+        if (!applied || applied.at?.(row.position) === false) continue;
+        const place = selected ? select.indexOf(at) : at;
+        if (place < 0) continue;
+        on[place] = 1;
+        const given = arrays.length > 0 ? applied.inputs?.(row) : undefined;
+        for (const { key, data, width } of arrays) {
+          const values = given?.[key];
+          if (!values) continue;
+          if (data instanceof Float32Array) data.set(values, place * width);
+          else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
+        }
+      }
+      if (shapes.has(`${edit.name}.on`)) result[`${edit.name}.on`] = value("float32", on, [rows]);
+      for (const { key, type, data, dims } of arrays) {
+        if (shapes.has(`${edit.name}.${key}`)) result[`${edit.name}.${key}`] = value(type, data, dims);
+      }
+    }
+    return result;
+  };
+}

@@ -1,0 +1,96 @@
+/**
+ * One pass out of several programs: the model's own, and for rows that ask for taps or edits another one with those hooks in it, over the
+ * same weight file. A program is compiled when a request brings a tap or an edit that none has; the values of edits are inputs.
+ */
+import { ensure } from "../../errors.ts";
+import { type Edit, type Instruments, noInstruments } from "../../models/edits.ts";
+import type { Pass } from "../pass.ts";
+
+interface Variant {
+  readonly asked: Instruments;
+  readonly pass: Promise<Pass>;
+  running: number;
+}
+
+/** Programs kept; and hooks in one of them, beyond which a new one starts with what is asked for alone. */
+const mostVariants = 3;
+const mostHooks = 48;
+
+export function withVariants(base: Pass, make: (asked: Instruments) => Promise<Pass>): Pass {
+  /** The one used last comes last. */
+  const variants: Variant[] = [];
+
+  function covering(asked: Instruments): Variant {
+    const found = variants.findLast((variant) => covers(variant.asked, asked)) ?? compile(asked);
+    variants.splice(variants.indexOf(found), 1);
+    variants.push(found);
+    return found;
+  }
+
+  function compile(asked: Instruments): Variant {
+    const latest = variants.at(-1)?.asked ?? noInstruments;
+    const joined = merge(latest, asked);
+    const wanted = joined && joined.taps.length + joined.edits.length <= mostHooks ? joined : asked;
+    const variant: Variant = { asked: wanted, pass: make(wanted), running: 0 };
+    variants.push(variant);
+    variant.pass.catch(() => variants.splice(variants.indexOf(variant), 1));
+    const idle = variants.findIndex((v) => v.running === 0 && v !== variant);
+    if (variants.length > mostVariants && idle >= 0) discard(variants.splice(idle, 1)[0]);
+    return variant;
+  }
+
+  const discard = (variant: Variant): Promise<void> => variant.pass.then((pass) => pass.release());
+
+  return {
+    ...base,
+    async prepare(asked) {
+      if (asked.taps.length + asked.edits.length > 0) await covering(asked).pass;
+    },
+    async run(inputs) {
+      if (!inputs.sites) return base.run(inputs);
+      const variant = covering(inputs.sites.needed);
+      variant.running += 1;
+      try {
+        return await (await variant.pass).run(inputs);
+      } finally {
+        variant.running -= 1;
+      }
+    },
+    async release() {
+      await base.release();
+      await Promise.allSettled(variants.map(discard));
+    },
+  };
+}
+
+/** Whether a program does what is asked for: edits of one site act in their order. */
+function covers(has: Instruments, asked: Instruments): boolean {
+  if (!asked.taps.every((tap) => has.taps.includes(tap))) return false;
+  return asked.edits.every((edit, i) => {
+    const at = has.edits.indexOf(edit);
+    return at >= 0 && asked.edits.slice(0, i).every((e) => e.site !== edit.site || has.edits.indexOf(e) < at);
+  });
+}
+
+/** Both together; undefined where two edits of one name differ, or edits of one site stand in another order. */
+export function merge(a: Instruments, b: Instruments): Instruments | undefined {
+  const edits: Edit[] = [...a.edits, ...b.edits.filter((edit) => !a.edits.includes(edit))];
+  const result = { taps: [...new Set([...a.taps, ...b.taps])], edits };
+  const distinct = new Set(edits.map(({ name }) => name)).size === edits.length;
+  return distinct && covers(result, b) ? result : undefined;
+}
+
+/** What several rows ask for together. Errors: `bad_option` where two requests cannot share a pass. */
+export function union(parts: Iterable<Instruments>): Instruments {
+  let result = noInstruments;
+  for (const part of parts) {
+    const joined = merge(result, part);
+    ensure(
+      joined,
+      "bad_option",
+      "requests under way have edits of one name that differ, or the same edits in another order",
+    );
+    result = joined;
+  }
+  return result;
+}

@@ -1,0 +1,169 @@
+/**
+ * Edits: small modules that stand at a site and rewrite its value, or only read something off it. They may bring parameters of their
+ * own and take inputs for every row at run time. The same definition serves decoding, `forward` and training.
+ */
+import { ensure, nearest } from "../errors.ts";
+import {
+  abs,
+  cast,
+  type ElementType,
+  greater,
+  input,
+  less,
+  multiply,
+  reduceMean,
+  reshape,
+  sameShape,
+  shapeText,
+  subtract,
+  type Tensor,
+  where,
+} from "../tensor/index.ts";
+import type { Family, MakeParameter, ModelConfig, SiteHook } from "./family.ts";
+import { type Site, siteNamed, sitesOf } from "./sites.ts";
+
+export interface EditInput {
+  readonly type?: Extract<ElementType, "float32" | "int64">;
+  /** Shape of one row's value; the tensor is [rows, …shape]. */
+  readonly shape: readonly number[];
+}
+
+export interface EditParameter {
+  readonly shape: readonly number[];
+  /** Row-major. Read at every run: training may change them in place. */
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+/** What an edit may use to compute its result. */
+export interface EditContext {
+  readonly site: Site;
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  /** Each [rows, …shape]. */
+  readonly inputs: Readonly<Record<string, Tensor>>;
+  /** The model's own final norm and output matrix: logits [rows, vocabulary] of values of the residual stream. */
+  readout(residual: Tensor): Tensor;
+  /** Those rows whose logits are wanted; what is after the selection already is returned as it is. */
+  select(rows: Tensor): Tensor;
+}
+
+export interface Edit {
+  /** Names its parameters, inputs and readings in a program: "NAME.KEY". */
+  readonly name: string;
+  readonly site: string;
+  readonly parameters?: Readonly<Record<string, EditParameter>>;
+  readonly inputs?: Readonly<Record<string, EditInput>>;
+  /**
+   * The value [rows, width] to go on with, of the shape it was given, and `readings`: tensors whose first dimension are the rows (or the
+   * selected rows), delivered like taps as "NAME.KEY". No value: the site stays as it is.
+   */
+  apply(value: Tensor, context: EditContext): { readonly value?: Tensor; readonly readings?: Record<string, Tensor> };
+}
+
+/** What is read and rewritten in a program: sites, or readings of edits; and edits in the order in which they act at a site. */
+export interface Instruments {
+  readonly taps: readonly string[];
+  readonly edits: readonly Edit[];
+}
+
+export const noInstruments: Instruments = { taps: [], edits: [] };
+
+export interface HookOptions {
+  readonly parameter: MakeParameter;
+  readonly select: (rows: Tensor) => Tensor;
+  /** Edits that act only in rows that ask for them (input "NAME.on" [rows], 1 or 0), and whose results are checked (output "bad.NAME"). */
+  readonly gated?: ReadonlySet<Edit>;
+}
+
+export interface Hooks {
+  readonly site: SiteHook;
+  /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows]. Complete once the model is built. */
+  readonly outputs: Record<string, Tensor>;
+}
+
+/** Larger numbers are taken for infinite: their squares would be, further on. */
+const largest = 1e15;
+
+/**
+ * The hook for `family.build` that taps and edits as told. Errors: `bad_option` for an unknown site or reading (with the nearest name) and
+ * for two edits of one name, `bad_shape` for an edit whose result has another shape.
+ */
+export function createHooks(
+  family: Family,
+  config: ModelConfig,
+  { taps, edits }: Instruments,
+  { parameter, select, gated }: HookOptions,
+): Hooks {
+  const sites = sitesOf(family, config);
+  checkInstruments(sites, { taps, edits });
+  const outputs: Record<string, Tensor> = {};
+  const wanted = new Set(taps);
+
+  const applied = (edit: Edit, site: Site, value: Tensor): Tensor => {
+    const rows = value.shape[0];
+    const given = edit.apply(value, {
+      site,
+      parameters: mapValues(edit.parameters, ({ shape }, key) => parameter(`${edit.name}.${key}`, shape)),
+      inputs: mapValues(edit.inputs, ({ type = "float32", shape }, key) =>
+        input(`${edit.name}.${key}`, [rows, ...shape], type),
+      ),
+      readout: (residual) => family.readout(config, parameter, residual),
+      select: (x) => (site.rows === "selected" ? x : select(x)),
+    });
+    for (const [key, reading] of Object.entries(given.readings ?? {})) outputs[`tap.${edit.name}.${key}`] = reading;
+    const result = given.value;
+    if (!result) return value;
+    ensure(sameShape(result.shape, value.shape) && result.type === value.type, "bad_shape", () => {
+      const [is, must] = [shapeText(result.shape), shapeText(value.shape)];
+      return `the edit ${edit.name} at ${edit.site} gives ${result.type} ${is}, but the site is ${value.type} ${must}`;
+    });
+    if (!gated?.has(edit)) return result;
+    // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN.
+    const finite = less(abs(result), largest);
+    const on = input(`${edit.name}.on`, [rows]);
+    outputs[`bad.${edit.name}`] = multiply(subtract(1, reduceMean(cast(finite, "float32"), -1)), on);
+    return where(greater(reshape(on, [rows, 1]), 0), where(finite, result, 0), value);
+  };
+
+  return {
+    outputs,
+    site(name, value) {
+      let result = value;
+      for (const edit of edits) {
+        if (edit.site !== name) continue;
+        result = applied(edit, siteNamed(sites, name), result);
+      }
+      if (wanted.has(name)) outputs[`tap.${name}`] = result;
+      return result;
+    },
+  };
+}
+
+/** To be called when the model is built: errors as for `createHooks`, for readings that no edit gave. */
+export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
+  const readings = Object.keys(outputs).flatMap((name) => (name.startsWith("tap.") ? [name.slice(4)] : []));
+  for (const tap of taps) {
+    ensure(readings.includes(tap), "bad_option", () => {
+      const meant = nearest(tap, readings);
+      return `no edit gives a reading ${tap}${meant ? `; did you mean ${meant}?` : ""}`;
+    });
+  }
+}
+
+/** Errors: as for `createHooks`, as far as they show before the edits are applied. */
+export function checkInstruments(sites: readonly Site[], { taps, edits }: Instruments): void {
+  const names = new Set<string>();
+  for (const { name, site } of edits) {
+    siteNamed(sites, site);
+    ensure(!names.has(name), "bad_option", () => `two edits are called ${name}: give each a name of its own`);
+    ensure(!sites.some((s) => s.name === name), "bad_option", () => `an edit cannot be called ${name}, as a site is`);
+    names.add(name);
+  }
+  for (const tap of taps) {
+    const reading = edits.some(({ name }) => tap.startsWith(`${name}.`));
+    if (!reading) siteNamed(sites, tap);
+  }
+}
+
+function mapValues<A, B>(record: Readonly<Record<string, A>> | undefined, map: (value: A, key: string) => B) {
+  return Object.fromEntries(Object.entries(record ?? {}).map(([key, value]) => [key, map(value, key)]));
+}

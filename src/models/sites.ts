@@ -1,0 +1,70 @@
+/**
+ * Sites: the named places inside a model. `embed.tokens` is what stands for the tokens, `embed` the same with positions added where
+ * these are learned; then for each layer N
+ *
+ *     layers.N.attention.norm → .queries .keys .values (as attention compares them) → .heads (their results, joined) → .output →
+ *     layers.N.attention.residual → layers.N.mlp.norm → .gate .up → .neurons → .output → layers.N.residual
+ *
+ * and `final` (normalised) and `logits`. A value is always [rows, width], a row for each token; heads lie side by side in a row. `final`
+ * and `logits` exist only in the rows whose logits were asked for.
+ */
+import { ensure, nearest } from "../errors.ts";
+import { type Dimension, input, reshape, type Tensor, transpose } from "../tensor/index.ts";
+import type { Family, ModelConfig } from "./family.ts";
+
+export interface Site {
+  readonly name: string;
+  /** Numbers in a row. */
+  readonly width: number;
+  /** Whether it has a row for every token, or only for those whose logits are wanted. */
+  readonly rows: "all" | "selected";
+}
+
+/** Leading dimension of sites after the selection, in every program. */
+export const selectedRows = "selected";
+
+const rowsOf = (leading: Dimension): Site["rows"] => (leading === selectedRows ? "selected" : "all");
+
+/** The sites of a model in the order in which it computes them. Nothing is compiled. */
+export function sitesOf(family: Family, config: ModelConfig): Site[] {
+  const sites: Site[] = [];
+  const half = config.headDimension / 2;
+  const positions = input("positions", ["batch", "length"], "int64");
+  family.build(config, {
+    tokens: input("tokens", ["batch", "length"], "int64"),
+    positions,
+    rotary: config.frequencies && {
+      cosines: input("cosines", ["positions", half]),
+      sines: input("sines", ["positions", half]),
+    },
+    attention: (layer) => input(`attended.${layer}`, ["batch*length", config.heads * config.headDimension]),
+    parameter: (name, shape) => input(name, shape),
+    site(name, value) {
+      sites.push({ name, width: value.shape[1] as number, rows: rowsOf(value.shape[0]) });
+      return value;
+    },
+    select: ({ shape }) => input("hidden", [selectedRows, shape[1]]),
+  });
+  return sites;
+}
+
+/** The site of this name. Errors: `bad_option` with the nearest name. */
+export function siteNamed(sites: readonly Site[], name: string): Site {
+  const found = sites.find((site) => site.name === name);
+  ensure(found, "bad_option", () => {
+    const meant = nearest(
+      name.slice(0, 200),
+      sites.map((site) => site.name),
+    );
+    return `the model has no site ${name.slice(0, 200)}${meant ? `; did you mean ${meant}?` : ""}`;
+  });
+  return found;
+}
+
+/** A place whose value is [batch, heads, length, dimension], shown to the hook as rows; untouched, it costs nothing. */
+export function perHeadSite(place: (name: string, value: Tensor) => Tensor, name: string, value: Tensor): Tensor {
+  const [batch, heads, length, dimension] = value.shape;
+  const rows = reshape(transpose(value, [0, 2, 1, 3]), [-1, (heads as number) * (dimension as number)]);
+  const result = place(name, rows);
+  return result === rows ? value : transpose(reshape(result, [batch, length, heads, dimension]), [0, 2, 1, 3]);
+}
