@@ -1,0 +1,35 @@
+/** The registry of filters. */
+import { nearest, VentrisError } from "../../errors.ts";
+import { assumedDensity } from "./assumed-density/index.ts";
+import { dkf } from "./dkf/index.ts";
+import { ekf } from "./ekf/index.ts";
+import type { FilterMethod } from "./filter.ts";
+import { kalman } from "./kalman/index.ts";
+import { lstm } from "./lstm/index.ts";
+import { particle } from "./particle/index.ts";
+import { ukf } from "./ukf/index.ts";
+import { regressionOnly, zero } from "./unfiltered/index.ts";
+
+export const filters = [
+  kalman,
+  ekf,
+  ukf,
+  particle,
+  assumedDensity,
+  lstm,
+  dkf,
+  regressionOnly,
+  zero,
+] as unknown as readonly FilterMethod[];
+
+/** Errors: `bad_option` with the nearest name. */
+export function findFilter(name: string): FilterMethod {
+  const found = filters.find((method) => method.name === name);
+  if (found) return found;
+  const names = filters.map((method) => method.name);
+  const meant = nearest(name, names);
+  throw new VentrisError(
+    "bad_option",
+    `no filter is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Filters: ${names.join(", ")}`,
+  );
+}

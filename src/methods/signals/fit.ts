@@ -1,0 +1,265 @@
+/** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
+
+import { parseOptions } from "../../engine/shapers/options.ts";
+import { ensure } from "../../errors.ts";
+import {
+  type Estimate,
+  type Filter,
+  type FilterData,
+  type FilterMethod,
+  type FilterParameters,
+  type FitContext,
+  filterAll,
+  newEstimate,
+  type PreparedData,
+  type Trajectory,
+  usable,
+} from "./filter.ts";
+import { smoothTrajectory } from "./kalman/index.ts";
+import { columnMeans, covariance, type Matrix, matrix, selectRows, symmetricEigen } from "./matrix.ts";
+
+/** `centred` subtracts means, `standardised` also divides by deviations; a number is so many standardised principal components. */
+export type Features = "as-is" | "centred" | "standardised" | number;
+
+export interface FilterModel {
+  readonly method: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly features: Features;
+  readonly stateNames?: readonly string[];
+  readonly observationNames?: readonly string[];
+  /**
+   * Beside the method's own: `featureMean` [1, n], `featureMap` [k, n] or `featureScale` [1, n] where observations are transformed, and
+   * `stateMean` [1, d].
+   */
+  readonly parameters: FilterParameters;
+  readonly stateDimension: number;
+  readonly observationDimension: number;
+  /** Bins learnt from, and bins left out since a value was not finite. */
+  readonly bins: number;
+  readonly skippedBins: number;
+}
+
+export interface FitOptions {
+  readonly options?: Readonly<Record<string, unknown>>;
+  /** Default: standardised. */
+  readonly features?: Features;
+  /** Whether the states' mean is taken off while learning and added to estimates; default true. */
+  readonly centreStates?: boolean;
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: FitContext["onProgress"];
+  readonly stateNames?: readonly string[];
+  readonly observationNames?: readonly string[];
+}
+
+/**
+ * Fits a method to paired recordings. Errors: `bad_shape` when they do not pair; `bad_option` for too few bins, a channel or a state
+ * without variance (named), more channels than bins.
+ */
+export async function fitFilter(method: FilterMethod, data: FilterData, given: FitOptions = {}): Promise<FilterModel> {
+  const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
+  const options = parseOptions(method.options, given.options ?? {}, method.name) as Record<string, unknown>;
+  const whole = withoutGaps(data);
+  checkVariance(whole, features, given);
+  const transform = fitFeatures(whole.observations, features);
+  const stateMean = centreStates ? columnMeans(whole.states) : new Float64Array(whole.states.columns);
+  const states = matrix(whole.states.rows, whole.states.columns);
+  for (let i = 0; i < states.data.length; i++) states.data[i] = whole.states.data[i] - stateMean[i % states.columns];
+  const prepared = { states, observations: transformAll(transform, whole.observations), starts: whole.starts };
+  const parameters = await method.fit(prepared, options, { seed, signal, onProgress });
+  return {
+    method: method.name,
+    options,
+    features,
+    stateNames: given.stateNames,
+    observationNames: given.observationNames,
+    parameters: {
+      arrays: { ...parameters.arrays, ...transform.arrays, stateMean: matrix(1, states.columns, stateMean) },
+      notes: parameters.notes,
+    },
+    stateDimension: states.columns,
+    observationDimension: whole.observations.columns,
+    bins: states.rows,
+    skippedBins: data.states.rows - states.rows,
+  };
+}
+
+/** A filter of the model, at its start. */
+export function openFilter(method: FilterMethod, model: FilterModel): Filter {
+  const { stateDimension: d, observationDimension: n, parameters } = model;
+  const inner = method.open(parameters, model.options);
+  const transform = openFeatures(parameters.arrays);
+  const stateMean = parameters.arrays.stateMean.data;
+  const features = new Float64Array(inner.observationDimension);
+  const estimate = newEstimate(d);
+  const shifted = (from: Estimate): Estimate => {
+    for (let k = 0; k < d; k++) estimate.mean[k] = from.mean[k] + stateMean[k];
+    estimate.covariance.set(from.covariance);
+    estimate.missing = from.missing;
+    estimate.indefinite = from.indefinite;
+    estimate.fallback = from.fallback;
+    estimate.jittered = from.jittered;
+    return estimate;
+  };
+  return {
+    stateDimension: d,
+    observationDimension: n,
+    counters: inner.counters,
+    step(observation) {
+      if (!usable(observation, n)) return shifted(inner.step(undefined));
+      transform(observation, features);
+      return shifted(inner.step(features));
+    },
+    reset: inner.reset,
+    snapshot: inner.snapshot,
+    restore: inner.restore,
+  };
+}
+
+/** Filters a recording and goes back over it with Rauch, Tung and Striebel's smoother. Errors: `bad_option` where none is defined. */
+export function smoothAll(method: FilterMethod, model: FilterModel, observations: Matrix): Trajectory {
+  ensure(
+    method.smooths,
+    "bad_option",
+    `smoothing is not defined for ${method.name}: it needs Gaussian estimates and linear dynamics`,
+  );
+  const trajectory = filterAll(openFilter(method, model), observations);
+  const { A, G, stateMean } = model.parameters.arrays;
+  const { data } = trajectory.means;
+  for (let i = 0; i < data.length; i++) data[i] -= stateMean.data[i % A.rows];
+  smoothTrajectory(trajectory.means, trajectory.covariances, A, G);
+  for (let i = 0; i < data.length; i++) data[i] += stateMean.data[i % A.rows];
+  return trajectory;
+}
+
+function withoutGaps({ states, observations }: FilterData): PreparedData {
+  ensure(
+    states.rows === observations.rows,
+    "bad_shape",
+    `${states.rows} bins of states and ${observations.rows} of observations: they must pair one by one`,
+  );
+  const finite = (a: Matrix, row: number) =>
+    a.data.subarray(row * a.columns, (row + 1) * a.columns).every(Number.isFinite);
+  const kept: number[] = [];
+  const starts = new Set<number>();
+  for (let t = 0; t < states.rows; t++) {
+    if (!finite(states, t) || !finite(observations, t)) continue;
+    if (kept.at(-1) !== t - 1 || t === 0) starts.add(kept.length);
+    kept.push(t);
+  }
+  ensure(
+    kept.length > states.columns,
+    "bad_option",
+    `${kept.length} bins are complete (of ${states.rows}); a state of ${states.columns} dimensions needs more than ${states.columns}`,
+  );
+  return { states: selectRows(states, kept), observations: selectRows(observations, kept), starts };
+}
+
+function checkVariance(data: PreparedData, features: Features, { stateNames, observationNames }: FitOptions): void {
+  const constant = (a: Matrix) => {
+    const found: number[] = [];
+    for (let k = 0; k < a.columns; k++) {
+      let changes = false;
+      for (let t = 1; t < a.rows && !changes; t++) changes = a.data[t * a.columns + k] !== a.data[k];
+      if (!changes) found.push(k);
+    }
+    return found;
+  };
+  const named = (columns: number[], names?: readonly string[]) =>
+    columns
+      .slice(0, 8)
+      .map((k) => names?.[k] ?? `${k + 1}`)
+      .join(", ") + (columns.length > 8 ? ` and ${columns.length - 8} more` : "");
+  const still = constant(data.states);
+  ensure(
+    still.length === 0,
+    "bad_option",
+    () => `state ${named(still, stateNames)} never changes: nothing can be learnt about it`,
+  );
+  if (typeof features === "number") return; // components of no variance are not among the first
+  const silent = constant(data.observations);
+  ensure(
+    silent.length === 0,
+    "bad_option",
+    () =>
+      `channel ${named(silent, observationNames)} has the same value in all bins: leave it out, or take principal components (features: a number)`,
+  );
+  const { rows, columns } = data.observations;
+  ensure(
+    columns < rows,
+    "bad_option",
+    `${columns} channels but only ${rows} bins: take principal components (features: a number below ${rows})`,
+  );
+}
+
+interface FeatureTransform {
+  readonly arrays: Readonly<Record<string, Matrix>>;
+  readonly size: number;
+}
+
+function fitFeatures(observations: Matrix, features: Features): FeatureTransform {
+  const n = observations.columns;
+  if (features === "as-is") return { arrays: {}, size: n };
+  const mean = columnMeans(observations);
+  const featureMean = matrix(1, n, mean);
+  if (features === "centred") return { arrays: { featureMean }, size: n };
+  const spread = covariance(observations, mean);
+  if (features === "standardised") {
+    const featureScale = matrix(1, n);
+    for (let k = 0; k < n; k++) featureScale.data[k] = 1 / Math.sqrt(spread.data[k * n + k]);
+    return { arrays: { featureMean, featureScale }, size: n };
+  }
+  ensure(
+    Number.isInteger(features) && features >= 1 && features <= n,
+    "bad_option",
+    `features: ${features} principal components of ${n} channels`,
+  );
+  const values = new Float64Array(n);
+  const vectors = new Float64Array(n * n);
+  symmetricEigen(values, vectors, spread.data, n);
+  const order = [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, features);
+  const least = values[order[features - 1]];
+  ensure(
+    least > 1e-12 * values[order[0]],
+    "bad_option",
+    `the observations have fewer than ${features} principal components with any variance`,
+  );
+  const featureMap = matrix(features, n);
+  for (const [i, k] of order.entries()) {
+    for (let j = 0; j < n; j++) featureMap.data[i * n + j] = vectors[j * n + k] / Math.sqrt(values[k]);
+  }
+  return { arrays: { featureMean, featureMap }, size: features };
+}
+
+/** Writes the features of an observation. */
+function openFeatures(arrays: Readonly<Record<string, Matrix>>): (x: ArrayLike<number>, out: Float64Array) => void {
+  const { featureMean, featureScale, featureMap } = arrays;
+  if (!featureMean) {
+    return (x, out) => {
+      for (let k = 0; k < out.length; k++) out[k] = x[k];
+    };
+  }
+  const [mean, n] = [featureMean.data, featureMean.columns];
+  if (featureMap) {
+    return (x, out) => {
+      for (let i = 0; i < featureMap.rows; i++) {
+        let sum = 0;
+        for (let k = 0; k < n; k++) sum += featureMap.data[i * n + k] * (x[k] - mean[k]);
+        out[i] = sum;
+      }
+    };
+  }
+  return (x, out) => {
+    for (let k = 0; k < n; k++) out[k] = (x[k] - mean[k]) * (featureScale ? featureScale.data[k] : 1);
+  };
+}
+
+function transformAll({ arrays, size }: FeatureTransform, observations: Matrix): Matrix {
+  const transform = openFeatures(arrays);
+  const out = matrix(observations.rows, size);
+  const n = observations.columns;
+  for (let t = 0; t < observations.rows; t++) {
+    transform(observations.data.subarray(t * n, (t + 1) * n), out.data.subarray(t * size, (t + 1) * size));
+  }
+  return out;
+}

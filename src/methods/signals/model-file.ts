@@ -1,0 +1,108 @@
+/**
+ * Fitted filters on disk: one safetensors file whose metadata say what fitted it; and a running filter's state, which carries the
+ * fingerprint of its model, so that it cannot be given to another.
+ */
+import { createHash } from "node:crypto";
+import { ensure, VentrisError } from "../../errors.ts";
+import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
+import type { Filter } from "./filter.ts";
+import type { FilterModel } from "./fit.ts";
+import { type Matrix, matrix } from "./matrix.ts";
+
+const modelFormat = "ventris filter 1";
+const stateFormat = "ventris filter state 1";
+/** Bounds on what a stranger's file can make us allocate. */
+const maximumValues = 2 ** 28;
+
+type Card = Omit<FilterModel, "parameters"> & { readonly notes: FilterModel["parameters"]["notes"] };
+
+/** Writes the model atomically. Errors: `disk_full`, `unavailable`. */
+export async function saveFilter(path: string, model: FilterModel): Promise<void> {
+  const { parameters, ...rest } = model;
+  const card: Card = { ...rest, notes: parameters.notes };
+  const tensors = Object.entries(parameters.arrays).map(([name, { rows, columns, data }]) => ({
+    name,
+    type: "F64" as const,
+    shape: [rows, columns],
+    data: data as Float64Array<ArrayBuffer>,
+  }));
+  await writeSafetensors(path, tensors, {
+    format: modelFormat,
+    card: JSON.stringify(card),
+    fingerprint: fingerprint(model),
+  });
+}
+
+/** Errors: `unavailable`, `bad_file` for what is no filter, is damaged, or has values that are not finite. */
+export async function loadFilter(path: string): Promise<FilterModel> {
+  const { card, arrays, metadata } = await readArrays(path, modelFormat, "a fitted filter");
+  const { notes, ...rest } = card as unknown as Card;
+  const model: FilterModel = { ...rest, parameters: { arrays, notes } };
+  ensure(
+    metadata.fingerprint === fingerprint(model),
+    "bad_file",
+    `${path}: its contents do not match its fingerprint; it is damaged`,
+  );
+  return model;
+}
+
+/** Writes a running filter's state. */
+export async function saveState(path: string, filter: Filter, model: FilterModel): Promise<void> {
+  const data = filter.snapshot() as Float64Array<ArrayBuffer>;
+  await writeSafetensors(path, [{ name: "state", type: "F64", shape: [1, data.length], data }], {
+    format: stateFormat,
+    card: JSON.stringify({ method: model.method }),
+    fingerprint: fingerprint(model),
+  });
+}
+
+/** Puts a filter into a saved state. Errors: `bad_file`; `bad_option` for the state of another model. */
+export async function loadState(path: string, filter: Filter, model: FilterModel): Promise<void> {
+  const { arrays, metadata, card } = await readArrays(path, stateFormat, "the state of a filter");
+  ensure(
+    metadata.fingerprint === fingerprint(model),
+    "bad_option",
+    `${path} is the state of another model (a ${String(card.method)}), not of this ${model.method}; give the model that it was saved with`,
+  );
+  ensure(arrays.state, "bad_file", `${path} holds no state`);
+  filter.restore(arrays.state.data);
+}
+
+/** Of everything that estimates depend on. */
+export function fingerprint({ method, options, features, parameters }: FilterModel): string {
+  const hash = createHash("sha256").update(JSON.stringify([method, options, features]));
+  for (const [name, { rows, columns, data }] of Object.entries(parameters.arrays).sort(([a], [b]) =>
+    a < b ? -1 : 1,
+  )) {
+    hash.update(`${name} ${rows} ${columns}`);
+    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+  }
+  return hash.digest("hex");
+}
+
+async function readArrays(path: string, format: string, what: string) {
+  const file = await openSafetensors(path);
+  try {
+    ensure(file.metadata.format === format, "bad_file", `${path} is not ${what}`);
+    let card: Record<string, unknown>;
+    try {
+      card = JSON.parse(file.metadata.card);
+    } catch (cause) {
+      throw new VentrisError("bad_file", `${path}: its description is not JSON`, { cause });
+    }
+    const arrays: Record<string, Matrix> = {};
+    let total = 0;
+    for (const { name, type, shape } of file.tensors.values()) {
+      ensure(type === "F64" && shape.length === 2, "bad_file", `${path}: ${name} is ${type} [${shape}], not a matrix`);
+      total += shape[0] * shape[1];
+      ensure(total <= maximumValues, "bad_file", `${path} holds more than ${maximumValues} values`);
+      const bytes = await file.readBytes(name);
+      const data = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 8);
+      ensure(data.every(Number.isFinite), "bad_file", `${path}: ${name} has values that are not finite`);
+      arrays[name] = matrix(shape[0], shape[1], data);
+    }
+    return { arrays, card, metadata: file.metadata };
+  } finally {
+    await file.close();
+  }
+}
