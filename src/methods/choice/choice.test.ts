@@ -1,0 +1,232 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { createPolicyByName, neuFastCB, neuSquareCB, policies } from "./index.ts";
+import { createNetwork, projectedStep } from "./network.ts";
+import { rademacher } from "./neural-bandit/index.ts";
+import { inverseGap } from "./policy.ts";
+import { classificationTask, cosineTask, play, readTable } from "./tasks.ts";
+
+const small = { width: 10, hidden: 64, members: 3, seed: 1 };
+
+test("inverse gaps: a distribution with at least 1/K on the best; uniform for equals; greedy in the limit", () => {
+  const losses = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { minLength: 1, maxLength: 8 });
+  fc.assert(
+    fc.property(
+      losses,
+      fc.double({ min: 0, max: 1e6, noNaN: true }),
+      fc.constantFrom("square", "fast"),
+      (values, gamma, rule) => {
+        const probabilities = inverseGap(values, gamma, rule as "square" | "fast");
+        expect(probabilities.every((p) => p >= 0)).toBe(true);
+        expect(probabilities.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 12);
+        expect(probabilities[values.indexOf(Math.min(...values))]).toBeGreaterThanOrEqual(1 / values.length - 1e-12);
+      },
+    ),
+  );
+  for (const rule of ["square", "fast"] as const) {
+    expect(inverseGap([0.3, 0.3, 0.3], 100, rule)).toEqual([1 / 3, 1 / 3, 1 / 3].map((p) => expect.closeTo(p, 12)));
+    expect(inverseGap([0.2, 0.5], 0, rule)[0]).toBeCloseTo(0.5, 12);
+    expect(inverseGap([0.2, 0.5], 1e12, rule)[0]).toBeCloseTo(1, 9);
+    expect(inverseGap([0, 0, 0, 0], 100, rule)).toEqual(Array(4).fill(expect.closeTo(0.25, 12)));
+  }
+  expect(inverseGap([0.1, 0.3], 10, "square")).toEqual([expect.closeTo(0.75, 12), expect.closeTo(1 / (2 + 2), 12)]);
+  expect(inverseGap([0.1, 0.3], 10, "fast")[1]).toBeCloseTo(0.1 / (0.2 + 2), 12);
+});
+
+test("FastCB explores less as the best loss falls at fixed gaps, SquareCB does not", () => {
+  const explored = (best: number, rule: "square" | "fast") =>
+    1 - inverseGap([best, best + 0.3, best + 0.5], 50, rule)[0];
+  expect(explored(0.3, "fast")).toBeGreaterThan(1.5 * explored(0.1, "fast"));
+  expect(explored(0.01, "fast")).toBeGreaterThan(5 * explored(0.001, "fast"));
+  expect(explored(0.3, "square")).toBeCloseTo(explored(0.001, "square"), 12);
+});
+
+test.each([
+  ["standard", 1],
+  ["standard", 2],
+  ["paper", 1],
+  ["paper", 3],
+] as const)("gradients agree with finite differences: %s scale, %i hidden layers", (parameterisation, depth) => {
+  const network = createNetwork({ width: 5, hidden: 7, depth, parameterisation, seed: 3 });
+  const context = Float64Array.from([0.3, -0.2, 0.5, 0.1, -0.7]);
+  const gradient = new Float64Array(network.weights.length);
+  network.backward(context, gradient);
+  for (let j = 0; j < gradient.length; j++) {
+    const before = network.weights[j];
+    network.weights[j] = before + 1e-6;
+    const above = network.forward(context);
+    network.weights[j] = before - 1e-6;
+    const below = network.forward(context);
+    network.weights[j] = before;
+    expect(gradient[j]).toBeCloseTo((above - below) / 2e-6, 6);
+  }
+});
+
+test("projection keeps each layer in its ball and leaves what lies inside", () => {
+  const network = createNetwork({ width: 5, hidden: 7, depth: 2, parameterisation: "standard", seed: 3 });
+  const gradient = Float64Array.from(network.weights, (_, j) => Math.sin(j));
+  projectedStep(network, gradient, 1e-3, 10);
+  for (const [j, weight] of network.weights.entries()) expect(weight).toBe(network.initial[j] - 1e-3 * gradient[j]);
+  projectedStep(network, gradient, 100, 0.5);
+  for (let layer = 0; layer < 3; layer++) {
+    let squares = 0;
+    for (let j = network.layers[layer]; j < network.layers[layer + 1]; j++)
+      squares += (network.weights[j] - network.initial[j]) ** 2;
+    expect(Math.sqrt(squares)).toBeCloseTo(0.5, 9);
+  }
+});
+
+test("the perturbed square loss is the ridge form in expectation", () => {
+  const network = createNetwork({ width: 4, hidden: 6, depth: 1, parameterisation: "standard", seed: 2 });
+  for (let j = 0; j < network.weights.length; j++) network.weights[j] += 0.3 * Math.sin(3 * j + 1);
+  const f = network.forward(Float64Array.from([0.5, 0.5, -0.5, 0.5]));
+  const scale = 1 * 6 ** -0.25;
+  const moved = network.weights.map((weight, j) => weight - network.initial[j]);
+  const draws = rademacher(9, 40_000, moved.length);
+  let sum = 0;
+  for (const eps of draws) sum += (0.4 - f - scale * moved.reduce((s, value, j) => s + value * eps[j], 0)) ** 2;
+  const exact = (0.4 - f) ** 2 + 6 ** -0.5 * moved.reduce((s, value) => s + value * value, 0);
+  expect(sum / draws.length / exact).toBeGreaterThan(0.98);
+  expect(sum / draws.length / exact).toBeLessThan(1.02);
+});
+
+test("the step of a round is the gradient of the mean loss over the perturbed predictions", () => {
+  const context = Float64Array.from([0.6, -0.3, 0.5, 0.2]);
+  for (const [make, loss] of [
+    [neuSquareCB, (g: number) => (0.7 - g) ** 2 / 2],
+    [neuFastCB, (g: number) => 0.7 * Math.log(1 + Math.exp(-g)) + 0.3 * Math.log(1 + Math.exp(g))],
+  ] as const) {
+    const options = {
+      width: 4,
+      hidden: 5,
+      members: 3,
+      strength: 0.8,
+      rate: 1e-4,
+      seed: 4,
+      radius: 1e6,
+      longestStep: 1e6,
+    };
+    const policy = make(options);
+    // A few rounds first, so that the weights have moved and the perturbations act.
+    for (let i = 0; i < 5; i++) policy.learn(policy.choose([context]).round, i % 2);
+    const before = policy.save().arrays.weights;
+    policy.learn(policy.choose([context]).round, 0.7);
+    const after = policy.save().arrays.weights;
+    const network = createNetwork({ ...options, depth: 1, parameterisation: "standard" });
+    const signs = rademacher(4, 3, before.length);
+    const objective = (weights: Float64Array) => {
+      network.weights.set(network.initial);
+      const centre = network.forward(context);
+      network.weights.set(weights);
+      const f = network.forward(context) - centre;
+      const shift = (eps: Int8Array) => weights.reduce((s, w, j) => s + (w - network.initial[j]) * eps[j], 0);
+      return signs.reduce((s, eps) => s + loss(f + 0.8 * 5 ** -0.25 * shift(eps)), 0) / 3;
+    };
+    for (let j = 0; j < before.length; j += 3) {
+      const [up, down] = [before.slice(), before.slice()];
+      up[j] += 1e-5;
+      down[j] -= 1e-5;
+      const slope = (objective(up) - objective(down)) / 2e-5;
+      expect((before[j] - after[j]) / 1e-4).toBeCloseTo(slope, 4);
+    }
+  }
+});
+
+test("on the cosine task the neural policies leave uniform and linear ones behind, and get better", () => {
+  const regrets = (name: string, options: object = {}) => {
+    const plays = [1, 2].map((seed) =>
+      play(createPolicyByName(name, { width: 10, seed, ...options }), cosineTask({ seed }), 4000),
+    );
+    return [plays[0].regret + plays[1].regret, plays[0].secondHalf + plays[1].secondHalf];
+  };
+  const [uniform] = regrets("Uniform");
+  const [square, squareSecond] = regrets("NeuSquareCB", { hidden: 64, members: 3 });
+  const [fast, fastSecond] = regrets("NeuFastCB", { hidden: 64, members: 3 });
+  const [linear] = regrets("LinUCB");
+  expect(square / uniform).toBeLessThan(0.65);
+  expect(fast / uniform).toBeLessThan(0.55);
+  expect(linear / uniform).toBeGreaterThan(0.85);
+  expect(squareSecond).toBeLessThan(square / 2);
+  expect(fastSecond).toBeLessThan(fast / 2);
+});
+
+test.each(Object.keys(policies))(
+  "%s: saved and opened again it goes on as it would have; late losses are taken",
+  (name) => {
+    const base = { width: 10, seed: 5 };
+    const extra =
+      name.startsWith("Neu") || name === "EENet"
+        ? { ...base, hidden: 32 }
+        : name === "Fixed"
+          ? { ...base, arm: 2 }
+          : base;
+    const task = cosineTask({ seed: 7 });
+    const one = createPolicyByName(name, extra);
+    play(one, task, 60);
+    const late = one.choose(task.round(60).contexts);
+    const two = createPolicyByName(name, extra, structuredClone(one.save()));
+    for (const policy of [one, two]) policy.learn(late.round, 1);
+    for (let i = 61; i < 130; i++) {
+      const decisions = [one, two].map((policy) => policy.choose(task.round(i).contexts));
+      expect(decisions[1]).toEqual(decisions[0]);
+      for (const policy of [one, two]) policy.learn(decisions[0].round, task.round(i).loss(decisions[0].arm));
+    }
+  },
+);
+
+test("bad input is refused by name and changes nothing; odd input is handled", () => {
+  const policy = neuSquareCB(small);
+  const contexts = cosineTask().round(0).contexts;
+  expect(() => policy.choose([])).toThrow(/0 arms/);
+  expect(() => policy.choose([new Float64Array(3)])).toThrow(/3 features, not 10/);
+  expect(() => policy.choose([new Float64Array(10).fill(Number.NaN)])).toThrow(/feature 0 of arm 0 is NaN/);
+  const { round } = policy.choose(contexts);
+  const before = policy.save();
+  expect(() => policy.learn(round, Number.NaN)).toThrow(/loss of round 0 is NaN/);
+  expect(() => policy.learn(99, 0)).toThrow(/round 99/);
+  expect(policy.save()).toEqual(before);
+  policy.learn(round, 7);
+  expect(policy.counters).toMatchObject({ rounds: 1, learnt: 1, clipped: 1 });
+  expect(() => policy.learn(round, 0)).toThrow(/round 0/);
+  expect(policy.choose([contexts[0]])).toMatchObject({ arm: 0, probabilities: [1] });
+  expect(policy.choose([contexts[0], contexts[0], contexts[0]]).probabilities).toEqual(
+    Array(3).fill(expect.closeTo(1 / 3, 12)),
+  );
+  expect(() => neuFastCB({ ...small, perturbation: "expected-ridge" })).toThrow(/expected-ridge/);
+  expect(() => neuFastCB({ ...small, gamma: -1 })).toThrow(/gamma/);
+  expect(() => createPolicyByName("NeuSqareCB", small)).toThrow(/did you mean NeuSquareCB/);
+  expect(() => createPolicyByName("NeuSquareCB", { ...small, gama: 3 })).toThrow(/gama.*gamma/);
+});
+
+test("a state of another policy, option or width, a truncated or damaged one, is refused by name", () => {
+  const state = neuSquareCB(small).save();
+  expect(() => neuFastCB(small, state)).toThrow(/NeuSquareCB, not NeuFastCB/);
+  expect(() => neuSquareCB({ ...small, width: 12 }, state)).toThrow(/width 10, not 12/);
+  const broken = (weights: Float64Array<ArrayBuffer>) => ({ ...state, arrays: { weights } });
+  expect(() => neuSquareCB(small, broken(new Float64Array(3)))).toThrow(/weights has 3 numbers/);
+  const bad = state.arrays.weights.slice();
+  bad[5] = Number.NaN;
+  expect(() => neuSquareCB(small, broken(bad))).toThrow(/not finite/);
+});
+
+test("rounds whose losses never come are bounded, and counted", () => {
+  const policy = createPolicyByName("Uniform", { width: 1 });
+  for (let i = 0; i < 10_005; i++) policy.choose([new Float64Array(1), new Float64Array(1)]);
+  expect(policy.counters).toMatchObject({ rounds: 10_005, forgotten: 5 });
+  expect(() => policy.learn(0, 0)).toThrow(/forgotten/);
+  policy.learn(10_004, 0);
+});
+
+test("a table becomes one arm a class, and policies learn it", () => {
+  const lines = Array.from({ length: 300 }, (_, i) => {
+    const [x, word] = [Math.sin(i * 1.7), ["a", "b"][i % 2]];
+    return `${x.toFixed(3)},${word},${i % 50 === 0 ? "?" : i % 7},${x > 0 === (word === "a") ? "yes" : "no"}`;
+  });
+  const table = readTable("toy", `x,word,n,label\n${lines.join("\n")}`);
+  expect(table).toMatchObject({ classes: 2 });
+  expect(table.rows[0].length).toBe(1 + 2 + 1 + 1);
+  const task = classificationTask(table, 1);
+  const learnt = play(neuSquareCB({ width: task.width, hidden: 32, rate: 0.05, seed: 1 }), task, 3000);
+  expect(learnt.secondHalf).toBeLessThan(0.35 * 1500);
+  expect(() => readTable("toy", "x,label\n1,a\n2")).toThrow(/line 3: 1 columns, not 2/);
+});

@@ -1,0 +1,213 @@
+/**
+ * Contextual bandits: each round brings one context vector an arm, a policy names an arm, and the loss of that arm alone is
+ * seen. Everything works on losses in [0, 1], lower is better. Feedback may come late or never; a policy saved and
+ * opened again goes on exactly as it would have.
+ */
+import { type Stream, uniform } from "../../engine/random.ts";
+import { ensure, nearest, VentrisError } from "../../errors.ts";
+
+export interface Decision {
+  /** Name this round when its loss is known. */
+  readonly round: number;
+  readonly arm: number;
+  /** Of each arm, summing to 1: keep the arm's for off-policy evaluation. */
+  readonly probabilities: readonly number[];
+  /** Foretold losses, or scores of policies that foretell none. */
+  readonly predictions: readonly number[];
+}
+
+export interface Policy {
+  readonly name: string;
+  /** One vector of the policy's width for each arm; the number of arms may change from round to round. Errors: `bad_option`. */
+  choose(contexts: readonly Float64Array[]): Decision;
+  /**
+   * The loss of a round's arm. Outside [0, 1] it is clipped and counted. Errors: `bad_option` for a loss that is no finite number
+   * (the round stays open and nothing is learnt) and for a round that was never chosen, was answered before, or is forgotten.
+   */
+  learn(round: number, loss: number): void;
+  readonly counters: PolicyCounters;
+  save(): PolicyState;
+}
+
+export interface PolicyCounters {
+  rounds: number;
+  learnt: number;
+  /** Losses that lay outside [0, 1]. */
+  clipped: number;
+  /** Rounds whose feedback never came while `pending` was full. */
+  forgotten: number;
+}
+
+/** JSON apart from the arrays, which are copies. */
+export interface PolicyState {
+  readonly policy: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly counters: PolicyCounters;
+  readonly arrays: Readonly<Record<string, Float64Array<ArrayBuffer>>>;
+  readonly pending: readonly (readonly [round: number, context: Float64Array<ArrayBuffer>])[];
+  /** What else the policy needs to go on. */
+  readonly more?: Readonly<Record<string, number>>;
+}
+
+/** The part of a policy that differs: how arms are weighed, and what a loss teaches. */
+export interface Rule {
+  readonly name: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly width: number;
+  readonly seed: number;
+  /** Foretold losses or scores, and each arm's probability. `draw(i)` is uniform in [0, 1), a function of seed, round and i. */
+  weigh(
+    contexts: readonly Float64Array[],
+    round: number,
+    draw: (index: number) => number,
+  ): { predictions: number[]; probabilities: number[] };
+  /** `round` counts the losses learnt so far, from 1. */
+  update(context: Float64Array, loss: number, round: number): void;
+  save(): Pick<PolicyState, "arrays" | "more">;
+  restore(state: Pick<PolicyState, "arrays" | "more">): void;
+}
+
+/** Rounds that wait for their loss; beyond it the oldest are forgotten. */
+const mostPending = 10_000;
+const mostArms = 10_000;
+
+export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
+  const pending = new Map<number, Float64Array<ArrayBuffer>>();
+  const counters: PolicyCounters = { rounds: 0, learnt: 0, clipped: 0, forgotten: 0 };
+  const stream: Stream = { seed: rule.seed, request: 0 };
+  if (saved) {
+    requireSame(rule, saved);
+    Object.assign(counters, saved.counters);
+    for (const [round, context] of saved.pending) pending.set(round, context.slice());
+    rule.restore(saved);
+  }
+  return {
+    name: rule.name,
+    counters,
+    choose(contexts) {
+      const { length } = contexts;
+      ensure(
+        length >= 1 && length <= mostArms,
+        "bad_option",
+        `${rule.name}: ${length} arms, expected 1 to ${mostArms}`,
+      );
+      for (const [arm, context] of contexts.entries()) requireContext(rule, context, arm);
+      const round = counters.rounds++;
+      const draw = (index: number): number => uniform(stream, round, "search", index + 1);
+      const { predictions, probabilities } = rule.weigh(contexts, round, draw);
+      const arm = length === 1 ? 0 : drawArm(probabilities, uniform(stream, round, "search", 0));
+      if (pending.size >= mostPending) {
+        pending.delete(pending.keys().next().value as number);
+        counters.forgotten++;
+      }
+      pending.set(round, Float64Array.from(contexts[arm]));
+      return { round, arm, probabilities, predictions };
+    },
+    learn(round, loss) {
+      ensure(Number.isFinite(loss), "bad_option", `${rule.name}: the loss of round ${round} is ${loss}, not a number`);
+      const context = pending.get(round);
+      ensure(
+        context,
+        "bad_option",
+        `${rule.name}: round ${round} waits for no loss: it was never chosen, is answered, or is forgotten`,
+      );
+      pending.delete(round);
+      if (loss < 0 || loss > 1) counters.clipped++;
+      rule.update(context, Math.min(1, Math.max(0, loss)), ++counters.learnt);
+    },
+    save: () => ({
+      policy: rule.name,
+      options: rule.options,
+      counters: { ...counters },
+      pending: Array.from(pending, ([round, context]) => [round, context.slice()] as const),
+      ...rule.save(),
+    }),
+  };
+}
+
+function requireContext(rule: Rule, context: Float64Array, arm: number): void {
+  const { name, width } = rule;
+  ensure(
+    context.length === width,
+    "bad_option",
+    () => `${name}: arm ${arm} has ${context.length} features, not ${width}`,
+  );
+  for (let i = 0; i < width; i++)
+    ensure(Number.isFinite(context[i]), "bad_option", () => `${name}: feature ${i} of arm ${arm} is ${context[i]}`);
+}
+
+function requireSame(rule: Rule, { policy, options, arrays }: PolicyState): void {
+  ensure(policy === rule.name, "bad_file", `this state is of the policy ${policy}, not ${rule.name}`);
+  for (const key of new Set([...Object.keys(rule.options), ...Object.keys(options)])) {
+    const [wanted, given] = [rule.options[key], options[key]];
+    ensure(
+      JSON.stringify(wanted) === JSON.stringify(given),
+      "bad_file",
+      `${rule.name}: the state was saved with ${key} ${JSON.stringify(given)}, not ${JSON.stringify(wanted)}`,
+    );
+  }
+  const expected = rule.save().arrays;
+  for (const [key, values] of Object.entries(expected)) {
+    const given = arrays[key];
+    // Buffers that grow are checked by the rule itself.
+    ensure(given, "bad_file", `${rule.name}: the state has no ${key}`);
+    ensure(
+      values.length === 0 || given.length === values.length,
+      "bad_file",
+      `${rule.name}: ${key} has ${given.length} numbers, not ${values.length}`,
+    );
+    ensure(given.every(Number.isFinite), "bad_file", `${rule.name}: ${key} holds a number that is not finite`);
+  }
+}
+
+/** The arm in whose stretch of [0, 1) the number falls. */
+export function drawArm(probabilities: readonly number[], at: number): number {
+  let sum = 0;
+  for (const [arm, probability] of probabilities.entries()) {
+    sum += probability;
+    if (at < sum) return arm;
+  }
+  return probabilities.findLastIndex((probability) => probability > 0); // the sum fell short of 1 by rounding
+}
+
+export const leastOf = (values: readonly number[]): number => values.indexOf(Math.min(...values));
+
+/** 1 for one arm, 0 for the others. */
+export const certain = (count: number, arm: number): number[] =>
+  Array.from({ length: count }, (_, i) => (i === arm ? 1 : 0));
+
+/**
+ * Inverse-gap weighting. SquareCB (Foster and Rakhlin 2020): 1 / (K + gamma gap). FastCB (Foster and Krishnamurthy 2021):
+ * best / (K best + gamma gap), which stops exploring as the best loss goes to 0. The best arm gets the rest, at
+ * least 1 / K. `losses` are not negative.
+ */
+export function inverseGap(losses: readonly number[], gamma: number, rule: "square" | "fast"): number[] {
+  const count = losses.length;
+  const best = leastOf(losses);
+  const scale = rule === "square" ? 1 : losses[best];
+  const probabilities = losses.map((loss) => {
+    const whole = count * scale + gamma * (loss - losses[best]);
+    return whole === 0 ? 1 / count : scale / whole; // 0 / 0: as good as a best loss of 0
+  });
+  probabilities[best] = 0;
+  probabilities[best] = 1 - probabilities.reduce((sum, probability) => sum + probability, 0);
+  return probabilities;
+}
+
+/** Refuses options that the policy does not have. Errors: `bad_option` with the nearest known name. */
+export function requireKnown(policy: string, given: object, known: readonly string[]): void {
+  for (const key of Object.keys(given)) {
+    if (known.includes(key)) continue;
+    const close = nearest(key, known);
+    throw new VentrisError(
+      "bad_option",
+      `${policy} has no option ${key}${close ? `; did you mean ${close}?` : ""} (it has ${known.join(", ")})`,
+    );
+  }
+}
+
+/** Errors: `bad_option` naming the option. */
+export function requireOption(policy: string, name: string, value: number, low: number, high: number): void {
+  if (Number.isFinite(value) && value >= low && value <= high) return;
+  throw new VentrisError("bad_option", `${policy}: ${name} is ${value} and must lie between ${low} and ${high}`);
+}

@@ -1,0 +1,221 @@
+/** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
+import { uniform } from "../../engine/random.ts";
+import { ensure } from "../../errors.ts";
+import type { Policy } from "./policy.ts";
+
+export interface Round {
+  readonly contexts: readonly Float64Array[];
+  /** Expected loss of each arm. */
+  readonly means: readonly number[];
+  /** The loss that an arm gives this time, in [0, 1]. */
+  loss(arm: number): number;
+}
+
+export interface Task {
+  readonly name: string;
+  readonly width: number;
+  readonly arms: number;
+  /** A function of the task's seed and the number. */
+  round(index: number): Round;
+}
+
+export interface Play {
+  /** Sum of means of the chosen arms less those of the best. */
+  regret: number;
+  /** The same over the second half of the rounds. */
+  secondHalf: number;
+  loss: number;
+  /** Regret up to each of a hundred evenly spaced rounds. */
+  curve: readonly (readonly [round: number, regret: number])[];
+}
+
+/** Plays `rounds` rounds. Errors: `aborted`, and as the policy. */
+export function play(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Play {
+  let [regret, loss, firstHalf] = [0, 0, 0];
+  const curve: (readonly [number, number])[] = [];
+  for (let i = 0; i < rounds; i++) {
+    if (i % 256 === 0) ensure(!signal?.aborted, "aborted", "playing the bandit was aborted");
+    const { contexts, means, loss: lossOf } = task.round(i);
+    const { round, arm } = policy.choose(contexts);
+    const seen = lossOf(arm);
+    policy.learn(round, seen);
+    regret += means[arm] - Math.min(...means);
+    loss += seen;
+    if (i + 1 === Math.floor(rounds / 2)) firstHalf = regret;
+    if ((i + 1) % Math.max(1, Math.floor(rounds / 100)) === 0) curve.push([i + 1, regret]);
+  }
+  return { regret, secondHalf: regret - firstHalf, loss, curve };
+}
+
+export interface SyntheticOptions {
+  arms?: number;
+  width?: number;
+  seed?: number;
+  /** The best arm's loss times 0.02, the others at least 0.3. */
+  lowLoss?: boolean;
+  /** Rounds after which the hidden direction turns round: an adversary that was fixed beforehand. Default: never. */
+  switchEvery?: number;
+}
+
+/** Expected loss (1 - cos(4.5 a'x)) / 2 for a hidden unit vector a, contexts of independent normal entries scaled to length 1, losses 0 or 1. */
+export function cosineTask({
+  arms = 4,
+  width = 10,
+  seed = 0,
+  lowLoss = false,
+  switchEvery,
+}: SyntheticOptions = {}): Task {
+  const hidden = unitVector(width, (i, half) => uniform({ seed, request: 1 }, i, "data", half));
+  return {
+    name: lowLoss ? "cosine, best arm near 0" : switchEvery ? `cosine, turning every ${switchEvery}` : "cosine",
+    width,
+    arms,
+    round(index) {
+      const turned = switchEvery !== undefined && Math.floor(index / switchEvery) % 2 === 1;
+      const contexts = Array.from({ length: arms }, (_, arm) =>
+        unitVector(width, (i, half) => uniform({ seed, request: 2 }, index, "data", (arm * width + i) * 2 + half)),
+      );
+      const means = contexts.map((context) => {
+        const along = context.reduce((sum, value, i) => sum + value * hidden[i], 0);
+        const mean = (1 - Math.cos(4.5 * along)) / 2;
+        return turned ? 1 - mean : mean;
+      });
+      if (lowLoss) {
+        const best = means.indexOf(Math.min(...means));
+        for (const [arm, mean] of means.entries()) means[arm] = arm === best ? mean * 0.02 : Math.max(0.3, mean);
+      }
+      return {
+        contexts,
+        means,
+        loss: (arm) => (uniform({ seed, request: 3 }, index, "data", arm) < means[arm] ? 1 : 0),
+      };
+    },
+  };
+}
+
+function unitVector(width: number, draw: (index: number, half: number) => number): Float64Array<ArrayBuffer> {
+  const values = Float64Array.from(
+    { length: width },
+    (_, i) => Math.sqrt(-2 * Math.log(1 - draw(i, 0))) * Math.cos(2 * Math.PI * draw(i, 1)),
+  );
+  return scaled(values);
+}
+
+function scaled(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  const norm = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)) || 1;
+  for (let i = 0; i < values.length; i++) values[i] /= norm;
+  return values;
+}
+
+export interface Table {
+  name: string;
+  rows: readonly Float64Array<ArrayBuffer>[];
+  /** 0 to classes - 1. */
+  labels: readonly number[];
+  classes: number;
+}
+
+/**
+ * Classification as a bandit: arm k is the row (scaled to length 1) in block k of a vector of zeros; loss 0 for the right
+ * class, 1 otherwise. Rows come in a random order, again and again.
+ */
+export function classificationTask({ name, rows, labels, classes }: Table, seed = 0): Task {
+  const width = rows[0].length;
+  const order = Array.from(rows, (_, i) => i);
+  for (let i = order.length - 1; i > 0; i--) {
+    const j = Math.floor(uniform({ seed, request: 4 }, i, "data") * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  const unit = rows.map((row) => scaled(row.slice()));
+  return {
+    name,
+    width: width * classes,
+    arms: classes,
+    round(index) {
+      const row = order[index % order.length];
+      const contexts = Array.from({ length: classes }, (_, arm) => {
+        const context = new Float64Array(width * classes);
+        context.set(unit[row], arm * width);
+        return context;
+      });
+      const means = Array.from({ length: classes }, (_, arm) => (arm === labels[row] ? 0 : 1));
+      return { contexts, means, loss: (arm) => means[arm] };
+    },
+  };
+}
+
+const mostCategories = 64;
+
+/**
+ * A table of CSV text with a header line whose last column is the label: numbers are standardised, words one-hot coded (missing
+ * values, "?", are a word or the column's mean), and a column of ones is added. Errors: `bad_file` naming the line.
+ */
+export function readTable(name: string, text: string): Table {
+  const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
+  ensure(lines.length >= 3, "bad_file", `${name}: expected a header line and at least two rows`);
+  const header = lines[0].split(",");
+  const cells = lines.slice(1).map((line, i) => {
+    const row = line.split(",").map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
+    ensure(
+      row.length === header.length,
+      "bad_file",
+      `${name}, line ${i + 2}: ${row.length} columns, not ${header.length}`,
+    );
+    return row;
+  });
+  const label = header.length - 1;
+  const classes = [...new Set(cells.map((row) => row[label]))].sort();
+  ensure(
+    classes.length >= 2 && classes.length <= 1000,
+    "bad_file",
+    `${name}: ${classes.length} classes, expected 2 to 1000`,
+  );
+  const columns = header.slice(0, -1).map((_, column) =>
+    encoder(
+      cells.map((row) => row[column]),
+      `${name}, column ${header[column]}`,
+    ),
+  );
+  const width = columns.reduce((sum, { size }) => sum + size, 1);
+  const rows = cells.map((row) => {
+    const values = new Float64Array(width);
+    let at = 0;
+    for (const [column, { size, write }] of columns.entries()) {
+      write(row[column], values.subarray(at, at + size));
+      at += size;
+    }
+    values[at] = 1;
+    return values;
+  });
+  return { name, rows, labels: cells.map((row) => classes.indexOf(row[label])), classes: classes.length };
+}
+
+function encoder(
+  column: readonly string[],
+  origin: string,
+): { size: number; write: (cell: string, into: Float64Array) => void } {
+  const present = column.filter((cell) => cell !== "?" && cell !== "");
+  const numbers = present.map(Number);
+  if (present.length > 0 && numbers.every(Number.isFinite)) {
+    const mean = numbers.reduce((sum, value) => sum + value, 0) / numbers.length;
+    const deviation = Math.sqrt(numbers.reduce((sum, value) => sum + (value - mean) ** 2, 0) / numbers.length) || 1;
+    return {
+      size: 1,
+      write(cell, into) {
+        into[0] = cell === "?" || cell === "" ? 0 : (Number(cell) - mean) / deviation;
+      },
+    };
+  }
+  const words = [...new Set(column)].sort();
+  ensure(
+    words.length <= mostCategories,
+    "bad_file",
+    `${origin}: ${words.length} different words, at most ${mostCategories}`,
+  );
+  return {
+    size: words.length,
+    write(cell, into) {
+      into[words.indexOf(cell)] = 1;
+    },
+  };
+}
