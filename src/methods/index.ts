@@ -37,4 +37,5 @@ export function findMethod(name: string): Method {
 }
 
 /** What methods offer beside decoding. */
+export * as choice from "./choice/index.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

@@ -41,3 +41,4 @@ export function createPolicyByName(
     `there is no bandit policy "${name}"${close ? `; did you mean ${close}?` : ""} (${known.join(", ")})`,
   );
 }
+export { classificationTask, cosineTask, type Play, play, readTable, type Table, type Task } from "./tasks.ts";

@@ -15,7 +15,12 @@ export const paper: Paper = {
     "This method regresses outcomes online with a small network and draws arms by inverse gap weighting, for square loss or for relative entropy.",
     "Its regret is bounded without assumptions on the order of requests.",
   ],
-  lives: { folder: "methods/choice/neural-bandit" },
+  lives: {
+    folder: "methods/choice/neural-bandit",
+    command: "ventris choose play --policy NeuFastCB DATA.csv",
+    function: "neuFastCB({ width })",
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {
       id: "square",

@@ -1,0 +1,127 @@
+/** `ventris choose`: contextual bandits on a table, side by side. */
+import { readFile } from "node:fs/promises";
+import { basename } from "node:path";
+import { gunzipSync } from "node:zlib";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure, VentrisError } from "../errors.ts";
+import { choice } from "../methods/index.ts";
+import { drawPlot } from "../papers/plot.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { murmur, print, printJson, say } from "./output.ts";
+import { formatTable } from "./table.ts";
+
+const { classificationTask, createPolicyByName, play, policies, readTable } = choice;
+
+interface PlayFlags {
+  policy?: string[];
+  set?: string[];
+  rounds: number;
+  seed: number;
+  out?: string;
+  json?: true;
+}
+
+/** Bytes of a table file, unzipped: what a stranger's file may take. */
+const largestTable = 2 ** 28;
+
+export function define(command: Command): void {
+  const number = (flag: string, schema: z.ZodType, description: string): Option =>
+    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+  command
+    .command("play")
+    .description("let policies choose the class of each row, seeing only whether they were right")
+    .argument("<table>", "CSV with a header line, the label in the last column; also as .gz")
+    .addOption(
+      new Option("--policy <name>", `${Object.keys(policies).join(", ")}; repeatable`).argParser(
+        (name: string, previous: string[] | undefined) => [...(previous ?? []), name],
+      ),
+    )
+    .addOption(
+      new Option("--set <name=value>", "an option of the policy, as gamma=50; repeatable, with one --policy").argParser(
+        (pair: string, previous: string[] | undefined) => [...(previous ?? []), pair],
+      ),
+    )
+    .addOption(number("--rounds", z.int().min(1).max(1_000_000), "rounds played").default(2000))
+    .addOption(number("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "of all random choices").default(0))
+    .option("--out <file.svg>", "draw the regret over the rounds")
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(playTable);
+}
+
+async function playTable(path: string, flags: PlayFlags): Promise<void> {
+  const { policy: names = ["Uniform", "LinUCB", "NeuSquareCB", "NeuFastCB"], set = [], rounds, seed } = flags;
+  ensure(
+    set.length === 0 || names.length === 1,
+    "bad_option",
+    "--set belongs to one policy: give one --policy with it",
+  );
+  const options = Object.fromEntries(set.map(assignment));
+  const task = classificationTask(await readTableFile(path), seed);
+  // Every policy is made before the first one plays, so that a wrong name or option costs nothing.
+  const made = names.map((name) => createPolicyByName(name, { width: task.width, seed, ...options }));
+  const plays = await interruptible(async (signal) => {
+    const results: choice.Play[] = [];
+    for (const [i, policy] of made.entries()) {
+      murmur(`${names[i]} plays ${rounds} rounds of ${task.arms} arms`);
+      results.push(play(policy, task, rounds, signal));
+      await new Promise(setImmediate); // lets Ctrl-C in
+    }
+    return results;
+  });
+  const rows = plays.map(({ regret, secondHalf, loss }, i) => ({ policy: names[i], rounds, regret, secondHalf, loss }));
+  if (flags.out !== undefined) {
+    ensure(flags.out.endsWith(".svg"), "bad_option", `--out ${flags.out}: the picture is an .svg`);
+    const series = plays.map(({ curve }, i) => ({ name: names[i], points: curve }));
+    const picture = drawPlot({
+      title: `Regret on ${task.name}`,
+      x: { label: "rounds" },
+      y: { label: "regret" },
+      series,
+    });
+    await writeFileAtomically(flags.out, new TextEncoder().encode(picture));
+    say(`drawn: ${flags.out}`);
+  }
+  if (flags.json) printJson({ table: task.name, arms: task.arms, width: task.width, seed, plays: rows });
+  else
+    print(
+      formatTable(
+        ["policy", "regret", "a round", "second half"],
+        rows.map(({ policy, regret, secondHalf }) => [
+          policy,
+          regret.toFixed(0),
+          (regret / rounds).toFixed(3),
+          (secondHalf / Math.ceil(rounds / 2)).toFixed(3),
+        ]),
+      ),
+    );
+}
+
+function assignment(pair: string): [string, unknown] {
+  const [, name, text] = /^([^=]+)=(.+)$/.exec(pair) ?? [];
+  ensure(name, "bad_option", `--set ${pair}: write it as name=value`);
+  try {
+    return [name, JSON.parse(text)];
+  } catch {
+    return [name, text]; // a word
+  }
+}
+
+async function readTableFile(path: string): Promise<choice.Table> {
+  let bytes: Buffer;
+  try {
+    bytes = await readFile(path);
+  } catch (cause) {
+    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  try {
+    const text = (path.endsWith(".gz") ? gunzipSync(bytes, { maxOutputLength: largestTable }) : bytes).toString("utf8");
+    return readTable(basename(path).replace(/\.csv(\.gz)?$/, ""), text);
+  } catch (cause) {
+    if (cause instanceof VentrisError) throw cause;
+    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
+  }
+}
