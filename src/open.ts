@@ -8,8 +8,12 @@ import { type LoadOptions, loadModel } from "./engine/load.ts";
 import { createModel, type Model } from "./engine/model.ts";
 import { type Run, startRun } from "./engine/run.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
+import { applyEdits } from "./engine/sites/ready.ts";
+import { leaseSites } from "./engine/sites/request.ts";
+import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import { ensure, nearest, VentrisError } from "./errors.ts";
 import { findMethod } from "./methods/index.ts";
+import { siteNamed } from "./models/sites.ts";
 import { downloadModel } from "./weights/index.ts";
 
 export type OpenOptions = LoadOptions;
@@ -30,6 +34,17 @@ export interface OpenModel extends Omit<Model, "use">, AsyncDisposable {
    * iteration.
    */
   decode(prompt: string | readonly number[], options?: DecodeOptions): Run;
+  /**
+   * What sites hold at every token of a text of any length, pass by pass. Beyond the context the text begins anew every `window` tokens.
+   * Errors in the options are thrown at once; later ones end the iteration.
+   */
+  trace(text: string | readonly number[], options: TraceOptions): AsyncIterable<TextTraceChunk>;
+  /** The same, written to a safetensors file: tensors "SITE@POSITION". Resolves with the number of tokens. */
+  writeTrace(path: string, text: string | readonly number[], options: TraceOptions): Promise<number>;
+}
+
+export interface TraceOptions extends TextTraceOptions {
+  edits?: RequestOptions["edits"];
 }
 
 const shippedFolder = fileURLToPath(new URL("../models/", import.meta.url));
@@ -49,7 +64,19 @@ export async function shippedModels(): Promise<string[]> {
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
   const model = await openModel(reference, options);
-  return { ...model, decode: (prompt, request) => decode(model, prompt, request), [Symbol.asyncDispose]: model.close };
+  return {
+    ...model,
+    decode: (prompt, request) => decode(model, prompt, request),
+    trace: (text, tracing) => trace(model, promptTokens(model, text), tracing),
+    async writeTrace(path, text, tracing) {
+      const tokens = promptTokens(model, text);
+      const all = model.sites();
+      const widths = new Map(tracing.taps.map((tap) => [tap, siteNamed(all, tap).width]));
+      await writeTrace(path, trace(model, tokens, tracing), tokens.length, widths);
+      return tokens.length;
+    },
+    [Symbol.asyncDispose]: model.close,
+  };
 }
 
 /**
@@ -77,6 +104,12 @@ export async function resolveModel(reference: string): Promise<string> {
     "unavailable",
     `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
   );
+}
+
+function trace(model: Model, tokens: readonly number[], options: TraceOptions): AsyncGenerator<TextTraceChunk, void> {
+  const { edits = [] } = parseOptions(requestOptions.pick({ edits: true }), { edits: options.edits }, "trace");
+  const sites = leaseSites(model.sites(), options.taps, applyEdits(model.sites(), edits));
+  return traceTokens(model.forest, tokens, sites, options);
 }
 
 function decode(model: Model, prompt: string | readonly number[], options: DecodeOptions = {}): Run {

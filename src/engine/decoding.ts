@@ -10,6 +10,10 @@ import type { Model } from "./model.ts";
 import { type Commitment, createOutput } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
+import { createTapDelivery, type TapRows } from "./sites/delivery.ts";
+import { applyEdits, requestEdit } from "./sites/ready.ts";
+import { leaseSites } from "./sites/request.ts";
+import type { AppliedEdit } from "./sites/rows.ts";
 import { minTokensStage, stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
@@ -30,6 +34,18 @@ export const requestOptions = z.strictObject({
     .max(100)
     .optional()
     .describe("report log-probabilities, with this many alternatives a token"),
+  taps: z
+    .array(z.string().max(200))
+    .max(256)
+    .optional()
+    .describe("sites to read at every position of the text, prompt included"),
+  edits: z
+    .array(requestEdit)
+    .max(64)
+    .default([])
+    .describe(
+      "rewrites of sites, as JSON: site, at (positions or all), entries, and set, add, scale, clamp or project",
+    ),
 });
 export type RequestOptions = z.input<typeof requestOptions>;
 export type RequestSettings = z.output<typeof requestOptions>;
@@ -52,6 +68,11 @@ export interface Decoding {
   /** Tokens that may still be committed: by maxTokens and by the context. */
   readonly remaining: number;
   readonly counters: Counters;
+  /**
+   * Has every row of this request read and rewritten further, beside what the request asks for: `node.taps` then has these sites and
+   * readings. To be called before the prefill. Errors: `bad_option`.
+   */
+  instrument(further: { taps?: readonly string[]; edits?: readonly AppliedEdit[] }): void;
   /** The node of the last prompt token, with logits. Runs the prefill when first called. */
   prefill(): Promise<ForestNode>;
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
@@ -82,6 +103,7 @@ export interface Outcome {
   text: string;
   tokens: readonly number[];
   logprobs: readonly TokenLogprob[] | undefined;
+  taps: Readonly<Record<string, TapRows>> | undefined;
   counters: Counters;
   seconds: { prefill: number; decode: number };
 }
@@ -110,7 +132,10 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
     emit,
   });
-  const lease = forest.lease();
+  const edits = applyEdits(model.sites(), settings.edits ?? []);
+  const taps = [...(settings.taps ?? [])];
+  const lease = forest.lease(leaseSites(model.sites(), taps, edits));
+  const delivery = createTapDelivery(settings.taps ?? [], emit);
   const counters = emptyCounters();
   let prefilled: Promise<ForestNode> | undefined;
   let prefillPasses = 0;
@@ -119,7 +144,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
 
   async function prefill(): Promise<ForestNode> {
     const started = performance.now();
-    const { node, computed, cached, passes } = await lease.prefill(prompt);
+    const { node, computed, cached, passes } = await lease.prefill(prompt, delivery.take);
     prefillPasses = lease.passes;
     counters.prefillTokens = computed;
     counters.cachedTokens = cached;
@@ -157,6 +182,12 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     get remaining() {
       return output.remaining;
     },
+    instrument(further) {
+      ensure(!prefilled, "internal", "instruments come before the prefill");
+      taps.push(...(further.taps ?? []));
+      edits.push(...(further.edits ?? []));
+      lease.use(leaseSites(model.sites(), taps, edits));
+    },
     prefill() {
       prefilled ??= prefill();
       return prefilled;
@@ -164,6 +195,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     shape: choosing.shape,
     choose: choosing.choose,
     commit(commitments) {
+      delivery.take(commitments.map(({ from }) => from));
       const taken = output.commit(commitments);
       updateCounters();
       return taken;
@@ -180,6 +212,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
         text,
         tokens,
         logprobs: alternatives === undefined ? undefined : logprobs,
+        taps: settings.taps && delivery.result(),
         counters,
         seconds: { prefill: prefillSeconds, decode: (endedAt - decodeStarted) / 1000 },
       };

@@ -13,7 +13,7 @@ import { createLayouts } from "./layout.ts";
 import { type Job, Node, type Path } from "./node.ts";
 import type { Pass } from "./pass.ts";
 import { keepReadings, sitesOfRows } from "./sites/readings.ts";
-import { type LeaseSites, noSites } from "./sites/rows.ts";
+import { instrumentsOf, type LeaseSites, noSites } from "./sites/rows.ts";
 
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
@@ -53,8 +53,13 @@ export interface Prefill {
 export interface Lease {
   /** The nodes in the order asked for. Errors: `context_full`, `out_of_memory`, `aborted`, `runtime_failed`. */
   extend(extensions: readonly Extension[]): Promise<ForestNode[]>;
-  /** The node of the last token, with logits; the longest cached prefix is reused. Errors: as `extend`, and `bad_option` for no tokens. */
-  prefill(tokens: readonly number[]): Promise<Prefill>;
+  /**
+   * The node of the last token, with logits; the longest cached prefix is reused. `visit` is shown every node of the text, in order, while
+   * it is held and, where this lease has taps, with what they read. Errors: as `extend`, and `bad_option` for no tokens.
+   */
+  prefill(tokens: readonly number[], visit?: (nodes: readonly ForestNode[]) => void): Promise<Prefill>;
+  /** What its rows have read and rewritten from now on. Edits are for whole texts: they come before the first row. */
+  use(sites: LeaseSites): void;
   /** Lets go of nodes. `discard` frees those that nothing else needs; otherwise they stay as cached prefixes. */
   release(nodes: Iterable<ForestNode>, options?: { discard?: boolean }): void;
   /** Lets go of everything and refuses further calls; calls under way fail with `aborted` within one pass. */
@@ -321,12 +326,10 @@ export function createForest(
     pumping ??= pump();
   }
 
-  function lease(sites: LeaseSites = noSites): Lease {
+  function lease(wanted: LeaseSites = noSites): Lease {
     ensure(!closed, "aborted", "the model was closed");
-    const { world } = sites;
-    const prepared =
-      sites === noSites ? undefined : pass.prepare?.({ taps: sites.taps, edits: sites.edits.map(({ edit }) => edit) });
-    prepared?.catch(() => {}); // the first call reports it
+    let sites = noSites;
+    let prepared: Promise<void> | undefined;
     const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
     const mine = new Map<Node, number>();
     const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, nodes: [] } as Path, passes: 0, rows: 0 };
@@ -361,14 +364,14 @@ export function createForest(
             "bad_option",
             () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
           );
-          let node = childOf(parent, token, world);
+          let node = childOf(parent, token, sites.world);
           if (!node) {
             ensure(
               (parent?.depth ?? -1) + 1 < contextLength,
               "context_full",
               () => `the context of ${contextLength} tokens is full`,
             );
-            node = addChild(parent, token, world);
+            node = addChild(parent, token, sites.world);
             node.pending = job;
             job.rows.push({ node, logits, store: true, taps: sites.taps, edits: sites.edits });
           } else if (node.pending) {
@@ -417,9 +420,22 @@ export function createForest(
       return nodes;
     }
 
+    function use(next: LeaseSites): void {
+      ensure(
+        next.world === sites.world || account.rows === 0,
+        "internal",
+        "edits came to a lease after its first rows: texts of one lease have the same edits",
+      );
+      sites = next;
+      prepared = sites === noSites ? undefined : pass.prepare?.(instrumentsOf(sites));
+      prepared?.catch(() => {}); // the first call reports it
+    }
+    use(wanted);
+
     return {
       extend,
-      async prefill(tokens) {
+      use,
+      async prefill(tokens, visit) {
         ensure(tokens.length > 0, "bad_option", "the prompt is empty");
         ensure(
           tokens.length <= contextLength,
@@ -436,8 +452,9 @@ export function createForest(
           let end = start;
           let at: Node | undefined = node;
           while (end < tokens.length - 1) {
-            const known: Node | undefined = childOf(at, tokens[end], world);
+            const known: Node | undefined = childOf(at, tokens[end], sites.world);
             if (!known || known.pending || !has(known)) break;
+            visit?.([known]);
             at = known;
             end += 1;
           }
@@ -456,6 +473,7 @@ export function createForest(
             throw error;
           })) as Node[];
           computed += account.rows - rowsBefore;
+          visit?.(nodes);
           if (node) drop(node);
           for (const inner of nodes.slice(0, -1)) drop(inner);
           node = nodes[nodes.length - 1];

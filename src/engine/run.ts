@@ -3,12 +3,15 @@ import { VentrisError } from "../errors.ts";
 import { createDecoding, type Outcome, type RequestSettings } from "./decoding.ts";
 import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
+import type { TapRows } from "./sites/delivery.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 export interface RunResult {
   readonly text: string;
   readonly tokens: readonly number[];
   readonly logprobs?: readonly TokenLogprob[];
+  /** What the request's taps read: row i is position i of the text. The last token's row is absent where nothing needed it. */
+  readonly taps?: Readonly<Record<string, TapRows>>;
   readonly finish: FinishReason;
   /** The stop string that ended the text. */
   readonly stop?: string;
@@ -33,6 +36,10 @@ export interface RunParts {
   settings: RequestSettings;
   signal?: AbortSignal;
 }
+
+/** An edit as the trace tells of it: modules by name and site. */
+const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown =>
+  "edit" in edit ? { name: edit.edit.name, site: edit.edit.site } : edit;
 
 export function startRun({ model, method, methodOptions, prompt, settings, signal }: RunParts): Run {
   const own = new AbortController();
@@ -78,7 +85,11 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       model: model.name,
       prompt: [...prompt],
       seed: settings.seed,
-      options: { ...options, ...methodOptions },
+      options: {
+        ...options,
+        ...(settings.edits && { edits: settings.edits.map(described) }),
+        ...methodOptions,
+      },
     });
     const decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit });
     const release = model.use();
@@ -100,13 +111,14 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     return conclude(decoding.outcome());
   }
 
-  function conclude({ reason, stop, text, tokens, logprobs, counters, seconds }: Outcome): RunResult {
+  function conclude({ reason, stop, text, tokens, logprobs, taps, counters, seconds }: Outcome): RunResult {
     const times = { load: model.secondsToLoad, ...seconds };
     emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
     return {
       text,
       tokens,
       ...(logprobs && { logprobs }),
+      ...(taps && { taps }),
       finish: reason,
       ...(stop !== undefined && { stop }),
       counters,

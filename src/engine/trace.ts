@@ -42,6 +42,8 @@ export type TraceEvent =
   | { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number }
   /** Tokens became part of the output, in order; text is what the detokeniser could already release. */
   | { type: "tokens"; tokens: number[]; text: string; logprobs?: TokenLogprob[] }
+  /** What the request's taps read at `rows` positions from `position` on: of each tap, its rows one after the other. */
+  | { type: "taps"; position: number; rows: number; values: Record<string, number[]> }
   /** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */
   | { type: "draft"; tokens: number[]; parents: number[]; values?: number[]; passes: number; seconds: number }
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */

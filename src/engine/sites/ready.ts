@@ -42,6 +42,12 @@ const kinds = ["set", "add", "scale", "clamp", "project"] as const;
 export type ReadyEdit = z.input<typeof readyEdit>;
 type Settings = z.output<typeof readyEdit>;
 
+/** An edit of a request: a ready one, or a module with what it needs at run time. */
+export const requestEdit = z.union([
+  readyEdit,
+  z.custom<AppliedEdit>((value) => typeof (value as AppliedEdit | undefined)?.edit?.apply === "function"),
+]);
+
 /** Ready edits of one request at one site; each is a module of its own. */
 const mostAtSite = 8;
 
@@ -70,9 +76,10 @@ function moduleAt({ name, width }: Site, slot: number): Edit {
  * Edits as a lease applies them. Errors: `bad_option` for an unknown site (with the nearest name), an entry or a number of values that
  * does not fit it.
  */
-export function applyReadyEdits(sites: readonly Site[], edits: readonly Settings[]): AppliedEdit[] {
+export function applyEdits(sites: readonly Site[], edits: readonly (Settings | AppliedEdit)[]): AppliedEdit[] {
   const slots = new Map<string, number>();
   return edits.map((edit) => {
+    if ("edit" in edit) return edit;
     const site = siteNamed(sites, edit.site);
     const slot = slots.get(site.name) ?? 0;
     slots.set(site.name, slot + 1);

@@ -37,6 +37,11 @@ export interface LeaseSites {
 
 export const noSites: LeaseSites = { taps: [], edits: [], world: "", selected: false };
 
+export const instrumentsOf = ({ taps, edits }: LeaseSites): Instruments => ({
+  taps,
+  edits: edits.map(({ edit }) => edit),
+});
+
 /** What the rows of a pass ask for. */
 export interface RowSites {
   /** Everything that some row asks for. */

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { type OpenModel, open } from "../../open.ts";
 import type { ForestNode } from "../forest.ts";
-import { applyReadyEdits, type ReadyEdit, readyEdit } from "./ready.ts";
+import { applyEdits, type ReadyEdit, readyEdit } from "./ready.ts";
 import { leaseSites } from "./request.ts";
 
 const models: Record<string, TinyModel> = {};
@@ -45,7 +45,7 @@ const sitesFor = (name: string, taps: readonly string[], edits: ReadyEdit[] = []
   leaseSites(
     opened[name].sites(),
     taps,
-    applyReadyEdits(
+    applyEdits(
       opened[name].sites(),
       edits.map((edit) => readyEdit.parse(edit)),
     ),

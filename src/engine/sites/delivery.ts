@@ -1,0 +1,48 @@
+/** What a request's taps read, position by position from the first token of the prompt on, as the trace and the result give it. */
+import type { ForestNode } from "../forest.ts";
+import type { TraceEvent } from "../trace.ts";
+
+/** Rows of one site or reading: row i is position i of the text, prompt first. */
+export interface TapRows {
+  readonly width: number;
+  readonly rows: number;
+  /** [rows, width], row-major. */
+  readonly values: Float32Array;
+}
+
+export interface TapDelivery {
+  /** Nodes of the text in order of position; those that were taken already are passed over. */
+  take(nodes: readonly ForestNode[]): void;
+  result(): Record<string, TapRows>;
+}
+
+export function createTapDelivery(taps: readonly string[], emit: (event: TraceEvent) => void): TapDelivery {
+  const names = [...new Set(taps)];
+  const kept = new Map(names.map((name) => [name, [] as Float32Array[]]));
+  let position = 0;
+  return {
+    take(nodes) {
+      const fresh = nodes.filter((node) => node.taps && node.depth >= position);
+      if (names.length === 0 || fresh.length === 0) return;
+      const values: Record<string, number[]> = {};
+      for (const name of names) {
+        const rows = fresh.map((node) => node.taps![name]);
+        kept.get(name)!.push(...rows);
+        values[name] = rows.flatMap((row) => Array.from(row));
+      }
+      emit({ type: "taps", position, rows: fresh.length, values });
+      position += fresh.length;
+    },
+    result() {
+      return Object.fromEntries([...kept].map(([name, rows]) => [name, joined(rows)]));
+    },
+  };
+}
+
+/** Rows one after the other. */
+export function joined(rows: readonly Float32Array[]): TapRows {
+  const width = rows[0]?.length ?? 0;
+  const values = new Float32Array(rows.length * width);
+  for (const [i, row] of rows.entries()) values.set(row, i * width);
+  return { width, rows: rows.length, values };
+}

@@ -1,0 +1,113 @@
+/** Taps over a whole text of any length, pass by pass, in bounded memory; and the same written to a safetensors file. */
+import { ensure } from "../../errors.ts";
+import { type TensorToWrite, writeSafetensors } from "../../weights/safetensors.ts";
+import type { Forest, ForestNode } from "../forest.ts";
+import { joined, type TapRows } from "./delivery.ts";
+import type { LeaseSites } from "./rows.ts";
+
+export interface TextTraceOptions {
+  /** Sites, and readings of edits. */
+  readonly taps: readonly string[];
+  /** Tokens after which the text begins anew, as if nothing stood before. Default: the model's context. */
+  readonly window?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Consecutive rows of a text. */
+export interface TextTraceChunk {
+  /** Position in the whole text of its first token. */
+  readonly position: number;
+  readonly tokens: readonly number[];
+  /** What every tap read, a row for each token. */
+  readonly values: Readonly<Record<string, TapRows>>;
+}
+
+/** Errors: `bad_option` for an empty text or a window out of range, `aborted`, and those of passes. */
+export async function* traceTokens(
+  forest: Forest,
+  tokens: readonly number[],
+  sites: LeaseSites,
+  { window = forest.contextLength, signal }: TextTraceOptions,
+): AsyncGenerator<TextTraceChunk, void> {
+  ensure(tokens.length > 0, "bad_option", "trace: the text is empty");
+  const fits = Number.isInteger(window) && window >= 1 && window <= forest.contextLength;
+  ensure(fits, "bad_option", `trace: window must be a whole number from 1 to ${forest.contextLength}, not ${window}`);
+  for (let start = 0; start < tokens.length; start += window) {
+    const end = Math.min(tokens.length, start + window);
+    const lease = forest.lease(sites);
+    let tip: ForestNode | undefined;
+    try {
+      for (let at = start; at < end; at += forest.maxRows) {
+        ensure(!signal?.aborted, "aborted", "the trace was aborted");
+        const part = tokens.slice(at, Math.min(end, at + forest.maxRows));
+        const nodes = await lease.extend(
+          part.map((token, i) => ({ parent: i === 0 ? tip : i - 1, token, logits: false })),
+        );
+        const values = Object.fromEntries(sites.taps.map((tap) => [tap, joined(nodes.map((node) => node.taps![tap]))]));
+        if (tip) lease.release([tip]);
+        tip = nodes[nodes.length - 1];
+        lease.release(nodes.slice(0, -1));
+        yield { position: at, tokens: part, values };
+      }
+    } finally {
+      lease.close();
+    }
+  }
+}
+
+/** Rows of one tensor in a file. */
+const blockRows = 4096;
+
+/**
+ * Writes a trace of `count` tokens: tensors "SITE@POSITION" (F32, [rows, width]) of up to 4096 rows each, from position 0 on. Errors: those of
+ * the trace and of writing; nothing is left of a file that failed.
+ */
+export async function writeTrace(
+  path: string,
+  chunks: AsyncGenerator<TextTraceChunk, void>,
+  count: number,
+  widths: ReadonlyMap<string, number>,
+): Promise<void> {
+  let held = new Map<string, Float32Array>();
+  let waiting: TextTraceChunk | undefined;
+
+  /** Rows start to end of all taps: parts that go beyond wait for the next block. */
+  async function fill(start: number, end: number): Promise<void> {
+    held = new Map([...widths].map(([tap, width]) => [tap, new Float32Array((end - start) * width)]));
+    for (let at = start; at < end; ) {
+      waiting ??= (await chunks.next()).value as TextTraceChunk;
+      const { position, tokens, values } = waiting;
+      const taken = Math.min(end, position + tokens.length);
+      for (const [tap, width] of widths) {
+        const rows = values[tap].values.subarray((at - position) * width, (taken - position) * width);
+        held.get(tap)!.set(rows, (at - start) * width);
+      }
+      if (taken === position + tokens.length) waiting = undefined;
+      at = taken;
+    }
+  }
+
+  function* tensors(): Generator<TensorToWrite> {
+    for (let start = 0; start < count; start += blockRows) {
+      const end = Math.min(count, start + blockRows);
+      let filled: Promise<void> | undefined;
+      for (const [tap, width] of widths) {
+        yield {
+          name: `${tap}@${start}`,
+          type: "F32",
+          shape: [end - start, width],
+          async data() {
+            filled ??= fill(start, end);
+            await filled;
+            return held.get(tap)!;
+          },
+        };
+      }
+    }
+  }
+  try {
+    await writeSafetensors(path, tensors(), { format: "ventris trace 1", tokens: String(count) });
+  } finally {
+    await chunks.return();
+  }
+}

@@ -1,0 +1,239 @@
+/** What is read and rewritten inside a model while it decodes, through the public face. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Edit } from "../src/models/edits.ts";
+import { lensReading, logitLens } from "../src/models/lens.ts";
+import { type OpenModel, open } from "../src/open.ts";
+import { add, slice } from "../src/tensor/index.ts";
+import { openWeights } from "../src/weights/index.ts";
+import { openSafetensors } from "../src/weights/safetensors.ts";
+import { dataPath, noData } from "./data.ts";
+import { type ReferenceTensor, type ReferenceWeights, referenceLogits } from "./fixtures/reference.ts";
+import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
+
+let tiny: TinyModel;
+let model: OpenModel;
+beforeAll(async () => {
+  tiny = await writeTinyModel({ config: { eos_token_id: undefined } });
+  model = await open(tiny.folder, { threads: 1 });
+});
+afterAll(async () => {
+  await model.close();
+  await removeModel(tiny);
+});
+
+const tokens = [5, 9, 2, 33, 14, 7, 7, 21];
+const difference = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  expect(a.length).toBe(b.length);
+  return Array.from(a).reduce((worst, x, i) => Math.max(worst, Math.abs(x - b[i])), 0);
+};
+
+/** What the reference has at a site, position after position, in one array. */
+function reference(site: string, text: readonly number[]): number[] {
+  const rows: number[] = [];
+  tiny.logits(text, (name, _, value) => {
+    if (name === site) rows.push(...value);
+  });
+  return rows;
+}
+
+describe("taps of a run", () => {
+  test.each(["greedy", "prompt-lookup", "aded"])(
+    "%s: rows of prompt and output, once each, in order",
+    async (method) => {
+      const taps = ["layers.0.residual", "final"];
+      const run = model.decode(tokens, { method, temperature: 0, maxTokens: 12, taps });
+      const seen: number[] = [];
+      const values: number[] = [];
+      for await (const event of run) {
+        if (event.type !== "taps") continue;
+        expect(event.position).toBe(seen.length);
+        for (let i = 0; i < event.rows; i++) seen.push(event.position + i);
+        values.push(...event.values["layers.0.residual"]);
+      }
+      const final = await run.final;
+      const text = [...tokens, ...final.tokens];
+      const { rows, width } = final.taps!["layers.0.residual"];
+      expect(seen.length).toBe(rows);
+      expect(rows).toBeGreaterThanOrEqual(text.length - 1);
+      expect(values).toEqual([...final.taps!["layers.0.residual"].values]);
+      for (const tap of taps) {
+        const wanted = reference(tap, text.slice(0, rows));
+        expect(difference(final.taps![tap].values, wanted)).toBeLessThan(1e-4);
+      }
+      expect(width).toBe(32);
+      const plain = await model.decode(tokens, { method, temperature: 0, maxTokens: 12 }).final;
+      expect(plain.tokens).toEqual(final.tokens);
+      expect(plain.taps).toBeUndefined();
+    },
+  );
+
+  test("cached prompts are recomputed for their taps", async () => {
+    await model.decode(tokens, { temperature: 0, maxTokens: 2 }).final;
+    const { taps, counters } = await model.decode(tokens, { temperature: 0, maxTokens: 2, taps: ["embed"] }).final;
+    expect(counters.cachedTokens).toBe(0);
+    expect(taps!.embed.rows).toBeGreaterThanOrEqual(tokens.length);
+  });
+
+  test.each([
+    [{ taps: ["layers.0.residua"] }, /no site layers.0.residua; did you mean layers.0.residual/],
+    [{ edits: [{ site: "layers.9.residual", set: 0 }] }, /no site layers.9.residual/],
+    [{ edits: [{ site: "final", entries: [32], set: 0 }] }, /no entry 32/],
+  ])("%j is refused, and nothing is lost", async (options, message) => {
+    await expect(model.decode(tokens, options).final).rejects.toThrow(message);
+    expect(model.forest.held).toBe(0);
+  });
+});
+
+describe("edits of a run", () => {
+  const edits = [{ site: "layers.0.mlp.neurons", entries: [3, 17], set: 30 }];
+  const edited = (site: string, _: number, value: Float64Array): void => {
+    if (site === "layers.0.mlp.neurons") value[3] = value[17] = 30;
+  };
+
+  test("every method writes what greedy decoding of the edited reference writes, beside requests without", async () => {
+    const wanted = [...tokens];
+    while (wanted.length < tokens.length + 16) {
+      const logits = tiny.logits(wanted, edited).at(-1)!;
+      wanted.push(logits.indexOf(Math.max(...logits)));
+    }
+    const plain = (await model.decode(tokens, { temperature: 0, maxTokens: 16 }).final).tokens;
+    const methods = ["greedy", "prompt-lookup", "aded"];
+    const runs = methods.flatMap((method) => [
+      model.decode(tokens, { method, temperature: 0, maxTokens: 16, edits }).final,
+      model.decode(tokens, { method, temperature: 0, maxTokens: 16 }).final,
+    ]);
+    for (const [i, { tokens: got }] of (await Promise.all(runs)).entries()) {
+      expect(got).toEqual(i % 2 === 0 ? wanted.slice(tokens.length) : plain);
+    }
+    expect(plain).not.toEqual(wanted.slice(tokens.length));
+    expect(model.forest.held).toBe(0);
+  });
+
+  test("a run whose edit gives values that are not finite ends by its name; others go on", async () => {
+    const scale = [
+      { site: "layers.0.mlp.up", scale: 1e15 },
+      { site: "layers.0.mlp.up", scale: 1e15 },
+    ];
+    const [bad, good] = await Promise.allSettled([
+      model.decode(tokens, { temperature: 0, maxTokens: 6, edits: scale }).final,
+      model.decode(tokens, { temperature: 0, maxTokens: 6 }).final,
+    ]);
+    expect(bad).toMatchObject({ status: "rejected", reason: { code: "runtime_failed" } });
+    expect(good.status).toBe("fulfilled");
+    const NaNs: Edit = {
+      name: "broken",
+      site: "final",
+      parameters: { nothing: { shape: [1], values: Float32Array.of(Number.NaN) } },
+      apply: (_, { parameters: { nothing } }) => ({ value: add(_, nothing) }),
+    };
+    const run = model.decode(tokens, { edits: [{ edit: NaNs }] }).final;
+    await expect(run).rejects.toThrow(/the edit broken at final gave values that are not finite/);
+  });
+
+  test("an edit that gives another shape is refused", async () => {
+    const narrow: Edit = { name: "narrow", site: "embed", apply: (value) => ({ value: slice(value, 1, 0, 4) }) };
+    await expect(model.decode(tokens, { edits: [{ edit: narrow }] }).final).rejects.toThrow(
+      /the edit narrow at embed gives float32 \[.*, 4\], but the site is float32 \[.*, 32\]/,
+    );
+  });
+});
+
+describe("traces of whole texts", () => {
+  const long = Array.from({ length: 230 }, (_, i) => (i * i * 7 + 3 * i + 5) % 64);
+
+  test("windows of a text longer than the context, chunk by chunk", async () => {
+    const rows: number[] = [];
+    let position = 0;
+    for await (const chunk of model.trace(long, { taps: ["layers.1.mlp.gate"], window: 90 })) {
+      expect(chunk.position).toBe(position);
+      position += chunk.tokens.length;
+      rows.push(...chunk.values["layers.1.mlp.gate"].values);
+    }
+    expect(position).toBe(long.length);
+    const wanted = [0, 90, 180].flatMap((at) => reference("layers.1.mlp.gate", long.slice(at, at + 90)));
+    expect(difference(rows, wanted)).toBeLessThan(1e-4);
+    expect(model.forest.held).toBe(0);
+  });
+
+  test("in a file, and with edits", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "ventris-trace-"));
+    try {
+      const path = join(folder, "trace.safetensors");
+      const options = { taps: ["embed", "layers.0.residual"], edits: [{ site: "embed", scale: 2 }] };
+      expect(await model.writeTrace(path, long.slice(0, 96), options)).toBe(96);
+      const file = await openSafetensors(path);
+      const embed = await file.readFloat32("embed@0");
+      expect(
+        difference(
+          embed,
+          reference("embed", long.slice(0, 96)).map((x) => 2 * x),
+        ),
+      ).toBeLessThan(1e-5);
+      expect(file.tensors.get("layers.0.residual@0")!.shape).toEqual([96, 32]);
+      await file.close();
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+});
+
+const stories = dataPath("stories260k");
+test.skipIf(!stories)(
+  `a logit lens on stories260K is the float64 reference's${stories ? "" : `: ${noData}`}`,
+  async () => {
+    const config = JSON.parse(await readFile(join(stories!, "config.json"), "utf8"));
+    const source = await openWeights(stories!);
+    const weights = new Map<string, ReferenceTensor>();
+    for (const [name, { shape }] of source.tensors) weights.set(name, { shape, data: await source.readFloat32(name) });
+    await source.close();
+    await using own = await open(stories!, { threads: 1 });
+    const text = own.tokenizer!.encode("Once upon a time, there was a little girl");
+    const sites = own.sites().flatMap(({ name }) => (/^layers\.\d+\.residual$/.test(name) ? [name] : []));
+    const run = own.decode(text, {
+      temperature: 0,
+      maxTokens: 5,
+      taps: sites.map(lensReading),
+      edits: sites.map((site) => ({ edit: logitLens(site), key: "" })),
+    });
+    const { tokens: output, taps } = await run.final;
+    expect(output).toEqual((await own.decode(text, { temperature: 0, maxTokens: 5 }).final).tokens);
+    const whole = [...text, ...output].slice(0, taps![lensReading(sites[0])].rows);
+    const exits = exitLogits(config, weights, whole, sites);
+    for (const site of sites) {
+      const { values, width } = taps![lensReading(site)];
+      exits.get(site)!.forEach((wanted, position) => {
+        const got = values.subarray(position * width, (position + 1) * width);
+        const scale = Math.max(...wanted.map(Math.abs));
+        expect(difference(got, wanted) / scale).toBeLessThan(1e-5);
+      });
+    }
+  },
+);
+
+/** In float64: the output matrix (tied here) on the final norm of the residual stream. */
+function exitLogits(
+  config: Record<string, number>,
+  weights: ReferenceWeights,
+  text: readonly number[],
+  sites: readonly string[],
+): Map<string, Float64Array[]> {
+  const gain = weights.get("model.norm.weight")!.data;
+  const output = weights.get(weights.has("lm_head.weight") ? "lm_head.weight" : "model.embed_tokens.weight")!;
+  const [vocabulary, width] = output.shape;
+  const result = new Map(sites.map((site) => [site, [] as Float64Array[]]));
+  referenceLogits(config as never, weights, text, (site, position, value) => {
+    const rows = result.get(site);
+    if (!rows) return;
+    const squares = value.reduce((sum, x) => sum + x * x, 0);
+    const scale = 1 / Math.sqrt(squares / width + config.rms_norm_eps);
+    rows[position] = Float64Array.from({ length: vocabulary }, (_, token) => {
+      let sum = 0;
+      for (let i = 0; i < width; i++) sum += output.data[token * width + i] * value[i] * scale * gain[i];
+      return sum;
+    });
+  });
+  return result;
+}
