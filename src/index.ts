@@ -2,11 +2,11 @@
 
 export type { Method } from "./engine/method.ts";
 export type { Run, RunResult } from "./engine/run.ts";
-export type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./engine/trace.ts";
 export type { TapRows } from "./engine/sites/delivery.ts";
 export type { ReadyEdit } from "./engine/sites/ready.ts";
 export type { AppliedEdit } from "./engine/sites/rows.ts";
 export type { TextTraceChunk } from "./engine/sites/text.ts";
+export type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./engine/trace.ts";
 export { type ErrorCode, VentrisError } from "./errors.ts";
 export { findMethod, methods } from "./methods/index.ts";
 export type { Edit, EditContext, EditInput, EditParameter } from "./models/edits.ts";
