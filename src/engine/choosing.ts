@@ -1,10 +1,9 @@
 /** What may follow a node: the shaped distribution there, the token that plain decoding chooses, and its log-probabilities. */
 import { ensure } from "../errors.ts";
 import type { Tokenizer } from "../text/index.ts";
-import { drawFrom } from "./distribution.ts";
 import type { ForestNode } from "./forest.ts";
 import type { Commitment } from "./output.ts";
-import { type Stream, uniform } from "./random.ts";
+import type { Stream } from "./random.ts";
 import { createShaperChain } from "./shapers/chain.ts";
 import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
 import type { ShapingOptions } from "./shapers/options.ts";
@@ -50,10 +49,7 @@ export function createChoosing(parts: ChoosingParts): Choosing {
   return {
     greedy: chain.greedy,
     shape,
-    choose(node) {
-      if (chain.greedy) return chain.choose(logitsOf(node), contextOf(node));
-      return drawFrom(shape(node), uniform(stream, node.depth + 1, "sample"));
-    },
+    choose: (node) => chain.choose(logitsOf(node), contextOf(node)),
     describe({ token, from }, alternatives) {
       const logits = logitsOf(from);
       const normaliser = logSumExp(logits);

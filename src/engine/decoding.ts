@@ -78,8 +78,8 @@ export interface Decoding {
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
   shape(node: ForestNode): Float64Array;
   /**
-   * The token that plain decoding emits after a node: the most likely one, or the draw with the random number that belongs to the
-   * position. Lossless methods that only choose where to look call this too, and so emit the very tokens of plain decoding.
+   * The token that plain decoding emits after a node: the most likely one, or the winner of the position's race. Lossless methods that
+   * only choose where to look call this too, and so emit the very tokens of plain decoding.
    */
   choose(node: ForestNode): number;
   /** Makes tokens output, in order. Stops at the first that finishes the run; returns how many were taken. */

@@ -13,6 +13,11 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
    * Whether its output is distributed exactly as plain sampling (greedy: is identical); a function when options decide.
    */
   readonly lossless: boolean | ((options: z.output<Schema>) => boolean);
+  /**
+   * Of lossless methods: whether a seed gives the very text of plain sampling with these options; default: it does. Otherwise only the
+   * distribution is the same.
+   */
+  readonly repeats?: (options: z.output<Schema>) => boolean;
   /** Options, with defaults and descriptions: command-line flags, server fields and documentation come from here. */
   readonly options: Schema;
   /** Decodes until `decoding.finished`. Errors pass through to the run. */

@@ -1,10 +1,11 @@
 /** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
-import { readdir, readFile } from "node:fs/promises";
+import { readdir } from "node:fs/promises";
 import { join } from "node:path";
-import { ensure } from "../errors.ts";
-import { cacheFolder, cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
+import { z } from "zod";
+import { cacheFolder, cacheKey } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
+import { measured, readMeasurement } from "./measurement.ts";
 import type { Model } from "./model.ts";
 
 export interface PassCurve {
@@ -27,78 +28,73 @@ export function passSeconds({ rows, seconds }: PassCurve, count: number): number
   return seconds[above - 1] + share * (seconds[above] - seconds[above - 1]);
 }
 
-/** The curve of a model with its threads and precision, measured when the cache folder has none. */
-export async function passCurve(model: Model): Promise<PassCurve> {
-  return model.state("pass curve", () =>
-    openCached(
-      join(folderName, `${cacheKey("pass curve 4", model.identity)}.json`),
-      async (path) => {
-        const text = JSON.stringify({ model: model.identity, ...(await measure(model.forest)) });
-        await writeFileAtomically(path, new TextEncoder().encode(text));
-      },
-      readCurve,
-    ),
-  );
+const schema = z
+  .object({ model: z.string(), rows: z.array(z.int().min(1)).min(1), seconds: z.array(z.number().gt(0)).min(1) })
+  .refine(({ rows, seconds }) => rows.length === seconds.length, "as many times as numbers of rows");
+
+/** The curve of a model with its threads and precision, measured when the cache folder has none. Errors: `aborted`. */
+export function passCurve(model: Model, signal?: AbortSignal): Promise<PassCurve> {
+  const key = cacheKey("pass curve 5", model.identity);
+  const measure = async (until: AbortSignal) => ({ model: model.identity, ...(await measureOn(model.forest, until)) });
+  return measured<PassCurve>(model, { folder: folderName, key, schema, measure }, signal);
 }
 
 /** Curves measured on this machine so far. */
 export async function knownPassCurves(): Promise<PassCurve[]> {
   const folder = join(cacheFolder(), folderName);
   const names = await readdir(folder).catch(() => []);
-  const curves = await Promise.all(
-    names.filter((name) => name.endsWith(".json")).map((name) => readCurve(join(folder, name)).catch(() => undefined)),
-  );
+  const paths = names.filter((name) => name.endsWith(".json")).map((name) => join(folder, name));
+  const curves = await Promise.all(paths.map((path) => readMeasurement(path, schema).catch(() => undefined)));
   return curves.filter((curve) => curve !== undefined);
-}
-
-async function readCurve(path: string): Promise<PassCurve> {
-  let curve: Partial<PassCurve> | undefined;
-  try {
-    curve = JSON.parse(await readFile(path, "utf8")) as Partial<PassCurve>;
-  } catch {
-    curve = undefined;
-  }
-  const { model, rows, seconds } = curve ?? {};
-  const valid = Array.isArray(rows) && Array.isArray(seconds) && rows.length === seconds.length && rows.length > 0;
-  ensure(valid && seconds.every((s) => s > 0 && Number.isFinite(s)), "bad_file", `${path}: not a pass curve`);
-  return { model: String(model), rows: rows as number[], seconds: seconds as number[] };
 }
 
 const rounds = 8;
 const repetitions = 4;
 /** Rounds before those, in which code is compiled and caches are filled. */
 const warmUpRounds = 2;
-/** A large model is not kept busy for longer than this, but for one round. */
+/** A model is not kept busy for longer than this, but for a pass of each of the first sizes. */
 const mostSeconds = 4;
+const leastSizes = 3;
 
 /**
  * Calls of several sizes below one short text, with all that surrounds the pass itself, interleaved so that a disturbance hits all
- * sizes alike. Disturbances only ever add time, so the lower quartile is taken; and more rows never cost less.
+ * sizes alike. Disturbances only ever add time, so the lower quartile is taken; and more rows never cost less. Sizes for which there
+ * was no time are left out.
  */
-async function measure(forest: Forest): Promise<Omit<PassCurve, "model">> {
+async function measureOn(forest: Forest, signal: AbortSignal): Promise<Omit<PassCurve, "model">> {
+  const begun = performance.now();
+  const late = (): boolean => performance.now() - begun > 1000 * mostSeconds;
   const lease = forest.lease();
+  const close = (): void => lease.close();
+  signal.addEventListener("abort", close, { once: true });
   try {
+    signal.throwIfAborted();
     const { node } = await lease.prefill(
       Array.from({ length: Math.min(64, forest.contextLength - 2) }, (_, i) => i % forest.vocabularySize),
     );
     const sizes = measuredRows.filter((rows) => rows <= Math.min(forest.maxRows, forest.vocabularySize));
     let times = sizes.map(() => [] as number[]);
-    const begun = performance.now();
     for (let round = 0; round < warmUpRounds + rounds; round++) {
-      if (round > 0 && performance.now() - begun > 1000 * mostSeconds) break;
-      if (round === warmUpRounds) times = sizes.map(() => []);
+      if (round === warmUpRounds && !late()) times = sizes.map(() => []);
       for (const [i, rows] of sizes.entries()) {
+        if (late() && (round > 0 || i >= leastSizes)) break;
         // Decoding repeats passes of similar size, and finds caches as the last one left them: the first of a size is not counted.
         for (let repetition = 0; repetition < repetitions; repetition++) {
           const started = performance.now();
           const nodes = await lease.extend(Array.from({ length: rows }, (_, token) => ({ parent: node, token })));
-          if (repetition > 0) times[i].push((performance.now() - started) / 1000);
+          if (repetition > 0 || late()) times[i].push((performance.now() - started) / 1000);
           lease.release(nodes, { discard: true });
+          if (late()) break;
         }
       }
     }
-    return { rows: sizes, seconds: rising(times.map((list) => list.sort((a, b) => a - b)[list.length >> 2])) };
+    const timed = times.filter((list) => list.length > 0);
+    return {
+      rows: sizes.slice(0, timed.length),
+      seconds: rising(timed.map((list) => list.sort((a, b) => a - b)[list.length >> 2])),
+    };
   } finally {
+    signal.removeEventListener("abort", close);
     lease.close();
   }
 }

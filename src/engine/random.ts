@@ -13,6 +13,7 @@ export const purposes = {
   search: 5,
   data: 6,
   initialise: 7,
+  race: 8,
 } as const;
 export type Purpose = keyof typeof purposes;
 

@@ -175,6 +175,13 @@ describe("withFileLock", () => {
       600,
       false,
     ],
+    [
+      "a silent process whose number another one may have",
+      { pid: process.ppid, host: hostname(), started: 0 },
+      600,
+      true,
+    ],
+    ["a living process that does not tell its start", { pid: process.ppid, host: hostname(), started: 0 }, 60, false],
     ["a silent process elsewhere", { pid: 1, host: "elsewhere", started: 0 }, 600, true],
     ["a living process elsewhere", { pid: 1, host: "elsewhere", started: 0 }, 60, false],
     ["a process that died before it wrote its name", undefined, 60, true],
@@ -187,6 +194,26 @@ describe("withFileLock", () => {
     expect(await codeOf(withFileLock(path, async () => {}, { timeout: 50 }))).toBe(free ? "no error" : "unavailable");
     await rm(`${path}.lock`, { force: true });
   });
+
+  test.runIf(process.platform === "linux")(
+    "of two processes with one number, the living one keeps its lock",
+    async () => {
+      const path = join(folder, "numbers");
+      const stat = await readFile(`/proc/${process.ppid}/stat`, "utf8");
+      const birth = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]);
+      for (const [offset, free] of [
+        [0, false],
+        [-1, true],
+      ] as const) {
+        const holder = { token: "t", pid: process.ppid, host: hostname(), started: 0, birth: birth + offset };
+        writeFileSync(`${path}.lock`, JSON.stringify(holder));
+        expect(await codeOf(withFileLock(path, async () => {}, { timeout: 50 }))).toBe(
+          free ? "no error" : "unavailable",
+        );
+        await rm(`${path}.lock`, { force: true });
+      }
+    },
+  );
 
   test("waiting can be aborted", async () => {
     const path = join(folder, "aborted");

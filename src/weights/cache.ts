@@ -75,10 +75,13 @@ async function ageOf(path: string): Promise<number | undefined> {
   try {
     return Date.now() - (await stat(path)).mtimeMs;
   } catch (error) {
-    if (errorCode(error) === "ENOENT") return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }
+
+/** Not there, nor the folder that it would be in. */
+const isMissing = (error: unknown): boolean => ["ENOENT", "ENOTDIR"].includes(errorCode(error) ?? "");
 
 function errorCode(error: unknown): string | undefined {
   return error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
@@ -105,6 +108,8 @@ interface LockHolder {
   host: string;
   /** Start of the process in milliseconds since 1970: tells a process from an earlier one with the same number. */
   started: number;
+  /** The same as `birthOf` tells it, which no change of the clock moves. */
+  birth?: number;
 }
 
 const heartbeatMilliseconds = 5_000;
@@ -137,9 +142,13 @@ export async function withFileLock<T>(
 }
 
 async function acquire(lock: string, timeout: number, signal?: AbortSignal): Promise<string> {
-  const self: LockHolder = { token: randomUUID(), pid: process.pid, host: hostname(), started: processStart() };
+  const { pid } = process;
+  const self: LockHolder = { token: randomUUID(), pid, host: hostname(), started: processStart() };
+  self.birth = await birthOf(pid);
   const deadline = Date.now() + timeout;
-  await mkdir(dirname(lock), { recursive: true });
+  await mkdir(dirname(lock), { recursive: true }).catch((error) => {
+    throw writeError(error, lock);
+  });
   for (let wait = 5; ; wait = Math.min(wait * 1.5, 250)) {
     if (await createLock(lock, JSON.stringify(self))) return self.token;
     if (await isStale(lock)) {
@@ -189,8 +198,19 @@ async function isStale(lock: string): Promise<boolean> {
   // Between its creation and its first write a lock is empty; its maker may have died just there.
   if (!holder) return age > heartbeatMilliseconds;
   if (holder.host !== hostname()) return age > silentAfterMilliseconds;
+  const birth = await birthOf(holder.pid);
+  if (holder.birth !== undefined && birth !== undefined) return holder.birth !== birth;
   if (holder.pid === process.pid) return Math.abs(holder.started - processStart()) > 2_000;
-  return !isRunning(holder.pid);
+  // Its number may be another process's by now, which only the heartbeat tells.
+  return !isRunning(holder.pid) || age > silentAfterMilliseconds;
+}
+
+/** When a process of this host started, in ticks since boot, where the system tells (Linux); undefined also when there is none. */
+async function birthOf(pid: number): Promise<number | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, "utf8").catch(() => "");
+  // The name, in parentheses, may hold anything; the start is the 20th field behind it.
+  const ticks = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? Number.NaN);
+  return Number.isFinite(ticks) ? ticks : undefined;
 }
 
 /** Removes a stale lock. A guard file makes sure that two who saw it stale do not remove each other's fresh lock. */
@@ -212,7 +232,7 @@ async function readHolder(lock: string): Promise<LockHolder | undefined> {
   try {
     return JSON.parse(await readFile(lock, "utf8"));
   } catch (error) {
-    if (errorCode(error) === "ENOENT" || error instanceof SyntaxError) return undefined;
+    if (isMissing(error) || error instanceof SyntaxError) return undefined;
     throw error;
   }
 }
@@ -240,12 +260,14 @@ export async function fileIdentity(path: string): Promise<string> {
 /**
  * Opens a derived file in the cache folder, writing it first when it is missing or no longer readable. Two processes that
  * need the same file make it once. `name` is relative to the cache folder and holds the key; `write` gets the whole path
- * and must write it atomically; `open` fails with `bad_file` on a damaged file, which is then made anew, once.
+ * and must write it atomically; `open` fails with `bad_file` on a damaged file, which is then made anew, once. `signal` ends the wait
+ * for another process.
  */
 export async function openCached<T>(
   name: string,
   write: (path: string) => Promise<void>,
   openFile: (path: string) => Promise<T>,
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<T> {
   const path = join(cacheFolder(), name);
   const openExisting = async (): Promise<{ opened: T } | undefined> => {
@@ -263,6 +285,6 @@ export async function openCached<T>(
     await write(path);
     return { opened: await openFile(path) };
   };
-  const { opened } = (await openExisting()) ?? (await withFileLock(path, make));
+  const { opened } = (await openExisting()) ?? (await withFileLock(path, make, { signal }));
   return opened;
 }

@@ -3,17 +3,18 @@ import { expect, test } from "vitest";
 import { methods } from "../../src/index.ts";
 import { type ConformanceOptions, conformance, normalDeviate } from "./suite.ts";
 
+const published = { verification: "published" };
 const entries: Readonly<Record<string, ConformanceOptions>> = {
   greedy: { greedyOnly: true },
   sample: {},
-  chain: { options: (draft) => ({ draft, length: 3 }) },
+  chain: { options: (draft) => ({ draft, length: 3 }), published },
   "prompt-lookup": { options: () => ({ length: 4 }) },
-  "spec-infer": { options: (draft) => ({ draft, branches: [2, 1, 1] }) },
-  sequoia: { options: (draft) => ({ draft, budget: 6, depth: 3 }), learns: true },
-  dyspec: { options: (draft) => ({ draft, budget: 6 }) },
-  online: { options: (draft) => ({ draft, length: 3 }), learns: true },
+  "spec-infer": { options: (draft) => ({ draft, branches: [2, 1, 1] }), published },
+  sequoia: { options: (draft) => ({ draft, budget: 6, depth: 3 }), published },
+  dyspec: { options: (draft) => ({ draft, budget: 6 }), published },
+  online: { options: (draft) => ({ draft, length: 3 }), published },
   "top-k": { options: (draft) => ({ draft, budget: 6 }) },
-  aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }), learns: true },
+  aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }) },
 };
 
 test("every method has an entry, and every entry a method", () => {

@@ -4,6 +4,7 @@
  */
 import { ensure, nearest } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { winnerOf } from "../race.ts";
 import { best, bestLogit, createCandidates, load, weigh } from "./candidates.ts";
 import { parseOptions, type ShapingOptions, type ShapingSettings, shapingOptions } from "./options.ts";
 import {
@@ -27,7 +28,10 @@ export interface ShaperChain {
    * finite logits; `constraint_dead_end` when mask and bans leave no token.
    */
   shape(logits: Float32Array, context: ShapingContext): Float64Array;
-  /** The most likely token of the shaped distribution; the lowest id wins ties. Errors as for `shape`. */
+  /**
+   * The token that plain decoding emits: the winner of the position's race among the shaped distribution, or its most likely token
+   * when greedy, the lowest id among equals. Errors as for `shape`.
+   */
   choose(logits: Float32Array, context: ShapingContext): number;
 }
 
@@ -74,7 +78,7 @@ export function createShaperChain(
     }
   };
   const onlyDrops = active.every((stage) => stage.run.keeps);
-  const choose = (logits: Float32Array, context: ShapingContext) => {
+  const mostLikely = (logits: Float32Array, context: ShapingContext) => {
     if (onlyDrops && !context.allowed) {
       const likeliest = bestLogit(logits, vocabularySize);
       if (active.every((stage) => stage.run.keeps!(likeliest, context))) return likeliest;
@@ -86,11 +90,16 @@ export function createShaperChain(
     greedy,
     needsHistory: active.some((stage) => stage.readsHistory),
     stages: active.map((stage) => stage.name),
-    choose,
+    choose(logits, context) {
+      if (greedy) return mostLikely(logits, context);
+      run(logits, context);
+      weigh(candidates);
+      return winnerOf(context, candidates.tokens, candidates.count, candidates.weights);
+    },
     shape(logits, context) {
       const probabilities = new Float64Array(vocabularySize);
       if (greedy) {
-        probabilities[choose(logits, context)] = 1;
+        probabilities[mostLikely(logits, context)] = 1;
         return probabilities;
       }
       run(logits, context);

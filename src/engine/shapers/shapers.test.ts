@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { drawFrom } from "../distribution.ts";
+import { arrival } from "../race.ts";
 import { uniform } from "../random.ts";
 import { createCandidates, drop, keepWhere, load } from "./candidates.ts";
 import { createShaperChain } from "./chain.ts";
@@ -273,9 +274,19 @@ describe("greedy", () => {
     expect(createShaperChain({ ...options, order: "llamacpp" }, 4).stages).toEqual(["bias", "penalties", "typicalP"]);
     expect(createShaperChain(options, 4).choose(Float32Array.of(0, 4, 4, 4), context)).toBe(0);
   });
-  test("choose is the mode of the distribution at any temperature", () => {
+  test("above temperature 0 it chooses the winner of the position's race among what is left", () => {
     const chain = createShaperChain({ temperature: 0.7, topP: 0.9, badTokens: [2] }, 4);
-    expect(chain.choose(Float32Array.of(1, 2, 9, 0), context)).toBe(1);
+    const logits = Float32Array.of(1, 2, 9, 1.5);
+    const chosen = new Set<number>();
+    for (let position = 0; position < 50; position++) {
+      const here = { ...context, position };
+      const law = chain.shape(logits, here);
+      const times = Array.from(law, (p, token) => (p > 0 ? arrival(here, token) / p : Infinity));
+      const token = chain.choose(logits, here);
+      expect(token).toBe(times.indexOf(Math.min(...times)));
+      chosen.add(token);
+    }
+    expect([...chosen].sort()).toEqual([1, 3, 0].filter((token) => chain.shape(logits, context)[token] > 0).sort());
   });
 });
 

@@ -38,8 +38,8 @@ export async function economy(decoding: Decoding, { budget, draft }: EconomyOpti
   if (budget !== undefined) {
     return { limit: budget, price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
   }
-  const target = await passCurve(decoding.model);
-  const draftPass = draft ? passSeconds(await passCurve(draft), 1) : 0;
+  const target = await passCurve(decoding.model, decoding.signal);
+  const draftPass = draft ? passSeconds(await passCurve(draft, decoding.signal), 1) : 0;
   return measuredEconomy(target, draftPass, Math.min(most, decoding.forest.maxRows - 1));
 }
 

@@ -5,28 +5,37 @@ import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import type { Model } from "../../engine/model.ts";
 import { ensure } from "../../errors.ts";
-import {
-  type AcceptanceConditions,
-  type AcceptanceEstimate,
-  acceptanceCurve,
-  createAcceptanceEstimate,
-} from "./acceptance.ts";
+import { type AcceptanceEstimate, createAcceptanceEstimate } from "./acceptance.ts";
 import { type Economy, economy } from "./budget.ts";
-import { createDrafting, type Drafting } from "./drafting.ts";
-import type { Drafter } from "./speculate.ts";
+import { createDrafting, type Drafting, type DraftingOptions } from "./drafting.ts";
+import { expectedWinners, logitError } from "./expectation.ts";
+import { acceptanceCurve } from "./judge.ts";
+import type { Drafter, Round } from "./speculate.ts";
 import type { DraftTree } from "./tree.ts";
 
 /** Options that every method with a draft model has. */
 export const draftModelOptions = {
   draft: z.string().default("pylos").describe("the draft model: a shipped model, a folder, or one pulled from the hub"),
-  draftTemperature: z
-    .number()
-    .min(0)
-    .max(10)
-    .optional()
-    .describe("temperature of the draft; default: the target's, or 0.6 where the target's is 0"),
+  draftTemperature: z.number().min(0).max(10).optional().describe("temperature of the draft; default: the target's"),
   draftTopK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drawn"),
 };
+
+/**
+ * How drafts whose paper samples are verified. The race: the draft proposes the tokens that it expects to win the position's race, and
+ * what the target's own race is won by is emitted, so that a seed gives one text with every method. Published: the draft draws with
+ * random numbers of its own, and the paper's rule accepts or corrects; the distribution is the same, the text of a seed is another.
+ */
+export const verifications = ["race", "published"] as const;
+export type Verification = (typeof verifications)[number];
+export const verificationOption = z
+  .enum(verifications)
+  .default("race")
+  .describe(
+    "race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0)",
+  );
+
+/** Whether a method with this option gives a seed's one text: `repeats` of its definition. */
+export const repeatsText = ({ verification }: { verification: Verification }): boolean => verification === "race";
 
 export interface DraftModelSettings {
   draft: string;
@@ -60,7 +69,8 @@ export interface Guidance {
 }
 
 export interface DraftModelDrafterOptions {
-  kind: "chosen" | "sampled";
+  verification: Verification;
+  /** Of published draws. */
   replacement?: boolean;
   /** Nodes to draft; undefined: what is worth its cost. */
   budget: number | undefined;
@@ -75,20 +85,16 @@ export interface DraftModelDrafterOptions {
 export async function draftModelDrafter(
   decoding: Decoding,
   settings: DraftModelSettings,
-  { kind, replacement, budget, measured = budget === undefined, grow, finish }: DraftModelDrafterOptions,
+  { verification, replacement, budget, measured = budget === undefined, grow, finish }: DraftModelDrafterOptions,
 ): Promise<Drafter> {
   const draft = await openDraft(decoding.model, settings.draft);
-  const conditions = draftConditions(decoding, settings);
-  const { draftTemperature, topK } = conditions;
-  ensure(
-    kind === "chosen" || draftTemperature > 0,
-    "bad_option",
-    "draftTemperature: 0 leaves nothing to draw; use the method top-k, which chooses its tokens",
-  );
-  const curve = measured ? await acceptanceCurve(decoding.model, draft, conditions) : undefined;
+  const proposal = proposalOf(decoding, settings, verification);
+  const { kind, draftTemperature, topK } = proposal;
+  const conditions = { temperature: decoding.settings.temperature, draftTemperature, topK };
+  const curve = measured ? await acceptanceCurve(decoding.model, draft, conditions, decoding.signal) : undefined;
   const estimate = createAcceptanceEstimate(kind, curve);
   const guidance: Guidance = { estimate, economy: await economy(decoding, { budget, draft }) };
-  const follower = followText(draft);
+  const follower = followText(draft, decoding.signal);
   const { endTokens } = decoding;
   let passes = 0;
   let drafting: Drafting | undefined;
@@ -105,8 +111,9 @@ export async function draftModelDrafter(
         draws: round.draws,
         depth,
         endTokens,
-        acceptance: measured ? estimate.ofProbability : undefined,
-        score: (tree, nodes) => follower.score(round.text, tree, nodes, draftTemperature || 1, topK),
+        chances: measured ? estimate : undefined,
+        expect: proposal.expect(round),
+        score: (tree, nodes) => follower.score(round.text, tree, nodes, draftTemperature, topK),
       });
       if (depth > 0) {
         const grown = await grow(drafting, guidance);
@@ -124,16 +131,46 @@ export async function draftModelDrafter(
   };
 }
 
-/** What decides how often this draft's proposals are accepted. */
-export function draftConditions(
+/** In which way a draft's distributions become proposals. Errors: `bad_option` where nothing could be drawn. */
+export function proposalOf(
   { settings: { temperature } }: Decoding,
-  { draftTemperature = temperature === 0 ? 0.6 : temperature, draftTopK }: DraftModelSettings,
-): AcceptanceConditions {
-  return { temperature, draftTemperature, topK: draftTopK };
+  { draftTemperature: wanted, draftTopK: topK }: DraftModelSettings,
+  verification: Verification,
+): {
+  kind: DraftTree["kind"];
+  /** Above 0. */
+  draftTemperature: number;
+  topK: number;
+  /** For the drafting of a round. */
+  expect(round: Round): DraftingOptions["expect"];
+} {
+  if (verification === "published") {
+    const draftTemperature = wanted ?? (temperature === 0 ? 0.6 : temperature);
+    ensure(
+      draftTemperature > 0,
+      "bad_option",
+      'draftTemperature: 0 leaves nothing to draw by the published rule; take verification "race", or the method top-k',
+    );
+    return { kind: "sampled", draftTemperature, topK, expect: () => undefined };
+  }
+  const draftTemperature = wanted ?? temperature;
+  // Without noise on one side there is no race to look into: what remains is how far the draft's logits can be trusted.
+  if (draftTemperature === 0 || temperature === 0) {
+    return { kind: "chosen", draftTemperature: draftTemperature || logitError, topK, expect: () => undefined };
+  }
+  return {
+    kind: "chosen",
+    draftTemperature,
+    topK,
+    expect: (round) => (law, depth) => expectedWinners(law, draftTemperature, round.race(depth)),
+  };
 }
 
-/** Keeps a lease on the draft's forest in step with the text. */
-export function followText(draft: Model): {
+/** Keeps a lease on the draft's forest in step with the text. Its passes end with the signal, as `aborted`. */
+export function followText(
+  draft: Model,
+  signal: AbortSignal | undefined,
+): {
   score(
     text: readonly number[],
     tree: DraftTree,
@@ -147,12 +184,16 @@ export function followText(draft: Model): {
 } {
   const lease: Lease = draft.forest.lease();
   const release = draft.use();
+  const abort = (): void => lease.close();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
   /** The deepest node of committed text. */
   let tip: ForestNode | undefined;
   /** Forest nodes of the round's tree nodes, 0 = root. */
   let nodes: (ForestNode | undefined)[] = [];
 
   async function reachRoot(text: readonly number[]): Promise<ForestNode> {
+    ensure(!tip || tip.token === text[tip.depth], "internal", "the draft model follows another text than the target");
     const missing = text.slice(tip ? tip.depth + 1 : 0);
     const { maxRows } = draft.forest;
     if (!tip || missing.length > maxRows) {
@@ -213,6 +254,7 @@ export function followText(draft: Model): {
       nodes = [];
     },
     close() {
+      signal?.removeEventListener("abort", abort);
       lease.close();
       release();
     },

@@ -16,29 +16,18 @@ import { type DraftTree, depthsOf, selectNodes } from "./tree.ts";
 const budget = 24;
 const depth = 6;
 
-const rules: Record<string, (drafting: Drafting, guidance: Guidance) => Promise<DraftTree>> = {
-  async chain(drafting, guidance) {
-    await growChain(drafting, { length: 64, guidance });
-    return drafting.tree;
-  },
-  async heap(drafting, guidance) {
-    await growByHeap(drafting, { budget, width: 4, guidance });
-    return drafting.tree;
-  },
-  async threshold(drafting, guidance) {
-    await growByThreshold(drafting, { budget, threshold: 1 / (4 * budget), guidance });
-    return drafting.tree;
-  },
-  async sequoia(drafting, { estimate }) {
-    const shapes = createShapes(acceptanceVector(estimate), budget, depth);
-    await growSequoia(
+const rules: Record<string, (drafting: Drafting, guidance: Guidance) => Promise<unknown>> = {
+  chain: (drafting, { economy }) => growChain(drafting, { length: 64, economy }),
+  heap: (drafting, { economy }) => growByHeap(drafting, { budget, width: 4, economy }),
+  threshold: (drafting, { economy }) => growByThreshold(drafting, { budget, threshold: 1 / (4 * budget), economy }),
+  sequoia(drafting, { estimate }) {
+    const shapes = createShapes(acceptanceVector(estimate, drafting.tree.kind), budget, depth);
+    return growSequoia(
       drafting,
       bestShape(shapes, budget, depth, 0.2, (rows) => 1 + 0.1 * rows),
     );
-    return drafting.tree;
   },
-  topK: async (drafting, guidance) =>
-    selectNodes(drafting.tree, await growTopK(drafting, { budget, width: 3, guidance })),
+  topK: (drafting, { economy }) => growTopK(drafting, { budget, width: 3, economy }),
 };
 
 /** Pass times that rise, in steps of any height: flat stretches and jumps, as caches and kernels make them. */
@@ -53,8 +42,12 @@ const curves = fc
     return { model: "any", rows: [1, 2, 4, 8, 12, 16, 20, 24, 32], seconds };
   });
 
-test.each(Object.entries(rules))("%s", async (name, grow) => {
-  const kind = name === "topK" ? "chosen" : "sampled";
+const cases = Object.entries(rules).flatMap(([name, grow]) =>
+  (["chosen", "sampled"] as const)
+    .filter((kind) => kind === "chosen" || name !== "topK")
+    .map((kind) => [name, kind, grow] as const),
+);
+test.each(cases)("%s, %s", async (_, kind, grow) => {
   await fc.assert(
     fc.asyncProperty(
       curves,
@@ -70,7 +63,7 @@ test.each(Object.entries(rules))("%s", async (name, grow) => {
             draws: createDraws({ seed, request: round }, 0),
             depth,
             endTokens: new Set([5]),
-            acceptance: estimate.ofProbability,
+            chances: estimate,
             score: async (_, nodes) =>
               nodes.map((node) => {
                 const weights = Float64Array.from({ length: 6 }, (_, token) => Math.exp(4 * random(node, token)));
@@ -79,7 +72,8 @@ test.each(Object.entries(rules))("%s", async (name, grow) => {
                 return { tokens, probabilities: Float64Array.from(tokens, (token) => weights[token] / total) };
               }),
           });
-          const tree = await grow(drafting, { economy, estimate });
+          const kept = await grow(drafting, { economy, estimate });
+          const tree: DraftTree = Array.isArray(kept) ? selectNodes(drafting.tree, kept) : drafting.tree;
           expect(tree.tokens.length).toBeLessThanOrEqual(budget);
           tree.parents.forEach((parent, i) => {
             expect(parent).toBeLessThanOrEqual(i);

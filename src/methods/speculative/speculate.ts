@@ -5,6 +5,7 @@
 import type { Decoding } from "../../engine/decoding.ts";
 import type { Extension, ForestNode } from "../../engine/forest.ts";
 import type { Commitment } from "../../engine/output.ts";
+import type { Race } from "../../engine/race.ts";
 import { ensure } from "../../errors.ts";
 import { createDraws, type Draws } from "./draws.ts";
 import { createTree, type DraftTree, repeatsOf } from "./tree.ts";
@@ -17,6 +18,8 @@ export interface Round {
   /** Levels below the root that can still become output. */
   readonly depth: number;
   readonly draws: Draws;
+  /** The race for the token so many levels below the root. */
+  race(depth: number): Race;
 }
 
 export interface Drafter {
@@ -40,7 +43,13 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
     const text = [...decoding.prompt, token];
     while (!decoding.finished) {
       const depth = decoding.remaining - 1; // the target adds one token whatever is accepted
-      const round: Round = { text, depth, draws: createDraws(decoding.stream, text.length - 1) };
+      const root = text.length - 1;
+      const round: Round = {
+        text,
+        depth,
+        draws: createDraws(decoding.stream, root),
+        race: (level) => ({ stream: decoding.stream, position: root + level }),
+      };
       const started = performance.now();
       const passesBefore = drafter.passes ?? 0;
       const asked = depth > 0;

@@ -12,6 +12,7 @@ import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { budgetOption, economy, most } from "../budget.ts";
+import { verifications } from "../draft-model.ts";
 import type { Draws } from "../draws.ts";
 import { speculate, type Verifier } from "../speculate.ts";
 import { addNode, createTree, type DraftTree } from "../tree.ts";
@@ -175,7 +176,7 @@ export const aded = defineMethod({
   family: "speculative",
   summary: "searches a table of tri-grams that learns from what the target says; needs no draft model",
   source: "Liu et al. 2024, arXiv 2407.12021",
-  lossless: ({ verification }) => verification === "exact",
+  lossless: ({ verification }) => verification === "race",
   options: z.strictObject({
     table: z
       .string()
@@ -188,8 +189,8 @@ export const aded = defineMethod({
       .describe("learn for this request only, so that no text passes between conversations"),
     primePrompt: z.boolean().default(false).describe("credit all tri-grams of the prompt, not only its last 16 tokens"),
     verification: z
-      .enum(["exact", "published"])
-      .default("exact")
+      .enum(verifications)
+      .default("race")
       .describe("published: the authors' sampling, which is NOT lossless"),
     contexts: z
       .array(z.int().min(1).max(64))
@@ -261,7 +262,7 @@ export const aded = defineMethod({
           settle(path.length + 1, tree.tokens.length, 0);
         },
       },
-      options.verification === "exact" ? undefined : publishedVerifier,
+      options.verification === "race" ? undefined : publishedVerifier,
     );
   },
 });

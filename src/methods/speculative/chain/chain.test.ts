@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { createAcceptanceEstimate } from "../acceptance.ts";
 import { createDrafting } from "../drafting.ts";
 import { createDraws } from "../draws.ts";
 import { bestLength, expectedTokens, growChain } from "./index.ts";
@@ -40,11 +39,12 @@ describe("length of a chain", () => {
 
   test("ends where the next token is not worth its cost", async () => {
     const run = drafting(20);
-    const guidance = {
-      estimate: createAcceptanceEstimate("sampled"),
-      economy: { limit: 64, price: (drafted: number, passes = 0) => (drafted < 3 ? 0.1 * passes : 2), settle() {} },
+    const economy = {
+      limit: 64,
+      price: (drafted: number, passes = 0) => (drafted < 3 ? 0.1 * passes : 2),
+      settle() {},
     };
-    await growChain(run, { length: 10, guidance });
+    await growChain(run, { length: 10, economy });
     expect(run.tree.tokens).toHaveLength(3);
   });
 });

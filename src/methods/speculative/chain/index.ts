@@ -3,7 +3,8 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
+import type { Economy } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 
@@ -16,24 +17,26 @@ export interface ChainOptions {
    */
   minimumReach?: number;
   /** Draft on only while the next token is worth its cost. */
-  guidance?: Guidance;
+  economy?: Economy;
 }
 
 export async function growChain(
   drafting: Drafting,
-  { length, minimumReach = 0, guidance }: ChainOptions,
+  { length, minimumReach = 0, economy }: ChainOptions,
 ): Promise<void> {
   ensure(
     minimumReach >= 0 && minimumReach <= 1,
     "bad_option",
     `minimumReach must be between 0 and 1, not ${minimumReach}`,
   );
-  const pays = (node: number, drafted: number): boolean =>
-    !guidance || drafting.reach(node) * guidance.estimate.ofRank(0) >= guidance.economy.price(drafted, 1);
+  const pays = (node: number, drafted: number, passes: number): boolean =>
+    !economy || drafting.promise(node) >= economy.price(drafted, passes);
   let node: number | undefined = 0;
-  for (let i = 0; i < length && drafting.canGrow(node) && drafting.reach(node) >= minimumReach && pays(node, i); i++) {
+  for (let i = 0; i < length && drafting.canGrow(node) && drafting.reach(node) >= minimumReach; i++) {
+    if (!pays(node, i, 1)) return;
     await drafting.score([node]);
-    node = drafting.draw(node);
+    if (!pays(node, i, 0)) return; // where tokens are chosen, the pass says more
+    node = drafting.grow(node);
     if (node === undefined) return;
   }
 }
@@ -61,6 +64,7 @@ export const chain = defineMethod({
   summary: "one draft model proposes a chain of tokens, the target checks it in one pass",
   source: "Leviathan et al. 2023, arXiv 2211.17192",
   lossless: true,
+  repeats: repeatsText,
   options: z.strictObject({
     ...draftModelOptions,
     length: z
@@ -75,12 +79,13 @@ export const chain = defineMethod({
       .max(1)
       .default(0)
       .describe("draft on while the chain's probability so far is at least this"),
+    verification: verificationOption,
   }),
   async decode(decoding, options) {
     const drafter = await draftModelDrafter(decoding, options, {
-      kind: "sampled",
+      verification: options.verification,
       budget: options.length,
-      grow: (drafting, guidance) => growChain(drafting, { length: longest, ...options, guidance }),
+      grow: (drafting, { economy }) => growChain(drafting, { length: longest, ...options, economy }),
     });
     await speculate(decoding, drafter);
   },

@@ -40,12 +40,12 @@ function slotDrafting(seed: number, { depth = 30, distribution = draftAfter } = 
     get passes() {
       return inner.passes;
     },
-    draw(node) {
+    grow(node) {
       const ordinal = childrenOf(inner.tree)[node].length;
       slot = `${pathOf(inner.tree, node).join(".")}/${ordinal}`;
       at = hash([...pathOf(inner.tree, node), 100 + ordinal]);
-      log.push({ slot, value: inner.reach(node) * inner.remaining(node) });
-      return inner.draw(node);
+      log.push({ slot, value: inner.promise(node) });
+      return inner.grow(node);
     },
   };
   return { drafting, log };

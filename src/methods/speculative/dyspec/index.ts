@@ -9,8 +9,8 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../heap.ts";
-import { budgetOption, most } from "../budget.ts";
-import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
+import { budgetOption, type Economy, most } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 
@@ -23,22 +23,13 @@ export interface HeapOptions {
   width?: number;
   /** Draft passes, at most; slots that would need another are then left out. */
   maximumPasses?: number;
-  /**
-   * Slots count by the measured chance that a draw there is accepted, and those that are not worth their cost are not drawn. Without:
-   * by the paper's value alone.
-   */
-  guidance?: Guidance;
+  /** Slots that are not worth their cost are not drawn. */
+  economy?: Economy;
 }
-
-/** The chance that verification comes to the next sample at a node, and, where it is measured, accepts it. */
-const slotValue = (drafting: Drafting, node: number, guidance: Guidance | undefined): number =>
-  drafting.reach(node) *
-  drafting.remaining(node) *
-  (guidance ? guidance.estimate.ofRank(drafting.childCount(node)) : 1);
 
 /** Algorithm 1: the best slot first. A node's draft pass is run when its first slot is taken, so that leaves cost none. */
 export async function growByHeap(drafting: Drafting, options: HeapOptions): Promise<void> {
-  const { budget, minimumValue = 0, width = 1, maximumPasses = Infinity, guidance } = options;
+  const { budget, minimumValue = 0, width = 1, maximumPasses = Infinity, economy } = options;
   ensure(
     minimumValue >= 0 && minimumValue <= 1,
     "bad_option",
@@ -49,7 +40,7 @@ export async function growByHeap(drafting: Drafting, options: HeapOptions): Prom
   const slots = createHeap<Slot>((a, b) => a.value > b.value || (a.value === b.value && a.age < b.age));
   let age = 0;
   const push = (node: number) => {
-    const value = slotValue(drafting, node, guidance);
+    const value = drafting.promise(node);
     if (value > 0 && value >= minimumValue) slots.push({ node, value, age: age++ });
   };
 
@@ -58,12 +49,16 @@ export async function growByHeap(drafting: Drafting, options: HeapOptions): Prom
     const slot = slots.pop();
     if (!slot) break;
     const scored = drafting.isScored(slot.node);
-    if (guidance && slot.value < guidance.economy.price(drafting.tree.tokens.length, scored ? 0 : 1)) continue;
+    if (economy && slot.value < economy.price(drafting.tree.tokens.length, scored ? 0 : 1)) continue;
     if (!scored) {
       if (drafting.passes >= maximumPasses) continue;
       await scoreAhead(drafting, slot.node, width);
     }
-    const child = drafting.draw(slot.node);
+    if (drafting.promise(slot.node) < slot.value) {
+      push(slot.node); // where tokens are chosen, the pass may say that it is worth less
+      continue;
+    }
+    const child = drafting.grow(slot.node);
     if (child === undefined) continue;
     push(slot.node); // the sibling's slot: this child is rejected
     if (drafting.canGrow(child)) push(child); // the child's own first slot: it is accepted
@@ -89,30 +84,29 @@ export interface ThresholdOptions {
   /** Nodes to draft, at most. */
   budget: number;
   /** As for the heap. */
-  guidance?: Guidance;
+  economy?: Economy;
 }
 
 /** Algorithm 2: all slots above a threshold, level by level, with one draft pass per level. */
 export async function growByThreshold(
   drafting: Drafting,
-  { threshold, budget, guidance }: ThresholdOptions,
+  { threshold, budget, economy }: ThresholdOptions,
 ): Promise<void> {
   ensure(threshold > 0 && threshold <= 1, "bad_option", `threshold must be above 0 and at most 1, not ${threshold}`);
-  const { tree, reach } = drafting;
-  const value = (node: number) => slotValue(drafting, node, guidance);
+  const { tree, reach, promise } = drafting;
   const floor = (passes?: number) =>
-    guidance ? Math.max(threshold, guidance.economy.price(tree.tokens.length, passes)) : threshold;
+    economy ? Math.max(threshold, economy.price(tree.tokens.length, passes)) : threshold;
   let frontier = [0].filter(drafting.canGrow);
   while (frontier.length > 0 && tree.tokens.length < budget) {
-    // Every node of the frontier draws at least once, so more nodes than the budget has left need no pass.
+    // Nodes of the frontier draw at least once each, so more of them than the budget has left need no pass.
     frontier = frontier.slice(0, budget - tree.tokens.length);
-    if (frontier.reduce((total, node) => total + value(node), 0) < floor(1)) break;
+    if (frontier.reduce((total, node) => total + promise(node), 0) < floor(1)) break;
     await drafting.score(frontier);
     const next: number[] = [];
     for (const node of frontier) {
-      while (value(node) >= floor() && tree.tokens.length < budget) {
-        const child = drafting.draw(node)!;
-        if (value(child) >= threshold && drafting.canGrow(child)) next.push(child);
+      while (promise(node) >= floor() && tree.tokens.length < budget) {
+        const child = drafting.grow(node)!;
+        if (promise(child) >= threshold && drafting.canGrow(child)) next.push(child);
       }
     }
     // The order in which the budget is spent is fixed before the next level is drawn.
@@ -126,6 +120,7 @@ export const dyspec = defineMethod({
   summary: "a draft tree that grows where the draft's own confidence says a sample is worth most",
   source: "Xiong et al. 2024, DySpec, arXiv 2410.11744",
   lossless: true,
+  repeats: repeatsText,
   options: z.strictObject({
     ...draftModelOptions,
     budget: budgetOption,
@@ -149,6 +144,7 @@ export const dyspec = defineMethod({
       .max(64)
       .default(8)
       .describe("algorithm 1: nodes scored ahead in one draft pass; never changes the tree"),
+    verification: verificationOption,
     maximumPasses: z.int().min(1).max(128).optional().describe("algorithm 1: draft passes a round, at most"),
   }),
   async decode(decoding, options) {
@@ -164,15 +160,14 @@ export const dyspec = defineMethod({
       'maximumPasses: belongs to algorithm "heap"',
     );
     const drafter = await draftModelDrafter(decoding, options, {
-      kind: "sampled",
+      verification: options.verification,
       budget: options.budget,
       measured: estimate === "measured",
-      grow(drafting, given) {
+      grow(drafting, { economy }) {
         const { budget = most } = options;
-        const guidance = estimate === "measured" || options.budget === undefined ? given : undefined;
         if (budget === 0) return Promise.resolve();
-        if (algorithm === "heap") return growByHeap(drafting, { budget, width, maximumPasses, guidance });
-        return growByThreshold(drafting, { budget, threshold: threshold ?? 1 / (4 * budget), guidance });
+        if (algorithm === "heap") return growByHeap(drafting, { budget, width, maximumPasses, economy });
+        return growByThreshold(drafting, { budget, threshold: threshold ?? 1 / budget, economy });
       },
     });
     await speculate(decoding, drafter);

@@ -62,8 +62,25 @@ export async function openDrafts(
   settings: DraftsSettings,
   start: typeof startLearnerThread = startLearnerThread,
 ): Promise<Drafts> {
-  const releaseState = settings.state === undefined ? undefined : await holdState(settings.state);
-  const learnable = await base.learnable();
+  const releaseState = settings.state === undefined ? async () => {} : await holdState(settings.state);
+  let learnable: Learnable | undefined;
+  try {
+    learnable = await base.learnable();
+    return serveDrafts(base, learnable, settings, start, releaseState);
+  } catch (error) {
+    await learnable?.release();
+    await releaseState(); // another try must find the folder free
+    throw error;
+  }
+}
+
+function serveDrafts(
+  base: Model,
+  learnable: Learnable,
+  settings: DraftsSettings,
+  start: typeof startLearnerThread,
+  releaseState: () => Promise<void>,
+): Drafts {
   const names = learnable.family.parameters(base.config).map(({ name }) => name);
   const drafts = new Map<string, Promise<Served>>();
   const { loss: divergence, learningRate, clip } = settings;
@@ -106,7 +123,7 @@ export async function openDrafts(
       }
       await learner?.close();
       await learnable.release();
-      await releaseState?.();
+      await releaseState();
       for (const result of closed) if (result.status === "rejected") throw result.reason; // a state that was not saved
     },
   };

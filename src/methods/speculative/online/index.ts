@@ -9,7 +9,14 @@ import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { divergences } from "../../../training/distillation.ts";
 import { growChain } from "../chain/index.ts";
-import { draftModelOptions, followText, openDraft } from "../draft-model.ts";
+import {
+  draftModelOptions,
+  followText,
+  openDraft,
+  proposalOf,
+  repeatsText,
+  verificationOption,
+} from "../draft-model.ts";
 import { createDrafting, type Drafting } from "../drafting.ts";
 import { growByHeap } from "../dyspec/index.ts";
 import { type Drafter, speculate } from "../speculate.ts";
@@ -23,6 +30,7 @@ const options = z.strictObject({
     .enum(["chain", "dyspec"])
     .default("chain")
     .describe("shape of the draft: a chain, or a tree grown as dyspec does"),
+  verification: verificationOption,
   route: z
     .string()
     .max(64)
@@ -67,6 +75,7 @@ export const online = defineMethod({
   summary: "a draft model that is distilled from the target while serving, where it was wrong",
   source: "Liu et al. 2024, Online Speculative Decoding, arXiv 2310.07177",
   lossless: true,
+  repeats: repeatsText,
   options,
   async decode(decoding, options) {
     const draft = await (await draftsOf(decoding.model, options)).route(options.route);
@@ -137,13 +146,7 @@ function learningDrafter(
   recorder: Recorder,
   settings: OnlineOptions,
 ): Drafter & { readonly text: readonly number[] } {
-  const { temperature } = decoding.settings;
-  const draftTemperature = settings.draftTemperature ?? (temperature === 0 ? 0.6 : temperature);
-  ensure(
-    draftTemperature > 0,
-    "bad_option",
-    "draftTemperature: 0 leaves nothing to draw; use the method top-k, which chooses its tokens",
-  );
+  const proposal = proposalOf(decoding, settings, settings.verification);
   const { endTokens } = decoding;
   const grow = (drafting: Drafting) =>
     settings.grow === "chain"
@@ -163,7 +166,7 @@ function learningDrafter(
     if (outgrown) cut = text.length - Math.floor(room / 2);
     if (follower && followed === model && !outgrown) return follower;
     follower?.close();
-    follower = followText(model);
+    follower = followText(model, decoding.signal);
     followed = model;
     return follower;
   }
@@ -184,12 +187,13 @@ function learningDrafter(
         text = round.text;
         const current = follow(model);
         const drafting = createDrafting({
-          kind: "sampled",
+          kind: proposal.kind,
           draws: round.draws,
+          expect: proposal.expect(round),
           depth: round.depth,
           endTokens,
           score: (tree, nodes) =>
-            current.score(cut === 0 ? text : text.slice(cut), tree, nodes, draftTemperature, settings.draftTopK),
+            current.score(cut === 0 ? text : text.slice(cut), tree, nodes, proposal.draftTemperature, proposal.topK),
         });
         await grow(drafting);
         passes += drafting.passes;

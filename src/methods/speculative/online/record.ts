@@ -63,8 +63,10 @@ export function createRecorder(decoding: Decoding, lossOn: LossPlace | undefined
     const draft = tree.distributions[node]!;
     visited += 1;
     if (decoding.greedy) {
-      const at = draft.tokens.indexOf(next); // the target is one-hot at the token it chose
-      overlap += at < 0 ? 0 : draft.probabilities[at];
+      // The target is one-hot at the token it chose, and so is a draft that proposes its likeliest.
+      const at = draft.tokens.indexOf(next);
+      if (tree.kind === "chosen") overlap += at === 0 ? 1 : 0;
+      else overlap += at < 0 ? 0 : draft.probabilities[at];
       return;
     }
     const target = decoding.shape(forestNode);

@@ -1,5 +1,5 @@
 /** Sequoia (Chen et al. 2024): a tree shape that is the best possible for measured acceptance, filled without replacement. */
-import type { AcceptanceEstimate } from "../acceptance.ts";
+import type { Chances } from "../acceptance.ts";
 import type { Drafting } from "../drafting.ts";
 
 export { bestShape, createShapes, type Shape } from "./shape.ts";
@@ -7,8 +7,9 @@ export { bestShape, createShapes, type Shape } from "./shape.ts";
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
-import { draftModelDrafter, draftModelOptions, openDraft } from "../draft-model.ts";
+import { draftModelDrafter, draftModelOptions, openDraft, repeatsText, verificationOption } from "../draft-model.ts";
 import { speculate } from "../speculate.ts";
+import type { DraftTree } from "../tree.ts";
 import type { Shape } from "./shape.ts";
 import { bestShape, createShapes } from "./shape.ts";
 
@@ -28,18 +29,21 @@ export async function growSequoia(drafting: Drafting, shape: Shape): Promise<voi
     await drafting.score(ready as number[]);
     for (let i = start; i < end; i++) {
       const parent = drawn[shape.parents[i]];
-      drawn[i + 1] = parent !== undefined && drafting.canGrow(parent) ? drafting.draw(parent) : undefined;
+      drawn[i + 1] = parent !== undefined && drafting.canGrow(parent) ? drafting.grow(parent) : undefined;
     }
     start = end;
   }
 }
 
-/** p[b], the probability that the b-th child drawn at a node is the one accepted: accepted once tried, after all before it failed. */
-export function acceptanceVector(estimate: Pick<AcceptanceEstimate, "ofRank">, width = 16): number[] {
-  let reached = 1;
+/**
+ * p[b], the probability that the b-th child of a node is the one accepted. Of drawn children: accepted once tried, after all before it
+ * failed; of chosen ones the estimate says it as it is.
+ */
+export function acceptanceVector(estimate: Chances, kind: DraftTree["kind"], width = 16): number[] {
+  let left = 1;
   return Array.from({ length: width }, (_, rank) => {
-    const probability = reached * estimate.ofRank(rank);
-    reached -= probability;
+    const probability = kind === "sampled" ? left * estimate.ofRank(rank) : Math.min(left, estimate.ofRank(rank));
+    left -= probability;
     return probability;
   });
 }
@@ -55,6 +59,7 @@ export const sequoia = defineMethod({
   summary: "a fixed tree shape, planned by dynamic programming from measured acceptance",
   source: "Chen et al. 2024, Sequoia, arXiv 2402.12374",
   lossless: true,
+  repeats: repeatsText,
   options: z.strictObject({
     ...draftModelOptions,
     budget: z
@@ -64,14 +69,18 @@ export const sequoia = defineMethod({
       .optional()
       .describe("nodes to draft; default: what the measured pass times and acceptance make fastest"),
     depth: z.int().min(1).max(32).default(10).describe("levels of the tree, at most"),
+    verification: verificationOption,
   }),
   async decode(decoding, options) {
     const { model } = decoding;
     const draft = await openDraft(model, options.draft);
-    const [target, drafting] = options.budget === undefined ? [await passCurve(model), await passCurve(draft)] : [];
-    const plan = (estimate: AcceptanceEstimate): Shape => {
+    const [target, drafting] =
+      options.budget === undefined
+        ? [await passCurve(model, decoding.signal), await passCurve(draft, decoding.signal)]
+        : [];
+    const plan = (estimate: Chances, kind: DraftTree["kind"]): Shape => {
       const size = options.budget ?? largestPlanned;
-      const shapes = createShapes(acceptanceVector(estimate), size, options.depth);
+      const shapes = createShapes(acceptanceVector(estimate, kind), size, options.depth);
       if (!target || !drafting) return shapes.shape(size, options.depth);
       const draftTime = passSeconds(drafting, 4);
       return bestShape(shapes, size, options.depth, draftTime, (rows) => passSeconds(target, rows));
@@ -79,16 +88,16 @@ export const sequoia = defineMethod({
     let rounds = 0;
     let shape: Shape | undefined;
     const drafter = await draftModelDrafter(decoding, options, {
-      kind: "sampled",
+      verification: options.verification,
       budget: options.budget,
       measured: true,
       async grow(drafting, { estimate }) {
         // The first plan follows from the measured curve alone, so that all requests share it.
         const { temperature } = decoding.settings;
         shape ??= await model.state(`sequoia ${temperature.toFixed(1)} ${JSON.stringify(options)}`, () =>
-          plan(estimate),
+          plan(estimate, drafting.tree.kind),
         );
-        if (++rounds % replanEvery === 0) shape = plan(estimate);
+        if (++rounds % replanEvery === 0) shape = plan(estimate, drafting.tree.kind);
         return growSequoia(drafting, shape);
       },
     });

@@ -89,7 +89,7 @@ test("the acceptance vector is recovered from verifications of trees with few ch
     const accepted = truth.findIndex((_, b) => u(1) < sum(Float64Array.from(truth.slice(0, b + 1))));
     estimate.observe(tree, accepted >= 0 && accepted < tree.tokens.length ? [accepted + 1] : []);
   }
-  acceptanceVector(estimate, 4).forEach((p, b) => {
+  acceptanceVector(estimate, "sampled", 4).forEach((p, b) => {
     expect(Math.abs(p - truth[b])).toBeLessThan(0.02);
   });
 });

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
+import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 
@@ -30,7 +30,7 @@ export async function growBranches(drafting: Drafting, branches: readonly number
     const next: number[] = [];
     for (const node of level) {
       for (let i = 0; i < count; i++) {
-        const child = drafting.draw(node);
+        const child = drafting.grow(node);
         if (child !== undefined) next.push(child);
       }
     }
@@ -44,6 +44,7 @@ export const specInfer = defineMethod({
   summary: "a draft tree of fixed branching, children drawn independently",
   source: "Miao et al. 2023, SpecInfer, arXiv 2305.09781",
   lossless: true,
+  repeats: repeatsText,
   options: z.strictObject({
     ...draftModelOptions,
     branches: z
@@ -53,15 +54,24 @@ export const specInfer = defineMethod({
       .default(defaultBranches)
       .describe("children of every node, level by level"),
     budget: z.int().min(1).max(127).default(127).describe("nodes to draft, at most"),
+    verification: verificationOption,
     replacement: z
       .boolean()
-      .default(true)
-      .describe("draw siblings independently, as published; false: without replacement"),
+      .optional()
+      .describe(
+        "of published verification: draw siblings independently (default, as published); false: without replacement",
+      ),
   }),
   async decode(decoding, options) {
+    const { verification, replacement } = options;
+    ensure(
+      replacement === undefined || verification === "published",
+      "bad_option",
+      'replacement: the winners of a race never repeat; it belongs to verification "published"',
+    );
     const drafter = await draftModelDrafter(decoding, options, {
-      kind: "sampled",
-      replacement: options.replacement,
+      verification,
+      replacement: replacement ?? true,
       budget: options.budget,
       grow: (drafting) => growBranches(drafting, options.branches, options.budget),
     });

@@ -7,8 +7,8 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { budgetOption, most } from "../budget.ts";
-import { draftModelDrafter, draftModelOptions, type Guidance } from "../draft-model.ts";
+import { budgetOption, type Economy, most } from "../budget.ts";
+import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
 import { selectNodes } from "../tree.ts";
@@ -23,7 +23,7 @@ export interface TopKOptions {
   /** Only continuations with a score above this are drafted. */
   minimumScore?: number;
   /** Only what is worth its cost is drafted. */
-  guidance?: Guidance;
+  economy?: Economy;
 }
 
 /**
@@ -32,29 +32,29 @@ export interface TopKOptions {
  * probable nodes of all. EAGLE-2 takes its passes level by level, which misses some of them.
  */
 export async function growTopK(drafting: Drafting, options: TopKOptions): Promise<number[]> {
-  const { width = 8, maximumPasses = Infinity, minimumScore = 0, guidance } = options;
-  const budget = Math.min(options.budget, guidance?.economy.limit ?? Infinity);
+  const { width = 8, maximumPasses = Infinity, minimumScore = 0, economy } = options;
+  const budget = Math.min(options.budget, economy?.limit ?? Infinity);
   ensure(
     minimumScore >= 0 && minimumScore <= 1,
     "bad_option",
     `minimumScore must be between 0 and 1, not ${minimumScore}`,
   );
   ensure(width >= 1, "bad_option", `width must be at least 1, not ${width}`);
-  const { reach } = drafting;
-  const price = (drafted: number, passes?: number): number => guidance?.economy.price(drafted, passes) ?? 0;
+  const { reach, promise } = drafting;
+  const price = (drafted: number, passes?: number): number => economy?.price(drafted, passes) ?? 0;
   let best: number[] = [];
   /** A score must be above this to matter. */
   let floor = Math.max(minimumScore, price(0));
   let frontier = budget > 0 ? [0].filter(drafting.canGrow) : [];
   while (frontier.length > 0 && drafting.passes < maximumPasses) {
-    if (guidance) {
-      const gain = frontier.reduce((total, node) => total + reach(node), 0) * guidance.estimate.ofRank(0);
+    if (economy) {
+      const gain = frontier.reduce((total, node) => total + promise(node), 0);
       // Where the tree is full, what comes takes the place of its last nodes.
       if (gain < price(Math.min(best.length, budget - 1), 1)) break;
     }
     await drafting.score(frontier);
     for (const node of frontier) {
-      for (let rank = 0; drafting.promise(node, rank) > floor; rank++) best.push(drafting.add(node, rank)!);
+      while (promise(node) > floor) best.push(drafting.grow(node)!);
     }
     best = best.sort((a, b) => reach(b) - reach(a) || a - b).slice(0, budget);
     // Cut, not thinned out: what follows a node in this order may hang below it.
@@ -81,10 +81,10 @@ export const topK = defineMethod({
   }),
   async decode(decoding, { width, maximumPasses, ...options }) {
     const drafter = await draftModelDrafter(decoding, options, {
-      kind: "chosen",
+      verification: "race",
       budget: options.budget,
-      grow: (drafting, guidance) =>
-        growTopK(drafting, { budget: options.budget ?? most, width, maximumPasses, guidance }),
+      grow: (drafting, { economy }) =>
+        growTopK(drafting, { budget: options.budget ?? most, width, maximumPasses, economy }),
       finish: (tree, kept) => selectNodes(tree, kept as number[]),
     });
     await speculate(decoding, drafter);

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { uniform } from "../../../engine/random.ts";
-import { createAcceptanceEstimate, ownProbability } from "../acceptance.ts";
+import { type Chances, ownChances } from "../acceptance.ts";
 import { createDrafting } from "../drafting.ts";
 import { createDraws, sum } from "../draws.ts";
 import { type DraftTree, selectNodes } from "../tree.ts";
@@ -20,16 +20,12 @@ function draftAfter(path: readonly number[]) {
   };
 }
 
-async function grow(
-  options: Parameters<typeof growTopK>[1],
-  depth = 4,
-  acceptance: (probability: number, rank: number) => number = ownProbability,
-) {
+async function grow(options: Parameters<typeof growTopK>[1], depth = 4, chances: Chances = ownChances) {
   const drafting = createDrafting({
     kind: "chosen",
     draws: createDraws({ seed: 1, request: 0 }, 0),
     depth,
-    acceptance,
+    chances,
     score: async (tree, nodes) => nodes.map((node) => draftAfter(pathOf(tree, node))),
   });
   const kept = await growTopK(drafting, options);
@@ -65,11 +61,13 @@ test("whatever nodes cost, what is kept is a tree of nodes that are worth it", a
     fc.asyncProperty(prices, fc.double({ min: 0, max: 0.2, noNaN: true }), fc.integer(), async (nodes, pass, seed) => {
       const price = (drafted: number, passes = 0) => (nodes[drafted] ?? Infinity) + passes * pass;
       // Chances that the draft's own order says nothing of.
-      const estimate = createAcceptanceEstimate("chosen");
-      const acceptance = (probability: number, rank: number) =>
-        probability * uniform({ seed, request: 0 }, Math.round(probability * 1e6), "data", rank);
-      const guidance = { economy: { limit: 40, price, settle() {} }, estimate };
-      const { tree } = await grow({ budget: 40, guidance }, 4, acceptance);
+      const chances: Chances = {
+        ofProbability: (probability, rank) =>
+          probability * uniform({ seed, request: 0 }, Math.round(probability * 1e6), "data", rank),
+        ofRank: (rank) => 0.6 / (rank + 1),
+      };
+      const economy = { limit: 40, price, settle() {} };
+      const { tree } = await grow({ budget: 40, economy }, 4, chances);
       tree.values!.forEach((value, i) => {
         expect(value).toBeGreaterThanOrEqual(nodes[i]);
       });
