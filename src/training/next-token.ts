@@ -2,6 +2,7 @@
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import { causalAttention } from "../models/attention.ts";
+import { familyNamed } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
 import { writeRotation } from "../models/rope.ts";
@@ -33,16 +34,12 @@ export interface NextTokenOptions {
   profile?: string;
   /**
    * Distillation: the loss becomes `share` times the forward KL divergence from the teacher's distribution, plus the rest of cross
-   * entropy. `logits` gives the teacher's logits [rows * length, vocabulary] for a batch's input tokens [rows, length].
+   * entropy. The teacher is a model of the same vocabulary, with its parameters by name.
    */
-  teacher?: { share: number; logits: (tokens: BigInt64Array) => Promise<Float32Array> };
+  teacher?: { share: number; config: ModelConfig; values: ReadonlyMap<string, Float32Array<ArrayBuffer>> };
 }
 
-export type LanguageModelObjective = Objective & {
-  /** Logits [rows * length, vocabulary] for input tokens [rows, length]: what a student learns from. */
-  logits(tokens: BigInt64Array): Promise<Float32Array>;
-  release(): Promise<void>;
-};
+export type LanguageModelObjective = Objective & { release(): Promise<void> };
 
 /** The graph of a whole-text forward pass. `select` picks the rows whose logits are wanted; default: all. */
 export function trainingGraph(
@@ -114,8 +111,8 @@ export async function nextTokenObjective(
   });
   const stepOutputs = Object.fromEntries(gradients(loss, wrt).map((g, i) => [`g${i}`, g]));
   const step = await compile(lower({ loss, ...stepOutputs }, { parameters: "inputs" }), { threads, profile });
+  const taught = teacher && (await compileTeacher(teacher.config, teacher.values, { rows, length, threads }));
   let forward: Promise<Program> | undefined;
-  let predict: Promise<Program> | undefined;
 
   const feeds = async ({ tokens }: TokenBatch): Promise<Record<string, OnnxValue>> => {
     const size = rows * length;
@@ -135,7 +132,7 @@ export async function nextTokenObjective(
       ...weights,
       tokens: value("int64", inputs, [rows, length]),
       targets: value("int64", wanted, [size]),
-      ...(teacher && { teacher: value("float32", await teacher.logits(inputs), [size, config.vocabularySize]) }),
+      ...(taught && { teacher: value("float32", await taught.logits(inputs), [size, config.vocabularySize]) }),
     };
   };
   return {
@@ -152,14 +149,31 @@ export async function nextTokenObjective(
       const { teacher: _, ...inputs } = await feeds(batch);
       return (await (await forward).run(inputs)).loss.data[0] as number;
     },
-    async logits(tokens) {
-      predict ??= compile(lower({ logits }, { parameters: "inputs" }), { threads });
-      const inputs = { ...weights, tokens: value("int64", tokens, [rows, length]) };
-      return (await (await predict).run(inputs)).logits.data as Float32Array;
-    },
     async release() {
-      for (const program of [step, await forward, await predict]) await program?.release();
+      for (const program of [step, await forward, taught]) await program?.release();
     },
+  };
+}
+
+/** A teacher's logits [rows * length, vocabulary] for input tokens [rows, length]. */
+async function compileTeacher(
+  config: ModelConfig,
+  values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
+  { rows, length, threads }: NextTokenOptions,
+) {
+  const family = familyNamed(config.architecture);
+  const { logits } = trainingGraph(family, config, rows, length);
+  const program = await compile(lower({ logits }, { parameters: "inputs" }), { threads });
+  const value = await valueMaker();
+  const weights = Object.fromEntries(
+    family.parameters(config).map(({ name, shape }) => [name, value("float32", values.get(name)!, shape)]),
+  );
+  return {
+    async logits(tokens: BigInt64Array): Promise<Float32Array> {
+      const results = await program.run({ ...weights, tokens: value("int64", tokens, [rows, length]) });
+      return results.logits.data as Float32Array;
+    },
+    release: () => program.release(),
   };
 }
 

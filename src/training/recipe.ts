@@ -19,7 +19,7 @@ import { readRun } from "./checkpoint.ts";
 import { type Corpus, drawBatch, evaluationBatches, loadCorpus } from "./data.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
-import { type LanguageModelObjective, nextTokenObjective } from "./next-token.ts";
+import { replicatedObjective } from "./replicas.ts";
 import { constant, cosine, linear, type Schedule, warmupStableDecay } from "./schedule.ts";
 
 const schedule = z.discriminatedUnion("kind", [
@@ -131,12 +131,14 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   const values = recipe.continues
     ? await valuesOf(beside(recipe.continues.model), family, config)
     : initialValues(family, config, seed);
-  const teacher = recipe.teacher && (await openTeacher(beside(recipe.teacher.model), { rows, length, threads }));
-  const objective = await nextTokenObjective(family, config, values, {
+  const objective = await replicatedObjective(config, values, {
     rows,
     length,
     threads,
-    teacher: teacher && { share: recipe.teacher!.share, logits: (tokens) => teacher.logits(tokens) },
+    teacher: recipe.teacher && {
+      share: recipe.teacher.share,
+      ...(await readTeacher(beside(recipe.teacher.model), config)),
+    },
   });
   try {
     const result = await train({
@@ -168,7 +170,6 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     return result;
   } finally {
     await objective.release();
-    await teacher?.release();
   }
 }
 
@@ -231,12 +232,14 @@ export function initialValues(
   return values;
 }
 
-async function openTeacher(
-  folder: string,
-  shape: { rows: number; length: number; threads?: number },
-): Promise<LanguageModelObjective> {
+async function readTeacher(folder: string, student: ModelConfig) {
   const { family, config } = familyOf(JSON.parse(await readFile(join(folder, "config.json"), "utf8")));
-  return nextTokenObjective(family, config, await valuesOf(folder, family, config), shape);
+  ensure(
+    config.vocabularySize === student.vocabularySize,
+    "bad_config",
+    `the teacher in ${folder} has ${config.vocabularySize} tokens, the student ${student.vocabularySize}`,
+  );
+  return { config, values: await valuesOf(folder, family, config) };
 }
 
 async function valuesOf(folder: string, family: Family, config: ModelConfig) {

@@ -1,0 +1,147 @@
+/**
+ * Data-parallel training on one machine: each thread has a replica of the model and takes its share of a batch's rows, so that
+ * threads meet once a step and not in every operator. The result is that of one model on the whole batch, to rounding.
+ */
+import { familyNamed } from "../models/families.ts";
+import type { ModelConfig } from "../models/family.ts";
+import { defaultThreads } from "../runtime/program.ts";
+import { serveThread, startThread, type Threaded } from "../runtime/thread.ts";
+import { type LanguageModelObjective, type NextTokenOptions, nextTokenObjective } from "./next-token.ts";
+import type { Objective, TokenBatch } from "./objective.ts";
+
+/** What a replica is made of; all of it can be cloned into its thread. */
+export interface ReplicaOptions {
+  readonly config: ModelConfig;
+  readonly values: ReadonlyMap<string, Float32Array<ArrayBuffer>>;
+  readonly options: NextTokenOptions;
+  /** All parameters, one after another, as the main thread writes them before every call; and the replica's gradients. */
+  readonly parameters: Float32Array<SharedArrayBuffer>;
+  readonly gradients: Float32Array<SharedArrayBuffer>;
+}
+
+export interface Replica extends Threaded {
+  /** Loss; the gradients stand in the shared array. */
+  gradients(batch: TokenBatch): Promise<number>;
+  loss(batch: TokenBatch): Promise<number>;
+}
+
+/** `nextTokenObjective` with the batch's rows shared out evenly to as many threads as divide them. */
+export async function replicatedObjective(
+  config: ModelConfig,
+  values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
+  options: NextTokenOptions,
+): Promise<LanguageModelObjective> {
+  const { rows, threads = defaultThreads() } = options;
+  let count = Math.min(threads, rows);
+  while (rows % count !== 0) count--;
+  const family = familyNamed(config.architecture);
+  const share = { ...options, rows: rows / count, threads: Math.floor(threads / count) };
+  const own = await nextTokenObjective(family, config, values, share);
+  if (count === 1) return own;
+  const { parameters } = own;
+  const size = parameters.reduce((sum, { values: { length } }) => sum + length, 0);
+  const allocate = () => new Float32Array(new SharedArrayBuffer(4 * size));
+  const published = allocate();
+  const others = Array.from({ length: count - 1 }, () => {
+    const gradients = allocate();
+    const data: ReplicaOptions = { config, values, options: share, parameters: published, gradients };
+    const entry = { name: "replica-thread", from: import.meta.url, what: "a training thread" };
+    return { gradients, thread: startThread<Replica>(entry, data) };
+  });
+  const sums = parameters.map(({ values: { length } }) => new Float32Array(length));
+
+  const publish = (): void => {
+    let at = 0;
+    for (const { values: stored } of parameters) {
+      published.set(stored, at);
+      at += stored.length;
+    }
+  };
+  /** This thread works too, after the others have their shares: a program blocks it. */
+  const together = async <T>(batch: TokenBatch, call: "gradients" | "loss", work: (part: TokenBatch) => Promise<T>) => {
+    publish();
+    const parts = rowsOf(batch, count);
+    const calls = others.map(({ thread }, i) => thread.call(call, parts[i + 1]));
+    const settled = Promise.allSettled(calls); // a failure of the work below must not leave them unheard
+    const mine = await work(parts[0]);
+    await settled;
+    return { mine, losses: await Promise.all(calls) };
+  };
+  return {
+    ...own,
+    async gradients(batch) {
+      const { mine, losses } = await together(batch, "gradients", own.gradients);
+      let at = 0;
+      for (const [i, sum] of sums.entries()) {
+        mean(sum, mine.gradients[i], others, at);
+        at += sum.length;
+      }
+      return { loss: (mine.loss + losses.reduce((a, b) => a + b, 0)) / count, gradients: sums };
+    },
+    async loss(batch) {
+      const { mine, losses } = await together(batch, "loss", own.loss);
+      return (mine + losses.reduce((a, b) => a + b, 0)) / count;
+    },
+    async release() {
+      await own.release();
+      for (const { thread } of others) await thread.close();
+    },
+  };
+}
+
+/** Mean of this thread's gradient and the others' at an offset. */
+function mean(
+  result: Float32Array,
+  own: Float32Array,
+  others: readonly { readonly gradients: Float32Array }[],
+  offset: number,
+): void {
+  const factor = 1 / (others.length + 1);
+  for (const [k, { gradients }] of others.entries()) {
+    const [before, scale] = [k === 0 ? own : result, k === others.length - 1 ? factor : 1];
+    for (let i = 0; i < result.length; i++) result[i] = (before[i] + gradients[offset + i]) * scale;
+  }
+}
+
+/** A batch as `count` batches of equal numbers of rows. */
+function rowsOf({ tokens, rows, length }: TokenBatch, count: number): TokenBatch[] {
+  const part = rows / count;
+  const width = part * (length + 1);
+  return Array.from({ length: count }, (_, i) => ({
+    tokens: tokens.slice(i * width, (i + 1) * width),
+    rows: part,
+    length,
+  }));
+}
+
+/** The thread's side. */
+export async function serveReplica({ config, values, options, parameters, gradients }: ReplicaOptions): Promise<void> {
+  const objective: Promise<Objective & { release(): Promise<void> }> = nextTokenObjective(
+    familyNamed(config.architecture),
+    config,
+    values,
+    options,
+  );
+  const refreshed = async () => {
+    const replica = await objective;
+    let at = 0;
+    for (const { values: stored } of replica.parameters) {
+      stored.set(parameters.subarray(at, at + stored.length));
+      at += stored.length;
+    }
+    return replica;
+  };
+  serveThread<Replica>({
+    async gradients(batch) {
+      const result = await (await refreshed()).gradients(batch);
+      let at = 0;
+      for (const gradient of result.gradients) {
+        gradients.set(gradient, at);
+        at += gradient.length;
+      }
+      return result.loss;
+    },
+    loss: async (batch) => (await refreshed()).loss(batch),
+    close: async () => (await objective).release(),
+  });
+}
