@@ -4,6 +4,8 @@ import { readdir } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type RequestOptions, requestOptions } from "./engine/decoding.ts";
+import type { ForwardResult } from "./engine/forward/index.ts";
+import type { ForwardSequence } from "./engine/forward/input.ts";
 import { type LoadOptions, loadModel } from "./engine/load.ts";
 import { createModel, type Model } from "./engine/model.ts";
 import { type Run, startRun } from "./engine/run.ts";
@@ -28,7 +30,7 @@ export interface DecodeOptions extends Omit<RequestOptions, "stop"> {
   signal?: AbortSignal;
 }
 
-export interface OpenModel extends Omit<Model, "use">, AsyncDisposable {
+export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposable {
   /**
    * Starts decoding from a text or from token ids. Errors in the options are thrown at once; later ones reject `final` and end the
    * iteration.
@@ -41,6 +43,23 @@ export interface OpenModel extends Omit<Model, "use">, AsyncDisposable {
   trace(text: string | readonly number[], options: TraceOptions): AsyncIterable<TextTraceChunk>;
   /** The same, written to a safetensors file: tensors "SITE@POSITION". Resolves with the number of tokens. */
   writeTrace(path: string, text: string | readonly number[], options: TraceOptions): Promise<number>;
+  /**
+   * A forward pass over one sequence or several in one batch, under any mask. Errors: `bad_option`, `bad_shape`, `context_full`,
+   * `runtime_failed`.
+   */
+  forward(
+    tokens: readonly number[],
+    options?: ForwardOptions & Omit<ForwardSequence, "tokens">,
+  ): Promise<ForwardResult>;
+  forward(sequences: readonly ForwardSequence[], options?: ForwardOptions): Promise<ForwardResult[]>;
+}
+
+export interface ForwardOptions {
+  /** Sites, and readings of edits, of every row (after the selection: of the rows whose logits are wanted). */
+  readonly taps?: readonly string[];
+  readonly edits?: RequestOptions["edits"];
+  /** Return the rows' keys and values: another call's `past`. */
+  readonly keep?: boolean;
 }
 
 export interface TraceOptions extends TextTraceOptions {
@@ -75,6 +94,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
       await writeTrace(path, trace(model, tokens, tracing), tokens.length, widths);
       return tokens.length;
     },
+    forward: forwardOf(model),
     [Symbol.asyncDispose]: model.close,
   };
 }
@@ -106,9 +126,26 @@ export async function resolveModel(reference: string): Promise<string> {
   );
 }
 
+function forwardOf(model: Model): OpenModel["forward"] {
+  return (async (given: readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+    const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;
+    const single = typeof given[0] !== "object";
+    const sequences = single
+      ? [{ tokens: given as readonly number[], ...rest }]
+      : (given as readonly ForwardSequence[]);
+    const applied = applyEdits(model.sites(), checkedEdits(edits, "forward"));
+    leaseSites(model.sites(), taps, applied); // refuses what is unknown
+    const results = await model.forward.run(sequences, { taps, edits: applied, keep });
+    return single ? results[0] : results;
+  }) as OpenModel["forward"];
+}
+
+const checkedEdits = (edits: RequestOptions["edits"], subject: string) =>
+  parseOptions(requestOptions.pick({ edits: true }), { edits }, subject).edits ?? [];
+
 function trace(model: Model, tokens: readonly number[], options: TraceOptions): AsyncGenerator<TextTraceChunk, void> {
-  const { edits = [] } = parseOptions(requestOptions.pick({ edits: true }), { edits: options.edits }, "trace");
-  const sites = leaseSites(model.sites(), options.taps, applyEdits(model.sites(), edits));
+  const edits = applyEdits(model.sites(), checkedEdits(options.edits, "trace"));
+  const sites = leaseSites(model.sites(), options.taps, edits);
   return traceTokens(model.forest, tokens, sites, options);
 }
 

@@ -29,6 +29,7 @@ import {
 } from "../weights/index.ts";
 import { bytesPerToken, createArena, type StoredType } from "./arena.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
+import { createForward } from "./forward/index.ts";
 import { createLanes } from "./lanes.ts";
 import { openLearnable } from "./learnable.ts";
 import type { ModelParts } from "./model.ts";
@@ -110,6 +111,7 @@ export async function loadModel(
       folder,
       config,
       family,
+      forward: createForward({ family, config, always: common.always, blocks, layout: lowered, compiling }),
       tokenizer,
       forest: createForest(pass, arena, createLanes(config, value, arena), { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),

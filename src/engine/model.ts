@@ -4,6 +4,7 @@ import type { Family, ModelConfig } from "../models/family.ts";
 import { type Site, sitesOf } from "../models/sites.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
+import type { Forward } from "./forward/index.ts";
 import type { Learnable } from "./learnable.ts";
 
 export interface Model {
@@ -18,6 +19,8 @@ export interface Model {
   /** Absent for checkpoints without one: then prompts are token ids and stop strings are refused. */
   readonly tokenizer: Tokenizer | undefined;
   readonly forest: Forest;
+  /** Whole sequences at once, under any mask: see `forward` of an open model. */
+  readonly forward: Forward;
   readonly secondsToLoad: number;
   readonly parameterCount: number;
   /** Names checkpoint, precision, device and threads: what measurements of this model depend on. */
@@ -43,6 +46,7 @@ export interface ModelParts {
   family: Family;
   tokenizer: Tokenizer | undefined;
   forest: Forest;
+  forward: Forward;
   secondsToLoad: number;
   parameterCount: number;
   identity: string;
@@ -99,6 +103,7 @@ export function createModel({ openCompanion, ...parts }: ModelParts): Model {
         for (const companion of await Promise.allSettled(companions.values())) {
           if (companion.status === "fulfilled") await companion.value.close();
         }
+        await parts.forward.release();
         await parts.forest.close();
       })();
       return closing;

@@ -23,13 +23,13 @@ import type { Attention } from "./family.ts";
  * Grouped-query attention (Ainslie et al. 2023) in one shape: the queries that share a key head stand below one another as extra rows,
  * so that a plain batched product serves them all.
  */
-const groupQueries = (queries: Tensor, keyValueHeads: number): Tensor => {
+export const groupQueries = (queries: Tensor, keyValueHeads: number): Tensor => {
   const [batch, , , dimension] = queries.shape;
   return reshape(queries, [batch, keyValueHeads, -1, dimension]);
 };
 
 /** [batch, key-value heads, groups * length, dimension] back to [batch * length, heads * dimension]. */
-function joinHeads(weighted: Tensor, queries: Tensor): Tensor {
+export function joinHeads(weighted: Tensor, queries: Tensor): Tensor {
   const [, heads, , dimension] = queries.shape as number[];
   const perHead = reshape(weighted, queries.shape);
   return reshape(transpose(perHead, [0, 2, 1, 3]), [-1, heads * dimension]);

@@ -1,0 +1,172 @@
+/** What `forward` is given: sequences, what their rows see, and which rows are asked for. Checked and laid out as one padded batch. */
+import { ensure } from "../../errors.ts";
+import type { ModelConfig } from "../../models/family.ts";
+
+/** Keys and values of rows, by layer: [key-value heads, length, head dimension] each, rotated. */
+export interface KeptRows {
+  readonly length: number;
+  readonly keys: readonly Float32Array[];
+  readonly values: readonly Float32Array[];
+}
+
+export interface ForwardSequence {
+  /** Tokens of the rows. Where a row has a vector, its token is not looked at. */
+  readonly tokens: ArrayLike<number>;
+  /**
+   * Which rows a row sees: [rows, past + rows], those of `past` first, 1 where it looks. Default "causal": those before it and itself,
+   * within the model's window if it has one.
+   */
+  readonly mask?: "causal" | "bidirectional" | ArrayLike<number>;
+  /** Positions of the rows, below the context. Default: 0, 1, … after those of `past`. */
+  readonly positions?: ArrayLike<number>;
+  /** Input vectors instead of tokens' embeddings: [rows, width] for all rows, or those of some rows by number. */
+  readonly embeddings?: Float32Array | ReadonlyMap<number, Float32Array>;
+  /** Rows that stand before these and are not computed: the `kept` of another call, or parts of them. */
+  readonly past?: KeptRows;
+  /** Rows whose logits (and other values after the selection) are wanted. Default "all". */
+  readonly logits?: "all" | "last" | "none" | readonly number[];
+}
+
+export interface Batch {
+  readonly sequences: readonly ForwardSequence[];
+  /** Rows of the longest sequence; the others are padded. */
+  readonly length: number;
+  readonly past: number;
+  readonly tokens: BigInt64Array;
+  readonly positions: number[];
+  /** Additive [batch, 1, groups * length, past + length]. */
+  readonly mask: Float32Array;
+  /** Rows of the batch [batch * length] that are selected, and for each sequence how many. */
+  readonly select: number[];
+  readonly selected: readonly number[];
+  /** Vectors by row of the batch. */
+  readonly vectors: ReadonlyMap<number, Float32Array>;
+}
+
+const hidden = -1e9;
+
+/** Errors: `bad_option` and `bad_shape` naming the sequence and what does not fit. */
+export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequence[]): Batch {
+  ensure(sequences.length > 0, "bad_option", "forward: no sequence was given");
+  const lengths = sequences.map(({ tokens }) => tokens.length);
+  const [length, past] = [Math.max(...lengths), Math.max(...sequences.map((s) => s.past?.length ?? 0))];
+  const groups = config.heads / config.keyValueHeads;
+  const columns = past + length;
+  const tokens = new BigInt64Array(sequences.length * length);
+  const positions = new Array<number>(sequences.length * length).fill(0);
+  const mask = new Float32Array(sequences.length * groups * length * columns).fill(hidden);
+  const select: number[] = [];
+  const vectors = new Map<number, Float32Array>();
+
+  const selected = sequences.map((sequence, s) => {
+    const name = sequences.length === 1 ? "forward" : `forward, sequence ${s}`;
+    const rows = lengths[s];
+    ensure(rows > 0, "bad_option", `${name}: it has no rows`);
+    checkRows(config, sequence, name);
+    for (const [row, vector] of vectorsOf(config, sequence, name)) vectors.set(s * length + row, vector);
+    const before = sequence.past?.length ?? 0;
+    for (let row = 0; row < length; row++) {
+      const at = s * length + row;
+      if (row < rows) {
+        tokens[at] = vectors.has(at) ? 0n : BigInt(sequence.tokens[row]);
+        positions[at] = sequence.positions ? sequence.positions[row] : before + row;
+      }
+      for (let group = 0; group < groups; group++) {
+        const start = ((s * groups + group) * length + row) * columns;
+        if (row >= rows)
+          mask[start + past + row] = 0; // a row of nobody sees itself, for a softmax over nothing is NaN
+        else look(mask.subarray(start, start + columns), sequence, row, past, config.window);
+      }
+    }
+    const wanted = selectedRows(sequence, rows, name);
+    select.push(...wanted.map((row) => s * length + row));
+    return wanted.length;
+  });
+  return { sequences, length, past, tokens, positions, mask, select, selected, vectors };
+}
+
+/** Opens a row's columns [past + length]: its own past stands at the beginning of the batch's. */
+function look(
+  columns: Float32Array,
+  { tokens, positions, past: kept, mask = "causal" }: ForwardSequence,
+  row: number,
+  past: number,
+  window = Infinity,
+): void {
+  const before = kept?.length ?? 0;
+  const count = before + tokens.length;
+  const positionOf = (own: number): number => (own >= 0 && positions ? positions[own] : before + own);
+  for (let column = 0; column < count; column++) {
+    const own = column - before;
+    const causal = (): boolean => own <= row && positionOf(row) - positionOf(own) < window;
+    const sees = mask === "bidirectional" || (mask === "causal" ? causal() : mask[row * count + column] !== 0);
+    if (sees) columns[own < 0 ? column : past + own] = 0;
+  }
+}
+
+function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string): void {
+  const { tokens, positions, mask, past, embeddings } = sequence;
+  const { vocabularySize, contextLength, layers, keyValueHeads, headDimension } = config;
+  const rows = tokens.length;
+  const covered = embeddings instanceof Float32Array;
+  for (let row = 0; row < rows && !covered; row++) {
+    const token = tokens[row];
+    if (embeddings?.has(row)) continue;
+    const known = Number.isInteger(token) && token >= 0 && token < vocabularySize;
+    ensure(known, "bad_option", () => `${name}: token ${token} is outside the vocabulary of ${vocabularySize}`);
+  }
+  const before = past?.length ?? 0;
+  ensure(!positions || positions.length === rows, "bad_shape", () => {
+    return `${name}: ${positions!.length} positions for ${rows} rows`;
+  });
+  for (let row = 0; row < rows; row++) {
+    const position = positions ? positions[row] : before + row;
+    const fits = Number.isInteger(position) && position >= 0 && position < contextLength;
+    ensure(fits, "context_full", () => `${name}: position ${position} is outside the context of ${contextLength}`);
+  }
+  if (mask !== undefined && typeof mask !== "string") {
+    const wanted = rows * (before + rows);
+    ensure(mask.length === wanted, "bad_shape", () => {
+      return `${name}: the mask has ${mask.length} entries, and [${rows}, ${before + rows}] has ${wanted}`;
+    });
+    for (let row = 0; row < rows; row++) {
+      let sees = false;
+      for (let column = 0; column < before + rows; column++) sees ||= mask[row * (before + rows) + column] !== 0;
+      ensure(sees, "bad_option", () => `${name}: by its mask row ${row} sees nothing, not even itself`);
+    }
+  }
+  if (past) {
+    const size = keyValueHeads * before * headDimension;
+    const fits = [past.keys, past.values].every((p) => p.length === layers && p.every((x) => x.length === size));
+    ensure(fits, "bad_shape", () => {
+      return `${name}: past must have ${layers} layers of keys and values [${keyValueHeads}, ${before}, ${headDimension}]`;
+    });
+  }
+}
+
+function vectorsOf(config: ModelConfig, { embeddings, tokens }: ForwardSequence, name: string) {
+  if (!embeddings) return [];
+  const width = config.hiddenSize;
+  if (embeddings instanceof Float32Array) {
+    ensure(embeddings.length === tokens.length * width, "bad_shape", () => {
+      return `${name}: ${embeddings.length} numbers of embeddings do not fill [${tokens.length}, ${width}]`;
+    });
+    return Array.from(tokens, (_, row) => [row, embeddings.subarray(row * width, (row + 1) * width)] as const);
+  }
+  for (const [row, vector] of embeddings) {
+    ensure(row >= 0 && row < tokens.length, "bad_option", () => `${name}: there is no row ${row} for an embedding`);
+    ensure(vector.length === width, "bad_shape", () => {
+      return `${name}: the embedding of row ${row} has ${vector.length} numbers, and the model's width is ${width}`;
+    });
+  }
+  return [...embeddings];
+}
+
+function selectedRows({ logits = "all" }: ForwardSequence, rows: number, name: string): readonly number[] {
+  if (logits === "all") return Array.from({ length: rows }, (_, row) => row);
+  if (logits === "last") return [rows - 1];
+  if (logits === "none") return [];
+  const wrong = logits.find((row) => !Number.isInteger(row) || row < 0 || row >= rows);
+  ensure(wrong === undefined, "bad_option", () => `${name}: logits are asked for of row ${wrong}, and it has ${rows}`);
+  return logits;
+}
