@@ -9,11 +9,10 @@ import { locateParameter, readParameter, refuseUnusedTensors } from "../models/p
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
 import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
+import { warnOnce } from "../warnings.ts";
 import {
   cacheKey,
   concatenateRows,
-  fileIdentity,
-  findWeights,
   fromGgufBlocks,
   type GgufModel,
   ggufFormats,
@@ -95,7 +94,7 @@ export async function loadModel(
     const stored = storedType(keyValues, family, config, blocks);
     const common = { always: { taps, edits }, blocks, stored };
     const lowered = lowerPass(family, config, common);
-    const prepared = await prepareWeights(await findWeights(path), source, family, config, lowered);
+    const prepared = await prepareWeights(source, family, config, lowered);
     const compiling = { ...compileOptions, weights: prepared };
     const [base, tokenizer, value] = await Promise.all([
       startPass(config, lowered, compiling),
@@ -116,7 +115,9 @@ export async function loadModel(
       forest: createForest(pass, arena, createLanes(config, value, arena), { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),
       identity: [
-        await fileIdentity(await findWeights(path)),
+        source.identity,
+        cacheKey(JSON.stringify(config)),
+        tokenizer?.fingerprint,
         preparation,
         format,
         stored,
@@ -142,14 +143,14 @@ async function readConfig(folder: string): Promise<unknown> {
 }
 
 /** Checkpoints without a tokenizer still decode token ids. */
-async function tokenizerOf(folder: string, config: ModelConfig): Promise<Tokenizer | undefined> {
+async function tokenizerOf(path: string, { vocabularySize }: ModelConfig): Promise<Tokenizer | undefined> {
   try {
-    const tokenizer = await openTokenizer(folder);
-    ensure(
-      tokenizer.vocabularySize <= config.vocabularySize,
-      "bad_config",
-      `${folder}: the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${config.vocabularySize}`,
-    );
+    const tokenizer = await openTokenizer(path, { outputs: vocabularySize });
+    if (tokenizer.vocabularySize > vocabularySize) {
+      warnOnce(
+        `${path}: the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${vocabularySize}: a text with one of the others is refused`,
+      );
+    }
     return tokenizer;
   } catch (error) {
     if (error instanceof VentrisError && error.code === "unavailable") return undefined;
@@ -201,7 +202,6 @@ function storedType(
  * large or quantised goes to the cache folder, from where the runtime maps it.
  */
 async function prepareWeights(
-  path: string,
   source: WeightSource,
   family: Family,
   config: ModelConfig,
@@ -234,7 +234,7 @@ async function prepareWeights(
     for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
     return file;
   }
-  const key = cacheKey(preparation, await fileIdentity(path), JSON.stringify(lowered.weights));
+  const key = cacheKey(preparation, source.identity, JSON.stringify(lowered.weights));
   const folder = await openCached(
     join("weights", key, weightFileName),
     async (target) => {

@@ -1,4 +1,4 @@
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { type Family, type ModelConfig, unsupportedArchitecture } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
@@ -21,7 +21,20 @@ export function familyOf(json: unknown): { family: Family; config: ModelConfig }
     "config: `architectures` must name one architecture",
   );
   const family = familyNamed(architectures[0]);
+  refuseContradiction(architectures[0], (json as { model_type?: unknown }).model_type);
   return { family, config: family.readConfig(json as Record<string, unknown>) };
+}
+
+/** A config's `model_type` is its architecture's name without the task and in lower case, for a text model of several kinds with `_text`. */
+function refuseContradiction(architecture: string, type: unknown): void {
+  if (type === undefined || type === null) return;
+  const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
+  const named = plain(architecture.replace(/(For[A-Z]\w*|LMHeadModel|ModelLM|Model)$/, ""));
+  ensure(
+    typeof type === "string" && [named, `${named}text`].includes(plain(type)),
+    "bad_config",
+    `config: model_type ${shown(type)} contradicts the architecture ${architecture}; which of the two is it?`,
+  );
 }
 
 /** The family of an architecture. Errors: `bad_config` with the nearest name. */

@@ -2,8 +2,10 @@
  * What an architecture family is: a reader of its config, the weights it needs, and its program. One definition serves
  * inference, where attention reads the key-value arena, and training, where it is causal over whole texts.
  */
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import type { Tensor } from "../tensor/index.ts";
+import { warnOnce } from "../warnings.ts";
+import { judgeField } from "./config-fields.ts";
 
 export interface ModelConfig {
   readonly architecture: string;
@@ -74,8 +76,8 @@ export interface Family {
 }
 
 /**
- * Reads a config's fields one by one, then refuses what was not read: a field that changes the mathematics must never be
- * passed over. Fields in `harmless` say nothing about the mathematics of inference.
+ * Reads a config's fields one by one, then judges what was not read: a field that changes the mathematics must never be
+ * passed over.
  */
 export class ConfigReader {
   readonly #json: Readonly<Record<string, unknown>>;
@@ -97,7 +99,7 @@ export class ConfigReader {
     ensure(
       valid,
       "bad_config",
-      () => `config: ${name} must be a whole number from ${minimum} to ${maximum}, not ${JSON.stringify(value)}`,
+      () => `config: ${name} must be a whole number from ${minimum} to ${maximum}, not ${shown(value)}`,
     );
     return value as number;
   }
@@ -107,7 +109,7 @@ export class ConfigReader {
     ensure(
       typeof value === "number" && value > 0 && Number.isFinite(value),
       "bad_config",
-      () => `config: ${name} must be a positive number, not ${JSON.stringify(value)}`,
+      () => `config: ${name} must be a positive number, not ${shown(value)}`,
     );
     return value;
   }
@@ -117,7 +119,7 @@ export class ConfigReader {
     ensure(
       typeof value === "boolean",
       "bad_config",
-      () => `config: ${name} must be true or false, not ${JSON.stringify(value)}`,
+      () => `config: ${name} must be true or false, not ${shown(value)}`,
     );
     return value;
   }
@@ -125,11 +127,11 @@ export class ConfigReader {
   /** Refuses every value but those listed (undefined stands for an absent field). */
   only(name: string, ...allowed: unknown[]): void {
     const value = this.raw(name);
-    const shown = allowed.map((a) => JSON.stringify(a) ?? "nothing").join(" or ");
+    const wanted = allowed.map((a) => JSON.stringify(a) ?? "nothing").join(" or ");
     ensure(
       allowed.includes(value),
       "bad_config",
-      () => `config: ${name} = ${JSON.stringify(value)} is not supported (only ${shown})`,
+      () => `config: ${name} = ${shown(value)} is not supported (only ${wanted})`,
     );
   }
 
@@ -144,32 +146,33 @@ export class ConfigReader {
     return list as number[];
   }
 
+  /** Looks at what was not read. A field that may change the mathematics is refused, one that is merely unknown is told once. */
   finish(): void {
-    const unknown = Object.entries(this.#json).filter(
-      ([name, value]) =>
-        !this.#read.has(name) && !harmless.has(name) && !name.startsWith("_") && value !== null && value !== false,
-    );
-    ensure(unknown.length === 0, "bad_config", () => {
-      const [name, value] = unknown[0];
-      const meant = nearest(name, [...this.#read]);
-      return `config: the field ${name} = ${JSON.stringify(value)} is not known to this architecture${meant ? ` (did you mean ${meant}?)` : ""}; running without it could give wrong results`;
-    });
+    const unread = Object.entries(this.#json).filter(([name]) => !this.#read.has(name));
+    ensure(unread.length <= mostFields, "bad_config", `config: ${unread.length} unknown fields are no config`);
+    const told: string[] = [];
+    for (const [name, value] of unread) {
+      const { verdict, meant } = judgeField(name, value, [...this.#read]);
+      ensure(verdict !== "refuse", "bad_config", () => {
+        const hint = meant ? ` (did you mean ${meant}?)` : "";
+        return `config: the field ${shown(name)} = ${shown(value)} is not known to this architecture${hint}; running without it could give wrong results`;
+      });
+      if (verdict === "warn") told.push(name);
+    }
+    if (told.length > 0)
+      warnOnce(
+        `config: passed over ${told.slice(0, 20).map(shown).join(", ")}: not known here, and their names say nothing of the mathematics`,
+      );
   }
 }
 
-const harmless = new Set(
-  `architectures model_type torch_dtype dtype transformers_version use_cache initializer_range attention_dropout hidden_dropout
-  resid_pdrop embd_pdrop attn_pdrop pad_token_id unk_token_id output_attentions output_hidden_states return_dict name_or_path
-  is_llama_config rope_interleaved transformers.js_config task_specific_params summary_type summary_use_proj summary_activation
-  summary_first_dropout summary_proj_to_labels gradient_checkpointing auto_map max_window_layers layer_types n_ctx
-  description license`.split(/\s+/),
-);
+const mostFields = 10_000;
 
 export function unsupportedArchitecture(architecture: unknown, known: readonly string[]): VentrisError {
   const meant = typeof architecture === "string" ? nearest(architecture, known) : undefined;
   const hint = meant ? ` Did you mean ${meant}?` : "";
   return new VentrisError(
     "bad_config",
-    `config: the architecture ${JSON.stringify(architecture)} is not supported.${hint} Supported: ${known.join(", ")}`,
+    `config: the architecture ${shown(architecture)} is not supported.${hint} Supported: ${known.join(", ")}`,
   );
 }

@@ -1,4 +1,5 @@
 /** Tokens that are found in the text itself before any merging: special tokens and additions to a vocabulary. */
+import { endOfSpace, trimEnd, wordClass } from "./white-space.ts";
 
 export interface AddedToken {
   id: number;
@@ -7,40 +8,61 @@ export interface AddedToken {
   /** Swallows white space before or after it. */
   leftStrip: boolean;
   rightStrip: boolean;
-  /** Matches only where no letter, digit or underscore touches it. */
+  /** Matches only where no word character touches it. */
   singleWord: boolean;
+  /** Is looked for in the normalised text, in its own normalised form. */
+  normalized: boolean;
 }
+
+/** An added token without any of its flags, for vocabularies that have none. */
+export const plainToken = {
+  special: true,
+  leftStrip: false,
+  rightStrip: false,
+  singleWord: false,
+  normalized: false,
+} satisfies Partial<AddedToken>;
 
 /** Cuts a text into plain sections and the added tokens between them; the longest token wins where several match. */
 export type AddedTokenSplitter = (text: string) => (string | AddedToken)[];
 
-export function createAddedTokenSplitter(tokens: readonly AddedToken[]): AddedTokenSplitter {
-  if (tokens.length === 0) return (text) => (text === "" ? [] : [text]);
-  const byContent = new Map(tokens.map((token) => [token.content, token]));
+/** `written` gives the form in which a token is looked for. */
+export function createAddedTokenSplitter(
+  tokens: readonly AddedToken[],
+  written: (content: string) => string = (content) => content,
+): AddedTokenSplitter {
+  const byContent = new Map<string, AddedToken>();
+  for (const token of tokens) {
+    const content = written(token.content);
+    if (content !== "" && !byContent.has(content)) byContent.set(content, token);
+  }
+  if (byContent.size === 0) return (text) => (text === "" ? [] : [text]);
   const contents = [...byContent.keys()].sort((a, b) => b.length - a.length);
   const source = contents.map((content) => content.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")).join("|");
+  const pattern = new RegExp(source, "gu");
   return (text) => {
     const sections: (string | AddedToken)[] = [];
-    const pattern = new RegExp(source, "gu");
     let start = 0;
+    pattern.lastIndex = 0;
     for (let match = pattern.exec(text); match !== null; match = pattern.exec(text)) {
       const token = byContent.get(match[0])!;
-      if (token.singleWord && touchesWord(text, match.index, pattern.lastIndex)) continue;
+      const end = match.index + match[0].length;
+      if (token.singleWord && touchesWord(text, match.index, end)) continue;
       const before = text.slice(start, match.index);
-      const plain = token.leftStrip ? before.trimEnd() : before;
+      const plain = token.leftStrip ? trimEnd(before) : before;
       if (plain !== "") sections.push(plain);
       sections.push(token);
-      if (token.rightStrip) pattern.lastIndex = text.length - text.slice(pattern.lastIndex).trimStart().length;
-      start = pattern.lastIndex;
+      start = token.rightStrip ? endOfSpace(text, end) : end;
+      pattern.lastIndex = start; // what was swallowed is not looked into again
     }
     if (start < text.length) sections.push(text.slice(start));
     return sections;
   };
 }
 
+const wordBefore = new RegExp(`[${wordClass}]$`, "u");
+const wordAfter = new RegExp(`^[${wordClass}]`, "u");
+
 function touchesWord(text: string, start: number, end: number): boolean {
-  return (
-    /[\p{L}\p{N}_]$/u.test(text.slice(Math.max(0, start - 2), start)) ||
-    /^[\p{L}\p{N}_]/u.test(text.slice(end, end + 2))
-  );
+  return wordBefore.test(text.slice(Math.max(0, start - 2), start)) || wordAfter.test(text.slice(end, end + 2));
 }

@@ -5,6 +5,7 @@ import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { createByteDecoder } from "./detokenizer.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import type { Normalizer } from "./normalizers.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 export interface TokenizerParts {
@@ -13,41 +14,68 @@ export interface TokenizerParts {
   /** What each id stands for, by id; empty for ids without a token. For added tokens the bytes of their text. */
   pieces: readonly Uint8Array[];
   added: readonly AddedToken[];
-  /** Appends the ids of a text without added tokens. `section` counts the texts between added tokens. */
-  encodeSection(text: string, section: number, ids: number[]): void;
+  /** What is done to a text before it is cut; undefined where that is nothing. */
+  normalize: Normalizer | undefined;
+  /** Appends the ids of a normalised text without added tokens. `first` says that it begins the whole text. */
+  encodeSection(text: string, first: boolean, ids: number[]): void;
   /** Ids that the tokenizer's template puts before a text. */
   prefix: readonly number[];
   beginToken: number | undefined;
   endTokens: readonly number[];
   dropsLeadingSpace: boolean;
-  /** Merges or scores in any fixed writing: with the pieces they decide how text is encoded. */
+  /** All else that decides how text is encoded, in any fixed writing: merges or scores, normaliser, pre-tokeniser. */
   rules: string;
   chatTemplate: ChatTemplate | undefined;
+  /** Ids that the model gives, where they are more than the pieces: models pad their vocabularies. The others are empty text. */
+  outputs?: number;
 }
 
 export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
-  const { origin, pieces, added, prefix, beginToken, endTokens, dropsLeadingSpace, chatTemplate } = parts;
+  const { origin, pieces, added, prefix, beginToken, endTokens, dropsLeadingSpace, chatTemplate, normalize } = parts;
   const special = new Set(added.filter((token) => token.special).map((token) => token.id));
-  const splitAtAll = createAddedTokenSplitter(added);
-  const splitAtOrdinary = createAddedTokenSplitter(added.filter((token) => !token.special));
+  const ordinary = added.filter((token) => !token.special);
+  const size = Math.max(pieces.length, parts.outputs ?? 0);
   const nothing = new Uint8Array(0);
   let fingerprint: string | undefined;
 
   const pieceOf = (id: number): Uint8Array => {
     ensure(
-      Number.isInteger(id) && id >= 0 && id < pieces.length,
+      Number.isInteger(id) && id >= 0 && id < size,
       "bad_option",
-      () => `token id ${id} is outside the vocabulary of ${origin} (${pieces.length} ids)`,
+      () => `token id ${id} is outside the vocabulary of ${origin} (${size} ids)`,
     );
-    return pieces[id];
+    return pieces[id] ?? nothing;
   };
-  const encodeSections = (sections: readonly (string | AddedToken)[], ids: number[]) => {
-    for (const [index, section] of sections.entries()) {
-      if (typeof section === "string") parts.encodeSection(section, index, ids);
-      else ids.push(section.id);
-    }
-    return ids;
+  /** Cuts at those of the tokens that are looked for in the text as it is, then at the others in the normalised text. */
+  const encoderFor = (tokens: readonly AddedToken[]) => {
+    const split = createAddedTokenSplitter(tokens.filter((token) => !token.normalized));
+    const splitNormalized = createAddedTokenSplitter(
+      tokens.filter((token) => token.normalized),
+      normalize,
+    );
+    const append = (
+      sections: readonly (string | AddedToken)[],
+      first: boolean,
+      ids: number[],
+      next: SectionEncoder,
+    ) => {
+      for (const [index, section] of sections.entries()) {
+        if (typeof section === "string") next(section, first && index === 0, ids);
+        else ids.push(section.id);
+      }
+      return ids;
+    };
+    const encodeSection: SectionEncoder = (text, first, ids) =>
+      append(
+        splitNormalized(normalize ? normalize(text) : text),
+        first && normalize?.dropsStart(text) !== true,
+        ids,
+        parts.encodeSection,
+      );
+    return (text: string, ids: number[], first = true) => append(split(text), first, ids, encodeSection);
   };
+  const encodeAll = encoderFor(added);
+  const encodeOrdinary = encoderFor(ordinary);
 
   const tokenizer: Tokenizer = {
     vocabularySize: pieces.length,
@@ -56,18 +84,11 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     dropsLeadingSpace,
     specialTokens: new Map(added.filter((token) => token.special).map((token) => [token.content, token.id])),
     get fingerprint() {
-      fingerprint ??= fingerprintOf(
-        [...pieces, Uint32Array.from(special).sort(), new TextEncoder().encode(parts.rules)].map(
-          (part) => new Uint8Array(part.buffer, part.byteOffset, part.byteLength),
-        ),
-      );
+      fingerprint ??= fingerprintOf([...pieces, ...factsOf(parts).map((fact) => utf8.encode(fact))]);
       return fingerprint;
     },
     encode: (text, options = {}) =>
-      encodeSections(
-        (options.allowSpecial ? splitAtAll : splitAtOrdinary)(text),
-        options.special === false ? [] : [...prefix],
-      ),
+      (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix]),
     decode(ids, options = {}) {
       const decoder = createByteDecoder(dropsLeadingSpace && !options.continued);
       const texts = ids.map((id) => decoder.push(options.special ? pieceOf(id) : tokenizer.tokenBytes(id)));
@@ -76,15 +97,28 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     tokenBytes: (id) => (special.has(id) ? nothing : pieceOf(id)),
   };
   if (chatTemplate) {
+    // The template's own tokens are found before anything is done to the text; those inside messages stay text.
+    const splitTemplate = createAddedTokenSplitter(added.filter((token) => token.special));
     tokenizer.applyChatTemplate = chatTemplate;
     tokenizer.encodeChat = (messages, options) => {
       const guard = guardMessages(messages, tokenizer.specialTokens!.keys());
-      const sections = splitAtAll(chatTemplate(guard.messages, options));
-      return encodeSections(
-        sections.map((section) => (typeof section === "string" ? guard.restore(section) : section)),
-        [],
-      );
+      const ids: number[] = [];
+      for (const [index, section] of splitTemplate(chatTemplate(guard.messages, options)).entries()) {
+        if (typeof section !== "string") ids.push(section.id);
+        else encodeOrdinary(guard.restore(section), ids, index === 0);
+      }
+      return ids;
     };
   }
   return tokenizer;
 }
+
+const utf8 = new TextEncoder();
+
+/** What a draft must share with its target beside the pieces: how both cut a text, and the tokens that begin, end and are hidden. */
+function factsOf({ added, prefix, beginToken, endTokens, dropsLeadingSpace, rules }: TokenizerParts): string[] {
+  const flags = added.map(({ content, ...token }) => JSON.stringify([token.id, token])).sort();
+  return [...flags, JSON.stringify([prefix, beginToken ?? null, endTokens, dropsLeadingSpace]), rules];
+}
+
+type SectionEncoder = TokenizerParts["encodeSection"];

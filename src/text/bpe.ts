@@ -1,7 +1,6 @@
 /** Byte-pair encoding of words with given merges: byte-level (GPT-2, Llama 3, Qwen) and SentencePiece style (Llama 2). */
 import { ensure } from "../errors.ts";
 import { createHeap } from "../heap.ts";
-import { byteCharacters } from "./byte-level.ts";
 
 /** Encodes one word (a pre-token, or a whole section where there is no pre-tokeniser) and appends its ids. */
 export type WordEncoder = (word: string, ids: number[]) => void;
@@ -110,21 +109,6 @@ export function mergeRules(vocabulary: BpeVocabulary, merges: readonly (readonly
 const pairKey = (left: number, right: number) => left * 2 ** 22 + right;
 
 const utf8 = new TextEncoder();
-
-/** Symbols of byte-level BPE: the UTF-8 bytes. Errors (when called): `bad_file` for a byte without a token. */
-export function byteSymbols({ origin, ids, unknownToken }: BpeVocabulary): (word: string) => number[] {
-  const idOfByte = byteCharacters.map((character) => ids.get(character) ?? unknownToken);
-  return (word) =>
-    Array.from(utf8.encode(word), (byte) => {
-      const id = idOfByte[byte];
-      ensure(
-        id !== undefined,
-        "bad_file",
-        () => `${origin}: no token stands for the byte ${byteName(byte)} of the text`,
-      );
-      return id;
-    });
-}
 
 /** How SentencePiece vocabularies write single bytes. */
 export function byteName(byte: number): string {

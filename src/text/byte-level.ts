@@ -32,8 +32,12 @@ export function byteLevelWriting(text: string): string {
 
 const utf8 = new TextEncoder();
 
-/** GPT-2's pre-token pattern. Its alternatives cover every character, so consecutive matches leave no gap. */
-const gpt2Pattern = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
+/**
+ * GPT-2's pre-token pattern, with white space as Unicode has it. Its alternatives cover every character, so consecutive matches leave
+ * no gap.
+ */
+const gpt2Pattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
 
 /** Cuts a text into pre-tokens; together they are the text. */
 export function forEachPreToken(text: string, visit: (word: string) => void): void {

@@ -3,7 +3,7 @@
  * template as numbered marks and are put back only after the text has been cut at its special tokens.
  */
 import { VentrisError } from "../errors.ts";
-import { createAddedTokenSplitter } from "./added-tokens.ts";
+import { createAddedTokenSplitter, plainToken } from "./added-tokens.ts";
 import type { ChatMessage } from "./tokenizer.ts";
 
 /** U+FDD0..U+FDEF are noncharacters: no text that is meant to be exchanged contains them. */
@@ -23,16 +23,7 @@ export function guardMessages(
     );
   }
   const contents = [...specialTokens];
-  const split = createAddedTokenSplitter(
-    contents.map((content, id) => ({
-      id,
-      content,
-      special: true,
-      leftStrip: false,
-      rightStrip: false,
-      singleWord: false,
-    })),
-  );
+  const split = createAddedTokenSplitter(contents.map((content, id) => ({ ...plainToken, id, content })));
   const guard = (text: string) =>
     split(text)
       .map((section) => (typeof section === "string" ? section : `${mark}${section.id}${mark}`))

@@ -1,6 +1,7 @@
 /** llama2.c's tokenizer files (tokenizer.bin, tok512.bin): SentencePiece-style BPE with scores and byte fallback. */
 import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
+import { plainToken } from "./added-tokens.ts";
 import { assembleTokenizer } from "./assemble.ts";
 import { byteName, characterSymbols, createWordEncoder } from "./bpe.ts";
 import { readIfPresent } from "./files.ts";
@@ -43,6 +44,7 @@ export function readLlama2cTokenizer(bytes: Uint8Array, origin: string): Tokeniz
     origin,
     pieces: tokens.map((token, id) => (isByte(id) ? Uint8Array.of(id - firstByte) : token)),
     added,
+    normalize: undefined,
     encodeSection: (text, _, ids) => encodeWord(` ${text}`, ids),
     prefix: [begin],
     beginToken: begin,
@@ -54,7 +56,6 @@ export function readLlama2cTokenizer(bytes: Uint8Array, origin: string): Tokeniz
   });
 }
 
-const plainToken = { special: true, leftStrip: false, rightStrip: false, singleWord: false };
 const [begin, end, firstByte] = [1, 2, 3];
 const fewestTokens = firstByte + 256;
 const mostTokens = 2 ** 20;

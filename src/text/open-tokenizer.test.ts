@@ -114,10 +114,12 @@ describe.skipIf(!gpt2)(`GPT-2${gpt2 ? "" : `: ${noData}`}`, () => {
       expect(tokenizer.encode(text)).toEqual(ids);
       expect(tokenizer.decode(ids)).toBe(text);
     }
-    const same = await openJson(await json());
+    const ends = { "config.json": { bos_token_id: 50256, eos_token_id: 50256 } };
+    const same = await openJson(await json(), ends);
     expect(same.fingerprint).toBe(tokenizer.fingerprint);
     const pairs = await openJson(
       await json(({ model }) => (model.merges = model.merges.map((merge: string) => merge.split(" ")))),
+      ends,
     );
     expect(pairs.fingerprint).toBe(tokenizer.fingerprint);
     const fewer = await openJson(await json(({ model }) => model.merges.pop()));
@@ -329,6 +331,36 @@ describe("settings of a folder", () => {
     expect((await openJson(helloJson(template))).encode("hello")).toEqual([begin, 259]);
   });
 
+  it("has another fingerprint when anything that encodes, begins or ends texts is another", async () => {
+    const ends = { "tokenizer_config.json": { bos_token: "<s>", eos_token: "</s>" } };
+    const plain = (await openJson(helloJson(), ends)).fingerprint;
+    const written = helloJson((json) => {
+      json.pre_tokenizer = { use_regex: true, type: "ByteLevel", trim_offsets: false, add_prefix_space: false };
+      json.added_tokens[2].normalized = true;
+    });
+    expect((await openJson(written, ends)).fingerprint).toBe(plain);
+    const changes: ((json: Json) => void)[] = [
+      (json) => (json.pre_tokenizer.use_regex = false),
+      (json) => (json.pre_tokenizer.add_prefix_space = true),
+      (json) => (json.pre_tokenizer = { type: "Sequence", pretokenizers: [{ type: "Digits" }, json.pre_tokenizer] }),
+      (json) => (json.normalizer = { type: "NFC" }),
+      (json) => (json.added_tokens[2].lstrip = true),
+      (json) => (json.added_tokens[2].single_word = true),
+      (json) => (json.added_tokens[2].normalized = false),
+      (json) => (json.added_tokens[2].special = true),
+      (json) => (json.model.ignore_merges = true),
+      (json) => json.model.merges.reverse(),
+      (json) => (json.post_processor = { type: "RobertaProcessing", cls: ["<s>", begin], sep: ["</s>", end] }),
+    ];
+    const others = await Promise.all(
+      changes.map(async (change) => (await openJson(helloJson(change), ends)).fingerprint),
+    );
+    const otherEnd = { "tokenizer_config.json": { bos_token: "<s>", eos_token: "<s>" } };
+    const otherBegin = { "tokenizer_config.json": { bos_token: null, eos_token: "</s>" } };
+    for (const files of [otherEnd, otherBegin]) others.push((await openJson(helloJson(), files)).fingerprint);
+    expect(new Set([plain, ...others]).size).toBe(1 + others.length);
+  });
+
   it("treats a token with a role as special even where the file forgot to say so", async () => {
     const tokenizer = await openJson(
       helloJson((json) => (json.added_tokens = [])),
@@ -377,7 +409,7 @@ describe("corrupt files", () => {
     "no decoder": (json) => delete json.decoder,
     post_processor: (json) => (json.post_processor = { type: "Unheard" }),
     "Split with behaviour": (json) =>
-      (json.pre_tokenizer = { type: "Split", pattern: { String: "x" }, behavior: "Contiguous" }),
+      (json.pre_tokenizer = { type: "Split", pattern: { String: "x" }, behavior: "Sideways" }),
     Unheard: (json) => (json.normalizer = { type: "Unheard" }),
   };
   it.each(Object.entries(breaks))("says what is wrong: %s", async (message, change) => {

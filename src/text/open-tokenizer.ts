@@ -19,7 +19,8 @@ type Json = Record<string, unknown>;
  * of an unsupported kind. Patterns of a foreign tokenizer.json run as regular expressions: open only files you trust with
  * your time.
  */
-export async function openTokenizer(folder: string): Promise<Tokenizer> {
+export async function openTokenizer(folder: string, options: { outputs?: number } = {}): Promise<Tokenizer> {
+  const { outputs } = options;
   const path = (name: string) => join(folder, name);
   const [config, generation, model] = await Promise.all(
     ["tokenizer_config.json", "generation_config.json", "config.json"].map(
@@ -27,7 +28,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
     ),
   );
   const json = await readJsonIfPresent(path("tokenizer.json"));
-  if (json) return fromJson(json, path("tokenizer.json"), { folder, config, generation, model });
+  if (json) return fromJson(json, path("tokenizer.json"), { folder, config, generation, model, outputs });
 
   const [vocabulary, merges] = await Promise.all([
     readJsonIfPresent(path("vocab.json")),
@@ -35,7 +36,7 @@ export async function openTokenizer(folder: string): Promise<Tokenizer> {
   ]);
   if (vocabulary && merges) {
     const written = gpt2TokenizerJson(vocabulary, decodeUtf8(merges, path("merges.txt")));
-    return fromJson(written, path("vocab.json"), { folder, config, generation, model });
+    return fromJson(written, path("vocab.json"), { folder, config, generation, model, outputs });
   }
   for (const name of llama2cNames) {
     const bytes = await readIfPresent(path(name));
@@ -58,11 +59,12 @@ interface Settings {
   config: Json;
   generation: Json;
   model: Json;
+  outputs: number | undefined;
 }
 
 async function fromJson(json: Json, origin: string, settings: Settings): Promise<Tokenizer> {
-  const { config, generation, model } = settings;
-  const parts = await readTokenizerJson(json, origin, specialNames(config));
+  const { config, generation, model, outputs } = settings;
+  const parts = readTokenizerJson(json, origin, specialNames(config));
   const idOf = (name: string | undefined) => parts.added.find((token) => token.content === name)?.id;
   const isKnown = (id: unknown): id is number =>
     Number.isInteger(id) && (id as number) >= 0 && (id as number) < parts.pieces.length;
@@ -74,10 +76,12 @@ async function fromJson(json: Json, origin: string, settings: Settings): Promise
       : [generation.bos_token_id, model.bos_token_id].find(isKnown);
   const endTokens = [generation.eos_token_id, model.eos_token_id, idOf(tokenName(config.eos_token))]
     .flat()
-    .filter(isKnown);
+    .filter(isKnown)
+    .filter((id) => id < (outputs ?? Infinity));
   return assembleTokenizer({
     ...parts,
     origin,
+    outputs,
     prefix: adjustPrefix(parts.prefix, beginToken, config.add_bos_token),
     beginToken,
     endTokens: [...new Set(endTokens)],

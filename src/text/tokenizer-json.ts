@@ -1,18 +1,24 @@
 /**
- * `tokenizer.json` (Hugging Face tokenizers). BPE goes through our own encoder, which is several times faster than
- * @huggingface/tokenizers; that library serves for normalizers, pre-tokenizers other than GPT-2's, and Unigram models.
- * What a token's bytes are is read off the decoder section, so that decoding and streaming agree by construction.
+ * `tokenizer.json` (Hugging Face tokenizers), its BPE and Unigram models. What a token's bytes are is read off the decoder section, so
+ * that decoding and streaming agree by construction.
  */
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import type { AddedToken } from "./added-tokens.ts";
+import { warnOnce } from "../warnings.ts";
+import { type AddedToken, plainToken } from "./added-tokens.ts";
 import type { TokenizerParts } from "./assemble.ts";
-import { type BpeVocabulary, byteSymbols, characterSymbols, createWordEncoder, mergeRules } from "./bpe.ts";
-import { byteLevelWriting, bytesOfToken, forEachPreToken } from "./byte-level.ts";
-import { createPreparation, createUnigramEncoder, type Preparation } from "./library.ts";
+import { type BpeVocabulary, characterSymbols, createWordEncoder, mergeRules } from "./bpe.ts";
+import { byteLevelWriting, bytesOfToken } from "./byte-level.ts";
+import { createNormalizer, replaceAll } from "./normalizers.ts";
+import { literalPattern } from "./pattern.ts";
+import { createPreTokenizer, readPattern } from "./pre-tokenizers.ts";
+import { createUnigramEncoder } from "./unigram.ts";
 
 type Json = Record<string, unknown>;
-type FromJson = Pick<TokenizerParts, "pieces" | "added" | "encodeSection" | "prefix" | "dropsLeadingSpace" | "rules">;
+type FromJson = Pick<
+  TokenizerParts,
+  "pieces" | "added" | "normalize" | "encodeSection" | "prefix" | "dropsLeadingSpace" | "rules"
+>;
 type Fail = (message: string) => never;
 
 /** An id beyond this is a corrupt file: the largest vocabularies have 300 000. Merge keys rely on it. */
@@ -22,14 +28,14 @@ const largestId = 2 ** 22 - 1;
  * `named` are tokens that a configuration gives a role (begin, end …): they are special whatever this file says of them.
  * Errors: `bad_file` naming `origin` and the section that is missing, corrupt, or of a kind that is not supported.
  */
-export async function readTokenizerJson(json: Json, origin: string, named: readonly string[] = []): Promise<FromJson> {
+export function readTokenizerJson(json: Json, origin: string, named: readonly string[] = []): FromJson {
   const fail: Fail = (message) => {
     throw new VentrisError("bad_file", `${origin}: ${message}`);
   };
   const model = isObject(json.model) ? json.model : fail("there is no model section");
   const ids = readVocabulary(model, fail);
-  const added = withNamed(readAddedTokens(json.added_tokens ?? [], fail), named, ids);
-  const { bytesOf, dropsLeadingSpace } = readDecoder(json.decoder ?? null, fail);
+  const added = withNamed(readAddedTokens(json.added_tokens ?? [], ids, origin, fail), named, ids);
+  const { bytesOf, dropsLeadingSpace } = readDecoder(json.decoder ?? null, origin, fail);
 
   const pieces: Uint8Array[] = [];
   for (const [token, id] of ids) pieces[id] = bytesOf(token);
@@ -40,29 +46,48 @@ export async function readTokenizerJson(json: Json, origin: string, named: reado
 
   const prefix = readPrefix(json.post_processor ?? null, added, fail);
   const reserved = new Set(added.filter((token) => token.special).map((token) => token.id));
-  const encoder =
-    model.type === "BPE"
-      ? await readBpe(json, model, { origin, ids, reserved }, fail)
-      : { rules: JSON.stringify(model.vocab), encodeSection: await createUnigramEncoder({ json, reserved, origin }) };
+  const normalizers = flatten(json.normalizer ?? null, "normalizers", "normalizer", fail);
+  const steps = flatten(json.pre_tokenizer ?? null, "pretokenizers", "pre_tokenizer", fail);
+  const { cut, writesBytes } = createPreTokenizer(steps, origin, fail);
+  const encoder = (model.type === "BPE" ? readBpe : readUnigram)(model, { origin, ids, reserved }, writesBytes, fail);
   for (const id of prefix) if (id >= pieces.length) fail(`post_processor: the id ${id} is outside the vocabulary`);
-  return { pieces, added, prefix, dropsLeadingSpace, ...encoder };
+  return {
+    pieces,
+    added,
+    prefix,
+    dropsLeadingSpace,
+    normalize: normalizers.length === 0 ? undefined : createNormalizer(normalizers, origin, fail),
+    encodeSection(text, first, out) {
+      if (text !== "") cut(text, first, (word) => encoder.encode(word, out));
+    },
+    rules: [JSON.stringify([normalizers, steps].map((list) => list.map(canonical))), encoder.rules].join("\n"),
+  };
 }
 
-async function readBpe(
-  json: Json,
-  model: Json,
-  tokens: Omit<BpeVocabulary, "unknownToken">,
-  fail: Fail,
-): Promise<Pick<FromJson, "encodeSection" | "rules">> {
+/** A step without what changes no ids, its fields in a fixed order: what differs only in writing has one fingerprint. */
+function canonical(step: Json): Json {
+  const defaults: Json =
+    step.type === "ByteLevel"
+      ? { add_prefix_space: false, use_regex: true }
+      : step.type === "Metaspace"
+        ? { split: true }
+        : {};
+  const { trim_offsets, str_rep, ...fields } = { ...defaults, ...step };
+  return Object.fromEntries(Object.entries(fields).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+interface ModelEncoder {
+  encode: (word: string, ids: number[]) => void;
+  /** What it depends on beside the vocabulary. */
+  rules: string;
+}
+
+type ModelTokens = Omit<BpeVocabulary, "unknownToken">;
+
+function readBpe(model: Json, tokens: ModelTokens, writesBytes: boolean, fail: Fail): ModelEncoder {
   const unsupported = ["dropout", "continuing_subword_prefix", "end_of_word_suffix"].find((field) => model[field]);
   if (unsupported) fail(`model.${unsupported} is not supported`);
   const merges = readMerges(model.merges, fail);
-  const { steps, byteLevel } = readPreTokenizer(json.pre_tokenizer ?? null, fail);
-  const prepare: Preparation = await createPreparation({
-    normalizer: json.normalizer ?? null,
-    steps,
-    origin: tokens.origin,
-  });
   const { ids, reserved } = tokens;
   const unknownToken = typeof model.unk_token === "string" ? ids.get(model.unk_token) : undefined;
   const vocabulary: BpeVocabulary = { ...tokens, unknownToken };
@@ -70,34 +95,53 @@ async function readBpe(
     const id = ids.get(written);
     return id === undefined || reserved.has(id) ? undefined : id;
   };
-  const encodeWord = createWordEncoder({
-    symbolsOf: byteLevel
-      ? byteSymbols(vocabulary)
-      : characterSymbols(vocabulary, {
-          byteFallback: model.byte_fallback === true,
-          fuseUnknown: model.fuse_unk === true,
-        }),
-    rule: mergeRules(vocabulary, merges),
-    wholeWord: model.ignore_merges === true ? (word) => whole(byteLevel ? byteLevelWriting(word) : word) : undefined,
-  });
+  const byteFallback = model.byte_fallback === true;
+  const fuseUnknown = model.fuse_unk === true;
+  const written = writesBytes ? byteLevelWriting : (word: string) => word;
+  const symbolsOf = characterSymbols(vocabulary, { byteFallback, fuseUnknown });
   return {
-    rules: merges.map((merge) => merge.join(" ")).join("\n"),
-    encodeSection(text, section, out) {
-      for (const part of prepare(text, section)) {
-        const spaced = byteLevel?.addPrefixSpace && !part.startsWith(" ") ? ` ${part}` : part;
-        if (byteLevel?.useRegex) forEachPreToken(spaced, (word) => encodeWord(word, out));
-        else encodeWord(spaced, out);
-      }
-    },
+    encode: createWordEncoder({
+      symbolsOf: (word) => symbolsOf(written(word)),
+      rule: mergeRules(vocabulary, merges),
+      wholeWord: model.ignore_merges === true ? (word) => whole(written(word)) : undefined,
+    }),
+    rules: [
+      JSON.stringify([unknownToken ?? null, byteFallback, fuseUnknown, model.ignore_merges === true]),
+      ...merges.map((merge) => merge.join(" ")),
+    ].join("\n"),
   };
 }
 
-function readAddedTokens(list: unknown, fail: Fail): AddedToken[] {
+function readUnigram(model: Json, { origin, reserved }: ModelTokens, writesBytes: boolean, fail: Fail): ModelEncoder {
+  const vocab = model.vocab as [string, number][];
+  const { unk_id, byte_fallback } = model;
+  const unknownToken =
+    unk_id === undefined || unk_id === null ? undefined : isId(unk_id) ? unk_id : fail("model.unk_id is no id");
+  const byteFallback = byte_fallback === true;
+  const encode = createUnigramEncoder({ origin, vocab, unknownToken, byteFallback, reserved });
+  return {
+    encode: writesBytes ? (word, ids) => encode(byteLevelWriting(word), ids) : encode,
+    rules: JSON.stringify([unknownToken ?? null, byteFallback, vocab.map(([, score]) => score)]),
+  };
+}
+
+/** Ids as the reference gives them: a token that the vocabulary has too keeps the id it has there, the others follow one another. */
+function readAddedTokens(list: unknown, ids: ReadonlyMap<string, number>, origin: string, fail: Fail): AddedToken[] {
   if (!Array.isArray(list)) return fail("added_tokens is not a list");
+  const given = new Map<string, number>();
+  let next = ids.size;
   return list.map((entry: unknown, index) => {
-    const { id, content, special, lstrip, rstrip, single_word } = isObject(entry) ? entry : {};
-    const valid = isId(id) && typeof content === "string" && content !== "";
+    const { id: stated, content, special, lstrip, rstrip, single_word, normalized } = isObject(entry) ? entry : {};
+    const valid = isId(stated) && typeof content === "string" && content !== "";
     if (!valid) return fail(`added_tokens[${index}] has no valid id and content`);
+    const id = given.get(content) ?? ids.get(content) ?? next;
+    if (id !== stated) {
+      warnOnce(
+        `${origin}: added_tokens gives ${shown(content)} the id ${stated}; it is ${id}, as in the reference reader`,
+      );
+    }
+    given.set(content, id);
+    next = Math.max(next, id + 1);
     return {
       id,
       content,
@@ -105,6 +149,7 @@ function readAddedTokens(list: unknown, fail: Fail): AddedToken[] {
       leftStrip: lstrip === true,
       rightStrip: rstrip === true,
       singleWord: single_word === true,
+      normalized: typeof normalized === "boolean" ? normalized : special !== true,
     };
   });
 }
@@ -115,8 +160,7 @@ function withNamed(added: AddedToken[], named: readonly string[], ids: ReadonlyM
   for (const { content } of added) names.delete(content);
   for (const content of names) {
     const id = ids.get(content);
-    if (id !== undefined)
-      flagged.push({ id, content, special: true, leftStrip: false, rightStrip: false, singleWord: false });
+    if (id !== undefined) flagged.push({ ...plainToken, id, content });
   }
   return flagged;
 }
@@ -125,7 +169,6 @@ function withNamed(added: AddedToken[], named: readonly string[], ids: ReadonlyM
 function readVocabulary(model: Json, fail: Fail): Map<string, number> {
   const { type, vocab } = model;
   if (type === "Unigram") {
-    if (model.byte_fallback === true) return fail("a Unigram model with byte_fallback is not supported");
     const valid = (entry: unknown) => Array.isArray(entry) && typeof entry[0] === "string" && Number.isFinite(entry[1]);
     if (!Array.isArray(vocab) || vocab.length > largestId || !vocab.every(valid))
       return fail("model.vocab is not a list of [token, score]");
@@ -151,32 +194,9 @@ function readMerges(merges: unknown, fail: Fail): [string, string][] {
   });
 }
 
-interface ByteLevelOptions {
-  addPrefixSpace: boolean;
-  useRegex: boolean;
-}
-
-/** The byte-level step, if there is one, is ours; the `steps` before it are the library's. */
-function readPreTokenizer(section: unknown, fail: Fail): { steps: Json[]; byteLevel: ByteLevelOptions | undefined } {
-  const steps = flatten(section, "pretokenizers", "pre_tokenizer", fail);
-  for (const { type, behavior, invert } of steps) {
-    const split = `${String(behavior)}${invert === true ? " inverted" : ""}`;
-    if (type === "Split" && !["Isolated", "Removed", "Removed inverted"].includes(split)) {
-      fail(`pre_tokenizer: a Split with behaviour ${split} is not supported`);
-    }
-  }
-  const index = steps.findIndex((step) => step.type === "ByteLevel");
-  if (index < 0) return { steps, byteLevel: undefined };
-  if (index !== steps.length - 1) fail("pre_tokenizer: ByteLevel must be the last step");
-  const { add_prefix_space, use_regex } = steps[index];
-  return {
-    steps: steps.slice(0, index),
-    byteLevel: { addPrefixSpace: add_prefix_space === true, useRegex: use_regex !== false },
-  };
-}
-
 function readDecoder(
   section: unknown,
+  origin: string,
   fail: Fail,
 ): { bytesOf: (token: string) => Uint8Array; dropsLeadingSpace: boolean } {
   const steps = flatten(section, "decoders", "decoder", fail);
@@ -187,23 +207,23 @@ function readDecoder(
   }
   let dropsLeadingSpace = false;
   let byteFallback = false;
-  const replacements: [string, string][] = [];
+  const replacements: [RegExp, string][] = [];
+  const refused = (step: Json): never => fail(`decoder: a step like ${shown(step)} is not supported`);
   for (const step of steps) {
-    const pattern = isObject(step.pattern) ? step.pattern.String : undefined;
-    if (step.type === "Replace" && typeof pattern === "string" && pattern !== "" && typeof step.content === "string") {
-      replacements.push([pattern, step.content]);
+    if (step.type === "Replace" && typeof step.content === "string") {
+      replacements.push([readPattern(step.pattern, origin, () => refused(step)), step.content]);
     } else if (step.type === "Metaspace" && typeof step.replacement === "string" && step.replacement !== "") {
-      replacements.push([step.replacement, " "]);
+      replacements.push([literalPattern(step.replacement), " "]);
       dropsLeadingSpace = step.prepend_scheme !== "never" && step.add_prefix_space !== false;
     } else if (step.type === "Strip" && step.content === " " && step.start === 1 && step.stop === 0)
       dropsLeadingSpace = true;
     else if (step.type === "ByteFallback") byteFallback = true;
-    else if (step.type !== "Fuse") fail(`decoder: a step like ${JSON.stringify(step).slice(0, 100)} is not supported`);
+    else if (step.type !== "Fuse") refused(step);
   }
   const bytesOf = (token: string) => {
     const byte = byteFallback && /^<0x([0-9A-F]{2})>$/.exec(token);
     if (byte) return Uint8Array.of(Number.parseInt(byte[1], 16));
-    return utf8.encode(replacements.reduce((text, [pattern, content]) => text.replaceAll(pattern, content), token));
+    return utf8.encode(replacements.reduce((text, [pattern, content]) => replaceAll(text, pattern, content), token));
   };
   return { bytesOf, dropsLeadingSpace };
 }
@@ -223,7 +243,7 @@ function readPrefix(section: unknown, added: readonly AddedToken[], fail: Fail):
           : added.filter((token) => token.content === name).map((token) => token.id);
         return Array.isArray(listed) && listed.length > 0 && listed.every(isId)
           ? listed
-          : fail(`post_processor: no id for ${JSON.stringify(item)}`);
+          : fail(`post_processor: no id for ${shown(item)}`);
       });
     }
     if ((step.type === "RobertaProcessing" || step.type === "BertProcessing") && Array.isArray(step.cls)) {

@@ -1,12 +1,15 @@
 /** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
 import { type FileHandle, open } from "node:fs/promises";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { identityOf } from "./cache.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
 
 export interface WeightFile {
   readonly path: string;
   readonly size: number;
+  /** See `identityOf`. */
+  readonly identity: string;
   readonly handle: FileHandle;
 }
 
@@ -26,7 +29,7 @@ export async function openFile(path: string): Promise<WeightFile> {
     handle = await open(path, "r");
     const stats = await handle.stat();
     ensure(stats.isFile(), "bad_file", `${path} is not a file`);
-    return { path, size: stats.size, handle };
+    return { path, size: stats.size, identity: identityOf(path, stats), handle };
   } catch (error) {
     await handle?.close();
     if (error instanceof VentrisError) throw error;
@@ -89,6 +92,7 @@ export function fileWeightSource(
   };
   return {
     origin,
+    identity: files.map(({ identity }) => identity).join("\n"),
     tensors,
     readBytes: read,
     async readFloat32(name, options) {

@@ -79,6 +79,7 @@ function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>):
   const originalName = (name: string) => original.get(findTensor(source.origin, tensors, name).name)!;
   return {
     origin: source.origin,
+    identity: source.identity,
     tensors,
     readBytes: async (name) => ordered(name, await source.readBytes(originalName(name))),
     readFloat32: async (name, options) => ordered(name, await source.readFloat32(originalName(name), options)),

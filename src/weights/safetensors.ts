@@ -70,7 +70,9 @@ export async function openSharded(indexPath: string): Promise<WeightSource> {
       const { origin, tensors: inShard } = shards.get(shard)!;
       tensors.set(name, findTensor(origin, inShard, name));
     }
-    const files = [...new Set([...tensors.values()].map((tensor) => tensor.file))];
+    const files = [...new Set([...tensors.values()].map((tensor) => tensor.file))].sort((a, b) =>
+      a.path < b.path ? -1 : 1,
+    );
     return { ...fileWeightSource(indexPath, tensors, files), close: closeAll };
   } catch (error) {
     await closeAll();

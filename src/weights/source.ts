@@ -18,6 +18,8 @@ export interface WeightInfo {
 export interface WeightSource {
   /** For messages: the file or folder. */
   readonly origin: string;
+  /** Names every file that is read, and the state it was in when it was opened: what is derived from the source depends on it. */
+  readonly identity: string;
   readonly tensors: ReadonlyMap<string, WeightInfo>;
   /** Values as float32, whatever the stored type. Refuses NaN and infinities unless `allowNonFinite`. */
   readFloat32(name: string, options?: { allowNonFinite?: boolean }): Promise<Float32Array<ArrayBuffer>>;

@@ -1,0 +1,85 @@
+/**
+ * Ids of the reference: Hugging Face tokenizers 0.23.2 (Rust), asked for every step of tokenizer.json in its variants, and for the
+ * patterns of well-known models, on texts made at random of what steps disagree about.
+ */
+import { readdirSync, readFileSync } from "node:fs";
+import { mkdtemp, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { gunzipSync } from "node:zlib";
+import { beforeAll, describe, expect, it, vi } from "vitest";
+import { dataPath } from "../../test/data.ts";
+import { openTokenizer } from "./open-tokenizer.ts";
+
+interface Configuration {
+  name: string;
+  base: "byte" | "spm" | "unigram";
+  normalizer: unknown;
+  pre_tokenizer: unknown;
+  added: unknown[];
+  model: object;
+  cases: [text: string, ids: number[]][];
+}
+
+const file = fileURLToPath(new URL("reference-ids.json.gz", import.meta.url));
+const { vocabularies, configs } = JSON.parse(gunzipSync(readFileSync(file)).toString()) as {
+  vocabularies: {
+    byte: { vocab: string[]; merges: string[] };
+    spm: { vocab: string[]; merges: (string | [string, string])[] };
+    unigram: { vocab: [string, number][] };
+  };
+  configs: Configuration[];
+};
+
+function modelOf({ base, model }: Configuration): object {
+  if (base === "unigram") return { type: "Unigram", ...vocabularies.unigram, ...model, unk_id: 0 };
+  const { vocab, merges } = vocabularies[base];
+  return { type: "BPE", vocab: Object.fromEntries(vocab.map((token, id) => [token, id])), merges, ...model };
+}
+
+async function open(json: unknown) {
+  const folder = await mkdtemp(join(tmpdir(), "ventris-reference-"));
+  await writeFile(join(folder, "tokenizer.json"), JSON.stringify(json));
+  return openTokenizer(folder);
+}
+
+const ids = (tokenizer: Awaited<ReturnType<typeof open>>, texts: string[]) =>
+  texts.map((text) => [text, tokenizer.encode(text, { special: false, allowSpecial: true })]);
+
+describe("ids are those of the reference", () => {
+  beforeAll(() => {
+    vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    return () => vi.restoreAllMocks();
+  });
+
+  it.each(configs.map((config) => [config.name, config] as const))("%s", async (_, config) => {
+    const decoder =
+      config.base === "byte"
+        ? { type: "ByteLevel" }
+        : { type: "Sequence", decoders: [{ type: "ByteFallback" }, { type: "Fuse" }] };
+    const { normalizer, pre_tokenizer, added, cases } = config;
+    const tokenizer = await open({ added_tokens: added, normalizer, pre_tokenizer, decoder, model: modelOf(config) });
+    expect(
+      ids(
+        tokenizer,
+        cases.map(([text]) => text),
+      ),
+    ).toEqual(cases);
+  });
+});
+
+const casesFolder = dataPath("..", "cases", "tokenizers");
+describe.skipIf(!casesFolder)("cases kept beside the repository", () => {
+  it.each(casesFolder ? readdirSync(casesFolder) : [])("%s", async (name) => {
+    const { tokenizer, cases } = JSON.parse(readFileSync(join(casesFolder!, name), "utf8"));
+    const opened = await open(tokenizer);
+    const expected = cases.map(({ text, ids }: { text: string; ids: number[] }) => [text, ids]);
+    expect(
+      ids(
+        opened,
+        cases.map(({ text }: { text: string }) => text),
+      ),
+    ).toEqual(expected);
+  });
+});
