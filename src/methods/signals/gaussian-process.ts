@@ -106,7 +106,7 @@ export async function fitGaussianProcess(
   let done = 0;
   const total = corners.length + evaluations * d;
   for (const corner of corners) {
-    signal?.throwIfAborted();
+    ensure(!signal?.aborted, "aborted", "fitting was interrupted");
     const gram = gramMatrix(kind, xs, corner);
     const positive = cholesky(gram, gram, xs.rows);
     for (let k = 0; positive && k < d; k++) {
@@ -124,7 +124,7 @@ export async function fitGaussianProcess(
       best[k].at,
       evaluations,
       async () => {
-        signal?.throwIfAborted();
+        ensure(!signal?.aborted, "aborted", "fitting was interrupted");
         onProgress?.(++done, total);
         await new Promise((resolve) => setImmediate(resolve));
       },

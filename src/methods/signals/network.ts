@@ -5,6 +5,7 @@
  * and H = 2β JᵀJ + 2α I.
  */
 import { uniform } from "../../engine/random.ts";
+import { ensure } from "../../errors.ts";
 import { cholesky, choleskyInverse, choleskySolve, columnMeans, type Matrix, matrix, trace } from "./matrix.ts";
 import type { Regression } from "./regression.ts";
 
@@ -87,7 +88,7 @@ export async function fitNetwork(x: Matrix, y: Matrix, options: NetworkOptions):
   let damping = 0.005;
   const squares = (w: Float64Array) => w.reduce((sum, v) => sum + v * v, 0);
   for (let iteration = 0; iteration < iterations; iteration++) {
-    signal?.throwIfAborted();
+    ensure(!signal?.aborted, "aborted", "fitting was interrupted");
     const before = beta * errors + alpha * squares(weights);
     let improved = false;
     for (let attempt = 0; attempt < 10 && !improved; attempt++) {

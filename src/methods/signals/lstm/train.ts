@@ -98,7 +98,7 @@ export async function trainLstm(
   const optimiser = adadelta(weights);
   try {
     for (let pass = 0; pass < passes; pass++) {
-      signal?.throwIfAborted();
+      ensure(!signal?.aborted, "aborted", "fitting was interrupted");
       for (let batch = 0; batch < batches; batch++) {
         load(batch);
         const number = pass * batches + batch;

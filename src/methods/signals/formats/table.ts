@@ -1,0 +1,252 @@
+/**
+ * Columns of numbers, row = bin or sample, from whatever file a user brings. A path may name an array within a file: `data.npz#spikes`.
+ *
+ *     .csv .tsv .txt   with or without names in the first line; empty fields and NaN are gaps
+ *     .npy .npz .h5    arrays [rows, columns] or [rows]
+ *     .edf .bdf .vhdr  the channels of one rate
+ *     .f32 .u8 .i16    raw little-endian rows, described by NAME.json: { columns: [names] or a number, rate? }
+ *
+ * Any of them but .vhdr and .h5 also with .gz.
+ */
+import { ensure, VentrisError } from "../../../errors.ts";
+import { decodeUtf8, parseJsonObject } from "../../../json.ts";
+import { type Matrix, matrix } from "../matrix.ts";
+import { readBrainVision } from "./brainvision.ts";
+import { extensionOf, readBytes } from "./bytes.ts";
+import { readEdf } from "./edf.ts";
+import { hdfArray, isHdf5, withHdf5 } from "./hdf5.ts";
+import { type NumericArray, openNpz, readNpy } from "./npy.ts";
+import type { Recording } from "./recording.ts";
+
+export interface Table {
+  readonly names: readonly string[];
+  readonly values: Matrix;
+  /** Rows a second, where the file says. */
+  readonly rate?: number;
+  readonly remarks: readonly string[];
+}
+
+export const tableExtensions = [
+  "csv",
+  "tsv",
+  "txt",
+  "npy",
+  "npz",
+  "h5",
+  "hdf5",
+  "edf",
+  "bdf",
+  "vhdr",
+  "f32",
+  "u8",
+  "i16",
+];
+
+/** Errors: `unavailable`, `bad_file`; `bad_option` for an extension that is not known or an array that must be named. */
+export async function readTable(reference: string): Promise<Table> {
+  const [path, array] = splitReference(reference);
+  const extension = extensionOf(path);
+  ensure(
+    tableExtensions.includes(extension),
+    "bad_option",
+    `${path}: files that end in .${extension || "nothing"} are not read; ${tableExtensions.map((e) => `.${e}`).join(" ")} are`,
+  );
+  ensure(
+    array === undefined || ["npz", "h5", "hdf5"].includes(extension),
+    "bad_option",
+    `${reference}: only .npz and .h5 files hold arrays with names`,
+  );
+  if (extension === "vhdr") return recordingTable(await readBrainVision(path), path);
+  const bytes = await readBytes(path);
+  if (extension === "edf" || extension === "bdf") return recordingTable(readEdf(bytes, path), path);
+  if (extension === "npy") return arrayTable(readNpy(bytes, path), path);
+  if (extension === "npz") {
+    const arrays = openNpz(bytes, path);
+    return arrayTable(
+      pickNamed([...arrays.keys()], array, path, (name) => arrays.get(name)!()),
+      reference,
+    );
+  }
+  if (extension === "h5" || extension === "hdf5") {
+    ensure(isHdf5(bytes), "bad_file", `${path} is not an HDF5 file`);
+    return withHdf5(bytes, path, (file) =>
+      arrayTable(
+        pickNamed(file.keys(), array, path, (name) => hdfArray(file, name, path)),
+        reference,
+      ),
+    );
+  }
+  if (extension === "f32" || extension === "u8" || extension === "i16") return rawTable(bytes, path, extension);
+  return parseDelimited(decodeUtf8(bytes, path), path);
+}
+
+function splitReference(reference: string): [path: string, array?: string] {
+  const at = reference.lastIndexOf("#");
+  return at < 0 ? [reference] : [reference.slice(0, at), reference.slice(at + 1)];
+}
+
+function pickNamed(
+  names: string[],
+  wanted: string | undefined,
+  path: string,
+  read: (name: string) => NumericArray,
+): NumericArray {
+  if (wanted === undefined) {
+    ensure(
+      names.length === 1,
+      "bad_option",
+      `${path} holds ${names.length} arrays (${names.slice(0, 20).join(", ")}); say which one: ${path}#${names[0] ?? "NAME"}`,
+    );
+    return read(names[0]);
+  }
+  ensure(
+    names.includes(wanted) || wanted.includes("/"),
+    "bad_option",
+    `${path} has no array "${wanted}"; it has ${names.slice(0, 20).join(", ")}`,
+  );
+  return read(wanted);
+}
+
+function arrayTable({ shape, data }: NumericArray, origin: string): Table {
+  ensure(
+    shape.length === 1 || shape.length === 2,
+    "bad_file",
+    `${origin} is an array [${shape}]; tables have rows and columns`,
+  );
+  const [rows, columns = 1] = shape;
+  return { names: numbered(columns), values: matrix(rows, columns, data), remarks: [] };
+}
+
+const numbered = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1}`);
+
+/** The channels of the most common rate, as columns. */
+export function recordingTable({ channels, remarks }: Recording, origin: string): Table {
+  ensure(channels.length > 0, "bad_file", `${origin} has no channels`);
+  const tally = new Map<number, number>();
+  for (const { rate } of channels) tally.set(rate, (tally.get(rate) ?? 0) + 1);
+  const [rate] = [...tally].sort((a, b) => b[1] - a[1])[0];
+  const chosen = channels.filter((channel) => channel.rate === rate);
+  const left = channels.filter((channel) => channel.rate !== rate);
+  const rows = chosen[0].samples.length;
+  const values = matrix(rows, chosen.length);
+  for (const [k, { samples }] of chosen.entries())
+    for (let t = 0; t < rows; t++) values.data[t * chosen.length + k] = samples[t];
+  const note =
+    left.length > 0
+      ? [
+          `${left.length} channels of other rates than ${rate} Hz are left out: ${left.map(({ name }) => name).join(", ")}`,
+        ]
+      : [];
+  return { names: chosen.map(({ name }) => name), values, rate, remarks: [...remarks, ...note] };
+}
+
+async function rawTable(bytes: Buffer, path: string, type: "f32" | "u8" | "i16"): Promise<Table> {
+  const described = path.replace(/\.gz$/, "").replace(/\.[^.]*$/, ".json");
+  const json = parseJsonObject(await readBytes(described, 1_000_000), described);
+  const { columns, rate } = json;
+  const names =
+    Array.isArray(columns) && columns.every((name) => typeof name === "string")
+      ? columns
+      : Number.isInteger(columns)
+        ? numbered(columns as number)
+        : undefined;
+  ensure(
+    names && names.length >= 1 && names.length <= 65_536,
+    "bad_file",
+    `${described}: columns must be a list of names or a number`,
+  );
+  ensure(
+    rate === undefined || (typeof rate === "number" && rate > 0),
+    "bad_file",
+    `${described}: rate is ${JSON.stringify(rate)}`,
+  );
+  const width = { f32: 4, u8: 1, i16: 2 }[type];
+  ensure(
+    bytes.length % (width * names.length) === 0,
+    "bad_file",
+    `${path} has ${bytes.length} bytes, which is no whole number of rows of ${names.length} columns`,
+  );
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const read = {
+    f32: (at: number) => view.getFloat32(at, true),
+    u8: (at: number) => view.getUint8(at),
+    i16: (at: number) => view.getInt16(at, true),
+  }[type];
+  const data = Float64Array.from({ length: bytes.length / width }, (_, i) => read(i * width));
+  return {
+    names,
+    values: matrix(data.length / names.length, names.length, data),
+    rate: rate as number | undefined,
+    remarks: [],
+  };
+}
+
+/** Comma, semicolon, tab or blanks between fields; names in the first line if it is not all numbers. Errors: `bad_file` with the line. */
+export function parseDelimited(text: string, origin: string): Table {
+  const lines = text.split(/\r?\n/);
+  while (lines.length > 0 && lines[lines.length - 1].trim() === "") lines.pop();
+  ensure(lines.length > 0, "bad_file", `${origin} is empty`);
+  const separator = [",", ";", "\t"].find((mark) => lines[0].includes(mark)) ?? /\s+/;
+  const cells = (line: string) => (separator instanceof RegExp ? line.trim() : line).split(separator);
+  const first = cells(lines[0]);
+  const named = first.some((cell) => readNumber(cell) === undefined);
+  const names = named ? first.map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")) : numbered(first.length);
+  const rows = named ? lines.slice(1) : lines;
+  ensure(rows.length > 0, "bad_file", `${origin} has names but no rows`);
+  const values = matrix(rows.length, names.length);
+  for (const [r, line] of rows.entries()) {
+    const fields = cells(line);
+    const number = r + (named ? 2 : 1);
+    ensure(
+      fields.length === names.length,
+      "bad_file",
+      `${origin}, line ${number}: ${fields.length} fields, but ${names.length} columns`,
+    );
+    for (const [c, field] of fields.entries()) {
+      const value = readNumber(field);
+      if (value === undefined)
+        throw new VentrisError(
+          "bad_file",
+          `${origin}, line ${number}: ${JSON.stringify(field.slice(0, 40))} in column ${names[c]} is not a number`,
+        );
+      values.data[r * names.length + c] = value;
+    }
+  }
+  return { names, values, remarks: [] };
+}
+
+/** A field's number; NaN for a gap, undefined for what is no number. */
+export function readNumber(field: string): number | undefined {
+  const text = field.trim();
+  if (text === "" || /^(nan|na|null|_)$/i.test(text)) return Number.NaN;
+  const value = Number(text);
+  if (!Number.isNaN(value)) return value;
+  return /^[+-]?inf(inity)?$/i.test(text) ? (text.startsWith("-") ? -Infinity : Infinity) : undefined;
+}
+
+/**
+ * Columns by names or by numbers from 1, with ranges: `x,y`, `1-10`, `Fz,3-5`. Errors: `bad_option` naming what is not there.
+ */
+export function pickColumns(
+  { names, values }: Table,
+  wanted: string,
+  origin: string,
+): { names: string[]; values: Matrix } {
+  const indices = wanted.split(",").flatMap((part) => {
+    const word = part.trim();
+    const named = names.indexOf(word);
+    if (named >= 0) return [named];
+    const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(word) ?? [];
+    const [low, high] = [Number(from), Number(to)];
+    ensure(
+      from !== undefined && low >= 1 && high >= low && high <= names.length,
+      "bad_option",
+      `${origin} has no column "${word}"; it has ${names.length}: ${names.slice(0, 12).join(", ")}${names.length > 12 ? " …" : ""}`,
+    );
+    return Array.from({ length: high - low + 1 }, (_, i) => low - 1 + i);
+  });
+  const out = matrix(values.rows, indices.length);
+  for (let r = 0; r < values.rows; r++)
+    for (const [k, c] of indices.entries()) out.data[r * indices.length + k] = values.data[r * values.columns + c];
+  return { names: indices.map((c) => names[c]), values: out };
+}

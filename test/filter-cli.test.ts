@@ -1,0 +1,135 @@
+/** `ventris filter` as people call it. */
+import { spawn } from "node:child_process";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { ensureBuilt, root } from "./build.ts";
+
+vi.setConfig({ testTimeout: 180_000 });
+let folder: string;
+beforeAll(async () => {
+  ensureBuilt();
+  folder = await mkdtemp(join(tmpdir(), "ventris-filter-"));
+  const rows = Array.from({ length: 400 }, (_, t) => {
+    const [x, y] = [Math.sin(t / 9), Math.cos(t / 13)];
+    const noise = (k: number) => 0.3 * Math.sin(t * (k + 1.7) * 12.9);
+    return [x, y, x + noise(1), y - x + noise(2), 0.5 * y + noise(3)].join(",");
+  });
+  await writeFile(join(folder, "data.csv"), `x,y,a,b,c\n${rows.join("\n")}\n`);
+}, 300_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+function filter(
+  words: readonly string[],
+  input = "",
+): Promise<{ status: number | null; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [join(root, "dist", "cli", "main.js"), "filter", ...words], { cwd: folder });
+  child.stdin.on("error", () => {});
+  child.stdin.end(input);
+  const texts = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const)
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      texts[name] += text;
+    });
+  return new Promise((resolve) => child.on("close", (status) => resolve({ status, ...texts })));
+}
+
+it("fits, decodes, draws, and answers a stream line by line with the same estimates and its latencies", async () => {
+  const fitted = await filter([
+    "fit",
+    "data.csv",
+    "--state",
+    "x,y",
+    "--method",
+    "kalman",
+    "--out",
+    "k.filter",
+    "--json",
+  ]);
+  expect(fitted).toMatchObject({ status: 0, stderr: "" });
+  expect(JSON.parse(fitted.stdout)).toMatchObject({ method: "kalman", bins: 320, scores: { bins: 80 } });
+  expect(JSON.parse(fitted.stdout).scores.nrmse).toBeLessThan(0.5);
+
+  const run = await filter([
+    "run",
+    "k.filter",
+    "data.csv",
+    "--state",
+    "x,y",
+    "--rows",
+    "0:20",
+    "--json",
+    "--svg",
+    "k.svg",
+  ]);
+  const { means, names, scores } = JSON.parse(run.stdout);
+  expect([means.length, names, scores.bins]).toEqual([20, ["x", "y"], 20]);
+  expect(await readFile(join(folder, "k.svg"), "utf8")).toMatch(/^<svg .*<ellipse /s);
+
+  const lines = (await readFile(join(folder, "data.csv"), "utf8"))
+    .split("\n")
+    .slice(1, 21)
+    .map((line) => line.split(",").slice(2).join(","));
+  const streamed = await filter(["run", "k.filter", "--stream", "--json"], `${lines.join("\n")}\n\n`);
+  const answers = streamed.stdout
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(answers.slice(0, 20).map(({ mean }) => mean)).toEqual(means);
+  expect(answers[20]).toMatchObject({ missing: true });
+  expect(answers[21]).toMatchObject({ steps: 21, counters: { missing: 1 } });
+  expect(answers[21].latencyMicroseconds.p99).toBeGreaterThan(0);
+
+  // In two halves, with the state between them in a file.
+  const first = await filter(
+    ["run", "k.filter", "--stream", "--json", "--state-file", "s"],
+    `${lines.slice(0, 12).join("\n")}\n`,
+  );
+  expect(first.status).toBe(0);
+  const second = await filter(
+    ["run", "k.filter", "--stream", "--json", "--state-file", "s"],
+    `${lines.slice(12).join("\n")}\n`,
+  );
+  expect(JSON.parse(second.stdout.split("\n")[0]).mean).toEqual(means[12]);
+});
+
+it("compares filters in a table", async () => {
+  const { status, stdout } = await filter([
+    "compare",
+    "data.csv",
+    "--state",
+    "1-2",
+    "--methods",
+    "kalman,zero",
+    "--set",
+    "ridge=0.01",
+  ]);
+  expect(status).toBe(0);
+  expect(stdout).toMatch(/^filter +nRMSE +angle, rad .*\nkalman .*\nzero +1\.\d+/);
+});
+
+it("refuses what makes no sense, by name and with status 2", async () => {
+  const wrong: [string[], number, RegExp][] = [
+    [["fit", "data.csv", "--out", "k"], 2, /which columns are states/],
+    [["fit", "data.csv", "--state", "x,z", "--out", "k"], 2, /no column "z"; it has 5: x, y, a/],
+    [["fit", "data.csv", "--state", "x", "--method", "kalmn", "--out", "k"], 2, /did you mean "kalman"/],
+    [
+      ["fit", "data.csv", "--state", "x", "--set", "rigde=1", "--method", "kalman", "--out", "k"],
+      2,
+      /did you mean "ridge"/,
+    ],
+    [["fit", "data.csv", "--state", "x", "--train", "0:900", "--out", "k"], 2, /does not lie in the 400 bins/],
+    [["fit", "none.csv", "--state", "x", "--out", "k"], 1, /cannot be read/],
+    [["run", "none", "data.csv"], 2, /there is no filter none/],
+    [["run", "data.csv", "data.csv"], 1, /data\.csv/],
+    [["compare", "data.csv", "--state", "x", "--methods", "kalman", "--set", "hidden=3"], 2, /no option "hidden"/],
+  ];
+  for (const [words, status, message] of wrong) {
+    const outcome = await filter(words);
+    expect(outcome.stderr, words.join(" ")).toMatch(message);
+    expect(outcome.status, words.join(" ")).toBe(status);
+  }
+  const bad = await filter(["run", "k.filter", "--stream"], "1,2\n");
+  expect(bad).toMatchObject({ status: 1, stderr: expect.stringMatching(/line 1: 2 values.*3 channels/) });
+});
