@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { VentrisError } from "../errors.ts";
+import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../open.ts";
 import { cacheFolder, type GgufModel, openWeights } from "../weights/index.ts";
 import { print, printJson, say } from "./output.ts";
@@ -16,6 +17,8 @@ interface ModelEntry {
   bytes: number;
   architecture?: string;
   parameters?: number;
+  /** Names of the trained parts beside it. */
+  parts?: string[];
   /** Why it could not be read. */
   problem?: string;
 }
@@ -30,13 +33,14 @@ export function define(command: Command): void {
     for (const { name, path, problem } of entries) if (problem) say(`${name} (${path}): ${problem}`);
     print(
       formatTable(
-        ["model", "origin", "architecture", "parameters", "size", "path"],
+        ["model", "origin", "architecture", "parameters", "size", "parts", "path"],
         entries.map((entry) => [
           entry.name,
           entry.origin,
           entry.architecture ?? "-",
           entry.parameters === undefined ? "-" : `${(entry.parameters / 1e6).toFixed(2)} M`,
           formatBytes(entry.bytes),
+          entry.parts?.join(", ") || "-",
           entry.path,
         ]),
       ),
@@ -81,7 +85,8 @@ async function describeModel(name: string, origin: ModelEntry["origin"], path: s
         (source as Partial<GgufModel>).config ?? JSON.parse(await readFile(join(path, "config.json"), "utf8"));
       const shapes = [...source.tensors.values()].map((tensor) => tensor.shape);
       const parameters = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
-      return { name, origin, path, bytes, architecture: String(config.architectures?.[0]), parameters };
+      const parts = (await listParts(path)).map(({ card }) => card.name);
+      return { name, origin, path, bytes, architecture: String(config.architectures?.[0]), parameters, parts };
     } finally {
       await source.close();
     }

@@ -6,6 +6,7 @@ import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
+import { fingerprintOf } from "../models/parts.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
 import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
@@ -125,6 +126,10 @@ export async function loadModel(
         compileOptions.threads ?? defaultThreads(),
       ].join(" "),
       secondsToLoad: (performance.now() - started) / 1000,
+      async fingerprint() {
+        const opened = await openWeights(path);
+        return fingerprintOf(opened).finally(() => opened.close());
+      },
       learnable: () => openLearnable(path, family, config, { ...compileOptions, memoryLimit, maxRows, cacheSlots }),
     };
   } finally {

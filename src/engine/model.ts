@@ -1,6 +1,7 @@
 /** A loaded model: weights in compiled programs, a tokenizer, a forest, and whatever methods keep with it. */
 import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
+import { findPart, listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { type Site, sitesOf } from "../models/sites.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
@@ -27,6 +28,17 @@ export interface Model {
   readonly identity: string;
   /** Its parameters in float32, and forests on other values of them: for methods that train while they serve. */
   learnable(): Promise<Learnable>;
+  /** Names the checkpoint by its contents; computed when first asked for. Parts are bound to it. */
+  fingerprint(): Promise<string>;
+  /** Cards of the parts that lie beside the model. */
+  parts(): Promise<{ card: PartCard; folder: string }[]>;
+  /**
+   * A part by its name or path, read once. Errors: `unavailable`, `bad_file`, and `bad_option` for one of another kind or trained on
+   * another model.
+   */
+  part(reference: string, kind?: string): Promise<Part>;
+  /** Writes a part of this model. */
+  writePart(folder: string, part: Parameters<typeof writePart>[2]): Promise<void>;
   /** Another model beside this one (a draft), opened once, with the same threads, closed with this one. */
   companion(reference: string): Promise<Model>;
   /**
@@ -51,6 +63,7 @@ export interface ModelParts {
   parameterCount: number;
   identity: string;
   learnable(): Promise<Learnable>;
+  fingerprint(): Promise<string>;
   openCompanion(reference: string): Promise<Model>;
 }
 
@@ -71,13 +84,20 @@ export function createModel({ openCompanion, ...parts }: ModelParts): Model {
     return made;
   };
 
-  let sites: readonly Site[] | undefined;
+  let known: readonly Site[] | undefined;
+  const sites = (): readonly Site[] => {
+    known ??= sitesOf(parts.family, parts.config);
+    return known;
+  };
+  const fingerprint = (): Promise<string> => once(states, "fingerprint", () => parts.fingerprint()) as Promise<string>;
+  const base = async () => ({ name: parts.name, fingerprint: await fingerprint(), sites: sites() });
   return {
     ...parts,
-    sites() {
-      sites ??= sitesOf(parts.family, parts.config);
-      return sites;
-    },
+    sites,
+    fingerprint,
+    parts: () => listParts(parts.folder),
+    part: async (reference, kind) => readPart(await findPart(parts.folder, reference), await base(), kind),
+    writePart: async (folder, part) => writePart(folder, await base(), part),
     companion: (reference) => once(companions, reference, () => openCompanion(reference)),
     state: <T>(key: string, make: () => T | Promise<T>) => once(states, key, async () => make()) as Promise<T>,
     use() {

@@ -17,6 +17,7 @@ export {
   type TokenIds,
   type TokenStream,
 } from "./data.ts";
+export { editParameters, type GraphObjective, type GraphObjectiveOptions, graphObjective } from "./graph-objective.ts";
 export { type HistoryEntry, lossCurvePath, lossCurveSvg } from "./history.ts";
 export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./loop.ts";
 export type { Objective, Parameter, TokenBatch } from "./objective.ts";

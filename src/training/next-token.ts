@@ -1,15 +1,12 @@
 /** Next-token cross entropy of a language model as a training objective. */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
-import { causalAttention } from "../models/attention.ts";
 import { familyNamed } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
-import { parameterMaker } from "../models/parameters.ts";
-import { writeRotation } from "../models/rope.ts";
+import { textGraph } from "../models/graph.ts";
 import { compile, type Program, valueMaker } from "../runtime/program.ts";
 import {
   add,
-  constant,
   crossEntropy,
   exp,
   gradients,
@@ -42,39 +39,13 @@ export interface NextTokenOptions {
 export type LanguageModelObjective = Objective & { release(): Promise<void> };
 
 /** The graph of a whole-text forward pass. `select` picks the rows whose logits are wanted; default: all. */
-export function trainingGraph(
+export const trainingGraph = (
   family: Family,
   config: ModelConfig,
   rows: number,
   length: number,
-  select: (hidden: Tensor) => Tensor = (hidden) => hidden,
-): { tokens: Tensor; logits: Tensor } {
-  const tokens = input("tokens", [rows, length], "int64");
-  const positions = constant(
-    BigInt64Array.from({ length: rows * length }, (_, i) => BigInt(i % length)),
-    [rows, length],
-  );
-  const logits = family.build(config, {
-    tokens,
-    positions,
-    rotary: config.frequencies && rotaryConstants(config.frequencies, length),
-    attention: causalAttention(length, config.heads / config.keyValueHeads, config.window),
-    parameter: parameterMaker(),
-    site: (_, value) => value,
-    select,
-  });
-  return { tokens, logits };
-}
-
-function rotaryConstants(frequencies: Float64Array, length: number): { cosines: Tensor; sines: Tensor } {
-  const [cosines, sines] = [
-    new Float32Array(length * frequencies.length),
-    new Float32Array(length * frequencies.length),
-  ];
-  for (let position = 0; position < length; position++) writeRotation(frequencies, position, position, cosines, sines);
-  const shape = [length, frequencies.length];
-  return { cosines: constant(cosines, shape), sines: constant(sines, shape) };
-}
+  select?: (hidden: Tensor) => Tensor,
+): { tokens: Tensor; logits: Tensor } => textGraph(family, config, { rows, length, select });
 
 /**
  * `values` gives every parameter's storage, which the optimiser updates in place. Programs are compiled for one batch shape.

@@ -1,0 +1,73 @@
+/** The graph of a model over whole texts, of one size: what training objectives are built on. */
+import { constant, input, type Tensor } from "../tensor/index.ts";
+import { causalAttention } from "./attention.ts";
+import { checkReadings, createHooks, type Instruments, noInstruments } from "./edits.ts";
+import type { Attention, Family, MakeParameter, ModelConfig } from "./family.ts";
+import { maskedAttention } from "./masked-attention.ts";
+import { parameterMaker } from "./parameters.ts";
+import { writeRotation } from "./rope.ts";
+
+export interface TextGraphOptions {
+  /** Texts, and tokens of each. */
+  readonly rows: number;
+  readonly length: number;
+  /** int64 [rows, length]. Default: the input "tokens". */
+  readonly tokens?: Tensor;
+  /** int64 [rows, length], below the context (the same numbers at every run: a constant; else an input). Default: 0, 1, … in each text. */
+  readonly positions?: Tensor;
+  /** What a token sees: "causal" (default), "bidirectional", or additive [rows, 1, groups * length, length], 0 where it looks. */
+  readonly mask?: "causal" | "bidirectional" | Tensor;
+  /** What is read and rewritten: taps and readings are in the result; inputs of edits are inputs of the graph, "NAME.KEY" [rows * length, …]. */
+  readonly instruments?: Instruments;
+  /** Rows [rows * length, width] whose logits are wanted. Default: all. */
+  readonly select?: (rows: Tensor) => Tensor;
+  /** Makes the model's parameters. A graph that runs a model twice passes the same; two models have one each, with a scope of their own. */
+  readonly parameter?: MakeParameter;
+}
+
+export interface TextGraph {
+  readonly tokens: Tensor;
+  /** [selected rows, vocabulary]. */
+  readonly logits: Tensor;
+  /** Taps and readings by name. */
+  readonly readings: Readonly<Record<string, Tensor>>;
+}
+
+/** Errors: `bad_option` for an unknown site or reading, `bad_shape` for an edit's result. */
+export function textGraph(family: Family, config: ModelConfig, options: TextGraphOptions): TextGraph {
+  const { rows, length, mask = "causal", instruments = noInstruments, select = (hidden) => hidden } = options;
+  const { tokens = input("tokens", [rows, length], "int64"), parameter = parameterMaker() } = options;
+  const counted = BigInt64Array.from({ length: rows * length }, (_, i) => BigInt(i % length));
+  const { positions = constant(counted, [rows, length]) } = options;
+  const hooks = createHooks(family, config, instruments, { parameter, select });
+  const logits = family.build(config, {
+    tokens,
+    positions,
+    rotary:
+      config.frequencies && rotaryConstants(config.frequencies, options.positions ? config.contextLength : length),
+    attention: attentionFor(config, length, mask),
+    parameter,
+    site: hooks.site,
+    select,
+  });
+  checkReadings(instruments, hooks);
+  const readings = Object.entries(hooks.outputs).map(([name, tensor]) => [name.replace(/^tap\./, ""), tensor]);
+  return { tokens, logits, readings: Object.fromEntries(readings) };
+}
+
+function attentionFor(config: ModelConfig, length: number, mask: NonNullable<TextGraphOptions["mask"]>): Attention {
+  const groups = config.heads / config.keyValueHeads;
+  if (mask === "causal") return causalAttention(length, groups, config.window);
+  if (mask !== "bidirectional") return maskedAttention({ mask });
+  return maskedAttention({
+    mask: constant(new Float32Array(groups * length * length), [1, 1, groups * length, length]),
+  });
+}
+
+function rotaryConstants(frequencies: Float64Array, length: number): { cosines: Tensor; sines: Tensor } {
+  const size = length * frequencies.length;
+  const [cosines, sines] = [new Float32Array(size), new Float32Array(size)];
+  for (let position = 0; position < length; position++) writeRotation(frequencies, position, position, cosines, sines);
+  const shape = [length, frequencies.length];
+  return { cosines: constant(cosines, shape), sines: constant(sines, shape) };
+}

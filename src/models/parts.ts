@@ -1,0 +1,179 @@
+/**
+ * Parts: what is small, trained, and belongs to a model: heads, prompt vectors, projections, codebooks, memories. A part is a folder with a
+ * card, `part.json`, and `part.safetensors`; it says which base it was trained on, and is refused for another.
+ */
+import { createHash } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { z } from "zod";
+import { ensure, nearest, VentrisError } from "../errors.ts";
+import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
+import type { WeightSource } from "../weights/source.ts";
+import { type Site, siteNamed } from "./sites.ts";
+
+const partFiles = { card: "part.json", weights: "part.safetensors" };
+const format = "ventris part 1";
+/** A card is a page of JSON: what is longer is no card. */
+const mostCardBytes = 2 ** 20;
+
+const partCard = z.object({
+  format: z.literal(format),
+  name: z.string().min(1).max(200),
+  /** What reads it: as a rule the method's name. */
+  kind: z.string().min(1).max(100),
+  base: z.object({ name: z.string().max(1000), fingerprint: z.string().regex(/^[0-9a-f]{64}$/) }),
+  /** Sites that it reads or rewrites. */
+  sites: z.array(z.string().max(200)).max(10_000).default([]),
+  /** The kind's own settings. */
+  settings: z.record(z.string(), z.unknown()).default({}),
+  /** How it was made, for readers. */
+  training: z.unknown().optional(),
+  /** Its tensors and their shapes. */
+  tensors: z.record(z.string().max(1000), z.array(z.int().min(1)).max(8)),
+});
+export type PartCard = z.output<typeof partCard>;
+
+export interface PartTensor {
+  readonly shape: readonly number[];
+  /** Row-major. */
+  readonly values: Float32Array<ArrayBuffer>;
+}
+
+export interface Part {
+  readonly card: PartCard;
+  readonly folder: string;
+  readonly tensors: ReadonlyMap<string, PartTensor>;
+}
+
+/** What a part is checked against. */
+export interface PartBase {
+  readonly name: string;
+  readonly fingerprint: string;
+  readonly sites: readonly Site[];
+}
+
+/** Names a checkpoint by its contents (SHA-256 of names, types, shapes and bytes), wherever it lies. */
+export async function fingerprintOf(source: WeightSource): Promise<string> {
+  const hash = createHash("sha256");
+  for (const name of [...source.tensors.keys()].sort()) {
+    const { type, shape } = source.tensors.get(name)!;
+    hash.update(`${name}\0${type}\0${shape.join()}\0`);
+    hash.update(await source.readBytes(name));
+  }
+  return hash.digest("hex");
+}
+
+/**
+ * Writes a part, its tensors first, so that a folder with a card is whole. Errors: `bad_option` for an unknown site, values that are not
+ * finite or do not fill their shape; `disk_full`, `unavailable`.
+ */
+export async function writePart(
+  folder: string,
+  base: PartBase,
+  part: Pick<PartCard, "kind"> &
+    Partial<Pick<PartCard, "name" | "sites" | "settings" | "training">> & { tensors: ReadonlyMap<string, PartTensor> },
+): Promise<void> {
+  const { tensors, sites = [], settings = {}, name = basename(folder), kind, training } = part;
+  for (const site of sites) siteNamed(base.sites, site);
+  ensure(tensors.size > 0, "bad_option", `part ${name}: it has no tensors`);
+  for (const [tensor, { shape, values }] of tensors) {
+    const size = shape.reduce((a, b) => a * b, 1);
+    ensure(
+      size === values.length,
+      "bad_option",
+      `part ${name}: ${tensor} is [${shape}], but has ${values.length} values`,
+    );
+    ensure(values.every(Number.isFinite), "bad_option", `part ${name}: ${tensor} has values that are not finite`);
+  }
+  const card: PartCard = {
+    format,
+    name,
+    kind,
+    base: { name: base.name, fingerprint: base.fingerprint },
+    sites: [...sites],
+    settings,
+    ...(training !== undefined && { training }),
+    tensors: Object.fromEntries([...tensors].map(([tensor, { shape }]) => [tensor, [...shape]])),
+  };
+  const entries = [...tensors].map(([tensor, { shape, values }]) => ({
+    name: tensor,
+    type: "F32" as const,
+    shape,
+    data: values,
+  }));
+  await writeSafetensors(join(folder, partFiles.weights), entries, { format });
+  await writeFileAtomically(join(folder, partFiles.card), `${JSON.stringify(card, null, 2)}\n`);
+}
+
+/**
+ * Reads a part for a base. Errors: `unavailable` where there is none; `bad_file` for a card or tensors that do not fit each other;
+ * `bad_option` for another kind, another base, or sites that the base has not.
+ */
+export async function readPart(folder: string, base: PartBase, kind?: string): Promise<Part> {
+  const card = await readCard(folder);
+  const { name } = card;
+  ensure(
+    kind === undefined || card.kind === kind,
+    "bad_option",
+    `the part ${name} is of the kind ${card.kind}, not ${kind}`,
+  );
+  ensure(card.base.fingerprint === base.fingerprint, "bad_option", () => {
+    return `the part ${name} was trained on another model (${card.base.name}), and does not fit ${base.name}: the weights differ`;
+  });
+  for (const site of card.sites) siteNamed(base.sites, site);
+  const source = await openSafetensors(join(folder, partFiles.weights));
+  try {
+    const tensors = new Map<string, PartTensor>();
+    for (const [tensor, shape] of Object.entries(card.tensors)) {
+      const found = source.tensors.get(tensor)?.shape;
+      ensure(found?.join() === shape.join(), "bad_file", () => {
+        return `${source.origin}: the tensor ${tensor} ${found ? `has shape [${found}], but the card says` : "is missing: the card has it as"} [${shape}]`;
+      });
+      tensors.set(tensor, { shape, values: await source.readFloat32(tensor) });
+    }
+    const stray = [...source.tensors.keys()].find((tensor) => !tensors.has(tensor));
+    ensure(stray === undefined, "bad_file", `${source.origin}: the tensor ${stray} is not on the card`);
+    return { card, folder, tensors };
+  } finally {
+    await source.close();
+  }
+}
+
+async function readCard(folder: string): Promise<PartCard> {
+  const path = join(folder, partFiles.card);
+  ensure(existsSync(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
+  ensure((await stat(path)).size <= mostCardBytes, "bad_file", `${path} is longer than a card can be`);
+  let json: unknown;
+  try {
+    json = JSON.parse(await readFile(path, "utf8"));
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
+  }
+  const parsed = partCard.safeParse(json);
+  const issue = parsed.error?.issues[0];
+  ensure(parsed.success, "bad_file", `${path}: ${issue?.path.join(".") || "card"}: ${issue?.message}`);
+  return parsed.data;
+}
+
+/** Cards of the parts beside a model, in its folder `parts`, by name; those that cannot be read are left out. */
+export async function listParts(modelFolder: string): Promise<{ card: PartCard; folder: string }[]> {
+  const parts = join(modelFolder, "parts");
+  const names = (await readdir(parts).catch(() => [])).sort();
+  const cards = names.map(async (name) => ({ folder: join(parts, name), card: await readCard(join(parts, name)) }));
+  return (await Promise.allSettled(cards)).flatMap((card) => (card.status === "fulfilled" ? [card.value] : []));
+}
+
+/** The folder of a part: one beside the model by name, or a path. Errors: `unavailable` with the nearest name. */
+export async function findPart(modelFolder: string, reference: string): Promise<string> {
+  const beside = await listParts(modelFolder);
+  const named = beside.find(({ card, folder }) => card.name === reference || basename(folder) === reference);
+  if (named) return named.folder;
+  if (existsSync(join(reference, partFiles.card))) return reference;
+  const names = beside.map(({ card }) => card.name);
+  const meant = nearest(reference.slice(0, 200), names);
+  throw new VentrisError(
+    "unavailable",
+    `no part "${reference.slice(0, 200)}": it is neither beside the model (${names.join(", ") || "none"}), nor a folder with a card${meant ? `; did you mean "${meant}"?` : ""}`,
+  );
+}

@@ -1,0 +1,118 @@
+/**
+ * Any loss over a graph as a training objective. Its parameters are split in two: those that are trained are inputs and get gradients; the
+ * others are constants of the compiled program, copied when it is compiled, so that nothing can change them.
+ */
+import { ensure, nearest } from "../errors.ts";
+import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
+import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
+import type { Objective, Parameter } from "./objective.ts";
+
+export interface GraphObjectiveOptions<Batch> {
+  /** One number. */
+  readonly loss: Tensor;
+  /** What is trained, by the names of the graph's parameters. */
+  readonly trained: readonly Parameter[];
+  /** Values of the graph's other parameters, by name. */
+  readonly fixed: ReadonlyMap<string, Float32Array>;
+  /** The graph's inputs for a batch, by name. */
+  readonly feeds: (batch: Batch) => Readonly<Record<string, Value>> | Promise<Readonly<Record<string, Value>>>;
+  /** Further tensors of the graph to compute with `evaluate`. */
+  readonly outputs?: Readonly<Record<string, Tensor>>;
+  readonly threads?: number;
+}
+
+export interface GraphObjective<Batch> extends Objective<Batch> {
+  /** The loss and the further outputs of a batch. */
+  evaluate(batch: Batch): Promise<{ readonly loss: number; readonly outputs: Readonly<Record<string, Value>> }>;
+  release(): Promise<void>;
+}
+
+/**
+ * Errors: `bad_option` where nothing is trained, a trained parameter is not in the graph, or a parameter of the graph has no value or
+ * values of another size; those of compiling.
+ */
+export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch>): Promise<GraphObjective<Batch>> {
+  const { loss, trained, fixed, feeds, outputs = {}, threads } = options;
+  const graph = parametersOf(loss, ...Object.values(outputs));
+  const reached = parametersOf(loss);
+  ensure(trained.length > 0, "bad_option", "training: the graph trains nothing: name the parameters to be trained");
+  for (const { name } of trained) {
+    ensure(reached.has(name), "bad_option", () => {
+      const meant = nearest(name.slice(0, 200), [...reached.keys()]);
+      return `training: the loss does not depend on ${name}${meant ? ` (did you mean ${meant}?)` : ""}`;
+    });
+  }
+  const names = new Set(trained.map(({ name }) => name));
+  for (const [name, { shape }] of graph) {
+    const size = (shape as number[]).reduce((a, b) => a * b, 1);
+    const given = names.has(name) ? trained.find((p) => p.name === name)!.values : fixed.get(name);
+    ensure(given, "bad_option", `training: the graph's parameter ${name} is neither trained nor given a value`);
+    ensure(given.length === size, "bad_option", `training: ${name} is [${shape}], but has ${given.length} values`);
+  }
+  const place = (name: string) => (names.has(name) ? "inputs" : "weights");
+  const start = async (wanted: Record<string, Tensor>): Promise<{ program: Program; inputs: ReadonlySet<string> }> => {
+    const lowered = lower(wanted, { parameters: place });
+    const program = await compile(lowered, { threads, weights: weightFile(lowered, fixed) });
+    return { program, inputs: new Set(lowered.inputs.map(({ name }) => name)) };
+  };
+  const wrt = trained.map(({ name }) => reached.get(name)!);
+  const steps = Object.fromEntries(gradients(loss, wrt).map((gradient, i) => [`g${i}`, gradient]));
+  const step = await start({ loss, ...steps });
+  let forward: ReturnType<typeof start> | undefined;
+  const make = await valueMaker();
+  const weights = Object.fromEntries(trained.map((p) => [p.name, make("float32", p.values, p.shape)]));
+
+  async function run({ program, inputs }: Awaited<ReturnType<typeof start>>, batch: Batch) {
+    const given = Object.entries(await feeds(batch)).filter(([name]) => inputs.has(name));
+    const values = given.map(([name, { data, dims }]) => [name, make(elementTypeOf(data), data, dims)]);
+    return program.run({ ...weights, ...Object.fromEntries(values) });
+  }
+  async function evaluate(batch: Batch) {
+    forward ??= start({ loss, ...outputs });
+    const { loss: value, ...rest } = await run(await forward, batch);
+    return { loss: value.data[0] as number, outputs: rest };
+  }
+  return {
+    parameters: trained,
+    async gradients(batch) {
+      const results = await run(step, batch);
+      return {
+        loss: results.loss.data[0] as number,
+        gradients: trained.map((_, i) => results[`g${i}`].data as Float32Array),
+      };
+    },
+    loss: async (batch) => (await evaluate(batch)).loss,
+    evaluate,
+    async release() {
+      await step.program.release();
+      await (await forward)?.program.release();
+    },
+  };
+}
+
+/** The bytes of a program's weights. */
+function weightFile({ weights, weightBytes }: LoweredProgram, values: ReadonlyMap<string, Float32Array>): Uint8Array {
+  const file = new Uint8Array(weightBytes);
+  for (const binding of weights) {
+    ensure(binding.bits === 32, "internal", "training takes weights as float32");
+    let offset = binding.values;
+    for (const name of binding.parameters) {
+      const { buffer, byteOffset, byteLength } = values.get(name)!;
+      file.set(new Uint8Array(buffer, byteOffset, byteLength), offset);
+      offset += byteLength;
+    }
+  }
+  return file;
+}
+
+/** The parameters that an edit brings, as what the optimiser trains. Matrices decay, vectors do not. */
+export const editParameters = (edit: {
+  readonly name: string;
+  readonly parameters?: Readonly<Record<string, { shape: readonly number[]; values: Float32Array<ArrayBuffer> }>>;
+}): Parameter[] =>
+  Object.entries(edit.parameters ?? {}).map(([key, { shape, values }]) => ({
+    name: `${edit.name}.${key}`,
+    shape,
+    values,
+    decay: shape.length > 1,
+  }));
