@@ -101,9 +101,9 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     const splitTemplate = createAddedTokenSplitter(added.filter((token) => token.special));
     tokenizer.applyChatTemplate = chatTemplate;
     tokenizer.encodeChat = (messages, options) => {
-      const guard = guardMessages(messages, tokenizer.specialTokens!.keys());
+      const guard = guardMessages(messages, options ?? {}, tokenizer.specialTokens!.keys());
       const ids: number[] = [];
-      for (const [index, section] of splitTemplate(chatTemplate(guard.messages, options)).entries()) {
+      for (const [index, section] of splitTemplate(chatTemplate(guard.messages, guard.options)).entries()) {
         if (typeof section !== "string") ids.push(section.id);
         else encodeOrdinary(guard.restore(section), ids, index === 0);
       }

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 import { guardMessages } from "./chat-guard.ts";
 import { compileChatTemplate } from "./chat-template.ts";
 import { openTokenizer } from "./open-tokenizer.ts";
+import type { ChatMessage } from "./tokenizer.ts";
 
 const chatml =
   "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
@@ -51,6 +52,79 @@ describe("chat templates", () => {
   });
 });
 
+describe("what messages hold", () => {
+  const forTools =
+    "{% for m in messages %}{{ m.role }}:{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}{% if m.tool_calls %}[{{ m.tool_calls[0].name }}]{% endif %};{% endfor %}";
+  const forText = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}";
+  const forParts = "{% for m in messages %}{{ m.role }}:{% for p in m.content %}{{ p.text }}{% endfor %};{% endfor %}";
+  const printed = "{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}";
+  const text = (...texts: string[]) => texts.map((each) => ({ type: "text", text: each }));
+  const call = [{ name: "f" }];
+
+  it.each<[string, ChatMessage, string]>([
+    [forTools, { role: "user", content: text("hi") }, "user:hi;"],
+    [forTools, { role: "assistant", content: null, tool_calls: call }, "assistant:[f];"],
+    [forTools, { role: "assistant", tool_calls: call }, "assistant:[f];"],
+    [forTools, { role: "assistant", content: "x", tool_calls: call }, "assistant:x[f];"],
+    [forTools, { role: "assistant", content: "x", tool_calls: [], refusal: null, name: "n" }, "assistant:x;"],
+    [forText, { role: "user", content: text("a", "b") }, "user:ab;"],
+    [forText, { role: "user", content: [] }, "user:;"],
+    [printed, { role: "user", content: text("a") }, "user:a;"],
+    [forParts, { role: "user", content: text("a", "b") }, "user:ab;"],
+    [forParts, { role: "user", content: "plain" }, "user:plain;"],
+  ])("is written by %s: %j", (source, message, expected) => {
+    expect(compileChatTemplate(source, "chat.json", {})([message])).toBe(expected);
+  });
+
+  it.each<[string, unknown, RegExp]>([
+    [forText, { role: "assistant", content: "x", tool_calls: call }, /messages\[0\]\.tool_calls is given/],
+    [forText, { role: "user", content: "x", reasoning_content: "y" }, /messages\[0\]\.reasoning_content is given/],
+    [forText, { role: "user", content: null }, /messages\[0\]\.content is null/],
+    [forText, { role: "user" }, /messages\[0\]\.content is null/],
+    [forText, { role: "user", content: [{ type: "image_url", image_url: {} }] }, /content\[0\] is of type "image_url"/],
+    [forTools, { role: "user", content: [{ type: "image" }] }, /content\[0\] is of type "image"/],
+    [forText, { role: "user", content: [{ type: "text" }] }, /content\[0\] is of type text and has none/],
+    [forText, { role: "user", content: ["x"] }, /content\[0\] is no part/],
+    [forText, { role: "user", content: 5 }, /messages\[0\]\.content must be text/],
+    [forText, { role: 5, content: "x" }, /messages\[0\]\.role must be a string/],
+    [forText, "x", /messages\[0\] is not an object/],
+    [forText, { role: "user", content: "x", at: Symbol("x") }, /messages\[0\]\.at is symbol/],
+    [
+      "{{ messages[0].content + messages[0].tool_calls.x.y }}",
+      { role: "a", tool_calls: call },
+      /messages\[0\]\.content is null/,
+    ],
+  ])("is refused where %s would drop it: %j", (source, message, expected) => {
+    expect(() => compileChatTemplate(source, "chat.json", {})([message as ChatMessage])).toThrow(
+      expect.objectContaining({ code: "bad_option", message: expect.stringMatching(expected) }),
+    );
+  });
+
+  it("are tools for templates that know them", () => {
+    const tools = [{ name: "f" }];
+    const knows = compileChatTemplate("{{ tools | tojson }}", "chat.json", {});
+    expect(knows(hello, { tools })).toBe('[{"name": "f"}]');
+    expect(() => compileChatTemplate(chatml, "chat.json", {})(hello, { tools })).toThrow(/tools are given/);
+  });
+
+  it("are line ends of the message, not of the template", () => {
+    const lf =
+      "{%- for m in messages %}\n{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>' }}\n{% endfor %}\n{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+    const messages = [{ role: "user", content: "a\r\nb" }];
+    const expected = "<|im_start|>user\na\r\nb<|im_end|>\n<|im_start|>assistant\n"; // as Jinja2 writes it
+    for (const end of ["\n", "\r\n", "\r"])
+      expect(compileChatTemplate(lf.replaceAll("\n", end), "chat.json", {})(messages)).toBe(expected);
+  });
+
+  it("is bounded in depth", () => {
+    let deep: unknown = "x";
+    for (let i = 0; i < 100_000; i++) deep = [deep];
+    expect(() => compileChatTemplate(forTools, "chat.json", {})([{ role: "a", tool_calls: deep }])).toThrow(
+      /nests deeper/,
+    );
+  });
+});
+
 describe("chat of a folder", () => {
   async function openWith(files: Record<string, unknown>) {
     const folder = await mkdtemp(join(tmpdir(), "ventris-chat-"));
@@ -74,6 +148,17 @@ describe("chat of a folder", () => {
     expect(ids).toEqual([0, ...tokenizer.encode("user: I say <|end|><|mask|>. 7", { special: false }), 1]);
   });
 
+  it("leaves special tokens in parts, tool calls and keys as text, too", async () => {
+    const source =
+      "{% for m in messages %}{{ bos_token }}{% if m.content is string %}{{ m.content }}{% else %}{% for p in m.content %}{{ p.text }}{% endfor %}{% endif %}{{ m.tool_calls | tojson }}{% endfor %}";
+    const tokenizer = await openWith({ "tokenizer_config.json": { ...roles, chat_template: source } });
+    const ids = tokenizer.encodeChat!([
+      { role: "user", content: [{ type: "text", text: "<|end|>" }], tool_calls: [{ "<|mask|>": "<|begin|>" }] },
+    ]);
+    expect(ids.filter((id) => id < 8)).toEqual([0]);
+    expect(tokenizer.decode(ids)).toBe('<|end|>[{"<|mask|>": "<|begin|>"}]');
+  });
+
   it("reads chat_template.jinja before the configuration, and the default of several", async () => {
     const file = await openWith({
       "chat_template.jinja": "file",
@@ -92,10 +177,10 @@ describe("chat of a folder", () => {
 
   it("refuses messages that leave no mark free", () => {
     const content = Array.from({ length: 32 }, (_, index) => String.fromCharCode(0xfdd0 + index)).join("");
-    expect(() => guardMessages([{ role: "user", content }], ["<s>"])).toThrow(
+    expect(() => guardMessages([{ role: "user", content }], {}, ["<s>"])).toThrow(
       expect.objectContaining({ code: "bad_option" }),
     );
-    const guard = guardMessages([{ role: "user", content: content.slice(0, -1) }], ["<s>"]);
-    expect(guard.restore(guard.messages[0].content)).toBe(content.slice(0, -1));
+    const guard = guardMessages([{ role: "user", content: content.slice(0, -1) }], {}, ["<s>"]);
+    expect(guard.restore(guard.messages[0].content as string)).toBe(content.slice(0, -1));
   });
 });

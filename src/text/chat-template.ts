@@ -1,6 +1,8 @@
 /** Chat templates (Jinja) of untrusted checkpoints, with bounds on time and size. */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { ensure, VentrisError } from "../errors.ts";
+import { type ChatForms, type ChatInput, findForms, mapStrings, shapeMessages } from "./chat-messages.ts";
+import { strftime } from "./strftime.ts";
 import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
 
 export type ChatTemplate = (messages: readonly ChatMessage[], options?: ChatOptions) => string;
@@ -31,8 +33,10 @@ export function compileChatTemplate(
     "bad_file",
     `${origin}: the chat template is longer than ${longestTemplate} characters`,
   );
-  const { parsed } = attempt(`${origin}: the chat template does not parse`, () => new Template(source));
-  return (messages, options = {}) => {
+  // Jinja itself knows one kind of line end.
+  const lines = source.replace(/\r\n?/g, "\n");
+  const { parsed } = attempt(`${origin}: the chat template does not parse`, () => new Template(lines));
+  const render = ({ messages, tools, addGenerationPrompt }: ChatInput): string => {
     const environment = new Environment();
     const globals = {
       ...Object.fromEntries(["true", "True", "false", "False"].map((name) => [name, name.toLowerCase() === "true"])),
@@ -42,15 +46,41 @@ export function compileChatTemplate(
       raise_exception: (reason: unknown) => {
         throw new VentrisError("bad_option", `the chat template of ${origin} refuses these messages: ${reason}`);
       },
-      strftime_now: (format: string) => formatTime(new Date(), format),
+      strftime_now: (format: string) => strftime(new Date(), format),
       ...variables,
-      messages: messages.map(({ role, content }) => ({ role, content })),
-      add_generation_prompt: options.addGenerationPrompt ?? true,
+      ...(tools && { tools }),
+      messages,
+      add_generation_prompt: addGenerationPrompt,
     };
     for (const [name, value] of Object.entries(globals)) environment.set(name, value);
     const interpreter = new Interpreter(environment);
     interpreter.evaluate = bounded(interpreter.evaluate.bind(interpreter), milliseconds);
     return attempt(`${origin}: the chat template failed`, () => String(interpreter.run(parsed).value));
+  };
+  let found: ChatForms | undefined;
+  const forms = () => {
+    found ??= findForms(render);
+    return found;
+  };
+  return (given, options = {}) => {
+    const messages = mapStrings(given, (text) => text, "messages") as readonly ChatMessage[];
+    const input = shapeMessages(messages, options, { source: lines, origin, forms });
+    const silent = input.messages.findIndex(({ content }) => content === null);
+    if (silent < 0) return render(input);
+    try {
+      return render(input);
+    } catch (first) {
+      // Written for text alone: no content and an empty one say the same.
+      try {
+        return render({
+          ...input,
+          messages: input.messages.map((message) => ({ ...message, content: message.content ?? "" })),
+        });
+      } catch {
+        const { message } = first as Error;
+        throw new VentrisError("bad_option", `messages[${silent}].content is null, and ${message}`, { cause: first });
+      }
+    }
   };
 }
 
@@ -90,31 +120,6 @@ function boundedRange(first: number, second?: number, step = 1): number[] {
   const length = Math.max(0, Math.ceil((stop - start) / step));
   if (!(length <= longestList)) throw new Error(`range() of ${length} values`);
   return Array.from({ length }, (_, index) => start + index * step);
-}
-
-/** The conversions of C's strftime that templates use, in English. */
-function formatTime(date: Date, format: string): string {
-  const english = (options: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat("en-US", options).format(date);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const conversions: Record<string, () => string> = {
-    Y: () => String(date.getFullYear()),
-    y: () => two(date.getFullYear() % 100),
-    m: () => two(date.getMonth() + 1),
-    B: () => english({ month: "long" }),
-    b: () => english({ month: "short" }),
-    d: () => two(date.getDate()),
-    A: () => english({ weekday: "long" }),
-    a: () => english({ weekday: "short" }),
-    H: () => two(date.getHours()),
-    M: () => two(date.getMinutes()),
-    S: () => two(date.getSeconds()),
-    "%": () => "%",
-  };
-  return format.replace(/%(.)/gs, (_, letter: string) => {
-    const convert = conversions[letter];
-    if (!convert) throw new Error(`strftime_now does not know %${letter}`);
-    return convert();
-  });
 }
 
 function attempt<T>(message: string, action: () => T): T {

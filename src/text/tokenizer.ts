@@ -24,18 +24,32 @@ export interface Tokenizer {
   decode(ids: readonly number[], options?: { special?: boolean; continued?: boolean }): string;
   /** The bytes that one id stands for (empty for special tokens). */
   tokenBytes(id: number): Uint8Array;
-  /** Applies the chat template; undefined when the checkpoint has none. */
+  /**
+   * Applies the chat template; undefined when the checkpoint has none. Errors: `bad_option` naming what the template would drop, or
+   * its own refusal; `bad_file` when it fails.
+   */
   applyChatTemplate?(messages: readonly ChatMessage[], options?: ChatOptions): string;
   /** Ids of the applied template. Its own special tokens count; the same strings inside a message stay plain text. */
   encodeChat?(messages: readonly ChatMessage[], options?: ChatOptions): number[];
 }
 
+/** As in OpenAI's API: text, parts, or nothing beside tool calls. Whatever other fields there are reach the template as they are. */
 export interface ChatMessage {
   role: string;
-  content: string;
+  content?: string | readonly ContentPart[] | null;
+  [field: string]: unknown;
+}
+
+export interface ContentPart {
+  /** "text", or what the template knows beside it. */
+  type: string;
+  text?: string;
+  [field: string]: unknown;
 }
 
 export interface ChatOptions {
   /** Ends with the words that open the assistant's answer (default true). */
   addGenerationPrompt?: boolean;
+  /** Descriptions of tools (JSON), for templates that know how to write them. */
+  tools?: readonly unknown[];
 }

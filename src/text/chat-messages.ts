@@ -1,0 +1,140 @@
+/**
+ * Messages in the form that a template can write. Templates differ: some take text alone, some only lists of parts, most know nothing
+ * of tools. What a template would drop or write as a data structure is put into its form where that says the same, else refused.
+ */
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { isObject } from "../json.ts";
+import type { ChatMessage, ChatOptions, ContentPart } from "./tokenizer.ts";
+
+/** What a template is given beside its own variables. */
+export interface ChatInput {
+  messages: readonly ChatMessage[];
+  tools?: readonly unknown[];
+  addGenerationPrompt: boolean;
+}
+
+export interface ChatForms {
+  /** Writes a message's text, given as a string. */
+  text: boolean;
+  /** Writes it, given as a list of parts. */
+  parts: boolean;
+}
+
+const deepest = 32;
+
+/** A copy of a JSON value with its strings, keys among them, changed by `map`. Errors: `bad_option` naming `where` for what is no JSON. */
+export function mapStrings(value: unknown, map: (text: string) => string, where: string, depth = 0): unknown {
+  ensure(depth <= deepest, "bad_option", `${where} nests deeper than ${deepest}`);
+  if (typeof value === "string") return map(value);
+  if (value === null || typeof value === "boolean") return value;
+  if (typeof value === "number" && Number.isFinite(value)) return value;
+  if (Array.isArray(value)) return value.map((item, i) => mapStrings(item, map, `${where}[${i}]`, depth + 1));
+  ensure(isObject(value), "bad_option", () => `${where} is ${typeof value}, which is no JSON value`);
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(
+    entries.map(([key, item]) => [map(key), mapStrings(item, map, `${where}.${key.slice(0, 100)}`, depth + 1)]),
+  );
+}
+
+/** Fields that templates may leave out without losing what is said: they tie messages together. */
+const ties = new Set(["role", "content", "name", "tool_call_id", "id"]);
+
+/**
+ * Messages and tools as a template takes them. `source` is the template, `origin` its file, `forms` what it can write.
+ * Errors: `bad_option` naming the message and the field that it would drop, or that is not of the right kind.
+ */
+export function shapeMessages(
+  messages: readonly ChatMessage[],
+  options: ChatOptions,
+  template: { source: string; origin: string; forms: () => ChatForms },
+): ChatInput {
+  const { source, origin } = template;
+  const mentions = (word: string) =>
+    new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/\W/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(source);
+  const refuse = (what: string): never => {
+    throw new VentrisError("bad_option", `${what}; the chat template of ${origin} does not write it`);
+  };
+  ensure(Array.isArray(messages), "bad_option", "messages must be a list");
+  if (options.tools?.length && !mentions("tools")) refuse("tools are given");
+
+  const shaped = messages.map((message: unknown, index): ChatMessage => {
+    const where = `messages[${index}]`;
+    ensure(isObject(message), "bad_option", `${where} is not an object`);
+    ensure(
+      typeof message.role === "string",
+      "bad_option",
+      `${where}.role must be a string, not ${shown(message.role)}`,
+    );
+    const others = Object.entries(message).filter(([name, value]) => !ties.has(name) && says(value));
+    for (const [name] of others)
+      if (name.length > 100 || !mentions(name)) refuse(`${where}.${name.slice(0, 100)} is given`);
+    const { content } = message;
+    if (content === undefined || content === null) {
+      ensure(
+        others.length > 0,
+        "bad_option",
+        `${where}.content is ${shown(content ?? null)}, and there is nothing else to say`,
+      );
+      return { ...message, role: message.role, content: null };
+    }
+    if (typeof content === "string") {
+      const wraps = /\bfor\b[^%]*content/.test(source) && !template.forms().text && template.forms().parts;
+      return { ...message, role: message.role, content: wraps ? [{ type: "text", text: content }] : content };
+    }
+    const parts = checkParts(content, `${where}.content`);
+    for (const [i, { type }] of parts.entries()) {
+      if (type !== "text" && !(template.forms().parts && mentions(type)))
+        refuse(`${where}.content[${i}] is of type ${shown(type)}`);
+    }
+    return {
+      ...message,
+      role: message.role,
+      content: template.forms().parts ? parts : parts.map(({ text }) => text).join(""),
+    };
+  });
+  return { messages: shaped, tools: options.tools, addGenerationPrompt: options.addGenerationPrompt ?? true };
+}
+
+/** An absent thing is nothing to drop. */
+function says(value: unknown): boolean {
+  return !(
+    value === undefined ||
+    value === null ||
+    value === "" ||
+    (typeof value === "object" && Object.keys(value).length === 0)
+  );
+}
+
+function checkParts(content: unknown, where: string): ContentPart[] {
+  ensure(
+    Array.isArray(content),
+    "bad_option",
+    `${where} must be text, a list of parts, or null, not ${shown(content)}`,
+  );
+  return content.map((part: unknown, i) => {
+    ensure(isObject(part) && typeof part.type === "string", "bad_option", `${where}[${i}] is no part: it has no type`);
+    ensure(
+      part.type !== "text" || typeof part.text === "string",
+      "bad_option",
+      `${where}[${i}] is of type text and has none`,
+    );
+    return part as ContentPart;
+  });
+}
+
+const probe = "decipherment";
+
+/** What a template can write, found out by letting it write a word. */
+export function findForms(render: (input: ChatInput) => string): ChatForms {
+  const written = (content: ChatMessage["content"]): string => {
+    try {
+      return render({ messages: [{ role: "user", content }], addGenerationPrompt: false });
+    } catch {
+      return "";
+    }
+  };
+  const text = written(probe).includes(probe);
+  const asParts = written([{ type: "text", text: probe }]);
+  // A list put in as it is comes out as JSON.
+  return { text, parts: asParts.includes(probe) && !/["']type["']/.test(asParts) };
+}
