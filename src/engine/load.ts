@@ -99,7 +99,7 @@ export async function loadModel(
     const compiling = { ...compileOptions, weights: prepared };
     const [base, tokenizer, value] = await Promise.all([
       startPass(config, lowered, compiling),
-      tokenizerOf(folder, config),
+      tokenizerOf(path, config, (source as Partial<GgufModel>).metadata),
       valueMaker(),
     ]);
     const pass = withVariants(base, async (asked) =>
@@ -148,9 +148,13 @@ async function readConfig(folder: string): Promise<unknown> {
 }
 
 /** Checkpoints without a tokenizer still decode token ids. */
-async function tokenizerOf(path: string, { vocabularySize }: ModelConfig): Promise<Tokenizer | undefined> {
+async function tokenizerOf(
+  path: string,
+  { vocabularySize }: ModelConfig,
+  metadata: GgufModel["metadata"] | undefined,
+): Promise<Tokenizer | undefined> {
   try {
-    const tokenizer = await openTokenizer(path, { outputs: vocabularySize });
+    const tokenizer = await openTokenizer(path, { outputs: vocabularySize, metadata });
     if (tokenizer.vocabularySize > vocabularySize) {
       warnOnce(
         `${path}: the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${vocabularySize}: a text with one of the others is refused`,

@@ -12,17 +12,21 @@ export type MergeRule = (left: number, right: number) => { rank: number; id: num
 const cachedWords = 1 << 18;
 const longestCachedWord = 64;
 
-/** `symbolsOf` gives the ids of a word before merging; a word that `wholeWord` knows is not taken apart at all. */
+/**
+ * `symbolsOf` gives the ids of a word before merging; a word that `wholeWord` knows is not taken apart at all; `finish` makes ids of
+ * what merging left.
+ */
 export function createWordEncoder(options: {
   symbolsOf: (word: string) => number[];
   rule: MergeRule;
   wholeWord?: (word: string) => number | undefined;
+  finish?: (symbols: number[]) => number[];
 }): WordEncoder {
-  const { symbolsOf, rule, wholeWord } = options;
+  const { symbolsOf, rule, wholeWord, finish = (symbols) => symbols } = options;
   const cache = new Map<string, readonly number[]>();
   const encode = (word: string): readonly number[] => {
     const whole = wholeWord?.(word);
-    const encoded = whole === undefined ? mergeSymbols(symbolsOf(word), rule) : [whole];
+    const encoded = whole === undefined ? finish(mergeSymbols(symbolsOf(word), rule)) : [whole];
     if (word.length <= longestCachedWord) {
       if (cache.size >= cachedWords) cache.clear();
       cache.set(ownCopy(word), encoded);

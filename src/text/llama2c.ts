@@ -18,7 +18,7 @@ export async function openTok512(path: string): Promise<Tokenizer> {
  * Encoding as in llama2.c's `encode` (run.c): a space before the text, characters or else bytes, then merges of the
  * highest score first, the leftmost among equals. Errors: `bad_file` naming `origin`.
  */
-export function readLlama2cTokenizer(bytes: Uint8Array, origin: string): Tokenizer {
+export function readLlama2cTokenizer(bytes: Uint8Array, origin: string, outputs?: number): Tokenizer {
   const { tokens, scores } = readTokens(bytes, origin);
   // Single bytes are written <0x00> … <0xFF> in the file. They and the special tokens stay out of what text can merge to.
   const isByte = (id: number) => id >= firstByte && id < fewestTokens;
@@ -42,6 +42,7 @@ export function readLlama2cTokenizer(bytes: Uint8Array, origin: string): Tokeniz
   const added = ["<unk>", "<s>", "</s>"].map((content, id) => ({ ...plainToken, id, content }));
   return assembleTokenizer({
     origin,
+    outputs,
     pieces: tokens.map((token, id) => (isByte(id) ? Uint8Array.of(id - firstByte) : token)),
     added,
     normalize: undefined,

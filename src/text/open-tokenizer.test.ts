@@ -393,6 +393,99 @@ describe("settings of a folder", () => {
   });
 });
 
+describe("vocab.json and merges.txt", () => {
+  const merges = ["h e", "l l", "he ll", "hell o", "Ġ hello"];
+  const tokens = [...byteCharacters, ...merges.map((merge) => merge.replace(" ", ""))];
+  const base = {
+    "vocab.json": Object.fromEntries(tokens.map((token, id) => [token, id])),
+    "merges.txt": `#version: 0.2\n${merges.join("\n")}\n`,
+  };
+  const [end, pad, start, close] = [261, 262, 263, 264];
+  const added = { "<|endoftext|>": end, "<|pad|>": pad, "<|im_start|>": start, "<|im_end|>": close };
+  const roles = { bos_token: "<|endoftext|>", eos_token: "<|im_end|>", pad_token: "<|pad|>" };
+  const open = async (files: Record<string, unknown>) => openTokenizer(await folderOf({ ...base, ...files }));
+
+  it.each<[string, Record<string, unknown>]>([
+    ["added_tokens.json and special_tokens_map.json", { "added_tokens.json": added, "special_tokens_map.json": roles }],
+    [
+      "tokenizer_config.json alone",
+      {
+        "tokenizer_config.json": {
+          ...Object.fromEntries(Object.entries(roles).map(([role, content]) => [role, { content, lstrip: false }])),
+          added_tokens_decoder: Object.fromEntries(
+            Object.entries(added).map(([content, id]) => [id, { content, special: id !== start, lstrip: false }]),
+          ),
+          tokenizer_class: "GPT2TokenizerFast",
+        },
+      },
+    ],
+  ])("have begin, end and added tokens from %s", async (_, files) => {
+    const tokenizer = await open(files);
+    expect([tokenizer.vocabularySize, tokenizer.beginToken, tokenizer.endTokens]).toEqual([265, end, [close]]);
+    expect(tokenizer.encode("<|im_start|>hello<|im_end|>", { allowSpecial: true })).toEqual([start, 259, close]);
+    expect(tokenizer.encode("hello<|im_end|>")).not.toContain(close);
+    expect(tokenizer.decode([start, 259, close, pad])).toBe("<|im_start|>hello");
+  });
+
+  const casesFolder = dataPath("..", "cases", "added-tokens-folder");
+  it.skipIf(!casesFolder)("are read in the case kept beside the repository", async () => {
+    const tokenizer = await openTokenizer(casesFolder!);
+    expect([tokenizer.beginToken, tokenizer.endTokens]).toEqual([end, [close]]);
+    expect([...tokenizer.specialTokens!.values()].sort()).toEqual([end, pad, close]);
+    expect(tokenizer.encode("hello<|im_end|><|im_start|>", { allowSpecial: true })).toEqual([259, close, start]);
+  });
+
+  it("are cut as the class or the model says", async () => {
+    const config = (fields: object) => open({ "config.json": fields });
+    for (const fields of [{ model_type: "gpt2" }, {}]) expect((await config(fields)).encode("12")).toHaveLength(2);
+    const prefixed = await open({
+      "tokenizer_config.json": { tokenizer_class: "GPT2Tokenizer", add_prefix_space: true },
+    });
+    expect(prefixed.encode("hello")).toEqual([260]);
+    const qwen = await open({ "tokenizer_config.json": { tokenizer_class: "Qwen2Tokenizer" } });
+    expect(qwen.encode("e\u0301")).toEqual(qwen.encode("é"));
+    expect(qwen.fingerprint).not.toBe((await config({})).fingerprint);
+  });
+
+  it.each<[Record<string, unknown>, RegExp]>([
+    [{ "tokenizer_config.json": { tokenizer_class: "CLIPTokenizer" } }, /CLIPTokenizer are not supported/],
+    [{ "tokenizer_config.json": { tokenizer_class: "BartTokenizerFast" } }, /BartTokenizer are not supported/],
+    [{ "config.json": { model_type: "llama" } }, /"llama" model/],
+    [{ "added_tokens.json": { "<x>": 5 } }, /"<x>" has the id 5, which contradicts vocab\.json/],
+    [{ "added_tokens.json": { h: 300 } }, /"h" has the id 300, which contradicts/],
+    [{ "added_tokens.json": { "<x>": "5" } }, /has the id|no valid id/],
+    [
+      {
+        "added_tokens.json": { "<x>": 261 },
+        "tokenizer_config.json": { added_tokens_decoder: { 262: { content: "<x>" } } },
+      },
+      /added_tokens\.json gives "<x>" the id 261, tokenizer_config\.json 262/,
+    ],
+    [{ "tokenizer_config.json": { added_tokens_decoder: { 261: "x" } } }, /added_tokens_decoder gives "x"/],
+  ])("are refused where they would be read wrongly: %j", async (files, message) => {
+    await expect(open(files)).rejects.toMatchObject({ code: "bad_file", message: expect.stringMatching(message) });
+  });
+
+  it("lend a tokenizer.json the tokens that it lacks", async () => {
+    const tokenizer = await openJson(helloJson(), { "added_tokens.json": { "<think>": 263, "<new>": 264 } });
+    expect(tokenizer.encode("<new><think>")).toEqual([264, 263]);
+  });
+});
+
+describe("models with more ids than the tokenizer", () => {
+  it("have ids that are empty text, and those beyond the model's own are refused", async () => {
+    const tokenizer = await openTokenizer(await folderOf({ "tokenizer.json": helloJson() }), { outputs: 300 });
+    expect([tokenizer.vocabularySize, tokenizer.tokenBytes(299).length]).toEqual([264, 0]);
+    expect(tokenizer.decode([259, 280, 259], { special: true })).toBe("hellohello");
+    expect(() => tokenizer.tokenBytes(300)).toThrow(/300 is outside/);
+  });
+
+  it("or fewer lose the end tokens that they cannot give", async () => {
+    const files = { "tokenizer.json": helloJson(), "config.json": { eos_token_id: [7, 263] } };
+    expect((await openTokenizer(await folderOf(files), { outputs: 200 })).endTokens).toEqual([7]);
+  });
+});
+
 describe("corrupt files", () => {
   const breaks: Record<string, (json: Json) => void> = {
     "no model": (json) => delete json.model,

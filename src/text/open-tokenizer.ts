@@ -1,54 +1,116 @@
-/** Opens the tokenizer of a checkpoint folder, whichever files it comes in. */
-import { join } from "node:path";
-import { VentrisError } from "../errors.ts";
+/** Opens the tokenizer of a checkpoint, whichever files it comes in. */
+import { dirname, join } from "node:path";
+import { shown, VentrisError } from "../errors.ts";
 import { decodeUtf8, isObject } from "../json.ts";
+import { warnOnce } from "../warnings.ts";
+import { openGguf } from "../weights/gguf.ts";
+import { findWeights } from "../weights/open.ts";
 import { assembleTokenizer } from "./assemble.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { readIfPresent, readJsonIfPresent } from "./files.ts";
+import { readGgufTokenizer, requireAgreement } from "./gguf-tokenizer.ts";
 import { readLlama2cTokenizer } from "./llama2c.ts";
+import { listedTokens, slowTokenizerJson } from "./slow-files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 import { readTokenizerJson } from "./tokenizer-json.ts";
 
 type Json = Record<string, unknown>;
 
+export interface TokenizerOptions {
+  /** Ids that the model gives: those beyond the tokenizer's are empty text, and end tokens beyond them are none. */
+  outputs?: number;
+  /** The header of the GGUF file that is opened, where somebody has read it already. */
+  metadata?: Readonly<Record<string, unknown>>;
+}
+
 /**
- * The tokenizer of a folder: `tokenizer.json`, or GPT-2's `vocab.json` and `merges.txt`, or llama2.c's `tokenizer.bin` or
- * `tok512.bin`; begin and end tokens and the chat template from `tokenizer_config.json`, `generation_config.json`,
+ * The tokenizer of a folder or weight file. In a GGUF file: its own, with which a tokenizer beside it must agree. In a folder:
+ * `tokenizer.json`, or `vocab.json` and `merges.txt` with what is added beside them, or llama2.c's `tokenizer.bin` or `tok512.bin`;
+ * begin and end tokens and the chat template from `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json`,
  * `config.json` and `chat_template.jinja`.
  * Errors: `unavailable` when there is none (names what was looked for), `bad_file` for a file that is truncated, corrupt or
- * of an unsupported kind. Patterns of a foreign tokenizer.json run as regular expressions: open only files you trust with
- * your time.
+ * of an unsupported kind, or contradicts another. Patterns of a foreign tokenizer run as regular expressions: open only files you trust
+ * with your time.
  */
-export async function openTokenizer(folder: string, options: { outputs?: number } = {}): Promise<Tokenizer> {
-  const { outputs } = options;
+export async function openTokenizer(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  const weights = await findWeights(path).catch(() => undefined);
+  const folder = weights === path ? dirname(path) : path;
+  const own = weights?.endsWith(".gguf")
+    ? await readGgufTokenizer(options.metadata ?? (await metadataOf(weights)), weights, options)
+    : undefined;
+  const beside = await openBeside(folder, options.outputs);
+  if (!own || !weights) {
+    if (beside) return beside.tokenizer;
+    throw new VentrisError("unavailable", await whatIsMissing(folder));
+  }
+  if (!beside) return own;
+  requireAgreement(own, weights, beside.tokenizer, beside.origin);
+  return beside.tokenizer; // it comes with the settings that lie beside it
+}
+
+async function metadataOf(path: string): Promise<Readonly<Record<string, unknown>>> {
+  const source = await openGguf(path);
+  await source.close();
+  return source.metadata;
+}
+
+async function openBeside(
+  folder: string,
+  outputs: number | undefined,
+): Promise<{ tokenizer: Tokenizer; origin: string } | undefined> {
   const path = (name: string) => join(folder, name);
-  const [config, generation, model] = await Promise.all(
-    ["tokenizer_config.json", "generation_config.json", "config.json"].map(
+  const [stated, roles, generation, model] = await Promise.all(
+    ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
       async (name) => (await readJsonIfPresent(path(name))) ?? {},
     ),
   );
+  const config = { ...roles, ...stated };
+  const settings = { folder, config, generation, model, outputs };
+  const added = await readJsonIfPresent(path("added_tokens.json"));
   const json = await readJsonIfPresent(path("tokenizer.json"));
-  if (json) return fromJson(json, path("tokenizer.json"), { folder, config, generation, model, outputs });
-
+  if (json) {
+    const origin = path("tokenizer.json");
+    const listed = listedTokens({ added, config, folder });
+    return { tokenizer: await fromJson(withListed(json, listed), origin, settings), origin };
+  }
   const [vocabulary, merges] = await Promise.all([
     readJsonIfPresent(path("vocab.json")),
     readIfPresent(path("merges.txt")),
   ]);
   if (vocabulary && merges) {
-    const written = gpt2TokenizerJson(vocabulary, decodeUtf8(merges, path("merges.txt")));
-    return fromJson(written, path("vocab.json"), { folder, config, generation, model, outputs });
+    const origin = path("vocab.json");
+    const written = slowTokenizerJson({
+      vocabulary,
+      merges: decodeUtf8(merges, path("merges.txt")),
+      listed: listedTokens({ added, config, folder }),
+      config,
+      model,
+      folder,
+    });
+    return { tokenizer: await fromJson(written, origin, settings), origin };
   }
   for (const name of llama2cNames) {
     const bytes = await readIfPresent(path(name));
-    if (bytes) return readLlama2cTokenizer(bytes, path(name));
+    if (bytes) return { tokenizer: readLlama2cTokenizer(bytes, path(name), outputs), origin: path(name) };
   }
-  const sentencePiece = (await readIfPresent(path("tokenizer.model"))) !== undefined;
-  throw new VentrisError(
-    "unavailable",
-    `${folder} has no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, ${llama2cNames.join(", ")}.${
-      sentencePiece ? " It has a tokenizer.model (SentencePiece), which must be converted to tokenizer.json first." : ""
-    }`,
-  );
+  return undefined;
+}
+
+/** Tokens that the files beside tokenizer.json have and it has not. */
+function withListed(json: Json, listed: readonly Json[]): Json {
+  const there: unknown[] = Array.isArray(json.added_tokens) ? json.added_tokens : [];
+  const known = new Set(there.map((token) => (isObject(token) ? token.content : undefined)));
+  const missing = listed.filter(({ content }) => !known.has(content));
+  return missing.length === 0 || (json.added_tokens !== undefined && there !== json.added_tokens)
+    ? json
+    : { ...json, added_tokens: [...there, ...missing] };
+}
+
+async function whatIsMissing(folder: string): Promise<string> {
+  const sentencePiece = (await readIfPresent(join(folder, "tokenizer.model"))) !== undefined;
+  return `${folder} has no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, ${llama2cNames.join(", ")}.${
+    sentencePiece ? " It has a tokenizer.model (SentencePiece), which must be converted to tokenizer.json first." : ""
+  }`;
 }
 
 const llama2cNames = ["tokenizer.bin", "tok512.bin"];
@@ -65,7 +127,12 @@ interface Settings {
 async function fromJson(json: Json, origin: string, settings: Settings): Promise<Tokenizer> {
   const { config, generation, model, outputs } = settings;
   const parts = readTokenizerJson(json, origin, specialNames(config));
-  const idOf = (name: string | undefined) => parts.added.find((token) => token.content === name)?.id;
+  const idOf = (name: string | undefined) => {
+    const id = parts.added.find((token) => token.content === name)?.id;
+    if (name !== undefined && id === undefined)
+      warnOnce(`${origin}: the token ${shown(name)} that a setting beside it names is not there`);
+    return id;
+  };
   const isKnown = (id: unknown): id is number =>
     Number.isInteger(id) && (id as number) >= 0 && (id as number) < parts.pieces.length;
 
@@ -125,19 +192,4 @@ function namedTemplate(value: unknown): string | undefined {
   if (!Array.isArray(value)) return typeof value === "string" ? value : undefined;
   const entry = value.find((candidate) => isObject(candidate) && candidate.name === "default");
   return typeof entry?.template === "string" ? entry.template : undefined;
-}
-
-/** GPT-2's two files as a tokenizer.json. The first line of merges.txt may be a version comment. */
-function gpt2TokenizerJson(vocabulary: Json, merges: string): Json {
-  const end = "<|endoftext|>";
-  return {
-    added_tokens: end in vocabulary ? [{ id: vocabulary[end], content: end, special: true }] : [],
-    pre_tokenizer: { type: "ByteLevel", add_prefix_space: false, use_regex: true },
-    decoder: { type: "ByteLevel" },
-    model: {
-      type: "BPE",
-      vocab: vocabulary,
-      merges: merges.split(/\r?\n/).filter((line) => line !== "" && !line.startsWith("#version")),
-    },
-  };
 }

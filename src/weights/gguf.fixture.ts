@@ -14,9 +14,18 @@ export interface GgufTensor {
 
 export const ggmlTypes: Partial<Record<WeightType, number>> = { F32: 0, F16: 1, Q4_0: 2, Q8_0: 8 };
 
-type Value = number | string | boolean | readonly string[] | { uint64: bigint };
+type Value =
+  | number
+  | string
+  | boolean
+  | readonly string[]
+  | { uint64: bigint }
+  | { float32s: readonly number[] }
+  | { int32s: readonly number[] };
 
-export function ggufBytes(metadata: Readonly<Record<string, Value>>, tensors: readonly GgufTensor[]): Buffer {
+export type GgufMetadata = Readonly<Record<string, Value>>;
+
+export function ggufBytes(metadata: GgufMetadata, tensors: readonly GgufTensor[]): Buffer {
   const parts: Buffer[] = [];
   const u32 = (value: number) => parts.push(Buffer.from(Uint32Array.of(value).buffer));
   const u64 = (value: number | bigint) => parts.push(Buffer.from(BigUint64Array.of(BigInt(value)).buffer));
@@ -45,6 +54,12 @@ export function ggufBytes(metadata: Readonly<Record<string, Value>>, tensors: re
     } else if ("uint64" in value) {
       u32(10);
       u64(value.uint64);
+    } else if ("float32s" in value || "int32s" in value) {
+      const data = "float32s" in value ? Float32Array.from(value.float32s) : Int32Array.from(value.int32s);
+      u32(9);
+      u32("float32s" in value ? 6 : 5);
+      u64(data.length);
+      parts.push(Buffer.from(data.buffer));
     } else {
       u32(9);
       u32(8);

@@ -1,0 +1,96 @@
+/** Checkpoints as they are found: padded, larger, replaced in place, with a tokenizer of their own. */
+import { cp, mkdtemp, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { open } from "../src/open.ts";
+import { dataPath, noData } from "./data.ts";
+import { removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "ventris-published-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+beforeEach(() => {
+  vi.stubEnv("VENTRIS_CACHE", join(folder, "cache"));
+  vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+});
+afterEach(() => {
+  vi.unstubAllEnvs();
+  vi.restoreAllMocks();
+});
+
+const casePath = (name: string) => dataPath("..", "cases", name);
+const skipped = (name: string) => `${name}${casePath(name) ? "" : `: ${noData}`}`;
+
+describe.skipIf(!casePath("padded-vocabulary"))(skipped("padded-vocabulary"), () => {
+  it("ids without a piece are empty text, drawn or asked for", async () => {
+    await using model = await open(casePath("padded-vocabulary")!);
+    for (const seed of [1, 2, 3]) {
+      const { tokens, text } = await model.decode("hello", { temperature: 1, seed, maxTokens: 40 }).final;
+      expect(tokens.length).toBeGreaterThan(0);
+      expect(text).toBe(model.tokenizer!.decode(tokens, { continued: true }));
+    }
+    const biased = { temperature: 0, logitBias: { 300: 1000 }, maxTokens: 4 };
+    expect(await model.decode("hello", biased).final).toMatchObject({ tokens: [300, 300, 300, 300], text: "" });
+    const dry = { temperature: 1, seed: 1, maxTokens: 20, dry: { multiplier: 1 } };
+    expect((await model.decode("hello hello", dry).final).tokens.length).toBeGreaterThan(0);
+  });
+});
+
+describe.skipIf(!casePath("tokenizer-larger"))(skipped("tokenizer-larger"), () => {
+  it("loads with a warning; an id beyond the model is refused where it is used", async () => {
+    await using model = await open(casePath("tokenizer-larger")!);
+    expect(vi.mocked(process.emitWarning).mock.calls.join()).toMatch(/259 tokens, the model only 258/);
+    expect((await model.decode("hello", { temperature: 0, maxTokens: 3 }).final).tokens).toHaveLength(3);
+    expect(() => model.decode([258], { maxTokens: 1 })).toThrow(expect.objectContaining({ code: "bad_option" }));
+  });
+});
+
+describe.skipIf(!casePath("gguf-own-tokenizer"))(skipped("gguf-own-tokenizer"), () => {
+  it("another tokenizer beside the file is refused; alone it speaks for itself", async () => {
+    await expect(open(casePath("gguf-own-tokenizer")!)).rejects.toMatchObject({ code: "bad_file" });
+    const alone = await mkdtemp(join(folder, "alone-"));
+    await cp(join(casePath("gguf-own-tokenizer")!, "model.gguf"), join(alone, "model.gguf"));
+    for (const path of [alone, join(alone, "model.gguf")]) {
+      await using model = await open(path);
+      expect(model.tokenizer!.vocabularySize).toBe(258);
+      expect((await model.decode("hello", { temperature: 0, maxTokens: 3 }).final).tokens.length).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe("a checkpoint that is replaced in place", () => {
+  it("is prepared anew, shards and all", async () => {
+    const [first, second] = await Promise.all([1, 2].map((seed) => writeTinyModel({ seed, shards: 2 })));
+    const place = await mkdtemp(join(folder, "place-"));
+    const answer = async (path: string) => {
+      await using model = await open(path, { weights: "int8" });
+      const { tokens } = await model.decode([1, 2, 3], { temperature: 0, maxTokens: 12 }).final;
+      return tokens;
+    };
+    await cp(first.folder, place, { recursive: true });
+    const before = await answer(place);
+    expect(before).toEqual(await answer(first.folder));
+    // The index stays as it is: its time, its size and its contents.
+    for (const name of await readdir(second.folder)) {
+      if (name.endsWith(".safetensors")) {
+        await cp(join(second.folder, name), join(place, name), { preserveTimestamps: true });
+      }
+    }
+    const after = await answer(place);
+    expect(after).toEqual(await answer(second.folder));
+    expect(after).not.toEqual(before);
+    await Promise.all([first, second].map(removeModel));
+  });
+
+  it("has another identity when its config changes what is computed", async () => {
+    const tiny = await writeTinyModel();
+    const identities: string[] = [];
+    for (const rope_theta of [10000, 20000]) {
+      await writeFile(join(tiny.folder, "config.json"), JSON.stringify({ ...tiny.config, rope_theta }));
+      await using model = await open(tiny.folder);
+      identities.push(model.identity);
+    }
+    expect(identities[0]).not.toBe(identities[1]);
+    await removeModel(tiny);
+  });
+});
