@@ -163,3 +163,10 @@ export async function openTraining(options) {
     close: () => objective.release(),
   };
 }
+
+/** The filters of signals, loaded only where they are measured. */
+export async function ourFilters() {
+  const { findFilter, fitFilter, openFilter } = await import("../dist/methods/signals.js");
+  const { synthesise } = await import("../dist/methods/signals/dkf/synthetic.js");
+  return { findFilter, fitFilter, openFilter, synthesise };
+}

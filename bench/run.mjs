@@ -8,6 +8,7 @@ const benchmarks = {
   engine: () => import("./engine.mjs"),
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
+  signals: () => import("./signals.mjs"),
 };
 
 const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT]`;

@@ -42,9 +42,10 @@ const quick: Record<string, Record<string, unknown>> = {
   lstm: { passes: 20, batch: 100, cells: 6 },
 };
 const models = new Map<FilterMethod, FilterModel>();
-for (const method of filters) models.set(method, await fitFilter(method, world, { options: quick[method.name] }));
+for (const method of filters.filter(({ name }) => name !== "place"))
+  models.set(method, await fitFilter(method, world, { options: quick[method.name] }));
 
-describe.each(filters.map((method) => [method.name, method] as const))("%s", (name, method) => {
+describe.each([...models.keys()].map((method) => [method.name, method] as const))("%s", (name, method) => {
   const model = models.get(method)!;
 
   it("follows the state better than its mean, with symmetric positive covariances", () => {

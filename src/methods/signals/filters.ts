@@ -7,6 +7,7 @@ import type { FilterMethod } from "./filter.ts";
 import { kalman } from "./kalman/index.ts";
 import { lstm } from "./lstm/index.ts";
 import { particle } from "./particle/index.ts";
+import { place } from "./place/index.ts";
 import { ukf } from "./ukf/index.ts";
 import { regressionOnly, zero } from "./unfiltered/index.ts";
 
@@ -18,6 +19,7 @@ export const filters = [
   assumedDensity,
   lstm,
   dkf,
+  place,
   regressionOnly,
   zero,
 ] as unknown as readonly FilterMethod[];
