@@ -1,6 +1,8 @@
 /**
  * The key-value arena: one row of keys and values for every slot, in host memory. The runtime takes the arrays as inputs without
  * copying them; a pass returns only its new rows, which are written here. A device form would keep the same interface.
+ *
+ * Slots lie in pages. A page whose slots hold as many positions of one text, in order, serves passes as it lies.
  */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
@@ -12,33 +14,63 @@ export type StoredType = "float32" | "float16";
 /** Stored values; halves as their 16 bits. */
 export type Stored = Float32Array | Uint16Array;
 
+/** Positions in a page. Attention sums page by page: another size gives other last bits. */
+export const pageSize = 64;
+
 export const allocateStored = (type: StoredType, length: number): Stored =>
   type === "float16" ? new Uint16Array(length) : new Float32Array(length);
 
-/** Bytes of a token's keys and values in all layers. */
+/** Bytes of a token's keys and values in all layers; the ones beside the values come on top. */
 export const bytesPerToken = ({ layers, keyValueHeads, headDimension }: ModelConfig, type: StoredType): number =>
   2 * layers * keyValueHeads * headDimension * (type === "float16" ? 2 : 4);
 
-/** Planes as a pass takes them: keys of layer 0, values of layer 0, keys of layer 1, … become `keys.0`, `values.0`, `keys.1`, … */
-export const planeInputs = (
-  planes: readonly Stored[],
+/** A layer's pages: keys [pages, lanes, key-value heads, page, dimension], and values with one column more, of ones. */
+export interface Planes {
+  readonly keys: Stored;
+  readonly values: Stored;
+}
+
+/** Planes of so many pages; the arena has one lane. */
+export const allocatePlanes = (config: ModelConfig, type: StoredType, pages: number, lanes: number): Planes[] => {
+  const rows = pages * lanes * config.keyValueHeads * pageSize;
+  return Array.from({ length: config.layers }, () => ({
+    keys: allocateStored(type, rows * config.headDimension),
+    values: allocateStored(type, rows * (config.headDimension + 1)),
+  }));
+};
+
+/** The first pages of planes, as arguments of a pass: `keys.N` and `values.N`. */
+export function planeInputs(
+  planes: readonly Planes[],
+  { keyValueHeads: heads, headDimension: dimension }: ModelConfig,
   type: StoredType,
-  dims: readonly number[],
+  pages: number,
+  lanes: number,
   value: ValueMaker,
-): Record<string, OnnxValue> =>
-  Object.fromEntries(
-    planes.map((plane, p) => [`${p % 2 === 0 ? "keys" : "values"}.${p >> 1}`, value(type, plane, dims)]),
-  );
+): Record<string, OnnxValue> {
+  const result: Record<string, OnnxValue> = {};
+  const rows = pages * lanes * heads * pageSize;
+  planes.forEach(({ keys, values }, layer) => {
+    const dims = (width: number) => [pages, lanes, heads, pageSize, width];
+    result[`keys.${layer}`] = value(type, keys.subarray(0, rows * dimension), dims(dimension));
+    result[`values.${layer}`] = value(type, values.subarray(0, rows * (dimension + 1)), dims(dimension + 1));
+  });
+  return result;
+}
 
 export interface Arena {
   readonly type: StoredType;
   readonly capacity: number;
   readonly used: number;
-  /** Arguments for a pass: `keys.N` and `values.N`. The same objects until the capacity changes. */
-  readonly inputs: Readonly<Record<string, OnnxValue>>;
+  /** Each layer's pages. */
+  readonly planes: readonly Planes[];
+  /** Arguments for a pass over the first pages: `keys.N` and `values.N`, with one lane. */
+  inputs(pages: number): Readonly<Record<string, OnnxValue>>;
   /** Takes a free slot, the preferred one if it is free. Undefined: full. */
   allocate(preferred: number): number | undefined;
   free(slot: number): void;
+  /** The first page after a page (-1: of all) that has no slot taken. */
+  freePage(after: number): number | undefined;
   /** Makes room for at least this many slots in all; contents stay. Errors: `out_of_memory` beyond the limit. */
   grow(capacity: number): void;
   /** Forgets all capacity that an empty arena does not need. */
@@ -47,11 +79,13 @@ export interface Arena {
   lend(slots: number): boolean;
   /** Writes one row of what a pass computed to a slot. */
   write(entry: Entry, slot: number): void;
-  /** Copies a slot's row to planes like its own: of each plane, head h goes to `at + h * headStride`. */
-  read(slot: number, planes: readonly Stored[], at: number, headStride: number): void;
+  /** Copies a slot's row to another slot. */
+  copy(from: number, to: number): void;
+  /** Copies a slot's row to arrays of one layer each that hold keys, values and a one: head h goes to `at + h * headStride`. */
+  read(slot: number, targets: readonly Stored[], at: number, headStride: number): void;
 }
 
-/** One row of a pass's entries [2 * layers, lanes, heads, rows, dimension]. */
+/** One row of a pass's entries [layers, lanes, heads, rows, 2 * dimension + 1]: keys, values and a one. */
 export interface Entry {
   readonly values: Stored;
   readonly lanes: number;
@@ -63,34 +97,42 @@ export interface Entry {
 const smallest = 128;
 
 export function createArena(config: ModelConfig, type: StoredType, value: ValueMaker, limitBytes: number): Arena {
-  const { layers, keyValueHeads: heads, headDimension: dimension } = config;
+  const { keyValueHeads: heads, headDimension: dimension } = config;
   const bytesPerSlot = bytesPerToken(config, type);
   const limit = Math.floor(limitBytes / bytesPerSlot);
   ensure(limit >= 1, "bad_option", `a memory limit of ${limitBytes} bytes holds no token: one takes ${bytesPerSlot}`);
   let capacity = 0;
   let lent = 0;
   let taken = new Uint8Array(0);
+  /** Slots taken in each page. */
+  let filled = new Uint8Array(0);
   let used = 0;
   let lowestFree = 0;
-  let planes: Stored[] = [];
-  let inputs: Record<string, OnnxValue> = {};
+  let planes: Planes[] = [];
+  const known = new Map<number, Readonly<Record<string, OnnxValue>>>();
 
   function resize(next: number, keep: boolean): void {
-    const fresh = Array.from({ length: 2 * layers }, () => allocateStored(type, heads * next * dimension));
+    // The last page has its full size, whatever part of it the limit lets be used.
+    const pages = Math.ceil(next / pageSize);
+    const fresh = allocatePlanes(config, type, pages, 1);
     if (keep) {
-      planes.forEach((plane, p) => {
-        for (let head = 0; head < heads; head++) {
-          const rows = plane.subarray(head * capacity * dimension, (head + 1) * capacity * dimension);
-          fresh[p].set(rows, head * next * dimension);
-        }
+      fresh.forEach(({ keys, values }, layer) => {
+        keys.set(planes[layer].keys);
+        values.set(planes[layer].values);
       });
     }
-    const marks = new Uint8Array(next);
-    if (keep) marks.set(taken);
-    [planes, taken, capacity] = [fresh, marks, next];
-    inputs = planeInputs(planes, type, [1, heads, capacity, dimension], value);
+    const [marks, counts] = [new Uint8Array(next), new Uint8Array(pages)];
+    if (keep) {
+      marks.set(taken);
+      counts.set(filled);
+    }
+    [planes, taken, filled, capacity] = [fresh, marks, counts, next];
+    known.clear();
   }
   resize(Math.min(smallest, limit), false);
+
+  /** Number of a slot's first row, over all heads of its page. */
+  const rowOf = (slot: number): number => Math.floor(slot / pageSize) * heads * pageSize + (slot % pageSize);
 
   return {
     type,
@@ -100,8 +142,16 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
     get used() {
       return used;
     },
-    get inputs() {
-      return inputs;
+    get planes() {
+      return planes;
+    },
+    inputs(pages) {
+      let made = known.get(pages);
+      if (!made) {
+        made = planeInputs(planes, config, type, pages, 1, value);
+        known.set(pages, made);
+      }
+      return made;
     },
     allocate(preferred) {
       let slot = preferred;
@@ -111,14 +161,20 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
         if (slot >= capacity) return undefined;
       }
       taken[slot] = 1;
+      filled[Math.floor(slot / pageSize)] += 1;
       used += 1;
       return slot;
     },
     free(slot) {
       ensure(taken[slot], "internal", `slot ${slot} was freed twice`);
       taken[slot] = 0;
+      filled[Math.floor(slot / pageSize)] -= 1;
       used -= 1;
       if (slot < lowestFree) lowestFree = slot;
+    },
+    freePage(after) {
+      for (let page = after + 1; (page + 1) * pageSize <= capacity; page++) if (filled[page] === 0) return page;
+      return undefined;
     },
     grow(wanted) {
       if (wanted <= capacity) return;
@@ -127,7 +183,6 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
         "out_of_memory",
         () => `the key-value arena needs ${wanted} slots, but its memory limit of ${limitBytes} bytes allows ${limit}`,
       );
-      // Every pass looks at the whole capacity, so a large arena grows by a quarter only.
       const next = capacity < 1024 ? capacity * 2 : Math.ceil((capacity * 1.25) / 256) * 256;
       resize(Math.min(limit - lent, Math.max(wanted, next)), true);
     },
@@ -142,22 +197,35 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       return true;
     },
     write({ values, lanes, lane, rows, row }, slot) {
-      for (let p = 0; p < planes.length; p++) {
-        const plane = planes[p];
+      const width = 2 * dimension + 1;
+      planes.forEach((plane, layer) => {
         for (let head = 0; head < heads; head++) {
-          const from = (((p * lanes + lane) * heads + head) * rows + row) * dimension;
-          const to = (head * capacity + slot) * dimension;
-          for (let i = 0; i < dimension; i++) plane[to + i] = values[from + i];
+          const from = (((layer * lanes + lane) * heads + head) * rows + row) * width;
+          const to = rowOf(slot) + head * pageSize;
+          const [keys, rest] = [to * dimension, to * (dimension + 1)];
+          for (let i = 0; i < dimension; i++) plane.keys[keys + i] = values[from + i];
+          for (let i = 0; i <= dimension; i++) plane.values[rest + i] = values[from + dimension + i];
+        }
+      });
+    },
+    copy(from, to) {
+      for (const { keys, values } of planes) {
+        for (let head = 0; head < heads; head++) {
+          const [source, target] = [rowOf(from) + head * pageSize, rowOf(to) + head * pageSize];
+          keys.copyWithin(target * dimension, source * dimension, (source + 1) * dimension);
+          values.copyWithin(target * (dimension + 1), source * (dimension + 1), (source + 1) * (dimension + 1));
         }
       }
     },
     read(slot, targets, at, headStride) {
-      for (let p = 0; p < planes.length; p++) {
-        const [plane, target] = [planes[p], targets[p]];
+      for (let layer = 0; layer < planes.length; layer++) {
+        const [{ keys, values }, target] = [planes[layer], targets[layer]];
         for (let head = 0; head < heads; head++) {
-          const from = (head * capacity + slot) * dimension;
+          const row = rowOf(slot) + head * pageSize;
           const to = at + head * headStride;
-          for (let i = 0; i < dimension; i++) target[to + i] = plane[from + i];
+          for (let i = 0; i < dimension; i++) target[to + i] = keys[row * dimension + i];
+          const [from, rest] = [row * (dimension + 1), to + dimension];
+          for (let i = 0; i <= dimension; i++) target[rest + i] = values[from + i];
         }
       }
     },

@@ -7,9 +7,10 @@
  * as a cached prefix while there is room, or freed at once when it was rejected.
  */
 import { ensure, VentrisError } from "../errors.ts";
-import type { Arena } from "./arena.ts";
-import type { Lanes } from "./lanes.ts";
+import { pageSize } from "./arena.ts";
+import { settlePagesAbove } from "./full-pages.ts";
 import { createLayouts } from "./layout.ts";
+import type { Memory } from "./memory.ts";
 import { type Job, Node, type Path } from "./node.ts";
 import type { Pass } from "./pass.ts";
 import { keepReadings, sitesOfRows } from "./sites/readings.ts";
@@ -93,11 +94,11 @@ export interface ForestOptions {
 
 export function createForest(
   pass: Pass,
-  arena: Arena,
-  lanes: Lanes,
+  memory: Memory,
   { maxRows = 128, cacheSlots = 512 }: ForestOptions = {},
 ): Forest {
   const { contextLength, vocabularySize, window = Infinity } = pass.config;
+  const { arena } = memory;
   ensure(
     Number.isInteger(maxRows) && maxRows >= 1,
     "bad_option",
@@ -107,7 +108,7 @@ export function createForest(
   const worlds = new Map<string, Map<number, Node>>();
   const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
-  const layouts = createLayouts(arena, lanes, window);
+  const layouts = createLayouts(memory, window);
   /** Leaves nobody holds, the longest unheld first. */
   const evictable = new Set<Node>();
   let pumping: Promise<void> | undefined;
@@ -159,6 +160,7 @@ export function createForest(
     node.gone = true;
     if (node.slot >= 0) arena.free(node.slot);
     node.slot = -1;
+    for (const slot of node.copies) arena.free(slot);
     node.unwritten = undefined;
     if (parent && isIdle(parent)) evictable.add(parent);
     if (arena.used === 0) arena.shrink();
@@ -259,7 +261,8 @@ export function createForest(
         if (store) place(node);
       }
     }
-    const { rows, count, lanes: laneCount, slots, arena: inputs, mask } = layouts.layOut(jobs);
+    for (const { rows } of jobs) for (const { node } of rows) settlePagesAbove(node, arena, freePage);
+    const { rows, count, lanes: laneCount, ...layout } = layouts.layOut(jobs);
     const tokens = new Array<number>(count).fill(0);
     const depths = new Array<number>(count).fill(0);
     const select: number[] = [];
@@ -274,11 +277,11 @@ export function createForest(
     if (select.length === 0) select.push(0);
     const started = performance.now();
     const sites = sitesOfRows(rows);
-    const outputs = await pass.run({ tokens, depths, mask, select, slots, lanes: laneCount, arena: inputs, sites });
+    const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
     counters.rows += rows.length;
-    counters.attended += count * slots;
+    counters.attended += count * layout.pages * pageSize;
     scored.forEach((node, row) => {
       node.scored = { values: outputs.logits, row, rows: select.length };
     });
@@ -296,7 +299,7 @@ export function createForest(
 
   /** Gives a node its slot, next to its parent's where that is free. Errors: `out_of_memory`. */
   function place(node: Node): void {
-    const preferred = node.parent ? node.parent.slot + 1 : 0;
+    const preferred = preferredSlot(node);
     let slot = arena.allocate(preferred);
     if (slot === undefined) {
       const [oldest] = evictable;
@@ -317,8 +320,38 @@ export function createForest(
       ensure(slot !== undefined, "internal", "room was made in the arena, and it is still full");
     }
     node.slot = slot;
-    const consecutive = node.parent && node.parent.slot >= 0 && slot === node.parent.slot + 1;
-    node.stretch = consecutive ? node.parent!.stretch : node;
+  }
+
+  /** Where a text's rows would lie in order, page by page: then no page of it has to be put together. */
+  function preferredSlot({ parent, depth }: Node): number {
+    const next = parent ? parent.slot + 1 : 0;
+    if (depth % pageSize > 0 || (parent && next % pageSize === 0)) return next;
+    const page = arena.freePage(parent ? Math.floor(parent.slot / pageSize) : -1);
+    return page === undefined ? next : page * pageSize;
+  }
+
+  /** A page of the arena for rows that are to lie together. Like single slots, cached prefixes give way to it where the arena is large. */
+  function freePage(after: number): number | undefined {
+    const found = arena.freePage(after);
+    if (found !== undefined) return found;
+    if (arena.capacity >= cacheSlots) {
+      let removed = 0;
+      for (const node of evictable) {
+        if (removed >= 4 * pageSize) break;
+        for (let at: Node | undefined = node; at && evictable.has(at); at = at.parent) {
+          remove(at);
+          removed += 1;
+        }
+        const freed = arena.freePage(after);
+        if (freed !== undefined) return freed;
+      }
+    }
+    try {
+      arena.grow((Math.ceil(arena.capacity / pageSize) + 1) * pageSize);
+    } catch {
+      return undefined;
+    }
+    return arena.freePage(after);
   }
 
   function enqueue(job: Job): void {
@@ -332,7 +365,7 @@ export function createForest(
     let prepared: Promise<void> | undefined;
     const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
     const mine = new Map<Node, number>();
-    const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, nodes: [] } as Path, passes: 0, rows: 0 };
+    const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, pages: [] } as Path, passes: 0, rows: 0 };
     let open = true;
 
     const keep = (node: Node): void => {

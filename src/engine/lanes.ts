@@ -1,70 +1,82 @@
 /**
- * Lanes: a contiguous copy of one text's keys and values for each request. In the arena every row looks over the slots of all requests
- * and of cached prefixes, so that attention grows with the square of their number; in a lane it looks at its own text.
+ * Lanes: a copy of one text's full pages for each request. In the arena every row looks over the pages of all requests and of cached
+ * prefixes, so that attention grows with the square of their number; in a lane it looks at its own text.
  */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
-import { type Arena, allocateStored, planeInputs, type Stored } from "./arena.ts";
+import { type Arena, allocatePlanes, type Planes, pageSize, planeInputs } from "./arena.ts";
 
 export interface Lanes {
-  /** Positions that every lane has room for. */
-  readonly length: number;
-  /** Makes room for so many lanes of such a length; contents stay. False: the memory limit does not allow it. */
-  reserve(count: number, length: number): boolean;
-  /** Copies a slot of the arena to a position of a lane. */
-  copy(slot: number, lane: number, position: number): void;
-  /** Arguments for a pass over the first lanes: `keys.N` and `values.N`, [count, key-value heads, length, head dimension]. */
-  inputs(count: number): Readonly<Record<string, OnnxValue>>;
+  /** Lanes of a pass over them. */
+  readonly count: number;
+  /** Pages that every lane has room for. */
+  readonly pages: number;
+  /** Makes exactly so many lanes, of at least such a length; contents stay. False: the memory limit does not allow it. */
+  reserve(count: number, pages: number): boolean;
+  /** Copies a page of the arena to a page of a lane. */
+  copy(from: number, lane: number, to: number): void;
+  /** Arguments for a pass over the first pages: `keys.N` and `values.N`. */
+  inputs(pages: number): Readonly<Record<string, OnnxValue>>;
   clear(): void;
 }
 
-const shortest = 128;
+
 const powerOfTwo = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast));
 
 export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena): Lanes {
-  const { layers, keyValueHeads: heads, headDimension: dimension } = config;
-  let [count, length] = [0, 0];
-  let planes: Stored[] = [];
+  const { keyValueHeads: heads, headDimension: dimension } = config;
+  /** Rows of a page in one lane. */
+  const rows = heads * pageSize;
+  let [count, pages] = [0, 0];
+  let planes: Planes[] = [];
   const known = new Map<number, Readonly<Record<string, OnnxValue>>>();
 
   return {
-    get length() {
-      return length;
+    get count() {
+      return count;
     },
-    reserve(wantedCount, wantedLength) {
-      if (wantedCount <= count && wantedLength <= length) return true;
-      const nextCount = Math.max(count, powerOfTwo(wantedCount));
-      const nextLength = Math.max(length, shortest, powerOfTwo(wantedLength));
-      if (!arena.lend(nextCount * nextLength)) return false;
-      const fresh = planes.map(() => allocateStored(arena.type, 0));
-      for (let p = 0; p < 2 * layers; p++) {
-        const plane = allocateStored(arena.type, nextCount * heads * nextLength * dimension);
-        for (let row = 0; row < count * heads; row++) {
-          const from = planes[p].subarray(row * length * dimension, (row + 1) * length * dimension);
-          plane.set(from, row * nextLength * dimension);
+    get pages() {
+      return pages;
+    },
+    reserve(nextCount, wantedPages) {
+      if (nextCount === count && wantedPages <= pages) return true;
+      const nextPages = Math.max(pages, powerOfTwo(wantedPages));
+      // A page for the rows of each lane that are not in full pages.
+      if (!arena.lend(nextCount * (nextPages + 1) * pageSize)) return false;
+      const fresh = allocatePlanes(config, arena.type, nextPages, nextCount);
+      const kept = Math.min(count, nextCount);
+      for (const [layer, plane] of planes.entries()) {
+        for (let page = 0; page < pages; page++) {
+          const [from, to] = [page * count * rows, page * nextCount * rows];
+          const copied = (width: number) => [from * width, (from + kept * rows) * width] as const;
+          fresh[layer].keys.set(plane.keys.subarray(...copied(dimension)), to * dimension);
+          fresh[layer].values.set(plane.values.subarray(...copied(dimension + 1)), to * (dimension + 1));
         }
-        fresh[p] = plane;
       }
-      [planes, count, length] = [fresh, nextCount, nextLength];
+      [planes, count, pages] = [fresh, nextCount, nextPages];
       known.clear();
       return true;
     },
-    copy(slot, lane, position) {
-      arena.read(slot, planes, (lane * heads * length + position) * dimension, length * dimension);
+    copy(from, lane, to) {
+      const target = (to * count + lane) * rows;
+      for (const [layer, { keys, values }] of arena.planes.entries()) {
+        const part = (width: number) => [from * rows * width, (from + 1) * rows * width] as const;
+        planes[layer].keys.set(keys.subarray(...part(dimension)), target * dimension);
+        planes[layer].values.set(values.subarray(...part(dimension + 1)), target * (dimension + 1));
+      }
     },
     inputs(wanted) {
       let made = known.get(wanted);
       if (!made) {
-        const parts = planes.map((plane) => plane.subarray(0, wanted * heads * length * dimension));
-        made = planeInputs(parts, arena.type, [wanted, heads, length, dimension], value);
+        made = planeInputs(planes, config, arena.type, wanted, count, value);
         known.set(wanted, made);
       }
       return made;
     },
     clear() {
       arena.lend(0);
-      [planes, count, length] = [[], 0, 0];
+      [planes, count, pages] = [[], 0, 0];
       known.clear();
     },
   };

@@ -1,11 +1,15 @@
 /**
- * Where the rows of a pass stand and what they look over: the arena, or, where that leaves much less, a lane for each request, which
- * holds its own text instead of everybody's and of what is kept as cached prefixes.
+ * Where the rows of a pass stand and what they look over: the pages of the arena, or, where that leaves much less, a lane for each
+ * request, which holds its own full pages instead of everybody's and of what is kept as cached prefixes. The last pages of texts
+ * stand behind them in either.
  */
-import type { Arena } from "./arena.ts";
-import type { Lanes } from "./lanes.ts";
+import type { Tensor as OnnxValue } from "onnxruntime-common";
+import { pageSize } from "./arena.ts";
+import { type LastPages, pageOfText, seat } from "./last-pages.ts";
+import type { Memory } from "./memory.ts";
 import type { Job, Node, Path, Row } from "./node.ts";
-import { createScratch } from "./pass.ts";
+import type { OpenRows } from "./open-rows.ts";
+import { createScratch } from "./scratch.ts";
 
 /** Rows in the places that they have in a pass: one lane over the whole arena, or a lane for each job. */
 export interface Layout {
@@ -13,9 +17,15 @@ export interface Layout {
   /** Rows of the pass in all, `lanes` times as many as of a lane. */
   readonly count: number;
   readonly lanes: number;
-  readonly slots: number;
-  readonly arena: ReturnType<Lanes["inputs"]>;
+  /** Pages that every row looks over. */
+  readonly pages: number;
+  /** Of these, the last ones, which the pass puts together. */
+  readonly lastPages: number;
+  /** For each column of the last pages of each lane: its row's number among the open rows and then those of the pass. */
+  readonly columns: Int32Array;
+  /** Additive [pages, lanes, rows, page]. */
   readonly mask: Float32Array;
+  readonly inputs: Readonly<Record<string, OnnxValue>>;
 }
 
 const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
@@ -24,14 +34,14 @@ const worthwhile = 0.7;
 /** Lanes have equally many rows; rows of nobody may make up this part of a pass, as they are computed like others. */
 const mostPadding = 1 / 3;
 
-/** 2, 3, 4, 6, 8, 12, …: the runtime keeps memory for every shape it has seen, so that there should not be too many. */
-function roundLaneCount(atLeast: number): number {
-  const power = 2 ** Math.floor(Math.log2(atLeast));
-  return atLeast <= power ? power : atLeast <= 1.5 * power ? 1.5 * power : 2 * power;
+/** Few different counts: the runtime keeps memory for every shape it has seen. `steps` of them between powers of two. */
+function rounded(atLeast: number, steps: number): number {
+  const step = Math.max(1, 2 ** Math.floor(Math.log2(Math.max(1, atLeast))) / steps);
+  return Math.ceil(atLeast / step) * step;
 }
 
 export interface Layouts {
-  /** `arena` must hold all ancestors of the rows. The mask is valid until the next call. */
+  /** Old ancestors of the rows must be in the arena. Mask and columns are valid until the next call. */
   layOut(jobs: readonly Job[]): Layout;
   /** A lease that ends gives its lane back. */
   leave(path: Path): void;
@@ -39,24 +49,40 @@ export interface Layouts {
   drop(): boolean;
 }
 
+/** The nearest ancestor up to which the text's pages are full in the arena. */
+function fullAbove({ above }: Node): Node | undefined {
+  let end = above;
+  while (end && end.page < 0) end = end.above;
+  return end;
+}
+
+/** Rows of one lane, with what they look at. */
+interface LaneRows {
+  readonly rows: readonly Row[];
+  readonly last: LastPages;
+  /** The page, among those of the lane, that ends with a node. */
+  pageOf(end: Node): number;
+}
+
 /** `window`: how far back a position sees, its own included. */
-export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layouts {
+export function createLayouts({ arena, lanes, openRows }: Memory, window: number): Layouts {
   const maskBuffer = createScratch();
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
 
-  /** All rows look over the whole arena: where that holds little else, and for rows whose ancestors are not one text. */
+  const seatRows = (rows: readonly Row[]): LastPages => seat(rows.map(({ node }) => node));
+
+  /** All rows look over the arena: where that holds little else, and for rows whose full pages are not of one text. */
   function layOutInArena(jobs: readonly Job[]): Layout {
     const rows = jobs.flatMap((job) => job.rows);
-    const slots = arena.capacity;
-    return {
-      rows: rows.map((row, at) => ({ row, at })),
-      count: rows.length,
-      lanes: 1,
-      slots,
-      arena: arena.inputs,
-      mask: buildMask(rows, slots),
-    };
+    const all = { rows, last: seatRows(rows), pageOf: (end: Node) => end.page };
+    return assemble([all], arenaPages(rows), (pages) => arena.inputs(pages), openRows.arena);
+  }
+
+  /** Pages up to the last that some row looks at; at least one, as the program takes no empty tensors. */
+  function arenaPages(rows: readonly Row[]): number {
+    const last = rows.reduce((max, { node }) => Math.max(max, fullAbove(node)?.page ?? 0), 0);
+    return Math.min(rounded(last + 1, 8), Math.ceil(arena.capacity / pageSize));
   }
 
   /** Every job in a lane of its own, where that leaves much less to look over; undefined where it does not. */
@@ -64,80 +90,127 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
     // A lease with several calls under way has but one lane.
     if (new Set(jobs.map(({ path }) => path)).size < jobs.length) return undefined;
     if (jobs.some(({ path }) => path.left)) return undefined;
-    const tips: (Node | undefined)[] = [];
+    const ends: (Node | undefined)[] = [];
     let [total, most, longest] = [0, 0, 1];
     for (const job of jobs) {
-      const tip = commonText(job);
-      if (tip === "none") return undefined;
-      tips.push(tip);
+      const end = commonEnd(job);
+      if (end === "none") return undefined;
+      ends.push(end);
       total += job.rows.length;
       most = Math.max(most, job.rows.length);
-      if (tip) longest = Math.max(longest, tip.depth + 1);
+      if (end) longest = Math.max(longest, (end.depth + 1) / pageSize);
     }
-    const free = () => {
-      const at = taken.indexOf(undefined);
-      return at < 0 ? taken.length : at;
-    };
+    const inArena = arenaPages(jobs.flatMap(({ rows }) => rows)) + jobs.length;
+    if (rounded(jobs.length, 2) * most * (longest + 1) > worthwhile * total * inArena) return undefined;
     for (const { path } of jobs) {
       if (path.lane >= 0) continue;
-      path.lane = free();
+      const free = taken.indexOf(undefined);
+      path.lane = free < 0 ? taken.length : free;
       taken[path.lane] = path;
     }
-    const indices = jobs.map(({ path }) => path.lane);
-    const laneCount = roundLaneCount(Math.max(...indices) + 1);
-    const count = laneCount * most;
-    const looked = count * Math.max(longest, lanes.length);
-    if (total < (1 - mostPadding) * count || looked > worthwhile * total * arena.capacity) return undefined;
-    if (!lanes.reserve(laneCount, longest)) return undefined;
-    jobs.forEach(({ path }, i) => {
-      follow(path, tips[i]);
+    const count = rounded(taken.length, 2);
+    const pages = rounded(longest, 8);
+    if (total < (1 - mostPadding) * count * most || count * most * (pages + 1) > worthwhile * total * inArena) {
+      return undefined;
+    }
+    if (!lanes.reserve(count, pages)) return undefined;
+    const laneRows: LaneRows[] = Array.from({ length: count }, () => nobody);
+    jobs.forEach(({ path, rows }, i) => {
+      follow(path, ends[i]);
+      laneRows[path.lane] = { rows, last: seatRows(rows), pageOf: (end) => Math.floor(end.depth / pageSize) };
     });
-    const slots = lanes.length;
-    const width = slots + most;
-    const mask = maskBuffer(count * width).fill(minusInfinity);
-    for (let row = 0; row < count; row++) mask[row * width + slots + (row % most)] = 0; // rows of nobody, too
-    const rows: { row: Row; at: number }[] = [];
-    jobs.forEach((job, i) => {
-      const start = indices[i] * most;
-      const rowOf = new Map(job.rows.map(({ node }, row) => [node, row]));
-      job.rows.forEach((row, r) => {
-        rows.push({ row, at: start + r });
-        const base = (start + r) * width;
-        const earliest = Math.max(0, row.node.depth - window + 1);
-        let ancestor = row.node.parent;
-        for (; ancestor && rowOf.has(ancestor) && ancestor.depth >= earliest; ancestor = ancestor.parent) {
-          mask[base + slots + rowOf.get(ancestor)!] = 0;
-        }
-        if (ancestor && ancestor.depth >= earliest) mask.fill(0, base + earliest, base + ancestor.depth + 1);
-      });
-    });
-    return { rows, count, lanes: laneCount, slots, arena: lanes.inputs(laneCount), mask };
+    return assemble(laneRows, pages, (wanted) => lanes.inputs(wanted), openRows.lanes);
   }
 
-  /** The last token of the one text that all rows of a job stand below; undefined for a job of first tokens. */
-  function commonText({ rows }: Job): Node | undefined | "none" {
+  const nobody: LaneRows = { rows: [], last: { pages: [], pageOf: () => 0 }, pageOf: () => 0 };
+
+  /** The end of the full pages of the one text that all rows of a job stand below; undefined: there are none yet. */
+  function commonEnd({ rows }: Job): Node | undefined | "none" {
     const inside = new Set(rows.map(({ node }) => node));
-    const stems = new Set<Node>();
+    const ends = new Set<Node>();
     for (const { node } of rows) {
       const { parent } = node;
-      if (!parent || inside.has(parent)) continue;
-      if (parent.pending) return "none"; // another job of this pass computes it
-      stems.add(parent);
+      if (parent?.pending && !inside.has(parent)) return "none"; // another job of this pass computes it
+      const end = fullAbove(node);
+      if (end) ends.add(end);
     }
-    let tip: Node | undefined;
-    for (const stem of stems) if (!tip || stem.depth > tip.depth) tip = stem;
+    let deepest: Node | undefined;
+    for (const end of ends) if (!deepest || end.depth > deepest.depth) deepest = end;
     let met = 0;
-    for (let at = tip; at && met < stems.size; at = at.parent) if (stems.has(at)) met += 1;
-    return met === stems.size ? tip : "none";
+    for (let at = deepest; at && met < ends.size; at = at.above) if (ends.has(at)) met += 1;
+    return met === ends.size ? deepest : "none";
   }
 
-  /** Brings a lane's copy up to the text that ends with this node. */
-  function follow({ lane, nodes }: Path, tip: Node | undefined): void {
-    for (let at = tip; at && nodes[at.depth] !== at; at = at.parent) {
-      lanes.copy(at.slot, lane, at.depth);
-      nodes[at.depth] = at;
+  /** Brings a lane's copy up to the page that ends with this node. */
+  function follow({ lane, pages }: Path, end: Node | undefined): void {
+    for (let at = end; at; at = at.above) {
+      const page = Math.floor(at.depth / pageSize);
+      if (pages[page] === at) break;
+      lanes.copy(at.page, lane, page);
+      pages[page] = at;
     }
-    nodes.length = tip ? tip.depth + 1 : 0;
+    pages.length = end ? (end.depth + 1) / pageSize : 0;
+  }
+
+  /** Puts open rows, columns and mask together. */
+  function assemble(
+    laneRows: readonly LaneRows[],
+    fullPages: number,
+    inputs: (pages: number) => Readonly<Record<string, OnnxValue>>,
+    open: OpenRows,
+  ): Layout {
+    const count = laneRows.length;
+    const most = laneRows.reduce((max, { rows }) => Math.max(max, rows.length), 0);
+    const lastPages = rounded(
+      laneRows.reduce((max, { last }) => Math.max(max, last.pages.length), 1),
+      4,
+    );
+    const rowsOf = laneRows.map(({ rows }) => new Map(rows.map(({ node }, row) => [node, row])));
+    const earlier = laneRows.map(({ last }, lane) => {
+      const nodes = last.pages.flatMap((page) => [...page.keys()]);
+      return new Set(nodes.filter((node) => !rowsOf[lane].has(node)));
+    });
+    const places = open.gather(earlier);
+    const columns = new Int32Array(lastPages * count * pageSize);
+    const pages = fullPages + lastPages;
+    const mask = maskBuffer(pages * count * most * pageSize).fill(minusInfinity);
+    const rows: { row: Row; at: number }[] = [];
+    laneRows.forEach((lane, index) => {
+      lane.last.pages.forEach((page, p) => {
+        for (const [node, column] of page) {
+          const row = rowsOf[index].get(node);
+          columns[(p * count + index) * pageSize + column] =
+            row === undefined ? places[index].get(node)! : open.size + row;
+        }
+      });
+      lane.rows.forEach((row, r) => {
+        rows.push({ row, at: index * most + r });
+        const startOf = (page: number): number => ((page * count + index) * most + r) * pageSize;
+        show(row.node, lane, fullPages, startOf, mask);
+      });
+    });
+    const arrays = { ...inputs(fullPages), ...open.inputs };
+    return { rows, count: count * most, lanes: count, pages, lastPages, columns, mask, inputs: arrays };
+  }
+
+  /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */
+  function show(node: Node, lane: LaneRows, fullPages: number, startOf: (page: number) => number, mask: Float32Array) {
+    const earliest = node.depth - window + 1;
+    let at: Node | undefined = node;
+    for (; at && at.depth >= earliest; at = at.above) {
+      if (at !== node && at.page >= 0) break;
+      const page = lane.last.pageOf(at);
+      const start = startOf(fullPages + page);
+      const columns = lane.last.pages[page];
+      for (const ancestor of pageOfText(at)) {
+        if (ancestor.depth >= earliest) mask[start + columns.get(ancestor)!] = 0;
+      }
+    }
+    for (; at && at.depth >= earliest; at = at.above) {
+      const start = startOf(lane.pageOf(at));
+      const hidden = Math.max(0, earliest - (at.depth + 1 - pageSize));
+      mask.fill(0, start + hidden, start + pageSize);
+    }
   }
 
   function leave(path: Path): void {
@@ -145,44 +218,18 @@ export function createLayouts(arena: Arena, lanes: Lanes, window: number): Layou
     if (path.lane < 0) return;
     taken[path.lane] = undefined;
     while (taken.length > 0 && !taken[taken.length - 1]) taken.pop();
-    if (taken.length === 0) lanes.clear();
+    if (taken.length === 0) clear();
   }
 
-  /** Additive [rows, slots + rows]: 0 at ancestors within the window and at the row itself. */
-  function buildMask(rows: readonly Row[], slots: number): Float32Array {
-    const count = rows.length;
-    const width = slots + count;
-    const mask = maskBuffer(count * width).fill(minusInfinity);
-    const rowOf = new Map<Node, number>(rows.map(({ node }, i) => [node, i]));
-    const filled = new Map<Node, number>();
-    rows.forEach(({ node }, row) => {
-      const base = row * width;
-      const earliest = node.depth - window + 1;
-      mask[base + slots + row] = 0;
-      let ancestor = node.parent;
-      while (ancestor && rowOf.has(ancestor) && ancestor.depth >= earliest) {
-        mask[base + slots + rowOf.get(ancestor)!] = 0;
-        ancestor = ancestor.parent;
-      }
-      if (!ancestor) return;
-      const before = window === Infinity ? filled.get(ancestor) : undefined;
-      if (before !== undefined) {
-        mask.copyWithin(base, before * width, before * width + slots);
-        return;
-      }
-      filled.set(ancestor, row);
-      for (let last: Node | undefined = ancestor; last && last.depth >= earliest; last = last.stretch.parent) {
-        const first = Math.max(last.stretch.slot, last.slot - (last.depth - Math.max(earliest, 0)));
-        mask.fill(0, base + first, base + last.slot + 1);
-      }
-    });
-    return mask;
+  function clear(): void {
+    lanes.clear();
+    openRows.lanes.clear();
   }
 
   function drop(): boolean {
-    if (lanes.length === 0) return false;
-    lanes.clear();
-    for (const path of taken) if (path) path.nodes.length = 0;
+    if (lanes.count === 0) return false;
+    clear();
+    for (const path of taken) if (path) path.pages.length = 0;
     return true;
   }
 

@@ -3,9 +3,8 @@ import type { Family, ModelConfig } from "../models/family.ts";
 import { readParameters } from "../models/parameters.ts";
 import { type CompileOptions, valueMaker } from "../runtime/program.ts";
 import { openWeights } from "../weights/index.ts";
-import { createArena } from "./arena.ts";
 import { createForest, type Forest, type ForestOptions } from "./forest.ts";
-import { createLanes } from "./lanes.ts";
+import { createMemory } from "./memory.ts";
 import { lowerPass, startOpenPass } from "./pass.ts";
 
 /** Parameters by the program's names, row-major. */
@@ -49,9 +48,9 @@ export async function openLearnable(
       values,
       grow(weights) {
         const own = pass.withWeights(weights);
-        const arena = createArena(config, "float32", value, memoryLimit);
+        const memory = createMemory(config, "float32", value, memoryLimit);
         return {
-          forest: createForest(own, arena, createLanes(config, value, arena), forestOptions),
+          forest: createForest(own, memory, forestOptions),
           setWeights: own.setWeights,
         };
       },

@@ -27,11 +27,11 @@ import {
   type WeightType,
   writeFileAtomically,
 } from "../weights/index.ts";
-import { bytesPerToken, createArena, type StoredType } from "./arena.ts";
+import { bytesPerToken, type StoredType } from "./arena.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
 import { createForward } from "./forward/index.ts";
-import { createLanes } from "./lanes.ts";
 import { openLearnable } from "./learnable.ts";
+import { createMemory } from "./memory.ts";
 import type { ModelParts } from "./model.ts";
 import { lowerPass, startPass } from "./pass.ts";
 import { withVariants } from "./sites/variants.ts";
@@ -105,7 +105,7 @@ export async function loadModel(
     const pass = withVariants(base, async (asked) =>
       startPass(config, lowerPass(family, config, { ...common, asked, layout: lowered }), compiling),
     );
-    const arena = createArena(config, stored, value, memoryLimit);
+    const memory = createMemory(config, stored, value, memoryLimit);
     return {
       name,
       folder,
@@ -113,7 +113,7 @@ export async function loadModel(
       family,
       forward: createForward({ family, config, always: common.always, blocks, layout: lowered, compiling }),
       tokenizer,
-      forest: createForest(pass, arena, createLanes(config, value, arena), { maxRows, cacheSlots }),
+      forest: createForest(pass, memory, { maxRows, cacheSlots }),
       parameterCount: countParameters(family, config),
       identity: [
         source.identity,

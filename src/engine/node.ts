@@ -1,5 +1,5 @@
 /** The forest's own view of its nodes, and of the calls whose rows wait for a pass. */
-import type { Entry } from "./arena.ts";
+import { type Entry, pageSize } from "./arena.ts";
 import type { ForestNode } from "./forest.ts";
 import type { AppliedEdit } from "./sites/rows.ts";
 
@@ -10,8 +10,14 @@ export class Node implements ForestNode {
   slot = -1;
   /** What a pass computed for this node, until its keys and values are in the arena; see `writeThrough`. */
   unwritten: Entry | undefined = undefined;
-  /** First node of the longest stretch of ancestors that ends here and lies in consecutive slots. */
-  stretch: Node = this;
+  /** The nearest ancestor that ends a page of this text. */
+  readonly above: Node | undefined;
+  /** Of a node that ends a page: the page of the arena that holds its text's rows in order; -1: none does yet. */
+  page = -1;
+  /** Slots of that page that copy rows which live elsewhere. */
+  copies: readonly number[] = [];
+  /** Whether the slot is part of such a page, and the row has to stay there. */
+  settled = false;
   scored: ScoredRow | undefined = undefined;
   taps: Record<string, Float32Array> | undefined = undefined;
   /** The edit that gave values here which are not finite. */
@@ -29,6 +35,7 @@ export class Node implements ForestNode {
     this.token = token;
     this.roots = roots;
     this.depth = parent ? parent.depth + 1 : 0;
+    this.above = parent && (parent.depth + 1) % pageSize === 0 ? parent : parent?.above;
   }
 
   get logits(): Float32Array | undefined {
@@ -55,12 +62,12 @@ export interface Row {
   readonly edits: readonly AppliedEdit[];
 }
 
-/** The text that a lease's lane holds, from its first token; the lane is taken when its first shared pass needs one. */
+/** The full pages that a lease's lane holds, by the nodes that end them; the lane is taken when the first shared pass needs one. */
 export interface Path {
   lane: number;
   /** The lease has ended: rows of it that others wait for take no lane any more, as nobody would give it back. */
   left: boolean;
-  readonly nodes: Node[];
+  readonly pages: Node[];
 }
 
 /** Rows of one `extend` call that wait for a pass. A row whose node has a slot already is computed for its logits only. */

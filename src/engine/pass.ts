@@ -1,6 +1,6 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
-import { arenaAttention } from "../models/attention.ts";
+import { pagedAttention } from "../models/attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
@@ -14,8 +14,18 @@ import {
   type ValueMaker,
   valueMaker,
 } from "../runtime/program.ts";
-import { cast, concat, gather, input, type LoweringOptions, lower, type Tensor } from "../tensor/index.ts";
-import type { Stored, StoredType } from "./arena.ts";
+import {
+  cast,
+  concat,
+  type Dimension,
+  gather,
+  input,
+  type LoweringOptions,
+  lower,
+  type Tensor,
+} from "../tensor/index.ts";
+import { pageSize, type Stored, type StoredType } from "./arena.ts";
+import { createScratch, type Scratch } from "./scratch.ts";
 import { createSiteInputs, type LoweredPass, type RowSites } from "./sites/rows.ts";
 
 export interface PassOptions {
@@ -36,15 +46,19 @@ export interface PassInputs {
   readonly tokens: readonly number[];
   /** Position of each row. */
   readonly depths: readonly number[];
-  /** Additive [lanes * rows, slots + rows]: 0 where the row may look. */
-  readonly mask: Float32Array;
-  /** Rows whose logits are wanted; at least one. */
-  readonly select: readonly number[];
-  readonly slots: number;
   /** Texts side by side, of equally many rows each, one lane's after the other's: a row looks at its own lane alone. */
   readonly lanes: number;
-  /** Arguments `keys.N` and `values.N`, [lanes, key-value heads, slots, head dimension]. */
-  readonly arena: Readonly<Record<string, OnnxValue>>;
+  /** Rows whose logits are wanted; at least one. */
+  readonly select: readonly number[];
+  /** Pages of positions that rows look over. */
+  readonly pages: number;
+  /** Of these the last ones, put together of open rows and rows of this pass: `columns` [last pages, lanes, page] are their numbers. */
+  readonly lastPages: number;
+  readonly columns: Int32Array;
+  /** Additive [pages, lanes, rows, page]: 0 where the row may look. */
+  readonly mask: Float32Array;
+  /** Full pages and open rows: `keys.N`, `values.N` and `open.N`. */
+  readonly inputs: Readonly<Record<string, OnnxValue>>;
   /** What rows ask to have read and rewritten, row by row; undefined: nothing. */
   readonly sites?: RowSites;
 }
@@ -52,7 +66,7 @@ export interface PassInputs {
 export interface PassOutputs {
   /** [selected, vocabulary]. */
   readonly logits: Float32Array;
-  /** [2 * layers, lanes, key-value heads, rows, head dimension]: keys of layer 0, values of layer 0, keys of layer 1, … */
+  /** [layers, lanes, key-value heads, rows, 2 * head dimension + 1]: keys, values and a one. */
   readonly entries: Stored;
   /** What was read: of each row, or of each selected row. */
   readonly taps: Readonly<Record<string, Tapped>>;
@@ -84,8 +98,8 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const tokens = input("tokens", ["lanes", "rows"], "int64");
   const positions = input("positions", ["lanes", "rows"], "int64");
   const selection = input("select", [selectedRows], "int64");
-  const mask = input("mask", ["lanes", 1, groups === 1 ? "rows" : `${groups}*rows`, "rows+slots"]);
-  const cacheShape = ["lanes", config.keyValueHeads, "slots", config.headDimension];
+  const { keyValueHeads, headDimension } = config;
+  const rowsOfGroups = groups === 1 ? "rows" : `${groups}*rows`;
   const half = config.headDimension / 2;
 
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
@@ -94,12 +108,9 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
   const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
   const stored: Tensor[] = [];
-  const read = (name: string): Tensor => cast(input(name, cacheShape, type), "float32");
-  const store = (value: Tensor): Tensor => {
-    const kept = cast(value, type);
-    stored.push(kept);
-    return cast(kept, "float32");
-  };
+  const read = (name: string, ...shape: Dimension[]): Tensor => input(name, shape, type);
+  const readPages = (name: string, width: number): Tensor =>
+    cast(read(name, "pages", "lanes", keyValueHeads, pageSize, width), "float32");
   const logits = family.build(config, {
     tokens,
     positions,
@@ -107,11 +118,20 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
       cosines: input("cosines", ["positions", half]),
       sines: input("sines", ["positions", half]),
     },
-    attention: arenaAttention(
-      (layer) => ({ keys: read(`keys.${layer}`), values: read(`values.${layer}`) }),
-      mask,
-      (_, { keys, values }) => ({ keys: store(keys), values: store(values) }),
-    ),
+    attention: pagedAttention({
+      past: (layer) => ({
+        keys: readPages(`keys.${layer}`, headDimension),
+        values: readPages(`values.${layer}`, headDimension + 1),
+        open: read(`open.${layer}`, "lanes", keyValueHeads, "open", 2 * headDimension + 1),
+      }),
+      columns: input("columns", ["tails", "lanes", keyValueHeads, pageSize, 3], "int64"),
+      mask: input("mask", ["pages+tails", "lanes", 1, rowsOfGroups, pageSize]),
+      ones: input("ones", ["lanes", keyValueHeads, "rows", 1]),
+      store(entry) {
+        stored.push(cast(entry, type));
+        return stored[stored.length - 1];
+      },
+    }),
     parameter,
     site: hooks.site,
     select,
@@ -188,7 +208,8 @@ function passOf(
   weights: () => Record<string, OnnxValue>,
   release: () => Promise<void>,
 ): Pass {
-  const groups = config.heads / config.keyValueHeads;
+  const { keyValueHeads } = config;
+  const groups = config.heads / keyValueHeads;
   const tablesFor = config.frequencies && rotationTables(config.frequencies);
   let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
   let rotation: Record<string, OnnxValue> = {};
@@ -200,7 +221,7 @@ function passOf(
   );
   return {
     config,
-    async run({ tokens, depths, mask, select, slots, lanes, arena, sites }) {
+    async run({ tokens, depths, lanes, select, pages, lastPages, columns, mask, inputs, sites }) {
       const rows = tokens.length / lanes;
       const current = tablesFor?.(depths);
       if (current && current !== tables) {
@@ -209,14 +230,28 @@ function passOf(
         rotation = { cosines: value("float32", tables.cosines, dims), sines: value("float32", tables.sines, dims) };
       }
       const feeds: Record<string, OnnxValue> = {
-        ...arena,
+        ...inputs,
         ...weights(),
         ...rotation,
         ...siteInputs(sites, tokens.length, select),
         tokens: value("int64", int64s(tokens), [lanes, rows]),
         positions: value("int64", int64s(depths), [lanes, rows]),
         select: value("int64", int64s(select), [select.length]),
-        mask: value("float32", repeatRows(mask, lanes, groups, repeated), [lanes, 1, groups * rows, slots + rows]),
+        columns: value("int64", columnIndices(columns, lanes, keyValueHeads), [
+          lastPages,
+          lanes,
+          keyValueHeads,
+          pageSize,
+          3,
+        ]),
+        mask: value("float32", repeatRows(mask, pages * lanes, groups, repeated), [
+          pages,
+          lanes,
+          1,
+          groups * rows,
+          pageSize,
+        ]),
+        ones: value("float32", ones(lanes * keyValueHeads * rows), [lanes, keyValueHeads, rows, 1]),
       };
       const { logits, entries, ...rest } = await program.run(feeds);
       const named = (prefix: string): Record<string, Tapped> =>
@@ -246,28 +281,34 @@ function int64s(values: readonly number[]): BigInt64Array {
   return new BigInt64Array(words.buffer);
 }
 
-/** The query heads that share a key head stand below one another: each needs the same mask. */
-function repeatRows(mask: Float32Array, lanes: number, groups: number, scratch: Scratch): Float32Array {
-  if (groups === 1) return mask;
-  const result = scratch(mask.length * groups);
-  const size = mask.length / lanes;
-  for (let lane = 0; lane < lanes; lane++) {
-    const own = mask.subarray(lane * size, (lane + 1) * size);
-    for (let group = 0; group < groups; group++) result.set(own, (lane * groups + group) * size);
+/** Tuples (lane, head, number of a row) for every head, of the numbers [pages, lanes, page]. */
+function columnIndices(columns: Int32Array, lanes: number, heads: number): BigInt64Array {
+  const words = new Int32Array(2 * 3 * heads * columns.length);
+  let to = 0;
+  for (let start = 0; start < columns.length; start += pageSize) {
+    const lane = (start / pageSize) % lanes;
+    for (let head = 0; head < heads; head++) {
+      for (let column = start; column < start + pageSize; column++) {
+        words[to] = lane;
+        words[to + 2] = head;
+        words[to + 4] = columns[column];
+        to += 6;
+      }
+    }
   }
-  return result;
+  return new BigInt64Array(words.buffer);
 }
 
-export type Scratch = (length: number) => Float32Array;
+const ones = (count: number): Float32Array => new Float32Array(count).fill(1);
 
-/**
- * Gives an array of any length out of one buffer, valid until the next call; its contents are what the last user left. Fresh arrays
- * of a mask's size would make the collector go through the whole heap every few passes.
- */
-export function createScratch(): Scratch {
-  let buffer = new Float32Array(0);
-  return (length) => {
-    if (buffer.length < length) buffer = new Float32Array(2 * length);
-    return buffer.subarray(0, length);
-  };
+/** The query heads that share a key head stand below one another: each needs the same mask, in every page and lane. */
+function repeatRows(mask: Float32Array, blocks: number, groups: number, scratch: Scratch): Float32Array {
+  if (groups === 1) return mask;
+  const result = scratch(mask.length * groups);
+  const size = mask.length / blocks;
+  for (let block = 0; block < blocks; block++) {
+    const own = mask.subarray(block * size, (block + 1) * size);
+    for (let group = 0; group < groups; group++) result.set(own, (block * groups + group) * size);
+  }
+  return result;
 }

@@ -1,11 +1,16 @@
 import {
   add,
+  cast,
   concat,
   constant,
+  divide,
+  exp,
   expand,
+  gatherNd,
   matmul,
   multiply,
   negate,
+  reduceMax,
   reduceSum,
   reshape,
   type Shape,
@@ -13,6 +18,7 @@ import {
   slice,
   softmax,
   split,
+  subtract,
   type Tensor,
   transpose,
   withGradient,
@@ -129,31 +135,54 @@ function sumOfPrefixes(parts: readonly Tensor[]): Tensor {
   });
 }
 
-export interface KeysAndValues {
+/** A layer's earlier keys and values, as a pass takes them. */
+export interface Past {
+  /** Pages of a text that are full: [pages, lanes, key-value heads, page, dimension]. */
   readonly keys: Tensor;
+  /** The same with one column more, of ones. */
   readonly values: Tensor;
+  /** Keys, values and a one of single rows, whose pages are not full: [lanes, key-value heads, open, 2 * dimension + 1]. */
+  readonly open: Tensor;
+}
+
+export interface PagedInputs {
+  past(layer: number): Past;
+  /** What each column of the last pages is, [tails, lanes, key-value heads, page, 3]: lane, head, and number among open and new rows. */
+  readonly columns: Tensor;
+  /** Additive, [pages + tails, lanes, 1, groups * rows, page]: 0 where a row may look. */
+  readonly mask: Tensor;
+  /** Ones, [lanes, key-value heads, rows, 1]. */
+  readonly ones: Tensor;
+  /**
+   * Receives keys, values and a one of the new rows, and returns them as they are kept: rows of one pass must not see more of each other
+   * than rows of different passes do.
+   */
+  store(entry: Tensor): Tensor;
 }
 
 /**
- * Attention of new rows to the key-value arena and to each other, in two parts that share one softmax, so that the arena is never
- * concatenated with the new rows. `arena(layer)` gives keys and values [1, key-value heads, slots, dimension]; `mask` is additive,
- * [1, 1, groups * rows, slots + rows], 0 for ancestors and the row itself. `store` receives the new keys and values, and returns them
- * as a later pass will read them: rows of one pass must not see more of each other than rows of different passes do.
+ * Attention of new rows to their texts, whose bits depend on nothing else in the pass. A text's positions are cut into pages; a page's
+ * weighted values are summed in order of position, and pages are added in order: full pages as they lie in memory, the last ones put
+ * together here from earlier rows and new ones. That holds because ONNX Runtime's products add one column after another
+ * to an element, whatever the number of rows, so that columns of weight zero change nothing, up to 128 columns at least. Its product for
+ * a single row does not, and is taken only where the factor of the result is one: hence the factor of two, which the division takes
+ * out again, exactly. The column of ones gives the sum of the weights by the same products.
  */
-export function arenaAttention(
-  arena: (layer: number) => KeysAndValues,
-  mask: Tensor,
-  store: (layer: number, entries: KeysAndValues) => KeysAndValues,
-): Attention {
+export function pagedAttention({ past, columns, mask, ones, store }: PagedInputs): Attention {
   return (layer, queries, newKeys, newValues) => {
-    const { keys, values } = store(layer, { keys: newKeys, values: newValues });
-    const past = arena(layer);
-    const [, keyValueHeads, rows, dimension] = keys.shape;
-    const slots = past.keys.shape[2];
-    const grouped = groupQueries(queries, keyValueHeads as number);
-    const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension as number) };
-    const scores = add(concat([matmul(grouped, past.keys, scaled), matmul(grouped, keys, scaled)], 3), mask);
-    const [old, fresh] = split(softmax(scores), [slots, rows], 3);
-    return joinHeads(add(matmul(old, past.values), matmul(fresh, values)), queries);
+    const [, keyValueHeads, , dimension] = newKeys.shape as number[];
+    const entry = store(concat([newKeys, newValues, ones], 3));
+    const { keys, values, open } = past(layer);
+    const last = cast(gatherNd(concat([open, entry], 2), columns), "float32");
+    const [lastKeys, lastValues] = split(last, [dimension, dimension + 1], 4);
+    const grouped = groupQueries(queries, keyValueHeads);
+    const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension) };
+    const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, lastKeys, scaled)], 0), mask);
+    const largest = reduceMax(reduceMax(scores, -1, true), 0, true);
+    const weights = exp(subtract(scores, largest));
+    const [old, fresh] = split(weights, [keys.shape[0], columns.shape[0]], 0);
+    const parts = [matmul(old, values, { scale: 2 }), matmul(fresh, lastValues, { scale: 2 })];
+    const [sums, total] = split(reduceSum(concat(parts, 0), 0), [dimension, 1], 3);
+    return joinHeads(divide(sums, total), queries);
   };
 }

@@ -223,6 +223,15 @@ export function gather(table: Tensor, indices: Tensor): Tensor {
   return createTensor("gather", [table, indices], [...indices.shape, ...table.shape.slice(1)], table.type);
 }
 
+/** Slices of x at tuples of indices along its first axes: indices int64 [..., k], result [..., then what x has after k axes]. */
+export function gatherNd(x: Tensor, indices: Tensor): Tensor {
+  requireType("gatherNd", indices, "int64");
+  const depth = indices.shape[indices.shape.length - 1];
+  if (typeof depth !== "number" || depth < 1 || depth > x.shape.length)
+    throw shapeError("gatherNd", x.shape, indices.shape, "do not fit: the last axis counts the axes that are indexed");
+  return createTensor("gatherNd", [x, indices], [...indices.shape.slice(0, -1), ...x.shape.slice(depth)], x.type);
+}
+
 /** Adjoint of `gather`: a zero table [size, ...] with each update added at its index. */
 export function scatterAdd(updates: Tensor, indices: Tensor, size: Dimension): Tensor {
   requireType("scatterAdd", indices, "int64");
