@@ -586,7 +586,7 @@ describe("requests side by side", () => {
       const other = forest.lease();
       const { node } = await other.prefill(tokensOf(560, 9)); // 1136 slots in all, of which 1024 are there
       expect(error(long, node)).toBeLessThan(1e-4);
-      expect(await step()).toBe(forest.capacity);
+      expect(await step()).toBeGreaterThan(128);
       for (const lease of [...leases, other]) lease.close();
     });
   });

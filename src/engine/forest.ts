@@ -97,7 +97,8 @@ export function createForest(
   memory: Memory,
   { maxRows = 128, cacheSlots = 512 }: ForestOptions = {},
 ): Forest {
-  const { contextLength, vocabularySize, window = Infinity } = pass.config;
+  const { contextLength, vocabularySize, window } = pass.config;
+  const { evenRows } = pass;
   const { arena } = memory;
   ensure(
     Number.isInteger(maxRows) && maxRows >= 1,
@@ -108,7 +109,7 @@ export function createForest(
   const worlds = new Map<string, Map<number, Node>>();
   const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
-  const layouts = createLayouts(memory, window);
+  const layouts = createLayouts(memory, { window, evenRows });
   /** Leaves nobody holds, the longest unheld first. */
   const evictable = new Set<Node>();
   let pumping: Promise<void> | undefined;
@@ -275,6 +276,7 @@ export function createForest(
       scored.push(row.node);
     }
     if (select.length === 0) select.push(0);
+    if (evenRows && select.length % 2 === 1) select.push(select[0]);
     const started = performance.now();
     const sites = sitesOfRows(rows);
     const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });

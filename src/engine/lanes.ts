@@ -21,7 +21,6 @@ export interface Lanes {
   clear(): void;
 }
 
-
 const powerOfTwo = (atLeast: number): number => 2 ** Math.ceil(Math.log2(atLeast));
 
 export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena): Lanes {

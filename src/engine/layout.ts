@@ -64,8 +64,11 @@ interface LaneRows {
   pageOf(end: Node): number;
 }
 
-/** `window`: how far back a position sees, its own included. */
-export function createLayouts({ arena, lanes, openRows }: Memory, window: number): Layouts {
+/** `window`: how far back a position sees, its own included. `evenRows`: a row of nobody makes the rows of a pass even in number. */
+export function createLayouts(
+  { arena, lanes, openRows }: Memory,
+  { window = Infinity, evenRows }: { window?: number; evenRows: boolean },
+): Layouts {
   const maskBuffer = createScratch();
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
@@ -160,7 +163,8 @@ export function createLayouts({ arena, lanes, openRows }: Memory, window: number
     open: OpenRows,
   ): Layout {
     const count = laneRows.length;
-    const most = laneRows.reduce((max, { rows }) => Math.max(max, rows.length), 0);
+    let most = laneRows.reduce((max, { rows }) => Math.max(max, rows.length), 0);
+    if (evenRows && (count * most) % 2 === 1) most += 1;
     const lastPages = rounded(
       laneRows.reduce((max, { last }) => Math.max(max, last.pages.length), 1),
       4,

@@ -83,6 +83,8 @@ export interface Tapped {
 
 export interface Pass {
   readonly config: ModelConfig;
+  /** Rows, and selected rows, must be even in number, or the last one's bits differ from what they are elsewhere. */
+  readonly evenRows: boolean;
   run(inputs: PassInputs): Promise<PassOutputs>;
   /** Makes ready for rows that ask for these: without it, the first pass with such a row waits. */
   prepare?(asked: Instruments): Promise<void>;
@@ -221,6 +223,8 @@ function passOf(
   );
   return {
     config,
+    // The kernel takes rows in pairs, and sums a row that is left over in another order.
+    evenRows: lowered.weights.some((weight) => weight.bits === 4 && weight.blockSize === 64),
     async run({ tokens, depths, lanes, select, pages, lastPages, columns, mask, inputs, sites }) {
       const rows = tokens.length / lanes;
       const current = tablesFor?.(depths);
