@@ -10,6 +10,7 @@ import { createModel } from "../../src/engine/model.ts";
 import { startRun } from "../../src/engine/run.ts";
 import type { TraceEvent } from "../../src/engine/trace.ts";
 import { type DecodeOptions, findMethod, type OpenModel, open, type Run } from "../../src/index.ts";
+import { normalDeviate } from "../fixtures/chi-square.ts";
 import { logSoftmax } from "../fixtures/reference.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
 
@@ -409,33 +410,4 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
       await Promise.all(parts.map(removeModel));
     });
   });
-}
-
-/**
- * Pearson's chi-square of counts against exact probabilities, as a standard normal deviate (Wilson and Hilferty 1931). Cells with
- * fewer than five expected counts are taken together.
- */
-export function normalDeviate(
-  counts: ReadonlyMap<string, number>,
-  exact: ReadonlyMap<string, number>,
-  samples: number,
-): number {
-  let [statistic, cells, rareExpected, rareCount] = [0, 0, 0, 0];
-  for (const [key, probability] of exact) {
-    const [expected, count] = [probability * samples, counts.get(key) ?? 0];
-    if (expected < 5) {
-      rareExpected += expected;
-      rareCount += count;
-    } else {
-      statistic += (count - expected) ** 2 / expected;
-      cells += 1;
-    }
-  }
-  if (rareExpected > 0) {
-    statistic += (rareCount - rareExpected) ** 2 / rareExpected;
-    cells += 1;
-  }
-  const freedom = cells - 1;
-  const spread = 2 / (9 * freedom);
-  return (Math.cbrt(statistic / freedom) - (1 - spread)) / Math.sqrt(spread);
 }

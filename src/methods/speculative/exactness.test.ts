@@ -1,13 +1,16 @@
 /** Every way of growing a tree, followed by verification, emits exactly the target's law; and wrong ways are caught. */
 import { describe, expect, test, vi } from "vitest";
-import { drawFrom, type SparseDistribution, softmax } from "../../engine/distribution.ts";
-import { uniform } from "../../engine/random.ts";
+import { normalDeviate } from "../../../test/fixtures/chi-square.ts";
+import { type SparseDistribution, softmax } from "../../engine/distribution.ts";
+import { winnerOf } from "../../engine/race.ts";
+import { type Stream, uniform } from "../../engine/random.ts";
 import { verifyPublished } from "./aded/published.ts";
 import { growChain } from "./chain/index.ts";
 import { createDrafting, type Drafting } from "./drafting.ts";
 import { createDraws, type Draws } from "./draws.ts";
 import { growByHeap, growByThreshold } from "./dyspec/index.ts";
 import { continuationLaw, enumerateOutcomes } from "./enumerate.ts";
+import { expectedWinners } from "./expectation.ts";
 import { createShapes, growSequoia } from "./sequoia/index.ts";
 import { growBranches } from "./spec-infer/index.ts";
 import { growTopK } from "./top-k/index.ts";
@@ -22,13 +25,24 @@ function logits(prefix: readonly number[], size: number, seed: number): number[]
   return Array.from({ length: size }, (_, token) => 4 * uniform({ seed, request: 0 }, position, "data", token) - 2);
 }
 
-/** A target with temperature 0.7 and top-p 0.9: some tokens have no mass. */
-function targetLaw(prefix: readonly number[], size: number, seed: number): Float64Array {
-  const law = softmax(logits(prefix, size, seed), 1 / 0.7);
+interface Shaping {
+  temperature: number;
+  topP: number;
+}
+const shapings: Shaping[] = [0.6, 1].flatMap((temperature) => [1, 0.9].map((topP) => ({ temperature, topP })));
+
+/** A target; with top-p, some tokens have no mass. */
+function targetLaw(
+  prefix: readonly number[],
+  size: number,
+  seed: number,
+  { temperature, topP }: Shaping = { temperature: 0.7, topP: 0.9 },
+): Float64Array {
+  const law = softmax(logits(prefix, size, seed), 1 / temperature);
   const order = [...law.keys()].sort((a, b) => law[b] - law[a]);
   let mass = 0;
   for (const token of order) {
-    if (mass >= 0.9) law[token] = 0;
+    if (mass >= topP) law[token] = 0;
     else mass += law[token];
   }
   return law.map((p) => p / mass);
@@ -55,6 +69,7 @@ interface Case {
   length: number;
   kind?: "chosen" | "sampled";
   replacement?: boolean;
+  shaping?: Shaping;
   /** Resolves to the nodes to keep, where the growth prunes. */
   grow(drafting: Drafting): Promise<unknown>;
   /** What a faulty implementation would do to the tree before verification. */
@@ -63,8 +78,9 @@ interface Case {
 }
 
 /** Largest difference between the law of what is emitted and plain sampling's, over all continuations of `length`. */
-async function error({ size, top, seed, length, kind = "sampled", replacement, grow, spoil, check = verify }: Case) {
-  const target = (prefix: readonly number[]) => targetLaw(prefix, size, seed);
+async function error(given: Case) {
+  const { size, top, seed, length, kind = "sampled", replacement, shaping, grow, spoil, check = verify } = given;
+  const target = (prefix: readonly number[]) => targetLaw(prefix, size, seed, shaping);
   const outcomes = enumerateOutcomes(async (draws) => {
     const drafting = createDrafting({
       kind,
@@ -124,6 +140,37 @@ describe.each(Object.entries(growths))("%s is exact", (_name, growth) => {
     expect(await error({ ...sizes, ...growth })).toBeLessThan(1e-12);
   });
 });
+
+describe.each(shapings)("at temperature $temperature with top-p $topP", (shaping) => {
+  const sizes = { size: 5, top: 3, length: 3, shaping };
+
+  test.each(Object.entries(growths))("%s is exact", async (_, growth) => {
+    expect(await error({ ...sizes, seed: 5, ...growth })).toBeLessThan(1e-12);
+  });
+
+  const sampled = Object.entries(growths).filter(([, { kind }]) => kind !== "chosen");
+  test.each(sampled)(
+    "%s is caught when it is verified with another q than its tokens were drawn from",
+    async (_, growth) => {
+      let worst = 0;
+      for (let seed = 1; seed <= 6 && worst < 1e-3; seed++) {
+        worst = Math.max(worst, await error({ ...sizes, seed, ...growth, spoil: flatten }));
+      }
+      expect(worst).toBeGreaterThan(1e-3);
+    },
+  );
+});
+
+/** As if children had been drawn from q^0.7. */
+function flatten(tree: DraftTree): DraftTree {
+  const distributions = tree.distributions.map((law) => {
+    if (!law) return law;
+    const flat = law.probabilities.map((q) => q ** 0.7);
+    const mass = flat.reduce((a, b) => a + b, 0);
+    return { tokens: law.tokens, probabilities: flat.map((q) => q / mass) };
+  });
+  return { ...tree, distributions };
+}
 
 describe("one level, full support, more children than tokens with mass", () => {
   test.each([true, false])("replacement %s", async (replacement) => {
@@ -217,33 +264,91 @@ describe("what must fail", () => {
   });
 });
 
-describe("with random numbers", () => {
-  test("a chosen tree emits plain sampling's own tokens", async () => {
-    const stream = { seed: 5, request: 1 };
-    const law = (prefix: readonly number[]) => targetLaw(prefix, 6, 7);
-    const plain: number[] = [];
-    for (let position = 0; position < 60; position++)
-      plain.push(drawFrom(law(plain), uniform(stream, position, "sample")));
-    const output: number[] = [];
-    while (output.length < 60) {
-      const drafting = createDrafting({
-        kind: "chosen",
-        depth: 4,
-        draws: createDraws(stream, output.length),
-        score: async (tree, nodes) => nodes.map((node) => draftLaw([...output, ...prefixOf(tree, node)], 6, 7, 3)),
-      });
-      const tree = selectNodes(drafting.tree, await growTopK(drafting, { budget: 8 }));
-      const at = (node: number) => [...output, ...prefixOf(tree, node)];
-      const target: Target = {
-        probabilitiesAt: (node) => law(at(node)),
-        sampleAt: (node) => drawFrom(law(at(node)), uniform(stream, at(node).length, "sample")),
-      };
-      const { path, token } = verify(tree, target, createDraws(stream, output.length));
-      output.push(...path.map((node) => tree.tokens[node - 1]), token);
+const size = 6;
+
+/** Tokens of a request, round by round, as `speculate` writes them, until there are `length`. */
+async function write(
+  stream: Stream,
+  length: number,
+  law: (prefix: readonly number[]) => Float64Array,
+  { kind = "sampled", replacement, grow }: Pick<Case, "kind" | "replacement" | "grow">,
+  spoil = (tree: DraftTree): DraftTree => tree,
+): Promise<number[]> {
+  const output: number[] = [];
+  while (output.length < length) {
+    const start = [...output];
+    const draws = createDraws(stream, start.length);
+    const drafting = createDrafting({
+      kind,
+      replacement,
+      draws,
+      depth: length - start.length,
+      score: async (tree, nodes) => nodes.map((node) => draftLaw([...start, ...prefixOf(tree, node)], size, 7, 4)),
+      expect: (q, depth) => expectedWinners(q, 1, { stream, position: start.length + depth - 1 }),
+    });
+    const kept = await grow(drafting);
+    const tree = spoil(Array.isArray(kept) ? selectNodes(drafting.tree, kept) : drafting.tree);
+    const lawAt = (node: number) => law([...start, ...prefixOf(tree, node)]);
+    const target: Target = {
+      probabilitiesAt: lawAt,
+      sampleAt: (node) => winner(lawAt(node), stream, start.length + prefixOf(tree, node).length),
+    };
+    const { path, token } = verify(tree, target, draws);
+    output.push(...path.map((node) => tree.tokens[node - 1]), token);
+  }
+  return output.slice(0, length);
+}
+
+const everyone = Int32Array.from({ length: size }, (_, token) => token);
+const winner = (law: Float64Array, stream: Stream, position: number) =>
+  winnerOf({ stream, position }, everyone, size, law);
+
+describe.each(shapings)("with random numbers, at temperature $temperature with top-p $topP", (shaping) => {
+  const law = (prefix: readonly number[]) => targetLaw(prefix, size, 7, shaping);
+  const [length, samples] = [3, 2000];
+  const exact = new Map<string, number>();
+  const spread = (output: number[], probability: number): void => {
+    if (output.length === length) exact.set(output.join(), probability);
+    else law(output).forEach((p, token) => void (p > 0 && spread([...output, token], probability * p)));
+  };
+  spread([], 1);
+  const deviate = async (run: (stream: Stream) => Promise<number[]>): Promise<number> => {
+    const counts = new Map<string, number>();
+    for (let request = 0; request < samples; request++) {
+      const key = (await run({ seed: 3, request })).join();
+      counts.set(key, (counts.get(key) ?? 0) + 1);
     }
-    expect(output.slice(0, 60)).toEqual(plain);
+    for (const key of counts.keys()) expect(exact.has(key), key).toBe(true);
+    return normalDeviate(counts, exact, samples);
+  };
+  const plain = (stream: Stream): number[] => {
+    const output: number[] = [];
+    while (output.length < length) output.push(winner(law(output), stream, output.length));
+    return output;
+  };
+
+  test("the race has the target's law", async () => {
+    expect(await deviate(async (stream) => plain(stream))).toBeLessThan(4);
   });
 
+  test.each(Object.entries(growths))("%s emits plain sampling's own tokens in the race", async (_, growth) => {
+    for (let request = 0; request < 150; request++) {
+      const stream = { seed: 3, request };
+      expect(await write(stream, length, law, { ...growth, kind: "chosen" })).toEqual(plain(stream));
+    }
+  });
+
+  const sampled = Object.entries(growths).filter(([, { kind }]) => kind !== "chosen");
+  test.each(sampled)(
+    "%s has the target's law by the published rule, and with a wrong q it has not",
+    async (_, growth) => {
+      expect(await deviate((stream) => write(stream, length, law, growth))).toBeLessThan(4);
+      expect(await deviate((stream) => write(stream, length, law, growth, flatten))).toBeGreaterThan(4);
+    },
+  );
+});
+
+describe("with random numbers", () => {
   test("greedy verification follows the argmax through a sampled tree", async () => {
     const argmaxOf = (prefix: readonly number[]) =>
       targetLaw(prefix, 6, 7).reduce((best, p, i, all) => (p > all[best] ? i : best), 0);
