@@ -106,10 +106,10 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
  */
 async function openModel(reference: string, options: OpenOptions): Promise<Model> {
   const parts = await loadModel(await resolveModel(reference), reference, options);
-  const { device } = options;
+  const { device, maxRows, memoryLimit } = options;
   return createModel({
     ...parts,
-    openCompanion: (other) => openModel(other, { device, weights: "int8", threads: 1 }),
+    openCompanion: (other) => openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 }),
   });
 }
 

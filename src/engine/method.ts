@@ -24,5 +24,17 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   decode(decoding: Decoding, options: z.output<Schema>): Promise<void>;
 }
 
+/**
+ * Marks an option that opens folders, writes files or sets limits for all requests: the host of the library decides it, never a request
+ * that came over a network. Readers of the JSON Schema find it as `hostOnly`.
+ */
+export const hostOnly = <Schema extends z.ZodType>(schema: Schema): Schema => schema.meta({ hostOnly: true });
+
+/** Names of a method's options that a server must refuse in requests. */
+export const hostOnlyOptions = ({ options }: Pick<Method, "options">): string[] =>
+  Object.entries<z.ZodType>(options.shape)
+    .filter(([, schema]) => schema.meta()?.hostOnly === true)
+    .map(([name]) => name);
+
 /** Keeps a method's option types while it is defined. */
 export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;

@@ -4,13 +4,30 @@ import type { Decoding } from "../../engine/decoding.ts";
 import { rising } from "../../engine/isotonic.ts";
 import type { Model } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
+import { ensure } from "../../errors.ts";
 
+/** A larger tree than any paper has. */
+export const largestBudget = 768;
 export const budgetOption = z
   .int()
   .min(0)
-  .max(127)
+  .max(largestBudget)
   .optional()
   .describe("nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile");
+
+/**
+ * How many nodes a tree may have: those asked for, else `preferred` and no more than a pass takes beside their root. Errors: `bad_option`
+ * when more are asked for than a pass takes.
+ */
+export function nodesOf({ forest }: Decoding, asked: number | undefined, preferred: number, option = "budget"): number {
+  const fit = forest.maxRows - 1;
+  ensure(
+    asked === undefined || asked <= fit,
+    "bad_option",
+    `${option}: ${asked} nodes and their root do not fit a pass of ${forest.maxRows} rows; ask for at most ${fit}, or open the model with a larger maxRows`,
+  );
+  return asked ?? Math.min(preferred, fit);
+}
 
 /** Nodes a round, at most, where the number is not fixed. */
 export const most = 64;
@@ -35,12 +52,13 @@ export interface EconomyOptions {
 }
 
 export async function economy(decoding: Decoding, { budget, draft }: EconomyOptions): Promise<Economy> {
+  const limit = nodesOf(decoding, budget, most);
   if (budget !== undefined) {
     return { limit: budget, price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
   }
   const target = await passCurve(decoding.model, decoding.signal);
   const draftPass = draft ? passSeconds(await passCurve(draft, decoding.signal), 1) : 0;
-  return measuredEconomy(target, draftPass, Math.min(most, decoding.forest.maxRows - 1));
+  return measuredEconomy(target, draftPass, limit);
 }
 
 /** Rounds in which plain decoding's speed counts as seen before the first one. */

@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.ts";
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
+import { hostOnly } from "../../engine/method.ts";
 import type { Model } from "../../engine/model.ts";
 import { ensure } from "../../errors.ts";
 import { type AcceptanceEstimate, createAcceptanceEstimate } from "./acceptance.ts";
@@ -15,7 +16,9 @@ import type { DraftTree } from "./tree.ts";
 
 /** Options that every method with a draft model has. */
 export const draftModelOptions = {
-  draft: z.string().default("pylos").describe("the draft model: a shipped model, a folder, or one pulled from the hub"),
+  draft: hostOnly(
+    z.string().default("pylos").describe("the draft model: a shipped model, a folder, or one pulled from the hub"),
+  ),
   draftTemperature: z.number().min(0).max(10).optional().describe("temperature of the draft; default: the target's"),
   draftTopK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drawn"),
 };

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import type { Economy } from "../budget.ts";
+import { type Economy, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
@@ -82,10 +82,11 @@ export const chain = defineMethod({
     verification: verificationOption,
   }),
   async decode(decoding, options) {
+    const length = nodesOf(decoding, options.length, longest, "length");
     const drafter = await draftModelDrafter(decoding, options, {
       verification: options.verification,
       budget: options.length,
-      grow: (drafting, { economy }) => growChain(drafting, { length: longest, ...options, economy }),
+      grow: (drafting, { economy }) => growChain(drafting, { ...options, length, economy }),
     });
     await speculate(decoding, drafter);
   },

@@ -9,9 +9,10 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../heap.ts";
-import { budgetOption, type Economy, most } from "../budget.ts";
+import { budgetOption, type Economy, most, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { refuseOptions } from "../options.ts";
 import { speculate } from "../speculate.ts";
 
 export interface HeapOptions {
@@ -142,29 +143,26 @@ export const dyspec = defineMethod({
       .int()
       .min(1)
       .max(64)
-      .default(8)
-      .describe("algorithm 1: nodes scored ahead in one draft pass; never changes the tree"),
+      .optional()
+      .describe(
+        "algorithm 1: nodes scored ahead in one draft pass, default 8; of a fixed budget it never changes the tree",
+      ),
     verification: verificationOption,
     maximumPasses: z.int().min(1).max(128).optional().describe("algorithm 1: draft passes a round, at most"),
   }),
   async decode(decoding, options) {
-    const { algorithm, estimate, threshold, width, maximumPasses } = options;
-    ensure(
-      algorithm === "threshold" || threshold === undefined,
-      "bad_option",
-      'threshold: belongs to algorithm "threshold"',
+    const { algorithm, estimate, threshold, width = 8, maximumPasses } = options;
+    refuseOptions(
+      options,
+      algorithm === "heap" ? ["threshold"] : ["width", "maximumPasses"],
+      `algorithm "${algorithm}"`,
     );
-    ensure(
-      algorithm === "heap" || maximumPasses === undefined,
-      "bad_option",
-      'maximumPasses: belongs to algorithm "heap"',
-    );
+    const budget = nodesOf(decoding, options.budget, most);
     const drafter = await draftModelDrafter(decoding, options, {
       verification: options.verification,
       budget: options.budget,
       measured: estimate === "measured",
       grow(drafting, { economy }) {
-        const { budget = most } = options;
         if (budget === 0) return Promise.resolve();
         if (algorithm === "heap") return growByHeap(drafting, { budget, width, maximumPasses, economy });
         return growByThreshold(drafting, { budget, threshold: threshold ?? 1 / budget, economy });

@@ -4,10 +4,11 @@
  */
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
-import { defineMethod } from "../../../engine/method.ts";
+import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { divergences } from "../../../training/distillation.ts";
+import { nodesOf } from "../budget.ts";
 import { growChain } from "../chain/index.ts";
 import {
   draftModelOptions,
@@ -19,6 +20,7 @@ import {
 } from "../draft-model.ts";
 import { createDrafting, type Drafting } from "../drafting.ts";
 import { growByHeap } from "../dyspec/index.ts";
+import { refuseOptions } from "../options.ts";
 import { type Drafter, speculate } from "../speculate.ts";
 import { type Drafts, type LearningDraft, openDrafts } from "./drafts.ts";
 import { createRecorder, lossPlaces, type Recorder } from "./record.ts";
@@ -40,31 +42,40 @@ const options = z.strictObject({
   lossOn: z
     .enum(lossPlaces)
     .default("all")
-    .describe("positions to learn from: rejected proposals (the paper), every round's last position, or all visited"),
+    .describe("positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited"),
   loss: z.enum(divergences).default("forward-kl").describe("divergence between target and draft that is made smaller"),
-  interval: z.int().min(1).max(10_000).default(2).describe("requests between updates"),
-  learningRate: z.number().gt(0).max(1).default(1e-3).describe("AdamW's learning rate"),
+  interval: z.int().min(1).max(10_000).default(2).describe("requests between updates; published: 8"),
+  learningRate: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(1e-3)
+    .describe("AdamW's learning rate; published: 1e-4 for one kind of text, 1e-5 for a mix"),
   clip: z.number().gt(0).max(1000).default(1).describe("largest norm of an update's gradient"),
   trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
-  bufferBytes: z
-    .int()
-    .min(2 ** 16)
-    .max(2 ** 32)
-    .default(64 * 2 ** 20)
-    .describe("bytes of recorded positions kept until the next update; the oldest go first"),
+  bufferBytes: hostOnly(
+    z
+      .int()
+      .min(2 ** 16)
+      .max(2 ** 32)
+      .default(64 * 2 ** 20)
+      .describe("bytes of recorded positions kept until the next update; the oldest go first"),
+  ),
   afterSwap: z
     .enum(["rebuild", "keep"])
     .default("rebuild")
     .describe("what becomes of the draft's cache when its weights change: computed anew, or kept as it is"),
-  maxDrafts: z.int().min(1).max(64).default(8).describe("drafts there may be, over all routes"),
+  maxDrafts: hostOnly(z.int().min(1).max(64).default(8).describe("drafts there may be, over all routes")),
   window: z
     .int()
     .min(1)
     .max(10_000)
     .default(16)
     .describe("requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates"),
-  state: z.string().min(1).optional().describe("folder where drafts and optimisers are kept across restarts"),
-  saveBuffer: z.boolean().default(false).describe("keep recorded positions there too, with the texts they belong to"),
+  state: hostOnly(z.string().min(1).optional().describe("folder where drafts and optimisers are kept across restarts")),
+  saveBuffer: hostOnly(
+    z.boolean().optional().describe("keep recorded positions there too, with the texts they belong to (default: no)"),
+  ),
 });
 
 export type OnlineOptions = z.output<typeof options>;
@@ -86,6 +97,7 @@ export const online = defineMethod({
 /** One request with one learning draft. */
 export async function decodeOnline(decoding: Decoding, draft: LearningDraft, options: OnlineOptions): Promise<void> {
   const recorder = createRecorder(decoding, options.learn ? options.lossOn : undefined);
+  nodesOf(decoding, options.length, options.length, "length");
   const drafter = learningDrafter(decoding, draft, recorder, options);
   await speculate(decoding, drafter);
   if (decoding.signal?.aborted) return; // what a cancelled request showed is dropped as a whole
@@ -124,7 +136,9 @@ export async function draftsOf(target: Model, options: OnlineOptions): Promise<D
   });
   const { draft, loss, interval, learningRate, clip, bufferBytes, afterSwap, maxDrafts, window, state, saveBuffer } =
     options;
-  const settings = { loss, interval, learningRate, clip, bufferBytes, afterSwap, maxDrafts, window, state, saveBuffer };
+  if (state === undefined) refuseOptions(options, ["saveBuffer"], "no state folder to keep them in");
+  const shared = { loss, interval, learningRate, clip, bufferBytes, afterSwap, maxDrafts, window, state };
+  const settings = { ...shared, saveBuffer: saveBuffer ?? false };
   const key = JSON.stringify([draft, settings]);
   const known = learners.opened.get(key);
   if (known) return known;

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { largestBudget, nodesOf } from "../budget.ts";
 import { speculate } from "../speculate.ts";
 import { addPath, createTree, type DraftTree } from "../tree.ts";
 
@@ -101,18 +102,19 @@ export const promptLookup = defineMethod({
   options: z.strictObject({
     length: z.int().min(1).max(64).default(5).describe("tokens to propose from each occurrence"),
     occurrences: z.int().min(1).max(16).default(1).describe("earlier occurrences to merge into one tree"),
-    budget: z.int().min(1).max(127).default(32).describe("nodes to propose in all"),
+    budget: z.int().min(1).max(largestBudget).optional().describe("nodes to propose in all; default: 32"),
     minimum: z.int().min(1).max(32).default(1).describe("shortest n-gram to look up"),
     maximum: z.int().min(1).max(32).default(4).describe("longest n-gram to look up"),
   }),
   async decode(decoding, options) {
     const index = createNgramIndex(options);
+    const budget = nodesOf(decoding, options.budget, 32);
     const { endTokens } = decoding;
     let indexed = 0;
     await speculate(decoding, {
       propose({ text, depth }) {
         while (indexed < text.length) index.push(text[indexed++]);
-        return lookUp(index, { ...options, length: Math.min(options.length, depth), endTokens });
+        return lookUp(index, { ...options, budget, length: Math.min(options.length, depth), endTokens });
       },
     });
   },

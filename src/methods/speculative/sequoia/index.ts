@@ -7,6 +7,7 @@ export { bestShape, createShapes, type Shape } from "./shape.ts";
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
+import { largestBudget, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, openDraft, repeatsText, verificationOption } from "../draft-model.ts";
 import { speculate } from "../speculate.ts";
 import type { DraftTree } from "../tree.ts";
@@ -65,7 +66,7 @@ export const sequoia = defineMethod({
     budget: z
       .int()
       .min(1)
-      .max(127)
+      .max(largestBudget)
       .optional()
       .describe("nodes to draft; default: what the measured pass times and acceptance make fastest"),
     depth: z.int().min(1).max(32).default(10).describe("levels of the tree, at most"),
@@ -73,13 +74,13 @@ export const sequoia = defineMethod({
   }),
   async decode(decoding, options) {
     const { model } = decoding;
+    const size = nodesOf(decoding, options.budget, largestPlanned);
     const draft = await openDraft(model, options.draft);
     const [target, drafting] =
       options.budget === undefined
         ? [await passCurve(model, decoding.signal), await passCurve(draft, decoding.signal)]
         : [];
     const plan = (estimate: Chances, kind: DraftTree["kind"]): Shape => {
-      const size = options.budget ?? largestPlanned;
       const shapes = createShapes(acceptanceVector(estimate, kind), size, options.depth);
       if (!target || !drafting) return shapes.shape(size, options.depth);
       const draftTime = passSeconds(drafting, 4);

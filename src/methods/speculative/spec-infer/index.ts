@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { largestBudget, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
@@ -53,7 +54,12 @@ export const specInfer = defineMethod({
       .max(64)
       .default(defaultBranches)
       .describe("children of every node, level by level"),
-    budget: z.int().min(1).max(127).default(127).describe("nodes to draft, at most"),
+    budget: z
+      .int()
+      .min(1)
+      .max(largestBudget)
+      .optional()
+      .describe("nodes to draft, at most; default: as many as a pass takes"),
     verification: verificationOption,
     replacement: z
       .boolean()
@@ -64,6 +70,7 @@ export const specInfer = defineMethod({
   }),
   async decode(decoding, options) {
     const { verification, replacement } = options;
+    const budget = nodesOf(decoding, options.budget, largestBudget);
     ensure(
       replacement === undefined || verification === "published",
       "bad_option",
@@ -72,8 +79,8 @@ export const specInfer = defineMethod({
     const drafter = await draftModelDrafter(decoding, options, {
       verification,
       replacement: replacement ?? true,
-      budget: options.budget,
-      grow: (drafting) => growBranches(drafting, options.branches, options.budget),
+      budget,
+      grow: (drafting) => growBranches(drafting, options.branches, budget),
     });
     await speculate(decoding, drafter);
   },

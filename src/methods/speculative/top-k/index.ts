@@ -7,7 +7,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { budgetOption, type Economy, most } from "../budget.ts";
+import { budgetOption, type Economy, most, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { speculate } from "../speculate.ts";
@@ -80,11 +80,11 @@ export const topK = defineMethod({
     maximumPasses: z.int().min(1).max(64).optional().describe("draft passes a round, at most"),
   }),
   async decode(decoding, { width, maximumPasses, ...options }) {
+    const budget = nodesOf(decoding, options.budget, most);
     const drafter = await draftModelDrafter(decoding, options, {
       verification: "race",
       budget: options.budget,
-      grow: (drafting, { economy }) =>
-        growTopK(drafting, { budget: options.budget ?? most, width, maximumPasses, economy }),
+      grow: (drafting, { economy }) => growTopK(drafting, { budget, width, maximumPasses, economy }),
       finish: (tree, kept) => selectNodes(tree, kept as number[]),
     });
     await speculate(decoding, drafter);

@@ -1,0 +1,92 @@
+/** Options of the method, and which of them go together. */
+import { z } from "zod";
+import { hostOnly } from "../../../engine/method.ts";
+import { budgetOption } from "../budget.ts";
+import { verifications } from "../draft-model.ts";
+import { refuseOptions } from "../options.ts";
+
+/** Longer ones know loops and quotations, shorter ones are the table's business. */
+export const defaultContexts = [12, 6, 3];
+
+/** A model's own table, used when no other is named. */
+export const ownTable = "trigrams.bin";
+
+export const adedOptions = z.strictObject({
+  table: hostOnly(
+    z
+      .string()
+      .min(1)
+      .optional()
+      .describe(`tri-gram table to start from, or "empty"; default: the model's own ${ownTable}, else empty`),
+  ),
+  isolate: z
+    .boolean()
+    .default(false)
+    .describe("learn for this request only, so that no text passes between conversations"),
+  primePrompt: z
+    .boolean()
+    .optional()
+    .describe("credit all tri-grams of the prompt, not only its last 16 tokens (default: no)"),
+  verification: z
+    .enum(verifications)
+    .default("race")
+    .describe("published: the authors' sampling, which is NOT lossless"),
+  contexts: z
+    .array(z.int().min(1).max(64))
+    .max(8)
+    .optional()
+    .describe(
+      `lengths of the contexts in the text itself that are asked before the table, in tokens; default: ${defaultContexts.join(", ")}; published: none`,
+    ),
+  budget: budgetOption,
+  iterations: z.int().min(1).max(2000).default(150).describe("rounds of the tree search, at most"),
+  pathLength: z.int().min(2).max(128).default(48).describe("longest path of the search, in pairs; published: 4"),
+  paths: z
+    .int()
+    .min(1)
+    .max(500)
+    .optional()
+    .describe("most visited paths that become the draft, published: 24; default: the nodes that are worth their time"),
+  c1: z.number().min(0).optional().describe("exploration constant of the search, default 32"),
+  c2: z.number().positive().optional().describe("exploration constant of the search, default 8"),
+  search: z
+    .enum(["puct", "best-first"])
+    .default("puct")
+    .describe("best-first: no search, the most probable nodes first"),
+  reward: z
+    .enum(["path-weight", "repo"])
+    .optional()
+    .describe("of the search; repo: the authors' program's (default: path-weight)"),
+  cut: z.enum(["trie", "repo"]).optional().describe("of too many paths; repo: the authors' program's (default: trie)"),
+  step: z.number().min(0).default(1).describe("weight added to a seen tri-gram, published: 0.04; 0: no learning"),
+  forget: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("part of a pair's weights lost when one of its tri-grams is credited, default 0.5; published: 0"),
+  maximumWeight: z.number().positive().optional().describe("no weight is raised above this, default 3"),
+  window: z
+    .int()
+    .min(0)
+    .max(4096)
+    .optional()
+    .describe("last tokens whose tri-grams are credited anew each round, published: 16; default: each of them once"),
+});
+
+/** Errors: `bad_option` for an option that another one leaves without effect. */
+export function refuseContradictions(options: z.output<typeof adedOptions>): void {
+  if (options.search === "best-first") refuseOptions(options, ["c1", "c2", "reward", "paths"], 'search "best-first"');
+  if (options.paths === undefined) refuseOptions(options, ["cut"], "drafts that are not made of paths: give paths too");
+  else if (options.contexts?.length)
+    refuseOptions(options, ["contexts"], "paths, which are drafted from the table alone");
+  if (options.step === 0) {
+    refuseOptions(
+      options,
+      ["forget", "maximumWeight", "window", "primePrompt"],
+      "step 0, with which nothing is credited",
+    );
+  }
+  if (options.window !== undefined)
+    refuseOptions(options, ["primePrompt"], "window, which credits the last tokens only");
+}
