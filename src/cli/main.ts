@@ -24,6 +24,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   models: { summary: "list the models that are here", load: () => import("./models.ts") },
   doctor: { summary: "say what this machine can do and what is missing", load: () => import("./doctor.ts") },
   train: { summary: "train a model from a recipe, or a tokenizer", load: () => import("./train.ts") },
+  point: { summary: "point at hulls, triangulations and tours", load: () => import("./point.ts") },
   choose: { summary: "play contextual bandits on a table", load: () => import("./choose.ts") },
   filter: { summary: "fit filters of signals, decode with them, compare them", load: () => import("./filter.ts") },
   bench: { summary: "run a benchmark (in a checkout of the repository)", load: () => import("./bench.ts") },

@@ -38,4 +38,5 @@ export function findMethod(name: string): Method {
 
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";
+export * as pointing from "./pointing/index.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

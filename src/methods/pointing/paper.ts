@@ -15,7 +15,12 @@ export const paper: Paper = {
     "A pointer network uses the attention weights over its inputs as the distribution of the answer.",
     "Hulls, triangulations and tours are learned from solved examples, by one model for many sizes.",
   ],
-  lives: { folder: "methods/pointing" },
+  lives: {
+    folder: "methods/pointing",
+    command: "ventris point hull POINTS.csv",
+    function: "point(await openPointing(file), points)",
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {
       id: "hull",

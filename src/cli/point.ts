@@ -1,0 +1,289 @@
+/** `ventris point`: hulls, triangulations and tours by pointer networks, beside exact answers and heuristics. */
+import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Argument, type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure, VentrisError } from "../errors.ts";
+import { pointing } from "../methods/index.ts";
+import { progressWriter } from "../training/progress.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, printJson, say } from "./output.ts";
+import { formatTable } from "./table.ts";
+
+type Point = pointing.Point;
+const taskNames = Object.keys(pointing.tasks) as pointing.TaskName[];
+const { rules } = pointing;
+
+interface PointFlags {
+  model?: string;
+  beams?: number;
+  rule?: pointing.RuleName;
+  out?: string;
+  json?: true;
+}
+
+interface TrainFlags {
+  sizes: [number, number];
+  steps: number;
+  kind: "pointer" | "attention" | "plain";
+  hidden: number;
+  rate: number;
+  seed: number;
+  threads?: number;
+  run?: string;
+  out: string;
+  json?: true;
+}
+
+interface EvaluateFlags extends Omit<PointFlags, "out"> {
+  points: number;
+  count: number;
+  seed: number;
+}
+
+export function define(command: Command): void {
+  const number = (flag: string, schema: z.ZodType, description: string): Option =>
+    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+  const search = (to: Command): Command =>
+    to
+      .option("--model <file>", "a trained network (default: the one that ships for the task)")
+      .addOption(
+        number("--beams", z.int().min(1).max(1000), "answers followed at once (default: hull 1, delaunay 3, tour 10)"),
+      )
+      .addOption(
+        new Option("--rule <name>", "what answers are held to (default: the task's own)").choices(Object.keys(rules)),
+      )
+      .option("--json", "print one JSON object")
+      .option("--debug", "show where an error comes from");
+  for (const task of taskNames) {
+    search(command.command(task))
+      .description(`point at the ${task} of points`)
+      .argument("<points>", "a CSV file of x,y lines, or a TSPLIB file (.tsp)")
+      .option("--out <file.svg>", "draw it")
+      .action((path: string, flags: PointFlags) => pointFile(task, path, flags));
+  }
+  const size = z.int().min(1).max(500);
+  command
+    .command("train")
+    .description("train a network on generated examples with exact answers; goes on from where it stopped")
+    .addArgument(taskArgument())
+    .addOption(
+      new Option("--sizes <low-high>", "points of the examples, as 5 or 5-10")
+        .default([5, 5], "5")
+        .argParser((text): [number, number] => {
+          const [low, high = low] = text.split("-").map((part) => parseValue(size, "--sizes", part) as number);
+          return [low, high];
+        }),
+    )
+    .addOption(number("--steps", z.int().min(1).max(10_000_000), "batches of 128 examples").default(3000))
+    .addOption(
+      new Option("--kind <name>", "pointer, or what the paper compares it with")
+        .choices(["pointer", "attention", "plain"])
+        .default("pointer"),
+    )
+    .addOption(number("--hidden", z.int().min(1).max(4096), "units of the LSTMs").default(128))
+    .addOption(number("--rate", z.number().positive().max(10), "peak learning rate").default(0.002))
+    .addOption(number("--seed", z.int().min(0), "of weights and examples").default(0))
+    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option("--run <folder>", "keeps the checkpoint (default: runs/point-TASK)")
+    .requiredOption("--out <file>", "gets the network, a safetensors file")
+    .option("--json", "print one JSON object at the end")
+    .option("--debug", "show where an error comes from")
+    .action(trainNetwork);
+  search(command.command("eval"))
+    .description("score a network on new examples, beside exact answers and heuristics")
+    .addArgument(taskArgument())
+    .addOption(number("--points", z.int().min(1).max(500), "points of each example").default(5))
+    .addOption(number("--count", z.int().min(1).max(1_000_000), "examples").default(200))
+    .addOption(number("--seed", z.int().min(0), "of the examples").default(1))
+    .action(evaluate);
+}
+
+const taskArgument = (): Argument => new Argument("<task>", "what to find").choices(taskNames);
+
+async function openNetwork(task: pointing.TaskName, path: string | undefined): Promise<pointing.PointingModel> {
+  const shipped = join(fileURLToPath(new URL("../../models/pointing", import.meta.url)), `${task}.safetensors`);
+  ensure(
+    path !== undefined || existsSync(shipped),
+    "unavailable",
+    `no network for ${task} ships yet: train one with \`ventris point train ${task} --out FILE\` and give it as --model`,
+  );
+  const model = await pointing.openPointing(path ?? shipped);
+  ensure(model.task === task, "bad_option", `--model: ${path} was trained for ${model.task}, not ${task}`);
+  return model;
+}
+
+async function pointFile(task: pointing.TaskName, path: string, flags: PointFlags): Promise<void> {
+  const { points, between } = await readPoints(path);
+  const model = await openNetwork(task, flags.model);
+  const result = await interruptible(async (signal) => pointing.point(model, points, { ...flags, signal }));
+  if (result.normalised)
+    say("the points lie outside the unit square: they were moved and scaled into it, in their own proportions");
+  const { exact, valid, quality } = pointing.tasks[task].score(
+    points,
+    result.places,
+    task === "tour" ? result.places : undefined,
+  );
+  const length = task === "tour" ? pointing.tourLength(result.places, between) : undefined;
+  const summary = {
+    task,
+    points: points.length,
+    answer: result.places.map((place) => place + 1),
+    logprob: result.logprob,
+    valid,
+    ...(task === "tour"
+      ? { length, "two-opt from nearest neighbour": heuristic(points.length, between) }
+      : { exact, quality }),
+  };
+  if (flags.out !== undefined) {
+    ensure(flags.out.endsWith(".svg"), "bad_option", `--out ${flags.out}: the picture is an .svg`);
+    const title = `${task} of ${points.length} points (${basename(path)})`;
+    await writeFileAtomically(
+      flags.out,
+      new TextEncoder().encode(pointing.drawPointing(task, points, result.places, title)),
+    );
+    say(`drawn: ${flags.out}`);
+  }
+  if (flags.json) {
+    printJson(summary);
+    return;
+  }
+  print(summary.answer.join(" "));
+  const words =
+    task === "tour"
+      ? [`length ${length?.toFixed(4)}`, `two-opt ${heuristic(points.length, between).toFixed(4)}`]
+      : [
+          exact ? "exact" : "not exact",
+          `${(100 * quality).toFixed(1)} % ${task === "hull" ? "of the area" : "of the triangles"}`,
+        ];
+  say([valid ? "valid" : "not valid", ...words, `log-probability ${result.logprob.toFixed(2)}`].join(" · "));
+}
+
+function heuristic(cities: number, between: (a: number, b: number) => number): number {
+  return pointing.tourLength(pointing.twoOpt(pointing.nearestNeighbour(cities, between), between), between);
+}
+
+async function readPoints(path: string): Promise<{ points: Point[]; between: (a: number, b: number) => number }> {
+  let text: string;
+  try {
+    text = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  if (path.endsWith(".tsp")) {
+    const { points, between } = pointing.readTsplib(text, basename(path));
+    ensure(points, "bad_option", `${path} has distances but no coordinates to point at`);
+    return { points, between };
+  }
+  const lines = text.split(/\r?\n/).map((line) => line.trim());
+  const points: Point[] = [];
+  for (const [i, line] of lines.entries()) {
+    if (line === "" || (i === 0 && /^[a-z]/i.test(line))) continue; // a header
+    const [x, y, ...more] = line.split(/[,;\s]+/).map(Number);
+    ensure(
+      Number.isFinite(x) && Number.isFinite(y) && more.length === 0,
+      "bad_file",
+      `${path}, line ${i + 1}: expected two numbers, x,y`,
+    );
+    points.push([x, y]);
+  }
+  return { points, between: (a, b) => pointing.distance(points[a], points[b]) };
+}
+
+async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise<void> {
+  const { run = join("runs", `point-${task}`), out, sizes, steps, ...rest } = flags;
+  const progress = progressWriter();
+  const model = await interruptible((signal) =>
+    pointing.trainPointing({
+      task,
+      sizes,
+      steps,
+      kind: rest.kind,
+      hidden: rest.hidden,
+      rate: rest.rate,
+      seed: rest.seed,
+      threads: rest.threads,
+      folder: run,
+      signal,
+      onProgress: progress.update,
+    }),
+  ).finally(progress.done);
+  await pointing.savePointing(out, model);
+  const { reason, step, history } = model.result;
+  const loss = history.at(-1)?.smoothedLoss;
+  if (flags.json) printJson({ task, reason, step, steps, loss, run, out });
+  else print(`${task}: step ${step} of ${steps} · loss ${loss?.toFixed(3)} · written to ${out}`);
+  if (step < steps) say(`stopped early (${reason}); the same command goes on from it`);
+  if (reason === "aborted") process.exitCode = 130;
+}
+
+async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<void> {
+  const { points: size, count, seed } = flags;
+  ensure(
+    task !== "tour" || size <= 16,
+    "bad_option",
+    `--points ${size}: exact tours, which scores need, are known for up to 16 points`,
+  );
+  const model = await openNetwork(task, flags.model);
+  const rows = await interruptible(async (signal) => {
+    const scores: pointing.Score[] = [];
+    const lengths = { network: 0, shortest: 0, "nearest neighbour": 0, "two-opt": 0, Christofides: 0 };
+    for (let i = 0; i < count; i++) {
+      // The training draws from other numbers: its seeds count batches from 0.
+      const points = pointing.drawPoints(size, seed, 2 ** 31 + i);
+      const truth = pointing.tasks[task].solve(points);
+      const answer = pointing.point(model, points, { ...flags, signal }).places;
+      scores.push(pointing.tasks[task].score(points, answer, truth));
+      if (task !== "tour") continue;
+      const between = (a: number, b: number): number => pointing.distance(points[a], points[b]);
+      const add = (name: keyof typeof lengths, tour: readonly number[]): void => {
+        lengths[name] += pointing.tourLength(tour, between) / count;
+      };
+      const near = pointing.nearestNeighbour(size, between);
+      add("network", answer);
+      add("shortest", truth);
+      add("nearest neighbour", near);
+      add("two-opt", pointing.twoOpt(near, between));
+      add("Christofides", pointing.christofides(size, between));
+    }
+    return { scores, lengths };
+  });
+  const share = (of: (score: pointing.Score) => number): number =>
+    rows.scores.reduce((sum, score) => sum + of(score), 0) / count;
+  const valid = rows.scores.filter((score) => score.valid);
+  const quality = valid.reduce((sum, score) => sum + score.quality, 0) / (valid.length || 1);
+  const summary = {
+    task,
+    points: size,
+    count,
+    exact: share(({ exact }) => Number(exact)),
+    valid: valid.length / count,
+    quality,
+  };
+  if (flags.json) {
+    printJson({ ...summary, ...(task === "tour" && { lengths: rows.lengths }) });
+    return;
+  }
+  const name = {
+    hull: "area covered, valid ones",
+    delaunay: "triangles found",
+    tour: "length over the shortest, valid ones",
+  }[task];
+  print(
+    formatTable(
+      ["what", "value"],
+      [
+        ["exact", summary.exact.toFixed(3)],
+        ["valid", summary.valid.toFixed(3)],
+        [name, quality.toFixed(3)],
+        ...(task === "tour"
+          ? Object.entries(rows.lengths).map(([who, length]) => [`mean length, ${who}`, length.toFixed(3)])
+          : []),
+      ],
+    ),
+  );
+}

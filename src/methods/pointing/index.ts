@@ -1,0 +1,211 @@
+/** Pointer networks: trained on solved examples of a task, kept in one file, pointing at any number of points. */
+import { ensure, VentrisError } from "../../errors.ts";
+import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
+import { cosine } from "../../training/schedule.ts";
+import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
+import { normalise, type Point, requirePoints } from "./geometry.ts";
+import {
+  createNetwork,
+  initialWeights,
+  type Network,
+  type NetworkShape,
+  type Weight,
+  weightShapes,
+} from "./network.ts";
+import type { RuleName } from "./rules.ts";
+import { type Answer, pointAt } from "./search.ts";
+import { type TaskName, tasks } from "./tasks.ts";
+import { drawBatch, pointingObjective } from "./training.ts";
+
+export * from "./geometry.ts";
+export type { NetworkShape } from "./network.ts";
+export { drawPointing } from "./picture.ts";
+export { type RuleName, rules } from "./rules.ts";
+export type { Answer } from "./search.ts";
+export { drawPoints, type PointingTask, readLine, type Score, type TaskName, tasks } from "./tasks.ts";
+export * from "./tours.ts";
+export { type Instance, readTsplib } from "./tsplib.ts";
+
+export interface PointingModel {
+  readonly task: TaskName;
+  readonly network: Network;
+  /** Sizes it was trained on, and steps. */
+  readonly trained: {
+    readonly sizes: readonly [low: number, high: number];
+    readonly steps: number;
+    readonly seed: number;
+  };
+  readonly weights: ReadonlyMap<string, Weight>;
+}
+
+export interface PointOptions {
+  /** Hypotheses kept; default: the task's own. */
+  beams?: number;
+  /** What answers are held to; default: the task's own. `none` lets the network answer as it likes. */
+  rule?: RuleName;
+  signal?: AbortSignal;
+}
+
+export interface Pointed extends Answer {
+  /** True when the points lay outside the unit square and were moved and scaled into it. */
+  readonly normalised: boolean;
+  /** Further answers of the beam, best first. */
+  readonly others: readonly Answer[];
+}
+
+const mostPoints = 2000;
+
+/**
+ * The network's answer: indices of the points. Errors: `bad_option` for too few points (3; a tour: 1), more than 2000, and coordinates
+ * that are no numbers; `constraint_dead_end`; `aborted`.
+ */
+export function point(
+  { task: name, network }: PointingModel,
+  points: readonly Point[],
+  options: PointOptions = {},
+): Pointed {
+  const task = tasks[name];
+  requirePoints(points, task.least, mostPoints);
+  const { points: inside, changed } = normalise(points);
+  const { beams = task.beams, rule = task.rule, signal } = options;
+  const [best, ...others] = pointAt(network, inside, { beams, rule, signal });
+  return { ...best, others, normalised: changed };
+}
+
+export interface PointingTraining {
+  readonly task: TaskName;
+  /** Smallest and largest number of points; batches go through all of them. */
+  readonly sizes: readonly [low: number, high: number];
+  readonly steps: number;
+  readonly kind?: NetworkShape["kind"];
+  /** Default 128 (the paper: 256 or 512). */
+  readonly hidden?: number;
+  /** Examples in a batch. Default 128, as the paper has it. */
+  readonly rows?: number;
+  /** Peak of the learning rate (AdamW without decay, cosine to a hundredth). Default 0.002. */
+  readonly rate?: number;
+  /** Largest gradient norm. Default 2, as the paper has it. */
+  readonly clip?: number;
+  readonly seed?: number;
+  readonly threads?: number;
+  /** Keeps checkpoints there, and goes on from one. */
+  readonly folder?: string;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: TrainOptions["onProgress"];
+}
+
+/**
+ * Trains on generated examples with exact answers. The paper uses stochastic gradient descent with rate 1 on a million examples;
+ * AdamW reaches the same in far fewer steps and is what there is here. Errors: as `train`.
+ */
+export async function trainPointing(options: PointingTraining): Promise<PointingModel & { result: TrainResult }> {
+  const {
+    task: name,
+    sizes,
+    steps,
+    kind = "pointer",
+    hidden = 128,
+    rows = 128,
+    rate = 0.002,
+    clip = 2,
+    seed = 0,
+  } = options;
+  const task = tasks[name];
+  ensure(
+    Number.isInteger(sizes[0]) &&
+      Number.isInteger(sizes[1]) &&
+      sizes[0] >= Math.max(task.least, 1) &&
+      sizes[1] >= sizes[0],
+    "bad_option",
+    `sizes are ${sizes[0]} to ${sizes[1]}; a ${name} has at least ${task.least} points, and the first is the smaller`,
+  );
+  ensure(
+    Number.isInteger(hidden) && hidden >= 1 && hidden <= 4096,
+    "bad_option",
+    `hidden is ${hidden} and must be 1 to 4096`,
+  );
+  ensure(name !== "tour" || sizes[1] <= 16, "bad_option", `exact tours are known for up to 16 points, not ${sizes[1]}`);
+  ensure(
+    kind === "pointer" || name !== "delaunay",
+    "bad_option",
+    `the task delaunay is taught to pointer networks only, not ${kind}`,
+  );
+  const shape: NetworkShape = { kind, hidden, ...(kind !== "pointer" && { largest: sizes[1] }) };
+  const weights = initialWeights(shape, seed);
+  const objective = await pointingObjective(shape, task, weights, { rows, threads: options.threads });
+  try {
+    const result = await train({
+      objective,
+      batches: (index) => drawBatch(task, sizes, rows, seed, index),
+      steps,
+      schedule: cosine({ peak: rate, warmup: Math.min(100, Math.ceil(steps / 10)), steps, final: rate / 100 }),
+      optimiser: { weightDecay: 0 },
+      clip,
+      seed,
+      config: { task: name, sizes, shape, rows },
+      countTokens: () => rows,
+      ...(options.folder !== undefined && { checkpointFolder: options.folder }),
+      ...(options.signal && { signal: options.signal }),
+      ...(options.onProgress && { onProgress: options.onProgress }),
+    });
+    const network = createNetwork(shape, weights);
+    return { task: name, network, weights, trained: { sizes, steps: result.step, seed }, result };
+  } finally {
+    await objective.release();
+  }
+}
+
+const format = "ventris pointing 1";
+
+/** Writes one safetensors file, halves; its metadata say what it is. Errors: `disk_full`, `unavailable`. */
+export async function savePointing(path: string, { task, network, weights, trained }: PointingModel): Promise<void> {
+  const tensors = Array.from(weights.values(), ({ name, shape, values }) => ({
+    name,
+    type: "F16" as const,
+    shape,
+    data: values,
+  }));
+  await writeSafetensors(path, tensors, { format, card: JSON.stringify({ task, shape: network.shape, trained }) });
+}
+
+/** Errors: `unavailable`; `bad_file` for a file that is no pointing network, is damaged, or has weights of another shape or not finite. */
+export async function openPointing(path: string): Promise<PointingModel> {
+  const source = await openSafetensors(path);
+  try {
+    ensure(source.metadata?.format === format, "bad_file", `${path} is no pointing network of ours`);
+    const { task, shape, trained } = readCard(path, source.metadata.card);
+    const weights = new Map<string, Weight>();
+    for (const [name, dimensions] of weightShapes(shape)) {
+      const stored = source.tensors.get(name);
+      ensure(stored, "bad_file", `${path} has no tensor ${name}`);
+      ensure(
+        String(stored.shape) === String(dimensions),
+        "bad_file",
+        `${path}: ${name} is [${stored.shape}], expected [${dimensions}]`,
+      );
+      const values = await source.readFloat32(name);
+      weights.set(name, { name, shape: dimensions, values });
+    }
+    return { task, network: createNetwork(shape, weights), weights, trained };
+  } finally {
+    await source.close();
+  }
+}
+
+function readCard(
+  path: string,
+  text: string | undefined,
+): Pick<PointingModel, "task" | "trained"> & { shape: NetworkShape } {
+  try {
+    const card = JSON.parse(text ?? "");
+    const { kind, hidden, largest = 0 } = card.shape;
+    const sound =
+      Object.hasOwn(tasks, card.task) &&
+      ["pointer", "attention", "plain"].includes(kind) &&
+      [hidden, largest, ...card.trained.sizes].every((n) => Number.isInteger(n) && n >= 0 && n <= 4096);
+    if (sound) return card;
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: its card cannot be read`, { cause });
+  }
+  throw new VentrisError("bad_file", `${path}: its card names no task and shape that are known`);
+}

@@ -1,0 +1,201 @@
+/**
+ * Pointer Networks (Vinyals, Fortunato and Jaitly 2015) and the two networks that the paper compares with. An LSTM reads the points,
+ * a second one begins where it ended and answers step by step, fed with the point that it chose last.
+ *
+ *     pointer:    u_j = v' tanh(W1 e_j + W2 d),  p = softmax over j of u                (equation 3)
+ *     attention:  d' = sum_j softmax(u)_j e_j,   p = softmax over 1 … n_max of O [d; d'], and [d; d'] is fed to the next step
+ *     plain:      p = softmax over 1 … n_max of O d
+ *
+ * A learned vector e_0 stands behind the points: pointing at it ends the answer. Here the numbers of one example, in float64 on float32
+ * weights; training.ts has the same as a graph of tensors.
+ */
+import { uniform } from "../../engine/random.ts";
+import { ensure } from "../../errors.ts";
+import type { Point } from "./geometry.ts";
+
+export interface NetworkShape {
+  readonly kind: "pointer" | "attention" | "plain";
+  /** Units h of both LSTMs. */
+  readonly hidden: number;
+  /** Most points, for the kinds with a fixed vocabulary. */
+  readonly largest?: number;
+}
+
+export interface Weight {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly values: Float32Array<ArrayBuffer>;
+}
+export type Weights = ReadonlyMap<string, Weight>;
+
+export function weightShapes({ kind, hidden: h, largest = 0 }: NetworkShape): [name: string, shape: number[]][] {
+  const fed = kind === "attention" ? 2 + 2 * h : 2;
+  const cell = (name: string, width: number): [string, number[]][] => [
+    [`${name}.input`, [4 * h, width]],
+    [`${name}.hidden`, [4 * h, h]],
+    [`${name}.bias`, [4 * h]],
+  ];
+  return [
+    ...cell("encoder", 2),
+    ...cell("decoder", fed),
+    ["go", [fed]],
+    ...((kind === "plain"
+      ? []
+      : [
+          ["stop", [h]],
+          ["keys", [h, h]],
+          ["query", [h, h]],
+          ["v", [h]],
+        ]) as [string, number[]][]),
+    ...((kind === "pointer"
+      ? []
+      : [
+          ["output", [largest + 1, kind === "plain" ? h : 2 * h]],
+          ["outputBias", [largest + 1]],
+        ]) as [string, number[]][]),
+  ];
+}
+
+/** Uniform in [-0.08, 0.08], as the paper has it; a function of the seed. */
+export function initialWeights(shape: NetworkShape, seed: number): Map<string, Weight> {
+  return new Map(
+    weightShapes(shape).map(([name, dimensions], request) => {
+      const values = new Float32Array(dimensions.reduce((a, b) => a * b, 1));
+      for (let i = 0; i < values.length; i++) values[i] = 0.16 * uniform({ seed, request }, i, "initialise") - 0.08;
+      return [name, { name, shape: dimensions, values }];
+    }),
+  );
+}
+
+export interface State {
+  readonly hidden: Float64Array;
+  readonly cell: Float64Array;
+  /** What `attention` feeds back beside the point: [d; d'], zeros at first. */
+  readonly fed: Float64Array;
+}
+
+export interface Encoded {
+  readonly places: number;
+  /** W1 e_j of each place, the stop last: [places + 1, h]. */
+  readonly keys: Float64Array;
+  readonly states: Float64Array;
+  readonly start: State;
+}
+
+/** One step's unnormalised log-probabilities over the places and, last, stop. */
+export interface Answered {
+  readonly state: State;
+  readonly scores: Float64Array;
+}
+
+export interface Network {
+  readonly shape: NetworkShape;
+  encode(points: readonly Point[]): Encoded;
+  /** `last`: the place pointed to before; undefined at the first step. */
+  step(encoded: Encoded, points: readonly Point[], state: State, last: number | undefined): Answered;
+}
+
+/** Errors: `bad_file` for weights that are missing or of another shape. */
+export function createNetwork(shape: NetworkShape, weights: Weights): Network {
+  const { kind, hidden: h, largest = 0 } = shape;
+  for (const [name, dimensions] of weightShapes(shape)) {
+    const weight = weights.get(name);
+    ensure(weight, "bad_file", `the pointing network has no weights ${name}`);
+    ensure(
+      String(weight.shape) === String(dimensions),
+      "bad_file",
+      `weights ${name} are [${weight.shape}], expected [${dimensions}]`,
+    );
+  }
+  const of = (name: string): Float32Array => weights.get(name)!.values;
+
+  function cell(name: "encoder" | "decoder", input: ArrayLike<number>, state: State): State {
+    const [inputs, hiddens, bias] = [of(`${name}.input`), of(`${name}.hidden`), of(`${name}.bias`)];
+    const sums = Float64Array.from(bias);
+    addProduct(sums, inputs, input);
+    addProduct(sums, hiddens, state.hidden);
+    const next = { hidden: new Float64Array(h), cell: new Float64Array(h), fed: state.fed };
+    for (let i = 0; i < h; i++) {
+      next.cell[i] = logistic(sums[h + i]) * state.cell[i] + logistic(sums[i]) * Math.tanh(sums[2 * h + i]);
+      next.hidden[i] = logistic(sums[3 * h + i]) * Math.tanh(next.cell[i]);
+    }
+    return next;
+  }
+
+  return {
+    shape,
+    encode(points) {
+      const places = points.length;
+      ensure(
+        kind === "pointer" || places <= largest,
+        "bad_option",
+        `this network answers with numbers up to ${largest}, and ${places} points are given: only pointer networks take any number`,
+      );
+      let state: State = { hidden: new Float64Array(h), cell: new Float64Array(h), fed: new Float64Array(2 * h) };
+      const states = new Float64Array((places + 1) * h);
+      for (const [j, point] of points.entries()) {
+        state = cell("encoder", point, state);
+        states.set(state.hidden, j * h);
+      }
+      const keys = new Float64Array((places + 1) * h);
+      if (kind !== "plain") {
+        states.set(of("stop"), places * h);
+        for (let j = 0; j <= places; j++)
+          addProduct(keys.subarray(j * h, (j + 1) * h), of("keys"), states.subarray(j * h, (j + 1) * h));
+      }
+      return { places, keys, states, start: state };
+    },
+    step({ places, keys, states }, points, state, last) {
+      const input =
+        last === undefined ? of("go") : kind === "attention" ? [...points[last], ...state.fed] : points[last];
+      const next = cell("decoder", input, state);
+      if (kind === "plain") return { state: next, scores: fixed(next.hidden, places) };
+      const query = new Float64Array(h);
+      addProduct(query, of("query"), next.hidden);
+      const v = of("v");
+      const pointed = new Float64Array(places + 1);
+      for (let j = 0; j <= places; j++)
+        for (let i = 0; i < h; i++) pointed[j] += v[i] * Math.tanh(keys[j * h + i] + query[i]);
+      if (kind === "pointer") return { state: next, scores: pointed };
+      const both = new Float64Array(2 * h);
+      both.set(next.hidden);
+      const weightsOf = softmax(pointed);
+      for (let j = 0; j <= places; j++) for (let i = 0; i < h; i++) both[h + i] += weightsOf[j] * states[j * h + i];
+      return { state: { ...next, fed: both }, scores: fixed(both, places) };
+    },
+  };
+
+  /** Scores of the numbers 1 to n and of stop out of the fixed vocabulary, whose last entry is stop. */
+  function fixed(features: Float64Array, places: number): Float64Array {
+    const all = Float64Array.from(of("outputBias"));
+    addProduct(all, of("output"), features);
+    const scores = new Float64Array(places + 1);
+    scores.set(all.subarray(0, places));
+    scores[places] = all[largest];
+    return scores;
+  }
+}
+
+const logistic = (x: number): number => 1 / (1 + Math.exp(-x));
+
+/** sum += W x for row-major W. */
+function addProduct(sum: Float64Array, matrix: Float32Array, x: ArrayLike<number>): void {
+  const width = x.length;
+  for (let row = 0; row < sum.length; row++) {
+    let total = 0;
+    for (let i = 0; i < width; i++) total += matrix[row * width + i] * x[i];
+    sum[row] += total;
+  }
+}
+
+export function softmax(scores: ArrayLike<number>): Float64Array {
+  const values = Float64Array.from(scores);
+  const largest = values.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) {
+    values[i] = Math.exp(values[i] - largest);
+    sum += values[i];
+  }
+  for (let i = 0; i < values.length; i++) values[i] /= sum;
+  return values;
+}

@@ -1,0 +1,432 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import fc from "fast-check";
+import { afterAll, expect, test } from "vitest";
+import { dataPath } from "../../../test/data.ts";
+import {
+  canonicalTour,
+  christofides,
+  convexHull,
+  delaunay,
+  distance,
+  drawPoints,
+  greedyEdges,
+  heldKarp,
+  isDelaunay,
+  isSimplePolygon,
+  isTour,
+  nearestNeighbour,
+  openPointing,
+  type Point,
+  point,
+  polygonArea,
+  readLine,
+  readTsplib,
+  rules,
+  sameCycle,
+  savePointing,
+  tasks,
+  tourLength,
+  trainPointing,
+  triangleCoverage,
+  turn,
+  twoOpt,
+} from "./index.ts";
+import { createNetwork, initialWeights, type NetworkShape } from "./network.ts";
+import { pointAt } from "./search.ts";
+import { exactMatching } from "./tours.ts";
+import { drawBatch, pointingObjective } from "./training.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "pointing-"));
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
+
+const unit = fc.double({ min: 0, max: 1, noNaN: true });
+const cloud = (minLength: number, maxLength: number) => fc.array(fc.tuple(unit, unit), { minLength, maxLength });
+const between = (points: readonly Point[]) => (a: number, b: number) => distance(points[a], points[b]);
+const square: Point[] = [
+  [0, 0],
+  [1, 0],
+  [1, 1],
+  [0, 1],
+];
+
+test("hulls hold every point, turn left everywhere and begin at their lowest index", () => {
+  fc.assert(
+    fc.property(cloud(3, 20), (points) => {
+      let hull: number[];
+      try {
+        hull = convexHull(points);
+      } catch {
+        return; // on one line
+      }
+      expect(hull[0]).toBe(Math.min(...hull));
+      for (const [i, index] of hull.entries()) {
+        const next = hull[(i + 1) % hull.length];
+        for (const other of points) expect(turn(points[index], points[next], other)).toBeGreaterThan(-1e-9);
+        expect(turn(points[index], points[next], points[hull[(i + 2) % hull.length]])).toBeGreaterThan(0);
+      }
+    }),
+  );
+  expect(convexHull([...square, [0.5, 0], [0.5, 0.5], [0, 0]])).toEqual([0, 1, 2, 3]);
+});
+
+test("triangulations: empty circles, the hull's area, Euler's count", () => {
+  for (let seed = 0; seed < 20; seed++) {
+    const points = drawPoints(5 + seed, seed, 0);
+    const triangles = delaunay(points);
+    const hull = convexHull(points);
+    expect(triangles.length).toBe(2 * points.length - 2 - hull.length);
+    expect(isDelaunay(points, triangles)).toBe(true);
+    expect(triangleCoverage(points, triangles)).toBe(1);
+    // By definition: exactly the triples whose circle is empty.
+    let empty = 0;
+    for (let a = 0; a < points.length; a++)
+      for (let b = a + 1; b < points.length; b++)
+        for (let c = b + 1; c < points.length; c++) if (circleIsEmpty(points, a, b, c)) empty++;
+    expect(empty).toBe(triangles.length);
+  }
+});
+
+/** By the circle's centre and radius, written another way than in geometry.ts. */
+function circleIsEmpty(points: readonly Point[], a: number, b: number, c: number): boolean {
+  const [[ax, ay], [bx, by], [cx, cy]] = [points[a], points[b], points[c]];
+  const d = 2 * (ax * (by - cy) + bx * (cy - ay) + cx * (ay - by));
+  const x = ((ax ** 2 + ay ** 2) * (by - cy) + (bx ** 2 + by ** 2) * (cy - ay) + (cx ** 2 + cy ** 2) * (ay - by)) / d;
+  const y = ((ax ** 2 + ay ** 2) * (cx - bx) + (bx ** 2 + by ** 2) * (ax - cx) + (cx ** 2 + cy ** 2) * (bx - ax)) / d;
+  const radius = Math.hypot(ax - x, ay - y);
+  return points.every((p, i) => i === a || i === b || i === c || Math.hypot(p[0] - x, p[1] - y) >= radius);
+}
+
+test("four points on a circle: the diagonal of the lowest index, and either counts as right", () => {
+  expect(delaunay(square)).toEqual(
+    expect.arrayContaining([
+      [0, 1, 2],
+      [0, 2, 3],
+    ]),
+  );
+  expect(
+    isDelaunay(square, [
+      [0, 1, 3],
+      [1, 2, 3],
+    ]),
+  ).toBe(true);
+  expect(
+    triangleCoverage(square, [
+      [0, 1, 3],
+      [1, 2, 3],
+    ]),
+  ).toBe(1);
+  expect(
+    isDelaunay(square, [
+      [0, 1, 2],
+      [1, 2, 3],
+    ]),
+  ).toBe(false);
+});
+
+test("what has no answer is refused by name", () => {
+  expect(() =>
+    convexHull([
+      [0, 0],
+      [1, 1],
+    ]),
+  ).toThrow(/2 points are given, and 3/);
+  expect(() =>
+    convexHull([
+      [0, 0],
+      [0.5, 0.5],
+      [1, 1],
+    ]),
+  ).toThrow(/one line/);
+  expect(() =>
+    delaunay([
+      [0, 0],
+      [0.5, 0.5],
+      [1, 1],
+    ]),
+  ).toThrow(/one line/);
+  expect(() =>
+    delaunay([
+      [0, 0],
+      [1, 0],
+      [0, 1],
+      [1, 0],
+    ]),
+  ).toThrow(/points 2 and 4 are equal/);
+  expect(() =>
+    convexHull([
+      [0, 0],
+      [Number.NaN, 0],
+      [1, 1],
+    ]),
+  ).toThrow(/point 2 is \(NaN, 0\)/);
+  expect(() => heldKarp(17, () => 1)).toThrow(/17 cities/);
+});
+
+test("tours: Held and Karp's is the shortest of all; heuristics are valid and no shorter", () => {
+  const permutations = (items: number[]): number[][] =>
+    items.length <= 1
+      ? [items]
+      : items.flatMap((item, i) => permutations(items.toSpliced(i, 1)).map((rest) => [item, ...rest]));
+  for (let seed = 0; seed < 6; seed++) {
+    const points = drawPoints(7, seed, 1);
+    const length = (tour: readonly number[]) => tourLength(tour, between(points));
+    const shortest = Math.min(...permutations([1, 2, 3, 4, 5, 6]).map((rest) => length([0, ...rest])));
+    expect(length(heldKarp(7, between(points)))).toBeCloseTo(shortest, 12);
+    const heuristics = [nearestNeighbour, greedyEdges, christofides].map((solve) => solve(7, between(points)));
+    for (const tour of [...heuristics, twoOpt(heuristics[0], between(points))]) {
+      expect(isTour(tour, 7)).toBe(true);
+      expect(length(tour)).toBeGreaterThanOrEqual(shortest - 1e-12);
+    }
+    expect(length(heuristics[2])).toBeLessThanOrEqual(1.5 * shortest);
+  }
+  for (const n of [1, 2, 3]) expect(heldKarp(n, () => 1)).toEqual(Array.from({ length: n }, (_, i) => i));
+});
+
+test("on larger instances two-opt improves, and Christofides keeps its bound against it", () => {
+  const points = drawPoints(60, 3, 0);
+  const length = (tour: readonly number[]) => tourLength(tour, between(points));
+  const improved = twoOpt(nearestNeighbour(60, between(points)), between(points));
+  expect(length(improved)).toBeLessThan(length(nearestNeighbour(60, between(points))));
+  for (const tour of [improved, greedyEdges(60, between(points)), christofides(60, between(points))])
+    expect(isTour(tour, 60)).toBe(true);
+  expect(length(christofides(60, between(points)))).toBeLessThan(1.5 * length(improved));
+});
+
+test("the exact matching is the shortest of all pairings", () => {
+  const points = drawPoints(8, 5, 0);
+  const pairings = (items: number[]): [number, number][][] =>
+    items.length === 0
+      ? [[]]
+      : items
+          .slice(1)
+          .flatMap((other) =>
+            pairings(items.filter((i) => i !== items[0] && i !== other)).map((rest): [number, number][] => [
+              [items[0], other],
+              ...rest,
+            ]),
+          );
+  const length = (pairs: [number, number][]) => pairs.reduce((sum, [a, b]) => sum + between(points)(a, b), 0);
+  expect(length(exactMatching(8, between(points)))).toBeCloseTo(
+    Math.min(...pairings([0, 1, 2, 3, 4, 5, 6, 7]).map(length)),
+    12,
+  );
+});
+
+test("canonical tours: one writing for both directions and every start", () => {
+  fc.assert(
+    fc.property(fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }), fc.nat(5), (tour, shift) => {
+      const turned = [...tour.slice(shift), ...tour.slice(0, shift)];
+      expect(canonicalTour(turned.toReversed())).toEqual(canonicalTour(tour));
+      expect(sameCycle(turned.toReversed(), tour)).toBe(true);
+    }),
+  );
+});
+
+test("polygons: area by the shoelace formula, crossings are seen", () => {
+  expect(polygonArea(square, [0, 1, 2, 3])).toBe(1);
+  expect(isSimplePolygon(square, [0, 1, 2, 3])).toBe(true);
+  expect(isSimplePolygon(square, [0, 2, 1, 3])).toBe(false);
+  expect(isSimplePolygon(square, [0, 1, 0, 3])).toBe(false);
+});
+
+test("scores: hulls up to rotation and direction, triangles as a set, tours by length", () => {
+  const points: Point[] = [...square, [0.4, 0.5]];
+  expect(tasks.hull.score(points, [2, 1, 0, 3])).toMatchObject({ exact: true, valid: true, quality: 1 });
+  expect(tasks.hull.score(points, [0, 1, 2, 3, 0])).toMatchObject({ exact: true });
+  expect(tasks.hull.score(points, [0, 1, 2])).toMatchObject({ exact: false, valid: true, quality: 0.5 });
+  expect(tasks.hull.score(points, [0, 2, 1, 3])).toMatchObject({ valid: false, quality: 0 });
+  expect(tasks.tour.score(square, [3, 2, 1, 0])).toMatchObject({ exact: true, valid: true, quality: 1 });
+  expect(tasks.tour.score(square, [0, 1, 1, 3])).toMatchObject({ valid: false, quality: Number.NaN });
+  const triangles = tasks.delaunay.solve(points);
+  const shuffled = [...triangles.slice(3), ...triangles.slice(0, 3).reverse()];
+  expect(tasks.delaunay.score(points, shuffled)).toMatchObject({ exact: true, quality: 1 });
+  expect(tasks.delaunay.score(points, triangles.slice(0, 6))).toMatchObject({ exact: false, quality: 0.5 });
+});
+
+test("rules: what they accept is what they promise", () => {
+  const accepts = (rule: keyof typeof rules, places: number, answer: number[]): boolean => {
+    let state = rules[rule](places) as ReturnType<(typeof rules)["hull"]> | undefined;
+    for (const place of answer) state = state?.push(place);
+    return state?.complete ?? false;
+  };
+  expect(accepts("tour", 3, [0, 2, 1])).toBe(true);
+  expect(accepts("tour", 3, [0, 2])).toBe(false);
+  expect(accepts("tour", 3, [0, 2, 2])).toBe(false);
+  expect(accepts("hull", 5, [0, 2, 4])).toBe(true);
+  expect(accepts("hull", 5, [0, 2])).toBe(false);
+  expect(accepts("triples", 5, [0, 1, 2, 1, 3, 4])).toBe(true);
+  expect(accepts("triples", 5, [0, 1, 2, 0, 1, 2])).toBe(false);
+  expect(accepts("triples", 5, [0, 1])).toBe(false);
+  // Tight: from every state that exists an answer can be reached.
+  const walk = (state: { push(p: number): unknown; complete: boolean }, places: number): void => {
+    const next = Array.from({ length: places }, (_, p) => state.push(p)).filter(Boolean);
+    expect(next.length > 0 || state.complete).toBe(true);
+    for (const one of next) walk(one as typeof state, places);
+  };
+  walk(rules.tour(4), 4);
+  walk(rules.triples(4), 4);
+});
+
+test.each(["pointer", "attention", "plain"] as const)(
+  "%s: the graph that is trained gives the loss of the numbers by hand, and its gradient",
+  async (kind) => {
+    const shape: NetworkShape = { kind, hidden: 6, ...(kind !== "pointer" && { largest: 5 }) };
+    const weights = initialWeights(shape, 3);
+    for (const { values } of weights.values()) for (let i = 0; i < values.length; i++) values[i] *= 8;
+    const objective = await pointingObjective(shape, tasks.hull, weights, { rows: 3, threads: 1 });
+    const batch = drawBatch(tasks.hull, [5, 5], 3, 1, 0);
+    const byHand = () => {
+      const network = createNetwork(shape, weights);
+      let [sum, count] = [0, 0];
+      for (const { points, answer } of batch.examples) {
+        const encoded = network.encode(points);
+        let state = encoded.start;
+        for (const [step, place] of [...answer, 5].entries()) {
+          const result = network.step(encoded, points, state, answer[step - 1]);
+          const largest = Math.max(...result.scores);
+          sum +=
+            largest + Math.log(result.scores.reduce((s, x) => s + Math.exp(x - largest), 0)) - result.scores[place];
+          count++;
+          state = result.state;
+        }
+      }
+      return sum / count;
+    };
+    expect(await objective.loss(batch)).toBeCloseTo(byHand(), 5);
+    const { gradients } = await objective.gradients(batch);
+    for (const [p, { values, name }] of objective.parameters.entries()) {
+      const i = (7 * p + 1) % values.length;
+      const before = values[i];
+      const losses = [1e-2, -1e-2].map((change) => {
+        values[i] = before + change;
+        return byHand();
+      });
+      values[i] = before;
+      expect(gradients[p][i], name).toBeCloseTo((losses[0] - losses[1]) / 2e-2, 3);
+    }
+    await objective.release();
+  },
+);
+
+test("beams: one is greedy, more never give a less likely answer than greedy; every tour under its rule is valid", () => {
+  const shape: NetworkShape = { kind: "pointer", hidden: 8 };
+  const weights = initialWeights(shape, 4);
+  for (const { values } of weights.values()) for (let i = 0; i < values.length; i++) values[i] *= 20;
+  const network = createNetwork(shape, weights);
+  let unconstrained = 0;
+  for (let i = 0; i < 20; i++) {
+    const points = drawPoints(6, 8, i);
+    const [greedy] = pointAt(network, points, { rule: "tour" });
+    const [best, ...others] = pointAt(network, points, { rule: "tour", beams: 8 });
+    expect(isTour(greedy.places, 6)).toBe(true);
+    for (const answer of [best, ...others]) expect(isTour(answer.places, 6)).toBe(true);
+    expect(best.logprob).toBeGreaterThanOrEqual(greedy.logprob - 1e-9);
+    // Greedy by hand.
+    const encoded = network.encode(points);
+    let state = encoded.start;
+    const places: number[] = [];
+    while (places.length < 6) {
+      const result = network.step(encoded, points, state, places.at(-1));
+      const left = [0, 1, 2, 3, 4, 5].filter((place) => !places.includes(place));
+      places.push(left.reduce((a, b) => (result.scores[b] > result.scores[a] ? b : a)));
+      state = result.state;
+    }
+    expect(greedy.places).toEqual(places);
+    if (!isTour(pointAt(network, points)[0].places, 6)) unconstrained++;
+  }
+  expect(unconstrained).toBeGreaterThan(0);
+});
+
+test("training learns hulls of five points, resumes exactly, runs on any size, and is kept in a file", {
+  timeout: 120_000,
+}, async () => {
+  const options = { task: "hull", sizes: [5, 6], hidden: 24, rows: 32, rate: 0.02, seed: 1, threads: 1 } as const;
+  const run = join(folder, "run");
+  await trainPointing({ ...options, steps: 120, folder: run, signal: AbortSignal.timeout(300) }).catch(() => {});
+  const resumed = await trainPointing({ ...options, steps: 120, folder: run });
+  const whole = await trainPointing({ ...options, steps: 120 });
+  expect(resumed.result.history.at(-1)?.loss).toBe(whole.result.history.at(-1)?.loss);
+  const first = whole.result.history[0].loss;
+  expect(whole.result.history.at(-1)?.loss).toBeLessThan(0.85 * first);
+  const file = join(folder, "hull.safetensors");
+  await savePointing(file, whole);
+  const opened = await openPointing(file);
+  expect(opened).toMatchObject({ task: "hull", trained: { sizes: [5, 6], steps: 120 } });
+  for (const n of [5, 6, 20]) expect(new Set(point(opened, drawPoints(n, 2, 0)).places).size).toBeGreaterThanOrEqual(3);
+  const outside = point(
+    opened,
+    drawPoints(5, 2, 0).map(([x, y]): Point => [100 * x - 7, 100 * y + 900]),
+  );
+  expect(outside.normalised).toBe(true);
+  expect(() => point(opened, square.slice(0, 2))).toThrow(/2 points are given/);
+  expect(() => point(opened, square, { beams: 0 })).toThrow(/beams is 0/);
+
+  const damaged = readFileSync(file);
+  writeFileSync(join(folder, "cut.safetensors"), damaged.subarray(0, damaged.length - 40));
+  await expect(openPointing(join(folder, "cut.safetensors"))).rejects.toMatchObject({ code: "bad_file" });
+});
+
+test("what cannot be trained is refused by name", async () => {
+  await expect(trainPointing({ task: "hull", sizes: [2, 5], steps: 1 })).rejects.toThrow(/at least 3 points/);
+  await expect(trainPointing({ task: "tour", sizes: [5, 30], steps: 1 })).rejects.toThrow(/16 points/);
+  await expect(trainPointing({ task: "delaunay", sizes: [5, 5], steps: 1, kind: "plain" })).rejects.toThrow(/delaunay/);
+});
+
+test("lines of the authors' files", () => {
+  expect(readLine("0 0 1 0 0.5 1 output 1 2 3 1 ")).toEqual({
+    points: [
+      [0, 0],
+      [1, 0],
+      [0.5, 1],
+    ],
+    answer: [0, 1, 2],
+  });
+  for (const line of ["", "0 0 1 output 1", "0 0 output 2", "0 x output 1", "0 0"])
+    expect(readLine(line)).toBeUndefined();
+});
+
+test("TSPLIB: every way of writing weights, and the manual's distances", () => {
+  const header = "NAME: t\nTYPE: TSP\nDIMENSION: 4\n";
+  const full = "0 1 2 3\n1 0 4 5\n2 4 0 6\n3 5 6 0";
+  const written = {
+    FULL_MATRIX: full,
+    UPPER_ROW: "1 2 3 4 5 6",
+    LOWER_ROW: "1 2 4 3 5 6",
+    UPPER_DIAG_ROW: "0 1 2 3 0 4 5 0 6 0",
+    LOWER_DIAG_ROW: "0 1 0 2 4 0 3 5 6 0",
+  };
+  for (const [form, numbers] of Object.entries(written)) {
+    const { between: weight } = readTsplib(
+      `${header}EDGE_WEIGHT_TYPE: EXPLICIT\nEDGE_WEIGHT_FORMAT: ${form}\nEDGE_WEIGHT_SECTION\n${numbers}\nEOF\n`,
+      form,
+    );
+    const rows = full.split("\n").map((row) => row.split(" ").map(Number));
+    for (let a = 0; a < 4; a++) for (let b = 0; b < 4; b++) expect(weight(a, b), `${form} ${a} ${b}`).toBe(rows[a][b]);
+  }
+  const planar = (kind: string) =>
+    readTsplib(
+      `${header}EDGE_WEIGHT_TYPE: ${kind}\nNODE_COORD_SECTION\n1 0 0\n2 3 4.2\n3 10 0\n4 0.1 0.1\n`,
+      kind,
+    ).between(0, 1);
+  expect([planar("EUC_2D"), planar("CEIL_2D"), planar("ATT")]).toEqual([5, 6, 2]);
+  expect(() => readTsplib(`${header}EDGE_WEIGHT_TYPE: XRAY1\n`, "x")).toThrow(/XRAY1/);
+  expect(() => readTsplib(`${header}EDGE_WEIGHT_TYPE: EUC_2D\nNODE_COORD_SECTION\n1 0 0\n`, "x")).toThrow(
+    /1 coordinates for 4 cities/,
+  );
+  expect(() => readTsplib("DIMENSION: 1e9\n", "x")).toThrow(/DIMENSION/);
+});
+
+test("TSPLIB's instances: no tour is shorter than the published optimum, two-opt comes near it", (context) => {
+  const path = dataPath("tsplib", "optimal.json");
+  if (!path) return context.skip("the shared data are not here");
+  const optimal: Record<string, number> = JSON.parse(readFileSync(path, "utf8"));
+  for (const [name, length] of Object.entries(optimal)) {
+    const instance = readTsplib(readFileSync(dataPath("tsplib", `${name}.tsp`)!, "utf8"), name);
+    if (instance.cities > 130) continue;
+    const tour = twoOpt(nearestNeighbour(instance.cities, instance.between), instance.between);
+    expect(tourLength(tour, instance.between), name).toBeGreaterThanOrEqual(length);
+    expect(tourLength(tour, instance.between), name).toBeLessThan(1.25 * length);
+  }
+});

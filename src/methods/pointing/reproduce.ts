@@ -1,0 +1,103 @@
+/** The paper's claims at a small scale: networks are trained here, on generated examples, and scored on others. */
+import { defineReproduction, type Step } from "../../papers/reproduction.ts";
+import { bootstrap, mean, meanOf } from "../../papers/statistics.ts";
+import {
+  drawPoints,
+  type PointingModel,
+  type PointingTraining,
+  point,
+  type RuleName,
+  tasks,
+  trainPointing,
+} from "./index.ts";
+
+/** Test examples are drawn from numbers that no training batch reaches. */
+const firstTest = 2 ** 31;
+
+/** A score as JSON: exact and valid as 0 or 1; the quality of an answer that is not valid is 0. */
+type Row = [exact: number, valid: number, quality: number];
+
+function scores(model: PointingModel, size: number, count: number, seed: number, rule?: RuleName): Row[] {
+  const task = tasks[model.task];
+  return Array.from({ length: count }, (_, i): Row => {
+    const points = drawPoints(size, seed + 1, firstTest + i);
+    const { exact, valid, quality } = task.score(points, point(model, points, { rule }).places, task.solve(points));
+    return [Number(exact), Number(valid), valid ? quality : 0];
+  });
+}
+
+const column = (rows: readonly Row[], at: 0 | 1 | 2, scale = 1): number[] => rows.map((row) => scale * row[at]);
+const percent = (rows: readonly Row[], at: 0 | 1 | 2): number => mean(column(rows, at, 100));
+const larger = [5, 10, 20, 40];
+
+export const reproduction = defineReproduction({
+  sizes: {
+    tiny: { steps: 40, hidden: 24, count: 20 },
+    quick: { steps: 600, hidden: 64, count: 200 },
+    full: { steps: 6000, hidden: 128, count: 1000 },
+  },
+  steps: () => 4,
+  async measure({ step, signal, seed }, { steps, hidden, count }) {
+    const train = (work: Step, options: Pick<PointingTraining, "task" | "sizes" | "kind">): Promise<PointingModel> =>
+      trainPointing({
+        ...options,
+        steps,
+        hidden,
+        seed,
+        folder: work.folder,
+        signal,
+        onProgress: (progress) => work.progress(progress.step / steps),
+      });
+    const hulls = await step("hulls of 5", async (work) =>
+      scores(await train(work, { task: "hull", sizes: [5, 5] }), 5, count, seed),
+    );
+    const plains = await step("hulls of 5, LSTM", async (work) =>
+      scores(await train(work, { task: "hull", sizes: [5, 5], kind: "plain" }), 5, count, seed),
+    );
+    const mixed = await step("hulls of 5 to 10", async (work) => {
+      const model = await train(work, { task: "hull", sizes: [5, 10] });
+      return larger.map((size) => scores(model, size, Math.min(count, 200), seed));
+    });
+    const [tours, free] = await step("tours of 5", async (work) => {
+      const model = await train(work, { task: "tour", sizes: [5, 5] });
+      return [scores(model, 5, count, seed), scores(model, 5, count, seed, "none")];
+    });
+    return [
+      {
+        claim: "hull",
+        ...meanOf(column(hulls, 2, 100), seed),
+        details: { "exact, %": percent(hulls, 0), "simple polygons, %": percent(hulls, 1) },
+      },
+      {
+        claim: "against-lstm",
+        ...bootstrap(
+          hulls.map(([exact], i) => [exact, plains[i][0]] as const),
+          (pairs) => mean(pairs.map(([a]) => a)) / Math.max(1 / count, mean(pairs.map(([, b]) => b))),
+          seed,
+        ),
+        details: { "exact, LSTM, %": percent(plains, 0), "area, LSTM, %": percent(plains, 2) },
+      },
+      {
+        claim: "tour",
+        ...meanOf(column(tours, 2), seed),
+        details: { "answers that are no tour without the rule, %": 100 - percent(free, 1) },
+      },
+      {
+        claim: "generalises",
+        ...meanOf(
+          mixed[2].map(([exact, , quality]) => quality - exact),
+          seed,
+        ),
+        plot: {
+          title: "Hulls by a network trained on 5 to 10 points",
+          x: { label: "points" },
+          y: { label: "%" },
+          series: [
+            { name: "area", points: larger.map((size, i) => [size, percent(mixed[i], 2)] as const) },
+            { name: "exact", points: larger.map((size, i) => [size, percent(mixed[i], 0)] as const) },
+          ],
+        },
+      },
+    ];
+  },
+});

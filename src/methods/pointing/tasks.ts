@@ -1,0 +1,131 @@
+/** The paper's three tasks: examples with exact answers, written in the order that a network is taught, and how answers are scored. */
+import { uniform } from "../../engine/random.ts";
+import {
+  convexHull,
+  delaunay,
+  distance,
+  isDelaunay,
+  isSimplePolygon,
+  type Point,
+  polygonArea,
+  sameCycle,
+  type Triangle,
+  triangleCoverage,
+} from "./geometry.ts";
+import type { RuleName } from "./rules.ts";
+import { canonicalTour, heldKarp, isTour, tourLength } from "./tours.ts";
+
+export type TaskName = "hull" | "delaunay" | "tour";
+
+export interface Score {
+  /** The whole answer is right: the hull up to rotation and direction, the triangles as a set, a tour as short as the shortest. */
+  readonly exact: boolean;
+  /** The answer is of the right kind at all: a simple polygon, triangles, a tour. */
+  readonly valid: boolean;
+  /** Hull: share of the true area covered. Delaunay: share of the true triangles found. Tour: length over the shortest, or over `reference`. */
+  readonly quality: number;
+}
+
+export interface PointingTask {
+  readonly name: TaskName;
+  readonly least: number;
+  /** Steps of the longest answer to n points, stop included. */
+  steps(points: number): number;
+  /** The rule that answers are held to when the user says nothing, and the beams that go with it. */
+  readonly rule: RuleName;
+  readonly beams: number;
+  /** The exact answer as the network is taught it, stop left out. Errors: `bad_option` where there is none. */
+  solve(points: readonly Point[]): number[];
+  /** `truth`: what `solve` gives, where it was worked out already. */
+  score(points: readonly Point[], answer: readonly number[], truth?: readonly number[]): Score;
+}
+
+const triplesOf = (flat: readonly number[]): number[][] =>
+  Array.from({ length: Math.ceil(flat.length / 3) }, (_, i) => flat.slice(3 * i, 3 * i + 3));
+
+const euclidean =
+  (points: readonly Point[]) =>
+  (a: number, b: number): number =>
+    distance(points[a], points[b]);
+
+export const tasks: Readonly<Record<TaskName, PointingTask>> = {
+  hull: {
+    name: "hull",
+    least: 3,
+    steps: (points) => points + 1,
+    rule: "hull",
+    beams: 1,
+    solve: convexHull,
+    score(points, given, truth = convexHull(points)) {
+      // Files of the authors repeat the first point at the end.
+      const answer = given.length > 1 && given[0] === given[given.length - 1] ? given.slice(0, -1) : given;
+      const valid = isSimplePolygon(points, answer);
+      const quality = valid ? Math.min(1, polygonArea(points, answer) / polygonArea(points, truth)) : 0;
+      return { exact: sameCycle(answer, truth), valid, quality };
+    },
+  },
+  delaunay: {
+    name: "delaunay",
+    least: 3,
+    steps: (points) => 3 * Math.max(1, 2 * points - 5) + 1,
+    rule: "triples",
+    beams: 3,
+    solve: (points) => delaunay(points).flat(),
+    score(points, answer, truth) {
+      const right = truth ? (triplesOf(truth) as unknown as Triangle[]) : delaunay(points);
+      const triangles = triplesOf(answer);
+      const valid = answer.length > 0 && triangles.every((triangle) => new Set(triangle).size === 3);
+      return {
+        exact: valid && isDelaunay(points, triangles, right),
+        valid,
+        quality: triangleCoverage(points, triangles, right),
+      };
+    },
+  },
+  tour: {
+    name: "tour",
+    least: 1,
+    steps: (points) => points,
+    rule: "tour",
+    beams: 10,
+    solve: (points) => heldKarp(points.length, euclidean(points)),
+    score(points, answer, truth = heldKarp(points.length, euclidean(points))) {
+      const valid = isTour(answer, points.length);
+      const [length, shortest] = [answer, truth].map((tour) => tourLength(tour, euclidean(points)));
+      const exact = valid && (length <= shortest * (1 + 1e-9) || String(canonicalTour(answer)) === String(truth));
+      return { exact, valid, quality: valid ? length / (shortest || 1) : Number.NaN };
+    },
+  },
+};
+
+/** Uniform in the unit square, a function of seed and number. */
+export const drawPoints = (count: number, seed: number, index: number): Point[] =>
+  Array.from(
+    { length: count },
+    (_, i): Point => [
+      uniform({ seed, request: count }, index, "data", 2 * i),
+      uniform({ seed, request: count }, index, "data", 2 * i + 1),
+    ],
+  );
+
+/**
+ * Lines of the authors' files, "x1 y1 x2 y2 … output c1 c2 …", with indices from 1; a closing first index is taken off hulls and tours.
+ * Undefined for a blank line. Errors: `undefined` too for a line of another form, which the caller names.
+ */
+export function readLine(line: string): { points: Point[]; answer: number[] } | undefined {
+  const [left, right, ...more] = line.trim().split(/\s*output\s*/);
+  if (left === "" || right === undefined || more.length > 0) return undefined;
+  const [coordinates, indices] = [left, right].map((part) => part.split(/\s+/).filter(Boolean).map(Number));
+  const count = coordinates.length / 2;
+  const sound =
+    Number.isInteger(count) &&
+    coordinates.every(Number.isFinite) &&
+    indices.every((index) => Number.isInteger(index) && index >= 1 && index <= count);
+  if (!sound) return undefined;
+  const answer = indices.map((index) => index - 1);
+  if (answer.length > 1 && answer[0] === answer[answer.length - 1]) answer.pop();
+  return {
+    points: Array.from({ length: count }, (_, i): Point => [coordinates[2 * i], coordinates[2 * i + 1]]),
+    answer,
+  };
+}

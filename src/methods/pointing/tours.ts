@@ -1,0 +1,248 @@
+/** Shortest round tours: exact by dynamic programming, and the usual heuristics to compare with. A tour is a list of all indices. */
+import { ensure } from "../../errors.ts";
+import { rotateTo } from "./geometry.ts";
+
+export type Distances = (a: number, b: number) => number;
+
+export function tourLength(tour: readonly number[], between: Distances): number {
+  let sum = 0;
+  for (const [i, city] of tour.entries()) sum += between(city, tour[(i + 1) % tour.length]);
+  return sum;
+}
+
+/** From city 0, in the direction in which the second index is smaller than the last: one writing for each round tour. */
+export function canonicalTour(tour: readonly number[]): number[] {
+  const [first, ...rest] = rotateTo(tour, 0);
+  return rest.length > 1 && rest[0] > rest[rest.length - 1] ? [first, ...rest.reverse()] : [first, ...rest];
+}
+
+export const isTour = (tour: readonly number[], cities: number): boolean =>
+  tour.length === cities && new Set(tour).size === cities && tour.every((city) => city >= 0 && city < cities);
+
+const mostExact = 16;
+
+/**
+ * The shortest tour (Held and Karp 1962; Bellman 1962), O(2^n n^2) time and 12 bytes times 2^n n of memory. Errors: `bad_option` beyond 16
+ * cities.
+ */
+export function heldKarp(cities: number, between: Distances): number[] {
+  ensure(
+    cities >= 1 && cities <= mostExact,
+    "bad_option",
+    `${cities} cities: exact tours are found for 1 to ${mostExact}`,
+  );
+  if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
+  const others = cities - 1; // city 0 is where every tour begins
+  const sets = 1 << others;
+  const best = new Float64Array(sets * others).fill(Number.POSITIVE_INFINITY);
+  const before = new Int8Array(sets * others);
+  for (let j = 0; j < others; j++) best[(1 << j) * others + j] = between(0, j + 1);
+  for (let set = 1; set < sets; set++) {
+    for (let j = 0; j < others; j++) {
+      const reached = best[set * others + j];
+      if (reached === Number.POSITIVE_INFINITY) continue;
+      for (let k = 0; k < others; k++) {
+        if (set & (1 << k)) continue;
+        const next = (set | (1 << k)) * others + k;
+        const length = reached + between(j + 1, k + 1);
+        if (length < best[next]) {
+          best[next] = length;
+          before[next] = j;
+        }
+      }
+    }
+  }
+  let set = sets - 1;
+  let last = 0;
+  const whole = (j: number): number => best[set * others + j] + between(j + 1, 0);
+  for (let j = 1; j < others; j++) if (whole(j) < whole(last)) last = j;
+  const tour: number[] = [];
+  while (set !== 0) {
+    tour.push(last + 1);
+    const previous = before[set * others + last];
+    set ^= 1 << last;
+    last = previous;
+  }
+  return canonicalTour([0, ...tour]);
+}
+
+/** From city 0 always to the nearest that is left. */
+export function nearestNeighbour(cities: number, between: Distances): number[] {
+  const left = new Set(Array.from({ length: cities - 1 }, (_, i) => i + 1));
+  const tour = [0];
+  while (left.size > 0) {
+    const here = tour[tour.length - 1];
+    let nearest = -1;
+    for (const city of left) if (nearest < 0 || between(here, city) < between(here, nearest)) nearest = city;
+    left.delete(nearest);
+    tour.push(nearest);
+  }
+  return canonicalTour(tour);
+}
+
+/** Shortest edges first, as long as no city gets three and no circle closes early. */
+export function greedyEdges(cities: number, between: Distances): number[] {
+  if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
+  const neighbours: number[][] = Array.from({ length: cities }, () => []);
+  const parts = disjointSets(cities);
+  let count = 0;
+  for (const [a, b] of edgesByLength(cities, between)) {
+    if (neighbours[a].length === 2 || neighbours[b].length === 2) continue;
+    if (!parts.join(a, b) && count < cities - 1) continue;
+    neighbours[a].push(b);
+    neighbours[b].push(a);
+    if (++count === cities) break;
+  }
+  const tour = [0];
+  for (let previous = -1; tour.length < cities; ) {
+    const here = tour[tour.length - 1];
+    const next = neighbours[here].find((city) => city !== previous) as number;
+    previous = here;
+    tour.push(next);
+  }
+  return canonicalTour(tour);
+}
+
+/** Turns stretches of the tour round while that makes it shorter (Croes 1958). */
+export function twoOpt(start: readonly number[], between: Distances): number[] {
+  const tour = [...start];
+  const { length } = tour;
+  for (let improved = true; improved; ) {
+    improved = false;
+    for (let i = 0; i < length - 1; i++) {
+      for (let j = i + 2; j < length; j++) {
+        if (i === 0 && j === length - 1) continue;
+        const [a, b, c, d] = [tour[i], tour[i + 1], tour[j], tour[(j + 1) % length]];
+        if (between(a, c) + between(b, d) >= between(a, b) + between(c, d) - 1e-12) continue;
+        tour.splice(i + 1, j - i, ...tour.slice(i + 1, j + 1).reverse());
+        improved = true;
+      }
+    }
+  }
+  return canonicalTour(tour);
+}
+
+/** Odd cities that are matched exactly; beyond it pairs are taken greedily and exchanged while that helps. */
+export const mostMatchedExactly = 16;
+
+/**
+ * Christofides 1976: a shortest spanning tree, a matching of its odd cities, an Euler circuit, and each city once. The bound
+ * of 1.5 holds for up to 16 odd cities, where the matching is the shortest.
+ */
+export function christofides(cities: number, between: Distances): number[] {
+  if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
+  const neighbours: number[][] = Array.from({ length: cities }, () => []);
+  const link = (a: number, b: number): void => {
+    neighbours[a].push(b);
+    neighbours[b].push(a);
+  };
+  const parts = disjointSets(cities);
+  for (const [a, b] of edgesByLength(cities, between)) if (parts.join(a, b)) link(a, b);
+  const odd = neighbours.flatMap((list, city) => (list.length % 2 === 1 ? [city] : []));
+  const distanceOf = (i: number, j: number): number => between(odd[i], odd[j]);
+  const pairs =
+    odd.length <= mostMatchedExactly ? exactMatching(odd.length, distanceOf) : greedyMatching(odd.length, distanceOf);
+  for (const [i, j] of pairs) link(odd[i], odd[j]);
+  // Hierholzer's circuit, then each city where it is first met.
+  const [stack, circuit] = [[0], [] as number[]];
+  while (stack.length > 0) {
+    const here = stack[stack.length - 1];
+    const next = neighbours[here].pop();
+    if (next === undefined) circuit.push(stack.pop() as number);
+    else {
+      neighbours[next].splice(neighbours[next].indexOf(here), 1);
+      stack.push(next);
+    }
+  }
+  return canonicalTour([...new Set(circuit)]);
+}
+
+type Pair = [number, number];
+
+/** The shortest perfect matching of an even number of points, by subsets. */
+export function exactMatching(count: number, between: Distances): Pair[] {
+  const sets = 1 << count;
+  const best = new Float64Array(sets).fill(Number.POSITIVE_INFINITY);
+  const taken = new Int16Array(sets);
+  best[0] = 0;
+  for (let set = 0; set < sets - 1; set++) {
+    if (best[set] === Number.POSITIVE_INFINITY) continue;
+    let first = 0;
+    while (set & (1 << first)) first++;
+    for (let second = first + 1; second < count; second++) {
+      if (set & (1 << second)) continue;
+      const next = set | (1 << first) | (1 << second);
+      const length = best[set] + between(first, second);
+      if (length < best[next]) {
+        best[next] = length;
+        taken[next] = first * 64 + second;
+      }
+    }
+  }
+  const pairs: Pair[] = [];
+  for (let set = sets - 1; set !== 0; ) {
+    const pair: Pair = [taken[set] >> 6, taken[set] & 63];
+    pairs.push(pair);
+    set ^= (1 << pair[0]) | (1 << pair[1]);
+  }
+  return pairs;
+}
+
+function greedyMatching(count: number, between: Distances): Pair[] {
+  const free = new Set(Array.from({ length: count }, (_, i) => i));
+  const pairs: Pair[] = [];
+  for (const [a, b] of edgesByLength(count, between)) {
+    if (!free.has(a) || !free.has(b)) continue;
+    free.delete(a);
+    free.delete(b);
+    pairs.push([a, b]);
+  }
+  for (let improved = true; improved; ) {
+    improved = false;
+    for (let i = 0; i < pairs.length; i++) {
+      for (let j = 0; j < i; j++) {
+        const [[a, b], [c, d]] = [pairs[i], pairs[j]];
+        const now = between(a, b) + between(c, d);
+        const crossed = between(a, c) + between(b, d) <= between(a, d) + between(b, c);
+        const [one, other]: [Pair, Pair] = crossed
+          ? [
+              [a, c],
+              [b, d],
+            ]
+          : [
+              [a, d],
+              [b, c],
+            ];
+        if (between(...one) + between(...other) >= now - 1e-12) continue;
+        [pairs[i], pairs[j]] = [one, other];
+        improved = true;
+      }
+    }
+  }
+  return pairs;
+}
+
+function edgesByLength(count: number, between: Distances): Pair[] {
+  const edges: [number, Pair][] = [];
+  for (let i = 0; i < count; i++) for (let j = i + 1; j < count; j++) edges.push([between(i, j), [i, j]]);
+  return edges.sort(([a], [b]) => a - b).map(([, pair]) => pair);
+}
+
+function disjointSets(count: number) {
+  const parent = Array.from({ length: count }, (_, i) => i);
+  const root = (i: number): number => {
+    while (parent[i] !== i) {
+      parent[i] = parent[parent[i]];
+      i = parent[i];
+    }
+    return i;
+  };
+  return {
+    /** False when they were together already. */
+    join(a: number, b: number): boolean {
+      const [x, y] = [root(a), root(b)];
+      parent[x] = y;
+      return x !== y;
+    },
+  };
+}
