@@ -1,5 +1,5 @@
 /** The paper's claims at a small scale: networks are trained here, on generated examples, and scored on others. */
-import { defineReproduction, type Step } from "../../papers/reproduction.ts";
+import { defineReproduction, type Measurement, type Step } from "../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf } from "../../papers/statistics.ts";
 import {
   drawPoints,
@@ -62,7 +62,7 @@ export const reproduction = defineReproduction({
       const model = await train(work, { task: "tour", sizes: [5, 5] });
       return [scores(model, 5, count, seed), scores(model, 5, count, seed, "none")];
     });
-    return [
+    const measurements: Measurement[] = [
       {
         claim: "hull",
         ...meanOf(column(hulls, 2, 100), seed),
@@ -99,5 +99,6 @@ export const reproduction = defineReproduction({
         },
       },
     ];
+    return measurements;
   },
 });
