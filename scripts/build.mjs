@@ -1,5 +1,5 @@
-// Compiles src to dist, and only when a source is newer than the last build: `npm start` works right after `npm ci`,
-// which runs no scripts, and costs nothing afterwards.
+// Compiles src to dist and the studio to dist/studio, each only when a source is newer than its last build: `npm start` works
+// right after `npm ci`, which runs no scripts, and costs nothing afterwards.
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, statSync, utimesSync } from "node:fs";
 import { join } from "node:path";
@@ -29,4 +29,18 @@ export function build() {
   utimesSync(stamp, new Date(), new Date()); // an incremental build without changes leaves the stamp alone
 }
 
-if (import.meta.url === pathToFileURL(process.argv[1]).href) build();
+/** The studio's page. */
+export async function buildStudio() {
+  const [page, sources] = [join(root, "dist", "studio", "index.html"), join(root, "studio")];
+  if (!existsSync(sources)) return;
+  const built = existsSync(page) ? statSync(page).mtimeMs : 0;
+  const stale = readdirSync(sources, { recursive: true }).some((name) => statSync(join(sources, name)).mtimeMs > built);
+  if (!stale) return;
+  const { build } = await import("vite");
+  await build({ configFile: join(sources, "vite.config.ts") });
+}
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) {
+  build();
+  await buildStudio();
+}

@@ -21,6 +21,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   methods: { summary: "list the decoding methods and their options", load: () => import("./methods.ts") },
   papers: { summary: "list the published systems and their claims", load: () => import("./papers.ts") },
   reproduce: { summary: "measure what a paper claims", load: () => import("./reproduce.ts") },
+  studio: { summary: "open the studio in a browser on this machine", load: () => import("./studio.ts") },
   models: { summary: "list the models that are here", load: () => import("./models.ts") },
   doctor: { summary: "say what this machine can do and what is missing", load: () => import("./doctor.ts") },
   train: { summary: "train a model from a recipe, or a tokenizer", load: () => import("./train.ts") },

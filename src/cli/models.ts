@@ -9,7 +9,7 @@ import { cacheFolder, type GgufModel, openWeights } from "../weights/index.ts";
 import { print, printJson, say } from "./output.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
-interface ModelEntry {
+export interface ModelEntry {
   name: string;
   origin: "shipped" | "cached";
   path: string;
@@ -48,7 +48,8 @@ export function define(command: Command): void {
   });
 }
 
-async function listModels(): Promise<ModelEntry[]> {
+/** Models that ship with the package and those in the cache folder. */
+export async function listModels(): Promise<ModelEntry[]> {
   const shipped = await Promise.all(
     (await shippedModels()).map(async (name) => describeModel(name, "shipped", await resolveModel(name))),
   );

@@ -4,6 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { findPaper } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
@@ -11,7 +12,7 @@ import type { Paper } from "../papers/paper.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { recordsFolder } from "../papers/records.ts";
 import type { ReproductionRecord, Size } from "../papers/reproduction.ts";
-import { type ReproductionProgress, reproduce } from "../papers/run.ts";
+import { type ReproductionProgress, reproduce, showcase } from "../papers/run.ts";
 import { claimLines } from "../papers/tables.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
@@ -26,6 +27,7 @@ interface ReproduceFlags {
   fresh?: true;
   json?: true;
   out?: string;
+  trace?: string;
 }
 
 const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -43,6 +45,10 @@ export function define(command: Command): void {
     )
     .option("--fresh", "forget what an interrupted run of this size kept")
     .option("--out <file>", "write the record there, and plots beside it")
+    .option(
+      "--trace <file>",
+      "measure nothing: decode the prompt that shows the system off, and write its events there",
+    )
     .option("--json", "print the record, with what holds")
     .addHelpText(
       "after",
@@ -57,6 +63,11 @@ async function run(name: string, flags: ReproduceFlags): Promise<void> {
   ensure(chosen.length <= 1, "bad_option", `choose one size, not ${chosen.map((size) => `--${size}`).join(" and ")}`);
   const size: Size = chosen[0] ?? "quick";
   const paper = findPaper(name);
+  if (flags.trace !== undefined) {
+    await interruptible(async (signal) => writeTrace(flags.trace!, await showcase(paper, signal)));
+    say(`wrote ${flags.trace}`);
+    return;
+  }
   const record = await interruptible((signal) =>
     reproduce(paper, { size, seed: flags.seed, fresh: flags.fresh, signal, onProgress: progressLine() }),
   );
@@ -70,6 +81,9 @@ const holds = (paper: Paper, record: ReproductionRecord): object =>
   Object.fromEntries(
     judge(paper, record).flatMap(({ claim, holds }) => (holds === undefined ? [] : [[claim.id, holds]])),
   );
+
+const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>
+  writeFileAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 
 /** Where a record goes: `--out`, and in a checkout the repository for full ones. */
 async function writeRecord(record: ReproductionRecord, { out }: ReproduceFlags): Promise<string[]> {

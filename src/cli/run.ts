@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
 import type { RunResult } from "../engine/run.ts";
-import type { TraceEvent } from "../engine/trace.ts";
+import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type DecodeOptions, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -59,13 +59,14 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
       model.decode(prompt, { ...options, method, request: first + i, signal }),
     );
     if (!flags.json) showPrompt(prompt);
-    const events: TraceEvent[] = [];
+    const events: TimedEvent[] = [];
+    const started = performance.now();
     const results: RunResult[] = [];
     try {
       for (const [i, run] of runs.entries()) {
         if (!flags.json && runs.length > 1) say(`sample ${first + i}:`);
         for await (const event of run) {
-          events.push(event);
+          events.push({ ...event, at: (performance.now() - started) / 1000 });
           if (!flags.json && event.type === "tokens") process.stdout.write(event.text);
         }
         if (!flags.json) print("");
@@ -81,10 +82,10 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   });
 }
 
-const writeTrace = (path: string, events: readonly TraceEvent[]): Promise<void> =>
+const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>
   writeFileAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 
-const methodOf = (events: readonly TraceEvent[]): string | undefined =>
+const methodOf = (events: readonly TimedEvent[]): string | undefined =>
   events.find((event) => event.type === "start")?.method;
 
 /** One run's result as it is; of several, a list, each with its request number. */

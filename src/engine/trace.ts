@@ -87,3 +87,6 @@ export type TraceEvent =
       counters: Counters;
       seconds: { load: number; prefill: number; decode: number };
     };
+
+/** An event with the seconds since the run began, as those see it who save a trace or send it on. */
+export type TimedEvent = TraceEvent & { at?: number };

@@ -2,6 +2,7 @@
  * How claims are measured. A system's `reproduce.ts` exports one `Reproduction`; the runner (run.ts) gives it models, data, progress
  * and steps that survive an interruption, and makes the record.
  */
+import type { TimedEvent } from "../engine/trace.ts";
 import type { OpenModel, OpenOptions } from "../open.ts";
 
 /** For reproductions, which import nothing of the public face. */
@@ -20,6 +21,8 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
   steps(options: Options): number;
   /** One measurement a claim; a claim that a size cannot measure may be left out of it. */
   measure(context: ReproductionContext, options: Options): Promise<Measurement[]>;
+  /** For systems that `decode` does not run: the events of a short run, drawn as the picture of the gallery's card. */
+  trace?(signal: AbortSignal): Promise<TimedEvent[]>;
 }
 
 /** Keeps the options' type while a reproduction is defined. */

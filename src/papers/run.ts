@@ -5,6 +5,7 @@ import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
 import { cpus, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
 import { cacheFolder } from "../weights/index.ts";
@@ -148,6 +149,29 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
       if (model.status === "fulfilled") await model.value.close();
     }
   }
+}
+
+/**
+ * The events of a short run that shows the system off, for the gallery: what the reproduction gives, or its showcase decoded.
+ * Errors: `unavailable` where there is neither.
+ */
+export async function showcase(paper: Paper, signal: AbortSignal): Promise<TimedEvent[]> {
+  const reproduction = await paper.reproduction?.();
+  if (reproduction?.trace) return reproduction.trace(signal);
+  const { showcase: shown, lives } = paper;
+  ensure(
+    reproduction && shown && lives.method,
+    "unavailable",
+    `${paper.name} has nothing to decode that would show it off`,
+  );
+  await using model = await open(shown.model ?? "knossos");
+  const method = { ...shown.methodOptions, name: lives.method };
+  const events: TimedEvent[] = [];
+  const started = performance.now();
+  for await (const event of model.decode(shown.prompt, { ...shown.options, method, signal })) {
+    events.push({ ...event, at: (performance.now() - started) / 1000 });
+  }
+  return events;
 }
 
 const stopped = (paper: Paper, folder: string, done: number, total: number): string =>

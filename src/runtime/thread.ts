@@ -35,7 +35,7 @@ export interface Thread<Face> {
 }
 
 /** The module `name` beside `from` as a thread's entry. Node cannot run TypeScript there: from sources, the built file is taken. */
-function threadEntry(name: string, from: string): URL {
+export function threadEntry(name: string, from: string): URL {
   const url = new URL(from.endsWith(".ts") ? `${name}.ts` : `${name}.js`, from);
   const built = new URL(url.href.replace(/\/src\/(?!.*\/src\/)(.*)\.ts$/, "/dist/$1.js"));
   ensure(existsSync(built), "unavailable", () => `${fileURLToPath(built)} is missing: run \`npm run build\``);

@@ -1,0 +1,43 @@
+/** `ventris studio`: the page with papers, playground, traces, models and measurements, on loopback. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { listen, studioGroups } from "../server/listen.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, say } from "./output.ts";
+import { loadOptions, type RequestFlags } from "./request.ts";
+
+const port = z.int().min(0).max(65_535);
+
+export function define(command: Command): void {
+  command
+    .addOption(
+      new Option("--port <number>", "where to listen; 0 takes any free port")
+        .default(4477)
+        .argParser((text) => parseValue(port, "--port", text)),
+    )
+    .addOption(
+      new Option("--threads <number>", "threads within an operation").argParser((text) =>
+        parseValue(z.int().min(1).max(256), "--threads", text),
+      ),
+    )
+    .addHelpText("after", "\nServes this machine alone (loopback) until Ctrl-C. Nothing is fetched from elsewhere.")
+    .action(studio);
+}
+
+async function studio(flags: { port: number; threads?: number }): Promise<void> {
+  const server = await listen({
+    port: flags.port,
+    groups: studioGroups(),
+    models: loadOptions(flags as RequestFlags & typeof flags),
+  });
+  print(server.url);
+  say("the studio is open there; Ctrl-C ends it");
+  await interruptible(
+    (signal) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      }),
+  );
+  await server.close();
+}

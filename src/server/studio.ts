@@ -1,0 +1,204 @@
+/** Routes of the studio: papers, methods, models, measurements as JSON, and runs as a stream of trace events. */
+import { existsSync } from "node:fs";
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Hono } from "hono";
+import { streamSSE } from "hono/streaming";
+import { z } from "zod";
+import { listModels } from "../cli/models.ts";
+import { requestOptions } from "../engine/decoding.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { findMethod, methods } from "../methods/index.ts";
+import { papers } from "../papers/index.ts";
+import { judge } from "../papers/judge.ts";
+import { readRecord, recordsFolder } from "../papers/records.ts";
+import { OptionError, type RouteContext, type RouteGroup } from "./app.ts";
+
+const schemaOf = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
+
+/** In a checkout: the records of the benchmarks. */
+const benchFolder = fileURLToPath(new URL("../../bench/results/", import.meta.url));
+
+const runBody = z.strictObject({
+  model: z.string().min(1).max(200),
+  prompt: z.union([z.string().min(1).max(200_000), z.array(z.int().min(0)).min(1).max(100_000)]),
+  method: z.record(z.string(), z.json()).and(z.object({ name: z.string() })),
+  options: z.record(z.string(), z.json()).default({}),
+});
+
+const textBody = z.strictObject({ text: z.string().max(50_000) });
+
+export const studioRoutes: RouteGroup = {
+  path: "/api",
+  routes({ engine }: RouteContext) {
+    const app = new Hono();
+
+    app.get("/papers", (c) =>
+      c.json(
+        papers.map(({ reproduction, ...paper }) => {
+          const record = readRecord(paper.name);
+          return {
+            ...paper,
+            claims: judge({ ...paper, reproduction }, record).map(({ claim, measurement, holds }) => ({
+              ...claim,
+              measurement,
+              verdict: holds,
+            })),
+            state: reproduction ? "runs" : "planned",
+            record: record && { ...record, measurements: undefined },
+            trace: existsSync(tracePath(paper.name)),
+          };
+        }),
+      ),
+    );
+
+    app.get("/papers/:name/trace", async (c) => {
+      const { name } = c.req.param();
+      const known = papers.some((paper) => paper.name === name) && existsSync(tracePath(name));
+      ensure(known, "unavailable", `no trace is kept for "${name}"`);
+      return c.body(await readFile(tracePath(name), "utf8"), 200, {
+        "Content-Type": "application/jsonl; charset=utf-8",
+      });
+    });
+
+    app.get("/methods", (c) =>
+      c.json({
+        request: schemaOf(requestOptions),
+        methods: methods.map(({ name, family, summary, source, lossless, options }) => ({
+          name,
+          family,
+          summary,
+          source,
+          lossless: typeof lossless === "function" ? "depends on the options" : lossless,
+          options: schemaOf(options),
+        })),
+      }),
+    );
+
+    app.get("/models", async (c) => c.json((await listModels()).map(({ path: _, ...entry }) => entry)));
+
+    app.get("/models/:name/card", async (c) => {
+      const folder = await modelFolder(c.req.param("name"));
+      const text = (file: string) => readFile(join(folder, file), "utf8").catch(() => undefined);
+      const config = await text("config.json");
+      return c.json({
+        card: await text("README.md"),
+        config: config && JSON.parse(config),
+        lossCurve: existsSync(join(folder, "loss.svg")),
+      });
+    });
+
+    app.get("/models/:name/loss.svg", async (c) => {
+      const path = join(await modelFolder(c.req.param("name")), "loss.svg");
+      ensure(existsSync(path), "unavailable", "this model has no loss curve");
+      return c.body(await readFile(path, "utf8"), 200, { "Content-Type": "image/svg+xml" });
+    });
+
+    app.get("/models/:name/facts", async (c) =>
+      c.json(await engine.call("open", await knownModel(c.req.param("name")))),
+    );
+
+    app.get("/models/:name/vocabulary", async (c) =>
+      c.json(await engine.call("vocabulary", await knownModel(c.req.param("name")))),
+    );
+
+    app.post("/models/:name/tokens", async (c) => {
+      const { text } = parseBody(textBody, await readJson(c.req.raw));
+      return c.json(await engine.call("tokenize", await knownModel(c.req.param("name")), text));
+    });
+
+    app.get("/measurements", async (c) => {
+      const names = await readdir(benchFolder).catch(() => []);
+      const bench = names
+        .filter((name) => name.endsWith(".json"))
+        .map(async (name) => ({
+          name: name.slice(0, -5),
+          record: JSON.parse(await readFile(join(benchFolder, name), "utf8")),
+        }));
+      const records = papers.flatMap(({ name }) => readRecord(name) ?? []);
+      return c.json({ records, bench: await Promise.all(bench) });
+    });
+
+    app.post("/runs", async (c) => {
+      const { model, prompt, method, options } = parseBody(runBody, await readJson(c.req.raw));
+      await knownModel(model);
+      const { name, ...given } = method;
+      checkOptions(findMethod(name).options, given, "method");
+      checkOptions(requestOptions, options, "request");
+      const gone = new AbortController();
+      const request = { model, prompt, options: { ...options, method } };
+      return streamSSE(c, async (stream) => {
+        stream.onAbort(() => gone.abort());
+        try {
+          for await (const events of engine.run(request, gone.signal)) {
+            await stream.write(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""));
+          }
+        } catch (error) {
+          const known = error instanceof VentrisError;
+          const code = known ? error.code : "internal";
+          await stream.writeSSE({
+            event: "failure",
+            data: JSON.stringify({ code, message: (error as Error).message }),
+          });
+        }
+      });
+    });
+
+    return app;
+  },
+};
+
+const tracePath = (name: string): string => join(recordsFolder, `${name}.trace.jsonl`);
+
+/** Names come from strangers: only models that are listed are opened, and no paths. Errors: `unavailable`. */
+async function knownModel(name: string): Promise<string> {
+  return (await findModel(name)).name;
+}
+
+const modelFolder = async (name: string): Promise<string> => (await findModel(name)).path;
+
+async function findModel(name: string): Promise<{ name: string; path: string }> {
+  const listed = await listModels();
+  const found = listed.find((entry) => entry.name === name);
+  ensure(
+    found,
+    "unavailable",
+    `no model "${name}" is here; there are ${listed.map((entry) => entry.name).join(", ") || "none"}`,
+  );
+  return found;
+}
+
+async function readJson(request: Request): Promise<unknown> {
+  try {
+    return await request.json();
+  } catch (cause) {
+    throw new VentrisError("bad_option", `the body is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+  const { data, error } = schema.safeParse(body);
+  if (error)
+    throw new VentrisError(
+      "bad_option",
+      error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`).join("; "),
+    );
+  return data;
+}
+
+/** Options that are wrong are said by name, so that a form can say it at the field. */
+function checkOptions(schema: z.ZodType, given: Readonly<Record<string, unknown>>, where: "method" | "request"): void {
+  const { error } = schema.safeParse(given);
+  if (!error) return;
+  throw new OptionError(
+    error.issues.map(({ path, message, ...issue }) => {
+      const unknown = "keys" in issue ? (issue.keys as string[])[0] : undefined;
+      return {
+        where,
+        option: String(path[0] ?? unknown ?? ""),
+        message: unknown ? "there is no such option" : message,
+      };
+    }),
+  );
+}

@@ -1,0 +1,182 @@
+/** The server's routes, typed. A failure is an `ApiError` with what the server said, or `gone` where nobody answered. */
+import type { TimedEvent } from "../../../src/engine/trace.ts";
+import type { Claim, Home, Showcase } from "../../../src/papers/paper.ts";
+import type { Measurement, ReproductionRecord } from "../../../src/papers/reproduction.ts";
+
+export interface PaperCard {
+  number: number;
+  name: string;
+  system: string;
+  title: string;
+  authors: string[];
+  year: number;
+  arxiv?: string;
+  venue?: string;
+  line: string;
+  what: [string, string, string];
+  lives: Home;
+  missing?: string;
+  showcase?: Showcase;
+  state: "runs" | "planned";
+  /** `verdict`: absent where nothing was measured. */
+  claims: (Claim & { measurement?: Measurement; verdict?: boolean })[];
+  record?: Omit<ReproductionRecord, "measurements">;
+  trace: boolean;
+}
+
+export interface JsonSchema {
+  type?: string;
+  properties?: Record<string, JsonSchema>;
+  required?: string[];
+  description?: string;
+  default?: unknown;
+  enum?: unknown[];
+  const?: unknown;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+  minLength?: number;
+  maxLength?: number;
+  items?: JsonSchema;
+  anyOf?: JsonSchema[];
+}
+
+export interface MethodInfo {
+  name: string;
+  family: string;
+  summary: string;
+  source?: string;
+  lossless: boolean | string;
+  options: JsonSchema;
+}
+
+export interface ModelInfo {
+  name: string;
+  origin: string;
+  bytes: number;
+  architecture?: string;
+  parameters?: number;
+  problem?: string;
+}
+
+export interface ModelCard {
+  card?: string;
+  config?: Record<string, unknown>;
+  lossCurve: boolean;
+}
+
+export interface FieldError {
+  where: "method" | "request";
+  option: string;
+  message: string;
+}
+
+export class ApiError extends Error {
+  readonly code: string;
+  readonly fields: readonly FieldError[];
+  constructor(code: string, message: string, fields: readonly FieldError[] = []) {
+    super(message);
+    this.code = code;
+    this.fields = fields;
+  }
+}
+
+const gone = (): ApiError => new ApiError("gone", "the server does not answer");
+
+async function ask(path: string, init?: RequestInit): Promise<Response> {
+  let response: Response;
+  try {
+    response = await fetch(path, init);
+  } catch (error) {
+    if ((error as Error).name === "AbortError") throw error;
+    throw gone();
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => undefined);
+  throw new ApiError(
+    body?.error?.code ?? "internal",
+    body?.error?.message ?? `HTTP ${response.status}`,
+    body?.error?.fields,
+  );
+}
+
+const known = new Map<string, Promise<unknown>>();
+
+/** What does not change while the server runs is asked for once. */
+function once<T>(path: string): Promise<T> {
+  const asked = known.get(path) ?? ask(path).then((response) => response.json());
+  known.set(path, asked);
+  asked.catch(() => known.delete(path));
+  return asked as Promise<T>;
+}
+
+export const api = {
+  health: async (): Promise<{ version: string; active: number }> => (await ask("/health")).json(),
+  papers: () => once<PaperCard[]>("/api/papers"),
+  methods: () => once<{ request: JsonSchema; methods: MethodInfo[] }>("/api/methods"),
+  models: () => once<ModelInfo[]>("/api/models"),
+  card: (name: string) => once<ModelCard>(`/api/models/${encodeURIComponent(name)}/card`),
+  vocabulary: (name: string) => once<string[]>(`/api/models/${encodeURIComponent(name)}/vocabulary`),
+  measurements: () =>
+    once<{ records: ReproductionRecord[]; bench: { name: string; record: unknown }[] }>("/api/measurements"),
+  trace: async (name: string): Promise<string> => (await ask(`/api/papers/${encodeURIComponent(name)}/trace`)).text(),
+  tokens: async (name: string, text: string, signal?: AbortSignal): Promise<number[]> =>
+    (
+      await ask(`/api/models/${encodeURIComponent(name)}/tokens`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ text }),
+        signal,
+      })
+    ).json(),
+  /** Forgets what was asked for, after the server came back. */
+  forget: (): void => known.clear(),
+};
+
+export interface RunRequest {
+  model: string;
+  prompt: string;
+  method: { name: string } & Record<string, unknown>;
+  options: Record<string, unknown>;
+}
+
+/** A run's events as they come, in batches. Ends with the run; the signal aborts it on the server too. */
+export async function* decode(request: RunRequest, signal: AbortSignal): AsyncGenerator<TimedEvent[]> {
+  const response = await ask("/api/runs", {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(request),
+    signal,
+  });
+  const reader = response.body!.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) break;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop()!;
+      const events: TimedEvent[] = [];
+      for (const block of blocks) {
+        const data = block
+          .split("\n")
+          .find((line) => line.startsWith("data: "))
+          ?.slice(6);
+        if (data === undefined) continue;
+        if (block.startsWith("event: failure")) {
+          if (events.length > 0) yield events;
+          const { code, message } = JSON.parse(data);
+          throw new ApiError(code, message);
+        }
+        events.push(JSON.parse(data));
+      }
+      if (events.length > 0) yield events;
+    }
+  } catch (error) {
+    if (error instanceof ApiError || (error as Error).name === "AbortError") throw error;
+    throw gone();
+  } finally {
+    await reader.cancel().catch(() => {});
+  }
+}

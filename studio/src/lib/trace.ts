@@ -1,0 +1,296 @@
+/**
+ * What a trace says, for all who draw it: the output token by token with where each came from, and the steps of the method. It knows
+ * events, not methods. Traces come from strangers too: `parseTrace` bounds them and names the line that is wrong.
+ */
+import type { Counters, FinishReason, TimedEvent, TokenLogprob, TraceEvent } from "../../../src/engine/trace.ts";
+
+export type Origin = "plain" | "accepted" | "own" | "forced" | "unmasked";
+
+export const originNames: Readonly<Record<Origin, string>> = {
+  plain: "decoded by a pass of its own",
+  accepted: "drafted, and accepted",
+  own: "added by the target after a draft",
+  forced: "the only one its constraint allowed",
+  unmasked: "unmasked",
+};
+
+export interface OutputToken {
+  readonly token: number;
+  readonly origin: Origin;
+  /** Step that it came with. */
+  readonly step: number;
+  readonly logprob?: TokenLogprob;
+  /** What stood beside it and was not taken. */
+  readonly rejected: readonly { token: number; value?: number; reason?: string }[];
+  /** Why it was taken. */
+  readonly reason?: string;
+  /** Canvas only: unmasked yet? */
+  readonly hidden?: boolean;
+}
+
+type Of<Type extends TraceEvent["type"]> = Extract<TraceEvent, { type: Type }>;
+
+/** One round, pass or observation of the method. */
+export type Step = { readonly at?: number; readonly outputLength: number } & (
+  | { readonly kind: "round"; readonly draft: Of<"draft">; readonly verify: Of<"verify"> }
+  | { readonly kind: "token"; readonly tokens: number }
+  | { readonly kind: "beams"; readonly beams: Of<"beams"> }
+  | { readonly kind: "unmask"; readonly unmask: Of<"unmask"> }
+  | { readonly kind: "particles"; readonly particles: Of<"particles"> }
+  | { readonly kind: "constraint"; readonly constraint: Of<"constraint"> }
+  | { readonly kind: "explore"; readonly explore: Of<"explore"> }
+  | { readonly kind: "choice"; readonly choice: Of<"choice"> }
+  | { readonly kind: "posterior"; readonly posterior: Of<"posterior"> }
+  | { readonly kind: "point"; readonly point: Of<"point"> }
+  | { readonly kind: "other"; readonly event: TraceEvent }
+);
+
+export type StepKind = Step["kind"];
+
+export interface Reading {
+  start?: Of<"start">;
+  prefill?: Of<"prefill">;
+  tokens: OutputToken[];
+  /** Text as it was released, for traces whose vocabulary is not at hand. */
+  text: string;
+  steps: Step[];
+  /** Positions of the canvas, where there is one. */
+  canvas: number;
+  finish?: { reason: FinishReason; stop?: string; counters: Counters; seconds: Of<"finish">["seconds"] };
+}
+
+/** Reads events as they come: `add` may be called for every batch of a live run. */
+export function createReader(): { readonly reading: Reading; add(events: readonly TimedEvent[]): void } {
+  const reading: Reading = { tokens: [], text: "", steps: [], canvas: 0 };
+  let draft: Of<"draft"> | undefined;
+  let round: { draft: Of<"draft">; verify: Of<"verify"> } | undefined;
+  let constraint: Of<"constraint"> | undefined;
+
+  const push = (step: Omit<Step, "outputLength">): void => {
+    reading.steps.push({ ...step, outputLength: reading.tokens.length } as Step);
+  };
+
+  function committed(event: Of<"tokens"> & { at?: number }): void {
+    reading.text += event.text;
+    if (reading.canvas > 0) return; // what a canvas holds was said position by position
+    const step = round || constraint ? reading.steps.length - 1 : reading.steps.length;
+    for (const [i, token] of event.tokens.entries()) {
+      const { origin, rejected, reason } = describe(token, i);
+      reading.tokens.push({ token, origin, step, logprob: event.logprobs?.[i], rejected, reason });
+    }
+    if (!round && !constraint && event.tokens.length > 0)
+      push({ kind: "token", tokens: event.tokens.length, at: event.at } as Step);
+    else if (reading.steps.length > 0) {
+      const last = reading.steps[reading.steps.length - 1];
+      reading.steps[reading.steps.length - 1] = { ...last, outputLength: reading.tokens.length };
+    }
+    if (event.tokens.length > 0) [round, constraint] = [undefined, undefined];
+  }
+
+  function describe(token: number, i: number): Pick<OutputToken, "origin" | "rejected" | "reason"> {
+    if (constraint && i === 0) {
+      const { rejected, allowed } = constraint;
+      return {
+        origin: allowed === 1 ? "forced" : "plain",
+        rejected: rejected.map((one) => ({ token: one, reason: "refused by the constraint" })),
+      };
+    }
+    if (!round) return { origin: "plain", rejected: [] };
+    const { draft: tree, verify } = round;
+    const parent = i === 0 ? 0 : verify.path[i - 1];
+    const taken = verify.path[i];
+    const rejected = tree.tokens.flatMap((other, at) =>
+      tree.parents[at] === parent && at + 1 !== taken && other !== token
+        ? [{ token: other, value: tree.values?.[at] }]
+        : [],
+    );
+    return { origin: i < verify.path.length ? "accepted" : "own", rejected, reason: verify.reasons[i] };
+  }
+
+  function add(events: readonly TimedEvent[]): void {
+    for (const event of events) {
+      const { at } = event;
+      switch (event.type) {
+        case "start":
+          reading.start = event;
+          break;
+        case "prefill":
+          reading.prefill = event;
+          break;
+        case "draft":
+          draft = event;
+          break;
+        case "verify":
+          if (!draft) break;
+          round = { draft, verify: event };
+          draft = undefined;
+          push({ kind: "round", ...round, at } as Step);
+          break;
+        case "tokens":
+          committed(event);
+          break;
+        case "unmask":
+          if (event.length !== undefined) reading.canvas = Math.max(reading.canvas, event.length);
+          for (const [i, position] of event.positions.entries()) {
+            reading.canvas = Math.max(reading.canvas, position + 1);
+            while (reading.tokens.length <= position) {
+              reading.tokens.push({ token: -1, origin: "unmasked", step: -1, rejected: [], hidden: true });
+            }
+            const confidence = event.confidences?.[i];
+            reading.tokens[position] = {
+              token: event.tokens[i],
+              origin: "unmasked",
+              step: reading.steps.length,
+              rejected: [],
+              reason:
+                event.reasons?.[i] ?? (confidence === undefined ? undefined : `confidence ${confidence.toFixed(3)}`),
+            };
+          }
+          push({ kind: "unmask", unmask: event, at } as Step);
+          break;
+        case "truncate":
+          reading.tokens.length = Math.min(reading.tokens.length, event.length);
+          push({ kind: "other", event, at } as Step);
+          break;
+        case "constraint":
+          constraint = event;
+          push({ kind: "constraint", constraint: event, at } as Step);
+          break;
+        case "beams":
+        case "particles":
+        case "explore":
+        case "choice":
+        case "posterior":
+        case "point":
+          push({ kind: event.type, [event.type]: event, at } as unknown as Step);
+          break;
+        case "finish":
+          reading.finish = event;
+          break;
+        default:
+          push({ kind: "other", event, at } as Step);
+      }
+    }
+  }
+
+  return { reading, add };
+}
+
+/** The kind of picture that shows most of a trace: of its steps the most telling kind there is. */
+export function pictureOf(steps: readonly Step[]): StepKind | undefined {
+  const order: StepKind[] = [
+    "round",
+    "unmask",
+    "explore",
+    "particles",
+    "beams",
+    "posterior",
+    "point",
+    "constraint",
+    "choice",
+  ];
+  return order.find((kind) => steps.some((step) => step.kind === kind)) ?? (steps.length > 0 ? "token" : undefined);
+}
+
+export const largestTrace = 64 * 2 ** 20;
+const mostEvents = 200_000;
+
+export class TraceError extends Error {}
+
+export interface ParsedTrace {
+  readonly events: TimedEvent[];
+  /** What is odd about it and did not keep it from being read. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Lines of JSON as `--trace` writes them. A last line that was cut is left out with a warning; unknown types of events (of another
+ * version) are kept and listed as such. Errors: `TraceError` that names the line.
+ */
+export function parseTrace(text: string): ParsedTrace {
+  if (text.length > largestTrace)
+    throw new TraceError(`a trace of more than ${largestTrace / 2 ** 20} MiB is not read`);
+  const events: TimedEvent[] = [];
+  const warnings: string[] = [];
+  const lines = text.split("\n");
+  if (lines.at(-1)?.trim() === "") lines.pop();
+  if (lines.length > mostEvents)
+    throw new TraceError(`a trace of more than ${mostEvents.toLocaleString("en")} events is not read`);
+  for (const [i, line] of lines.entries()) {
+    if (line.trim() === "") continue;
+    let event: unknown;
+    try {
+      event = JSON.parse(line);
+    } catch {
+      if (i === lines.length - 1 && events.length > 0) {
+        warnings.push(`the last line (${i + 1}) was cut off and is left out`);
+        break;
+      }
+      throw new TraceError(`line ${i + 1} is not JSON: this is no trace of ventris`);
+    }
+    const problem = problemOf(event);
+    if (problem) throw new TraceError(`line ${i + 1}: ${problem}`);
+    events.push(event as TimedEvent);
+  }
+  if (events.length === 0) throw new TraceError("the file is empty");
+  if (events[0].type !== "start") warnings.push("it does not begin with the start of a run");
+  if (!events.some(({ type }) => type === "finish"))
+    warnings.push("the run has no end: it was stopped, or the file is cut");
+  const strange = new Set(events.map(({ type }) => type).filter((type) => !Object.hasOwn(checks, type)));
+  if (strange.size > 0)
+    warnings.push(`events of another version are shown as they are: ${[...strange].slice(0, 8).join(", ")}`);
+  return { events, warnings };
+}
+
+const isNumbers = (value: unknown): boolean => Array.isArray(value) && value.every((one) => typeof one === "number");
+const isOptional = (check: (value: unknown) => boolean) => (value: unknown) => value === undefined || check(value);
+const isNumber = (value: unknown): boolean => typeof value === "number" && Number.isFinite(value);
+const isText = (value: unknown): boolean => typeof value === "string";
+const isTexts = (value: unknown): boolean => Array.isArray(value) && value.every(isText);
+const isTree = (value: unknown): boolean =>
+  isNumbers(value) && (value as number[]).every((parent, i) => Number.isInteger(parent) && parent >= 0 && parent <= i);
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
+const isPositions = (value: unknown): boolean =>
+  isNumbers(value) && (value as number[]).every((at) => Number.isInteger(at) && at >= 0 && at < 1e6);
+
+/** What the drawing of an event relies on. */
+const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
+  start: { method: isText, model: isText, prompt: isNumbers, seed: isNumber, options: isObject },
+  prefill: { tokens: isNumber, cached: isNumber, passes: isNumber, seconds: isNumber },
+  tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray) },
+  draft: { tokens: isNumbers, parents: isTree, values: isOptional(isNumbers), passes: isNumber, seconds: isNumber },
+  verify: { path: isPositions, token: isNumber, reasons: isTexts, seconds: isNumber },
+  learn: { updates: isNumber },
+  beams: {
+    tokens: isNumbers,
+    parents: isNumbers,
+    scores: isNumbers,
+    groups: isOptional(isNumbers),
+    finished: isOptional(isNumbers),
+  },
+  unmask: {
+    pass: isNumber,
+    positions: isPositions,
+    tokens: isNumbers,
+    confidences: isOptional(isNumbers),
+    reasons: isOptional(isTexts),
+  },
+  truncate: { pass: isNumber, length: isNumber },
+  refresh: { pass: isNumber },
+  particles: { tokens: isNumbers, weights: isNumbers, parents: isOptional(isNumbers) },
+  constraint: { rejected: isNumbers, checks: isNumber },
+  explore: { node: isNumber, parent: isNumber, score: isNumber, tokens: isOptional(isNumbers) },
+  choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
+  posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
+  point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(Array.isArray) },
+  finish: { reason: isText, counters: isObject, seconds: isObject },
+};
+
+function problemOf(event: unknown): string | undefined {
+  if (!isObject(event)) return "not an event";
+  const { type, ...fields } = event as Record<string, unknown>;
+  if (typeof type !== "string") return "an event without a type";
+  const expected = Object.hasOwn(checks, type) ? checks[type] : {};
+  const wrong = Object.entries(expected).find(([name, check]) => !check(fields[name]));
+  return wrong && `"${wrong[0]}" of the event "${type}" is not what this version knows`;
+}

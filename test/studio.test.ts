@@ -1,0 +1,158 @@
+/** The studio's server: what it answers, what it refuses, and that a client that goes away leaves nothing behind. */
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
+import { ensureBuilt } from "./build.ts";
+
+let server: Listening;
+beforeAll(async () => {
+  await ensureBuilt();
+  server = await listen({ port: 0, groups: studioGroups() });
+}, 300_000);
+afterAll(() => server?.close());
+
+const get = (path: string, init?: RequestInit): Promise<Response> => fetch(new URL(path, server.url), init);
+const post = (path: string, body: unknown, init: RequestInit = {}): Promise<Response> =>
+  get(path, { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body), ...init });
+/** biome-ignore lint/suspicious/noExplicitAny: answers are looked at field by field */
+const json = async (response: Response | Promise<Response>): Promise<any> => (await response).json();
+const request = { model: "knossos", prompt: "Once upon a time", method: { name: "greedy" }, options: { maxTokens: 8 } };
+
+/** Events of a stream, and what failed. */
+function eventsOf(text: string): { events: { type: string }[]; failure?: { code: string; message: string } } {
+  const blocks = text.split("\n\n").filter(Boolean);
+  const data = (block: string) => JSON.parse(block.slice(block.indexOf("data: ") + 6));
+  const failed = blocks.find((block) => block.startsWith("event: failure"));
+  return {
+    events: blocks.filter((block) => !block.startsWith("event:")).map(data),
+    ...(failed && { failure: data(failed) }),
+  };
+}
+
+describe("routes", () => {
+  it("serves the page with a policy that lets nothing else in, compressed where it may be", async () => {
+    const page = await get("/");
+    expect(page.status).toBe(200);
+    expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
+    const html = await page.text();
+    expect(html).not.toMatch(/https?:\/\//);
+    const [, script] = /src="(\/assets\/[^"]+\.js)"/.exec(html)!;
+    const code = await get(script);
+    expect(code.headers.get("content-encoding")).toBe("gzip");
+    expect(code.headers.get("cache-control")).toContain("immutable");
+  });
+
+  it("lists 24 papers with claims, methods with schemas, models, measurements", async () => {
+    const papers = await json(get("/api/papers"));
+    expect(papers).toHaveLength(24);
+    expect(papers.filter(({ state }: { state: string }) => state === "runs").length).toBeGreaterThanOrEqual(3);
+    const { methods, request: options } = await json(get("/api/methods"));
+    expect(methods.map(({ name }: { name: string }) => name)).toContain("dyspec");
+    expect(options.properties.temperature.minimum).toBe(0);
+    const models = await json(get("/api/models"));
+    expect(models.map(({ name }: { name: string }) => name)).toContain("knossos");
+    expect(JSON.stringify(models)).not.toContain(process.cwd()); // no paths of this machine
+    expect(await json(get("/api/measurements"))).toHaveProperty("records");
+    expect((await get("/api/models/knossos/card")).status).toBe(200);
+    const ids = await json(post("/api/models/knossos/tokens", { text: "the king" }));
+    const vocabulary = await json(get("/api/models/knossos/vocabulary"));
+    expect(ids.map((id: number) => vocabulary[id]).join("")).toContain("the king");
+  });
+
+  it.each([
+    ["/../package.json", 404],
+    ["/%2e%2e/%2e%2e/package.json", 404],
+    ["/assets/%00", 404],
+    ["/nothing", 404],
+    ["/api/papers/..%2f..%2fpackage/trace", 404],
+    ["/api/models/..%2f..%2fetc/card", 404],
+  ])("%s is %d", async (path, status) => {
+    const response = await get(path);
+    expect(response.status).toBe(status);
+    expect(await response.text()).not.toContain('"dependencies"');
+  });
+
+  it("answers to loopback's names alone, and not to other origins", async () => {
+    const { hostname, port } = new URL(server.url);
+    const { request: ask } = await import("node:http");
+    const status = (headers: Record<string, string>): Promise<number> =>
+      new Promise((resolve) =>
+        ask({ hostname, port, path: "/health", headers }, (response) => resolve(response.resume().statusCode!)).end(),
+      );
+    expect(await status({ host: `localhost:${port}` })).toBe(200);
+    expect(await status({ host: "attacker.example" })).toBe(403);
+    expect(await status({ host: `127.0.0.1.attacker.example:${port}` })).toBe(403);
+    expect(await status({ host: `127.0.0.1:${port}`, origin: "http://attacker.example" })).toBe(403);
+    expect(await status({ host: `127.0.0.1:${port}`, origin: `http://127.0.0.1:${port}` })).toBe(200);
+  });
+});
+
+describe("runs", () => {
+  it("streams the same tokens as the library gives", async () => {
+    const { open } = await import("../src/open.ts");
+    await using model = await open("knossos");
+    const expected = await model.decode(request.prompt, { method: "greedy", maxTokens: 8 }).final;
+    const { events } = eventsOf(await (await post("/api/runs", request)).text());
+    const tokens = events.flatMap((event) =>
+      event.type === "tokens" ? (event as unknown as { tokens: number[] }).tokens : [],
+    );
+    expect(tokens).toEqual(expected.tokens);
+    expect(events[0].type).toBe("start");
+    expect(events.at(-1)!.type).toBe("finish");
+  });
+
+  it("gives two clients at once what each gets alone", async () => {
+    const body = {
+      ...request,
+      method: { name: "dyspec", draft: "pylos", budget: 8 },
+      options: { maxTokens: 24, seed: 5 },
+    };
+    const both = await Promise.all([post("/api/runs", body), post("/api/runs", { ...body, prompt: "The fox" })]);
+    const texts = await Promise.all(both.map((response) => response.text()));
+    const alone = await (await post("/api/runs", body)).text();
+    const tokensOf = (text: string) =>
+      JSON.stringify(
+        eventsOf(text)
+          .events.filter(({ type }) => type === "tokens")
+          .flatMap((event) => (event as unknown as { tokens: number[] }).tokens),
+      );
+    expect(tokensOf(texts[0])).toBe(tokensOf(alone));
+  });
+
+  it.each([
+    ["an option out of range, by its name", { ...request, method: { name: "dyspec", budget: -1 } }, 400, "budget"],
+    ["an unknown option", { ...request, options: { temprature: 1 } }, 400, "temprature"],
+    ["an unknown method", { ...request, method: { name: "dispec" } }, 400, 'did you mean "dyspec"'],
+    ["a model that is not here", { ...request, model: "minos" }, 404, 'no model "minos"'],
+    ["a path as a model", { ...request, model: "/etc/passwd" }, 404, "no model"],
+    ["an empty prompt", { ...request, prompt: "" }, 400, "prompt"],
+    ["a field of another kind", { ...request, prompt: { a: 1 } }, 400, "prompt"],
+    ["what is no JSON", "{", 400, "not JSON"],
+    ["a body beyond the limit", { ...request, prompt: "x".repeat(2 ** 20) }, 413, "bytes"],
+  ])("refuses %s", async (_, body, status, says) => {
+    const response = await post("/api/runs", body);
+    expect(response.status).toBe(status);
+    const { error } = await json(response);
+    expect(error.message).toContain(says);
+  });
+
+  it("says a failure within the stream", async () => {
+    const body = { ...request, prompt: "word ".repeat(3000) };
+    const { failure } = eventsOf(await (await post("/api/runs", body)).text());
+    expect(failure?.code).toBe("context_full");
+  });
+
+  it("frees a run's nodes when its client goes away", async () => {
+    const stop = new AbortController();
+    const body = { ...request, method: { name: "sample" }, options: { maxTokens: 900, minTokens: 900 } };
+    const response = await post("/api/runs", body, { signal: stop.signal });
+    const reader = response.body!.getReader();
+    await reader.read();
+    expect(await server.engine.call("held")).toBeGreaterThan(0);
+    stop.abort();
+    const deadline = Date.now() + 2000;
+    while ((await server.engine.call("held")) > 0 && Date.now() < deadline) await delay(20);
+    expect(await server.engine.call("held")).toBe(0);
+    expect(server.engine.active).toBe(0);
+  });
+});
