@@ -1,7 +1,8 @@
 /** Ventris: a decoding engine. See README.md for a first example. */
 
-export type { Method } from "./engine/method.ts";
+export type { Method, ShaperKind } from "./engine/method.ts";
 export type { Run, RunResult } from "./engine/run.ts";
+export type { MakeShaper, Shaper, ShaperHost } from "./engine/shapers/shaper.ts";
 export type { TapRows } from "./engine/sites/delivery.ts";
 export type { ReadyEdit } from "./engine/sites/ready.ts";
 export type { AppliedEdit } from "./engine/sites/rows.ts";

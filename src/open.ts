@@ -10,11 +10,12 @@ import { type LoadOptions, loadModel } from "./engine/load.ts";
 import { createModel, type Model } from "./engine/model.ts";
 import { type Run, startRun } from "./engine/run.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
+import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { applyEdits } from "./engine/sites/ready.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import { ensure, nearest, VentrisError } from "./errors.ts";
-import { findMethod } from "./methods/index.ts";
+import { findMethod, findShaper } from "./methods/index.ts";
 import { siteNamed } from "./models/sites.ts";
 import { downloadModel } from "./weights/index.ts";
 
@@ -27,6 +28,8 @@ export interface DecodeOptions extends Omit<RequestOptions, "stop"> {
   /** Default: `sample`, or `greedy` at temperature 0. */
   method?: MethodChoice;
   stop?: string | readonly string[];
+  /** What else has a say in the distributions, inside whatever method, in order: by name, with options beside the name, or made by you. */
+  shapers?: readonly (string | ({ name: string } & Record<string, unknown>) | MakeShaper)[];
   signal?: AbortSignal;
 }
 
@@ -150,7 +153,7 @@ function trace(model: Model, tokens: readonly number[], options: TraceOptions): 
 }
 
 function decode(model: Model, prompt: string | readonly number[], options: DecodeOptions = {}): Run {
-  const { method: choice, signal, stop, ...request } = options;
+  const { method: choice, signal, stop, shapers = [], ...request } = options;
   const settings = parseOptions(
     requestOptions,
     { ...withMethodDefaults(request, choice), stop: typeof stop === "string" ? [stop] : stop && [...stop] },
@@ -160,7 +163,17 @@ function decode(model: Model, prompt: string | readonly number[], options: Decod
     typeof choice === "object" ? choice : { name: choice ?? (settings.temperature === 0 ? "greedy" : "sample") };
   const method = findMethod(name);
   const methodOptions = parseOptions(method.options, given, method.name) as Record<string, unknown>;
-  return startRun({ model, method, methodOptions, prompt: promptTokens(model, prompt), settings, signal });
+  const making = shapers.map(shaperOf);
+  const tokens = promptTokens(model, prompt);
+  return startRun({ model, method, methodOptions, prompt: tokens, settings, shapers: making, signal });
+}
+
+function shaperOf(choice: NonNullable<DecodeOptions["shapers"]>[number]): MakeShaper {
+  if (typeof choice === "function") return choice;
+  const { name, ...given } = typeof choice === "string" ? { name: choice } : choice;
+  const kind = findShaper(name);
+  const options = parseOptions(kind.options, given, name);
+  return (host) => kind.create(host, options);
 }
 
 /** `greedy` means temperature 0 unless something else is asked for, which it then refuses. */

@@ -7,6 +7,7 @@ import type { Stream } from "./random.ts";
 import { createShaperChain } from "./shapers/chain.ts";
 import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
 import type { ShapingOptions } from "./shapers/options.ts";
+import type { Shaped } from "./shapers/shaper.ts";
 import type { ShapingContext, StageDefinition } from "./shapers/stages.ts";
 import type { TokenLogprob } from "./trace.ts";
 
@@ -27,31 +28,35 @@ export interface ChoosingParts {
   tokenizer: Tokenizer | undefined;
   /** Stages beside the standard ones. */
   stages: Readonly<Record<string, StageDefinition>>;
+  /** What else has a say. */
+  shaped: Pick<Shaped, "logits" | "allowed">;
   promptLength: number;
   stream: Stream;
 }
 
 /** Errors: `bad_option`. */
 export function createChoosing(parts: ChoosingParts): Choosing {
-  const { promptLength, stream } = parts;
+  const { promptLength, stream, shaped } = parts;
   const chain = createShaperChain(parts.shaping, parts.vocabularySize, parts.tokenizer, parts.stages);
 
   function contextOf(node: ForestNode): ShapingContext {
     const position = node.depth + 1;
-    if (!chain.needsHistory) return { history: [], promptLength, position, stream };
+    const allowed = shaped.allowed(node);
+    if (!chain.needsHistory) return { history: [], promptLength, position, stream, allowed };
     const history = new Array<number>(position);
     for (let at: ForestNode | undefined = node; at; at = at.parent) history[at.depth] = at.token;
-    return { history, promptLength, position, stream };
+    return { history, promptLength, position, stream, allowed };
   }
 
-  const shape = (node: ForestNode): Float64Array => chain.shape(logitsOf(node), contextOf(node));
+  const logitsFor = (node: ForestNode): Float32Array => present(shaped.logits(node));
+  const shape = (node: ForestNode): Float64Array => chain.shape(logitsFor(node), contextOf(node));
 
   return {
     greedy: chain.greedy,
     shape,
-    choose: (node) => chain.choose(logitsOf(node), contextOf(node)),
+    choose: (node) => chain.choose(logitsFor(node), contextOf(node)),
     describe({ token, from }, alternatives) {
-      const logits = logitsOf(from);
+      const logits = present(from.logits);
       const normaliser = logSumExp(logits);
       const shaped = Math.log(shape(from)[token]);
       const top = alternatives > 0 ? { top: topLogprobs(logits, alternatives, normaliser) } : {};
@@ -60,7 +65,7 @@ export function createChoosing(parts: ChoosingParts): Choosing {
   };
 }
 
-function logitsOf({ logits }: ForestNode): Float32Array {
+function present(logits: Float32Array | undefined): Float32Array {
   ensure(logits, "internal", "a distribution was asked for at a node without logits");
   return logits;
 }

@@ -10,6 +10,7 @@ import type { Model } from "./model.ts";
 import { type Commitment, createOutput } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
+import { joinShapers, type Shaper } from "./shapers/shaper.ts";
 import { createTapDelivery, type TapRows } from "./sites/delivery.ts";
 import { applyEdits, requestEdit } from "./sites/ready.ts";
 import { leaseSites } from "./sites/request.ts";
@@ -95,6 +96,9 @@ export interface DecodingParts {
   settings: RequestSettings;
   signal: AbortSignal | undefined;
   emit(event: TraceEvent): void;
+  /** What else has a say in the distributions, in order. */
+  shapers: readonly Shaper[];
+  counters: Counters;
 }
 
 export interface Outcome {
@@ -109,7 +113,8 @@ export interface Outcome {
 }
 
 export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
-  const { model, prompt, settings, signal, emit } = parts;
+  const { model, prompt, settings, signal, emit, shapers, counters } = parts;
+  const shaped = joinShapers(shapers);
   const { forest, tokenizer, config } = model;
   const stream: Stream = { seed: settings.seed, request: settings.request };
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
@@ -118,7 +123,11 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     shaping: pick(settings, shapingOptions.shape),
     vocabularySize: config.vocabularySize,
     tokenizer,
-    stages: { minTokens: minTokensStage(settings.minTokens, endingTokens) },
+    stages: Object.assign(
+      { minTokens: minTokensStage(settings.minTokens, endingTokens) },
+      ...shapers.map(({ stages }) => stages),
+    ),
+    shaped,
     promptLength: prompt.length,
     stream,
   });
@@ -132,11 +141,13 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
     emit,
   });
-  const edits = applyEdits(model.sites(), settings.edits ?? []);
-  const taps = [...(settings.taps ?? [])];
-  const lease = forest.lease(leaseSites(model.sites(), taps, edits));
+  const edits = [
+    ...applyEdits(model.sites(), settings.edits ?? []),
+    ...shapers.flatMap((shaper) => shaper.edits ?? []),
+  ];
+  const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
+  const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
   const delivery = createTapDelivery(settings.taps ?? [], emit);
-  const counters = emptyCounters();
   let prefilled: Promise<ForestNode> | undefined;
   let prefillPasses = 0;
   let prefillSeconds = 0;
@@ -228,7 +239,7 @@ const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>
     keyof Shape & keyof RequestSettings
   >;
 
-const emptyCounters = (): Counters => ({
+export const emptyCounters = (): Counters => ({
   passes: 0,
   rows: 0,
   prefillTokens: 0,

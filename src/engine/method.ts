@@ -1,6 +1,7 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import type { z } from "zod";
 import type { Decoding } from "./decoding.ts";
+import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   readonly name: string;
@@ -38,3 +39,17 @@ export const hostOnlyOptions = ({ options }: Pick<Method, "options">): string[] 
 
 /** Keeps a method's option types while it is defined. */
 export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;
+
+/** A shaper as registry and faces know it: contrast, memories and the like, by name and options. */
+export interface ShaperKind<Schema extends z.ZodObject = z.ZodObject> {
+  readonly name: string;
+  /** One line for listings. */
+  readonly summary: string;
+  readonly source?: string;
+  readonly options: Schema;
+  /** Errors: `bad_option` for what this model cannot honour. */
+  create(host: ShaperHost, options: z.output<Schema>): Shaper | Promise<Shaper>;
+}
+
+/** Keeps a shaper's option types while it is defined. */
+export const defineShaper = <Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> => kind;

@@ -1,8 +1,10 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
 import { VentrisError } from "../errors.ts";
-import { createDecoding, type Outcome, type RequestSettings } from "./decoding.ts";
+import { createDecoding, emptyCounters, type Outcome, type RequestSettings } from "./decoding.ts";
 import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
+import type { Stream } from "./random.ts";
+import type { MakeShaper, Shaper } from "./shapers/shaper.ts";
 import type { TapRows } from "./sites/delivery.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
@@ -34,6 +36,8 @@ export interface RunParts {
   methodOptions: Record<string, unknown>;
   prompt: readonly number[];
   settings: RequestSettings;
+  /** What else has a say in the distributions, in order. */
+  shapers?: readonly MakeShaper[];
   signal?: AbortSignal;
 }
 
@@ -41,7 +45,8 @@ export interface RunParts {
 const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown =>
   "edit" in edit ? { name: edit.edit.name, site: edit.edit.site } : edit;
 
-export function startRun({ model, method, methodOptions, prompt, settings, signal }: RunParts): Run {
+export function startRun({ model, method, methodOptions, prompt, settings, signal, ...parts }: RunParts): Run {
+  const { shapers: makeShapers = [] } = parts;
   const own = new AbortController();
   const abort = (): void => own.abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -91,9 +96,24 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
         ...methodOptions,
       },
     });
-    const decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit });
+    const counters = emptyCounters();
+    const stream: Stream = { seed: settings.seed, request: settings.request };
     const release = model.use();
-    const closeNow = (): void => decoding.close();
+    const shapers: Shaper[] = [];
+    let decoding: ReturnType<typeof createDecoding>;
+    try {
+      for (const make of makeShapers)
+        shapers.push(await make({ model, prompt, stream, signal: own.signal, counters, emit }));
+      decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit, shapers, counters });
+    } catch (error) {
+      for (const shaper of shapers) await shaper.close?.();
+      release();
+      throw error;
+    }
+    const closeNow = (): void => {
+      decoding.close();
+      for (const shaper of shapers) void shaper.close?.();
+    };
     own.signal.addEventListener("abort", closeNow, { once: true });
     if (own.signal.aborted) closeNow();
     try {
@@ -105,6 +125,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     } finally {
       own.signal.removeEventListener("abort", closeNow);
       decoding.close();
+      for (const shaper of shapers) await shaper.close?.();
       release();
     }
     if (own.signal.aborted) decoding.finish("aborted");

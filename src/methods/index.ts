@@ -1,5 +1,5 @@
 /** The registry: every method, listed once. */
-import type { Method } from "../engine/method.ts";
+import type { Method, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aded } from "./speculative/aded/index.ts";
@@ -24,15 +24,23 @@ export const methods: readonly Method[] = [
   online,
 ];
 
+/** Shapers that work inside every method. */
+export const shapers: readonly ShaperKind[] = [];
+
 /** Errors: `bad_option` with the nearest name. */
-export function findMethod(name: string): Method {
-  const found = methods.find((method) => method.name === name);
+export const findMethod = (name: string): Method => named(methods, name, "method");
+
+/** Errors: `bad_option` with the nearest name. */
+export const findShaper = (name: string): ShaperKind => named(shapers, name, "shaper");
+
+function named<T extends { readonly name: string }>(list: readonly T[], name: string, what: string): T {
+  const found = list.find((entry) => entry.name === name);
   if (found) return found;
-  const names = methods.map((method) => method.name);
-  const meant = nearest(name, names);
+  const names = list.map((entry) => entry.name);
+  const meant = nearest(name.slice(0, 200), names);
   throw new VentrisError(
     "bad_option",
-    `no method is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Methods: ${names.join(", ")}`,
+    `no ${what} is called "${name.slice(0, 200)}"${meant ? `; did you mean "${meant}"?` : ""} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
   );
 }
 

@@ -1,0 +1,79 @@
+/** The same texts in another forest: a second model, or the same one behind other words, scored node for node in as few passes as the first. */
+import type { Forest, ForestNode } from "../forest.ts";
+import type { LeaseSites } from "../sites/rows.ts";
+
+export interface MirrorOptions {
+  readonly sites?: LeaseSites;
+  /** Tokens that stand before every text in the mirror alone. */
+  readonly before?: readonly number[];
+}
+
+export interface Mirror {
+  /**
+   * The twins of nodes, with logits, in their order; texts that are not there are computed. Twins off the paths to these nodes are let go,
+   * with their logits. Errors: those of `extend`; `context_full` as soon as a text does not fit with what stands before it.
+   */
+  follow(nodes: readonly ForestNode[]): Promise<ForestNode[]>;
+  close(): void;
+}
+
+/** Both models must have one vocabulary. */
+export function createMirror(forest: Forest, { sites, before = [] }: MirrorOptions = {}): Mirror {
+  const lease = forest.lease(sites);
+  let twins = new Map<ForestNode, ForestNode>();
+  let stem: Promise<ForestNode> | undefined;
+
+  /** The last token that stands before every text. */
+  const root = async (): Promise<ForestNode | undefined> => {
+    if (before.length === 0) return undefined;
+    stem ??= lease.prefill(before).then(({ node }) => node);
+    return stem;
+  };
+
+  /** The first text, as a prompt: in chunks, and with its cached prefix. */
+  async function begin(node: ForestNode): Promise<void> {
+    const tokens: number[] = [];
+    for (let at: ForestNode | undefined = node; at; at = at.parent) tokens.unshift(at.token);
+    let twin: ForestNode | undefined = (await lease.prefill([...before, ...tokens])).node;
+    // Only the last is held; the others stay for its sake.
+    for (let at: ForestNode | undefined = node; at && twin; [at, twin] = [at.parent, twin.parent]) twins.set(at, twin);
+  }
+
+  /** Twins of the given nodes, whose parents have twins or are among them, as many in a pass as fit. */
+  async function extend(nodes: readonly ForestNode[], top: ForestNode | undefined): Promise<void> {
+    for (let start = 0; start < nodes.length; start += forest.maxRows) {
+      const part = nodes.slice(start, start + forest.maxRows);
+      const numbers = new Map(part.map((node, i) => [node, i]));
+      const wanted = part.map(({ parent, token }) => ({
+        parent: parent ? (numbers.get(parent) ?? twins.get(parent)) : top,
+        token,
+      }));
+      const made = await lease.extend(wanted);
+      for (const [i, node] of part.entries()) twins.set(node, made[i]);
+    }
+  }
+
+  return {
+    async follow(nodes) {
+      const top = await root();
+      if (nodes.length > 0 && twins.size === 0) await begin(nodes[0]);
+      const missing = new Set(nodes.filter((node) => !twins.get(node)?.logits));
+      const path = new Set<ForestNode>();
+      for (const node of nodes) {
+        for (let at: ForestNode | undefined = node; at && !path.has(at); at = at.parent) {
+          path.add(at);
+          if (!twins.has(at)) missing.add(at);
+        }
+      }
+      await extend(
+        [...missing].sort((a, b) => a.depth - b.depth),
+        top,
+      );
+      const kept = new Map([...twins].filter(([node]) => path.has(node)));
+      lease.release([...twins].flatMap(([node, twin]) => (path.has(node) ? [] : [twin])));
+      twins = kept;
+      return nodes.map((node) => twins.get(node)!);
+    },
+    close: () => lease.close(),
+  };
+}

@@ -1,0 +1,120 @@
+/**
+ * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
+ * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
+ */
+import type { ForestNode, Lease } from "../forest.ts";
+import type { Model } from "../model.ts";
+import type { Stream } from "../random.ts";
+import type { AppliedEdit } from "../sites/rows.ts";
+import type { Counters, TraceEvent } from "../trace.ts";
+import type { StageDefinition } from "./stages.ts";
+
+export interface Shaper {
+  /** For messages. */
+  readonly name: string;
+  /** Sites and readings that it finds in `node.taps`, and edits (readings, as a rule) that it brings. */
+  readonly taps?: readonly string[];
+  readonly edits?: readonly AppliedEdit[];
+  /** Stages for the chain, which run before the standard ones unless `order` places them. */
+  readonly stages?: Readonly<Record<string, StageDefinition>>;
+  /**
+   * Shown nodes whose logits have just been computed, all those of a call at once and each once, before anyone asks for their
+   * distributions: the place for a pass of another model. Parents come before children. Errors end the run.
+   */
+  prepare?(nodes: readonly ForestNode[]): Promise<void>;
+  /**
+   * The logits [vocabulary] to go on with at a node, given those that the shaper before left (the model's own at first). A new array, or
+   * the same unchanged. Asked when a distribution is wanted, once for a node.
+   */
+  logits?(node: ForestNode, logits: Float32Array): Float32Array;
+  /** The tokens that may follow a node, 32 to a word; undefined: all. Several shapers allow what all of them allow. Asked once for a node. */
+  allowed?(node: ForestNode): Uint32Array | undefined;
+  /** Lets go of everything; calls under way end. May be called again. */
+  close?(): void | Promise<void>;
+}
+
+/** What a shaper may know of its request. */
+export interface ShaperHost {
+  readonly model: Model;
+  readonly prompt: readonly number[];
+  readonly stream: Stream;
+  readonly signal: AbortSignal | undefined;
+  readonly counters: Counters;
+  emit(event: TraceEvent): void;
+}
+
+export type MakeShaper = (host: ShaperHost) => Shaper | Promise<Shaper>;
+
+/** All shapers of a request as one: what they leave of a node's logits, and what they allow there. */
+export interface Shaped {
+  logits(node: ForestNode): Float32Array | undefined;
+  allowed(node: ForestNode): Uint32Array | undefined;
+  /** A lease whose nodes are prepared before anyone gets them. */
+  watch(lease: Lease): Lease;
+}
+
+export function joinShapers(shapers: readonly Shaper[]): Shaped {
+  const preparing = shapers.filter((shaper) => shaper.prepare);
+  const logits = once((node: ForestNode) =>
+    shapers.reduce((left, shaper) => (left && shaper.logits ? shaper.logits(node, left) : left), node.logits),
+  );
+  const allowed = once((node: ForestNode) =>
+    shapers.reduce<Uint32Array | undefined>((left, shaper) => intersect(left, shaper.allowed?.(node)), undefined),
+  );
+  const prepared = new WeakSet<ForestNode>();
+  async function prepare(nodes: readonly ForestNode[]): Promise<void> {
+    const fresh = [...new Set(nodes)].filter((node) => node.logits && !prepared.has(node));
+    if (fresh.length === 0) return;
+    fresh.sort((a, b) => a.depth - b.depth);
+    for (const shaper of preparing) await shaper.prepare!(fresh);
+    for (const node of fresh) prepared.add(node);
+  }
+  return {
+    logits: shapers.some((shaper) => shaper.logits) ? logits : (node) => node.logits,
+    allowed: shapers.some((shaper) => shaper.allowed) ? allowed : () => undefined,
+    watch: (lease) => (preparing.length === 0 ? lease : watched(lease, prepare)),
+  };
+}
+
+/** A function of nodes that is asked once for each; what it gave goes with the node. */
+function once<T>(make: (node: ForestNode) => T): (node: ForestNode) => T {
+  const known = new WeakMap<ForestNode, { value: T }>();
+  return (node) => {
+    let found = known.get(node);
+    if (!found) {
+      found = { value: make(node) };
+      known.set(node, found);
+    }
+    return found.value;
+  };
+}
+
+function watched(lease: Lease, prepare: (nodes: readonly ForestNode[]) => Promise<void>): Lease {
+  return {
+    async extend(extensions) {
+      const nodes = await lease.extend(extensions);
+      await prepare(nodes.filter((_, i) => extensions[i].logits !== false));
+      return nodes;
+    },
+    async prefill(tokens, visit) {
+      const result = await lease.prefill(tokens, visit);
+      await prepare([result.node]);
+      return result;
+    },
+    use: lease.use,
+    release: lease.release,
+    close: lease.close,
+    get passes() {
+      return lease.passes;
+    },
+    get rows() {
+      return lease.rows;
+    },
+  };
+}
+
+/** Tokens of both sets; undefined stands for all tokens. */
+export function intersect(a: Uint32Array | undefined, b: Uint32Array | undefined): Uint32Array | undefined {
+  if (!a || !b) return a ?? b;
+  return a.map((word, i) => word & b[i]);
+}
