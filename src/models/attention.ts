@@ -4,8 +4,10 @@ import {
   concat,
   constant,
   divide,
+  equal,
   exp,
   expand,
+  type GradientRule,
   gatherNd,
   matmul,
   multiply,
@@ -21,6 +23,7 @@ import {
   subtract,
   type Tensor,
   transpose,
+  where,
   withGradient,
 } from "../tensor/index.ts";
 import type { Attention } from "./family.ts";
@@ -70,14 +73,16 @@ function causalBlocks(length: number, groups: number, window: number): CausalBlo
  * Attention of whole texts to their own past: training. `window` limits how far back a position sees. The gradient is that of
  * FlashAttention (Dao et al. 2022, section 3.1 and appendix B): with P the softmax, O = P V and D the row sums of dO * O,
  * dS = P * (dO V^T - D); the subtraction rides in the product as one more column.
+ * `documents` [batch, length], if given, numbers the document of each token, which then sees only its own.
  */
-export function causalAttention(length: number, groups: number, window = length): Attention {
+export function causalAttention(length: number, groups: number, window = length, documents?: Tensor): Attention {
   const blocks = causalBlocks(length, groups, window);
   const sizes = blocks.map(({ start, end }) => end - start);
   // Adding equal shapes runs on all threads, a broadcast on one: the full masks are made once for all layers.
   const full = new Map<CausalBlock, Tensor>();
   const maskOf = (block: CausalBlock, shape: Shape): Tensor => {
-    if (!full.has(block)) full.set(block, expand(block.mask, shape));
+    if (!full.has(block))
+      full.set(block, documents ? withinDocuments(block, groups, documents) : expand(block.mask, shape));
     return full.get(block)!;
   };
   return (_, queries, keys, values) => {
@@ -106,8 +111,9 @@ export function causalAttention(length: number, groups: number, window = length)
     });
     const output = join(weights.map((p, i) => matmul(p, past(values, blocks[i]))));
 
-    const rule = (g: Tensor): Tensor[] => {
-      const shift = negate(reduceSum(multiply(g, output), -1, true));
+    const rule: GradientRule = (g, { value, sources: [queries, keys, values], saved: weights }) => {
+      const rows = rowsOf(queries);
+      const shift = negate(reduceSum(multiply(g, value), -1, true));
       const shifted = rowsOf(concat([g, shift], 3));
       const extended = concat([values, expand(scalar(1), [batch, keyValueHeads, length, 1])], 3);
       const scores = blocks.map((block, i) =>
@@ -123,8 +129,23 @@ export function causalAttention(length: number, groups: number, window = length)
         transpose(sumOfPrefixes(forValues), [0, 1, 3, 2]),
       ];
     };
-    return joinHeads(withGradient(output, [queries, keys, values], rule), queries);
+    return joinHeads(withGradient(output, [queries, keys, values], rule, weights), queries);
   };
+}
+
+/** A block's mask with the documents kept apart, [batch, 1, groups * rows, end]. */
+function withinDocuments({ start, end, mask }: CausalBlock, groups: number, documents: Tensor): Tensor {
+  const [batch] = documents.shape as number[];
+  const rows = end - start;
+  const own = slice(documents, 1, start, end);
+  const ofRows = reshape(
+    concat(
+      Array.from({ length: groups }, () => own),
+      1,
+    ),
+    [batch, 1, groups * rows, 1],
+  );
+  return where(equal(ofRows, reshape(slice(documents, 1, 0, end), [batch, 1, 1, end])), mask, -1e9);
 }
 
 /** Sum of tensors of growing size along the last axis, the shorter ones followed by zeros. */

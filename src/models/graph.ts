@@ -1,4 +1,5 @@
 /** The graph of a model over whole texts, of one size: what training objectives are built on. */
+import { ensure } from "../errors.ts";
 import { constant, input, type Tensor } from "../tensor/index.ts";
 import { causalAttention } from "./attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "./edits.ts";
@@ -17,6 +18,8 @@ export interface TextGraphOptions {
   readonly positions?: Tensor;
   /** What a token sees: "causal" (default), "bidirectional", or additive [rows, 1, groups * length, length], 0 where it looks. */
   readonly mask?: "causal" | "bidirectional" | Tensor;
+  /** float32 [rows, length], with the causal mask: numbers of documents within a text, which do not see each other. */
+  readonly documents?: Tensor;
   /** What is read and rewritten: taps and readings are in the result; inputs of edits are inputs of the graph, "NAME.KEY" [rows * length, …]. */
   readonly instruments?: Instruments;
   /** Rows [rows * length, width] whose logits are wanted. Default: all. */
@@ -35,7 +38,14 @@ export interface TextGraph {
 
 /** Errors: `bad_option` for an unknown site or reading, `bad_shape` for an edit's result. */
 export function textGraph(family: Family, config: ModelConfig, options: TextGraphOptions): TextGraph {
-  const { rows, length, mask = "causal", instruments = noInstruments, select = (hidden) => hidden } = options;
+  const {
+    rows,
+    length,
+    mask = "causal",
+    documents,
+    instruments = noInstruments,
+    select = (hidden) => hidden,
+  } = options;
   const { tokens = input("tokens", [rows, length], "int64"), parameter = parameterMaker() } = options;
   const counted = BigInt64Array.from({ length: rows * length }, (_, i) => BigInt(i % length));
   const { positions = constant(counted, [rows, length]) } = options;
@@ -45,7 +55,7 @@ export function textGraph(family: Family, config: ModelConfig, options: TextGrap
     positions,
     rotary:
       config.frequencies && rotaryConstants(config.frequencies, options.positions ? config.contextLength : length),
-    attention: attentionFor(config, length, mask),
+    attention: attentionFor(config, length, mask, documents),
     parameter,
     site: hooks.site,
     select,
@@ -55,9 +65,15 @@ export function textGraph(family: Family, config: ModelConfig, options: TextGrap
   return { tokens, logits, readings: Object.fromEntries(readings) };
 }
 
-function attentionFor(config: ModelConfig, length: number, mask: NonNullable<TextGraphOptions["mask"]>): Attention {
+function attentionFor(
+  config: ModelConfig,
+  length: number,
+  mask: NonNullable<TextGraphOptions["mask"]>,
+  documents: Tensor | undefined,
+): Attention {
   const groups = config.heads / config.keyValueHeads;
-  if (mask === "causal") return causalAttention(length, groups, config.window);
+  if (mask === "causal") return causalAttention(length, groups, config.window, documents);
+  ensure(!documents, "bad_option", "documents: only the causal mask keeps them apart");
   if (mask !== "bidirectional") return maskedAttention({ mask });
   return maskedAttention({
     mask: constant(new Float32Array(groups * length * length), [1, 1, groups * length, length]),

@@ -3,6 +3,7 @@ export * from "./lower.ts";
 export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";
+export { rewrite } from "./rewrite.ts";
 export { type Dimension, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
   constant,

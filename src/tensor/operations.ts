@@ -96,15 +96,26 @@ export function cast(x: Tensor, type: ElementType): Tensor {
 /** The value without its gradient. */
 export const stopGradient = (x: Tensor): Tensor => createTensor("stopGradient", [x], x.shape, x.type);
 
-/** The gradients of a value's sources, given its own. */
-export type GradientRule = (gradient: Tensor) => (Tensor | undefined)[];
+/** The gradients of a value's sources, given its own and, as they then are, the value, its sources and what was saved for this. */
+export type GradientRule = (
+  gradient: Tensor,
+  known: { readonly value: Tensor; readonly sources: readonly Tensor[]; readonly saved: readonly Tensor[] },
+) => (Tensor | undefined)[];
 
 /**
  * The value with a gradient of its own: where a known derivative of the whole is cheaper than the chain of its parts. `rule` gives
- * one gradient for each source, and nothing else that `value` was made of gets any.
+ * one gradient for each source, and nothing else that `value` was made of gets any. Graphs are rewritten: the rule must take all
+ * tensors from its arguments.
  */
-export const withGradient = (value: Tensor, sources: readonly Tensor[], rule: GradientRule): Tensor =>
-  createTensor("withGradient", [value, ...sources], value.shape, value.type, { rule });
+export function withGradient(
+  value: Tensor,
+  sources: readonly Tensor[],
+  rule: GradientRule,
+  saved: readonly Tensor[] = [],
+): Tensor {
+  const attributes = { rule, sources: sources.length };
+  return createTensor("withGradient", [value, ...sources, ...saved], value.shape, value.type, attributes);
+}
 
 export interface MatmulOptions {
   transposeA?: boolean;

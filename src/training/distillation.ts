@@ -5,17 +5,15 @@
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
+import { textGraph } from "../models/graph.ts";
 import { compile, type ValueMaker, valueMaker } from "../runtime/program.ts";
 import {
-  add,
   concat,
-  exp,
   expand,
   gather,
   gatherLast,
   gradients,
   input,
-  log,
   logSoftmax,
   logSumExp,
   lower,
@@ -28,15 +26,11 @@ import {
   subtract,
   type Tensor,
 } from "../tensor/index.ts";
-import { trainingGraph } from "./next-token.ts";
+import { type Divergence, divergenceOf } from "./divergence.ts";
+
 import type { Objective, Parameter } from "./objective.ts";
 
-/**
- * `forward-kl`: D(p || q) = sum p (log p - log q) of teacher p and student q. `reverse-kl`: D(q || p). `jsd`: the mean of D(p || m)
- * and D(q || m) with m = (p + q) / 2 (Agarwal et al. 2024, equation 2, with beta 1/2).
- */
-export const divergences = ["forward-kl", "reverse-kl", "jsd"] as const;
-export type Divergence = (typeof divergences)[number];
+export { type Divergence, divergences } from "./divergence.ts";
 
 export interface DistillationOptions {
   /** Tokens of a text, and recorded positions in it; shorter ones are padded. */
@@ -89,7 +83,11 @@ export async function compileDistillation(
   const chosen = input("listed", [positions, listed], "int64");
   const teacher = input("teacher", [positions, classes]);
   const weights = input("weights", [positions]);
-  const { logits } = trainingGraph(family, config, 1, length, (hidden) => gather(hidden, select));
+  const { logits } = textGraph(family, config, {
+    rows: 1,
+    length,
+    select: (hidden) => gather(hidden, select),
+  });
   const student = classLogs(logits, chosen, classes);
   const loss = reduceSum(multiply(divergenceOf(divergence, teacher, student), weights));
   const graph = parametersOf(loss);
@@ -131,15 +129,6 @@ function classLogs(logits: Tensor, chosen: Tensor, classes: number): Tensor {
   const others = scatterLast(logits, chosen, expand(scalar(-1e9), [positions, listed]));
   const rest = subtract(logSumExp(others), logSumExp(logits));
   return concat([logs, reshape(rest, [positions, 1])], 1);
-}
-
-/** [positions], in nats. */
-function divergenceOf(divergence: Divergence, teacher: Tensor, student: Tensor): Tensor {
-  const kl = (from: Tensor, to: Tensor): Tensor => reduceSum(multiply(exp(from), subtract(from, to)), -1);
-  if (divergence === "forward-kl") return kl(teacher, student);
-  if (divergence === "reverse-kl") return kl(student, teacher);
-  const mean = log(add(multiply(add(exp(teacher), exp(student)), 0.5), 1e-30)); // two masses of 0 have a mean of 0
-  return multiply(add(kl(teacher, mean), kl(student, mean)), 0.5);
 }
 
 function feeds(

@@ -14,15 +14,24 @@ export interface GraphObjectiveOptions<Batch> {
   readonly trained: readonly Parameter[];
   /** Values of the graph's other parameters, by name. */
   readonly fixed: ReadonlyMap<string, Float32Array>;
-  /** The graph's inputs for a batch, by name. */
-  readonly feeds: (batch: Batch) => Readonly<Record<string, Value>> | Promise<Readonly<Record<string, Value>>>;
+  /** The graph's inputs for a batch, by name; those that are not in `wanted` are left aside. */
+  readonly feeds: (
+    batch: Batch,
+    wanted: ReadonlySet<string>,
+  ) => Readonly<Record<string, Value>> | Promise<Readonly<Record<string, Value>>>;
+  /** What is measured on held-out batches; default: the loss. */
+  readonly measured?: Tensor;
+  /** See `gradients`. */
+  readonly keep?: readonly Tensor[];
   /** Further tensors of the graph to compute with `evaluate`. */
   readonly outputs?: Readonly<Record<string, Tensor>>;
   readonly threads?: number;
+  /** See `CompileOptions.profile`; of the training step. */
+  readonly profile?: string;
 }
 
 export interface GraphObjective<Batch> extends Objective<Batch> {
-  /** The loss and the further outputs of a batch. */
+  /** What is measured and the further outputs of a batch. */
   evaluate(batch: Batch): Promise<{ readonly loss: number; readonly outputs: Readonly<Record<string, Value>> }>;
   release(): Promise<void>;
 }
@@ -32,8 +41,8 @@ export interface GraphObjective<Batch> extends Objective<Batch> {
  * values of another size; those of compiling.
  */
 export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch>): Promise<GraphObjective<Batch>> {
-  const { loss, trained, fixed, feeds, outputs = {}, threads } = options;
-  const graph = parametersOf(loss, ...Object.values(outputs));
+  const { loss, measured = loss, trained, fixed, feeds, outputs = {}, threads, profile } = options;
+  const graph = parametersOf(loss, measured, ...Object.values(outputs));
   const reached = parametersOf(loss);
   ensure(trained.length > 0, "bad_option", "training: the graph trains nothing: name the parameters to be trained");
   for (const { name } of trained) {
@@ -50,25 +59,28 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
     ensure(given.length === size, "bad_option", `training: ${name} is [${shape}], but has ${given.length} values`);
   }
   const place = (name: string) => (names.has(name) ? "inputs" : "weights");
-  const start = async (wanted: Record<string, Tensor>): Promise<{ program: Program; inputs: ReadonlySet<string> }> => {
+  const start = async (
+    wanted: Record<string, Tensor>,
+    prefix?: string,
+  ): Promise<{ program: Program; inputs: ReadonlySet<string> }> => {
     const lowered = lower(wanted, { parameters: place });
-    const program = await compile(lowered, { threads, weights: weightFile(lowered, fixed) });
+    const program = await compile(lowered, { threads, weights: weightFile(lowered, fixed), profile: prefix });
     return { program, inputs: new Set(lowered.inputs.map(({ name }) => name)) };
   };
   const wrt = trained.map(({ name }) => reached.get(name)!);
-  const steps = Object.fromEntries(gradients(loss, wrt).map((gradient, i) => [`g${i}`, gradient]));
-  const step = await start({ loss, ...steps });
+  const steps = Object.fromEntries(gradients(loss, wrt, options).map((gradient, i) => [`g${i}`, gradient]));
+  const step = await start({ loss, ...steps }, profile);
   let forward: ReturnType<typeof start> | undefined;
   const make = await valueMaker();
   const weights = Object.fromEntries(trained.map((p) => [p.name, make("float32", p.values, p.shape)]));
 
   async function run({ program, inputs }: Awaited<ReturnType<typeof start>>, batch: Batch) {
-    const given = Object.entries(await feeds(batch)).filter(([name]) => inputs.has(name));
+    const given = Object.entries(await feeds(batch, inputs)).filter(([name]) => inputs.has(name));
     const values = given.map(([name, { data, dims }]) => [name, make(elementTypeOf(data), data, dims)]);
     return program.run({ ...weights, ...Object.fromEntries(values) });
   }
   async function evaluate(batch: Batch) {
-    forward ??= start({ loss, ...outputs });
+    forward ??= start({ loss: measured, ...outputs });
     const { loss: value, ...rest } = await run(await forward, batch);
     return { loss: value.data[0] as number, outputs: rest };
   }
@@ -90,8 +102,12 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
   };
 }
 
-/** The bytes of a program's weights. */
-function weightFile({ weights, weightBytes }: LoweredProgram, values: ReadonlyMap<string, Float32Array>): Uint8Array {
+/** The bytes of a program's weights; undefined when it has none. */
+export function weightFile(
+  { weights, weightBytes }: LoweredProgram,
+  values: ReadonlyMap<string, Float32Array>,
+): Uint8Array | undefined {
+  if (weights.length === 0) return undefined;
   const file = new Uint8Array(weightBytes);
   for (const binding of weights) {
     ensure(binding.bits === 32, "internal", "training takes weights as float32");

@@ -1,0 +1,18 @@
+/** How far a student's distribution is from its teacher's. */
+import { add, exp, log, multiply, reduceSum, subtract, type Tensor } from "../tensor/index.ts";
+
+/**
+ * `forward-kl`: D(p || q) = sum p (log p - log q) of teacher p and student q. `reverse-kl`: D(q || p). `jsd`: the mean of D(p || m)
+ * and D(q || m) with m = (p + q) / 2 (Agarwal et al. 2024, equation 2, with beta 1/2).
+ */
+export const divergences = ["forward-kl", "reverse-kl", "jsd"] as const;
+export type Divergence = (typeof divergences)[number];
+
+/** Of log-probabilities [positions, classes] on both sides: [positions], in nats. */
+export function divergenceOf(divergence: Divergence, teacher: Tensor, student: Tensor): Tensor {
+  const kl = (from: Tensor, to: Tensor): Tensor => reduceSum(multiply(exp(from), subtract(from, to)), -1);
+  if (divergence === "forward-kl") return kl(teacher, student);
+  if (divergence === "reverse-kl") return kl(student, teacher);
+  const mean = log(add(multiply(add(exp(teacher), exp(student)), 0.5), 1e-30)); // two masses of 0 have a mean of 0
+  return multiply(add(kl(teacher, mean), kl(student, mean)), 0.5);
+}
