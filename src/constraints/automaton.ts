@@ -76,7 +76,20 @@ interface Graph<Node> {
 }
 
 /** Most nodes that one question "is there a way to accept" may visit. */
-const longestSearch = 200_000;
+const longestSearch = 100_000;
+
+let allowance = Infinity;
+
+/** Does something during which all such questions together may visit `nodes` nodes: what strangers wrote must not take for ever. */
+export function withAllowance<Result>(nodes: number, action: () => Result): Result {
+  const before = allowance;
+  allowance = Math.min(before, nodes);
+  try {
+    return action();
+  } finally {
+    allowance = before === Infinity ? before : before - (nodes - allowance);
+  }
+}
 
 /** The state of a node; undefined when nothing is accepted from there. Errors: `bad_option` when telling that takes too long. */
 export function build<Node>(graph: Graph<Node>, start: Node): TextState | undefined {
@@ -99,23 +112,26 @@ export function build<Node>(graph: Graph<Node>, start: Node): TextState | undefi
     const first = live.get(graph.key(start));
     if (first !== undefined) return first;
     const origin = new Map<string | number, string | number | undefined>([[graph.key(start), undefined]]);
-    const stack = [start];
-    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    // By turns the oldest and the latest: depth alone runs round in loops, breadth alone drowns in alternatives.
+    const waiting: Node[] = [start];
+    for (let oldest = 0, turn = 0; oldest < waiting.length; turn++) {
+      const node = turn % 2 === 0 ? waiting[oldest++] : (waiting.pop() as Node);
       const key = graph.key(node);
       if (graph.known?.(node) || graph.accepts(node) || live.get(key)) {
         for (let at: string | number | undefined = key; at !== undefined; at = origin.get(at)) live.set(at, true);
         return true;
       }
+      allowance -= 1;
       ensure(
-        origin.size <= longestSearch,
+        origin.size <= longestSearch && allowance > 0,
         "bad_option",
-        () => `${graph.subject}: too large to decide what can still be completed (${longestSearch} states)`,
+        () => `${graph.subject}: too many cases to decide what can still be completed`,
       );
       for (const { to } of graph.edges(node)) {
         const next = graph.key(to);
         if (origin.has(next) || live.get(next) === false) continue;
         origin.set(next, key);
-        stack.push(to);
+        waiting.push(to);
       }
     }
     for (const key of origin.keys()) live.set(key, false);

@@ -1,0 +1,39 @@
+/** Says which keywords make a schema impossible. */
+import type { Condition, Conditions } from "./conditions.ts";
+import { isObject, type Schema } from "./document.ts";
+import type { Courses } from "./possible.ts";
+import type { Part } from "./read.ts";
+
+/** Names the first keyword that leaves nothing, alone or together with an earlier one, as deep in the schema as it can be found. */
+export function explainContradiction(
+  root: Schema,
+  conditions: Conditions,
+  courses: Courses,
+  reader: { parts(schema: { readonly [keyword: string]: unknown }, where: string): Part[] },
+): string {
+  if (!isObject(root)) return "JSON schema: the schema false allows nothing";
+  const seen = new Set<object>();
+  const explain = (schema: object, where: string): string => {
+    seen.add(schema);
+    const parts = reader.parts(schema as never, where);
+    const alone = parts.find(({ condition }) => !courses.possible(condition));
+    if (alone) {
+      const inner = deeper(alone.condition);
+      return inner ?? `JSON schema ${where}: nothing satisfies "${alone.keyword}"`;
+    }
+    for (let end = 1; end <= parts.length; end++) {
+      const together = conditions.and(parts.slice(0, end).map(({ condition }) => condition));
+      if (courses.possible(together)) continue;
+      const last = parts[end - 1];
+      const other = parts
+        .slice(0, end - 1)
+        .find(({ condition }) => !courses.possible(conditions.and([condition, last.condition])));
+      const against = other ? `"${other.keyword}" and "${last.keyword}"` : `"${last.keyword}" and what comes before it`;
+      return `JSON schema ${where}: ${against} contradict each other: nothing satisfies both`;
+    }
+    return `JSON schema ${where}: nothing satisfies it`;
+  };
+  const deeper = (condition: Condition): string | undefined =>
+    condition.kind === "schema" && !seen.has(condition.schema) ? explain(condition.schema, condition.where) : undefined;
+  return explain(root, "#");
+}

@@ -1,0 +1,87 @@
+/** Formats of strings, as regular expressions made from the grammars of their standards. */
+import type { TextState } from "../automaton.ts";
+import { compileRegex } from "../regex/compile.ts";
+
+const year = "[0-9]{4}";
+const leapYear = "(?:[0-9]{2}(?:0[48]|[2468][048]|[13579][26])|(?:[02468][048]|[13579][26])00)";
+const date =
+  `(?:${year}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))` +
+  `|${leapYear}-02-29)`;
+const hour = "(?:[01][0-9]|2[0-3])";
+const minute = "[0-5][0-9]";
+const offset = `(?:[Zz]|[+-]${hour}:?${minute}|[+-]${hour})`;
+const clock = `${hour}:${minute}:[0-5][0-9](?:\\.[0-9]+)?`;
+/** Leap seconds exist at 23:59:60 UTC alone. */
+const leapSecond = `(?:23:59:60(?:\\.[0-9]+)?(?:[Zz]|[+-]00(?::?00)?))`;
+const time = `(?:${clock}${offset}|${leapSecond})`;
+
+const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const ipv4 = `${octet}(?:\\.${octet}){3}`;
+const group = "[0-9a-fA-F]{1,4}";
+const last32 = `(?:${group}:${group}|${ipv4})`;
+const ipv6 = [
+  `(?:${group}:){6}${last32}`,
+  `::(?:${group}:){5}${last32}`,
+  `(?:${group})?::(?:${group}:){4}${last32}`,
+  `(?:(?:${group}:){0,1}${group})?::(?:${group}:){3}${last32}`,
+  `(?:(?:${group}:){0,2}${group})?::(?:${group}:){2}${last32}`,
+  `(?:(?:${group}:){0,3}${group})?::${group}:${last32}`,
+  `(?:(?:${group}:){0,4}${group})?::${last32}`,
+  `(?:(?:${group}:){0,5}${group})?::${group}`,
+  `(?:(?:${group}:){0,6}${group})?::`,
+].join("|");
+
+const label = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
+const hostname = `${label}(?:\\.${label})*\\.?`;
+
+// RFC 3986, appendix A.
+const escaped = "%[0-9A-Fa-f]{2}";
+const unreserved = "A-Za-z0-9\\-._~";
+const delimiters = "!$&'()*+,;=";
+const character = `(?:[${unreserved}${delimiters}:@]|${escaped})`;
+const query = `(?:\\?(?:${character}|[/?])*)?(?:#(?:${character}|[/?])*)?`;
+const host = `(?:\\[(?:${ipv6}|[vV][0-9A-Fa-f]+\\.[${unreserved}${delimiters}:]+)\\]|(?:[${unreserved}${delimiters}]|${escaped})*)`;
+const authority = `//(?:(?:[${unreserved}${delimiters}:]|${escaped})*@)?${host}(?::[0-9]*)?(?:/${character}*)*`;
+const absolutePath = `/(?:${character}+(?:/${character}*)*)?`;
+const rootless = `${character}+(?:/${character}*)*`;
+const noColon = `(?:[${unreserved}${delimiters}@]|${escaped})+(?:/${character}*)*`;
+const uri = `[A-Za-z][A-Za-z0-9+\\-.]*:(?:${authority}|${absolutePath}|${rootless})${query}`;
+const reference = `(?:[A-Za-z][A-Za-z0-9+\\-.]*:(?:${authority}|${absolutePath}|${rootless}|)|${authority}|${absolutePath}|${noColon}|)${query}`;
+
+const atom = "[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+";
+const domainLabel = "[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?";
+const email = `${atom}(?:\\.${atom})*@(?:${domainLabel}\\.)+${domainLabel}`;
+const hexadecimal = "[0-9a-fA-F]";
+const uuid = `(?:[uU][rR][nN]:[uU][uU][iI][dD]:)?${hexadecimal}{8}(?:-${hexadecimal}{4}){3}-${hexadecimal}{12}`;
+const pointer = "(?:/(?:[^~/]|~[01])*)*";
+const units = (letters: string): string => [...letters].map((letter) => `(?:[0-9]+${letter})?`).join("");
+const some = (letters: string): string =>
+  [...letters].map((letter, i) => `[0-9]+${letter}${units(letters.slice(i + 1))}`).join("|");
+const durations = `P(?:[0-9]+W|(?:${some("YMD")})(?:T(?:${some("HMS")}))?|T(?:${some("HMS")}))`;
+
+const patterns: Readonly<Record<string, string>> = {
+  date,
+  time,
+  "date-time": `${date}[Tt ]${time}`,
+  duration: durations,
+  email,
+  hostname,
+  ipv4,
+  ipv6,
+  uri,
+  "uri-reference": reference,
+  uuid,
+  "json-pointer": pointer,
+  "relative-json-pointer": `(?:0|[1-9][0-9]*)(?:#|${pointer})`,
+};
+
+const compiled = new Map<string, TextState | undefined>();
+
+export const formatNames: readonly string[] = Object.keys(patterns);
+
+/** Texts of a format; undefined for a format that is not known. */
+export function formatOf(name: string): TextState | undefined {
+  if (!Object.hasOwn(patterns, name)) return undefined;
+  if (!compiled.has(name)) compiled.set(name, compileRegex(patterns[name]));
+  return compiled.get(name);
+}

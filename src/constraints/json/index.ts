@@ -1,0 +1,48 @@
+/** JSON that a schema allows (drafts 2020-12 and 7, and what these share with 2019-09, 6 and 4). */
+import { ensure } from "../../errors.ts";
+import { withAllowance } from "../automaton.ts";
+import type { Constraint } from "../contract.ts";
+import { machineConstraint } from "../machine.ts";
+import { createConditions } from "./conditions.ts";
+import { explainContradiction } from "./contradiction.ts";
+import { openDocument } from "./document.ts";
+import { createGrammar } from "./grammar.ts";
+import { createCourses, readAll } from "./possible.ts";
+import { createReader, type ReaderOptions } from "./read.ts";
+
+export interface JsonSchemaOptions extends ReaderOptions {
+  /** Longest run of blanks and line ends between the tokens of JSON. Default: any. 0 gives compact JSON. */
+  readonly whitespace?: number;
+}
+
+/** States of automata that making a constraint may look at: seconds at most. */
+const mostVisited = 250_000;
+
+/**
+ * Errors: `bad_option` for what is no schema, for keywords that are not supported, and for schemas that nothing satisfies; each names
+ * keyword and place.
+ */
+export function jsonSchemaConstraint(schema: unknown, options: JsonSchemaOptions = {}): Constraint {
+  const { whitespace = Infinity } = options;
+  ensure(
+    whitespace === Infinity || (Number.isInteger(whitespace) && whitespace >= 0),
+    "bad_option",
+    `whitespace must be a whole number from 0, not ${whitespace}`,
+  );
+  const document = openDocument(schema);
+  const reader = createReader(document, () => tools, options);
+  const tools = createConditions(reader.read);
+  const { conditions, shapes } = tools;
+  const courses = createCourses(conditions, shapes);
+  reader.setOverlap((a, b) => courses.possible(conditions.and([a, b])));
+  const { root } = document;
+  const top =
+    root === true ? conditions.all : root === false ? conditions.none : conditions.schema(root as object, "#");
+  return withAllowance(mostVisited, () => {
+    ensure(courses.possible(top), "bad_option", () => explainContradiction(root, conditions, courses, reader));
+    // What is refused is refused at once, wherever in the schema it stands, and not within a text.
+    readAll(top, courses);
+    const grammar = createGrammar(conditions, shapes, courses, { whitespace });
+    return machineConstraint("json-schema", grammar(top));
+  });
+}

@@ -1,0 +1,150 @@
+/**
+ * Number literals whose value is in a set. Without a condition, or as plain integers, every JSON spelling counts (integers without
+ * exponent); with bounds or multiples, numbers are written as decimals without exponent.
+ */
+import type { TextState } from "../automaton.ts";
+import { createPosition, type Position, utf8 } from "../position.ts";
+import { compileRegex } from "../regex/compile.ts";
+import { at, type Decimal, negative } from "./decimals.ts";
+import { allNumbers, hasNumber, includes, integers, type NumberSet } from "./number-sets.ts";
+
+const known = new Map<string, Position>();
+
+/** Numbers in a set that has some. */
+export function numberLiteral(set: NumberSet): Position {
+  let position = known.get(set.key);
+  if (!position) {
+    if (known.size > 1_000) known.clear();
+    position = create(set);
+    known.set(set.key, position);
+  }
+  return position;
+}
+
+const regular = (pattern: string): Position => utf8(compileRegex(pattern) as TextState);
+
+function create(set: NumberSet): Position {
+  if (set.key === allNumbers.key) return regular("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?");
+  if (set.key === integers.key) return regular("-?(0|[1-9][0-9]*)(\\.0+)?");
+  return bounded(set);
+}
+
+/** What has been written. `fraction` is undefined before the point. */
+interface Written {
+  readonly minus: boolean;
+  readonly whole: string;
+  readonly fraction: string | undefined;
+}
+
+function bounded(set: NumberSet): Position {
+  const ends = set.intervals.flatMap(({ low, high }) => [low, high].filter((end) => end !== undefined));
+  const steps = [...(set.step ? [set.step] : []), ...set.avoided];
+  const longest = ends.reduce((most, end) => Math.max(most, wholeDigits(end)), 1);
+  const finest = [...ends, ...steps].reduce((most, { scale }) => Math.max(most, scale), 0);
+  /** So many digits before the point leave every bound behind and every multiple reachable. */
+  const enough = longest + steps.reduce((most, { digits }) => Math.max(most, `${digits}`.length), 0) + 2;
+  const positions = new Map<string, Position | null>();
+
+  /** Equal keys go on alike: places relative to the bounds, and remainders. */
+  function keyOf({ minus, whole, fraction }: Written): string {
+    const digits = BigInt(`${whole}${fraction ?? ""}` || "0");
+    const tail = fraction === undefined ? 0 : Math.min(fraction.length, finest + 1);
+    const places = ends.map((end) => place(end, minus, whole, fraction));
+    const rests = steps.map((width) =>
+      fraction && fraction.length > width.scale ? `${digits}` : digits % width.digits,
+    );
+    const form = whole === "" ? "" : whole === "0" ? "0" : Math.min(whole.length, longest + 1);
+    return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}`;
+  }
+
+  /** Whether some continuation is in the set, the text as it stands included. */
+  function isLive(written: Written): boolean {
+    const { minus, whole, fraction } = written;
+    const has = (from: Decimal, to: Decimal): boolean =>
+      minus ? hasMirrored(from, to) : hasNumber(set, from, to, true);
+    const hasMirrored = (from: Decimal, to: Decimal): boolean => {
+      // (-to, -from]: the open end is the lower one.
+      const mirrored = mirror(set);
+      return hasNumber(mirrored, from, to, true);
+    };
+    if (whole === "") return minus ? hasNumber(mirror(set), zero, undefined) : hasNumber(set, undefined, undefined);
+    const digits = BigInt(`${whole}${fraction ?? ""}`);
+    if (fraction !== undefined || whole === "0") {
+      const scale = fraction?.length ?? 0;
+      return has({ digits, scale }, { digits: digits + 1n, scale });
+    }
+    for (let more = 0; whole.length + more <= Math.max(enough, whole.length); more++) {
+      const width = 10n ** BigInt(more);
+      if (has({ digits: digits * width, scale: 0 }, { digits: (digits + 1n) * width, scale: 0 })) return true;
+    }
+    return false;
+  }
+
+  function positionAt(written: Written): Position | undefined {
+    const key = keyOf(written);
+    let position = positions.get(key);
+    if (position === undefined) {
+      position = isLive(written) ? make(written) : null;
+      positions.set(key, position);
+    }
+    return position ?? undefined;
+  }
+
+  function make(written: Written): Position {
+    const { minus, whole, fraction } = written;
+    const digits = BigInt(`${whole}${fraction ?? ""}` || "0");
+    const value = { digits: minus ? -digits : digits, scale: fraction?.length ?? 0 };
+    const accepts = whole !== "" && fraction !== "" && includes(set, value);
+    return createPosition(
+      accepts,
+      () => true,
+      (byte) => {
+        const character = String.fromCharCode(byte);
+        if (character === "-") return whole === "" && !minus ? positionAt({ ...written, minus: true }) : undefined;
+        if (character === ".") {
+          return whole !== "" && fraction === undefined ? positionAt({ ...written, fraction: "" }) : undefined;
+        }
+        if (!/[0-9]/.test(character)) return undefined;
+        if (fraction !== undefined) return positionAt({ ...written, fraction: fraction + character });
+        return whole === "0" ? undefined : positionAt({ ...written, whole: whole + character });
+      },
+    );
+  }
+
+  return positionAt({ minus: false, whole: "", fraction: undefined })!;
+}
+
+const zero: Decimal = { digits: 0n, scale: 0 };
+const mirrors = new WeakMap<NumberSet, NumberSet>();
+
+function mirror(set: NumberSet): NumberSet {
+  let mirrored = mirrors.get(set);
+  if (!mirrored) {
+    const intervals = set.intervals
+      .map(({ low, high }) => ({ low: high && negative(high), high: low && negative(low) }))
+      .reverse();
+    mirrored = { ...set, intervals };
+    mirrors.set(set, mirrored);
+  }
+  return mirrored;
+}
+
+const magnitude = ({ digits }: Decimal): bigint => (digits < 0n ? -digits : digits);
+const wholeDigits = (end: Decimal): number => `${magnitude(end) / 10n ** BigInt(end.scale)}`.length;
+
+/** How what is written stands to a bound: `<`, `=` or `>` as far as both go, and by how many digits before the point. */
+function place(end: Decimal, minus: boolean, whole: string, fraction: string | undefined): string {
+  if (minus !== end.digits < 0n && end.digits !== 0n) return "";
+  const length = wholeDigits(end);
+  if (fraction === undefined) {
+    if (whole.length > length) return ">";
+    const start = `${magnitude(end) / 10n ** BigInt(end.scale)}`.slice(0, whole.length);
+    return whole < start ? "<" : whole > start ? ">" : "=";
+  }
+  const scale = Math.max(end.scale, fraction.length);
+  const own = BigInt(whole + fraction) * 10n ** BigInt(scale - fraction.length);
+  const bound =
+    (at({ digits: magnitude(end), scale: end.scale }, scale) / 10n ** BigInt(scale - fraction.length)) *
+    10n ** BigInt(scale - fraction.length);
+  return own < bound ? "<" : own > bound ? ">" : "=";
+}
