@@ -17,6 +17,8 @@ export interface Terminal {
   readonly start: Position;
   /** What follows, where that depends on the bytes of the lexeme; undefined refuses them. */
   readonly then?: (bytes: Uint8Array) => Link | undefined;
+  /** Equal for lexemes that are followed by the same, up to the next lexeme of this kind. */
+  readonly alike?: (bytes: Uint8Array) => unknown;
 }
 
 export interface Rule {
@@ -94,6 +96,8 @@ export interface Machine {
   readonly start: MachineState;
   /** Where a thread's lexeme ends and what follows begins; undefined when it must not end so. `bytes` are those beyond the thread's own. */
   after(thread: Thread, bytes: readonly number[]): MachineState | undefined;
+  /** The lexeme of a thread, with further bytes. */
+  read(thread: Thread, bytes: readonly number[]): Uint8Array;
 }
 
 interface Gathering {
@@ -246,13 +250,12 @@ export function createMachine(top: Sequence, subject: string): Machine {
       const known = then ? undefined : closures.get(key);
       if (known) return known;
       const into = gather();
-      let read = bytes;
-      for (const byte of further) read = { byte, before: read };
-      leave(link, to, read, into);
+      leave(link, to, longer(bytes, further), into);
       const state = settle(into);
       if (state && !then) closures.set(key, state);
       return state;
     },
+    read: ({ bytes }, further) => written(longer(bytes, further)),
   };
   return machine;
 }
@@ -265,6 +268,9 @@ function intern<Value>(table: Map<string, Value>, key: string, make: () => Value
   }
   return value;
 }
+
+const longer = (bytes: Bytes | undefined, further: readonly number[]): Bytes | undefined =>
+  further.reduce<Bytes | undefined>((before, byte) => ({ byte, before }), bytes);
 
 function written(bytes: Bytes | undefined): Uint8Array {
   const result: number[] = [];

@@ -3,9 +3,9 @@
  * worked out once for every place; only tokens that go on beyond the lexeme's end are walked again with what follows there. Both are
  * kept, and so is the set of every state, which in most texts recur: then a mask costs a look-up.
  */
-import type { MachineState, Thread } from "./machine.ts";
+import type { Machine, MachineState, Terminal, Thread } from "./machine.ts";
 import type { Position } from "./position.ts";
-import { hasBit, markTokens, type Vocabulary, walk, wordsFor } from "./vocabulary.ts";
+import { markTokens, type Vocabulary, walk, wordsFor } from "./vocabulary.ts";
 
 /** Where tokens begin in a lexeme at one place of it. */
 interface Inside {
@@ -13,7 +13,9 @@ interface Inside {
   readonly within: TokenSet;
   /** Tokens that end exactly with the lexeme. */
   readonly ending: TokenSet;
-  /** Nodes of the trie at which the lexeme may end. */
+  /** The trie whose nodes `ends` and `beyond` are: all tokens, or those that are not plain. */
+  readonly trie: Vocabulary;
+  /** Nodes at which the lexeme may end. */
   readonly ends: Int32Array;
   /** Nodes below these, by their byte: where tokens go on after the lexeme. */
   readonly beyond: readonly (readonly [number, Int32Array])[];
@@ -23,23 +25,36 @@ interface Inside {
 type TokenSet = { readonly list: Int32Array } | { readonly bits: Uint32Array };
 
 interface Memory {
-  readonly insides: Map<Position, Inside>;
   readonly threads: Map<string, TokenSet>;
   readonly states: Map<number, Uint32Array>;
 }
 
 /** Sets kept of each kind; one of 50,000 tokens takes 6 KB. */
-const mostKept = 4_000;
+const mostKept = 1_000;
+const mostMachines = 16;
 
-const memoryOf = (vocabulary: Vocabulary, owner: unknown): Memory => {
-  let memory = vocabulary.memory.get(owner) as Memory | undefined;
-  if (!memory) {
-    memory = { insides: new Map(), threads: new Map(), states: new Map() };
-    if (vocabulary.memory.size > 64) vocabulary.memory.delete(vocabulary.memory.keys().next().value);
-    vocabulary.memory.set(owner, memory);
+const insidesKey = Symbol("insides");
+
+/** Places in lexemes that several constraints share, such as those within any string, are worked out once for all of them. */
+function insidesOf({ memory }: Vocabulary): Map<Position, Inside> {
+  let insides = memory.get(insidesKey) as Map<Position, Inside> | undefined;
+  if (!insides) {
+    insides = new Map();
+    memory.set(insidesKey, insides);
   }
-  return memory;
-};
+  return insides;
+}
+
+function memoryOf({ memory }: Vocabulary, machine: Machine): Memory {
+  const machines = memory as Map<unknown, Memory>;
+  let own = machines.get(machine);
+  if (!own) {
+    own = { threads: new Map(), states: new Map() };
+    if (machines.size > mostMachines) machines.delete([...machines.keys()].find((key) => key !== insidesKey));
+    machines.set(machine, own);
+  }
+  return own;
+}
 
 function keep<Key, Value>(table: Map<Key, Value>, key: Key, value: Value): Value {
   if (table.size >= mostKept) table.delete(table.keys().next().value as Key);
@@ -53,7 +68,7 @@ export function allowedTokens(state: MachineState, vocabulary: Vocabulary): Uint
   if (known) return known;
   const bits = new Uint32Array(wordsFor(vocabulary.size));
   for (const thread of state.threads) {
-    if (thread.bytes || "then" in thread.link.symbol) addReading(bits, thread, state, vocabulary, memory);
+    if (thread.bytes || "then" in thread.link.symbol) addReading(bits, thread, state, vocabulary);
     else addSet(bits, tokensOf(thread, state, vocabulary, memory));
   }
   return keep(memory.states, state.id, bits);
@@ -63,41 +78,52 @@ function tokensOf(thread: Thread, { machine }: MachineState, vocabulary: Vocabul
   const key = `${thread.position.id}:${thread.link.id}:${thread.to.id}`;
   const known = memory.threads.get(key);
   if (known) return known;
-  const { within, ending, beyond } = insideOf(thread.position, vocabulary, memory);
-  const bits = new Uint32Array(wordsFor(vocabulary.size));
+  const { within, ending, beyond, trie } = insideOf(thread.position, vocabulary);
+  const bits = scratch(vocabulary, 0);
   addSet(bits, within);
   addSet(bits, ending);
   const after = beyond.length > 0 ? machine.after(thread, []) : undefined;
   if (after) {
     for (const [byte, nodes] of beyond) {
       const next = after.push(byte);
-      if (next) for (const node of nodes) markBelow(vocabulary, node, next, bits);
+      if (next) for (const node of nodes) markBelow(trie, node, next, bits);
     }
   }
-  return keep(memory.threads, key, compact(bits, vocabulary.size));
+  return keep(memory.threads, key, compact(bits));
 }
 
 /** A lexeme whose bytes decide what follows: every way to end it is asked for by itself. */
-function addReading(
-  bits: Uint32Array,
-  thread: Thread,
-  { machine }: MachineState,
-  vocabulary: Vocabulary,
-  memory: Memory,
-): void {
-  const { within, ends } = insideOf(thread.position, vocabulary, memory);
+function addReading(bits: Uint32Array, thread: Thread, { machine }: MachineState, vocabulary: Vocabulary): void {
+  const { within, ends, trie } = insideOf(thread.position, vocabulary);
   addSet(bits, within);
-  const { byte, after, first, tokens, depth } = vocabulary;
+  const { alike } = thread.link.symbol as Terminal;
+  const states = new Map<unknown, MachineState | undefined>();
+  const { byte, after, first, tokens, depth } = trie;
   for (const node of ends) {
-    const read = vocabulary.bytes(tokens[first[node]]).subarray(0, depth[node]);
-    const next = machine.after(thread, [...read]);
+    const read = [...trie.bytes(tokens[first[node]]).subarray(0, depth[node])];
+    let next: MachineState | undefined;
+    // What follows is the same for lexemes that are alike, as far as a token goes that holds no second one of them.
+    const key = alike && !goesFar(trie, node) ? alike(machine.read(thread, read)) : undefined;
+    if (key === undefined) next = machine.after(thread, read);
+    else {
+      if (!states.has(key)) states.set(key, machine.after(thread, read));
+      next = states.get(key);
+    }
     if (!next) continue;
-    markTokens(vocabulary, node, bits);
+    markTokens(trie, node, bits);
     for (let child = node + 1; child < after[node]; child = after[child]) {
       const further = next.push(byte[child]);
-      if (further) markBelow(vocabulary, child, further, bits);
+      if (further) markBelow(trie, child, further, bits);
     }
   }
+}
+
+/** Bytes that a token needs after a name for a value and another whole name. */
+const SECOND_NAME = 6;
+
+function goesFar({ depth, after }: Vocabulary, node: number): boolean {
+  for (let at = node + 1; at < after[node]; at++) if (depth[at] - depth[node] >= SECOND_NAME) return true;
+  return false;
 }
 
 function markBelow(vocabulary: Vocabulary, node: number, state: MachineState, bits: Uint32Array): void {
@@ -110,44 +136,72 @@ function markBelow(vocabulary: Vocabulary, node: number, state: MachineState, bi
   });
 }
 
-function insideOf(position: Position, vocabulary: Vocabulary, memory: Memory): Inside {
-  const known = memory.insides.get(position);
+function insideOf(position: Position, vocabulary: Vocabulary): Inside {
+  const insides = insidesOf(vocabulary);
+  const known = insides.get(position);
   if (known) return known;
-  const within = new Uint32Array(wordsFor(vocabulary.size));
-  const ending = new Uint32Array(within.length);
+  const { room } = position;
+  const { plain } = vocabulary;
+  // Plain tokens need no walk where every character may follow, up to some number.
+  const fits = room && (room.exactly || room.characters >= plain.upTo.length - 1);
+  const trie = fits ? plain.others : vocabulary;
+  const within = scratch(vocabulary, 0);
+  const ending = scratch(vocabulary, 1);
+  if (fits) within.set(plain.upTo[Math.min(room.characters, plain.upTo.length - 1)]);
   const ends: number[] = [];
-  walk(vocabulary, 0, position, (at, byte, node) => {
+  walk(trie, 0, position, (at, byte, node) => {
     const next = at.step(byte);
     if (!next) return undefined;
     if (next.accepts) ends.push(node);
-    markTokens(vocabulary, node, next.extends ? within : ending);
+    markTokens(trie, node, next.extends ? within : ending);
     return next.extends ? next : undefined;
   });
   const beyond = new Map<number, number[]>();
   for (const node of ends) {
-    for (let child = node + 1; child < vocabulary.after[node]; child = vocabulary.after[child]) {
-      const nodes = beyond.get(vocabulary.byte[child]);
+    for (let child = node + 1; child < trie.after[node]; child = trie.after[child]) {
+      const nodes = beyond.get(trie.byte[child]);
       if (nodes) nodes.push(child);
-      else beyond.set(vocabulary.byte[child], [child]);
+      else beyond.set(trie.byte[child], [child]);
     }
   }
-  return keep(memory.insides, position, {
-    within: compact(within, vocabulary.size),
-    ending: compact(ending, vocabulary.size),
+  return keep(insides, position, {
+    within: compact(within),
+    ending: compact(ending),
+    trie,
     ends: Int32Array.from(ends),
     beyond: [...beyond].map(([byte, nodes]) => [byte, Int32Array.from(nodes)] as const),
   });
 }
 
-function compact(bits: Uint32Array, size: number): TokenSet {
-  const list: number[] = [];
-  const most = size >>> 6;
-  for (let word = 0; word < bits.length; word++) {
-    if (bits[word] === 0) continue;
-    for (let token = word * 32; token < word * 32 + 32; token++) if (hasBit(bits, token)) list.push(token);
-    if (list.length > most) return { bits };
+function popcount(word: number): number {
+  let bits = word - ((word >>> 1) & 0x55555555);
+  bits = (bits & 0x33333333) + ((bits >>> 2) & 0x33333333);
+  return Math.imul((bits + (bits >>> 4)) & 0x0f0f0f0f, 0x01010101) >>> 24;
+}
+
+const scratches = new Map<string, Uint32Array>();
+
+/** Cleared bits for work that does not outlast a call: most sets are small in the end. */
+function scratch({ size }: Vocabulary, number: 0 | 1): Uint32Array {
+  const key = `${number}:${size}`;
+  let bits = scratches.get(key);
+  if (!bits) {
+    bits = new Uint32Array(wordsFor(size));
+    scratches.set(key, bits);
   }
-  return { list: Int32Array.from(list) };
+  return bits.fill(0);
+}
+
+function compact(bits: Uint32Array): TokenSet {
+  let count = 0;
+  for (let word = 0; word < bits.length; word++) count += popcount(bits[word]);
+  if (count > bits.length >>> 1) return { bits: bits.slice() };
+  const list = new Int32Array(count);
+  let at = 0;
+  for (let word = 0; word < bits.length; word++) {
+    for (let rest = bits[word]; rest !== 0; rest &= rest - 1) list[at++] = word * 32 + 31 - Math.clz32(rest & -rest);
+  }
+  return { list };
 }
 
 function addSet(target: Uint32Array, set: TokenSet): void {

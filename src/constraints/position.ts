@@ -9,6 +9,16 @@ export interface Position {
   readonly extends: boolean;
   /** Undefined when no lexeme goes on with this byte. */
   step(byte: number): Position | undefined;
+  /**
+   * So many printable characters, other than quotes and backslashes, may follow here whatever they are, and stay within the lexeme; none
+   * more may, where `exactly`. Undefined: that is not known.
+   */
+  readonly room?: Room;
+}
+
+export interface Room {
+  readonly characters: number;
+  readonly exactly: boolean;
 }
 
 let positions = 0;
@@ -18,15 +28,20 @@ export function createPosition(
   accepts: boolean,
   extendsOn: () => boolean,
   derive: (byte: number) => Position | undefined,
+  room?: () => Room,
 ): Position {
-  const next = new Array<Position | null | undefined>(256).fill(undefined);
+  let next: (Position | null | undefined)[] | undefined; // most places are never stepped from
   return {
     id: positions++,
     accepts,
     get extends() {
       return extendsOn();
     },
+    get room() {
+      return room?.();
+    },
     step(byte) {
+      next ??= new Array<Position | null | undefined>(256).fill(undefined);
       let found = next[byte];
       if (found === undefined) {
         found = derive(byte) ?? null;
@@ -76,6 +91,54 @@ export function canBecome(state: TextState, { low, high }: Beginning): boolean {
   return (low < 0xd800 && reaches(state, low, 0xd7ff)) || (high > 0xdfff && reaches(state, 0xe000, high));
 }
 
+const rooms = new WeakMap<TextState, Room>();
+const farthest = 256;
+const endlessRoom: Room = { characters: farthest, exactly: false };
+
+const coversAll = ({ edges }: TextState): boolean => {
+  let next = 0;
+  for (const { low, high } of edges) {
+    if (low !== next) return false;
+    next = high + 1;
+  }
+  return next > LAST_CODE_POINT;
+};
+
+/** How many characters may follow whatever they are, up to 256, and whether none more may. */
+export function roomOf(state: TextState): Room {
+  const known = rooms.get(state);
+  if (known) return known;
+  const seen = new Set([state]);
+  let room: Room = { characters: farthest, exactly: false };
+  let level = [state];
+  /** One state after every number of characters. */
+  let single = true;
+  for (let characters = 0; level.length > 0 && characters < farthest && seen.size < 4_000; characters++) {
+    single &&= level.length === 1;
+    const narrow = level.find((at) => !coversAll(at));
+    if (narrow) {
+      room = { characters, exactly: single && narrow.edges.length === 0 };
+      break;
+    }
+    const next: TextState[] = [];
+    for (const at of level) {
+      for (const { to } of at.edges) {
+        if (seen.has(to)) continue;
+        seen.add(to);
+        if (rooms.get(to) === endlessRoom) continue;
+        next.push(to);
+      }
+    }
+    if (next.length === 0) room = endlessRoom;
+    level = next;
+  }
+  if (seen.size >= 4_000) room = { characters: 0, exactly: false };
+  // Where nothing narrow can be reached from here, nothing can from further on.
+  if (room === endlessRoom) for (const one of seen) rooms.set(one, endlessRoom);
+  else rooms.set(state, room);
+  return room;
+}
+
 const plain = new WeakMap<TextState, Position>();
 
 /** The texts of an automaton as they stand, in UTF-8. */
@@ -90,6 +153,7 @@ export function utf8(state: TextState): Position {
       const next = step(state, byte);
       return next && utf8(next);
     },
+    () => roomOf(state),
   );
   plain.set(state, position);
   return position;

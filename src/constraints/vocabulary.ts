@@ -11,15 +11,67 @@ export interface Vocabulary {
   readonly first: Int32Array;
   readonly tokens: Int32Array;
   readonly deepest: number;
+  /** Tokens of whole printable characters, none of them a quote or a backslash, by their number of characters. */
+  readonly plain: Plain;
   /** What constraints remember about this vocabulary. */
   readonly memory: Map<unknown, unknown>;
 }
 
+export interface Plain {
+  /** Bits of the tokens of at most so many characters: `upTo[n]`; the last entry has all. */
+  readonly upTo: readonly Uint32Array[];
+  /** The other tokens, as a vocabulary of their own (with the same numbers). */
+  readonly others: Vocabulary;
+}
+
 export function createVocabulary(size: number, bytesOf: (token: number) => Uint8Array): Vocabulary {
   const bytes = Array.from({ length: size }, (_, token) => bytesOf(token));
-  const order = [...bytes.keys()]
-    .filter((token) => bytes[token].length > 0)
-    .sort((a, b) => compare(bytes[a], bytes[b]));
+  const characters = bytes.map(plainCharacters);
+  let plain: Plain | undefined;
+  const vocabulary: Vocabulary = {
+    ...createTrie(bytes, [...bytes.keys()]),
+    get plain() {
+      plain ??= separate(vocabulary, characters);
+      return plain;
+    },
+  };
+  return vocabulary;
+}
+
+/** How many characters a token has if it is plain; 0 if it is not. */
+function plainCharacters(bytes: Uint8Array): number {
+  if (bytes.some((byte) => byte < 0x20 || byte === 0x22 || byte === 0x5c || byte === 0x7f)) return 0;
+  try {
+    return [...new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes)].length;
+  } catch {
+    return 0;
+  }
+}
+
+function separate({ size, bytes }: Vocabulary, characters: readonly number[]): Plain {
+  const most = characters.reduce((longest, count) => Math.max(longest, count), 0);
+  const upTo: Uint32Array[] = [new Uint32Array(wordsFor(size))];
+  const byCount: number[][] = Array.from({ length: most + 1 }, () => []);
+  characters.forEach((count, token) => {
+    byCount[count].push(token);
+  });
+  for (let count = 1; count <= most; count++) {
+    const bits = upTo[count - 1].slice();
+    for (const token of byCount[count]) bits[token >>> 5] |= 1 << (token & 31);
+    upTo.push(bits);
+  }
+  const all = Array.from({ length: size }, (_, token) => bytes(token));
+  const others: Vocabulary = {
+    ...createTrie(all, byCount[0]),
+    get plain(): Plain {
+      return { upTo: [new Uint32Array(wordsFor(size))], others };
+    },
+  };
+  return { upTo, others };
+}
+
+function createTrie(bytes: readonly Uint8Array[], chosen: readonly number[]): Omit<Vocabulary, "plain"> {
+  const order = chosen.filter((token) => bytes[token].length > 0).sort((a, b) => compare(bytes[a], bytes[b]));
   const total = order.reduce((sum, token) => sum + bytes[token].length, 1);
   const byte = new Uint8Array(total);
   const depth = new Uint16Array(total);
@@ -49,7 +101,7 @@ export function createVocabulary(size: number, bytesOf: (token: number) => Uint8
   after[0] = nodes;
   first[nodes] = order.length;
   return {
-    size,
+    size: bytes.length,
     bytes: (token) => bytes[token],
     byte: byte.slice(0, nodes),
     depth: depth.slice(0, nodes),

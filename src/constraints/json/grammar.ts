@@ -16,6 +16,9 @@ export interface GrammarOptions {
   readonly whitespace: number;
 }
 
+/** Marks of JSON, the same for all schemas. */
+const known = new Map<string, Terminal>();
+
 export function createGrammar(
   conditions: Conditions,
   shapes: Shapes,
@@ -23,7 +26,14 @@ export function createGrammar(
   { whitespace }: GrammarOptions,
 ): (condition: Condition) => Sequence {
   const blank = whitespace === Infinity ? "[ \\t\\n\\r]*" : `[ \\t\\n\\r]{0,${whitespace}}`;
-  const mark = (pattern: string): Terminal => terminal(utf8(compileRegex(pattern) as TextState));
+  const mark = (pattern: string): Terminal => {
+    let made = known.get(pattern);
+    if (!made) {
+      made = terminal(utf8(compileRegex(pattern) as TextState));
+      known.set(pattern, made);
+    }
+    return made;
+  };
   const marks = {
     openObject: mark(`\\{${blank}`),
     openArray: mark(`\\[${blank}`),
@@ -120,9 +130,16 @@ export function createGrammar(
     const member = (state: ObjectState): Rule =>
       named(`${name} member ${state.key}`, () => {
         const then = (bytes: Uint8Array): Link | undefined => entry(state, JSON.parse(decoder.decode(bytes)) as string);
+        const alike = (bytes: Uint8Array): unknown => {
+          const key = JSON.parse(decoder.decode(bytes)) as string;
+          const choices = course.choices(state, key);
+          if (course.isListed(key)) return key;
+          return `${choices.map(({ condition, next }) => `${condition.id} ${next.pending}`)}`;
+        };
         const listed = oneOf(course.listed(state));
         const others = course.others(state);
-        const name = (names: TextState): Sequence => sequence({ kind: "terminal", start: jsonString(names), then });
+        const name = (names: TextState): Sequence =>
+          sequence({ kind: "terminal", start: jsonString(names), then, alike });
         return [...(listed ? [name(listed)] : []), ...(others ? [name(others)] : [])];
       });
     const next = (state: ObjectState): Rule =>

@@ -34,6 +34,7 @@ export interface ObjectCourse {
   readonly start: ObjectState;
   isLive(state: ObjectState): boolean;
   canClose(state: ObjectState): boolean;
+  isListed(name: string): boolean;
   /** Listed names that may come next. */
   listed(state: ObjectState): readonly string[];
   /** Other names that may come next; undefined for none. `exact`: those that came already are left out. */
@@ -240,6 +241,7 @@ export function createObjectCourse(
     isLive,
     canClose: ({ seen, pending }) =>
       seen.size >= least && seen.size <= most && pending.length === 0 && [...required].every((name) => seen.has(name)),
+    isListed: (name) => listed.has(name),
     listed(state) {
       let found = nextNames.get(state.key);
       if (!found) {

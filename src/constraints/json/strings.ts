@@ -10,6 +10,7 @@ import {
   continueCharacter,
   createPosition,
   type Position,
+  roomOf,
 } from "../position.ts";
 
 const QUOTE = 0x22;
@@ -54,12 +55,17 @@ function remember(table: WeakMap<TextState, Position>, state: TextState, make: (
 
 function inside(state: TextState): Position {
   return remember(insides, state, () =>
-    place((byte) => {
-      if (byte === QUOTE) return state.accepts ? closed : undefined;
-      if (byte === BACKSLASH) return escaped(state);
-      if (byte < 0x20) return undefined;
-      return byte < 0x80 ? on(state, byte) : character(state, beginCharacter(byte));
-    }),
+    createPosition(
+      false,
+      live,
+      (byte) => {
+        if (byte === QUOTE) return state.accepts ? closed : undefined;
+        if (byte === BACKSLASH) return escaped(state);
+        if (byte < 0x20) return undefined;
+        return byte < 0x80 ? on(state, byte) : character(state, beginCharacter(byte));
+      },
+      () => roomOf(state),
+    ),
   );
 }
 
