@@ -90,16 +90,24 @@ export function obeysTheLaws(name: string, { constraint: make, valid, invalid, a
   });
 }
 
-/** A way to a complete state, nearest first. */
+/** A way to a complete state: closing what is open first, then what valid texts are made of, each state once. */
 function canEnd(start: ConstraintState, likely: Uint8Array): boolean {
-  const order = [...new Set([...likely, ...Array.from({ length: 256 }, (_, byte) => byte)])];
+  const closing = encoder.encode('"}]');
+  const opening = encoder.encode("{[(");
+  const others = [...likely, ...Array.from({ length: 256 }, (_, byte) => byte)];
+  const order = [...new Set([...closing, ...others.filter((byte) => !opening.includes(byte)), ...opening])].reverse();
   const seen = new Set<ConstraintState>([start]);
-  for (const at of seen) {
+  const stack = [{ at: start, depth: 0 }];
+  for (let item = stack.pop(); item; item = stack.pop()) {
+    const { at, depth } = item;
     if (at.complete) return true;
-    if (seen.size > 20_000) return false;
+    if (seen.size > 30_000) return false;
+    if (depth > 300) continue;
     for (const byte of order) {
       const next = at.push(byte);
-      if (next) seen.add(next);
+      if (!next || seen.has(next)) continue;
+      seen.add(next);
+      stack.push({ at: next, depth: depth + 1 });
     }
   }
   return false;

@@ -22,12 +22,14 @@ export function explainContradiction(
       return inner ?? `JSON schema ${where}: nothing satisfies "${alone.keyword}"`;
     }
     for (let end = 1; end <= parts.length; end++) {
-      const together = conditions.and(parts.slice(0, end).map(({ condition }) => condition));
-      if (courses.possible(together)) continue;
+      const upTo = parts.slice(0, end);
+      const canHold = (some: readonly Part[]): boolean =>
+        courses.possible(conditions.and(some.map(({ condition }) => condition)));
+      if (canHold(upTo)) continue;
       const last = parts[end - 1];
-      const other = parts
-        .slice(0, end - 1)
-        .find(({ condition }) => !courses.possible(conditions.and([condition, last.condition])));
+      // The culprit is an earlier keyword without which the rest could hold; a type is seldom what was meant wrongly.
+      const others = upTo.slice(0, -1).filter((part) => canHold(upTo.filter((one) => one !== part)));
+      const other = others.find(({ keyword }) => keyword !== "type") ?? others[0];
       const against = other ? `"${other.keyword}" and "${last.keyword}"` : `"${last.keyword}" and what comes before it`;
       return `JSON schema ${where}: ${against} contradict each other: nothing satisfies both`;
     }

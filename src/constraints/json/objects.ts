@@ -97,6 +97,10 @@ export function createObjectCourse(
 
   /** Names that are not listed and whose value can be something. */
   function remainingNames(): TextState | undefined {
+    const closed = open.some(
+      ({ names: { allBut }, value }) => allBut && [...allBut].every((name) => listed.has(name)) && !possible(value),
+    );
+    if (closed) return undefined;
     let left = except(anyText, oneOf(listed));
     const useful = open.filter(({ value }) => value !== all);
     const subsets: Property[][] = [];

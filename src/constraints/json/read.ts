@@ -307,7 +307,8 @@ export function createReader(
             ),
           (name) => !set.has(name) && !matched.some((pattern) => pattern.has(name)),
         );
-        object("additionalProperties", { rules: [{ names: others, value }] });
+        const names = matched.length > 0 ? others : { ...others, allBut: set };
+        object("additionalProperties", { rules: [{ names, value }] });
       }
     }
     if (schema.propertyNames !== undefined) {

@@ -13,6 +13,8 @@ export interface Names {
   readonly id: number;
   /** All of them, where they are given one by one. */
   readonly listed?: ReadonlySet<string>;
+  /** All but these, where that is what they are. */
+  readonly allBut?: ReadonlySet<string>;
   has(name: string): boolean;
   /** Undefined for none. */
   automaton(): TextState | undefined;
@@ -95,13 +97,16 @@ export function createShapes(conditions: Conditions) {
   const arrayKey = ({ items, rest, least, most, counts, unique }: ArrayShape): string =>
     `${items.map(({ id }) => id)};${rest.id};${least};${most};${unique};${counts.map((c) => `${c.what.id},${c.from},${c.least},${c.most}`)}`;
 
+  const unrepeated = <Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[] => [
+    ...new Map(items.map((item) => [keyOf(item), item])).values(),
+  ];
   const distinct = <Item>(items: readonly Item[], keyOf: (item: Item) => string): Item[] => {
     ensure(
       items.length <= mostShapes,
       "bad_option",
       `alternatives (anyOf, oneOf, not) multiply to more than ${mostShapes} cases`,
     );
-    return [...new Map(items.map((item) => [keyOf(item), item])).values()];
+    return unrepeated(items, keyOf);
   };
 
   function unite(a: Values, b: Values): Values {
@@ -144,8 +149,8 @@ export function createShapes(conditions: Conditions) {
     const least = Math.max(a.least, b.least);
     const most = Math.min(a.most, b.most);
     if (least > most) return undefined;
-    const rules = distinct([...a.rules, ...b.rules], propertyKey).sort(byNames);
-    const needs = distinct([...a.needs, ...b.needs], propertyKey).sort(byNames);
+    const rules = unrepeated([...a.rules, ...b.rules], propertyKey).sort(byNames);
+    const needs = unrepeated([...a.needs, ...b.needs], propertyKey).sort(byNames);
     const isRefuted = ({ names, value }: Property): boolean =>
       names.listed?.size === 1 &&
       conditions.and([value, ...rules.filter((rule) => rule.names === names).map((rule) => rule.value)]) ===
@@ -188,7 +193,7 @@ export function createShapes(conditions: Conditions) {
       rest: conditions.and([a.rest, b.rest]),
       least,
       most,
-      counts: distinct(
+      counts: unrepeated(
         [...a.counts, ...b.counts],
         (count) => `${count.what.id},${count.from},${count.least},${count.most}`,
       ),

@@ -1,0 +1,250 @@
+import { Ajv, type ValidateFunction } from "ajv";
+import formats from "ajv-formats";
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { isValid, pushAll } from "../contract.ts";
+import { obeysTheLaws } from "../laws.fixture.ts";
+import { jsonSchemaConstraint } from "./index.ts";
+
+/** Written like this, no linter takes the schemas for promises. */
+const THEN = "then";
+
+const judge = (schema: unknown): ValidateFunction => {
+  const ajv = new Ajv({ strict: false, logger: false });
+  (formats as unknown as (ajv: Ajv) => void)(ajv);
+  return ajv.compile(schema as object);
+};
+const accepts = (schema: unknown, value: unknown): boolean => {
+  const constraint = jsonSchemaConstraint(schema);
+  const compact = isValid(constraint, JSON.stringify(value));
+  expect(isValid(constraint, ` ${JSON.stringify(value, null, 2)}\n`)).toBe(compact);
+  return compact;
+};
+
+describe("JSON Schema", () => {
+  const person = {
+    type: "object",
+    properties: {
+      name: { type: "string", pattern: "^[A-Z]", maxLength: 12 },
+      age: { type: "integer", minimum: 0, maximum: 150 },
+      tags: { type: "array", items: { enum: ["a", "b", 3, null] }, minItems: 1, uniqueItems: true },
+      born: { format: "date" },
+    },
+    required: ["name", "age"],
+    additionalProperties: false,
+  };
+  obeysTheLaws("an object", {
+    constraint: () => jsonSchemaConstraint(person),
+    valid: [
+      '{"name":"Ann","age":7}',
+      '{ "age" : 150, "name":"\\u0041nn\\n" ,"tags":["b",3,null]}',
+      '{"name":"B","age":0.0,"born":"2024-02-29"}',
+    ],
+    invalid: [
+      '{"name":"ann","age":7}',
+      '{"age":7}',
+      '{"name":"Ann","age":151}',
+      '{"name":"Ann","age":7,"tags":[3,3.0]}',
+      '{"name":"Ann","age":7,"born":"2023-02-29"}',
+      '{"name":"Ann","age":7,"name":"Bob"}',
+      '{"name":"Ann","age":7,"other":1}',
+      '{"name":"Ann","age":7,}',
+    ],
+    alphabet: '{}[]":,0123456789.-',
+  });
+  obeysTheLaws("other names, needs and counts", {
+    constraint: () =>
+      jsonSchemaConstraint({
+        patternProperties: { "^n": { type: "number" }, "^[ab]$": { type: "null" } },
+        additionalProperties: { type: "array", contains: { const: 1 }, maxContains: 2, items: { enum: [0, 1] } },
+        propertyNames: { maxLength: 3 },
+        not: { patternProperties: { "^n": { maximum: 5 } } },
+        maxProperties: 3,
+        type: "object",
+      }),
+    valid: ['{"n":6}', '{"x":[1,0,1],"nn":100,"a":null}', '{"n":1,"n2":7.5}'],
+    invalid: ["{}", '{"n":5}', '{"n":6,"x":[0]}', '{"n":6,"x":[1,1,1]}', '{"nnnn":6}', '{"a":null,"b":null,"x":[1]}'],
+    alphabet: '{}[]":,0123456789.-nax',
+  });
+  obeysTheLaws("recursion", {
+    constraint: () =>
+      jsonSchemaConstraint({
+        $ref: "#/$defs/tree",
+        $defs: {
+          tree: {
+            oneOf: [
+              { type: "boolean" },
+              {
+                type: "object",
+                properties: { left: { $ref: "#/$defs/tree" }, right: { $ref: "#/$defs/tree" } },
+                required: ["left"],
+                additionalProperties: false,
+              },
+            ],
+          },
+        },
+      }),
+    valid: ["true", '{"left":{"left":false,"right":true}}'],
+    invalid: ["null", "{}", '{"right":true}'],
+    alphabet: '{}":,leftrightruefalse',
+  });
+  obeysTheLaws("numbers", {
+    constraint: () => jsonSchemaConstraint({ exclusiveMinimum: -2.5, maximum: 1000, multipleOf: 0.25, type: "number" }),
+    valid: ["-2.25", "0", "-0", "0.75", "1000", "999.750", "12.5"],
+    invalid: ["-2.5", "0.3", "1000.25", "1001", "01", "1.", "12.55"],
+    alphabet: "-0123456789.",
+  });
+  obeysTheLaws("strings in all spellings", {
+    constraint: () => jsonSchemaConstraint({ enum: ["a😀é", "b/\\", "\ud800", "\ud800x"] }),
+    valid: ['"a😀é"', '"\\u0061\\ud83d\\ude00\\u00E9"', '"b\\/\\\\"', '"\\ud800"', '"\\uD800x"'],
+    invalid: ['"a\\ud83d"', '"a"', '"\\ud83d\\ude00"', '"\\ud800\\udc00"'],
+    alphabet: '\\ud830e"',
+  });
+
+  const schemas = fc.letrec<{ schema: object | boolean }>((tie) => ({
+    schema: fc.oneof(
+      { depthSize: "small", withCrossShrink: true },
+      fc.constantFrom<object | boolean>(true, false, {}, { type: "string" }, { type: ["integer", "null"] }),
+      fc.record({
+        enum: fc.uniqueArray(fc.constantFrom<unknown>(0, 1, "a", "ab", null, [1], { a: 1 }), { minLength: 1 }),
+      }),
+      fc.record({ minLength: fc.nat(2), maxLength: fc.nat(4) }),
+      fc.record({ pattern: fc.constantFrom("a", "^a", "b$", "^[ab]*$", "^(ab)+$") }),
+      fc.record({ minimum: fc.nat(3), exclusiveMaximum: fc.nat(9), multipleOf: fc.constantFrom(1, 2, 3) }),
+      fc.record({ not: tie("schema") }),
+      fc.record({ anyOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }) }),
+      fc.record({ oneOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }) }),
+      fc.record({ allOf: fc.array(tie("schema"), { minLength: 1, maxLength: 3 }) }),
+      fc.record({ if: tie("schema"), [THEN]: tie("schema"), else: tie("schema") }),
+      fc.record(
+        {
+          items: tie("schema"),
+          contains: tie("schema"),
+          minItems: fc.nat(2),
+          maxItems: fc.nat(3),
+        },
+        { requiredKeys: [] },
+      ),
+      fc.record({ items: fc.array(tie("schema"), { minLength: 1, maxLength: 2 }), additionalItems: tie("schema") }),
+      fc.record(
+        {
+          properties: fc.dictionary(fc.constantFrom("a", "ab", "b"), tie("schema"), { maxKeys: 2 }),
+          patternProperties: fc.dictionary(fc.constantFrom("a", "b$", "^c"), tie("schema"), { maxKeys: 2 }),
+          additionalProperties: tie("schema"),
+          required: fc.uniqueArray(fc.constantFrom("a", "ab", "c"), { maxLength: 2 }),
+          propertyNames: tie("schema"),
+          minProperties: fc.nat(2),
+          maxProperties: fc.nat(3),
+        },
+        { requiredKeys: [] },
+      ),
+      fc.record({ dependencies: fc.dictionary(fc.constantFrom("a", "b"), tie("schema"), { maxKeys: 1 }) }),
+    ),
+  })).schema;
+  const values = fc.letrec<{ value: unknown }>((tie) => ({
+    value: fc.oneof(
+      { depthSize: "small" },
+      fc.constantFrom<unknown>(null, true, 0, 1, 2, 3, 6, 1.5, "", "a", "ab", "b", "abab"),
+      fc.array(tie("value"), { maxLength: 3 }),
+      fc.dictionary(fc.constantFrom("a", "ab", "b", "c", "ca", "d"), tie("value"), { maxKeys: 3 }),
+    ),
+  })).value;
+
+  it("agrees with ajv on schemas of all keywords together, and says so when nothing is valid", () => {
+    let refused = 0;
+    const run = fc.property(schemas, fc.array(values, { minLength: 8, maxLength: 8 }), (schema, samples) => {
+      const validate = judge(schema);
+      let constraint: ReturnType<typeof jsonSchemaConstraint> | undefined;
+      try {
+        constraint = jsonSchemaConstraint(schema);
+      } catch (error) {
+        const { message } = error as Error;
+        expect(message).toMatch(/contradict|nothing|false allows|multiply|empty|at once/);
+        if (/multiply|at once/.test(message)) refused += 1;
+        else for (const value of samples) expect(validate(value), `${JSON.stringify(value)}: ${message}`).toBe(false);
+        return;
+      }
+      for (const value of samples) {
+        expect(isValid(constraint, JSON.stringify(value)), JSON.stringify(value)).toBe(validate(value));
+      }
+    });
+    fc.assert(run, { numRuns: 600, seed: 12 });
+    expect(refused).toBeLessThan(30);
+  });
+
+  it("knows formats as their standards do", () => {
+    for (const [format, valid, invalid] of [
+      ["date", ["2024-02-29", "2000-02-29", "1999-12-31"], ["1900-02-29", "2023-04-31", "2023-13-01", "23-01-01"]],
+      ["time", ["12:00:00Z", "23:59:60Z", "01:02:03.45+02:30"], ["24:00:00Z", "12:00:60Z", "12:00:00"]],
+      ["date-time", ["2024-01-01T00:00:00Z", "2024-01-01t00:00:00.1-01:00"], ["2024-01-01", "2024-02-30T00:00:00Z"]],
+      ["email", ["a.b+c@example.com"], ["a@b@c", "a..b@c.de", "@c.de"]],
+      ["uri", ["https://a.b/c?d=e#f", "urn:x:y", "mailto:a@b"], ["a b", "//a", "http://a b", "%"]],
+      ["uuid", ["123e4567-e89b-12d3-a456-426614174000"], ["123e4567e89b12d3a456426614174000"]],
+      ["ipv4", ["0.0.0.0", "255.10.1.9"], ["256.0.0.1", "01.2.3.4", "1.2.3"]],
+      ["ipv6", ["::", "::1", "1:2:3:4:5:6:7:8", "::ffff:1.2.3.4"], [":::", "1::2::3", "12345::"]],
+      ["hostname", ["a.b-c.de", "localhost"], ["-a.b", "a_b", "a..b", "x".repeat(64)]],
+      ["duration", ["P1Y2M", "PT5S", "P3W", "P1DT2H"], ["P", "PT", "P1S", "P1Y2W"]],
+      ["json-pointer", ["", "/a/~0~1b"], ["a", "/~2"]],
+    ] as const) {
+      for (const value of valid) expect(accepts({ type: "string", format }, value), `${format} ${value}`).toBe(true);
+      for (const value of invalid) expect(accepts({ type: "string", format }, value), `${format} ${value}`).toBe(false);
+      expect(accepts({ format }, 5)).toBe(true);
+    }
+  });
+
+  it("names keyword and place of what it refuses", () => {
+    for (const [schema, message] of [
+      ["{}", /object or a boolean/],
+      [{ type: "strng" }, /#: type: there is no type "strng"; did you mean "string"/],
+      [{ properties: { a: { minimum: "1" } } }, /#\/properties\/a: minimum: must be a number/],
+      [{ unevaluatedProperties: false }, /unevaluatedProperties: is not supported/],
+      [{ $ref: "#/$defs/x", $defs: { y: {} } }, /\$ref "#\/\$defs\/x" leads nowhere/],
+      [{ $ref: "https://example.com/other.json" }, /leads out of the document/],
+      [{ $ref: "#" }, /leads back to the same schema/],
+      [{ pattern: "(?=a)b" }, /pattern: regular expression .* look-ahead/],
+      [{ format: "colour" }, /format: "colour" is not known/],
+      [{ enum: [] }, /enum: the list is empty/],
+      [{ $schema: "http://example.com/s" }, /\$schema names/],
+      [{ $schema: "http://json-schema.org/draft-07/schema#", prefixItems: [true] }, /prefixItems: draft 7/],
+      [{ items: { uniqueItems: true, items: { type: "object" } } }, /uniqueItems is supported for/],
+      [{ type: "string", maxLength: 3, minLength: 4 }, /"minLength" and "maxLength" contradict/],
+      [{ type: "integer", minimum: 3, exclusiveMaximum: 3 }, /"minimum" and "exclusiveMaximum" contradict/],
+      [{ type: "object", required: ["a"], properties: { a: false } }, /"required" and "properties" contradict/],
+      [{ type: "object", required: ["a"], properties: { a: { $ref: "#" } } }, /nothing/],
+      [false, /allows nothing/],
+    ] as const) {
+      expect(() => jsonSchemaConstraint(schema), JSON.stringify(schema)).toThrow(message);
+    }
+  });
+
+  it("stands deep nesting, large schemas and large counts", () => {
+    let deep: object = { type: "integer" };
+    for (let i = 0; i < 100; i++) deep = { type: "array", items: deep, minItems: 1 };
+    expect(isValid(jsonSchemaConstraint(deep), `${"[".repeat(100)}1${"]".repeat(100)}`)).toBe(true);
+    const any = jsonSchemaConstraint(true);
+    expect(isValid(any, `${'{"a":['.repeat(500)}${"]}".repeat(500)}`)).toBe(true);
+    const names = Array.from({ length: 12_000 }, (_, i) => `property ${i} of the many that a schema may have`);
+    const large = {
+      type: "object",
+      additionalProperties: false,
+      properties: Object.fromEntries(names.map((name) => [name, { type: "integer", description: "x".repeat(20) }])),
+    };
+    expect(JSON.stringify(large).length).toBeGreaterThan(1e6);
+    const started = performance.now();
+    const constraint = jsonSchemaConstraint(large);
+    expect(isValid(constraint, JSON.stringify({ [names[11_999]]: 1, [names[5]]: 2 }))).toBe(true);
+    expect(performance.now() - started).toBeLessThan(20_000);
+    const long = jsonSchemaConstraint({ type: "string", minLength: 3_000, pattern: "^(?:a|b)*$" });
+    expect(isValid(long, JSON.stringify("ab".repeat(1_500)))).toBe(true);
+    expect(isValid(jsonSchemaConstraint({ type: "array", minItems: 1e6 }), "[1]")).toBe(false);
+  });
+
+  it("whitespace can be bounded", () => {
+    const compact = jsonSchemaConstraint({ type: "array" }, { whitespace: 0 });
+    expect(isValid(compact, "[1,2]")).toBe(true);
+    expect(pushAll(compact.start, Buffer.from("[1, "))).toBeUndefined();
+    const wide = jsonSchemaConstraint({ type: "array" }, { whitespace: 2 });
+    expect(isValid(wide, "[1,  2]")).toBe(true);
+    expect(isValid(wide, "[1,   2]")).toBe(false);
+  });
+});
