@@ -39,13 +39,18 @@ export function createChoosing(parts: ChoosingParts): Choosing {
   const { promptLength, stream, shaped } = parts;
   const chain = createShaperChain(parts.shaping, parts.vocabularySize, parts.tokenizer, parts.stages);
 
+  /** What stages with a state left at nodes, for those below them. */
+  const memories = new WeakMap<ForestNode, NonNullable<ShapingContext["memory"]>>();
+
   function contextOf(node: ForestNode): ShapingContext {
     const position = node.depth + 1;
     const allowed = shaped.allowed(node);
     if (!chain.needsHistory) return { history: [], promptLength, position, stream, allowed };
     const history = new Array<number>(position);
     for (let at: ForestNode | undefined = node; at; at = at.parent) history[at.depth] = at.token;
-    return { history, promptLength, position, stream, allowed };
+    const memory = { before: node.parent && memories.get(node.parent)?.after };
+    memories.set(node, memory);
+    return { history, promptLength, position, stream, allowed, memory };
   }
 
   const logitsFor = (node: ForestNode): Float32Array => present(shaped.logits(node));

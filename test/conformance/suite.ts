@@ -318,6 +318,8 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
         { temperature: 0.4 },
         { temperature: 1, topP: 0.9 },
         { temperature: 1.5, topK: 20, repetitionPenalty: 1.3, minTokens: 30 },
+        { temperature: 1.2, mirostat: { tau: 3 }, dynamicTemperature: { range: 0.5 } },
+        { temperature: 1, mirostat: { version: 1, tau: 4, eta: 0.3 }, noRepeatNgram: 3, minKept: 2 },
         { temperature: 0.9, minP: 0.02, xtc: { probability: 0.5, threshold: 0.05 }, order: "llamacpp" },
       ];
       for (const [seed, shaping] of shapings.entries()) {

@@ -50,6 +50,11 @@ export function createShaperChain(
   const definitions = { ...standardStages, ...extra };
   const order = resolveOrder(settings.order, definitions, Object.keys(extra));
   const greedy = settings.temperature < GREEDY_TEMPERATURE;
+  ensure(
+    !greedy || !settings.dynamicTemperature,
+    "bad_option",
+    "dynamicTemperature: means nothing at temperature 0, which always takes the most likely token",
+  );
 
   const active: { name: string; run: StageFunction; readsHistory: boolean }[] = [];
   for (const [name, definition] of Object.entries(definitions)) {

@@ -3,7 +3,7 @@
  * chain then serves any node of any tree in any order, and there is no state that could drift.
  */
 import type { Tokenizer } from "../../text/tokenizer.ts";
-import { changed } from "./candidates.ts";
+import { changed, drop } from "./candidates.ts";
 import type { StageFunction } from "./stages.ts";
 
 export interface PenaltySettings {
@@ -41,6 +41,23 @@ export function penalties(settings: PenaltySettings, vocabularySize: number): St
     }
     changed(candidates);
   };
+}
+
+/** Bans every token that would complete `size` tokens in a row which stand in the history already (Paulus et al. 2017, HF's rule). */
+export function noRepeatNgram(size: number): StageFunction {
+  function completions(history: ArrayLike<number>): Set<number> {
+    const banned = new Set<number>();
+    const suffix = history.length - (size - 1);
+    for (let start = 0; start < suffix; start++) {
+      let same = 0;
+      while (same < size - 1 && history[start + same] === history[suffix + same]) same++;
+      if (same === size - 1) banned.add(history[start + size - 1]);
+    }
+    return banned;
+  }
+  const run: StageFunction = (candidates, { history }) => drop(candidates, completions(history));
+  run.keeps = (token, { history }) => !completions(history).has(token);
+  return run;
 }
 
 export interface DrySettings {

@@ -26,6 +26,13 @@ export const shapingOptions = z.strictObject({
     .max(1000)
     .default(1)
     .describe("divides the logits; 0 always takes the most likely token"),
+  dynamicTemperature: z
+    .strictObject({
+      range: z.number().gt(0).max(1000).describe("how far the temperature goes down and up from `temperature`"),
+      exponent: z.number().gt(0).max(100).default(1).describe("power of the entropy's share that it follows"),
+    })
+    .optional()
+    .describe("lower temperature where the model is sure, higher where it is not (by entropy); not with temperature 0"),
   topK: z.int().min(0).default(0).describe("keep the k most likely tokens; 0 is off"),
   topP: z.number().gt(0).max(1).default(1).describe("keep the most likely tokens up to this probability; 1 is off"),
   minP: z.number().min(0).max(1).default(0).describe("keep tokens at least this likely relative to the best; 0 is off"),
@@ -46,6 +53,18 @@ export const shapingOptions = z.strictObject({
     .strictObject({ probability: z.number().min(0).max(1), threshold: z.number().gt(0).max(1).default(0.1) })
     .optional()
     .describe("now and then drop all tokens above the threshold but the least likely of them"),
+  mirostat: z
+    .strictObject({
+      version: z
+        .union([z.literal(1), z.literal(2)])
+        .default(2)
+        .describe("1 fits a Zipf law, 2 cuts by surprise"),
+      tau: z.number().gt(0).max(100).default(5).describe("wanted surprise of the chosen tokens, in bits"),
+      eta: z.number().gt(0).max(1).default(0.1).describe("how fast the bound follows the surprise"),
+    })
+    .optional()
+    .describe("keep the surprise of the chosen tokens near a target"),
+  minKept: z.int().min(1).default(1).describe("tokens that every one of the cuts above keeps, at least; 1 is off"),
   repetitionPenalty: z.number().gt(0).max(100).default(1).describe("weakens tokens already seen; 1 is off"),
   frequencyPenalty: z.number().min(-100).max(100).default(0).describe("subtracted once for every occurrence"),
   presencePenalty: z.number().min(-100).max(100).default(0).describe("subtracted once from tokens that occurred"),
@@ -53,6 +72,12 @@ export const shapingOptions = z.strictObject({
     .optional()
     .describe("how many of the last tokens the penalties see; all, or 64 in the llamacpp order"),
   dry: dryOptions.optional().describe("penalise tokens that would continue a repeat (don't repeat yourself)"),
+  noRepeatNgram: z
+    .int()
+    .min(0)
+    .max(1000)
+    .default(0)
+    .describe("never complete so many tokens in a row that stand in prompt or output already; 0 is off"),
   logitBias: z
     .record(
       z.string().regex(/^(0|[1-9]\d*)$/, "a token id"),

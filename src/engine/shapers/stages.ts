@@ -7,7 +7,8 @@ import { ensure } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { type Stream, uniform } from "../random.ts";
 import { type Candidates, changed, entropy, highest, keepAtLeast, keepBest, keepWhere, weigh } from "./candidates.ts";
-import { createBreakers, dry, penalties } from "./history.ts";
+import { createBreakers, dry, noRepeatNgram, penalties } from "./history.ts";
+import { type MirostatState, mirostat } from "./mirostat.ts";
 import type { presetNames, ShapingSettings } from "./options.ts";
 
 /** What a distribution depends on besides the logits. */
@@ -21,6 +22,8 @@ export interface ShapingContext {
   readonly stream: Stream;
   /** Tokens that a constraint allows, 32 to a word; applied before every stage. */
   readonly allowed?: Uint32Array;
+  /** What stages with a state know of the position before (nothing at the first of the output), and leave to the next. */
+  readonly memory?: { readonly before?: MirostatState; after?: MirostatState };
 }
 
 export interface StageFunction {
@@ -109,11 +112,18 @@ export const standardStages: Readonly<Record<string, StageDefinition>> = {
       return dry({ ...options, window: span(options.window) }, breakers, vocabularySize);
     },
   },
+  noRepeatNgram: {
+    changes: "scores", // a ban, as of bad tokens: at temperature 0 too
+    keepsBest: false,
+    readsHistory: true,
+    create: ({ noRepeatNgram: size }) => (size === 0 ? undefined : noRepeatNgram(size)),
+  },
   temperature: {
     changes: "scores",
     keepsBest: true,
     readsHistory: false,
-    create: ({ temperature }) => {
+    create: ({ temperature, dynamicTemperature }) => {
+      if (dynamicTemperature) return dynamic(temperature, dynamicTemperature);
       if (temperature === 1) return undefined;
       const inverse = 1 / temperature;
       return (candidates) => {
@@ -126,89 +136,117 @@ export const standardStages: Readonly<Record<string, StageDefinition>> = {
   /** Logits within n standard deviations (of the live logits) of the highest (Tang et al. 2024). */
   topNSigma: {
     ...truncation,
-    create: ({ topNSigma }) => {
+    create: ({ topNSigma, minKept }) => {
       if (topNSigma === undefined) return undefined;
-      return (candidates) => {
-        const { tokens, count, scores } = candidates;
-        let sum = 0;
-        for (let i = 0; i < count; i++) sum += scores[tokens[i]];
-        const mean = sum / count;
-        let squares = 0;
-        for (let i = 0; i < count; i++) squares += (scores[tokens[i]] - mean) ** 2;
-        keepAtLeast(candidates, scores, highest(candidates, scores) - topNSigma * Math.sqrt(squares / count));
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          const { tokens, count, scores } = candidates;
+          let sum = 0;
+          for (let i = 0; i < count; i++) sum += scores[tokens[i]];
+          const mean = sum / count;
+          let squares = 0;
+          for (let i = 0; i < count; i++) squares += (scores[tokens[i]] - mean) ** 2;
+          keepAtLeast(candidates, scores, highest(candidates, scores) - topNSigma * Math.sqrt(squares / count));
+        },
+        byScore,
+      );
     },
   },
   topK: {
     ...truncation,
-    create: ({ topK }) => {
+    create: ({ topK, minKept }) => {
       if (topK === 0) return undefined;
-      return (candidates) => {
-        if (topK >= candidates.count) return;
-        keepBest(candidates, candidates.scores, topK);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          if (topK >= candidates.count) return;
+          keepBest(candidates, candidates.scores, topK);
+        },
+        byScore,
+      );
     },
   },
   /** Nucleus: the token that crosses the sum is kept (Holtzman et al. 2020). */
   topP: {
     ...truncation,
-    create: ({ topP }) => {
+    create: ({ topP, minKept }) => {
       if (topP === 1) return undefined;
-      return (candidates) => {
-        weigh(candidates);
-        const { scores, weights, total, count } = candidates;
-        // Tokens this light make up less than 1 - topP together and cannot be needed: a cheap first cut.
-        keepAtLeast(candidates, weights, ((1 - topP) * total) / (count + 1));
-        keepBest(candidates, scores, topP * total, weights);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          weigh(candidates);
+          const { scores, weights, total, count } = candidates;
+          // Tokens this light make up less than 1 - topP together and cannot be needed: a cheap first cut.
+          keepAtLeast(candidates, weights, ((1 - topP) * total) / (count + 1));
+          keepBest(candidates, scores, topP * total, weights);
+        },
+        byScore,
+      );
     },
   },
   minP: {
     ...truncation,
-    create: ({ minP }) => {
+    create: ({ minP, minKept }) => {
       if (minP === 0) return undefined;
       const distance = Math.log(minP);
-      return (candidates) => {
-        keepAtLeast(candidates, candidates.scores, highest(candidates, candidates.scores) + distance);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          keepAtLeast(candidates, candidates.scores, highest(candidates, candidates.scores) + distance);
+        },
+        byScore,
+      );
     },
   },
   /** Smallest set by |-ln p - entropy| that reaches the mass (Meister et al. 2023). */
   typicalP: {
     ...truncation,
     keepsBest: false,
-    create: ({ typicalP }) => {
+    create: ({ typicalP, minKept }) => {
       if (typicalP === 1) return undefined;
-      return (candidates) => {
-        weigh(candidates);
-        const { tokens, count, scores, keys } = candidates;
-        // -ln p - entropy = typical - score
-        const typical = candidates.reference + Math.log(candidates.total) - entropy(candidates);
-        for (let i = 0; i < count; i++) keys[tokens[i]] = -Math.abs(typical - scores[tokens[i]]);
-        keepBest(candidates, keys, typicalP * candidates.total, candidates.weights);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          weigh(candidates);
+          const { tokens, count, scores, keys } = candidates;
+          // -ln p - entropy = typical - score
+          const typical = candidates.reference + Math.log(candidates.total) - entropy(candidates);
+          for (let i = 0; i < count; i++) keys[tokens[i]] = -Math.abs(typical - scores[tokens[i]]);
+          keepBest(candidates, keys, typicalP * candidates.total, candidates.weights);
+        },
+        byKey,
+      );
     },
   },
   /** Hewitt et al. 2022, section 4. */
   epsilon: {
     ...truncation,
-    create: ({ epsilon }) => {
+    create: ({ epsilon, minKept }) => {
       if (epsilon === 0) return undefined;
-      return (candidates) => {
-        weigh(candidates);
-        keepAtLeast(candidates, candidates.weights, epsilon * candidates.total);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          weigh(candidates);
+          keepAtLeast(candidates, candidates.weights, epsilon * candidates.total);
+        },
+        byScore,
+      );
     },
   },
   eta: {
     ...truncation,
-    create: ({ eta }) => {
+    create: ({ eta, minKept }) => {
       if (eta === 0) return undefined;
-      return (candidates) => {
-        weigh(candidates);
-        const threshold = Math.min(eta, Math.sqrt(eta) * Math.exp(-entropy(candidates)));
-        keepAtLeast(candidates, candidates.weights, threshold * candidates.total);
-      };
+      return keeping(
+        minKept,
+        (candidates) => {
+          weigh(candidates);
+          const threshold = Math.min(eta, Math.sqrt(eta) * Math.exp(-entropy(candidates)));
+          keepAtLeast(candidates, candidates.weights, threshold * candidates.total);
+        },
+        byScore,
+      );
     },
   },
   /**
@@ -218,10 +256,10 @@ export const standardStages: Readonly<Record<string, StageDefinition>> = {
   xtc: {
     ...truncation,
     keepsBest: false,
-    create: ({ xtc }) => {
+    create: ({ xtc, minKept }) => {
       if (!xtc || xtc.probability === 0 || xtc.threshold > 0.5) return undefined; // no two tokens can exceed one half
       const { probability, threshold } = xtc;
-      return (candidates, { stream, position }) => {
+      return keeping(minKept, (candidates, { stream, position }) => {
         if (uniform(stream, position, "xtc") >= probability) return;
         weigh(candidates);
         const { tokens, count, scores, weights } = candidates;
@@ -232,19 +270,77 @@ export const standardStages: Readonly<Record<string, StageDefinition>> = {
           if (spared < 0 || scores[tokens[i]] < scores[spared]) spared = tokens[i];
         }
         if (spared >= 0) keepWhere(candidates, (token) => token === spared || weights[token] < bound);
-      };
+      });
     },
   },
+  /** Comes last: what it leaves is what the token is chosen from. */
+  mirostat: {
+    ...truncation,
+    readsHistory: true,
+    create: ({ mirostat: settings, minKept }) => settings && mirostat(settings, minKept),
+  },
 };
+
+/**
+ * Dynamic temperature by entropy, as in llama.cpp: from temperature - range (0 at least) to temperature + range, by the power of the
+ * live distribution's share of the largest entropy that so many tokens can have.
+ */
+function dynamic(temperature: number, { range, exponent }: { range: number; exponent: number }): StageFunction {
+  const low = Math.max(0, temperature - range);
+  const high = temperature + range;
+  return (candidates) => {
+    const { tokens, count, scores } = candidates;
+    if (count < 2) return;
+    weigh(candidates);
+    const share = Math.max(0, entropy(candidates)) / Math.log(count);
+    const inverse = 1 / Math.max(GREEDY_TEMPERATURE, low + (high - low) * share ** exponent);
+    for (let i = 0; i < count; i++) scores[tokens[i]] *= inverse;
+    changed(candidates);
+  };
+}
+
+/**
+ * A cut that leaves at least so many tokens: where it leaves fewer, the best of those there were. `best` ranks them, after the cut;
+ * without it such a cut is not made at all.
+ */
+function keeping(
+  minKept: number,
+  cut: StageFunction | undefined,
+  best?: (candidates: Candidates) => Float64Array,
+): StageFunction | undefined {
+  if (!cut || minKept === 1) return cut;
+  let saved = new Int32Array(0);
+  return (candidates, context) => {
+    const { count, tokens } = candidates;
+    if (saved.length < count) saved = new Int32Array(candidates.vocabularySize);
+    saved.set(tokens.subarray(0, count));
+    cut(candidates, context);
+    if (candidates.count >= Math.min(minKept, count)) return;
+    tokens.set(saved.subarray(0, count));
+    candidates.count = count;
+    changed(candidates);
+    if (best) keepBest(candidates, best(candidates), minKept);
+  };
+}
+
+const byScore = ({ scores }: Candidates): Float64Array => scores;
+const byKey = ({ keys }: Candidates): Float64Array => keys;
 
 /**
  * Orders of known engines; stages that an engine lacks stand where they disturb its own order least. llama.cpp cuts the
  * untempered distribution, the others the tempered one; vLLM takes min-p before top-k and top-p.
  */
 export const presets: Readonly<Record<(typeof presetNames)[number], readonly string[]>> = {
-  hf: "bias penalties dry temperature topNSigma topK topP minP typicalP epsilon eta xtc".split(" "),
-  llamacpp: "bias penalties dry topNSigma topK typicalP topP minP epsilon eta xtc temperature".split(" "),
-  vllm: "bias penalties dry temperature minP topNSigma topK topP typicalP epsilon eta xtc".split(" "),
+  hf: "bias penalties noRepeatNgram dry temperature topNSigma topK topP minP typicalP epsilon eta xtc mirostat".split(
+    " ",
+  ),
+  llamacpp:
+    "bias penalties noRepeatNgram dry topNSigma topK typicalP topP minP epsilon eta xtc temperature mirostat".split(
+      " ",
+    ),
+  vllm: "bias penalties noRepeatNgram dry temperature minP topNSigma topK topP typicalP epsilon eta xtc mirostat".split(
+    " ",
+  ),
 };
 
 /**
