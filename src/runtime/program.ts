@@ -71,7 +71,8 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
-    ...(weights instanceof Uint8Array && { externalData: [{ path: weightFileName, data: weights }] }),
+    ...(weights instanceof Uint8Array &&
+      weights.length > 0 && { externalData: [{ path: weightFileName, data: weights }] }),
     ...(weights &&
       "folder" in weights && { extra: { session: { model_external_initializers_file_folder_path: weights.folder } } }),
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
