@@ -4,6 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { open } from "../src/open.ts";
+import { awqTensors, type Codes, gptqTensors, valuesOf } from "../src/weights/packed-integers.fixture.ts";
+import { type TensorToWrite, writeSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
 import { removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
@@ -55,6 +57,58 @@ describe.skipIf(!casePath("gguf-own-tokenizer"))(skipped("gguf-own-tokenizer"), 
       expect(model.tokenizer!.vocabularySize).toBe(258);
       expect((await model.decode("hello", { temperature: 0, maxTokens: 3 }).final).tokens.length).toBeGreaterThan(0);
     }
+  });
+});
+
+describe("packed integers", () => {
+  const methods = {
+    gptq: { write: gptqTensors, config: { quant_method: "gptq", bits: 4, group_size: 32 } },
+    awq: { write: awqTensors, config: { quant_method: "awq", bits: 4, group_size: 32 } },
+    "gptq of 8 bits": { write: gptqTensors, config: { quant_method: "gptq", bits: 8, group_size: 32 } },
+  } as const;
+  it.each(Object.entries(methods))("%s runs as the matrices it stands for", async (_, { write, config }) => {
+    const plain = await writeTinyModel({ config: { hidden_size: 64, head_dim: 16 } });
+    const packed = await mkdtemp(join(folder, "packed-"));
+    const tensors: TensorToWrite[] = [];
+    const values: TensorToWrite[] = [];
+    for (const [name, { shape, data }] of plain.weights) {
+      const whole = { name, type: "F32" as const, shape, data: Float32Array.from(data) };
+      if (!name.endsWith("_proj.weight")) {
+        tensors.push(whole);
+        values.push(whole);
+        continue;
+      }
+      const [outputs, inputs] = shape;
+      const middle = 2 ** (config.bits - 1);
+      const scale = 1 / 4 / Math.sqrt(inputs) / (middle / 8);
+      const codes: Codes = {
+        outputs,
+        inputs,
+        bits: config.bits,
+        groupSize: 32,
+        zero: (output, group) => middle - 1 + ((output + group) % 3),
+        scale: () => scale,
+        code: (output, input) =>
+          Math.max(0, Math.min(2 * middle - 1, Math.round(data[output * inputs + input] / scale) + middle)),
+      };
+      tensors.push(...write(name.replace(".weight", ""), codes));
+      values.push({ ...whole, data: valuesOf(codes) });
+    }
+    await writeSafetensors(join(packed, "model.safetensors"), tensors);
+    await writeFile(join(packed, "config.json"), JSON.stringify({ ...plain.config, quantization_config: config }));
+    await writeSafetensors(join(plain.folder, "model.safetensors"), values);
+    const answer = async (path: string, weights: "f32" | "auto") => {
+      await using model = await open(path, { weights });
+      const { tokens, logprobs } = await model.decode([1, 2, 3], { temperature: 0, maxTokens: 8, logprobs: 1 }).final;
+      return { tokens, logprobs: logprobs!.map(({ raw }) => raw) };
+    };
+    const expected = await answer(plain.folder, "f32");
+    expect(await answer(packed, "f32")).toEqual(expected);
+    // As they are: activations are rounded to 8 bits, and nothing else is.
+    const close = await answer(packed, "auto");
+    expect(Math.abs(close.logprobs[0] - expected.logprobs[0])).toBeLessThan(0.2);
+    expect(close.logprobs[0]).not.toBe(expected.logprobs[0]);
+    await removeModel(plain);
   });
 });
 

@@ -1,11 +1,11 @@
 /** `ventris models`: the models that ship with the package and those in the cache folder. */
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Command } from "commander";
 import { VentrisError } from "../errors.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../open.ts";
-import { cacheFolder, type GgufModel, openWeights } from "../weights/index.ts";
+import { cacheFolder, openCheckpoint } from "../weights/index.ts";
 import { print, printJson, say } from "./output.ts";
 import { formatBytes, formatTable } from "./table.ts";
 
@@ -80,19 +80,26 @@ async function foldersIn(path: string): Promise<string[]> {
 async function describeModel(name: string, origin: ModelEntry["origin"], path: string): Promise<ModelEntry> {
   const bytes = await folderSize(path);
   try {
-    const source = await openWeights(path);
+    const source = await openCheckpoint(path);
     try {
-      const config =
-        (source as Partial<GgufModel>).config ?? JSON.parse(await readFile(join(path, "config.json"), "utf8"));
+      const { architectures } = source.config;
       const shapes = [...source.tensors.values()].map((tensor) => tensor.shape);
       const parameters = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
       const parts = (await listParts(path)).map(({ card }) => card.name);
-      return { name, origin, path, bytes, architecture: String(config.architectures?.[0]), parameters, parts };
+      return {
+        name,
+        origin,
+        path,
+        bytes,
+        architecture: String(Array.isArray(architectures) ? architectures[0] : architectures),
+        parameters,
+        parts,
+      };
     } finally {
       await source.close();
     }
   } catch (error) {
-    if (!(error instanceof VentrisError || error instanceof SyntaxError || "syscall" in (error as object))) throw error;
+    if (!(error instanceof VentrisError || "syscall" in (error as object))) throw error;
     return { name, origin, path, bytes, problem: (error as Error).message };
   }
 }

@@ -2,7 +2,7 @@
 import type { Family, ModelConfig } from "../models/family.ts";
 import { readParameters } from "../models/parameters.ts";
 import { type CompileOptions, valueMaker } from "../runtime/program.ts";
-import { openWeights } from "../weights/index.ts";
+import { openCheckpoint } from "../weights/index.ts";
 import { createForest, type Forest, type ForestOptions } from "./forest.ts";
 import { createMemory } from "./memory.ts";
 import { lowerPass, startOpenPass } from "./pass.ts";
@@ -37,7 +37,7 @@ export async function openLearnable(
   config: ModelConfig,
   { memoryLimit, device, threads, ...forestOptions }: LearnableOptions,
 ): Promise<Learnable> {
-  const source = await openWeights(path);
+  const source = await openCheckpoint(path);
   try {
     const values = await readParameters(source, family, config);
     const lowered = lowerPass(family, config, { parameters: "inputs" });

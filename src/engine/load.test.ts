@@ -127,11 +127,25 @@ describe("config.json", () => {
     ["yarn", { rope_scaling: { rope_type: "yarn", factor: 2 } }, /type "yarn" is not supported/],
     ["rope scaling without factor", { rope_scaling: { rope_type: "linear" } }, /rope_scaling.factor/],
     ["a quantised checkpoint", { quantization_config: { bits: 4 } }, /quantization_config/],
-    ["a window below one", { architectures: ["MistralForCausalLM"], sliding_window: -5 }, /sliding_window/],
-    ["a window of words", { architectures: ["MistralForCausalLM"], sliding_window: "wide" }, /sliding_window/],
+    [
+      "a window below one",
+      { architectures: ["MistralForCausalLM"], model_type: "mistral", sliding_window: -5 },
+      /sliding_window/,
+    ],
+    [
+      "a window of words",
+      { architectures: ["MistralForCausalLM"], model_type: "mistral", sliding_window: "wide" },
+      /sliding_window/,
+    ],
     [
       "a window for some layers",
-      { architectures: ["Qwen2ForCausalLM"], use_sliding_window: true, sliding_window: 8, max_window_layers: 1 },
+      {
+        architectures: ["Qwen2ForCausalLM"],
+        model_type: "qwen2",
+        use_sliding_window: true,
+        sliding_window: 8,
+        max_window_layers: 1,
+      },
       /max_window_layers = 1/,
     ],
     ["layers of two kinds", { layer_types: ["full_attention", "sliding_attention"] }, /layer_types/],

@@ -1,30 +1,27 @@
 /** From a checkpoint to a compiled pass: config, weights in the wanted precision, tokenizer, forest. */
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
-import { locateParameter, readParameter, refuseUnusedTensors } from "../models/parameters.ts";
+import type { ModelConfig } from "../models/family.ts";
+import { findParameters, type StoredParameter } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
 import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { warnOnce } from "../warnings.ts";
 import {
+  type Checkpoint,
   cacheKey,
   concatenateRows,
-  fromGgufBlocks,
-  type GgufModel,
-  ggufFormats,
   openCached,
+  openCheckpoint,
   openWeights,
   ownFormats,
   type QuantizedMatrix,
   quantizeMatrix,
   sameFormat,
-  type WeightSource,
-  type WeightType,
   writeFileAtomically,
 } from "../weights/index.ts";
 import { bytesPerToken, type StoredType } from "./arena.ts";
@@ -87,19 +84,20 @@ export async function loadModel(
   requireFormat("weights", format, weightFormats);
   requireFormat("keyValues", keyValues, cacheFormats);
   const folder = (await stat(path).catch(() => undefined))?.isDirectory() ? path : dirname(path);
-  const source = await openWeights(path);
+  const source = await openCheckpoint(path);
   try {
-    const { family, config } = familyOf((source as Partial<GgufModel>).config ?? (await readConfig(folder)));
-    refuseUnusedTensors(source, family, config);
-    const blocks = blocksOf(source, family, config, format);
-    const stored = storedType(keyValues, family, config, blocks);
+    const { family, config } = familyOf(source.config);
+    const parameters = findParameters(source, family, config);
+    const parameterCount = [...parameters.values()].reduce((sum, { specification }) => sum + sizeOf(specification), 0);
+    const blocks = blocksOf(parameters, parameterCount, format);
+    const stored = storedType(keyValues, config, parameters, blocks);
     const common = { always: { taps, edits }, blocks, stored };
     const lowered = lowerPass(family, config, common);
-    const prepared = await prepareWeights(source, family, config, lowered);
+    const prepared = await prepareWeights(source.identity, parameters, lowered);
     const compiling = { ...compileOptions, weights: prepared };
     const [base, tokenizer, value] = await Promise.all([
       startPass(config, lowered, compiling),
-      tokenizerOf(path, config, (source as Partial<GgufModel>).metadata),
+      tokenizerOf(path, config, source.metadata),
       valueMaker(),
     ]);
     const pass = withVariants(base, async (asked) =>
@@ -114,7 +112,7 @@ export async function loadModel(
       forward: createForward({ family, config, always: common.always, blocks, layout: lowered, compiling }),
       tokenizer,
       forest: createForest(pass, memory, { maxRows, cacheSlots }),
-      parameterCount: countParameters(family, config),
+      parameterCount,
       identity: [
         source.identity,
         cacheKey(JSON.stringify(config)),
@@ -137,21 +135,11 @@ export async function loadModel(
   }
 }
 
-async function readConfig(folder: string): Promise<unknown> {
-  const path = join(folder, "config.json");
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch (cause) {
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT";
-    throw new VentrisError(missing ? "unavailable" : "bad_config", `${path}: ${(cause as Error).message}`, { cause });
-  }
-}
-
 /** Checkpoints without a tokenizer still decode token ids. */
 async function tokenizerOf(
   path: string,
   { vocabularySize }: ModelConfig,
-  metadata: GgufModel["metadata"] | undefined,
+  metadata: Checkpoint["metadata"],
 ): Promise<Tokenizer | undefined> {
   try {
     const tokenizer = await openTokenizer(path, { outputs: vocabularySize, metadata });
@@ -175,19 +163,22 @@ function requireFormat(option: string, format: string, formats: readonly string[
   );
 }
 
-const countParameters = (family: Family, config: ModelConfig): number =>
-  family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+const sizeOf = ({ shape }: StoredParameter["specification"]): number => shape.reduce((a, b) => a * b, 1);
 
-function blocksOf(source: WeightSource, family: Family, config: ModelConfig, format: LoadOptions["weights"]) {
-  const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
-  const fallback = countParameters(family, config) > 200e6 ? 8 : 32;
-  return (parameters: readonly string[]): BlockFormat | undefined => {
+type Parameters = ReadonlyMap<string, StoredParameter>;
+
+/** What a matrix that is made of these parameters, one below the other, is multiplied in; undefined: float32. */
+function blocksOf(parameters: Parameters, parameterCount: number, format: LoadOptions["weights"]) {
+  const fallback = parameterCount > 200e6 ? 8 : 32;
+  return (names: readonly string[]): BlockFormat | undefined => {
     if (format === "f32") return undefined;
-    const stored = parameters.map((name) => storedFormat(source, specifications.get(name)!));
+    const stored = names.map((name) => parameters.get(name)!.blocks);
+    const same =
+      stored[0] && stored.every((blocks) => blocks && sameFormat(blocks, stored[0]!)) ? stored[0] : undefined;
     const auto = stored.every((blocks) => blocks) ? Math.max(...stored.map((blocks) => blocks!.bits)) : fallback;
     const bits = format === "int8" ? 8 : format === "int4" ? 4 : (auto as 4 | 8 | 32);
     if (bits === 32) return undefined;
-    return stored.every((blocks) => blocks?.bits === bits) ? stored[0]! : ownFormats[bits];
+    return same?.bits === bits ? same : ownFormats[bits];
   };
 }
 
@@ -196,13 +187,15 @@ const largeContextBytes = 32 * 2 ** 20;
 
 function storedType(
   keyValues: LoadOptions["keyValues"],
-  family: Family,
   config: ModelConfig,
+  parameters: Parameters,
   blocks: (parameters: readonly string[]) => BlockFormat | undefined,
 ): StoredType {
   if (keyValues !== "auto") return keyValues === "f16" ? "float16" : "float32";
   const large = bytesPerToken(config, "float32") * config.contextLength > largeContextBytes;
-  const quantizes = family.parameters(config).some(({ name, shape }) => shape.length === 2 && blocks([name]));
+  const quantizes = [...parameters].some(
+    ([name, { specification }]) => specification.shape.length === 2 && blocks([name]),
+  );
   return large && quantizes ? "float16" : "float32";
 }
 
@@ -211,25 +204,23 @@ function storedType(
  * large or quantised goes to the cache folder, from where the runtime maps it.
  */
 async function prepareWeights(
-  source: WeightSource,
-  family: Family,
-  config: ModelConfig,
+  identity: string,
+  parameters: Parameters,
   lowered: LoweredProgram,
 ): Promise<NonNullable<CompileOptions["weights"]>> {
-  const specifications = new Map(family.parameters(config).map((s) => [s.name, s]));
   async function* pieces(): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
     for (const binding of lowered.weights) {
-      const chosen = binding.parameters.map((name) => specifications.get(name)!);
+      const chosen = binding.parameters.map((name) => parameters.get(name)!);
       if (binding.bits === 32) {
         let offset = binding.values;
-        for (const specification of chosen) {
-          const bytes = bytesOf(await readParameter(source, specification));
+        for (const parameter of chosen) {
+          const bytes = bytesOf(await parameter.read());
           yield { offset, bytes };
           offset += bytes.length;
         }
       } else {
         const matrices: QuantizedMatrix[] = [];
-        for (const specification of chosen) matrices.push(await quantized(source, specification, binding));
+        for (const parameter of chosen) matrices.push(await quantized(parameter, binding));
         const { packed, scales, zeros } = concatenateRows(matrices);
         yield { offset: binding.packed, bytes: packed };
         yield { offset: binding.scales, bytes: bytesOf(scales) };
@@ -243,7 +234,7 @@ async function prepareWeights(
     for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
     return file;
   }
-  const key = cacheKey(preparation, source.identity, JSON.stringify(lowered.weights));
+  const key = cacheKey(preparation, identity, JSON.stringify(lowered.weights));
   const folder = await openCached(
     join("weights", key, weightFileName),
     async (target) => {
@@ -266,27 +257,11 @@ async function prepareWeights(
   return { folder };
 }
 
-type Specification = Parameters<typeof readParameter>[1];
-
-/** The blocks of a parameter that can be used as they are stored. */
-function storedFormat(source: WeightSource, specification: Specification): BlockFormat | undefined {
-  const { type } = source.tensors.get(locateParameter(source, specification))!;
-  return specification.transposed ? undefined : (ggufFormats as Partial<Record<WeightType, BlockFormat>>)[type];
-}
-
-async function quantized(
-  source: WeightSource,
-  specification: Specification,
-  format: BlockFormat,
-): Promise<QuantizedMatrix> {
-  const [rows, columns] = specification.shape as readonly [number, number];
-  const stored = storedFormat(source, specification);
-  if (stored && sameFormat(stored, format)) {
-    const name = locateParameter(source, specification);
-    const type = source.tensors.get(name)!.type as keyof typeof ggufFormats;
-    return fromGgufBlocks(await source.readBytes(name), type, rows, columns);
-  }
-  return quantizeMatrix(await readParameter(source, specification), rows, columns, format.bits);
+/** As it is stored where that is the form that is wanted, else in blocks of our own. */
+async function quantized(parameter: StoredParameter, format: BlockFormat): Promise<QuantizedMatrix> {
+  if (parameter.blocks && sameFormat(parameter.blocks, format)) return parameter.readBlocks();
+  const [rows, columns] = parameter.specification.shape as readonly [number, number];
+  return quantizeMatrix(await parameter.read(), rows, columns, format.bits);
 }
 
 const bytesOf = (data: ArrayBufferView): Uint8Array => new Uint8Array(data.buffer, data.byteOffset, data.byteLength);

@@ -155,7 +155,7 @@ export class ConfigReader {
       const { verdict, meant } = judgeField(name, value, [...this.#read]);
       ensure(verdict !== "refuse", "bad_config", () => {
         const hint = meant ? ` (did you mean ${meant}?)` : "";
-        return `config: the field ${shown(name)} = ${shown(value)} is not known to this architecture${hint}; running without it could give wrong results`;
+        return `config: the field ${name.slice(0, 100)} = ${shown(value)} is not known to this architecture${hint}; running without it could give wrong results`;
       });
       if (verdict === "warn") told.push(name);
     }

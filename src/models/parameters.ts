@@ -1,7 +1,7 @@
 /** Finds a program's parameters in a checkpoint and checks that they fit the config. */
 import { ensure, nearest, VentrisError } from "../errors.ts";
-import { parameter, type Tensor } from "../tensor/index.ts";
-import type { WeightSource } from "../weights/source.ts";
+import { type BlockFormat, parameter, type Tensor } from "../tensor/index.ts";
+import type { QuantizedMatrix, WeightSource } from "../weights/source.ts";
 import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
 
 /**
@@ -19,11 +19,33 @@ export function parameterMaker(scope = ""): MakeParameter {
   };
 }
 
-/** The checkpoint's name of a parameter. Errors: `bad_file` when it is missing or has another shape. */
-export function locateParameter(
+/** A program's parameter in a checkpoint. */
+export interface StoredParameter {
+  readonly specification: ParameterSpecification;
+  /** The blocks it is stored in, where they can be used as they are. */
+  readonly blocks: BlockFormat | undefined;
+  /** Its values as the program has them. */
+  read(): Promise<Float32Array<ArrayBuffer>>;
+  /** Its blocks; only where it has some. */
+  readBlocks(): Promise<QuantizedMatrix>;
+}
+
+/**
+ * The parameters of a model by their program names, all found and of the right shape. Errors: `bad_file` when one is missing or has
+ * another shape, or a tensor has no place: the checkpoint is of another model than its config says.
+ */
+export function findParameters(
   source: WeightSource,
-  { name, shape, sources, transposed }: ParameterSpecification,
-): string {
+  family: Family,
+  config: ModelConfig,
+): ReadonlyMap<string, StoredParameter> {
+  const specifications = family.parameters(config);
+  refuseUnusedTensors(source, specifications);
+  return new Map(specifications.map((specification) => [specification.name, findParameter(source, specification)]));
+}
+
+function findParameter(source: WeightSource, specification: ParameterSpecification): StoredParameter {
+  const { name, shape, sources, transposed } = specification;
   const found = sources.find((candidate) => source.tensors.has(candidate));
   if (!found) {
     const meant = nearest(sources[0], [...source.tensors.keys()]);
@@ -32,16 +54,27 @@ export function locateParameter(
       `${source.origin}: the tensor ${name} is missing${meant ? ` (the closest name is ${meant})` : ""}`,
     );
   }
-  const stored = source.tensors.get(found)!.shape;
+  const stored = source.tensors.get(found)!;
   const wanted = transposed ? [...shape].reverse() : shape;
-  const fits = stored.length === wanted.length && stored.every((d, i) => d === wanted[i]);
-  ensure(fits, "bad_file", `${source.origin}: ${found} has shape [${stored}], but the config asks for [${wanted}]`);
-  return found;
+  const fits = stored.shape.length === wanted.length && stored.shape.every((d, i) => d === wanted[i]);
+  ensure(
+    fits,
+    "bad_file",
+    `${source.origin}: ${found} has shape [${stored.shape}], but the config asks for [${wanted}]`,
+  );
+  return {
+    specification,
+    blocks: transposed ? undefined : stored.blocks,
+    async read() {
+      const values = await source.readFloat32(found);
+      return transposed ? transposedValues(values, shape as readonly [number, number]) : values;
+    },
+    readBlocks: () => source.readBlocks(found),
+  };
 }
 
-/** Refuses tensors that the program would pass over: the checkpoint is of another model than its config says. */
-export function refuseUnusedTensors(source: WeightSource, family: Family, config: ModelConfig): void {
-  const used = new Set(family.parameters(config).flatMap(({ sources }) => sources));
+function refuseUnusedTensors(source: WeightSource, specifications: readonly ParameterSpecification[]): void {
+  const used = new Set(specifications.flatMap(({ sources }) => sources));
   const ignored = /rotary_emb\.inv_freq$|attn\.(masked_)?bias$|^lm_head\.weight$/;
   const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name));
   ensure(
@@ -51,29 +84,19 @@ export function refuseUnusedTensors(source: WeightSource, family: Family, config
   );
 }
 
-export async function readParameter(
-  source: WeightSource,
-  specification: ParameterSpecification,
-): Promise<Float32Array<ArrayBuffer>> {
-  const values = await source.readFloat32(locateParameter(source, specification));
-  return specification.transposed ? transposed(values, specification.shape as readonly [number, number]) : values;
-}
-
-/** All parameters as float32, by program name: for training. */
+/** All parameters as float32, by program name: for training. Errors: as `findParameters`. */
 export async function readParameters(
   source: WeightSource,
   family: Family,
   config: ModelConfig,
 ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
-  refuseUnusedTensors(source, family, config);
   const result = new Map<string, Float32Array<ArrayBuffer>>();
-  for (const specification of family.parameters(config))
-    result.set(specification.name, await readParameter(source, specification));
+  for (const [name, parameter] of findParameters(source, family, config)) result.set(name, await parameter.read());
   return result;
 }
 
 /** values [columns, rows] to [rows, columns]. */
-function transposed(values: Float32Array, [rows, columns]: readonly [number, number]): Float32Array<ArrayBuffer> {
+function transposedValues(values: Float32Array, [rows, columns]: readonly [number, number]): Float32Array<ArrayBuffer> {
   const result = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) result[row * columns + column] = values[column * rows + row];

@@ -13,7 +13,7 @@ import { type ElementType, type Tensor, type TensorData, topologicalOrder } from
  */
 export interface BlockFormat {
   readonly bits: 4 | 8;
-  readonly blockSize: 32 | 64;
+  readonly blockSize: 32 | 64 | 128;
   readonly zeroPoints: boolean;
 }
 

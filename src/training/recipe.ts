@@ -13,7 +13,7 @@ import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { readParameters } from "../models/parameters.ts";
 import { openTokenizer } from "../text/index.ts";
-import { writeFileAtomically, writeSafetensors } from "../weights/index.ts";
+import { readConfig, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
 import { readRun } from "./checkpoint.ts";
 import { type Corpus, drawBatch, evaluationBatches, loadCorpus } from "./data.ts";
@@ -233,7 +233,7 @@ export function initialValues(
 }
 
 async function readTeacher(folder: string, student: ModelConfig) {
-  const { family, config } = familyOf(JSON.parse(await readFile(join(folder, "config.json"), "utf8")));
+  const { family, config } = familyOf(await readConfig(folder));
   ensure(
     config.vocabularySize === student.vocabularySize,
     "bad_config",

@@ -3,6 +3,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import { ensure, nearest, VentrisError } from "../errors.ts";
 import { identityOf } from "./cache.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
+import { readGgufBlocks } from "./quantize.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
 
 export interface WeightFile {
@@ -95,6 +96,7 @@ export function fileWeightSource(
     identity: files.map(({ identity }) => identity).join("\n"),
     tensors,
     readBytes: read,
+    readBlocks: (name) => readGgufBlocks({ origin, tensors, readBytes: read }, name),
     async readFloat32(name, options) {
       const bytes = await read(name);
       const { type, file } = tensors.get(name)!;

@@ -2,6 +2,7 @@
 import { ensure, VentrisError } from "../errors.ts";
 import { findTensor, type TensorLocation } from "./file-source.ts";
 import { type GgufSource, openGguf } from "./gguf.ts";
+import { readGgufBlocks } from "./quantize.ts";
 import type { WeightSource } from "./source.ts";
 
 const architectures: Readonly<Record<string, string>> = {
@@ -77,11 +78,13 @@ function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>):
       : pairsToHalves(stored, tensors.get(name)!.shape[0], heads, `${source.origin}: tensor ${name}`);
   };
   const originalName = (name: string) => original.get(findTensor(source.origin, tensors, name).name)!;
+  const readBytes = async (name: string) => ordered(name, await source.readBytes(originalName(name)));
   return {
     origin: source.origin,
     identity: source.identity,
     tensors,
-    readBytes: async (name) => ordered(name, await source.readBytes(originalName(name))),
+    readBytes,
+    readBlocks: (name) => readGgufBlocks({ origin: source.origin, tensors, readBytes }, name),
     readFloat32: async (name, options) => ordered(name, await source.readFloat32(originalName(name), options)),
     close: source.close,
   };

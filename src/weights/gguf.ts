@@ -5,6 +5,7 @@
 import { ensure, VentrisError } from "../errors.ts";
 import { fileWeightSource, readRange, type TensorLocation, type WeightFile, withOpenFile } from "./file-source.ts";
 import { checkTensorName, tensorBytes } from "./layout.ts";
+import { blocksOfType } from "./quantize.ts";
 import type { WeightSource, WeightType } from "./source.ts";
 
 export interface GgufSource extends WeightSource {
@@ -170,7 +171,7 @@ function locateTensors(file: WeightFile, header: Header, alignment: number): Map
     );
     ensure(offset % alignment === 0, "bad_file", `${where}: offset ${relative} is not a multiple of ${alignment}`);
     ensure(!tensors.has(name), "bad_file", `${where} is there twice`);
-    tensors.set(name, { name, type, shape, file, offset, length });
+    tensors.set(name, { name, type, shape, blocks: blocksOfType(type, shape), file, offset, length });
   }
   let end = dataStart;
   for (const { name, offset, length } of [...tensors.values()].sort(

@@ -14,12 +14,11 @@ export { type GgufSource, openGguf } from "./gguf.ts";
 export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
 export { type DownloadOptions, type DownloadProgress, downloadModel } from "./hub.ts";
-export { findWeights, openWeights } from "./open.ts";
+export { type Checkpoint, findWeights, openCheckpoint, openWeights, readConfig } from "./open.ts";
 export {
   concatenateRows,
   dequantizeMatrix,
   fromGgufBlocks,
-  ggufFormats,
   ownFormats,
   quantizeMatrix,
   sameFormat,

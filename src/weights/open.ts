@@ -1,8 +1,10 @@
 /** Finds the weights of a checkpoint, whatever format they are in. */
-import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
-import { VentrisError } from "../errors.ts";
+import { readdir, readFile, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { ensure, VentrisError } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
 import { openGgufModel } from "./gguf-llama.ts";
+import { dequantizing } from "./packed-integers.ts";
 import { openSafetensors, openSharded } from "./safetensors.ts";
 import type { WeightSource } from "./source.ts";
 
@@ -16,6 +18,48 @@ export async function openWeights(folderOrFile: string): Promise<WeightSource> {
   if (path.endsWith(".gguf")) return openGgufModel(path);
   return path.endsWith(".json") ? openSharded(path) : openSafetensors(path);
 }
+
+export interface Checkpoint extends WeightSource {
+  /** The config of its model, in Hugging Face's fields; fields that only say how the tensors are stored are gone. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** A GGUF file's header. */
+  readonly metadata?: Readonly<Record<string, unknown>>;
+}
+
+/**
+ * Opens weights with the config of their model: a GGUF file's own, else the `config.json` beside them. Quantised safetensors are seen as
+ * the matrices that they stand for. Errors: as `openWeights` and `readConfig`, and `bad_config` for a quantisation that is not known.
+ */
+export async function openCheckpoint(folderOrFile: string): Promise<Checkpoint> {
+  const path = await findWeights(folderOrFile);
+  if (path.endsWith(".gguf")) return openGgufModel(path);
+  const { quantization_config: quantization, ...config } = await readConfig(dirname(path));
+  const source = await openWeights(path);
+  if (quantization === undefined || quantization === null) return { ...source, config, metadata: undefined };
+  try {
+    return { ...(await dequantizing(source, quantization)), config };
+  } catch (error) {
+    await source.close();
+    throw error;
+  }
+}
+
+/** A folder's `config.json`. Errors: `unavailable` when there is none, `bad_config` when it is not sound. */
+export async function readConfig(folder: string): Promise<Readonly<Record<string, unknown>>> {
+  const path = join(folder, "config.json");
+  const { size } = await stat(path).catch((cause) => {
+    throw new VentrisError("unavailable", `${path}: ${cause.message}`, { cause });
+  });
+  ensure(size <= largestConfig, "bad_config", `${path} has ${size} bytes, more than ${largestConfig}`);
+  try {
+    return parseJsonObject(await readFile(path), path);
+  } catch (cause) {
+    throw new VentrisError("bad_config", (cause as Error).message, { cause });
+  }
+}
+
+/** A page of JSON, with room for lists by layer and label. */
+const largestConfig = 16 * 2 ** 20;
 
 /** The file that `openWeights` opens. */
 export async function findWeights(folderOrFile: string): Promise<string> {

@@ -3,7 +3,7 @@ import { ensure } from "../errors.ts";
 import type { BlockFormat } from "../tensor/index.ts";
 import { float16Value } from "./half.ts";
 import { requireFinite } from "./layout.ts";
-import type { QuantizedMatrix } from "./source.ts";
+import type { QuantizedMatrix, WeightSource, WeightType } from "./source.ts";
 
 /**
  * The blocks that matrices are quantised to. A product at one row is limited by the bytes it reads: codes, and for each block
@@ -20,6 +20,10 @@ export const ggufFormats = {
   Q4_0: { bits: 4, blockSize: 32, zeroPoints: false },
   Q8_0: { bits: 8, blockSize: 32, zeroPoints: false },
 } as const satisfies Record<string, BlockFormat>;
+
+/** The blocks that a stored type gives a tensor, if they can be used as they are. */
+export const blocksOfType = (type: WeightType, shape: readonly number[]): BlockFormat | undefined =>
+  shape.length === 2 ? (ggufFormats as Partial<Record<WeightType, BlockFormat>>)[type] : undefined;
 
 export const sameFormat = (a: BlockFormat, b: BlockFormat): boolean =>
   a.bits === b.bits && a.blockSize === b.blockSize && a.zeroPoints === b.zeroPoints;
@@ -64,7 +68,7 @@ export function quantizeMatrix(values: Float32Array, rows: number, columns: numb
   return result;
 }
 
-function emptyMatrix(rows: number, columns: number, format: BlockFormat): QuantizedMatrix {
+export function emptyMatrix(rows: number, columns: number, format: BlockFormat): QuantizedMatrix {
   const { bits, blockSize, zeroPoints } = format;
   const blocks = blocksPerRow(columns, format);
   return {
@@ -191,6 +195,17 @@ export function fromGgufBlocks(
     else for (let i = 0; i < codeBytes; i++) to[i] = codes[i] ^ 0x80; // signed byte + 128
   }
   return result;
+}
+
+/** `readBlocks` of a source whose tensors are stored as GGUF stores them. */
+export async function readGgufBlocks(
+  { origin, tensors, readBytes }: Pick<WeightSource, "origin" | "tensors" | "readBytes">,
+  name: string,
+): Promise<QuantizedMatrix> {
+  const info = tensors.get(name);
+  ensure(info?.blocks, "bad_option", () => `${origin}: tensor ${name} has no blocks that could be used as they are`);
+  const [rows, columns] = info.shape;
+  return fromGgufBlocks(await readBytes(name), info.type as keyof typeof ggufFormats, rows, columns);
 }
 
 /** GGUF pairs elements i and i + 16 in a byte, MatMulNBits elements 2i and 2i + 1. */

@@ -9,6 +9,8 @@ export interface WeightInfo {
   readonly type: WeightType;
   /** Row-major, outermost first (GGUF's reversed order is already undone). */
   readonly shape: readonly number[];
+  /** The blocks of a matrix that can be used as it is stored: `readBlocks` gives them. */
+  readonly blocks?: BlockFormat;
 }
 
 /**
@@ -25,6 +27,8 @@ export interface WeightSource {
   readFloat32(name: string, options?: { allowNonFinite?: boolean }): Promise<Float32Array<ArrayBuffer>>;
   /** The stored bytes as they are (for quantised blocks and integer tensors). */
   readBytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
+  /** A matrix in the blocks that its `blocks` says it has: no code changes. Errors: `bad_option` for one that has none. */
+  readBlocks(name: string): Promise<QuantizedMatrix>;
   close(): Promise<void>;
 }
 
