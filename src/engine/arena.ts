@@ -8,6 +8,7 @@ import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
+import { float16Value } from "../weights/half.ts";
 
 /** How keys and values are stored. Halves take half the memory, and half the time where memory limits. */
 export type StoredType = "float32" | "float16";
@@ -39,24 +40,32 @@ export const allocatePlanes = (config: ModelConfig, type: StoredType, pages: num
   }));
 };
 
-/** The first pages of planes, as arguments of a pass: `keys.N` and `values.N`. */
+export interface PlaneDescription {
+  readonly type: StoredType;
+  readonly pages: number;
+  readonly lanes: number;
+  /** What a layer's inputs are called, before its number. */
+  readonly names: readonly [keys: string, values: string];
+}
+
+/** The first pages of planes, as arguments of a pass. */
 export function planeInputs(
   planes: readonly Planes[],
   { keyValueHeads: heads, headDimension: dimension }: ModelConfig,
-  type: StoredType,
-  pages: number,
-  lanes: number,
+  { type, pages, lanes, names }: PlaneDescription,
   value: ValueMaker,
 ): Record<string, OnnxValue> {
   const result: Record<string, OnnxValue> = {};
   const rows = pages * lanes * heads * pageSize;
   planes.forEach(({ keys, values }, layer) => {
     const dims = (width: number) => [pages, lanes, heads, pageSize, width];
-    result[`keys.${layer}`] = value(type, keys.subarray(0, rows * dimension), dims(dimension));
-    result[`values.${layer}`] = value(type, values.subarray(0, rows * (dimension + 1)), dims(dimension + 1));
+    result[`${names[0]}.${layer}`] = value(type, keys.subarray(0, rows * dimension), dims(dimension));
+    result[`${names[1]}.${layer}`] = value(type, values.subarray(0, rows * (dimension + 1)), dims(dimension + 1));
   });
   return result;
 }
+
+export const fullPageNames = ["keys", "values"] as const;
 
 export interface Arena {
   readonly type: StoredType;
@@ -81,12 +90,13 @@ export interface Arena {
   write(entry: Entry, slot: number): void;
   /** Copies a slot's row to another slot. */
   copy(from: number, to: number): void;
-  /** Copies a slot's row to arrays of one layer each that hold keys, values and a one: head h goes to `at + h * headStride`. */
-  read(slot: number, targets: readonly Stored[], at: number, headStride: number): void;
+  /** Copies a slot's row to planes in float32: that of the first head to row `at` of all their rows. */
+  read(slot: number, targets: readonly Planes[], at: number): void;
 }
 
-/** One row of a pass's entries [layers, lanes, heads, rows, 2 * dimension + 1]: keys, values and a one. */
+/** One row of what a pass computed: keys [layers, lanes, heads, rows, dimension], and values with one column more, of ones. */
 export interface Entry {
+  readonly keys: Stored;
   readonly values: Stored;
   readonly lanes: number;
   readonly lane: number;
@@ -148,7 +158,7 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
     inputs(pages) {
       let made = known.get(pages);
       if (!made) {
-        made = planeInputs(planes, config, type, pages, 1, value);
+        made = planeInputs(planes, config, { type, pages, lanes: 1, names: fullPageNames }, value);
         known.set(pages, made);
       }
       return made;
@@ -196,15 +206,13 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       lent = slots;
       return true;
     },
-    write({ values, lanes, lane, rows, row }, slot) {
-      const width = 2 * dimension + 1;
+    write({ keys, values, lanes, lane, rows, row }, slot) {
       planes.forEach((plane, layer) => {
         for (let head = 0; head < heads; head++) {
-          const from = (((layer * lanes + lane) * heads + head) * rows + row) * width;
+          const from = ((layer * lanes + lane) * heads + head) * rows + row;
           const to = rowOf(slot) + head * pageSize;
-          const [keys, rest] = [to * dimension, to * (dimension + 1)];
-          for (let i = 0; i < dimension; i++) plane.keys[keys + i] = values[from + i];
-          for (let i = 0; i <= dimension; i++) plane.values[rest + i] = values[from + dimension + i];
+          copyRow(keys, from, plane.keys, to, dimension);
+          copyRow(values, from, plane.values, to, dimension + 1);
         }
       });
     },
@@ -217,17 +225,26 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
         }
       }
     },
-    read(slot, targets, at, headStride) {
-      for (let layer = 0; layer < planes.length; layer++) {
-        const [{ keys, values }, target] = [planes[layer], targets[layer]];
+    read(slot, targets, at) {
+      const copy = type === "float16" ? widenRow : copyRow;
+      planes.forEach(({ keys, values }, layer) => {
         for (let head = 0; head < heads; head++) {
-          const row = rowOf(slot) + head * pageSize;
-          const to = at + head * headStride;
-          for (let i = 0; i < dimension; i++) target[to + i] = keys[row * dimension + i];
-          const [from, rest] = [row * (dimension + 1), to + dimension];
-          for (let i = 0; i <= dimension; i++) target[rest + i] = values[from + i];
+          const [from, to] = [rowOf(slot) + head * pageSize, at + head * pageSize];
+          copy(keys, from, targets[layer].keys, to, dimension);
+          copy(values, from, targets[layer].values, to, dimension + 1);
         }
-      }
+      });
     },
   };
+}
+
+/** Row by row in a loop: a call of `set` costs more than so few numbers. */
+function copyRow(source: Stored, from: number, target: Stored, to: number, width: number): void {
+  const [start, end] = [from * width, to * width];
+  for (let i = 0; i < width; i++) target[end + i] = source[start + i];
+}
+
+function widenRow(source: Stored, from: number, target: Stored, to: number, width: number): void {
+  const [start, end] = [from * width, to * width];
+  for (let i = 0; i < width; i++) target[end + i] = float16Value(source[start + i]);
 }

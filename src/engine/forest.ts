@@ -282,7 +282,7 @@ export function createForest(
     const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
-    counters.rows += rows.length;
+    counters.rows += jobs.reduce((sum, job) => sum + job.rows.length, 0);
     counters.attended += count * layout.pages * pageSize;
     scored.forEach((node, row) => {
       node.scored = { values: outputs.logits, row, rows: select.length };
@@ -293,7 +293,8 @@ export function createForest(
       const { node, store } = row;
       const lane = Math.floor(at / perLane);
       if (store && !node.gone) {
-        node.unwritten = { values: outputs.entries, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
+        const { keys, values } = outputs;
+        node.unwritten = { keys, values, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
       }
       keepReadings(row, outputs, at, selectedAt.get(at));
     }

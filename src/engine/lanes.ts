@@ -5,7 +5,7 @@
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
 import type { ValueMaker } from "../runtime/program.ts";
-import { type Arena, allocatePlanes, type Planes, pageSize, planeInputs } from "./arena.ts";
+import { type Arena, allocatePlanes, fullPageNames, type Planes, pageSize, planeInputs } from "./arena.ts";
 
 export interface Lanes {
   /** Lanes of a pass over them. */
@@ -68,7 +68,12 @@ export function createLanes(config: ModelConfig, value: ValueMaker, arena: Arena
     inputs(wanted) {
       let made = known.get(wanted);
       if (!made) {
-        made = planeInputs(planes, config, arena.type, wanted, count, value);
+        made = planeInputs(
+          planes,
+          config,
+          { type: arena.type, pages: wanted, lanes: count, names: fullPageNames },
+          value,
+        );
         known.set(wanted, made);
       }
       return made;

@@ -5,9 +5,18 @@
 import { pageSize } from "./arena.ts";
 import type { Node } from "./node.ts";
 
+export interface Column {
+  readonly node: Node;
+  readonly page: number;
+  readonly column: number;
+}
+
 export interface LastPages {
   /** In an order in which every text's pages come one after another. */
   readonly pages: readonly ReadonlyMap<Node, number>[];
+  /** Every node's first column, and those of nodes in pages that were begun again. */
+  readonly first: readonly Column[];
+  readonly again: readonly Column[];
   /** The page that holds a node and its ancestors in its page of the text. */
   pageOf(node: Node): number;
 }
@@ -20,31 +29,44 @@ export function* pageOfText(last: Node): Generator<Node> {
   }
 }
 
+/** A page that is fuller is soon begun again for texts that begin in it. */
+const mostShared = 40;
+
 /** Places nodes and all their ancestors back to the first page that is full in the arena. */
 export function seat(nodes: readonly Node[]): LastPages {
   const pages: Map<Node, number>[] = [];
+  const first: Column[] = [];
+  const again: Column[] = [];
   const seats = new Map<Node, number>();
   /** Where a node's children can follow: its own page, or the newest in which its page was begun again. */
   const newest = new Map<Node, number>();
+
+  function put(node: Node, page: number, list: Column[]): void {
+    list.push({ node, page, column: pages[page].size });
+    pages[page].set(node, pages[page].size);
+    newest.set(node, page);
+  }
 
   function begin(): number {
     pages.push(new Map());
     return pages.length - 1;
   }
 
+  /** Texts that begin a page share one where they can: it must come after what each of them has before. */
+  function beginText({ parent }: Node): number {
+    const latest = pages.length - 1;
+    const before = (parent && seats.get(parent)) ?? -1;
+    return latest > before && pages[latest].size <= mostShared ? latest : begin();
+  }
+
   function add(node: Node): void {
-    const first = node.depth % pageSize === 0;
-    let page = first ? begin() : newest.get(node.parent!)!;
+    let page = node.depth % pageSize === 0 ? beginText(node) : newest.get(node.parent!)!;
     if (pages[page].size === pageSize) {
       page = begin();
-      for (const ancestor of [...pageOfText(node.parent!)].reverse()) {
-        pages[page].set(ancestor, pages[page].size);
-        newest.set(ancestor, page);
-      }
+      for (const ancestor of [...pageOfText(node.parent!)].reverse()) put(ancestor, page, again);
     }
-    pages[page].set(node, pages[page].size);
+    put(node, page, first);
     seats.set(node, page);
-    newest.set(node, page);
   }
 
   for (const node of nodes) {
@@ -55,5 +77,5 @@ export function seat(nodes: readonly Node[]): LastPages {
     }
     for (const at of missing.reverse()) add(at);
   }
-  return { pages, pageOf: (node) => seats.get(node)! };
+  return { pages, first, again, pageOf: (node) => seats.get(node)! };
 }

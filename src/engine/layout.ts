@@ -5,7 +5,7 @@
  */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { pageSize } from "./arena.ts";
-import { type LastPages, pageOfText, seat } from "./last-pages.ts";
+import { type Column, type LastPages, pageOfText, seat } from "./last-pages.ts";
 import type { Memory } from "./memory.ts";
 import type { Job, Node, Path, Row } from "./node.ts";
 import type { OpenRows } from "./open-rows.ts";
@@ -19,10 +19,8 @@ export interface Layout {
   readonly lanes: number;
   /** Pages that every row looks over. */
   readonly pages: number;
-  /** Of these, the last ones, which the pass puts together. */
-  readonly lastPages: number;
-  /** For each column of the last pages of each lane: its row's number among the open rows and then those of the pass. */
-  readonly columns: Int32Array;
+  /** Where each row goes in the last pages of its lane: its page's number times the size of a page, and the column. */
+  readonly places: Int32Array;
   /** Additive [pages, lanes, rows, page]. */
   readonly mask: Float32Array;
   readonly inputs: Readonly<Record<string, OnnxValue>>;
@@ -41,7 +39,7 @@ function rounded(atLeast: number, steps: number): number {
 }
 
 export interface Layouts {
-  /** Old ancestors of the rows must be in the arena. Mask and columns are valid until the next call. */
+  /** Old ancestors of the rows must be in the arena. The mask is valid until the next call. */
   layOut(jobs: readonly Job[]): Layout;
   /** A lease that ends gives its lane back. */
   leave(path: Path): void;
@@ -63,6 +61,13 @@ interface LaneRows {
   /** The page, among those of the lane, that ends with a node. */
   pageOf(end: Node): number;
 }
+
+interface PlacedRow {
+  readonly row: Row;
+  readonly place: number;
+}
+
+const placeOf = ({ page, column }: Column): number => page * pageSize + column;
 
 /** `window`: how far back a position sees, its own included. `evenRows`: a row of nobody makes the rows of a pass even in number. */
 export function createLayouts(
@@ -125,7 +130,7 @@ export function createLayouts(
     return assemble(laneRows, pages, (wanted) => lanes.inputs(wanted), openRows.lanes);
   }
 
-  const nobody: LaneRows = { rows: [], last: { pages: [], pageOf: () => 0 }, pageOf: () => 0 };
+  const nobody: LaneRows = { rows: [], last: { pages: [], first: [], again: [], pageOf: () => 0 }, pageOf: () => 0 };
 
   /** The end of the full pages of the one text that all rows of a job stand below; undefined: there are none yet. */
   function commonEnd({ rows }: Job): Node | undefined | "none" {
@@ -163,38 +168,47 @@ export function createLayouts(
     open: OpenRows,
   ): Layout {
     const count = laneRows.length;
-    let most = laneRows.reduce((max, { rows }) => Math.max(max, rows.length), 0);
-    if (evenRows && (count * most) % 2 === 1) most += 1;
-    const lastPages = rounded(
-      laneRows.reduce((max, { last }) => Math.max(max, last.pages.length), 1),
-      4,
-    );
-    const rowsOf = laneRows.map(({ rows }) => new Map(rows.map(({ node }, row) => [node, row])));
-    const earlier = laneRows.map(({ last }, lane) => {
-      const nodes = last.pages.flatMap((page) => [...page.keys()]);
-      return new Set(nodes.filter((node) => !rowsOf[lane].has(node)));
+    const isNew = laneRows.map(({ rows }) => new Map(rows.map((row) => [row.node, row])));
+    const placed = laneRows.map(({ rows, last }, lane): PlacedRow[] => {
+      const own = new Map(last.first.map((column) => [column.node, column]));
+      return [
+        ...rows.map((row) => ({ row, place: placeOf(own.get(row.node)!) })),
+        // Where a page is begun again, the pass computes its own rows in it again.
+        ...last.again.flatMap((column) => {
+          const row = isNew[lane].get(column.node);
+          return row ? [{ row: { ...row, logits: false, store: false, taps: [] }, place: placeOf(column) }] : [];
+        }),
+      ];
     });
-    const places = open.gather(earlier);
-    const columns = new Int32Array(lastPages * count * pageSize);
+    let most = placed.reduce((max, rows) => Math.max(max, rows.length), 0);
+    if (evenRows && (count * most) % 2 === 1) most += 1;
+    const needed = laneRows.map(({ last: { pages } }, lane) => {
+      // Rows of nobody need a column where they do no harm.
+      const full = placed[lane].length < most && pages.every(({ size }) => size === pageSize);
+      return pages.length + (full ? 1 : 0);
+    });
+    const lastPages = rounded(Math.max(...needed), 4);
+    const earlier = laneRows.map(({ last: { first, again } }, lane) =>
+      [...first, ...again].filter(({ node }) => !isNew[lane].has(node)),
+    );
     const pages = fullPages + lastPages;
     const mask = maskBuffer(pages * count * most * pageSize).fill(minusInfinity);
+    const places = new Int32Array(count * most);
     const rows: { row: Row; at: number }[] = [];
     laneRows.forEach((lane, index) => {
-      lane.last.pages.forEach((page, p) => {
-        for (const [node, column] of page) {
-          const row = rowsOf[index].get(node);
-          columns[(p * count + index) * pageSize + column] =
-            row === undefined ? places[index].get(node)! : open.size + row;
-        }
-      });
-      lane.rows.forEach((row, r) => {
-        rows.push({ row, at: index * most + r });
+      const roomy = lane.last.pages.findIndex(({ size }) => size < pageSize);
+      const spare = roomy >= 0 ? roomy * pageSize + pageSize - 1 : lane.last.pages.length * pageSize;
+      places.fill(spare, index * most, (index + 1) * most);
+      placed[index].forEach(({ row, place }, r) => {
+        const at = index * most + r;
+        rows.push({ row, at });
+        places[at] = place;
         const startOf = (page: number): number => ((page * count + index) * most + r) * pageSize;
         show(row.node, lane, fullPages, startOf, mask);
       });
     });
-    const arrays = { ...inputs(fullPages), ...open.inputs };
-    return { rows, count: count * most, lanes: count, pages, lastPages, columns, mask, inputs: arrays };
+    const arrays = { ...inputs(fullPages), ...open.arrange(earlier, lastPages) };
+    return { rows, count: count * most, lanes: count, pages, places, mask, inputs: arrays };
   }
 
   /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */

@@ -52,12 +52,11 @@ export interface PassInputs {
   readonly select: readonly number[];
   /** Pages of positions that rows look over. */
   readonly pages: number;
-  /** Of these the last ones, put together of open rows and rows of this pass: `columns` [last pages, lanes, page] are their numbers. */
-  readonly lastPages: number;
-  readonly columns: Int32Array;
+  /** Where each row goes in the last of these pages, [lanes, rows]: its page's number times its size, and the column. */
+  readonly places: Int32Array;
   /** Additive [pages, lanes, rows, page]: 0 where the row may look. */
   readonly mask: Float32Array;
-  /** Full pages and open rows: `keys.N`, `values.N` and `open.N`. */
+  /** Full pages, `keys.N` and `values.N`, and the last pages, `lastKeys.N` and `lastValues.N`: see `Planes`. */
   readonly inputs: Readonly<Record<string, OnnxValue>>;
   /** What rows ask to have read and rewritten, row by row; undefined: nothing. */
   readonly sites?: RowSites;
@@ -66,8 +65,9 @@ export interface PassInputs {
 export interface PassOutputs {
   /** [selected, vocabulary]. */
   readonly logits: Float32Array;
-  /** [layers, lanes, key-value heads, rows, 2 * head dimension + 1]: keys, values and a one. */
-  readonly entries: Stored;
+  /** Keys [layers, lanes, key-value heads, rows, head dimension], and values with one column more, of ones. */
+  readonly keys: Stored;
+  readonly values: Stored;
   /** What was read: of each row, or of each selected row. */
   readonly taps: Readonly<Record<string, Tapped>>;
   /** Of each edit that was asked for: which rows of its site it gave values that are not finite. */
@@ -109,10 +109,14 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const select = (hidden: Tensor): Tensor => gather(hidden, selection);
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
   const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
-  const stored: Tensor[] = [];
-  const read = (name: string, ...shape: Dimension[]): Tensor => input(name, shape, type);
-  const readPages = (name: string, width: number): Tensor =>
-    cast(read(name, "pages", "lanes", keyValueHeads, pageSize, width), "float32");
+  const stored: { keys: Tensor[]; values: Tensor[] } = { keys: [], values: [] };
+  const pages = (name: string, count: Dimension, width: number, of: StoredType): Tensor =>
+    cast(input(name, [count, "lanes", keyValueHeads, pageSize, width], of), "float32");
+  const store = (kind: "keys" | "values", value: Tensor): Tensor => {
+    const kept = cast(value, type);
+    stored[kind].push(kept);
+    return cast(kept, "float32");
+  };
   const logits = family.build(config, {
     tokens,
     positions,
@@ -122,17 +126,15 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
     },
     attention: pagedAttention({
       past: (layer) => ({
-        keys: readPages(`keys.${layer}`, headDimension),
-        values: readPages(`values.${layer}`, headDimension + 1),
-        open: read(`open.${layer}`, "lanes", keyValueHeads, "open", 2 * headDimension + 1),
+        keys: pages(`keys.${layer}`, "pages", headDimension, type),
+        values: pages(`values.${layer}`, "pages", headDimension + 1, type),
+        lastKeys: pages(`lastKeys.${layer}`, "last", headDimension, "float32"),
+        lastValues: pages(`lastValues.${layer}`, "last", headDimension + 1, "float32"),
       }),
-      columns: input("columns", ["tails", "lanes", keyValueHeads, pageSize, 3], "int64"),
-      mask: input("mask", ["pages+tails", "lanes", 1, rowsOfGroups, pageSize]),
+      places: input("places", ["lanes", keyValueHeads, "rows", 4], "int64"),
+      mask: input("mask", ["last+pages", "lanes", 1, rowsOfGroups, pageSize]),
       ones: input("ones", ["lanes", keyValueHeads, "rows", 1]),
-      store(entry) {
-        stored.push(cast(entry, type));
-        return stored[stored.length - 1];
-      },
+      store,
     }),
     parameter,
     site: hooks.site,
@@ -142,7 +144,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   // Parameters that edits bring stay inputs: they may be trained on, and the weight file is the model's.
   const place = (name: string) => (ofModel.has(name) && parameters === "weights" ? "weights" : "inputs");
   const lowered = lower(
-    { logits, entries: concat(stored, 0), ...hooks.outputs },
+    { logits, "new.keys": concat(stored.keys, 0), "new.values": concat(stored.values, 0), ...hooks.outputs },
     { parameters: place, blocks, layout },
   );
   return { ...lowered, always, asked };
@@ -225,9 +227,10 @@ function passOf(
     config,
     // The kernel takes rows in pairs, and sums a row that is left over in another order.
     evenRows: lowered.weights.some((weight) => weight.bits === 4 && weight.blockSize === 64),
-    async run({ tokens, depths, lanes, select, pages, lastPages, columns, mask, inputs, sites }) {
+    async run({ tokens, depths, lanes, select, pages, places, mask, inputs, sites }) {
       const rows = tokens.length / lanes;
-      const current = tablesFor?.(depths);
+      // The kernel wants tables as long as the rows are many, whatever their positions.
+      const current = tablesFor?.([...depths, rows - 1]);
       if (current && current !== tables) {
         tables = current;
         const dims = [tables.positions, config.headDimension / 2];
@@ -241,13 +244,7 @@ function passOf(
         tokens: value("int64", int64s(tokens), [lanes, rows]),
         positions: value("int64", int64s(depths), [lanes, rows]),
         select: value("int64", int64s(select), [select.length]),
-        columns: value("int64", columnIndices(columns, lanes, keyValueHeads), [
-          lastPages,
-          lanes,
-          keyValueHeads,
-          pageSize,
-          3,
-        ]),
+        places: value("int64", placeIndices(places, lanes, keyValueHeads), [lanes, keyValueHeads, rows, 4]),
         mask: value("float32", repeatRows(mask, pages * lanes, groups, repeated), [
           pages,
           lanes,
@@ -257,7 +254,7 @@ function passOf(
         ]),
         ones: value("float32", ones(lanes * keyValueHeads * rows), [lanes, keyValueHeads, rows, 1]),
       };
-      const { logits, entries, ...rest } = await program.run(feeds);
+      const { logits, "new.keys": keys, "new.values": values, ...rest } = await program.run(feeds);
       const named = (prefix: string): Record<string, Tapped> =>
         Object.fromEntries(
           Object.entries(rest)
@@ -269,7 +266,8 @@ function passOf(
         );
       return {
         logits: logits.data as Float32Array,
-        entries: entries.data as Stored,
+        keys: keys.data as Stored,
+        values: values.data as Stored,
         taps: named("tap."),
         bad: named("bad."),
       };
@@ -285,18 +283,19 @@ function int64s(values: readonly number[]): BigInt64Array {
   return new BigInt64Array(words.buffer);
 }
 
-/** Tuples (lane, head, number of a row) for every head, of the numbers [pages, lanes, page]. */
-function columnIndices(columns: Int32Array, lanes: number, heads: number): BigInt64Array {
-  const words = new Int32Array(2 * 3 * heads * columns.length);
+/** Indices (page, lane, head, column) for every head, of places [lanes, rows]. */
+function placeIndices(places: Int32Array, lanes: number, heads: number): BigInt64Array {
+  const rows = places.length / lanes;
+  const words = new Int32Array(2 * 4 * heads * places.length);
   let to = 0;
-  for (let start = 0; start < columns.length; start += pageSize) {
-    const lane = (start / pageSize) % lanes;
+  for (let lane = 0; lane < lanes; lane++) {
     for (let head = 0; head < heads; head++) {
-      for (let column = start; column < start + pageSize; column++) {
-        words[to] = lane;
-        words[to + 2] = head;
-        words[to + 4] = columns[column];
-        to += 6;
+      for (let row = lane * rows; row < (lane + 1) * rows; row++) {
+        words[to] = Math.floor(places[row] / pageSize);
+        words[to + 2] = lane;
+        words[to + 4] = head;
+        words[to + 6] = places[row] % pageSize;
+        to += 8;
       }
     }
   }

@@ -1,6 +1,5 @@
 import {
   add,
-  cast,
   concat,
   constant,
   divide,
@@ -8,7 +7,6 @@ import {
   exp,
   expand,
   type GradientRule,
-  gatherNd,
   matmul,
   multiply,
   negate,
@@ -17,6 +15,7 @@ import {
   reshape,
   type Shape,
   scalar,
+  scatterNd,
   slice,
   softmax,
   split,
@@ -156,29 +155,28 @@ function sumOfPrefixes(parts: readonly Tensor[]): Tensor {
   });
 }
 
-/** A layer's earlier keys and values, as a pass takes them. */
+/** A layer's earlier keys and values: [pages, lanes, key-value heads, page, dimension], and values with one column more, of ones. */
 export interface Past {
-  /** Pages of a text that are full: [pages, lanes, key-value heads, page, dimension]. */
   readonly keys: Tensor;
-  /** The same with one column more, of ones. */
   readonly values: Tensor;
-  /** Keys, values and a one of single rows, whose pages are not full: [lanes, key-value heads, open, 2 * dimension + 1]. */
-  readonly open: Tensor;
+  /** Pages that are not full, with room for the new rows. */
+  readonly lastKeys: Tensor;
+  readonly lastValues: Tensor;
 }
 
 export interface PagedInputs {
   past(layer: number): Past;
-  /** What each column of the last pages is, [tails, lanes, key-value heads, page, 3]: lane, head, and number among open and new rows. */
-  readonly columns: Tensor;
-  /** Additive, [pages + tails, lanes, 1, groups * rows, page]: 0 where a row may look. */
+  /** Where new rows go in the last pages, [lanes, key-value heads, rows, 4]: page, lane, head, column. */
+  readonly places: Tensor;
+  /** Additive, [pages + last pages, lanes, 1, groups * rows, page]: 0 where a row may look. */
   readonly mask: Tensor;
   /** Ones, [lanes, key-value heads, rows, 1]. */
   readonly ones: Tensor;
   /**
-   * Receives keys, values and a one of the new rows, and returns them as they are kept: rows of one pass must not see more of each other
-   * than rows of different passes do.
+   * Receives the new keys, and the new values with ones, and returns them as they are kept: rows of one pass must not see more of
+   * each other than rows of different passes do.
    */
-  store(entry: Tensor): Tensor;
+  store(kind: "keys" | "values", value: Tensor): Tensor;
 }
 
 /**
@@ -189,20 +187,19 @@ export interface PagedInputs {
  * a single row does not, and is taken only where the factor of the result is one: hence the factor of two, which the division takes
  * out again, exactly. The column of ones gives the sum of the weights by the same products.
  */
-export function pagedAttention({ past, columns, mask, ones, store }: PagedInputs): Attention {
+export function pagedAttention({ past, places, mask, ones, store }: PagedInputs): Attention {
   return (layer, queries, newKeys, newValues) => {
     const [, keyValueHeads, , dimension] = newKeys.shape as number[];
-    const entry = store(concat([newKeys, newValues, ones], 3));
-    const { keys, values, open } = past(layer);
-    const last = cast(gatherNd(concat([open, entry], 2), columns), "float32");
-    const [lastKeys, lastValues] = split(last, [dimension, dimension + 1], 4);
+    const { keys, values, lastKeys, lastValues } = past(layer);
+    const freshKeys = scatterNd(lastKeys, places, store("keys", newKeys));
+    const freshValues = scatterNd(lastValues, places, store("values", concat([newValues, ones], 3)));
     const grouped = groupQueries(queries, keyValueHeads);
     const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension) };
-    const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, lastKeys, scaled)], 0), mask);
+    const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, freshKeys, scaled)], 0), mask);
     const largest = reduceMax(reduceMax(scores, -1, true), 0, true);
     const weights = exp(subtract(scores, largest));
-    const [old, fresh] = split(weights, [keys.shape[0], columns.shape[0]], 0);
-    const parts = [matmul(old, values, { scale: 2 }), matmul(fresh, lastValues, { scale: 2 })];
+    const [old, fresh] = split(weights, [keys.shape[0], lastKeys.shape[0]], 0);
+    const parts = [matmul(old, values, { scale: 2 }), matmul(fresh, freshValues, { scale: 2 })];
     const [sums, total] = split(reduceSum(concat(parts, 0), 0), [dimension, 1], 3);
     return joinHeads(divide(sums, total), queries);
   };

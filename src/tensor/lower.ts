@@ -273,7 +273,7 @@ const rules: Record<string, Rule> = {
     return undefined;
   },
   gather: lowerGather,
-  gatherNd: direct("GatherND"),
+  scatterNd: direct("ScatterND"),
   scatterAdd: ({ builder, nameOf }, { inputs: [updates, indices], shape }) => {
     const zeros = builder.node("Expand", [
       builder.constant(Float32Array.of(0), []),

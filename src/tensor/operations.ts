@@ -234,13 +234,14 @@ export function gather(table: Tensor, indices: Tensor): Tensor {
   return createTensor("gather", [table, indices], [...indices.shape, ...table.shape.slice(1)], table.type);
 }
 
-/** Slices of x at tuples of indices along its first axes: indices int64 [..., k], result [..., then what x has after k axes]. */
-export function gatherNd(x: Tensor, indices: Tensor): Tensor {
-  requireType("gatherNd", indices, "int64");
-  const depth = indices.shape[indices.shape.length - 1];
-  if (typeof depth !== "number" || depth < 1 || depth > x.shape.length)
-    throw shapeError("gatherNd", x.shape, indices.shape, "do not fit: the last axis counts the axes that are indexed");
-  return createTensor("gatherNd", [x, indices], [...indices.shape.slice(0, -1), ...x.shape.slice(depth)], x.type);
+/** x with slices replaced at tuples of indices along its first axes: indices int64 [..., k], updates [..., then what x has after k axes]. */
+export function scatterNd(x: Tensor, indices: Tensor, updates: Tensor): Tensor {
+  requireType("scatterNd", indices, "int64");
+  const depth = indices.shape[indices.shape.length - 1] as number;
+  const wanted = [...indices.shape.slice(0, -1), ...x.shape.slice(depth)];
+  if (!sameShape(updates.shape, wanted))
+    throw shapeError("scatterNd", updates.shape, wanted, "must be the same: one slice for each tuple");
+  return createTensor("scatterNd", [x, indices, updates], x.shape, x.type);
 }
 
 /** Adjoint of `gather`: a zero table [size, ...] with each update added at its index. */
