@@ -70,7 +70,9 @@ for (const context of numbers(values.contexts)) {
     const at = (/** @type {number} */ share) =>
       times.map((list) => [...list].sort((a, b) => a - b)[Math.floor(share * list.length)]);
     const text = ([a, b]) => `${a.toFixed(2)} and ${b.toFixed(2)} ms (${(b / a).toFixed(3)})`;
-    console.log(`${shape} ${weights}, context ${context}, ${rows} rows: median ${text(at(0.5))}, fast ${text(at(0.1))}`);
+    console.log(
+      `${shape} ${weights}, context ${context}, ${rows} rows: median ${text(at(0.5))}, fast ${text(at(0.1))}`,
+    );
   }
   for (const side of prepared) side.close();
 }

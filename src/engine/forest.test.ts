@@ -331,6 +331,25 @@ describe("memory", () => {
     });
   });
 
+  test("of calls that share a pass only those fail that do not fit, and what goes on from them", async () => {
+    await withForest(llama, { memoryLimit: 100 * slotBytes }, async (forest) => {
+      const leases = Array.from({ length: 4 }, () => forest.lease());
+      const { node } = await leases[0].prefill(tokensOf(80));
+      const large = Array.from({ length: 30 }, (_, i) => ({ parent: i > 0 ? i - 1 : undefined, token: 30 + (i % 9) }));
+      const before = forest.counters.passes;
+      const first = leases[1].extend([{ parent: node, token: 5 }]);
+      const refused = failure(leases[2].extend(large));
+      const below = failure(leases[3].extend([...large, { parent: 29, token: 1 }]));
+      const last = leases[1].extend([{ parent: undefined, token: 7 }]);
+      for (const [fits] of await Promise.all([first, last])) expect(error(llama, fits)).toBeLessThan(1e-4);
+      expect(await refused).toMatchObject({ code: "out_of_memory" });
+      expect(await below).toMatchObject({ code: "out_of_memory" });
+      expect(forest.counters.passes - before).toBe(1);
+      expect(forest.size).toBe(82);
+      for (const lease of leases) lease.close();
+    });
+  });
+
   test("prefixes nobody holds go beyond cacheSlots, the longest unheld first", async () => {
     await withForest(long, { cacheSlots: 128 }, async (forest) => {
       for (let i = 0; i < 6; i++) {
@@ -504,8 +523,9 @@ async function decodeTogether(forest: Forest, model: TinyModel, count: number, t
         ]),
       ),
     );
-    // Texts are long and the reference slow: of many requests only some steps are looked at.
-    if (count <= 3 || step >= 4) for (const node of drafted.flat()) expect(error(model, node)).toBeLessThan(tolerance);
+    // Texts are long and the reference slow: of many requests only some nodes are looked at.
+    const looked = count <= 3 || step === 4 ? drafted.flat().filter((_, i) => count <= 8 || i % 5 === 0) : [];
+    for (const node of looked) expect(error(model, node)).toBeLessThan(tolerance);
     // The branch that is kept changes from step to step, and with it what the lane holds.
     tips = drafted.map((nodes, i) => {
       const kept = step % 2 === 0 ? 1 : 3;

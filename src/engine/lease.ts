@@ -1,0 +1,215 @@
+/** One caller's hold on a forest: what it asks for, and what it lets go of. */
+import { ensure } from "../errors.ts";
+import type { Extension, ForestNode, Lease } from "./forest.ts";
+import type { Layouts } from "./layout.ts";
+import type { Job, Node, Path } from "./node.ts";
+import type { Pass } from "./pass.ts";
+import { createJob, type Pump } from "./pump.ts";
+import { instrumentsOf, type LeaseSites, noSites } from "./sites/rows.ts";
+import type { Trees } from "./trees.ts";
+
+export interface LeaseParts {
+  readonly pass: Pass;
+  readonly trees: Trees;
+  readonly layouts: Layouts;
+  readonly pump: Pump;
+  readonly maxRows: number;
+  /** Whether the forest was closed. */
+  isClosed(): boolean;
+}
+
+export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: LeaseParts, wanted: LeaseSites): Lease {
+  const { contextLength, vocabularySize } = pass.config;
+  let sites = noSites;
+  let prepared: Promise<void> | undefined;
+  const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
+  const mine = new Map<Node, number>();
+  const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, pages: [] } as Path, passes: 0, rows: 0 };
+  let open = true;
+
+  const keep = (node: Node): void => {
+    trees.hold(node);
+    mine.set(node, (mine.get(node) ?? 0) + 1);
+  };
+
+  async function extend(extensions: readonly Extension[]): Promise<ForestNode[]> {
+    ensure(open, "aborted", "the request was aborted");
+    ensure(!isClosed(), "aborted", "the model was closed");
+    ensure(
+      extensions.length <= maxRows,
+      "bad_option",
+      () => `${extensions.length} nodes at once exceed the ${maxRows} rows of a pass`,
+    );
+    if (prepared) await prepared;
+    ensure(open, "aborted", "the request was aborted");
+    const job = createJob(account.path);
+    const nodes: Node[] = [];
+    const waits = new Set<Promise<void>>();
+    try {
+      for (const { parent: under, token, logits: asked = true } of extensions) {
+        const logits = asked || sites.selected;
+        const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
+        ensure(typeof under !== "number" || parent, "internal", () => `node ${under} does not precede its child`);
+        ensure(!parent?.gone, "internal", "a node was extended after it had been released");
+        ensure(
+          Number.isInteger(token) && token >= 0 && token < vocabularySize,
+          "bad_option",
+          () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
+        );
+        let node = trees.childOf(parent, token, sites.world);
+        if (!node) {
+          ensure(
+            (parent?.depth ?? -1) + 1 < contextLength,
+            "context_full",
+            () => `the context of ${contextLength} tokens is full`,
+          );
+          node = trees.addChild(parent, token, sites.world);
+          node.pending = job;
+          job.rows.push({ node, logits, store: true, taps: sites.taps, edits: sites.edits });
+        } else if (node.pending) {
+          node.pending.cancelled = false; // the lease that asked first may have closed; now it is wanted again
+          waits.add(node.pending.done);
+          const row = node.pending.rows.find((r) => r.node === node)!;
+          row.logits ||= logits;
+          if (sites.taps.length > 0) row.taps = [...row.taps, ...sites.taps];
+        } else if ((logits && !node.scored) || !has(node)) {
+          job.rows.push({ node, logits, store: false, taps: sites.taps, edits: sites.edits });
+        }
+        keep(node);
+        nodes.push(node);
+      }
+      if (job.rows.length > 0) {
+        account.jobs.add(job);
+        waits.add(job.done);
+        pump.enqueue(job);
+      }
+      for (const wait of waits) await wait;
+    } catch (error) {
+      // A call that fails leaves nothing behind, or others would wait for rows that never run.
+      if (!account.jobs.has(job)) pump.abandon(job, error);
+      for (const node of nodes) drop(node);
+      throw error;
+    } finally {
+      account.jobs.delete(job);
+    }
+    ensure(open, "aborted", "the request was aborted");
+    account.passes += waits.size > 0 ? 1 : 0;
+    account.rows += job.rows.length;
+    // A shared pass may have failed for its owner's reasons after we joined it.
+    ensure(!nodes.some((node) => node.gone), "aborted", "the pass that was to compute this node was aborted");
+    const broken = nodes.find((node) => node.broken !== undefined);
+    ensure(!broken, "runtime_failed", () => {
+      return `the edit ${broken!.broken} gave values that are not finite, or beyond 1e15, at position ${broken!.depth}`;
+    });
+    const lacking = extensions.flatMap(({ logits = true }, i) =>
+      (logits && !nodes[i].scored) || !has(nodes[i]) ? [nodes[i]] : [],
+    );
+    if (lacking.length > 0) {
+      // The pass that computed them had started before we asked for logits or taps.
+      await extend(lacking.map(({ parent, token }) => ({ parent, token })));
+      for (const node of lacking) drop(node);
+    }
+    return nodes;
+  }
+
+  function use(next: LeaseSites): void {
+    ensure(
+      next.world === sites.world || account.rows === 0,
+      "internal",
+      "edits came to a lease after its first rows: texts of one lease have the same edits",
+    );
+    sites = next;
+    prepared = sites === noSites ? undefined : pass.prepare?.(instrumentsOf(sites));
+    prepared?.catch(() => {}); // the first call reports it
+  }
+  use(wanted);
+
+  return {
+    extend,
+    use,
+    async prefill(tokens, visit) {
+      ensure(tokens.length > 0, "bad_option", "the prompt is empty");
+      ensure(
+        tokens.length <= contextLength,
+        "context_full",
+        `the prompt of ${tokens.length} tokens is longer than the context of ${contextLength}`,
+      );
+      const passesBefore = account.passes;
+      let computed = 0;
+      let node: Node | undefined;
+      for (let start = 0; start < tokens.length; ) {
+        ensure(open, "aborted", "the request was aborted");
+        // Nodes in the forest cost nothing: walk them, then compute a chunk of new ones.
+        const next: Extension[] = [];
+        let end = start;
+        let at: Node | undefined = node;
+        while (end < tokens.length - 1) {
+          const known: Node | undefined = trees.childOf(at, tokens[end], sites.world);
+          if (!known || known.pending || !has(known)) break;
+          visit?.([known]);
+          at = known;
+          end += 1;
+        }
+        if (at && at !== node) {
+          keep(at);
+          if (node) drop(node);
+          node = at;
+        }
+        const chunk = tokens.slice(end, end + maxRows);
+        const rowsBefore = account.rows;
+        chunk.forEach((token, i) => {
+          next.push({ parent: i === 0 ? node : i - 1, token, logits: end + i === tokens.length - 1 });
+        });
+        const nodes = (await extend(next).catch((error) => {
+          if (node) drop(node);
+          throw error;
+        })) as Node[];
+        computed += account.rows - rowsBefore;
+        visit?.(nodes);
+        if (node) drop(node);
+        for (const inner of nodes.slice(0, -1)) drop(inner);
+        node = nodes[nodes.length - 1];
+        start = end + chunk.length;
+      }
+      ensure(open, "aborted", "the request was aborted");
+      return { node: node!, computed, cached: tokens.length - computed, passes: account.passes - passesBefore };
+    },
+    release(nodes, { discard = false } = {}) {
+      // Children before parents, so that a discarded branch goes as a whole.
+      const deepestFirst = [...nodes].sort((a, b) => b.depth - a.depth);
+      for (const node of deepestFirst) if (mine.has(node as Node)) drop(node as Node, discard);
+    },
+    close() {
+      if (!open) return;
+      open = false;
+      for (const job of account.jobs) job.cancelled = !isShared(job);
+      for (const [node, times] of mine) for (let i = 0; i < times; i++) trees.letGo(node, false);
+      mine.clear();
+      layouts.leave(account.path);
+    },
+    get passes() {
+      return account.passes;
+    },
+    get rows() {
+      return account.rows;
+    },
+  };
+
+  function drop(node: Node, discard = false): void {
+    const times = mine.get(node);
+    if (times === undefined) return; // the lease was closed meanwhile
+    if (times === 1) mine.delete(node);
+    else mine.set(node, times - 1);
+    trees.letGo(node, discard);
+  }
+
+  /** Another lease needs a node of this job, or one below. */
+  function isShared(job: Job): boolean {
+    const stack = job.rows.map(({ node }) => node);
+    for (let node = stack.pop(); node; node = stack.pop()) {
+      if (node.holds > (mine.get(node) ?? 0)) return true;
+      if (node.children) stack.push(...node.children.values());
+    }
+    return false;
+  }
+}

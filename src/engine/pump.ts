@@ -1,0 +1,157 @@
+/** Runs passes over the calls that wait: what arrives while a pass runs joins the next. */
+import { ensure, VentrisError } from "../errors.ts";
+import { pageSize } from "./arena.ts";
+import type { ForestCounters } from "./forest.ts";
+import type { Layouts } from "./layout.ts";
+import type { Job, Node, Path } from "./node.ts";
+import type { Pass } from "./pass.ts";
+import { keepReadings, sitesOfRows } from "./sites/readings.ts";
+import type { Trees } from "./trees.ts";
+
+export interface Pump {
+  readonly counters: Readonly<ForestCounters>;
+  enqueue(job: Job): void;
+  /** A job that will not run: its new nodes leave the forest, and with them whatever waited below them. */
+  abandon(job: Job, error: unknown): void;
+  /** When nothing waits any more. */
+  idle(): Promise<void>;
+}
+
+export function createJob(path: Path): Job {
+  let resolve: () => void = () => {};
+  let reject: (error: unknown) => void = () => {};
+  const done = new Promise<void>((yes, no) => {
+    [resolve, reject] = [yes, no];
+  });
+  done.catch(() => {}); // every waiter handles it; a job whose waiters are gone must not bring the process down
+  return {
+    rows: [],
+    path,
+    done,
+    cancelled: false,
+    finish: (error) => (error === undefined ? resolve() : reject(error)),
+  };
+}
+
+export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: number): Pump {
+  const { evenRows } = pass;
+  const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
+  const queue: Job[] = [];
+  let pumping: Promise<void> | undefined;
+
+  /** Runs passes while jobs wait. Between passes everything that became runnable gets to queue, so that it joins the next one. */
+  async function pump(): Promise<void> {
+    while (queue.length > 0) {
+      await new Promise(setImmediate);
+      const jobs: Job[] = [];
+      let rows = 0;
+      while (queue.length > 0 && (rows === 0 || rows + queue[0].rows.length <= maxRows)) {
+        const job = queue.shift()!;
+        if (job.cancelled || job.rows.some(({ node }) => node.parent?.gone)) {
+          abandon(job, new VentrisError("aborted", "the request was aborted"));
+          continue;
+        }
+        jobs.push(job);
+        rows += job.rows.length;
+      }
+      const admitted = admit(jobs);
+      if (admitted.length === 0) continue;
+      try {
+        await runPass(admitted);
+        for (const job of admitted) {
+          for (const { node } of job.rows) settle(node, job);
+          job.finish();
+        }
+      } catch (error) {
+        for (const job of admitted) abandon(job, error);
+      }
+    }
+    pumping = undefined; // in the same turn as the last look at the queue: a job that comes later starts it again
+  }
+
+  function abandon(job: Job, error: unknown): void {
+    for (const { node, store } of [...job.rows].reverse()) {
+      settle(node, job);
+      if (store && !node.gone) trees.remove(node);
+    }
+    job.finish(error);
+  }
+
+  function settle(node: Node, job: Job): void {
+    if (node.pending === job) node.pending = undefined;
+    // Its lease may have let go while the pass ran: nobody else would drop what the pass gave it.
+    trees.settle(node);
+  }
+
+  /** Gives each job its slots. One that does not fit fails by itself, and with it those that go on from it. */
+  function admit(jobs: readonly Job[]): Job[] {
+    return jobs.filter((job) => {
+      try {
+        ensure(
+          !job.rows.some(({ node }) => node.parent?.gone),
+          "out_of_memory",
+          "the text that this one continues did not fit into the key-value arena",
+        );
+        for (const { node, store } of job.rows) {
+          trees.writeThrough(node.parent);
+          if (store) trees.place(node);
+        }
+        return true;
+      } catch (error) {
+        abandon(job, error);
+        return false;
+      }
+    });
+  }
+
+  async function runPass(jobs: readonly Job[]): Promise<void> {
+    for (const { rows } of jobs) for (const { node } of rows) trees.settlePages(node);
+    const { rows, count, lanes: laneCount, ...layout } = layouts.layOut(jobs);
+    const tokens = new Array<number>(count).fill(0);
+    const depths = new Array<number>(count).fill(0);
+    const select: number[] = [];
+    const scored: Node[] = [];
+    for (const { row, at } of rows) {
+      tokens[at] = row.node.token;
+      depths[at] = row.node.depth;
+      if (!row.logits) continue;
+      select.push(at);
+      scored.push(row.node);
+    }
+    if (select.length === 0) select.push(0);
+    if (evenRows && select.length % 2 === 1) select.push(select[0]);
+    const started = performance.now();
+    const sites = sitesOfRows(rows);
+    const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });
+    counters.secondsInPasses += (performance.now() - started) / 1000;
+    counters.passes += 1;
+    counters.rows += jobs.reduce((sum, job) => sum + job.rows.length, 0);
+    counters.attended += count * layout.pages * pageSize;
+    scored.forEach((node, row) => {
+      node.scored = { values: outputs.logits, row, rows: select.length };
+    });
+    const perLane = count / laneCount;
+    const selectedAt = new Map(select.map((at, index) => [at, index]));
+    for (const { row, at } of rows) {
+      const { node, store } = row;
+      const lane = Math.floor(at / perLane);
+      if (store && !node.gone) {
+        const { keys, values } = outputs;
+        node.unwritten = { keys, values, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
+      }
+      keepReadings(row, outputs, at, selectedAt.get(at));
+    }
+  }
+
+  return {
+    counters,
+    enqueue(job) {
+      queue.push(job);
+      pumping ??= pump();
+    },
+    abandon,
+    async idle() {
+      await pumping;
+    },
+  };
+}
