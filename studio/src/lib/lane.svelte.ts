@@ -13,6 +13,8 @@ export class Lane {
   state: "idle" | "waiting" | "running" | "done" | "stopped" | "failed" = $state("idle");
   problem = $state("");
   errors: readonly FieldError[] = $state.raw([]);
+  /** Whether its options are shown. */
+  open = $state(false);
   looked = $state(-1);
   /** Step shown; -1 follows the run. */
   step = $state(-1);
@@ -56,6 +58,7 @@ export class Lane {
         this.state = "failed";
         this.problem = (error as Error).message;
         this.errors = error instanceof ApiError ? error.fields : [];
+        if (this.errors.some(({ where }) => where === "method")) this.open = true;
       }
     }
     draw();

@@ -1,0 +1,251 @@
+/** The studio in a real Chromium, on the real server and model. Skipped, with a reason, where there is no browser. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { papers } from "../src/papers/index.ts";
+import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
+import { ensureBuilt, root } from "./build.ts";
+
+const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const executablePath = places.find((path) => path && existsSync(path));
+const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
+
+/** Runs in the page: how far it is wider than the window, and what can be operated and has no name. */
+const examination = `(() => {
+  const operable = [...document.querySelectorAll("a, button, input, select, textarea, summary, [role=button]")];
+  const named = (element) =>
+    element.getAttribute("aria-label") || element.getAttribute("aria-labelledby") || element.textContent.trim() || element.labels?.length;
+  return {
+    wide: document.documentElement.scrollWidth - innerWidth,
+    nameless: operable.filter((element) => !named(element)).map((element) => element.outerHTML.slice(0, 120)),
+  };
+})()`;
+
+describe.skipIf(!works)(
+  `the studio in a browser${works ? "" : " (no chromium: apt-get install chromium, or set CHROMIUM)"}`,
+  () => {
+    let server: Listening;
+    let browser: Browser;
+    let page: Page;
+    let folder: string;
+    const faults: string[] = [];
+
+    beforeAll(async () => {
+      ensureBuilt();
+      folder = await mkdtemp(join(tmpdir(), "ventris-studio-"));
+      server = await listen({ port: 0, groups: studioGroups() });
+      browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    }, 300_000);
+    afterAll(async () => {
+      await browser?.close();
+      await server?.close();
+      await rm(folder, { recursive: true, force: true });
+    });
+    beforeEach(async () => {
+      faults.length = 0;
+      const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, reducedMotion: "reduce" });
+      page = await context.newPage();
+      page.setDefaultTimeout(30_000);
+      page.on("pageerror", (error) => faults.push(error.message));
+      // What the network refuses is also a console error; those are looked at where they are meant.
+      page.on(
+        "console",
+        (message) =>
+          message.type() === "error" && !/Failed to load/.test(message.text()) && faults.push(message.text()),
+      );
+      page.on(
+        "request",
+        (request) =>
+          new URL(request.url()).origin === new URL(server.url).origin ||
+          /^(data|blob):/.test(request.url()) ||
+          faults.push(`asked for ${request.url()}`),
+      );
+    });
+    afterEach(async () => {
+      await page.context().close();
+      expect(faults).toEqual([]);
+    });
+
+    const go = (hash: string) => page.goto(new URL(hash, server.url).href);
+    const ended = () => page.getByText("ended by").first().waitFor();
+
+    it("shows 24 papers in the order of their numbers, with their claims", async () => {
+      await go("/");
+      await page.locator(".tablet").nth(23).waitFor();
+      const names = await page.locator(".tablet h2").allTextContents();
+      expect(names).toEqual(papers.map(({ system }) => system));
+      const card = page.locator(".tablet", { hasText: "DySpec" });
+      await card.locator("summary").focus();
+      await page.keyboard.press("Enter");
+      await expect.poll(() => card.getByText("Sequoia's tuned fixed tree").isVisible()).toBe(true);
+      await card.locator("svg[role=img]").nth(1).waitFor(); // the picture of its stored trace
+    });
+
+    it("runs a paper's prompt in the playground, by keyboard alone, and says where each token came from", {
+      timeout: 120_000,
+    }, async () => {
+      await go("/");
+      await page.locator(".tablet", { hasText: "DySpec" }).getByRole("link", { name: "run" }).focus();
+      await page.keyboard.press("Enter");
+      await page.getByLabel("prompt", { exact: true }).waitFor();
+      await page.keyboard.press("Control+Enter");
+      await ended();
+      const tokens = page.locator("[data-token]");
+      expect(await tokens.count()).toBe(64);
+      expect(await page.locator("[data-token].accepted").count()).toBeGreaterThan(5);
+      await tokens.first().focus();
+      for (let i = 0; i < 4; i++) await page.keyboard.press("ArrowRight");
+      await page.getByText("token 5 · id").waitFor();
+      await page.getByLabel("most likely here").waitFor();
+      await page.getByRole("img", { name: /tokens drafted/ }).waitFor();
+      expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
+    });
+
+    it("compares two methods with one seed, and says that the lossless ones agree", { timeout: 120_000 }, async () => {
+      await go("/#/playground?paper=aded");
+      await page.getByRole("button", { name: "+ a method beside it" }).click();
+      await page.getByRole("combobox", { name: "method 2" }).selectOption("greedy");
+      await page.getByLabel("maxTokens", { exact: true }).fill("24");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await expect.poll(() => page.getByText("ended by").count(), { timeout: 60_000 }).toBe(2);
+      expect(await page.getByText("differs from").count()).toBe(0);
+    });
+
+    it("says what is wrong at the field, before and after asking the server", async () => {
+      await go("/#/playground?paper=dyspec");
+      await page.getByText("options: draft").click();
+      const budget = page.getByLabel("budget", { exact: true });
+      await budget.fill("-3");
+      expect(await budget.getAttribute("aria-invalid")).toBe("true");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.getByText("An option is out of range").waitFor();
+      await page.getByRole("button", { name: "reset budget" }).click();
+      expect(await budget.getAttribute("aria-invalid")).toBe(null);
+      await page.getByLabel("draft", { exact: true }).fill("minos");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.getByRole("alert").filter({ hasText: "minos" }).waitFor();
+    });
+
+    it("stops a run, and a closed tab leaves no node held", { timeout: 60_000 }, async () => {
+      await go("/#/playground?paper=dyspec");
+      await page.getByLabel("maxTokens", { exact: true }).fill("800");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.locator("[data-token]").nth(8).waitFor();
+      await page.getByRole("button", { name: "stop" }).click();
+      await page.getByText("stopped", { exact: true }).waitFor();
+      await expect.poll(() => server.engine.call("held"), { timeout: 3000 }).toBe(0);
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.locator("[data-token]").nth(8).waitFor();
+      await page.close();
+      await expect.poll(() => server.engine.call("held"), { timeout: 3000 }).toBe(0);
+    });
+
+    describe("traces", () => {
+      const drop = async (name: string, text: string) => {
+        const path = join(folder, name);
+        await writeFile(path, text);
+        await go("/#/trace");
+        await page.locator("#file").setInputFiles(path);
+      };
+
+      it("are stepped through, and a moment has an address", async () => {
+        await go("/#/trace/dyspec?at=5");
+        await page.getByText("5 of", { exact: false }).first().waitFor();
+        await page.getByRole("button", { name: "step after" }).click();
+        await expect.poll(() => page.url()).toContain("at=6");
+        await page.getByRole("button", { name: "play" }).click();
+        await expect.poll(() => page.url()).toContain("at=8");
+      });
+
+      it("that are cut off are read up to there, and said to be", async () => {
+        const whole = await readFile(join(root, "reproductions", "dyspec.trace.jsonl"), "utf8");
+        await drop("cut.jsonl", whole.slice(0, 3000));
+        await page.getByText("was cut off").waitFor();
+        await page.getByRole("img", { name: /steps/ }).waitFor();
+      });
+
+      it.each([
+        ["no JSON at all", "GIF89a…\n{}", "not JSON"],
+        [
+          "a tree that hangs on itself",
+          `{"type":"draft","tokens":[1],"parents":[7],"passes":1,"seconds":0}\n`,
+          "parents",
+        ],
+        ["nothing", "", "empty"],
+      ])("with %s are refused by line and reason", async (_, text, says) => {
+        await drop("bad.jsonl", text);
+        await page.getByRole("alert").filter({ hasText: says }).waitFor();
+      });
+
+      it("show script in their text as text, and events of another version as they are", async () => {
+        const evil = '<img src=x onerror="window.owned=1"><script>window.owned=1</script>';
+        const lines = [
+          { type: "start", method: evil, model: "nowhere", prompt: [1], seed: 0, options: { evil } },
+          { type: "tokens", tokens: [1, 2], text: evil },
+          { type: "teleported", to: evil },
+        ];
+        await drop("evil.jsonl", lines.map((line) => JSON.stringify(line)).join("\n"));
+        await page.getByText("another version").waitFor();
+        await page.locator(".whole", { hasText: "onerror" }).waitFor();
+        expect(await page.evaluate('"owned" in window')).toBe(false);
+        expect(await page.locator("main img").count()).toBe(0);
+      });
+    });
+
+    it("shows models, and the tokens of what is typed", async () => {
+      await go("/#/models/knossos");
+      await page.getByLabel("type, and see tokens").fill("the king");
+      await expect
+        .poll(() => page.locator(".chips li").allTextContents())
+        .toContainEqual(expect.stringContaining("king"));
+      await page.getByRole("img", { name: "loss curve of knossos" }).waitFor();
+      await page.getByText("7.34 million, stored as F16").waitFor();
+    });
+
+    it("says that the server is gone, and comes back with it", { timeout: 60_000 }, async () => {
+      const other = await listen({ port: 0, groups: studioGroups() });
+      await page.goto(other.url).catch(() => {});
+      faults.length = 0; // it is another origin
+      await page.locator(".tablet").first().waitFor();
+      await other.close();
+      await page.getByRole("alert").filter({ hasText: "server is gone" }).waitFor({ timeout: 15_000 });
+      const again = await listen({ port: Number(new URL(other.url).port), groups: studioGroups() });
+      try {
+        await page
+          .getByRole("alert")
+          .filter({ hasText: "server is gone" })
+          .waitFor({ state: "detached", timeout: 15_000 });
+        await page.locator(".tablet").nth(23).waitFor();
+      } finally {
+        await page.goto("about:blank");
+        await again.close();
+        faults.length = 0;
+      }
+    });
+
+    it.each([
+      [360, "light"],
+      [360, "dark"],
+      [1600, "light"],
+      [1600, "dark"],
+    ] as const)(
+      "fits %d pixels in %s, with a label for everything that can be operated",
+      { timeout: 60_000 },
+      async (width, theme) => {
+        await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
+        await page.setViewportSize({ width, height: 900 });
+        for (const room of ["gallery", "playground", "trace/dyspec", "models", "measurements"]) {
+          await go(`/#/${room}`);
+          await page.locator("main h1").waitFor();
+          await page.waitForLoadState("networkidle");
+          const { wide, nameless } = await page.evaluate<{ wide: number; nameless: string[] }>(examination);
+          expect({ room, wide: Math.max(0, wide), nameless }).toEqual({ room, wide: 0, nameless: [] });
+        }
+      },
+    );
+  },
+);
