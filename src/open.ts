@@ -7,7 +7,8 @@ import { type RequestOptions, requestOptions } from "./engine/decoding.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { type LoadOptions, loadModel } from "./engine/load.ts";
-import { createModel, type Model } from "./engine/model.ts";
+import type { Method } from "./engine/method.ts";
+import { createModel, type Model, type ModelParts } from "./engine/model.ts";
 import { type Run, startRun } from "./engine/run.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
@@ -15,7 +16,7 @@ import { applyEdits } from "./engine/sites/ready.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import { ensure, nearest, VentrisError } from "./errors.ts";
-import { findMethod, findShaper } from "./methods/index.ts";
+import { findMethod, findShaper, modelKinds } from "./methods/index.ts";
 import { siteNamed } from "./models/sites.ts";
 import { downloadModel } from "./weights/index.ts";
 
@@ -86,11 +87,11 @@ export async function shippedModels(): Promise<string[]> {
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
   const model = await openModel(reference, options);
-  return {
-    ...model,
-    decode: (prompt, request) => decode(model, prompt, request),
-    trace: (text, tracing) => trace(model, promptTokens(model, text), tracing),
-    async writeTrace(path, text, tracing) {
+  const face = {
+    decode: (prompt: string | readonly number[], request?: DecodeOptions) => decode(model, prompt, request),
+    trace: (text: string | readonly number[], tracing: TraceOptions) =>
+      trace(model, promptTokens(model, text), tracing),
+    async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
       const tokens = promptTokens(model, text);
       const all = model.sites();
       const widths = new Map(tracing.taps.map((tap) => [tap, siteNamed(all, tap).width]));
@@ -99,7 +100,10 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     },
     forward: forwardOf(model),
     [Symbol.asyncDispose]: model.close,
-  };
+  } satisfies Partial<OpenModel>;
+  // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
+  const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
+  return Object.defineProperties({}, properties) as OpenModel;
 }
 
 /**
@@ -108,8 +112,10 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
  * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified.
  */
 async function openModel(reference: string, options: OpenOptions): Promise<Model> {
-  const parts = await loadModel(await resolveModel(reference), reference, options);
   const { device, maxRows, memoryLimit } = options;
+  let parts: Omit<ModelParts, "openCompanion"> | undefined;
+  for (const kind of modelKinds) parts ??= await kind.open(reference, options);
+  parts ??= await loadModel(await resolveModel(reference), reference, options);
   return createModel({
     ...parts,
     openCompanion: (other) => openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 }),
@@ -162,10 +168,20 @@ function decode(model: Model, prompt: string | readonly number[], options: Decod
   const { name, ...given } =
     typeof choice === "object" ? choice : { name: choice ?? (settings.temperature === 0 ? "greedy" : "sample") };
   const method = findMethod(name);
+  requireCapabilities(model, method);
   const methodOptions = parseOptions(method.options, given, method.name) as Record<string, unknown>;
   const making = shapers.map(shaperOf);
   const tokens = promptTokens(model, prompt);
   return startRun({ model, method, methodOptions, prompt: tokens, settings, shapers: making, signal });
+}
+
+/** Errors: `bad_option` naming method, model and what is missing. */
+function requireCapabilities({ name, capabilities }: Model, { name: method, needs = ["forest"] }: Method): void {
+  const missing = needs.filter((need) => !capabilities.has(need));
+  ensure(missing.length === 0, "bad_option", () => {
+    const has = [...capabilities].join(", ") || "nothing";
+    return `the method ${method} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
+  });
 }
 
 function shaperOf(choice: NonNullable<DecodeOptions["shapers"]>[number]): MakeShaper {

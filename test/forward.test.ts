@@ -46,7 +46,9 @@ test("causal by default, for GPT-2 too, and the same as the forest's", async () 
 });
 
 test("a window of the model's own", async () => {
-  const mistral = await writeTinyModel({ config: { architectures: ["MistralForCausalLM"], sliding_window: 3 } });
+  const mistral = await writeTinyModel({
+    config: { architectures: ["MistralForCausalLM"], sliding_window: 3, model_type: "mistral" },
+  });
   await using second = await open(mistral.folder, { threads: 1 });
   expect(difference((await second.forward(tokens)).logits, flat(mistral.logits(tokens)))).toBeLessThan(1e-4);
   await removeModel(mistral);

@@ -29,7 +29,7 @@ import { createForest, type ForestOptions } from "./forest.ts";
 import { createForward } from "./forward/index.ts";
 import { openLearnable } from "./learnable.ts";
 import { createMemory } from "./memory.ts";
-import type { ModelParts } from "./model.ts";
+import type { TransformerParts } from "./model.ts";
 import { lowerPass, startPass } from "./pass.ts";
 import { withVariants } from "./sites/variants.ts";
 
@@ -65,11 +65,7 @@ const smallBytes = 64 * 2 ** 20;
  * Opens a checkpoint folder or weight file. Errors: `bad_config`, `bad_file` (naming file and tensor), `unavailable`, `bad_option`,
  * `disk_full`.
  */
-export async function loadModel(
-  path: string,
-  name: string,
-  options: LoadOptions = {},
-): Promise<Omit<ModelParts, "openCompanion">> {
+export async function loadModel(path: string, name: string, options: LoadOptions = {}): Promise<TransformerParts> {
   const started = performance.now();
   const {
     weights: format = "auto",

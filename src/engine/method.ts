@@ -1,6 +1,8 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import type { z } from "zod";
 import type { Decoding } from "./decoding.ts";
+import type { LoadOptions } from "./load.ts";
+import type { Capability, ModelParts } from "./model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
@@ -19,6 +21,8 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
    * distribution is the same.
    */
   readonly repeats?: (options: z.output<Schema>) => boolean;
+  /** Capabilities that its model must have; default: a forest. */
+  readonly needs?: readonly Capability[];
   /** Options, with defaults and descriptions: command-line flags, server fields and documentation come from here. */
   readonly options: Schema;
   /** Decodes until `decoding.finished`. Errors pass through to the run. */
@@ -39,6 +43,13 @@ export const hostOnlyOptions = ({ options }: Pick<Method, "options">): string[] 
 
 /** Keeps a method's option types while it is defined. */
 export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;
+
+/** A kind of model that is no transformer checkpoint: a filter of signals, a recurrent network, a model behind a network. */
+export interface ModelKind {
+  readonly name: string;
+  /** The parts of the model that a reference names; undefined: it is not of this kind. Errors: those of loading one that is. */
+  open(reference: string, options: LoadOptions): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
+}
 
 /** A shaper as registry and faces know it: contrast, memories and the like, by name and options. */
 export interface ShaperKind<Schema extends z.ZodObject = z.ZodObject> {

@@ -1,4 +1,7 @@
-/** A loaded model: weights in compiled programs, a tokenizer, a forest, and whatever methods keep with it. */
+/**
+ * A loaded model: what it can do (its capabilities), a tokenizer, and whatever methods keep with it. Most models are transformers with a forest;
+ * a filter of signals or a model behind a network is a model with other capabilities.
+ */
 import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { findPart, listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
@@ -8,7 +11,17 @@ import type { Forest } from "./forest.ts";
 import type { Forward } from "./forward/index.ts";
 import type { Learnable } from "./learnable.ts";
 
+/**
+ * What a method may need of a model: `forest` (trees of tokens over a key-value arena), `forward` (whole sequences under any mask), `sites`
+ * (named places to read and rewrite), `learning` (its parameters, and forests on others), `fingerprint` (parts are bound to it), or what a kind
+ * of model brings under a name of its own (see `ability`).
+ */
+export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
+
 export interface Model {
+  readonly capabilities: ReadonlySet<Capability>;
+  /** What the model brings under a name of its own: a canvas, a filter. Errors: `unavailable` where it has it not. */
+  ability<T>(name: Capability): T;
   /** Name or path it was opened by. */
   readonly name: string;
   /** Folder it was loaded from, where methods may keep tables beside the weights. */
@@ -43,7 +56,7 @@ export interface Model {
   companion(reference: string): Promise<Model>;
   /**
    * Something a method keeps for this model across requests (tables, measured curves, learners), made once for each key. Closed with
-   * the model when it has a `close`.
+   * the model when it has a `close`; others, of which requests may ask for any number, are forgotten when they are many, the longest unused first.
    */
   state<T>(key: string, make: () => T | Promise<T>): Promise<T>;
   /** Marks the model as in use until the returned function is called: closing waits for it. */
@@ -51,23 +64,35 @@ export interface Model {
   close(): Promise<void>;
 }
 
+/** What is left out, the model cannot do: asking for it is an error that names it. */
 export interface ModelParts {
   name: string;
   folder: string;
-  config: ModelConfig;
-  family: Family;
+  config?: ModelConfig;
+  family?: Family;
   tokenizer: Tokenizer | undefined;
-  forest: Forest;
-  forward: Forward;
+  forest?: Forest;
+  forward?: Forward;
+  /** Further capabilities by name. Closed with the model where they have a `close`. */
+  abilities?: Readonly<Record<string, unknown>>;
   secondsToLoad: number;
   parameterCount: number;
   identity: string;
-  learnable(): Promise<Learnable>;
-  fingerprint(): Promise<string>;
+  learnable?(): Promise<Learnable>;
+  fingerprint?(): Promise<string>;
   openCompanion(reference: string): Promise<Model>;
 }
 
-export function createModel({ openCompanion, ...parts }: ModelParts): Model {
+/** The parts of a transformer, which can do all of this. */
+export type TransformerParts = Omit<ModelParts, "openCompanion"> &
+  Required<Pick<ModelParts, "config" | "family" | "forest" | "forward" | "learnable" | "fingerprint">>;
+
+/** Memos kept for a model, beyond those that are closed with it; and other models open beside one. */
+const mostMemos = 256;
+const mostCompanions = 8;
+
+export function createModel({ openCompanion, ...others }: ModelParts): Model {
+  const parts: Omit<ModelParts, "openCompanion"> = others;
   const companions = new Map<string, Promise<Model>>();
   const states = new Map<string, Promise<unknown>>();
   let users = 0;
@@ -86,20 +111,81 @@ export function createModel({ openCompanion, ...parts }: ModelParts): Model {
 
   let known: readonly Site[] | undefined;
   const sites = (): readonly Site[] => {
-    known ??= sitesOf(parts.family, parts.config);
+    known ??= sitesOf(need("family", "sites"), need("config", "sites"));
     return known;
   };
-  const fingerprint = (): Promise<string> => once(states, "fingerprint", () => parts.fingerprint()) as Promise<string>;
+  const fingerprint = (): Promise<string> =>
+    once(states, "fingerprint", async () => need("fingerprint")()) as Promise<string>;
   const base = async () => ({ name: parts.name, fingerprint: await fingerprint(), sites: sites() });
+  const { forest, forward, family, learnable, abilities = {} } = parts;
+  const has = { forest, forward, sites: family, learning: learnable, fingerprint: parts.fingerprint };
+  const capabilities = new Set([
+    ...Object.entries(has).flatMap(([name, part]) => (part ? [name] : [])),
+    ...Object.keys(abilities),
+  ]);
+
+  function need<Key extends keyof typeof parts>(key: Key, what: string = key): NonNullable<(typeof parts)[Key]> {
+    const part = parts[key];
+    ensure(part !== undefined, "unavailable", () => lacking(what));
+    return part as NonNullable<(typeof parts)[Key]>;
+  }
+  const lacking = (what: string): string =>
+    `the model ${parts.name} has no ${what}; what it has: ${[...capabilities].join(", ") || "nothing"}`;
+
+  /** What makes and keeps itself for the model, at most so many of the kind that may be forgotten. */
+  async function state<T>(key: string, make: () => T | Promise<T>): Promise<T> {
+    const made = once(states, key, async () => make());
+    states.delete(key);
+    states.set(key, made); // the one asked for last comes last
+    const value = await made;
+    if (states.size > mostMemos) {
+      for (const [name, old] of states) {
+        if (states.size <= mostMemos) break;
+        const kept = (await old.catch(() => undefined)) as { close?: unknown } | undefined;
+        if (!kept?.close && name !== key) states.delete(name);
+      }
+    }
+    return value as T;
+  }
+
   return {
-    ...parts,
+    name: parts.name,
+    folder: parts.folder,
+    tokenizer: parts.tokenizer,
+    secondsToLoad: parts.secondsToLoad,
+    parameterCount: parts.parameterCount,
+    identity: parts.identity,
+    capabilities,
+    ability<T>(name: string): T {
+      const found = name in abilities ? abilities[name] : has[name as keyof typeof has];
+      ensure(found !== undefined, "unavailable", () => lacking(name));
+      return found as T;
+    },
+    get config() {
+      return need("config", "configuration of a transformer");
+    },
+    get family() {
+      return need("family", "sites");
+    },
+    get forest() {
+      return need("forest");
+    },
+    get forward() {
+      return need("forward");
+    },
+    learnable: async () => need("learnable", "learning")(),
     sites,
     fingerprint,
     parts: () => listParts(parts.folder),
     part: async (reference, kind) => readPart(await findPart(parts.folder, reference), await base(), kind),
     writePart: async (folder, part) => writePart(folder, await base(), part),
-    companion: (reference) => once(companions, reference, () => openCompanion(reference)),
-    state: <T>(key: string, make: () => T | Promise<T>) => once(states, key, async () => make()) as Promise<T>,
+    companion(reference) {
+      ensure(companions.has(reference) || companions.size < mostCompanions, "bad_option", () => {
+        return `${mostCompanions} other models are open beside ${parts.name} already: ${[...companions.keys()].join(", ")}`;
+      });
+      return once(companions, reference, () => openCompanion(reference));
+    },
+    state,
     use() {
       ensure(!closing, "aborted", `the model ${parts.name} was closed`);
       users += 1;
@@ -123,8 +209,10 @@ export function createModel({ openCompanion, ...parts }: ModelParts): Model {
         for (const companion of await Promise.allSettled(companions.values())) {
           if (companion.status === "fulfilled") await companion.value.close();
         }
-        await parts.forward.release();
-        await parts.forest.close();
+        for (const ability of Object.values(abilities))
+          await (ability as { close?: () => unknown } | undefined)?.close?.();
+        await forward?.release();
+        await forest?.close();
       })();
       return closing;
     },

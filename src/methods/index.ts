@@ -1,5 +1,5 @@
 /** The registry: every method, listed once. */
-import type { Method, ShaperKind } from "../engine/method.ts";
+import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aded } from "./speculative/aded/index.ts";
@@ -23,6 +23,9 @@ export const methods: readonly Method[] = [
   aded,
   online,
 ];
+
+/** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */
+export const modelKinds: readonly ModelKind[] = [];
 
 /** Shapers that work inside every method. */
 export const shapers: readonly ShaperKind[] = [];

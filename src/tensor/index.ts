@@ -1,5 +1,13 @@
 export * from "./gradients.ts";
 export * from "./lower.ts";
+export type {
+  BlockFormat,
+  LoweredProgram,
+  LoweringOptions,
+  ParameterPlace,
+  ValueDescription,
+  WeightBinding,
+} from "./lowering.ts";
 export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";

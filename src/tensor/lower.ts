@@ -3,68 +3,19 @@
  * transposition and scale, block-quantised products, norms together with the residual sum before them, rotary embedding.
  */
 import { ensure, VentrisError } from "../errors.ts";
+import {
+  bind,
+  isWeight,
+  type LoweredProgram,
+  type Lowering,
+  type LoweringOptions,
+  type ValueDescription,
+  type WeightBinding,
+  weightName,
+} from "./lowering.ts";
 import { createOnnxBuilder, dataTypes, microsoft, type OnnxBuilder } from "./onnx.ts";
 import { product, type Shape, sameShape, shapeText } from "./shape.ts";
-import { type ElementType, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
-
-/**
- * How MatMulNBits keeps a matrix: codes in blocks along its rows, a float32 scale for each block, and for each a zero point, packed
- * like the codes, or without them half of the codes' range.
- */
-export interface BlockFormat {
-  readonly bits: 4 | 8;
-  readonly blockSize: 32 | 64 | 128;
-  readonly zeroPoints: boolean;
-}
-
-/**
- * A weight the program needs when it is compiled: the named parameters, joined along their first axis, as float32 values or in
- * blocks. Offsets are those of its bytes in the program's weight file.
- */
-export type WeightBinding = { readonly parameters: readonly string[]; readonly shape: readonly number[] } & (
-  | { readonly bits: 32; readonly values: number }
-  | (BlockFormat & { readonly packed: number; readonly scales: number; readonly zeros?: number })
-);
-
-export interface ValueDescription {
-  readonly name: string;
-  readonly type: ElementType;
-  readonly shape: Shape;
-}
-
-export interface LoweredProgram {
-  readonly model: Uint8Array<ArrayBuffer>;
-  readonly inputs: readonly ValueDescription[];
-  readonly outputs: readonly ValueDescription[];
-  readonly weights: readonly WeightBinding[];
-  /** Length of the weight file. */
-  readonly weightBytes: number;
-}
-
-export type ParameterPlace = "weights" | "inputs";
-
-export interface LoweringOptions {
-  /**
-   * "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (what is trained). A function says it of
-   * each parameter: a frozen base with parts that are trained.
-   */
-  parameters: ParameterPlace | ((name: string) => ParameterPlace);
-  /** Weights that lie in a file already: a second program over the same file takes them from there, and may use no others. */
-  layout?: Pick<LoweredProgram, "weights" | "weightBytes">;
-  /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. */
-  blocks?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | undefined;
-}
-
-interface Lowering {
-  readonly builder: OnnxBuilder;
-  readonly options: LoweringOptions;
-  readonly names: Map<Tensor, string>;
-  readonly consumers: Map<Tensor, Tensor[]>;
-  readonly weights: Map<string, WeightBinding>;
-  /** Tensors of sizes known only when the program runs, by the sizes. */
-  readonly sizeTensors: Map<string, string>;
-  nameOf(tensor: Tensor): string;
-}
+import { type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /** ONNX Runtime's own operators are used throughout: programs run on ONNX Runtime 1.30 or later. */
 export function lower(outputs: Record<string, Tensor>, options: LoweringOptions): LoweredProgram {
@@ -118,74 +69,6 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     weights: [...weights.values()],
     weightBytes: options.layout?.weightBytes ?? builder.externalBytes,
   };
-}
-
-/** Parameter names behind a tensor that is one parameter, or parameters joined along the first axis. */
-function parameterNames(tensor: Tensor): string[] | undefined {
-  if (tensor.operation === "parameter") return [tensor.attributes.name as string];
-  if (tensor.operation !== "concat" || tensor.attributes.axis !== 0) return undefined;
-  const names = tensor.inputs.map(parameterNames);
-  return names.every((n) => n !== undefined) ? names.flat() : undefined;
-}
-
-function isWeight({ options: { parameters } }: Lowering, tensor: Tensor): boolean {
-  if (parameters === "inputs") return false;
-  const names = parameterNames(tensor);
-  return names !== undefined && (parameters === "weights" || names.every((name) => parameters(name) === "weights"));
-}
-
-/**
- * Declares a weight the first time it is used. Its initializer is `name`, or what `blocks` names: codes, scales and, where
- * the format has them, zero points.
- */
-function bind(
-  { weights, builder, options }: Lowering,
-  tensor: Tensor,
-  quantizable: (format: BlockFormat) => boolean,
-): { name: string; blocks?: BlockFormat & { packed: string; factors: readonly string[] } } {
-  const parameters = parameterNames(tensor)!;
-  const shape = tensor.shape as readonly number[];
-  const wanted = shape.length === 2 ? options.blocks?.(parameters, shape) : undefined;
-  const format = wanted && quantizable(wanted) ? wanted : undefined;
-  const name = `${parameters.join("|")}#${format?.bits ?? 32}`;
-  const names = { packed: `${name}.packed`, scales: `${name}.scales`, zeros: `${name}.zeros` };
-  const blocks = format && {
-    ...format,
-    packed: names.packed,
-    factors: format.zeroPoints ? [names.scales, names.zeros] : [names.scales],
-  };
-  if (weights.has(name)) return { name, blocks };
-  const known = options.layout?.weights.find(
-    (w) => w.parameters.join("|") === parameters.join("|") && w.bits === (format?.bits ?? 32),
-  );
-  ensure(known || !options.layout, "internal", () => `${name} is not among the weights that were laid out`);
-  if (!format) {
-    const bytes = shape.reduce((a, b) => a * b, 4);
-    const values = builder.external(name, "float32", shape, bytes, known?.bits === 32 ? known.values : undefined);
-    weights.set(name, { parameters, shape, bits: 32, values });
-  } else {
-    const [rows, columns] = shape;
-    const count = Math.ceil(columns / format.blockSize);
-    const blob = (format.blockSize * format.bits) / 8;
-    const zeroBytes = Math.ceil((count * format.bits) / 8);
-    const at = known?.bits === 32 ? undefined : known;
-    const packed = builder.external(names.packed, "uint8", [rows, count, blob], rows * count * blob, at?.packed);
-    const scales = builder.external(names.scales, "float32", [rows, count], rows * count * 4, at?.scales);
-    const zeros = format.zeroPoints
-      ? builder.external(names.zeros, "uint8", [rows, zeroBytes], rows * zeroBytes, at?.zeros)
-      : undefined;
-    weights.set(name, { parameters, shape, ...format, packed, scales, zeros });
-  }
-  return { name, blocks };
-}
-
-function weightName(lowering: Lowering, tensor: Tensor): string {
-  ensure(
-    isWeight(lowering, tensor),
-    "internal",
-    () => `${tensor.operation} ${shapeText(tensor.shape)} was used before it was lowered`,
-  );
-  return bind(lowering, tensor, () => false).name;
 }
 
 type Rule = (lowering: Lowering, tensor: Tensor) => string | undefined;

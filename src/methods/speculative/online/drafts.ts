@@ -170,7 +170,13 @@ async function createLearningDraft(
     }
     const old = model;
     openForest = learnable.grow(next);
-    model = createModel({ ...base, forest: openForest.forest, openCompanion: (name) => base.companion(name) });
+    // Beside its forest it shares the base's parts, and what would be closed with it is left out.
+    model = createModel({
+      ...base,
+      forest: openForest.forest,
+      forward: undefined,
+      openCompanion: (name) => base.companion(name),
+    });
     if (old === base) return;
     const closing = old.close(); // waits for the requests that still use it
     closings.add(closing);

@@ -1,0 +1,80 @@
+/** The shape of the source: imports go downwards only, none in a circle, and files of the core hold one idea each. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const source = fileURLToPath(new URL("../src", import.meta.url));
+const files = readdirSync(source, { recursive: true, withFileTypes: true })
+  .filter((entry) => entry.isFile() && entry.name.endsWith(".ts") && !/\.(test|fixture)\.ts$/.test(entry.name))
+  .map((entry) => relative(source, join(entry.parentPath, entry.name)).replaceAll("\\", "/"));
+const textOf = (file: string): string => readFileSync(join(source, file), "utf8");
+
+/** What a file imports of ours: at run time, and for its types alone. */
+function importsOf(file: string): { target: string; typeOnly: boolean }[] {
+  const statements = textOf(file).matchAll(/^(?:import|export)\s+(type\s)?(?:[^"';]*?\sfrom\s+)?"(\.[^"]+)";/gm);
+  return [...statements].map(([, type, path]) => ({
+    target: relative(source, join(source, dirname(file), path)).replaceAll("\\", "/"),
+    typeOnly: type !== undefined,
+  }));
+}
+
+/** Each layer may import itself and those after it. Files of src itself are the public face, or what all share. */
+const layers = [
+  ["cli", "server", "ai-sdk"],
+  ["papers"],
+  [""],
+  ["methods"],
+  ["engine", "training"],
+  ["constraints", "models"],
+  ["runtime", "weights", "text"],
+  ["tensor"],
+];
+const shared = /^(errors|heap|json|warnings|[\w-]*(?<!open|index))\.ts$/;
+const layerOf = (file: string): number => {
+  if (!file.includes("/") && shared.test(file)) return layers.length;
+  // What a method claims and how that is measured belongs to the papers, which list it; the method knows nothing of it.
+  if (/^methods\/.*\/(paper|measuring|reproduce[\w-]*|reproduce\/.*)\.ts$/.test(file))
+    return layers.findIndex(([name]) => name === "papers");
+  const folder = file.includes("/") ? file.slice(0, file.indexOf("/")) : "";
+  return layers.findIndex((layer) => layer.includes(folder));
+};
+
+test("no import goes upwards", () => {
+  const upwards = files.flatMap((file) =>
+    importsOf(file).flatMap(({ target }) => (layerOf(target) < layerOf(file) ? [`${file} -> ${target}`] : [])),
+  );
+  expect(files.length).toBeGreaterThan(100);
+  expect(files.filter((file) => layerOf(file) < 0)).toEqual([]);
+  expect(upwards).toEqual([]);
+});
+
+test("no imports go in a circle", () => {
+  const graph = new Map(
+    files.map((file) => [file, importsOf(file).flatMap(({ target, typeOnly }) => (typeOnly ? [] : [target]))]),
+  );
+  const state = new Map<string, "open" | "done">();
+  const circles: string[] = [];
+  const visit = (file: string, path: readonly string[]): void => {
+    if (state.get(file) === "done") return;
+    if (state.get(file) === "open") {
+      circles.push([...path.slice(path.indexOf(file)), file].join(" -> "));
+      return;
+    }
+    state.set(file, "open");
+    for (const next of graph.get(file) ?? []) visit(next, [...path, file]);
+    state.set(file, "done");
+  };
+  for (const file of files) visit(file, []);
+  expect(circles).toEqual([]);
+});
+
+test("no file of the engine, the models or the tensors is longer than 400 lines", () => {
+  const long = files.flatMap((file) => {
+    const lines = textOf(file).split("\n").length - 1;
+    return /^(engine|models|tensor|runtime)\//.test(file) && file !== "engine/forest.ts" && lines > 400
+      ? [`${file}: ${lines}`]
+      : [];
+  });
+  expect(long).toEqual([]);
+});
