@@ -142,7 +142,10 @@ export async function onlineAcceptance({
   const results = {};
   /** What is left to serve with drafts that learn no more. */
   const sides = [];
-  for (const [name, options] of Object.entries({ static: { ...method, learn: false }, learning: method })) {
+  for (const [name, options] of Object.entries({
+    static: { ...method, learn: false, afterSwap: "keep" },
+    learning: method,
+  })) {
     const model = await open(target);
     const texts = spread(streams[stream](), requests + 1 + further);
     const [warmUp, ...prompts] = texts.map((text) => model.tokenizer.encode(text).slice(-promptTokens));

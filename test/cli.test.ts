@@ -245,6 +245,16 @@ describe("compare", () => {
     expect(status).toBe(0);
   });
 
+  it("checks the text of a seed at other temperatures too", async () => {
+    const words = ["compare", "--json", "--methods", "sample,prompt-lookup,aded", "--temperature", "0.9", "--seed", "4"];
+    const { status, stdout } = await ventris([...words, "--max-tokens", "12", prompt]);
+    const { methods, differences } = JSON.parse(stdout);
+    expect(methods[0].tokens).toHaveLength(12);
+    for (const { tokens } of methods) expect(tokens).toEqual(methods[0].tokens);
+    expect(differences).toEqual([]);
+    expect(status).toBe(0);
+  });
+
   it("shows drafted trees and why they were accepted", async () => {
     const looped = "the cat sat on the mat. the cat sat on the mat. the cat sat";
     const { stdout } = await ventris([

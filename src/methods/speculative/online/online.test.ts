@@ -320,6 +320,15 @@ describe("what is kept", () => {
     expect(await readFile(path)).toEqual(bytes);
   });
 
+  test("a learner that does not start leaves the state folder free", async () => {
+    const state = await temporaryFolder();
+    const failing = (): never => {
+      throw new Error("no thread");
+    };
+    await expect(drafts({ state }, failing)).rejects.toThrow("no thread");
+    await (await drafts({ state })).close();
+  });
+
   test("an update that diverges is discarded, and serving goes on with the weights before", async () => {
     const all = await drafts();
     const learning = await all.route("");

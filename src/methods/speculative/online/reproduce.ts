@@ -12,6 +12,8 @@ import { serve, spread, storyPrompts } from "../measuring.ts";
 
 const draft = "pylos";
 const method = { name: "online", draft };
+/** A draft that has not learned yet is otherwise the shipped one in 8 bits, a learned one has float32 weights: like with like. */
+const inFloat32 = { afterSwap: "keep" };
 
 /** What one request showed: draft positions asked and their exact acceptance, and the speed. */
 type Shown = { positions: number; exact: number; tokensPerSecond: number };
@@ -101,7 +103,8 @@ export const reproduction = defineReproduction({
       const both = async (prompt: readonly number[], i: number, learn: boolean): Promise<[Shown, Shown]> => {
         progress(i / total);
         const own = await request(model, prompt, { ...settings, request: i, method: { ...method, learn } });
-        return [own, await request(still, prompt, { ...settings, request: i, method: { ...method, learn: false } })];
+        const unlearned = { ...method, learn: false, ...inFloat32 };
+        return [own, await request(still, prompt, { ...settings, request: i, method: unlearned })];
       };
       await both(questions[0], 0, false); // opens the drafts
       for (const [i, prompt] of questions.slice(0, requests).entries()) {
