@@ -246,7 +246,16 @@ describe("compare", () => {
   });
 
   it("checks the text of a seed at other temperatures too", async () => {
-    const words = ["compare", "--json", "--methods", "sample,prompt-lookup,aded", "--temperature", "0.9", "--seed", "4"];
+    const words = [
+      "compare",
+      "--json",
+      "--methods",
+      "sample,prompt-lookup,aded",
+      "--temperature",
+      "0.9",
+      "--seed",
+      "4",
+    ];
     const { status, stdout } = await ventris([...words, "--max-tokens", "12", prompt]);
     const { methods, differences } = JSON.parse(stdout);
     expect(methods[0].tokens).toHaveLength(12);
