@@ -73,8 +73,10 @@ async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promi
   const train = growingStream(tokenizer.vocabularySize);
   const heldOut = growingStream(tokenizer.vocabularySize);
   for (const file of files) {
+    const before = train.documents + heldOut.documents;
     for await (const text of documents(file)) {
       ensure(!signal?.aborted, "aborted", "aborted while encoding the training texts");
+      ensure(!text.includes("\0"), "bad_file", `${file.path}: it has zero bytes, so it is not text`);
       const stream = position(text) < heldOutShare ? heldOut : train;
       for (const ids of [begin, tokenizer.encode(text, { special: false }), end]) stream.append(ids);
       stream.documents++;
@@ -84,6 +86,7 @@ async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promi
         path: file.path,
       });
     }
+    ensure(train.documents + heldOut.documents > before, "bad_option", `${file.path}: there is no text in it`);
   }
   const [trained, held] = [train.finished(), heldOut.finished()];
   return { train: trained, heldOut: held, digest: digestOf(trained.tokens, held.tokens) };
@@ -182,6 +185,40 @@ export function drawBatch(tokens: TokenIds, shape: BatchShape, seed: number, ind
   requireTokens(tokens, shape.length + 1);
   const starts = tokens.length - shape.length;
   return windows(tokens, shape, (row) => Math.floor(uniform({ seed, request: 0 }, index, "data", row) * starts));
+}
+
+/**
+ * Batch number `index` of several streams: each row's stream is drawn by weight, then its window uniformly, as a function of (seed,
+ * index). Errors: `bad_option` for weights that sum to 0, or a stream shorter than a window.
+ */
+export function drawMixedBatch(
+  streams: readonly { readonly tokens: TokenIds; readonly weight: number }[],
+  shape: BatchShape,
+  seed: number,
+  index: number,
+): TokenBatch {
+  const total = streams.reduce((sum, { weight }) => sum + weight, 0);
+  ensure(total > 0, "bad_option", "batches: the weights of the texts sum to 0");
+  const rows = Array.from({ length: shape.rows }, (_, row) => {
+    const place = uniform({ seed, request: 1 }, index, "data", row) * total;
+    let end = 0;
+    const ends = streams.map(({ weight }) => {
+      end += weight;
+      return end;
+    });
+    // Rounding may leave the last end below the place; a stream of weight 0 is never drawn.
+    const found = ends.findIndex((e) => place < e);
+    const chosen = found < 0 ? streams.findLast(({ weight }) => weight > 0)! : streams[found];
+    requireTokens(chosen.tokens, shape.length + 1);
+    const starts = chosen.tokens.length - shape.length;
+    const start = Math.floor(uniform({ seed, request: 0 }, index, "data", row) * starts);
+    return windows(chosen.tokens, { rows: 1, length: shape.length }, () => start).tokens;
+  });
+  const tokens = new Int32Array(shape.rows * (shape.length + 1));
+  rows.forEach((row, i) => {
+    tokens.set(row, i * (shape.length + 1));
+  });
+  return { tokens, ...shape };
 }
 
 /** Batches that do not overlap, spread evenly over the stream: the same ones every time. Errors: `bad_option`. */

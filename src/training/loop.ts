@@ -45,6 +45,8 @@ export interface TrainOptions<Batch = TokenBatch> {
   /** Tokens that a batch trains on, for the speed; default rows · length, or 0 for a batch without them. */
   readonly countTokens?: (batch: Batch) => number;
   readonly onProgress?: (progress: TrainProgress) => void;
+  /** Awaited after each step, with the number of steps done: for samples of the model as it is. */
+  readonly afterStep?: (step: number) => void | Promise<void>;
   /** Stops after the batch under way; the steps done are saved. */
   readonly signal?: AbortSignal;
 }
@@ -131,7 +133,9 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
     ensure(Number.isFinite(loss) && Number.isFinite(gradientNorm), "runtime_failed", () => {
       const kept = folder === undefined ? "" : `; the checkpoint of step ${saved.step} in ${folder} is kept`;
       const what = `loss ${loss}, gradient norm ${gradientNorm}, learning rate ${learningRate}`;
-      return `training diverged at step ${step}: ${what}; lower the learning rate or clip gradients${kept}`;
+      const batch =
+        accumulate === 1 ? `batch ${step}` : `batches ${step * accumulate} to ${(step + 1) * accumulate - 1}`;
+      return `training diverged at step ${step}, ${collected.diverged === undefined ? batch : `batch ${collected.diverged}`}: ${what}; lower the learning rate or clip gradients${kept}`;
     });
     const scale = clipScale(gradientNorm, clip) / accumulate;
     adamwUpdate(parameters, gradients, optimiser, learningRate, options.optimiser, scale);
@@ -151,6 +155,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
     if (evaluate || saving || step % recordEvery === 0) await enter(latest);
     if (saving) await save();
 
+    await options.afterStep?.(step);
     const sessionSeconds = latest.seconds - earlier.seconds;
     onProgress?.({
       ...latest,
@@ -187,7 +192,14 @@ async function resume(folder: string, seed: number, parameters: readonly Paramet
 function gradientCollector<Batch>(options: TrainOptions<Batch>) {
   const { objective, batches, accumulate = 1, countTokens = defaultTokenCount, signal } = options;
   const sums = accumulate > 1 ? objective.parameters.map(({ values }) => new Float32Array(values.length)) : [];
-  return async (step: number) => {
+  interface Collected {
+    readonly loss: number;
+    readonly tokens: number;
+    readonly gradients: readonly Float32Array[];
+    /** The first batch whose loss is not finite; nothing is trained on the step then. */
+    readonly diverged?: number;
+  }
+  return async (step: number): Promise<Collected | undefined> => {
     let loss = 0;
     let tokens = 0;
     for (let part = 0; part < accumulate; part++) {
@@ -195,6 +207,8 @@ function gradientCollector<Batch>(options: TrainOptions<Batch>) {
       const batch = await batches(step * accumulate + part);
       const result = await objective.gradients(batch);
       loss += result.loss / accumulate;
+      if (!Number.isFinite(result.loss))
+        return { loss, tokens, gradients: result.gradients, diverged: step * accumulate + part };
       tokens += countTokens(batch);
       if (accumulate === 1) return { loss, tokens, gradients: result.gradients };
       for (const [i, gradient] of result.gradients.entries()) {

@@ -2,7 +2,12 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { familyOf } from "../models/families.ts";
+import { readLora } from "../models/lora.ts";
+import { readParameters } from "../models/parameters.ts";
 import { trainTokenizer } from "../text/bpe-training.ts";
+import { openWeights } from "../weights/index.ts";
+import { readNote } from "./export.ts";
 import { runRecipe } from "./recipe.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-recipe-"));
@@ -84,5 +89,118 @@ describe("a finished run", () => {
     await writeFile(join(folder, "texts.jsonl"), lines("The cat"));
     expect(await run({ steps: 3, description: "a longer test" })).toMatchObject({ step: 3, resumedFrom: 2 });
     expect(await card()).toMatch(/a longer test[\s\S]*3 of 3/);
+  });
+});
+
+describe("other ways of training", () => {
+  const fresh = async (change: object, name: string) => {
+    const path = join(folder, `${name}.json`);
+    await writeFile(path, `// a comment\n${JSON.stringify({ ...tiny, ...change }).replace("{", '{ // "another"\n')}`);
+    const [runFolder, out] = [join(folder, `run-${name}`), join(folder, `out-${name}`)];
+    const result = await runRecipe(path, { dataFolder: folder, runFolder, out, threads: 1 });
+    return { result, out, runFolder };
+  };
+
+  it("weights of the texts, kept apart, recomputed and accumulated", async () => {
+    await writeFile(join(folder, "more.jsonl"), lines("The fish"));
+    const data = [
+      { path: "texts.jsonl", weight: 3 },
+      { path: "more.jsonl", weight: 1 },
+    ];
+    const { result } = await fresh({ data, separateDocuments: true, recompute: true, accumulate: 2 }, "mixed");
+    expect(result.step).toBe(2);
+    expect(result.history.at(-1)!.tokens).toBe(2 * 2 * 16);
+  });
+
+  it("weights that sum to 0, or that some files lack, and misspelt fields are refused by name", async () => {
+    const wrong: [object, RegExp][] = [
+      [{ data: [{ path: "texts.jsonl", weight: 0 }] }, /weights sum to 0/],
+      [{ data: [{ path: "texts.jsonl", weight: 1 }, { path: "more.jsonl" }] }, /more\.jsonl has no weight/],
+      [{ data: [{ path: "texts.jsonl", weight: -1 }] }, /weight/],
+      [{ stepz: 5 }, /stepz/],
+      [{ lora: { r: 2, alpha: 4, targets: ["q_proj"] } }, /give continues/],
+      [{ lora: { r: 2, alpha: 4, targets: ["q_proj"], dropout: 0.1 } }, /dropout is not supported/],
+    ];
+    for (const [change, message] of wrong) {
+      await expect(fresh(change, "wrong")).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(message),
+      });
+    }
+  });
+
+  it("an empty text, a binary one and one that is not there are told by name", async () => {
+    await writeFile(join(folder, "empty.txt"), " \n");
+    await writeFile(join(folder, "binary.txt"), Uint8Array.of(80, 0, 81, 0));
+    await writeFile(join(folder, "latin.txt"), Uint8Array.of(80, 200, 81));
+    const wrong = {
+      "empty.txt": /no text/,
+      "binary.txt": /not text/,
+      "latin.txt": /latin\.txt/,
+      "gone.txt": /gone\.txt/,
+    };
+    for (const [path, message] of Object.entries(wrong)) {
+      const failure = fresh({ data: [{ path: "texts.jsonl" }, { path }] }, `bad-${path.replace(".", "-")}`);
+      await expect(failure).rejects.toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
+    }
+  });
+
+  it("a LoRA of a model that was trained, in PEFT's files; samples see it merged", async () => {
+    const { out: model } = await fresh({}, "base");
+    const path = join(folder, "adapter.json");
+    const recipe = {
+      ...tiny,
+      steps: 3,
+      continues: { model, tokens: 32, minutes: 1 },
+      lora: { r: 2, alpha: 4, targets: ["q_proj", "down_proj"] },
+    };
+    await writeFile(path, JSON.stringify(recipe));
+    const [runFolder, out] = [join(folder, "run-adapter"), join(folder, "out-adapter")];
+    const seen: number[] = [];
+    await runRecipe(path, {
+      dataFolder: folder,
+      runFolder,
+      out,
+      threads: 1,
+      samples: {
+        every: 2,
+        async take(write, step) {
+          seen.push(step);
+          await write(join(folder, `sample-${step}`));
+        },
+      },
+    });
+    expect(seen).toEqual([2]);
+    const { family, config } = familyOf(tiny.config);
+    const lora = await readLora(out, family, config);
+    expect(lora.sites.map(({ parameter }) => parameter.replace(/.*\d\./, ""))).toEqual([
+      "self_attn.q_proj.weight",
+      "mlp.down_proj.weight",
+    ]);
+    const weightsOf = async (from: string) => {
+      const source = await openWeights(from);
+      return readParameters(source, family, config).finally(() => source.close());
+    };
+    const [before, merged] = [await weightsOf(model), await weightsOf(join(folder, "sample-2"))];
+    const changed = [...before].filter(([name, stored]) => stored.some((x, i) => x !== merged.get(name)![i]));
+    expect(changed.map(([name]) => name)).toEqual(lora.sites.map(({ parameter }) => parameter));
+    expect(await readNote(runFolder)).toMatchObject({ base: model, tokenizer: join(folder, "tokenizer") });
+  });
+
+  it("what is trained is written as it was published: GPT-2's names, its matrices transposed", async () => {
+    const config = {
+      architectures: ["GPT2LMHeadModel"],
+      vocab_size: 270,
+      n_embd: 16,
+      n_head: 2,
+      n_layer: 1,
+      n_positions: 32,
+    };
+    const { out } = await fresh({ config }, "gpt");
+    const source = await openWeights(out);
+    expect(source.tensors.get("transformer.h.0.attn.c_attn.weight")?.shape).toEqual([16, 48]);
+    await source.close();
+    const again = await fresh({ config, continues: { model: out, tokens: 0, minutes: 0 } }, "gpt-again");
+    expect(again.result.history[0].loss).toBeLessThan(10);
   });
 });

@@ -2,82 +2,27 @@
  * Recipes: how a shipped model is trained, as data. A recipe names the architecture, the texts, the batch and the schedule;
  * running it trains (resuming where it stopped) and exports a model folder with weights, tokenizer and card.
  */
-import { copyFile, mkdir, readFile } from "node:fs/promises";
-import { basename, dirname, join, resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { z } from "zod";
 import { uniform } from "../engine/random.ts";
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
+import { type Lora, loraSites } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
-import { openTokenizer } from "../text/index.ts";
-import { readConfig, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
-import { openSafetensors } from "../weights/safetensors.ts";
+import { openTokenizer, type Tokenizer } from "../text/index.ts";
+import { openWeights, readConfig } from "../weights/index.ts";
 import { readRun } from "./checkpoint.ts";
-import { type Corpus, drawBatch, evaluationBatches, loadCorpus } from "./data.ts";
-import { type HistoryEntry, lossCurveSvg } from "./history.ts";
+import { type Corpus, drawBatch, drawMixedBatch, evaluationBatches, loadCorpus, type TokenIds } from "./data.ts";
+import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
+import { initialLora } from "./lora.ts";
+import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
 import { replicatedObjective } from "./replicas.ts";
-import { constant, cosine, linear, type Schedule, warmupStableDecay } from "./schedule.ts";
 
-const schedule = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("constant"), peak: z.number().positive(), warmup: z.int().min(0).optional() }),
-  ...(["linear", "cosine"] as const).map((kind) =>
-    z.strictObject({
-      kind: z.literal(kind),
-      peak: z.number().positive(),
-      warmup: z.int().min(0).optional(),
-      final: z.number().min(0).optional(),
-    }),
-  ),
-  z.strictObject({
-    kind: z.literal("warmupStableDecay"),
-    peak: z.number().positive(),
-    warmup: z.int().min(0).optional(),
-    final: z.number().min(0).optional(),
-    decay: z.int().min(0),
-  }),
-]);
-
-export const recipeSchema = z.strictObject({
-  name: z.string().regex(/^[a-z0-9-]+$/),
-  description: z.string(),
-  licence: z.string(),
-  /** The model's config.json. */
-  config: z.record(z.string(), z.unknown()),
-  /** Folder of the tokenizer, relative to the recipe. */
-  tokenizer: z.string(),
-  /** Text files, relative to the data folder, or with `./` relative to the recipe. */
-  data: z.array(z.strictObject({ path: z.string(), field: z.string().optional() })).min(1),
-  rows: z.int().min(1),
-  length: z.int().min(1),
-  accumulate: z.int().min(1).optional(),
-  steps: z.int().min(1),
-  seed: z.int().min(0),
-  schedule,
-  optimiser: z.strictObject({ beta1: z.number(), beta2: z.number(), weightDecay: z.number() }).partial().optional(),
-  clip: z.number().positive().optional(),
-  /** Train a model further: start from its weights (a folder relative to the recipe), after so many tokens and minutes of training. */
-  continues: z.strictObject({ model: z.string(), tokens: z.int().min(0), minutes: z.number().min(0) }).optional(),
-  /** Distil from this model (a folder relative to the recipe): see `nextTokenObjective`. */
-  teacher: z.strictObject({ model: z.string(), share: z.number().gt(0).max(1) }).optional(),
-});
-export type Recipe = z.infer<typeof recipeSchema>;
-
-/** Errors: `bad_option` naming the field. */
-export async function readRecipe(path: string): Promise<Recipe> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, "utf8"));
-  } catch (cause) {
-    throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
-  }
-  const parsed = recipeSchema.safeParse(json);
-  if (!parsed.success) throw new VentrisError("bad_option", `recipe ${path}: ${z.prettifyError(parsed.error)}`);
-  return parsed.data;
-}
+export { type Recipe, readRecipe, recipeSchema } from "./recipe-schema.ts";
 
 export interface RecipeOptions {
   /** Where the recipe's texts are. */
@@ -88,6 +33,8 @@ export interface RecipeOptions {
   out?: string;
   threads?: number;
   maxSeconds?: number;
+  /** Called every so many steps with a function that writes the model, as it then is, to a folder. */
+  samples?: { every: number; take: (write: (folder: string) => Promise<void>, step: number) => Promise<void> };
   signal?: AbortSignal;
   onProgress?: (progress: TrainProgress) => void;
   onMessage?: (message: string) => void;
@@ -108,43 +55,44 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
 
   await refuseChangedRun(options.runFolder, recipe);
   onMessage("encoding the texts (kept in the cache folder)");
-  const corpus: Corpus = await loadCorpus({
-    files: recipe.data.map(({ path, field }) => ({
-      path: path.startsWith("./") ? beside(path) : join(options.dataFolder, path),
-      field,
-    })),
-    tokenizer,
-    signal,
-  });
+  const corpus = await loadTexts(recipe, (path) => locate(path, beside, options.dataFolder), tokenizer, signal);
   const run = { ...recipe, corpus: corpus.digest };
   await refuseChangedRun(options.runFolder, run);
-  onMessage(`${corpus.train.tokens.length} training tokens, ${corpus.heldOut.tokens.length} held out`);
-
-  // Small corpora hold out little: what there is, in batches that do not overlap.
-  const evaluations = Math.min(24, Math.floor((corpus.heldOut.tokens.length - 1) / (rows * length)));
-  ensure(
-    evaluations > 0,
-    "bad_option",
-    `the texts hold out ${corpus.heldOut.tokens.length} tokens, less than one batch of ${rows} x ${length}: give more text`,
-  );
+  onMessage(`${corpus.trainTokens} training tokens, ${corpus.heldOutTokens} held out`);
 
   const values = recipe.continues
     ? await valuesOf(beside(recipe.continues.model), family, config)
     : initialValues(family, config, seed);
+  const lora = recipe.lora && newLora(recipe.lora, family, config, seed);
   const objective = await replicatedObjective(config, values, {
     rows,
     length,
     threads,
+    lora,
+    documents: recipe.separateDocuments ? documentToken(tokenizer) : undefined,
+    recompute: recipe.recompute,
     teacher: recipe.teacher && {
-      share: recipe.teacher.share,
+      ...recipe.teacher,
       ...(await readTeacher(beside(recipe.teacher.model), config)),
     },
   });
+  const trained: TrainedModel = {
+    recipe: { ...recipe, file: basename(path) },
+    family,
+    config,
+    values,
+    lora,
+    tokenizer: beside(recipe.tokenizer),
+    base: recipe.continues && beside(recipe.continues.model),
+  };
+  await noteRun(options.runFolder, trained);
+  const { samples } = options;
+  const writeNow = (folder: string) => writeModel(trained, folder);
   try {
     const result = await train({
       objective,
-      batches: (index) => drawBatch(corpus.train.tokens, { rows, length }, seed, index),
-      evaluation: { batches: evaluationBatches(corpus.heldOut.tokens, { rows, length }, evaluations), every: 250 },
+      batches: corpus.batch,
+      evaluation: { batches: corpus.evaluation, every: 250 },
       steps,
       maxSeconds: options.maxSeconds,
       schedule: scheduleOf(recipe),
@@ -155,22 +103,83 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       config: run,
       checkpointFolder: options.runFolder,
       onProgress: options.onProgress,
+      afterStep: samples && ((step) => (step % samples.every === 0 ? samples.take(writeNow, step) : undefined)),
       signal,
     });
-    if (options.out)
-      await exportModel(
-        { ...recipe, file: basename(path) },
-        family,
-        config,
-        values,
-        beside(recipe.tokenizer),
-        options.out,
-        result,
-      );
+    if (options.out) await exportModel(trained, options.out, result);
     return result;
   } finally {
     await objective.release();
   }
+}
+
+/** Where a recipe's text is: absolute, relative to the recipe, or in the data folder. */
+function locate(path: string, beside: (name: string) => string, dataFolder: string): string {
+  if (isAbsolute(path)) return path;
+  return path.startsWith("./") ? beside(path) : join(dataFolder, path);
+}
+
+/** The texts as batches: by size from one stream, or file by file as their weights say. */
+async function loadTexts(
+  { data, rows, length, seed }: Recipe,
+  locateFile: (path: string) => string,
+  tokenizer: Tokenizer,
+  signal: AbortSignal | undefined,
+) {
+  const shape = { rows, length };
+  const files = data.map(({ path, field, weight }) => ({ path: locateFile(path), field, weight }));
+  const weighted = files.some(({ weight }) => weight !== undefined);
+  const groups = weighted ? files.filter(({ weight }) => weight! > 0).map((file) => [file]) : [files];
+  const corpora: Corpus[] = [];
+  for (const group of groups) {
+    const plain = group.map(({ path, field }) => ({ path, field }));
+    corpora.push(await loadCorpus({ files: plain, tokenizer, signal }));
+  }
+  const weights = groups.map(([{ weight }]) => weight ?? 1);
+  const total = weights.reduce((a, b) => a + b, 0);
+  // Small corpora hold out little: what there is, in batches that do not overlap, about 24 in all.
+  const evaluation = corpora.flatMap(({ heldOut }, i) => {
+    const fitting = Math.floor((heldOut.tokens.length - 1) / (rows * length));
+    const wanted = Math.max(1, Math.round((24 * weights[i]) / total));
+    return fitting > 0 ? evaluationBatches(heldOut.tokens, shape, Math.min(wanted, fitting)) : [];
+  });
+  const count = (streams: readonly { tokens: TokenIds }[]) =>
+    streams.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const [trainTokens, heldOutTokens] = [count(corpora.map((c) => c.train)), count(corpora.map((c) => c.heldOut))];
+  ensure(
+    evaluation.length > 0,
+    "bad_option",
+    `the texts hold out ${heldOutTokens} tokens, less than one batch of ${rows} x ${length}: give more text`,
+  );
+  const streams = corpora.map(({ train }, i) => ({ tokens: train.tokens, weight: weights[i] }));
+  return {
+    trainTokens,
+    heldOutTokens,
+    digest: corpora.map(({ digest }) => digest).join("+"),
+    evaluation,
+    batch: (index: number) =>
+      weighted ? drawMixedBatch(streams, shape, seed, index) : drawBatch(corpora[0].train.tokens, shape, seed, index),
+  };
+}
+
+function documentToken({ beginToken }: Tokenizer): number {
+  ensure(
+    beginToken !== undefined,
+    "bad_option",
+    "separateDocuments: the tokenizer has no token that begins a document",
+  );
+  return beginToken;
+}
+
+function newLora(
+  { r: rank, alpha, targets, rankStabilised }: NonNullable<Recipe["lora"]>,
+  family: Family,
+  config: ModelConfig,
+  seed: number,
+): Lora {
+  const lora = { rank, alpha, targets, rankStabilised };
+  const sites = loraSites(family, config, lora);
+  return { config: lora, sites, values: initialLora(sites, rank, seed) };
 }
 
 /** What a card says and no step depends on. */
@@ -205,12 +214,6 @@ async function refuseChangedRun(folder: string, stated: Recipe & { corpus?: stri
   );
 }
 
-function scheduleOf({ schedule, steps }: Recipe): Schedule {
-  if (schedule.kind === "constant") return constant(schedule);
-  if (schedule.kind === "warmupStableDecay") return warmupStableDecay({ ...schedule, steps });
-  return (schedule.kind === "linear" ? linear : cosine)({ ...schedule, steps });
-}
-
 /** Normal values of each parameter's deviation, ones for gains, zeros for biases, as a function of the seed. */
 export function initialValues(
   family: Family,
@@ -243,94 +246,10 @@ async function readTeacher(folder: string, student: ModelConfig) {
 }
 
 async function valuesOf(folder: string, family: Family, config: ModelConfig) {
-  const source = await openSafetensors(join(folder, "model.safetensors"));
+  const source = await openWeights(folder);
   try {
     return await readParameters(source, family, config);
   } finally {
     await source.close();
   }
-}
-
-async function exportModel(
-  recipe: Recipe & { file: string },
-  family: Family,
-  config: ModelConfig,
-  values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
-  tokenizerFolder: string,
-  out: string,
-  { step, history }: TrainResult,
-): Promise<void> {
-  await mkdir(out, { recursive: true });
-  const specifications = family.parameters(config);
-  const tensors = specifications.map(({ name, shape }) => ({
-    name,
-    type: "F16" as const,
-    shape,
-    data: values.get(name)!,
-  }));
-  await writeSafetensors(join(out, "model.safetensors"), tensors, { format: "pt" });
-  await writeFileAtomically(join(out, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
-  for (const file of ["tokenizer.json", "tokenizer_config.json"]) {
-    if (resolve(tokenizerFolder) !== resolve(out)) await copyFile(join(tokenizerFolder, file), join(out, file));
-  }
-  await writeFileAtomically(join(out, "loss.svg"), text(lossCurveSvg(history, `${recipe.name}: loss (nats a token)`)));
-  const count = [...values.values()].reduce((sum, array) => sum + array.length, 0);
-  await writeFileAtomically(join(out, "README.md"), text(modelCard(recipe, count, step, history)));
-}
-
-const text = (content: string): Uint8Array => new TextEncoder().encode(content);
-
-function modelCard(
-  recipe: Recipe & { file: string },
-  parameters: number,
-  step: number,
-  history: readonly HistoryEntry[],
-): string {
-  const heldOut = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
-  const earlier = recipe.continues ?? { tokens: 0, minutes: 0 };
-  const tokens = step * recipe.rows * recipe.length * (recipe.accumulate ?? 1);
-  const seconds = history[history.length - 1]?.seconds;
-  const rows: [string, string][] = [
-    ["parameters", `${(parameters / 1e6).toFixed(2)} million, stored as F16`],
-    [
-      "architecture",
-      `Llama: ${recipe.config.num_hidden_layers} layers, width ${recipe.config.hidden_size}, context ${recipe.config.max_position_embeddings}`,
-    ],
-    ["trained on", recipe.data.map((file) => `\`${file.path}\``).join(", ")],
-    [
-      "steps",
-      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${recipe.continues ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
-    ],
-    ...(recipe.teacher
-      ? [
-          ["distilled from", `\`${basename(recipe.teacher.model)}\`, share ${recipe.teacher.share} of the loss`] as [
-            string,
-            string,
-          ],
-        ]
-      : []),
-    [
-      "held-out loss",
-      heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token (documents never trained on)`,
-    ],
-    [
-      "time",
-      seconds === undefined
-        ? "not recorded"
-        : `${(earlier.minutes + seconds / 60).toFixed(0)} minutes on the training machine`,
-    ],
-    ["licence", recipe.licence],
-  ];
-  return `# ${recipe.name}
-
-${recipe.description}
-
-| | |
-|---|---|
-${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
-
-![loss curve](loss.svg)
-
-Trained by \`ventris train recipes/${recipe.file}\`, which resumes from its checkpoint and can be run for longer.
-`;
 }

@@ -1,0 +1,168 @@
+/** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
+import { existsSync } from "node:fs";
+import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { ensure } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
+import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
+import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
+import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
+import { type HistoryEntry, lossCurveSvg } from "./history.ts";
+import type { TrainResult } from "./loop.ts";
+import type { Values } from "./next-token.ts";
+import type { Recipe } from "./recipe-schema.ts";
+
+export interface TrainedModel {
+  readonly recipe: Recipe & { readonly file: string };
+  readonly family: Family;
+  readonly config: ModelConfig;
+  /** The model's own weights; training a LoRA leaves them alone. */
+  readonly values: Values;
+  readonly lora: Lora | undefined;
+  /** Folders of the tokenizer and of the model that is trained further. */
+  readonly tokenizer: string;
+  readonly base: string | undefined;
+}
+
+const tokenizerFiles = [
+  "tokenizer.json",
+  "tokenizer_config.json",
+  "special_tokens_map.json",
+  "vocab.json",
+  "merges.txt",
+  "chat_template.jinja",
+  "generation_config.json",
+];
+
+/** Halves, unless a value lies outside of their range. */
+function storedType(values: Values): "F16" | "F32" {
+  const largest = 65504;
+  for (const [, stored] of values) for (const x of stored) if (!(Math.abs(x) <= largest)) return "F32";
+  return "F16";
+}
+
+/** As the checkpoint of the family has it: its names, and transposed where it is so stored. */
+function published(
+  { name, shape, sources, transposed }: ParameterSpecification,
+  values: Values,
+  type: "F16" | "F32",
+): TensorToWrite {
+  const data = values.get(name)!;
+  if (!transposed) return { name: sources[0], type, shape, data };
+  const [rows, columns] = shape as readonly [number, number];
+  const turned = new Float32Array(data.length);
+  for (let row = 0; row < rows; row++) {
+    for (let column = 0; column < columns; column++) turned[column * rows + row] = data[row * columns + column];
+  }
+  return { name: sources[0], type, shape: [columns, rows], data: turned };
+}
+
+/** Weights (an adapter's merged in), config and tokenizer: what `open` needs. Errors: `disk_full`, `unavailable`. */
+export async function writeModel(model: TrainedModel, folder: string): Promise<void> {
+  const { recipe, family, config, lora, tokenizer } = model;
+  const values = lora ? mergeLora(model.values, lora.sites, lora.values, loraScale(lora.config)) : model.values;
+  await mkdir(folder, { recursive: true });
+  const type = storedType(values);
+  const tensors = family.parameters(config).map((specification) => published(specification, values, type));
+  await writeSafetensors(join(folder, "model.safetensors"), tensors, { format: "pt" });
+  await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
+  if (resolve(tokenizer) === resolve(folder)) return;
+  for (const file of tokenizerFiles) {
+    if (existsSync(join(tokenizer, file))) await copyFile(join(tokenizer, file), join(folder, file));
+  }
+}
+
+/** The trained model or adapter with its loss curve and card. */
+export async function exportModel(model: TrainedModel, out: string, { step, history }: TrainResult): Promise<void> {
+  const { recipe, lora, values } = model;
+  await mkdir(out, { recursive: true });
+  if (lora) await writeLora(out, lora, model.base ?? recipe.name);
+  else await writeModel(model, out);
+  const title = `${recipe.name}: loss (nats a token)`;
+  if (history.length > 0) await writeFileAtomically(join(out, "loss.svg"), text(lossCurveSvg(history, title)));
+  const trained = [...(lora?.values ?? values).values()];
+  const count = trained.reduce((sum, array) => sum + array.length, 0);
+  const type = lora ? "F32" : storedType(values);
+  await writeFileAtomically(join(out, "README.md"), text(modelCard(model, count, type, step, history)));
+}
+
+const noteFile = "run.json";
+
+/** What a checkpoint does not say: where the tokenizer and the base are. For `readNote`. */
+export async function noteRun(folder: string, { recipe, tokenizer, base }: TrainedModel): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  await writeFileAtomically(join(folder, noteFile), text(`${JSON.stringify({ recipe, tokenizer, base }, null, 2)}\n`));
+}
+
+/** The note of a run. Errors: `unavailable` where there is none, `bad_file`. */
+export async function readNote(folder: string): Promise<Pick<TrainedModel, "recipe" | "tokenizer" | "base">> {
+  const path = join(folder, noteFile);
+  ensure(existsSync(path), "unavailable", `${folder} is no training run: it has no ${noteFile}`);
+  return parseJsonObject(await readFile(path), path) as unknown as Pick<TrainedModel, "recipe" | "tokenizer" | "base">;
+}
+
+const text = (content: string): Uint8Array => new TextEncoder().encode(content);
+
+function modelCard(
+  { recipe, config }: TrainedModel,
+  parameters: number,
+  type: string,
+  step: number,
+  history: readonly HistoryEntry[],
+): string {
+  const heldOut = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
+  const earlier = recipe.continues ?? { tokens: 0, minutes: 0 };
+  const tokens = step * recipe.rows * recipe.length * (recipe.accumulate ?? 1);
+  const seconds = history[history.length - 1]?.seconds;
+  const rows: [string, string][] = [
+    ["parameters", `${(parameters / 1e6).toFixed(2)} million, stored as ${type}`],
+    [
+      "architecture",
+      `${config.architecture}: ${config.layers} layers, width ${config.hiddenSize}, context ${config.contextLength}`,
+    ],
+    ["trained on", recipe.data.map((file) => `\`${file.path}\``).join(", ")],
+    [
+      "steps",
+      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${recipe.continues ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
+    ],
+    ...(recipe.teacher
+      ? [
+          ["distilled from", `\`${basename(recipe.teacher.model)}\`, share ${recipe.teacher.share} of the loss`] as [
+            string,
+            string,
+          ],
+        ]
+      : []),
+    [
+      "held-out loss",
+      heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token (documents never trained on)`,
+    ],
+    ...(recipe.lora
+      ? [
+          [
+            "adapter",
+            `LoRA of rank ${recipe.lora.r}, alpha ${recipe.lora.alpha}, on ${recipe.lora.targets.join(", ")}`,
+          ] as [string, string],
+        ]
+      : []),
+    [
+      "time",
+      seconds === undefined
+        ? "not recorded"
+        : `${(earlier.minutes + seconds / 60).toFixed(0)} minutes on the training machine`,
+    ],
+    ["licence", recipe.licence],
+  ];
+  return `# ${recipe.name}
+
+${recipe.description}
+
+| | |
+|---|---|
+${rows.map(([name, value]) => `| ${name} | ${value} |`).join("\n")}
+
+![loss curve](loss.svg)
+
+Trained by \`ventris train recipes/${recipe.file}\`, which resumes from its checkpoint and can be run for longer.
+`;
+}

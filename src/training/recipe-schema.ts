@@ -1,0 +1,118 @@
+/** What a recipe says, and how it is read: JSON, in which `//` begins a comment. */
+import { readFile } from "node:fs/promises";
+import { z } from "zod";
+import { ensure, VentrisError } from "../errors.ts";
+import { parseJson } from "../json.ts";
+import { divergences } from "./divergence.ts";
+import { constant, cosine, linear, type Schedule, warmupStableDecay } from "./schedule.ts";
+
+const schedule = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("constant"), peak: z.number().positive(), warmup: z.int().min(0).optional() }),
+  ...(["linear", "cosine"] as const).map((kind) =>
+    z.strictObject({
+      kind: z.literal(kind),
+      peak: z.number().positive(),
+      warmup: z.int().min(0).optional(),
+      final: z.number().min(0).optional(),
+    }),
+  ),
+  z.strictObject({
+    kind: z.literal("warmupStableDecay"),
+    peak: z.number().positive(),
+    warmup: z.int().min(0).optional(),
+    final: z.number().min(0).optional(),
+    decay: z.int().min(0),
+  }),
+]);
+
+const datum = z.strictObject({
+  path: z.string(),
+  field: z.string().optional(),
+  /** How often windows are drawn from this file, against the others' weights; all files have one, or none (then: by size). */
+  weight: z.number().min(0).optional(),
+});
+
+/** Adapters instead of all weights; the names are PEFT's. */
+const lora = z.strictObject({
+  r: z.int().min(1),
+  alpha: z.number().positive(),
+  targets: z.array(z.string()).min(1),
+  rankStabilised: z.boolean().optional(),
+  dropout: z.literal(0, { error: "dropout is not supported: leave it out, or 0" }).optional(),
+});
+
+export const recipeSchema = z.strictObject({
+  name: z.string().regex(/^[a-z0-9-]+$/),
+  description: z.string(),
+  licence: z.string(),
+  /** The model's config.json. */
+  config: z.record(z.string(), z.unknown()),
+  /** Folder of the tokenizer, relative to the recipe. */
+  tokenizer: z.string(),
+  /** Text files, relative to the data folder, or with `./` relative to the recipe. */
+  data: z.array(datum).min(1),
+  rows: z.int().min(1),
+  length: z.int().min(1),
+  /** Batches that make one step. */
+  accumulate: z.int().min(1).optional(),
+  /** Documents that share a row do not see each other. */
+  separateDocuments: z.boolean().optional(),
+  /** Less memory, more work: see `NextTokenOptions`. */
+  recompute: z.boolean().optional(),
+  steps: z.int().min(1),
+  seed: z.int().min(0),
+  schedule,
+  optimiser: z.strictObject({ beta1: z.number(), beta2: z.number(), weightDecay: z.number() }).partial().optional(),
+  clip: z.number().positive().optional(),
+  /** Train a model further: start from its weights (a folder relative to the recipe), after so many tokens and minutes of training. */
+  continues: z.strictObject({ model: z.string(), tokens: z.int().min(0), minutes: z.number().min(0) }).optional(),
+  /** Train an adapter of the model that is continued. */
+  lora: lora.optional(),
+  /** Distil from this model (a folder relative to the recipe): see `nextTokenObjective`. */
+  teacher: z
+    .strictObject({ model: z.string(), share: z.number().gt(0).max(1), divergence: z.enum(divergences).optional() })
+    .optional(),
+});
+export type Recipe = z.infer<typeof recipeSchema>;
+
+/** Errors: `bad_file` for what is no JSON, `bad_option` naming the field. */
+export async function readRecipe(path: string): Promise<Recipe> {
+  let source: string;
+  try {
+    source = await readFile(path, "utf8");
+  } catch (cause) {
+    throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`));
+  if (!parsed.success) throw new VentrisError("bad_option", `recipe ${path}: ${z.prettifyError(parsed.error)}`);
+  const { data, lora, continues } = parsed.data;
+  const weights = data.flatMap(({ weight }) => weight ?? []);
+  const unweighted = data.find(({ weight }) => weight === undefined);
+  ensure(
+    weights.length === 0 || !unweighted,
+    "bad_option",
+    () => `recipe ${path}: data: ${unweighted!.path} has no weight, but others have: give all files one, or none`,
+  );
+  const total = weights.reduce((a, b) => a + b, 0);
+  ensure(
+    weights.length === 0 || total > 0,
+    "bad_option",
+    `recipe ${path}: data: the weights sum to 0: nothing is drawn`,
+  );
+  ensure(
+    !lora || continues,
+    "bad_option",
+    `recipe ${path}: lora: an adapter needs a model that it adapts: give continues`,
+  );
+  return parsed.data;
+}
+
+/** The text with `//` and what follows it on the line replaced by nothing, outside of strings. */
+const withoutComments = (source: string): string =>
+  source.replace(/"(?:\\.|[^"\\])*"|\/\/[^\n]*/g, (match) => (match.startsWith("//") ? "" : match));
+
+export function scheduleOf({ schedule, steps }: Recipe): Schedule {
+  if (schedule.kind === "constant") return constant(schedule);
+  if (schedule.kind === "warmupStableDecay") return warmupStableDecay({ ...schedule, steps });
+  return (schedule.kind === "linear" ? linear : cosine)({ ...schedule, steps });
+}
