@@ -1,10 +1,12 @@
 /** From a checkpoint to a compiled pass: config, weights in the wanted precision, tokenizer, forest. */
+import { createHash } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
 import type { ModelConfig } from "../models/family.ts";
+import { mergedParameters, readLora } from "../models/lora.ts";
 import { findParameters, type StoredParameter } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
@@ -49,6 +51,8 @@ export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" |
   keyValues?: (typeof cacheFormats)[number];
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
+  /** Folder of a LoRA adapter in PEFT's format, merged into the weights as they are read. */
+  lora?: string;
   /** Read in every row of every request: `node.taps`. */
   taps?: Instruments["taps"];
   /** Part of the model from now on: modules that act in every row of every request, and so take no inputs. */
@@ -75,6 +79,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     cacheSlots,
     taps = [],
     edits = [],
+    lora,
     ...compileOptions
   } = options;
   requireFormat("weights", format, weightFormats);
@@ -83,13 +88,16 @@ export async function loadModel(path: string, name: string, options: LoadOptions
   const source = await openCheckpoint(path);
   try {
     const { family, config } = familyOf(source.config);
-    const parameters = findParameters(source, family, config);
+    const adapter = lora === undefined ? undefined : await readLora(lora, family, config);
+    const found = findParameters(source, family, config);
+    const parameters = adapter ? mergedParameters(found, adapter) : found;
+    const identity = [source.identity, ...(adapter ? [adapter.fingerprint] : [])].join(" ");
     const parameterCount = [...parameters.values()].reduce((sum, { specification }) => sum + sizeOf(specification), 0);
     const blocks = blocksOf(parameters, parameterCount, format);
     const stored = storedType(keyValues, config, parameters, blocks);
     const common = { always: { taps, edits }, blocks, stored };
     const lowered = lowerPass(family, config, common);
-    const prepared = await prepareWeights(source.identity, parameters, lowered);
+    const prepared = await prepareWeights(identity, parameters, lowered);
     const compiling = { ...compileOptions, weights: prepared };
     const [base, tokenizer, value] = await Promise.all([
       startPass(config, lowered, compiling),
@@ -110,7 +118,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       forest: createForest(pass, memory, { maxRows, cacheSlots }),
       parameterCount,
       identity: [
-        source.identity,
+        identity,
         cacheKey(JSON.stringify(config)),
         tokenizer?.fingerprint,
         preparation,
@@ -122,9 +130,14 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       secondsToLoad: (performance.now() - started) / 1000,
       async fingerprint() {
         const opened = await openWeights(path);
-        return fingerprintOf(opened).finally(() => opened.close());
+        const base = await fingerprintOf(opened).finally(() => opened.close());
+        return adapter ? createHash("sha256").update(base).update(adapter.fingerprint).digest("hex") : base;
       },
-      learnable: () => openLearnable(path, family, config, { ...compileOptions, memoryLimit, maxRows, cacheSlots }),
+      learnable: async () => {
+        const advice = "what learns while it serves needs the model without a LoRA: merge it into a folder first";
+        ensure(!adapter, "bad_option", advice);
+        return openLearnable(path, family, config, { ...compileOptions, memoryLimit, maxRows, cacheSlots });
+      },
     };
   } finally {
     await source.close();

@@ -10,6 +10,8 @@ import { ensure, nearest, VentrisError } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
+import type { StoredParameter } from "./parameters.ts";
+import { fingerprintOf } from "./parts.ts";
 
 export interface LoraConfig {
   readonly rank: number;
@@ -97,6 +99,20 @@ function mergedMatrix(base: Float32Array, { shape, down, up }: LoraSite, adapter
 
 export const loraFiles = { config: "adapter_config.json", weights: "adapter_model.safetensors" };
 
+/** A checkpoint's parameters with an adapter merged in as they are read; adapted ones are stored in no blocks any more. */
+export function mergedParameters(
+  parameters: ReadonlyMap<string, StoredParameter>,
+  { sites, values, config }: Lora,
+): Map<string, StoredParameter> {
+  const result = new Map(parameters);
+  for (const site of sites) {
+    const base = parameters.get(site.parameter)!;
+    const read = async () => mergedMatrix(await base.read(), site, values, loraScale(config));
+    result.set(site.parameter, { ...base, blocks: undefined, read });
+  }
+  return result;
+}
+
 const noneOf = (...values: unknown[]) =>
   z
     .unknown()
@@ -138,7 +154,11 @@ export interface Lora {
  * Reads a PEFT adapter folder for a model. Errors: `unavailable` where it is none; `bad_file` for a field whose mathematics is not
  * supported, or tensors that are missing, of another shape, or without a place in the model.
  */
-export async function readLora(folder: string, family: Family, config: ModelConfig): Promise<Lora> {
+export async function readLora(
+  folder: string,
+  family: Family,
+  config: ModelConfig,
+): Promise<Lora & { readonly fingerprint: string }> {
   const path = join(folder, loraFiles.config);
   ensure(existsSync(path), "unavailable", `${folder} is no LoRA adapter: it has no ${loraFiles.config}`);
   const parsed = adapterConfig.safeParse(parseJsonObject(await readFile(path), path));
@@ -166,7 +186,7 @@ export async function readLora(folder: string, family: Family, config: ModelConf
     }
     const stray = [...source.tensors.keys()].find((name) => !values.has(name));
     ensure(stray === undefined, "bad_file", `${source.origin}: ${stray} has no place in the model`);
-    return { config: lora, sites, values };
+    return { config: lora, sites, values, fingerprint: `${await fingerprintOf(source)} ${JSON.stringify(lora)}` };
   } finally {
     await source.close();
   }

@@ -96,7 +96,10 @@ export async function readParameters(
 }
 
 /** values [columns, rows] to [rows, columns]. */
-function transposedValues(values: Float32Array, [rows, columns]: readonly [number, number]): Float32Array<ArrayBuffer> {
+export function transposedValues(
+  values: Float32Array,
+  [rows, columns]: readonly [number, number],
+): Float32Array<ArrayBuffer> {
   const result = new Float32Array(values.length);
   for (let row = 0; row < rows; row++) {
     for (let column = 0; column < columns; column++) result[row * columns + column] = values[column * rows + row];

@@ -6,6 +6,7 @@ import { ensure } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
 import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
+import { transposedValues } from "../models/parameters.ts";
 import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import type { TrainResult } from "./loop.ts";
@@ -50,10 +51,7 @@ function published(
   const data = values.get(name)!;
   if (!transposed) return { name: sources[0], type, shape, data };
   const [rows, columns] = shape as readonly [number, number];
-  const turned = new Float32Array(data.length);
-  for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) turned[column * rows + row] = data[row * columns + column];
-  }
+  const turned = transposedValues(data, [columns, rows]);
   return { name: sources[0], type, shape: [columns, rows], data: turned };
 }
 

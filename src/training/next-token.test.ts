@@ -3,9 +3,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { familyOf } from "../models/families.ts";
-import { type Lora, loraFiles, loraScale, loraSites, mergeLora, readLora, writeLora } from "../models/lora.ts";
-import { openSafetensors } from "../weights/index.ts";
+import {
+  type Lora,
+  loraFiles,
+  loraScale,
+  loraSites,
+  mergedParameters,
+  mergeLora,
+  readLora,
+  writeLora,
+} from "../models/lora.ts";
+import { findParameters } from "../models/parameters.ts";
+import { openSafetensors, openWeights } from "../weights/index.ts";
 import { adamwState, adamwUpdate } from "./adamw.ts";
+import { type TrainedModel, writeModel } from "./export.ts";
 import { initialLora } from "./lora.ts";
 import { type NextTokenOptions, nextTokenObjective, type Values } from "./next-token.ts";
 import type { Parameter } from "./objective.ts";
@@ -29,6 +40,15 @@ const gpt2 = familyOf({
   n_head: 4,
   n_layer: 2,
   n_positions: 64,
+});
+
+const trainedModel = ({ family, config }: typeof llama, values: Values) => ({
+  recipe: { config: {} } as TrainedModel["recipe"],
+  family,
+  config,
+  values,
+  tokenizer: "",
+  base: undefined,
 });
 
 const [rows, length] = [2, 12];
@@ -201,6 +221,19 @@ describe.each([
     const read = await readLora(folder, model.family, model.config);
     expect(read.values).toEqual(lora.values);
     expect(loraScale(read.config)).toBe(3);
+
+    const values = lively(model, 3);
+    await writeModel({ ...trainedModel(model, values), lora: undefined }, folder);
+    const source = await openWeights(folder);
+    const merged = mergedParameters(findParameters(source, model.family, model.config), read);
+    const wanted = mergeLora(values, lora.sites, lora.values, loraScale(lora.config));
+    for (const [name, parameter] of merged) {
+      const found = await parameter.read();
+      wanted.get(name)!.forEach((x, i) => {
+        expect(Math.abs(found[i] - x), name).toBeLessThan(1e-3); // stored as halves
+      });
+    }
+    await source.close();
 
     const path = join(folder, loraFiles.config);
     const json = JSON.parse(await readFile(path, "utf8"));

@@ -54,7 +54,7 @@ const tiny = {
 async function run(change: object = {}) {
   const path = join(folder, "recipe.json");
   await writeFile(path, JSON.stringify({ ...tiny, ...change }));
-  return runRecipe(path, { dataFolder: folder, runFolder: join(folder, "run"), out: join(folder, "out") });
+  return runRecipe(path, { dataFolder: folder, runFolder: join(folder, "run"), out: join(folder, "out"), threads: 1 });
 }
 
 describe("a finished run", () => {

@@ -2,7 +2,6 @@
  * Recipes: how a shipped model is trained, as data. A recipe names the architecture, the texts, the batch and the schedule;
  * running it trains (resuming where it stopped) and exports a model folder with weights, tokenizer and card.
  */
-import { readFile } from "node:fs/promises";
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import { uniform } from "../engine/random.ts";
