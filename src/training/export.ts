@@ -86,17 +86,29 @@ export async function exportModel(model: TrainedModel, out: string, { step, hist
 
 const noteFile = "run.json";
 
+export interface RunNote extends Pick<TrainedModel, "recipe" | "tokenizer" | "base"> {
+  /** How texts begin that are held out: what samples go on with. */
+  readonly openings: readonly string[];
+}
+
 /** What a checkpoint does not say: where the tokenizer and the base are. For `readNote`. */
-export async function noteRun(folder: string, { recipe, tokenizer, base }: TrainedModel): Promise<void> {
+export async function noteRun(
+  folder: string,
+  { recipe, tokenizer, base }: TrainedModel,
+  openings: readonly string[],
+): Promise<void> {
   await mkdir(folder, { recursive: true });
-  await writeFileAtomically(join(folder, noteFile), text(`${JSON.stringify({ recipe, tokenizer, base }, null, 2)}\n`));
+  await writeFileAtomically(
+    join(folder, noteFile),
+    text(`${JSON.stringify({ recipe, tokenizer, base, openings } satisfies RunNote, null, 2)}\n`),
+  );
 }
 
 /** The note of a run. Errors: `unavailable` where there is none, `bad_file`. */
-export async function readNote(folder: string): Promise<Pick<TrainedModel, "recipe" | "tokenizer" | "base">> {
+export async function readNote(folder: string): Promise<RunNote> {
   const path = join(folder, noteFile);
   ensure(existsSync(path), "unavailable", `${folder} is no training run: it has no ${noteFile}`);
-  return parseJsonObject(await readFile(path), path) as unknown as Pick<TrainedModel, "recipe" | "tokenizer" | "base">;
+  return parseJsonObject(await readFile(path), path) as unknown as RunNote;
 }
 
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);

@@ -58,7 +58,8 @@ export function progressLine(progress: TrainProgress): string {
   ].join(" · ");
 }
 
-function duration(seconds: number): string {
+/** For people: `40 s`, `12 min`, `1 h 5 min`. */
+export function duration(seconds: number): string {
   const whole = Math.ceil(seconds);
   if (whole < 60) return `${whole} s`;
   const minutes = Math.round(whole / 60);

@@ -51,6 +51,8 @@ export const recipeSchema = z.strictObject({
   tokenizer: z.string(),
   /** Text files, relative to the data folder, or with `./` relative to the recipe. */
   data: z.array(datum).min(1),
+  /** Share of documents that are not trained on; default 0.01. */
+  heldOut: z.number().min(0).max(0.5).optional(),
   rows: z.int().min(1),
   length: z.int().min(1),
   /** Batches that make one step. */

@@ -84,7 +84,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     tokenizer: beside(recipe.tokenizer),
     base: recipe.continues && beside(recipe.continues.model),
   };
-  await noteRun(options.runFolder, trained);
+  await noteRun(options.runFolder, trained, corpus.openings);
   const { samples } = options;
   const writeNow = (folder: string) => writeModel(trained, folder);
   try {
@@ -120,7 +120,7 @@ function locate(path: string, beside: (name: string) => string, dataFolder: stri
 
 /** The texts as batches: by size from one stream, or file by file as their weights say. */
 async function loadTexts(
-  { data, rows, length, seed }: Recipe,
+  { data, heldOut, rows, length, seed }: Recipe,
   locateFile: (path: string) => string,
   tokenizer: Tokenizer,
   signal: AbortSignal | undefined,
@@ -132,15 +132,15 @@ async function loadTexts(
   const corpora: Corpus[] = [];
   for (const group of groups) {
     const plain = group.map(({ path, field }) => ({ path, field }));
-    corpora.push(await loadCorpus({ files: plain, tokenizer, signal }));
+    corpora.push(await loadCorpus({ files: plain, tokenizer, heldOut, signal }));
   }
   const weights = groups.map(([{ weight }]) => weight ?? 1);
   const total = weights.reduce((a, b) => a + b, 0);
   // Small corpora hold out little: what there is, in batches that do not overlap, about 24 in all.
-  const evaluation = corpora.flatMap(({ heldOut }, i) => {
-    const fitting = Math.floor((heldOut.tokens.length - 1) / (rows * length));
+  const evaluation = corpora.flatMap(({ heldOut: { tokens } }, i) => {
+    const fitting = Math.floor((tokens.length - 1) / (rows * length));
     const wanted = Math.max(1, Math.round((24 * weights[i]) / total));
-    return fitting > 0 ? evaluationBatches(heldOut.tokens, shape, Math.min(wanted, fitting)) : [];
+    return fitting > 0 ? evaluationBatches(tokens, shape, Math.min(wanted, fitting)) : [];
   });
   const count = (streams: readonly { tokens: TokenIds }[]) =>
     streams.reduce((sum, { tokens }) => sum + tokens.length, 0);
@@ -148,7 +148,7 @@ async function loadTexts(
   ensure(
     evaluation.length > 0,
     "bad_option",
-    `the texts hold out ${heldOutTokens} tokens, less than one batch of ${rows} x ${length}: give more text`,
+    `the texts hold out ${heldOutTokens} tokens, less than one batch of ${rows} x ${length}: give more text, or a larger heldOut`,
   );
   const streams = corpora.map(({ train }, i) => ({ tokens: train.tokens, weight: weights[i] }));
   return {
@@ -156,9 +156,23 @@ async function loadTexts(
     heldOutTokens,
     digest: corpora.map(({ digest }) => digest).join("+"),
     evaluation,
+    openings: corpora.flatMap((corpus) => openingsOf(corpus.heldOut.tokens, tokenizer)).slice(0, 8),
     batch: (index: number) =>
       weighted ? drawMixedBatch(streams, shape, seed, index) : drawBatch(corpora[0].train.tokens, shape, seed, index),
   };
+}
+
+/** The first words of the first few documents. */
+function openingsOf(tokens: TokenIds, tokenizer: Tokenizer): string[] {
+  const [count, length] = [4, 8];
+  const border = new Set([tokenizer.beginToken, ...tokenizer.endTokens]);
+  const openings: string[] = [];
+  for (let i = 0; i < tokens.length && openings.length < count; i++) {
+    if (i > 0 && !border.has(tokens[i - 1])) continue;
+    if (border.has(tokens[i])) continue;
+    openings.push(tokenizer.decode([...tokens.subarray(i, i + length)]));
+  }
+  return openings;
 }
 
 function documentToken({ beginToken }: Tokenizer): number {

@@ -1,0 +1,167 @@
+/** `ventris train --init` and `ventris train finetune`: a folder with a recipe that fits texts, machine and model, to look at and to run. */
+import { existsSync } from "node:fs";
+import { mkdir, readFile, stat } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { ensure, VentrisError } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
+import { resolveModel } from "../open.ts";
+import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
+import { loadCorpus } from "../training/data.ts";
+import { planTraining, productRate } from "../training/plan.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { murmur } from "./output.ts";
+
+export interface BeginOptions {
+  readonly folder: string;
+  readonly texts: readonly string[];
+  readonly minutes: number;
+  readonly threads?: number;
+  readonly signal: AbortSignal;
+}
+
+async function makeFolder(folder: string): Promise<string> {
+  const path = join(folder, "recipe.json");
+  ensure(!existsSync(path), "bad_option", `${path} is there already: run it, or give another folder`);
+  await mkdir(folder, { recursive: true }).catch((cause) => {
+    throw new VentrisError("unavailable", `cannot make the folder ${folder}: ${cause.message}`, { cause });
+  });
+  return path;
+}
+
+/** Bytes of the files as they lie there; a compressed one counts three times. Errors: `unavailable`. */
+async function sizeOf(texts: readonly string[]): Promise<number> {
+  let bytes = 0;
+  for (const path of texts) {
+    const found = await stat(path).catch((cause) => {
+      throw new VentrisError("unavailable", `cannot read ${path}: ${cause.message}`, { cause });
+    });
+    bytes += found.size * (path.endsWith(".gz") ? 3 : 1);
+  }
+  return bytes;
+}
+
+const nameOf = (folder: string): string =>
+  basename(resolve(folder))
+    .toLowerCase()
+    .replace(/[^a-z0-9]+/g, "-")
+    .replace(/^-|-$/g, "") || "model";
+
+/** A small text holds out more of itself, so that there are a few batches to measure on. */
+const heldOutShare = (tokens: number, batch: number): number =>
+  Math.min(0.2, Math.max(0.01, Number(((6 * batch) / tokens).toFixed(3))));
+
+const list = (texts: readonly string[]): string =>
+  texts.map((path) => `    { "path": ${JSON.stringify(resolve(path))} }`).join(",\n");
+
+/** Trains a tokenizer, measures the machine, and writes a recipe with its reasons. Returns the recipe's path. */
+export async function beginTraining({ folder, texts, minutes, threads, signal }: BeginOptions): Promise<string> {
+  const path = await makeFolder(folder);
+  const bytes = await sizeOf(texts);
+  const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
+  const tokenizerFolder = join(folder, "tokenizer");
+  await mkdir(tokenizerFolder, { recursive: true });
+  murmur(`training a tokenizer of ${vocabularySize} tokens`);
+  await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, out: tokenizerFolder, signal });
+  const tokenizer = await openTokenizer(tokenizerFolder);
+  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const tokens = corpus.train.tokens.length;
+  murmur("measuring the machine");
+  const rate = await productRate(threads);
+  const plan = planTraining(tokens, tokenizer.vocabularySize, rate, minutes);
+  const decay = Math.floor(plan.steps * 0.4);
+  const recipe = `{
+  "name": ${JSON.stringify(nameOf(folder))},
+  "description": "A language model trained from scratch.",
+  "licence": "unknown: say here what the texts allow",
+  // ${(plan.parameters / 1e6).toFixed(1)} million parameters: what ${tokens} tokens of text and ${minutes} minutes at half of this machine's
+  // ${rate.toFixed(0)} GFLOP/s can train. Larger models need more of both.
+  "config": {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "vocab_size": ${tokenizer.vocabularySize},
+    "hidden_size": ${plan.width},
+    "num_hidden_layers": ${plan.layers},
+    "num_attention_heads": ${plan.heads},
+    "num_key_value_heads": ${plan.keyValueHeads},
+    "head_dim": ${plan.width / plan.heads},
+    "intermediate_size": ${plan.feedForward},
+    "max_position_embeddings": ${Math.max(512, plan.length)},
+    "rms_norm_eps": 1e-5,
+    "rope_theta": 10000,
+    "hidden_act": "silu",
+    "tie_word_embeddings": true,
+    "bos_token_id": ${tokenizer.beginToken},
+    "eos_token_id": ${tokenizer.endTokens[0]}
+  },
+  "tokenizer": "tokenizer",
+  // A "weight" for every file says how often it is drawn from; without weights, by size.
+  "data": [
+${list(texts)}
+  ],
+  "heldOut": ${heldOutShare(tokens, plan.rows * plan.length)},
+  "rows": ${plan.rows},
+  "length": ${plan.length},
+  // ${plan.epochs.toFixed(1)} passes over the text, about ${Math.ceil(plan.minutes)} minutes.
+  "steps": ${plan.steps},
+  "seed": 1,
+  // The rate rises, stays, and falls over the last two fifths, where most is learned.
+  "schedule": { "kind": "warmupStableDecay", "peak": ${(0.0025 * Math.sqrt(256 / plan.width)).toPrecision(2)}, "warmup": ${Math.min(200, Math.ceil(plan.steps / 20))}, "decay": ${decay}, "final": 0.00002 },
+  "optimiser": { "beta1": 0.9, "beta2": 0.95, "weightDecay": 0.1 },
+  "clip": 1
+}
+`;
+  await writeFileAtomically(path, new TextEncoder().encode(recipe));
+  return path;
+}
+
+export interface FinetuneOptions extends Omit<BeginOptions, "minutes"> {
+  readonly model: string;
+  readonly epochs: number;
+  readonly learningRate?: number;
+  readonly length?: number;
+  readonly lora?: { readonly r: number; readonly alpha: number; readonly targets: readonly string[] };
+}
+
+/** Writes a recipe that trains a model further on texts. Returns its path. */
+export async function beginFinetuning(options: FinetuneOptions): Promise<string> {
+  const { folder, model, texts, epochs, lora, signal } = options;
+  await sizeOf(texts);
+  const base = await resolveModel(model);
+  ensure(
+    (await stat(base)).isDirectory(),
+    "bad_option",
+    `${model}: fine-tuning needs a checkpoint folder (safetensors)`,
+  );
+  const configPath = join(base, "config.json");
+  const config = parseJsonObject(await readFile(configPath), configPath);
+  const tokenizer = await openTokenizer(base);
+  const path = await makeFolder(folder);
+  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const tokens = corpus.train.tokens.length;
+  const context = Number(config.max_position_embeddings ?? config.n_positions ?? 1024);
+  const length = Math.min(options.length ?? 256, context);
+  const rows = 4;
+  const steps = Math.max(1, Math.ceil((epochs * tokens) / (rows * length)));
+  const rate = options.learningRate ?? (lora ? 2e-4 : 2e-5);
+  const recipe = {
+    name: nameOf(folder),
+    description: `${basename(base)}, trained further on ${texts.map((file) => basename(file)).join(", ")}.`,
+    licence: "that of the base, and what the texts allow",
+    config,
+    tokenizer: base,
+    data: texts.map((file) => ({ path: resolve(file) })),
+    heldOut: heldOutShare(tokens, rows * length),
+    rows,
+    length,
+    separateDocuments: tokenizer.beginToken !== undefined,
+    steps,
+    seed: 1,
+    schedule: { kind: "cosine", peak: rate, warmup: Math.ceil(steps / 20), final: rate / 10 },
+    optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: lora ? 0 : 0.01 },
+    clip: 1,
+    continues: { model: base, tokens: 0, minutes: 0 },
+    ...(lora && { lora }),
+  };
+  await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify(recipe, null, 2)}\n`));
+  return path;
+}
