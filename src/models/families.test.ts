@@ -1,3 +1,4 @@
+import fc from "fast-check";
 import { describe, expect, it, vi } from "vitest";
 import { gpt2Config, llamaConfig } from "../../test/fixtures/tiny-model.ts";
 import { VentrisError } from "../errors.ts";
@@ -62,6 +63,46 @@ describe("fields of published configs", () => {
     const many = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`field${i}`, 1]));
     expect(refusal({ ...llamaConfig, ...many }).message).toMatch(/unknown fields/);
     expect(performance.now() - started).toBeLessThan(3000);
+  });
+});
+
+describe("any config", () => {
+  it("is read, or refused with our error, whatever a field holds", () => {
+    const warn = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom(-1, 0, 1e308, 2 ** 53, 0.5, "", "x", true));
+    const field = fc.oneof(
+      fc.constantFrom(
+        ...Object.keys({ ...llamaConfig, ...gpt2Config }),
+        "rope_scaling",
+        "rope_parameters",
+        "sliding_window",
+        "layer_types",
+        "head_dim",
+      ),
+      fc.string(),
+    );
+    fc.assert(
+      fc.property(
+        fc.constantFrom(llamaConfig, gpt2Config),
+        fc.dictionary(field, value, { maxKeys: 3 }),
+        (base, fields) => {
+          try {
+            const { family, config } = familyOf({ ...base, ...fields });
+            expect(config.layers).toBeGreaterThan(0);
+            family.parameters({ ...config, layers: 1 });
+          } catch (error) {
+            expect(error).toBeInstanceOf(VentrisError);
+          }
+        },
+      ),
+      { numRuns: 2000 },
+    );
+    fc.assert(
+      fc.property(fc.anything(), (config) => {
+        expect(() => familyOf(config)).toThrow(VentrisError);
+      }),
+    );
+    warn.mockRestore();
   });
 });
 

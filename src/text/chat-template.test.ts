@@ -2,6 +2,7 @@ import { mkdtemp, readFile, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { guardMessages } from "./chat-guard.ts";
 import { compileChatTemplate } from "./chat-template.ts";
@@ -114,6 +115,38 @@ describe("what messages hold", () => {
     const expected = "<|im_start|>user\na\r\nb<|im_end|>\n<|im_start|>assistant\n"; // as Jinja2 writes it
     for (const end of ["\n", "\r\n", "\r"])
       expect(compileChatTemplate(lf.replaceAll("\n", end), "chat.json", {})(messages)).toBe(expected);
+  });
+
+  it("is written or refused with our error, whatever it is", () => {
+    const part = fc.oneof(
+      fc.record({ type: fc.constantFrom("text", "image"), text: fc.oneof(fc.string(), fc.nat()) }),
+      fc.anything(),
+    );
+    const message = fc.oneof(
+      fc.anything(),
+      fc.record(
+        {
+          role: fc.oneof(fc.string(), fc.nat()),
+          content: fc.oneof(fc.string(), fc.constant(null), fc.array(part), fc.anything()),
+          tool_calls: fc.anything(),
+        },
+        { requiredKeys: [] },
+      ),
+    );
+    const templates = [forTools, forText, forParts, printed].map((source) =>
+      compileChatTemplate(source, "chat.json", {}),
+    );
+    fc.assert(
+      fc.property(fc.constantFrom(...templates), fc.array(message, { maxLength: 3 }), (template, messages) => {
+        try {
+          const guard = guardMessages(messages as ChatMessage[], {}, ["<s>"]);
+          expect(template(guard.messages)).toBeTypeOf("string");
+        } catch (error) {
+          expect(error).toEqual(expect.objectContaining({ name: "VentrisError" }));
+        }
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it("is bounded in depth", () => {

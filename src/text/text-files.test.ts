@@ -2,6 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import { documents, readTexts, type TextFile } from "./text-files.ts";
 
@@ -78,5 +79,32 @@ describe("texts", () => {
     const texts: string[] = [];
     for await (const text of readTexts(paths)) texts.push(text);
     expect(texts).toEqual(["call me", "please", "now", "two\n"]);
+  });
+});
+
+describe("bytes of any kind", () => {
+  it("are documents, or our error", async () => {
+    const line = fc.oneof(fc.json(), fc.string(), fc.constant('{"text":"a"}'), fc.constant(""));
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.array(line, { maxLength: 6 }).map((lines) => new TextEncoder().encode(lines.join("\n"))),
+    );
+    await fc.assert(
+      fc.asyncProperty(
+        bytes,
+        fc.constantFrom("j.txt", "j.jsonl", "j.txt.gz", "j.jsonl.gz"),
+        fc.boolean(),
+        async (content, name, zip) => {
+          const path = join(base, name);
+          await writeFile(path, zip && name.endsWith(".gz") ? gzipSync(content) : content);
+          try {
+            for (const text of await all({ path })) expect(text).toMatch(/\S/);
+          } catch (error) {
+            expect(error).toEqual(failure("bad_file"));
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
   });
 });

@@ -74,6 +74,7 @@ export async function loadCheckpoint(
     try {
       const { format, run, digest } = file.metadata;
       ensure(format === formatName, "bad_checkpoint", "it was not written as a training checkpoint of this version");
+      ensure(run !== undefined, "bad_checkpoint", "it does not say what run it belongs to");
       const values = await readTensors(
         file,
         parameters.map(({ name, shape }) => ({ name, shape })),
@@ -89,7 +90,7 @@ export async function loadCheckpoint(
         "bad_checkpoint",
         "its contents do not match its digest",
       );
-      const { updates, ...checkpoint } = JSON.parse(run);
+      const { updates, ...checkpoint } = parseJsonObject(run, "its run") as unknown as Checkpoint & { updates: number };
       return { ...checkpoint, values, optimiser: { step: updates, moments } };
     } finally {
       await file.close();

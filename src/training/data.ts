@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { uniform } from "../engine/random.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { parseJson } from "../json.ts";
 import { documents, type TextFile } from "../text/text-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { cacheKey, fileIdentity, openCached } from "../weights/cache.ts";
@@ -155,7 +156,8 @@ async function readCorpus(path: string): Promise<Corpus> {
     };
     const [train, heldOut] = [await read("train"), await read("heldOut")];
     ensure(digest === digestOf(train, heldOut), "bad_file", `${path}: its contents do not match its digest`);
-    const counts = JSON.parse(documents);
+    const counts = parseJson(documents, path);
+    ensure(Array.isArray(counts), "bad_file", `${path}: it does not count its documents`);
     return {
       train: { tokens: train, documents: counts[0] },
       heldOut: { tokens: heldOut, documents: counts[1] },

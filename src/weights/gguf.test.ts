@@ -5,8 +5,9 @@ import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VentrisError } from "../errors.ts";
-import { type GgufTensor, ggufBytes } from "./gguf.fixture.ts";
+import { type GgufMetadata, type GgufTensor, ggufBytes } from "./gguf.fixture.ts";
 import { openGguf } from "./gguf.ts";
+import { findWeights } from "./open.ts";
 import { openSafetensors } from "./safetensors.ts";
 
 let folder: string;
@@ -132,7 +133,7 @@ describe("bad files are refused with file and tensor", () => {
     ["one part of several", () => ggufBytes({ "split.count": 3 }, []), /one part of 3/],
     ["an odd alignment", () => ggufBytes({ "general.alignment": 48 }, []), /power of two, not 48/],
     ["no alignment", () => ggufBytes({ "general.alignment": 0 }, []), /alignment/],
-    ["a type that is not supported", () => ggufBytes({}, [w({ type: 6 })]), /tensor w: ggml type 6 is not supported/],
+    ["a type that is not supported", () => ggufBytes({}, [w({ type: 9 })]), /tensor w: ggml type 9 is not supported/],
     [
       "rows that are not whole blocks",
       () => ggufBytes({}, [w({ type: 2, shape: [4, 8] })]),
@@ -164,6 +165,69 @@ describe("bad files are refused with file and tensor", () => {
     const bytes = ggufBytes({ "key.a": 1, "key.b": 2 }, []);
     bytes.set(Buffer.from("key.a"), bytes.indexOf("key.b"));
     expect((await failure(bytes)).message).toMatch(/a key twice/);
+  });
+});
+
+describe("a split file", () => {
+  const tensor = (name: string, value: number) => ({
+    name,
+    type: 0,
+    shape: [2],
+    bytes: new Uint8Array(Float32Array.of(value, value).buffer),
+  });
+  async function parts(change: (part: number) => GgufMetadata = () => ({}), tensors = [[], ["a", "b"], ["c"]]) {
+    const own = await mkdtemp(join(folder, "split-"));
+    const paths = tensors.map((_, i) => join(own, `model-0000${i + 1}-of-00003.gguf`));
+    for (const [i, names] of tensors.entries()) {
+      const metadata = { "split.no": i, "split.count": 3, "split.tensors.count": 3, ...change(i) };
+      const head: GgufMetadata = i === 0 ? { "general.architecture": "llama" } : {};
+      await writeFile(
+        paths[i],
+        ggufBytes(
+          { ...head, ...metadata },
+          names.map((name, j) => tensor(name, 10 * i + j)),
+        ),
+      );
+    }
+    return { own, paths };
+  }
+
+  test("is opened whole by any of its parts, and by its folder", async () => {
+    const { own, paths } = await parts();
+    expect(await findWeights(own)).toBe(paths[0]);
+    for (const path of paths) {
+      const source = await openGguf(path);
+      expect([...source.tensors.keys()]).toEqual(["a", "b", "c"]);
+      expect(source.metadata["general.architecture"]).toBe("llama");
+      expect([...(await source.readFloat32("b")), ...(await source.readFloat32("c"))]).toEqual([11, 11, 20, 20]);
+      for (const part of paths) expect(source.identity).toContain(part);
+      await source.close();
+    }
+  });
+
+  test.each<[string, () => Promise<string>, string, RegExp]>([
+    ["a missing part", async () => (await parts(undefined, [[], ["a"]])).paths[0], "unavailable", /00003-of-00003/],
+    [
+      "parts in another order",
+      async () => (await parts((i) => ({ "split.no": 2 - i }))).paths[1],
+      "bad_file",
+      /says it is part 2 of 3/,
+    ],
+    ["another count inside", async () => (await parts((i) => ({ "split.count": 3 + i }))).paths[0], "bad_file", /of 4/],
+    [
+      "a tensor in two parts",
+      async () => (await parts(undefined, [["a"], ["a"], ["b"]])).paths[0],
+      "bad_file",
+      /tensor a is in an earlier part/,
+    ],
+    [
+      "fewer tensors than stated",
+      async () => (await parts(undefined, [[], ["a"], ["c"]])).paths[0],
+      "bad_file",
+      /hold 2 tensors, and should hold 3/,
+    ],
+  ])("is refused with %s", async (_, make, code, message) => {
+    await expect(openGguf(await make())).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
   });
 });
 

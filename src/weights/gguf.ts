@@ -2,7 +2,7 @@
  * GGUF files (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The header is parsed by @huggingface/gguf; what
  * is here feeds it bytes within bounds and checks what it says against the file.
  */
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { fileWeightSource, readRange, type TensorLocation, type WeightFile, withOpenFile } from "./file-source.ts";
 import { checkTensorName, tensorBytes } from "./layout.ts";
 import { blocksOfType } from "./quantize.ts";
@@ -20,9 +20,16 @@ const typeNumbers: ReadonlyMap<number, WeightType> = new Map([
   [1, "F16"],
   [2, "Q4_0"],
   [3, "Q4_1"],
+  [6, "Q5_0"],
+  [7, "Q5_1"],
   [8, "Q8_0"],
+  [10, "Q2_K"],
+  [11, "Q3_K"],
   [12, "Q4_K"],
+  [13, "Q5_K"],
   [14, "Q6_K"],
+  [20, "IQ4_NL"],
+  [23, "IQ4_XS"],
   [24, "I8"],
   [26, "I32"],
   [27, "I64"],
@@ -30,21 +37,82 @@ const typeNumbers: ReadonlyMap<number, WeightType> = new Map([
   [30, "BF16"],
 ]);
 
-/** Opens a file. Errors: `unavailable` when it cannot be opened, `bad_file` when its header is unsound. */
-export function openGguf(path: string): Promise<GgufSource> {
+/**
+ * Opens a file, or all parts of one that was split: any of them names them all. Errors: `unavailable` when a part cannot be opened,
+ * `bad_file` when a header is unsound or parts do not belong together.
+ */
+export async function openGguf(path: string): Promise<GgufSource> {
+  const first = await openPart(path);
+  const count = first.metadata["split.count"] ?? 1;
+  if (count === 0 || count === 1) return sourceOf(path, [first]);
+  await first.file.handle.close();
+  const parts: GgufPart[] = [];
+  try {
+    for (const name of partNames(path, count)) {
+      const part = await openPart(name);
+      parts.push(part);
+      const { "split.count": counted, "split.no": number } = part.metadata;
+      ensure(
+        counted === count && number === parts.length - 1,
+        "bad_file",
+        `${name} says it is part ${shown(number)} of ${shown(counted)}, counted from 0; its name says part ${parts.length - 1} of ${count}`,
+      );
+    }
+    return sourceOf(parts[0].file.path, parts);
+  } catch (error) {
+    await Promise.all(parts.map(({ file }) => file.handle.close()));
+    throw error;
+  }
+}
+
+interface GgufPart {
+  file: WeightFile;
+  tensors: ReadonlyMap<string, TensorLocation>;
+  metadata: Readonly<Record<string, unknown>>;
+}
+
+function openPart(path: string): Promise<GgufPart> {
   return withOpenFile(path, async (file) => {
     await checkPreamble(file);
     const header = await parseHeader(file);
     const metadata = plainMetadata(file.path, header.metadata);
-    const splits = metadata["split.count"];
-    ensure(
-      !splits || splits === 1,
-      "bad_file",
-      `${path} is one part of ${splits}; merge them with gguf-split --merge first`,
-    );
-    const tensors = locateTensors(file, header, alignmentOf(path, metadata));
-    return { ...fileWeightSource(path, tensors, [file]), metadata };
+    return { file, tensors: locateTensors(file, header, alignmentOf(path, metadata)), metadata };
   });
+}
+
+/** The end of a part's name: its number, from 1, and how many there are. */
+export const partEnding = /-(\d{5})-of-(\d{5})\.gguf$/;
+const mostParts = 2000;
+
+function partNames(path: string, count: unknown): string[] {
+  const [ending, , total] = partEnding.exec(path) ?? [];
+  ensure(
+    ending !== undefined && Number(total) === count && Number(total) <= mostParts,
+    "bad_file",
+    `${path} is one part of ${shown(count)}, and its name does not end as those of parts do (-00001-of-${String(count).slice(0, 9).padStart(5, "0")}.gguf)`,
+  );
+  const stem = path.slice(0, -ending.length);
+  return Array.from({ length: Number(total) }, (_, i) => `${stem}-${String(i + 1).padStart(5, "0")}-of-${total}.gguf`);
+}
+
+/** The header of the first part is that of all. */
+function sourceOf(origin: string, parts: readonly GgufPart[]): GgufSource {
+  const tensors = new Map<string, TensorLocation>();
+  for (const part of parts) {
+    for (const [name, tensor] of part.tensors) {
+      ensure(!tensors.has(name), "bad_file", `${part.file.path}: tensor ${name} is in an earlier part, too`);
+      tensors.set(name, tensor);
+    }
+  }
+  const [{ metadata }] = parts;
+  const stated = metadata["split.tensors.count"];
+  ensure(
+    stated === undefined || parts.length === 1 || stated === tensors.size,
+    "bad_file",
+    `${origin}: the parts hold ${tensors.size} tensors, and should hold ${shown(stated)}`,
+  );
+  const files = parts.map(({ file }) => file);
+  return { ...fileWeightSource(origin, tensors, files), metadata };
 }
 
 /** Large models have a few thousand; the parser itself would go up to ten million. */

@@ -3,6 +3,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
+import { partEnding } from "./gguf.ts";
 import { openGgufModel } from "./gguf-llama.ts";
 import { dequantizing } from "./packed-integers.ts";
 import { openSafetensors, openSharded } from "./safetensors.ts";
@@ -78,6 +79,9 @@ export async function findWeights(folderOrFile: string): Promise<string> {
   if (whole) return join(folderOrFile, whole);
   const ggufs = names.filter((name) => name.endsWith(".gguf"));
   if (ggufs.length === 1) return join(folderOrFile, ggufs[0]);
+  const wholes = new Set(ggufs.map((name) => name.replace(partEnding, "-of-$2.gguf")));
+  // All are parts of one file: the first names them.
+  if (wholes.size === 1 && ggufs.every((name) => partEnding.test(name))) return join(folderOrFile, ggufs.sort()[0]);
   throw unavailable(
     ggufs.length > 1
       ? `${folderOrFile} holds several GGUF files (${ggufs.join(", ")}); name the one to open`

@@ -2,7 +2,19 @@
 import type { BlockFormat } from "../tensor/index.ts";
 
 export type WeightType = "F64" | "F32" | "F16" | "BF16" | "I8" | "U8" | "I32" | "I64" | "BOOL" | GgufBlockType;
-export type GgufBlockType = "Q4_0" | "Q4_1" | "Q8_0" | "Q4_K" | "Q6_K";
+export type GgufBlockType =
+  | "Q4_0"
+  | "Q4_1"
+  | "Q5_0"
+  | "Q5_1"
+  | "Q8_0"
+  | "Q2_K"
+  | "Q3_K"
+  | "Q4_K"
+  | "Q5_K"
+  | "Q6_K"
+  | "IQ4_NL"
+  | "IQ4_XS";
 
 export interface WeightInfo {
   readonly name: string;
