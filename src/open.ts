@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { createConstraint } from "./constraints/index.ts";
 import { type RequestOptions, requestOptions } from "./engine/decoding.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
@@ -165,6 +166,7 @@ function decode(model: Model, prompt: string | readonly number[], options: Decod
     { ...withMethodDefaults(request, choice), stop: typeof stop === "string" ? [stop] : stop && [...stop] },
     "decode",
   );
+  if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   const { name, ...given } =
     typeof choice === "object" ? choice : { name: choice ?? (settings.temperature === 0 ? "greedy" : "sample") };
   const method = findMethod(name);

@@ -7,6 +7,7 @@ import type { TraceEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { type DecodeOptions, type MethodChoice, type OpenModel, open } from "../open.ts";
+import { readConstraint } from "./constraint.ts";
 import { parseValue, pickFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { murmur, print, printJson, say } from "./output.ts";
@@ -73,6 +74,7 @@ Speeds are of this one run; benchmarks take medians of many.`,
 
 async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const options = { temperature: 0, ...pickFlags(flags, requestOptions.shape) } as DecodeOptions;
+  options.constraint = await readConstraint(flags);
   const chosen = flags.methods === undefined ? undefined : readMethods(flags.methods);
   const prompt = await readPrompt(words, flags);
   await using model = await open(flags.model, loadOptions(flags));

@@ -8,10 +8,11 @@ import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 import { findMethod } from "../methods/index.ts";
 import type { MethodChoice } from "../open.ts";
+import { addConstraintFlags, type ConstraintFlags } from "./constraint.ts";
 import { addSchemaFlags, parseAssignments, parseValue } from "./flags.ts";
 import { murmur } from "./output.ts";
 
-export interface RequestFlags extends Record<string, unknown> {
+export interface RequestFlags extends Record<string, unknown>, ConstraintFlags {
   model: string;
   promptFile?: string;
   promptIds?: number[];
@@ -47,6 +48,7 @@ export function addRequestFlags(command: Command): void {
       ),
     );
   addSchemaFlags(command, requestOptions.shape);
+  addConstraintFlags(command);
   command.option("--json", "print one JSON object");
 }
 

@@ -7,6 +7,7 @@ import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type DecodeOptions, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
+import { readConstraint } from "./constraint.ts";
 import { parseValue, pickFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
@@ -50,6 +51,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   ensure(flags.logprobs === undefined || flags.json || flags.trace, "bad_option", "--logprobs needs --json or --trace");
   const method = readMethod(flags.method, flags.set);
   const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
+  options.constraint = await readConstraint(flags);
   const prompt = await readPrompt(words, flags);
   await using model = await open(flags.model, loadOptions(flags));
 

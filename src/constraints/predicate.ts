@@ -6,8 +6,8 @@ import type { Constraint, ConstraintState } from "./contract.ts";
 export type Predicate = (text: string) => boolean | "never";
 
 /**
- * Asks the function about every text that ends with a whole character; a text that ends within one is valid if it was before.
- * What the function throws, or gives instead of its three answers, ends the run: nothing goes on unconstrained.
+ * Asks the function about every text; where a text ends within a character, U+FFFD stands for the character to come, and "never" then refuses
+ * its beginning. What the function throws, or gives instead of its three answers, ends the run: nothing goes on unconstrained.
  */
 export function predicateConstraint(judge: Predicate): Constraint {
   const ask = (text: string): boolean | "never" => {
@@ -20,10 +20,10 @@ export function predicateConstraint(judge: Predicate): Constraint {
     return answer;
   };
   function stateAfter(text: string, pending: readonly number[]): ConstraintState | undefined {
-    const answer = pending.length > 0 ? false : ask(text);
+    const answer = ask(pending.length > 0 ? `${text}\ufffd` : text);
     if (answer === "never") return undefined;
     return {
-      complete: answer,
+      complete: answer && pending.length === 0,
       push(byte) {
         const bytes = [...pending, byte];
         const missing = missingBytes(bytes);

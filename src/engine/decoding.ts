@@ -3,20 +3,25 @@
  * tokens into output and says when to stop.
  */
 import { z } from "zod";
+import { type ConstraintChoice, type ConstraintState, createConstraint } from "../constraints/index.ts";
 import { ensure } from "../errors.ts";
 import { createChoosing } from "./choosing.ts";
+import { type Constraining, checkAllowed, createConstraining } from "./constraining.ts";
 import type { Forest, ForestNode, Lease } from "./forest.ts";
 import type { Model } from "./model.ts";
 import { type Commitment, createOutput } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
-import { joinShapers, type Shaper } from "./shapers/shaper.ts";
+import { joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
 import { createTapDelivery, type TapRows } from "./sites/delivery.ts";
 import { applyEdits, requestEdit } from "./sites/ready.ts";
 import { leaseSites } from "./sites/request.ts";
 import type { AppliedEdit } from "./sites/rows.ts";
 import { minTokensStage, stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
+
+const isChoice = (value: unknown): value is ConstraintChoice =>
+  typeof value === "function" || (typeof value === "object" && value !== null);
 
 export const requestOptions = z.strictObject({
   ...shapingOptions.shape,
@@ -35,6 +40,10 @@ export const requestOptions = z.strictObject({
     .max(100)
     .optional()
     .describe("report log-probabilities, with this many alternatives a token"),
+  constraint: z
+    .custom<ConstraintChoice>(isChoice, "must be an object that names a constraint, or a function")
+    .optional()
+    .describe("what the output must be, as JSON: one of jsonSchema, regex, choices with its value"),
   taps: z
     .array(z.string().max(200))
     .max(256)
@@ -65,6 +74,8 @@ export interface Decoding {
   readonly endTokens: ReadonlySet<number>;
   /** Temperature 0. */
   readonly greedy: boolean;
+  /** The request's constraint over the nodes; `shape` and `choose` honour it. */
+  readonly constraining: Constraining | undefined;
   readonly finished: boolean;
   /** Tokens that may still be committed: by maxTokens and by the context. */
   readonly remaining: number;
@@ -78,6 +89,8 @@ export interface Decoding {
   prefill(): Promise<ForestNode>;
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
   shape(node: ForestNode): Float64Array;
+  /** The same without the request's constraint: for methods that honour it in their own way. */
+  shapeFreely(node: ForestNode): Float64Array;
   /**
    * The token that plain decoding emits after a node: the most likely one, or the winner of the position's race. Lossless methods that
    * only choose where to look call this too, and so emit the very tokens of plain decoding.
@@ -114,23 +127,38 @@ export interface Outcome {
 
 export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
   const { model, prompt, settings, signal, emit, shapers, counters } = parts;
-  const shaped = joinShapers(shapers);
   const { forest, tokenizer, config } = model;
   const stream: Stream = { seed: settings.seed, request: settings.request };
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
   const endingTokens = new Set([...endTokens, ...settings.stopTokens]);
-  const choosing = createChoosing({
-    shaping: pick(settings, shapingOptions.shape),
-    vocabularySize: config.vocabularySize,
-    tokenizer,
-    stages: Object.assign(
-      { minTokens: minTokensStage(settings.minTokens, endingTokens) },
-      ...shapers.map(({ stages }) => stages),
-    ),
-    shaped,
-    promptLength: prompt.length,
-    stream,
-  });
+  const constraining =
+    settings.constraint &&
+    createConstraining({
+      constraint: createConstraint(settings.constraint),
+      tokenizer,
+      vocabularySize: config.vocabularySize,
+      promptLength: prompt.length,
+      endTokens: endingTokens,
+    });
+  const free = joinShapers(shapers);
+  const shaped = constraining
+    ? joinShapers([...shapers, { name: "constraint", allowed: constraining.allowedAt }])
+    : free;
+  const choosingFrom = (from: Pick<Shaped, "logits" | "allowed">) =>
+    createChoosing({
+      shaping: pick(settings, shapingOptions.shape),
+      vocabularySize: config.vocabularySize,
+      tokenizer,
+      stages: Object.assign(
+        { minTokens: minTokensStage(settings.minTokens, endingTokens) },
+        ...shapers.map(({ stages }) => stages),
+      ),
+      shaped: from,
+      promptLength: prompt.length,
+      stream,
+    });
+  const choosing = choosingFrom(shaped);
+  const unconstrained = constraining ? choosingFrom({ logits: shaped.logits, allowed: free.allowed }) : choosing;
   const { logprobs: alternatives } = settings;
   const output = createOutput({
     ...pick(settings, stoppingOptions.shape),
@@ -165,7 +193,18 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     return node;
   }
 
+  /** Cut off before the constraint was satisfied, an output is not what it had to be: that must show. */
+  function reasonUnder(reason: FinishReason): FinishReason {
+    if (!constraining || reason === "aborted" || reason === "end") return reason;
+    const state = output.tokens.reduce<ConstraintState | undefined>(
+      (at, token) => at && constraining.after(at, token),
+      constraining.constraint.start,
+    );
+    return state?.complete ? reason : "incomplete";
+  }
+
   function updateCounters(): void {
+    if (constraining?.masks) counters.constraintChecks = constraining.masks * config.vocabularySize;
     counters.generated = output.generated;
     counters.passes = lease.passes;
     counters.rows = lease.rows;
@@ -185,6 +224,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     signal,
     endTokens: endingTokens,
     greedy: choosing.greedy,
+    constraining,
     counters,
     get finished() {
       if (signal?.aborted) output.end("aborted");
@@ -204,11 +244,19 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       return prefilled;
     },
     shape: choosing.shape,
+    shapeFreely: unconstrained.shape,
     choose: choosing.choose,
     commit(commitments) {
       delivery.take(commitments.map(({ from }) => from));
+      for (const { from, token } of constraining ? commitments : []) {
+        checkAllowed(constraining!, from, token, endingTokens.has(token));
+      }
       const taken = output.commit(commitments);
       updateCounters();
+      const last = commitments[taken - 1];
+      // Where nothing but the end may follow, no pass is needed to find that out.
+      const mayEnd = !output.reason && output.generated >= settings.minTokens;
+      if (last && mayEnd && constraining?.mustEnd(last.from, last.token)) output.end("end");
       return taken;
     },
     emit,
@@ -218,7 +266,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       ensure(reason && endedAt, "internal", "the method returned before its run was finished");
       updateCounters();
       return {
-        reason,
+        reason: reasonUnder(reason),
         stop,
         text,
         tokens,

@@ -1,4 +1,5 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
+import { describeConstraint } from "../constraints/index.ts";
 import { VentrisError } from "../errors.ts";
 import { createDecoding, emptyCounters, type Outcome, type RequestSettings } from "./decoding.ts";
 import type { Method } from "./method.ts";
@@ -92,6 +93,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       seed: settings.seed,
       options: {
         ...options,
+        ...(settings.constraint && { constraint: describeConstraint(settings.constraint) }),
         ...(settings.edits && { edits: settings.edits.map(described) }),
         ...methodOptions,
       },

@@ -1,6 +1,7 @@
 /** The one stream of events that every method emits and every face reads; saved as JSON lines. */
 
-export type FinishReason = "stop" | "length" | "context" | "aborted" | "end";
+/** `incomplete`: cut off (by maxTokens, the context or a stop string) before the constraint was satisfied. */
+export type FinishReason = "stop" | "length" | "context" | "aborted" | "end" | "incomplete";
 
 export interface Counters {
   /** Passes of the target model that this run took part in, prefill included. */

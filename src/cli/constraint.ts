@@ -1,0 +1,66 @@
+/** Constraints as flags: a file or a text for each kind. */
+import { readFile, stat } from "node:fs/promises";
+import type { Command } from "commander";
+import type { ConstraintChoice } from "../constraints/index.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { decodeUtf8 } from "../json.ts";
+
+/** Largest file that describes a constraint. */
+const largestFile = 16 * 2 ** 20;
+
+export interface ConstraintFlags {
+  jsonSchema?: string;
+  regex?: string;
+  choices?: string;
+  constraint?: ConstraintChoice;
+}
+
+export function addConstraintFlags(command: Command): void {
+  command
+    .option("--json-schema <file>", "the output is JSON that this schema allows")
+    .option("--regex <pattern>", "the output matches this regular expression from beginning to end")
+    .option("--choices <list>", "the output is one of these texts between commas, or of a JSON list");
+}
+
+/** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */
+export async function readConstraint(flags: ConstraintFlags): Promise<ConstraintChoice | undefined> {
+  const { jsonSchema, regex, choices, constraint } = flags;
+  const given = Object.entries({
+    "--json-schema": jsonSchema,
+    "--regex": regex,
+    "--choices": choices,
+    "--constraint": constraint,
+  }).filter(([, value]) => value !== undefined);
+  ensure(
+    given.length <= 1,
+    "bad_option",
+    () => `give one constraint, not ${given.map(([flag]) => flag).join(" and ")}`,
+  );
+  if (jsonSchema !== undefined)
+    return { jsonSchema: parseJson(await readText(jsonSchema, "--json-schema"), jsonSchema) };
+  if (regex !== undefined) return { regex };
+  if (choices !== undefined) {
+    const list = choices.trimStart().startsWith("[") ? parseJson(choices, "--choices") : choices.split(",");
+    return { choices: list as string[] };
+  }
+  return constraint;
+}
+
+async function readText(path: string, flag: string): Promise<string> {
+  try {
+    const { size } = await stat(path);
+    ensure(size <= largestFile, "bad_option", `${flag}: ${path} has more than ${largestFile} bytes`);
+    return decodeUtf8(await readFile(path), path);
+  } catch (cause) {
+    if (cause instanceof VentrisError) throw cause;
+    throw new VentrisError("bad_option", `${flag}: cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
+function parseJson(text: string, origin: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new VentrisError("bad_option", `${origin} is not JSON: ${(cause as Error).message}`, { cause });
+  }
+}

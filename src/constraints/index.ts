@@ -1,0 +1,78 @@
+/** Constraints: what an output must be, as recognisers of one contract. */
+import { ensure, VentrisError } from "../errors.ts";
+import type { Constraint } from "./contract.ts";
+import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
+import { type Predicate, predicateConstraint } from "./predicate.ts";
+import { choicesConstraint, regexConstraint } from "./regex/index.ts";
+
+/** Models get lost in blanks where any number may follow; a request that wants more says so. */
+const usualWhitespace = 1;
+
+/** A constraint as a request names it: exactly one of these, a function of one's own, or a constraint made before. */
+export type ConstraintChoice =
+  /** JSON that a schema allows; `whitespace` is 1 unless given. */
+  | ({ readonly jsonSchema: unknown } & JsonSchemaOptions)
+  | { readonly regex: string | RegExp }
+  | { readonly choices: readonly string[] }
+  | Predicate
+  | Constraint;
+
+type Kind = "jsonSchema" | "regex" | "choices";
+
+const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
+  jsonSchema: {
+    options: ["whitespace", "unknownFormats"],
+    make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) =>
+      jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options }),
+  },
+  regex: { options: [], make: ({ regex }: { regex: string | RegExp }) => regexConstraint(regex) },
+  choices: { options: [], make: ({ choices }: { choices: readonly string[] }) => choicesConstraint(choices) },
+};
+
+const kinds = Object.keys(makers) as Kind[];
+
+export const isConstraint = (value: unknown): value is Constraint =>
+  typeof value === "object" && value !== null && "start" in value && "tight" in value;
+
+/** Constraints made lately, by what names them: a second request with the same schema finds its masks warm. */
+const made = new Map<unknown, Constraint>();
+const mostMade = 32;
+
+/** Errors: `bad_option` for what names no constraint, and those of the recogniser. */
+export function createConstraint(choice: ConstraintChoice): Constraint {
+  if (typeof choice === "function") return predicateConstraint(choice);
+  if (isConstraint(choice)) return choice;
+  ensure(
+    typeof choice === "object" && choice !== null,
+    "bad_option",
+    `constraint: give one of ${kinds.join(", ")}, or a function from text to true, false or "never"`,
+  );
+  const given = kinds.filter((kind) => Object.hasOwn(choice, kind));
+  ensure(given.length === 1, "bad_option", () => {
+    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || Object.keys(choice).join(", ") || "nothing"}`;
+  });
+  const { options, make } = makers[given[0]];
+  for (const name of Object.keys(choice)) {
+    if (name === given[0] || options.includes(name)) continue;
+    throw new VentrisError("bad_option", `constraint: ${given[0]} has no option "${name}"`);
+  }
+  const key = keyOf(choice);
+  const known = made.get(key);
+  if (known) return known;
+  const constraint = make(choice as never);
+  if (made.size >= mostMade) made.delete(made.keys().next().value);
+  made.set(key, constraint);
+  return constraint;
+}
+
+const keyOf = (choice: object): unknown =>
+  JSON.stringify(choice, (_, value: unknown) => (value instanceof RegExp ? `${value}` : value));
+
+/** How a choice is shown in traces: functions and made constraints by name. */
+export const describeConstraint = (choice: ConstraintChoice): unknown =>
+  typeof choice === "function" ? "function" : isConstraint(choice) ? choice.name : choice;
+
+export { type Constraint, type ConstraintState, isValid, pushAll } from "./contract.ts";
+export { tryTokens } from "./mask.ts";
+export type { Predicate } from "./predicate.ts";
+export { createVocabulary, hasBit, type Vocabulary, wordsFor } from "./vocabulary.ts";

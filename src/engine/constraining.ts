@@ -1,0 +1,158 @@
+/**
+ * A request's constraint over the nodes of its trees: where a node's text stands, and which tokens may follow. It fails closed: a place
+ * from which nothing valid is left is an error, and so is a committed token that the constraint does not allow.
+ */
+import {
+  type Constraint,
+  type ConstraintState,
+  createVocabulary,
+  hasBit,
+  pushAll,
+  tryTokens,
+  type Vocabulary,
+  wordsFor,
+} from "../constraints/index.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import type { Tokenizer } from "../text/index.ts";
+import type { ForestNode } from "./forest.ts";
+
+export interface Constraining {
+  readonly constraint: Constraint;
+  readonly vocabulary: Vocabulary;
+  /** Where the text up to a node stands; undefined below a token that the constraint does not allow. */
+  stateAt(node: ForestNode): ConstraintState | undefined;
+  /** After one more token. */
+  after(state: ConstraintState, token: number): ConstraintState | undefined;
+  /**
+   * The tokens that may follow a node, 32 to a word, tokens that end the text among them where it is complete; undefined below a token that
+   * is not allowed itself, whose successors count for nothing. Errors: `constraint_dead_end` with the text that leads nowhere.
+   */
+  allowedAt(node: ForestNode): Uint32Array | undefined;
+  /** Whether nothing but the end may follow. */
+  mustEnd(node: ForestNode, token: number): boolean;
+  /** Masks that were made. */
+  readonly masks: number;
+}
+
+const vocabularies = new WeakMap<Tokenizer, Vocabulary>();
+
+/** Tokens of a model as constraints see them, made once for each tokenizer. */
+export function vocabularyOf(tokenizer: Tokenizer, size: number): Vocabulary {
+  let vocabulary = vocabularies.get(tokenizer);
+  if (!vocabulary || vocabulary.size !== size) {
+    const none = new Uint8Array();
+    // A model's matrix may be padded beyond its tokenizer: these ids stand for nothing.
+    vocabulary = createVocabulary(size, (id) => (id < tokenizer.vocabularySize ? tokenizer.tokenBytes(id) : none));
+    vocabularies.set(tokenizer, vocabulary);
+  }
+  return vocabulary;
+}
+
+export interface ConstrainingParts {
+  constraint: Constraint;
+  tokenizer: Tokenizer | undefined;
+  vocabularySize: number;
+  promptLength: number;
+  endTokens: ReadonlySet<number>;
+}
+
+/** Errors: `bad_option` for a model without a tokenizer. */
+export function createConstraining(parts: ConstrainingParts): Constraining {
+  const { constraint, tokenizer, vocabularySize, promptLength, endTokens } = parts;
+  ensure(tokenizer, "bad_option", "constraint: constraints need a tokenizer, and this model has none");
+  const vocabulary = vocabularyOf(tokenizer, vocabularySize);
+  const states = new WeakMap<ForestNode, { state: ConstraintState | undefined }>();
+  const ends = [...endTokens].filter((token) => token < vocabularySize);
+  let masks = 0;
+
+  function after(state: ConstraintState, token: number): ConstraintState | undefined {
+    const bytes = vocabulary.bytes(token);
+    return endTokens.has(token) || bytes.length === 0 ? undefined : pushAll(state, bytes);
+  }
+
+  function stateAt(node: ForestNode): ConstraintState | undefined {
+    const path: ForestNode[] = [];
+    let state: ConstraintState | undefined = constraint.start;
+    for (let at: ForestNode | undefined = node; at && at.depth >= promptLength; at = at.parent) {
+      const known = states.get(at);
+      if (known) {
+        state = known.state;
+        break;
+      }
+      path.push(at);
+    }
+    for (const at of path.reverse()) {
+      state = state && after(state, at.token);
+      states.set(at, { state });
+    }
+    return state;
+  }
+
+  function mask(state: ConstraintState): Uint32Array {
+    masks += 1;
+    const bits = new Uint32Array(wordsFor(vocabularySize));
+    bits.set(state.allowed?.(vocabulary) ?? tryTokens(state, vocabulary));
+    for (const token of ends) {
+      if (state.complete) bits[token >>> 5] |= 1 << (token & 31);
+      else bits[token >>> 5] &= ~(1 << (token & 31));
+    }
+    return bits;
+  }
+
+  return {
+    constraint,
+    vocabulary,
+    stateAt,
+    after,
+    get masks() {
+      return masks;
+    },
+    allowedAt(node) {
+      const state = stateAt(node);
+      if (!state) return undefined;
+      const bits = mask(state);
+      ensure(
+        bits.some((word) => word !== 0),
+        "constraint_dead_end",
+        () => `constraint ${constraint.name}: no token of this model can follow "${textTo(node)}"`,
+      );
+      return bits;
+    },
+    mustEnd(node, token) {
+      const state = stateAt(node);
+      const next = state && after(state, token);
+      if (!next?.complete) return false;
+      return ends.length === 0 ? !mask(next).some((word) => word !== 0) : mask(next).every(onlyEnds);
+    },
+  };
+
+  function onlyEnds(word: number, i: number): boolean {
+    const own = ends.reduce((bits, token) => (token >>> 5 === i ? bits | (1 << (token & 31)) : bits), 0);
+    return (word & ~own) === 0;
+  }
+
+  function textTo(node: ForestNode): string {
+    const tokens: number[] = [];
+    for (let at: ForestNode | undefined = node; at && at.depth >= promptLength; at = at.parent) tokens.push(at.token);
+    const text = tokenizer!.decode(tokens.reverse(), { continued: true });
+    return text.length > 200 ? `…${text.slice(-200)}` : text;
+  }
+}
+
+/** Errors: `bad_option`: a method went on with a token that its constraint does not allow. */
+export function checkAllowed(constraining: Constraining, from: ForestNode, token: number, isEnd: boolean): void {
+  const state = constraining.stateAt(from);
+  const fits = state && (isEnd ? state.complete : constraining.after(state, token) !== undefined);
+  if (!fits) {
+    throw new VentrisError(
+      "bad_option",
+      `constraint ${constraining.constraint.name}: the method chose a token that it does not allow; this method cannot decode under a constraint`,
+    );
+  }
+}
+
+export const countBits = (bits: Uint32Array): number => {
+  let count = 0;
+  for (let token = 0; token < bits.length * 32; token++) if (hasBit(bits, token)) count += 1;
+  return count;
+};
