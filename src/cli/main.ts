@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   point: { summary: "point at hulls, triangulations and tours", load: () => import("./point.ts") },
   choose: { summary: "play contextual bandits on a table", load: () => import("./choose.ts") },
   filter: { summary: "fit filters of signals, decode with them, compare them", load: () => import("./filter.ts") },
+  eeg: { summary: "EEG of read sentences to text: prepare, train, decode, evaluate", load: () => import("./eeg.ts") },
   bench: { summary: "run a benchmark (in a checkout of the repository)", load: () => import("./bench.ts") },
 };
 

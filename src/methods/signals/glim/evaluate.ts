@@ -43,11 +43,19 @@ export interface Report {
   readonly retrieval: Readonly<
     Record<string, Readonly<Record<"top1" | "top5" | "top10", Estimate & { readonly chance: number }>>>
   >;
+  /** By pool: the place (0 best) of each recording's sentence. */
+  readonly ranks: Readonly<Record<string, readonly number[]>>;
   /** By question: accuracy from EEG, from the text itself, and of always saying the most frequent class. */
   readonly classification: Readonly<
     Record<
       string,
-      { readonly fromEeg: Estimate; readonly fromText: number; readonly majority: number; readonly count: number }
+      {
+        readonly fromEeg: Estimate;
+        readonly fromText: number;
+        readonly majority: number;
+        readonly count: number;
+        readonly right: readonly number[];
+      }
     >
   >;
   readonly texts?: {
@@ -87,9 +95,11 @@ export async function evaluateGlim(model: GlimModel, set: SentenceSet, options: 
   const own = members.map((r) => place.get(set.recordings[r].sentence)!);
 
   const retrieval: Record<string, Record<"top1" | "top5" | "top10", Estimate & { chance: number }>> = {};
+  const allRanks: Record<string, number[]> = {};
   for (const pool of pools) {
     const ranks = retrievalRanks((i, j) => similarity[i * sentences.length + j], own, pool, seed);
     if (!ranks) continue;
+    allRanks[pool] = ranks;
     const among = (k: number) => ({
       ...meanOf(
         ranks.map((rank) => (rank < k ? 1 : 0)),
@@ -99,7 +109,10 @@ export async function evaluateGlim(model: GlimModel, set: SentenceSet, options: 
     });
     retrieval[pool] = { top1: among(1), top5: among(5), top10: among(10) };
   }
-  const classification: Record<string, { fromEeg: Estimate; fromText: number; majority: number; count: number }> = {};
+  const classification: Record<
+    string,
+    { fromEeg: Estimate; fromText: number; majority: number; count: number; right: number[] }
+  > = {};
   for (const [question, choices] of Object.entries(classes)) {
     const labelVectors = await classVectors(model, choices);
     const truth = members.map((r) =>
@@ -110,20 +123,19 @@ export async function evaluateGlim(model: GlimModel, set: SentenceSet, options: 
     const right = (values: Float64Array, row: number, i: number) =>
       argMax(values.subarray(row * choices.length, (row + 1) * choices.length)) === truth[i] ? 1 : 0;
     const [fromEeg, fromText] = [cosines(vectors, labelVectors, e), cosines(sentenceVectors, labelVectors, e)];
+    const hits = asked.map((i) => right(fromEeg, i, i));
     const tally = new Map<number, number>();
     for (const i of asked) tally.set(truth[i], (tally.get(truth[i]) ?? 0) + 1);
     classification[question] = {
-      fromEeg: meanOf(
-        asked.map((i) => right(fromEeg, i, i)),
-        seed,
-      ),
+      fromEeg: meanOf(hits, seed),
+      right: hits,
       fromText: asked.reduce((sum, i) => sum + right(fromText, own[i], i), 0) / asked.length,
       majority: Math.max(...tally.values()) / asked.length,
       count: asked.length,
     };
   }
   const texts = options.texts ? await judgeTexts(model, set, members, states, options) : undefined;
-  return { split, control, recordings: members.length, retrieval, classification, texts };
+  return { split, control, recordings: members.length, retrieval, ranks: allRanks, classification, texts };
 }
 
 /** The mean direction of each class's sentences. */

@@ -1,0 +1,453 @@
+/** `ventris eeg`: data sets of read sentences from recordings, training on them, decoding, evaluation with controls. */
+import { existsSync } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import { parseJsonObject } from "../json.ts";
+import * as eeg from "../methods/signals-eeg.ts";
+import { progressWriter } from "../training/progress.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { murmur, print, printJson, say } from "./output.ts";
+import { formatTable } from "./table.ts";
+
+const whole = z.int().min(1).max(1_000_000);
+const number = (flag: string, description: string, schema: z.ZodType = whole) =>
+  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+
+export function define(command: Command): void {
+  const prepare = command.command("prepare").description("make a data set of recordings of read sentences");
+  prepare
+    .argument("<source>", "a table of readings (.jsonl), a ZuCo .mat file or a folder of them, or the word synthetic")
+    .requiredOption("--out <folder>", "gets the data set")
+    .addOption(number("--rate", "samples a second that the encoder takes").default(eeg.publishedShape.rate))
+    .addOption(number("--points", "time points of a recording").default(eeg.publishedShape.points))
+    .addOption(number("--channels", "channels of a recording").default(eeg.publishedShape.channels))
+    .addOption(number("--sentences", "of the synthetic corpus").default(eeg.syntheticDefaults.sentences))
+    .addOption(
+      number(
+        "--noise",
+        "of the synthetic corpus, over an oscillation's deviation",
+        z.number().min(0).max(1000),
+      ).default(eeg.syntheticDefaults.noise),
+    )
+    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .addHelpText(
+      "after",
+      '\nA reading is a line {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…", "paraphrases": ["…"], "labels": {"sentiment": "good"}, "subject": "…", "task": "…"}.\nFiles: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need "rate".',
+    )
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(runPrepare);
+  command
+    .command("train")
+    .description("train the encoder on a data set, with a frozen text model")
+    .argument("<data>", "a data set that prepare made")
+    .requiredOption("--out <folder>", "gets the model; training that was interrupted goes on there")
+    .option(
+      "--text <folder>",
+      "an encoder–decoder of the T5 family, as published (default: a small one is trained on the paraphrases)",
+    )
+    .addOption(number("--lambda", "share of the contrastive loss", z.number().min(0).max(1)).default(0.5))
+    .addOption(number("--commitment", "weight of the commitment loss", z.number().min(0).max(100)).default(0))
+    .addOption(number("--steps", "training steps").default(1000))
+    .addOption(number("--text-steps", "training steps of the small text model").default(600))
+    .addOption(number("--batch", "recordings in a step, all of distinct sentences").default(24))
+    .addOption(number("--rate", "learning rate", z.number().positive().max(1)).default(1e-3))
+    .addOption(number("--slots", "learned queries").default(8))
+    .addOption(number("--width", "width they read with").default(64))
+    .addOption(number("--heads", "attention heads").default(4))
+    .addOption(number("--blocks", "blocks of the encoder, and of the queries' decoder").default(2))
+    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .option("--published", "the published sizes: 96 slots of 256, 8 heads, 6 blocks")
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(runTrain);
+  command
+    .command("decode")
+    .description("write what was read, from recordings")
+    .argument("<model>", "a model that train made")
+    .argument("<data>", "a data set that prepare made")
+    .addOption(new Option("--split <name>", "which part").choices(["train", "validation", "test"]).default("test"))
+    .addOption(number("--limit", "recordings at most").default(24))
+    .addOption(number("--beams", "width of the beam", z.int().min(1).max(16)).default(2))
+    .option("--json", "print JSON lines {sentence, generated}")
+    .option("--debug", "show where an error comes from")
+    .action(runDecode);
+  command
+    .command("evaluate")
+    .description("retrieval, classification and overlap of texts, beside noise, shuffled and no prompt")
+    .argument("<model>", "a model that train made")
+    .argument("<data>", "a data set that prepare made")
+    .addOption(new Option("--split <name>", "which part").choices(["train", "validation", "test"]).default("test"))
+    .option(
+      "--classes <file>",
+      'JSON: for each question, its classes and the sentences that stand for them: {topic: {food: ["…"]}}',
+    )
+    .addOption(
+      new Option("--pools <sizes>", "sentences to find the right one among")
+        .argParser((text) => text.split(",").map((part) => parseValue(z.int().min(2), "--pools", part) as number))
+        .default([24, 100, 1000]),
+    )
+    .addOption(number("--limit", "recordings at most").default(2400))
+    .addOption(number("--beams", "width of the beam", z.int().min(1).max(16)).default(2))
+    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .option("--no-texts", "leave out generation, the slowest part")
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(runEvaluate);
+  command
+    .command("words")
+    .description("does EEG add to the text, in sentiment and entities? on ZuCo's published word features")
+    .argument("<folder>", "with zuco1-word-eeg-et-ner.tsv.gz and zuco1-sentiment_labels_task1.csv")
+    .addOption(number("--folds", "of cross-validation", z.int().min(2).max(100)).default(10))
+    .addOption(number("--shuffles", "how often EEG is shuffled", z.int().min(1).max(100)).default(5))
+    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(runWords);
+}
+
+interface PrepareFlags {
+  out: string;
+  rate: number;
+  points: number;
+  channels: number;
+  sentences: number;
+  noise: number;
+  seed: number;
+  json?: true;
+}
+
+async function runPrepare(source: string, flags: PrepareFlags): Promise<void> {
+  const { rate, points, channels, seed } = flags;
+  const shape = { rate, points, channels };
+  let shown = 0;
+  const options = {
+    shape,
+    seed,
+    onRejected: (what: string, why: string) => murmur(`${what}: ${why}`),
+    onProgress: (done: number, total: number) => {
+      if (performance.now() - shown < 2000 && done < total) return;
+      shown = performance.now();
+      murmur(`${done} of ${total}`);
+    },
+  };
+  const set = await prepareFrom(source, flags, options);
+  await eeg.saveSentenceSet(flags.out, set);
+  const parts = Object.fromEntries(Object.entries(set.splits).map(([name, list]) => [name, list.length]));
+  if (flags.json)
+    printJson({
+      out: flags.out,
+      sentences: set.sentences.length,
+      recordings: set.recordings.length,
+      splits: parts,
+      rejected: set.rejected,
+    });
+  else {
+    for (const [why, count] of Object.entries(set.rejected)) say(`left out ${count}: ${why}`);
+    print(
+      `${set.recordings.length} recordings of ${set.sentences.length} sentences (${Object.entries(parts)
+        .map(([name, count]) => `${name} ${count}`)
+        .join(", ")}), written to ${flags.out}`,
+    );
+  }
+}
+
+async function prepareFrom(
+  source: string,
+  flags: PrepareFlags,
+  options: Parameters<typeof eeg.prepareReadings>[1],
+): Promise<eeg.SentenceSet> {
+  if (source === "synthetic") {
+    const { rate, points, channels, sentences, noise, seed } = flags;
+    // The published shape is for ten seconds of 128 channels: the corpus has its own unless one is asked for.
+    const own =
+      rate === eeg.publishedShape.rate &&
+      points === eeg.publishedShape.points &&
+      channels === eeg.publishedShape.channels;
+    return eeg.synthesiseSentences({
+      ...eeg.syntheticDefaults,
+      ...(own ? {} : { rate, points, channels }),
+      sentences,
+      noise,
+      seed,
+    });
+  }
+  ensure(
+    existsSync(source),
+    "bad_option",
+    `there is no ${source}; give a table of readings, ZuCo .mat files, or the word synthetic`,
+  );
+  if ((await stat(source)).isDirectory()) {
+    const files = (await readdir(source)).filter((name) => name.endsWith(".mat")).sort();
+    ensure(files.length > 0, "bad_option", `${source} has no .mat files`);
+    return eeg.prepareZuco(
+      files.map((name) => join(source, name)),
+      options,
+    );
+  }
+  if (source.endsWith(".mat")) return eeg.prepareZuco([source], options);
+  ensure(
+    /\.jsonl(\.gz)?$/.test(source),
+    "bad_option",
+    `${source} is neither a table of readings (.jsonl) nor a .mat file`,
+  );
+  return eeg.prepareReadings(source, options);
+}
+
+interface TrainFlags {
+  out: string;
+  text?: string;
+  lambda: number;
+  commitment: number;
+  steps: number;
+  textSteps: number;
+  batch: number;
+  rate: number;
+  slots: number;
+  width: number;
+  heads: number;
+  blocks: number;
+  seed: number;
+  published?: true;
+  json?: true;
+}
+
+async function runTrain(data: string, flags: TrainFlags): Promise<void> {
+  const { lambda, commitment, steps, batch, rate, seed, out } = flags;
+  const set = await eeg.loadSentenceSet(data);
+  const lengths = flags.text ? { sourceLength: 96, targetLength: 64 } : { sourceLength: 16, targetLength: 14 };
+  const config = flags.published
+    ? { slots: 96, width: 256, heads: 8, encoderBlocks: 6, decoderBlocks: 6, promptWidth: 128 }
+    : {
+        slots: flags.slots,
+        width: flags.width,
+        heads: flags.heads,
+        encoderBlocks: flags.blocks,
+        decoderBlocks: flags.blocks,
+        promptWidth: 32,
+      };
+  ensure(
+    set.shape.channels % config.heads === 0 && config.width % config.heads === 0,
+    "bad_option",
+    `--heads ${config.heads} must divide both the ${set.shape.channels} channels and the width ${config.width}`,
+  );
+  const progress = progressWriter();
+  const model = await interruptible(async (signal) => {
+    const text = flags.text ? await eeg.openTextModel(flags.text) : await smallText(set, flags, lengths, signal);
+    const options = {
+      settings: { lambda, commitment, ...lengths, promptDrop: [0, 1, 1] as const },
+      config,
+      steps,
+      batch,
+      learningRate: rate,
+      seed,
+      checkpointFolder: join(out, "run"),
+      signal,
+      onProgress: progress.update,
+    };
+    return eeg.trainGlim(set, text, options);
+  }).finally(progress.done);
+  await eeg.saveGlim(out, model, flags.text);
+  const loss = model.losses.at(-1);
+  if (flags.json)
+    printJson({ out, steps, loss, parameters: model.parameters.reduce((sum, { values }) => sum + values.length, 0) });
+  else print(`${steps} steps, loss ${loss?.toFixed(3)}, written to ${out}`);
+}
+
+/** A small encoder–decoder of the training sentences and their paraphrases; kept beside the run, so that a resumed run has the same. */
+async function smallText(
+  set: eeg.SentenceSet,
+  { out, textSteps, seed }: TrainFlags,
+  lengths: { sourceLength: number; targetLength: number },
+  signal: AbortSignal,
+) {
+  const pairs = [...new Set(set.splits.train.map((r) => set.recordings[r].sentence))].flatMap((s) => {
+    const { text, paraphrases } = set.sentences[s];
+    return (paraphrases.length > 0 ? paraphrases : [text]).map((paraphrase) => [text, paraphrase] as const);
+  });
+  ensure(pairs.length > 0, "bad_option", "the training part has no sentences");
+  let shown = 0;
+  const onProgress = (share: number) => {
+    if (performance.now() - shown < 2000) return;
+    shown = performance.now();
+    murmur(`text model: ${Math.round(100 * share)} %`);
+  };
+  say(`training a small text model on ${pairs.length} pairs (--text names a published one instead); ${out} gets it`);
+  return eeg.trainTextModel(pairs, {
+    width: 64,
+    layers: 2,
+    heads: 4,
+    steps: textSteps,
+    batch: 32,
+    ...lengths,
+    seed,
+    signal,
+    onProgress,
+  });
+}
+
+async function runDecode(
+  path: string,
+  data: string,
+  { split, limit, beams, json }: { split: eeg.Split; limit: number; beams: number; json?: true },
+): Promise<void> {
+  const { model, set } = await openBoth(path, data);
+  const members = set.splits[split].slice(0, limit);
+  ensure(members.length > 0, "bad_option", `the part ${split} has no recordings`);
+  const { states } = await eeg.encodeRecordings(model, set, members, "none", 0);
+  const texts = await eeg.generateTexts(model, states, beams);
+  for (const [i, r] of members.entries()) {
+    const sentence = set.sentences[set.recordings[r].sentence].text;
+    if (json) printJson({ sentence, subject: set.recordings[r].subject, generated: texts[i] });
+    else print(`${texts[i]}\t(read: ${sentence})`);
+  }
+}
+
+async function openBoth(path: string, data: string) {
+  const [model, set] = [await eeg.loadGlim(path), await eeg.loadSentenceSet(data)];
+  const { points, channels } = model.config;
+  ensure(
+    points === set.shape.points && channels === set.shape.channels,
+    "bad_option",
+    `${path} takes recordings of ${points} points and ${channels} channels, and ${data} has ${set.shape.points} and ${set.shape.channels}`,
+  );
+  return { model, set };
+}
+
+interface EvaluateFlags {
+  split: eeg.Split;
+  classes?: string;
+  pools: number[];
+  limit: number;
+  beams: number;
+  seed: number;
+  texts: boolean;
+  json?: true;
+}
+
+async function runEvaluate(path: string, data: string, flags: EvaluateFlags): Promise<void> {
+  const { model, set } = await openBoth(path, data);
+  const classes = flags.classes
+    ? await readClasses(flags.classes)
+    : set.recordings.some(({ dataset }) => dataset === "synthetic")
+      ? eeg.classSentences
+      : {};
+  const reports: eeg.Report[] = [];
+  for (const control of eeg.controls) {
+    murmur(control === "none" ? "the recordings" : control);
+    reports.push(
+      await eeg.evaluateGlim(model, set, { ...flags, classes, control, texts: flags.texts && control === "none" }),
+    );
+  }
+  if (flags.json) {
+    printJson({ reports });
+    return;
+  }
+  const percent = (value: number) => `${(100 * value).toFixed(1)}`;
+  const between = ({ value, interval }: { value: number; interval?: readonly [number, number] }) =>
+    `${percent(value)}${interval ? ` [${percent(interval[0])}, ${percent(interval[1])}]` : ""}`;
+  const name = (control: eeg.Control) => (control === "none" ? "recordings" : control);
+  print(
+    formatTable(
+      ["input", "measure", "%", "chance or majority, %"],
+      reports.flatMap((report) => [
+        ...Object.entries(report.retrieval).flatMap(([pool, hits]) =>
+          Object.entries(hits).map(([top, hit]) => [
+            name(report.control),
+            `${top} among ${pool}`,
+            between(hit),
+            percent(hit.chance),
+          ]),
+        ),
+        ...Object.entries(report.classification).map(([question, { fromEeg, fromText, majority }]) => [
+          name(report.control),
+          `${question} (from the text: ${percent(fromText)})`,
+          between(fromEeg),
+          percent(majority),
+        ]),
+      ]),
+    ),
+  );
+  const { texts } = reports[0];
+  if (!texts) return;
+  print("");
+  const row = (label: string, { bleu, rouge1, bleu1Raw }: typeof texts.freeRunning) => [
+    label,
+    ...bleu.map(percent),
+    percent(rouge1.recall),
+    percent(rouge1.precision),
+    percent(rouge1.f),
+    percent(bleu1Raw),
+  ];
+  print(
+    formatTable(
+      ["texts", "BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-1 R", "P", "F", "BLEU-1, as read"],
+      [
+        row("free running", texts.freeRunning),
+        row("teacher-forced (not decoding)", texts.teacherForced),
+        row("one constant sentence", texts.constant),
+      ],
+    ),
+  );
+  print(`${texts.distinct} distinct texts of ${reports[0].recordings}`);
+}
+
+async function readClasses(path: string): Promise<Record<string, eeg.ClassTexts[]>> {
+  const { readFile } = await import("node:fs/promises");
+  ensure(existsSync(path), "bad_option", `--classes: there is no file ${path}`);
+  const parsed = z
+    .record(z.string(), z.record(z.string(), z.array(z.string().min(1)).min(1)))
+    .safeParse(parseJsonObject(await readFile(path), path));
+  ensure(parsed.success, "bad_file", `${path}: it must be {question: {class: [sentences]}}`);
+  return Object.fromEntries(
+    Object.entries(parsed.data).map(([question, map]) => [
+      question,
+      Object.entries(map).map(([label, texts]) => ({ label, texts })),
+    ]),
+  );
+}
+
+async function runWords(
+  folder: string,
+  { folds, shuffles, seed, json }: { folds: number; shuffles: number; seed: number; json?: true },
+): Promise<void> {
+  const corpus = await eeg.readWordCorpus(folder);
+  let shown = 0;
+  const results = await interruptible((signal) =>
+    eeg.analyseWords(corpus, {
+      folds,
+      shuffles,
+      passes: 6,
+      seed,
+      signal,
+      onProgress: (done, total) => {
+        if (performance.now() - shown < 2000) return;
+        shown = performance.now();
+        murmur(`${done} of ${total}`);
+      },
+    }),
+  );
+  if (json) {
+    printJson({ folds, shuffles, seed, results });
+    return;
+  }
+  const figure = (v: number) => v.toFixed(4);
+  const range = ({ value, interval }: { value: number; interval?: readonly [number, number] }, digits: number) =>
+    `${value.toFixed(digits)}${interval ? ` [${interval[0].toFixed(digits)}, ${interval[1].toFixed(digits)}]` : ""}`;
+  for (const { question, count, majority, gain, gainAlone, ...held } of results) {
+    print(`${question}: ${count} units, majority class ${(100 * majority).toFixed(1)} %`);
+    print(
+      formatTable(
+        ["seen", "accuracy, %", "loss, nats"],
+        Object.entries(held).map(([name, one]) => [name, (100 * one.accuracy).toFixed(1), figure(one.nats)]),
+      ),
+    );
+    print(
+      `EEG over shuffled EEG, beside the text: ${range(gain.nats, 4)} nats, ${range(gain.points, 2)} points; alone: ${range(gainAlone.nats, 4)} nats, ${range(gainAlone.points, 2)} points\n`,
+    );
+  }
+}
