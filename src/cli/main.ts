@@ -26,6 +26,7 @@ const commands: Readonly<Record<string, { summary: string; load: () => Promise<C
   doctor: { summary: "say what this machine can do and what is missing", load: () => import("./doctor.ts") },
   train: { summary: "train a model from a recipe, or a tokenizer", load: () => import("./train.ts") },
   point: { summary: "point at hulls, triangulations and tours", load: () => import("./point.ts") },
+  eval: { summary: "perplexity, multiple choice and checkable tasks", load: () => import("./eval.ts") },
   choose: { summary: "play contextual bandits on a table", load: () => import("./choose.ts") },
   filter: { summary: "fit filters of signals, decode with them, compare them", load: () => import("./filter.ts") },
   eeg: { summary: "EEG of read sentences to text: prepare, train, decode, evaluate", load: () => import("./eeg.ts") },
