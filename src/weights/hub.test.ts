@@ -220,6 +220,10 @@ describe("which weights", () => {
     expect(await readdir(await download({ file: "b.gguf" }))).toContain("b.gguf");
     expect(await readdir(await download({ file: "a.gguf" }))).toContain("a.gguf");
     expect((await failure(download({ file: "c.gguf" }))).code).toBe("bad_option");
+    const part = (i: number) => `big-0000${i}-of-00002.gguf`;
+    files = { "a.gguf": Buffer.from("a"), [part(1)]: Buffer.from("b"), [part(2)]: Buffer.from("c") };
+    const names = await readdir(await download({ file: part(2) }));
+    expect(names).toEqual(expect.arrayContaining([part(1), part(2)]));
   });
 
   test("none", async () => {

@@ -8,6 +8,7 @@ import { ensure } from "../errors.ts";
 import { isObject, parseJsonObject } from "../json.ts";
 import { cacheFolder, withFileLock, writeError, writeFileAtomically } from "./cache.ts";
 import { type Connection, downloadFile, type Expected, fetchText, sizeOf } from "./download.ts";
+import { partEnding } from "./gguf.ts";
 import { readIndex } from "./safetensors.ts";
 
 export interface DownloadProgress {
@@ -182,9 +183,12 @@ async function downloadAll(
   await writeFileAtomically(join(folder, completeName), `${JSON.stringify(note, undefined, 2)}\n`);
 }
 
+/** The same for all parts of a split GGUF file. */
+const wholeName = (name: string): string => name.replace(partEnding, "-of-$2.gguf");
+
 const bytesOf = (files: readonly RemoteFile[]) => files.reduce((sum, file) => sum + file.size, 0);
 
-/** The weights to fetch: one safetensors file, or the shards of an index (fetched by `takeIndex` first), or a GGUF file. */
+/** The weights to fetch: one safetensors file, or the shards of an index (fetched by `takeIndex` first), or a GGUF file with all its parts. */
 async function weightFiles(
   remote: Remote,
   folder: string,
@@ -195,7 +199,7 @@ async function weightFiles(
   if (wanted !== undefined) {
     const file = files.get(wanted);
     ensure(file && wanted.endsWith(".gguf"), "bad_option", `${repository} has no GGUF file ${wanted}`);
-    return [file];
+    return [...files.values()].filter(({ name }) => wholeName(name) === wholeName(wanted));
   }
   const whole = files.get("model.safetensors");
   if (whole) return [whole];
@@ -213,13 +217,14 @@ async function weightFiles(
     ];
   }
   const ggufs = [...files.values()].filter(({ name }) => name.endsWith(".gguf"));
+  const wholes = new Set(ggufs.map(({ name }) => wholeName(name)));
   ensure(
-    ggufs.length <= 1,
+    wholes.size <= 1,
     "bad_option",
     () => `${repository} holds several GGUF files; choose one with file: ${ggufs.map(({ name }) => name).join(", ")}`,
   );
   ensure(
-    ggufs.length === 1,
+    wholes.size === 1,
     "unavailable",
     `${repository} holds no model.safetensors, model.safetensors.index.json or *.gguf`,
   );
