@@ -9,6 +9,7 @@ const benchmarks = {
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
   signals: () => import("./signals.mjs"),
+  studio: () => import("./studio.mjs"),
 };
 
 const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT]`;

@@ -12,10 +12,10 @@ const openings = [
   "When the ship came home the whole village stood on the shore, and the first who stepped on land was",
 ];
 
-/** Stories that training left out, of at least so many characters. */
+/** Stories that training left out, of at least so many characters, in the order of their files. */
 async function heldOutStories({ data }: ReproductionContext, characters: number): Promise<string[]> {
   const texts: string[] = [];
-  for (const name of ["tales", "classic", "misc-1"]) {
+  for (const name of ["tales", "classic", "misc-1", "misc-2", "misc-3"]) {
     const path = data("gutenberg-stories", `${name}.jsonl.gz`);
     for await (const text of documents({ path })) if (isHeldOut(text) && text.length >= characters) texts.push(text);
   }
@@ -31,7 +31,16 @@ export async function storyPrompts(
 ): Promise<number[][]> {
   const encode = (text: string): number[] => [...model.tokenizer!.encode(text.slice(0, 8 * length))].slice(0, length);
   if (context.size === "tiny") return openings.slice(0, count).map(encode);
-  return spread(await heldOutStories(context, 8 * length), count).map(encode);
+  // A few books are long: where there are fewer than prompts asked for, each gives several passages, from its beginning on.
+  const stories = await heldOutStories(context, 8 * length);
+  const places = Math.ceil(count / Math.max(1, stories.length));
+  const passages = stories.flatMap((text) =>
+    Array.from({ length: places }, (_, i) => text.slice(Math.floor((i * text.length) / places))),
+  );
+  return spread(
+    passages.filter((text) => text.length >= 8 * length),
+    count,
+  ).map(encode);
 }
 
 /** Passages that follow one another in a long story, [length] each: texts that have names and turns of phrase in common. */
