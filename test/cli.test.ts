@@ -366,3 +366,36 @@ describe("train", () => {
     expect(wrong.stderr).toMatch(/temperatures/);
   });
 });
+
+describe("papers and their reproduction", () => {
+  it("lists 24, shows one, and knows near names", async () => {
+    const listed = JSON.parse((await outcome(start(["papers", "--json"]))).stdout);
+    expect(listed).toHaveLength(24);
+    const one = await outcome(start(["papers", "dyspec"]));
+    expect(one.stdout).toContain("arXiv 2410.11744");
+    expect(one.stdout).toContain("holds when");
+    const wrong = await outcome(start(["papers", "dispec"]));
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('did you mean "dyspec"?')]);
+  });
+
+  it("measures at the tiny size, writes the record, and a claim that does not hold is no failure", async () => {
+    const file = join(folder, "record.json");
+    const { status, stdout } = await outcome(start(["reproduce", "aded", "--tiny", "--json", "--out", file]));
+    expect(status).toBe(0);
+    const record = JSON.parse(await readFile(file, "utf8"));
+    expect(record).toMatchObject({ format: 1, name: "aded", size: "tiny" });
+    expect(JSON.parse(stdout).holds.lossless).toBe(true);
+    expect(await readFile(join(folder, "record-adapts.svg"), "utf8")).toContain("<svg");
+  });
+
+  it("refuses two sizes, and says what is planned", async () => {
+    expect((await outcome(start(["reproduce", "aded", "--tiny", "--full"]))).status).toBe(2);
+    const planned = listedPlanned(JSON.parse((await outcome(start(["papers", "--json"]))).stdout));
+    if (planned === undefined) return;
+    const { status, stderr } = await outcome(start(["reproduce", planned, "--tiny"]));
+    expect([status, stderr]).toEqual([1, expect.stringContaining("planned")]);
+  });
+});
+
+const listedPlanned = (papers: { name: string; state: string }[]): string | undefined =>
+  papers.find(({ state }) => state === "planned")?.name;
