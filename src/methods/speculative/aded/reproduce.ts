@@ -3,16 +3,9 @@ import { defineReproduction, type Measurement } from "../../../papers/reproducti
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { relatedPassages, type Served, serve, storyPrompts } from "../measuring.ts";
 
-/** As the authors' program has it: of the table alone, 24 paths, 64 nodes, its update and its credit for the last 16 tokens. */
-const published = {
-  name: "aded",
-  paths: 24,
-  budget: 64,
-  pathLength: 4,
-  step: 0.04,
-  forget: 0,
-  window: 16,
-} as const;
+/** As the authors' program has it: of the table alone, 24 paths, 64 nodes; its update and its credit for the last 16 tokens. */
+const search = { name: "aded", paths: 24, budget: 64, pathLength: 4 } as const;
+const published = { ...search, step: 0.04, forget: 0, window: 16 } as const;
 
 /** Seconds of drafting over seconds of the target's passes, from the trace: a round is what lies between two verifications. */
 function proposerShare({ events }: Served, passSeconds: number): number {
@@ -69,7 +62,7 @@ export const reproduction = defineReproduction({
     // A stream of related requests, served one after the other with one table. The fixed one comes first: it leaves the table as it was.
     const texts = await relatedPassages(context, model, stream, promptTokens);
     const perPass: Record<string, number[]> = {};
-    const sides = { fixed: { ...published, step: 0 }, learning: published, empty: { ...published, table: "empty" } };
+    const sides = { fixed: { ...search, step: 0 }, learning: published, empty: { ...published, table: "empty" } };
     for (const [side, method] of Object.entries(sides)) {
       perPass[side] = await step(`stream, ${side}`, async ({ progress }) => {
         const served: number[] = [];
