@@ -165,7 +165,7 @@ export function proposalOf(
     kind: "chosen",
     draftTemperature,
     topK,
-    expect: (round) => (law, depth) => expectedWinners(law, draftTemperature, round.race(depth)),
+    expect: (round) => (law, depth) => expectedWinners(law, draftTemperature / logitError, round.race(depth)),
   };
 }
 

@@ -284,7 +284,7 @@ async function write(
       draws,
       depth: length - start.length,
       score: async (tree, nodes) => nodes.map((node) => draftLaw([...start, ...prefixOf(tree, node)], size, 7, 4)),
-      expect: (q, depth) => expectedWinners(q, 1, { stream, position: start.length + depth - 1 }),
+      expect: (q, depth) => expectedWinners(q, 1.5, { stream, position: start.length + depth - 1 }),
     });
     const kept = await grow(drafting);
     const tree = spoil(Array.isArray(kept) ? selectNodes(drafting.tree, kept) : drafting.tree);

@@ -8,7 +8,7 @@ import { uniform } from "../../engine/random.ts";
 import { cacheKey } from "../../weights/index.ts";
 import { type AcceptanceCurve, classOf, count, curveSchema, emptyCurve, placeOf, ranks } from "./acceptance.ts";
 import { sum } from "./draws.ts";
-import { expectedWinners } from "./expectation.ts";
+import { expectedWinners, logitError } from "./expectation.ts";
 import { createResidual } from "./residual.ts";
 
 export interface AcceptanceConditions {
@@ -149,7 +149,7 @@ function judgeRaces(
   for (let seed = 1; seed <= races; seed++) {
     const race = { stream: { seed, request }, position };
     const winner = winnerOf(race, everyone, law.length, law);
-    const expected = expectedWinners(proposal, draftTemperature, race);
+    const expected = expectedWinners(proposal, draftTemperature / logitError, race);
     judgeChosen(counts, expected, 1 / races, (token) => (token === winner ? 1 : 0));
   }
 }

@@ -6,7 +6,7 @@
  */
 import { addPath, childrenOf, createTree, type DraftTree } from "../tree.ts";
 import type { Verdict } from "../verify.ts";
-import type { Candidates, SearchTree } from "./search.ts";
+import type { Continuations, SearchTree } from "./search.ts";
 
 interface Path {
   tokens: number[];
@@ -28,7 +28,7 @@ interface PublishedDraft {
 }
 
 /** Section 2: the most visited paths, each extended by its heaviest successor, as one tree; its shares are those of visits. */
-export function mostVisited(search: SearchTree, { paths: count, cut, budget }: PublishedDraft): Candidates {
+export function mostVisited(search: SearchTree, { paths: count, cut, budget }: PublishedDraft): Continuations {
   const paths = pathsOf(search, count);
   const tree = createTree("chosen");
   if (cut === "repo") {
@@ -38,7 +38,7 @@ export function mostVisited(search: SearchTree, { paths: count, cut, budget }: P
     for (const { tokens, next } of paths) if (next) addPath(tree, [...tokens, next.token], Infinity, next.share);
   }
   const visited = [1, ...tree.values!];
-  const nodes: Candidates = {
+  const nodes: Continuations = {
     tokens: [search.tokens[0], ...tree.tokens],
     parents: [-1, ...tree.parents],
     shares: [1],

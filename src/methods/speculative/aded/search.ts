@@ -37,7 +37,7 @@ export function followTable(table: TrigramTable, first: number, second: number):
 }
 
 /** Nodes that may be drafted. Node 0 is the root; parents come before children. */
-export interface Candidates {
+export interface Continuations {
   /** The root's is the last of the text. */
   readonly tokens: number[];
   readonly parents: number[];
@@ -48,7 +48,7 @@ export interface Candidates {
 }
 
 /** Children of a node are consecutive. */
-export interface SearchTree extends Candidates {
+export interface SearchTree extends Continuations {
   readonly visits: number[];
   /** Sum of the rewards. */
   readonly rewards: number[];

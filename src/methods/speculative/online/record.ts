@@ -39,7 +39,7 @@ const mostPositions = 1024;
 /** Logs are bounded from below, so that a distribution with empty tokens stays finite in every divergence. */
 const lowestLog = -50;
 
-interface Row {
+interface Recorded {
   position: number;
   listed: Int32Array;
   logs: Float32Array;
@@ -56,7 +56,7 @@ export interface Recorder {
 /** `lossOn` undefined: nothing is recorded, and only the acceptance is measured. */
 export function createRecorder(decoding: Decoding, lossOn: LossPlace | undefined): Recorder {
   const listed = listedTokens(decoding.model.config.vocabularySize);
-  const rows: Row[] = [];
+  const rows: Recorded[] = [];
   let [visited, overlap, tested, accepted] = [0, 0, 0, 0];
 
   function measure(tree: DraftTree, node: number, next: number, forestNode: ForestNode): void {
@@ -113,7 +113,7 @@ export function createRecorder(decoding: Decoding, lossOn: LossPlace | undefined
   };
 }
 
-function exampleOf(tokens: readonly number[], start: number, rows: readonly Row[]): Example {
+function exampleOf(tokens: readonly number[], start: number, rows: readonly Recorded[]): Example {
   const [{ listed, logs }] = rows;
   const example: Example = {
     tokens: Int32Array.from(tokens),
