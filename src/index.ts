@@ -1,5 +1,6 @@
 /** Ventris: a decoding engine. See README.md for a first example. */
 
+export type { VectorRow } from "./engine/forest.ts";
 export type { Method, ShaperKind } from "./engine/method.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { MakeShaper, Shaper, ShaperHost } from "./engine/shapers/shaper.ts";
@@ -19,6 +20,7 @@ export {
   type OpenModel,
   type OpenOptions,
   open,
+  type Prompt,
   resolveModel,
   shippedModels,
   type TraceOptions,

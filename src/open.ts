@@ -5,6 +5,7 @@ import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { createConstraint } from "./constraints/index.ts";
 import { type RequestOptions, requestOptions } from "./engine/decoding.ts";
+import type { VectorRow } from "./engine/forest.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { type LoadOptions, loadModel } from "./engine/load.ts";
@@ -26,6 +27,9 @@ export type OpenOptions = LoadOptions;
 /** A method by name, or with its options beside the name. */
 export type MethodChoice = string | ({ name: string } & Record<string, unknown>);
 
+/** A text, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image). */
+export type Prompt = string | readonly (number | VectorRow)[];
+
 export interface DecodeOptions extends Omit<RequestOptions, "stop"> {
   /** Default: `sample`, or `greedy` at temperature 0. */
   method?: MethodChoice;
@@ -40,7 +44,7 @@ export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposab
    * Starts decoding from a text or from token ids. Errors in the options are thrown at once; later ones reject `final` and end the
    * iteration.
    */
-  decode(prompt: string | readonly number[], options?: DecodeOptions): Run;
+  decode(prompt: Prompt, options?: DecodeOptions): Run;
   /**
    * What sites hold at every token of a text of any length, pass by pass. Beyond the context the text begins anew every `window` tokens.
    * Errors in the options are thrown at once; later ones end the iteration.
@@ -89,7 +93,7 @@ export async function shippedModels(): Promise<string[]> {
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
   const model = await openModel(reference, options);
   const face = {
-    decode: (prompt: string | readonly number[], request?: DecodeOptions) => decode(model, prompt, request),
+    decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),
     trace: (text: string | readonly number[], tracing: TraceOptions) =>
       trace(model, promptTokens(model, text), tracing),
     async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
@@ -159,7 +163,7 @@ function trace(model: Model, tokens: readonly number[], options: TraceOptions): 
   return traceTokens(model.forest, tokens, sites, options);
 }
 
-function decode(model: Model, prompt: string | readonly number[], options: DecodeOptions = {}): Run {
+function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
   const { method: choice, signal, stop, shapers = [], ...request } = options;
   const settings = parseOptions(
     requestOptions,
@@ -173,8 +177,8 @@ function decode(model: Model, prompt: string | readonly number[], options: Decod
   requireCapabilities(model, method);
   const methodOptions = parseOptions(method.options, given, method.name) as Record<string, unknown>;
   const making = shapers.map(shaperOf);
-  const tokens = promptTokens(model, prompt);
-  return startRun({ model, method, methodOptions, prompt: tokens, settings, shapers: making, signal });
+  const rows = promptRows(model, prompt);
+  return startRun({ model, method, methodOptions, prompt: rows, settings, shapers: making, signal });
 }
 
 /** Errors: `bad_option` naming method, model and what is missing. */
@@ -200,19 +204,36 @@ function withMethodDefaults(request: RequestOptions, choice: MethodChoice | unde
   return name === "greedy" && request.temperature === undefined ? { ...request, temperature: 0 } : request;
 }
 
-/** Ids of a prompt. Errors: `bad_option` when it is empty, or text for a model without a tokenizer. */
-function promptTokens(model: Model, prompt: string | readonly number[]): readonly number[] {
-  if (typeof prompt !== "string") {
-    ensure(prompt.length > 0, "bad_option", "the prompt is empty");
-    const { vocabularySize } = model.config;
-    const wrong = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+/** Rows of a prompt. Errors: `bad_option` when it is empty, a token is unknown or a vector has another width. */
+function promptRows(model: Model, prompt: Prompt): readonly (number | VectorRow)[] {
+  if (typeof prompt === "string") return promptTokens(model, prompt);
+  ensure(prompt.length > 0, "bad_option", "the prompt is empty");
+  const { vocabularySize, hiddenSize } = model.config;
+  for (const row of prompt) {
+    if (typeof row === "number") {
+      const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
+      ensure(known, "bad_option", `prompt: ${row} is not a token id of this model (0 to ${vocabularySize - 1})`);
+      continue;
+    }
+    ensure(typeof row?.id === "string", "bad_option", "prompt: a row is a token id, or a vector with an id");
+    const { length } = row.values;
     ensure(
-      wrong === undefined,
+      length === hiddenSize,
       "bad_option",
-      `prompt: ${wrong} is not a token id of this model (0 to ${vocabularySize - 1})`,
+      `prompt: the vector ${row.id} has ${length} numbers, not ${hiddenSize}`,
     );
-    return prompt;
+    ensure(
+      row.values.every(Number.isFinite),
+      "bad_option",
+      `prompt: the vector ${row.id} has values that are not finite`,
+    );
   }
+  return prompt;
+}
+
+/** Ids of a text. Errors: `bad_option` when it is empty, `unavailable` for a model without a tokenizer. */
+function promptTokens(model: Model, prompt: string | readonly number[]): readonly number[] {
+  if (typeof prompt !== "string") return promptRows(model, prompt) as readonly number[];
   ensure(prompt.length > 0, "bad_option", "the prompt is empty");
   ensure(model.tokenizer, "unavailable", `the model ${model.name} has no tokenizer: give the prompt as token ids`);
   return model.tokenizer.encode(prompt);

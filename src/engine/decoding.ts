@@ -7,8 +7,9 @@ import { type ConstraintChoice, type ConstraintState, createConstraint } from ".
 import { ensure } from "../errors.ts";
 import { createChoosing } from "./choosing.ts";
 import { type Constraining, checkAllowed, createConstraining } from "./constraining.ts";
-import type { Forest, ForestNode, Lease } from "./forest.ts";
+import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
 import type { Model } from "./model.ts";
+import { notAToken } from "./node.ts";
 import { type Commitment, createOutput } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
@@ -64,6 +65,7 @@ export interface Decoding {
   readonly model: Model;
   readonly forest: Forest;
   readonly lease: Lease;
+  /** Its tokens; -1 where a row is a vector. */
   readonly prompt: readonly number[];
   /** Committed output so far, end token excluded. */
   readonly output: readonly number[];
@@ -105,7 +107,7 @@ export interface Decoding {
 
 export interface DecodingParts {
   model: Model;
-  prompt: readonly number[];
+  prompt: readonly (number | VectorRow)[];
   settings: RequestSettings;
   signal: AbortSignal | undefined;
   emit(event: TraceEvent): void;
@@ -126,7 +128,8 @@ export interface Outcome {
 }
 
 export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
-  const { model, prompt, settings, signal, emit, shapers, counters } = parts;
+  const { model, prompt: rows, settings, signal, emit, shapers, counters } = parts;
+  const prompt = tokensOfRows(rows);
   const { forest, tokenizer, config } = model;
   const stream: Stream = { seed: settings.seed, request: settings.request };
   const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
@@ -183,7 +186,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
 
   async function prefill(): Promise<ForestNode> {
     const started = performance.now();
-    const { node, computed, cached, passes } = await lease.prefill(prompt, delivery.take);
+    const { node, computed, cached, passes } = await lease.prefill(rows, delivery.take);
     prefillPasses = lease.passes;
     counters.prefillTokens = computed;
     counters.cachedTokens = cached;
@@ -279,6 +282,10 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     close: () => lease.close(),
   };
 }
+
+/** The tokens of a prompt; `notAToken` for vectors. */
+export const tokensOfRows = (rows: readonly (number | VectorRow)[]): number[] =>
+  rows.map((row) => (typeof row === "number" ? row : notAToken));
 
 /** The settings that a schema has. */
 const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>

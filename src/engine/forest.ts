@@ -12,11 +12,12 @@ import { createLease } from "./lease.ts";
 import type { Memory } from "./memory.ts";
 import type { Pass } from "./pass.ts";
 import { createPump } from "./pump.ts";
-import { type LeaseSites, noSites } from "./sites/rows.ts";
+import { type AppliedEdit, type LeaseSites, noSites } from "./sites/rows.ts";
 import { createTrees } from "./trees.ts";
 
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
+  /** -1 for a row that is a vector. */
   readonly token: number;
   /** Number of tokens before this one: its position. A tree's first token has depth 0. */
   readonly depth: number;
@@ -26,10 +27,35 @@ export interface ForestNode {
   readonly taps: Readonly<Record<string, Float32Array>> | undefined;
 }
 
-/** A node to add: below an existing node, below node number `parent` of the same call, or (undefined) a first token. */
+/** A vector that stands for a token: an image patch, a part of a soft prompt. */
+export interface VectorRow {
+  /** Names the contents: below one parent, rows of one name are one node, shared and cached like tokens. */
+  readonly id: string;
+  /** [width], in place of a token's embedding. */
+  readonly values: Float32Array;
+}
+
+/** A row that is computed with the others and then forgotten: no row but those below it sees it, and it is stored nowhere. */
+export interface LookAhead {
+  /** Default: after its parent. */
+  readonly position?: number;
+  /** [width], in place of a token's embedding. */
+  readonly vector?: Float32Array;
+  /**
+   * What stands in its row further on: a state that begins at a middle layer is an edit of that site, which may take it from another row
+   * of the pass (`placeOf`).
+   */
+  readonly edits?: readonly AppliedEdit[];
+}
+
+/**
+ * A node to add: below an existing node, below node number `parent` of the same call, or (undefined) a first token. A look-ahead row sees
+ * the text of its parent, which may be another look-ahead row of the call; its node is nobody's but the caller's, and need not be released.
+ */
 export interface Extension {
   readonly parent: ForestNode | number | undefined;
-  readonly token: number;
+  readonly token: number | VectorRow;
+  readonly ahead?: LookAhead;
   /** Default true. */
   readonly logits?: boolean;
 }
@@ -57,7 +83,7 @@ export interface Lease {
    * The node of the last token, with logits; the longest cached prefix is reused. `visit` is shown every node of the text, in order, while
    * it is held and, where this lease has taps, with what they read. Errors: as `extend`, and `bad_option` for no tokens.
    */
-  prefill(tokens: readonly number[], visit?: (nodes: readonly ForestNode[]) => void): Promise<Prefill>;
+  prefill(tokens: readonly (number | VectorRow)[], visit?: (nodes: readonly ForestNode[]) => void): Promise<Prefill>;
   /** What its rows have read and rewritten from now on. Edits are for whole texts: they come before the first row. */
   use(sites: LeaseSites): void;
   /** Lets go of nodes. `discard` frees those that nothing else needs; otherwise they stay as cached prefixes. */

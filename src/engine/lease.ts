@@ -1,11 +1,12 @@
 /** One caller's hold on a forest: what it asks for, and what it lets go of. */
 import { ensure } from "../errors.ts";
-import type { Extension, ForestNode, Lease } from "./forest.ts";
+import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
-import type { Job, Node, Path } from "./node.ts";
+import { type Job, Node, type NodeKey, notAToken, type Path } from "./node.ts";
 import type { Pass } from "./pass.ts";
 import { createJob, type Pump } from "./pump.ts";
-import { instrumentsOf, type LeaseSites, noSites } from "./sites/rows.ts";
+import { type AppliedEdit, instrumentsOf, type LeaseSites, noSites } from "./sites/rows.ts";
+import { applyVector } from "./sites/vectors.ts";
 import type { Trees } from "./trees.ts";
 
 export interface LeaseParts {
@@ -19,7 +20,7 @@ export interface LeaseParts {
 }
 
 export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: LeaseParts, wanted: LeaseSites): Lease {
-  const { contextLength, vocabularySize } = pass.config;
+  const { contextLength, vocabularySize, hiddenSize } = pass.config;
   let sites = noSites;
   let prepared: Promise<void> | undefined;
   const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
@@ -31,6 +32,33 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     trees.hold(node);
     mine.set(node, (mine.get(node) ?? 0) + 1);
   };
+
+  /** Errors: `bad_option`. */
+  function keyOf(token: number | VectorRow): NodeKey {
+    if (typeof token !== "number") {
+      const { length } = token.values;
+      ensure(
+        length === hiddenSize,
+        "bad_option",
+        () => `the vector ${token.id} has ${length} numbers, and the model's width is ${hiddenSize}`,
+      );
+      return `vector ${token.id}`;
+    }
+    ensure(token !== notAToken, "bad_option", "a row that is a vector cannot be given to another model as a token");
+    ensure(
+      Number.isInteger(token) && token >= 0 && token < vocabularySize,
+      "bad_option",
+      () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
+    );
+    return token;
+  }
+
+  /** What acts in a row: a vector first, then what the lease has, then what the row brings. */
+  function editsOf(token: number | VectorRow, ahead: LookAhead | undefined): readonly AppliedEdit[] {
+    const vector = typeof token === "number" ? ahead?.vector : token.values;
+    if (!vector && !ahead?.edits) return sites.edits;
+    return [...(vector ? [applyVector(vector)] : []), ...sites.edits, ...(ahead?.edits ?? [])];
+  }
 
   async function extend(extensions: readonly Extension[]): Promise<ForestNode[]> {
     ensure(open, "aborted", "the request was aborted");
@@ -46,34 +74,38 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     const nodes: Node[] = [];
     const waits = new Set<Promise<void>>();
     try {
-      for (const { parent: under, token, logits: asked = true } of extensions) {
+      for (const { parent: under, token, ahead, logits: asked = true } of extensions) {
         const logits = asked || sites.selected;
         const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
         ensure(typeof under !== "number" || parent, "internal", () => `node ${under} does not precede its child`);
         ensure(!parent?.gone, "internal", "a node was extended after it had been released");
-        ensure(
-          Number.isInteger(token) && token >= 0 && token < vocabularySize,
-          "bad_option",
-          () => `token ${token} is outside the vocabulary of ${vocabularySize}`,
-        );
-        let node = trees.childOf(parent, token, sites.world);
-        if (!node) {
-          ensure(
-            (parent?.depth ?? -1) + 1 < contextLength,
-            "context_full",
-            () => `the context of ${contextLength} tokens is full`,
-          );
-          node = trees.addChild(parent, token, sites.world);
+        const key = keyOf(token);
+        const inRoom = (position: number): void =>
+          ensure(position < contextLength, "context_full", () => `the context of ${contextLength} tokens is full`);
+        const row = { logits, taps: sites.taps, edits: editsOf(token, ahead) };
+        if (ahead) {
+          const node = new Node(parent, key, { position: ahead.position, ahead: true });
+          inRoom(node.position);
           node.pending = job;
-          job.rows.push({ node, logits, store: true, taps: sites.taps, edits: sites.edits });
+          job.rows.push({ ...row, node, store: false });
+          nodes.push(node);
+          continue;
+        }
+        ensure(!parent?.ahead, "internal", "only look-ahead rows can stand below a look-ahead row");
+        let node = trees.childOf(parent, key, sites.world);
+        if (!node) {
+          inRoom((parent?.depth ?? -1) + 1);
+          node = trees.addChild(parent, key, sites.world);
+          node.pending = job;
+          job.rows.push({ ...row, node, store: true });
         } else if (node.pending) {
           node.pending.cancelled = false; // the lease that asked first may have closed; now it is wanted again
           waits.add(node.pending.done);
-          const row = node.pending.rows.find((r) => r.node === node)!;
-          row.logits ||= logits;
-          if (sites.taps.length > 0) row.taps = [...row.taps, ...sites.taps];
+          const known = node.pending.rows.find((r) => r.node === node)!;
+          known.logits ||= logits;
+          if (sites.taps.length > 0) known.taps = [...known.taps, ...sites.taps];
         } else if ((logits && !node.scored) || !has(node)) {
-          job.rows.push({ node, logits, store: false, taps: sites.taps, edits: sites.edits });
+          job.rows.push({ ...row, node, store: false });
         }
         keep(node);
         nodes.push(node);
@@ -101,13 +133,13 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     ensure(!broken, "runtime_failed", () => {
       return `the edit ${broken!.broken} gave values that are not finite, or beyond 1e15, at position ${broken!.depth}`;
     });
-    const lacking = extensions.flatMap(({ logits = true }, i) =>
-      (logits && !nodes[i].scored) || !has(nodes[i]) ? [nodes[i]] : [],
+    const lacking = extensions.flatMap(({ token, ahead, logits = true }, i) =>
+      !ahead && ((logits && !nodes[i].scored) || !has(nodes[i])) ? [{ node: nodes[i], token }] : [],
     );
     if (lacking.length > 0) {
       // The pass that computed them had started before we asked for logits or taps.
-      await extend(lacking.map(({ parent, token }) => ({ parent, token })));
-      for (const node of lacking) drop(node);
+      await extend(lacking.map(({ node: { parent }, token }) => ({ parent, token })));
+      for (const { node } of lacking) drop(node);
     }
     return nodes;
   }
@@ -144,7 +176,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         let end = start;
         let at: Node | undefined = node;
         while (end < tokens.length - 1) {
-          const known: Node | undefined = trees.childOf(at, tokens[end], sites.world);
+          const known: Node | undefined = trees.childOf(at, keyOf(tokens[end]), sites.world);
           if (!known || known.pending || !has(known)) break;
           visit?.([known]);
           at = known;

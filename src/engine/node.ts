@@ -3,10 +3,20 @@ import { type Entry, pageSize } from "./arena.ts";
 import type { ForestNode } from "./forest.ts";
 import type { AppliedEdit } from "./sites/rows.ts";
 
+/** Stands where a token would in a row that is a vector. */
+export const notAToken = -1;
+
+/** What a row is below its parent: a token, or the name of a vector. */
+export type NodeKey = number | string;
+
 export class Node implements ForestNode {
   readonly parent: Node | undefined;
-  readonly token: number;
+  readonly key: NodeKey;
   readonly depth: number;
+  /** Where its row stands, as the model sees it. */
+  readonly position: number;
+  /** A look-ahead row: in no tree, never stored. */
+  readonly ahead: boolean;
   slot = -1;
   /** What a pass computed for this node, until its keys and values are in the arena; see `writeThrough`. */
   unwritten: Entry | undefined = undefined;
@@ -23,19 +33,29 @@ export class Node implements ForestNode {
   /** The edit that gave values here which are not finite. */
   broken: string | undefined = undefined;
   /** Where a first token of a text is found again. */
-  readonly roots: Map<number, Node> | undefined;
+  readonly roots: Map<NodeKey, Node> | undefined;
   holds = 0;
-  children: Map<number, Node> | undefined = undefined;
+  children: Map<NodeKey, Node> | undefined = undefined;
   /** The pass that will compute this node. */
   pending: Job | undefined = undefined;
   gone = false;
 
-  constructor(parent: Node | undefined, token: number, roots?: Map<number, Node>) {
+  constructor(
+    parent: Node | undefined,
+    key: NodeKey,
+    { roots, position, ahead = false }: { roots?: Map<NodeKey, Node>; position?: number; ahead?: boolean } = {},
+  ) {
     this.parent = parent;
-    this.token = token;
+    this.key = key;
     this.roots = roots;
+    this.ahead = ahead;
     this.depth = parent ? parent.depth + 1 : 0;
+    this.position = position ?? this.depth;
     this.above = parent && (parent.depth + 1) % pageSize === 0 ? parent : parent?.above;
+  }
+
+  get token(): number {
+    return typeof this.key === "number" ? this.key : notAToken;
   }
 
   get logits(): Float32Array | undefined {

@@ -112,8 +112,8 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
     const select: number[] = [];
     const scored: Node[] = [];
     for (const { row, at } of rows) {
-      tokens[at] = row.node.token;
-      depths[at] = row.node.depth;
+      tokens[at] = Math.max(0, row.node.token); // a vector takes the token's place: see `applyVector`
+      depths[at] = row.node.position;
       if (!row.logits) continue;
       select.push(at);
       scored.push(row.node);

@@ -1,7 +1,8 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
 import { describeConstraint } from "../constraints/index.ts";
 import { VentrisError } from "../errors.ts";
-import { createDecoding, emptyCounters, type Outcome, type RequestSettings } from "./decoding.ts";
+import { createDecoding, emptyCounters, type Outcome, type RequestSettings, tokensOfRows } from "./decoding.ts";
+import type { VectorRow } from "./forest.ts";
 import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
 import type { Stream } from "./random.ts";
@@ -35,7 +36,7 @@ export interface RunParts {
   method: Method;
   /** Already checked. */
   methodOptions: Record<string, unknown>;
-  prompt: readonly number[];
+  prompt: readonly (number | VectorRow)[];
   settings: RequestSettings;
   /** What else has a say in the distributions, in order. */
   shapers?: readonly MakeShaper[];
@@ -89,7 +90,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       type: "start",
       method: method.name,
       model: model.name,
-      prompt: [...prompt],
+      prompt: tokensOfRows(prompt),
       seed: settings.seed,
       options: {
         ...options,
@@ -105,7 +106,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     let decoding: ReturnType<typeof createDecoding>;
     try {
       for (const make of makeShapers)
-        shapers.push(await make({ model, prompt, stream, signal: own.signal, counters, emit }));
+        shapers.push(await make({ model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }));
       decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit, shapers, counters });
     } catch (error) {
       for (const shaper of shapers) await shaper.close?.();

@@ -5,13 +5,13 @@
 import { ensure } from "../errors.ts";
 import { type Arena, pageSize } from "./arena.ts";
 import { settlePagesAbove } from "./full-pages.ts";
-import { Node } from "./node.ts";
+import { Node, type NodeKey } from "./node.ts";
 
 export interface Trees {
   /** Nodes that some lease holds. */
   readonly held: number;
-  childOf(parent: Node | undefined, token: number, world: string): Node | undefined;
-  addChild(parent: Node | undefined, token: number, world: string): Node;
+  childOf(parent: Node | undefined, key: NodeKey, world: string): Node | undefined;
+  addChild(parent: Node | undefined, key: NodeKey, world: string): Node;
   hold(node: Node): void;
   /** `discard` frees a node that nothing else needs; otherwise it stays as a cached prefix. */
   letGo(node: Node, discard: boolean): void;
@@ -28,7 +28,7 @@ export interface Trees {
 /** Up to `cacheSlots` the arena grows rather than drop a cached prefix. `reclaim` gives memory of copies back, if there are any. */
 export function createTrees(arena: Arena, cacheSlots: number, reclaim: () => boolean): Trees {
   /** First tokens of texts, of each world. */
-  const worlds = new Map<string, Map<number, Node>>();
+  const worlds = new Map<string, Map<NodeKey, Node>>();
   /** Leaves nobody holds, the longest unheld first. */
   const evictable = new Set<Node>();
   let held = 0;
@@ -73,7 +73,7 @@ export function createTrees(arena: Arena, cacheSlots: number, reclaim: () => boo
 
   function remove(node: Node): void {
     const { parent } = node;
-    (parent ? parent.children! : node.roots!).delete(node.token);
+    (parent ? parent.children! : node.roots!).delete(node.key);
     evictable.delete(node);
     node.gone = true;
     if (node.slot >= 0) arena.free(node.slot);
@@ -85,33 +85,34 @@ export function createTrees(arena: Arena, cacheSlots: number, reclaim: () => boo
   }
 
   /** First tokens of one world; worlds that hold nothing are forgotten. */
-  function rootsOf(world: string): Map<number, Node> {
+  function rootsOf(world: string): Map<NodeKey, Node> {
     const known = worlds.get(world);
     if (known) return known;
     for (const [name, texts] of worlds) if (texts.size === 0) worlds.delete(name);
-    const roots = new Map<number, Node>();
+    const roots = new Map<NodeKey, Node>();
     worlds.set(world, roots);
     return roots;
   }
 
-  function childOf(parent: Node | undefined, token: number, world: string): Node | undefined {
-    return (parent ? parent.children : worlds.get(world))?.get(token);
+  function childOf(parent: Node | undefined, key: NodeKey, world: string): Node | undefined {
+    return (parent ? parent.children : worlds.get(world))?.get(key);
   }
 
-  function addChild(parent: Node | undefined, token: number, world: string): Node {
+  function addChild(parent: Node | undefined, key: NodeKey, world: string): Node {
     const roots = parent ? undefined : rootsOf(world);
-    const node = new Node(parent, token, roots);
-    roots?.set(token, node);
+    const node = new Node(parent, key, { roots });
+    roots?.set(key, node);
     if (parent) {
-      if (parent.children) parent.children.set(token, node);
-      else parent.children = new Map([[token, node]]);
+      if (parent.children) parent.children.set(key, node);
+      else parent.children = new Map([[key, node]]);
       evictable.delete(parent);
     }
     return node;
   }
 
   function settle(node: Node): void {
-    if (node.holds > 0) return;
+    // A look-ahead row is its caller's alone: nothing is kept of it here.
+    if (node.holds > 0 || node.ahead) return;
     forget(node);
     keepAsPrefix(node);
   }

@@ -18,7 +18,7 @@ export function sitesOfRows(rows: readonly { readonly row: Row; readonly at: num
     return places.get(node);
   };
   const edited = rows.flatMap(({ row: { node, edits }, at }) =>
-    edits.length > 0 ? [{ at, edits, row: { position: node.depth, placeOf } }] : [],
+    edits.length > 0 ? [{ at, edits, row: { position: node.position, node, placeOf } }] : [],
   );
   return { needed: union(parts.values()), edited };
 }

@@ -9,6 +9,8 @@ import type { ForestNode } from "../forest.ts";
 /** A row as inputs of edits may see it. */
 export interface PlacedRow {
   readonly position: number;
+  /** Of rows of the forest. */
+  readonly node?: ForestNode;
   /** Where another node's row stands in this pass, counted as rows of sites are; undefined when it is in no row of the pass. */
   placeOf(node: ForestNode): number | undefined;
 }

@@ -1,4 +1,5 @@
 /** How a table learns: the tri-grams of what was said are credited. */
+import { notAToken } from "../../../engine/node.ts";
 import { ensure } from "../../../errors.ts";
 import type { TrigramTable } from "./table.ts";
 
@@ -37,6 +38,8 @@ export function updateTable(
   const end = Math.max(from, context.length - 2);
   if (step === 0) return end;
   for (let i = window === undefined ? from : Math.max(0, context.length - window); i < context.length - 2; i++) {
+    // Rows of a prompt that are vectors are in no table.
+    if (context[i] === notAToken || context[i + 1] === notAToken || context[i + 2] === notAToken) continue;
     table.credit(context[i], context[i + 1], context[i + 2], step, maximumWeight, 1 - forget);
   }
   return end;
