@@ -5,7 +5,7 @@
  */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { pageSize } from "./arena.ts";
-import { type Column, type LastPages, pageOfText, seat } from "./last-pages.ts";
+import { type Column, type LastPages, seat } from "./last-pages.ts";
 import type { Memory } from "./memory.ts";
 import type { Job, Node, Path, Row } from "./node.ts";
 import type { OpenRows } from "./open-rows.ts";
@@ -130,7 +130,7 @@ export function createLayouts(
     return assemble(laneRows, pages, (wanted) => lanes.inputs(wanted), openRows.lanes);
   }
 
-  const nobody: LaneRows = { rows: [], last: { pages: [], first: [], again: [], pageOf: () => 0 }, pageOf: () => 0 };
+  const nobody: LaneRows = { rows: [], last: seat([]), pageOf: () => 0 };
 
   /** The end of the full pages of the one text that all rows of a job stand below; undefined: there are none yet. */
   function commonEnd({ rows }: Job): Node | undefined | "none" {
@@ -170,9 +170,8 @@ export function createLayouts(
     const count = laneRows.length;
     const isNew = laneRows.map(({ rows }) => new Map(rows.map((row) => [row.node, row])));
     const placed = laneRows.map(({ rows, last }, lane): PlacedRow[] => {
-      const own = new Map(last.first.map((column) => [column.node, column]));
       return [
-        ...rows.map((row) => ({ row, place: placeOf(own.get(row.node)!) })),
+        ...rows.map((row) => ({ row, place: placeOf(last.seatOf(row.node)) })),
         // Where a page is begun again, the pass computes its own rows in it again.
         ...last.again.flatMap((column) => {
           const row = isNew[lane].get(column.node);
@@ -182,22 +181,22 @@ export function createLayouts(
     });
     let most = placed.reduce((max, rows) => Math.max(max, rows.length), 0);
     if (evenRows && (count * most) % 2 === 1) most += 1;
-    const needed = laneRows.map(({ last: { pages } }, lane) => {
+    const needed = laneRows.map(({ last: { sizes } }, lane) => {
       // Rows of nobody need a column where they do no harm.
-      const full = placed[lane].length < most && pages.every(({ size }) => size === pageSize);
-      return pages.length + (full ? 1 : 0);
+      const full = placed[lane].length < most && sizes.every((size) => size === pageSize);
+      return sizes.length + (full ? 1 : 0);
     });
     const lastPages = rounded(Math.max(...needed), 4);
     const earlier = laneRows.map(({ last: { first, again } }, lane) =>
-      [...first, ...again].filter(({ node }) => !isNew[lane].has(node)),
+      (again.length > 0 ? [...first, ...again] : first).filter(({ node }) => !isNew[lane].has(node)),
     );
     const pages = fullPages + lastPages;
     const mask = maskBuffer(pages * count * most * pageSize).fill(minusInfinity);
     const places = new Int32Array(count * most);
     const rows: { row: Row; at: number }[] = [];
     laneRows.forEach((lane, index) => {
-      const roomy = lane.last.pages.findIndex(({ size }) => size < pageSize);
-      const spare = roomy >= 0 ? roomy * pageSize + pageSize - 1 : lane.last.pages.length * pageSize;
+      const roomy = lane.last.sizes.findIndex((size) => size < pageSize);
+      const spare = roomy >= 0 ? roomy * pageSize + pageSize - 1 : lane.last.sizes.length * pageSize;
       places.fill(spare, index * most, (index + 1) * most);
       placed[index].forEach(({ row, place }, r) => {
         const at = index * most + r;
@@ -213,16 +212,15 @@ export function createLayouts(
 
   /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */
   function show(node: Node, lane: LaneRows, fullPages: number, startOf: (page: number) => number, mask: Float32Array) {
-    const earliest = node.depth - window + 1;
+    const earliest = Math.max(0, node.depth - window + 1);
     let at: Node | undefined = node;
     for (; at && at.depth >= earliest; at = at.above) {
       if (at !== node && at.page >= 0) break;
-      const page = lane.last.pageOf(at);
+      const { page } = lane.last.seatOf(at);
       const start = startOf(fullPages + page);
-      const columns = lane.last.pages[page];
-      for (const ancestor of pageOfText(at)) {
-        if (ancestor.depth >= earliest) mask[start + columns.get(ancestor)!] = 0;
-      }
+      const from = Math.max(earliest, at.depth - (at.depth % pageSize));
+      for (let a: Node | undefined = at; a && a.depth >= from; a = a.parent)
+        mask[start + lane.last.columnIn(page, a)] = 0;
     }
     for (; at && at.depth >= earliest; at = at.above) {
       const start = startOf(lane.pageOf(at));

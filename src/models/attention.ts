@@ -196,7 +196,7 @@ export function pagedAttention({ past, places, mask, ones, store }: PagedInputs)
     const grouped = groupQueries(queries, keyValueHeads);
     const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension) };
     const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, freshKeys, scaled)], 0), mask);
-    const largest = reduceMax(reduceMax(scores, -1, true), 0, true);
+    const largest = reduceMax(scores, [0, -1], true);
     const weights = exp(subtract(scores, largest));
     const [old, fresh] = split(weights, [keys.shape[0], lastKeys.shape[0]], 0);
     const parts = [matmul(old, values, { scale: 2 }), matmul(fresh, freshValues, { scale: 2 })];

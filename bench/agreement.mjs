@@ -1,0 +1,79 @@
+/**
+ * Whether every lossless method gives the very tokens of plain decoding at every precision: on held-out texts, greedy and sampled, alone
+ * and in eights, with one thread and two. Prints a line for each precision and method, and fails if a text differs.
+ * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--methods chain,dyspec]
+ */
+import { parseArgs } from "node:util";
+import { open } from "../dist/index.js";
+import { methods } from "../dist/methods/index.js";
+import { shippedModel } from "./ours.mjs";
+import { promptsOf, textsMissing } from "./texts.mjs";
+
+const { values: options } = parseArgs({
+  options: {
+    prompts: { type: "string", default: "200" },
+    tokens: { type: "string", default: "48" },
+    weights: { type: "string", default: "int8,int4" },
+    threads: { type: "string", default: "1,2" },
+    methods: { type: "string" },
+  },
+});
+const folder = shippedModel("knossos");
+const missing = folder ? textsMissing() : "models/knossos is absent";
+if (missing || !folder) {
+  console.error(missing);
+  process.exit(1);
+}
+
+const names =
+  options.methods?.split(",") ??
+  methods.filter(({ family, lossless }) => family === "speculative" && lossless).map(({ name }) => name);
+const maxTokens = Number(options.tokens);
+let differences = 0;
+
+for (const weights of options.weights.split(",")) {
+  /** Tokens of plain decoding, one prompt after another, by temperature. @type {Map<number, string[]>} */
+  const wanted = new Map();
+  for (const threads of options.threads.split(",").map(Number)) {
+    const model = await open(folder, { weights: /** @type {"int8"} */ (weights), threads });
+    const half = Number(options.prompts) / 2;
+    const encode = (/** @type {string} */ text) => model.tokenizer?.encode(text) ?? [];
+    // Prompts of all lengths, so that pages end everywhere.
+    const prompts = [40, 150].flatMap((length) => promptsOf("stories", half, length, encode)).map((p, i) => p.slice(i % 40));
+    for (const temperature of [0, 0.8]) {
+      /** @param {any} method @param {number} together */
+      const decode = async (method, together) => {
+        /** @type {string[]} */
+        const texts = [];
+        for (let start = 0; start < prompts.length; start += together) {
+          const runs = prompts
+            .slice(start, start + together)
+            .map((prompt, i) => model.decode(prompt, { method, temperature, maxTokens, seed: start + i }).final);
+          for (const { tokens } of await Promise.all(runs)) texts.push(tokens.join());
+        }
+        return texts;
+      };
+      const plain = temperature === 0 ? "greedy" : "sample";
+      if (!wanted.has(temperature)) wanted.set(temperature, await decode(plain, 1));
+      const plainTexts = /** @type {string[]} */ (wanted.get(temperature));
+      for (const name of [plain, ...names]) {
+        for (const together of [1, 8]) {
+          let told = "";
+          let different = 0;
+          try {
+            const texts = await decode(name, together);
+            different = texts.filter((text, i) => text !== plainTexts[i]).length;
+            told = `${different} of ${texts.length} differ`;
+          } catch (error) {
+            told = `not run: ${/** @type {Error} */ (error).message}`;
+          }
+          differences += different;
+          const setting = `${weights}, ${threads} threads, temperature ${temperature}, ${together} at a time`;
+          console.log(`${setting}: ${name}: ${told}`);
+        }
+      }
+    }
+    await model.close();
+  }
+}
+process.exit(differences > 0 ? 1 : 0);
