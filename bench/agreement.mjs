@@ -39,7 +39,9 @@ for (const weights of options.weights.split(",")) {
     const half = Number(options.prompts) / 2;
     const encode = (/** @type {string} */ text) => model.tokenizer?.encode(text) ?? [];
     // Prompts of all lengths, so that pages end everywhere.
-    const prompts = [40, 150].flatMap((length) => promptsOf("stories", half, length, encode)).map((p, i) => p.slice(i % 40));
+    const prompts = [40, 150]
+      .flatMap((length) => promptsOf("stories", half, length, encode))
+      .map((p, i) => p.slice(i % 40));
     for (const temperature of [0, 0.8]) {
       /** @param {any} method @param {number} together */
       const decode = async (method, together) => {

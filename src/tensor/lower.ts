@@ -217,7 +217,7 @@ function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
       return builder.node("MatMulNBits", [nameOf(a), packed, ...factors], {
         domain: microsoft,
         // Level 4 computes on 8-bit activations: eight times faster than level 1, and the same bits for any number of rows, except
-        // that with 4 bits in blocks of 64 the last of an odd number of rows is summed in another order.
+        // that with 4 bits in blocks of 64 the last of an odd number of rows is summed in another order: see `Pass.evenRows`.
         attributes: { K: columns, N: rows, bits, block_size: blockSize, accuracy_level: 4 },
       })[0];
     }
