@@ -90,7 +90,7 @@ export function createLayouts(
   /** Pages up to the last that some row looks at; at least one, as the program takes no empty tensors. */
   function arenaPages(rows: readonly Row[]): number {
     const last = rows.reduce((max, { node }) => Math.max(max, fullAbove(node)?.page ?? 0), 0);
-    return Math.min(rounded(last + 1, 8), Math.ceil(arena.capacity / pageSize));
+    return Math.min(rounded(last + 1, 4), Math.ceil(arena.capacity / pageSize));
   }
 
   /** Every job in a lane of its own, where that leaves much less to look over; undefined where it does not. */
@@ -117,7 +117,7 @@ export function createLayouts(
       taken[path.lane] = path;
     }
     const count = rounded(taken.length, 2);
-    const pages = rounded(longest, 8);
+    const pages = rounded(longest, 4);
     if (total < (1 - mostPadding) * count * most || count * most * (pages + 1) > worthwhile * total * inArena) {
       return undefined;
     }
@@ -186,7 +186,7 @@ export function createLayouts(
       const full = placed[lane].length < most && sizes.every((size) => size === pageSize);
       return sizes.length + (full ? 1 : 0);
     });
-    const lastPages = rounded(Math.max(...needed), 4);
+    const lastPages = rounded(Math.max(...needed), 2);
     const earlier = laneRows.map(({ last: { first, again } }, lane) =>
       (again.length > 0 ? [...first, ...again] : first).filter(({ node }) => !isNew[lane].has(node)),
     );
