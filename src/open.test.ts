@@ -1,9 +1,11 @@
 /** Requests through the public face: repeatable whatever runs beside them, bounded, abortable, and clear about misuse. */
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../test/fixtures/tiny-model.ts";
+import { type DecodeOptions, methodChoice } from "./calls.ts";
 import { uniform } from "./engine/random.ts";
 import type { VentrisError } from "./errors.ts";
-import { type DecodeOptions, type OpenModel, open } from "./open.ts";
+import { type OpenModel, open } from "./open.ts";
 import { multiply, scalar } from "./tensor/index.ts";
 
 let tiny: TinyModel;
@@ -146,8 +148,18 @@ describe("misuse is refused", () => {
   test.each<[string, () => unknown, string, RegExp]>([
     ["an unknown option", () => model.decode("a", { temprature: 1 } as DecodeOptions), "bad_option", /temprature/],
     ["an option out of range", () => model.decode("a", { topP: 1.5 }), "bad_option", /topP/],
-    ["an unknown method", () => model.decode("a", { method: "greedi" }), "bad_option", /did you mean "greedy"/],
-    ["an unknown method option", () => model.decode("a", { method: { name: "sample", k: 1 } }), "bad_option", /k/],
+    [
+      "an unknown method",
+      () => model.decode("a", { method: methodChoice("greedi") }),
+      "bad_option",
+      /did you mean "greedy"/,
+    ],
+    [
+      "an unknown method option",
+      () => model.decode("a", { method: methodChoice({ name: "sample", k: 1 }) }),
+      "bad_option",
+      /k/,
+    ],
     ["an empty prompt", () => model.decode(""), "bad_option", /empty/],
     ["no tokens", () => model.decode([]), "bad_option", /empty/],
     ["a token that is none", () => model.decode([1, vocabularySize]), "bad_option", /64 is not a token id.*0 to 63/],

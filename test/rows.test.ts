@@ -1,5 +1,7 @@
 /** Rows that are not tokens: vectors that are stored and shared like tokens, and look-ahead rows that nobody sees. */
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { methodChoice } from "../src/calls.ts";
 import type { Extension } from "../src/engine/forest.ts";
 import { leaseSites } from "../src/engine/sites/request.ts";
 import type { Edit } from "../src/models/edits.ts";
@@ -58,7 +60,7 @@ describe("vectors in a prompt", () => {
       wanted.push(logits.indexOf(Math.max(...logits)));
     }
     for (const method of ["greedy", "prompt-lookup", "aded"]) {
-      const options = { method, temperature: 0, maxTokens: 10, repetitionPenalty: 1 };
+      const options = { method: methodChoice(method), temperature: 0, maxTokens: 10, repetitionPenalty: 1 };
       expect((await model.decode([...soft, ...tokens], options).final).tokens).toEqual(wanted.slice(tokens.length));
     }
     const penalised = { temperature: 0, maxTokens: 4, repetitionPenalty: 1.3, frequencyPenalty: 0.4 };

@@ -1,5 +1,7 @@
 /** Shapers of a request inside every method: contrast with a layer, with another model, and what a constraint allows, against the reference. */
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { methodChoice } from "../src/calls.ts";
 import { createMirror } from "../src/engine/shapers/mirror.ts";
 import type { MakeShaper } from "../src/engine/shapers/shaper.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
@@ -72,13 +74,25 @@ test("contrast with an exit at a layer, exactly, inside every method", async () 
   });
   expect(wanted).not.toEqual(greedily(14, (text) => expert.logits(text).at(-1)!));
   for (const method of methods) {
-    const run = model.decode(prompt, { method, temperature: 0, maxTokens: 14, shapers: [layerContrast] });
+    const run = model.decode(prompt, {
+      method: methodChoice(method),
+      temperature: 0,
+      maxTokens: 14,
+      shapers: [layerContrast],
+    });
     expect((await run.final).tokens).toEqual(wanted);
   }
   const sampled = ["sample", "prompt-lookup", "aded"].map((method) =>
     Promise.all(
       [1, 2, 3, 4].map(async (seed) => {
-        const options = { method, seed, temperature: 1.3, maxTokens: 10, logprobs: 0, shapers: [layerContrast] };
+        const options = {
+          method: methodChoice(method),
+          seed,
+          temperature: 1.3,
+          maxTokens: 10,
+          logprobs: 0,
+          shapers: [layerContrast],
+        };
         return (await model.decode(prompt, options).final).tokens;
       }),
     ),
@@ -112,7 +126,12 @@ describe("contrast with another model", () => {
     );
     for (const method of methods) {
       passes = second.forest.counters.passes;
-      const own = model.decode(prompt, { method, temperature: 0, maxTokens: 12, shapers: [withModel(before)] });
+      const own = model.decode(prompt, {
+        method: methodChoice(method),
+        temperature: 0,
+        maxTokens: 12,
+        shapers: [withModel(before)],
+      });
       const { tokens, counters } = await own.final;
       expect(tokens).toEqual(wanted);
       // One pass of the other model for one of this, and one for what stands before.
@@ -164,7 +183,12 @@ test("what shapers allow, all of them: after an even token only odd ones, and ne
   );
   for (const method of methods) {
     const shapers = [odd, noSeven];
-    const { tokens } = await model.decode(prompt, { method, temperature: 0, maxTokens: 12, shapers }).final;
+    const { tokens } = await model.decode(prompt, {
+      method: methodChoice(method),
+      temperature: 0,
+      maxTokens: 12,
+      shapers,
+    }).final;
     expect(tokens).toEqual(wanted);
   }
   expect(asked).toBeGreaterThan(12);

@@ -1,8 +1,10 @@
 /** What is read and rewritten inside a model while it decodes, through the public face. */
+
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { methodChoice } from "../src/calls.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
@@ -44,7 +46,7 @@ describe("taps of a run", () => {
     "%s: rows of prompt and output, once each, in order",
     async (method) => {
       const taps = ["layers.0.residual", "final"];
-      const run = model.decode(tokens, { method, temperature: 0, maxTokens: 12, taps });
+      const run = model.decode(tokens, { method: methodChoice(method), temperature: 0, maxTokens: 12, taps });
       const seen: number[] = [];
       const values: number[] = [];
       for await (const event of run) {
@@ -64,7 +66,7 @@ describe("taps of a run", () => {
         expect(difference(final.taps![tap].values, wanted)).toBeLessThan(1e-4);
       }
       expect(width).toBe(32);
-      const plain = await model.decode(tokens, { method, temperature: 0, maxTokens: 12 }).final;
+      const plain = await model.decode(tokens, { method: methodChoice(method), temperature: 0, maxTokens: 12 }).final;
       expect(plain.tokens).toEqual(final.tokens);
       expect(plain.taps).toBeUndefined();
     },
@@ -102,8 +104,8 @@ describe("edits of a run", () => {
     const plain = (await model.decode(tokens, { temperature: 0, maxTokens: 16 }).final).tokens;
     const methods = ["greedy", "prompt-lookup", "aded"];
     const runs = methods.flatMap((method) => [
-      model.decode(tokens, { method, temperature: 0, maxTokens: 16, edits }).final,
-      model.decode(tokens, { method, temperature: 0, maxTokens: 16 }).final,
+      model.decode(tokens, { method: methodChoice(method), temperature: 0, maxTokens: 16, edits }).final,
+      model.decode(tokens, { method: methodChoice(method), temperature: 0, maxTokens: 16 }).final,
     ]);
     for (const [i, { tokens: got }] of (await Promise.all(runs)).entries()) {
       expect(got).toEqual(i % 2 === 0 ? wanted.slice(tokens.length) : plain);

@@ -7,7 +7,7 @@ import { gunzip } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ForestNode } from "../src/engine/forest.ts";
 import { createShaperChain } from "../src/engine/shapers/chain.ts";
-import { type DecodeOptions, type MethodChoice, type OpenModel, open } from "../src/index.ts";
+import { type DecodeOptions, type MethodChoice, methodChoice, type OpenModel, open } from "../src/index.ts";
 import { dataPath, noData } from "./data.ts";
 import { normalDeviate } from "./fixtures/chi-square.ts";
 
@@ -49,7 +49,7 @@ const methods: MethodChoice[] = [
 ];
 const budgets = [1, 2, 5, 16, 33, 64];
 const budgeted: MethodChoice[] = ["sequoia", "dyspec", "top-k", "aded"].flatMap((name) =>
-  budgets.map((budget) => ({ name, budget })),
+  budgets.map((budget) => methodChoice({ name, budget })),
 );
 const label = (method: MethodChoice): string => JSON.stringify(method);
 const rows = (list: MethodChoice[]) => list.map((method) => [label(method), method] as const);
@@ -155,7 +155,7 @@ describe.skipIf(!stories || !questions)(`one text per seed (${noData} otherwise)
       for (let opened = 0; opened < 2; opened++) {
         await using fresh = await openKnossos();
         for (const name of ["dyspec", "sequoia", "chain", "aded"])
-          expect(await outputs(fresh, { name }, 1, few)).toEqual(expected);
+          expect(await outputs(fresh, methodChoice({ name }), 1, few)).toEqual(expected);
       }
     } finally {
       vi.unstubAllEnvs();
@@ -227,7 +227,7 @@ describe.skipIf(!long).each(shapings)(
       { name: "sequoia", budget: 16 },
       { name: "dyspec", budget: 16 },
       { name: "dyspec", budget: 16, algorithm: "threshold" },
-    ].map((method) => ({ ...method, verification: "published", draftTopK: 16 }));
+    ].map((method) => methodChoice({ ...method, verification: "published", draftTopK: 16 }));
     test.each(rows(sampled))(
       "%s, and another one where draws are verified with q^0.7",
       async (_, method) => {

@@ -1,12 +1,13 @@
 /** `ventris compare`: several methods on one prompt with the same seed, side by side. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { type DecodeOptions, methodChoice, type NamedMethod } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
-import { type DecodeOptions, type MethodChoice, type OpenModel, open } from "../open.ts";
+import { type OpenModel, open } from "../open.ts";
 import { readConstraint } from "./constraint.ts";
 import { parseValue, pickFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
@@ -23,7 +24,7 @@ interface CompareFlags extends RequestFlags {
 
 interface Entry {
   readonly method: string;
-  readonly choice: MethodChoice;
+  readonly choice: NamedMethod;
   readonly lossless: boolean;
   /** Whether it must give the very text of the other lossless methods. */
   readonly repeats: boolean;
@@ -109,10 +110,10 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   });
 }
 
-const nameOf = (choice: MethodChoice): string => (typeof choice === "string" ? choice : choice.name);
+const nameOf = (choice: NamedMethod): string => (typeof choice === "string" ? choice : choice.name);
 
 /** Plain decoding first, as the measure of all others, which need no options. */
-function defaultMethods({ temperature }: DecodeOptions): MethodChoice[] {
+function defaultMethods({ temperature }: DecodeOptions): NamedMethod[] {
   const others = methods.filter(({ family, options }) => family !== "plain" && options.safeParse({}).success);
   return [temperature === 0 ? "greedy" : "sample", ...others.map(({ name }) => name)];
 }
@@ -120,15 +121,15 @@ function defaultMethods({ temperature }: DecodeOptions): MethodChoice[] {
 async function measure(
   model: OpenModel,
   prompt: string | number[],
-  choice: MethodChoice,
+  choice: NamedMethod,
   options: DecodeOptions,
 ): Promise<Entry> {
   const { name, ...given } = typeof choice === "string" ? { name: choice } : choice;
   const { lossless, repeats, options: schema } = findMethod(name);
   const settings = schema.parse(given);
   const maxTokens = Math.min(warmUpTokens, options.maxTokens ?? warmUpTokens);
-  await model.decode(prompt, { ...options, method: choice, maxTokens }).final;
-  const run = model.decode(prompt, { ...options, method: choice });
+  await model.decode(prompt, { ...options, method: methodChoice(choice), maxTokens }).final;
+  const run = model.decode(prompt, { ...options, method: methodChoice(choice) });
   const events: TraceEvent[] = [];
   for await (const event of run) events.push(event);
   return {

@@ -2,12 +2,12 @@
 import { open as openFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import type { NamedMethod } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions, weightFormats } from "../engine/load.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 import { findMethod } from "../methods/index.ts";
-import type { MethodChoice } from "../open.ts";
 import { addConstraintFlags, type ConstraintFlags } from "./constraint.ts";
 import { addSchemaFlags, parseAssignments, parseValue } from "./flags.ts";
 import { murmur } from "./output.ts";
@@ -98,7 +98,7 @@ async function readBounded(stream: AsyncIterable<Uint8Array>, origin: string): P
 const promptText = (bytes: Uint8Array, origin: string): string => decodeUtf8(bytes, origin).replace(/\r?\n$/, "");
 
 /** `name`, or JSON with options beside the name; `assignments` are further options as `name=value`. */
-export function readMethod(text: string | undefined, assignments: readonly string[] = []): MethodChoice | undefined {
+export function readMethod(text: string | undefined, assignments: readonly string[] = []): NamedMethod | undefined {
   if (text === undefined) {
     ensure(assignments.length === 0, "bad_option", "--set gives options of a method: name it with --method");
     return undefined;
@@ -109,7 +109,7 @@ export function readMethod(text: string | undefined, assignments: readonly strin
 }
 
 /** Several methods: names between commas, or a JSON list of names and objects. */
-export function readMethods(text: string): MethodChoice[] {
+export function readMethods(text: string): NamedMethod[] {
   const list = /^\s*\[/.test(text) ? parseChoices(text) : text.split(",").map((name) => name.trim());
   const choices = list.map((entry) => checkChoice(typeof entry === "string" ? { name: entry } : entry));
   ensure(choices.length > 0, "bad_option", "--methods: names no method");

@@ -1,11 +1,12 @@
 /** `ventris run`: decodes a prompt and streams the text. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { type DecodeOptions, methodChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { type DecodeOptions, open } from "../open.ts";
+import { open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { readConstraint } from "./constraint.ts";
 import { parseValue, pickFlags } from "./flags.ts";
@@ -58,7 +59,12 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   await interruptible(async (signal) => {
     const first = options.request ?? 0;
     const runs = Array.from({ length: flags.samples }, (_, i) =>
-      model.decode(prompt, { ...options, method, request: first + i, signal }),
+      model.decode(prompt, {
+        ...options,
+        ...(method !== undefined && { method: methodChoice(method) }),
+        request: first + i,
+        signal,
+      }),
     );
     if (!flags.json) showPrompt(prompt);
     const events: TimedEvent[] = [];

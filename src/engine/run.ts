@@ -29,6 +29,8 @@ export interface Run extends AsyncIterable<TraceEvent> {
   /** Rejects with what went wrong. An aborted run resolves with what it had, `finish` being "aborted". */
   readonly final: Promise<RunResult>;
   abort(): void;
+  /** What it is, and how its text is had: what a template literal shows that should have had the text. */
+  toString(): string;
 }
 
 export interface RunParts {
@@ -138,7 +140,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
   function conclude({ reason, stop, text, tokens, logprobs, taps, counters, seconds }: Outcome): RunResult {
     const times = { load: model.secondsToLoad, ...seconds };
     emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
-    return {
+    const result: RunResult = {
       text,
       tokens,
       ...(logprobs && { logprobs }),
@@ -148,6 +150,8 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       counters,
       seconds: times,
     };
+    // In a template literal a result reads as its text; not enumerable, so that JSON and comparisons know nothing of it.
+    return Object.defineProperty(result, "toString", { value: () => text });
   }
 
   async function* iterate(): AsyncGenerator<TraceEvent, void> {
@@ -176,5 +180,6 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     },
     final,
     abort,
+    toString: () => `a run of ${method.name} on ${model.name}: iterate it or its text, or await its final result`,
   };
 }

@@ -1,10 +1,12 @@
 /** Runs a reproduction: opens what it needs, keeps its finished steps on disk, tells how far it is, and makes the record. */
+
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
 import { cpus, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { methodChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
@@ -165,7 +167,7 @@ export async function showcase(paper: Paper, signal: AbortSignal): Promise<Timed
     `${paper.name} has nothing to decode that would show it off`,
   );
   await using model = await open(shown.model ?? "knossos");
-  const method = { ...shown.methodOptions, name: lives.method };
+  const method = methodChoice({ ...shown.methodOptions, name: lives.method });
   const events: TimedEvent[] = [];
   const started = performance.now();
   for await (const event of model.decode(shown.prompt, { ...shown.options, method, signal })) {

@@ -1,7 +1,8 @@
 /** What the serving thread and the engine's thread say to each other. */
+
+import type { DecodeOptions } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import type { ErrorCode } from "../errors.ts";
-import type { DecodeOptions } from "../open.ts";
 
 /** A request to decode, as plain data. */
 export interface RunRequest {

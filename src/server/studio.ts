@@ -1,4 +1,5 @@
 /** Routes of the studio: papers, methods, models, measurements as JSON, and runs as a stream of trace events. */
+
 import { existsSync } from "node:fs";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -6,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
 import { streamSSE } from "hono/streaming";
 import { z } from "zod";
+import { methodChoice } from "../calls.ts";
 import { listModels } from "../cli/models.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { ensure, VentrisError } from "../errors.ts";
@@ -127,7 +129,7 @@ export const studioRoutes: RouteGroup = {
       checkOptions(findMethod(name).options, given, "method");
       checkOptions(requestOptions, options, "request");
       const gone = new AbortController();
-      const request = { model, prompt, options: { ...options, method } };
+      const request = { model, prompt, options: { ...options, method: methodChoice(method) } };
       return streamSSE(c, async (stream) => {
         stream.onAbort(() => gone.abort());
         try {

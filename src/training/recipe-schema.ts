@@ -2,6 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { describeIssues } from "../issues.ts";
 import { parseJson } from "../json.ts";
 import { divergences } from "./divergence.ts";
 import { constant, cosine, linear, type Schedule, warmupStableDecay } from "./schedule.ts";
@@ -86,7 +87,8 @@ export async function readRecipe(path: string): Promise<Recipe> {
     throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
   const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`));
-  if (!parsed.success) throw new VentrisError("bad_option", `recipe ${path}: ${z.prettifyError(parsed.error)}`);
+  if (!parsed.success)
+    throw new VentrisError("bad_option", `recipe ${path}: ${describeIssues(parsed.error.issues, recipeSchema)}`);
   const { data, lora, continues } = parsed.data;
   const weights = data.flatMap(({ weight }) => weight ?? []);
   const unweighted = data.find(({ weight }) => weight === undefined);

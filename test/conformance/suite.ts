@@ -2,8 +2,10 @@
  * What every autoregressive method owes its users, whatever it does inside. `conformance` declares the tests of one method on tiny
  * random models with an exact reference beside them.
  */
+
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
+import { methodChoice } from "../../src/calls.ts";
 import { requestOptions } from "../../src/engine/decoding.ts";
 import { loadModel } from "../../src/engine/load.ts";
 import { createModel } from "../../src/engine/model.ts";
@@ -125,7 +127,7 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
       await Promise.all(files.map(removeModel));
     });
     const withMethod = (rest: DecodeOptions, folder = draft.folder, given = {}): DecodeOptions => ({
-      method: { name, ...options(folder), ...given },
+      method: methodChoice({ name, ...options(folder), ...given }),
       maxTokens: 24,
       ...(rest.temperature === 0 && { frequencyPenalty: 2 }), // or a random model repeats one token
       ...rest,
@@ -285,8 +287,10 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
     });
 
     test("unknown options are refused by name", async () => {
-      const method = { name, ...options(draft.folder) };
-      expect(() => model.decode(prompt, { method: { ...method, nonsense: 1 } })).toThrow(/nonsense/);
+      const method = methodChoice({ name, ...options(draft.folder) });
+      expect(() =>
+        model.decode(prompt, { method: methodChoice({ name, ...options(draft.folder), nonsense: 1 }) }),
+      ).toThrow(/nonsense/);
       expect(() => model.decode(prompt, { method, temprature: 1 } as DecodeOptions)).toThrow(/temprature/);
       expect(() => model.decode(prompt, { method, topP: 2 })).toThrow(/topP/);
       if (greedyOnly || name === "greedy") {

@@ -1,6 +1,7 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
 import { z } from "zod";
 import { VentrisError } from "../../errors.ts";
+import { describeIssues } from "../../issues.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
 
@@ -103,18 +104,7 @@ export function parseOptions<Schema extends z.ZodType>(
   options: z.input<Schema>,
   subject: string,
 ): z.output<Schema> {
-  const parsed = schema.safeParse(options);
+  const parsed = schema.safeParse(options, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.error.issues)}`);
-}
-
-function describeIssues(issues: readonly z.core.$ZodIssue[], within: PropertyKey[] = []): string {
-  return issues
-    .map((issue) => {
-      const path = [...within, ...issue.path];
-      if (issue.code !== "invalid_union" || issue.errors.length === 0)
-        return `${path.join(".") || "options"}: ${issue.message}`;
-      return issue.errors.map((alternative) => describeIssues(alternative, path)).join(", or ");
-    })
-    .join("; ");
+  throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.error.issues, schema)}`);
 }

@@ -1,4 +1,5 @@
 /** The first use of a draft, which measures how fast passes are and how often proposals are accepted. */
+
 import { existsSync } from "node:fs";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -6,6 +7,7 @@ import { join } from "node:path";
 import { setImmediate, setTimeout } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
+import { methodChoice } from "../../calls.ts";
 import type { Forest } from "../../engine/forest.ts";
 import { type OpenModel, open } from "../../open.ts";
 
@@ -25,7 +27,7 @@ afterEach(() => vi.unstubAllEnvs());
 
 const openTiny = (): Promise<OpenModel> => open(files[0].folder, { threads: 1 });
 const request = (name = "dyspec") => ({
-  method: name === "aded" ? { name } : { name, draft: files[1].folder },
+  method: methodChoice(name === "aded" ? { name } : { name, draft: files[1].folder }),
   temperature: 0.8,
   maxTokens: 12,
 });

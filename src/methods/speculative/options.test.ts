@@ -1,6 +1,8 @@
 /** Options that another one leaves without effect are refused by name, and a server can tell which are not for its users. */
+
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
+import { methodChoice } from "../../calls.ts";
 import { hostOnlyOptions } from "../../engine/method.ts";
 import { type OpenModel, open } from "../../open.ts";
 import { methods } from "../index.ts";
@@ -19,7 +21,7 @@ afterAll(async () => {
 /** The draft's folder is known when a test runs. */
 const withDraft = (name: string, options: object) => ({ name, draft: "", ...options });
 const ready = (method: { name: string; draft?: unknown }) =>
-  "draft" in method ? { ...method, draft: file.folder } : method;
+  methodChoice("draft" in method ? { ...method, draft: file.folder } : method);
 const refused: [option: string, method: { name: string } & Record<string, unknown>][] = [
   ["primePrompt", { name: "aded", primePrompt: true, window: 16 }],
   ["c1", { name: "aded", search: "best-first", c1: 1 }],
@@ -60,7 +62,7 @@ test.each(refused)("%s of %j", async (option, method) => {
 test("without these options each of the methods fits a narrow pass, and so does its draft", async () => {
   const plain = await model.decode("the cat", { temperature: 0.7, maxTokens: 8 }).final;
   for (const name of new Set(refused.map(([, method]) => method.name))) {
-    const method = name === "aded" || name === "prompt-lookup" ? { name } : { name, draft: file.folder };
+    const method = methodChoice(name === "aded" || name === "prompt-lookup" ? { name } : { name, draft: file.folder });
     if (name === "online") continue; // its learner works in a thread of the built package
     expect((await model.decode("the cat", { method, temperature: 0.7, maxTokens: 8 }).final).tokens).toEqual(
       plain.tokens,

@@ -1,4 +1,5 @@
 /** ADED's claims: speed without training, a small table, adaptation while serving, what proposing costs, its greedy identity. */
+import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { relatedPassages, type Served, serve, storyPrompts } from "../measuring.ts";
@@ -38,9 +39,9 @@ export const reproduction = defineReproduction({
         await step(`prompt ${i + 1}`, async () => {
           const request = { temperature: 0, maxTokens: tokens, signal };
           const ours = { name: "aded", isolate: true };
-          if (i === 0) await serve(model, prompt, { ...request, method: ours }); // pass times are measured when first needed
+          if (i === 0) await serve(model, prompt, { ...request, method: methodChoice(ours) }); // pass times are measured when first needed
           const before = model.forest.counters.secondsInPasses;
-          const aded = await serve(model, prompt, { ...request, method: ours });
+          const aded = await serve(model, prompt, { ...request, method: methodChoice(ours) });
           const inPasses = model.forest.counters.secondsInPasses - before;
           const plain = await serve(model, prompt, { ...request, method: "greedy" });
           const lookup = await serve(model, prompt, { ...request, method: "prompt-lookup" });

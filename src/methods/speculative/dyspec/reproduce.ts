@@ -1,4 +1,5 @@
 /** DySpec's claims: its tree against the fixed ones at the same number of nodes, its hypothesis, its greedy identity, its speed. */
+import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Json, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
 import { ratioOf } from "../../../papers/statistics.ts";
 import { rankCorrelation, type Served, serve, storyPrompts } from "../measuring.ts";
@@ -50,7 +51,7 @@ async function samePlain(model: OpenModel, prompt: readonly number[], tokens: nu
   const request = { temperature: 0, maxTokens: tokens };
   const plain = (await serve(model, prompt, { ...request, method: "greedy" })).tokens.join();
   for (const algorithm of ["heap", "threshold"]) {
-    const method = { name: "dyspec", draft, budget, algorithm };
+    const method = methodChoice({ name: "dyspec", draft, budget, algorithm });
     if ((await serve(model, prompt, { ...request, method })).tokens.join() !== plain) return 0;
   }
   return 1;
@@ -83,7 +84,7 @@ export const reproduction = defineReproduction({
           progress(at / settings.length);
           const row: Partial<Record<Tree, number>> = {};
           for (const name of trees) {
-            const method = atBudget(name, budget);
+            const method = methodChoice(atBudget(name, budget));
             const served = await serve(model, prompt, { ...request, temperature, method });
             row[name] = served.tokensPerPass;
             if (name === "dyspec" && temperature > 0) result.tried.push(...triedNodes(served));
@@ -104,7 +105,7 @@ export const reproduction = defineReproduction({
 
       const [identical, ours, plain] = await step(`identity and speed, prompt ${i + 1}`, async () => {
         const identical = await samePlain(model, prompt, tokens, budgets.at(-1)!);
-        const method = { name: "dyspec", draft };
+        const method = methodChoice({ name: "dyspec", draft });
         const sampled = { ...request, temperature: 0.6 };
         if (i === 0) await serve(model, prompt, { ...sampled, method }); // what is measured once a model is measured here
         const mine = (await serve(model, prompt, { ...sampled, method })).tokensPerSecond;

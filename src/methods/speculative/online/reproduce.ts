@@ -11,9 +11,9 @@ import { documents } from "../../../text/text-files.ts";
 import { serve, spread, storyPrompts } from "../measuring.ts";
 
 const draft = "pylos";
-const method = { name: "online", draft };
+const method = { name: "online" as const, draft };
 /** A draft that has not learned yet is otherwise the shipped one in 8 bits, a learned one has float32 weights: like with like. */
-const inFloat32 = { afterSwap: "keep" };
+const inFloat32 = { afterSwap: "keep" as const };
 
 /** What one request showed: draft positions asked and their exact acceptance, and the speed. */
 type Shown = { positions: number; exact: number; tokensPerSecond: number };

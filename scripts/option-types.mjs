@@ -1,0 +1,25 @@
+// Writes src/options.ts: the options of requests and of every method as plain interfaces with docstrings (effect, range, default), made
+// of the schemas, so that an editor shows them and a misspelt name does not compile. `--check` only says whether it is stale.
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "./build.mjs";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+build();
+const { methods } = await import("../dist/methods/index.js");
+const { requestOptions } = await import("../dist/engine/decoding.js");
+const { renderOptionTypes } = await import("../dist/papers/option-types.js");
+
+const path = join(root, "src", "options.ts");
+const text = renderOptionTypes(requestOptions, methods);
+const current = readFileSync(path, "utf8");
+if (text !== current) {
+  if (process.argv.includes("--check")) {
+    console.error("src/options.ts is stale: run node scripts/option-types.mjs");
+    process.exitCode = 1;
+  } else {
+    writeFileSync(path, text);
+    console.error("wrote src/options.ts");
+  }
+}

@@ -1,0 +1,173 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
+import { z } from "zod";
+import { type DecodeOptions, defineMethod, type MethodChoice, type OpenModel, open } from "./index.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "calls-"));
+let model: OpenModel;
+beforeAll(async () => {
+  model = await open("knossos", { threads: 1 });
+});
+afterAll(async () => {
+  await model.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
+const wrong = (value: unknown) => value as any;
+
+describe("every wrong call is a VentrisError that says what is wrong", () => {
+  const calls: [name: string, call: () => unknown, message: RegExp][] = [
+    ["open without a name", () => open(wrong(undefined)), /open takes the name/],
+    ["open with null", () => open("knossos", wrong(null)), /options must be an object, not null/],
+    ["open with an unknown option", () => open("knossos", wrong({ dtype: "q8" })), /no option "dtype"/],
+    ["open with a misspelt one", () => open("knossos", wrong({ thread: 2 })), /did you mean "threads"/],
+    ["open with weights unknown", () => open("knossos", wrong({ weights: "q4" })), /"auto", "f32", "int8" or "int4"/],
+    ["open with a wrong signal", () => open("knossos", wrong({ signal: {} })), /AbortSignal/],
+    [
+      "decode without a prompt",
+      () => model.decode(wrong(undefined)),
+      /prompt must be a text, token ids or chat messages/,
+    ],
+    ["decode with null", () => model.decode("Hi", wrong(null)), /options must be an object, not null/],
+    ["a stop pattern", () => model.decode("Hi", { stop: wrong(/a/) }), /stop must be a list, not \/a\//],
+    ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],
+    ["a method without a name", () => model.decode("Hi", { method: wrong({ length: 3 }) }), /method has no name/],
+    ["a misspelt method", () => model.decode("Hi", { method: wrong("gredy") }), /did you mean "greedy"/],
+    [
+      "a misspelt option",
+      () => model.decode("Hi", { method: wrong({ name: "chain", lenght: 3 }) }),
+      /did you mean "length"/,
+    ],
+    ["a misspelt request option", () => model.decode("Hi", wrong({ temprature: 1 })), /did you mean "temperature"/],
+    ["out of range", () => model.decode("Hi", { topP: 2 }), /topP must be at most 1, not 2/],
+    ["of another kind", () => model.decode("Hi", { maxTokens: wrong("ten") }), /maxTokens must be a number, not "ten"/],
+    ["not whole", () => model.decode("Hi", { maxTokens: 1.5 }), /maxTokens must be a whole number, not 1.5/],
+    [
+      "of a fixed set",
+      () => model.decode("Hi", { method: { name: "dyspec", algorithm: wrong("heep") } }),
+      /did you mean "heap"/,
+    ],
+    [
+      "nested",
+      () => model.decode("Hi", { dry: wrong({ multiplier: 1, bas: 2 }) }),
+      /no option "bas" in dry; did you mean "base"/,
+    ],
+    ["a number as a message", () => model.decode(wrong([{ content: "x" }])), /message 1 must have a role/],
+    ["a token id out of range", () => model.decode([1, 1e9]), /1000000000 is not a token id/],
+    [
+      "a rendered template",
+      () => model.decode("<|begin|>Once"),
+      /begins with the text of the special token <\|begin\|>.*encodeChat/,
+    ],
+    ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],
+  ];
+  test.each(calls)("%s", async (_, call, message) => {
+    const error = await Promise.resolve()
+      .then(call)
+      .then(
+        () => undefined,
+        (reason: unknown) => reason,
+      );
+    expect(error).toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
+    // None of the schema library's words.
+    expect((error as Error).message).not.toMatch(/Too (big|small)|Invalid|expected \w+ to|Unrecognized/);
+  });
+});
+
+test("options that do not exist do not compile, and those that do have their types", () => {
+  expectTypeOf<"greedy">().toExtend<MethodChoice>();
+  expectTypeOf<"gredy">().not.toExtend<MethodChoice>();
+  expectTypeOf<{ name: "chain"; length: number }>().toExtend<MethodChoice>();
+  expectTypeOf<DecodeOptions["temperature"]>().toEqualTypeOf<number | undefined>();
+  // @ts-expect-error: misspelt
+  const misspelt: DecodeOptions = { method: { name: "chain", lenght: 3 } };
+  // @ts-expect-error: no such method
+  const unknown: DecodeOptions = { method: "gredy" };
+  expect([misspelt, unknown]).toHaveLength(2);
+});
+
+test("generate gives the result, and it reads as its text", async () => {
+  const options = { temperature: 0, maxTokens: 8 };
+  const result = await model.generate("Once upon a time", options);
+  expect(result.tokens).toEqual((await model.decode("Once upon a time", options).final).tokens);
+  expect(`${result}`).toBe(result.text);
+  const run = model.decode("Once upon a time", options);
+  expect(`${run}`).not.toContain("[object");
+  await run.final;
+});
+
+test("score: the log-probabilities that decoding reports, whatever the windows", async () => {
+  const decoded = await model.decode("Once upon a time", { temperature: 0, maxTokens: 40, logprobs: 1 }).final;
+  const ids = [...model.tokenizer!.encode("Once upon a time"), ...decoded.tokens];
+  const scored = await model.score(ids, { top: 2 });
+  expect(scored.tokens.map(({ token }) => token)).toEqual(ids);
+  expect(scored.tokens[0].logprob).toBeUndefined();
+  const own = scored.tokens.slice(-decoded.tokens.length);
+  for (const [i, { raw }] of decoded.logprobs!.entries()) expect(own[i].logprob).toBeCloseTo(raw, 3);
+  expect(own[0].top![0].token).toBe(decoded.tokens[0]);
+  const sum = scored.tokens.reduce((total, { logprob = 0 }) => total + logprob, 0);
+  expect(scored.logprob).toBeCloseTo(sum, 9);
+  expect(scored.perplexity).toBeCloseTo(Math.exp(-sum / (ids.length - 1)), 9);
+});
+
+test("embed: unit vectors, nearer for nearer texts", async () => {
+  const [a, b, c] = await Promise.all(
+    ["The cat sat on the mat.", "A cat was on a mat.", "SELECT 1; 42 17"].map((text) => model.embed(text)),
+  );
+  const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, value, i) => sum + value * y[i], 0);
+  expect(dot(a, a)).toBeCloseTo(1, 5);
+  expect(dot(a, b)).toBeGreaterThan(dot(a, c));
+});
+
+test("a method of one's own decodes, with options, and shows its name in the trace", async () => {
+  const shout = defineMethod({
+    name: "every-other",
+    family: "plain",
+    summary: "takes the second most likely token at every n-th step",
+    lossless: false,
+    options: z.strictObject({ every: z.int().min(1).default(2).describe("steps between deviations") }),
+    async decode(decoding, { every }) {
+      let tip = await decoding.prefill();
+      for (let step = 1; !decoding.finished; step++) {
+        const probabilities = decoding.shape(tip);
+        const best = probabilities.indexOf(Math.max(...probabilities));
+        if (step % every === 0) probabilities[best] = 0;
+        const token = probabilities.indexOf(Math.max(...probabilities));
+        decoding.commit([{ token, from: tip }]);
+        if (decoding.finished) break;
+        const [next] = await decoding.lease.extend([{ parent: tip, token }]);
+        decoding.lease.release([tip]);
+        tip = next;
+      }
+    },
+  });
+  const settings = { maxTokens: 12, temperature: 1 };
+  const plain = await model.decode("Once upon a time", { ...settings, temperature: 0 }).final;
+  const never = await model.decode("Once upon a time", {
+    ...settings,
+    method: { method: shout, options: { every: 1000 } },
+  }).final;
+  const often = model.decode("Once upon a time", { ...settings, method: shout });
+  expect(never.tokens).toEqual(plain.tokens);
+  expect((await often.final).tokens).not.toEqual(plain.tokens);
+  const events = [];
+  for await (const event of often) events.push(event);
+  expect(events[0]).toMatchObject({ type: "start", method: "every-other", options: { every: 2 } });
+  expect(() => model.decode("a", { method: { method: shout, options: { evry: 1 } } })).toThrow(/did you mean "every"/);
+});
+
+test("opening tells what it does and can be aborted", async () => {
+  const stages: string[] = [];
+  await using other = await open("pylos", { onProgress: ({ stage }) => stages.push(stage) });
+  expect(other.name).toBe("pylos");
+  expect(stages).toEqual(["load"]);
+  await expect(open("pylos", { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+});
+
+test("a model without a chat template says so, for messages and for sessions", () => {
+  expect(() => model.chat()).toThrow(/no chat template/);
+  expect(() => model.decode([{ role: "user", content: "Hi" }])).toThrow(/no chat template/);
+});

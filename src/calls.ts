@@ -1,0 +1,275 @@
+/**
+ * From what a caller gives to a run: prompts as text, token ids or messages; options checked; results as a whole, as
+ * log-probabilities of a given text, or as a vector.
+ */
+import { createConstraint } from "./constraints/index.ts";
+import { requestOptions } from "./engine/decoding.ts";
+import type { VectorRow } from "./engine/forest.ts";
+import type { Method } from "./engine/method.ts";
+import type { Model } from "./engine/model.ts";
+import { type Run, type RunResult, startRun } from "./engine/run.ts";
+import { type ScoredText, scoreTokens } from "./engine/score.ts";
+import { parseOptions } from "./engine/shapers/options.ts";
+import type { MakeShaper } from "./engine/shapers/shaper.ts";
+import { leaseSites } from "./engine/sites/request.ts";
+import { traceTokens } from "./engine/sites/text.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
+import { findMethod, findShaper } from "./methods/index.ts";
+import type { MethodName, MethodWithOptions, RequestOptions } from "./options.ts";
+import type { ChatMessage } from "./text/tokenizer.ts";
+
+/** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
+export type Text = string | readonly number[] | readonly ChatMessage[];
+
+/** The same, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image). */
+export type Prompt = Text | readonly (number | VectorRow)[];
+
+/** A method by name, a method with its options, or one of one's own, made by `defineMethod`. */
+export type MethodChoice = MethodName | MethodWithOptions | OwnMethod;
+
+/** A method that is not in the registry, with its options beside it where it has any. */
+// biome-ignore lint/suspicious/noExplicitAny: a method of any options
+export type OwnMethod = Method<any> | { method: Method<any>; options?: Readonly<Record<string, unknown>> };
+
+/** A choice that is known at run time alone, of a command line or a file. */
+export type NamedMethod = string | ({ name: string } & Readonly<Record<string, unknown>>);
+
+/** As the argument of `decode`, which says whatever is wrong with it. */
+export const methodChoice = (choice: NamedMethod): MethodChoice => choice as MethodChoice;
+
+export type ShaperChoice = string | ({ name: string } & Readonly<Record<string, unknown>>) | MakeShaper;
+
+export interface DecodeOptions extends RequestOptions {
+  /** How to decode. Default: `sample`, or `greedy` at temperature 0. */
+  method?: MethodChoice;
+  /** What else has a say in the distributions, inside whatever method, in order: by name, with options beside the name, or made by you. */
+  shapers?: readonly ShaperChoice[];
+  /** Ends the run within one forward pass; `final` then has `finish: "aborted"`. */
+  signal?: AbortSignal;
+}
+
+/** Starts decoding. Errors in the arguments are thrown at once. */
+export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
+  requireObject(options, "decode", "options");
+  const { method: choice, shapers = [], signal, stop, ...request } = options;
+  requireSignal(signal);
+  const chosen = resolveMethod(choice);
+  const settings = parseOptions(
+    requestOptions,
+    // `greedy` means temperature 0 unless something else is asked for, which it then refuses.
+    {
+      ...(chosen?.method.name === "greedy" && request.temperature === undefined && { temperature: 0 }),
+      ...request,
+      stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
+    } as RequestOptions & { stop?: string[] } as never,
+    "decode",
+  );
+  if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
+  const method = chosen?.method ?? findMethod(settings.temperature === 0 ? "greedy" : "sample");
+  requireCapabilities(model, method);
+  const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
+  ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
+  const making = shapers.map(shaperOf);
+  return startRun({
+    model,
+    method,
+    methodOptions,
+    prompt: promptRows(model, prompt),
+    settings,
+    shapers: making,
+    signal,
+  });
+}
+
+/** Errors: `bad_option` naming method, model and what is missing. */
+function requireCapabilities({ name, capabilities }: Model, { name: method, needs = ["forest"] }: Method): void {
+  const missing = needs.filter((need) => !capabilities.has(need));
+  ensure(missing.length === 0, "bad_option", () => {
+    const has = [...capabilities].join(", ") || "nothing";
+    return `the method ${method} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
+  });
+}
+
+function shaperOf(choice: ShaperChoice): MakeShaper {
+  if (typeof choice === "function") return choice;
+  const { name, ...given } = typeof choice === "string" ? { name: choice } : { ...choice };
+  ensure(
+    typeof name === "string",
+    "bad_option",
+    `a shaper has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
+  );
+  const kind = findShaper(name);
+  const options = parseOptions(kind.options, given, name);
+  return (host) => kind.create(host, options);
+}
+
+/** The whole result, for those who want no stream. Errors reject. */
+export async function generate(model: Model, prompt: Prompt, options?: DecodeOptions): Promise<RunResult> {
+  return decode(model, prompt, options).final;
+}
+
+function resolveMethod(choice: unknown): { method: Method; options: object } | undefined {
+  if (choice === undefined) return undefined;
+  if (typeof choice === "string") return { method: findMethod(choice), options: {} };
+  ensure(
+    typeof choice === "object" && choice !== null,
+    "bad_option",
+    `method must be a name, { name, …options } or a method made by defineMethod, not ${shown(choice)}`,
+  );
+  if ("decode" in choice) return { method: choice as Method, options: {} };
+  if ("method" in choice) {
+    const { method, options = {}, ...others } = choice as { method: Method; options?: object };
+    ensure(
+      Object.keys(others).length === 0,
+      "bad_option",
+      `method: there is no field ${Object.keys(others)[0]} beside method and options`,
+    );
+    return { method, options };
+  }
+  const { name, ...options } = choice as { name?: unknown };
+  ensure(
+    typeof name === "string",
+    "bad_option",
+    `method has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
+  );
+  return { method: findMethod(name), options };
+}
+
+export interface ScoreOptions {
+  /** Alternatives reported at each token. Default 0. */
+  top?: number;
+  signal?: AbortSignal;
+}
+
+/**
+ * Log-probabilities of a given text (nats), token by token, under the model's own distribution. A text longer than the context is
+ * scored in windows that overlap by half. Errors: `bad_option`, `aborted`.
+ */
+export async function score(model: Model, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
+  requireObject(options, "score", "options");
+  const { top = 0, signal, ...others } = options;
+  requireNothingElse(others, "score", ["top", "signal"]);
+  requireSignal(signal);
+  ensure(
+    Number.isInteger(top) && top >= 0 && top <= 100,
+    "bad_option",
+    `score: top must be a whole number from 0 to 100, not ${shown(top)}`,
+  );
+  return scoreTokens(model, promptTokens(model, text), { top, signal });
+}
+
+export interface EmbedOptions {
+  signal?: AbortSignal;
+}
+
+/** The mean of a text's final states, scaled to length 1: [width]. Errors: `bad_option`, `aborted`. */
+export async function embed(model: Model, text: Text, options: EmbedOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+  requireObject(options, "embed", "options");
+  const { signal, ...others } = options;
+  requireNothingElse(others, "embed", ["signal"]);
+  requireSignal(signal);
+  const tokens = promptTokens(model, text);
+  const sites = leaseSites(model.sites(), ["final"], []);
+  let sum = new Float64Array(0);
+  for await (const { values } of traceTokens(model.forest, tokens, sites, { taps: ["final"], signal })) {
+    const { values: rows, width } = values.final;
+    if (sum.length === 0) sum = new Float64Array(width);
+    for (let i = 0; i < rows.length; i++) sum[i % width] += rows[i];
+  }
+  const norm = Math.sqrt(sum.reduce((total, value) => total + value * value, 0)) || 1;
+  return Float32Array.from(sum, (value) => value / norm);
+}
+
+/** Rows of a prompt. Errors: `bad_option` for what is no prompt, an empty one, an unknown token or a vector of another width. */
+function promptRows(model: Model, prompt: Prompt): readonly (number | VectorRow)[] {
+  ensure(
+    typeof prompt === "string" || Array.isArray(prompt),
+    "bad_option",
+    `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}`,
+  );
+  ensure(prompt.length > 0, "bad_option", "the prompt is empty");
+  if (typeof prompt === "string") return textTokens(model, prompt);
+  const [first] = prompt;
+  if (typeof first === "object" && !(first && "values" in first))
+    return chatTokens(model, prompt as readonly ChatMessage[]);
+  const rows = prompt as readonly (number | VectorRow)[];
+  for (const row of rows) requireRow(model, row);
+  return rows;
+}
+
+function requireRow({ config: { vocabularySize, hiddenSize } }: Model, row: number | VectorRow): void {
+  if (typeof row !== "object" || row === null) {
+    const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
+    ensure(
+      known,
+      "bad_option",
+      () => `prompt: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})`,
+    );
+    return;
+  }
+  const { id, values } = row;
+  ensure(typeof id === "string", "bad_option", "prompt: a row is a token id, or a vector with an id");
+  ensure(
+    values.length === hiddenSize,
+    "bad_option",
+    `prompt: the vector ${id} has ${values.length} numbers, not ${hiddenSize}`,
+  );
+  ensure(values.every(Number.isFinite), "bad_option", `prompt: the vector ${id} has values that are not finite`);
+}
+
+/** Ids of a text. Errors: as of a prompt; `unavailable` without a tokenizer or template. */
+export function promptTokens(model: Model, text: Text): readonly number[] {
+  const rows = promptRows(model, text);
+  ensure(
+    rows.every((row) => typeof row === "number"),
+    "bad_option",
+    "a vector stands for no token: only tokens can be scored and traced",
+  );
+  return rows as readonly number[];
+}
+
+function textTokens({ tokenizer, name }: Model, prompt: string): readonly number[] {
+  ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer: give the prompt as token ids`);
+  // A rendered template begins with a special token's text, which would be cut into plain characters.
+  for (const text of tokenizer.specialTokens?.keys() ?? []) {
+    ensure(
+      text === "" || !prompt.startsWith(text),
+      "bad_option",
+      `the prompt begins with the text of the special token ${text}, which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`,
+    );
+  }
+  return tokenizer.encode(prompt);
+}
+
+function chatTokens({ tokenizer, name }: Model, messages: readonly ChatMessage[]): readonly number[] {
+  for (const [i, message] of messages.entries())
+    ensure(
+      typeof message === "object" && message !== null && typeof message.role === "string",
+      "bad_option",
+      () => `message ${i + 1} must have a role and content, not ${shown(message)}`,
+    );
+  ensure(
+    tokenizer?.encodeChat,
+    "unavailable",
+    `the model ${name} has no chat template: give the prompt as text, written as the model expects it`,
+  );
+  return tokenizer.encodeChat(messages);
+}
+
+export function requireObject(value: unknown, call: string, what: string): void {
+  ensure(
+    typeof value === "object" && value !== null && !Array.isArray(value),
+    "bad_option",
+    `${call}: ${what} must be an object, not ${shown(value)}`,
+  );
+}
+
+function requireSignal(signal: unknown): void {
+  if (signal === undefined || signal instanceof AbortSignal) return;
+  throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
+}
+
+function requireNothingElse(others: object, call: string, known: readonly string[]): void {
+  const [extra] = Object.keys(others);
+  ensure(extra === undefined, "bad_option", `${call}: there is no option ${shown(extra)} (known: ${known.join(", ")})`);
+}

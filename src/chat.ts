@@ -1,0 +1,142 @@
+/**
+ * A conversation: messages in order, answers decoded on the prefix that the forest still has, history that can be branched, saved and
+ * opened again.
+ */
+import { readFile } from "node:fs/promises";
+import { type DecodeOptions, decode, requireObject } from "./calls.ts";
+import type { Model } from "./engine/model.ts";
+import type { Run, RunResult } from "./engine/run.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
+import type { ChatMessage } from "./text/tokenizer.ts";
+import { writeFileAtomically } from "./weights/cache.ts";
+
+export interface ChatSessionOptions {
+  /** The system message. */
+  system?: string;
+  /** Messages to begin with. */
+  messages?: readonly ChatMessage[];
+  /** Options of every answer; those of `send` go before them. */
+  defaults?: DecodeOptions;
+}
+
+export interface Answer extends Run {
+  /** The answer's text when it is whole; then it is part of the history. An aborted answer is kept as far as it came. */
+  readonly reply: Promise<string>;
+}
+
+export interface ChatSession {
+  /** All messages so far. A copy: changing it changes nothing. */
+  readonly messages: readonly ChatMessage[];
+  /** Adds the user's words and starts the answer. Errors: `bad_option` while an answer is under way, and as `decode`. */
+  send(text: string, options?: DecodeOptions): Answer;
+  /** Takes back the last exchange; false when there is none. */
+  undo(): boolean;
+  /** Answers the last words of the user anew. Errors: `bad_option` when there are none. */
+  retry(options?: DecodeOptions): Answer;
+  /** A conversation of its own that begins with this history. */
+  branch(): ChatSession;
+  /** Writes the history as JSON. */
+  save(path: string): Promise<void>;
+}
+
+const format = "ventris chat 1";
+/** Bytes of a saved conversation. */
+const largestFile = 2 ** 26;
+
+/** Errors: `bad_option`; `unavailable` for a model without a chat template. */
+export function createChat(model: Model, options: ChatSessionOptions = {}): ChatSession {
+  requireObject(options, "chat", "options");
+  const { system, messages = [], defaults = {} } = options;
+  ensure(
+    model.tokenizer?.encodeChat,
+    "unavailable",
+    `the model ${model.name} has no chat template: write the conversation as text, and use decode`,
+  );
+  const history: ChatMessage[] = [
+    ...(system === undefined ? [] : [{ role: "system", content: system }]),
+    ...messages.map((message) => ({ ...message })),
+  ];
+  let answering = false;
+
+  function answer(given: DecodeOptions): Answer {
+    ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+    const run = decode(model, history, { ...defaults, ...given });
+    answering = true;
+    const keep = ({ text }: RunResult): string => {
+      history.push({ role: "assistant", content: text });
+      return text;
+    };
+    const reply = run.final.then(keep).finally(() => {
+      answering = false;
+    });
+    reply.catch(() => {}); // whoever only streams sees it there
+    return Object.assign(Object.create(run) as Run, { reply });
+  }
+
+  const lastOfUser = (): number => history.findLastIndex(({ role }) => role === "user");
+  return {
+    get messages() {
+      return history.map((message) => ({ ...message }));
+    },
+    send(text, given = {}) {
+      ensure(typeof text === "string" && text !== "", "bad_option", `chat: send takes a text, not ${shown(text)}`);
+      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      history.push({ role: "user", content: text });
+      try {
+        return answer(given);
+      } catch (error) {
+        history.pop(); // nothing was asked
+        throw error;
+      }
+    },
+    undo() {
+      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      const at = lastOfUser();
+      if (at >= 0) history.splice(at);
+      return at >= 0;
+    },
+    retry(given = {}) {
+      const at = lastOfUser();
+      ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");
+      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      history.splice(at + 1);
+      return answer(given);
+    },
+    branch: () => createChat(model, { messages: history, defaults }),
+    save: (path) =>
+      writeFileAtomically(
+        path,
+        new TextEncoder().encode(`${JSON.stringify({ format, messages: history }, null, 2)}\n`),
+      ),
+  };
+}
+
+/** Messages of a saved conversation. Errors: `unavailable`, `bad_file`. */
+export async function readChat(path: string): Promise<ChatMessage[]> {
+  let text: string;
+  try {
+    const bytes = await readFile(path);
+    ensure(
+      bytes.length <= largestFile,
+      "bad_file",
+      `${path}: more than ${largestFile} bytes; it is no saved conversation`,
+    );
+    text = bytes.toString("utf8");
+  } catch (cause) {
+    if (cause instanceof VentrisError) throw cause;
+    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+  }
+  let saved: { format?: unknown; messages?: unknown };
+  try {
+    saved = JSON.parse(text);
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
+  }
+  const { messages } = saved ?? {};
+  ensure(
+    saved?.format === format && Array.isArray(messages) && messages.every((m) => typeof m?.role === "string"),
+    "bad_file",
+    `${path} is no conversation saved by chat`,
+  );
+  return messages as ChatMessage[];
+}

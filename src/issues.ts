@@ -1,0 +1,111 @@
+/** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
+import type { z } from "zod";
+import { nearest, shown } from "./errors.ts";
+
+type Issue = z.core.$ZodIssue;
+
+/** All issues in one line. `schema` gives the known names for "did you mean". */
+export function describeIssues(
+  issues: readonly Issue[],
+  schema?: z.ZodType,
+  within: readonly PropertyKey[] = [],
+): string {
+  return [...new Set(issues.map((issue) => describeIssue(issue, schema, within)))].join("; ");
+}
+
+function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: readonly PropertyKey[]): string {
+  const path = [...within, ...issue.path];
+  const field = path.length === 0 ? "options" : pathText(path);
+  const given = "input" in issue && issue.input !== undefined ? `, not ${shown(issue.input)}` : "";
+  switch (issue.code) {
+    case "unrecognized_keys":
+      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path))).join("; ");
+    case "invalid_type":
+      if (issue.input === undefined) return `${field} is missing: it must be ${kind(issue.expected)}`;
+      return `${field} must be ${kind(issue.expected)}${given}`;
+    case "too_small":
+    case "too_big": {
+      const small = issue.code === "too_small";
+      const bound = Number("minimum" in issue ? issue.minimum : issue.maximum);
+      if (issue.origin === "string" || issue.origin === "array" || issue.origin === "set") {
+        const unit = issue.origin === "string" ? "character" : "entry";
+        const plural = bound === 1 ? unit : unit === "entry" ? "entries" : "characters";
+        return `${field} must have ${small ? "at least" : "at most"} ${bound} ${plural}`;
+      }
+      const word = small ? (issue.inclusive ? "at least" : "above") : issue.inclusive ? "at most" : "below";
+      return `${field} must be ${word} ${bound}${given}`;
+    }
+    case "invalid_value": {
+      const values = issue.values.map(String);
+      const close = typeof issue.input === "string" ? nearest(issue.input, values) : undefined;
+      return `${field} must be ${list(values)}${given}${close ? `; did you mean "${close}"?` : ""}`;
+    }
+    case "not_multiple_of":
+      return `${field} must be a multiple of ${issue.divisor}${given}`;
+    case "invalid_format":
+      return `${field} must be ${issue.format === "regex" ? issue.message : `a ${issue.format}`}${given}`;
+    case "invalid_union":
+      return issue.errors.length === 0
+        ? `${field} must be one of the known kinds${given}`
+        : [...new Set(issue.errors.map((one) => describeIssues(one, undefined, path)))].join(", or ");
+    case "invalid_key":
+    case "invalid_element":
+      return describeIssues(issue.issues, undefined, path);
+    default:
+      return path.length === 0 ? issue.message : `${field}: ${issue.message}`;
+  }
+}
+
+function unknownKey(key: string, field: string, path: readonly PropertyKey[], known: readonly string[]): string {
+  const close = nearest(key, known);
+  const where = path.length === 0 ? "" : ` in ${field}`;
+  const all = close || known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
+  return `there is no option ${JSON.stringify(key)}${where}${close ? `; did you mean "${close}"?` : all}`;
+}
+
+const pathText = (path: readonly PropertyKey[]): string =>
+  path.map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`)).join("");
+
+const kinds: Readonly<Record<string, string>> = {
+  int: "a whole number",
+  number: "a number",
+  string: "a text",
+  boolean: "true or false",
+  array: "a list",
+  object: "an object",
+  record: "an object",
+  null: "null",
+  undefined: "left out",
+  function: "a function",
+  nan: "NaN",
+};
+const kind = (expected: string): string => kinds[expected] ?? `a ${expected}`;
+
+const list = (values: readonly string[]): string =>
+  values.length === 1
+    ? `"${values[0]}"`
+    : `${values
+        .slice(0, -1)
+        .map((v) => `"${v}"`)
+        .join(", ")} or "${values[values.length - 1]}"`;
+
+/** Names that an object may have at this place of a schema; none where it is no object. */
+function keysAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] {
+  let at = unwrapped(schema);
+  for (const part of path) {
+    const inner = at?._zod.def as unknown as { shape?: Record<string, z.ZodType>; element?: z.ZodType } | undefined;
+    at = unwrapped(typeof part === "number" ? inner?.element : inner?.shape?.[String(part)]);
+  }
+  const shape = (at?._zod.def as unknown as { shape?: object } | undefined)?.shape;
+  return shape ? Object.keys(shape) : [];
+}
+
+/** A schema without its layers of `optional` and `default`. */
+export function unwrapped(schema: z.ZodType | undefined): z.ZodType | undefined {
+  let at = schema;
+  for (;;) {
+    const inner = (at?._zod.def as unknown as { innerType?: z.ZodType } | undefined)?.innerType;
+    if (!inner) return at;
+    at = inner;
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * Options of requests and of every method. Made of their schemas by `node scripts/option-types.mjs`: change those, not this.
+ */
+import type { ConstraintChoice } from "./constraints/index.ts";
+import type { ReadyEdit } from "./engine/sites/ready.ts";
+import type { AppliedEdit } from "./engine/sites/rows.ts";
+
+/** What every request takes, whatever its method. */
+export interface RequestOptions {
+  /** Divides the logits; 0 always takes the most likely token. From 0 to 1000. Default 1. */
+  temperature?: number;
+  /** Lower temperature where the model is sure, higher where it is not (by entropy); not with temperature 0. */
+  dynamicTemperature?: {
+    /** How far the temperature goes down and up from `temperature`. Above 0 up to 1000. */
+    range: number;
+    /** Power of the entropy's share that it follows. Above 0 up to 100. Default 1. */
+    exponent?: number;
+  };
+  /** Keep the k most likely tokens; 0 is off. From 0. Default 0. */
+  topK?: number;
+  /** Keep the most likely tokens up to this probability; 1 is off. Above 0 up to 1. Default 1. */
+  topP?: number;
+  /** Keep tokens at least this likely relative to the best; 0 is off. From 0 to 1. Default 0. */
+  minP?: number;
+  /** Keep the tokens of most typical surprise up to this probability; 1 is off. Above 0 up to 1. Default 1. */
+  typicalP?: number;
+  /** Keep logits within this many standard deviations of the highest one. Above 0. */
+  topNSigma?: number;
+  /** Keep tokens of at least this probability; 0 is off. From 0 below 1. Default 0. */
+  epsilon?: number;
+  /** Like epsilon, lower where entropy is high; 0 is off. From 0 below 1. Default 0. */
+  eta?: number;
+  /** Now and then drop all tokens above the threshold but the least likely of them. */
+  xtc?: {
+    /** From 0 to 1. */
+    probability: number;
+    /** Above 0 up to 1. Default 0.1. */
+    threshold?: number;
+  };
+  /** Keep the surprise of the chosen tokens near a target. */
+  mirostat?: {
+    /** 1 fits a Zipf law, 2 cuts by surprise. Default 2. */
+    version?: 1 | 2;
+    /** Wanted surprise of the chosen tokens, in bits. Above 0 up to 100. Default 5. */
+    tau?: number;
+    /** How fast the bound follows the surprise. Above 0 up to 1. Default 0.1. */
+    eta?: number;
+  };
+  /** Tokens that every one of the cuts above keeps, at least; 1 is off. From 1. Default 1. */
+  minKept?: number;
+  /** Weakens tokens already seen; 1 is off. Above 0 up to 100. Default 1. */
+  repetitionPenalty?: number;
+  /** Subtracted once for every occurrence. From -100 to 100. Default 0. */
+  frequencyPenalty?: number;
+  /** Subtracted once from tokens that occurred. From -100 to 100. Default 0. */
+  presencePenalty?: number;
+  /** How many of the last tokens the penalties see; all, or 64 in the llamacpp order. */
+  penaltyWindow?: number | "all";
+  /** Penalise tokens that would continue a repeat (don't repeat yourself). */
+  dry?: {
+    /** Strength of the penalty; 0 is off. From 0 to 1000. */
+    multiplier: number;
+    /** Growth of the penalty with each further repeated token. From 1 to 100. Default 1.75. */
+    base?: number;
+    /** Repeats shorter than this are free. From 1. Default 2. */
+    allowedLength?: number;
+    /** How many of the last tokens to search for repeats. Default "all". */
+    window?: number | "all";
+    /** Texts or token ids that a repeat cannot cross. Default ["\n",":","\"","*"]. */
+    breakers?: readonly (string | number)[];
+  };
+  /** Never complete so many tokens in a row that stand in prompt or output already; 0 is off. From 0 to 1000. Default 0. */
+  noRepeatNgram?: number;
+  /** Added to the logits of token ids; -Infinity bans. */
+  logitBias?: Readonly<Record<string, number | null>>;
+  /** Token ids that must not be produced. */
+  badTokens?: readonly number[];
+  /** Order of the stages: that of a known engine, or a list of stage names. Default "hf". */
+  order?: "hf" | "llamacpp" | "vllm" | readonly string[];
+  /** Texts that end the output; they are not part of it. Default []. */
+  stop?: string | readonly string[];
+  /** Token ids that end the output. Default []. */
+  stopTokens?: readonly number[];
+  /** Longest output, in tokens. From 1 to 1000000. Default 256. */
+  maxTokens?: number;
+  /** Tokens before which nothing but the limits may end the output. From 0. Default 0. */
+  minTokens?: number;
+  /** Seed of all random draws; the same seed gives the same output. From 0. Default 0. */
+  seed?: number;
+  /** Number of the request under its seed: another number, other draws. From 0. Default 0. */
+  request?: number;
+  /** Report log-probabilities, with this many alternatives a token. From 0 to 100. */
+  logprobs?: number;
+  /** What the output must be, as JSON: one of jsonSchema, regex, choices with its value. */
+  constraint?: ConstraintChoice;
+  /** Sites to read at every position of the text, prompt included. */
+  taps?: readonly string[];
+  /** Rewrites of sites, as JSON: site, at (positions or all), entries, and set, add, scale, clamp or project. Default []. */
+  edits?: readonly (ReadyEdit | AppliedEdit)[];
+}
+
+/** Options of `chain`: one draft model proposes a chain of tokens, the target checks it in one pass. */
+export interface ChainOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Tokens to draft; default: as many as are worth their cost. From 1 to 64. */
+  length?: number;
+  /** Draft on while the chain's probability so far is at least this. From 0 to 1. Default 0. */
+  minimumReach?: number;
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
+  verification?: "race" | "published";
+}
+
+/** Options of `prompt-lookup`: proposes what followed the last tokens when they occurred before; needs no draft model. */
+export interface PromptLookupOptions {
+  /** Tokens to propose from each occurrence. From 1 to 64. Default 5. */
+  length?: number;
+  /** Earlier occurrences to merge into one tree. From 1 to 16. Default 1. */
+  occurrences?: number;
+  /** Nodes to propose in all; default: 32. From 1 to 768. */
+  budget?: number;
+  /** Shortest n-gram to look up. From 1 to 32. Default 1. */
+  minimum?: number;
+  /** Longest n-gram to look up. From 1 to 32. Default 4. */
+  maximum?: number;
+}
+
+/** Options of `spec-infer`: a draft tree of fixed branching, children drawn independently. */
+export interface SpecInferOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Children of every node, level by level. Default [1,1,3,1,1,1,1,1]. */
+  branches?: readonly number[];
+  /** Nodes to draft, at most; default: as many as a pass takes. From 1 to 768. */
+  budget?: number;
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
+  verification?: "race" | "published";
+  /** Of published verification: draw siblings independently (default, as published); false: without replacement. */
+  replacement?: boolean;
+}
+
+/** Options of `sequoia`: a fixed tree shape, planned by dynamic programming from measured acceptance. */
+export interface SequoiaOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Nodes to draft; default: what the measured pass times and acceptance make fastest. From 1 to 768. */
+  budget?: number;
+  /** Levels of the tree, at most. From 1 to 32. Default 10. */
+  depth?: number;
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
+  verification?: "race" | "published";
+}
+
+/** Options of `dyspec`: a draft tree that grows where the draft's own confidence says a sample is worth most. */
+export interface DyspecOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** Heap: best slot first (algorithm 1); threshold: level by level (algorithm 2). Default "heap". */
+  algorithm?: "heap" | "threshold";
+  /** Chance of acceptance: measured for the pair of models, or the draft's own probability, as published. Default "measured". */
+  estimate?: "measured" | "draft";
+  /** Algorithm 2: draw slots of at least this value; default 1 / budget. Above 0 up to 1. */
+  threshold?: number;
+  /** Algorithm 1: nodes scored ahead in one draft pass, default 8; of a fixed budget it never changes the tree. From 1 to 64. */
+  width?: number;
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
+  verification?: "race" | "published";
+  /** Algorithm 1: draft passes a round, at most. From 1 to 128. */
+  maximumPasses?: number;
+}
+
+/** Options of `top-k`: the draft's most probable continuations as a tree; strong at low temperature. */
+export interface TopKOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** Nodes scored in one draft pass. From 1 to 64. Default 4. */
+  width?: number;
+  /** Draft passes a round, at most. From 1 to 64. */
+  maximumPasses?: number;
+}
+
+/** Options of `aded`: searches a table of tri-grams that learns from what the target says; needs no draft model. */
+export interface AdedOptions {
+  /** Tri-gram table to start from, or "empty"; default: the model's own trigrams.bin, else empty. Of the host alone: a server refuses it in requests. */
+  table?: string;
+  /** Learn for this request only, so that no text passes between conversations. Default false. */
+  isolate?: boolean;
+  /** Credit all tri-grams of the prompt, not only its last 16 tokens (default: no). */
+  primePrompt?: boolean;
+  /** Published: the authors' sampling, which is NOT lossless. Default "race". */
+  verification?: "race" | "published";
+  /** Lengths of the contexts in the text itself that are asked before the table, in tokens; default: 12, 6, 3; published: none. */
+  contexts?: readonly number[];
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** Rounds of the tree search, at most. From 1 to 2000. Default 150. */
+  iterations?: number;
+  /** Longest path of the search, in pairs; published: 4. From 2 to 128. Default 48. */
+  pathLength?: number;
+  /** Most visited paths that become the draft, published: 24; default: the nodes that are worth their time. From 1 to 500. */
+  paths?: number;
+  /** Exploration constant of the search, default 32. From 0. */
+  c1?: number;
+  /** Exploration constant of the search, default 8. Above 0. */
+  c2?: number;
+  /** Best-first: no search, the most probable nodes first. Default "puct". */
+  search?: "puct" | "best-first";
+  /** Of the search; repo: the authors' program's (default: path-weight). */
+  reward?: "path-weight" | "repo";
+  /** Of too many paths; repo: the authors' program's (default: trie). */
+  cut?: "trie" | "repo";
+  /** Weight added to a seen tri-gram, published: 0.04; 0: no learning. From 0. Default 1. */
+  step?: number;
+  /** Part of a pair's weights lost when one of its tri-grams is credited, default 0.5; published: 0. From 0 to 1. */
+  forget?: number;
+  /** No weight is raised above this, default 3. Above 0. */
+  maximumWeight?: number;
+  /** Last tokens whose tri-grams are credited anew each round, published: 16; default: each of them once. From 0 to 4096. */
+  window?: number;
+}
+
+/** Options of `online`: a draft model that is distilled from the target while serving, where it was wrong. */
+export interface OnlineOptions {
+  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  draftTemperature?: number;
+  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  draftTopK?: number;
+  /** Tokens to draft in a round: of the chain, or of the tree. From 1 to 64. Default 5. */
+  length?: number;
+  /** Shape of the draft: a chain, or a tree grown as dyspec does. Default "chain". */
+  grow?: "chain" | "dyspec";
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
+  verification?: "race" | "published";
+  /** Topic or language: each has a draft of its own, made when first used. Default "". */
+  route?: string;
+  /** Whether this request may be learned from. Default true. */
+  learn?: boolean;
+  /** Positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited. Default "all". */
+  lossOn?: "errors" | "round-ends" | "all";
+  /** Divergence between target and draft that is made smaller. Default "forward-kl". */
+  loss?: "forward-kl" | "reverse-kl" | "jsd";
+  /** Requests between updates; published: 8. From 1 to 10000. Default 2. */
+  interval?: number;
+  /** AdamW's learning rate; published: 1e-4 for one kind of text, 1e-5 for a mix. Above 0 up to 1. Default 0.001. */
+  learningRate?: number;
+  /** Largest norm of an update's gradient. Above 0 up to 1000. Default 1. */
+  clip?: number;
+  /** Tokens of a text that an update looks at. From 8 to 4096. Default 256. */
+  trainLength?: number;
+  /** Bytes of recorded positions kept until the next update; the oldest go first. From 65536 to 4294967296. Default 67108864. Of the host alone: a server refuses it in requests. */
+  bufferBytes?: number;
+  /** What becomes of the draft's cache when its weights change: computed anew, or kept as it is. Default "rebuild". */
+  afterSwap?: "rebuild" | "keep";
+  /** Drafts there may be, over all routes. From 1 to 64. Default 8. Of the host alone: a server refuses it in requests. */
+  maxDrafts?: number;
+  /** Requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates. From 1 to 10000. Default 16. */
+  window?: number;
+  /** Folder where drafts and optimisers are kept across restarts. Of the host alone: a server refuses it in requests. */
+  state?: string;
+  /** Keep recorded positions there too, with the texts they belong to (default: no). Of the host alone: a server refuses it in requests. */
+  saveBuffer?: boolean;
+}
+
+/** Names of the methods. */
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online";
+
+/** A method with its options beside its name. */
+export type MethodWithOptions =
+  | ({ name: "chain" } & ChainOptions)
+  | ({ name: "prompt-lookup" } & PromptLookupOptions)
+  | ({ name: "spec-infer" } & SpecInferOptions)
+  | ({ name: "sequoia" } & SequoiaOptions)
+  | ({ name: "dyspec" } & DyspecOptions)
+  | ({ name: "top-k" } & TopKOptions)
+  | ({ name: "aded" } & AdedOptions)
+  | ({ name: "online" } & OnlineOptions)
+  | { name: "greedy" }
+  | { name: "sample" };

@@ -1,0 +1,126 @@
+/** The text of `src/options.ts`: options of requests and methods as interfaces with docstrings, made of their schemas. */
+import { z } from "zod";
+import type { Method } from "../engine/method.ts";
+
+/** What JSON Schema says of one option. */
+interface Described {
+  type?: string;
+  description?: string;
+  default?: unknown;
+  minimum?: number;
+  maximum?: number;
+  exclusiveMinimum?: number;
+  exclusiveMaximum?: number;
+  enum?: unknown[];
+  const?: unknown;
+  anyOf?: Described[];
+  items?: Described;
+  properties?: Record<string, Described>;
+  additionalProperties?: Described | boolean;
+  required?: string[];
+  hostOnly?: boolean;
+}
+
+const describe = (schema: z.ZodType): Described =>
+  z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as unknown as Described;
+
+/** Fields whose types are functions or values that JSON cannot say; their TypeScript types are given by hand. */
+const byHand: Readonly<Record<string, string>> = {
+  stop: "string | readonly string[]",
+  edits: "readonly (ReadyEdit | AppliedEdit)[]",
+  constraint: "ConstraintChoice",
+};
+
+export function renderOptionTypes(request: z.ZodObject, methods: readonly Method[]): string {
+  const own = methods.filter(({ options }) => Object.keys(options.shape).length > 0);
+  const plain = methods.filter((method) => !own.includes(method));
+  const names = methods.map(({ name }) => JSON.stringify(name)).join(" | ");
+  return `/**
+ * Options of requests and of every method. Made of their schemas by \`node scripts/option-types.mjs\`: change those, not this.
+ */
+import type { ConstraintChoice } from "./constraints/index.ts";
+import type { ReadyEdit } from "./engine/sites/ready.ts";
+import type { AppliedEdit } from "./engine/sites/rows.ts";
+
+/** What every request takes, whatever its method. */
+export interface RequestOptions ${interfaceBody(describe(request), 0)}
+${own
+  .map(
+    ({ name, summary, options }) =>
+      `\n/** Options of \`${name}\`: ${summary}. */\nexport interface ${interfaceName(name)} ${interfaceBody(describe(options), 0)}\n`,
+  )
+  .join("")}
+/** Names of the methods. */
+export type MethodName = ${names};
+
+/** A method with its options beside its name. */
+export type MethodWithOptions =
+${[
+  ...own.map(({ name }) => `  | ({ name: ${JSON.stringify(name)} } & ${interfaceName(name)})`),
+  ...plain.map(({ name }) => `  | { name: ${JSON.stringify(name)} }`),
+].join("\n")};
+`;
+}
+
+export const interfaceName = (name: string): string =>
+  `${name.replace(/(^|-)(\w)/g, (_, _dash: string, letter: string) => letter.toUpperCase())}Options`;
+
+function interfaceBody({ properties = {}, required = [] }: Described, depth: number): string {
+  const indent = "  ".repeat(depth + 1);
+  const fields = Object.entries(properties).map(([name, field]) => {
+    const type = (depth === 0 && byHand[name]) || typeOf(field, depth + 1);
+    const words = docstring(field);
+    const mark = required.includes(name) ? "" : "?";
+    return `${words ? `${indent}/** ${words} */\n` : ""}${indent}${name}${mark}: ${type};`;
+  });
+  return fields.length === 0 ? "{}" : `{\n${fields.join("\n")}\n${"  ".repeat(depth)}}`;
+}
+
+/** Effect, range and default, as sentences. */
+export function docstring(field: Described): string {
+  const { description, hostOnly } = field;
+  const sentences = [
+    description && sentence(description),
+    rangeOf(field),
+    field.default !== undefined && !/default/i.test(description ?? "") && `Default ${JSON.stringify(field.default)}.`,
+    hostOnly && "Of the host alone: a server refuses it in requests.",
+  ];
+  return sentences.filter(Boolean).join(" ").replaceAll("*/", "*\\/");
+}
+
+const sentence = (text: string): string => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+
+function rangeOf({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Described): string {
+  const low = exclusiveMinimum ?? minimum;
+  const high = exclusiveMaximum ?? maximum;
+  const open = high === undefined || high >= Number.MAX_SAFE_INTEGER;
+  if (low === undefined && open) return "";
+  const from = low === undefined ? "" : exclusiveMinimum !== undefined ? `above ${low}` : `from ${low}`;
+  const to = open ? "" : exclusiveMaximum !== undefined ? `below ${high}` : `to ${high}`;
+  return sentence([from, to].filter(Boolean).join(from.startsWith("above") && to ? " up " : " "));
+}
+
+function typeOf(field: Described, depth: number): string {
+  if (field.const !== undefined) return JSON.stringify(field.const);
+  if (field.enum) return field.enum.map((value) => JSON.stringify(value)).join(" | ");
+  // An infinite number has no constant in JSON: it is a number here.
+  if (field.anyOf) return [...new Set(field.anyOf.map((one) => typeOf(one, depth)))].join(" | ");
+  switch (field.type) {
+    case "integer":
+    case "number":
+      return "number";
+    case "string":
+      return "string";
+    case "boolean":
+      return "boolean";
+    case "array": {
+      const item = field.items ? typeOf(field.items, depth) : "unknown";
+      return `readonly ${/[|&]/.test(item) ? `(${item})` : item}[]`;
+    }
+    case "object":
+      if (field.properties) return interfaceBody(field, depth);
+      return `Readonly<Record<string, ${typeof field.additionalProperties === "object" ? typeOf(field.additionalProperties, depth) : "unknown"}>>`;
+    default:
+      return "unknown";
+  }
+}

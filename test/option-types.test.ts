@@ -1,0 +1,22 @@
+import { readFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { requestOptions } from "../src/engine/decoding.ts";
+import { methods } from "../src/methods/index.ts";
+import { docstring, renderOptionTypes } from "../src/papers/option-types.ts";
+
+test("src/options.ts is what the schemas say (node scripts/option-types.mjs writes it anew)", () => {
+  const text = readFileSync(new URL("../src/options.ts", import.meta.url), "utf8");
+  expect(renderOptionTypes(requestOptions, methods)).toBe(text);
+});
+
+test("docstrings give effect, range and default", () => {
+  expect(docstring({ description: "keeps much", minimum: 0, maximum: 1, default: 1 })).toBe(
+    "Keeps much. From 0 to 1. Default 1.",
+  );
+  expect(docstring({ description: "a limit; default: none", exclusiveMinimum: 0 })).toBe(
+    "A limit; default: none. Above 0.",
+  );
+  expect(docstring({ description: "ends */ here", hostOnly: true })).toBe(
+    "Ends *\\/ here. Of the host alone: a server refuses it in requests.",
+  );
+});
