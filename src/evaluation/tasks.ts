@@ -46,9 +46,11 @@ interface Factor {
   readonly contradiction_1: string;
   readonly contradiction_2: string;
 }
+/** True sentences of FACTOR have spaces before their punctuation and false ones have none, which would tell them apart. */
+const evened = (text: string): string => text.trim().replace(/ +([.,;:!?)])/g, "$1");
 const factor = from(({ full_prefix: context, completion, ...rest }: Factor) => ({
-  context: context.trimEnd(),
-  options: [completion, rest.contradiction_0, rest.contradiction_1, rest.contradiction_2].map((o) => ` ${o.trim()}`),
+  context: evened(context),
+  options: [completion, rest.contradiction_0, rest.contradiction_1, rest.contradiction_2].map((o) => ` ${evened(o)}`),
   right: [0],
   neutral,
 }));
