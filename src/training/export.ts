@@ -55,14 +55,32 @@ function published(
   return { name: sources[0], type, shape: [columns, rows], data: turned };
 }
 
-/** Weights (an adapter's merged in), config and tokenizer: what `open` needs. Errors: `disk_full`, `unavailable`. */
-export async function writeModel(model: TrainedModel, folder: string): Promise<void> {
-  const { recipe, family, config, lora, tokenizer } = model;
-  const values = lora ? mergeLora(model.values, lora.sites, lora.values, loraScale(lora.config)) : model.values;
+async function writeWeights(family: Family, config: ModelConfig, values: Values, folder: string): Promise<void> {
   await mkdir(folder, { recursive: true });
   const type = storedType(values);
   const tensors = family.parameters(config).map((specification) => published(specification, values, type));
   await writeSafetensors(join(folder, "model.safetensors"), tensors, { format: "pt" });
+}
+
+/** A model folder with other weights than those of the folder `base`, which gives config and tokenizer. */
+export async function writeValues(
+  family: Family,
+  config: ModelConfig,
+  values: Values,
+  base: string,
+  folder: string,
+): Promise<void> {
+  await writeWeights(family, config, values, folder);
+  for (const file of ["config.json", ...tokenizerFiles]) {
+    if (existsSync(join(base, file))) await copyFile(join(base, file), join(folder, file));
+  }
+}
+
+/** Weights (an adapter's merged in), config and tokenizer: what `open` needs. Errors: `disk_full`, `unavailable`. */
+export async function writeModel(model: TrainedModel, folder: string): Promise<void> {
+  const { recipe, family, config, lora, tokenizer } = model;
+  const values = lora ? mergeLora(model.values, lora.sites, lora.values, loraScale(lora.config)) : model.values;
+  await writeWeights(family, config, values, folder);
   await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
   if (resolve(tokenizer) === resolve(folder)) return;
   for (const file of tokenizerFiles) {

@@ -15,7 +15,9 @@ export const paper: Paper = {
     "Hyperfitting fine-tunes the model on a tiny set until its training loss is almost zero.",
     "Greedy output then becomes varied, although held-out perplexity becomes terrible.",
   ],
-  lives: { folder: "methods/finetuning/hyperfit" },
+  lives: { folder: "methods/finetuning/hyperfit", command: "ventris reproduce hyperfit" },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing: "The image part, the human study and self-BLEU are not here; no hyperfitted knossos ships.",
   claims: [
     {
       id: "variety",
