@@ -70,6 +70,8 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
+    // The runtime plans memory for every combination of shapes that it has seen, and keeps the plans: passes have many.
+    enableMemPattern: !lowered.inputs.some(({ shape }) => shape.some((dimension) => typeof dimension === "string")),
     logSeverityLevel: 3,
     ...(weights instanceof Uint8Array &&
       weights.length > 0 && { externalData: [{ path: weightFileName, data: weights }] }),
