@@ -22,7 +22,7 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 /** Each layer may import itself and those after it. Files of src itself are the public face, or what all share. */
 const layers = [
   ["cli", "server", "ai-sdk"],
-  ["papers"],
+  ["papers", "evaluation"],
   [""],
   ["methods"],
   ["engine", "training"],
@@ -73,9 +73,7 @@ test("no imports go in a circle", () => {
 test("no file of the engine, the models or the tensors is longer than 400 lines", () => {
   const long = files.flatMap((file) => {
     const lines = textOf(file).split("\n").length - 1;
-    return /^(engine|models|tensor|runtime)\//.test(file) && file !== "engine/forest.ts" && lines > 400
-      ? [`${file}: ${lines}`]
-      : [];
+    return /^(engine|models|tensor|runtime)\//.test(file) && lines > 400 ? [`${file}: ${lines}`] : [];
   });
   expect(long).toEqual([]);
 });

@@ -143,6 +143,20 @@ describe("edits of a run", () => {
   });
 });
 
+test("a clamp inside dyspec, its draft knowing nothing of it, beside requests without: the very text of greedy decoding with it", async () => {
+  await using own = await open("knossos", { threads: 1 });
+  const edits = [{ site: "layers.2.mlp.neurons", entries: [5, 90, 300], clamp: { min: 3, max: 4 } }];
+  const decode = (method: unknown, more: object = {}) =>
+    own.decode("Once upon a time", { method: method as string, temperature: 0, maxTokens: 16, ...more }).final;
+  const speculative = { name: "dyspec", draft: "pylos", budget: 8 };
+  const wanted = (await decode("greedy", { edits })).tokens;
+  const plain = (await decode("greedy")).tokens;
+  const runs = await Promise.all([decode(speculative, { edits }), decode(speculative), decode("greedy", { edits })]);
+  expect(runs.map(({ tokens: got }) => got)).toEqual([wanted, plain, wanted]);
+  expect(wanted).not.toEqual(plain);
+  expect(own.forest.held).toBe(0);
+});
+
 describe("traces of whole texts", () => {
   const long = Array.from({ length: 230 }, (_, i) => (i * i * 7 + 3 * i + 5) % 64);
 
