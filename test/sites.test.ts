@@ -147,7 +147,7 @@ test("a clamp inside dyspec, its draft knowing nothing of it, beside requests wi
   await using own = await open("knossos", { threads: 1 });
   const edits = [{ site: "layers.2.mlp.neurons", entries: [5, 90, 300], clamp: { min: 3, max: 4 } }];
   const decode = (method: unknown, more: object = {}) =>
-    own.decode("Once upon a time", { method: method as string, temperature: 0, maxTokens: 16, ...more }).final;
+    own.decode("Once upon a time", { method: method as never, temperature: 0, maxTokens: 16, ...more }).final;
   const speculative = { name: "dyspec", draft: "pylos", budget: 8 };
   const wanted = (await decode("greedy", { edits })).tokens;
   const plain = (await decode("greedy")).tokens;
