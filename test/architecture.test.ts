@@ -30,10 +30,10 @@ const layers = [
   ["runtime", "weights", "text"],
   ["tensor"],
 ];
-const shared = /^(errors|heap|json|warnings)\.ts$/;
 const layerOf = (file: string): number => {
   if (file === "papers/statistics.ts") return layers.findIndex(([name]) => name === "methods"); // sums alone
-  if (!file.includes("/") && shared.test(file)) return layers.length;
+  // A file of src itself that uses no folder is for all; the others are the public face.
+  if (!file.includes("/") && importsOf(file).every(({ target }) => !target.includes("/"))) return layers.length;
   // What a method claims and how that is measured belongs to the papers, which list it; the method knows nothing of it.
   if (/^methods\/.*\/(paper|measuring|reproduce[\w-]*|reproduce\/.*)\.ts$/.test(file))
     return layers.findIndex(([name]) => name === "papers");
