@@ -153,8 +153,8 @@ describe("misuse and failure", () => {
       /greedy has no option "budget"/,
     ],
     ["method JSON that is none", ["run", "--method", '{"name":', prompt], /method's JSON cannot be read/],
-    ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p: Too big/],
-    ["an option of the wrong type", ["run", "--top-k", "many", prompt], /--top-k: Invalid input: expected number/],
+    ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
+    ["an option of the wrong type", ["run", "--top-k", "many", prompt], /--top-k.*must be a number, not "many"/],
     ["an empty prompt", ["run", ""], /the prompt is empty/],
     ["two prompts", ["run", "--prompt-ids", "1", prompt], /give the prompt once/],
     ["token ids outside the vocabulary", ["run", "--prompt-ids", "1,999999"], /999999 is not a token id/],
@@ -218,7 +218,7 @@ describe("listings", () => {
     );
     const named = Object.fromEntries(entries.map((entry) => [entry.name, entry]));
     expect(named.knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
-    expect(named.knossos.parameters).toBeGreaterThan(6e6);
+    expect(named.knossos.parameters).toBeGreaterThan(5e6);
     expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });
   });
 
