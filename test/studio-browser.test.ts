@@ -203,7 +203,7 @@ describe.skipIf(!works)(
         .poll(() => page.locator(".chips li").allTextContents())
         .toContainEqual(expect.stringContaining("king"));
       await page.getByRole("img", { name: "loss curve of knossos" }).waitFor();
-      await page.getByText("7.34 million, stored as F16").waitFor();
+      await page.getByText("5.48 million, stored as F16").waitFor();
     });
 
     it("says that the server is gone, and comes back with it", { timeout: 60_000 }, async () => {
