@@ -62,10 +62,22 @@ it("fits, decodes, draws, and answers a stream line by line with the same estima
     "--json",
     "--svg",
     "k.svg",
+    "--trace",
+    "k.jsonl",
   ]);
   const { means, names, scores } = JSON.parse(run.stdout);
   expect([means.length, names, scores.bins]).toEqual([20, ["x", "y"], 20]);
   expect(await readFile(join(folder, "k.svg"), "utf8")).toMatch(/^<svg .*<ellipse /s);
+  const events = (await readFile(join(folder, "k.jsonl"), "utf8"))
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  expect(events[19]).toMatchObject({
+    type: "posterior",
+    step: 19,
+    mean: means[19],
+    truth: [expect.any(Number), expect.any(Number)],
+  });
 
   const lines = (await readFile(join(folder, "data.csv"), "utf8"))
     .split("\n")

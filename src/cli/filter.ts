@@ -36,6 +36,7 @@ interface RunFlags extends Omit<DataFlags, "train" | "test"> {
   stream?: true;
   svg?: string;
   stateFile?: string;
+  trace?: string;
   json?: true;
 }
 
@@ -72,6 +73,7 @@ export function define(command: Command): void {
     )
     .option("--state-file <file>", "with --stream: go on from there if it exists, and save there at the end")
     .option("--svg <file>", "picture of the decoded trajectory, against the true one where --states or --state name it")
+    .option("--trace <file>", "write the beliefs as trace events, JSON lines that the studio replays")
     .option("--json", "print JSON: one object, or with --stream one a line and the latencies at the end")
     .option("--debug", "show where an error comes from")
     .action(runFilter);
@@ -312,6 +314,7 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
       DATA: dataPath,
       "--smooth": flags.smooth,
       "--svg": flags.svg,
+      "--trace": flags.trace,
       "--rows": flags.rows,
       "--states": flags.states,
       "--state": flags.state,
@@ -354,6 +357,14 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
       }),
     );
   const d = model.stateDimension;
+  if (flags.trace)
+    await writeFileAtomically(
+      flags.trace,
+      signals
+        .posteriorEvents(trajectory, truth)
+        .map((event) => `${JSON.stringify(event)}\n`)
+        .join(""),
+    );
   if (flags.json) {
     printJson({
       method: model.method,

@@ -6,5 +6,6 @@ export { type Features, type FilterModel, fitFilter, openFilter, smoothAll } fro
 export { pickColumns, readNumber, readTable, type Table } from "./signals/formats/table.ts";
 export { type Matrix, matrix, selectRows } from "./signals/matrix.ts";
 export { loadFilter, loadState, saveFilter, saveState } from "./signals/model-file.ts";
+export { posteriorEvents } from "./signals/posterior-events.ts";
 export { type Scores, score } from "./signals/scores.ts";
 export { trajectorySvg } from "./signals/trajectory-svg.ts";
