@@ -22,7 +22,7 @@ export async function handVelocity(features: string, velocity: string, learn: nu
 
 /**
  * A rat on a track: position [x, y] in pixels and spike counts of its units in bins of a quarter of a second, where it runs. It learns
- * before `split` and scores until `end`, in seconds; units without a spike while learning are left out.
+ * before `split` and scores until `end`, in seconds; units without a spike in those bins are left out.
  */
 export async function trackPosition(path: string, split: number, end: number): Promise<Recorded> {
   const { units, position } = parseJsonObject(await readBytes(path), path) as {
@@ -50,7 +50,8 @@ export async function trackPosition(path: string, split: number, end: number): P
     const [a, b] = [at(bin - 1), at(bin + 1)];
     return Math.hypot(b[0] - a[0], b[1] - a[1]) / (2 * width) > 20; // pixels a second
   };
-  const heard = counts.filter((unit) => unit.subarray(0, Math.floor(split / width)).some((v) => v > 0));
+  const learning = Array.from({ length: Math.floor(split / width) }, (_, bin) => bin).filter(running);
+  const heard = counts.filter((unit) => learning.some((bin) => unit[bin] > 0));
   const cut = (from: number, to: number): FilterData => {
     const first = Math.ceil(from / width);
     const kept = Array.from({ length: Math.floor(to / width) - first }, (_, i) => first + i);

@@ -21,7 +21,7 @@ export const reproduction = defineReproduction({
   sizes: {
     tiny: { seeds: 2, bins: 150, particles: 200, channels: [10, 100], hand: 0, points: 0, place: 0 },
     quick: { seeds: 4, bins: 400, particles: 1000, channels: [10, 100], hand: 5000, points: 800, place: 1 },
-    full: { seeds: 6, bins: 600, particles: 10_000, channels: [10, 32, 100, 316], hand: 5000, points: 2500, place: 1 },
+    full: { seeds: 4, bins: 300, particles: 10_000, channels: [10, 32, 100], hand: 5000, points: 2000, place: 1 },
   },
   steps: ({ seeds, channels, hand, place }) =>
     1 + seeds * (channels.length + 1) + (hand > 0 ? 5 : 0) + (place > 0 ? 1 : 0),
