@@ -6,9 +6,11 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { open } from "../dist/index.js";
 import { familyOf } from "../dist/models/families.js";
+import { loraSites } from "../dist/models/lora.js";
 import { readParameters } from "../dist/models/parameters.js";
 import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
-import { nextTokenObjective } from "../dist/training/next-token.js";
+import { initialLora } from "../dist/training/lora.js";
+import { replicatedObjective } from "../dist/training/replicas.js";
 import { openWeights } from "../dist/weights/index.js";
 import { openSafetensors } from "../dist/weights/safetensors.js";
 import { median, seconds } from "./harness/measure.mjs";
@@ -17,6 +19,7 @@ import { randomPrompt } from "./weights/random.mjs";
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
 
 export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
+export { productRate } from "../dist/training/plan.js";
 export { dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "../dist/weights/index.js";
 
 /** All matrices of a checkpoint, as float32. @param {string} folder */
@@ -125,16 +128,23 @@ export async function openModel(path, options) {
 }
 
 /**
- * Training steps as the library's loop does them: gradients, clipping, AdamW.
- * @param {import("./training.mjs").TrainingOptions} options
+ * Training steps as the library's loop does them: gradients, clipping, AdamW; of all weights, or of a LoRA of this rank on all matrices.
+ * @param {import("./training.mjs").TrainingOptions} options @param {number} [rank]
  */
-export async function openTraining(options) {
+export async function openTraining(options, rank) {
   const { folder, batch, length, threads, learningRate, clip, ...optimiser } = options;
   const { family, config } = familyOf(JSON.parse(readFileSync(join(folder, "config.json"), "utf8")));
   const source = await openSafetensors(join(folder, "model.safetensors"));
   const values = await readParameters(source, family, config);
   await source.close();
-  const objective = await nextTokenObjective(family, config, values, { rows: batch, length, threads });
+  /** @param {number} rank */
+  const adapter = (rank) => {
+    const lora = { rank, alpha: 2 * rank, targets: ["all-linear"] };
+    const sites = loraSites(family, config, lora);
+    return { config: lora, sites, values: initialLora(sites, rank, 1) };
+  };
+  const lora = rank === undefined ? undefined : adapter(rank);
+  const objective = await replicatedObjective(config, values, { rows: batch, length, threads, lora });
   const state = adamwState(objective.parameters);
   const bytes = readFileSync(options.batches);
   const ids = new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
@@ -160,6 +170,8 @@ export async function openTraining(options) {
       for (let i = 0; i < count; i++) times.push(await seconds(async () => void losses.push(await step())));
       return { seconds: times, losses };
     },
+    /** Numbers that the model has. */
+    parameters: [...values.values()].reduce((sum, stored) => sum + stored.length, 0),
     close: () => objective.release(),
   };
 }
