@@ -128,7 +128,7 @@ export async function openModel(path, options) {
 }
 
 /**
- * Training steps as the library's loop does them: gradients, clipping, AdamW; of all weights, or of a LoRA of this rank on all matrices.
+ * Training steps as the library's loop does them: gradients, clipping, AdamW; of all weights, or of a LoRA of this rank on q_proj and v_proj, PEFT's default.
  * @param {import("./training.mjs").TrainingOptions} options @param {number} [rank]
  */
 export async function openTraining(options, rank) {
@@ -139,7 +139,7 @@ export async function openTraining(options, rank) {
   await source.close();
   /** @param {number} rank */
   const adapter = (rank) => {
-    const lora = { rank, alpha: 2 * rank, targets: ["all-linear"] };
+    const lora = { rank, alpha: 2 * rank, targets: ["q_proj", "v_proj"] };
     const sites = loraSites(family, config, lora);
     return { config: lora, sites, values: initialLora(sites, rank, 1) };
   };

@@ -169,7 +169,7 @@ export const rows = [
     measure: productShare,
   },
   {
-    what: "step of a LoRA (rank 8, all matrices) over a full one",
+    what: "step of a LoRA (rank 8, q_proj and v_proj) over a full one",
     target: atMost(0.7),
     measure: loraShare,
   },
