@@ -25,6 +25,9 @@ export interface Replica extends Threaded {
   loss(batch: TokenBatch): Promise<number>;
 }
 
+/** What further replicas may take in all. */
+const replicaBytes = 2 ** 30;
+
 /** `nextTokenObjective` with the batch's rows shared out evenly to as many threads as divide them. */
 export async function replicatedObjective(
   config: ModelConfig,
@@ -32,9 +35,12 @@ export async function replicatedObjective(
   options: NextTokenOptions,
 ): Promise<LanguageModelObjective> {
   const { rows, threads = defaultThreads() } = options;
-  let count = Math.min(threads, rows);
-  while (rows % count !== 0) count--;
   const family = familyNamed(config.architecture);
+  const numbers = family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  // Weights, gradients and their way to the main thread: large models share one copy, and threads meet in every operator.
+  const affordable = 1 + Math.floor(replicaBytes / (12 * numbers));
+  let count = Math.min(threads, rows, affordable);
+  while (rows % count !== 0) count--;
   const share = { ...options, rows: rows / count, threads: Math.floor(threads / count) };
   const own = await nextTokenObjective(family, config, values, share);
   if (count === 1) return own;
