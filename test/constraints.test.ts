@@ -121,3 +121,17 @@ test("on the command line", { timeout: 120_000 }, async () => {
     await rm(folder, { recursive: true });
   }
 });
+
+test("awrs says what masking says with far fewer checks, and smc is valid", { timeout: 240_000 }, async () => {
+  for (const constraint of [constraints.schema, constraints.regex]) {
+    const options = { constraint, seed: 4, maxTokens: 120 };
+    const masked = await model.decode(prompt, options).final;
+    for (const estimator of ["adaptive", "improper"]) {
+      const drawn = await model.decode(prompt, { ...options, method: { name: "awrs", estimator } }).final;
+      expect(drawn.text).toBe(masked.text);
+    }
+    const smc = await model.decode(prompt, { ...options, method: { name: "smc", particles: 4 } }).final;
+    expect(smc.finish).toBe("end");
+    expect(isValid(createConstraint(constraint), smc.text), smc.text).toBe(true);
+  }
+});

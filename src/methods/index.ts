@@ -1,6 +1,8 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
+import { awrs } from "./constrained/awrs/index.ts";
+import { smc } from "./constrained/smc/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
@@ -22,6 +24,8 @@ export const methods: readonly Method[] = [
   topK,
   aded,
   online,
+  awrs,
+  smc,
 ];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */

@@ -28,7 +28,14 @@ export const paper: Paper = {
     "Adaptive weighted rejection sampling draws exactly from the locally constrained distribution with few checks, and gives an unbiased estimate of the mass that was valid.",
     "That estimate is the weight with which sequential Monte Carlo draws from the model given the constraint.",
   ],
-  lives: { folder: "methods/constrained/awrs" },
+  lives: {
+    folder: "methods/constrained/awrs",
+    method: "awrs",
+    command: 'ventris run --method awrs --regex "(cat|dog)s? (sat|ran)" "Yesterday the "',
+    function: 'model.decode(prompt, { constraint: { jsonSchema }, method: "awrs" })',
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing: "The paper's five domains: text-to-SQL, molecules and goals are not measured.",
   claims: [
     {
       id: "unbiased",

@@ -1,0 +1,49 @@
+/**
+ * AWRS (Lipkin et al. 2025): each token is drawn under the constraint by asking about drawn tokens only, in the order of the position's
+ * race. Masking takes the first valid token of the same race, so a seed gives the same text, at very different numbers of checks.
+ */
+import { defineMethod } from "../../../engine/method.ts";
+import { ensure } from "../../../errors.ts";
+import { drawToken, localOptions } from "../sampling.ts";
+
+export const awrs = defineMethod({
+  name: "awrs",
+  family: "constrained",
+  summary: "samples under a constraint by weighted rejection: few checks instead of a mask",
+  source: "Lipkin et al. 2025, Fast Controlled Generation with Adaptive Weighted Rejection Sampling (arXiv 2504.05410)",
+  lossless: true,
+  options: localOptions,
+  async decode(decoding, options) {
+    const { constraining, stream } = decoding;
+    let tip = await decoding.prefill();
+    let logWeight = 0;
+    while (!decoding.finished) {
+      const position = tip.depth + 1;
+      const before = decoding.counters.constraintChecks;
+      let token: number;
+      // At temperature 0 there is nothing to draw: the best allowed token is what a mask finds.
+      if (decoding.greedy || !constraining) token = decoding.choose(tip);
+      else {
+        const law = decoding.shapeFreely(tip);
+        const draw = drawToken(decoding, stream, position, law, constraining.stateAt(tip), options);
+        token = draw.token;
+        ensure(
+          token >= 0,
+          "constraint_dead_end",
+          `constraint ${constraining.constraint.name}: awrs found no valid token after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
+        );
+        logWeight += Math.log(draw.weight);
+        const checks = decoding.counters.constraintChecks - before;
+        decoding.emit({ type: "constraint", rejected: [...draw.rejected], token, checks });
+      }
+      decoding.commit([{ token, from: tip }]);
+      if (decoding.finished) break;
+      const [next] = await decoding.lease.extend([{ parent: tip, token }]);
+      decoding.lease.release([tip]);
+      tip = next;
+    }
+    if (constraining && !decoding.greedy) {
+      decoding.emit({ type: "particles", tokens: [], weights: [1], logEvidence: logWeight });
+    }
+  },
+});

@@ -1,0 +1,260 @@
+import { describe, expect, test } from "vitest";
+import { choicesConstraint, regexConstraint } from "../../constraints/regex/index.ts";
+import { uniform } from "../../engine/random.ts";
+import { enumerateOutcomes } from "../speculative/enumerate.ts";
+import { awrs } from "./awrs/index.ts";
+import { drawLocally, type Estimator, estimators, type LocalOptions, type Source } from "./local.ts";
+import { sourceOf } from "./sampling.ts";
+import { smc } from "./smc/index.ts";
+import { runToy, type Toy } from "./toy.ts";
+
+const options = (estimator: Estimator, more: Partial<LocalOptions> = {}): LocalOptions => ({
+  estimator,
+  loops: 2,
+  maxRejects: Number.MAX_SAFE_INTEGER,
+  ...more,
+});
+
+const cases = [
+  { law: [0.9, 0.02, 0.02, 0.02, 0.02, 0.02], valid: [0], adaptive: [0.04327, 2.215], recursive: [0, 2.109] },
+  {
+    law: [0.9, 0.02, 0.02, 0.02, 0.02, 0.02],
+    valid: [1, 2, 3, 4, 5],
+    adaptive: [0.02475, 2.99],
+    recursive: [0.0072, 2.9],
+  },
+  { law: [0.2, 0.2, 0.2, 0.2, 0.2], valid: [0, 1], adaptive: [0.08233, 3.667], recursive: [0.08, 3] },
+  { law: [0.5, 0.3, 0.1, 0.1], valid: [0, 2], adaptive: [0.0967, 2.821], recursive: [0.04762, 2.476] },
+] as const;
+
+describe("weights by enumeration", () => {
+  for (const { law, valid, ...golden } of cases) {
+    for (const estimator of ["adaptive", "recursive"] as const) {
+      for (const maxRejects of estimator === "recursive"
+        ? [Number.MAX_SAFE_INTEGER, 2, 3, 4]
+        : [Number.MAX_SAFE_INTEGER]) {
+        test(`${estimator}, at most ${maxRejects} rejections, ${law} with ${valid}`, async () => {
+          const p = Float64Array.from(law);
+          const mean = new Float64Array(p.length);
+          let square = 0;
+          let tested = 0;
+          const outcomes = enumerateOutcomes((draws) => {
+            let checks = 0;
+            const source: Source = {
+              law: p,
+              pick: (_, weights) => {
+                const total = weights.reduce((a, b) => a + b, 0);
+                return total > 1e-12 ? draws.choose("draft", weights, total) : -1;
+              },
+              geometric: () => 1,
+            };
+            const seen = new Set<number>();
+            const draw = drawLocally(
+              source,
+              (token) => {
+                checks += 1;
+                seen.add(token);
+                return (valid as readonly number[]).includes(token);
+              },
+              options(estimator, { maxRejects }),
+            );
+            return { draw, checks };
+          });
+          for await (const { probability, result } of outcomes) {
+            const { token, weight } = result.draw;
+            if (token >= 0) mean[token] += probability * weight;
+            square += probability * weight * weight;
+            tested += probability * result.checks;
+          }
+          p.forEach((mass, token) => {
+            expect(mean[token]).toBeCloseTo((valid as readonly number[]).includes(token) ? mass : 0, 12);
+          });
+          const mass = valid.reduce<number>((total, token) => total + law[token]!, 0);
+          if (maxRejects > 10) expect(square - mass * mass).toBeCloseTo(golden[estimator][0], 4);
+          // The published counts of the two-loop form include a second test of the accepted token, which is remembered here.
+          expect(tested).toBeLessThanOrEqual(golden[estimator][1] + 1e-3);
+        });
+      }
+    }
+  }
+});
+
+describe("weights by simulation", () => {
+  const law = Float64Array.from([0.4, 0.25, 0.15, 0.1, 0.1]);
+  const valid = (token: number): boolean => token === 0 || token === 2;
+  const runs = 40_000;
+  test.each([
+    ["geometric", 2, Number.MAX_SAFE_INTEGER, 0.1],
+    ["geometric", 4, Number.MAX_SAFE_INTEGER, 0.042],
+    ["geometric", 2, 2, undefined],
+    ["geometric", 3, 3, undefined],
+    ["with-replacement", 1, Number.MAX_SAFE_INTEGER, undefined],
+    ["with-replacement", 3, Number.MAX_SAFE_INTEGER, undefined],
+  ] as const)("%s with %d loops and at most %d rejections", (estimator, loops, maxRejects, variance) => {
+    const sums = new Float64Array(law.length);
+    let square = 0;
+    for (let seed = 0; seed < runs; seed++) {
+      const source = sourceOf({ seed, request: 1 }, 3, law);
+      const { token, weight } = drawLocally(source, valid, options(estimator, { loops, maxRejects }));
+      if (token >= 0) sums[token] += weight;
+      square += weight * weight;
+    }
+    const mean = (sums[0] + sums[2]) / runs;
+    const spread = square / runs - mean * mean;
+    expect(Math.abs(mean - 0.55)).toBeLessThan(4 * Math.sqrt(spread / runs));
+    expect(Math.abs(sums[0] / runs - 0.4)).toBeLessThan(0.02);
+    if (variance) expect(spread).toBeCloseTo(variance, 2);
+  });
+
+  test("every estimator takes the first valid token of the race, and bad budgets are refused", () => {
+    for (let seed = 0; seed < 300; seed++) {
+      const source = sourceOf({ seed, request: 0 }, 5, law);
+      const first = source.pick(
+        0,
+        law.map((p, token) => (valid(token) ? p : 0)),
+      );
+      for (const estimator of estimators) {
+        if (estimator === "with-replacement") continue; // its loops are draws of their own
+        expect(drawLocally(source, valid, options(estimator)).token).toBe(first);
+      }
+    }
+    const source = sourceOf({ seed: 1, request: 0 }, 5, law);
+    expect(() => drawLocally(source, valid, options("recursive", { maxRejects: 1 }))).toThrow(/at least 2/);
+    for (const estimator of estimators) {
+      expect(drawLocally(source, () => false, options(estimator))).toMatchObject({ token: -1, weight: 0 });
+      expect(drawLocally(source, () => true, options(estimator)).weight).toBeCloseTo(1, 12);
+    }
+    const broken = () => {
+      throw new Error("broken checker");
+    };
+    expect(() => drawLocally(source, broken, options("adaptive"))).toThrow("broken checker");
+  });
+});
+
+/** a and b are equally likely; what may follow a is rare. */
+const deadEnd: Toy = {
+  letters: ["a", "b", "x", "y"],
+  law: (prefix) =>
+    prefix === ""
+      ? [0, 0.5, 0.5, 0, 0]
+      : prefix === "a"
+        ? [0, 0, 0, 0.01, 0.99]
+        : prefix === "b"
+          ? [0, 0, 0, 0.99, 0.01]
+          : [1, 0, 0, 0, 0],
+  constraint: choicesConstraint(["ax", "bx"]),
+  maxTokens: 4,
+};
+
+const smcOptions = (more: object) => smc.options.parse(more);
+
+describe("particles", () => {
+  test("the dead-end toy: locally 50 %, conditioned on the constraint 1 %", async () => {
+    let local = 0;
+    for (let seed = 0; seed < 400; seed++)
+      if ((await runToy(awrs, awrs.options.parse({}), deadEnd, seed)).text === "ax") local += 1;
+    expect(local / 400).toBeGreaterThan(0.4);
+    let share = 0;
+    let evidence = 0;
+    for (let seed = 0; seed < 300; seed++) {
+      const run = await runToy(smc, smcOptions({ particles: 64, threshold: 0 }), deadEnd, seed);
+      share += (run.posterior.get("ax") ?? 0) / 300;
+      evidence += Math.exp(run.logEvidence) / 300;
+    }
+    expect(Math.abs(share - 0.01)).toBeLessThan(0.005);
+    expect(evidence).toBeCloseTo(0.5, 1);
+  });
+
+  /** A random model over two letters, and everything that it can say within four tokens. */
+  const random: Toy = {
+    letters: ["a", "b"],
+    law: (prefix) => {
+      const position = [...prefix].reduce((hash, letter) => hash * 3 + letter.charCodeAt(0), 7);
+      const weights = [0, 1, 2].map((token) => uniform({ seed: 5, request: 0 }, position, "data", token) + 0.05);
+      const total = weights.reduce((a, b) => a + b, 0);
+      return weights.map((weight) => weight / total);
+    },
+    constraint: regexConstraint("a?(ba|bb)*a{0,1}"),
+    maxTokens: 5,
+  };
+  const exact = new Map<string, number>();
+  const matches = /^a?(ba|bb)*a{0,1}$/;
+  const visit = (prefix: string, mass: number): void => {
+    const [end, a, b] = random.law(prefix);
+    if (matches.test(prefix)) exact.set(prefix, mass * end);
+    if (prefix.length === random.maxTokens - 1) return;
+    visit(`${prefix}a`, mass * a);
+    visit(`${prefix}b`, mass * b);
+  };
+  visit("", 1);
+  const evidence = [...exact.values()].reduce((a, b) => a + b, 0);
+  const distance = (found: ReadonlyMap<string, number>): number =>
+    [...new Set([...exact.keys(), ...found.keys()])].reduce(
+      (sum, text) => sum + Math.abs((exact.get(text) ?? 0) / evidence - (found.get(text) ?? 0)) / 2,
+      0,
+    );
+
+  const pooled = async (settings: object, seeds: number): Promise<{ distance: number; evidence: number }> => {
+    const pool = new Map<string, number>();
+    let total = 0;
+    for (let seed = 0; seed < seeds; seed++) {
+      const run = await runToy(smc, smcOptions(settings), random, seed);
+      const weight = Math.exp(run.logEvidence);
+      total += weight;
+      for (const [text, share] of run.posterior) pool.set(text, (pool.get(text) ?? 0) + weight * share);
+    }
+    for (const [text, share] of pool) pool.set(text, share / total);
+    return { distance: distance(pool), evidence: total / seeds };
+  };
+
+  test.each([
+    [{ particles: 256 }],
+    [{ particles: 256, estimator: "recursive", threshold: 0.9 }],
+    [{ particles: 256, estimator: "geometric", loops: 4 }],
+    [{ particles: 256, estimator: "masking", threshold: 0 }],
+    [{ particles: 512, proposal: "model", threshold: 0.9 }],
+    [{ particles: 512, proposal: "model", verify: "end", threshold: 0 }],
+  ])("follow the exact posterior: %o", { timeout: 120_000 }, async (settings) => {
+    const found = await pooled(settings, 120);
+    expect(found.distance).toBeLessThan(0.015);
+    expect(Math.abs(found.evidence / evidence - 1)).toBeLessThan(0.03);
+    // What masking alone draws is visibly off.
+    const local = new Map<string, number>();
+    for (let seed = 0; seed < 3_000; seed++) {
+      const { text } = await runToy(awrs, awrs.options.parse({ estimator: "improper" }), random, seed);
+      local.set(text, (local.get(text) ?? 0) + 1 / 3_000);
+    }
+    expect(distance(local)).toBeGreaterThan(3 * found.distance);
+  });
+
+  test("a critic twists the weights and must be sane", async () => {
+    const liking = (text: string): number => (text.includes("a") ? 3 : 1);
+    const free = { ...random, constraint: undefined, maxTokens: 2 };
+    let share = 0;
+    for (let seed = 0; seed < 60; seed++) {
+      share +=
+        ((await runToy(smc, smcOptions({ particles: 200, critic: liking }), free, seed)).posterior.get("a") ?? 0) / 60;
+    }
+    const [end, a, b] = free.law("");
+    const ends = { a: free.law("a")[0], b: free.law("b")[0] };
+    const total = end + 3 * a * ends.a + b * ends.b;
+    expect(share).toBeCloseTo((3 * a * ends.a) / total, 1);
+    for (const critic of [() => Number.NaN, () => -1, () => "yes" as unknown as number]) {
+      await expect(runToy(smc, smcOptions({ critic }), free, 0)).rejects.toThrow(/critic/);
+    }
+  });
+
+  test("when all particles die, that is said", async () => {
+    const hopeless = {
+      ...deadEnd,
+      constraint: choicesConstraint(["ay", "bxx"]),
+      law: (prefix: string) => (prefix === "" ? [0, 0, 1, 0, 0] : [1, 0, 0, 0, 0]),
+    };
+    await expect(runToy(smc, smcOptions({}), hopeless, 1)).rejects.toMatchObject({ code: "constraint_dead_end" });
+  });
+
+  test("the same seed gives the same particles, weights and number of checks", async () => {
+    const once = await runToy(smc, smcOptions({}), random, 9);
+    expect(await runToy(smc, smcOptions({}), random, 9)).toEqual(once);
+  });
+});

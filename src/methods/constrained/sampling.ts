@@ -1,0 +1,95 @@
+/** How local draws meet a request: its races, its constraint, and the options that both methods share. */
+import { z } from "zod";
+import type { ConstraintState } from "../../constraints/index.ts";
+import type { Decoding } from "../../engine/decoding.ts";
+import { arrival, type Race, winnerOf } from "../../engine/race.ts";
+import { type Stream, uniform } from "../../engine/random.ts";
+import { drawLocally, estimators, type LocalDraw, type LocalOptions, type Source } from "./local.ts";
+
+export const localOptions = z.strictObject({
+  estimator: z
+    .enum(estimators)
+    .default("adaptive")
+    .describe("how the valid mass is estimated; masking checks every token, improper does not estimate"),
+  loops: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(2)
+    .describe("of geometric: accepted draws at most; of with-replacement: loops beside the first"),
+  maxRejects: z
+    .int()
+    .min(2)
+    .default(Number.MAX_SAFE_INTEGER)
+    .describe("of recursive and geometric: give up after so many rejections"),
+});
+
+/** Draws of their own for the particles of a request; particle 0 has the request's. */
+export const streamOf = (stream: Stream, particle: number): Stream =>
+  particle === 0 ? stream : { ...stream, seed: Math.floor(uniform(stream, 0, "search", particle) * 2 ** 53) };
+
+/** Beyond so many picks of one loop it is cheaper to sort its tokens. */
+const fewPicks = 12;
+
+function sortedOrder(race: Race, weights: Float64Array): Int32Array {
+  const alive = Int32Array.from(weights.keys()).filter((token) => weights[token] > 0);
+  const times = new Map<number, number>();
+  for (const token of alive) times.set(token, arrival(race, token) / weights[token]);
+  return alive.sort((a, b) => times.get(a)! - times.get(b)! || a - b);
+}
+
+/** Loop 0 runs in the order of the position's race, which is plain decoding's own; further loops have races of their own. */
+export function sourceOf(stream: Stream, position: number, law: Float64Array): Source {
+  const tokens = Int32Array.from(law.keys());
+  const races = new Map<number, Race>();
+  const raceOf = (loop: number): Race => {
+    let race = races.get(loop);
+    if (!race) {
+      const seed = loop === 0 ? stream.seed : Math.floor(uniform(stream, position, "search", 2 ** 20 + loop) * 2 ** 53);
+      race = { stream: { ...stream, seed }, position };
+      races.set(loop, race);
+    }
+    return race;
+  };
+  const orders = new Map<number, { weights: Float64Array; picks: number; sorted?: Int32Array; next: number }>();
+  return {
+    law,
+    pick(loop, weights) {
+      let order = orders.get(loop);
+      if (order?.weights !== weights) {
+        order = { weights, picks: 0, next: 0 };
+        orders.set(loop, order);
+      }
+      order.picks += 1;
+      if (order.picks <= fewPicks) return winnerOf(raceOf(loop), tokens, tokens.length, weights);
+      // Of the same weights tokens only drop out, so their order can be worked out once for all further picks.
+      order.sorted ??= sortedOrder(raceOf(loop), weights);
+      while (order.next < order.sorted.length && !(weights[order.sorted[order.next]] > 0)) order.next += 1;
+      return order.sorted[order.next] ?? -1;
+    },
+    geometric(success, index) {
+      if (success >= 1) return 1;
+      const u = uniform(stream, position, "search", 2 ** 21 + index);
+      return 1 + Math.floor(Math.log1p(-u) / Math.log1p(-success));
+    },
+  };
+}
+
+/** Whether a token may follow a state: what a constraint is asked, one token at a time. */
+export function checkerOf(decoding: Decoding, state: ConstraintState | undefined): (token: number) => boolean {
+  const { constraining, endTokens, counters } = decoding;
+  if (!constraining || !state) return () => true;
+  return (token) => {
+    counters.constraintChecks += 1;
+    return endTokens.has(token) ? state.complete : constraining.after(state, token) !== undefined;
+  };
+}
+
+export const drawToken = (
+  decoding: Decoding,
+  stream: Stream,
+  position: number,
+  law: Float64Array,
+  state: ConstraintState | undefined,
+  options: LocalOptions,
+): LocalDraw => drawLocally(sourceOf(stream, position, law), checkerOf(decoding, state), options);

@@ -1,0 +1,237 @@
+/**
+ * Sequential Monte Carlo under a constraint: particles are drawn token by token, weighed by how much of the model's mass was valid,
+ * and resampled when few of them carry the weight, so that together they follow the model conditioned on the constraint (Lipkin et al.
+ * 2025, Loula et al. 2025). Every step is one forward pass for all particles.
+ */
+import { z } from "zod";
+import type { Decoding } from "../../../engine/decoding.ts";
+import type { ForestNode } from "../../../engine/forest.ts";
+import { defineMethod } from "../../../engine/method.ts";
+import { uniform } from "../../../engine/random.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
+import { drawToken, localOptions, sourceOf, streamOf } from "../sampling.ts";
+
+const options = z.strictObject({
+  ...localOptions.shape,
+  particles: z.int().min(1).max(512).default(5).describe("how many texts are grown side by side"),
+  threshold: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.5)
+    .describe("resample when the effective number of particles falls below this share; 0: never (importance sampling)"),
+  proposal: z
+    .enum(["constrained", "model"])
+    .default("constrained")
+    .describe("draw valid tokens, or from the model and weigh by whether they were valid"),
+  verify: z
+    .enum(["each-token", "end"])
+    .default("each-token")
+    .describe(
+      "of the model's proposal: check every prefix (sample and verify), or the finished text (sample and rerank)",
+    ),
+  answer: z
+    .enum(["draw", "heaviest"])
+    .default("draw")
+    .describe("which particle becomes the output: one drawn by weight, or the heaviest text"),
+  critic: z
+    .custom<Critic>((value) => typeof value === "function", "must be a function from text to a number from 0")
+    .optional()
+    .describe("weighs texts beside the constraint: a factor for a text so far; with threshold 0 it acts at the end"),
+});
+
+/** A factor for a text, 0 or more. `finished` says whether the text has ended. */
+export type Critic = (text: string, finished: boolean) => number;
+
+interface Particle {
+  readonly tokens: readonly number[];
+  /** The nodes whose distributions the tokens were drawn from. */
+  readonly from: readonly ForestNode[];
+  readonly tip: ForestNode;
+  logWeight: number;
+  /** The critic's last factor, which the next one replaces. */
+  twist: number;
+  readonly done: boolean;
+}
+
+export const smc = defineMethod({
+  name: "smc",
+  family: "constrained",
+  summary: "particles that follow the model given the constraint, weighed and resampled",
+  source: "Lipkin et al. 2025 (arXiv 2504.05410); Loula et al. 2025",
+  lossless: false,
+  options,
+  async decode(decoding, settings) {
+    const { constraining, endTokens, stream } = decoding;
+    ensure(
+      !decoding.greedy,
+      "bad_option",
+      "smc draws particles: give a temperature above 0, or use greedy for the best token",
+    );
+    ensure(
+      endTokens.size > 0,
+      "bad_option",
+      "smc needs a token that ends texts, and this model has none: name one in stopTokens",
+    );
+    const count = settings.particles;
+    const critic = guardCritic(decoding, settings.critic);
+    const resamples = settings.threshold > 0;
+    const root = await decoding.prefill();
+    const longest = decoding.remaining;
+    let particles: Particle[] = Array.from({ length: count }, () => {
+      return { tokens: [], from: [], tip: root, logWeight: 0, twist: 0, done: false };
+    });
+    let generation = 0;
+
+    for (let step = 0; particles.some(({ done }) => !done); step++) {
+      if (decoding.finished) return;
+      particles = particles.map((particle, i) => (particle.done ? particle : grow(particle, i, step === longest - 1)));
+      let parents: number[] | undefined;
+      const normalised = normalise(particles.map(({ logWeight }) => logWeight));
+      ensure(normalised, "constraint_dead_end", () => {
+        return `constraint ${constraining?.constraint.name ?? "critic"}: all ${count} particles died after ${step + 1} tokens; more particles may find a way`;
+      });
+      const effective = 1 / normalised.reduce((sum, weight) => sum + weight * weight, 0);
+      const shown = { tokens: particles.map(({ tokens }) => tokens[step] ?? -1), weights: normalised };
+      if (resamples && effective < settings.threshold * count && particles.some(({ done }) => !done)) {
+        parents = resample(normalised, generation++);
+        const mean = logSumExp(particles.map(({ logWeight }) => logWeight)) - Math.log(count);
+        particles = parents.map((parent) => ({ ...particles[parent], logWeight: mean }));
+      }
+      decoding.emit({
+        type: "particles",
+        ...shown,
+        ...(parents && { parents }),
+        logEvidence: logSumExp(particles.map(({ logWeight }) => logWeight)) - Math.log(count),
+      });
+      await extendAll();
+    }
+    await answer();
+
+    /** One token more, with its weight. At the last place nothing may follow but the end. */
+    function grow(particle: Particle, i: number, last: boolean): Particle {
+      const { tip, tokens, from } = particle;
+      const state = constraining?.stateAt(tip);
+      const law = decoding.shapeFreely(tip);
+      const own = streamOf(stream, i + generation * count);
+      let token: number;
+      let logWeight = particle.logWeight - particle.twist;
+      if (last) {
+        // Proper for texts of at most maxTokens: the end is forced, and weighed by how likely and valid it was.
+        token = [...endTokens][0];
+        const mass = [...endTokens].reduce((sum, end) => sum + (law[end] ?? 0), 0);
+        logWeight += Math.log(mass) + validity(tip, tokens, token);
+      } else if (constraining && settings.proposal === "constrained") {
+        const draw = drawToken(decoding, own, tip.depth + 1, law, state, settings);
+        token = draw.token;
+        logWeight += Math.log(draw.weight);
+      } else {
+        token = sourceOf(own, tip.depth + 1, law).pick(0, law);
+        if (settings.verify === "each-token" || endTokens.has(token)) logWeight += validity(tip, tokens, token);
+      }
+      const ended = token < 0 || endTokens.has(token);
+      let twist = 0;
+      if (critic && logWeight > -Infinity && (ended || resamples)) {
+        twist = Math.log(critic([...tokens, ...(ended ? [] : [token])], ended));
+        logWeight += twist;
+      }
+      const dead = logWeight === -Infinity;
+      return {
+        tokens: [...tokens, token],
+        from: [...from, tip],
+        tip,
+        logWeight,
+        twist: ended ? 0 : twist,
+        done: ended || dead,
+      };
+    }
+
+    function validity(tip: ForestNode, tokens: readonly number[], token: number): number {
+      if (!constraining) return 0;
+      decoding.counters.constraintChecks += 1;
+      // With checks at the end only, the text so far may have left the constraint long ago: it is read from its start.
+      let state = settings.verify === "end" ? constraining.constraint.start : constraining.stateAt(tip);
+      if (settings.verify === "end") for (const one of tokens) state = state && constraining.after(state, one);
+      const fits = endTokens.has(token) ? state?.complete : state && constraining.after(state, token);
+      return fits ? 0 : -Infinity;
+    }
+
+    async function extendAll(): Promise<void> {
+      const growing = particles.flatMap((particle, i) => (particle.done ? [] : [i]));
+      if (growing.length === 0) return;
+      const nodes: ForestNode[] = [];
+      for (let start = 0; start < growing.length; start += decoding.forest.maxRows) {
+        const some = growing.slice(start, start + decoding.forest.maxRows);
+        nodes.push(
+          ...(await decoding.lease.extend(
+            some.map((i) => ({ parent: particles[i].tip, token: particles[i].tokens.at(-1)! })),
+          )),
+        );
+      }
+      growing.forEach((i, k) => {
+        particles[i] = { ...particles[i], tip: nodes[k] };
+      });
+    }
+
+    function resample(weights: readonly number[], number: number): number[] {
+      return weights.map((_, i) => pickBy(weights, uniform(stream, number, "search", 2 ** 22 + i)));
+    }
+
+    async function answer(): Promise<void> {
+      const weights = normalise(particles.map(({ logWeight }) => logWeight));
+      ensure(weights, "constraint_dead_end", `constraint: all ${count} particles died; more particles may find a way`);
+      let chosen = pickBy(weights, uniform(stream, 0, "search", 2 ** 23));
+      if (settings.answer === "heaviest") {
+        // Equal texts are one text.
+        const total = new Map<string, number>();
+        for (const [i, { tokens }] of particles.entries()) {
+          total.set(`${tokens}`, (total.get(`${tokens}`) ?? 0) + weights[i]);
+        }
+        const best = [...total].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
+        chosen = particles.findIndex(({ tokens }) => `${tokens}` === best);
+      }
+      const { tokens, from } = particles[chosen];
+      decoding.commit(tokens.map((token, i) => ({ token, from: from[i] })));
+      if (!decoding.finished) decoding.finish("end");
+    }
+  },
+});
+
+/** The critic on tokens, held to numbers from 0. Errors: `bad_option`; what it throws ends the run. */
+function guardCritic(decoding: Decoding, critic: Critic | undefined) {
+  if (!critic) return undefined;
+  const { tokenizer } = decoding.model;
+  ensure(tokenizer, "bad_option", "critic: it reads texts, and this model has no tokenizer");
+  return (tokens: readonly number[], finished: boolean): number => {
+    const kept = tokens.filter((token) => !decoding.endTokens.has(token));
+    const factor = critic(tokenizer.decode(kept, { continued: true }), finished);
+    if (typeof factor !== "number" || !(factor >= 0) || factor === Infinity) {
+      throw new VentrisError("bad_option", `critic: must give a finite number from 0, not ${String(factor)}`);
+    }
+    return factor;
+  };
+}
+
+function logSumExp(values: readonly number[]): number {
+  const highest = Math.max(...values);
+  return highest === -Infinity
+    ? -Infinity
+    : highest + Math.log(values.reduce((sum, x) => sum + Math.exp(x - highest), 0));
+}
+
+/** Weights that sum to 1; undefined when all are dead. */
+function normalise(logWeights: readonly number[]): number[] | undefined {
+  const total = logSumExp(logWeights);
+  return total === -Infinity ? undefined : logWeights.map((weight) => Math.exp(weight - total));
+}
+
+function pickBy(weights: readonly number[], u: number): number {
+  let left = u;
+  let last = 0;
+  for (const [i, weight] of weights.entries()) {
+    if (weight > 0) last = i;
+    left -= weight;
+    if (left < 0 && weight > 0) return i;
+  }
+  return last;
+}

@@ -1,0 +1,104 @@
+/** A request on a toy language model: a law for every prefix, letters as tokens, token 0 as the end. */
+import type { Constraint } from "../../constraints/index.ts";
+import { createConstraining } from "../../engine/constraining.ts";
+import type { Decoding } from "../../engine/decoding.ts";
+import type { ForestNode } from "../../engine/forest.ts";
+import { winnerOf } from "../../engine/race.ts";
+import type { Tokenizer } from "../../text/index.ts";
+
+export interface Toy {
+  /** Token 0 ends; token i is `letters[i - 1]`. */
+  readonly letters: readonly string[];
+  readonly law: (prefix: string) => readonly number[];
+  readonly constraint?: Constraint;
+  readonly maxTokens: number;
+}
+
+export interface ToyRun {
+  readonly text: string;
+  readonly logEvidence: number;
+  readonly checks: number;
+  /** Final particles: their texts and normalised weights. */
+  readonly posterior: ReadonlyMap<string, number>;
+}
+
+type Body<Options> = { decode(decoding: Decoding, options: Options): Promise<void> };
+
+export async function runToy<Options>(
+  method: Body<Options>,
+  options: Options,
+  toy: Toy,
+  seed: number,
+): Promise<ToyRun> {
+  const { letters, law, constraint, maxTokens } = toy;
+  const encoder = new TextEncoder();
+  const textOf = (tokens: readonly number[]): string => tokens.map((token) => letters[token - 1] ?? "").join("");
+  const tokenizer = {
+    vocabularySize: letters.length + 1,
+    tokenBytes: (token: number) => encoder.encode(token === 0 ? "" : letters[token - 1]),
+    decode: textOf,
+  } as unknown as Tokenizer;
+  const endTokens = new Set([0]);
+  const size = letters.length + 1;
+  const constraining =
+    constraint && createConstraining({ constraint, tokenizer, vocabularySize: size, promptLength: 1, endTokens });
+  const root: ForestNode = { parent: undefined, token: 0, depth: 0, logits: undefined, taps: undefined };
+  const below = (node: ForestNode): number[] => (node.parent ? [...below(node.parent), node.token] : []);
+  const lawAt = (node: ForestNode): Float64Array => Float64Array.from(law(textOf(below(node))));
+  let finished = false;
+  const output: number[] = [];
+  let logEvidence = 0;
+  let texts: string[] = [];
+  let posterior = new Map<string, number>();
+  const stream = { seed, request: 0 };
+  const counters = { constraintChecks: 0 };
+  const decoding = {
+    model: { tokenizer },
+    forest: { maxRows: 64 },
+    lease: {
+      extend: async (extensions: readonly { parent: ForestNode; token: number }[]) =>
+        extensions.map(({ parent, token }) => ({ ...root, parent, token, depth: parent.depth + 1 })),
+      release: () => {},
+    },
+    greedy: false,
+    stream,
+    endTokens,
+    constraining,
+    counters,
+    get finished() {
+      return finished;
+    },
+    remaining: maxTokens,
+    prefill: async () => root,
+    shapeFreely: lawAt,
+    choose(node: ForestNode) {
+      const allowed = constraining?.allowedAt(node);
+      const weights = lawAt(node).map((p, token) => (!allowed || (allowed[0] >>> token) & 1 ? p : 0));
+      return winnerOf({ stream, position: node.depth + 1 }, Int32Array.from(weights.keys()), size, weights);
+    },
+    commit(commitments: readonly { token: number }[]) {
+      for (const { token } of commitments) {
+        if (token === 0) finished = true;
+        else output.push(token);
+      }
+      if (output.length >= maxTokens) finished = true;
+      return commitments.length;
+    },
+    finish() {
+      finished = true;
+    },
+    emit(event: { type: string; tokens?: number[]; weights?: number[]; parents?: number[]; logEvidence?: number }) {
+      if (event.type !== "particles") return;
+      logEvidence = event.logEvidence!;
+      const { tokens, weights, parents } = event as { tokens: number[]; weights: number[]; parents?: number[] };
+      texts = tokens.map((token, i) => (texts[i] ?? "") + (token > 0 ? letters[token - 1] : ""));
+      posterior = new Map();
+      texts.forEach((text, i) => {
+        posterior.set(text, (posterior.get(text) ?? 0) + weights[i]);
+      });
+      if (parents) texts = parents.map((parent) => texts[parent]);
+    },
+  } as unknown as Decoding;
+  await method.decode(decoding, options);
+  return { text: textOf(output), logEvidence, checks: counters.constraintChecks, posterior };
+}
