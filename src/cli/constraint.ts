@@ -11,6 +11,7 @@ const largestFile = 16 * 2 ** 20;
 export interface ConstraintFlags {
   jsonSchema?: string;
   regex?: string;
+  grammar?: string;
   choices?: string;
   constraint?: ConstraintChoice;
 }
@@ -19,15 +20,17 @@ export function addConstraintFlags(command: Command): void {
   command
     .option("--json-schema <file>", "the output is JSON that this schema allows")
     .option("--regex <pattern>", "the output matches this regular expression from beginning to end")
+    .option("--grammar <file>", "the output is a text of this grammar, in GBNF or Lark's style")
     .option("--choices <list>", "the output is one of these texts between commas, or of a JSON list");
 }
 
 /** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */
 export async function readConstraint(flags: ConstraintFlags): Promise<ConstraintChoice | undefined> {
-  const { jsonSchema, regex, choices, constraint } = flags;
+  const { jsonSchema, regex, grammar, choices, constraint } = flags;
   const given = Object.entries({
     "--json-schema": jsonSchema,
     "--regex": regex,
+    "--grammar": grammar,
     "--choices": choices,
     "--constraint": constraint,
   }).filter(([, value]) => value !== undefined);
@@ -39,6 +42,7 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
   if (jsonSchema !== undefined)
     return { jsonSchema: parseJson(await readText(jsonSchema, "--json-schema"), jsonSchema) };
   if (regex !== undefined) return { regex };
+  if (grammar !== undefined) return { grammar: await readText(grammar, "--grammar") };
   if (choices !== undefined) {
     const list = choices.trimStart().startsWith("[") ? parseJson(choices, "--choices") : choices.split(",");
     return { choices: list as string[] };

@@ -1,6 +1,7 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
 import { ensure, VentrisError } from "../errors.ts";
 import type { Constraint } from "./contract.ts";
+import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
 import { type Predicate, predicateConstraint } from "./predicate.ts";
 import { choicesConstraint, regexConstraint } from "./regex/index.ts";
@@ -14,10 +15,12 @@ export type ConstraintChoice =
   | ({ readonly jsonSchema: unknown } & JsonSchemaOptions)
   | { readonly regex: string | RegExp }
   | { readonly choices: readonly string[] }
+  /** GBNF or Lark's style. */
+  | { readonly grammar: string; readonly syntax?: "gbnf" | "lark" }
   | Predicate
   | Constraint;
 
-type Kind = "jsonSchema" | "regex" | "choices";
+type Kind = "jsonSchema" | "regex" | "choices" | "grammar";
 
 const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
   jsonSchema: {
@@ -26,6 +29,10 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
       jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options }),
   },
   regex: { options: [], make: ({ regex }: { regex: string | RegExp }) => regexConstraint(regex) },
+  grammar: {
+    options: ["syntax"],
+    make: ({ grammar, syntax }: { grammar: string; syntax?: "gbnf" | "lark" }) => grammarConstraint(grammar, syntax),
+  },
   choices: { options: [], make: ({ choices }: { choices: readonly string[] }) => choicesConstraint(choices) },
 };
 

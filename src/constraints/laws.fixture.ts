@@ -92,7 +92,7 @@ export function obeysTheLaws(name: string, { constraint: make, valid, invalid, a
 
 /** A way to a complete state: closing what is open first, then what valid texts are made of, each state once. */
 function canEnd(start: ConstraintState, likely: Uint8Array): boolean {
-  const closing = encoder.encode('"}]');
+  const closing = encoder.encode('"}]);');
   const opening = encoder.encode("{[(");
   const others = [...likely, ...Array.from({ length: 256 }, (_, byte) => byte)];
   const order = [...new Set([...closing, ...others.filter((byte) => !opening.includes(byte)), ...opening])].reverse();

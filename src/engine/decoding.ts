@@ -44,7 +44,7 @@ export const requestOptions = z.strictObject({
   constraint: z
     .custom<ConstraintChoice>(isChoice, "must be an object that names a constraint, or a function")
     .optional()
-    .describe("what the output must be, as JSON: one of jsonSchema, regex, choices with its value"),
+    .describe("what the output must be, as JSON: one of jsonSchema, regex, grammar, choices with its value"),
   taps: z
     .array(z.string().max(200))
     .max(256)
