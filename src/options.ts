@@ -91,7 +91,7 @@ export interface RequestOptions {
   request?: number;
   /** Report log-probabilities, with this many alternatives a token. From 0 to 100. */
   logprobs?: number;
-  /** What the output must be, as JSON: one of jsonSchema, regex, choices with its value. */
+  /** What the output must be, as JSON: one of jsonSchema, regex, grammar, choices with its value. */
   constraint?: ConstraintChoice;
   /** Sites to read at every position of the text, prompt included. */
   taps?: readonly string[];
@@ -287,8 +287,40 @@ export interface OnlineOptions {
   saveBuffer?: boolean;
 }
 
+/** Options of `awrs`: samples under a constraint by weighted rejection: few checks instead of a mask. */
+export interface AwrsOptions {
+  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "adaptive". */
+  estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
+  /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
+  loops?: number;
+  /** Of recursive and geometric: give up after so many rejections. From 2. Default 9007199254740991. */
+  maxRejects?: number;
+}
+
+/** Options of `smc`: particles that follow the model given the constraint, weighed and resampled. */
+export interface SmcOptions {
+  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "adaptive". */
+  estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
+  /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
+  loops?: number;
+  /** Of recursive and geometric: give up after so many rejections. From 2. Default 9007199254740991. */
+  maxRejects?: number;
+  /** How many texts are grown side by side. From 1 to 512. Default 5. */
+  particles?: number;
+  /** Resample when the effective number of particles falls below this share; 0: never (importance sampling). From 0 to 1. Default 0.5. */
+  threshold?: number;
+  /** Draw valid tokens, or from the model and weigh by whether they were valid. Default "constrained". */
+  proposal?: "constrained" | "model";
+  /** Of the model's proposal: check every prefix (sample and verify), or the finished text (sample and rerank). Default "each-token". */
+  verify?: "each-token" | "end";
+  /** Which particle becomes the output: one drawn by weight, or the heaviest text. Default "draw". */
+  answer?: "draw" | "heaviest";
+  /** Weighs texts beside the constraint: a factor for a text so far; with threshold 0 it acts at the end. */
+  critic?: unknown;
+}
+
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -300,5 +332,7 @@ export type MethodWithOptions =
   | ({ name: "top-k" } & TopKOptions)
   | ({ name: "aded" } & AdedOptions)
   | ({ name: "online" } & OnlineOptions)
+  | ({ name: "awrs" } & AwrsOptions)
+  | ({ name: "smc" } & SmcOptions)
   | { name: "greedy" }
   | { name: "sample" };

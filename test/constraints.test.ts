@@ -1,5 +1,6 @@
 /** Constraints with the shipped pair: every method that follows plain decoding gives its very text under a constraint, and it is valid. */
 
+import { methodChoice } from "../src/calls.ts";
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -127,7 +128,7 @@ test("awrs says what masking says with far fewer checks, and smc is valid", { ti
     const options = { constraint, seed: 4, maxTokens: 120 };
     const masked = await model.decode(prompt, options).final;
     for (const estimator of ["adaptive", "improper"]) {
-      const drawn = await model.decode(prompt, { ...options, method: { name: "awrs", estimator } }).final;
+      const drawn = await model.decode(prompt, { ...options, method: methodChoice({ name: "awrs", estimator }) }).final;
       expect(drawn.text).toBe(masked.text);
     }
     const smc = await model.decode(prompt, { ...options, method: { name: "smc", particles: 4 } }).final;
