@@ -331,6 +331,22 @@ describe("memory", () => {
     });
   });
 
+  test("does not grow with what was cached before", async () => {
+    await withForest(long, { cacheSlots: 256 }, async (forest) => {
+      for (let round = 0; round < 40; round++) {
+        const leases = [forest.lease(), forest.lease()];
+        await Promise.all(
+          leases.map(async (lease, i) => {
+            let { node } = await lease.prefill(tokensOf(50 + ((7 * round) % 60), 2 * round + i));
+            for (let step = 0; step < 30; step++) [node] = await lease.extend([{ parent: node, token: step }]);
+          }),
+        );
+        for (const lease of leases) lease.close();
+      }
+      expect(forest.capacity).toBeLessThanOrEqual(1024);
+    });
+  });
+
   test("of calls that share a pass only those fail that do not fit, and what goes on from them", async () => {
     await withForest(llama, { memoryLimit: 100 * slotBytes }, async (forest) => {
       const leases = Array.from({ length: 4 }, () => forest.lease());

@@ -155,17 +155,15 @@ export function createTrees(arena: Arena, cacheSlots: number, reclaim: () => boo
     const found = arena.freePage(after);
     if (found !== undefined) return found;
     if (arena.capacity >= cacheSlots) {
-      let removed = 0;
+      // Whole texts, the longest unheld first. Growing instead would keep all that was ever cached.
       for (const node of evictable) {
-        if (removed >= 4 * pageSize) break;
-        for (let at: Node | undefined = node; at && evictable.has(at); at = at.parent) {
-          remove(at);
-          removed += 1;
-        }
+        for (let at: Node | undefined = node; at && evictable.has(at); at = at.parent) remove(at);
         const freed = arena.freePage(after);
         if (freed !== undefined) return freed;
       }
     }
+    // Where all that is free lies before the text's last page, the next one stays open rather than make a large arena larger.
+    if (arena.capacity >= 2 * Math.max(cacheSlots, arena.used)) return undefined;
     try {
       arena.grow((Math.ceil(arena.capacity / pageSize) + 1) * pageSize);
     } catch {
