@@ -1,11 +1,11 @@
 /** Constraints with the shipped pair: every method that follows plain decoding gives its very text under a constraint, and it is valid. */
 
-import { methodChoice } from "../src/calls.ts";
 import { spawnSync } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { methodChoice } from "../src/calls.ts";
 import { type ConstraintChoice, createConstraint, isValid } from "../src/constraints/index.ts";
 import { type MethodChoice, type OpenModel, open } from "../src/index.ts";
 import { ensureBuilt, root } from "./build.ts";
