@@ -17,6 +17,13 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
   const path = [...within, ...issue.path];
   const field = path.length === 0 ? "options" : pathText(path);
   const given = "input" in issue && issue.input !== undefined ? `, not ${shown(issue.input)}` : "";
+  // A schema's own words go before ours; the library's are replaced.
+  if (
+    issue.code !== "custom" &&
+    issue.code !== "invalid_format" &&
+    !/^(Invalid|Too (big|small)|Unrecognized)/.test(issue.message)
+  )
+    return `${field}: ${issue.message}`;
   switch (issue.code) {
     case "unrecognized_keys":
       return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path))).join("; ");

@@ -145,7 +145,9 @@ describe("edits of a run", () => {
 
 test("a clamp inside dyspec, its draft knowing nothing of it, beside requests without: the very text of greedy decoding with it", async () => {
   await using own = await open("knossos", { threads: 1 });
-  const edits = [{ site: "layers.2.mlp.neurons", entries: [5, 90, 300], clamp: { min: 3, max: 4 } }];
+  const edits = [
+    { site: "layers.2.mlp.neurons", entries: Array.from({ length: 140 }, (_, i) => 5 * i), clamp: { min: 3, max: 4 } },
+  ];
   const decode = (method: unknown, more: object = {}) =>
     own.decode("Once upon a time", { method: method as never, temperature: 0, maxTokens: 16, ...more }).final;
   const speculative = { name: "dyspec", draft: "pylos", budget: 8 };

@@ -130,13 +130,13 @@ describe("tokens and limits", () => {
 });
 
 test.each([
-  [{ stop: [""] }, /stop\.0/],
+  [{ stop: [""] }, /stop\[0\]/],
   [{ stop: ["a".repeat(1001)] }, /1000/],
   [{ stop: Array.from({ length: 65 }, (_, i) => `${i}`) }, /64/],
   [{ stop: ["\ud800"] }, /surrogate/],
   [{ maxTokens: 0 }, /maxTokens/],
   [{ minTokens: -1 }, /minTokens/],
-  [{ stopTokens: [-1] }, /stopTokens\.0/],
+  [{ stopTokens: [-1] }, /stopTokens\[0\]/],
   [{ stops: ["x"] } as object, /stops/],
 ])("refuses %j", (options, message) => {
   expect(() => createStopper(options)).toThrow(

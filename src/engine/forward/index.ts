@@ -207,7 +207,7 @@ function pastInputs(config: ModelConfig, { sequences, past }: Batch, value: Awai
 function refuseBroken(outputs: Record<string, Value>, { edited }: RowSites, lowered: LoweredPass, batch: Batch): void {
   for (const { name, site } of lowered.asked.edits) {
     const bad = outputs[`bad.${name}`]?.data as Float32Array | undefined;
-    const at = bad?.findIndex((x) => !(x === 0)) ?? -1;
+    const at = bad?.findIndex((x) => Number.isNaN(x) || x !== 0) ?? -1; // not a comparison alone: NaN is bad, too
     if (at < 0) continue;
     const after = lowered.outputs.find((output) => output.name === `bad.${name}`)!.shape[0] === selectedRows;
     const row = after ? batch.select[at] : at;
