@@ -76,7 +76,7 @@ const opening =
 
 /** A checker that reads the whole text again each time, as a user's own function would. */
 const slowChecker = (text: string): boolean | "never" => {
-  if (!/^[A-Za-z ,.!?'"]*$/.test(text) || text.length > 60) return "never";
+  if (!/^[A-Za-z ,.!?'"]*$/.test(text) || text.length > 400) return "never";
   return text.endsWith(".") && text.length > 20;
 };
 
