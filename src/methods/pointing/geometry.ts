@@ -34,6 +34,15 @@ export function convexHull(points: readonly Point[]): number[] {
     return chain.slice(0, -1);
   };
   const hull = [...half(distinct), ...half(distinct.toReversed())];
+  // Where the two chains meet no turn was looked at: a corner that hardly turns is none.
+  const at = (i: number): Point => points[hull[(i + hull.length) % hull.length]];
+  for (let i = 0; i < hull.length && hull.length >= 3; ) {
+    if (turn(at(i - 1), at(i), at(i + 1)) > straight) i++;
+    else {
+      hull.splice(i, 1);
+      i = 0;
+    }
+  }
   ensure(hull.length >= 3, "bad_option", "the points lie on one line: they have no hull");
   return rotateTo(hull, Math.min(...hull));
 }
