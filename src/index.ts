@@ -15,6 +15,7 @@ export type { Decoding } from "./engine/decoding.ts";
 export type { VectorRow } from "./engine/forest.ts";
 export { defineMethod, type Method, type ShaperKind } from "./engine/method.ts";
 export type { Model } from "./engine/model.ts";
+export type { Hypothesis } from "./engine/output.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { ScoredText, ScoredToken } from "./engine/score.ts";
 export type { MakeShaper, Shaper, ShaperHost } from "./engine/shapers/shaper.ts";

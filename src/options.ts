@@ -319,8 +319,44 @@ export interface SmcOptions {
   critic?: unknown;
 }
 
+/** Options of `beam`: keeps the likeliest texts side by side; n-best with scores. */
+export interface BeamOptions {
+  /** Texts grown side by side. From 1 to 512. Default 4. */
+  beams?: number;
+  /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
+  lengthPenalty?: number;
+  /** Stop at as many finished texts as beams, even if a live one could still be better. Default false. */
+  earlyStopping?: boolean;
+  /** Draw texts without replacement instead of keeping the likeliest. Default false. */
+  stochastic?: boolean;
+}
+
+/** Options of `diverse-beam`: beams in groups that keep away from one another. */
+export interface DiverseBeamOptions {
+  /** Texts grown side by side, in all groups together. From 1 to 512. Default 6. */
+  beams?: number;
+  /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
+  lengthPenalty?: number;
+  /** Stop at as many finished texts as beams, even if a live one could still be better. Default false. */
+  earlyStopping?: boolean;
+  /** Groups; beams must be a multiple of it. From 1 to 512. Default 3. */
+  groups?: number;
+  /** What one repetition costs, in nats. From 0 to 1000000000. Default 0.5. */
+  strength?: number;
+  /** What counts as a repetition. Default "hamming". */
+  diversity?: "hamming" | "cumulative" | "ngram";
+  /** Of diversity ngram: how many tokens. From 1 to 16. Default 2. */
+  ngram?: number;
+  /** Of diversity cumulative: the larger, the longer texts that parted count as alike. From 0.001 to 1000000. Default 1. */
+  diversityTemperature?: number;
+  /** Whether ending where others end is a repetition. Default true. */
+  penalizeEnd?: boolean;
+  /** Rank by log-probability, or with the penalties. Default "raw". */
+  rankBy?: "raw" | "augmented";
+}
+
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -334,5 +370,7 @@ export type MethodWithOptions =
   | ({ name: "online" } & OnlineOptions)
   | ({ name: "awrs" } & AwrsOptions)
   | ({ name: "smc" } & SmcOptions)
+  | ({ name: "beam" } & BeamOptions)
+  | ({ name: "diverse-beam" } & DiverseBeamOptions)
   | { name: "greedy" }
   | { name: "sample" };

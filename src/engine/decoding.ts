@@ -10,7 +10,7 @@ import { type Constraining, checkAllowed, createConstraining } from "./constrain
 import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
 import type { Model } from "./model.ts";
 import { notAToken } from "./node.ts";
-import { type Commitment, createOutput } from "./output.ts";
+import { type Commitment, createOutput, type Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
 import { joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
@@ -100,6 +100,8 @@ export interface Decoding {
   choose(node: ForestNode): number;
   /** Makes tokens output, in order. Stops at the first that finishes the run; returns how many were taken. */
   commit(tokens: readonly Commitment[]): number;
+  /** Of searches: the texts found, best first, beside the one that becomes the output. */
+  offer(hypotheses: readonly Hypothesis[]): void;
   emit(event: TraceEvent): void;
   /** Ends the run, for a method that has nothing more to say. */
   finish(reason: FinishReason): void;
@@ -123,6 +125,7 @@ export interface Outcome {
   tokens: readonly number[];
   logprobs: readonly TokenLogprob[] | undefined;
   taps: Readonly<Record<string, TapRows>> | undefined;
+  hypotheses: readonly Hypothesis[] | undefined;
   counters: Counters;
   seconds: { prefill: number; decode: number };
 }
@@ -180,6 +183,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
   const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
   const delivery = createTapDelivery(settings.taps ?? [], emit);
   let prefilled: Promise<ForestNode> | undefined;
+  let hypotheses: readonly Hypothesis[] | undefined;
   let prefillPasses = 0;
   let prefillSeconds = 0;
   let decodeStarted = performance.now();
@@ -262,6 +266,9 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       if (last && mayEnd && constraining?.mustEnd(last.from, last.token)) output.end("end");
       return taken;
     },
+    offer(found) {
+      hypotheses = found;
+    },
     emit,
     finish: output.end,
     outcome() {
@@ -275,6 +282,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
         tokens,
         logprobs: alternatives === undefined ? undefined : logprobs,
         taps: settings.taps && delivery.result(),
+        hypotheses,
         counters,
         seconds: { prefill: prefillSeconds, decode: (endedAt - decodeStarted) / 1000 },
       };

@@ -11,6 +11,20 @@ export interface Commitment {
   readonly from: ForestNode;
 }
 
+/** One of several texts that a search found. */
+export interface Hypothesis {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  /** What the method ranks by. */
+  readonly score: number;
+  /** Natural log of its probability under the shaped distributions. */
+  readonly logprob: number;
+  /** Of searches in groups. */
+  readonly group?: number;
+  /** It ended by itself, and was not cut off. */
+  readonly finished: boolean;
+}
+
 export interface Output {
   /** The token that ends a text excluded. */
   readonly tokens: readonly number[];

@@ -5,6 +5,7 @@ import { createDecoding, emptyCounters, type Outcome, type RequestSettings, toke
 import type { VectorRow } from "./forest.ts";
 import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
+import type { Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
 import type { MakeShaper, Shaper } from "./shapers/shaper.ts";
 import type { TapRows } from "./sites/delivery.ts";
@@ -16,6 +17,8 @@ export interface RunResult {
   readonly logprobs?: readonly TokenLogprob[];
   /** What the request's taps read: row i is position i of the text. The last token's row is absent where nothing needed it. */
   readonly taps?: Readonly<Record<string, TapRows>>;
+  /** Of searches: the texts found, best first. */
+  readonly hypotheses?: readonly Hypothesis[];
   readonly finish: FinishReason;
   /** The stop string that ended the text. */
   readonly stop?: string;
@@ -137,7 +140,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     return conclude(decoding.outcome());
   }
 
-  function conclude({ reason, stop, text, tokens, logprobs, taps, counters, seconds }: Outcome): RunResult {
+  function conclude({ reason, stop, text, tokens, logprobs, taps, hypotheses, counters, seconds }: Outcome): RunResult {
     const times = { load: model.secondsToLoad, ...seconds };
     emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
     const result: RunResult = {
@@ -145,6 +148,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       tokens,
       ...(logprobs && { logprobs }),
       ...(taps && { taps }),
+      ...(hypotheses && { hypotheses }),
       finish: reason,
       ...(stop !== undefined && { stop }),
       counters,

@@ -4,6 +4,8 @@ import { nearest, VentrisError } from "../errors.ts";
 import { awrs } from "./constrained/awrs/index.ts";
 import { smc } from "./constrained/smc/index.ts";
 import { greedy, sample } from "./plain/index.ts";
+import { beam } from "./search/beam/index.ts";
+import { diverseBeam } from "./search/diverse-beam/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
@@ -26,6 +28,8 @@ export const methods: readonly Method[] = [
   online,
   awrs,
   smc,
+  beam,
+  diverseBeam,
 ];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */

@@ -18,8 +18,8 @@ const entries: Readonly<Record<string, ConformanceOptions>> = {
   aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }) },
   awrs: {},
 };
-/** Methods of several texts at once, which refuse temperature 0: their laws are tested in their own folder. */
-const apart = ["smc"];
+/** Methods of several texts at once: their laws are tested in their own folders. */
+const apart = ["smc", "beam", "diverse-beam"];
 
 test("every method has an entry, and every entry a method", () => {
   expect([...Object.keys(entries), ...apart].sort()).toEqual(methods.map(({ name }) => name).sort());

@@ -3,6 +3,7 @@ import type { Constraint } from "../../constraints/index.ts";
 import { createConstraining } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
+import type { Hypothesis } from "../../engine/output.ts";
 import { winnerOf } from "../../engine/race.ts";
 import type { Tokenizer } from "../../text/index.ts";
 
@@ -20,6 +21,8 @@ export interface ToyRun {
   readonly checks: number;
   /** Final particles: their texts and normalised weights. */
   readonly posterior: ReadonlyMap<string, number>;
+  /** Of searches. */
+  readonly hypotheses: readonly Hypothesis[];
 }
 
 type Body<Options> = { decode(decoding: Decoding, options: Options): Promise<void> };
@@ -50,11 +53,12 @@ export async function runToy<Options>(
   let logEvidence = 0;
   let texts: string[] = [];
   let posterior = new Map<string, number>();
+  let hypotheses: readonly Hypothesis[] = [];
   const stream = { seed, request: 0 };
   const counters = { constraintChecks: 0 };
   const decoding = {
     model: { tokenizer },
-    forest: { maxRows: 64 },
+    forest: { maxRows: 400 },
     lease: {
       extend: async (extensions: readonly { parent: ForestNode; token: number }[]) =>
         extensions.map(({ parent, token }) => ({ ...root, parent, token, depth: parent.depth + 1 })),
@@ -71,6 +75,16 @@ export async function runToy<Options>(
     remaining: maxTokens,
     prefill: async () => root,
     shapeFreely: lawAt,
+    shape(node: ForestNode) {
+      const allowed = constraining?.allowedAt(node);
+      const masked = lawAt(node).map((p, token) => (!allowed || (allowed[0] >>> token) & 1 ? p : 0));
+      const mass = masked.reduce((a, b) => a + b, 0);
+      return masked.map((p) => p / mass);
+    },
+    settings: { stop: [], minTokens: 0 },
+    offer(found: readonly Hypothesis[]) {
+      hypotheses = found;
+    },
     choose(node: ForestNode) {
       const allowed = constraining?.allowedAt(node);
       const weights = lawAt(node).map((p, token) => (!allowed || (allowed[0] >>> token) & 1 ? p : 0));
@@ -100,5 +114,5 @@ export async function runToy<Options>(
     },
   } as unknown as Decoding;
   await method.decode(decoding, options);
-  return { text: textOf(output), logEvidence, checks: counters.constraintChecks, posterior };
+  return { text: textOf(output), logEvidence, checks: counters.constraintChecks, posterior, hypotheses };
 }

@@ -23,7 +23,14 @@ export const paper: Paper = {
     "Diverse beam search splits the beam into groups and penalises each for choosing at a position what earlier groups chose there.",
     "It costs what plain beam search costs.",
   ],
-  lives: { folder: "methods/search/diverse-beam" },
+  lives: {
+    folder: "methods/search/diverse-beam",
+    method: "diverse-beam",
+    command: 'ventris run --method diverse-beam --json "Once upon a time"',
+    function: 'model.decode(prompt, { method: { name: "diverse-beam", beams: 12, groups: 6 } })',
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing: "Diversity by embeddings; captions and translation are not measured.",
   claims: [
     {
       id: "distinct",

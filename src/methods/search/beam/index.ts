@@ -1,0 +1,41 @@
+/** Beam search, and stochastic beams: sequences sampled without replacement (Kool, van Hoof and Welling 2019). */
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
+import { ensure } from "../../../errors.ts";
+import { concludeBeams, searchBeams } from "../beams.ts";
+import { sampleBeams } from "../stochastic.ts";
+
+export const beamOptions = z.strictObject({
+  beams: z.int().min(1).max(512).default(4).describe("texts grown side by side"),
+  lengthPenalty: z
+    .number()
+    .min(-8)
+    .max(8)
+    .default(0)
+    .describe("a finished text's score is its log-probability over its length to this power"),
+  earlyStopping: z
+    .boolean()
+    .default(false)
+    .describe("stop at as many finished texts as beams, even if a live one could still be better"),
+});
+
+export const beam = defineMethod({
+  name: "beam",
+  family: "search",
+  summary: "keeps the likeliest texts side by side; n-best with scores",
+  source: "beam search; stochastic: Kool et al. 2019 (arXiv 1903.06059)",
+  lossless: false,
+  options: beamOptions.extend({
+    stochastic: z.boolean().default(false).describe("draw texts without replacement instead of keeping the likeliest"),
+  }),
+  async decode(decoding, { beams, lengthPenalty, earlyStopping, stochastic }) {
+    if (stochastic) {
+      ensure(lengthPenalty === 0, "bad_option", "lengthPenalty: stochastic beams are a sample, which it would distort");
+      concludeBeams(decoding, await sampleBeams(decoding, beams), 0, "augmented");
+      return;
+    }
+    const diversity = { kind: "hamming", strength: 0, length: 2, temperature: 1, penalizeEnd: true } as const;
+    const settings = { beams, groups: 1, diversity, lengthPenalty, earlyStopping, rankBy: "raw" } as const;
+    concludeBeams(decoding, await searchBeams(decoding, settings), lengthPenalty, "raw");
+  },
+});

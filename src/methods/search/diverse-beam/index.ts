@@ -1,0 +1,42 @@
+/** Diverse beam search (Vijayakumar et al. 2016): beams in groups, each penalised for repeating what the groups before it chose. */
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
+import { ensure } from "../../../errors.ts";
+import { beamOptions } from "../beam/index.ts";
+import { concludeBeams, searchBeams } from "../beams.ts";
+import { diversities } from "../diversity.ts";
+
+export const diverseBeam = defineMethod({
+  name: "diverse-beam",
+  family: "search",
+  summary: "beams in groups that keep away from one another",
+  source: "Vijayakumar et al. 2016, Diverse Beam Search (arXiv 1610.02424)",
+  lossless: false,
+  options: beamOptions.extend({
+    beams: z.int().min(1).max(512).default(6).describe("texts grown side by side, in all groups together"),
+    groups: z.int().min(1).max(512).default(3).describe("groups; beams must be a multiple of it"),
+    strength: z.number().min(0).max(1e9).default(0.5).describe("what one repetition costs, in nats"),
+    diversity: z.enum(diversities).default("hamming").describe("what counts as a repetition"),
+    ngram: z.int().min(1).max(16).default(2).describe("of diversity ngram: how many tokens"),
+    diversityTemperature: z
+      .number()
+      .min(1e-3)
+      .max(1e6)
+      .default(1)
+      .describe("of diversity cumulative: the larger, the longer texts that parted count as alike"),
+    penalizeEnd: z.boolean().default(true).describe("whether ending where others end is a repetition"),
+    rankBy: z.enum(["raw", "augmented"]).default("raw").describe("rank by log-probability, or with the penalties"),
+  }),
+  async decode(decoding, options) {
+    const { beams, groups, strength, diversity: kind, ngram, diversityTemperature, penalizeEnd, rankBy } = options;
+    const { lengthPenalty, earlyStopping } = options;
+    ensure(
+      groups === 1 || strength > 0,
+      "bad_option",
+      "strength: with 0 all groups would be the same; use the method beam, or one group",
+    );
+    const diversity = { kind, strength, length: ngram, temperature: diversityTemperature, penalizeEnd };
+    const settings = { beams, groups, diversity, lengthPenalty, earlyStopping, rankBy };
+    concludeBeams(decoding, await searchBeams(decoding, settings), lengthPenalty, rankBy);
+  },
+});
