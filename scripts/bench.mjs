@@ -9,7 +9,8 @@ import { build } from "./build.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bench = join(root, "bench");
 
-installPeers();
+// Only these measure against llama.cpp; the others need no peer.
+if (process.argv.slice(2).some((word) => word === "engine" || word === "speculation")) installPeers();
 build();
 const { status } = spawnSync(process.execPath, [join(bench, "run.mjs"), ...process.argv.slice(2)], {
   stdio: "inherit",

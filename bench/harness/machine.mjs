@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { cpus, totalmem, type } from "node:os";
 
 /** What a reader needs to judge the figures: hardware, and the versions of both sides. */
@@ -15,7 +15,8 @@ export function describeMachine() {
   };
 }
 
-/** @param {string} path of a package.json, relative to this file */
+/** @param {string} path of a package.json, relative to this file; undefined where the package is not installed, as no row needs it */
 function version(path) {
-  return String(JSON.parse(readFileSync(new URL(path, import.meta.url), "utf8")).version);
+  const file = new URL(path, import.meta.url);
+  return existsSync(file) ? String(JSON.parse(readFileSync(file, "utf8")).version) : undefined;
 }
