@@ -153,8 +153,9 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
 
 /**
  * A companion (a draft) alternates with its model. Threads that wait by spinning would take the cores from the other one's pass, so
- * a companion has one thread, which suffices for the small models that drafts are. It has 8-bit weights: between its passes the larger
- * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified.
+ * a draft beside it has one thread, which suffices for the small models that drafts are. It has 8-bit weights: between its passes the larger
+ * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified. A peer,
+ * whose numbers count, is opened as the model itself was.
  */
 async function openModel(reference: string, { signal, onProgress, ...options }: OpenOptions): Promise<Model> {
   const { device, maxRows, memoryLimit } = options;
@@ -167,7 +168,12 @@ async function openModel(reference: string, { signal, onProgress, ...options }: 
   }
   const model = createModel({
     ...parts,
-    openCompanion: (other) => openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 }),
+    openCompanion(other, role) {
+      if (role === "draft") return openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 });
+      const { taps: _, edits: __, lora: ___, ...same } = options;
+      const adapter = existsSync(join(other, "adapter_config.json"));
+      return adapter ? openModel(reference, { ...same, lora: other }) : openModel(other, same);
+    },
   });
   if (!signal?.aborted) return model;
   await model.close();

@@ -13,6 +13,7 @@ import { parseValue, pickFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { murmur, print, printJson, say } from "./output.ts";
 import { addRequestFlags, loadOptions, type RequestFlags, readMethods, readPrompt } from "./request.ts";
+import { readShapers } from "./shapers.ts";
 import { formatTable } from "./table.ts";
 import { drawRound, roundsOf } from "./tree.ts";
 
@@ -76,6 +77,7 @@ Speeds are of this one run; benchmarks take medians of many.`,
 async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const options = { temperature: 0, ...pickFlags(flags, requestOptions.shape) } as DecodeOptions;
   options.constraint = await readConstraint(flags);
+  options.shapers = readShapers(flags);
   const chosen = flags.methods === undefined ? undefined : readMethods(flags.methods);
   const prompt = await readPrompt(words, flags);
   await using model = await open(flags.model, loadOptions(flags));

@@ -11,8 +11,9 @@ import { findMethod } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags } from "./constraint.ts";
 import { addSchemaFlags, parseAssignments, parseValue } from "./flags.ts";
 import { murmur } from "./output.ts";
+import { addShaperFlag, type ShaperFlags } from "./shapers.ts";
 
-export interface RequestFlags extends Record<string, unknown>, ConstraintFlags {
+export interface RequestFlags extends Record<string, unknown>, ConstraintFlags, ShaperFlags {
   model: string;
   promptFile?: string;
   promptIds?: number[];
@@ -49,6 +50,7 @@ export function addRequestFlags(command: Command): void {
     );
   addSchemaFlags(command, requestOptions.shape);
   addConstraintFlags(command);
+  addShaperFlag(command);
   command.option("--json", "print one JSON object");
 }
 

@@ -13,6 +13,7 @@ import { parseValue, pickFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 import { addRequestFlags, loadOptions, type RequestFlags, readMethod, readPrompt, showPrompt } from "./request.ts";
+import { readShapers } from "./shapers.ts";
 
 interface RunFlags extends RequestFlags {
   method?: string;
@@ -53,6 +54,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   const method = readMethod(flags.method, flags.set);
   const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
   options.constraint = await readConstraint(flags);
+  options.shapers = readShapers(flags);
   const prompt = await readPrompt(words, flags);
   await using model = await open(flags.model, loadOptions(flags));
 

@@ -171,13 +171,13 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     tokenizer,
     endTokens,
     promptLength: prompt.length,
-    contextLength: forest.contextLength,
+    contextLength: Math.min(forest.contextLength, ...shapers.map((shaper) => shaper.contextLength ?? Infinity)),
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
     emit,
   });
   const edits = [
     ...applyEdits(model.sites(), settings.edits ?? []),
-    ...shapers.flatMap((shaper) => shaper.edits ?? []),
+    ...distinct(shapers.flatMap((shaper) => shaper.edits ?? [])),
   ];
   const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
   const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
@@ -259,6 +259,9 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
         checkAllowed(constraining!, from, token, endingTokens.has(token));
       }
       const taken = output.commit(commitments);
+      for (const { from, token } of commitments.slice(0, taken)) {
+        for (const shaper of shapers) shaper.chosen?.(from, token);
+      }
       updateCounters();
       const last = commitments[taken - 1];
       // Where nothing but the end may follow, no pass is needed to find that out.
@@ -294,6 +297,12 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
 /** The tokens of a prompt; `notAToken` for vectors. */
 export const tokensOfRows = (rows: readonly (number | VectorRow)[]): number[] =>
   rows.map((row) => (typeof row === "number" ? row : notAToken));
+
+/** Two shapers may read the same: a module that both bring with the same key acts once. */
+const distinct = (edits: readonly AppliedEdit[]): AppliedEdit[] =>
+  edits.filter(
+    (one, i) => one.key === undefined || edits.findIndex(({ edit, key }) => edit === one.edit && key === one.key) === i,
+  );
 
 /** The settings that a schema has. */
 const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>

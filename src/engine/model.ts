@@ -52,8 +52,11 @@ export interface Model {
   part(reference: string, kind?: string): Promise<Part>;
   /** Writes a part of this model. */
   writePart(folder: string, part: Parameters<typeof writePart>[2]): Promise<void>;
-  /** Another model beside this one (a draft), opened once, with the same threads, closed with this one. */
-  companion(reference: string): Promise<Model>;
+  /**
+   * Another model beside this one, opened once and closed with this one: a draft, small and fast; or a peer, whose numbers count, in this
+   * one's precision. The folder of a LoRA adapter as a peer is this very model with that adapter.
+   */
+  companion(reference: string, role?: CompanionRole): Promise<Model>;
   /**
    * Something a method keeps for this model across requests (tables, measured curves, learners), made once for each key. Closed with
    * the model when it has a `close`; others, of which requests may ask for any number, are forgotten when they are many, the longest unused first.
@@ -80,8 +83,10 @@ export interface ModelParts {
   identity: string;
   learnable?(): Promise<Learnable>;
   fingerprint?(): Promise<string>;
-  openCompanion(reference: string): Promise<Model>;
+  openCompanion(reference: string, role: CompanionRole): Promise<Model>;
 }
+
+export type CompanionRole = "draft" | "peer";
 
 /** The parts of a transformer, which can do all of this. */
 export type TransformerParts = Omit<ModelParts, "openCompanion"> &
@@ -179,11 +184,12 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     parts: () => listParts(parts.folder),
     part: async (reference, kind) => readPart(await findPart(parts.folder, reference), await base(), kind),
     writePart: async (folder, part) => writePart(folder, await base(), part),
-    companion(reference) {
-      ensure(companions.has(reference) || companions.size < mostCompanions, "bad_option", () => {
+    companion(reference, role = "draft") {
+      const key = role === "draft" ? reference : `${role} ${reference}`;
+      ensure(companions.has(key) || companions.size < mostCompanions, "bad_option", () => {
         return `${mostCompanions} other models are open beside ${parts.name} already: ${[...companions.keys()].join(", ")}`;
       });
-      return once(companions, reference, () => openCompanion(reference));
+      return once(companions, key, () => openCompanion(reference, role));
     },
     state,
     use() {

@@ -73,6 +73,19 @@ export type TraceEvent =
   | { type: "particles"; tokens: number[]; weights: number[]; parents?: number[]; logEvidence?: number }
   /** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
   | { type: "constraint"; rejected: number[]; token?: number; allowed?: number; checks: number }
+  /**
+   * How a contrast moved the token at a position of the text: the likeliest tokens before and after it, with their probabilities. `exits`
+   * are the lower exits that it took, amateur's and model's.
+   */
+  | {
+      type: "contrast";
+      position: number;
+      token: number;
+      tokens: number[];
+      before: number[];
+      after: number[];
+      exits?: number[];
+    }
   /** Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. */
   | { type: "explore"; node: number; parent: number; score: number; tokens?: number[]; solution?: boolean }
   /** One of several ways was chosen for a request. */

@@ -3,6 +3,10 @@ import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import { awrs } from "./constrained/awrs/index.ts";
 import { smc } from "./constrained/smc/index.ts";
+import { cd } from "./contrast/cd/index.ts";
+import { dola } from "./contrast/dola/index.ts";
+import { icd } from "./contrast/icd/index.ts";
+import { lol } from "./contrast/lol/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { beam } from "./search/beam/index.ts";
 import { diverseBeam } from "./search/diverse-beam/index.ts";
@@ -36,7 +40,7 @@ export const methods: readonly Method[] = [
 export const modelKinds: readonly ModelKind[] = [];
 
 /** Shapers that work inside every method. */
-export const shapers: readonly ShaperKind[] = [];
+export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol];
 
 /** Errors: `bad_option` with the nearest name. */
 export const findMethod = (name: string): Method => named(methods, name, "method");

@@ -6,6 +6,8 @@ export interface MirrorOptions {
   readonly sites?: LeaseSites;
   /** Tokens that stand before every text in the mirror alone. */
   readonly before?: readonly number[];
+  /** How many tokens at the beginning of every text they stand in the place of (its begin token); default: none. */
+  readonly instead?: number;
 }
 
 export interface Mirror {
@@ -18,7 +20,7 @@ export interface Mirror {
 }
 
 /** Both models must have one vocabulary. */
-export function createMirror(forest: Forest, { sites, before = [] }: MirrorOptions = {}): Mirror {
+export function createMirror(forest: Forest, { sites, before = [], instead = 0 }: MirrorOptions = {}): Mirror {
   const lease = forest.lease(sites);
   let twins = new Map<ForestNode, ForestNode>();
   let stem: Promise<ForestNode> | undefined;
@@ -33,10 +35,12 @@ export function createMirror(forest: Forest, { sites, before = [] }: MirrorOptio
   /** The first text, as a prompt: in chunks, and with its cached prefix. */
   async function begin(node: ForestNode): Promise<void> {
     const tokens: number[] = [];
-    for (let at: ForestNode | undefined = node; at; at = at.parent) tokens.unshift(at.token);
+    for (let at: ForestNode | undefined = node; at && at.depth >= instead; at = at.parent) tokens.unshift(at.token);
     let twin: ForestNode | undefined = (await lease.prefill([...before, ...tokens])).node;
-    // Only the last is held; the others stay for its sake.
-    for (let at: ForestNode | undefined = node; at && twin; [at, twin] = [at.parent, twin.parent]) twins.set(at, twin);
+    // Only the last is held; the others stay for its sake. What stands in the place of first tokens is the twin of the last of them.
+    for (let at: ForestNode | undefined = node; at && twin; [at, twin] = [at.parent, twin.parent]) {
+      if (at.depth >= instead - 1) twins.set(at, twin);
+    }
   }
 
   /** Twins of the given nodes, whose parents have twins or are among them, as many in a pass as fit. */
@@ -62,7 +66,7 @@ export function createMirror(forest: Forest, { sites, before = [] }: MirrorOptio
       for (const node of nodes) {
         for (let at: ForestNode | undefined = node; at && !path.has(at); at = at.parent) {
           path.add(at);
-          if (!twins.has(at)) missing.add(at);
+          if (!twins.has(at) && at.depth >= instead) missing.add(at);
         }
       }
       await extend(

@@ -29,6 +29,10 @@ export interface Shaper {
   logits?(node: ForestNode, logits: Float32Array): Float32Array;
   /** The tokens that may follow a node, 32 to a word; undefined: all. Several shapers allow what all of them allow. Asked once for a node. */
   allowed?(node: ForestNode): Uint32Array | undefined;
+  /** Told of every token that became output, with the node that it followed: what the trace should know of a choice is said here. */
+  chosen?(node: ForestNode, token: number): void;
+  /** The longest text that it can follow, where that may be less than the model's own. */
+  readonly contextLength?: number;
   /** Lets go of everything; calls under way end. May be called again. */
   close?(): void | Promise<void>;
 }

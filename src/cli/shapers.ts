@@ -1,0 +1,47 @@
+/** Shapers as a flag: what has a say in the distributions beside the options, in the order in which they are given. */
+import { type Command, Option } from "commander";
+import type { ShaperChoice } from "../calls.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { findShaper, shapers } from "../methods/index.ts";
+import { parseAssignments } from "./flags.ts";
+
+export interface ShaperFlags {
+  shaper?: string[];
+}
+
+type NamedShaper = Exclude<ShaperChoice, string | ((...given: never[]) => unknown)>;
+
+export function addShaperFlag(command: Command): void {
+  command.addOption(
+    new Option(
+      "--shaper <name>",
+      `${shapers.map(({ name }) => name).join(", ")}; with options as "name option=value …", or JSON: {"name": …, options}; repeatable`,
+    ).argParser((text: string, previous: string[] | undefined) => [...(previous ?? []), text]),
+  );
+}
+
+/** Errors: `bad_option` for a shaper that nobody knows and for options that it has not. */
+export const readShapers = ({ shaper = [] }: ShaperFlags): NamedShaper[] => shaper.map(readShaper);
+
+function readShaper(text: string): NamedShaper {
+  if (text.trimStart().startsWith("{")) {
+    const choice = parsed(text);
+    ensure(
+      typeof choice === "object" && choice !== null && "name" in choice && typeof choice.name === "string",
+      "bad_option",
+      `--shaper: write it as {"name": …, options}, not ${text.slice(0, 200)}`,
+    );
+    findShaper(choice.name);
+    return choice as NamedShaper;
+  }
+  const [name, ...assignments] = text.trim().split(/\s+/);
+  return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new VentrisError("bad_option", `--shaper: its JSON cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
