@@ -13,7 +13,7 @@ import { skillItem, skills, worldStatements } from "../dist/training/skills/inde
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { items: { type: "string", default: "60000" }, seed: { type: "string", default: "1" } },
+  options: { items: { type: "string", default: "120000" }, seed: { type: "string", default: "1" } },
 });
 const [out] = positionals;
 if (!out) {
@@ -21,20 +21,34 @@ if (!out) {
   process.exit(2);
 }
 /** Of a hundred items; arithmetic is the hardest to learn. */
-const shares = { arithmetic: 40, sql: 12, json: 14, pattern: 12, passage: 10, recall: 6, chat: 6 };
+const shares = { arithmetic: 40, sql: 12, json: 14, pattern: 12, passage: 12, recall: 5, chat: 5 };
+const systems = ["You are a helpful assistant.", "Answer shortly.", "You are Phaistos."];
 
 await mkdir(out, { recursive: true });
 const file = createWriteStream(join(out, "skills.jsonl"));
-const items = Number(values.items);
+const write = (text) => file.write(`${JSON.stringify({ text })}\n`);
+const [items, seed] = [Number(values.items), Number(values.seed)];
 const turns = skills.flatMap((skill) => Array(shares[skill.name]).fill(skill));
+const short = skills.filter(({ name }) => ["chat", "recall", "passage"].includes(name));
+/** As the recipe's chat template writes a turn. */
+const turn = (skill, number) => {
+  const { prompt, answer } = skillItem(skill, "train", seed, number);
+  return `<|user|>${prompt}<|assistant|>${answer}`;
+};
 for (let i = 0; i < items; i++) {
-  const { prompt, answer } = skillItem(turns[i % turns.length], "train", Number(values.seed), i);
-  file.write(`${JSON.stringify({ text: `<|user|>${prompt}<|assistant|>${answer}` })}\n`);
-  // A twentieth are statements of the closed world, three at a time.
+  const text = turn(turns[i % turns.length], i);
+  // One in forty comes with a word of the system before it.
+  write(i % 40 === 7 ? `<|system|>${systems[Math.floor(i / 40) % systems.length]}${text}` : text);
+  // Conversations of two to four turns: one for every twelve items.
+  if (i % 12 === 0) {
+    const length = 2 + ((i / 12) % 3);
+    const parts = Array.from({ length }, (_, k) => turn(short[(i / 12 + k) % short.length], items + 4 * i + k));
+    write(parts.join("<|end|>"));
+  }
+  // For every twenty, statements of the closed world, three at a time.
   if (i % 20 === 0) {
     const statements = worldStatements();
-    const some = [0, 1, 2].map((k) => statements[(i / 20 + k * 27) % statements.length]);
-    file.write(`${JSON.stringify({ text: some.join(" ") })}\n`);
+    write([0, 1, 2].map((k) => statements[(i / 20 + k * 27) % statements.length]).join(" "));
   }
 }
 file.end();

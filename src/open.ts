@@ -100,6 +100,7 @@ const openOptions = z.strictObject({
   maxRows: z.int().min(1).optional(),
   taps: z.array(z.string()).optional(),
   edits: z.array(z.unknown()).optional(),
+  lora: z.string().optional(),
   signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
   onProgress: func.optional(),
 });

@@ -29,9 +29,14 @@ export interface Corpus {
   readonly digest: string;
 }
 
+export interface CorpusFile extends TextFile {
+  /** Whether the names of special tokens in the text mean those tokens: chats written as a template writes them. */
+  readonly special?: boolean;
+}
+
 export interface CorpusOptions {
   /** Read in this order; a file that is listed twice counts twice. */
-  readonly files: readonly TextFile[];
+  readonly files: readonly CorpusFile[];
   readonly tokenizer: Tokenizer;
   /** Expected share of documents that are held out; default 0.01. */
   readonly heldOut?: number;
@@ -51,8 +56,8 @@ export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
   ensure(heldOut >= 0 && heldOut < 1, "bad_option", `corpus: heldOut is ${heldOut} and must lie in [0, 1)`);
   ensure(files.length > 0, "bad_option", "corpus: no files are given");
   const parts: (string | number)[] = [formatName, tokenizer.fingerprint, heldOut];
-  for (const { path, field = "", separator = "" } of files) {
-    parts.push(await identity(path), field, String(separator));
+  for (const { path, field = "", separator = "", special = false } of files) {
+    parts.push(await identity(path), field, String(separator), ...(special ? ["special"] : []));
   }
   const name = join("corpora", `${cacheKey(...parts)}.safetensors`);
   return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);
@@ -79,7 +84,8 @@ async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promi
       ensure(!signal?.aborted, "aborted", "aborted while encoding the training texts");
       ensure(!text.includes("\0"), "bad_file", `${file.path}: it has zero bytes, so it is not text`);
       const stream = position(text) < heldOutShare ? heldOut : train;
-      for (const ids of [begin, tokenizer.encode(text, { special: false }), end]) stream.append(ids);
+      const ids = tokenizer.encode(text, { special: false, allowSpecial: file.special ?? false });
+      for (const part of [begin, ids, end]) stream.append(part);
       stream.documents++;
       onProgress?.({
         documents: train.documents + heldOut.documents,

@@ -1,6 +1,6 @@
 /** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
 import { existsSync } from "node:fs";
-import { copyFile, mkdir, readFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
@@ -82,10 +82,18 @@ export async function writeModel(model: TrainedModel, folder: string): Promise<v
   const values = lora ? mergeLora(model.values, lora.sites, lora.values, loraScale(lora.config)) : model.values;
   await writeWeights(family, config, values, folder);
   await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
-  if (resolve(tokenizer) === resolve(folder)) return;
-  for (const file of tokenizerFiles) {
-    if (existsSync(join(tokenizer, file))) await copyFile(join(tokenizer, file), join(folder, file));
-  }
+  if (resolve(tokenizer) !== resolve(folder))
+    for (const file of tokenizerFiles)
+      if (existsSync(join(tokenizer, file))) await copyFile(join(tokenizer, file), join(folder, file));
+  if (recipe.chatTemplate !== undefined) await stateTemplate(folder, recipe.chatTemplate);
+}
+
+async function stateTemplate(folder: string, chatTemplate: string): Promise<void> {
+  const path = join(folder, "tokenizer_config.json");
+  const stated = existsSync(path) ? parseJsonObject(await readFile(path), path) : {};
+  await rm(join(folder, "chat_template.jinja"), { force: true }); // would be read instead
+  const config = { ...stated, chat_template: chatTemplate };
+  await writeFileAtomically(path, text(`${JSON.stringify(config, null, 2)}\n`));
 }
 
 /** The trained model or adapter with its loss curve and card. */
@@ -163,7 +171,7 @@ function modelCard(
       : []),
     [
       "held-out loss",
-      heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token (documents never trained on)`,
+      heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token${recipe.answers ? " of the answers" : ""} (documents never trained on)`,
     ],
     ...(recipe.lora
       ? [

@@ -40,6 +40,8 @@ export interface NextTokenOptions {
   lora?: Lora;
   /** The token that begins a document: what follows it does not see what stands before it, and counts its positions from it. */
   documents?: number;
+  /** Batches say how much each target counts (`TokenBatch.weights`); default: all the same. */
+  weighted?: boolean;
   /** Keep only what passes between layers, and compute the rest again for the gradient. */
   recompute?: boolean;
   /** Share of the target that is spread evenly over the vocabulary (Szegedy et al. 2016); default 0. Training alone. */
@@ -66,7 +68,8 @@ export async function nextTokenObjective(
   values: Values,
   options: NextTokenOptions,
 ): Promise<LanguageModelObjective> {
-  const { rows, length, threads, profile, teacher, lora, documents, recompute = false, smoothing = 0 } = options;
+  const { rows, length, threads, profile, teacher, lora, documents, recompute = false } = options;
+  const { weighted = false, smoothing = 0 } = options;
   ensure(
     length <= config.contextLength,
     "bad_option",
@@ -79,21 +82,24 @@ export async function nextTokenObjective(
   const graph = graphOf(family, config, options, { instruments: { taps: between, edits: [] } });
   const kept = between.map((name) => graph.readings[name]);
   const [logits, ...keep] = lora ? adaptGraph([graph.logits, ...kept], lora) : [graph.logits, ...kept];
-  const hard = reduceMean(crossEntropy(logits, input("targets", [size], "int64")));
-  let loss = smoothing > 0 ? smoothed(hard, logits, smoothing) : hard;
+  const counted = weighted ? input("weights", [size]) : undefined;
+  const mean = (each: Tensor): Tensor => reduceMean(counted ? multiply(each, counted) : each);
+  const hard = mean(crossEntropy(logits, input("targets", [size], "int64")));
+  let loss = smoothing > 0 ? smoothed(hard, mean(evenCrossEntropy(logits)), smoothing) : hard;
   if (teacher) {
     const [wanted, found] = [input("teacher", logits.shape), logits].map(logSoftmax);
-    const soft = reduceMean(divergenceOf(teacher.divergence ?? "forward-kl", wanted, found));
+    const soft = mean(divergenceOf(teacher.divergence ?? "forward-kl", wanted, found));
     loss = add(multiply(soft, teacher.share), multiply(loss, 1 - teacher.share));
   }
   const taught = teacher && (await compileTeacher(teacher.config, teacher.values, options));
 
-  const feeds = async ({ tokens }: TokenBatch, wanted: ReadonlySet<string>): Promise<Record<string, Value>> => {
+  const feeds = async ({ tokens, weights }: TokenBatch, wanted: ReadonlySet<string>): Promise<Record<string, Value>> => {
     ensure(
       tokens.length === rows * (length + 1),
       "bad_shape",
       `a batch must hold ${rows} x ${length + 1} tokens, not ${tokens.length}`,
     );
+    ensure(!weighted || weights?.length === size, "bad_shape", `a batch must hold ${size} weights of its targets`);
     const [inputs, targets] = [new BigInt64Array(size), new BigInt64Array(size)];
     for (let row = 0; row < rows; row++) {
       for (let i = 0; i < length; i++) {
@@ -106,7 +112,11 @@ export async function nextTokenObjective(
       ...(documents !== undefined && documentFeeds(inputs, documents, rows, length)),
     };
     if (taught && wanted.has("teacher")) given.teacher = await taught.logits(given);
-    return { ...given, targets: { data: targets, dims: [size] } };
+    return {
+      ...given,
+      targets: { data: targets, dims: [size] },
+      ...(weighted && { weights: { data: weights!, dims: [size] } }),
+    };
   };
   const objective = await graphObjective({
     loss,
@@ -164,10 +174,11 @@ function documentFeeds(tokens: BigInt64Array, begin: number, rows: number, lengt
 }
 
 /** (1 - share) · cross entropy + share · the same against the even distribution. */
-function smoothed(hard: Tensor, logits: Tensor, share: number): Tensor {
-  const even = multiply(reduceMean(logSoftmax(logits)), -1);
-  return add(multiply(hard, 1 - share), multiply(even, share));
-}
+const smoothed = (hard: Tensor, even: Tensor, share: number): Tensor =>
+  add(multiply(hard, 1 - share), multiply(even, share));
+
+/** Cross entropy of each row with the even distribution. */
+const evenCrossEntropy = (logits: Tensor): Tensor => multiply(reduceMean(logSoftmax(logits), -1), -1);
 
 /** A teacher's logits [rows * length, vocabulary] for what a batch feeds. */
 async function compileTeacher(config: ModelConfig, values: Values, options: NextTokenOptions) {

@@ -14,6 +14,8 @@ export interface TokenBatch {
   readonly tokens: Int32Array;
   readonly rows: number;
   readonly length: number;
+  /** [rows, length]: factors on the targets' losses, where they do not all count the same; their mean is 1. */
+  readonly weights?: Float32Array;
   readonly [extra: string]: unknown;
 }
 

@@ -31,6 +31,8 @@ const datum = z.strictObject({
   field: z.string().optional(),
   /** How often windows are drawn from this file, against the others' weights; all files have one, or none (then: by size). */
   weight: z.number().min(0).optional(),
+  /** Whether names of special tokens in the text mean those tokens: chats written as `chatTemplate` writes them. */
+  special: z.boolean().optional(),
 });
 
 /** Adapters instead of all weights; the names are PEFT's. */
@@ -60,6 +62,13 @@ export const recipeSchema = z.strictObject({
   accumulate: z.int().min(1).optional(),
   /** Documents that share a row do not see each other. */
   separateDocuments: z.boolean().optional(),
+  /**
+   * Names of the special tokens that begin a user's and an assistant's turn: of a document with turns only what the assistant says is
+   * trained on; one without them counts as a whole. Wants `separateDocuments`.
+   */
+  answers: z.strictObject({ user: z.string(), assistant: z.string() }).optional(),
+  /** The template of chats (Jinja), which the model's tokenizer_config.json gets. */
+  chatTemplate: z.string().optional(),
   /** Less memory, more work: see `NextTokenOptions`. */
   recompute: z.boolean().optional(),
   steps: z.int().min(1),
@@ -89,7 +98,7 @@ export async function readRecipe(path: string): Promise<Recipe> {
   const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`));
   if (!parsed.success)
     throw new VentrisError("bad_option", `recipe ${path}: ${describeIssues(parsed.error.issues, recipeSchema)}`);
-  const { data, lora, continues } = parsed.data;
+  const { data, lora, continues, answers, separateDocuments } = parsed.data;
   const weights = data.flatMap(({ weight }) => weight ?? []);
   const unweighted = data.find(({ weight }) => weight === undefined);
   ensure(
@@ -102,6 +111,11 @@ export async function readRecipe(path: string): Promise<Recipe> {
     weights.length === 0 || total > 0,
     "bad_option",
     `recipe ${path}: data: the weights sum to 0: nothing is drawn`,
+  );
+  ensure(
+    !answers || separateDocuments,
+    "bad_option",
+    `recipe ${path}: answers: where a document begins without its question is only known with separateDocuments: true`,
   );
   ensure(
     !lora || continues,

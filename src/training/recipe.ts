@@ -14,11 +14,13 @@ import { readParameters } from "../models/parameters.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { openWeights, readConfig } from "../weights/index.ts";
 import { readRun } from "./checkpoint.ts";
+import { answersAlone, turnTokens } from "./answers.ts";
 import { type Corpus, drawBatch, drawMixedBatch, evaluationBatches, loadCorpus, type TokenIds } from "./data.ts";
 import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
 import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
+import type { TokenBatch } from "./objective.ts";
 import { replicatedObjective } from "./replicas.ts";
 
 export { type Recipe, readRecipe, recipeSchema } from "./recipe-schema.ts";
@@ -69,6 +71,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     threads,
     lora,
     documents: recipe.separateDocuments ? documentToken(tokenizer) : undefined,
+    weighted: recipe.answers !== undefined,
     recompute: recipe.recompute,
     teacher: recipe.teacher && {
       ...recipe.teacher,
@@ -120,19 +123,20 @@ function locate(path: string, beside: (name: string) => string, dataFolder: stri
 
 /** The texts as batches: by size from one stream, or file by file as their weights say. */
 async function loadTexts(
-  { data, heldOut, rows, length, seed }: Recipe,
+  { data, heldOut, rows, length, seed, answers }: Recipe,
   locateFile: (path: string) => string,
   tokenizer: Tokenizer,
   signal: AbortSignal | undefined,
 ) {
   const shape = { rows, length };
-  const files = data.map(({ path, field, weight }) => ({ path: locateFile(path), field, weight }));
+  const turns = answers && turnTokens(tokenizer, answers);
+  const weigh = (batch: TokenBatch): TokenBatch => (turns ? answersAlone(batch, turns) : batch);
+  const files = data.map(({ path, ...others }) => ({ path: locateFile(path), ...others }));
   const weighted = files.some(({ weight }) => weight !== undefined);
   const groups = weighted ? files.filter(({ weight }) => weight! > 0).map((file) => [file]) : [files];
   const corpora: Corpus[] = [];
   for (const group of groups) {
-    const plain = group.map(({ path, field }) => ({ path, field }));
-    corpora.push(await loadCorpus({ files: plain, tokenizer, heldOut, signal }));
+    corpora.push(await loadCorpus({ files: group, tokenizer, heldOut, signal }));
   }
   const weights = groups.map(([{ weight }]) => weight ?? 1);
   const total = weights.reduce((a, b) => a + b, 0);
@@ -155,10 +159,12 @@ async function loadTexts(
     trainTokens,
     heldOutTokens,
     digest: corpora.map(({ digest }) => digest).join("+"),
-    evaluation,
+    evaluation: evaluation.map(weigh),
     openings: corpora.flatMap((corpus) => openingsOf(corpus.heldOut.tokens, tokenizer)).slice(0, 8),
     batch: (index: number) =>
-      weighted ? drawMixedBatch(streams, shape, seed, index) : drawBatch(corpora[0].train.tokens, shape, seed, index),
+      weigh(
+        weighted ? drawMixedBatch(streams, shape, seed, index) : drawBatch(corpora[0].train.tokens, shape, seed, index),
+      ),
   };
 }
 

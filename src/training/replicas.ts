@@ -110,11 +110,13 @@ function mean(
 }
 
 /** A batch as `count` batches of equal numbers of rows. */
-function rowsOf({ tokens, rows, length }: TokenBatch, count: number): TokenBatch[] {
+function rowsOf({ tokens, weights, rows, length }: TokenBatch, count: number): TokenBatch[] {
   const part = rows / count;
-  const width = part * (length + 1);
+  const share = <T>(values: { slice(from: number, to: number): T }, width: number, i: number): T =>
+    values.slice(i * part * width, (i + 1) * part * width);
   return Array.from({ length: count }, (_, i) => ({
-    tokens: tokens.slice(i * width, (i + 1) * width),
+    tokens: share(tokens, length + 1, i),
+    ...(weights && { weights: share(weights, length, i) }),
     rows: part,
     length,
   }));

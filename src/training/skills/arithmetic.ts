@@ -58,7 +58,8 @@ export const arithmetic: Skill = {
   check: (item, text) => finalAnswer(text) === stepsOf(item).at(-1)?.result,
 };
 
-const writeStep = ({ left, operator, right, result }: Step): string => `${left} ${operator} ${right} = ${result}`;
+// Without spaces: a vocabulary may hold " 1" but not " 4", and so every digit is the same token wherever it stands.
+const writeStep = ({ left, operator, right, result }: Step): string => `${left}${operator}${right}=${result}`;
 const stepsOf = (item: SkillItem): readonly Step[] => item.facts.steps as Step[];
 
 /** The number behind the last "Answer:"; undefined where there is none. */
@@ -69,7 +70,7 @@ export function finalAnswer(text: string): number | undefined {
 
 /**
  * For each line written so far: true when it is the step that the problem asks for there, worked out rightly. A line
- * "Answer: n" is right when it repeats the last result. Lines that are still incomplete are not judged.
+ * "Answer: n" is right when it repeats the last result. Spaces mean nothing; lines that are still incomplete are not judged.
  */
 export function checkSteps(item: SkillItem, text: string): boolean[] {
   const steps = stepsOf(item);
@@ -79,6 +80,6 @@ export function checkSteps(item: SkillItem, text: string): boolean[] {
     .filter((line) => line.trim() !== "")
     .map(
       (line, i) =>
-        line.trim() === (i < steps.length ? writeStep(steps[i]) : `Answer: ${steps[steps.length - 1].result}`),
+        line.replace(/ +/g, "") === (i < steps.length ? writeStep(steps[i]) : `Answer:${steps[steps.length - 1].result}`),
     );
 }

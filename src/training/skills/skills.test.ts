@@ -62,6 +62,7 @@ test("arithmetic: steps are worked out by the rules, and each line is judged", (
   expect(checkSteps(item, "5 + 3 = 9\n9 * 2")).toEqual([false]);
   expect(checkSteps(item, "5 + 3 = 8\n8 * 2 = 16\nAnswer: 16")).toEqual([true, true, true]);
   expect(checkSteps(item, "5 + 3 = 8\n8 * 2 = 15\n")).toEqual([true, false]);
+  expect(checkSteps(item, "5+3=8\n8*2=16\nAnswer: 16")).toEqual([true, true, true]);
   expect(finalAnswer("Answer: 3\nAnswer: 16\n")).toBe(16);
   expect(finalAnswer("5 + 3 = 8")).toBeUndefined();
 });

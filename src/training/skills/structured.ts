@@ -198,6 +198,7 @@ function classPart(choose: Choices) {
   return {
     words: `${counts[count]} ${words}${count > 1 ? "s" : ""}`,
     source: `${source}{${count}}`,
-    text: Array.from({ length: count }, () => choose.one([...characters])).join(""),
+    // The class's first ones: of strings drawn evenly there would be nothing to learn but how many.
+    text: characters.slice(0, count),
   };
 }
