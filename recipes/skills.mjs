@@ -3,6 +3,7 @@
  * the statements of the closed world. Test items are never among them: the split is decided by the prompt.
  *
  *     npm run build && node recipes/skills.mjs OUT [--items N] [--seed N]
+ *     npm run ventris -- train recipes/phaistos.json --data OUT
  */
 import { createWriteStream } from "node:fs";
 import { mkdir } from "node:fs/promises";

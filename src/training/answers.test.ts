@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { familyOf } from "../models/families.ts";
 import { openTokenizer, trainTokenizer } from "../text/index.ts";
-import { type TurnTokens, answersAlone, turnTokens } from "./answers.ts";
+import { answersAlone, type TurnTokens, turnTokens } from "./answers.ts";
 import { loadCorpus } from "./data.ts";
 import { type TrainedModel, writeModel } from "./export.ts";
 import { nextTokenObjective } from "./next-token.ts";

@@ -171,7 +171,9 @@ function modelCard(
       : []),
     [
       "held-out loss",
-      heldOut === undefined ? "not measured" : `${heldOut.toFixed(3)} nats a token${recipe.answers ? " of the answers" : ""} (documents never trained on)`,
+      heldOut === undefined
+        ? "not measured"
+        : `${heldOut.toFixed(3)} nats a token${recipe.answers ? " of the answers" : ""} (documents never trained on)`,
     ],
     ...(recipe.lora
       ? [

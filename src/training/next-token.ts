@@ -93,7 +93,10 @@ export async function nextTokenObjective(
   }
   const taught = teacher && (await compileTeacher(teacher.config, teacher.values, options));
 
-  const feeds = async ({ tokens, weights }: TokenBatch, wanted: ReadonlySet<string>): Promise<Record<string, Value>> => {
+  const feeds = async (
+    { tokens, weights }: TokenBatch,
+    wanted: ReadonlySet<string>,
+  ): Promise<Record<string, Value>> => {
     ensure(
       tokens.length === rows * (length + 1),
       "bad_shape",

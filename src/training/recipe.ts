@@ -13,14 +13,14 @@ import { type Lora, loraSites } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { openWeights, readConfig } from "../weights/index.ts";
-import { readRun } from "./checkpoint.ts";
 import { answersAlone, turnTokens } from "./answers.ts";
+import { readRun } from "./checkpoint.ts";
 import { type Corpus, drawBatch, drawMixedBatch, evaluationBatches, loadCorpus, type TokenIds } from "./data.ts";
 import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
-import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
 import type { TokenBatch } from "./objective.ts";
+import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
 import { replicatedObjective } from "./replicas.ts";
 
 export { type Recipe, readRecipe, recipeSchema } from "./recipe-schema.ts";

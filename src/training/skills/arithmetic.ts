@@ -80,6 +80,7 @@ export function checkSteps(item: SkillItem, text: string): boolean[] {
     .filter((line) => line.trim() !== "")
     .map(
       (line, i) =>
-        line.replace(/ +/g, "") === (i < steps.length ? writeStep(steps[i]) : `Answer:${steps[steps.length - 1].result}`),
+        line.replace(/ +/g, "") ===
+        (i < steps.length ? writeStep(steps[i]) : `Answer:${steps[steps.length - 1].result}`),
     );
 }
