@@ -1,7 +1,7 @@
 /**
  * Whether every lossless method gives the very tokens of plain decoding at every precision: on held-out texts, greedy and sampled, alone
  * and in eights, with one thread and two. Prints a line for each precision and method, and fails if a text differs.
- * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--methods chain,dyspec]
+ * Usage, after a build: node bench/agreement.mjs [--prompts 200] [--tokens 48] [--weights int8,int4] [--threads 1,2] [--methods chain,dyspec] [--part 3/10]
  */
 import { parseArgs } from "node:util";
 import { open } from "../dist/index.js";
@@ -16,6 +16,7 @@ const { values: options } = parseArgs({
     weights: { type: "string", default: "int8,int4" },
     threads: { type: "string", default: "1,2" },
     methods: { type: "string" },
+    part: { type: "string", default: "1/1" },
   },
 });
 const folder = shippedModel("knossos");
@@ -29,6 +30,7 @@ const names =
   options.methods?.split(",") ??
   methods.filter(({ family, lossless }) => family === "speculative" && lossless).map(({ name }) => name);
 const maxTokens = Number(options.tokens);
+const [part, parts] = options.part.split("/").map(Number);
 let differences = 0;
 
 for (const weights of options.weights.split(",")) {
@@ -41,7 +43,8 @@ for (const weights of options.weights.split(",")) {
     // Prompts of all lengths, so that pages end everywhere.
     const prompts = [40, 150]
       .flatMap((length) => promptsOf("stories", half, length, encode))
-      .map((p, i) => p.slice(i % 40));
+      .map((p, i) => p.slice(i % 40))
+      .filter((_, i) => i % parts === part - 1);
     for (const temperature of [0, 0.8]) {
       /** @param {any} method @param {number} together */
       const decode = async (method, together) => {
