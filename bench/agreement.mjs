@@ -7,7 +7,7 @@ import { parseArgs } from "node:util";
 import { open } from "../dist/index.js";
 import { methods } from "../dist/methods/index.js";
 import { shippedModel } from "./ours.mjs";
-import { promptsOf, textsMissing } from "./texts.mjs";
+import { kinds, promptsOf, textsMissing } from "./texts.mjs";
 
 const { values: options } = parseArgs({
   options: {
@@ -33,18 +33,24 @@ const maxTokens = Number(options.tokens);
 const [part, parts] = options.part.split("/").map(Number);
 let differences = 0;
 
+/** Pieces of stories, questions and code, of 8 to 160 tokens, so that pages end everywhere. @param {(text: string) => number[]} encode */
+function promptsOfAllLengths(encode) {
+  const texts = kinds.flatMap((kind) => promptsOf(kind, 80, 600, encode)).filter((tokens) => tokens.length >= 8);
+  return Array.from({ length: Number(options.prompts) }, (_, i) => {
+    const tokens = texts[i % texts.length];
+    const length = Math.min(tokens.length, 8 + ((i * 37) % 153));
+    const start = (Math.floor(i / texts.length) * 101) % (tokens.length - length + 1);
+    return tokens.slice(start, start + length);
+  });
+}
+
 for (const weights of options.weights.split(",")) {
   /** Tokens of plain decoding, one prompt after another, by temperature. @type {Map<number, string[]>} */
   const wanted = new Map();
   for (const threads of options.threads.split(",").map(Number)) {
     const model = await open(folder, { weights: /** @type {"int8"} */ (weights), threads });
-    const half = Number(options.prompts) / 2;
     const encode = (/** @type {string} */ text) => model.tokenizer?.encode(text) ?? [];
-    // Prompts of all lengths, so that pages end everywhere.
-    const prompts = [40, 150]
-      .flatMap((length) => promptsOf("stories", half, length, encode))
-      .map((p, i) => p.slice(i % 40))
-      .filter((_, i) => i % parts === part - 1);
+    const prompts = promptsOfAllLengths(encode).filter((_, i) => i % parts === part - 1);
     for (const temperature of [0, 0.8]) {
       /** @param {any} method @param {number} together */
       const decode = async (method, together) => {

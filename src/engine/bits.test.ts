@@ -2,19 +2,27 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { removeModel, type TinyModel, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
+import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
+import type { Edit } from "../models/edits.ts";
+import { sitesOf } from "../models/sites.ts";
+import { linear } from "../tensor/index.ts";
 import type { Extension, Forest, ForestNode, Lease } from "./forest.ts";
 import { type LoadOptions, loadModel } from "./load.ts";
+import { applyEdits, readyEdit } from "./sites/ready.ts";
+import { leaseSites } from "./sites/request.ts";
+import type { LeaseSites } from "./sites/rows.ts";
 
 const knossos = join(fileURLToPath(new URL("../..", import.meta.url)), "models", "knossos");
 const length = 150;
 
 let alone: TinyModel;
+let gpt2: TinyModel;
 beforeAll(async () => {
+  gpt2 = await writeTinyModel({ config: gpt2Config });
   // A key head for every head: a step is a product of a single row.
   alone = await writeTinyModel({ config: { num_key_value_heads: 4, max_position_embeddings: 200 } });
 });
-afterAll(() => removeModel(alone));
+afterAll(() => Promise.all([alone, gpt2].map(removeModel)));
 
 type Play = (lease: Lease, tokens: readonly number[], keep: (node: ForestNode) => void) => Promise<ForestNode>;
 
@@ -69,8 +77,13 @@ const ways: Record<string, Play> = {
 };
 
 /** Logits after each token of the text, and nothing of it left in the forest. */
-async function logitsOf(forest: Forest, tokens: readonly number[], play: Play): Promise<Float32Array[]> {
-  const lease = forest.lease();
+async function logitsOf(
+  forest: Forest,
+  tokens: readonly number[],
+  play: Play,
+  sites?: LeaseSites,
+): Promise<Float32Array[]> {
+  const lease = forest.lease(sites);
   const logits: Float32Array[] = [];
   const last = await play(lease, tokens, (node) => {
     logits[node.depth] = node.logits!.slice();
@@ -127,6 +140,53 @@ describe("logits of one text are the same bits", () => {
       expect(differing(wanted, await besideOthers(forest, tokens, 7))).toEqual([]);
       await forest.close();
     }
+  });
+
+  test.each<[string, string, LoadOptions]>([
+    ["knossos", "layers.2.", { weights: "int8" }],
+    ["a GPT-2", "layers.0.", { weights: "f32" }],
+  ])("%s %s beside requests that edit and tap any site of a layer, with %o", async (name, layer, options) => {
+    const path = name === "knossos" ? knossos : gpt2.folder;
+    const { forest, config, family } = await loadModel(path, name, { ...options, threads: 1 });
+    const sites = sitesOf(family, config);
+    const tokens = tokensOf(config.vocabularySize).slice(0, 24);
+    const wanted = await logitsOf(forest, tokens, inCallsOf(1));
+    for (const { name: site } of sites) {
+      if (site.startsWith("layers.") && !site.startsWith(layer)) continue;
+      const [edited, clean] = await Promise.all([
+        logitsOf(
+          forest,
+          tokens,
+          inCallsOf(1),
+          leaseSites(sites, [site], applyEdits(sites, [readyEdit.parse({ site, scale: 1.1 })])),
+        ),
+        logitsOf(forest, tokens, inCallsOf(1)),
+      ]);
+      expect({ [site]: differing(wanted, clean) }).toEqual({ [site]: [] });
+      expect(differing(wanted, edited).length).toBeGreaterThan(20);
+    }
+    await forest.close();
+  });
+
+  test("under an edit with a matrix of its own", async () => {
+    const { forest, config, family } = await loadModel(knossos, "knossos", { weights: "int8", threads: 1 });
+    const tokens = tokensOf(config.vocabularySize);
+    const width = config.hiddenSize;
+    const values = Float32Array.from(
+      { length: width * width },
+      (_, i) => 0.05 * Math.sin(i * 1.7) + (i % (width + 1) === 0 ? 1 : 0),
+    );
+    const turn: Edit = {
+      name: "turn",
+      site: "layers.1.residual",
+      parameters: { weight: { shape: [width, width], values } },
+      apply: (value, { parameters }) => ({ value: linear(value, parameters.weight) }),
+    };
+    const sites = leaseSites(sitesOf(family, config), [], [{ edit: turn, key: "" }]);
+    const wanted = await logitsOf(forest, tokens, inCallsOf(128), sites);
+    for (const [name, play] of Object.entries(ways))
+      expect({ [name]: differing(wanted, await logitsOf(forest, tokens, play, sites)) }).toEqual({ [name]: [] });
+    await forest.close();
   });
 
   test("a key head for every head, and cached prefixes that parted in the middle of pages", async () => {

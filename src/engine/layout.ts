@@ -17,6 +17,8 @@ export interface Layout {
   /** Rows of the pass in all, `lanes` times as many as of a lane. */
   readonly count: number;
   readonly lanes: number;
+  /** Rows, and selected rows, are even in number. */
+  readonly pairs: boolean;
   /** Pages that every row looks over. */
   readonly pages: number;
   /** Where each row goes in the last pages of its lane: its page's number times the size of a page, and the column. */
@@ -77,6 +79,10 @@ export function createLayouts(
   const maskBuffer = createScratch();
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
+
+  /** Products with matrices that edits bring sum the row of a pass of one row in another order. */
+  const inPairs = (rows: readonly Row[]): boolean =>
+    evenRows || rows.some(({ edits }) => edits.some(({ edit }) => edit.parameters));
 
   const seatRows = (rows: readonly Row[]): LastPages => seat(rows.map(({ node }) => node));
 
@@ -180,7 +186,8 @@ export function createLayouts(
       ];
     });
     let most = placed.reduce((max, rows) => Math.max(max, rows.length), 0);
-    if (evenRows && (count * most) % 2 === 1) most += 1;
+    const pairs = inPairs(laneRows.flatMap(({ rows }) => rows));
+    if (pairs && (count * most) % 2 === 1) most += 1;
     const needed = laneRows.map(({ last: { sizes } }, lane) => {
       // Rows of nobody need a column where they do no harm.
       const full = placed[lane].length < most && sizes.every((size) => size === pageSize);
@@ -207,7 +214,7 @@ export function createLayouts(
       });
     });
     const arrays = { ...inputs(fullPages), ...open.arrange(earlier, lastPages) };
-    return { rows, count: count * most, lanes: count, pages, places, mask, inputs: arrays };
+    return { rows, count: count * most, lanes: count, pairs, pages, places, mask, inputs: arrays };
   }
 
   /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */

@@ -34,7 +34,6 @@ export function createJob(path: Path): Job {
 }
 
 export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: number): Pump {
-  const { evenRows } = pass;
   const counters: ForestCounters = { passes: 0, rows: 0, attended: 0, secondsInPasses: 0 };
   const queue: Job[] = [];
   let pumping: Promise<void> | undefined;
@@ -106,7 +105,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
 
   async function runPass(jobs: readonly Job[]): Promise<void> {
     for (const { rows } of jobs) for (const { node } of rows) trees.settlePages(node);
-    const { rows, count, lanes: laneCount, ...layout } = layouts.layOut(jobs);
+    const { rows, count, lanes: laneCount, pairs, ...layout } = layouts.layOut(jobs);
     const tokens = new Array<number>(count).fill(0);
     const depths = new Array<number>(count).fill(0);
     const select: number[] = [];
@@ -119,7 +118,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
       scored.push(row.node);
     }
     if (select.length === 0) select.push(0);
-    if (evenRows && select.length % 2 === 1) select.push(select[0]);
+    if (pairs && select.length % 2 === 1) select.push(select[0]);
     const started = performance.now();
     const sites = sitesOfRows(rows);
     const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });

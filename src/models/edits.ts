@@ -5,6 +5,7 @@
 import { ensure, nearest } from "../errors.ts";
 import {
   abs,
+  add,
   cast,
   type ElementType,
   greater,
@@ -98,7 +99,7 @@ export function createHooks(
   const outputs: Record<string, Tensor> = {};
   const wanted = new Set(taps);
 
-  const applied = (edit: Edit, site: Site, value: Tensor): Tensor => {
+  const applied = (edit: Edit, site: Site, value: Tensor, isSum: boolean): Tensor => {
     const rows = value.shape[0];
     const given = edit.apply(value, {
       site,
@@ -121,16 +122,21 @@ export function createHooks(
     const finite = less(abs(result), largest);
     const on = input(`${edit.name}.on`, [rows]);
     outputs[`bad.${edit.name}`] = multiply(subtract(1, reduceMean(cast(finite, "float32"), -1)), on);
-    return where(greater(reshape(on, [rows, 1]), 0), where(finite, result, 0), value);
+    const acts = greater(reshape(on, [rows, 1]), 0);
+    const rewritten = where(finite, result, 0);
+    // A sum stays one: with the norm that follows it is one operator, whose bits are not those of a norm by itself. Rows without the edit
+    // have to be what they are in a program that has no edits.
+    return isSum ? add(where(acts, 0, value), where(acts, rewritten, 0)) : where(acts, rewritten, value);
   };
 
   return {
     outputs,
     site(name, value) {
+      const isSum = value.operation === "add";
       let result = value;
       for (const edit of edits) {
         if (edit.site !== name) continue;
-        result = applied(edit, siteNamed(sites, name), result);
+        result = applied(edit, siteNamed(sites, name), result, isSum);
       }
       if (wanted.has(name)) outputs[`tap.${name}`] = result;
       return result;
