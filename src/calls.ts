@@ -3,6 +3,8 @@
  * log-probabilities of a given text, or as a vector.
  */
 import { createConstraint } from "./constraints/index.ts";
+import type { Canvas } from "./engine/canvas/canvas.ts";
+import { readTemplate, type Template, type TemplateText, templateTokens } from "./engine/canvas/template.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { Method } from "./engine/method.ts";
@@ -21,8 +23,11 @@ import type { ChatMessage } from "./text/tokenizer.ts";
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
 export type Text = string | readonly number[] | readonly ChatMessage[];
 
-/** The same, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image). */
-export type Prompt = Text | readonly (number | VectorRow)[];
+/**
+ * The same, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image); or, for models with a canvas, a text with
+ * blanks: `{ fill: "The old king ___ and then ___." }`.
+ */
+export type Prompt = Text | readonly (number | VectorRow)[] | TemplateText;
 
 /** A method by name, a method with its options, or one of one's own, made by `defineMethod`. */
 export type MethodChoice = MethodName | MethodWithOptions | OwnMethod;
@@ -54,18 +59,18 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
   const { method: choice, shapers = [], signal, stop, ...request } = options;
   requireSignal(signal);
   const chosen = resolveMethod(choice);
+  const template = isTemplate(prompt) ? templateOf(model, prompt) : undefined;
+  const method = chosen?.method ?? findMethod(usualMethod(model, request.temperature));
   const settings = parseOptions(
     requestOptions,
-    // `greedy` means temperature 0 unless something else is asked for, which it then refuses.
     {
-      ...(chosen?.method.name === "greedy" && request.temperature === undefined && { temperature: 0 }),
-      ...request,
+      ...method.defaults,
+      ...Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined)),
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
     "decode",
   );
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
-  const method = chosen?.method ?? findMethod(settings.temperature === 0 ? "greedy" : "sample");
   requireCapabilities(model, method);
   const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
   ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
@@ -74,11 +79,35 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
     model,
     method,
     methodOptions,
-    prompt: promptRows(model, prompt),
+    prompt: template ? templateRows(model, template) : promptRows(model, prompt as RowsPrompt),
+    template,
     settings,
     shapers: making,
     signal,
   });
+}
+
+type RowsPrompt = Exclude<Prompt, TemplateText>;
+
+const isTemplate = (prompt: Prompt): prompt is TemplateText =>
+  typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && "fill" in prompt;
+
+function templateOf({ tokenizer, name }: Model, given: TemplateText): Template {
+  ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer, and a template is a text`);
+  return readTemplate(given, tokenizer);
+}
+
+/** As the prompt of the run: blanks whose length is to be found count as one mask. */
+function templateRows(model: Model, template: Template): readonly number[] {
+  const { maskToken } = model.ability<Canvas>("canvas");
+  const lengths = template.lengths.map((length) => length ?? 1);
+  return Array.from(templateTokens(template, lengths, maskToken));
+}
+
+/** The plain way to decode with a model. */
+function usualMethod({ capabilities }: Model, temperature: unknown): string {
+  if (!capabilities.has("forest") && capabilities.has("canvas")) return "low-confidence";
+  return temperature === 0 ? "greedy" : "sample";
 }
 
 /** Errors: `bad_option` naming method, model and what is missing. */
@@ -180,16 +209,18 @@ export async function embed(model: Model, text: Text, options: EmbedOptions = {}
   return Float32Array.from(sum, (value) => value / norm);
 }
 
-/** Rows of a prompt. Errors: `bad_option` for what is no prompt, an empty one, an unknown token or a vector of another width. */
-function promptRows(model: Model, prompt: Prompt): readonly (number | VectorRow)[] {
+/** Rows of a prompt. A canvas may be filled without one. Errors: `bad_option` for what is no prompt, an empty one, an unknown token or a vector of another width. */
+function promptRows(model: Model, prompt: RowsPrompt): readonly (number | VectorRow)[] {
   ensure(
     typeof prompt === "string" || Array.isArray(prompt),
     "bad_option",
     `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}`,
   );
-  ensure(prompt.length > 0, "bad_option", "the prompt is empty");
+  const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
+  ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
   if (typeof prompt === "string") return textTokens(model, prompt);
   const [first] = prompt;
+  if (first === undefined) return [];
   if (typeof first === "object" && !(first && "values" in first))
     return chatTokens(model, prompt as readonly ChatMessage[]);
   const rows = prompt as readonly (number | VectorRow)[];

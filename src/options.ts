@@ -355,8 +355,150 @@ export interface DiverseBeamOptions {
   rankBy?: "raw" | "augmented";
 }
 
+/** Options of `low-confidence`: fills the positions that a diffusion model is surest of, so many a pass. */
+export interface LowConfidenceOptions {
+  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  steps?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `fixed-k`: fills the k surest positions in every pass. */
+export interface FixedKOptions {
+  /** Positions that a pass fills. From 1 to 65536. Default 2. */
+  k?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `random`: fills positions in random order. */
+export interface RandomOptions {
+  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  steps?: number;
+  /** Positions a pass: evenly many; as Dream's times say; or each by a coin of its own at Dream's times. Default "even". */
+  schedule?: "even" | "time" | "flip";
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `entropy`: fills the positions whose distribution has the least entropy. */
+export interface EntropyOptions {
+  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  steps?: number;
+  /** Positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down. Default "even". */
+  schedule?: "even" | "time";
+  /** Above 0: positions are drawn by their measure over this, instead of the highest first. From 0 to 1000. Default 0. */
+  orderTemperature?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `margin`: fills the positions whose likeliest token is furthest ahead of the second. */
+export interface MarginOptions {
+  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  steps?: number;
+  /** Positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down. Default "even". */
+  schedule?: "even" | "time";
+  /** Above 0: positions are drawn by their measure over this, instead of the highest first. From 0 to 1000. Default 0. */
+  orderTemperature?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `threshold`: fills every position whose confidence reaches a threshold, and the surest. */
+export interface ThresholdOptions {
+  /** Least confidence; above 1 it is never reached: one position a pass. From 0 to 2. Default 0.9. */
+  threshold?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `localleap`: lowers the bar for filling next to positions that the model is already sure about. */
+export interface LocalleapOptions {
+  /** Confidence that makes a position an anchor (the paper's kappa); above 1 it is never reached. From 0 to 2. Default 0.9. */
+  anchor?: number;
+  /** Confidence that suffices near an anchor (the paper's tau). From 0 to 2. Default 0.75. */
+  relaxed?: number;
+  /** How far near is, in positions (the paper's W). From 0 to 65536. Default 4. */
+  radius?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
+/** Options of `oracle`: fills what already agrees with a given answer: the bound for all other rules. */
+export interface OracleOptions {
+  /** The answer as token ids, one for each position of the canvas (`canvas` of another run's result); needed. */
+  reference?: readonly number[];
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -372,5 +514,13 @@ export type MethodWithOptions =
   | ({ name: "smc" } & SmcOptions)
   | ({ name: "beam" } & BeamOptions)
   | ({ name: "diverse-beam" } & DiverseBeamOptions)
+  | ({ name: "low-confidence" } & LowConfidenceOptions)
+  | ({ name: "fixed-k" } & FixedKOptions)
+  | ({ name: "random" } & RandomOptions)
+  | ({ name: "entropy" } & EntropyOptions)
+  | ({ name: "margin" } & MarginOptions)
+  | ({ name: "threshold" } & ThresholdOptions)
+  | ({ name: "localleap" } & LocalleapOptions)
+  | ({ name: "oracle" } & OracleOptions)
   | { name: "greedy" }
   | { name: "sample" };

@@ -1,7 +1,7 @@
 /** `ventris run`: decodes a prompt and streams the text. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { type DecodeOptions, methodChoice } from "../calls.ts";
+import { type DecodeOptions, methodChoice, type Prompt } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
@@ -20,9 +20,12 @@ interface RunFlags extends RequestFlags {
   set?: string[];
   samples: number;
   trace?: string;
+  fill?: string;
+  fillLengths?: (number | "found")[];
 }
 
 const samples = z.int().min(1).max(1024);
+const fillLengths = z.array(z.union([z.int().min(1), z.literal("found")]));
 
 export function define(command: Command): void {
   command
@@ -34,7 +37,14 @@ export function define(command: Command): void {
         .default(1)
         .argParser((text) => parseValue(samples, "--samples", text)),
     )
-    .option("--trace <file>", "write the events of the run as JSON lines");
+    .option("--trace <file>", "write the events of the run as JSON lines")
+    .option("--fill <text>", "of a diffusion model: fill the blanks ___ of a text instead of continuing a prompt")
+    .addOption(
+      new Option(
+        "--fill-lengths <list>",
+        "tokens of each blank; found: the length that the model is surest of",
+      ).argParser((text) => parseValue(fillLengths, "--fill-lengths", text)),
+    );
   addRequestFlags(command);
   command.addHelpText(
     "after",
@@ -44,7 +54,8 @@ Text goes to stdout, everything else to stderr. Options left out have the librar
 Examples:
   ventris run --temperature 0.8 --seed 3 "Once upon a time"
   ventris run --method greedy --json --max-tokens 32 "Once upon a time"
-  echo "The king said" | ventris run --stop "." --samples 4`,
+  echo "The king said" | ventris run --stop "." --samples 4
+  ventris run --model mycenae --fill "The old king ___ and then ___."`,
   );
   command.action(run);
 }
@@ -55,7 +66,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
   options.constraint = await readConstraint(flags);
   options.shapers = readShapers(flags);
-  const prompt = await readPrompt(words, flags);
+  const prompt = await promptOf(words, flags);
   await using model = await open(flags.model, loadOptions(flags));
 
   await interruptible(async (signal) => {
@@ -68,7 +79,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
         signal,
       }),
     );
-    if (!flags.json) showPrompt(prompt);
+    if (!flags.json && !isTemplate(prompt)) showPrompt(prompt);
     const events: TimedEvent[] = [];
     const started = performance.now();
     const results: RunResult[] = [];
@@ -90,6 +101,25 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
     else say(summarise(results));
     if (signal.aborted) process.exitCode = 130;
   });
+}
+
+type Template = Extract<Prompt, { readonly fill: string }>;
+
+const isTemplate = (prompt: string | number[] | Template): prompt is Template =>
+  typeof prompt === "object" && "fill" in prompt;
+
+/** A prompt to continue, or a text with blanks. Errors: `bad_option` for both at once. */
+async function promptOf(words: string[], flags: RunFlags): Promise<string | number[] | Template> {
+  const { fill, fillLengths: lengths, promptFile, promptIds } = flags;
+  ensure(
+    lengths === undefined || fill !== undefined,
+    "bad_option",
+    "--fill-lengths: says how long the blanks of --fill are",
+  );
+  if (fill === undefined) return readPrompt(words, flags);
+  const other = words.length > 0 || promptFile !== undefined || promptIds !== undefined;
+  ensure(!other, "bad_option", "--fill: the text to fill stands in the place of a prompt: give one of them");
+  return { fill, ...(lengths && { lengths }) };
 }
 
 const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>

@@ -2,12 +2,13 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadForest } from "../../test/fixtures/load-forest.ts";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
 import type { Edit } from "../models/edits.ts";
 import { sitesOf } from "../models/sites.ts";
 import { linear } from "../tensor/index.ts";
 import type { Extension, Forest, ForestNode, Lease } from "./forest.ts";
-import { type LoadOptions, loadModel } from "./load.ts";
+import type { LoadOptions } from "./load.ts";
 import { applyEdits, readyEdit } from "./sites/ready.ts";
 import { leaseSites } from "./sites/request.ts";
 import type { LeaseSites } from "./sites/rows.ts";
@@ -129,7 +130,7 @@ describe("logits of one text are the same bits", () => {
   ])("%s", async (_, options) => {
     let wanted: Float32Array[] | undefined;
     for (const threads of [1, 2]) {
-      const { forest, config } = await loadModel(knossos, "knossos", { ...options, threads });
+      const { forest, config } = await loadForest(knossos, "knossos", { ...options, threads });
       const tokens = tokensOf(config.vocabularySize);
       wanted ??= await logitsOf(forest, tokens, inCallsOf(128));
       expect(wanted).toHaveLength(length);
@@ -147,7 +148,7 @@ describe("logits of one text are the same bits", () => {
     ["a GPT-2", "layers.0.", { weights: "f32" }],
   ])("%s %s beside requests that edit and tap any site of a layer, with %o", async (name, layer, options) => {
     const path = name === "knossos" ? knossos : gpt2.folder;
-    const { forest, config, family } = await loadModel(path, name, { ...options, threads: 1 });
+    const { forest, config, family } = await loadForest(path, name, { ...options, threads: 1 });
     const sites = sitesOf(family, config);
     const tokens = tokensOf(config.vocabularySize).slice(0, 24);
     const wanted = await logitsOf(forest, tokens, inCallsOf(1));
@@ -169,7 +170,7 @@ describe("logits of one text are the same bits", () => {
   });
 
   test("under an edit with a matrix of its own", async () => {
-    const { forest, config, family } = await loadModel(knossos, "knossos", { weights: "int8", threads: 1 });
+    const { forest, config, family } = await loadForest(knossos, "knossos", { weights: "int8", threads: 1 });
     const tokens = tokensOf(config.vocabularySize);
     const width = config.hiddenSize;
     const values = Float32Array.from(
@@ -190,7 +191,7 @@ describe("logits of one text are the same bits", () => {
   });
 
   test("a key head for every head, and cached prefixes that parted in the middle of pages", async () => {
-    const { forest, config } = await loadModel(alone.folder, "tiny", { threads: 1, cacheSlots: 256 });
+    const { forest, config } = await loadForest(alone.folder, "tiny", { threads: 1, cacheSlots: 256 });
     const tokens = tokensOf(config.vocabularySize);
     const wanted = await logitsOf(forest, tokens, inCallsOf(128));
     for (const [name, play] of Object.entries(ways)) {

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { type ConstraintChoice, type ConstraintState, createConstraint } from "../constraints/index.ts";
 import { ensure } from "../errors.ts";
+import type { Template } from "./canvas/template.ts";
 import { createChoosing } from "./choosing.ts";
 import { type Constraining, checkAllowed, createConstraining } from "./constraining.ts";
 import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
@@ -110,6 +111,8 @@ export interface Decoding {
 export interface DecodingParts {
   model: Model;
   prompt: readonly (number | VectorRow)[];
+  /** A text with blanks, whose tokens are then the prompt. */
+  template?: Template;
   settings: RequestSettings;
   signal: AbortSignal | undefined;
   emit(event: TraceEvent): void;
@@ -126,12 +129,15 @@ export interface Outcome {
   logprobs: readonly TokenLogprob[] | undefined;
   taps: Readonly<Record<string, TapRows>> | undefined;
   hypotheses: readonly Hypothesis[] | undefined;
+  /** Of a canvas: everything behind the prompt, end tokens and masks that are left included. */
+  canvas?: readonly number[];
   counters: Counters;
   seconds: { prefill: number; decode: number };
 }
 
 export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void } {
-  const { model, prompt: rows, settings, signal, emit, shapers, counters } = parts;
+  const { model, prompt: rows, template, settings, signal, emit, shapers, counters } = parts;
+  ensure(!template, "bad_option", "a template is filled by methods over a canvas; this one continues a text");
   const prompt = tokensOfRows(rows);
   const { forest, tokenizer, config } = model;
   const stream: Stream = { seed: settings.seed, request: settings.request };

@@ -1,6 +1,7 @@
 /** The forest under leases that come, grow, share, fail and go: every node's logits are those of its own text. */
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadForest } from "../../test/fixtures/load-forest.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
 import type { VentrisError } from "../errors.ts";
 import type { Extension, Forest, ForestNode, Lease } from "./forest.ts";
@@ -24,7 +25,7 @@ async function withForest(
   options: LoadOptions,
   use: (forest: Forest) => Promise<void>,
 ): Promise<void> {
-  const { forest } = await loadModel(model.folder, "tiny", { threads: 1, ...options });
+  const { forest } = await loadForest(model.folder, "tiny", { threads: 1, ...options });
   try {
     await use(forest);
     expect(forest.held).toBe(0);
@@ -436,7 +437,7 @@ describe("calls that fail leave nothing behind", () => {
   });
 
   test("a closed lease and a closed forest refuse", async () => {
-    const { forest } = await loadModel(llama.folder, "tiny", { threads: 1 });
+    const { forest } = await loadForest(llama.folder, "tiny", { threads: 1 });
     const lease = forest.lease();
     const underWay = failure(lease.prefill(tokensOf(20)));
     lease.close();

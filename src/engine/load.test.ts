@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { loadForest } from "../../test/fixtures/load-forest.ts";
 import {
   configOf,
   type Json,
@@ -203,7 +204,7 @@ describe("config.json", () => {
         fc.asyncProperty(numbers, size, async (name, value) => {
           await writeFile(path, JSON.stringify({ ...tiny.config, [name]: value }));
           try {
-            await (await loadModel(tiny.folder, "tiny", { threads: 1 })).forest.close();
+            await (await loadForest(tiny.folder, "tiny", { threads: 1 })).forest.close();
           } catch (error) {
             expect(error).toBeInstanceOf(VentrisError);
           }
@@ -227,7 +228,7 @@ test("a prepared file of an earlier layout is not taken for one of this layout",
     const folder = join(cacheFolder(), "weights", key);
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, weightFileName), new Uint8Array(lowered.weightBytes));
-    const { forest } = await loadModel(tiny.folder, "tiny", { threads: 1, weights: "int4" });
+    const { forest } = await loadForest(tiny.folder, "tiny", { threads: 1, weights: "int4" });
     const { node } = await forest.lease().prefill([3, 1, 2]);
     expect(Math.max(...node.logits!)).toBeGreaterThan(0.1); // all are 0 with weights of zero
     await forest.close();

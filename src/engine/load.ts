@@ -5,12 +5,12 @@ import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
-import type { ModelConfig } from "../models/family.ts";
+import type { Family, ModelConfig } from "../models/family.ts";
 import { mergedParameters, readLora } from "../models/lora.ts";
 import { findParameters, type StoredParameter } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
-import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
+import { type BlockFormat, type LoweredProgram, type LoweringOptions, weightFileName } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { warnOnce } from "../warnings.ts";
 import {
@@ -27,12 +27,15 @@ import {
   writeFileAtomically,
 } from "../weights/index.ts";
 import { bytesPerToken, type StoredType } from "./arena.ts";
+import { type CanvasOptions, createCanvas } from "./canvas/canvas.ts";
+import { type CanvasPassParts, lowerCanvas, startCanvasPass } from "./canvas/pass.ts";
 import { createForest, type ForestOptions } from "./forest.ts";
 import { createForward } from "./forward/index.ts";
 import { openLearnable } from "./learnable.ts";
 import { createMemory } from "./memory.ts";
 import type { TransformerParts } from "./model.ts";
 import { lowerPass, startPass } from "./pass.ts";
+import type { LoweredPass } from "./sites/rows.ts";
 import { withVariants } from "./sites/variants.ts";
 
 export const weightFormats = ["auto", "f32", "int8", "int4"] as const;
@@ -96,18 +99,16 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     const blocks = blocksOf(parameters, parameterCount, format);
     const stored = storedType(keyValues, config, parameters, blocks);
     const common = { always: { taps, edits }, blocks, stored };
-    const lowered = lowerPass(family, config, common);
+    const forCanvas = { family, config, always: common.always, blocks };
+    const lowered = config.diffusion ? lowerCanvas(forCanvas, false) : lowerPass(family, config, common);
     const prepared = await prepareWeights(identity, parameters, lowered);
     const compiling = { ...compileOptions, weights: prepared };
-    const [base, tokenizer, value] = await Promise.all([
-      startPass(config, lowered, compiling),
+    const [tokenizer, grows] = await Promise.all([
       tokenizerOf(path, config, source.metadata),
-      valueMaker(),
+      config.diffusion
+        ? startCanvas(forCanvas, lowered, compiling, { memoryLimit, maxRows })
+        : startForest(family, config, common, lowered as LoweredPass, compiling, { memoryLimit, maxRows, cacheSlots }),
     ]);
-    const pass = withVariants(base, async (asked) =>
-      startPass(config, lowerPass(family, config, { ...common, asked, layout: lowered }), compiling),
-    );
-    const memory = createMemory(config, stored, value, memoryLimit);
     return {
       name,
       folder,
@@ -115,7 +116,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       family,
       forward: createForward({ family, config, always: common.always, blocks, layout: lowered, compiling }),
       tokenizer,
-      forest: createForest(pass, memory, { maxRows, cacheSlots }),
+      ...grows,
       parameterCount,
       identity: [
         identity,
@@ -134,6 +135,11 @@ export async function loadModel(path: string, name: string, options: LoadOptions
         return adapter ? createHash("sha256").update(base).update(adapter.fingerprint).digest("hex") : base;
       },
       learnable: async () => {
+        ensure(
+          !config.diffusion,
+          "unavailable",
+          "what learns while it serves drafts for a forest, which this model has not",
+        );
         const advice = "what learns while it serves needs the model without a LoRA: merge it into a folder first";
         ensure(!adapter, "bad_option", advice);
         return openLearnable(path, family, config, { ...compileOptions, memoryLimit, maxRows, cacheSlots });
@@ -142,6 +148,32 @@ export async function loadModel(path: string, name: string, options: LoadOptions
   } finally {
     await source.close();
   }
+}
+
+async function startForest(
+  family: Family,
+  config: ModelConfig,
+  common: { always: Instruments; blocks: LoweringOptions["blocks"]; stored: StoredType },
+  lowered: LoweredPass,
+  compiling: CompileOptions,
+  { memoryLimit, ...options }: ForestOptions & { memoryLimit: number },
+) {
+  const [base, value] = await Promise.all([startPass(config, lowered, compiling), valueMaker()]);
+  const pass = withVariants(base, async (asked) =>
+    startPass(config, lowerPass(family, config, { ...common, asked, layout: lowered }), compiling),
+  );
+  return { forest: createForest(pass, createMemory(config, common.stored, value, memoryLimit), options) };
+}
+
+/** Of a masked diffusion model, in which nothing grows to the right alone. */
+async function startCanvas(
+  parts: CanvasPassParts,
+  lowered: LoweredProgram,
+  compiling: CompileOptions,
+  options: CanvasOptions,
+) {
+  const pass = await startCanvasPass(parts, lowered, compiling);
+  return { abilities: { canvas: createCanvas(parts.config, pass, options) } };
 }
 
 /** Checkpoints without a tokenizer still decode token ids. */

@@ -1,6 +1,6 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import type { z } from "zod";
-import type { Decoding } from "./decoding.ts";
+import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, ModelParts } from "./model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
@@ -23,8 +23,12 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   readonly repeats?: (options: z.output<Schema>) => boolean;
   /** Capabilities that its model must have; default: a forest. */
   readonly needs?: readonly Capability[];
+  /** What a request's own options are unless it says otherwise: temperature 0 of what is published without sampling. */
+  readonly defaults?: Readonly<Partial<RequestOptions>>;
   /** Options, with defaults and descriptions: command-line flags, server fields and documentation come from here. */
   readonly options: Schema;
+  /** What a request is to it; default: `createDecoding`, the prompt in the forest. Errors: `bad_option` for what it cannot honour. */
+  begin?(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void };
   /** Decodes until `decoding.finished`. Errors pass through to the run. */
   decode(decoding: Decoding, options: z.output<Schema>): Promise<void>;
 }

@@ -90,7 +90,7 @@ export type CompanionRole = "draft" | "peer";
 
 /** The parts of a transformer, which can do all of this. */
 export type TransformerParts = Omit<ModelParts, "openCompanion"> &
-  Required<Pick<ModelParts, "config" | "family" | "forest" | "forward" | "learnable" | "fingerprint">>;
+  Required<Pick<ModelParts, "config" | "family" | "forward" | "learnable" | "fingerprint">>;
 
 /** Memos kept for a model, beyond those that are closed with it; and other models open beside one. */
 const mostMemos = 256;

@@ -25,7 +25,7 @@ export interface Hypothesis {
   readonly finished: boolean;
 }
 
-export interface Output {
+export interface Output<From extends { readonly token: number } = Commitment> {
   /** The token that ends a text excluded. */
   readonly tokens: readonly number[];
   /** Of `tokens`, where they were asked for. */
@@ -41,23 +41,25 @@ export interface Output {
   /** Of `performance.now()`. */
   readonly endedAt: number | undefined;
   /** Makes tokens output. Stops at the first that ends the run; returns how many were taken. */
-  commit(commitments: readonly Commitment[]): number;
+  commit(commitments: readonly From[]): number;
   /** Ends it with what is there, if it has not ended yet. */
   end(why: FinishReason): void;
 }
 
-export interface OutputParts extends Required<StoppingOptions> {
+export interface OutputParts<From extends { readonly token: number } = Commitment> extends Required<StoppingOptions> {
   tokenizer: Tokenizer | undefined;
   endTokens: readonly number[];
   promptLength: number;
   contextLength: number;
   /** Log-probabilities of a token; absent where nobody asked for them. */
-  describe: ((commitment: Commitment) => TokenLogprob) | undefined;
+  describe: ((commitment: From) => TokenLogprob) | undefined;
   emit(event: TraceEvent): void;
 }
 
 /** Errors: `bad_option` for stop strings without a tokenizer. */
-export function createOutput(parts: OutputParts): Output {
+export function createOutput<From extends { readonly token: number } = Commitment>(
+  parts: OutputParts<From>,
+): Output<From> {
   const { tokenizer, endTokens, promptLength, contextLength, describe, emit, ...stopping } = parts;
   ensure(
     tokenizer || stopping.stop.length === 0,

@@ -14,6 +14,7 @@ export const purposes = {
   data: 6,
   initialise: 7,
   race: 8,
+  unmask: 9,
 } as const;
 export type Purpose = keyof typeof purposes;
 

@@ -1,6 +1,7 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
 import { describeConstraint } from "../constraints/index.ts";
 import { VentrisError } from "../errors.ts";
+import type { Template } from "./canvas/template.ts";
 import { createDecoding, emptyCounters, type Outcome, type RequestSettings, tokensOfRows } from "./decoding.ts";
 import type { VectorRow } from "./forest.ts";
 import type { Method } from "./method.ts";
@@ -19,6 +20,8 @@ export interface RunResult {
   readonly taps?: Readonly<Record<string, TapRows>>;
   /** Of searches: the texts found, best first. */
   readonly hypotheses?: readonly Hypothesis[];
+  /** Of a canvas: everything behind the prompt as it was left, end tokens and masks included. */
+  readonly canvas?: readonly number[];
   readonly finish: FinishReason;
   /** The stop string that ended the text. */
   readonly stop?: string;
@@ -42,6 +45,7 @@ export interface RunParts {
   /** Already checked. */
   methodOptions: Record<string, unknown>;
   prompt: readonly (number | VectorRow)[];
+  template?: Template;
   settings: RequestSettings;
   /** What else has a say in the distributions, in order. */
   shapers?: readonly MakeShaper[];
@@ -53,7 +57,8 @@ const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown
   "edit" in edit ? { name: edit.edit.name, site: edit.edit.site } : edit;
 
 export function startRun({ model, method, methodOptions, prompt, settings, signal, ...parts }: RunParts): Run {
-  const { shapers: makeShapers = [] } = parts;
+  const { shapers: makeShapers = [], template } = parts;
+  const begin = method.begin ?? createDecoding;
   const own = new AbortController();
   const abort = (): void => own.abort();
   signal?.addEventListener("abort", abort, { once: true });
@@ -112,7 +117,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     try {
       for (const make of makeShapers)
         shapers.push(await make({ model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }));
-      decoding = createDecoding({ model, prompt, settings, signal: own.signal, emit, shapers, counters });
+      decoding = begin({ model, prompt, template, settings, signal: own.signal, emit, shapers, counters });
     } catch (error) {
       for (const shaper of shapers) await shaper.close?.();
       release();
@@ -140,7 +145,8 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     return conclude(decoding.outcome());
   }
 
-  function conclude({ reason, stop, text, tokens, logprobs, taps, hypotheses, counters, seconds }: Outcome): RunResult {
+  function conclude(outcome: Outcome): RunResult {
+    const { reason, stop, text, tokens, logprobs, taps, hypotheses, canvas, counters, seconds } = outcome;
     const times = { load: model.secondsToLoad, ...seconds };
     emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
     const result: RunResult = {
@@ -149,6 +155,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
       ...(logprobs && { logprobs }),
       ...(taps && { taps }),
       ...(hypotheses && { hypotheses }),
+      ...(canvas && { canvas }),
       finish: reason,
       ...(stop !== undefined && { stop }),
       counters,

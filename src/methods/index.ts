@@ -7,6 +7,7 @@ import { cd } from "./contrast/cd/index.ts";
 import { dola } from "./contrast/dola/index.ts";
 import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
+import { diffusionMethods } from "./diffusion/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { beam } from "./search/beam/index.ts";
 import { diverseBeam } from "./search/diverse-beam/index.ts";
@@ -34,6 +35,7 @@ export const methods: readonly Method[] = [
   smc,
   beam,
   diverseBeam,
+  ...diffusionMethods,
 ];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */

@@ -1,9 +1,11 @@
 import { ensure, shown } from "../errors.ts";
+import { dream } from "./diffusion/dream.ts";
+import { llada } from "./diffusion/llada.ts";
 import { type Family, type ModelConfig, unsupportedArchitecture } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
 
-const families: readonly Family[] = [llama, gpt2];
+const families: readonly Family[] = [llama, gpt2, llada, dream];
 
 export const supportedArchitectures: readonly string[] = families.flatMap((family) => family.architectures);
 

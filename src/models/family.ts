@@ -28,6 +28,16 @@ export interface ModelConfig {
   readonly queryKeyNorm: boolean;
   readonly beginToken: number | undefined;
   readonly endTokens: readonly number[];
+  /** Of masked diffusion models, in which every position sees every other. */
+  readonly diffusion?: MaskedDiffusion;
+}
+
+export interface MaskedDiffusion {
+  /** Stands where nothing has been filled in yet. */
+  readonly maskToken: number;
+  readonly padToken: number | undefined;
+  /** The prediction for a position is read one row before it, as in the autoregressive model that it began as. */
+  readonly shift: boolean;
 }
 
 /** A parameter of a program and where a checkpoint keeps it. */

@@ -16,7 +16,7 @@ export interface TextGraphOptions {
   readonly tokens?: Tensor;
   /** int64 [rows, length], below the context (the same numbers at every run: a constant; else an input). Default: 0, 1, … in each text. */
   readonly positions?: Tensor;
-  /** What a token sees: "causal" (default), "bidirectional", or additive [rows, 1, groups * length, length], 0 where it looks. */
+  /** What a token sees: "causal" (default), "bidirectional" (default of diffusion models), or additive [rows, 1, groups * length, length], 0 where it looks. */
   readonly mask?: "causal" | "bidirectional" | Tensor;
   /** float32 [rows, length], with the causal mask: numbers of documents within a text, which do not see each other. */
   readonly documents?: Tensor;
@@ -41,7 +41,7 @@ export function textGraph(family: Family, config: ModelConfig, options: TextGrap
   const {
     rows,
     length,
-    mask = "causal",
+    mask = config.diffusion ? "bidirectional" : "causal",
     documents,
     instruments = noInstruments,
     select = (hidden) => hidden,

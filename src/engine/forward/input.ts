@@ -14,7 +14,7 @@ export interface ForwardSequence {
   readonly tokens: ArrayLike<number>;
   /**
    * Which rows a row sees: [rows, past + rows], those of `past` first, 1 where it looks. Default "causal": those before it and itself,
-   * within the model's window if it has one.
+   * within the model's window if it has one; of diffusion models "bidirectional".
    */
   readonly mask?: "causal" | "bidirectional" | ArrayLike<number>;
   /** Positions of the rows, below the context. Default: 0, 1, … after those of `past`. */
@@ -75,7 +75,7 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
         const start = ((s * groups + group) * length + row) * columns;
         if (row >= rows)
           mask[start + past + row] = 0; // a row of nobody sees itself, for a softmax over nothing is NaN
-        else look(mask.subarray(start, start + columns), sequence, row, past, config.window);
+        else look(mask.subarray(start, start + columns), sequence, row, past, config);
       }
     }
     const wanted = selectedRows(sequence, rows, name);
@@ -88,11 +88,12 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
 /** Opens a row's columns [past + length]: its own past stands at the beginning of the batch's. */
 function look(
   columns: Float32Array,
-  { tokens, positions, past: kept, mask = "causal" }: ForwardSequence,
+  { tokens, positions, past: kept, mask: given }: ForwardSequence,
   row: number,
   past: number,
-  window = Infinity,
+  { window = Infinity, diffusion }: ModelConfig,
 ): void {
+  const mask = given ?? (diffusion ? "bidirectional" : "causal");
   const before = kept?.length ?? 0;
   const count = before + tokens.length;
   const positionOf = (own: number): number => (own >= 0 && positions ? positions[own] : before + own);

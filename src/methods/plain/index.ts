@@ -30,6 +30,7 @@ export const greedy = defineMethod({
   family: "plain",
   summary: "takes the most likely token at each step",
   lossless: true,
+  defaults: { temperature: 0 }, // another is refused
   options: z.strictObject({}),
   async decode(decoding) {
     ensure(

@@ -1,0 +1,256 @@
+/**
+ * One request over a canvas: a prompt with an answer of fixed length behind it, or a template with blanks. It is to a method over a canvas
+ * what `Decoding` is to one over the forest, and leaves the same outcome: output streams as far as the text is whole from its beginning.
+ */
+import { ensure } from "../../errors.ts";
+import { type DecodingParts, type Outcome, type RequestSettings, requestOptions } from "../decoding.ts";
+import { createOutput } from "../output.ts";
+import type { Stream } from "../random.ts";
+import { drop } from "../shapers/candidates.ts";
+import { createShaperChain } from "../shapers/chain.ts";
+import { shapingOptions } from "../shapers/options.ts";
+import type { StageDefinition, StageFunction } from "../shapers/stages.ts";
+import { stoppingOptions } from "../stopping.ts";
+import type { FinishReason } from "../trace.ts";
+import type { Canvas } from "./canvas.ts";
+import { type Block, fill, type PassReport } from "./fill.ts";
+import { blockLengthFor, type CanvasSettings } from "./options.ts";
+import type { Policy, PolicyRequest } from "./policy.ts";
+import { chooseLengths, templateTokens } from "./template.ts";
+
+export interface Filling {
+  /** Fills the canvas as a policy says; made anew for each attempt where lengths are to be found. */
+  run(make: (request: PolicyRequest) => Policy | Promise<Policy>, settings: CanvasSettings): Promise<void>;
+  finish(reason: FinishReason): void;
+  outcome(): Outcome;
+  close(): void;
+}
+
+/** Options of a request that mean nothing where text does not grow to the right, or are not there yet. */
+const refused = [
+  "constraint",
+  "taps",
+  "edits",
+  "mirostat",
+  "repetitionPenalty",
+  "frequencyPenalty",
+  "presencePenalty",
+  "dry",
+  "noRepeatNgram",
+] as const;
+
+function refuseOptions(settings: RequestSettings, shapers: number): void {
+  const usual = requestOptions.parse({});
+  for (const name of refused) {
+    const same = JSON.stringify(settings[name]) === JSON.stringify(usual[name]);
+    ensure(same, "bad_option", `${name}: a canvas is filled in any order, and cannot honour it`);
+  }
+  ensure(shapers === 0, "bad_option", "shapers: they act at the nodes of a tree, and a canvas has none");
+}
+
+/** Errors: `bad_option` for what a canvas cannot honour, a prompt that holds the mask token; `context_full`. */
+export function createFilling(parts: DecodingParts): Filling {
+  const { model, prompt: rows, template, settings, signal, emit, shapers, counters } = parts;
+  const canvas = model.ability<Canvas>("canvas");
+  const { tokenizer, config } = model;
+  const { maskToken, contextLength } = canvas;
+  const stream: Stream = { seed: settings.seed, request: settings.request };
+  const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
+  const ending = new Set([...endTokens, ...settings.stopTokens]);
+  refuseOptions(settings, shapers.length);
+  const prompt = rows.map((row) => {
+    ensure(typeof row === "number", "bad_option", "prompt: a canvas takes tokens alone, no vectors");
+    ensure(template || row !== maskToken, "bad_option", () => {
+      return `prompt: it contains the mask token ${maskToken}, which stands for what is to be filled: give a template instead`;
+    });
+    return row;
+  });
+
+  /** Everything but what lies behind the text's begin token is output where a template is filled. */
+  const start = template ? (prompt[0] === tokenizer?.beginToken ? 1 : 0) : prompt.length;
+  const output = createOutput<{ token: number; position: number }>({
+    ...Object.fromEntries(Object.keys(stoppingOptions.shape).map((key) => [key, settings[key as "stop"]])),
+    stop: settings.stop,
+    stopTokens: settings.stopTokens,
+    minTokens: settings.minTokens,
+    maxTokens: template ? Number.MAX_SAFE_INTEGER : settings.maxTokens,
+    tokenizer,
+    endTokens,
+    promptLength: template ? 0 : start,
+    contextLength: Number.MAX_SAFE_INTEGER,
+    describe:
+      settings.logprobs === undefined ? undefined : ({ position, token }) => described.get(position) ?? known(token),
+    emit,
+  });
+  const described = new Map<number, ReturnType<PassReport["scores"]["describe"]>>();
+  const known = (token: number) => ({ token, raw: 0, shaped: 0 }); // what is given is certain
+
+  let position = 0;
+  const bans: StageDefinition = {
+    changes: "scores",
+    keepsBest: false,
+    readsHistory: false,
+    create: () => {
+      const mask = new Set([maskToken]);
+      const early = new Set([maskToken, ...ending]);
+      const banned = () => (position - start < settings.minTokens ? early : mask);
+      const run: StageFunction = (candidates) => drop(candidates, banned());
+      run.keeps = (token) => !banned().has(token);
+      return run;
+    },
+  };
+  const shaping = Object.fromEntries(
+    Object.keys(shapingOptions.shape).map((key) => [key, settings[key as keyof RequestSettings]]),
+  );
+  const chain = createShaperChain(shaping, config.vocabularySize, tokenizer, { bans });
+
+  let sequence = Int32Array.from(prompt);
+  let spoken = start;
+  let started = performance.now();
+  let ended = started;
+  const aborted = (): boolean => signal?.aborted === true;
+
+  /** Makes output of what is whole from the beginning. */
+  function speak(): void {
+    const fresh: { token: number; position: number }[] = [];
+    for (; spoken < sequence.length && sequence[spoken] !== maskToken; spoken++)
+      fresh.push({ token: sequence[spoken], position: spoken });
+    output.commit(fresh);
+  }
+
+  async function attempt(
+    tokens: Int32Array,
+    make: (request: PolicyRequest) => Policy | Promise<Policy>,
+    canvasSettings: CanvasSettings,
+    more: { onPass?: (report: PassReport) => void; stopped: () => boolean },
+  ) {
+    const { blocks, blockLength } = layOut(tokens, canvasSettings);
+    const size = tokens.length;
+    const place = (pass: number, at: number): number => pass * size + at;
+    const policy = await make({
+      model,
+      settings,
+      canvas: { ...canvasSettings, blockLength },
+      stream,
+      length: blocks.reduce((sum, block) => sum + block.end - block.start, 0),
+      blocks: blocks.length,
+      start,
+      template: template !== undefined,
+      endTokens: ending,
+      place,
+    });
+    const contextOf = (pass: number, at: number) => {
+      position = at;
+      return { history: [], promptLength: start, position: place(pass, at), stream };
+    };
+    return fill({
+      canvas,
+      tokens,
+      blocks,
+      settings: canvasSettings,
+      policy,
+      choose: (pass) => (logits, at) => chain.choose(logits, contextOf(pass, at)),
+      shapedLogprob: (pass) => (logits, at, token) => Math.log(chain.shape(logits, contextOf(pass, at))[token]),
+      signal,
+      ...more,
+    });
+  }
+
+  /** Blocks of an answer; of a template one, from its first blank to its last. */
+  function layOut(tokens: Int32Array, canvasSettings: CanvasSettings): { blocks: Block[]; blockLength: number } {
+    ensure(tokens.length <= contextLength, "context_full", () => {
+      return `${tokens.length} positions, prompt and answer together, do not fit into the context of ${contextLength}`;
+    });
+    if (!template) {
+      const blockLength = blockLengthFor(canvasSettings, settings.maxTokens);
+      const count = settings.maxTokens / blockLength;
+      const blocks = Array.from({ length: count }, (_, i) => {
+        const from = start + i * blockLength;
+        return { start: from, end: from + blockLength };
+      });
+      return { blocks, blockLength };
+    }
+    ensure(canvasSettings.blockLength === undefined, "bad_option", "blockLength: a template is filled as one block");
+    const [first, end] = [tokens.indexOf(maskToken), tokens.lastIndexOf(maskToken) + 1];
+    return { blocks: first < 0 ? [] : [{ start: first, end }], blockLength: end - first };
+  }
+
+  function take(report: PassReport): void {
+    const { pass, rows: computed, refreshed, positions, tokens, reasons, scores, length, truncated } = report;
+    counters.passes += 1;
+    counters.rows += computed;
+    if (refreshed !== undefined) emit({ type: "refresh", pass, positions: refreshed });
+    const kept = positions.flatMap((at, i) => (at < length ? [i] : []));
+    if (kept.length > 0) {
+      emit({
+        type: "unmask",
+        pass,
+        positions: kept.map((i) => positions[i] - start),
+        tokens: kept.map((i) => tokens[i]),
+        confidences: kept.map((i) => scores.confidence(positions[i])),
+        ...(reasons && { reasons: kept.map((i) => reasons[i]) }),
+        ...(pass === 1 && { length: sequence.length - start }),
+      });
+    }
+    if (settings.logprobs !== undefined)
+      for (const i of kept) described.set(positions[i], scores.describe(positions[i], tokens[i], settings.logprobs));
+    if (truncated) {
+      emit({ type: "truncate", pass, length: length - start });
+      sequence = sequence.slice(0, length);
+    }
+    for (const i of kept) sequence[positions[i]] = tokens[i];
+    speak();
+  }
+
+  return {
+    async run(make, canvasSettings) {
+      started = performance.now();
+      if (template) {
+        const found = await chooseLengths(template, canvas, contextLength, async (tokens) => {
+          const scores: number[] = [];
+          const onPass = (report: PassReport): void => {
+            counters.passes += 1;
+            counters.rows += report.rows;
+            report.positions.forEach((at, i) => {
+              scores.push(report.scores.describe(at, report.tokens[i], 0).raw);
+            });
+          };
+          await attempt(tokens, make, canvasSettings, { onPass, stopped: aborted });
+          return scores;
+        });
+        sequence = templateTokens(template, found, maskToken);
+      } else {
+        const answer = new Int32Array(prompt.length + settings.maxTokens).fill(maskToken);
+        answer.set(prompt);
+        sequence = answer;
+      }
+      counters.prefillTokens = sequence.reduce((sum, token) => sum + (token === maskToken ? 0 : 1), 0);
+      if (template) speak();
+      const stopped = (): boolean => aborted() || (canvasSettings.earlyStop && output.reason !== undefined);
+      await attempt(sequence.slice(), make, canvasSettings, { onPass: take, stopped });
+      ended = performance.now();
+      if (aborted()) output.end("aborted");
+      else output.end("end"); // unless it ended before: the end of a template, or of a canvas that was cut
+    },
+    finish: (reason) => output.end(reason),
+    outcome() {
+      const { reason, stop, text, tokens, logprobs } = output;
+      ensure(reason, "internal", "the method returned before its run was finished");
+      counters.generated = output.generated;
+      counters.tokensPerPass = counters.passes > 0 ? counters.generated / counters.passes : counters.generated;
+      return {
+        reason,
+        stop,
+        text,
+        tokens,
+        logprobs: settings.logprobs === undefined ? undefined : logprobs,
+        taps: undefined,
+        hypotheses: undefined,
+        canvas: Array.from(sequence.subarray(start)),
+        counters,
+        seconds: { prefill: 0, decode: (ended - started) / 1000 },
+      };
+    },
+    close() {}, // sheets close with the run, or by its signal
+  };
+}

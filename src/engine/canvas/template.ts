@@ -1,0 +1,107 @@
+/** Templates: a text with blanks anywhere in it, each of a length that is given or found. */
+import { ensure, shown } from "../../errors.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
+import type { Canvas } from "./canvas.ts";
+
+export interface Template {
+  /** The tokens around the blanks: one list more than there are blanks. */
+  readonly pieces: readonly (readonly number[])[];
+  /** Tokens of each blank; undefined: to be found. */
+  readonly lengths: readonly (number | undefined)[];
+  /** Longest blank that is tried where the length is to be found. */
+  readonly longest: number;
+}
+
+/** As a caller gives it. */
+export interface TemplateText {
+  /** A text with `___` (three underscores or more) for each blank. */
+  readonly fill: string;
+  /** Tokens of each blank, in order; "found" (default): the length that the model is surest of. */
+  readonly lengths?: readonly (number | "found")[];
+  /** Longest blank to try; default 12. */
+  readonly longest?: number;
+}
+
+const mostTokens = 4096;
+
+/** Errors: `bad_option` for a text without blanks, and lengths that do not fit them. */
+export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Template {
+  const { fill, lengths, longest = 12, ...others } = given;
+  const [extra] = Object.keys(others);
+  ensure(
+    extra === undefined,
+    "bad_option",
+    `template: there is no field ${shown(extra)} (known: fill, lengths, longest)`,
+  );
+  ensure(typeof fill === "string", "bad_option", `template: fill must be a text, not ${shown(fill)}`);
+  const texts = fill.split(/_{3,}/);
+  const blanks = texts.length - 1;
+  ensure(blanks > 0, "bad_option", "template: there is no blank in it: write ___ where something is to be filled in");
+  ensure(lengths === undefined || (Array.isArray(lengths) && lengths.length === blanks), "bad_option", () => {
+    return `template: it has ${blanks} blanks, but lengths are ${shown(lengths)}`;
+  });
+  const wrong = lengths?.find((n) => n !== "found" && !(Number.isInteger(n) && n >= 1 && n <= mostTokens));
+  ensure(
+    wrong === undefined,
+    "bad_option",
+    () => `template: a length is a whole number from 1 to ${mostTokens}, or "found", not ${shown(wrong)}`,
+  );
+  const fits = Number.isInteger(longest) && longest >= 1 && longest <= 64;
+  ensure(fits, "bad_option", () => `template: longest must be a whole number from 1 to 64, not ${shown(longest)}`);
+  return {
+    pieces: texts.map((text, i) => {
+      // A word's token begins with its space: one before a blank is the blank's own.
+      const own = i < blanks ? text.replace(/ $/, "") : text;
+      return tokenizer.encode(own, { special: i === 0 });
+    }),
+    lengths: Array.from({ length: blanks }, (_, i) =>
+      lengths?.[i] === "found" ? undefined : (lengths?.[i] as number),
+    ),
+    longest,
+  };
+}
+
+/** The whole sequence, masks in its blanks. */
+export function templateTokens(
+  { pieces }: Template,
+  lengths: readonly number[],
+  maskToken: number,
+): Int32Array<ArrayBuffer> {
+  return Int32Array.from(
+    pieces.flatMap((piece, i) =>
+      i < lengths.length ? [...piece, ...new Array<number>(lengths[i]).fill(maskToken)] : piece,
+    ),
+  );
+}
+
+/**
+ * Lengths that are not given, one blank after the other: every length is tried, all at once, the blanks behind it being a few tokens long,
+ * and the one is taken whose tokens have the highest mean log-probability when they are filled in (the shortest among equals).
+ * `attempt` fills a sequence and resolves with those log-probabilities. Errors: `context_full`.
+ */
+export async function chooseLengths(
+  template: Template,
+  { maskToken }: Canvas,
+  contextLength: number,
+  attempt: (tokens: Int32Array<ArrayBuffer>) => Promise<readonly number[]>,
+): Promise<number[]> {
+  const guess = Math.min(4, template.longest);
+  const lengths = template.lengths.map((length) => length ?? guess);
+  const fixed = templateTokens(template, lengths, maskToken).length;
+  ensure(fixed <= contextLength, "context_full", () => {
+    return `template: ${fixed} tokens do not fit into the context of ${contextLength}`;
+  });
+  for (const [blank, given] of template.lengths.entries()) {
+    if (given !== undefined) continue;
+    const room = contextLength - fixed + lengths[blank];
+    const tries = Array.from({ length: Math.min(template.longest, room) }, (_, i) => i + 1);
+    const results = await Promise.all(
+      tries.map(async (length) => {
+        const scores = await attempt(templateTokens(template, lengths.with(blank, length), maskToken));
+        return scores.reduce((sum, value) => sum + value, 0) / scores.length;
+      }),
+    );
+    lengths[blank] = tries[results.indexOf(Math.max(...results))];
+  }
+  return lengths;
+}

@@ -1,0 +1,74 @@
+/**
+ * Dream's ways to choose positions (Ye et al. 2025, arXiv 2508.15487): a measure of sureness, a schedule in time, and noise on the order.
+ */
+import { z } from "zod";
+import type { CanvasView, Policy, PolicyRequest } from "../../engine/canvas/policy.ts";
+import { uniform } from "../../engine/random.ts";
+import { ensure } from "../../errors.ts";
+import { evenSchedule, highest, stepsOptions } from "./ranking.ts";
+
+export const dreamOptions = z.strictObject({
+  ...stepsOptions.shape,
+  schedule: z
+    .enum(["even", "time"])
+    .default("even")
+    .describe("positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down"),
+  orderTemperature: z
+    .number()
+    .min(0)
+    .max(1000)
+    .default(0)
+    .describe("above 0: positions are drawn by their measure over this, instead of the highest first"),
+});
+
+/** The last of Dream's times. */
+const epsilon = 1e-3;
+
+/** Times fall evenly from 1 to epsilon; a pass fills the share 1 - s / t of what is masked, the last pass all. */
+export const timeOf = (step: number, steps: number): number => 1 + (step / steps) * (epsilon - 1);
+
+/** Positions that the step fills of so many masked ones. */
+export function timedCount(step: number, steps: number, masked: number): number {
+  if (step >= steps - 1) return masked;
+  return Math.floor(masked * (1 - timeOf(step + 1, steps) / timeOf(step, steps)));
+}
+
+/** Steps of the time schedule that fill nothing are no passes. */
+export function countsOf(
+  request: Pick<PolicyRequest, "length" | "blocks">,
+  { steps, schedule }: Pick<z.output<typeof dreamOptions>, "steps" | "schedule">,
+): (view: CanvasView) => number {
+  if (schedule === "even") return evenSchedule(request, steps);
+  const all = steps ?? request.length;
+  ensure(all % request.blocks === 0, "bad_option", () => {
+    return `steps: ${all} steps cannot be shared evenly by ${request.blocks} blocks: give a multiple of ${request.blocks}`;
+  });
+  let time = 0;
+  return ({ step, masked }) => {
+    if (step === 0) time = 0;
+    for (;;) {
+      const count = timedCount(time++, all / request.blocks, masked.length);
+      if (count > 0) return count;
+    }
+  };
+}
+
+/** Fills by a measure; with a temperature on the order, by draws without replacement (Gumbel's trick). */
+export function byMeasure(
+  request: PolicyRequest,
+  options: z.output<typeof dreamOptions>,
+  measure: (view: CanvasView) => (position: number) => number,
+): Policy {
+  const countFor = countsOf(request, options);
+  const { orderTemperature: temperature } = options;
+  return {
+    decide(view) {
+      const value = measure(view);
+      const noisy = (position: number): number => {
+        const u = uniform(request.stream, request.place(view.pass, position), "unmask");
+        return value(position) / temperature - Math.log(-Math.log(Math.max(u, Number.MIN_VALUE)));
+      };
+      return { positions: highest(view.masked, countFor(view), temperature > 0 ? noisy : value) };
+    },
+  };
+}

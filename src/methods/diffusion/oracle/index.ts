@@ -1,0 +1,56 @@
+/**
+ * Extremely greedy parallel decoding (Bao et al. 2025, arXiv 2509.25188): fills every position whose prediction is already that of a
+ * given answer. It needs the answer, so it is a bound on what any rule could do, and the source of labels for those that learn.
+ */
+import { z } from "zod";
+import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import { ensure } from "../../../errors.ts";
+
+export const oracle = defineUnmasking({
+  name: "oracle",
+  summary: "fills what already agrees with a given answer: the bound for all other rules",
+  source: "Bao et al. 2025, Learning to Parallel",
+  options: z.strictObject({
+    reference: z
+      .array(z.int().min(0))
+      .min(1)
+      .max(2 ** 16)
+      .optional()
+      .describe(
+        "the answer as token ids, one for each position of the canvas (`canvas` of another run's result); needed",
+      ),
+  }),
+  policy({ settings, start, length, template, model }, { reference }) {
+    ensure(reference, "bad_option", "oracle needs the answer: give reference, the `canvas` of a run of low-confidence");
+    ensure(!template, "bad_option", "oracle: its reference is an answer behind a prompt; a template has none");
+    ensure(
+      settings.temperature === 0,
+      "bad_option",
+      `oracle: temperature is ${settings.temperature}, but only at 0 can predictions be compared with an answer`,
+    );
+    ensure(reference.length === length, "bad_option", () => {
+      return `oracle: the reference has ${reference.length} tokens, but the canvas ${length} positions (maxTokens)`;
+    });
+    const { vocabularySize, diffusion } = model.config;
+    const wrong = reference.find((token) => token >= vocabularySize || token === diffusion?.maskToken);
+    ensure(
+      wrong === undefined,
+      "bad_option",
+      `oracle: the reference has the token ${wrong}, which cannot be an answer's`,
+    );
+    const answer = (position: number): number => reference[position - start];
+    let before: string | undefined;
+    return {
+      looksAt: "block",
+      patience: 1,
+      decide({ step, block, masked, token }) {
+        const all = Array.from({ length: block.end - block.start }, (_, i) => token(block.start + i)).join();
+        const stalled = step > 0 && all === before; // nothing will change any more: the answer is given
+        before = all;
+        const positions = stalled ? masked : masked.filter((position) => token(position) === answer(position));
+        const reasons = positions.map((position) => (token(position) === answer(position) ? "right" : "given"));
+        return { positions, reasons, tokens: positions.map(answer) };
+      },
+    };
+  },
+});

@@ -1,0 +1,37 @@
+/** Positions in random order: what the forward process of training, run backwards, prescribes (LLaDA, algorithm 4; Dream's `origin`). */
+import { z } from "zod";
+import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import type { CanvasView } from "../../../engine/canvas/policy.ts";
+import { uniform } from "../../../engine/random.ts";
+import { countsOf, dreamOptions, timeOf } from "../dream.ts";
+import { highest } from "../ranking.ts";
+
+export const random = defineUnmasking({
+  name: "random",
+  summary: "fills positions in random order",
+  source: "Nie et al. 2025, Large Language Diffusion Models",
+  options: z.strictObject({
+    steps: dreamOptions.shape.steps,
+    schedule: z
+      .enum(["even", "time", "flip"])
+      .default("even")
+      .describe("positions a pass: evenly many; as Dream's times say; or each by a coin of its own at Dream's times"),
+  }),
+  policy(request, { steps, schedule }) {
+    const draw = ({ pass }: CanvasView, position: number): number =>
+      uniform(request.stream, request.place(pass, position), "unmask");
+    if (schedule !== "flip") {
+      const countFor = countsOf(request, { steps, schedule });
+      return { decide: (view) => ({ positions: highest(view.masked, countFor(view), (at) => draw(view, at)) }) };
+    }
+    const own = Math.max(1, Math.floor((steps ?? request.length) / request.blocks));
+    return {
+      patience: own,
+      decide(view) {
+        if (view.step >= own - 1) return { positions: view.masked };
+        const share = 1 - timeOf(view.step + 1, own) / timeOf(view.step, own);
+        return { positions: view.masked.filter((position) => draw(view, position) < share) };
+      },
+    };
+  },
+});

@@ -1,0 +1,42 @@
+/** Positions in the order of some measure, and how many of them go in which pass. */
+import { z } from "zod";
+import type { CanvasView, PolicyRequest } from "../../engine/canvas/policy.ts";
+import { ensure } from "../../errors.ts";
+
+/** The `count` positions with the highest measure; of equal ones those that come first. They are returned rising. */
+export function highest(positions: readonly number[], count: number, measure: (position: number) => number): number[] {
+  const measured = positions.map((position) => ({ position, value: measure(position) }));
+  measured.sort((a, b) => b.value - a.value || a.position - b.position);
+  return measured
+    .slice(0, count)
+    .map(({ position }) => position)
+    .sort((a, b) => a - b);
+}
+
+export const stepsOptions = z.strictObject({
+  steps: z
+    .int()
+    .min(1)
+    .max(2 ** 20)
+    .optional()
+    .describe("passes for the whole answer, a multiple of the number of blocks; default: one for each position"),
+});
+
+/**
+ * How many positions a block's pass fills: all of them spread evenly over the block's steps, the first ones taking one more (LLaDA's schedule).
+ * Steps that would fill nothing are no passes. Errors: `bad_option` for steps that the blocks cannot share.
+ */
+export function evenSchedule(
+  { length, blocks }: Pick<PolicyRequest, "length" | "blocks">,
+  steps = length,
+): (view: Pick<CanvasView, "step" | "masked" | "block">) => number {
+  ensure(steps % blocks === 0, "bad_option", () => {
+    return `steps: ${steps} steps cannot be shared evenly by ${blocks} blocks: give a multiple of ${blocks}`;
+  });
+  const own = steps / blocks;
+  let all = 0;
+  return ({ step, masked }) => {
+    if (step === 0) all = masked.length;
+    return Math.max(1, Math.floor(all / own) + (step < all % own ? 1 : 0));
+  };
+}
