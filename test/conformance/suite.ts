@@ -41,7 +41,8 @@ const seconds = z.number().min(0);
 const token = z.int().min(0);
 const tokens = z.array(token);
 const logprob = z.number().max(0);
-const event = z.discriminatedUnion("type", [
+/** Every event that a method may emit, as it stands in a saved trace. */
+export const event = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("start"),
     method: z.string(),
@@ -89,6 +90,17 @@ const event = z.discriminatedUnion("type", [
     note: z.string().optional(),
   }),
   z.strictObject({
+    type: z.literal("unmask"),
+    pass: z.int().min(1),
+    positions: z.array(z.int().min(0)).min(1),
+    tokens: tokens.min(1),
+    confidences: z.array(z.number().min(0).max(1)).optional(),
+    reasons: z.array(z.string()).optional(),
+    length: z.int().min(1).optional(),
+  }),
+  z.strictObject({ type: z.literal("truncate"), pass: z.int().min(1), length: z.int().min(1) }),
+  z.strictObject({ type: z.literal("refresh"), pass: z.int().min(1), positions: z.int().min(1) }),
+  z.strictObject({
     type: z.literal("finish"),
     reason: z.enum(["stop", "length", "context", "aborted", "end"]),
     stop: z.string().optional(),
@@ -97,7 +109,7 @@ const event = z.discriminatedUnion("type", [
   }),
 ]) satisfies z.ZodType<TraceEvent>;
 
-async function traceOf(run: Run): Promise<TraceEvent[]> {
+export async function traceOf(run: Run): Promise<TraceEvent[]> {
   const events: TraceEvent[] = [];
   for await (const each of run) events.push(each);
   return events;

@@ -192,8 +192,11 @@ export function createFilling(parts: DecodingParts): Filling {
         ...(pass === 1 && { length: sequence.length - start }),
       });
     }
-    if (settings.logprobs !== undefined)
-      for (const i of kept) described.set(positions[i], scores.describe(positions[i], tokens[i], settings.logprobs));
+    for (const i of settings.logprobs === undefined ? [] : kept) {
+      const found = scores.describe(positions[i], tokens[i], settings.logprobs!);
+      const own = tokens[i] === scores.token(positions[i]);
+      described.set(positions[i], own ? found : { ...found, shaped: 0 }); // a policy's own token is given, not chosen
+    }
     if (truncated) {
       emit({ type: "truncate", pass, length: length - start });
       sequence = sequence.slice(0, length);

@@ -30,7 +30,7 @@ const furthest = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((most, x, i) => Math.max(most, Math.abs(x - b[i])), 0);
 
 describe.each(["llada", "dream"] as const)("%s", (naming) => {
-  const shapes: [string, object][] = [
+  const shapes: [string, Record<string, unknown>][] = [
     ["two key-value heads", {}],
     ["as many as heads, tied", { num_key_value_heads: 4, tie_word_embeddings: true }],
   ];
