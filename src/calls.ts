@@ -5,6 +5,12 @@
 import { createConstraint } from "./constraints/index.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
 import { readTemplate, type Template, type TemplateText, templateTokens } from "./engine/canvas/template.ts";
+import {
+  type ContinuationOptions,
+  type Continuations,
+  type ScoredContinuations,
+  scoreContinuations,
+} from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { Method } from "./engine/method.ts";
@@ -73,8 +79,7 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);
   const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
-  ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
-  const making = shapers.map(shaperOf);
+  const making = makersOf(shapers);
   return startRun({
     model,
     method,
@@ -117,6 +122,11 @@ function requireCapabilities({ name, capabilities }: Model, { name: method, need
     const has = [...capabilities].join(", ") || "nothing";
     return `the method ${method} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
   });
+}
+
+function makersOf(shapers: readonly ShaperChoice[]): MakeShaper[] {
+  ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
+  return shapers.map(shaperOf);
 }
 
 function shaperOf(choice: ShaperChoice): MakeShaper {
@@ -185,6 +195,29 @@ export async function score(model: Model, text: Text, options: ScoreOptions = {}
     `score: top must be a whole number from 0 to 100, not ${shown(top)}`,
   );
   return scoreTokens(model, promptTokens(model, text), { top, signal });
+}
+
+export interface ContinuationScoring extends Omit<ContinuationOptions, "shapers"> {
+  /** As of `decode`. */
+  shapers?: readonly ShaperChoice[];
+}
+
+/**
+ * Scores of given continuations of a context, token by token, under the model's distributions as shapers leave them. A context that is
+ * too long is cut on the left. Errors: `bad_option`, `aborted`, and those of the shapers.
+ */
+export async function continuations(
+  model: Model,
+  given: Continuations,
+  options: ContinuationScoring = {},
+): Promise<ScoredContinuations> {
+  requireObject(options, "continuations", "options");
+  const { shapers = [], normalise, masked, signal, ...others } = options;
+  requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
+  requireSignal(signal);
+  promptTokens(model, given.context);
+  for (const option of given.options) promptTokens(model, option);
+  return scoreContinuations(model, given, { shapers: makersOf(shapers), normalise, masked, signal });
 }
 
 export interface EmbedOptions {

@@ -5,6 +5,8 @@ import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import {
+  type ContinuationScoring,
+  continuations,
   type DecodeOptions,
   decode,
   type EmbedOptions,
@@ -18,6 +20,7 @@ import {
   type Text,
 } from "./calls.ts";
 import { type ChatSession, type ChatSessionOptions, createChat } from "./chat.ts";
+import type { Continuations, ScoredContinuations } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
@@ -55,6 +58,11 @@ export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposab
   generate(prompt: Prompt, options?: DecodeOptions): Promise<RunResult>;
   /** Log-probabilities of a given text (nats), token by token. */
   score(text: Text, options?: ScoreOptions): Promise<ScoredText>;
+  /**
+   * Scores of given continuations of a context, token by token, under the model's distributions as shapers leave them: what likelihood-based
+   * questions are answered by.
+   */
+  continuations(given: Continuations, options?: ContinuationScoring): Promise<ScoredContinuations>;
   /** The mean of a text's final states, scaled to length 1: [width]. */
   embed(text: Text, options?: EmbedOptions): Promise<Float32Array>;
   /** A conversation with the model's chat template. Errors: `unavailable` for a model without one. */
@@ -133,6 +141,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),
     generate: (prompt: Prompt, request?: DecodeOptions) => generate(model, prompt, request),
     score: (text: Text, scoring?: ScoreOptions) => score(model, text, scoring),
+    continuations: (given: Continuations, scoring?: ContinuationScoring) => continuations(model, given, scoring),
     embed: (text: Text, embedding?: EmbedOptions) => embed(model, text, embedding),
     chat: (session?: ChatSessionOptions) => createChat(model, session),
     trace: (text: string | readonly number[], tracing: TraceOptions) =>

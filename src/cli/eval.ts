@@ -2,15 +2,19 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
-import { chooses, rankings, scoreItems, truthfulness, wilson } from "../evaluation/choice.ts";
+import { choiceMeasures, scoreItems, truthfulMeasures, wilson } from "../evaluation/choice.ts";
 import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
+import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
+import { findShaper } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
+import { mean, meanOf } from "../papers/statistics.ts";
 import { readTexts, type Tokenizer } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson } from "./output.ts";
+import { murmur, print, printJson, say } from "./output.ts";
+import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 import { formatTable } from "./table.ts";
 
 interface EvalFlags {
@@ -41,11 +45,20 @@ export function define(command: Command): void {
       numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
     )
     .action(perplexity);
-  common(command.command("lm"))
+  const lm = common(command.command("lm"))
     .description(`multiple choice by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
     .argument("<tasks...>", "tasks")
     .option("--data <folder>", "where the tasks' files are (default: VENTRIS_DATA)")
-    .action(choice);
+    .option("--normalise", "log-probabilities under what the shapers leave, not their scores as they are")
+    .addOption(numberFlag("--masked", z.number().max(0), "score of a token that a shaper rules out (default: -1000)"));
+  addShaperFlag(lm);
+  lm.addHelpText(
+    "after",
+    `
+With --shaper (a contrast between layers or models, for instance) the model's own results stand beside, with intervals of the difference.
+  ventris eval lm truthfulqa factor-news --model knossos --shaper "dola layers=upper"`,
+  );
+  lm.action(choice);
   common(command.command("skills"))
     .description(`checkable tasks, greedy: ${skills.map(({ name }) => name).join(", ")}`)
     .argument("[skills...]", "default: all")
@@ -118,72 +131,93 @@ interface TaskResult {
   readonly chance: number;
   /** Items whose context was cut on the left. */
   readonly cut: number;
+  /** With shapers: the model's own value on the same items, and the difference. */
+  readonly plain?: number;
+  readonly difference?: { readonly value: number; readonly interval?: readonly [number, number] };
 }
 
-async function choice(names: string[], flags: EvalFlags): Promise<void> {
-  const { data = process.env.VENTRIS_DATA, limit, json } = flags;
+interface ChoiceFlags extends EvalFlags, ShaperFlags {
+  normalise?: true;
+  masked?: number;
+}
+
+async function choice(names: string[], flags: ChoiceFlags): Promise<void> {
+  const { data = process.env.VENTRIS_DATA, limit, seed, json, normalise = false, masked } = flags;
   ensure(data, "bad_option", "where are the tasks' files? give --data, or set VENTRIS_DATA");
   const chosen = names.map(taskNamed);
+  const shapers = readShapers(flags).map(scoredAsPublished);
+  ensure(
+    shapers.length > 0 || (!normalise && masked === undefined),
+    "bad_option",
+    "--normalise and --masked say how a --shaper is scored: give one",
+  );
   const items = await Promise.all(chosen.map((task) => loadTask(task, data)));
   const results = await withModel(flags, async (model, signal) => {
     const all: TaskResult[] = [];
     for (const [i, task] of chosen.entries()) {
-      murmur(`${task.name}: ${Math.min(limit ?? Infinity, items[i].length)} items`);
-      const scored = await scoreItems(model, items[i].slice(0, limit), signal);
-      const cut = scored.reduce((sum, item) => sum + item.cut, 0);
-      const mean = (of: (item: (typeof scored)[number]) => number) =>
-        scored.reduce((sum, item) => sum + of(item), 0) / scored.length;
-      const chance = mean(({ item }) => item.right.length / item.options.length);
-      const enter = (measure: string, value: number, expected = chance) =>
+      const some = items[i].slice(0, limit);
+      murmur(`${task.name}: ${some.length} items`);
+      const plain = await scoreItems(model, some, signal);
+      const shaped =
+        shapers.length > 0
+          ? await scoreItems(model, some, signal, shapedScore(model, { shapers, normalise, masked, signal }))
+          : undefined;
+      const scored = shaped ?? plain;
+      for (const measure of task.measure === "truthful" ? truthfulMeasures : choiceMeasures) {
+        const values = scored.map(measure.of);
+        const { value, interval = [value, value] } = meanOf(values, seed);
+        const own = plain.map(measure.of);
         all.push({
           task: task.name,
-          measure,
+          measure: measure.name,
           items: scored.length,
           value,
-          interval: wilson(value, scored.length),
-          chance: expected,
-          cut,
+          interval: measure.share ? wilson(value, scored.length) : interval,
+          chance: mean(some.map(measure.chance)),
+          cut: scored.reduce((sum, item) => sum + item.cut, 0),
+          ...(shaped && { plain: mean(own), difference: differenceOf(values, own, seed) }),
         });
-      if (task.measure === "truthful") {
-        const one = mean(({ item }) => 1 / (item.options.length - item.right.length + 1));
-        enter(
-          "MC1",
-          mean((item) => truthfulness(item).mc1),
-          one,
-        );
-        enter(
-          "MC2",
-          mean((item) => truthfulness(item).mc2),
-        );
-        enter(
-          "MC3",
-          mean((item) => truthfulness(item).mc3),
-          one,
-        );
-      } else
-        for (const [name, ranking] of Object.entries(rankings))
-          enter(
-            name,
-            mean((item) => (chooses(item, ranking) ? 1 : 0)),
-          );
+      }
     }
     return all;
   });
   if (json) {
-    printJson({ model: flags.model, results });
+    printJson({ model: flags.model, ...(shapers.length > 0 && { shapers, normalise }), results });
     return;
   }
-  const rows = results.map(({ task, measure, items, value, interval: [low, high], chance, cut }) => [
+  const beside = shapers.length > 0;
+  const rows = results.map(({ task, measure, items, value, interval, chance, cut, plain, difference }) => [
     task,
     measure,
     String(items),
     value.toFixed(3),
-    `${low.toFixed(3)} to ${high.toFixed(3)}`,
+    spanOf(interval),
+    ...(beside ? [plain!.toFixed(3), `${signed(difference!.value)} (${spanOf(difference!.interval, signed)})`] : []),
     chance.toFixed(3),
     String(cut),
   ]);
-  print(formatTable(["task", "by", "items", "right", "95 % interval", "chance", "cut"], rows));
+  const columns = ["task", "by", "items", "right", "95 % interval", ...(beside ? ["plain", "difference"] : [])];
+  print(formatTable([...columns, "chance", "cut"], rows));
 }
+
+/** Published evaluations of contrasts keep all tokens; what was asked for stays. */
+function scoredAsPublished(shaper: ReturnType<typeof readShapers>[number]) {
+  if (!("alpha" in findShaper(shaper.name).options.shape) || "alpha" in shaper) return shaper;
+  say(`${shaper.name}: alpha 0, as published evaluations score given answers`);
+  return { ...shaper, alpha: 0 };
+}
+
+function differenceOf(ours: readonly number[], plain: readonly number[], seed: number) {
+  const { value, interval } = meanOf(
+    ours.map((x, i) => x - plain[i]),
+    seed,
+  );
+  return { value, interval };
+}
+
+const signed = (value: number): string => `${value < 0 ? "" : "+"}${value.toFixed(3)}`;
+const spanOf = (interval: readonly [number, number] | undefined, write = (x: number) => x.toFixed(3)): string =>
+  interval ? `${write(interval[0])} to ${write(interval[1])}` : "one item";
 
 async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
   const { limit = 50, seed, json } = flags;

@@ -14,7 +14,7 @@ import { notAToken } from "./node.ts";
 import { type Commitment, createOutput, type Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { shapingOptions } from "./shapers/options.ts";
-import { joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
+import { editsOfShapers, joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
 import { createTapDelivery, type TapRows } from "./sites/delivery.ts";
 import { applyEdits, requestEdit } from "./sites/ready.ts";
 import { leaseSites } from "./sites/request.ts";
@@ -181,10 +181,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
     emit,
   });
-  const edits = [
-    ...applyEdits(model.sites(), settings.edits ?? []),
-    ...distinct(shapers.flatMap((shaper) => shaper.edits ?? [])),
-  ];
+  const edits = [...applyEdits(model.sites(), settings.edits ?? []), ...editsOfShapers(shapers)];
   const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
   const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
   const delivery = createTapDelivery(settings.taps ?? [], emit);
@@ -303,12 +300,6 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
 /** The tokens of a prompt; `notAToken` for vectors. */
 export const tokensOfRows = (rows: readonly (number | VectorRow)[]): number[] =>
   rows.map((row) => (typeof row === "number" ? row : notAToken));
-
-/** Two shapers may read the same: a module that both bring with the same key acts once. */
-const distinct = (edits: readonly AppliedEdit[]): AppliedEdit[] =>
-  edits.filter(
-    (one, i) => one.key === undefined || edits.findIndex(({ edit, key }) => edit === one.edit && key === one.key) === i,
-  );
 
 /** The settings that a schema has. */
 const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>

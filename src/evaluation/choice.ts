@@ -1,6 +1,6 @@
 /** Multiple choice by likelihood: the usual ways of choosing, and TruthfulQA's three measures. */
 import type { Tokenizer } from "../text/tokenizer.ts";
-import { type Scorer, scoreContinuations } from "./likelihood.ts";
+import { type Scored, type Scorer, scoreContinuations } from "./likelihood.ts";
 
 export interface ChoiceItem {
   readonly context: string;
@@ -36,11 +36,17 @@ export const rankings: Readonly<Record<string, (score: OptionScore) => number>> 
   information: ({ logprob, unconditional }) => logprob - unconditional,
 };
 
-/** Scores every option of every item, in its context and alone. */
+export interface Pair {
+  readonly context: readonly number[];
+  readonly continuation: readonly number[];
+}
+
+/** Scores every option of every item, in its context and alone: by the model's likelihood, or by `score`. */
 export async function scoreItems(
   model: Scorer & { readonly tokenizer: Tokenizer },
   items: readonly ChoiceItem[],
   signal?: AbortSignal,
+  score = (pairs: readonly Pair[]): Promise<Scored[]> => scoreContinuations(model, pairs, signal),
 ): Promise<ScoredItem[]> {
   const { tokenizer } = model;
   const result: ScoredItem[] = [];
@@ -54,7 +60,7 @@ export async function scoreItems(
         return { context: whole.slice(0, Math.max(1, same)), continuation: whole.slice(Math.max(1, same)) };
       }),
     );
-    const scored = await scoreContinuations(model, pairs, signal);
+    const scored = await score(pairs);
     const scores = item.options.map((option, i) => ({
       logprob: scored[2 * i].logprob,
       tokens: pairs[2 * i].continuation.length,
@@ -89,6 +95,31 @@ export function truthfulness({ item, scores }: ScoredItem): { mc1: number; mc2: 
     mc3: right.filter((x) => x > worst).length / right.length,
   };
 }
+
+/** A measure of a set of items: a number from 0 to 1 for each, and what choosing at random would give. */
+export interface Measure {
+  readonly name: string;
+  readonly of: (item: ScoredItem) => number;
+  readonly chance: (item: ChoiceItem) => number;
+  /** Every number is 0 or 1. */
+  readonly share: boolean;
+}
+
+const amongAll = ({ right, options }: ChoiceItem): number => right.length / options.length;
+const againstWrong = ({ right, options }: ChoiceItem): number => 1 / (options.length - right.length + 1);
+
+export const truthfulMeasures: readonly Measure[] = [
+  { name: "MC1", of: (item) => truthfulness(item).mc1, chance: againstWrong, share: true },
+  { name: "MC2", of: (item) => truthfulness(item).mc2, chance: amongAll, share: false },
+  { name: "MC3", of: (item) => truthfulness(item).mc3, chance: againstWrong, share: false },
+];
+
+export const choiceMeasures: readonly Measure[] = Object.entries(rankings).map(([name, ranking]) => ({
+  name,
+  of: (item) => (chooses(item, ranking) ? 1 : 0),
+  chance: amongAll,
+  share: true,
+}));
 
 /** Wilson's 95 % interval of a share. */
 export function wilson(share: number, count: number): readonly [number, number] {

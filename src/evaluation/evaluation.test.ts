@@ -107,6 +107,20 @@ describe("multiple choice", () => {
     expect(truthfulness({ item: { ...answers, best: 1 }, scores, cut: 0 }).mc1).toBe(1);
   });
 
+  test("ties count against the right answer, and extreme scores neither overflow nor vanish", () => {
+    const item = { context: "ab", options: ["a", "b", "c"], right: [0, 1], best: 0, neutral: "x" };
+    const of = (logs: number[]) =>
+      truthfulness({
+        item,
+        cut: 0,
+        scores: logs.map((logprob) => ({ logprob, tokens: 1, bytes: 1, unconditional: 0 })),
+      });
+    expect(of([-1, -2, -1])).toMatchObject({ mc1: 0, mc3: 0 });
+    expect(of([2000, -2000, -2000])).toEqual({ mc1: 1, mc2: 1, mc3: 0.5 });
+    const { mc2 } = of([-2000, -2001, -2000]);
+    expect(mc2).toBeCloseTo((1 + Math.exp(-1)) / (2 + Math.exp(-1)), 12);
+  });
+
   test("options are scored in their context and alone", async () => {
     const [{ scores }] = await scoreItems(model, [item]);
     for (const [i, option] of item.options.entries()) {

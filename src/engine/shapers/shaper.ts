@@ -80,6 +80,14 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
   };
 }
 
+/** What all of them rewrite and read. Two may read the same: a module that both bring with the same key acts once. */
+export function editsOfShapers(shapers: readonly Shaper[]): AppliedEdit[] {
+  const all = shapers.flatMap((shaper) => shaper.edits ?? []);
+  const first = ({ edit, key }: AppliedEdit): number =>
+    all.findIndex((other) => other.edit === edit && other.key === key);
+  return all.filter((one, i) => one.key === undefined || first(one) === i);
+}
+
 /** A function of nodes that is asked once for each; what it gave goes with the node. */
 function once<T>(make: (node: ForestNode) => T): (node: ForestNode) => T {
   const known = new WeakMap<ForestNode, { value: T }>();

@@ -1,5 +1,6 @@
 /** Contrasts against their definitions in float64: every step of a greedy text, inside every kind of method, in batches. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { exitsOf } from "../../../test/fixtures/exits.ts";
 import { logSoftmax } from "../../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, type TinyOptions, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice, type ShaperChoice } from "../../calls.ts";
@@ -28,27 +29,6 @@ afterAll(async () => {
 });
 
 const prompt = [5, 9, 2, 33, 14, 7, 7, 21, 5, 9];
-
-/** log p after every exit of a text's last token, by plain loops; the last entry is the ordinary output. */
-function exitsOf(tiny: TinyModel, text: readonly number[]): Float64Array[] {
-  const gain = tiny.weights.get("model.norm.weight")!.data;
-  const output = tiny.weights.get("model.embed_tokens.weight")!.data;
-  const exits: Float64Array[] = [];
-  const last = tiny
-    .logits(text, (name, position, value) => {
-      const layer = name === "embed" ? 0 : Number(/^layers\.(\d+)\.residual$/.exec(name)?.[1] ?? -2) + 1;
-      if (layer < 0 || position !== text.length - 1) return;
-      const scale = 1 / Math.sqrt(value.reduce((sum, x) => sum + x * x, 0) / 32 + 1e-5);
-      exits[layer] = logSoftmax(
-        Array.from({ length: 64 }, (_, token) =>
-          value.reduce((sum, x, i) => sum + output[token * 32 + i] * x * scale * gain[i], 0),
-        ),
-      );
-    })
-    .at(-1)!;
-  exits[layers] = logSoftmax(last);
-  return exits;
-}
 
 type Law = (text: readonly number[]) => ArrayLike<number>;
 
