@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, open as openFile, rm, writeFile } from "node:fs/promise
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { loadForest } from "../../test/fixtures/load-forest.ts";
 import {
   configOf,
@@ -246,3 +246,27 @@ test("an unknown precision, device or number of threads", async () => {
   expect(await load({ device: "abacus" })).toMatchObject({ code: "unavailable" });
   expect(await load({ threads: 0 })).toMatchObject({ code: "bad_option" });
 });
+
+test.each(["a file where the cache folder should be", "a file in the way of its folder of weights"])(
+  "a model in 8 bits opens although nothing can be prepared on disk: %s",
+  async (kind) => {
+    const place = await mkdtemp(join(tmpdir(), "ventris-blocked-"));
+    const cache = join(place, "cache");
+    if (kind.endsWith("be")) await writeFile(cache, "a file");
+    else {
+      await mkdir(cache);
+      await writeFile(join(cache, "weights"), "a file");
+    }
+    const logits: Float32Array[] = [];
+    for (const folder of [cache, join(place, "other")]) {
+      vi.stubEnv("VENTRIS_CACHE", folder);
+      const { forest } = await loadForest(tiny.folder, "tiny", { weights: "int8", threads: 1 });
+      const { node } = await forest.lease().prefill([1, 2, 3]);
+      logits.push(node.logits!.slice());
+      await forest.close();
+    }
+    vi.unstubAllEnvs();
+    expect(logits[0]).toEqual(logits[1]);
+    await rm(place, { recursive: true, force: true });
+  },
+);

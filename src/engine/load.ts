@@ -67,6 +67,8 @@ const preparation = "weights 2";
 
 /** Files below this size are prepared in memory; larger and quantised ones are prepared once, on disk. */
 const smallBytes = 64 * 2 ** 20;
+/** Where the cache folder cannot be written, these too, up to this size. */
+const mostInMemory = 2 ** 31 - 1;
 
 /**
  * Opens a checkpoint folder or weight file. Errors: `bad_config`, `bad_file` (naming file and tensor), `unavailable`, `bad_option`,
@@ -269,33 +271,43 @@ async function prepareWeights(
       }
     }
   }
-  const quantizes = lowered.weights.some(({ bits }) => bits !== 32);
-  if (!quantizes && lowered.weightBytes <= smallBytes) {
+  const inMemory = async (): Promise<Uint8Array> => {
     const file = new Uint8Array(lowered.weightBytes);
     for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
     return file;
-  }
+  };
+  const quantizes = lowered.weights.some(({ bits }) => bits !== 32);
+  if (!quantizes && lowered.weightBytes <= smallBytes) return inMemory();
   const key = cacheKey(preparation, identity, JSON.stringify(lowered.weights));
-  const folder = await openCached(
-    join("weights", key, weightFileName),
-    async (target) => {
-      await mkdir(dirname(target), { recursive: true });
-      await writeFileAtomically(target, async (write) => {
-        let position = 0;
-        for await (const { offset, bytes } of pieces()) {
-          if (offset > position) await write(new Uint8Array(offset - position));
-          await write(bytes);
-          position = offset + bytes.length;
-        }
-      });
-    },
-    async (file) => {
-      const { size } = await stat(file);
-      ensure(size === lowered.weightBytes, "bad_file", `${file}: ${size} bytes instead of ${lowered.weightBytes}`);
-      return dirname(file);
-    },
-  );
-  return { folder };
+  try {
+    return {
+      folder: await openCached(
+        join("weights", key, weightFileName),
+        async (target) => {
+          await mkdir(dirname(target), { recursive: true });
+          await writeFileAtomically(target, async (write) => {
+            let position = 0;
+            for await (const { offset, bytes } of pieces()) {
+              if (offset > position) await write(new Uint8Array(offset - position));
+              await write(bytes);
+              position = offset + bytes.length;
+            }
+          });
+        },
+        async (file) => {
+          const { size } = await stat(file);
+          ensure(size === lowered.weightBytes, "bad_file", `${file}: ${size} bytes instead of ${lowered.weightBytes}`);
+          return dirname(file);
+        },
+      ),
+    };
+  } catch (error) {
+    // A model can do without what only saves the next start some time and memory.
+    const refused = error instanceof VentrisError && ["unavailable", "disk_full"].includes(error.code);
+    if (!refused || lowered.weightBytes > mostInMemory) throw error;
+    warnOnce(`the weights are prepared in memory, at every start anew: ${error.message}`);
+    return inMemory();
+  }
 }
 
 /** As it is stored where that is the form that is wanted, else in blocks of our own. */

@@ -95,7 +95,6 @@ test("a cache folder that cannot be written is done without", async () => {
   const blocked = join(cache, "blocked");
   await writeFile(blocked, "a file where the folder should be");
   await using model = await openTiny();
-  await forestsOf(model); // the weights of a draft in 8 bits are prepared on disk
   vi.stubEnv("VENTRIS_CACHE", blocked);
   const plain = await model.decode("the cat", { ...request(), method: "sample" }).final;
   for (const name of ["dyspec", "sequoia", "chain", "top-k", "aded"]) {
