@@ -71,6 +71,7 @@ export async function writeRunModel(run: string, folder: string): Promise<void> 
   const { recipe, tokenizer, base } = await readNote(run);
   const { family, config } = familyOf(recipe.config);
   const { lora: stated, seed } = recipe;
+  ensure(!recipe.part, "bad_option", `${run} trains a part (${recipe.part?.kind}), which writes no texts by itself`);
   const readBase = async () => {
     const source = await openWeights(base!);
     return readParameters(source, family, config).finally(() => source.close());

@@ -80,6 +80,10 @@ export const recipeSchema = z.strictObject({
   continues: z.strictObject({ model: z.string(), tokens: z.int().min(0), minutes: z.number().min(0) }).optional(),
   /** Train an adapter of the model that is continued. */
   lora: lora.optional(),
+  /** Train a part of the model that is continued, which stays as it is: see `parts.ts`. */
+  part: z
+    .strictObject({ kind: z.string().max(100), settings: z.record(z.string(), z.unknown()).optional() })
+    .optional(),
   /** Distil from this model (a folder relative to the recipe): see `nextTokenObjective`. */
   teacher: z
     .strictObject({ model: z.string(), share: z.number().gt(0).max(1), divergence: z.enum(divergences).optional() })
@@ -98,7 +102,7 @@ export async function readRecipe(path: string): Promise<Recipe> {
   const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`));
   if (!parsed.success)
     throw new VentrisError("bad_option", `recipe ${path}: ${describeIssues(parsed.error.issues, recipeSchema)}`);
-  const { data, lora, continues, answers, separateDocuments } = parsed.data;
+  const { data, lora, continues, answers, separateDocuments, part } = parsed.data;
   const weights = data.flatMap(({ weight }) => weight ?? []);
   const unweighted = data.find(({ weight }) => weight === undefined);
   ensure(
@@ -122,6 +126,10 @@ export async function readRecipe(path: string): Promise<Recipe> {
     "bad_option",
     `recipe ${path}: lora: an adapter needs a model that it adapts: give continues`,
   );
+  ensure(!part || continues, "bad_option", `recipe ${path}: part: it is trained on a model: give continues`);
+  const others = ["lora", "teacher", "answers", "separateDocuments", "recompute", "chatTemplate"] as const;
+  const besides = part && others.find((name) => parsed.data[name]);
+  ensure(!besides, "bad_option", `recipe ${path}: ${besides} does not go with part`);
   return parsed.data;
 }
 

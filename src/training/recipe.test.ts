@@ -5,8 +5,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { familyOf } from "../models/families.ts";
 import { readLora } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
+import { open } from "../open.ts";
 import { trainTokenizer } from "../text/bpe-training.ts";
 import { openWeights } from "../weights/index.ts";
+import { openSafetensors } from "../weights/safetensors.ts";
+import { checkpointPath } from "./checkpoint.ts";
 import { readNote } from "./export.ts";
 import { runRecipe } from "./recipe.ts";
 
@@ -202,5 +205,83 @@ describe("other ways of training", () => {
     await source.close();
     const again = await fresh({ config, continues: { model: out, tokens: 0, minutes: 0 } }, "gpt-again");
     expect(again.result.history[0].loss).toBeLessThan(10);
+  });
+});
+
+describe("a part", () => {
+  const base = join(folder, "base");
+  const path = join(folder, "part.json");
+  const trainPart = async (part: object, change: object = {}) => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const schedule = { kind: "constant", peak: 0.02 };
+    await writeFile(path, JSON.stringify({ ...tiny, name: "mine", schedule, part, continues, ...change }));
+    return runRecipe(path, {
+      dataFolder: folder,
+      runFolder: join(folder, "part-run"),
+      out: join(base, "parts", "mine"),
+      threads: 1,
+    });
+  };
+  beforeAll(async () => {
+    await writeFile(path, JSON.stringify({ ...tiny, name: "base", steps: 60 }));
+    await runRecipe(path, { dataFolder: folder, runFolder: join(folder, "base-run"), out: base, threads: 1 });
+  });
+
+  it.each([
+    ["soft-prompt", { vectors: 3 }, { vectors: [3, 16] }, ["embed.tokens"]],
+    [
+      "heads",
+      { heads: 2 },
+      { "weight.1": [16, 16], "bias.1": [16], "weight.2": [16, 16], "bias.2": [16] },
+      ["layers.0.residual"],
+    ],
+  ])(
+    "%s is trained on the frozen base, goes on from its checkpoint, which holds nothing else, and is read by the model",
+    async (kind, settings, tensors, sites) => {
+      await rm(join(folder, "part-run"), { recursive: true, force: true });
+      const before = await readFile(join(base, "model.safetensors"));
+      const first = await trainPart({ kind, settings }, { steps: 10 });
+      expect(first).toMatchObject({ step: 10, resumedFrom: 0 });
+      const last = await trainPart({ kind, settings }, { steps: 60 });
+      expect(last).toMatchObject({ step: 60, resumedFrom: 10 });
+      const losses = last.history.flatMap(({ heldOutLoss }) => heldOutLoss ?? []);
+      expect(losses.at(-1)).toBeLessThan(losses[0]);
+      expect(await readFile(join(base, "model.safetensors"))).toEqual(before);
+      const size = Object.values(tensors).reduce((sum, shape: number[]) => sum + shape.reduce((a, b) => a * b), 0);
+      const checkpoint = await openSafetensors(checkpointPath(join(folder, "part-run")));
+      const kept = [...checkpoint.tensors.values()].reduce(
+        (sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1),
+        0,
+      );
+      await checkpoint.close();
+      expect(kept).toBe(3 * size); // values, and the optimiser's two moments
+      await using model = await open(base, { threads: 1 });
+      const part = await model.part("mine", kind);
+      expect(part.card).toMatchObject({ kind, settings, sites, tensors, training: { step: 60 } });
+      if (kind === "soft-prompt") {
+        const { values } = part.tensors.get("vectors")!;
+        const vectors = [0, 1, 2].map((i) => ({ id: `mine ${i}`, values: values.slice(16 * i, 16 * (i + 1)) }));
+        const text = model.tokenizer!.encode("The cat 5 sat on");
+        const [plain, prompted] = await Promise.all(
+          [text, [...vectors, ...text]].map((prompt) => model.decode(prompt, { temperature: 0, maxTokens: 4 }).final),
+        );
+        expect(prompted.tokens.length).toBe(plain.tokens.length);
+      }
+    },
+  );
+
+  it("is refused where it does not fit, by name", async () => {
+    await rm(join(folder, "part-run"), { recursive: true, force: true });
+    const cases: [object, object, RegExp][] = [
+      [{ kind: "soft-promt" }, {}, /no kind soft-promt .*did you mean soft-prompt/],
+      [{ kind: "soft-prompt" }, {}, /part: settings: .*vectors/],
+      [{ kind: "soft-prompt", settings: { vectors: 30 } }, {}, /30 vectors and 8 tokens exceed/],
+      [{ kind: "heads", settings: { heads: 8 } }, {}, /8 heads need rows longer than 8/],
+      [{ kind: "heads", settings: { heads: 1, more: 1 } }, {}, /more/],
+      [{ kind: "heads", settings: { heads: 1 } }, { continues: undefined }, /part: .*give continues/],
+      [{ kind: "heads", settings: { heads: 1 } }, { recompute: true }, /recompute does not go with part/],
+    ];
+    for (const [part, change, message] of cases)
+      await expect(trainPart(part, change)).rejects.toMatchObject({ message: expect.stringMatching(message) });
   });
 });

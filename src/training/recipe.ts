@@ -20,6 +20,7 @@ import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
 import type { TokenBatch } from "./objective.ts";
+import { type PartKind, startPart } from "./parts.ts";
 import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
 import { replicatedObjective } from "./replicas.ts";
 
@@ -36,6 +37,8 @@ export interface RecipeOptions {
   maxSeconds?: number;
   /** Called every so many steps with a function that writes the model, as it then is, to a folder. */
   samples?: { every: number; take: (write: (folder: string) => Promise<void>, step: number) => Promise<void> };
+  /** Kinds of parts beside those of this folder. */
+  partKinds?: readonly PartKind[];
   signal?: AbortSignal;
   onProgress?: (progress: TrainProgress) => void;
   onMessage?: (message: string) => void;
@@ -65,19 +68,34 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     ? await valuesOf(beside(recipe.continues.model), family, config)
     : initialValues(family, config, seed);
   const lora = recipe.lora && newLora(recipe.lora, family, config, seed);
-  const objective = await replicatedObjective(config, values, {
-    rows,
-    length,
-    threads,
-    lora,
-    documents: recipe.separateDocuments ? documentToken(tokenizer) : undefined,
-    weighted: recipe.answers !== undefined,
-    recompute: recipe.recompute,
-    teacher: recipe.teacher && {
-      ...recipe.teacher,
-      ...(await readTeacher(beside(recipe.teacher.model), config)),
-    },
-  });
+  const base = recipe.continues && beside(recipe.continues.model);
+  const part =
+    recipe.part &&
+    (await startPart(
+      recipe.part,
+      { family, config, values, rows, length, seed, threads, base: base! },
+      options.partKinds,
+    ));
+  ensure(
+    !part || !options.samples,
+    "bad_option",
+    "samples: a part alone writes no texts; look at the run by `ventris train status`",
+  );
+  const objective =
+    part?.objective ??
+    (await replicatedObjective(config, values, {
+      rows,
+      length,
+      threads,
+      lora,
+      documents: recipe.separateDocuments ? documentToken(tokenizer) : undefined,
+      weighted: recipe.answers !== undefined,
+      recompute: recipe.recompute,
+      teacher: recipe.teacher && {
+        ...recipe.teacher,
+        ...(await readTeacher(beside(recipe.teacher.model), config)),
+      },
+    }));
   const trained: TrainedModel = {
     recipe: { ...recipe, file: basename(path) },
     family,
@@ -85,7 +103,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     values,
     lora,
     tokenizer: beside(recipe.tokenizer),
-    base: recipe.continues && beside(recipe.continues.model),
+    base,
   };
   await noteRun(options.runFolder, trained, corpus.openings);
   const { samples } = options;
@@ -108,7 +126,8 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       afterStep: samples && ((step) => (step % samples.every === 0 ? samples.take(writeNow, step) : undefined)),
       signal,
     });
-    if (options.out) await exportModel(trained, options.out, result);
+    if (options.out && part) await part.write(options.out, { ...result, name: recipe.name });
+    else if (options.out) await exportModel(trained, options.out, result);
     return result;
   } finally {
     await objective.release();
