@@ -497,8 +497,24 @@ export interface OracleOptions {
   earlyStop?: boolean;
 }
 
+/** Options of `auto`: a contextual bandit chooses the method and its options for each request, and learns from the seconds that tokens took. */
+export interface AutoOptions {
+  /** Methods to choose among, as names or objects with options beside the name; default: plain, prompt-lookup with 4 and 12 tokens, aded, and chain and dyspec where a draft fits. Of the host alone: a server refuses it in requests. */
+  arms?: readonly (string | {
+    name: string;
+  } & Readonly<Record<string, unknown>>)[];
+  /** Draft model of the default arms; default: pylos where it fits, else none. Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** The bandit that chooses. Default "LinUCB". */
+  policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
+  /** Options of the policy, as JSON: {"alpha": 0.1}. Default {}. Of the host alone: a server refuses it in requests. */
+  policyOptions?: Readonly<Record<string, unknown>>;
+  /** Folder where what was learnt is kept, or "none"; default: beside the model, in auto, where it can be written. Of the host alone: a server refuses it in requests. */
+  state?: string;
+}
+
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -522,5 +538,6 @@ export type MethodWithOptions =
   | ({ name: "threshold" } & ThresholdOptions)
   | ({ name: "localleap" } & LocalleapOptions)
   | ({ name: "oracle" } & OracleOptions)
+  | ({ name: "auto" } & AutoOptions)
   | { name: "greedy" }
   | { name: "sample" };

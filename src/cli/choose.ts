@@ -1,11 +1,12 @@
-/** `ventris choose`: contextual bandits on a table, side by side. */
-import { readFile } from "node:fs/promises";
-import { basename } from "node:path";
+/** `ventris choose`: what the method `auto` learnt of a model, and contextual bandits on a table, side by side. */
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { choice } from "../methods/index.ts";
+import { resolveModel } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
@@ -30,6 +31,16 @@ const largestTable = 2 ** 28;
 export function define(command: Command): void {
   const number = (flag: string, schema: z.ZodType, description: string): Option =>
     new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+  const learnt = (to: Command): Command =>
+    to
+      .option("--model <name>", "a shipped model, a checkpoint folder or a weight file (default: knossos)")
+      .option("--state <folder>", "where auto was told to keep it (default: beside the model)")
+      .option("--json", "print one JSON object");
+  learnt(command).action((_, sub: Command) => showLearnt(sub.opts()));
+  learnt(command.command("forget"))
+    .description("take away what auto learnt, so that it begins anew")
+    .option("--debug", "show where an error comes from")
+    .action((_, sub: Command) => forget(sub.optsWithGlobals()));
   command
     .command("play")
     .description("let policies choose the class of each row, seeing only whether they were right")
@@ -50,6 +61,62 @@ export function define(command: Command): void {
     .option("--json", "print one JSON object")
     .option("--debug", "show where an error comes from")
     .action(playTable);
+}
+
+interface LearntFlags {
+  model?: string;
+  state?: string;
+  json?: true;
+}
+
+async function folderOf({ model = "knossos", state }: LearntFlags): Promise<string> {
+  if (state !== undefined) return state;
+  const path = await resolveModel(model);
+  return join((await stat(path)).isDirectory() ? path : dirname(path), choice.stateFolder);
+}
+
+async function showLearnt(flags: LearntFlags): Promise<void> {
+  const folder = await folderOf(flags);
+  const found = await choice.learntIn(folder);
+  const states = found.map(({ path, learnt: { arms, policy, recent, ...bound } }) => {
+    const outlook = choice.outlook({ arms, policy, recent, ...bound });
+    const rows = arms.map((arm, i) => ({
+      ...arm,
+      millisecondsPerToken: arm.tokens > 0 ? (1000 * arm.seconds) / arm.tokens : undefined,
+      recentShare: recent.filter(([chosen]) => chosen === i).length / Math.max(1, recent.length),
+      outlook: Object.fromEntries(outlook.map(({ kind, probabilities }) => [kind, probabilities[i]])),
+    }));
+    return { path, policy: policy.policy, requests: policy.counters.learnt, arms: rows };
+  });
+  if (flags.json) {
+    printJson({ folder, states });
+    return;
+  }
+  if (states.length === 0) say(`nothing is learnt yet in ${folder}: \`ventris run --method auto\` begins`);
+  for (const { path, policy, requests, arms } of states) {
+    say(`${path}: ${policy}, ${requests} requests`);
+    const kinds = Object.keys(arms[0].outlook);
+    print(
+      formatTable(
+        ["arm", "requests", "failed", "ms a token", "agreement", "of the last", ...kinds],
+        arms.map((arm) => [
+          arm.name,
+          String(arm.requests),
+          String(arm.failures),
+          arm.millisecondsPerToken?.toFixed(2) ?? "-",
+          arm.agreement.toFixed(2),
+          arm.recentShare.toFixed(2),
+          ...kinds.map((kind) => arm.outlook[kind].toFixed(2)),
+        ]),
+      ),
+    );
+  }
+}
+
+async function forget(flags: LearntFlags): Promise<void> {
+  const paths = await choice.forgetLearnt(await folderOf(flags));
+  if (flags.json) printJson({ forgotten: paths });
+  else print(paths.length === 0 ? "there was nothing to forget" : paths.join("\n"));
 }
 
 async function playTable(path: string, flags: PlayFlags): Promise<void> {

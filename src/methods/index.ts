@@ -1,6 +1,7 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
+import { createAuto } from "./choice/auto/index.ts";
 import { awrs } from "./constrained/awrs/index.ts";
 import { smc } from "./constrained/smc/index.ts";
 import { cd } from "./contrast/cd/index.ts";
@@ -20,7 +21,8 @@ import { sequoia } from "./speculative/sequoia/index.ts";
 import { specInfer } from "./speculative/spec-infer/index.ts";
 import { topK } from "./speculative/top-k/index.ts";
 
-export const methods: readonly Method[] = [
+/** What `auto` can choose among: all others. */
+const decoders: readonly Method[] = [
   greedy,
   sample,
   chain,
@@ -37,6 +39,8 @@ export const methods: readonly Method[] = [
   diverseBeam,
   ...diffusionMethods,
 ];
+
+export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */
 export const modelKinds: readonly ModelKind[] = [];

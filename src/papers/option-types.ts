@@ -118,6 +118,9 @@ function typeOf(field: Described, depth: number): string {
       return `readonly ${/[|&]/.test(item) ? `(${item})` : item}[]`;
     }
     case "object":
+      // An object that may hold more: what is known of it, and anything beside.
+      if (field.properties && typeof field.additionalProperties === "object")
+        return `${interfaceBody(field, depth)} & Readonly<Record<string, unknown>>`;
       if (field.properties) return interfaceBody(field, depth);
       return `Readonly<Record<string, ${typeof field.additionalProperties === "object" ? typeOf(field.additionalProperties, depth) : "unknown"}>>`;
     default:

@@ -142,6 +142,26 @@ export async function withFileLock<T>(
   }
 }
 
+/**
+ * Holds `path`.lock, without waiting for it, until the returned function is called. Errors: `unavailable` where another holds it (names
+ * the holder) or the folder cannot be written.
+ */
+export function holdLock(path: string): Promise<() => Promise<void>> {
+  return new Promise((resolve, reject) => {
+    let release = (): void => {};
+    const action = () =>
+      new Promise<void>((done) => {
+        release = done;
+        resolve(() => {
+          release();
+          return held;
+        });
+      });
+    const held = withFileLock(path, action, { timeout: 0 });
+    held.catch(reject);
+  });
+}
+
 async function acquire(lock: string, timeout: number, signal?: AbortSignal): Promise<string> {
   const { pid } = process;
   const self: LockHolder = { token: randomUUID(), pid, host: hostname(), started: processStart() };

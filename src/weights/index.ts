@@ -3,6 +3,7 @@ export {
   cacheFolder,
   cacheKey,
   fileIdentity,
+  holdLock,
   openCached,
   type WriteBytes,
   withFileLock,

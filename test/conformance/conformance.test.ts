@@ -17,6 +17,7 @@ const entries: Readonly<Record<string, ConformanceOptions>> = {
   "top-k": { options: (draft) => ({ draft, budget: 6 }) },
   aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }) },
   awrs: {},
+  auto: { options: () => ({ arms: ["sample", { name: "prompt-lookup", length: 4 }], state: "none" }) },
 };
 /** Methods of several texts at once: their laws are tested in their own folders. */
 const apart = ["smc", "beam", "diverse-beam"];

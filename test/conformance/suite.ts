@@ -101,6 +101,13 @@ export const event = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("truncate"), pass: z.int().min(1), length: z.int().min(1) }),
   z.strictObject({ type: z.literal("refresh"), pass: z.int().min(1), positions: z.int().min(1) }),
   z.strictObject({
+    type: z.literal("choice"),
+    arms: z.array(z.string()),
+    predicted: z.array(z.number()),
+    probabilities: z.array(z.number().min(0).max(1)),
+    chosen: z.int().min(0),
+  }),
+  z.strictObject({
     type: z.literal("finish"),
     reason: z.enum(["stop", "length", "context", "aborted", "end"]),
     stop: z.string().optional(),
@@ -218,7 +225,7 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
       const trace = await traceOf(run);
       const final = await run.final;
       for (const each of trace) event.parse(JSON.parse(JSON.stringify(each)));
-      const types = trace.map(({ type }) => type);
+      const types = trace.map(({ type }) => type).filter((type) => type !== "choice"); // which comes first of all
       expect([types[0], types[1], types.at(-1)]).toEqual(["start", "prefill", "finish"]);
       for (const once of ["start", "prefill", "finish"] as const)
         expect(types.filter((t) => t === once)).toEqual([once]);

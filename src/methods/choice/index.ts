@@ -1,44 +1,9 @@
 /** Contextual bandits: policies that choose an arm from its context and learn from its loss alone. */
-import { nearest, VentrisError } from "../../errors.ts";
-import { linearSquareCB, linUCB } from "./linear.ts";
-import { neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
-import { eeNet, fixedArm, neuralEpsilonGreedy, neuralTS, neuralUCB } from "./neural-baselines.ts";
-import type { Policy, PolicyState } from "./policy.ts";
-
+export { type Outlook, outlook } from "./auto/outlook.ts";
+export { type ArmRecord, forgetLearnt, type Learnt, learntIn, stateFolder } from "./auto/state.ts";
 export { linearSquareCB, linUCB } from "./linear.ts";
 export { neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
 export { eeNet, fixedArm, neuralEpsilonGreedy, neuralTS, neuralUCB } from "./neural-baselines.ts";
+export { createPolicyByName, policies } from "./policies.ts";
 export type { Decision, Policy, PolicyState } from "./policy.ts";
-
-type Maker = (options: { width: number; seed?: number } & Record<string, unknown>, saved?: PolicyState) => Policy;
-
-/** Every policy by its name, with its options. */
-export const policies: Readonly<Record<string, Maker>> = {
-  NeuSquareCB: neuSquareCB,
-  NeuFastCB: neuFastCB,
-  LinUCB: linUCB,
-  LinearSquareCB: linearSquareCB,
-  NeuralUCB: neuralUCB,
-  NeuralTS: neuralTS,
-  NeuralEpsilonGreedy: neuralEpsilonGreedy,
-  EENet: eeNet,
-  Fixed: fixedArm,
-  Uniform: fixedArm,
-};
-
-/** Errors: `bad_option` for an unknown name, with the nearest known one; as the policy's own function otherwise. */
-export function createPolicyByName(
-  name: string,
-  options: { width: number; seed?: number } & Record<string, unknown>,
-  saved?: PolicyState,
-): Policy {
-  const make = policies[name];
-  if (make) return make(options, saved);
-  const known = Object.keys(policies);
-  const close = nearest(name, known);
-  throw new VentrisError(
-    "bad_option",
-    `there is no bandit policy "${name}"${close ? `; did you mean ${close}?` : ""} (${known.join(", ")})`,
-  );
-}
 export { classificationTask, cosineTask, type Play, play, readTable, type Table, type Task } from "./tasks.ts";

@@ -25,6 +25,8 @@ export interface Policy {
    * (the round stays open and nothing is learnt) and for a round that was never chosen, was answered before, or is forgotten.
    */
   learn(round: number, loss: number): void;
+  /** No loss will come for this round. Nothing happens where it waits for none. */
+  forget(round: number): void;
   readonly counters: PolicyCounters;
   save(): PolicyState;
 }
@@ -34,7 +36,7 @@ export interface PolicyCounters {
   learnt: number;
   /** Losses that lay outside [0, 1]. */
   clipped: number;
-  /** Rounds whose feedback never came while `pending` was full. */
+  /** Rounds whose feedback never came while `pending` was full, and those that were given up. */
   forgotten: number;
 }
 
@@ -114,6 +116,9 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
       pending.delete(round);
       if (loss < 0 || loss > 1) counters.clipped++;
       rule.update(context, Math.min(1, Math.max(0, loss)), ++counters.learnt);
+    },
+    forget(round) {
+      if (pending.delete(round)) counters.forgotten++;
     },
     save: () => ({
       policy: rule.name,

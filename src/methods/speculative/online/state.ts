@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { withFileLock } from "../../../weights/index.ts";
+import { holdLock } from "../../../weights/index.ts";
 import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
 import type { Example } from "./record.ts";
 
@@ -77,21 +77,4 @@ function checkExample({ tokens, positions, listed, logs }: Example, vocabularySi
 }
 
 /** Keeps other learners out of a state folder until the returned function is called. Errors: `unavailable`. */
-export function holdState(folder: string): Promise<() => Promise<void>> {
-  return new Promise((resolve, reject) => {
-    let release = (): void => {};
-    const held = withFileLock(
-      join(folder, "online"),
-      () =>
-        new Promise<void>((done) => {
-          release = done;
-          resolve(() => {
-            release();
-            return held;
-          });
-        }),
-      { timeout: 0 },
-    );
-    held.catch(reject);
-  });
-}
+export const holdState = (folder: string): Promise<() => Promise<void>> => holdLock(join(folder, "online"));

@@ -1,0 +1,143 @@
+/** What `auto` has learnt, as one JSON file beside the model: read whole or refused, written whole, by one process at a time. */
+import { readdir, readFile, rm, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { z } from "zod";
+import { ensure, VentrisError } from "../../../errors.ts";
+import { withFileLock, writeFileAtomically } from "../../../weights/index.ts";
+import type { PolicyState } from "../policy.ts";
+
+/** Within a model's folder. */
+export const stateFolder = "auto";
+const format = "ventris auto 1";
+/** Far beyond what any policy of at most 16 arms keeps. */
+const largestFile = 64 * 2 ** 20;
+const count = z.int().min(0);
+
+const arm = z.strictObject({
+  /** As it was named: the method, with options beside it where it has any. */
+  name: z.string().max(4000),
+  requests: count,
+  /** Generated after the first of each request, and the seconds they took. */
+  tokens: count,
+  seconds: z.number().min(0),
+  /** Requests that it could not serve. */
+  failures: count,
+  /** Of its last requests: 1 - 1 / tokens a pass. */
+  agreement: z.number().min(0).max(1),
+});
+export type ArmRecord = z.infer<typeof arm>;
+
+const numbers = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/);
+const file = z.strictObject({
+  format: z.literal(format),
+  /** Of the checkpoint. */
+  fingerprint: z.string(),
+  tokenizer: z.string().optional(),
+  arms: z.array(arm).min(1).max(16),
+  policy: z.strictObject({
+    policy: z.string(),
+    options: z.record(z.string(), z.unknown()),
+    counters: z.strictObject({ rounds: count, learnt: count, clipped: count, forgotten: count }),
+    /** Doubles, little end first, in base 64. */
+    arrays: z.record(z.string(), numbers),
+    more: z.record(z.string(), z.number()).optional(),
+  }),
+  /** Arms of the last requests, and how likely each was. */
+  recent: z.array(z.tuple([count, z.number().min(0).max(1)])).max(1000),
+});
+
+export interface Learnt {
+  readonly fingerprint: string;
+  readonly tokenizer?: string;
+  readonly arms: ArmRecord[];
+  readonly policy: PolicyState;
+  readonly recent: [arm: number, probability: number][];
+}
+
+/**
+ * What a file holds; undefined where there is none. Errors: `bad_file` for one that is damaged or of another version, and, where they
+ * are given, of another checkpoint, tokenizer or other arms.
+ */
+export async function readLearnt(
+  path: string,
+  expected?: { fingerprint: string; tokenizer?: string; arms: readonly string[] },
+): Promise<Learnt | undefined> {
+  let text: string;
+  try {
+    ensure((await stat(path)).size <= largestFile, "bad_file", `${path}: larger than any state of auto`);
+    text = await readFile(path, "utf8");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+  const advice = "take it away (`ventris choose forget`) or give another folder as `state`";
+  let read: z.infer<typeof file>;
+  try {
+    read = file.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: damaged, or not a state of this version of auto; ${advice}`, {
+      cause,
+    });
+  }
+  if (expected) {
+    ensure(
+      read.fingerprint === expected.fingerprint && read.tokenizer === expected.tokenizer,
+      "bad_file",
+      `${path}: learnt with other weights or another tokenizer than this model has; ${advice}`,
+    );
+    const names = read.arms.map(({ name }) => name);
+    ensure(
+      String(names) === String(expected.arms),
+      "bad_file",
+      `${path}: learnt with the arms ${names.join(", ")}, not ${expected.arms.join(", ")}; ${advice}`,
+    );
+  }
+  const { policy, recent, arms, fingerprint, tokenizer } = read;
+  const arrays = Object.fromEntries(
+    Object.entries(policy.arrays).map(([key, value]) => [key, decode(value, path, key)]),
+  );
+  return { fingerprint, tokenizer, arms, recent, policy: { ...policy, arrays, pending: [] } };
+}
+
+/** All that a folder holds, by path. Errors: `bad_file`. */
+export async function learntIn(folder: string): Promise<{ path: string; learnt: Learnt }[]> {
+  const found = await Promise.all(
+    (await statesOf(folder)).map(async (path) => ({ path, learnt: await readLearnt(path) })),
+  );
+  return found.flatMap(({ path, learnt }) => (learnt ? [{ path, learnt }] : []));
+}
+
+/** Takes away what a folder holds; the paths. Errors: `unavailable` for one that is in use. */
+export async function forgetLearnt(folder: string): Promise<string[]> {
+  const paths = await statesOf(folder);
+  for (const path of paths) await withFileLock(path, () => rm(path, { force: true }), { timeout: 0 });
+  return paths;
+}
+
+async function statesOf(folder: string): Promise<string[]> {
+  const names = await readdir(folder).catch((error) => {
+    if (error.code === "ENOENT") return [];
+    throw new VentrisError("unavailable", `cannot read ${folder}: ${error.message}`, { cause: error });
+  });
+  return names.filter((name) => /^auto-[0-9a-f]{12}\.json$/.test(name)).map((name) => join(folder, name));
+}
+
+/** Errors: `disk_full`, `unavailable`. */
+export async function writeLearnt(path: string, { policy, ...rest }: Learnt): Promise<void> {
+  // Rounds under way cannot be answered by another process.
+  const { pending: _, arrays, ...others } = policy;
+  const encoded = Object.fromEntries(Object.entries(arrays).map(([key, values]) => [key, encode(values)]));
+  await writeFileAtomically(path, JSON.stringify({ format, ...rest, policy: { ...others, arrays: encoded } }));
+}
+
+const encode = (values: Float64Array): string => {
+  const bytes = new DataView(new ArrayBuffer(8 * values.length));
+  for (const [i, value] of values.entries()) bytes.setFloat64(8 * i, value, true);
+  return Buffer.from(bytes.buffer).toString("base64");
+};
+
+function decode(text: string, path: string, key: string): Float64Array<ArrayBuffer> {
+  const bytes = Buffer.from(text, "base64");
+  ensure(bytes.length % 8 === 0, "bad_file", `${path}: ${key} is cut off`);
+  return Float64Array.from({ length: bytes.length / 8 }, (_, i) => bytes.readDoubleLE(8 * i));
+}

@@ -1,0 +1,42 @@
+/** `ventris choose` as people call it: what `run --method auto` learnt, shown and forgotten. */
+import { spawnSync } from "node:child_process";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, it, vi } from "vitest";
+import { ensureBuilt, root } from "./build.ts";
+import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
+
+vi.setConfig({ testTimeout: 180_000 });
+let folder: string;
+let model: TinyModel;
+beforeAll(async () => {
+  ensureBuilt();
+  folder = await mkdtemp(join(tmpdir(), "ventris-choose-"));
+  model = await writeTinyModel({ tokenizer: true });
+}, 300_000);
+afterAll(() => Promise.all([removeModel(model), rm(folder, { recursive: true, force: true })]));
+
+function ventris(words: readonly string[]) {
+  const env = { ...process.env, VENTRIS_CACHE: join(folder, "cache") };
+  return spawnSync(process.execPath, [join(root, "dist", "cli", "main.js"), ...words], { encoding: "utf8", env });
+}
+
+it("shows what auto learnt beside a model, as a table and as JSON, and forgets it", () => {
+  const arms = JSON.stringify(["sample", { name: "prompt-lookup", length: 3 }]);
+  for (const seed of ["1", "2", "3"]) {
+    const run = ["run", "--model", model.folder, "--method", "auto", "--set", `arms=${arms}`, "--max-tokens", "12"];
+    expect(ventris([...run, "--seed", seed, "the cat"]).stderr).toMatch(/12 tokens/);
+  }
+  const shown = ventris(["choose", "--model", model.folder]);
+  expect(shown.stdout).toMatch(/^arm +requests .*\nsample +\d.*\nprompt-lookup \{"length":3\} +\d/);
+  const { states } = JSON.parse(ventris(["choose", "--model", model.folder, "--json"]).stdout);
+  expect(states).toHaveLength(1);
+  expect(states[0]).toMatchObject({ policy: "LinUCB", requests: 3 });
+  for (const kind of Object.keys(states[0].arms[0].outlook))
+    expect(states[0].arms[0].outlook[kind] + states[0].arms[1].outlook[kind]).toBeCloseTo(1, 9);
+  expect(ventris(["choose", "forget", "--model", model.folder]).stdout.trim()).toBe(states[0].path);
+  const after = ventris(["choose", "--model", model.folder, "--json"]);
+  expect(JSON.parse(after.stdout).states).toEqual([]);
+  expect(ventris(["choose", "--model", join(folder, "nowhere")])).toMatchObject({ status: 1 });
+});
