@@ -264,7 +264,7 @@ export interface OnlineOptions {
   /** Positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited. Default "all". */
   lossOn?: "errors" | "round-ends" | "all";
   /** Divergence between target and draft that is made smaller. Default "forward-kl". */
-  loss?: "forward-kl" | "reverse-kl" | "jsd";
+  loss?: "forward-kl" | "reverse-kl" | "jsd" | "total-variation";
   /** Requests between updates; published: 8. From 1 to 10000. Default 2. */
   interval?: number;
   /** AdamW's learning rate; published: 1e-4 for one kind of text, 1e-5 for a mix. Above 0 up to 1. Default 0.001. */

@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { choiceMeasures, scoreItems, truthfulMeasures, wilson } from "../evaluation/choice.ts";
+import { measureDraft, workPerToken } from "../evaluation/draft.ts";
 import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
@@ -10,6 +11,7 @@ import { findShaper } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";
 import { readTexts, type Tokenizer } from "../text/index.ts";
+import { isHeldOut } from "../training/data.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
@@ -23,6 +25,7 @@ interface EvalFlags {
   data?: string;
   limit?: number;
   overlap?: number;
+  heldOut?: true;
   seed: number;
   threads?: number;
   json?: true;
@@ -44,7 +47,22 @@ export function define(command: Command): void {
     .addOption(
       numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
     )
+    .addOption(new Option("--held-out", "only the documents that training leaves out"))
     .action(perplexity);
+  common(command.command("draft"))
+    .description("how well a draft foresees its model: what speculative decoding would accept on texts")
+    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
+    .requiredOption("--draft <model>", "the draft: a model with the same tokenizer")
+    .addOption(
+      numberFlag("--temperature", z.number().positive().max(10), "of both models; agreement is greedy anyway").default(
+        1,
+      ),
+    )
+    .addOption(
+      numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
+    )
+    .addOption(new Option("--held-out", "only the documents that training leaves out"))
+    .action(draftTest);
   const lm = common(command.command("lm"))
     .description(`multiple choice by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
     .argument("<tasks...>", "tasks")
@@ -68,30 +86,78 @@ With --shaper (a contrast between layers or models, for instance) the model's ow
 const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
   new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
+const hasTokenizer = (model: OpenModel): model is OpenModel & { tokenizer: Tokenizer } => model.tokenizer !== undefined;
+
 async function withModel<T>(
   { model: reference, lora, threads }: EvalFlags,
   action: (model: OpenModel & { tokenizer: Tokenizer }, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const model = await open(reference, { threads, lora });
   try {
-    ensure(model.tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);
-    return await interruptible((signal) => action(model as OpenModel & { tokenizer: Tokenizer }, signal));
+    ensure(hasTokenizer(model), "bad_option", `--model: ${reference} has no tokenizer`);
+    return await interruptible((signal) => action(model, signal));
   } finally {
     await model.close();
   }
 }
 
-async function perplexity(files: string[], flags: EvalFlags): Promise<void> {
-  const { limit = Infinity, overlap, seed, json } = flags;
-  async function* some(): AsyncGenerator<string> {
-    let count = 0;
-    for await (const text of readTexts(files)) {
-      if (count++ >= limit) return;
-      yield text;
-    }
+/** The files' documents, as many as were asked for. */
+async function* textsOf(files: string[], { limit = Infinity, heldOut }: EvalFlags): AsyncGenerator<string> {
+  let count = 0;
+  for await (const text of readTexts(files)) {
+    if (heldOut && !isHeldOut(text)) continue;
+    if (count++ >= limit) return;
+    yield text;
   }
+}
+
+const estimateRow = (name: string, count: number | string, { value, interval: [low, high] }: Estimate) => [
+  name,
+  String(count),
+  value.toFixed(3),
+  `${low.toFixed(3)} to ${high.toFixed(3)}`,
+];
+
+async function draftTest(files: string[], flags: EvalFlags & { draft: string; temperature: number }): Promise<void> {
+  const { draft: reference, temperature, overlap, seed, threads, json } = flags;
+  const { work, ...found } = await withModel(flags, async (model, signal) => {
+    const draft = await open(reference, { threads });
+    try {
+      ensure(hasTokenizer(draft), "bad_option", `--draft: ${reference} has no tokenizer`);
+      const measured = await measureDraft(model, draft, textsOf(files, flags), {
+        temperature,
+        overlap,
+        seed,
+        signal,
+        onProgress: (documents) => documents % 20 === 0 && murmur(`${documents} documents`),
+      });
+      return { ...measured, work: workPerToken(model.config) / workPerToken(draft.config) };
+    } finally {
+      await draft.close();
+    }
+  });
+  if (json) {
+    printJson({ model: flags.model, draft: reference, temperature, files, ...found, work });
+    return;
+  }
+  const { positions } = found;
+  print(
+    formatTable(
+      ["draft against model", "positions", "value", "95 % interval"],
+      [
+        estimateRow(`accepted (sum of minima, temperature ${temperature})`, positions, found.acceptance),
+        estimateRow("same most likely token", positions, found.agreement),
+        estimateRow("divergence, nats", positions, found.divergence),
+        ["work of a token, model over draft", "-", `${work.toFixed(1)}x`, "-"],
+      ],
+    ),
+  );
+}
+
+async function perplexity(files: string[], flags: EvalFlags): Promise<void> {
+  const { overlap, seed, json } = flags;
   const found = await withModel(flags, (model, signal) =>
-    measurePerplexity(model, some(), {
+    measurePerplexity(model, textsOf(files, flags), {
       overlap,
       seed,
       signal,
@@ -102,20 +168,14 @@ async function perplexity(files: string[], flags: EvalFlags): Promise<void> {
     printJson({ model: flags.model, files, ...found });
     return;
   }
-  const row = (name: string, count: number | string, { value, interval: [low, high] }: Estimate) => [
-    name,
-    String(count),
-    value.toFixed(3),
-    `${low.toFixed(3)} to ${high.toFixed(3)}`,
-  ];
   print(
     formatTable(
       ["perplexity per", "units", "value", "95 % interval"],
       [
-        row("token", found.tokens, found.perToken),
-        row("byte", found.bytes, found.perByte),
-        row("word", found.words, found.perWord),
-        row("bits per byte", found.bytes, found.bitsPerByte),
+        estimateRow("token", found.tokens, found.perToken),
+        estimateRow("byte", found.bytes, found.perByte),
+        estimateRow("word", found.words, found.perWord),
+        estimateRow("bits per byte", found.bytes, found.bitsPerByte),
       ],
     ),
   );

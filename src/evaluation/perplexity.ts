@@ -1,14 +1,11 @@
 /** Perplexity of a model on texts: per token, byte and word, with bootstrap intervals over the documents. */
-import { uniform } from "../engine/random.ts";
 import { ensure } from "../errors.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { type Estimate, mapped, ratioOfSums } from "./bootstrap.ts";
 import { type Scorer, scoreContinuations } from "./likelihood.ts";
+import { documentTokens, keptOverlap, windowsOf } from "./windows.ts";
 
-export interface Estimate {
-  readonly value: number;
-  /** 95 %, over the documents. */
-  readonly interval: readonly [number, number];
-}
+export type { Estimate } from "./bootstrap.ts";
 
 export interface Perplexity {
   readonly documents: number;
@@ -48,25 +45,12 @@ export async function measurePerplexity(
   { overlap, seed = 0, signal, onProgress }: PerplexityOptions = {},
 ): Promise<Perplexity> {
   const { contextLength } = model.config;
-  const kept = overlap ?? Math.floor(contextLength / 2);
-  ensure(kept >= 1 && kept < contextLength, "bad_option", `the overlap ${kept} must lie in [1, ${contextLength - 1}]`);
+  const kept = keptOverlap(contextLength, overlap);
   const documents: Document[] = [];
   for await (const text of texts) {
-    const { tokenizer } = model;
-    const ids = tokenizer.encode(text, { special: false });
-    const whole = tokenizer.beginToken === undefined ? ids : [tokenizer.beginToken, ...ids];
+    const whole = documentTokens(model.tokenizer, text);
     if (whole.length < 2) continue;
-    const pairs: { context: number[]; continuation: number[] }[] = [];
-    for (let at = 1; at < whole.length; ) {
-      // Of the first window everything is predicted; of later ones what the overlap leaves.
-      const end = Math.min(whole.length, at + (at === 1 ? contextLength : contextLength - kept));
-      pairs.push({
-        context: whole.slice(Math.max(0, end - 1 - contextLength), at),
-        continuation: whole.slice(at, end),
-      });
-      at = end;
-    }
-    const scored = await scoreContinuations(model, pairs, signal);
+    const scored = await scoreContinuations(model, windowsOf(whole, contextLength, kept), signal);
     documents.push({
       nats: -scored.reduce((sum, { logprob }) => sum + logprob, 0),
       tokens: whole.length - 1,
@@ -76,8 +60,9 @@ export async function measurePerplexity(
     onProgress?.(documents.length);
   }
   ensure(documents.length > 0, "bad_option", "perplexity: the texts hold nothing to predict");
-  const total = (of: keyof Document) => documents.reduce((sum, document) => sum + document[of], 0);
-  const rate = (unit: "tokens" | "bytes" | "words") => ratioOfSums(documents, "nats", unit, seed);
+  const column = (of: keyof Document) => documents.map((document) => document[of]);
+  const total = (of: keyof Document) => column(of).reduce((a, b) => a + b, 0);
+  const rate = (unit: "tokens" | "bytes" | "words") => ratioOfSums(column("nats"), column(unit), seed);
   const [token, byte, word] = [rate("tokens"), rate("bytes"), rate("words")];
   return {
     documents: documents.length,
@@ -89,31 +74,4 @@ export async function measurePerplexity(
     perWord: mapped(word, Math.exp),
     bitsPerByte: mapped(byte, (nats) => nats / Math.LN2),
   };
-}
-
-const mapped = ({ value, interval: [low, high] }: Estimate, map: (x: number) => number): Estimate => ({
-  value: map(value),
-  interval: [map(low), map(high)],
-});
-
-/** A ratio of sums with its percentile bootstrap interval (1000 resamples of the documents). */
-function ratioOfSums(
-  documents: readonly Document[],
-  over: keyof Document,
-  under: keyof Document,
-  seed: number,
-): Estimate {
-  const ratio = (pick: (i: number) => Document): number => {
-    let [top, bottom] = [0, 0];
-    for (let i = 0; i < documents.length; i++) {
-      const document = pick(i);
-      top += document[over];
-      bottom += document[under];
-    }
-    return top / bottom;
-  };
-  const resamples = Array.from({ length: 1000 }, (_, request) =>
-    ratio((i) => documents[Math.floor(uniform({ seed, request }, i, "data") * documents.length)]),
-  ).sort((a, b) => a - b);
-  return { value: ratio((i) => documents[i]), interval: [resamples[25], resamples[974]] };
 }

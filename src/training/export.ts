@@ -159,14 +159,14 @@ function modelCard(
     ["trained on", recipe.data.map((file) => `\`${file.path}\``).join(", ")],
     [
       "steps",
-      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${recipe.continues ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
+      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${earlier.tokens > 0 ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
     ],
     ...(recipe.teacher
       ? [
-          ["distilled from", `\`${basename(recipe.teacher.model)}\`, share ${recipe.teacher.share} of the loss`] as [
-            string,
-            string,
-          ],
+          [
+            "distilled from",
+            `\`${basename(recipe.teacher.model)}\` (${recipe.teacher.divergence ?? "forward-kl"}), share ${recipe.teacher.share} of the loss`,
+          ] as [string, string],
         ]
       : []),
     [

@@ -157,7 +157,9 @@ describe("distillation at recorded positions", () => {
           losses.push(await objective.loss(batch));
         }
         values.set(before);
-        expect(Math.abs((losses[0] - losses[1]) / (2 * step) - norm) / norm).toBeLessThan(1e-2);
+        // A sum of absolute values has edges, which a step may cross.
+        const near = divergence === "total-variation" ? 3e-2 : 1e-2;
+        expect(Math.abs((losses[0] - losses[1]) / (2 * step) - norm) / norm).toBeLessThan(near);
       }
       await distillation.release();
     },

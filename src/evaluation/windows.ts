@@ -1,0 +1,39 @@
+/** A document in windows of a model's context, in which each token is predicted once. */
+import { ensure } from "../errors.ts";
+import type { Tokenizer } from "../text/tokenizer.ts";
+
+export interface Window {
+  readonly context: readonly number[];
+  /** What is predicted, token by token. */
+  readonly continuation: readonly number[];
+}
+
+/** Errors: `bad_option`. */
+export function keptOverlap(contextLength: number, overlap: number | undefined): number {
+  const kept = overlap ?? Math.floor(contextLength / 2);
+  ensure(kept >= 1 && kept < contextLength, "bad_option", `the overlap ${kept} must lie in [1, ${contextLength - 1}]`);
+  return kept;
+}
+
+/** The tokens of a document, after the begin token where there is one: it is what the first token is predicted from. */
+export function documentTokens(
+  { beginToken, encode }: Pick<Tokenizer, "beginToken" | "encode">,
+  text: string,
+): number[] {
+  const ids = encode(text, { special: false });
+  return beginToken === undefined ? ids : [beginToken, ...ids];
+}
+
+/** Of the first window everything is predicted; of later ones what the overlap leaves: `kept` tokens are seen at least. */
+export function windowsOf(tokens: readonly number[], contextLength: number, kept: number): Window[] {
+  const windows: Window[] = [];
+  for (let at = 1; at < tokens.length; ) {
+    const end = Math.min(tokens.length, at + (at === 1 ? contextLength : contextLength - kept));
+    windows.push({
+      context: tokens.slice(Math.max(0, end - 1 - contextLength), at),
+      continuation: tokens.slice(at, end),
+    });
+    at = end;
+  }
+  return windows;
+}
