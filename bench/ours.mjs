@@ -182,3 +182,12 @@ export async function ourFilters() {
   const { synthesise } = await import("../dist/methods/signals/dkf/synthetic.js");
   return { findFilter, fitFilter, openFilter, synthesise };
 }
+
+/** What `auto` chooses with, loaded only where it is measured. */
+export async function ourChoice() {
+  const { openChooser } = await import("../dist/methods/choice/auto/chooser.js");
+  const { suited } = await import("../dist/methods/choice/auto/index.js");
+  const { passCurve, passSeconds } = await import("../dist/engine/pass-curve.js");
+  const { uniform } = await import("../dist/engine/random.js");
+  return { openChooser, suited, passCurve, passSeconds, uniform };
+}

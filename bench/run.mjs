@@ -9,6 +9,7 @@ const benchmarks = {
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
   signals: () => import("./signals.mjs"),
+  choice: () => import("./choice.mjs"),
   studio: () => import("./studio.mjs"),
 };
 

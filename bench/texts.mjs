@@ -33,13 +33,32 @@ function isHeldOut(text) {
 const spread = (values, count) =>
   Array.from({ length: Math.min(count, values.length) }, (_, i) => values[Math.floor((i * values.length) / count)]);
 
+const questions = () => records("spec-bench/question.jsonl.gz");
+
+/** Spec-Bench's six tasks by the names of their categories; the conversations of MT-bench have eight. */
+const conversations = ["writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities"];
+/** @type {Readonly<Record<string, readonly string[]>>} */
+export const specBench = {
+  conversation: conversations,
+  translation: ["translation"],
+  summarization: ["summarization"],
+  "question answering": ["qa"],
+  "mathematical reasoning": ["math_reasoning"],
+  "retrieval-augmented generation": ["rag"],
+};
+/** @param {readonly string[]} categories */
+const ofCategories = (categories) => () =>
+  questions()
+    .filter(({ category }) => categories.includes(category))
+    .map(({ turns }) => turns[0]);
+
 const sources = {
   stories: () =>
     ["tales", "classic", "misc-1", "misc-2", "misc-3"]
       .flatMap((name) => records(`gutenberg-stories/${name}.jsonl.gz`))
       .map(({ text }) => text)
       .filter(isHeldOut),
-  questions: () => records("spec-bench/question.jsonl.gz").map(({ turns }) => turns[0]),
+  questions: () => questions().map(({ turns }) => turns[0]),
   code: () => [
     ...spread(records("humaneval/HumanEval.jsonl"), 12).map(
       ({ prompt, canonical_solution: solution }) => prompt + solution,
@@ -69,7 +88,10 @@ export const textsMissing = () => (existsSync(folder) ? undefined : `no texts at
 
 /**
  * Prompts of at most `length` tokens, the beginnings of texts spread over the kind; the same ones every time.
- * @param {Kind} kind @param {number} count @param {number} length @param {(text: string) => readonly number[]} encode
+ * @param {Kind | string} kind or a task of Spec-Bench @param {number} count @param {number} length @param {(text: string) => readonly number[]} encode
  */
 export const promptsOf = (kind, count, length, encode) =>
-  spread(sources[kind](), count).map((text) => encode(text.slice(0, 8 * length)).slice(0, length));
+  spread(
+    Object.hasOwn(specBench, kind) ? ofCategories(specBench[kind])() : sources[/** @type {Kind} */ (kind)](),
+    count,
+  ).map((text) => encode(text.slice(0, 8 * length)).slice(0, length));

@@ -1,8 +1,6 @@
 /** `ventris point`: hulls, triangulations and tours by pointer networks, beside exact answers and heuristics. */
-import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Argument, type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
@@ -23,6 +21,7 @@ interface PointFlags {
   beams?: number;
   rule?: pointing.RuleName;
   out?: string;
+  trace?: string;
   json?: true;
 }
 
@@ -39,7 +38,7 @@ interface TrainFlags {
   json?: true;
 }
 
-interface EvaluateFlags extends Omit<PointFlags, "out"> {
+interface EvaluateFlags extends Omit<PointFlags, "out" | "trace"> {
   points: number;
   count: number;
   seed: number;
@@ -64,6 +63,7 @@ export function define(command: Command): void {
       .description(`point at the ${task} of points`)
       .argument("<points>", "a CSV file of x,y lines, or a TSPLIB file (.tsp)")
       .option("--out <file.svg>", "draw it")
+      .option("--trace <file>", "write its pointers as trace events, JSON lines that the studio replays")
       .action((path: string, flags: PointFlags) => pointFile(task, path, flags));
   }
   const size = z.int().min(1).max(500);
@@ -106,13 +106,7 @@ export function define(command: Command): void {
 const taskArgument = (): Argument => new Argument("<task>", "what to find").choices(taskNames);
 
 async function openNetwork(task: pointing.TaskName, path: string | undefined): Promise<pointing.PointingModel> {
-  const shipped = join(fileURLToPath(new URL("../../models/pointing", import.meta.url)), `${task}.safetensors`);
-  ensure(
-    path !== undefined || existsSync(shipped),
-    "unavailable",
-    `no network for ${task} ships yet: train one with \`ventris point train ${task} --out FILE\` and give it as --model`,
-  );
-  const model = await pointing.openPointing(path ?? shipped);
+  const model = await pointing.openPointing(path ?? pointing.shippedNetwork(task));
   ensure(model.task === task, "bad_option", `--model: ${path} was trained for ${model.task}, not ${task}`);
   return model;
 }
@@ -147,6 +141,11 @@ async function pointFile(task: pointing.TaskName, path: string, flags: PointFlag
       new TextEncoder().encode(pointing.drawPointing(task, points, result.places, title)),
     );
     say(`drawn: ${flags.out}`);
+  }
+  if (flags.trace !== undefined) {
+    const events = pointing.pointingEvents(pointing.normalise(points).points, result);
+    await writeFileAtomically(flags.trace, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    say(`written: ${flags.trace}`);
   }
   if (flags.json) {
     printJson(summary);

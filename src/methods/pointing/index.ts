@@ -1,4 +1,6 @@
 /** Pointer networks: trained on solved examples of a task, kept in one file, pointing at any number of points. */
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { ensure, VentrisError } from "../../errors.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
@@ -17,6 +19,7 @@ import { type Answer, pointAt } from "./search.ts";
 import { type TaskName, tasks } from "./tasks.ts";
 import { drawBatch, pointingObjective } from "./training.ts";
 
+export { pointingEvents } from "./events.ts";
 export * from "./geometry.ts";
 export type { NetworkShape } from "./network.ts";
 export { drawPointing } from "./picture.ts";
@@ -167,6 +170,10 @@ export async function savePointing(path: string, { task, network, weights, train
   }));
   await writeSafetensors(path, tensors, { format, card: JSON.stringify({ task, shape: network.shape, trained }) });
 }
+
+/** The file of the network that ships for a task. */
+export const shippedNetwork = (task: TaskName): string =>
+  join(fileURLToPath(new URL("../../../models/pointing", import.meta.url)), `${task}.safetensors`);
 
 /** Errors: `unavailable`; `bad_file` for a file that is no pointing network, is damaged, or has weights of another shape or not finite. */
 export async function openPointing(path: string): Promise<PointingModel> {

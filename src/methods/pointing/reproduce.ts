@@ -3,10 +3,13 @@ import { defineReproduction, type Measurement, type Step } from "../../papers/re
 import { bootstrap, mean, meanOf } from "../../papers/statistics.ts";
 import {
   drawPoints,
+  openPointing,
   type PointingModel,
   type PointingTraining,
   point,
+  pointingEvents,
   type RuleName,
+  shippedNetwork,
   tasks,
   trainPointing,
 } from "./index.ts";
@@ -100,5 +103,17 @@ export const reproduction = defineReproduction({
       },
     ];
     return measurements;
+  },
+  /** A hull and a tour by the networks that ship. */
+  async trace(signal) {
+    const [hull, tour] = await Promise.all([
+      openPointing(shippedNetwork("hull")),
+      openPointing(shippedNetwork("tour")),
+    ]);
+    const [around, through] = [drawPoints(12, 5, firstTest), drawPoints(10, 5, firstTest)];
+    return [
+      ...pointingEvents(around, point(hull, around, { signal })),
+      ...pointingEvents(through, point(tour, through, { signal })),
+    ];
   },
 });

@@ -21,7 +21,7 @@ const named = z.looseObject({ name: z.string().max(200) });
 type ArmChoice = string | z.infer<typeof named>;
 
 /** Options of policies for this use, where a few hundred requests must do; what is given comes on top. */
-const suited: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
+export const suited: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   LinUCB: { alpha: 0.05, ridge: 0.1 },
   LinearSquareCB: { gamma: 2000, ridge: 0.1 },
   NeuSquareCB: { hidden: 32, rate: 0.3, gamma: 1000 },

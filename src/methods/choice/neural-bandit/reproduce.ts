@@ -151,4 +151,25 @@ export const reproduction = defineReproduction({
       return { regrets, chosen };
     }
   },
+  /** Five arms whose contexts stay; half way the losses turn round, and the policy finds out. */
+  async trace(signal) {
+    const rounds = 160;
+    const task = cosineTask({ arms: 5, seed: 4 });
+    const { contexts, means } = task.round(0);
+    const policy = createPolicyByName("NeuSquareCB", { width: task.width, hidden: 64, members: 3, rate: 0.1, seed: 1 });
+    return Array.from({ length: rounds }, (_, i) => {
+      signal.throwIfAborted();
+      const { round, arm, probabilities, predictions } = policy.choose(contexts);
+      policy.learn(round, i < rounds / 2 ? means[arm] : 1 - means[arm]);
+      return {
+        type: "choice" as const,
+        arms: contexts.map((_, k) => `arm ${k + 1}`),
+        predicted: predictions.map(rounded),
+        probabilities: probabilities.map(rounded),
+        chosen: arm,
+      };
+    });
+  },
 });
+
+const rounded = (value: number): number => Math.round(value * 1e4) / 1e4;
