@@ -33,10 +33,10 @@ export function repetition(tokens: ArrayLike<number>): number {
   const first = Math.max(0, tokens.length - looked);
   const count = tokens.length - first - 2;
   if (count <= 0) return 0;
-  const followed = new Map<string, number>();
+  const followed = new Map<number, number>();
   let hits = 0;
   for (let i = first + 2; i < tokens.length; i++) {
-    const pair = `${tokens[i - 2]} ${tokens[i - 1]}`;
+    const pair = tokens[i - 2] * 2 ** 26 + tokens[i - 1];
     if (followed.get(pair) === tokens[i]) hits++;
     followed.set(pair, tokens[i]);
   }
