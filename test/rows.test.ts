@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../src/calls.ts";
-import type { Extension } from "../src/engine/forest.ts";
+import type { Extension, ForestNode } from "../src/engine/forest.ts";
+import type { LoadOptions } from "../src/engine/load.ts";
 import { leaseSites } from "../src/engine/sites/request.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { type OpenModel, open } from "../src/open.ts";
@@ -144,19 +145,45 @@ describe("look-ahead rows", () => {
     expect(model.forest.size).toBeLessThanOrEqual(size + 40); // only texts are stored
   });
 
-  test("begin at a middle layer from another row's state", async () => {
+  const weight = Float32Array.from({ length: 32 * 32 }, (_, i) => 0.3 * Math.cos(i * 1.7) + (i % 33 === 0 ? 0.5 : 0));
+  /** The state of another row after a layer, turned. */
+  const transferAt = (site: string, more: Partial<Edit> = {}): Edit => ({
+    name: `transfer ${site}`,
+    site,
+    parameters: { weight: { shape: [32, 32], values: weight } },
+    inputs: { source: { type: "int64", shape: [1] } },
+    apply: (value, { parameters, inputs }) => ({
+      value: linear(gather(value, reshape(inputs.source, [-1])), parameters.weight),
+    }),
+    ...more,
+  });
+  const turned = (state: Float64Array): Float64Array =>
+    Float64Array.from({ length: 32 }, (_, i) => state.reduce((sum, x, j) => sum + weight[i * 32 + j] * x, 0));
+  /** A row that begins with the state of the row so many above it. */
+  const transferred = (parent: Extension["parent"], edit: Edit, above: number): Extension => ({
+    parent,
+    token: 0,
+    ahead: {
+      edits: [
+        {
+          edit,
+          inputs({ node, placeOf }) {
+            let at: ForestNode = node!;
+            for (let i = 0; i < above; i++) at = at.parent!;
+            return { source: [placeOf(at)!] };
+          },
+        },
+      ],
+    },
+  });
+
+  test.each<[string, Partial<Edit>]>([
+    ["computed in every layer", {}],
+    ["in no layer below", { begins: true }],
+  ])("begin after a layer from another row's state: %s", async (_, more) => {
     const site = "layers.0.residual";
-    const weight = Float32Array.from({ length: 32 * 32 }, (_, i) => 0.3 * Math.cos(i * 1.7) + (i % 33 === 0 ? 0.5 : 0));
-    const transfer: Edit = {
-      name: "transfer",
-      site,
-      parameters: { weight: { shape: [32, 32], values: weight } },
-      inputs: { source: { type: "int64", shape: [1] } },
-      apply: (value, { parameters, inputs }) => ({
-        value: linear(gather(value, reshape(inputs.source, [-1])), parameters.weight),
-      }),
-    };
-    const lease = model.forest.lease(leaseSites(model.sites(), [site]));
+    const transfer = transferAt(site, more);
+    const lease = model.forest.lease(leaseSites(model.sites(), [site, "layers.0.mlp.up", "layers.1.mlp.up"]));
     const { node } = await lease.prefill([30, ...tokens]);
     // The state that it begins with is made of its parent's.
     const nodes = await lease.extend([
@@ -173,16 +200,91 @@ describe("look-ahead rows", () => {
       .logits([...text, 0], (name, row, value) => {
         if (name !== site) return;
         if (row === text.length - 1) state = value.slice();
-        if (row !== text.length) return;
-        value.set(
-          Float64Array.from({ length: 32 }, (_, i) => state.reduce((sum, x, j) => sum + weight[i * 32 + j] * x, 0)),
-        );
+        if (row === text.length) value.set(turned(state));
       })
       .at(-1)!;
     expect(difference(nodes[1].logits!, wanted)).toBeLessThan(1e-4);
     expect(difference(nodes[0].taps![site], state)).toBeLessThan(1e-4);
+    expect(difference(nodes[1].taps![site], turned(state))).toBeLessThan(1e-4);
     expect(difference(nodes[0].logits!, tiny.logits(text).at(-1)!)).toBeLessThan(1e-4);
+    // What it costs: a row in the layers that it has, and none in the others.
+    const sitesOfRow = ["layers.0.mlp.up", "layers.1.mlp.up"].map((name) => nodes[1].taps![name] !== undefined);
+    expect(sitesOfRow).toEqual([!more.begins, true]);
     lease.close();
+  });
+
+  test.each<[string, LoadOptions]>([
+    ["float32", { weights: "f32" }],
+    ["8 bits, halves", { weights: "int8", keyValues: "f16" }],
+    ["4 bits", { weights: "int4" }],
+  ])(
+    "that begin after layers, several at once and beside other requests, leave real rows their bits: %s",
+    async (_, load) => {
+      const three = await writeTinyModel({
+        config: { num_hidden_layers: 3, eos_token_id: undefined, max_position_embeddings: 256 },
+      });
+      const own = await open(three.folder, { threads: 1, ...load });
+      const early = transferAt("layers.0.residual", { begins: true });
+      const late = transferAt("layers.1.residual", { begins: true });
+      // Full pages, so that requests side by side have lanes.
+      const long = Array.from({ length: 150 }, (_, i) => (i * i + 3 * i) % 64);
+      /** Logits of the text's rows, and of look-ahead rows when there are some, in the order of the call. */
+      async function grow(first: number, steps: number, aheadOf: (step: number) => number) {
+        const lease = own.forest.lease();
+        const real: Float32Array[] = [];
+        const guesses: Float32Array[] = [];
+        let { node } = await lease.prefill([first, ...long]);
+        for (let step = 0; step < steps; step++) {
+          const chain = [transferred(0, early, 1), transferred(1, late, 2), transferred(2, late, 3)];
+          const child = { parent: node, token: (first + step) % 64 };
+          const nodes = await lease.extend([child, ...chain.slice(0, aheadOf(step))]);
+          real.push(nodes[0].logits!.slice());
+          guesses.push(...nodes.slice(1).map(({ logits }) => logits!.slice()));
+          node = nodes[0];
+        }
+        lease.close();
+        return { real, guesses };
+      }
+      const quiet = await grow(40, 6, () => 0);
+      const alone = await grow(41, 6, () => 0);
+      const [a, b] = await Promise.all([grow(40, 6, (step) => step % 4), grow(41, 6, (step) => (step + 2) % 4)]);
+      expect(a.guesses.length + b.guesses.length).toBeGreaterThan(10);
+      expect(a.real).toEqual(quiet.real);
+      expect(b.real).toEqual(alone.real);
+      const together = await grow(40, 6, (step) => step % 4);
+      for (const [i, logits] of together.guesses.entries()) expect(difference(logits, a.guesses[i])).toBeLessThan(0.3);
+      await own.close();
+      await removeModel(three);
+    },
+  );
+
+  test("that begin after a layer are refused where they cannot", async () => {
+    const begins = transferAt("layers.0.residual", { begins: true });
+    const further = transferAt("layers.1.residual", { begins: true });
+    const lease = model.forest.lease();
+    const { node } = await lease.prefill([31, ...tokens]);
+    const inputs = () => ({ source: [0] });
+    const row = (parent: Extension["parent"], ...edits: Edit[]): Extension => ({
+      parent,
+      token: 0,
+      ahead: { edits: edits.map((edit) => ({ edit, inputs })) },
+    });
+    await expect(lease.extend([row(node, begins, further)])).rejects.toThrow(/begins once/);
+    await expect(lease.extend([row(node, further), row(0, begins)])).rejects.toThrow(
+      /begins after 1 layers cannot stand below one that begins after 2/,
+    );
+    const both: Extension = { ...row(node, begins), ahead: { vector: vector(1), edits: [{ edit: begins, inputs }] } };
+    await expect(lease.extend([both])).rejects.toThrow(/as a vector or after a layer/);
+    const elsewhere = transferAt("layers.0.mlp.up", { begins: true });
+    expect(() => leaseSites(model.sites(), [], [{ edit: elsewhere, key: "" }])).toThrow(/layers.N.residual, not at/);
+    expect(() => model.forest.lease(leaseSites(model.sites(), [], [{ edit: begins, key: "" }]))).toThrow(
+      /a whole request cannot have it/,
+    );
+    // And a call of nothing else works.
+    const [only] = await lease.extend([row(node, begins)]);
+    expect(only.logits).toHaveLength(64);
+    lease.close();
+    expect(model.forest.held).toBe(0);
   });
 
   test("below a real row only, and within the context", async () => {

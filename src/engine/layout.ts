@@ -17,6 +17,8 @@ export interface Layout {
   /** Rows of the pass in all, `lanes` times as many as of a lane. */
   readonly count: number;
   readonly lanes: number;
+  /** Rows of a lane in every stage: see `Stages`. */
+  readonly stages: readonly number[];
   /** Rows, and selected rows, are even in number. */
   readonly pairs: boolean;
   /** Pages that every row looks over. */
@@ -33,6 +35,26 @@ const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
 const worthwhile = 0.7;
 /** Lanes have equally many rows; rows of nobody may make up this part of a pass, as they are computed like others. */
 const mostPadding = 1 / 3;
+
+/** After how many layers the rows begin, in order, 0 among them. */
+const byBeginning = (placed: readonly (readonly PlacedRow[])[]): number[] => {
+  const found = new Set([0]);
+  for (const rows of placed) for (const { row } of rows) found.add(row.node.begins);
+  return found.size === 1 ? [0] : [...found].sort((a, b) => a - b);
+};
+
+/** As many rows of a lane as the fullest has, stage by stage; the program takes no empty tensors. */
+function stagesOf(placed: readonly (readonly PlacedRow[])[], evened: (rows: number) => number): number[] {
+  let rows = 0;
+  return byBeginning(placed).map((begins) => {
+    const most = placed.reduce(
+      (max, own) => Math.max(max, own.filter(({ row }) => row.node.begins === begins).length),
+      0,
+    );
+    rows += evened(begins === 0 ? Math.max(1, most) : most);
+    return rows;
+  });
+}
 
 /** Few different counts: the runtime keeps memory for every shape it has seen. `steps` of them between powers of two. */
 function rounded(atLeast: number, steps: number): number {
@@ -185,9 +207,9 @@ export function createLayouts(
         }),
       ];
     });
-    let most = placed.reduce((max, rows) => Math.max(max, rows.length), 0);
     const pairs = inPairs(laneRows.flatMap(({ rows }) => rows));
-    if (pairs && (count * most) % 2 === 1) most += 1;
+    const stages = stagesOf(placed, (most) => (pairs && (count * most) % 2 === 1 ? most + 1 : most));
+    const most = stages[stages.length - 1];
     const needed = laneRows.map(({ last: { sizes } }, lane) => {
       // Rows of nobody need a column where they do no harm.
       const full = placed[lane].length < most && sizes.every((size) => size === pageSize);
@@ -205,7 +227,10 @@ export function createLayouts(
       const roomy = lane.last.sizes.findIndex((size) => size < pageSize);
       const spare = roomy >= 0 ? roomy * pageSize + pageSize - 1 : lane.last.sizes.length * pageSize;
       places.fill(spare, index * most, (index + 1) * most);
-      placed[index].forEach(({ row, place }, r) => {
+      const beginnings = stages.length > 1 ? byBeginning(placed) : undefined;
+      const next = [0, ...stages];
+      placed[index].forEach(({ row, place }) => {
+        const r = next[beginnings ? beginnings.indexOf(row.node.begins) : 0]++;
         const at = index * most + r;
         rows.push({ row, at });
         places[at] = place;
@@ -214,7 +239,7 @@ export function createLayouts(
       });
     });
     const arrays = { ...inputs(fullPages), ...open.arrange(earlier, lastPages) };
-    return { rows, count: count * most, lanes: count, pairs, pages, places, mask, inputs: arrays };
+    return { rows, count: count * most, lanes: count, stages, pairs, pages, places, mask, inputs: arrays };
   }
 
   /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */

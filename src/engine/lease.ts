@@ -1,5 +1,6 @@
 /** One caller's hold on a forest: what it asks for, and what it lets go of. */
 import { ensure } from "../errors.ts";
+import { layerEndedBy } from "../models/sites.ts";
 import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
 import { type Job, Node, type NodeKey, notAToken, type Path } from "./node.ts";
@@ -60,6 +61,22 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     return [...(vector ? [applyVector(vector)] : []), ...sites.edits, ...(ahead?.edits ?? [])];
   }
 
+  /** The layers below a look-ahead row. Errors: `bad_option`. */
+  function beginOf({ edits = [], vector, position }: LookAhead, parent: Node | undefined): number {
+    const starts = edits.filter(({ edit }) => edit.begins);
+    const [start] = starts;
+    const begins = start ? layerEndedBy(start.edit.site)! + 1 : 0;
+    ensure(starts.length < 2, "bad_option", "a look-ahead row begins once: two of its edits begin rows");
+    ensure(!start || !vector, "bad_option", "a look-ahead row begins as a vector or after a layer, not both");
+    ensure(start?.at?.(position ?? (parent ? parent.depth + 1 : 0)) !== false, "bad_option", () => {
+      return `the edit ${start!.edit.name} does not act at the position of the row that it is to begin`;
+    });
+    ensure(!parent?.ahead || parent.begins <= begins, "bad_option", () => {
+      return `a look-ahead row that begins after ${begins} layers cannot stand below one that begins after ${parent!.begins}`;
+    });
+    return begins;
+  }
+
   async function extend(extensions: readonly Extension[]): Promise<ForestNode[]> {
     ensure(open, "aborted", "the request was aborted");
     ensure(!isClosed(), "aborted", "the model was closed");
@@ -84,7 +101,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
           ensure(position < contextLength, "context_full", () => `the context of ${contextLength} tokens is full`);
         const row = { logits, taps: sites.taps, edits: editsOf(token, ahead) };
         if (ahead) {
-          const node = new Node(parent, key, { position: ahead.position, ahead: true });
+          const node = new Node(parent, key, { position: ahead.position, begins: beginOf(ahead, parent) });
           inRoom(node.position);
           node.pending = job;
           job.rows.push({ ...row, node, store: false });
@@ -145,6 +162,12 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
   }
 
   function use(next: LeaseSites): void {
+    const begins = next.edits.find(({ edit }) => edit.begins)?.edit;
+    ensure(
+      !begins,
+      "bad_option",
+      () => `the edit ${begins!.name} begins look-ahead rows: a whole request cannot have it`,
+    );
     ensure(
       next.world === sites.world || account.rows === 0,
       "internal",

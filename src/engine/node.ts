@@ -17,6 +17,8 @@ export class Node implements ForestNode {
   readonly position: number;
   /** A look-ahead row: in no tree, never stored. */
   readonly ahead: boolean;
+  /** 0: its row begins as a token or a vector; N: after N layers. */
+  readonly begins: number;
   slot = -1;
   /** What a pass computed for this node, until its keys and values are in the arena; see `writeThrough`. */
   unwritten: Entry | undefined = undefined;
@@ -43,12 +45,13 @@ export class Node implements ForestNode {
   constructor(
     parent: Node | undefined,
     key: NodeKey,
-    { roots, position, ahead = false }: { roots?: Map<NodeKey, Node>; position?: number; ahead?: boolean } = {},
+    { roots, position, begins }: { roots?: Map<NodeKey, Node>; position?: number; begins?: number } = {},
   ) {
     this.parent = parent;
     this.key = key;
     this.roots = roots;
-    this.ahead = ahead;
+    this.ahead = begins !== undefined;
+    this.begins = begins ?? 0;
     this.depth = parent ? parent.depth + 1 : 0;
     this.position = position ?? this.depth;
     this.above = parent && (parent.depth + 1) % pageSize === 0 ? parent : parent?.above;

@@ -1,6 +1,6 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
 import type { Tensor as OnnxValue } from "onnxruntime-common";
-import { pagedAttention } from "../models/attention.ts";
+import { type PagedRows, pagedAttention } from "../models/attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
@@ -22,11 +22,14 @@ import {
   input,
   type LoweringOptions,
   lower,
+  product,
+  reshape,
   type Tensor,
 } from "../tensor/index.ts";
 import { pageSize, type Stored, type StoredType } from "./arena.ts";
 import { createScratch, type Scratch } from "./scratch.ts";
 import { createSiteInputs, type LoweredPass, type RowSites } from "./sites/rows.ts";
+import { beginnings, stageOfLayer, stageOfSite } from "./sites/stages.ts";
 
 export interface PassOptions {
   /** How keys and values are stored. Default float32. */
@@ -43,11 +46,14 @@ export interface PassOptions {
 }
 
 export interface PassInputs {
+  /** Of rows that begin after a layer they mean nothing. */
   readonly tokens: readonly number[];
   /** Position of each row. */
   readonly depths: readonly number[];
   /** Texts side by side, of equally many rows each, one lane's after the other's: a row looks at its own lane alone. */
   readonly lanes: number;
+  /** Rows of a lane in every stage, the last being all of them: see `Stages`. */
+  readonly stages: readonly number[];
   /** Rows whose logits are wanted; at least one. */
   readonly select: readonly number[];
   /** Pages of positions that rows look over. */
@@ -65,7 +71,7 @@ export interface PassInputs {
 export interface PassOutputs {
   /** [selected, vocabulary]. */
   readonly logits: Float32Array;
-  /** Keys [layers, lanes, key-value heads, rows, head dimension], and values with one column more, of ones. */
+  /** Keys [layers, lanes, key-value heads, rows of the first stage, head dimension], and values with one column more, of ones. */
   readonly keys: Stored;
   readonly values: Stored;
   /** What was read: of each row, or of each selected row. */
@@ -101,25 +107,55 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const positions = input("positions", ["lanes", "rows"], "int64");
   const selection = input("select", [selectedRows], "int64");
   const { keyValueHeads, headDimension } = config;
-  const rowsOfGroups = groups === 1 ? "rows" : `${groups}*rows`;
+  const after = beginnings(asked.edits);
+  const ofStage = (name: string, stage: number): string => (stage === 0 ? name : `${name}.${stage}`);
+  const rowsOfStage = Array.from({ length: after.length + 1 }, (_, stage): PagedRows & { positions: Tensor } => {
+    const rows = ofStage("rows", stage);
+    return {
+      positions: stage === 0 ? positions : input(ofStage("positions", stage), ["lanes", rows], "int64"),
+      places: input(ofStage("places", stage), ["lanes", keyValueHeads, rows, 4], "int64"),
+      mask: input(ofStage("mask", stage), ["last+pages", "lanes", 1, product([groups, rows]), pageSize]),
+      ones: input(ofStage("ones", stage), ["lanes", keyValueHeads, rows, 1]),
+    };
+  });
   const half = config.headDimension / 2;
 
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
   const parameter = parameterMaker();
   const select = (hidden: Tensor): Tensor => gather(hidden, selection);
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
-  const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
+  const hooks = createHooks(family, config, instruments, {
+    parameter,
+    select,
+    gated: new Set(asked.edits),
+    join(value, site) {
+      const stage = stageOfSite(site, after);
+      const size = product(["lanes", ofStage("rows", stage)]);
+      return gather(value, input(`joined.${stage}`, [size], "int64"));
+    },
+  });
+  /** Keys or values of the rows that are stored, which come first in every lane. */
+  const real = new Map<number, Tensor>();
+  function storedRows(value: Tensor, stage: number): Tensor {
+    if (stage === 0) return value;
+    const size = product([keyValueHeads, "lanes", "rows"]);
+    if (!real.has(stage)) real.set(stage, input(`real.${stage}`, [size], "int64"));
+    const width = value.shape[3];
+    return reshape(gather(reshape(value, [-1, width]), real.get(stage)!), ["lanes", keyValueHeads, "rows", width]);
+  }
   const stored: { keys: Tensor[]; values: Tensor[] } = { keys: [], values: [] };
   const pages = (name: string, count: Dimension, width: number, of: StoredType): Tensor =>
     cast(input(name, [count, "lanes", keyValueHeads, pageSize, width], of), "float32");
-  const store = (kind: "keys" | "values", value: Tensor): Tensor => {
+  const store = (layer: number, kind: "keys" | "values", value: Tensor): Tensor => {
     const kept = cast(value, type);
-    stored[kind].push(kept);
+    stored[kind].push(storedRows(kept, stageOfLayer(layer, after)));
     return cast(kept, "float32");
   };
   const logits = family.build(config, {
     tokens,
     positions,
+    positionsAfter: (layer) =>
+      after.includes(layer) ? rowsOfStage[stageOfLayer(layer + 1, after)].positions : undefined,
     rotary: config.frequencies && {
       cosines: input("cosines", ["positions", half]),
       sines: input("sines", ["positions", half]),
@@ -131,9 +167,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
         lastKeys: pages(`lastKeys.${layer}`, "last", headDimension, "float32"),
         lastValues: pages(`lastValues.${layer}`, "last", headDimension + 1, "float32"),
       }),
-      places: input("places", ["lanes", keyValueHeads, "rows", 4], "int64"),
-      mask: input("mask", ["last+pages", "lanes", 1, rowsOfGroups, pageSize]),
-      ones: input("ones", ["lanes", keyValueHeads, "rows", 1]),
+      rows: (layer) => rowsOfStage[stageOfLayer(layer, after)],
       store,
     }),
     parameter,
@@ -217,9 +251,10 @@ function passOf(
   const tablesFor = config.frequencies && rotationTables(config.frequencies);
   let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
   let rotation: Record<string, OnnxValue> = {};
-  const repeated = createScratch();
+  const scratches = [createScratch()];
   const siteInputs = createSiteInputs(lowered, value);
   const always = new Set(lowered.always.taps);
+  const wanted = new Set(lowered.inputs.map(({ name }) => name));
   const rowsOf = new Map<string, Site["rows"]>(
     lowered.outputs.map(({ name, shape }) => [name, shape[0] === selectedRows ? "selected" : "all"]),
   );
@@ -227,10 +262,10 @@ function passOf(
     config,
     // The kernel takes rows in pairs, and sums a row that is left over in another order.
     evenRows: lowered.weights.some((weight) => weight.bits === 4 && weight.blockSize === 64),
-    async run({ tokens, depths, lanes, select, pages, places, mask, inputs, sites }) {
-      const rows = tokens.length / lanes;
+    async run({ tokens, depths, lanes, stages, select, pages, places, mask, inputs, sites }) {
+      const all = stages[stages.length - 1];
       // The kernel wants tables as long as the rows are many, whatever their positions.
-      const current = tablesFor?.([...depths, rows - 1]);
+      const current = tablesFor?.([...depths, all - 1]);
       if (current && current !== tables) {
         tables = current;
         const dims = [tables.positions, config.headDimension / 2];
@@ -240,20 +275,29 @@ function passOf(
         ...inputs,
         ...weights(),
         ...rotation,
-        ...siteInputs(sites, tokens.length, select),
-        tokens: value("int64", int64s(tokens), [lanes, rows]),
-        positions: value("int64", int64s(depths), [lanes, rows]),
+        ...siteInputs(sites, { lanes, rows: stages }, select),
+        tokens: value("int64", int64s(firstOf(tokens, lanes, stages[0])), [lanes, stages[0]]),
         select: value("int64", int64s(select), [select.length]),
-        places: value("int64", placeIndices(places, lanes, keyValueHeads), [lanes, keyValueHeads, rows, 4]),
-        mask: value("float32", repeatRows(mask, pages * lanes, groups, repeated), [
-          pages,
-          lanes,
-          1,
-          groups * rows,
-          pageSize,
-        ]),
-        ones: value("float32", ones(lanes * keyValueHeads * rows), [lanes, keyValueHeads, rows, 1]),
       };
+      stages.forEach((rows, stage) => {
+        const name = (input: string): string => (stage === 0 ? input : `${input}.${stage}`);
+        scratches[stage] ??= createScratch();
+        const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratches[stage]);
+        const columns = placeIndices(firstOf(places, lanes, rows), lanes, keyValueHeads);
+        feeds[name("positions")] = value("int64", int64s(firstOf(depths, lanes, rows)), [lanes, rows]);
+        feeds[name("places")] = value("int64", columns, [lanes, keyValueHeads, rows, 4]);
+        feeds[name("mask")] = value("float32", shown, [pages, lanes, 1, groups * rows, pageSize]);
+        feeds[name("ones")] = value("float32", ones(lanes * keyValueHeads * rows), [lanes, keyValueHeads, rows, 1]);
+        if (stage === 0) return;
+        const before = stages[stage - 1];
+        // A row that joins holds some other one's value until the edit that begins it.
+        const joined = numbers(lanes * rows, (i) => Math.floor(i / rows) * before + (i % rows < before ? i % rows : 0));
+        const [first, heads] = [stages[0], lanes * keyValueHeads];
+        const real = numbers(heads * first, (i) => Math.floor(i / first) * rows + (i % first));
+        feeds[name("joined")] = value("int64", int64s(joined), [lanes * rows]);
+        feeds[name("real")] = value("int64", int64s(real), [heads * first]);
+      });
+      for (const name of Object.keys(feeds)) if (stages.length > 1 && !wanted.has(name)) delete feeds[name];
       const { logits, "new.keys": keys, "new.values": values, ...rest } = await program.run(feeds);
       const named = (prefix: string): Record<string, Tapped> =>
         Object.fromEntries(
@@ -277,7 +321,7 @@ function passOf(
 }
 
 /** Whole numbers from 0 to 2^31 - 1 as 64-bit words, without the detour over bigints. */
-function int64s(values: readonly number[]): BigInt64Array {
+function int64s(values: ArrayLike<number>): BigInt64Array {
   const words = new Int32Array(2 * values.length); // low word first: ONNX Runtime is little-endian everywhere
   for (let i = 0; i < values.length; i++) words[2 * i] = values[i];
   return new BigInt64Array(words.buffer);
@@ -302,16 +346,32 @@ function placeIndices(places: Int32Array, lanes: number, heads: number): BigInt6
   return new BigInt64Array(words.buffer);
 }
 
+const numbers = (length: number, of: (i: number) => number): number[] => Array.from({ length }, (_, i) => of(i));
+
+/** The first rows of each lane. */
+function firstOf<Values extends readonly number[] | Int32Array>(values: Values, lanes: number, rows: number): Values {
+  const all = values.length / lanes;
+  if (rows === all) return values;
+  return values.filter((_: number, i: number) => i % all < rows) as Values;
+}
+
 const ones = (count: number): Float32Array => new Float32Array(count).fill(1);
 
-/** The query heads that share a key head stand below one another: each needs the same mask, in every page and lane. */
-function repeatRows(mask: Float32Array, blocks: number, groups: number, scratch: Scratch): Float32Array {
-  if (groups === 1) return mask;
-  const result = scratch(mask.length * groups);
-  const size = mask.length / blocks;
+/**
+ * The mask of the first `rows` of `all` rows, in every page and lane; the query heads that share a key head stand below one another, and each
+ * needs the same.
+ */
+function repeatRows(
+  mask: Float32Array,
+  { blocks, groups, all, rows }: { blocks: number; groups: number; all: number; rows: number },
+  scratch: Scratch,
+): Float32Array {
+  if (groups === 1 && rows === all) return mask;
+  const [size, kept] = [mask.length / blocks, (mask.length / blocks / all) * rows];
+  const result = scratch(blocks * groups * kept);
   for (let block = 0; block < blocks; block++) {
-    const own = mask.subarray(block * size, (block + 1) * size);
-    for (let group = 0; group < groups; group++) result.set(own, (block * groups + group) * size);
+    const own = mask.subarray(block * size, block * size + kept);
+    for (let group = 0; group < groups; group++) result.set(own, (block * groups + group) * kept);
   }
   return result;
 }

@@ -105,7 +105,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
 
   async function runPass(jobs: readonly Job[]): Promise<void> {
     for (const { rows } of jobs) for (const { node } of rows) trees.settlePages(node);
-    const { rows, count, lanes: laneCount, pairs, ...layout } = layouts.layOut(jobs);
+    const { rows, count, lanes: laneCount, stages, pairs, ...layout } = layouts.layOut(jobs);
     const tokens = new Array<number>(count).fill(0);
     const depths = new Array<number>(count).fill(0);
     const select: number[] = [];
@@ -121,7 +121,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
     if (pairs && select.length % 2 === 1) select.push(select[0]);
     const started = performance.now();
     const sites = sitesOfRows(rows);
-    const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, sites });
+    const outputs = await pass.run({ ...layout, tokens, depths, select, lanes: laneCount, stages, sites });
     counters.secondsInPasses += (performance.now() - started) / 1000;
     counters.passes += 1;
     counters.rows += jobs.reduce((sum, job) => sum + job.rows.length, 0);
@@ -136,9 +136,9 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
       const lane = Math.floor(at / perLane);
       if (store && !node.gone) {
         const { keys, values } = outputs;
-        node.unwritten = { keys, values, lanes: laneCount, lane, rows: perLane, row: at - lane * perLane };
+        node.unwritten = { keys, values, lanes: laneCount, lane, rows: stages[0], row: at - lane * perLane };
       }
-      keepReadings(row, outputs, at, selectedAt.get(at));
+      keepReadings(row, outputs, { at, selected: selectedAt.get(at), stages: { lanes: laneCount, rows: stages } });
     }
   }
 

@@ -164,19 +164,24 @@ export interface Past {
   readonly lastValues: Tensor;
 }
 
-export interface PagedInputs {
-  past(layer: number): Past;
+/** What the rows of a layer look at. */
+export interface PagedRows {
   /** Where new rows go in the last pages, [lanes, key-value heads, rows, 4]: page, lane, head, column. */
   readonly places: Tensor;
   /** Additive, [pages + last pages, lanes, 1, groups * rows, page]: 0 where a row may look. */
   readonly mask: Tensor;
   /** Ones, [lanes, key-value heads, rows, 1]. */
   readonly ones: Tensor;
+}
+
+export interface PagedInputs {
+  past(layer: number): Past;
+  rows(layer: number): PagedRows;
   /**
    * Receives the new keys, and the new values with ones, and returns them as they are kept: rows of one pass must not see more of
    * each other than rows of different passes do.
    */
-  store(kind: "keys" | "values", value: Tensor): Tensor;
+  store(layer: number, kind: "keys" | "values", value: Tensor): Tensor;
 }
 
 /**
@@ -187,12 +192,13 @@ export interface PagedInputs {
  * a single row does not, and is taken only where the factor of the result is one: hence the factor of two, which the division takes
  * out again, exactly. The column of ones gives the sum of the weights by the same products.
  */
-export function pagedAttention({ past, places, mask, ones, store }: PagedInputs): Attention {
+export function pagedAttention({ past, rows, store }: PagedInputs): Attention {
   return (layer, queries, newKeys, newValues) => {
+    const { places, mask, ones } = rows(layer);
     const [, keyValueHeads, , dimension] = newKeys.shape as number[];
     const { keys, values, lastKeys, lastValues } = past(layer);
-    const freshKeys = scatterNd(lastKeys, places, store("keys", newKeys));
-    const freshValues = scatterNd(lastValues, places, store("values", concat([newValues, ones], 3)));
+    const freshKeys = scatterNd(lastKeys, places, store(layer, "keys", newKeys));
+    const freshValues = scatterNd(lastValues, places, store(layer, "values", concat([newValues, ones], 3)));
     const grouped = groupQueries(queries, keyValueHeads);
     const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension) };
     const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, freshKeys, scaled)], 0), mask);

@@ -21,7 +21,7 @@ import {
   where,
 } from "../tensor/index.ts";
 import type { Family, MakeParameter, ModelConfig, SiteHook } from "./family.ts";
-import { type Site, siteNamed, sitesOf } from "./sites.ts";
+import { layerEndedBy, type Site, siteNamed, sitesOf } from "./sites.ts";
 
 export interface EditInput {
   readonly type?: Extract<ElementType, "float32" | "int64">;
@@ -54,6 +54,11 @@ export interface Edit {
   readonly parameters?: Readonly<Record<string, EditParameter>>;
   readonly inputs?: Readonly<Record<string, EditInput>>;
   /**
+   * Look-ahead rows that have this edit begin here: they are in no layer below, and what they hold before the edit means nothing. The site is
+   * `layers.N.residual`. In a training graph, where all rows are there from the first layer on, it changes nothing.
+   */
+  readonly begins?: true;
+  /**
    * The value [rows, width] to go on with, of the shape it was given, and `readings`: tensors whose first dimension are the rows (or the
    * selected rows), delivered like taps as "NAME.KEY". No value: the site stays as it is.
    */
@@ -73,6 +78,8 @@ export interface HookOptions {
   readonly select: (rows: Tensor) => Tensor;
   /** Edits that act only in rows that ask for them (input "NAME.on" [rows], 1 or 0), and whose results are checked (output "bad.NAME"). */
   readonly gated?: ReadonlySet<Edit>;
+  /** The rows from a site on, where some begin there. */
+  readonly join?: (rows: Tensor, site: string) => Tensor;
 }
 
 export interface Hooks {
@@ -92,7 +99,7 @@ export function createHooks(
   family: Family,
   config: ModelConfig,
   { taps, edits }: Instruments,
-  { parameter, select, gated }: HookOptions,
+  { parameter, select, gated, join }: HookOptions,
 ): Hooks {
   const sites = sitesOf(family, config);
   checkInstruments(sites, { taps, edits });
@@ -133,7 +140,7 @@ export function createHooks(
     outputs,
     site(name, value) {
       const isSum = value.operation === "add";
-      let result = value;
+      let result = join && edits.some((edit) => edit.begins && edit.site === name) ? join(value, name) : value;
       for (const edit of edits) {
         if (edit.site !== name) continue;
         result = applied(edit, siteNamed(sites, name), result, isSum);
@@ -158,8 +165,11 @@ export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
 /** Errors: as for `createHooks`, as far as they show before the edits are applied. */
 export function checkInstruments(sites: readonly Site[], { taps, edits }: Instruments): void {
   const names = new Set<string>();
-  for (const { name, site } of edits) {
+  for (const { name, site, begins } of edits) {
     siteNamed(sites, site);
+    ensure(!begins || layerEndedBy(site) !== undefined, "bad_option", () => {
+      return `the edit ${name}: rows begin after a layer, at layers.N.residual, not at ${site}`;
+    });
     ensure(!names.has(name), "bad_option", () => `two edits are called ${name}: give each a name of its own`);
     ensure(!sites.some((s) => s.name === name), "bad_option", () => `an edit cannot be called ${name}, as a site is`);
     names.add(name);

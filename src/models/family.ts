@@ -64,6 +64,8 @@ export interface Ports {
   readonly tokens: Tensor;
   /** int64 [batch, length]: rows of the rotary tables, or positions themselves where they are learned. */
   readonly positions: Tensor;
+  /** Positions [batch, length] of the rows that go on after a layer, where others have joined them. */
+  readonly positionsAfter?: (layer: number) => Tensor | undefined;
   /** Cosines and sines [positions, headDimension / 2]. */
   readonly rotary?: { readonly cosines: Tensor; readonly sines: Tensor };
   readonly attention: Attention;

@@ -91,9 +91,9 @@ const outputMatrix = ({ vocabularySize, hiddenSize }: ModelConfig, parameter: Ma
 const readout: Family["readout"] = (config, parameter, residual) =>
   linear(finalNorm(config, parameter, residual), outputMatrix(config, parameter));
 
-const build: Family["build"] = (config, { tokens, positions, attention, parameter, site, select }) => {
+const build: Family["build"] = (config, ports) => {
+  const { tokens, attention, parameter, site, select } = ports;
   const { hiddenSize, feedForward, heads, headDimension, epsilon, contextLength } = config;
-  const [batch, length] = tokens.shape;
   const embeddings = outputMatrix(config, parameter);
   const places = parameter("wpe.weight", [contextLength, hiddenSize]);
   const norm = (x: Tensor, name: string): Tensor =>
@@ -104,12 +104,14 @@ const build: Family["build"] = (config, { tokens, positions, attention, paramete
   const looked = gather(embeddings, tokens);
   const flat = reshape(looked, [-1, hiddenSize]);
   const vectors = site("embed.tokens", flat);
-  const placed = gather(places, positions);
+  const placed = gather(places, ports.positions);
   let residual = site(
     "embed",
     vectors === flat ? reshape(add(looked, placed), [-1, hiddenSize]) : add(vectors, reshape(placed, [-1, hiddenSize])),
   );
+  let { positions } = ports;
   for (let layer = 0; layer < config.layers; layer++) {
+    const [batch, length] = positions.shape;
     const name = (rest: string): string => `h.${layer}.${rest}`;
     const place = (at: string, value: Tensor): Tensor => site(`layers.${layer}.${at}`, value);
     const normal = place("attention.norm", norm(residual, name("ln_1")));
@@ -132,6 +134,7 @@ const build: Family["build"] = (config, { tokens, positions, attention, paramete
     const neurons = place("mlp.neurons", geluTanh(up));
     const mlpOut = place("mlp.output", affine(neurons, name("mlp.c_proj"), hiddenSize, feedForward));
     residual = place("residual", add(residual, mlpOut));
+    positions = ports.positionsAfter?.(layer) ?? positions;
   }
   const final = site("final", select(finalNorm(config, parameter, residual)));
   return site("logits", linear(final, embeddings));

@@ -146,16 +146,17 @@ const readout: Family["readout"] = (config, parameter, residual) =>
   linear(finalNorm(config, parameter, residual), outputMatrix(config, parameter));
 
 const build: Family["build"] = (config, ports) => {
-  const { tokens, positions, rotary: tables, attention, parameter, site, select } = ports;
+  const { tokens, rotary: tables, attention, parameter, site, select } = ports;
   const { hiddenSize, feedForward, headDimension, heads, keyValueHeads, epsilon, vocabularySize } = config;
-  const [batch, length] = tokens.shape;
   const queryWidth = heads * headDimension;
   const keyWidth = keyValueHeads * headDimension;
   const embeddings = parameter("model.embed_tokens.weight", [vocabularySize, hiddenSize]);
 
   const vectors = site("embed.tokens", reshape(gather(embeddings, tokens), [-1, hiddenSize]));
   let residual = site("embed", vectors);
+  let { positions } = ports;
   for (let layer = 0; layer < config.layers; layer++) {
+    const [batch, length] = positions.shape;
     const weight = (rest: string, ...shape: number[]): Tensor => parameter(layerName(layer, rest), shape);
     const place = (name: string, value: Tensor): Tensor => site(`layers.${layer}.${name}`, value);
 
@@ -223,6 +224,7 @@ const build: Family["build"] = (config, ports) => {
     const neurons = place("mlp.neurons", multiply(silu(place("mlp.gate", gate)), place("mlp.up", up)));
     const mlpOut = place("mlp.output", linear(neurons, weight("mlp.down_proj.weight", hiddenSize, feedForward)));
     residual = place("residual", add(residual, mlpOut));
+    positions = ports.positionsAfter?.(layer) ?? positions;
   }
   const final = site("final", select(finalNorm(config, parameter, residual)));
   return site("logits", linear(final, config.tied ? embeddings : outputMatrix(config, parameter)));

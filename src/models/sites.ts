@@ -48,6 +48,12 @@ export function sitesOf(family: Family, config: ModelConfig): Site[] {
   return sites;
 }
 
+/** The layer that a site ends: where rows can begin that the layers below do not have. */
+export function layerEndedBy(site: string): number | undefined {
+  const [, layer] = /^layers\.(\d+)\.residual$/.exec(site) ?? [];
+  return layer === undefined ? undefined : Number(layer);
+}
+
 /** The site of this name. Errors: `bad_option` with the nearest name. */
 export function siteNamed(sites: readonly Site[], name: string): Site {
   const found = sites.find((site) => site.name === name);

@@ -12,7 +12,7 @@ export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";
 export { rewrite } from "./rewrite.ts";
-export { type Dimension, type Shape, sameShape, shapeText } from "./shape.ts";
+export { type Dimension, product, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
   constant,
   type ElementType,

@@ -37,21 +37,18 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     sizeTensors: new Map(),
     nameOf: (tensor) => names.get(tensor) ?? weightName(lowering, tensor),
   };
+  // Inputs first: sizes known only at run time are read off them.
   for (const tensor of order) {
-    if (names.has(tensor)) continue; // emitted together with another node
     const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && !isWeight(lowering, tensor));
-    if (isInput) {
-      const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
-      ensure(
-        !inputs.some((i) => i.name === description.name),
-        "bad_shape",
-        `two inputs are called ${description.name}`,
-      );
-      inputs.push(description);
-      builder.input(description.name, tensor.type, tensor.shape);
-      names.set(tensor, description.name);
-      continue;
-    }
+    if (!isInput) continue;
+    const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
+    ensure(!inputs.some((i) => i.name === description.name), "bad_shape", `two inputs are called ${description.name}`);
+    inputs.push(description);
+    builder.input(description.name, tensor.type, tensor.shape);
+    names.set(tensor, description.name);
+  }
+  for (const tensor of order) {
+    if (names.has(tensor)) continue; // an input, or emitted together with another node
     if (isWeight(lowering, tensor)) continue; // bound by the operation that uses it, which knows whether it is quantised
     const rule = rules[tensor.operation];
     if (!rule) throw new VentrisError("internal", `no lowering for the operation ${tensor.operation}`);

@@ -95,7 +95,7 @@ export function createForward(parts: ForwardParts): Forward {
     const needed = new Set(lowered.inputs.map(({ name }) => name));
     const tables = tablesFor?.(batch.positions);
     const feeds: Record<string, OnnxValue> = {
-      ...createSiteInputs(lowered, value)(sites, sequences.length * length, select),
+      ...createSiteInputs(lowered, value)(sites, { lanes: sequences.length, rows: [length] }, select),
       ...(past > 0 ? pastInputs(config, batch, value) : {}),
       tokens: value("int64", batch.tokens, dims),
       positions: value("int64", BigInt64Array.from(batch.positions, BigInt), dims),

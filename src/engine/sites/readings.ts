@@ -2,6 +2,7 @@
 import type { Row } from "../node.ts";
 import type { PassOutputs, Tapped } from "../pass.ts";
 import type { RowSites } from "./rows.ts";
+import { placeInStage, type Stages } from "./stages.ts";
 import { union } from "./variants.ts";
 
 /** What the rows of a pass ask for; undefined: nothing, as almost always. */
@@ -23,23 +24,31 @@ export function sitesOfRows(rows: readonly { readonly row: Row; readonly at: num
   return { needed: union(parts.values()), edited };
 }
 
-/** Keeps with a row's node what was read there: `selected` is its number among the selected rows. */
-export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, at: number, selected?: number): void {
+/** Where a row stands in a pass, and, if it is selected, its number among the selected rows. */
+interface RowPlace {
+  readonly at: number;
+  readonly selected: number | undefined;
+  readonly stages: Stages;
+}
+
+/** Keeps with a row's node what was read there. */
+export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, place: RowPlace): void {
   for (const [name, tapped] of Object.entries(outputs.taps)) {
     if (!tapped.always && !taps.includes(name)) continue;
-    const values = rowOf(tapped, at, selected);
+    const values = rowOf(tapped, place);
     if (!values) continue;
     node.taps ??= {};
     node.taps[name] = values;
   }
   for (const { edit } of edits) {
-    const bad = outputs.bad[edit.name] && rowOf(outputs.bad[edit.name], at, selected);
+    const bad = outputs.bad[edit.name] && rowOf(outputs.bad[edit.name], place);
     if (bad && !(bad[0] === 0)) node.broken = `${edit.name} at ${edit.site}`;
   }
 }
 
-function rowOf({ rows, value }: Tapped, at: number, selected: number | undefined): Float32Array | undefined {
-  const row = rows === "selected" ? selected : at;
+function rowOf({ rows, value }: Tapped, { at, selected, stages }: RowPlace): Float32Array | undefined {
+  const stage = stages.rows.indexOf(value.dims[0] / stages.lanes);
+  const row = rows === "selected" ? selected : placeInStage(at, stages, stage);
   if (row === undefined) return undefined;
   const width = value.data.length / value.dims[0];
   return Float32Array.from(value.data.subarray(row * width, (row + 1) * width) as Float32Array, Number);

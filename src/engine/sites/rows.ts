@@ -5,6 +5,7 @@ import { selectedRows } from "../../models/sites.ts";
 import type { ValueMaker } from "../../runtime/program.ts";
 import type { LoweredProgram } from "../../tensor/index.ts";
 import type { ForestNode } from "../forest.ts";
+import { beginnings, placeInStage, type Stages, stageOfSite } from "./stages.ts";
 
 /** A row as inputs of edits may see it. */
 export interface PlacedRow {
@@ -58,7 +59,7 @@ export interface LoweredPass extends LoweredProgram {
   readonly asked: Instruments;
 }
 
-/** Makes a program's inputs of what its rows ask for: `count` rows of which `select` are selected. */
+/** Makes a program's inputs of what its rows ask for; `select` are the selected ones. */
 export function createSiteInputs({ inputs: described, always, asked }: LoweredPass, value: ValueMaker) {
   const shapes = new Map(described.map(({ name, shape, type }) => [name, { shape, type }]));
   const fixed: Record<string, OnnxValue> = {};
@@ -68,12 +69,15 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
       if (shapes.has(full)) fixed[full] = value("float32", values, shape);
     }
   }
-  return (sites: RowSites | undefined, count: number, select: readonly number[]): Record<string, OnnxValue> => {
+  const after = beginnings(asked.edits);
+  return (sites: RowSites | undefined, stages: Stages, select: readonly number[]): Record<string, OnnxValue> => {
     if (asked.edits.length === 0) return fixed;
     const result = { ...fixed };
     for (const edit of asked.edits) {
       const selected = shapes.get(`${edit.name}.on`)?.shape[0] === selectedRows;
-      const rows = selected ? select.length : count;
+      const stage = stageOfSite(edit.site, after);
+      const inStage = (place: number): number | undefined => placeInStage(place, stages, stage);
+      const rows = selected ? select.length : stages.lanes * stages.rows[stage];
       const on = new Float32Array(rows);
       const arrays = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
         const width = shape.reduce((a, b) => a * b, 1);
@@ -83,10 +87,14 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
       for (const { at, edits: acting, row } of sites?.edited ?? []) {
         const applied = acting.find((a) => a.edit === edit);
         if (!applied || applied.at?.(row.position) === false) continue;
-        const place = selected ? select.indexOf(at) : at;
-        if (place < 0) continue;
+        const place = selected ? select.indexOf(at) : inStage(at);
+        if (place === undefined || place < 0) continue;
         on[place] = 1;
-        const given = arrays.length > 0 ? applied.inputs?.(row) : undefined;
+        const placeOf: PlacedRow["placeOf"] = (node) => {
+          const place = row.placeOf(node);
+          return place === undefined ? undefined : inStage(place);
+        };
+        const given = arrays.length > 0 ? applied.inputs?.({ ...row, placeOf }) : undefined;
         for (const { key, data, width } of arrays) {
           const values = given?.[key];
           if (!values) continue;

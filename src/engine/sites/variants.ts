@@ -5,6 +5,7 @@
 import { ensure } from "../../errors.ts";
 import { type Edit, type Instruments, noInstruments } from "../../models/edits.ts";
 import type { Pass } from "../pass.ts";
+import { beginnings } from "./stages.ts";
 
 interface Variant {
   readonly asked: Instruments;
@@ -21,7 +22,7 @@ export function withVariants(base: Pass, make: (asked: Instruments) => Promise<P
   const variants: Variant[] = [];
 
   function covering(asked: Instruments): Variant {
-    const found = variants.findLast((variant) => covers(variant.asked, asked)) ?? compile(asked);
+    const found = variants.findLast((variant) => serves(variant.asked, asked)) ?? compile(asked);
     variants.splice(variants.indexOf(found), 1);
     variants.push(found);
     return found;
@@ -30,7 +31,8 @@ export function withVariants(base: Pass, make: (asked: Instruments) => Promise<P
   function compile(asked: Instruments): Variant {
     const latest = variants.at(-1)?.asked ?? noInstruments;
     const joined = merge(latest, asked);
-    const wanted = joined && joined.taps.length + joined.edits.length <= mostHooks ? joined : asked;
+    const few = joined && joined.taps.length + joined.edits.length <= mostHooks;
+    const wanted = few && serves(joined, asked) ? joined : asked;
     const variant: Variant = { asked: wanted, pass: make(wanted), running: 0 };
     variants.push(variant);
     variant.pass.catch(() => variants.splice(variants.indexOf(variant), 1));
@@ -62,6 +64,10 @@ export function withVariants(base: Pass, make: (asked: Instruments) => Promise<P
     },
   };
 }
+
+/** A program has rows that begin after each of its layers of that kind: a pass without such rows is another program's. */
+const serves = (has: Instruments, asked: Instruments): boolean =>
+  covers(has, asked) && beginnings(has.edits).join() === beginnings(asked.edits).join();
 
 /** Whether a program does what is asked for: edits of one site act in their order. */
 function covers(has: Instruments, asked: Instruments): boolean {
