@@ -4,9 +4,11 @@ import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { choiceMeasures, scoreItems, truthfulMeasures, wilson } from "../evaluation/choice.ts";
 import { measureDraft, workPerToken } from "../evaluation/draft.ts";
+import { trainNgrams } from "../evaluation/kneser-ney.ts";
 import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
+import { documentTokens } from "../evaluation/windows.ts";
 import { findShaper } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";
@@ -48,6 +50,13 @@ export function define(command: Command): void {
       numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
     )
     .addOption(new Option("--held-out", "only the documents that training leaves out"))
+    .addOption(
+      new Option(
+        "--baseline <name>",
+        "measure a 5-gram too, counted in the documents that --held-out leaves out (and in --baseline-texts)",
+      ).choices(["kneser-ney"]),
+    )
+    .option("--baseline-texts <files...>", "further texts for the baseline")
     .action(perplexity);
   common(command.command("draft"))
     .description("how well a draft foresees its model: what speculative decoding would accept on texts")
@@ -154,12 +163,35 @@ async function draftTest(files: string[], flags: EvalFlags & { draft: string; te
   );
 }
 
-async function perplexity(files: string[], flags: EvalFlags): Promise<void> {
-  const { overlap, seed, json } = flags;
-  const found = await withModel(flags, (model, signal) =>
+interface PerplexityFlags extends EvalFlags {
+  baseline?: "kneser-ney";
+  baselineTexts?: string[];
+}
+
+/** Counted in all that training may have seen of the files: never in a document that is measured. */
+async function countBaseline({ tokenizer }: { tokenizer: Tokenizer }, files: readonly string[], signal: AbortSignal) {
+  const { beginToken, vocabularySize } = tokenizer;
+  ensure(beginToken !== undefined, "bad_option", "--baseline: the tokenizer has no token that begins a document");
+  const ends = tokenizer.endTokens.slice(0, 1);
+  murmur("counting n-grams");
+  async function* documents(): AsyncGenerator<number[]> {
+    for await (const text of readTexts(files)) {
+      signal.throwIfAborted();
+      if (!isHeldOut(text)) yield [...documentTokens(tokenizer, text), ...ends];
+    }
+  }
+  return trainNgrams(documents(), { vocabularySize, beginToken });
+}
+
+async function perplexity(files: string[], flags: PerplexityFlags): Promise<void> {
+  const { overlap, seed, heldOut, baseline, baselineTexts = [], json } = flags;
+  ensure(!baseline || heldOut, "bad_option", "--baseline counts in what --held-out leaves out: give --held-out too");
+  ensure(baseline || baselineTexts.length === 0, "bad_option", "--baseline-texts belongs to --baseline");
+  const found = await withModel(flags, async (model, signal) =>
     measurePerplexity(model, textsOf(files, flags), {
       overlap,
       seed,
+      baseline: baseline && (await countBaseline(model, [...files, ...baselineTexts], signal)),
       signal,
       onProgress: (documents) => documents % 20 === 0 && murmur(`${documents} documents`),
     }),
@@ -176,6 +208,14 @@ async function perplexity(files: string[], flags: EvalFlags): Promise<void> {
         estimateRow("byte", found.bytes, found.perByte),
         estimateRow("word", found.words, found.perWord),
         estimateRow("bits per byte", found.bytes, found.bitsPerByte),
+        ...(found.baseline
+          ? [
+              estimateRow("token, Kneser–Ney 5-gram", found.tokens, found.baseline.perToken),
+              estimateRow("byte, Kneser–Ney 5-gram", found.bytes, found.baseline.perByte),
+              estimateRow("bits per byte, Kneser–Ney 5-gram", found.bytes, found.baseline.bitsPerByte),
+              estimateRow("nats a byte less than the 5-gram", found.bytes, found.baseline.gain),
+            ]
+          : []),
       ],
     ),
   );

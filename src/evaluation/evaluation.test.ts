@@ -5,6 +5,7 @@ import { removeModel, type TinyModel, variants, writeTinyModel } from "../../tes
 import { type OpenModel, open } from "../open.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { type ChoiceItem, chooses, rankings, type ScoredItem, scoreItems, truthfulness, wilson } from "./choice.ts";
+import { trainNgrams } from "./kneser-ney.ts";
 import { scoreContinuations } from "./likelihood.ts";
 import { measurePerplexity } from "./perplexity.ts";
 import { loadTask, taskNamed, tasks } from "./tasks.ts";
@@ -63,6 +64,18 @@ describe("likelihood", () => {
     expect(Math.abs(bitsPerByte.value - nats / 21 / Math.LN2)).toBeLessThan(1e-4);
     expect(perToken.interval[0]).toBeLessThanOrEqual(perToken.value);
     expect(perToken.interval[1]).toBeGreaterThanOrEqual(perToken.value);
+
+    const counted = ["abcdefg", "the hat", "abc"];
+    const documents = counted.map((text) => [0, ...[...text].map(letter)]);
+    const baseline = await trainNgrams(documents, { vocabularySize: 31, beginToken: 0 });
+    const beside = await measurePerplexity(model, texts, { baseline });
+    const others = texts.map(
+      (text) => -baseline.logProbabilities([0, ...[...text].map(letter)]).reduce((a, b) => a + b),
+    );
+    const total = others.reduce((a, b) => a + b);
+    expect(Math.log(beside.baseline!.perToken.value)).toBeCloseTo(total / 21, 6);
+    expect(beside.baseline!.gain.value).toBeCloseTo((total - nats) / 21, 4);
+    expect(beside.perToken).toEqual(perToken);
 
     const { contextLength } = model.config;
     const long = Array.from({ length: contextLength + 20 }, (_, i) => String.fromCodePoint(97 + (i % 26))).join("");

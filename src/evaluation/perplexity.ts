@@ -2,16 +2,22 @@
 import { ensure } from "../errors.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Estimate, mapped, ratioOfSums } from "./bootstrap.ts";
+import type { NgramModel } from "./kneser-ney.ts";
 import { type Scorer, scoreContinuations } from "./likelihood.ts";
 import { documentTokens, keptOverlap, windowsOf } from "./windows.ts";
 
 export type { Estimate } from "./bootstrap.ts";
 
-export interface Perplexity {
+export interface Perplexity extends Rates {
   readonly documents: number;
   readonly tokens: number;
   readonly bytes: number;
   readonly words: number;
+  /** The same tokens under the n-grams of `PerplexityOptions.baseline`, and how many nats a byte the model needs less. */
+  readonly baseline?: Rates & { readonly gain: Estimate };
+}
+
+export interface Rates {
   /** exp of the mean loss a token, byte, word. */
   readonly perToken: Estimate;
   readonly perByte: Estimate;
@@ -22,6 +28,8 @@ export interface Perplexity {
 
 interface Document {
   readonly nats: number;
+  /** Of the baseline; 0 without one. */
+  readonly others: number;
   readonly tokens: number;
   readonly bytes: number;
   readonly words: number;
@@ -31,6 +39,8 @@ export interface PerplexityOptions {
   /** Tokens that a token sees at least, where the text is longer than the context; default: half of the context. */
   readonly overlap?: number;
   readonly seed?: number;
+  /** Of the same tokenizer. */
+  readonly baseline?: NgramModel;
   readonly signal?: AbortSignal;
   readonly onProgress?: (documents: number) => void;
 }
@@ -42,7 +52,7 @@ export interface PerplexityOptions {
 export async function measurePerplexity(
   model: Scorer & { readonly tokenizer: Tokenizer },
   texts: AsyncIterable<string> | Iterable<string>,
-  { overlap, seed = 0, signal, onProgress }: PerplexityOptions = {},
+  { overlap, seed = 0, baseline, signal, onProgress }: PerplexityOptions = {},
 ): Promise<Perplexity> {
   const { contextLength } = model.config;
   const kept = keptOverlap(contextLength, overlap);
@@ -53,6 +63,7 @@ export async function measurePerplexity(
     const scored = await scoreContinuations(model, windowsOf(whole, contextLength, kept), signal);
     documents.push({
       nats: -scored.reduce((sum, { logprob }) => sum + logprob, 0),
+      others: baseline ? -baseline.logProbabilities(whole).reduce((a, b) => a + b, 0) : 0,
       tokens: whole.length - 1,
       bytes: new TextEncoder().encode(text).length,
       words: text.split(/\s+/).filter((word) => word !== "").length,
@@ -62,16 +73,23 @@ export async function measurePerplexity(
   ensure(documents.length > 0, "bad_option", "perplexity: the texts hold nothing to predict");
   const column = (of: keyof Document) => documents.map((document) => document[of]);
   const total = (of: keyof Document) => column(of).reduce((a, b) => a + b, 0);
-  const rate = (unit: "tokens" | "bytes" | "words") => ratioOfSums(column("nats"), column(unit), seed);
-  const [token, byte, word] = [rate("tokens"), rate("bytes"), rate("words")];
+  const rates = (nats: readonly number[]): Rates => {
+    const rate = (unit: "tokens" | "bytes" | "words") => ratioOfSums(nats, column(unit), seed);
+    const byte = rate("bytes");
+    return {
+      perToken: mapped(rate("tokens"), Math.exp),
+      perByte: mapped(byte, Math.exp),
+      perWord: mapped(rate("words"), Math.exp),
+      bitsPerByte: mapped(byte, (nats) => nats / Math.LN2),
+    };
+  };
+  const less = documents.map(({ nats, others }) => others - nats);
   return {
     documents: documents.length,
     tokens: total("tokens"),
     bytes: total("bytes"),
     words: total("words"),
-    perToken: mapped(token, Math.exp),
-    perByte: mapped(byte, Math.exp),
-    perWord: mapped(word, Math.exp),
-    bitsPerByte: mapped(byte, (nats) => nats / Math.LN2),
+    ...rates(column("nats")),
+    ...(baseline && { baseline: { ...rates(column("others")), gain: ratioOfSums(less, column("bytes"), seed) } }),
   };
 }
