@@ -7,95 +7,95 @@ import type { AppliedEdit } from "./engine/sites/rows.ts";
 
 /** What every request takes, whatever its method. */
 export interface RequestOptions {
-  /** Divides the logits; 0 always takes the most likely token. From 0 to 1000. Default 1. */
+  /** Divides the logits: below 1 likely tokens become likelier, above 1 unlikely ones do; 0 always takes the most likely token. From 0 to 1000. Default 1. */
   temperature?: number;
-  /** Lower temperature where the model is sure, higher where it is not (by entropy); not with temperature 0. */
+  /** Lower the temperature where the model is sure and raise it where it is not, by the entropy of its distribution; not with temperature 0. */
   dynamicTemperature?: {
-    /** How far the temperature goes down and up from `temperature`. Above 0 up to 1000. */
+    /** How far it may go below and above `temperature`. Above 0 up to 1000. */
     range: number;
-    /** Power of the entropy's share that it follows. Above 0 up to 100. Default 1. */
+    /** Power of the normalised entropy that it follows. Above 0 up to 100. Default 1. */
     exponent?: number;
   };
-  /** Keep the k most likely tokens; 0 is off. From 0. Default 0. */
+  /** Keep only the k most likely tokens; 0 turns it off. From 0. Default 0. */
   topK?: number;
-  /** Keep the most likely tokens up to this probability; 1 is off. Above 0 up to 1. Default 1. */
+  /** Keep only the most likely tokens that together have this probability; 1 turns it off. Above 0 up to 1. Default 1. */
   topP?: number;
-  /** Keep tokens at least this likely relative to the best; 0 is off. From 0 to 1. Default 0. */
+  /** Keep only tokens whose probability is at least this share of the best token's; 0 turns it off. From 0 to 1. Default 0. */
   minP?: number;
-  /** Keep the tokens of most typical surprise up to this probability; 1 is off. Above 0 up to 1. Default 1. */
+  /** Keep the tokens whose surprise is nearest to the expected surprise, until together they have this probability; 1 turns it off. Above 0 up to 1. Default 1. */
   typicalP?: number;
-  /** Keep logits within this many standard deviations of the highest one. Above 0. */
+  /** Keep only tokens whose logit is within this many standard deviations of the highest. Above 0. */
   topNSigma?: number;
-  /** Keep tokens of at least this probability; 0 is off. From 0 below 1. Default 0. */
+  /** Keep only tokens of at least this probability; 0 turns it off. From 0 below 1. Default 0. */
   epsilon?: number;
-  /** Like epsilon, lower where entropy is high; 0 is off. From 0 below 1. Default 0. */
+  /** Like epsilon, with a lower bound where the entropy is high; 0 turns it off. From 0 below 1. Default 0. */
   eta?: number;
-  /** Now and then drop all tokens above the threshold but the least likely of them. */
+  /** “exclude top choices”: at some tokens, drop all top choices except the least likely of them. */
   xtc?: {
-    /** From 0 to 1. */
+    /** How often it acts. From 0 to 1. */
     probability: number;
-    /** Above 0 up to 1. Default 0.1. */
+    /** Tokens that are at least this likely are top choices. Above 0 up to 1. Default 0.1. */
     threshold?: number;
   };
-  /** Keep the surprise of the chosen tokens near a target. */
+  /** Hold the surprise of the chosen tokens near a target. */
   mirostat?: {
-    /** 1 fits a Zipf law, 2 cuts by surprise. Default 2. */
+    /** 1 estimates the cut from a Zipf law, 2 cuts at a surprise. Default 2. */
     version?: 1 | 2;
-    /** Wanted surprise of the chosen tokens, in bits. Above 0 up to 100. Default 5. */
+    /** Target surprise, in bits. Above 0 up to 100. Default 5. */
     tau?: number;
-    /** How fast the bound follows the surprise. Above 0 up to 1. Default 0.1. */
+    /** How fast the cut follows. Above 0 up to 1. Default 0.1. */
     eta?: number;
   };
-  /** Tokens that every one of the cuts above keeps, at least; 1 is off. From 1. Default 1. */
+  /** Each of these cuts keeps at least this many tokens. From 1. Default 1. */
   minKept?: number;
-  /** Weakens tokens already seen; 1 is off. Above 0 up to 100. Default 1. */
+  /** Make tokens that have occurred less likely by this factor; 1 turns it off. Above 0 up to 100. Default 1. */
   repetitionPenalty?: number;
-  /** Subtracted once for every occurrence. From -100 to 100. Default 0. */
+  /** Subtracted from a token's logit once for every time it has occurred. From -100 to 100. Default 0. */
   frequencyPenalty?: number;
-  /** Subtracted once from tokens that occurred. From -100 to 100. Default 0. */
+  /** Subtracted once from the logit of every token that has occurred. From -100 to 100. Default 0. */
   presencePenalty?: number;
-  /** How many of the last tokens the penalties see; all, or 64 in the llamacpp order. */
+  /** How many of the last tokens the penalties look at, or all; default: all, and 64 in the order llamacpp. */
   penaltyWindow?: number | "all";
-  /** Penalise tokens that would continue a repeat (don't repeat yourself). */
+  /** “don't repeat yourself”: penalise tokens that would continue a repeated passage. */
   dry?: {
-    /** Strength of the penalty; 0 is off. From 0 to 1000. */
+    /** Strength of the penalty; 0 turns it off. From 0 to 1000. */
     multiplier: number;
-    /** Growth of the penalty with each further repeated token. From 1 to 100. Default 1.75. */
+    /** The penalty is multiplied by this for each further repeated token. From 1 to 100. Default 1.75. */
     base?: number;
-    /** Repeats shorter than this are free. From 1. Default 2. */
+    /** Repeats of at most this many tokens are not penalised. From 1. Default 2. */
     allowedLength?: number;
-    /** How many of the last tokens to search for repeats. Default "all". */
+    /** How many of the last tokens are searched for repeats, or all. Default "all". */
     window?: number | "all";
-    /** Texts or token ids that a repeat cannot cross. Default ["\n",":","\"","*"]. */
+    /** Texts or token ids at which a repeat ends. Default ["\n",":","\"","*"]. */
     breakers?: readonly (string | number)[];
   };
-  /** Never complete so many tokens in a row that stand in prompt or output already; 0 is off. From 0 to 1000. Default 0. */
+  /** Never write a sequence of this many tokens that prompt or output already has; 0 turns it off. From 0 to 1000. Default 0. */
   noRepeatNgram?: number;
-  /** Added to the logits of token ids; -Infinity bans. */
+  /** Numbers that are added to the logits of token ids; -Infinity bans a token. */
   logitBias?: Readonly<Record<string, number | null>>;
-  /** Token ids that must not be produced. */
+  /** Token ids that are never produced. */
   badTokens?: readonly number[];
-  /** Order of the stages: that of a known engine, or a list of stage names. Default "hf". */
+  /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat. Default "hf". */
   order?: "hf" | "llamacpp" | "vllm" | readonly string[];
-  /** Texts that end the output; they are not part of it. Default []. */
+  /** Texts that end the output, and are left out of it. Default []. */
   stop?: string | readonly string[];
   /** Token ids that end the output. Default []. */
   stopTokens?: readonly number[];
-  /** Longest output, in tokens. From 1 to 1000000. Default 256. */
+  /** Stop after this many tokens. From 1 to 1000000. Default 256. */
   maxTokens?: number;
-  /** Tokens before which nothing but the limits may end the output. From 0. Default 0. */
+  /** Do not stop before this many tokens, unless a limit is reached. From 0. Default 0. */
   minTokens?: number;
-  /** Seed of all random draws; the same seed gives the same output. From 0. Default 0. */
+  /** Seed of all random choices: the same seed gives the same output. From 0. Default 0. */
   seed?: number;
-  /** Number of the request under its seed: another number, other draws. From 0. Default 0. */
+  /** Number of the request under its seed: each number gives an output of its own. From 0. Default 0. */
   request?: number;
-  /** Report log-probabilities, with this many alternatives a token. From 0 to 100. */
+  /** Report the log-probability of every token, and of this many alternatives to it. From 0 to 100. */
   logprobs?: number;
-  /** What the output must be, as JSON: one of jsonSchema, regex, grammar, choices with its value. */
+  /** Form that the output must have: an object with jsonSchema, regex, grammar or choices. */
   constraint?: ConstraintChoice;
-  /** Sites to read at every position of the text, prompt included. */
+  /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). */
   taps?: readonly string[];
-  /** Rewrites of sites, as JSON: site, at (positions or all), entries, and set, add, scale, clamp or project. Default []. */
+  /** Changes to values inside the model: objects with site, at (positions, or all), entries, and set, add, scale, clamp or project. Default []. */
   edits?: readonly (ReadyEdit | AppliedEdit)[];
 }
 

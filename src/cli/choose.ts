@@ -11,7 +11,7 @@ import { drawPlot } from "../papers/plot.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
 
 const { classificationTask, createPolicyByName, play, policies, readTable } = choice;
@@ -39,7 +39,6 @@ export function define(command: Command): void {
   learnt(command).action((_, sub: Command) => showLearnt(sub.opts()));
   learnt(command.command("forget"))
     .description("take away what auto learnt, so that it begins anew")
-    .option("--debug", "show where an error comes from")
     .action((_, sub: Command) => forget(sub.optsWithGlobals()));
   command
     .command("play")
@@ -59,7 +58,6 @@ export function define(command: Command): void {
     .addOption(number("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "of all random choices").default(0))
     .option("--out <file.svg>", "draw the regret over the rounds")
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(playTable);
 }
 
@@ -133,7 +131,7 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
   const plays = await interruptible(async (signal) => {
     const results: choice.Play[] = [];
     for (const [i, policy] of made.entries()) {
-      murmur(`${names[i]} plays ${rounds} rounds of ${task.arms} arms`);
+      showProgress(`${names[i]} plays ${rounds} rounds of ${task.arms} arms`);
       results.push(play(policy, task, rounds, signal));
       await new Promise(setImmediate); // lets Ctrl-C in
     }

@@ -1,209 +1,203 @@
-/** `ventris compare`: several methods on one prompt with the same seed, side by side. */
+/** `ventris compare`: several methods on the same prompts with the same seed, side by side. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { type DecodeOptions, methodChoice, type NamedMethod } from "../calls.ts";
-import { requestOptions } from "../engine/decoding.ts";
-import type { RunResult } from "../engine/run.ts";
-import type { TraceEvent } from "../engine/trace.ts";
-import { VentrisError } from "../errors.ts";
-import { findMethod, methods } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
-import { readConstraint } from "./constraint.ts";
-import { parseValue, pickFlags } from "./flags.ts";
+import type { DecodeOptions } from "../calls.ts";
+import { ensure } from "../errors.ts";
+import { methods } from "../methods/index.ts";
+import { open } from "../open.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import {
+  type Comparison,
+  compareMethods,
+  measureOf,
+  type Prompt,
+  speedUp,
+  tokensPerSecond,
+  verdictOf,
+} from "./comparison.ts";
+import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
+import { listed, notesOf, rowsOf, textsOf, treesOf } from "./comparison-report.ts";
+import { parseValue } from "./flags.ts";
+import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
-import { addRequestFlags, loadOptions, type RequestFlags, readMethods, readPrompt } from "./request.ts";
-import { readShapers } from "./shapers.ts";
-import { formatTable } from "./table.ts";
-import { drawRound, roundsOf } from "./tree.ts";
+import { type ChosenMethod, readMethods } from "./method-choice.ts";
+import { complain, endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { progressOfOpening } from "./progress.ts";
+import {
+  addModelFlags,
+  addOutputFlags,
+  addPromptFlags,
+  addSamplingFlags,
+  loadOptions,
+  type RequestFlags,
+  readPrompt,
+  readPromptFile,
+  readRequest,
+} from "./request.ts";
+import { formatTable, plural } from "./table.ts";
+import { widthOf, wrap } from "./terminal.ts";
+import { roundsOf, treeLegend } from "./tree.ts";
 
 interface CompareFlags extends RequestFlags {
   methods?: string;
+  draft?: string;
+  prompts?: string;
+  repeat: number;
   tree?: true;
   rounds?: number;
+  out?: string;
 }
 
-interface Entry {
-  readonly method: string;
-  readonly choice: NamedMethod;
-  readonly lossless: boolean;
-  /** Whether it must give the very text of the other lossless methods. */
-  readonly repeats: boolean;
-  readonly result: RunResult;
-  readonly events: readonly TraceEvent[];
-}
-
-interface Skipped {
-  readonly method: string;
-  readonly reason: string;
-}
-
-interface Difference {
-  readonly method: string;
-  readonly from: string;
-  /** Index of the first token that differs. */
-  readonly at: number;
-}
-
-/** A method's first run loads its draft and warms the runtime up: it is not the one that is shown. */
-const warmUpTokens = 4;
-
-const rounds = z.int().min(1);
+/** Long enough that a speed means something. */
+const defaultTokens = 200;
+const mostPrompts = 1000;
 
 export function define(command: Command): void {
+  const number = (flag: string, description: string, most = Number.MAX_SAFE_INTEGER): Option =>
+    new Option(`${flag} <number>`, description).argParser((text) => parseValue(z.int().min(1).max(most), flag, text));
+  command.argument("[prompt...]", "the text to continue; read from standard input when it is piped");
+  addPromptFlags(command);
+  command.option("--prompts <file>", "compare on several prompts: every line of the file is one");
+  addModelFlags(command);
   command
-    .argument("[prompt...]", "the text to continue; from standard input when it is piped")
-    .option(
-      "--methods <list>",
-      'names between commas, or a JSON list of names and {"name": …, options} (default: all that need no further input)',
-    )
-    .option("--tree", "show the drafted trees of the first rounds, what was accepted and why")
+    .optionsGroup(groups.method)
     .addOption(
-      new Option("--rounds <number>", "how many rounds of each method --tree shows (default: 3)")
-        .implies({ tree: true })
-        .argParser((text) => parseValue(rounds, "--rounds", text)),
+      new Option(
+        "--methods <list>",
+        'names between commas, files with methods of your own among them, or a JSON list of names and objects with options: \'["greedy", {"name": "dyspec", "budget": 8}, {"name": "dyspec", "budget": 32}]\'',
+      ).default(undefined, "plain decoding, and all methods that need no further options"),
+    )
+    .option("--draft <model>", "the draft model of all methods that have one, instead of their default")
+    .addOption(number("--repeat", "measure every prompt this many times", 1000).default(4))
+    .option("--tree", "show the drafted trees of the first rounds, and why their tokens were kept or rejected")
+    .addOption(
+      number("--rounds", "how many rounds of each method --tree shows").default(undefined, "3").implies({ tree: true }),
     );
-  addRequestFlags(command);
+  addSamplingFlags(command);
+  addOutputFlags(command);
+  command.option("--out <file>", "write the comparison to a page (.html) or its figure (.svg), to keep or to send");
   command.addHelpText(
     "after",
     `
-The temperature is 0 unless given. At every temperature a seed gives one text: all lossless methods must write the same tokens, and
-if they do not, the exit status is 1. (Methods with verification "published" draw by themselves above temperature 0.)
-Speeds are of this one run; benchmarks take medians of many.`,
+In a comparison the temperature is 0 and the output has ${defaultTokens} tokens, unless you
+say otherwise. All methods run in turn, after a run that is not counted. Speeds
+are relative to plain decoding, with 95 % intervals over repetitions and
+prompts. Lossless methods must write the very text of plain decoding; if one
+does not, the exit status is 1.
+
+Examples:
+  ventris compare "Once upon a time"
+  ventris compare --methods greedy,chain,dyspec --tree "Once upon a time"
+  ventris compare --prompts prompts.txt --temperature 0.8 --out comparison.html`,
   );
   command.action(compare);
 }
 
 async function compare(words: string[], flags: CompareFlags): Promise<void> {
-  const options = { temperature: 0, ...pickFlags(flags, requestOptions.shape) } as DecodeOptions;
-  options.constraint = await readConstraint(flags);
-  options.shapers = readShapers(flags);
-  const chosen = flags.methods === undefined ? undefined : readMethods(flags.methods);
-  const prompt = await readPrompt(words, flags);
-  await using model = await open(flags.model, loadOptions(flags));
+  const { out } = flags;
+  ensure(out === undefined || /\.(html|svg)$/.test(out), "bad_option", `--out ${out}: the file ends in .html or .svg`);
+  const request = { temperature: 0, maxTokens: defaultTokens, ...(await readRequest(flags)) };
+  const given = flags.methods === undefined ? defaultMethods(request) : await readMethods(flags.methods);
+  const chosen = given.map((one) => withDraft(one, flags.draft));
+  const prompts = await readPrompts(words, flags);
+  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  const nameOf = (token: number): string =>
+    model.tokenizer
+      ? JSON.stringify(model.tokenizer.decode([token], { continued: true, special: true }))
+      : String(token);
 
   await interruptible(async (signal) => {
-    const entries: Entry[] = [];
-    const skipped: Skipped[] = [];
-    for (const choice of chosen ?? defaultMethods(options)) {
-      const method = nameOf(choice);
-      murmur(`${method} …`);
-      try {
-        const entry = await measure(model, prompt, choice, { ...options, signal });
-        if (signal.aborted) break;
-        entries.push(entry);
-      } catch (error) {
-        // What nobody asked for by name may be missing a draft model here.
-        const optional = !chosen && error instanceof VentrisError && error.code === "unavailable";
-        if (!optional) throw error;
-        skipped.push({ method, reason: error.message });
-      }
+    const { repeat: repetitions } = flags;
+    const options = { model, prompts, methods: chosen, request, repetitions, signal, onProgress: showProgress };
+    const comparison = await compareMethods(options);
+    endProgress();
+    const { entries, skipped, differences } = comparison;
+    const rounds = flags.tree ? (flags.rounds ?? 3) : 0;
+    const notes = notesOf(comparison);
+    if (flags.json) printJson(toJson(flags.model, comparison, rounds));
+    else if (entries.length > 0) show(comparison, rounds, nameOf);
+    if (out !== undefined && entries.length > 0) {
+      const title = `${plural(entries.length, "method")} on ${flags.model}`;
+      const page = { title, comparison, notes, request, trees: treesOf(comparison, Math.max(rounds, 1), nameOf) };
+      await writeFileAtomically(out, out.endsWith(".svg") ? comparisonFigure(page) : comparisonPage(page));
+      say(`wrote ${out}`);
     }
-    const differences = findDifferences(entries);
-    const shownRounds = flags.tree ? (flags.rounds ?? 3) : 0;
-    if (flags.json) printJson(toJson({ flags, entries, skipped, differences, rounds: shownRounds }));
-    else show(model, entries, shownRounds);
-    for (const { method, reason } of skipped) say(`${method} left out: ${reason}`);
-    for (const { method, from, at } of differences) {
-      say(`${method} is lossless and yet differs from ${from} at token ${at} of the output`);
+    for (const { label, reason } of skipped) say(`${label} was skipped: ${reason}`);
+    for (const note of notes) say(note);
+    for (const { method, from, prompt, at } of differences) {
+      const which = prompts.length > 1 ? ` of prompt ${prompt + 1}` : "";
+      complain(`ventris: ${method} is lossless and yet differs from ${from} at token ${at} of the output${which}`);
     }
     if (differences.length > 0) process.exitCode = 1;
     if (signal.aborted) process.exitCode = 130;
+    else ensure(entries.length > 0, "unavailable", "none of these methods can work with this model");
   });
 }
-
-const nameOf = (choice: NamedMethod): string => (typeof choice === "string" ? choice : choice.name);
 
 /** Plain decoding first, as the measure of all others, which need no options. */
-function defaultMethods({ temperature }: DecodeOptions): NamedMethod[] {
+function defaultMethods({ temperature }: DecodeOptions): ChosenMethod[] {
+  const plain = methods.filter(({ name }) => name === (temperature === 0 ? "greedy" : "sample"));
   const others = methods.filter(({ family, options }) => family !== "plain" && options.safeParse({}).success);
-  return [temperature === 0 ? "greedy" : "sample", ...others.map(({ name }) => name)];
+  return [...plain, ...others].map((method) => ({ method, options: {} }));
 }
 
-async function measure(
-  model: OpenModel,
-  prompt: string | number[],
-  choice: NamedMethod,
-  options: DecodeOptions,
-): Promise<Entry> {
-  const { name, ...given } = typeof choice === "string" ? { name: choice } : choice;
-  const { lossless, repeats, options: schema } = findMethod(name);
-  const settings = schema.parse(given);
-  const maxTokens = Math.min(warmUpTokens, options.maxTokens ?? warmUpTokens);
-  await model.decode(prompt, { ...options, method: methodChoice(choice), maxTokens }).final;
-  const run = model.decode(prompt, { ...options, method: methodChoice(choice) });
-  const events: TraceEvent[] = [];
-  for await (const event of run) events.push(event);
-  return {
-    method: name,
-    choice,
-    lossless: typeof lossless === "function" ? lossless(settings) : lossless,
-    repeats: options.temperature === 0 || (repeats?.(settings) ?? true),
-    result: await run.final,
-    events,
-  };
+const withDraft = ({ method, options }: ChosenMethod, draft: string | undefined): ChosenMethod => ({
+  method,
+  options: draft !== undefined && "draft" in method.options.shape ? { draft, ...options } : options,
+});
+
+async function readPrompts(words: readonly string[], flags: CompareFlags): Promise<Prompt[]> {
+  if (flags.prompts === undefined) return [await readPrompt(words, flags)];
+  const others = words.length > 0 || flags.promptFile !== undefined || flags.promptIds !== undefined;
+  ensure(!others, "bad_option", "give one prompt or --prompts, not both");
+  const lines = (await readPromptFile(flags.prompts)).split(/\r?\n/).filter((line) => line.trim() !== "");
+  ensure(lines.length > 0, "bad_option", `--prompts: ${flags.prompts} has no lines`);
+  ensure(lines.length <= mostPrompts, "bad_option", `--prompts: ${lines.length} prompts are more than ${mostPrompts}`);
+  return lines;
 }
 
-/** Lossless methods against the first of them. */
-function findDifferences(entries: readonly Entry[]): Difference[] {
-  const [first, ...others] = entries.filter(({ lossless, repeats }) => lossless && repeats);
-  return others.flatMap(({ method, result: { tokens } }) => {
-    const expected = first.result.tokens;
-    const length = Math.max(tokens.length, expected.length);
-    const at = Array.from({ length }, (_, i) => i).find((i) => tokens[i] !== expected[i]);
-    return at === undefined ? [] : [{ method, from: first.method, at }];
-  });
-}
-
-const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);
-
-interface Outcome {
-  flags: CompareFlags;
-  entries: readonly Entry[];
-  skipped: readonly Skipped[];
-  differences: readonly Difference[];
-  rounds: number;
-}
-
-const toJson = ({ flags, entries, skipped, differences, rounds }: Outcome): object => ({
-  model: flags.model,
-  methods: entries.map(({ method, choice, lossless, result, events }) => ({
-    method,
-    options: typeof choice === "string" ? {} : Object.fromEntries(Object.entries(choice).filter(([k]) => k !== "name")),
-    lossless,
-    ...result,
-    tokensPerSecond: speedOf(result),
-    speedUp: speedOf(result) / speedOf(entries[0].result),
-    ...(rounds > 0 && { rounds: roundsOf(events).slice(0, rounds) }),
-  })),
+const toJson = (model: string, { entries, skipped, differences, repetitions }: Comparison, rounds: number): object => ({
+  model,
+  repetitions,
+  methods: entries.map((entry) => {
+    const { label, chosen, lossless, results, events } = entry;
+    const { value, interval } = speedUp(entry, measureOf(entries));
+    return {
+      method: chosen.method.name,
+      label,
+      options: chosen.options,
+      lossless,
+      ...results[0],
+      ...(results.length > 1 && { prompts: results }),
+      tokensPerSecond: tokensPerSecond(entry),
+      speedUp: value,
+      ...(interval && { interval }),
+      verdict: verdictOf(entry, measureOf(entries)),
+      ...(entry.outlook && { outlook: entry.outlook }),
+      ...(rounds > 0 && { rounds: roundsOf(events[0]).slice(0, rounds) }),
+    };
+  }),
   skipped,
   differences,
 });
 
-function show(model: OpenModel, entries: readonly Entry[], rounds: number): void {
-  const rows = entries.map(({ method, lossless, result }) => {
-    const { generated, passes, tokensPerPass, drafted, accepted } = result.counters;
-    return [
-      method,
-      lossless ? "yes" : "no",
-      String(generated),
-      String(passes),
-      tokensPerPass.toFixed(2),
-      drafted > 0 ? String(drafted) : "-",
-      drafted > 0 ? String(accepted) : "-",
-      speedOf(result).toFixed(1),
-      `${(speedOf(result) / speedOf(entries[0].result)).toFixed(2)}×`,
-    ];
-  });
-  const header = ["method", "lossless", "tokens", "passes", "per pass", "drafted", "accepted", "tokens/s", "speed-up"];
+function show(comparison: Comparison, rounds: number, nameOf: (token: number) => string): void {
+  const { prompts } = comparison;
+  const { header, rows } = rowsOf(comparison);
   print(formatTable(header, rows));
-  const textOf = (token: number): string =>
-    model.tokenizer
-      ? JSON.stringify(model.tokenizer.decode([token], { continued: true, special: true }))
-      : String(token);
-  for (const { method, events } of entries) {
-    for (const [i, round] of roundsOf(events).slice(0, rounds).entries()) {
-      print(`\n${method}, round ${i + 1}: ${drawRound(round, textOf)}`);
+  const width = Math.min(100, widthOf(process.stdout));
+  for (const prompt of prompts.keys()) {
+    for (const { labels, text } of textsOf(comparison, prompt)) {
+      const which = prompts.length > 1 ? ` on prompt ${prompt + 1}` : "";
+      print(`\n${wrap(`${listed(labels)}${which}:`, width).join("\n")}`);
+      print(
+        wrap(text.trim(), width - 2)
+          .map((line) => `  ${line}`)
+          .join("\n"),
+      );
     }
   }
+  const trees = treesOf(comparison, rounds, nameOf);
+  if (trees.length > 0) print(`\n${wrap(treeLegend.replaceAll("\n", " "), width).join("\n")}`);
+  for (const tree of trees) print(`\n${tree}`);
 }

@@ -18,10 +18,10 @@ export interface ConstraintFlags {
 
 export function addConstraintFlags(command: Command): void {
   command
-    .option("--json-schema <file>", "the output is JSON that this schema allows")
-    .option("--regex <pattern>", "the output matches this regular expression from beginning to end")
-    .option("--grammar <file>", "the output is a text of this grammar, in GBNF or Lark's style")
-    .option("--choices <list>", "the output is one of these texts between commas, or of a JSON list");
+    .option("--json-schema <file>", "the output is JSON that this JSON Schema allows")
+    .option("--regex <pattern>", "the whole output matches this regular expression")
+    .option("--grammar <file>", "the output follows this grammar, in GBNF or Lark's style")
+    .option("--choices <list>", "the output is one of these texts; separate them by commas, or give a JSON list");
 }
 
 /** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */

@@ -1,121 +1,269 @@
-/** `ventris doctor`: what this machine can do, what is missing, and how to get it. */
-import { existsSync } from "node:fs";
-import { availableParallelism, cpus, freemem, totalmem } from "node:os";
-import type { Command } from "commander";
-import { knownPassCurves, type PassCurve } from "../engine/pass-curve.ts";
-import { VentrisError } from "../errors.ts";
-import { shippedModels } from "../open.ts";
+/** `ventris doctor`: whether this installation works, what is missing and how to get it, and what methods can gain with a model here. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os";
+import { fileURLToPath } from "node:url";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import type { Model } from "../engine/model.ts";
+import { type PassCurve, passCurve, passSeconds } from "../engine/pass-curve.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { methods } from "../methods/index.ts";
+import { open, shippedModels } from "../open.ts";
 import { compile, type Device, defaultThreads, loadRuntime } from "../runtime/program.ts";
 import { add, input, lower, scalar } from "../tensor/index.ts";
 import { cacheFolder } from "../weights/index.ts";
+import { noGain } from "./comparison-report.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
-import { print, printJson } from "./output.ts";
-import { formatBytes } from "./table.ts";
+import { endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { progressOfOpening } from "./progress.ts";
+import { addModelFlags, loadOptions, type ModelFlags } from "./request.ts";
+import { formatBytes, formatTable } from "./table.ts";
+import { styled, widthOf, wrap } from "./terminal.ts";
 
+const devices = ["cpu", "webgpu", "cuda"] as const;
+
+/** What to do where a device does not work. */
 const remedies: Readonly<Record<Device, string>> = {
-  cpu: "reinstall with `npm ci`: onnxruntime-node has no library for this platform here",
-  webgpu:
-    "onnxruntime-node brings it on Windows, macOS and Linux x64; it needs a GPU with a Vulkan, Metal or Direct3D 12 driver",
-  cuda: "Linux x64 with an NVIDIA GPU, CUDA 12 and cuDNN 9: run `node node_modules/onnxruntime-node/script/install` once",
+  cpu: "install again with npm ci: onnxruntime-node has no library for this platform here",
+  webgpu: "needs a GPU with a Vulkan, Metal or DirectX 12 driver",
+  cuda: existsSync("/proc/driver/nvidia")
+    ? "install CUDA 12, cuDNN 9, then run node node_modules/onnxruntime-node/script/install"
+    : "needs an NVIDIA GPU, CUDA 12 and cuDNN 9 on Linux x64",
 };
 
 const expectedModels = ["knossos", "pylos"];
 
 interface Check {
-  what: string;
-  ok: boolean;
-  found: string;
+  readonly what: string;
+  /** `absent`: not there, and nothing wrong with that. */
+  readonly state: "ok" | "absent" | "wrong";
+  readonly found: string;
   /** What to do about it. */
-  remedy?: string;
+  readonly remedy?: string;
+}
+
+interface Gain {
+  readonly method: string;
+  readonly lossless: boolean;
+  readonly speedUp?: number;
+  readonly most?: number;
+  readonly because: string;
+  readonly advice?: string;
+  /** Why it cannot work with this model. */
+  readonly unfit?: true;
+}
+
+interface DoctorFlags extends Omit<ModelFlags, "model"> {
+  model?: string;
+  draft?: string;
+  temperature: number;
+  probe?: Device;
+  json?: true;
 }
 
 export function define(command: Command): void {
-  command.option("--json", "print one JSON object").action(async ({ json }: { json?: true }) => {
-    const checks = await examine();
-    if (json) printJson({ checks });
-    else print(checks.map(describe).join("\n"));
-    // Other devices and data are optional; without these nothing decodes.
-    const broken = checks.some(
-      ({ what, ok }) => !ok && ["node", "ONNX Runtime", "device cpu", "models"].includes(what),
-    );
-    if (broken) process.exitCode = 1;
-  });
+  addModelFlags(command);
+  const model = command.options.find(({ long }) => long === "--model")!;
+  model.description = `also measure what each method can gain with this model on this machine: ${model.description}`;
+  model.default(undefined);
+  command.setOptionValue("model", undefined);
+  command
+    .optionsGroup("What is measured:")
+    .option("--draft <model>", "the draft model of methods that have one, instead of their default")
+    .addOption(
+      new Option("--temperature <number>", "temperature that drafts are judged at")
+        .default(0)
+        .argParser((text) => parseValue(z.number().min(0).max(1000), "--temperature", text)),
+    )
+    .addOption(new Option("--probe <device>", "try a device").choices(devices).hideHelp())
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `
+✓ works, ✗ is wrong and says what to do, · is not on this machine and need not be.
+
+Examples:
+  ventris doctor
+  ventris doctor --model knossos`,
+    )
+    .action(doctor);
 }
 
-function describe({ what, ok, found, remedy }: Check): string {
-  return `${ok ? "✓" : "✗"} ${what.padEnd(14)} ${found}${ok || !remedy ? "" : `\n  ${"".padEnd(14)} ${remedy}`}`;
+async function doctor(flags: DoctorFlags): Promise<void> {
+  if (flags.probe) {
+    printJson(await probe(flags.probe));
+    return;
+  }
+  const checks = await examine();
+  const wrong = checks.some(({ state }) => state === "wrong");
+  if (!flags.json) print(checks.map(line).join("\n"));
+  const gains = flags.model === undefined || wrong ? undefined : await measureGains({ ...flags, model: flags.model });
+  if (flags.json)
+    printJson({ checks, ...(gains && { model: gains.model, passes: gains.passes, methods: gains.methods }) });
+  else if (gains) showGains(gains);
+  else if (!wrong) say("To see what each method can gain here: ventris doctor --model knossos");
+  if (wrong) process.exitCode = 1;
 }
 
-/** What draft budgets are chosen by: milliseconds of a pass over so many rows, as measured when a method first needed it. */
-function describeCurve({ model, rows, seconds }: PassCurve): Check {
-  const times = rows.map((count, i) => `${count}: ${(seconds[i] * 1000).toFixed(2)}`).join(", ");
-  return { what: "pass times", ok: true, found: `${model}\n  ${"".padEnd(14)} rows: ms  ${times}` };
+function line({ what, state, found, remedy }: Check): string {
+  const { stdout } = process;
+  const sign = { ok: styled(stdout, "green", "✓"), wrong: styled(stdout, "red", "✗"), absent: "·" }[state];
+  const text = state === "ok" || !remedy ? found : `${found}: ${remedy}`;
+  const indent = 16;
+  return `${sign} ${what.padEnd(indent - 2)}${wrap(text, widthOf(stdout) - indent).join(`\n${" ".repeat(indent)}`)}`;
 }
 
 async function examine(): Promise<Check[]> {
   const cache = cacheFolder();
-  const data = process.env.VENTRIS_DATA;
   const shipped = await shippedModels();
   const missing = expectedModels.filter((name) => !shipped.includes(name));
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   return [
+    { what: "Ventris", state: "ok", found: `${version} in ${short(fileURLToPath(new URL("../..", import.meta.url)))}` },
     {
-      what: "node",
-      ok: Number(process.versions.node.split(".")[0]) >= 20,
+      what: "Node",
+      state: Number(process.versions.node.split(".")[0]) >= 20 ? "ok" : "wrong",
       found: `${process.versions.node} on ${process.platform} ${process.arch}`,
       remedy: "Ventris needs Node 20 or newer",
     },
     {
       what: "processor",
-      ok: true,
-      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores, ${defaultThreads()} threads by default`,
+      state: "ok",
+      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${defaultThreads()} threads`,
     },
-    {
-      what: "memory",
-      ok: true,
-      found: `${formatBytes(totalmem())}, ${formatBytes(freemem())} free`,
-    },
+    { what: "memory", state: "ok", found: `${formatBytes(totalmem())}, ${formatBytes(freemem())} of it free` },
     ...(await examineRuntime()),
     {
       what: "models",
-      ok: missing.length === 0,
-      found: missing.length === 0 ? shipped.join(", ") : `not here: ${missing.join(", ")}`,
-      remedy: "reinstall the package: the shipped models are part of it",
+      state: missing.length === 0 ? "ok" : "wrong",
+      found: missing.length === 0 ? shipped.join(", ") : `${missing.join(", ")} missing`,
+      remedy: "install the package again: these models are part of it",
     },
     {
       what: "cache",
-      ok: true,
-      found: `${cache}, ${formatBytes(await folderSize(cache))} (VENTRIS_CACHE moves it; it may be deleted at any time)`,
-    },
-    ...(await knownPassCurves()).map(describeCurve),
-    {
-      what: "data",
-      ok: data !== undefined && existsSync(data),
-      found: data === undefined ? "VENTRIS_DATA is not set" : existsSync(data) ? data : `${data} does not exist`,
-      remedy: "needed for training and for tests on real data only: set VENTRIS_DATA to the folder of the texts",
+      state: "ok",
+      found: `${short(cache)}, ${formatBytes(await folderSize(cache))}; it may be deleted at any time, and VENTRIS_CACHE moves it`,
     },
   ];
 }
 
+const short = (path: string): string =>
+  path.startsWith(homedir()) ? `~${path.slice(homedir().length)}`.replace(/[\\/]$/, "") : path.replace(/[\\/]$/, "");
+
 async function examineRuntime(): Promise<Check[]> {
   try {
     const { env } = await loadRuntime();
-    const version = { what: "ONNX Runtime", ok: true, found: env.versions.node ?? env.versions.common };
-    const devices = await Promise.all((["cpu", "webgpu", "cuda"] as const).map(examineDevice));
-    return [version, ...devices];
+    const version = env.versions.node ?? env.versions.common;
+    return [{ what: "ONNX Runtime", state: "ok", found: version }, ...devices.map(examineDevice)];
   } catch (error) {
-    return [{ what: "ONNX Runtime", ok: false, found: (error as Error).message, remedy: remedies.cpu }];
+    return [{ what: "ONNX Runtime", state: "wrong", found: (error as Error).message, remedy: remedies.cpu }];
   }
 }
 
-/** Tries it: that ONNX Runtime was built for a device does not mean that this machine has one. */
-async function examineDevice(device: Device): Promise<Check> {
-  const what = `device ${device}`;
+/**
+ * Tries a device in a process of its own: that ONNX Runtime was built for a device does not mean that this machine has one, and what its
+ * libraries write about that is for their makers.
+ */
+function examineDevice(device: Device): Check {
+  const words = [process.argv[1], "doctor", "--probe", device];
+  const { stdout, status } = spawnSync(process.execPath, words, {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+    timeout: 60_000,
+  });
+  let works = false;
+  try {
+    works = status === 0 && JSON.parse(stdout.trim().split("\n").at(-1)!).works === true;
+  } catch {
+    // it ended before it could say so
+  }
+  if (works) return { what: device, state: "ok", found: "works" };
+  const state = device === "cpu" ? "wrong" : "absent";
+  return { what: device, state, found: device === "cpu" ? "does not work" : "not here", remedy: remedies[device] };
+}
+
+async function probe(device: Device): Promise<{ works: boolean; reason?: string }> {
   const program = lower({ sum: add(input("x", [1]), scalar(1)) }, { parameters: "weights" });
   try {
     await (await compile(program, { device, threads: 1 })).release();
-    return { what, ok: true, found: "works" };
+    return { works: true };
   } catch (error) {
     if (!(error instanceof VentrisError)) throw error;
-    return { what, ok: false, found: error.message.replace(/\s+/g, " ").trim(), remedy: remedies[device] };
+    return { works: false, reason: error.message.replace(/\s+/g, " ").trim() };
   }
+}
+
+interface Gains {
+  readonly model: string;
+  readonly parameters: number;
+  readonly passes: PassCurve;
+  readonly methods: readonly Gain[];
+}
+
+async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gains> {
+  const { temperature, draft } = flags;
+  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  return await interruptible(async (signal) => {
+    showProgress(`measuring passes of ${model.name}`);
+    const passes = await passCurve(model as unknown as Model, signal);
+    const gains: Gain[] = [];
+    for (const method of methods) {
+      if (!method.outlook) continue;
+      showProgress(`measuring what ${method.name} can gain`);
+      const options = method.options.parse(draft !== undefined && "draft" in method.options.shape ? { draft } : {});
+      const lossless = typeof method.lossless === "function" ? method.lossless(options as never) : method.lossless;
+      try {
+        const outlook = await method.outlook(model as unknown as Model, options as never, { temperature, signal });
+        gains.push({ method: method.name, lossless, ...outlook });
+      } catch (error) {
+        if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) throw error;
+        gains.push({
+          method: method.name,
+          lossless,
+          because: `${error.message}; --draft MODEL names another`,
+          unfit: true,
+        });
+      }
+    }
+    ensure(!signal.aborted, "aborted", "interrupted");
+    endProgress();
+    return { model: model.name, parameters: model.parameterCount, passes, methods: gains };
+  });
+}
+
+function showGains({ model, parameters, passes, methods: gains }: Gains): void {
+  const width = Math.min(100, widthOf(process.stdout));
+  const time = (rows: number): string => {
+    const milliseconds = 1000 * passSeconds(passes, rows);
+    return `${milliseconds < 10 ? milliseconds.toPrecision(2) : milliseconds.toFixed(0)} ms`;
+  };
+  const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters) on this machine`;
+  print(`\n${wrap(title, width).join("\n")}`);
+  print(`a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}\n`);
+  const times = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
+  const verdict = ({ speedUp, most, unfit }: Gain): string => {
+    if (unfit) return "cannot work";
+    if (speedUp === undefined) return most! > noGain ? "depends on the text" : "no gain";
+    return speedUp > noGain ? "gains" : "no gain";
+  };
+  print(
+    formatTable(
+      ["method", "expected", "at best", "verdict"],
+      gains.map((gain) => [gain.method, times(gain.speedUp), times(gain.most), verdict(gain)]),
+      width,
+    ),
+  );
+  const reasons = new Map<string, string[]>();
+  for (const gain of gains) {
+    const hopeless = gain.unfit || (gain.speedUp ?? gain.most!) <= noGain;
+    const reason = `${gain.because}${hopeless && gain.advice ? `; ${gain.advice}` : ""}`;
+    reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);
+  }
+  for (const [reason, names] of reasons) print(`\n${wrap(`${names.join(", ")}: ${reason}.`, width).join("\n")}`);
+  print(
+    `\n${wrap("Expected: on texts like those that the model writes itself, compared with plain decoding. At best: were every draft right.", width).join("\n")}`,
+  );
 }

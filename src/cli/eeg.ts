@@ -10,7 +10,7 @@ import * as eeg from "../methods/signals-eeg.ts";
 import { progressWriter } from "../training/progress.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
 
 const whole = z.int().min(1).max(1_000_000);
@@ -39,7 +39,6 @@ export function define(command: Command): void {
       '\nA reading is a line {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…", "paraphrases": ["…"], "labels": {"sentiment": "good"}, "subject": "…", "task": "…"}.\nFiles: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need "rate".',
     )
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(runPrepare);
   command
     .command("train")
@@ -63,7 +62,6 @@ export function define(command: Command): void {
     .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
     .option("--published", "the published sizes: 96 slots of 256, 8 heads, 6 blocks")
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(runTrain);
   command
     .command("decode")
@@ -74,7 +72,6 @@ export function define(command: Command): void {
     .addOption(number("--limit", "recordings at most").default(24))
     .addOption(number("--beams", "width of the beam", z.int().min(1).max(16)).default(2))
     .option("--json", "print JSON lines {sentence, generated}")
-    .option("--debug", "show where an error comes from")
     .action(runDecode);
   command
     .command("evaluate")
@@ -96,7 +93,6 @@ export function define(command: Command): void {
     .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
     .option("--no-texts", "leave out generation, the slowest part")
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(runEvaluate);
   command
     .command("words")
@@ -106,7 +102,6 @@ export function define(command: Command): void {
     .addOption(number("--shuffles", "how often EEG is shuffled", z.int().min(1).max(100)).default(5))
     .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(runWords);
 }
 
@@ -128,11 +123,11 @@ async function runPrepare(source: string, flags: PrepareFlags): Promise<void> {
   const options = {
     shape,
     seed,
-    onRejected: (what: string, why: string) => murmur(`${what}: ${why}`),
+    onRejected: (what: string, why: string) => say(`${what}: ${why}`),
     onProgress: (done: number, total: number) => {
       if (performance.now() - shown < 2000 && done < total) return;
       shown = performance.now();
-      murmur(`${done} of ${total}`);
+      showProgress(`${done} of ${total}`);
     },
   };
   const set = await prepareFrom(source, flags, options);
@@ -235,7 +230,7 @@ async function runTrain(data: string, flags: TrainFlags): Promise<void> {
     "bad_option",
     `--heads ${config.heads} must divide both the ${set.shape.channels} channels and the width ${config.width}`,
   );
-  const progress = progressWriter();
+  const progress = progressWriter({ stream: talk });
   const model = await interruptible(async (signal) => {
     const text = flags.text ? await eeg.openTextModel(flags.text) : await smallText(set, flags, lengths, signal);
     const options = {
@@ -274,7 +269,7 @@ async function smallText(
   const onProgress = (share: number) => {
     if (performance.now() - shown < 2000) return;
     shown = performance.now();
-    murmur(`text model: ${Math.round(100 * share)} %`);
+    showProgress(`text model: ${Math.round(100 * share)} %`);
   };
   say(`training a small text model on ${pairs.length} pairs (--text names a published one instead); ${out} gets it`);
   return eeg.trainTextModel(pairs, {
@@ -338,7 +333,7 @@ async function runEvaluate(path: string, data: string, flags: EvaluateFlags): Pr
       : {};
   const reports: eeg.Report[] = [];
   for (const control of eeg.controls) {
-    murmur(control === "none" ? "the recordings" : control);
+    showProgress(control === "none" ? "the recordings" : control);
     reports.push(
       await eeg.evaluateGlim(model, set, { ...flags, classes, control, texts: flags.texts && control === "none" }),
     );
@@ -427,7 +422,7 @@ async function runWords(
       onProgress: (done, total) => {
         if (performance.now() - shown < 2000) return;
         shown = performance.now();
-        murmur(`${done} of ${total}`);
+        showProgress(`${done} of ${total}`);
       },
     }),
   );

@@ -17,7 +17,7 @@ import { isHeldOut } from "../training/data.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { showProgress, print, printJson, say } from "./output.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 import { formatTable } from "./table.ts";
 
@@ -41,8 +41,7 @@ export function define(command: Command): void {
       .addOption(numberFlag("--limit", z.int().min(1), "documents or items at most"))
       .addOption(numberFlag("--seed", z.int().min(0), "of resamples and items").default(0))
       .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
-      .option("--json", "print one JSON object")
-      .option("--debug", "show where an error comes from");
+      .option("--json", "print one JSON object");
   common(command.command("perplexity"))
     .description("perplexity on texts, per token, byte and word")
     .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
@@ -138,7 +137,7 @@ async function draftTest(files: string[], flags: EvalFlags & { draft: string; te
         overlap,
         seed,
         signal,
-        onProgress: (documents) => documents % 20 === 0 && murmur(`${documents} documents`),
+        onProgress: (documents) => documents % 20 === 0 && showProgress(`${documents} documents`),
       });
       return { ...measured, work: workPerToken(model.config) / workPerToken(draft.config) };
     } finally {
@@ -193,7 +192,7 @@ async function perplexity(files: string[], flags: PerplexityFlags): Promise<void
       seed,
       baseline: baseline && (await countBaseline(model, [...files, ...baselineTexts], signal)),
       signal,
-      onProgress: (documents) => documents % 20 === 0 && murmur(`${documents} documents`),
+      onProgress: (documents) => documents % 20 === 0 && showProgress(`${documents} documents`),
     }),
   );
   if (json) {
@@ -256,7 +255,7 @@ async function choice(names: string[], flags: ChoiceFlags): Promise<void> {
     const all: TaskResult[] = [];
     for (const [i, task] of chosen.entries()) {
       const some = items[i].slice(0, limit);
-      murmur(`${task.name}: ${some.length} items`);
+      showProgress(`${task.name}: ${some.length} items`);
       const plain = await scoreItems(model, some, signal);
       const shaped =
         shapers.length > 0
@@ -327,7 +326,7 @@ async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
   const results = await withModel(flags, async (model, signal) => {
     const all: { skill: string; items: number; right: number; interval: readonly [number, number] }[] = [];
     for (const skill of chosen) {
-      murmur(skill.name);
+      showProgress(skill.name);
       const items = Array.from({ length: limit }, (_, i) => skillItem(skill, "test", seed, i));
       let right = 0;
       for (const item of items) {

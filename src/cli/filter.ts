@@ -8,7 +8,7 @@ import * as signals from "../methods/signals.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
 import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
 
 interface DataFlags {
@@ -75,7 +75,6 @@ export function define(command: Command): void {
     .option("--svg <file>", "picture of the decoded trajectory, against the true one where --states or --state name it")
     .option("--trace <file>", "write the beliefs as trace events, JSON lines that the studio replays")
     .option("--json", "print JSON: one object, or with --stream one a line and the latencies at the end")
-    .option("--debug", "show where an error comes from")
     .action(runFilter);
   const compare = command
     .command("compare")
@@ -141,8 +140,7 @@ function addFitFlags(command: Command): Command {
         .argParser((text) => parseValue(z.int().min(0), "--seed", text))
         .default(0),
     )
-    .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from");
+    .option("--json", "print one JSON object");
 }
 
 /** `from:to`, from inclusive and to exclusive, counted from 0. */
@@ -251,7 +249,7 @@ async function fitOne(
       onProgress(stage, done, total) {
         if (performance.now() - shown < 2000 && done < total) return;
         shown = performance.now();
-        murmur(`${name}: ${stage} ${done} of ${total}`);
+        showProgress(`${name}: ${stage} ${done} of ${total}`);
       },
     }),
   );
@@ -439,7 +437,7 @@ async function stream(
     counters: filter.counters,
   };
   if (json) printJson(summary);
-  else murmur(`${line} bins · ${at(0.5).toFixed(0)} µs a bin, 99 of 100 within ${at(0.99).toFixed(0)} µs`);
+  else say(`${line} bins · ${at(0.5).toFixed(0)} µs a bin, 99 of 100 within ${at(0.99).toFixed(0)} µs`);
 }
 
 async function runCompare(path: string, flags: CompareFlags): Promise<void> {

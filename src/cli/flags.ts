@@ -3,18 +3,27 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { parseOptions } from "../engine/shapers/options.ts";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { describeSchema, docstring, rangeOf } from "../papers/option-types.ts";
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
+interface SchemaFlagOptions {
+  /** Of the help. */
+  group?: string;
+  /** Letters that stand for options, by their names. */
+  short?: Readonly<Record<string, string>>;
+}
+
 /** Adds a flag for every option of the shape. Values that the schema refuses are `bad_option` naming the flag. */
-export function addSchemaFlags(command: Command, shape: Shape): void {
+export function addSchemaFlags(command: Command, shape: Shape, { group, short = {} }: SchemaFlagOptions = {}): void {
   for (const [name, schema] of Object.entries(shape)) {
     const flag = kebab(name);
     const list = isTextList(schema);
     const option = new Option(
-      `--${flag} <${placeholder(schema)}>`,
-      describeOption(schema) + (list ? "; repeatable" : ""),
+      `${short[name] ? `-${short[name]}, ` : ""}--${flag} <${placeholder(schema)}>`,
+      describeOption(schema),
     );
+    if (group) option.helpGroup(group);
     command.addOption(
       option.argParser((text: string, previous: unknown): unknown =>
         list ? [...((previous as string[] | undefined) ?? []), text] : parseValue(schema, `--${flag}`, text),
@@ -58,13 +67,33 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   return parseOptions(z.strictObject({ [name]: schema }), { [name]: readings[0] ?? text }, "command-line");
 }
 
-/** A description with its default: `keep the k most likely tokens; 0 is off (default: 0)`. */
+/** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default 0.` */
 export function describeOption(schema: z.ZodType): string {
-  const { data } = schema.safeParse(undefined);
-  const shown =
-    data === undefined || (Array.isArray(data) && data.length === 0) ? "" : ` (default: ${JSON.stringify(data)})`;
-  return `${schema.description ?? ""}${shown}`.trim();
+  const { hostOnly: _, default: standard, ...field } = describeSchema(schema);
+  const { properties = {}, required = [], examples = [] } = field;
+  const fields = Object.entries(properties).map(([name, { description, default: value, ...inner }]) => {
+    const facts = [
+      rangeOf(inner).replace(/^F/, "f").replace(/^A/, "a").replace(/\.$/, ""),
+      required.includes(name) ? "needed" : value !== undefined && `default ${plainText(value)}`,
+    ].filter(Boolean);
+    return `${name}: ${description ?? "a value"}${facts.length > 0 ? ` (${facts.join(", ")})` : ""}`;
+  });
+  return [
+    docstring(field),
+    fields.length > 0 && `Fields: ${fields.join("; ")}.`,
+    isTextList(schema) && "May be given several times.",
+    standard !== undefined &&
+      !(Array.isArray(standard) && standard.length === 0) &&
+      standard !== "" &&
+      !/default/i.test(field.description ?? "") &&
+      `Default ${plainText(standard)}.`,
+    examples.length > 0 && `Example: '${JSON.stringify(examples[0])}'`,
+  ]
+    .filter(Boolean)
+    .join(" ");
 }
+
+const plainText = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** A word for the kind of value. */
 export function placeholder(schema: z.ZodType): string {
@@ -76,7 +105,9 @@ export function placeholder(schema: z.ZodType): string {
   if (inner instanceof z.ZodEnum) return inner.options.join("|");
   if (inner instanceof z.ZodArray) return "list";
   if (inner instanceof z.ZodUnion)
-    return [...new Set(inner.options.map((o) => placeholder(o as z.ZodType)))].join(" or ");
+    return [
+      ...new Set(inner.options.map((one) => (one instanceof z.ZodArray ? "list" : placeholder(one as z.ZodType)))),
+    ].join("|");
   if (inner instanceof z.ZodLiteral) return [...inner.values].join("|");
   return "json";
 }
@@ -101,4 +132,29 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
+}
+
+const escapes: Readonly<Record<string, string>> = {
+  n: "\n",
+  t: "\t",
+  r: "\r",
+  "0": "\0",
+  "\\": "\\",
+  '"': '"',
+  "'": "'",
+};
+
+/** A text whose backslashes stand for characters that a shell makes hard to write. Errors: `bad_option` for an escape that is none. */
+export function readEscapes(text: string, flag: string): string {
+  return text.replace(/\\(u\{[0-9a-f]{1,6}\}|u[0-9a-f]{4}|x[0-9a-f]{2}|.?)/gis, (whole, code: string) => {
+    const plain = escapes[code];
+    if (plain !== undefined) return plain;
+    const point = code.length > 1 ? Number.parseInt(code.replace(/[ux{}]/gi, ""), 16) : Number.NaN;
+    ensure(
+      point <= 0x10ffff,
+      "bad_option",
+      `${flag} ${text}: ${whole} is no escape; \\n, \\t, \\r, \\\\ and \\u{…} are. Write \\\\ for a backslash`,
+    );
+    return String.fromCodePoint(point);
+  });
 }

@@ -8,35 +8,104 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { VentrisError } from "../errors.ts";
-import { say } from "./output.ts";
+import { addCommonFlags, helpStyle, helpWidth } from "./help.ts";
+import { complain, endProgress, say, setQuiet } from "./output.ts";
 
 interface CommandModule {
   /** Adds arguments, flags and the action. */
   define(command: Command): void;
 }
 
-const commands: Readonly<Record<string, { summary: string; load: () => Promise<CommandModule> }>> = {
-  run: { summary: "decode a prompt and stream the text", load: () => import("./run.ts") },
-  compare: { summary: "run several methods on one prompt, side by side", load: () => import("./compare.ts") },
-  methods: { summary: "list the decoding methods and their options", load: () => import("./methods.ts") },
-  papers: { summary: "list the published systems and their claims", load: () => import("./papers.ts") },
-  reproduce: { summary: "measure what a paper claims", load: () => import("./reproduce.ts") },
-  studio: { summary: "open the studio in a browser on this machine", load: () => import("./studio.ts") },
-  models: { summary: "list the models that are here", load: () => import("./models.ts") },
-  doctor: { summary: "say what this machine can do and what is missing", load: () => import("./doctor.ts") },
-  train: { summary: "train a model from a recipe, or a tokenizer", load: () => import("./train.ts") },
-  point: { summary: "point at hulls, triangulations and tours", load: () => import("./point.ts") },
-  eval: { summary: "perplexity, multiple choice and checkable tasks", load: () => import("./eval.ts") },
-  choose: { summary: "what the method auto learnt; bandits on a table", load: () => import("./choose.ts") },
-  filter: { summary: "fit filters of signals, decode with them, compare them", load: () => import("./filter.ts") },
-  eeg: { summary: "EEG of read sentences to text: prepare, train, decode, evaluate", load: () => import("./eeg.ts") },
-  bench: { summary: "run a benchmark (in a checkout of the repository)", load: () => import("./bench.ts") },
+const decoding = "Decode:";
+const looking = "Look around:";
+const measuring = "Measure:";
+const beyond = "Train, and decode what is no text:";
+
+const commands: Readonly<Record<string, { group: string; summary: string; load: () => Promise<CommandModule> }>> = {
+  run: { group: decoding, summary: "continue a prompt and stream the text", load: () => import("./run.ts") },
+  compare: {
+    group: decoding,
+    summary: "run several methods on the same prompts: speed, equality and drafts side by side",
+    load: () => import("./compare.ts"),
+  },
+  studio: {
+    group: decoding,
+    summary: "serve a page on this machine: papers, playground, traces, models, measurements",
+    load: () => import("./studio.ts"),
+  },
+  models: { group: looking, summary: "list the models on this machine", load: () => import("./models.ts") },
+  methods: {
+    group: looking,
+    summary: "list the decoding methods and their options",
+    load: () => import("./methods.ts"),
+  },
+  papers: {
+    group: looking,
+    summary: "list the published systems and what they claim",
+    load: () => import("./papers.ts"),
+  },
+  doctor: {
+    group: looking,
+    summary: "check this installation, and what each method can gain with a model here",
+    load: () => import("./doctor.ts"),
+  },
+  reproduce: {
+    group: measuring,
+    summary: "measure the claims of a paper on this machine",
+    load: () => import("./reproduce.ts"),
+  },
+  eval: {
+    group: measuring,
+    summary: "measure a model: perplexity, multiple choice, tasks with checkable answers",
+    load: () => import("./eval.ts"),
+  },
+  bench: {
+    group: measuring,
+    summary: "run a benchmark (in a checkout of the repository)",
+    load: () => import("./bench.ts"),
+  },
+  train: {
+    group: beyond,
+    summary: "train or fine-tune a language model, or make a tokenizer",
+    load: () => import("./train.ts"),
+  },
+  filter: {
+    group: beyond,
+    summary: "decode signals such as neural recordings: fit filters, run and compare them",
+    load: () => import("./filter.ts"),
+  },
+  eeg: { group: beyond, summary: "decode EEG of people who read into sentences", load: () => import("./eeg.ts") },
+  point: {
+    group: beyond,
+    summary: "find hulls, triangulations and tours of points with pointer networks",
+    load: () => import("./point.ts"),
+  },
+  choose: {
+    group: beyond,
+    summary: "what the method auto has learnt, and contextual bandits on a table",
+    load: () => import("./choose.ts"),
+  },
 };
+
+/** Below the list of commands. */
+const closing = `
+Try:
+  ventris run "Once upon a time"
+  ventris compare "Once upon a time"
+  ventris run --help`;
 
 // A reader that has seen enough (`ventris … | head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
   process.exit(0);
+});
+
+// Warnings of ours in our words; those of others as Node shows them.
+const listeners = process.listeners("warning");
+process.removeAllListeners("warning");
+process.on("warning", (warning) => {
+  if (warning.name === "VentrisWarning") say(`ventris: ${warning.message}`);
+  else for (const listener of listeners) listener(warning);
 });
 
 const words = process.argv.slice(2);
@@ -46,6 +115,7 @@ try {
 } catch (error) {
   process.exitCode = report(error);
 }
+endProgress();
 
 async function createProgram(given: readonly string[]): Promise<Command> {
   const program = new Command("ventris")
@@ -53,13 +123,21 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .version(packageVersion())
     .enablePositionalOptions() // a flag belongs to the command that it follows: `train` and `train tokenizer` share names
     .exitOverride()
-    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, "ventris: ")) })
+    .configureOutput({
+      outputError: (text, write) => write(text.replace(/^error: /, "ventris: ")),
+      getOutHelpWidth: helpWidth,
+    })
+    .configureHelp(helpStyle)
+    .helpCommand("help [command]", "show the help of a command")
+    .addHelpText("after", closing)
+    .hook("preAction", (_, action) => setQuiet(action.opts().quiet === true))
     .showHelpAfterError("(--help shows the usage)");
   const [first, second] = given.filter((word) => !word.startsWith("-"));
   const wanted = first === "help" ? second : first;
-  for (const [name, { summary, load }] of Object.entries(commands)) {
-    const command = program.command(name).description(summary).option("--debug", "show where an error comes from");
+  for (const [name, { group, summary, load }] of Object.entries(commands)) {
+    const command = program.command(name).description(summary).helpGroup(group);
     if (name === wanted) (await load()).define(command);
+    if (name !== "bench") addCommonFlags(command); // which hands every flag on
   }
   return program;
 }
@@ -72,9 +150,11 @@ function packageVersion(): string {
 function report(error: unknown): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has spoken already
   const known = error instanceof VentrisError;
-  say(`ventris: ${known ? error.message : `unexpected failure: ${error instanceof Error ? error.message : error}`}`);
-  if (words.includes("--debug")) say(explain(error));
-  else if (!known) say("(--debug shows where; please report it)");
+  complain(
+    `ventris: ${known ? error.message : `unexpected failure: ${error instanceof Error ? error.message : error}`}`,
+  );
+  if (words.includes("--debug")) complain(explain(error));
+  else if (!known) complain("(--debug shows where; please report it)");
   if (!known) return 1;
   return error.code === "bad_option" ? 2 : error.code === "aborted" ? 130 : 1;
 }

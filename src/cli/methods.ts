@@ -5,14 +5,15 @@ import type { Method } from "../engine/method.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { describeOption, placeholder } from "./flags.ts";
 import { print, printJson } from "./output.ts";
+import { isModulePath, loadMethod } from "./own-method.ts";
 import { formatTable } from "./table.ts";
 
 export function define(command: Command): void {
   command
-    .argument("[name]", "show the options of one method")
+    .argument("[name]", "a method, whose options are shown; also a file with one of your own")
     .option("--json", "print a JSON list, each method with the JSON Schema of its options")
-    .action((name: string | undefined, { json }: { json?: true }) => {
-      const chosen = name === undefined ? methods : [findMethod(name)];
+    .action(async (name: string | undefined, { json }: { json?: true }) => {
+      const chosen = name === undefined ? methods : [isModulePath(name) ? await loadMethod(name) : findMethod(name)];
       if (json) printJson(chosen.map(toJson));
       else print(name === undefined ? overview(chosen) : details(chosen[0]));
     });
@@ -28,7 +29,7 @@ const toJson = ({ name, family, lossless, summary, source, options }: Method): o
 });
 
 const losslessness = ({ lossless }: Method): string =>
-  typeof lossless === "function" ? "by options" : lossless ? "yes" : "no";
+  typeof lossless === "function" ? "depends" : lossless ? "yes" : "no";
 
 const overview = (listed: readonly Method[]): string =>
   formatTable(
@@ -45,8 +46,11 @@ function details(method: Method): string {
   return [
     `${method.name}: ${method.summary}`,
     ...(method.source === undefined ? [] : [`source: ${method.source}`]),
-    `family ${method.family}, lossless: ${losslessness(method)}`,
+    `family: ${method.family} · lossless: ${losslessness(method)}`,
     "",
     options.length === 0 ? "It has no options." : table,
+    ...(options.length === 0
+      ? []
+      : ["", `ventris run --method ${method.name} --set ${options[0][0]}=… "…" sets an option.`]),
   ].join("\n");
 }

@@ -1,17 +1,18 @@
-/** `ventris models`: the models that ship with the package and those in the cache folder. */
+/** `ventris models`: the models that ship with the package, those downloaded from the hub, and those in folders here. */
+import { existsSync } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative, resolve, sep } from "node:path";
 import type { Command } from "commander";
-import { VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../open.ts";
 import { cacheFolder, openCheckpoint } from "../weights/index.ts";
 import { print, printJson, say } from "./output.ts";
-import { formatBytes, formatTable } from "./table.ts";
+import { formatBytes, formatTable, plural } from "./table.ts";
 
 export interface ModelEntry {
   name: string;
-  origin: "shipped" | "cached";
+  origin: "shipped" | "cached" | "here";
   path: string;
   /** Of the weights and everything beside them. */
   bytes: number;
@@ -24,28 +25,91 @@ export interface ModelEntry {
 }
 
 export function define(command: Command): void {
-  command.option("--json", "print a JSON list").action(async ({ json }: { json?: true }) => {
-    const entries = await listModels();
-    if (json) {
-      printJson(entries);
-      return;
-    }
-    for (const { name, path, problem } of entries) if (problem) say(`${name} (${path}): ${problem}`);
-    print(
-      formatTable(
-        ["model", "origin", "architecture", "parameters", "size", "parts", "path"],
-        entries.map((entry) => [
+  command
+    .argument("[folders...]", "where to look for models of your own; default: the current folder, three levels deep")
+    .option("--json", "print a JSON list")
+    .addHelpText(
+      "after",
+      `
+What is listed can be given as --model: by its name, or by its path. So can the
+name of a model on the Hugging Face hub, which is then downloaded:
+  ventris run --model HuggingFaceTB/SmolLM2-135M "Once upon a time"`,
+    )
+    .action(list);
+}
+
+async function list(folders: string[], { json }: { json?: true }): Promise<void> {
+  const known = await listModels();
+  const entries = [...known, ...(await modelsHere(folders, known))];
+  if (json) {
+    printJson(entries);
+    return;
+  }
+  print(
+    formatTable(
+      ["model", "where", "architecture", "parameters", "size", "parts"],
+      entries
+        .filter(({ problem }) => !problem)
+        .map((entry) => [
           entry.name,
-          entry.origin,
+          { shipped: "ships", cached: "downloaded", here: "folder here" }[entry.origin],
           entry.architecture ?? "-",
-          entry.parameters === undefined ? "-" : `${(entry.parameters / 1e6).toFixed(2)} M`,
+          entry.parameters === undefined ? "-" : formatCount(entry.parameters),
           formatBytes(entry.bytes),
           entry.parts?.join(", ") || "-",
-          entry.path,
         ]),
-      ),
-    );
-  });
+    ),
+  );
+  const broken = entries.filter(({ problem }) => problem);
+  // Many folders hold files that are no models of ours: only who names a folder wants to know of each.
+  const told = broken.filter(({ origin }) => origin !== "here" || folders.length > 0);
+  for (const { name, problem } of told) say(`${name} cannot be used: ${problem}`);
+  const others = broken.length - told.length;
+  if (others > 0) say(`${plural(others, "file")} here cannot be used as models; ventris models . says why`);
+}
+
+const formatCount = (count: number): string =>
+  count >= 1e9 ? `${(count / 1e9).toFixed(2)} B` : count >= 1e4 ? `${(count / 1e6).toFixed(2)} M` : String(count);
+
+/** Folders below which are looked into, and entries that are read, at most: somebody may call this in the root of a disk. */
+const [deepest, mostFolders] = [3, 2000];
+const passedOver = /^(node_modules|\.git|dist)$/;
+
+/** Checkpoint folders and weight files in these folders and below, but for those that are known already. */
+async function modelsHere(folders: readonly string[], known: readonly ModelEntry[]): Promise<ModelEntry[]> {
+  const found: ModelEntry[] = [];
+  const seen = new Set(known.map(({ path }) => path));
+  let left = mostFolders;
+  const look = async (folder: string, depth: number): Promise<void> => {
+    if (left-- <= 0 || seen.has(folder)) return;
+    const entries = await readdir(folder, { withFileTypes: true }).catch(() => []);
+    const names = entries.filter((entry) => entry.isFile()).map(({ name }) => name);
+    const add = async (path: string): Promise<void> => {
+      found.push(await describeModel(nameHere(path), "here", path));
+    };
+    if (names.includes("config.json") && names.some((name) => /^model.*\.safetensors(\.index\.json)?$/.test(name))) {
+      await add(folder);
+      return;
+    }
+    // Of a split file the first part stands for all.
+    for (const name of names)
+      if (/\.gguf$/.test(name) && !/-0*([2-9]|\d{2,})-of-\d+\.gguf$/.test(name)) await add(join(folder, name));
+    if (depth === deepest) return;
+    for (const entry of entries)
+      if (entry.isDirectory() && !passedOver.test(entry.name)) await look(join(folder, entry.name), depth + 1);
+  };
+  for (const folder of folders.length > 0 ? folders : ["."]) {
+    const path = resolve(folder);
+    ensure(existsSync(path), "unavailable", `there is no folder ${folder}`);
+    await look(path, 0);
+  }
+  return found;
+}
+
+/** As `--model` takes it: relative where that is not longer. */
+function nameHere(path: string): string {
+  const near = relative(process.cwd(), path) || ".";
+  return near.length < path.length ? (near.includes(sep) || near === "." ? near : `.${sep}${near}`) : path;
 }
 
 /** Models that ship with the package and those in the cache folder. */
@@ -104,8 +168,10 @@ async function describeModel(name: string, origin: ModelEntry["origin"], path: s
   }
 }
 
-/** Bytes of the files in a folder and below; 0 when there is none. */
+/** Bytes of a file, or of the files in a folder and below; 0 when there is none. */
 export async function folderSize(path: string): Promise<number> {
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile()) return found.size;
   const entries = await readdir(path, { withFileTypes: true, recursive: true }).catch(() => []);
   const files = entries.filter((entry) => entry.isFile());
   const sizes = await Promise.all(

@@ -1,15 +1,60 @@
-/** Where words go: stdout carries the result alone, stderr the talk. */
+/** Where words go: the result to stdout; progress and messages to stderr. `--quiet` leaves the result and errors alone. */
+import { type Screen, styled, widthOf } from "./terminal.ts";
+
+let quiet = false;
+/** Whether a line of progress stands at the end of the terminal. */
+let inProgress = false;
+
+export function setQuiet(value: boolean): void {
+  quiet = value;
+}
+
+/** A piece of the result, without a newline of its own. */
+export function write(text: string): void {
+  endProgress();
+  process.stdout.write(text);
+}
 
 /** A line of the result. */
-export const print = (text: string): boolean => process.stdout.write(`${text}\n`);
+export const print = (text: string): void => write(`${text}\n`);
 
 /** The result as one line of JSON. */
-export const printJson = (value: unknown): boolean => print(JSON.stringify(value));
+export const printJson = (value: unknown): void => print(JSON.stringify(value));
 
-/** A line of talk that belongs to the outcome: shown whether or not anybody watches. */
-export const say = (text: string): boolean => process.stderr.write(`${text}\n`);
+/** A message that belongs to the outcome. */
+export function say(text: string): void {
+  if (!quiet) complain(text);
+}
 
-/** What only somebody who watches wants to read: silent where stderr is not a terminal. */
-export function murmur(text: string): void {
-  if (process.stderr.isTTY) say(`\x1b[2m${text}\x1b[22m`);
+/** What went wrong: said in any case. */
+export function complain(text: string): void {
+  endProgress();
+  process.stderr.write(`${text}\n`);
+}
+
+/** Where others write progress: stderr, unless it is to be quiet. */
+export const talk: Screen = {
+  get isTTY() {
+    return process.stderr.isTTY;
+  },
+  get columns() {
+    return process.stderr.columns;
+  },
+  write: (text) => quiet || process.stderr.write(text),
+};
+
+/** What is being done now: one line of a terminal, which the next one replaces, and which goes when anything else is written. */
+export function showProgress(text: string): void {
+  const { stderr } = process;
+  if (quiet || !stderr.isTTY) return;
+  // Cut to the width: a line that wraps cannot be taken back.
+  stderr.write(`\r\x1b[K${styled(stderr, "dim", text.slice(0, widthOf(stderr) - 1))}`);
+  inProgress = true;
+}
+
+/** Takes the line of progress away. */
+export function endProgress(): void {
+  if (!inProgress) return;
+  inProgress = false;
+  process.stderr.write("\r\x1b[K");
 }

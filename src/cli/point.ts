@@ -9,7 +9,7 @@ import { progressWriter } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { print, printJson, say } from "./output.ts";
+import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
 
 type Point = pointing.Point;
@@ -56,8 +56,7 @@ export function define(command: Command): void {
       .addOption(
         new Option("--rule <name>", "what answers are held to (default: the task's own)").choices(Object.keys(rules)),
       )
-      .option("--json", "print one JSON object")
-      .option("--debug", "show where an error comes from");
+      .option("--json", "print one JSON object");
   for (const task of taskNames) {
     search(command.command(task))
       .description(`point at the ${task} of points`)
@@ -92,7 +91,6 @@ export function define(command: Command): void {
     .option("--run <folder>", "keeps the checkpoint (default: runs/point-TASK)")
     .requiredOption("--out <file>", "gets the network, a safetensors file")
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .action(trainNetwork);
   search(command.command("eval"))
     .description("score a network on new examples, beside exact answers and heuristics")
@@ -195,7 +193,7 @@ async function readPoints(path: string): Promise<{ points: Point[]; between: (a:
 
 async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise<void> {
   const { run = join("runs", `point-${task}`), out, sizes, steps, ...rest } = flags;
-  const progress = progressWriter();
+  const progress = progressWriter({ stream: talk });
   const model = await interruptible((signal) =>
     pointing.trainPointing({
       task,

@@ -17,7 +17,7 @@ import { claimLines } from "../papers/tables.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 
 interface ReproduceFlags {
   tiny?: true;
@@ -71,7 +71,6 @@ async function run(name: string, flags: ReproduceFlags): Promise<void> {
   const record = await interruptible((signal) =>
     reproduce(paper, { size, seed: flags.seed, fresh: flags.fresh, signal, onProgress: progressLine() }),
   );
-  clearLine();
   for (const path of await writeRecord(record, flags)) say(`wrote ${path}`);
   if (flags.json) printJson({ ...record, holds: holds(paper, record) });
   else print(`${paper.system}: ${paper.title}\n\n${claimLines(paper, record)}`);
@@ -103,7 +102,7 @@ async function writeRecord(record: ReproductionRecord, { out }: ReproduceFlags):
   return written;
 }
 
-/** One line that is written over on a terminal; elsewhere a line every half minute. */
+/** One line on a terminal; elsewhere a line every half minute. */
 function progressLine(): (progress: ReproductionProgress) => void {
   let last = 0;
   return ({ done, total, step, secondsLeft }) => {
@@ -113,13 +112,8 @@ function progressLine(): (progress: ReproductionProgress) => void {
     last = now;
     const left = secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`;
     const line = `${Math.floor(done)} of ${total} steps${left}: ${step}`;
-    if (terminal) process.stderr.write(`\r\x1b[K\x1b[2m${line.slice(0, (process.stderr.columns ?? 80) - 1)}\x1b[22m`);
-    else say(line);
+    (terminal ? showProgress : say)(line);
   };
-}
-
-function clearLine(): void {
-  if (process.stderr.isTTY) process.stderr.write("\r\x1b[K");
 }
 
 const formatSeconds = (seconds: number): string =>

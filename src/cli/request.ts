@@ -1,27 +1,29 @@
-/** What `run` and `compare` share: the model, the prompt and the method as flags and arguments name them. */
+/** What `run`, `compare` and their like share: prompt, model and options as flags and arguments name them. */
 import { open as openFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { NamedMethod } from "../calls.ts";
+import type { DecodeOptions } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions, weightFormats } from "../engine/load.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
-import { findMethod } from "../methods/index.ts";
-import { addConstraintFlags, type ConstraintFlags } from "./constraint.ts";
-import { addSchemaFlags, parseAssignments, parseValue } from "./flags.ts";
-import { murmur } from "./output.ts";
-import { addShaperFlag, type ShaperFlags } from "./shapers.ts";
+import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
+import { addSchemaFlags, parseValue, pickFlags, readEscapes } from "./flags.ts";
+import { groups } from "./help.ts";
+import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 
-export interface RequestFlags extends Record<string, unknown>, ConstraintFlags, ShaperFlags {
-  model: string;
+export interface RequestFlags extends Record<string, unknown>, ConstraintFlags, ShaperFlags, ModelFlags {
   promptFile?: string;
   promptIds?: number[];
+  json?: true;
+}
+
+export interface ModelFlags {
+  model: string;
   threads?: number;
   device?: LoadOptions["device"];
   weights?: LoadOptions["weights"];
   keyValues?: LoadOptions["keyValues"];
-  json?: true;
 }
 
 const promptIds = z.array(z.int().min(0)).min(1);
@@ -30,31 +32,105 @@ const threads = z.int().min(1).max(256);
 /** Longest prompt in bytes; far beyond any context. */
 const longestPrompt = 16 * 2 ** 20;
 
-export function addRequestFlags(command: Command): void {
-  const parse = (schema: z.ZodType, flag: string) => (text: string) => parseValue(schema, flag, text);
+const parse = (schema: z.ZodType, flag: string) => (text: string) => parseValue(schema, flag, text);
+
+export function addPromptFlags(command: Command): void {
   command
-    .option("--model <name>", "a shipped model, a checkpoint folder or a weight file", "knossos")
-    .option("--prompt-file <path>", "read the prompt from a file (one newline at its end is left out)")
+    .optionsGroup(groups.prompt)
+    .option("--prompt-file <path>", "read the prompt from a file; one newline at its end is left out")
     .addOption(
-      new Option("--prompt-ids <list>", "token ids between commas instead of text").argParser(
+      new Option("--prompt-ids <list>", "give the prompt as token ids between commas").argParser(
         parse(promptIds, "--prompt-ids"),
       ),
-    )
-    .addOption(new Option("--weights <format>", "precision of the matrices").choices(weightFormats))
-    .addOption(new Option("--key-values <format>", "precision of keys and values").choices(cacheFormats))
-    .addOption(new Option("--device <name>", "where to run").choices(["cpu", "webgpu", "cuda"]))
-    .addOption(
-      new Option("--threads <number>", "threads within an operation (default: all cores, at most 8)").argParser(
-        parse(threads, "--threads"),
-      ),
     );
-  addSchemaFlags(command, requestOptions.shape);
-  addConstraintFlags(command);
+}
+
+/** What `--model` may be, as every command explains it. */
+export const modelHelp =
+  "a model that ships with the package (ventris models lists them), a folder or weight file on this machine, or a name on the Hugging Face hub such as HuggingFaceTB/SmolLM2-135M, which is downloaded the first time";
+
+export function addModelFlags(command: Command): void {
+  command
+    .optionsGroup(groups.model)
+    .option("-m, --model <name>", modelHelp, "knossos")
+    .addOption(
+      new Option(
+        "--weights <format>",
+        "precision of the weights: auto keeps quantised files as they are, and stores models above 200 million parameters in 8 bits",
+      )
+        .choices(weightFormats)
+        .default(undefined, "auto"),
+    )
+    .addOption(
+      new Option(
+        "--key-values <format>",
+        "precision of the keys and values that are kept: auto takes f16 where that makes long contexts faster",
+      )
+        .choices(cacheFormats)
+        .default(undefined, "auto"),
+    )
+    .addOption(
+      new Option("--device <name>", "where the model runs; ventris doctor says what works here")
+        .choices(["cpu", "webgpu", "cuda"])
+        .default(undefined, "cpu"),
+    )
+    .addOption(
+      new Option("--threads <number>", "threads within an operation")
+        .default(undefined, "all cores, at most 8")
+        .argParser(parse(threads, "--threads")),
+    );
+}
+
+/** Options of the request that shape distributions; the others say what the output is. */
+const outputNames = ["maxTokens", "minTokens", "stop", "stopTokens", "constraint", "logprobs"] as const;
+const insideNames = ["taps", "edits"] as const;
+
+export function addSamplingFlags(command: Command): void {
+  const { shape } = requestOptions;
+  const others = Object.entries(shape).filter(([name]) => ![...outputNames, ...insideNames].includes(name as never));
+  addSchemaFlags(command, Object.fromEntries(others), { group: groups.sampling });
+  command.optionsGroup(groups.sampling);
   addShaperFlag(command);
+}
+
+export function addOutputFlags(command: Command): void {
+  const { constraint, stop, ...output } = requestOptions.pick(
+    Object.fromEntries(outputNames.map((name) => [name, true])) as Record<(typeof outputNames)[number], true>,
+  ).shape;
+  const stopText = stop.describe(
+    `${stop.description}; \\n, \\t, \\\\ and \\u{…} stand for a newline, a tab, a backslash and a character's code`,
+  );
+  addSchemaFlags(
+    command,
+    { maxTokens: output.maxTokens, minTokens: output.minTokens, stop: stopText },
+    {
+      group: groups.output,
+      short: { maxTokens: "n" },
+    },
+  );
+  addSchemaFlags(command, { stopTokens: output.stopTokens }, { group: groups.output });
+  command.optionsGroup(groups.output);
+  addConstraintFlags(command);
+  addSchemaFlags(command, { constraint, logprobs: output.logprobs }, { group: groups.output });
   command.option("--json", "print one JSON object");
 }
 
-export const loadOptions = ({ threads, device, weights, keyValues }: RequestFlags): LoadOptions => ({
+/** Taps and edits belong to the model's help, as they name its places. */
+export function addInsideFlags(command: Command): void {
+  const { taps, edits } = requestOptions.shape;
+  addSchemaFlags(command, { taps, edits }, { group: groups.model });
+}
+
+/** The request's options that flags gave. Errors: `bad_option`. */
+export async function readRequest(flags: RequestFlags): Promise<DecodeOptions> {
+  const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
+  if (Array.isArray(options.stop)) options.stop = options.stop.map((text) => readEscapes(text, "--stop"));
+  options.constraint = await readConstraint(flags);
+  options.shapers = readShapers(flags);
+  return options;
+}
+
+export const loadOptions = ({ threads, device, weights, keyValues }: ModelFlags): LoadOptions => ({
   threads,
   device,
   weights,
@@ -76,9 +152,13 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
     );
     return promptText(await readBounded(process.stdin, "standard input"), "standard input");
   }
+  return readPromptFile(promptFile);
+}
+
+export async function readPromptFile(path: string): Promise<string> {
   try {
-    await using file = await openFile(promptFile);
-    return promptText(await readBounded(file.createReadStream(), promptFile), promptFile);
+    await using file = await openFile(path);
+    return promptText(await readBounded(file.createReadStream(), path), path);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
     throw new VentrisError("unavailable", `cannot read the prompt: ${(cause as Error).message}`, { cause });
@@ -98,42 +178,3 @@ async function readBounded(stream: AsyncIterable<Uint8Array>, origin: string): P
 
 /** The newline that editors and `echo` put at the end is not meant. */
 const promptText = (bytes: Uint8Array, origin: string): string => decodeUtf8(bytes, origin).replace(/\r?\n$/, "");
-
-/** `name`, or JSON with options beside the name; `assignments` are further options as `name=value`. */
-export function readMethod(text: string | undefined, assignments: readonly string[] = []): NamedMethod | undefined {
-  if (text === undefined) {
-    ensure(assignments.length === 0, "bad_option", "--set gives options of a method: name it with --method");
-    return undefined;
-  }
-  const choice = text.trimStart().startsWith("{") ? checkChoice(parseChoices(`[${text}]`)[0]) : { name: text };
-  const { options } = findMethod(choice.name);
-  return { ...choice, ...parseAssignments(options.shape, assignments, choice.name) };
-}
-
-/** Several methods: names between commas, or a JSON list of names and objects. */
-export function readMethods(text: string): NamedMethod[] {
-  const list = /^\s*\[/.test(text) ? parseChoices(text) : text.split(",").map((name) => name.trim());
-  const choices = list.map((entry) => checkChoice(typeof entry === "string" ? { name: entry } : entry));
-  ensure(choices.length > 0, "bad_option", "--methods: names no method");
-  for (const { name } of choices) findMethod(name);
-  return choices;
-}
-
-function parseChoices(json: string): unknown[] {
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new VentrisError("bad_option", `a method's JSON cannot be read: ${(cause as Error).message}`, { cause });
-  }
-}
-
-function checkChoice(value: unknown): { name: string } & Record<string, unknown> {
-  const named = typeof value === "object" && value !== null && "name" in value && typeof value.name === "string";
-  ensure(named, "bad_option", `a method is a name or {"name": …, options}, not ${JSON.stringify(value)}`);
-  return value as { name: string } & Record<string, unknown>;
-}
-
-/** The prompt in front of a terminal, where the text that follows would otherwise begin in the middle. */
-export function showPrompt(prompt: string | readonly number[]): void {
-  if (process.stdout.isTTY && typeof prompt === "string") murmur(prompt);
-}

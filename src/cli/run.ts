@@ -1,19 +1,33 @@
 /** `ventris run`: decodes a prompt and streams the text. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { type DecodeOptions, methodChoice, type Prompt } from "../calls.ts";
-import { requestOptions } from "../engine/decoding.ts";
+import type { DecodeOptions, Prompt } from "../calls.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { open } from "../open.ts";
+import { type OpenModel, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { readConstraint } from "./constraint.ts";
-import { parseValue, pickFlags } from "./flags.ts";
+import { outlookOf } from "./comparison.ts";
+import { hopeless } from "./comparison-report.ts";
+import { parseValue } from "./flags.ts";
+import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { print, printJson, say } from "./output.ts";
-import { addRequestFlags, loadOptions, type RequestFlags, readMethod, readPrompt, showPrompt } from "./request.ts";
-import { readShapers } from "./shapers.ts";
+import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
+import { endProgress, print, printJson, say, showProgress, write } from "./output.ts";
+import { progressOfOpening } from "./progress.ts";
+import {
+  addInsideFlags,
+  addModelFlags,
+  addOutputFlags,
+  addPromptFlags,
+  addSamplingFlags,
+  loadOptions,
+  type RequestFlags,
+  readPrompt,
+  readRequest,
+} from "./request.ts";
+import { plural } from "./table.ts";
+import { styled, wordWriter } from "./terminal.ts";
 
 interface RunFlags extends RequestFlags {
   method?: string;
@@ -28,33 +42,54 @@ const samples = z.int().min(1).max(1024);
 const fillLengths = z.array(z.union([z.int().min(1), z.literal("found")]));
 
 export function define(command: Command): void {
+  command.argument("[prompt...]", "the text to continue; read from standard input when it is piped");
+  addPromptFlags(command);
   command
-    .argument("[prompt...]", "the text to continue; from standard input when it is piped")
-    .option("--method <name>", 'a method, or JSON: {"name": …, options} (default: sample; greedy at temperature 0)')
-    .option("--set <name=value>", "an option of the method; repeatable", (pair, all: string[] = []) => [...all, pair])
-    .addOption(
-      new Option("--samples <number>", "decode this many times at once, with request numbers from --request on")
-        .default(1)
-        .argParser((text) => parseValue(samples, "--samples", text)),
-    )
-    .option("--trace <file>", "write the events of the run as JSON lines")
-    .option("--fill <text>", "of a diffusion model: fill the blanks ___ of a text instead of continuing a prompt")
+    .option("--fill <text>", "fill the blanks ___ of this text instead of continuing a prompt (diffusion models only)")
     .addOption(
       new Option(
         "--fill-lengths <list>",
-        "tokens of each blank; found: the length that the model is surest of",
+        "tokens of each blank, between commas; found stands for the length that the model is surest of",
       ).argParser((text) => parseValue(fillLengths, "--fill-lengths", text)),
     );
-  addRequestFlags(command);
+  addModelFlags(command);
+  addInsideFlags(command);
+  command
+    .optionsGroup(groups.method)
+    .addOption(
+      new Option(
+        "--method <name>",
+        'how to decode: a name from ventris methods, a file with a method of your own such as ./my-method.ts, or JSON with options, as \'{"name": "dyspec", "budget": 16}\'',
+      ).default(undefined, "sample, or greedy at temperature 0"),
+    )
+    .option(
+      "--set <name=value>",
+      "set an option of the method (ventris methods NAME lists them). May be given several times.",
+      (pair, all: string[] = []) => [...all, pair],
+    );
+  addSamplingFlags(command);
+  command.addOption(
+    new Option(
+      "--samples <number>",
+      "decode the prompt this many times at once, with request numbers from --request on",
+    )
+      .default(1)
+      .argParser((text) => parseValue(samples, "--samples", text))
+      .helpGroup(groups.sampling),
+  );
+  addOutputFlags(command);
+  command.option("--trace <file>", "write every event of the run to a file as JSON lines, which the studio replays");
   command.addHelpText(
     "after",
     `
-Text goes to stdout, everything else to stderr. Options left out have the library's defaults: plain sampling at temperature 1.
+The text goes to stdout; progress and messages go to stderr. Ctrl-C ends the run
+and keeps the text so far.
 
 Examples:
   ventris run --temperature 0.8 --seed 3 "Once upon a time"
-  ventris run --method greedy --json --max-tokens 32 "Once upon a time"
-  echo "The king said" | ventris run --stop "." --samples 4
+  ventris run --method dyspec --set budget=16 -n 100 "Once upon a time"
+  ventris run --method greedy --json -n 32 "Once upon a time"
+  echo "The king said" | ventris run --stop "." --stop '\\n' --samples 4
   ventris run --model mycenae --fill "The old king ___ and then ___."`,
   );
   command.action(run);
@@ -62,35 +97,32 @@ Examples:
 
 async function run(words: string[], flags: RunFlags): Promise<void> {
   ensure(flags.logprobs === undefined || flags.json || flags.trace, "bad_option", "--logprobs needs --json or --trace");
-  const method = readMethod(flags.method, flags.set);
-  const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
-  options.constraint = await readConstraint(flags);
-  options.shapers = readShapers(flags);
+  const method = await readMethod(flags.method, flags.set);
+  const options = await readRequest(flags);
   const prompt = await promptOf(words, flags);
-  await using model = await open(flags.model, loadOptions(flags));
+  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  endProgress();
 
   await interruptible(async (signal) => {
     const first = options.request ?? 0;
     const runs = Array.from({ length: flags.samples }, (_, i) =>
-      model.decode(prompt, {
-        ...options,
-        ...(method !== undefined && { method: methodChoice(method) }),
-        request: first + i,
-        signal,
-      }),
+      model.decode(prompt, { ...options, ...(method && { method: choiceOf(method) }), request: first + i, signal }),
     );
-    if (!flags.json && !isTemplate(prompt)) showPrompt(prompt);
+    const { stdout, stderr } = process;
+    // In front of a terminal the text would otherwise begin in the middle.
+    if (!flags.json && stdout.isTTY && stderr.isTTY && typeof prompt === "string") say(styled(stderr, "dim", prompt));
     const events: TimedEvent[] = [];
     const started = performance.now();
     const results: RunResult[] = [];
     try {
       for (const [i, run] of runs.entries()) {
         if (!flags.json && runs.length > 1) say(`sample ${first + i}:`);
+        const text = stdout.isTTY ? wordWriter(stdout) : { write, end: () => print("") };
         for await (const event of run) {
           events.push({ ...event, at: (performance.now() - started) / 1000 });
-          if (!flags.json && event.type === "tokens") process.stdout.write(event.text);
+          if (!flags.json && event.type === "tokens") text.write(event.text);
         }
-        if (!flags.json) print("");
+        if (!flags.json) text.end();
         results.push(await run.final);
       }
     } finally {
@@ -98,15 +130,16 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
       if (flags.trace !== undefined) await writeTrace(flags.trace, events);
     }
     if (flags.json) printJson({ model: flags.model, method: methodOf(events), ...describe(results, first) });
-    else say(summarise(results));
+    else {
+      say(figuresOf(results));
+      // Who looks on wonders why a method is slow; a script does not.
+      if (method && stderr.isTTY && !signal.aborted) await explainSpeed(model, method, options, signal);
+    }
     if (signal.aborted) process.exitCode = 130;
   });
 }
 
 type Template = Extract<Prompt, { readonly fill: string }>;
-
-const isTemplate = (prompt: string | number[] | Template): prompt is Template =>
-  typeof prompt === "object" && "fill" in prompt;
 
 /** A prompt to continue, or a text with blanks. Errors: `bad_option` for both at once. */
 async function promptOf(words: string[], flags: RunFlags): Promise<string | number[] | Template> {
@@ -114,12 +147,25 @@ async function promptOf(words: string[], flags: RunFlags): Promise<string | numb
   ensure(
     lengths === undefined || fill !== undefined,
     "bad_option",
-    "--fill-lengths: says how long the blanks of --fill are",
+    "--fill-lengths says how long the blanks of --fill are: give both",
   );
   if (fill === undefined) return readPrompt(words, flags);
   const other = words.length > 0 || promptFile !== undefined || promptIds !== undefined;
   ensure(!other, "bad_option", "--fill: the text to fill stands in the place of a prompt: give one of them");
   return { fill, ...(lengths && { lengths }) };
+}
+
+/** Says once, with figures, that a method cannot gain with this model on this machine. */
+async function explainSpeed(
+  model: OpenModel,
+  method: ChosenMethod,
+  options: DecodeOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  showProgress(`measuring what ${method.method.name} can gain here`);
+  const note = hopeless(method.method.name, await outlookOf(model, method, options, signal));
+  endProgress();
+  if (note) say(note);
 }
 
 const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>
@@ -132,18 +178,31 @@ const methodOf = (events: readonly TimedEvent[]): string | undefined =>
 const describe = (results: readonly RunResult[], first: number): object =>
   results.length === 1 ? results[0] : { samples: results.map((result, i) => ({ request: first + i, ...result })) };
 
-/** `200 tokens · 200 passes · 1.00 tokens per pass · 312.4 tokens/s`, for several samples the sum of all. */
-function summarise(results: readonly RunResult[]): string {
+/** Why an output ended, for people. */
+const endings: Readonly<Record<RunResult["finish"], string>> = {
+  stop: "ended by a stop text",
+  length: "ended by --max-tokens",
+  context: "ended by the model's context",
+  aborted: "interrupted",
+  end: "ended by the model",
+  incomplete: "cut off before it had the form that was asked for",
+};
+
+/** `200 tokens · 200 passes · 1.00 tokens per pass · 312.4 tokens/s · ended by the model`, for several samples the sum of all. */
+export function figuresOf(results: readonly RunResult[]): string {
   const total = (value: (result: RunResult) => number): number => results.reduce((sum, r) => sum + value(r), 0);
   const generated = total(({ counters }) => counters.generated);
   const perPass = total(({ counters }) => counters.tokensPerPass) / results.length;
   const seconds = Math.max(...results.map((result) => result.seconds.decode));
-  const finish = [...new Set(results.map((result) => result.finish))].join(", ");
   return [
-    `${generated} tokens`,
-    `${total(({ counters }) => counters.passes)} passes`,
+    plural(generated, "token"),
+    plural(
+      total(({ counters }) => counters.passes),
+      "pass",
+      "passes",
+    ),
     `${perPass.toFixed(2)} tokens per pass`,
     ...(seconds > 0 ? [`${(generated / seconds).toFixed(1)} tokens/s`] : []),
-    `finish: ${finish}`,
+    [...new Set(results.map(({ finish }) => endings[finish]))].join(", "),
   ].join(" · ");
 }

@@ -15,7 +15,7 @@ export function addShaperFlag(command: Command): void {
   command.addOption(
     new Option(
       "--shaper <name>",
-      `${shapers.map(({ name }) => name).join(", ")}; with options as "name option=value …", or JSON: {"name": …, options}; repeatable`,
+      `let a shaper change the distributions, inside whatever method: ${shapers.map(({ name }) => name).join(", ")} (ventris methods NAME lists its options). With options as "name option=value", or as JSON. May be given several times.`,
     ).argParser((text: string, previous: string[] | undefined) => [...(previous ?? []), text]),
   );
 }

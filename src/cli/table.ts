@@ -1,26 +1,86 @@
 /** Plain aligned tables, as every command prints them. */
+import { displayWidth, widthOf, wrap } from "./terminal.ts";
 
 /** Numbers with what may stand around them, or a dash for none: such columns are aligned on the right. */
-const numeric = /^([-+]?[\d.,]+( ?[×%A-Za-z]{1,3})?|-|)$/;
+const numeric = /^([-+±]?[\d.,]+( ?[×%A-Za-zµ/]{1,8})?( \[[^\]]*\])?|-|)$/;
 
 /**
- * Lines of a table: columns two spaces apart, as wide as their widest cell, numbers on the right. No line ends in spaces.
- * Every row must have as many cells as the header.
+ * Lines of a table: columns two spaces apart, numbers on the right. Where they would be wider than `width` (default: the terminal's),
+ * texts are broken between words; where that is not enough, a long first cell stands on a line above the others of its row; and else
+ * each row becomes a block of lines. No line ends in spaces. Every row must have as many cells as the header.
  */
-export function formatTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
-  const columns = header.map((title, column) => {
+export function formatTable(
+  header: readonly string[],
+  rows: readonly (readonly string[])[],
+  width = widthOf(process.stdout),
+): string {
+  const right = header.map((_, column) => {
     const cells = rows.map((row) => row[column]);
-    return {
-      width: Math.max(title.length, ...cells.map((cell) => cell.length)),
-      right: cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => numeric.test(cell)),
-    };
+    return cells.some((cell) => /\d/.test(cell)) && cells.every((cell) => numeric.test(cell));
   });
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, i) => (columns[i].right ? cell.padStart(columns[i].width) : cell.padEnd(columns[i].width)))
-      .join("  ")
-      .trimEnd();
-  return [header, ...rows].map(line).join("\n");
+  const columns = header.map((title, column) => [title, ...rows.map((row) => row[column])]);
+  const longest = columns.map((cells) => Math.max(...cells.map(displayWidth)));
+  const least = columns.map((cells, i) => (right[i] ? longest[i] : Math.max(...cells.flatMap(wordWidths))));
+  const room = width - 2 * (header.length - 1);
+  const names = Math.max(displayWidth(header[0]), leastNames);
+  const widths =
+    fitted(longest, least, room) ??
+    fitted([Math.min(names, longest[0]), ...longest.slice(1)], [Math.min(names, longest[0]), ...least.slice(1)], room);
+  if (!widths) return blocks(header, rows, width);
+  const line = ([name, ...cells]: readonly string[]): string[] => {
+    const above = displayWidth(name) > widths[0] && wordWidths(name).some((size) => size > widths[0]);
+    const wrapped = [above ? "" : name, ...cells].map((cell, i) => wrap(cell, widths[i]));
+    const height = Math.max(...wrapped.map((lines) => lines.length));
+    const lines = Array.from({ length: height }, (_, y) =>
+      wrapped
+        .map((column, i) => pad(column[y] ?? "", widths[i], right[i]))
+        .join("  ")
+        .trimEnd(),
+    );
+    return above ? [name, ...lines] : lines;
+  };
+  return [header, ...rows].flatMap(line).join("\n");
+}
+
+/** Columns that names keep where the rest needs the room. */
+const leastNames = 8;
+
+const wordWidths = (text: string): number[] => text.split(/\s/).map(displayWidth);
+
+function pad(text: string, width: number, right: boolean): string {
+  const space = " ".repeat(Math.max(0, width - displayWidth(text)));
+  return right ? space + text : text + space;
+}
+
+/** Widths with a sum of at most `room`: the widest gives first, none below its least. Undefined where they cannot fit. */
+function fitted(longest: readonly number[], least: readonly number[], room: number): number[] | undefined {
+  const widths = [...longest];
+  let excess = widths.reduce((a, b) => a + b, 0) - room;
+  while (excess > 0) {
+    const yielding = widths.flatMap((width, i) => (width > least[i] ? [i] : []));
+    if (yielding.length === 0) return undefined;
+    const widest = yielding.reduce((a, b) => (widths[b] > widths[a] ? b : a));
+    widths[widest]--;
+    excess--;
+  }
+  return widths;
+}
+
+/** A row as its first cell, with the others below it, each after its title. */
+function blocks(header: readonly string[], rows: readonly (readonly string[])[], width: number): string {
+  const titles = Math.max(...header.map(displayWidth)) + 4;
+  return rows
+    .map(([name, ...cells]) =>
+      [
+        name,
+        ...cells.flatMap((cell, i) =>
+          wrap(cell, Math.max(20, width - titles)).map((text, y) =>
+            `${pad(y === 0 ? `  ${header[i + 1]}` : "", titles, false)}${text}`.trimEnd(),
+          ),
+        ),
+      ].join("\n"),
+    )
+    .join("\n");
 }
 
 /** Bytes for people: `14.7 MB`. */
@@ -29,3 +89,7 @@ export function formatBytes(bytes: number): string {
   const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(bytes, 1)) / 3));
   return `${(bytes / 1000 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }
+
+/** `1 token`, `2 tokens`. */
+export const plural = (count: number, one: string, several = `${one}s`): string =>
+  `${count} ${count === 1 ? one : several}`;

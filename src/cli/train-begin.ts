@@ -9,7 +9,7 @@ import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { planTraining, productRate } from "../training/plan.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { murmur } from "./output.ts";
+import { showProgress } from "./output.ts";
 
 export interface BeginOptions {
   readonly folder: string;
@@ -60,12 +60,12 @@ export async function beginTraining({ folder, texts, minutes, threads, signal }:
   const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
   const tokenizerFolder = join(folder, "tokenizer");
   await mkdir(tokenizerFolder, { recursive: true });
-  murmur(`training a tokenizer of ${vocabularySize} tokens`);
+  showProgress(`training a tokenizer of ${vocabularySize} tokens`);
   await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, out: tokenizerFolder, signal });
   const tokenizer = await openTokenizer(tokenizerFolder);
   const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
   const tokens = corpus.train.tokens.length;
-  murmur("measuring the machine");
+  showProgress("measuring the machine");
   const rate = await productRate(threads);
   const plan = planTraining(tokens, tokenizer.vocabularySize, rate, minutes);
   const decay = Math.floor(plan.steps * 0.4);

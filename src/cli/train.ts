@@ -14,7 +14,7 @@ import { duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 import { beginFinetuning, beginTraining } from "./train-begin.ts";
@@ -104,14 +104,12 @@ export function define(command: Command): void {
     .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads"))
     .addOption(numberFlag("--max-minutes", z.number().positive(), "stop after this time"))
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .action(finetune);
   command
     .command("status")
     .description("say how far a run is")
     .argument("<run>", "the run's folder")
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(status);
   command
     .command("sample")
@@ -123,7 +121,6 @@ export function define(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "of the draws").default(0))
     .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(sampleRun);
   command
     .command("tokenizer")
@@ -132,7 +129,6 @@ export function define(command: Command): void {
     .addOption(numberFlag("--size", z.int(), "tokens in all").default(4096))
     .requiredOption("--out <folder>", "gets tokenizer.json and tokenizer_config.json")
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .action(makeTokenizer);
   command
     .command("trigrams")
@@ -151,7 +147,6 @@ export function define(command: Command): void {
       ).default(100_000),
     )
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .action(makeTrigrams);
   command
     .command("texts")
@@ -173,7 +168,6 @@ export function define(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of openings and draws").default(0))
     .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
     .option("--json", "print one JSON object at the end")
-    .option("--debug", "show where an error comes from")
     .action(makeTexts);
 }
 
@@ -207,7 +201,7 @@ async function runAndTell(
   { data, run, out, threads, maxMinutes, sampleEvery, json }: Partial<TrainFlags> & { data: string; run: string },
 ): Promise<void> {
   const recipe = await readRecipe(path);
-  const progress = progressWriter();
+  const progress = progressWriter({ stream: talk });
   const result = await interruptible((signal) =>
     runRecipe(path, {
       dataFolder: data,
@@ -304,7 +298,7 @@ async function sampleRun(run: string, given: string[], { json, ...flags }: Sampl
 
 async function makeTrigrams(files: string[], { model, out, pairs, json }: TrigramFlags): Promise<void> {
   const tokenizer = await openTokenizer(await resolveModel(model));
-  murmur("counting tri-grams");
+  showProgress("counting tri-grams");
   const made = await interruptible((signal) =>
     trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),
   );
@@ -334,7 +328,7 @@ async function makeTexts(files: string[], { model: reference, threads, json, ...
         onProgress({ texts, tokensPerSecond }) {
           if (performance.now() - told < 10_000 && texts < count) return;
           told = performance.now();
-          murmur(`${texts} of ${count} texts · ${tokensPerSecond.toFixed(0)} tokens/s`);
+          showProgress(`${texts} of ${count} texts · ${tokensPerSecond.toFixed(0)} tokens/s`);
         },
       });
     });
@@ -362,7 +356,7 @@ async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlag
       signal,
       onProgress(progress) {
         if (progress.stage !== stage)
-          murmur(progress.stage === "counting" ? "counting words" : `learning ${progress.total} merges`);
+          showProgress(progress.stage === "counting" ? "counting words" : `learning ${progress.total} merges`);
         stage = progress.stage;
       },
     }),

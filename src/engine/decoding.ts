@@ -28,36 +28,42 @@ const isChoice = (value: unknown): value is ConstraintChoice =>
 export const requestOptions = z.strictObject({
   ...shapingOptions.shape,
   ...stoppingOptions.shape,
-  maxTokens: z.int().min(1).max(1_000_000).default(256).describe("longest output, in tokens"),
+  maxTokens: z.int().min(1).max(1_000_000).default(256).describe("stop after this many tokens"),
   seed: z
     .int()
     .min(0)
     .max(Number.MAX_SAFE_INTEGER)
     .default(0)
-    .describe("seed of all random draws; the same seed gives the same output"),
-  request: z.int().min(0).default(0).describe("number of the request under its seed: another number, other draws"),
+    .describe("seed of all random choices: the same seed gives the same output"),
+  request: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("number of the request under its seed: each number gives an output of its own"),
   logprobs: z
     .int()
     .min(0)
     .max(100)
     .optional()
-    .describe("report log-probabilities, with this many alternatives a token"),
+    .describe("report the log-probability of every token, and of this many alternatives to it"),
   constraint: z
     .custom<ConstraintChoice>(isChoice, "must be an object that names a constraint, or a function")
     .optional()
-    .describe("what the output must be, as JSON: one of jsonSchema, regex, grammar, choices with its value"),
+    .describe("form that the output must have: an object with jsonSchema, regex, grammar or choices")
+    .meta({ examples: [{ regex: "[0-9]{4}" }] }),
   taps: z
     .array(z.string().max(200))
     .max(256)
     .optional()
-    .describe("sites to read at every position of the text, prompt included"),
+    .describe("places inside the model to read at every position, prompt included (docs/engine.md lists the sites)"),
   edits: z
     .array(requestEdit)
     .max(64)
     .default([])
     .describe(
-      "rewrites of sites, as JSON: site, at (positions or all), entries, and set, add, scale, clamp or project",
-    ),
+      "changes to values inside the model: objects with site, at (positions, or all), entries, and set, add, scale, clamp or project",
+    )
+    .meta({ examples: [[{ site: "layers.2.residual", scale: 0.5 }]] }),
 });
 export type RequestOptions = z.input<typeof requestOptions>;
 export type RequestSettings = z.output<typeof requestOptions>;

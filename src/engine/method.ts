@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
-import type { Capability, ModelParts } from "./model.ts";
+import type { Capability, Model, ModelParts } from "./model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
@@ -21,6 +21,12 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
    * distribution is the same.
    */
   readonly repeats?: (options: z.output<Schema>) => boolean;
+  /** What it can gain over plain decoding, by what is measured on this machine; absent of methods that are not there for speed. */
+  readonly outlook?: (
+    model: Model,
+    options: z.output<Schema>,
+    conditions: { temperature: number; signal?: AbortSignal },
+  ) => Promise<Outlook>;
   /** Capabilities that its model must have; default: a forest. */
   readonly needs?: readonly Capability[];
   /** What a request's own options are unless it says otherwise: temperature 0 of what is published without sampling. */
@@ -31,6 +37,17 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   begin?(parts: DecodingParts): Decoding & { outcome(): Outcome; close(): void };
   /** Decodes until `decoding.finished`. Errors pass through to the run. */
   decode(decoding: Decoding, options: z.output<Schema>): Promise<void>;
+}
+
+/** What a method can gain with a model on this machine. */
+export interface Outlook {
+  /** Expected speed, as a multiple of plain decoding's, on texts like the model's own; undefined where the text decides. */
+  readonly speedUp?: number;
+  /** The same were every draft right: no text is faster. */
+  readonly most: number;
+  /** The figures that it follows from, and what would help: clauses without a stop. */
+  readonly because: string;
+  readonly advice: string;
 }
 
 /**

@@ -1,11 +1,9 @@
 /** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
-import { cacheFolder, cacheKey } from "../weights/index.ts";
+import { cacheKey } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
-import { measured, readMeasurement } from "./measurement.ts";
+import { measured } from "./measurement.ts";
 import type { Model } from "./model.ts";
 
 export interface PassCurve {
@@ -37,15 +35,6 @@ export function passCurve(model: Model, signal?: AbortSignal): Promise<PassCurve
   const key = cacheKey("pass curve 5", model.identity);
   const measure = async (until: AbortSignal) => ({ model: model.identity, ...(await measureOn(model.forest, until)) });
   return measured<PassCurve>(model, { folder: folderName, key, schema, measure }, signal);
-}
-
-/** Curves measured on this machine so far. */
-export async function knownPassCurves(): Promise<PassCurve[]> {
-  const folder = join(cacheFolder(), folderName);
-  const names = await readdir(folder).catch(() => []);
-  const paths = names.filter((name) => name.endsWith(".json")).map((name) => join(folder, name));
-  const curves = await Promise.all(paths.map((path) => readMeasurement(path, schema).catch(() => undefined)));
-  return curves.filter((curve) => curve !== undefined);
 }
 
 const rounds = 8;

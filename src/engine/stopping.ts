@@ -15,10 +15,10 @@ export const stoppingOptions = z.strictObject({
     .array(z.string().min(1).max(MAXIMUM_LENGTH).refine(wellFormed, "half a surrogate pair"))
     .max(MAXIMUM_STOPS)
     .default([])
-    .describe("texts that end the output; they are not part of it"),
+    .describe("texts that end the output, and are left out of it"),
   stopTokens: z.array(z.int().min(0)).max(1000).default([]).describe("token ids that end the output"),
   maxTokens: z.int().min(1).default(Number.MAX_SAFE_INTEGER).describe("longest output, in tokens"),
-  minTokens: z.int().min(0).default(0).describe("tokens before which nothing but the limits may end the output"),
+  minTokens: z.int().min(0).default(0).describe("do not stop before this many tokens, unless a limit is reached"),
 });
 
 export type StoppingOptions = z.input<typeof stoppingOptions>;

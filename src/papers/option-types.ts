@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { Method } from "../engine/method.ts";
 
 /** What JSON Schema says of one option. */
-interface Described {
+export interface Described {
   type?: string;
   description?: string;
   default?: unknown;
@@ -19,9 +19,11 @@ interface Described {
   additionalProperties?: Described | boolean;
   required?: string[];
   hostOnly?: boolean;
+  /** Values that may be copied, for options whose form is not obvious. */
+  examples?: unknown[];
 }
 
-const describe = (schema: z.ZodType): Described =>
+export const describeSchema = (schema: z.ZodType): Described =>
   z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }) as unknown as Described;
 
 /** Fields whose types are functions or values that JSON cannot say; their TypeScript types are given by hand. */
@@ -43,11 +45,11 @@ import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
 
 /** What every request takes, whatever its method. */
-export interface RequestOptions ${interfaceBody(describe(request), 0)}
+export interface RequestOptions ${interfaceBody(describeSchema(request), 0)}
 ${own
   .map(
     ({ name, summary, options }) =>
-      `\n/** Options of \`${name}\`: ${summary}. */\nexport interface ${interfaceName(name)} ${interfaceBody(describe(options), 0)}\n`,
+      `\n/** Options of \`${name}\`: ${summary}. */\nexport interface ${interfaceName(name)} ${interfaceBody(describeSchema(options), 0)}\n`,
   )
   .join("")}
 /** Names of the methods. */
@@ -88,9 +90,12 @@ export function docstring(field: Described): string {
   return sentences.filter(Boolean).join(" ").replaceAll("*/", "*\\/");
 }
 
-const sentence = (text: string): string => `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+/** A description as a sentence: its first letter large, a stop at its end. */
+export const sentence = (text: string): string =>
+  `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
-function rangeOf({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Described): string {
+/** `From 0 to 1.`; empty where there is none. */
+export function rangeOf({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Described): string {
   const low = exclusiveMinimum ?? minimum;
   const high = exclusiveMaximum ?? maximum;
   const open = high === undefined || high >= Number.MAX_SAFE_INTEGER;

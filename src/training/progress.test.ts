@@ -28,14 +28,14 @@ describe("progress", () => {
     expect(progressLine(bare)).toBe("step 4 · loss 2.000 · rate 9.8e-4 · 59 s left");
   });
 
-  it("rewrites one line on a terminal, within its width", () => {
+  it("rewrites one line on a terminal, within its width, and takes it away in the end", () => {
     const { writer, written, pass } = recorder({ columns: 20 });
     for (const step of [1, 2, 3]) {
       writer.update(progress(step));
       pass(0.06);
     }
     writer.done();
-    expect(written).toEqual(["\rstep 1/90 · loss 8.\x1b[K", "\rstep 3/90 · loss 2.\x1b[K", "\n"]);
+    expect(written).toEqual(["\rstep 1/90 · loss 8.\x1b[K", "\rstep 3/90 · loss 2.\x1b[K", "\r\x1b[K"]);
   });
 
   it("writes a line now and then to a log, the last one always, and remembers the held-out loss", () => {

@@ -10,7 +10,7 @@ export interface ProgressStream {
 
 export interface ProgressWriter {
   update(progress: TrainProgress): void;
-  /** Ends the line, so that what follows starts on one of its own; the last state is always shown. */
+  /** Takes the line off a terminal, whose place the outcome then has; a log gets the last state. */
   done(): void;
 }
 
@@ -39,8 +39,8 @@ export function progressWriter(
       if (now() - last >= interval) show(waiting);
     },
     done() {
-      if (waiting !== undefined) show(waiting);
-      if (terminal && last > -Infinity) stream.write("\n");
+      if (terminal) stream.write(last > -Infinity ? "\r\x1b[K" : "");
+      else if (waiting !== undefined) show(waiting);
     },
   };
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
+import { standardStages } from "./stages.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
 
@@ -9,15 +10,20 @@ const token = z.int().min(0);
 const window = z.union([z.int().min(1), z.literal("all")]);
 
 export const dryOptions = z.strictObject({
-  multiplier: z.number().min(0).max(1000).describe("strength of the penalty; 0 is off"),
-  base: z.number().min(1).max(100).default(1.75).describe("growth of the penalty with each further repeated token"),
-  allowedLength: z.int().min(1).default(2).describe("repeats shorter than this are free"),
-  window: window.default("all").describe("how many of the last tokens to search for repeats"),
+  multiplier: z.number().min(0).max(1000).describe("strength of the penalty; 0 turns it off"),
+  base: z
+    .number()
+    .min(1)
+    .max(100)
+    .default(1.75)
+    .describe("the penalty is multiplied by this for each further repeated token"),
+  allowedLength: z.int().min(1).default(2).describe("repeats of at most this many tokens are not penalised"),
+  window: window.default("all").describe("how many of the last tokens are searched for repeats, or all"),
   breakers: z
     .array(z.union([z.string().min(1).max(40), token]))
     .max(64)
     .default(["\n", ":", '"', "*"])
-    .describe("texts or token ids that a repeat cannot cross"),
+    .describe("texts or token ids at which a repeat ends"),
 });
 
 export const shapingOptions = z.strictObject({
@@ -26,71 +32,119 @@ export const shapingOptions = z.strictObject({
     .min(0)
     .max(1000)
     .default(1)
-    .describe("divides the logits; 0 always takes the most likely token"),
+    .describe(
+      "divides the logits: below 1 likely tokens become likelier, above 1 unlikely ones do; 0 always takes the most likely token",
+    ),
   dynamicTemperature: z
     .strictObject({
-      range: z.number().gt(0).max(1000).describe("how far the temperature goes down and up from `temperature`"),
-      exponent: z.number().gt(0).max(100).default(1).describe("power of the entropy's share that it follows"),
+      range: z.number().gt(0).max(1000).describe("how far it may go below and above `temperature`"),
+      exponent: z.number().gt(0).max(100).default(1).describe("power of the normalised entropy that it follows"),
     })
     .optional()
-    .describe("lower temperature where the model is sure, higher where it is not (by entropy); not with temperature 0"),
-  topK: z.int().min(0).default(0).describe("keep the k most likely tokens; 0 is off"),
-  topP: z.number().gt(0).max(1).default(1).describe("keep the most likely tokens up to this probability; 1 is off"),
-  minP: z.number().min(0).max(1).default(0).describe("keep tokens at least this likely relative to the best; 0 is off"),
+    .describe(
+      "lower the temperature where the model is sure and raise it where it is not, by the entropy of its distribution; not with temperature 0",
+    )
+    .meta({ examples: [{ range: 0.5 }] }),
+  topK: z.int().min(0).default(0).describe("keep only the k most likely tokens; 0 turns it off"),
+  topP: z
+    .number()
+    .gt(0)
+    .max(1)
+    .default(1)
+    .describe("keep only the most likely tokens that together have this probability; 1 turns it off"),
+  minP: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe("keep only tokens whose probability is at least this share of the best token's; 0 turns it off"),
   typicalP: z
     .number()
     .gt(0)
     .max(1)
     .default(1)
-    .describe("keep the tokens of most typical surprise up to this probability; 1 is off"),
+    .describe(
+      "keep the tokens whose surprise is nearest to the expected surprise, until together they have this probability; 1 turns it off",
+    ),
   topNSigma: z
     .number()
     .gt(0)
     .optional()
-    .describe("keep logits within this many standard deviations of the highest one"),
-  epsilon: z.number().min(0).lt(1).default(0).describe("keep tokens of at least this probability; 0 is off"),
-  eta: z.number().min(0).lt(1).default(0).describe("like epsilon, lower where entropy is high; 0 is off"),
+    .describe("keep only tokens whose logit is within this many standard deviations of the highest"),
+  epsilon: z.number().min(0).lt(1).default(0).describe("keep only tokens of at least this probability; 0 turns it off"),
+  eta: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("like epsilon, with a lower bound where the entropy is high; 0 turns it off"),
   xtc: z
-    .strictObject({ probability: z.number().min(0).max(1), threshold: z.number().gt(0).max(1).default(0.1) })
+    .strictObject({
+      probability: z.number().min(0).max(1).describe("how often it acts"),
+      threshold: z.number().gt(0).max(1).default(0.1).describe("tokens that are at least this likely are top choices"),
+    })
     .optional()
-    .describe("now and then drop all tokens above the threshold but the least likely of them"),
+    .describe("“exclude top choices”: at some tokens, drop all top choices except the least likely of them")
+    .meta({ examples: [{ probability: 0.5, threshold: 0.1 }] }),
   mirostat: z
     .strictObject({
       version: z
         .union([z.literal(1), z.literal(2)])
         .default(2)
-        .describe("1 fits a Zipf law, 2 cuts by surprise"),
-      tau: z.number().gt(0).max(100).default(5).describe("wanted surprise of the chosen tokens, in bits"),
-      eta: z.number().gt(0).max(1).default(0.1).describe("how fast the bound follows the surprise"),
+        .describe("1 estimates the cut from a Zipf law, 2 cuts at a surprise"),
+      tau: z.number().gt(0).max(100).default(5).describe("target surprise, in bits"),
+      eta: z.number().gt(0).max(1).default(0.1).describe("how fast the cut follows"),
     })
     .optional()
-    .describe("keep the surprise of the chosen tokens near a target"),
-  minKept: z.int().min(1).default(1).describe("tokens that every one of the cuts above keeps, at least; 1 is off"),
-  repetitionPenalty: z.number().gt(0).max(100).default(1).describe("weakens tokens already seen; 1 is off"),
-  frequencyPenalty: z.number().min(-100).max(100).default(0).describe("subtracted once for every occurrence"),
-  presencePenalty: z.number().min(-100).max(100).default(0).describe("subtracted once from tokens that occurred"),
+    .describe("hold the surprise of the chosen tokens near a target")
+    .meta({ examples: [{ tau: 4 }] }),
+  minKept: z.int().min(1).default(1).describe("each of these cuts keeps at least this many tokens"),
+  repetitionPenalty: z
+    .number()
+    .gt(0)
+    .max(100)
+    .default(1)
+    .describe("make tokens that have occurred less likely by this factor; 1 turns it off"),
+  frequencyPenalty: z
+    .number()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .describe("subtracted from a token's logit once for every time it has occurred"),
+  presencePenalty: z
+    .number()
+    .min(-100)
+    .max(100)
+    .default(0)
+    .describe("subtracted once from the logit of every token that has occurred"),
   penaltyWindow: window
     .optional()
-    .describe("how many of the last tokens the penalties see; all, or 64 in the llamacpp order"),
-  dry: dryOptions.optional().describe("penalise tokens that would continue a repeat (don't repeat yourself)"),
+    .describe("how many of the last tokens the penalties look at, or all; default: all, and 64 in the order llamacpp"),
+  dry: dryOptions
+    .optional()
+    .describe("“don't repeat yourself”: penalise tokens that would continue a repeated passage")
+    .meta({ examples: [{ multiplier: 0.8 }] }),
   noRepeatNgram: z
     .int()
     .min(0)
     .max(1000)
     .default(0)
-    .describe("never complete so many tokens in a row that stand in prompt or output already; 0 is off"),
+    .describe("never write a sequence of this many tokens that prompt or output already has; 0 turns it off"),
   logitBias: z
     .record(
       z.string().regex(/^(0|[1-9]\d*)$/, "a token id"),
       z.union([z.number().min(-1e6).max(1e6), z.literal(Number.NEGATIVE_INFINITY)]),
     )
     .optional()
-    .describe("added to the logits of token ids; -Infinity bans"),
-  badTokens: z.array(token).optional().describe("token ids that must not be produced"),
+    .describe("numbers that are added to the logits of token ids; -Infinity bans a token")
+    .meta({ examples: [{ 42: -5 }] }),
+  badTokens: z.array(token).optional().describe("token ids that are never produced"),
   order: z
     .union([z.enum(presetNames), z.array(z.string())])
     .default("hf")
-    .describe("order of the stages: that of a known engine, or a list of stage names"),
+    .describe(
+      `order of these stages: that of a known engine, or a list of names. Stages: ${Object.keys(standardStages).join(", ")}`,
+    ),
 });
 
 /** What a caller may give. */

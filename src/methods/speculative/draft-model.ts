@@ -91,7 +91,7 @@ export async function draftModelDrafter(
   { verification, replacement, budget, measured = budget === undefined, grow, finish }: DraftModelDrafterOptions,
 ): Promise<Drafter> {
   const draft = await openDraft(decoding.model, settings.draft);
-  const proposal = proposalOf(decoding, settings, verification);
+  const proposal = proposalOf(decoding.settings.temperature, settings, verification);
   const { kind, draftTemperature, topK } = proposal;
   const conditions = { temperature: decoding.settings.temperature, draftTemperature, topK };
   const curve = measured ? await acceptanceCurve(decoding.model, draft, conditions, decoding.signal) : undefined;
@@ -134,9 +134,9 @@ export async function draftModelDrafter(
   };
 }
 
-/** In which way a draft's distributions become proposals. Errors: `bad_option` where nothing could be drawn. */
+/** In which way a draft's distributions become proposals, at the target's temperature. Errors: `bad_option` where nothing could be drawn. */
 export function proposalOf(
-  { settings: { temperature } }: Decoding,
+  temperature: number,
   { draftTemperature: wanted, draftTopK: topK }: DraftModelSettings,
   verification: Verification,
 ): {

@@ -52,16 +52,18 @@ type Step = { child?: number; token: number; reason: string };
 function follow(tree: DraftTree, node: number, children: number[], target: Target): Step {
   const token = target.sampleAt(node);
   const child = childWith(tree, children, token);
-  if (child !== undefined) return { child, token, reason: `the target drew ${token}, as drafted` };
+  const choice = target.probabilitiesAt ? "the target's own draw" : "the target's most likely token";
+  if (child !== undefined) return { child, token, reason: choice };
   return {
     token,
-    reason: children.length === 0 ? "bonus token" : `the target drew ${token}, not among ${children.length} drafted`,
+    reason: children.length === 0 ? `${choice}, for which nothing was drafted` : `${choice}, which was not drafted`,
   };
 }
 
 /** The p/q rule over the children of one node, in draw order. */
 function acceptOrCorrect(tree: DraftTree, node: number, children: number[], target: Target, draws: Draws): Step {
-  if (children.length === 0) return { token: target.sampleAt(node), reason: "bonus token" };
+  if (children.length === 0)
+    return { token: target.sampleAt(node), reason: "the target's own draw, for which nothing was drafted" };
   const distribution = tree.distributions[node];
   ensure(
     distribution,
@@ -78,10 +80,11 @@ function acceptOrCorrect(tree: DraftTree, node: number, children: number[], targ
       `draft token ${token} was proposed with probability 0`,
     );
     const ratio = residual.ratio(entry);
-    if (draws.accept(ratio)) return { child, token, reason: `${token}: p/q ${ratio.toFixed(3)}, accepted` };
+    if (draws.accept(ratio))
+      return { child, token, reason: `accepted with probability ${Math.min(1, ratio).toFixed(3)}` };
     residual.reject(entry);
   }
   const { weights, mass } = residual.weights();
   const token = draws.choose("residual", weights, mass);
-  return { token, reason: `${children.length} drafted, none accepted; ${token} is from the residual` };
+  return { token, reason: "drawn from what the rejected drafts left of the target's distribution" };
 }

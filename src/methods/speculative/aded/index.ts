@@ -14,6 +14,7 @@ import { ensure, VentrisError } from "../../../errors.ts";
 import { economy, most, nodesOf } from "../budget.ts";
 import type { Draws } from "../draws.ts";
 import { expectedWinners } from "../expectation.ts";
+import { freeDraftOutlook } from "../outlook.ts";
 import { speculate, type Verifier } from "../speculate.ts";
 import { addNode, createTree, type DraftTree } from "../tree.ts";
 import { createContexts } from "./contexts.ts";
@@ -134,6 +135,7 @@ export const aded = defineMethod({
   summary: "searches a table of tri-grams that learns from what the target says; needs no draft model",
   source: "Liu et al. 2024, arXiv 2407.12021",
   lossless: ({ verification }) => verification === "race",
+  outlook: freeDraftOutlook(() => most),
   options: adedOptions,
   async decode(decoding, options) {
     refuseContradictions(options);

@@ -6,6 +6,7 @@ import { ensure } from "../../../errors.ts";
 import { type Economy, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 
 export interface ChainOptions {
@@ -65,6 +66,7 @@ export const chain = defineMethod({
   source: "Leviathan et al. 2023, arXiv 2211.17192",
   lossless: true,
   repeats: repeatsText,
+  outlook: draftModelOutlook({ levels: ({ length }) => (length === undefined ? undefined : Array(length).fill(1)) }),
   options: z.strictObject({
     ...draftModelOptions,
     length: z

@@ -13,6 +13,7 @@ import { budgetOption, type Economy, most, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
 import { refuseOptions } from "../options.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 
 export interface HeapOptions {
@@ -122,6 +123,7 @@ export const dyspec = defineMethod({
   source: "Xiong et al. 2024, DySpec, arXiv 2410.11744",
   lossless: true,
   repeats: repeatsText,
+  outlook: draftModelOutlook({ siblings: 4 }),
   options: z.strictObject({
     ...draftModelOptions,
     budget: budgetOption,

@@ -21,6 +21,7 @@ import {
 import { createDrafting, type Drafting } from "../drafting.ts";
 import { growByHeap } from "../dyspec/index.ts";
 import { refuseOptions } from "../options.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { type Drafter, speculate } from "../speculate.ts";
 import { type Drafts, type LearningDraft, openDrafts } from "./drafts.ts";
 import { createRecorder, lossPlaces, type Recorder } from "./record.ts";
@@ -87,6 +88,7 @@ export const online = defineMethod({
   source: "Liu et al. 2024, Online Speculative Decoding, arXiv 2310.07177",
   lossless: true,
   repeats: repeatsText,
+  outlook: draftModelOutlook({ levels: ({ length }) => Array(length).fill(1) }),
   options,
   async decode(decoding, options) {
     const draft = await (await draftsOf(decoding.model, options)).route(options.route);
@@ -160,7 +162,7 @@ function learningDrafter(
   recorder: Recorder,
   settings: OnlineOptions,
 ): Drafter & { readonly text: readonly number[] } {
-  const proposal = proposalOf(decoding, settings, settings.verification);
+  const proposal = proposalOf(decoding.settings.temperature, settings, settings.verification);
   const { endTokens } = decoding;
   const grow = (drafting: Drafting) =>
     settings.grow === "chain"

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { largestBudget, nodesOf } from "../budget.ts";
+import { freeDraftOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 import { addPath, createTree, type DraftTree } from "../tree.ts";
 
@@ -99,6 +100,7 @@ export const promptLookup = defineMethod({
   summary: "proposes what followed the last tokens when they occurred before; needs no draft model",
   source: "Saxena 2023, prompt lookup decoding; Yang et al. 2023, arXiv 2304.04487",
   lossless: true,
+  outlook: freeDraftOutlook(({ length = 5 }) => length),
   options: z.strictObject({
     length: z.int().min(1).max(64).default(5).describe("tokens to propose from each occurrence"),
     occurrences: z.int().min(1).max(16).default(1).describe("earlier occurrences to merge into one tree"),

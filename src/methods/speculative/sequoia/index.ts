@@ -9,6 +9,7 @@ import { defineMethod } from "../../../engine/method.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { largestBudget, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, openDraft, repeatsText, verificationOption } from "../draft-model.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 import type { DraftTree } from "../tree.ts";
 import type { Shape } from "./shape.ts";
@@ -61,6 +62,7 @@ export const sequoia = defineMethod({
   source: "Chen et al. 2024, Sequoia, arXiv 2402.12374",
   lossless: true,
   repeats: repeatsText,
+  outlook: draftModelOutlook({ siblings: 4 }),
   options: z.strictObject({
     ...draftModelOptions,
     budget: z

@@ -6,6 +6,7 @@ import { ensure } from "../../../errors.ts";
 import { largestBudget, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions, repeatsText, verificationOption } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 
 /** Children per node, level by level: the expansion list that SpecInfer publishes. */
@@ -46,6 +47,7 @@ export const specInfer = defineMethod({
   source: "Miao et al. 2023, SpecInfer, arXiv 2305.09781",
   lossless: true,
   repeats: repeatsText,
+  outlook: draftModelOutlook({ levels: ({ branches }) => branches }),
   options: z.strictObject({
     ...draftModelOptions,
     branches: z

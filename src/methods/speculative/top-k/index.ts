@@ -10,6 +10,7 @@ import { ensure } from "../../../errors.ts";
 import { budgetOption, type Economy, most, nodesOf } from "../budget.ts";
 import { draftModelDrafter, draftModelOptions } from "../draft-model.ts";
 import type { Drafting } from "../drafting.ts";
+import { draftModelOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 import { selectNodes } from "../tree.ts";
 
@@ -73,6 +74,7 @@ export const topK = defineMethod({
   summary: "the draft's most probable continuations as a tree; strong at low temperature",
   source: "Li et al. 2024, EAGLE-2, arXiv 2406.16858 (its tree, with any draft model)",
   lossless: true,
+  outlook: draftModelOutlook({ siblings: 4 }),
   options: z.strictObject({
     ...draftModelOptions,
     budget: budgetOption,

@@ -1,0 +1,82 @@
+/** What a comparison says, for the terminal and the page alike: table, texts, notes, trees. */
+import type { Outlook } from "../engine/method.ts";
+import { type Comparison, type Entry, measureOf, promised, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
+import { plural } from "./table.ts";
+import { drawRound, roundsOf } from "./tree.ts";
+
+const fewTokens = 50;
+
+/** The table's cells, for every face. */
+export function rowsOf({ entries, differences }: Comparison): { header: string[]; rows: string[][] } {
+  const plain = measureOf(entries);
+  const rows = entries.map((entry) => {
+    const total = (of: (result: Entry["results"][number]) => number) =>
+      entry.results.reduce((sum, r) => sum + of(r), 0);
+    const drafted = total(({ counters }) => counters.drafted);
+    const accepted = total(({ counters }) => counters.accepted);
+    const { value, interval } = speedUp(entry, plain);
+    const verdict = verdictOf(entry, plain);
+    return [
+      entry.label,
+      !promised(entry) ? "not promised" : differences.some(({ method }) => method === entry.label) ? "✗ no" : "✓",
+      (total(({ counters }) => counters.tokensPerPass) / entry.results.length).toFixed(2),
+      drafted > 0 ? `${Math.round((100 * accepted) / drafted)} %` : "-",
+      tokensPerSecond(entry).toFixed(0),
+      `${value.toFixed(2)}×${interval ? ` [${interval.map((end) => end.toFixed(2)).join(", ")}]` : ""}`,
+      verdict === "plain" ? "" : verdict === "slower" ? "✗ slower" : verdict,
+    ];
+  });
+  const header = ["method", "same text", "tokens a pass", "drafts kept", "tokens/s", "speed", "against plain"];
+  return { header, rows };
+}
+
+/** Outputs that are equal, once, with the methods that wrote them. */
+export function textsOf({ entries }: Comparison, prompt: number): { labels: string[]; text: string }[] {
+  const found = new Map<string, string[]>();
+  for (const { label, results } of entries) {
+    const text = results[prompt]?.text;
+    if (text !== undefined) found.set(text, [...(found.get(text) ?? []), label]);
+  }
+  return [...found].map(([text, labels]) => ({ labels, text }));
+}
+
+/** What a reader must know to read the figures: outputs too short, and methods that cannot gain here, once with the figures. */
+export function notesOf({ entries, prompts }: Comparison): string[] {
+  const notes: string[] = [];
+  const lengths = entries.flatMap(({ results }) => results.map(({ counters }) => counters.generated));
+  if (lengths.length > 0 && Math.max(...lengths) < fewTokens)
+    notes.push(
+      `the output has only ${plural(Math.max(...lengths), "token")}${prompts.length > 1 ? " a prompt" : ""}: too few for its speeds to mean much`,
+    );
+  const why = new Map<string, string[]>();
+  for (const { label, outlook } of entries) {
+    const reason = reasonFor(outlook);
+    if (reason) why.set(reason, [...(why.get(reason) ?? []), label]);
+  }
+  return [...notes, ...[...why].map(([reason, labels]) => `${listed(labels)} cannot gain here: ${reason}`)];
+}
+
+/** The sentence that a method cannot gain here; undefined where it can, or does not know. */
+export const hopeless = (label: string, outlook: Outlook | undefined): string | undefined => {
+  const reason = reasonFor(outlook);
+  return reason && `${label} cannot gain here: ${reason}`;
+};
+
+function reasonFor(outlook: Outlook | undefined): string | undefined {
+  if (!outlook || (outlook.speedUp ?? outlook.most) > noGain) return undefined;
+  return `${outlook.because}; ${outlook.advice}`;
+}
+
+/** A smaller gain is none. */
+export const noGain = 1.05;
+
+export const listed = (labels: readonly string[]): string =>
+  labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}`;
+
+/** Drafted trees of the first rounds on the first prompt. */
+export const treesOf = ({ entries }: Comparison, rounds: number, nameOf: (token: number) => string): string[] =>
+  entries.flatMap(({ label, events }) =>
+    roundsOf(events[0])
+      .slice(0, rounds)
+      .map((round, i) => `${label}, round ${i + 1}: ${drawRound(round, nameOf)}`),
+  );

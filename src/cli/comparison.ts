@@ -1,0 +1,175 @@
+/** Methods measured side by side: the same prompts, the same seed, interleaved repetitions; what is equal, and what is faster. */
+import type { DecodeOptions } from "../calls.ts";
+import type { Outlook } from "../engine/method.ts";
+import type { Model } from "../engine/model.ts";
+import type { RunResult } from "../engine/run.ts";
+import type { TraceEvent } from "../engine/trace.ts";
+import { VentrisError } from "../errors.ts";
+import type { OpenModel } from "../open.ts";
+import { type Estimate, meanWithin } from "../papers/statistics.ts";
+import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
+
+export type Prompt = string | readonly number[];
+
+/** One method, over all prompts and repetitions. */
+export interface Entry {
+  readonly label: string;
+  readonly chosen: ChosenMethod;
+  readonly lossless: boolean;
+  /** Whether it must give the very text of the other lossless methods. */
+  readonly repeats: boolean;
+  /** Of the first repetition, by prompt. */
+  readonly results: RunResult[];
+  readonly events: (readonly TraceEvent[])[];
+  /** Seconds a token of every run, in the order in which all methods ran. */
+  readonly secondsPerToken: number[];
+  readonly outlook?: Outlook;
+}
+
+export interface Skipped {
+  readonly label: string;
+  readonly reason: string;
+}
+
+export interface Difference {
+  readonly method: string;
+  readonly from: string;
+  readonly prompt: number;
+  /** Index of the first token that differs. */
+  readonly at: number;
+}
+
+export interface Comparison {
+  readonly prompts: readonly Prompt[];
+  readonly entries: readonly Entry[];
+  readonly skipped: readonly Skipped[];
+  readonly differences: readonly Difference[];
+  readonly repetitions: number;
+}
+
+export interface CompareOptions {
+  readonly model: OpenModel;
+  readonly prompts: readonly Prompt[];
+  readonly methods: readonly ChosenMethod[];
+  readonly request: DecodeOptions;
+  readonly repetitions: number;
+  readonly signal: AbortSignal;
+  onProgress(text: string): void;
+}
+
+/** A method's first run loads its draft, measures pass times and warms caches up: it is not counted. */
+const warmUpTokens = 64;
+
+/**
+ * Repetitions are outermost, so that a disturbance of the machine hits all methods alike. A method that cannot work here is skipped with
+ * the reason; plain decoding that fails, or options that no method would take, are errors. Ends early with the signal, with what is done.
+ */
+export async function compareMethods(options: CompareOptions): Promise<Comparison> {
+  const { model, prompts, methods, request, repetitions, signal, onProgress } = options;
+  const labels = labelsOf(methods);
+  const entries: Entry[] = [];
+  const skipped: Skipped[] = [];
+  for (const [i, chosen] of methods.entries()) {
+    if (signal.aborted) break;
+    onProgress(`${labels[i]}: warming up`);
+    const settings = chosen.method.options.safeParse(chosen.options);
+    try {
+      const maxTokens = Math.min(warmUpTokens, request.maxTokens ?? warmUpTokens);
+      const minTokens = Math.min(maxTokens, request.minTokens ?? 0);
+      await run(model, prompts[0], chosen, { ...request, maxTokens, minTokens, signal });
+    } catch (error) {
+      const unfit = error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code);
+      if (!unfit || !settings.success || chosen.method.family === "plain") throw error;
+      const draft = "draft" in chosen.method.options.shape && /draft/.test(error.message);
+      skipped.push({
+        label: labels[i],
+        reason: `${error.message}${draft ? "; --draft MODEL names another draft" : ""}`,
+      });
+      continue;
+    }
+    const { lossless, repeats } = chosen.method;
+    entries.push({
+      label: labels[i],
+      chosen,
+      lossless: typeof lossless === "function" ? lossless(settings.data as never) : lossless,
+      repeats: request.temperature === 0 || (repeats?.(settings.data as never) ?? true),
+      outlook: await outlookOf(model, chosen, request, signal),
+      results: [],
+      events: [],
+      secondsPerToken: [],
+    });
+  }
+  const total = repetitions * prompts.length;
+  for (let unit = 0; unit < total && !signal.aborted; unit++) {
+    for (const entry of entries) {
+      onProgress(`run ${unit + 1} of ${total}: ${entry.label}`);
+      const { result, events } = await run(model, prompts[unit % prompts.length], entry.chosen, { ...request, signal });
+      if (signal.aborted) break;
+      entry.secondsPerToken.push(result.seconds.decode / Math.max(1, result.counters.generated));
+      if (unit >= prompts.length) continue;
+      entry.results.push(result);
+      entry.events.push(events);
+    }
+  }
+  const measured = entries.filter(({ results }) => results.length > 0);
+  return { prompts, entries: measured, skipped, differences: differencesOf(measured), repetitions };
+}
+
+async function run(model: OpenModel, prompt: Prompt, chosen: ChosenMethod, request: DecodeOptions) {
+  const started = model.decode(prompt, { ...request, method: choiceOf(chosen) });
+  const events: TraceEvent[] = [];
+  for await (const event of started) events.push(event);
+  return { result: await started.final, events };
+}
+
+/** What the method can gain at all; undefined where it does not know, or where its options fix how much it drafts. */
+export async function outlookOf(
+  model: OpenModel,
+  { method, options }: ChosenMethod,
+  { temperature = 1 }: DecodeOptions,
+  signal?: AbortSignal,
+): Promise<Outlook | undefined> {
+  if (!method.outlook) return undefined;
+  // What a face of a model hides is of no interest to it.
+  return method.outlook(model as unknown as Model, method.options.parse(options) as never, { temperature, signal });
+}
+
+/** Lossless methods against the first of them, prompt by prompt. */
+function differencesOf(entries: readonly Entry[]): Difference[] {
+  const [first, ...others] = entries.filter(promised);
+  return others.flatMap(({ label, results }) =>
+    results.flatMap(({ tokens }, prompt) => {
+      const expected = first.results[prompt].tokens;
+      const length = Math.max(tokens.length, expected.length);
+      const at = Array.from({ length }, (_, i) => i).find((i) => tokens[i] !== expected[i]);
+      return at === undefined ? [] : [{ method: label, from: first.label, prompt, at }];
+    }),
+  );
+}
+
+/** Whether this very text is promised of a method. */
+export const promised = ({ lossless, repeats }: Pick<Entry, "lossless" | "repeats">): boolean => lossless && repeats;
+
+/** How many times as fast as plain decoding: the geometric mean over runs of the same prompt and repetition. */
+export function speedUp(entry: Entry, plain: Entry): Estimate {
+  const count = Math.min(entry.secondsPerToken.length, plain.secondsPerToken.length);
+  const logs = Array.from({ length: count }, (_, i) => Math.log(plain.secondsPerToken[i] / entry.secondsPerToken[i]));
+  const { value, interval } = meanWithin(logs);
+  return { value: Math.exp(value), interval: interval && [Math.exp(interval[0]), Math.exp(interval[1])], count };
+}
+
+export const tokensPerSecond = ({ secondsPerToken }: Entry): number =>
+  secondsPerToken.length / secondsPerToken.reduce((a, b) => a + b, 0);
+
+export type Verdict = "plain" | "faster" | "slower" | "no clear difference";
+
+/** What the interval allows to say. */
+export function verdictOf(entry: Entry, plain: Entry): Verdict {
+  if (entry === plain) return "plain";
+  const { value, interval = [value / 1.05, value * 1.05] } = speedUp(entry, plain);
+  return interval[0] > 1 ? "faster" : interval[1] < 1 ? "slower" : "no clear difference";
+}
+
+/** Plain decoding, or the first method where it is not among them. */
+export const measureOf = (entries: readonly Entry[]): Entry =>
+  entries.find(({ chosen }) => chosen.method.family === "plain") ?? entries[0];

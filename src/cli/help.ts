@@ -1,0 +1,55 @@
+/** How help reads: options in groups, descriptions as sentences, values and defaults named. */
+import { type Command, type HelpConfiguration, Option } from "commander";
+import { sentence } from "../papers/option-types.ts";
+import { styled, widthOf } from "./terminal.ts";
+
+/** Groups of options, in the order in which help shows them. */
+export const groups = {
+  prompt: "Prompt:",
+  model: "Model:",
+  method: "Method:",
+  sampling: "Sampling:",
+  output: "Output:",
+  other: "Other:",
+} as const;
+
+export const helpStyle: HelpConfiguration = {
+  styleTitle: (title) => styled(process.stdout, "bold", title),
+  optionDescription({ description, argChoices, defaultValue, defaultValueDescription }) {
+    const choices = argChoices && `One of ${argChoices.join(", ")}.`;
+    const value = defaultValueDescription ?? shownDefault(defaultValue);
+    return [described(description), choices, value && `Default ${value}.`].filter(Boolean).join(" ");
+  },
+  argumentDescription: ({ description, argChoices, defaultValue }) =>
+    [
+      description && sentence(description),
+      argChoices && `One of ${argChoices.join(", ")}.`,
+      defaultValue !== undefined && `Default ${defaultValue}.`,
+    ]
+      .filter(Boolean)
+      .join(" "),
+  commandDescription: (command) => command.description() && sentence(command.description()),
+  subcommandDescription: (command) => sentence(command.description()),
+  // The usage says that there are options; a list of commands need not.
+  subcommandTerm: (command) => command.name(),
+};
+
+/** Wide terminals leave room, but lines of a hundred columns are long enough to read. */
+export const helpWidth = (): number => Math.min(100, widthOf(process.stdout));
+
+/** An example at the end must not get a full stop, which might be copied with it. */
+const described = (text: string): string =>
+  text.endsWith("'") ? `${text[0].toUpperCase()}${text.slice(1)}` : sentence(text);
+
+function shownDefault(value: unknown): string | undefined {
+  if (value === undefined || value === false || (Array.isArray(value) && value.length === 0)) return undefined;
+  return Array.isArray(value) ? value.join(",") : String(value);
+}
+
+/** Flags that every command has, added to it and to the commands below it. */
+export function addCommonFlags(command: Command): void {
+  command.addOption(new Option("-q, --quiet", "print the result and errors, and nothing else").helpGroup(groups.other));
+  command.addOption(new Option("--debug", "show where in the program an error comes from").helpGroup(groups.other));
+  command.addHelpOption(new Option("-h, --help", "show this help").helpGroup(groups.other));
+  command.commands.forEach(addCommonFlags);
+}

@@ -1,0 +1,70 @@
+/** Methods as the command line names them: by name, as JSON with options, or as a module of one's own. */
+import type { MethodChoice } from "../calls.ts";
+import type { Method } from "../engine/method.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { findMethod } from "../methods/index.ts";
+import { parseAssignments } from "./flags.ts";
+import { isModulePath, loadMethod } from "./own-method.ts";
+
+export interface ChosenMethod {
+  readonly method: Method;
+  /** Those that were given. */
+  readonly options: Readonly<Record<string, unknown>>;
+}
+
+/** As `decode` takes it. */
+export const choiceOf = ({ method, options }: ChosenMethod): MethodChoice => ({ method, options });
+
+/** `name`, a module's path, or JSON with options beside the name; `assignments` are further options as `name=value`. */
+export async function readMethod(
+  text: string | undefined,
+  assignments: readonly string[] = [],
+): Promise<ChosenMethod | undefined> {
+  if (text === undefined) {
+    ensure(assignments.length === 0, "bad_option", "--set gives options of a method: name it with --method");
+    return undefined;
+  }
+  const { method, options } = await chosen(text.trimStart().startsWith("{") ? parseJson(text) : text);
+  return { method, options: { ...options, ...parseAssignments(method.options.shape, assignments, method.name) } };
+}
+
+/** Several methods: names between commas, or a JSON list of names and objects. */
+export async function readMethods(text: string): Promise<ChosenMethod[]> {
+  const list = /^\s*\[/.test(text) ? (parseJson(text) as unknown[]) : text.split(",").map((name) => name.trim());
+  ensure(list.length > 0, "bad_option", "--methods names no method");
+  return Promise.all(list.map(chosen));
+}
+
+async function chosen(entry: unknown): Promise<ChosenMethod> {
+  const { name, ...options } = (typeof entry === "string" ? { name: entry } : (entry ?? {})) as { name?: unknown };
+  ensure(
+    typeof name === "string",
+    "bad_option",
+    `a method is a name, a file or {"name": …, options}, not ${JSON.stringify(entry)}`,
+  );
+  return { method: isModulePath(name) ? await loadMethod(name) : findMethod(name), options };
+}
+
+function parseJson(json: string): unknown {
+  try {
+    return JSON.parse(json);
+  } catch (cause) {
+    throw new VentrisError("bad_option", `a method's JSON cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/** How tables name methods: those that occur several times, by the options in which they differ. */
+export function labelsOf(list: readonly ChosenMethod[]): string[] {
+  return list.map(({ method, options }) => {
+    const same = list.filter((other) => other.method.name === method.name);
+    const names = [...new Set(same.flatMap((other) => Object.keys(other.options)))];
+    const differing = names.filter(
+      (name) =>
+        new Set(same.map((other) => JSON.stringify(other.options[name]))).size > 1 && options[name] !== undefined,
+    );
+    const shown = differing.map((name) => `${name}=${textOf(options[name])}`);
+    return [method.name, ...shown].join(" ");
+  });
+}
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));

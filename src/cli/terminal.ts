@@ -1,0 +1,98 @@
+/** What a terminal can show: its width, colours, and text wrapped between words. */
+
+/** A stream as far as it matters here: `process.stdout`, `process.stderr`, or anything like them. */
+export interface Screen {
+  readonly isTTY?: boolean;
+  readonly columns?: number;
+  hasColors?(): boolean;
+  write(text: string): unknown;
+}
+
+/** Columns that a line may take. Infinity where the output goes to a file or a program, unless COLUMNS says otherwise. */
+export function widthOf({ isTTY, columns }: Screen): number {
+  const stated = Number(process.env.COLUMNS);
+  const known = isTTY && columns ? columns : stated >= 20 ? stated : isTTY ? 80 : Infinity;
+  return Math.max(20, known);
+}
+
+export type Style = "bold" | "dim" | "red" | "green";
+const codes: Readonly<Record<Style, readonly [on: number, off: number]>> = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+};
+
+/** The text in a style, or as it is where the screen has no colours: no terminal, a dumb one, or NO_COLOR is set. */
+export function styled(screen: Screen, style: Style, text: string): string {
+  if (!screen.isTTY || process.env.NO_COLOR || !screen.hasColors?.()) return text;
+  const [on, off] = codes[style];
+  return `\x1b[${on}m${text}\x1b[${off}m`;
+}
+
+const wide =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Emoji_Presentation}\uff01-\uff60]/u;
+const unseen = /[\p{Mark}\p{Cf}\p{Cc}]/u;
+
+/** Columns that a text takes. */
+export function displayWidth(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let width = 0;
+  for (const character of text) width += unseen.test(character) ? 0 : wide.test(character) ? 2 : 1;
+  return width;
+}
+
+/** Lines of at most `width` columns, broken at spaces only: a longer word has a line of its own. */
+export function wrap(text: string, width: number): string[] {
+  return text.split("\n").flatMap((paragraph) => {
+    const lines: string[] = [];
+    let line = "";
+    for (const word of paragraph.split(" ")) {
+      if (line !== "" && displayWidth(line) + 1 + displayWidth(word) > width) {
+        lines.push(line.trimEnd());
+        line = word;
+      } else line = line === "" ? word : `${line} ${word}`;
+    }
+    return [...lines, line];
+  });
+}
+
+/** Text that comes piece by piece, wrapped as by `wrap`: a word is written once it is known where it ends. */
+export function wordWriter(screen: Screen): { write(text: string): void; end(): void } {
+  const width = widthOf(screen);
+  let column = 0;
+  let gap = "";
+  let word = "";
+  const flush = (): void => {
+    if (word === "") return;
+    const size = displayWidth(word);
+    if (column > 0 && column + gap.length + size > width) {
+      screen.write(`\n${word}`);
+      column = size;
+    } else {
+      screen.write(gap + word);
+      column += gap.length + size;
+    }
+    [gap, word] = ["", ""];
+  };
+  return {
+    write(text) {
+      for (const character of text) {
+        if (character !== " " && character !== "\n") word += character;
+        else {
+          flush();
+          if (character === " ") gap += character;
+          else {
+            screen.write("\n");
+            [column, gap] = [0, ""];
+          }
+        }
+      }
+    },
+    end() {
+      flush();
+      if (column > 0) screen.write("\n");
+      column = 0;
+    },
+  };
+}
