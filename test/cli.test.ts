@@ -1,6 +1,6 @@
 /** The built command as people call it: what it prints where, and its exit status. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -54,7 +54,9 @@ function ventris(words: readonly string[], input: string | Uint8Array = ""): Pro
 describe("run", () => {
   it("prints text on stdout and one line of counters on stderr", async () => {
     const { status, stdout, stderr } = await ventris(["run", "--method", "greedy", "--max-tokens", "8", prompt]);
-    expect(stderr).toMatch(/^8 tokens · 8 passes · 1\.00 tokens per pass · [\d.]+ tokens\/s · finish: length\n$/);
+    expect(stderr).toMatch(
+      /^8 tokens · 8 passes · 1\.00 tokens per pass · [\d.]+ tokens\/s · ended by --max-tokens\n$/,
+    );
     expect(stdout).toMatch(/^.+\n$/s);
     expect(status).toBe(0);
   });
@@ -127,12 +129,87 @@ describe("run", () => {
     expect(stopped.text).toBe(free.text.slice(0, free.text.indexOf(stop)));
   });
 
+  it("reads escapes in stop texts, and refuses what is none", async () => {
+    const words = ["run", "--json", "--method", "greedy", "-n", "200", prompt];
+    const free = JSON.parse((await ventris(words)).stdout);
+    expect(free.text).toContain("\n");
+    const stopped = JSON.parse((await ventris([...words, "--stop", "\\n"])).stdout);
+    expect(stopped).toMatchObject({ finish: "stop", stop: "\n", text: free.text.slice(0, free.text.indexOf("\n")) });
+    const wrong = await ventris([...words, "--stop", "\\d"]);
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringMatching(/--stop \\d: \\d is no escape/)]);
+  });
+
+  it("is quiet when asked to, but for errors", async () => {
+    const { stdout, stderr } = await ventris(["run", "-q", "-n", "4", "-m", "knossos", prompt]);
+    expect(stderr).toBe("");
+    expect(stdout).not.toBe("");
+    expect((await ventris(["run", "--quiet", "--model", "knosos", prompt])).stderr).toMatch(/no model "knosos"/);
+  });
+
+  it("says warnings in words of its own", async () => {
+    await cp(join(root, "models", "pylos"), join(folder, "strange"), { recursive: true });
+    const settings = join(folder, "strange", "tokenizer_config.json");
+    const known = JSON.parse(await readFile(settings, "utf8"));
+    await writeFile(settings, JSON.stringify({ ...known, eos_token: "<|nowhere|>" }));
+    const words = ["run", "-n", "2", "--model", "strange", prompt];
+    const { stderr } = await ventris(words);
+    expect(stderr).toMatch(/^ventris: .*<\|nowhere\|>/m);
+    expect(stderr).not.toMatch(/node:|trace-warnings|VentrisWarning/);
+    expect((await ventris([...words, "--quiet"])).stderr).toBe("");
+  });
+
+  it("decodes with a method of one's own, in JavaScript and in TypeScript", async () => {
+    const body = (types: boolean) => `import { defineMethod } from "ventris";
+import { z } from "zod";
+export default defineMethod({
+  name: "mine",
+  family: "plain",
+  summary: "the most likely token, so many times",
+  lossless: false,
+  options: z.strictObject({ tokens: z.number().default(3).describe("how many") }),
+  async decode(decoding, { tokens }) {
+    const count${types ? ": number" : ""} = tokens;
+    let tip = await decoding.prefill();
+    for (let i = 0; i < count; i++) {
+      const token = decoding.choose(tip);
+      decoding.commit([{ token, from: tip }]);
+      if (decoding.finished) return;
+      [tip] = await decoding.lease.extend([{ parent: tip, token }]);
+    }
+    decoding.finish("stop");
+  },
+});
+`;
+    await writeFile(join(folder, "mine.mjs"), body(false));
+    await writeFile(join(folder, "mine.ts"), body(true));
+    for (const file of ["./mine.mjs", "./mine.ts"]) {
+      const { status, stdout, stderr } = await ventris([
+        "run",
+        "--json",
+        "--method",
+        file,
+        "--set",
+        "tokens=2",
+        prompt,
+      ]);
+      expect([status, stderr]).toEqual([0, ""]);
+      expect(JSON.parse(stdout)).toMatchObject({ method: "mine", counters: { generated: 2 } });
+    }
+    const listed = await ventris(["methods", "./mine.ts"]);
+    expect(listed.stdout).toMatch(/^mine: the most likely token[\s\S]*\ntokens +number +How many\. Default 3\./);
+    await writeFile(join(folder, "empty.mjs"), "export const nothing = 1;");
+    const empty = await ventris(["run", "--method", "./empty.mjs", prompt]);
+    expect([empty.status, empty.stderr]).toEqual([1, expect.stringMatching(/empty\.mjs exports no method/)]);
+    const missing = await ventris(["run", "--method", "./missing.ts", prompt]);
+    expect([missing.status, missing.stderr]).toEqual([1, expect.stringMatching(/no file \.\/missing\.ts/)]);
+  });
+
   it("gives back what it has after an interrupt", async () => {
     const child = start(["run", "--temperature", "1", "--max-tokens", "1000", prompt]);
     child.stdin.end();
     child.stdout.once("data", () => child.kill("SIGINT"));
     const { status, stdout, stderr } = await outcome(child);
-    expect(stderr).toMatch(/finish: aborted/);
+    expect(stderr).toMatch(/ · interrupted\n/);
     expect(stdout.trim()).not.toBe("");
     expect(status).toBe(130);
   });
@@ -203,7 +280,7 @@ describe("misuse and failure", () => {
 
 describe("listings", () => {
   it("lists methods, with a JSON Schema of their options", async () => {
-    expect((await ventris(["methods"])).stdout).toMatch(/^method +family +lossless +summary\ngreedy +plain +yes/);
+    expect((await ventris(["methods"])).stdout).toMatch(/^method +family +lossless +what it does\ngreedy +plain +yes/);
     const listed = JSON.parse((await ventris(["methods", "--json"])).stdout);
     expect(listed.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining(["greedy", "sample"]));
     for (const { options } of listed) expect(options).toMatchObject({ type: "object", additionalProperties: false });
@@ -222,14 +299,53 @@ describe("listings", () => {
     expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });
   });
 
+  it("finds models in folders here, and names them as --model takes them", async () => {
+    await mkdir(join(folder, "own"), { recursive: true });
+    await cp(join(root, "models", "pylos"), join(folder, "own", "small"), { recursive: true });
+    const entries: { name: string; origin: string }[] = JSON.parse((await ventris(["models", "own", "--json"])).stdout);
+    const [found] = entries.filter(({ origin }) => origin === "here");
+    expect(found.name).toBe(join("own", "small"));
+    const { status } = await ventris(["run", "-n", "1", "--model", found.name, prompt]);
+    expect(status).toBe(0);
+    expect((await ventris(["models", "nowhere"])).stderr).toMatch(/no folder nowhere/);
+  });
+
   it("examines the machine", async () => {
     const { status, stdout } = await ventris(["doctor", "--json"]);
-    const checks: { what: string; ok: boolean; remedy?: string }[] = JSON.parse(stdout).checks;
-    expect(checks.filter(({ ok }) => ok).map(({ what }) => what)).toEqual(
-      expect.arrayContaining(["node", "ONNX Runtime", "device cpu", "models"]),
-    );
-    for (const { ok, remedy } of checks) if (!ok) expect(remedy).toBeTruthy();
+    const checks: { what: string; state: string; remedy?: string }[] = JSON.parse(stdout).checks;
+    const named = Object.fromEntries(checks.map((check) => [check.what, check]));
+    for (const what of ["Node", "ONNX Runtime", "cpu", "models", "cache"]) expect(named[what].state).toBe("ok");
+    // Whether this machine has a graphics card or not, nothing is wrong with it.
+    for (const what of ["webgpu", "cuda"]) expect(["ok", "absent"]).toContain(named[what].state);
+    for (const { state, remedy } of checks) if (state !== "ok") expect(remedy).toBeTruthy();
     expect(status).toBe(0);
+  });
+
+  it("examines in a line a device, without what its libraries write, and marks only what is wrong", async () => {
+    const { stdout, stderr } = await ventris(["doctor"]);
+    for (const device of ["cpu", "webgpu", "cuda"]) expect(stdout).toMatch(new RegExp(`^[✓·] ${device} +\\S.*$`, "m"));
+    expect(stdout).not.toMatch(/✗|onnxruntime_src|pass times/);
+    expect(stderr).toBe("To see what each method can gain here: ventris doctor --model knossos\n");
+  });
+
+  it("shows what each method can gain with a model here, from measured pass times and acceptance", async () => {
+    const { status, stdout } = await ventris(["doctor", "--model", "knossos", "--json"]);
+    const { model, passes, methods } = JSON.parse(stdout);
+    expect(model).toBe("knossos");
+    expect(passes.seconds).toHaveLength(passes.rows.length);
+    const gains: Record<string, { speedUp?: number; most: number; because: string }> = Object.fromEntries(
+      methods.map((gain: { method: string }) => [gain.method, gain]),
+    );
+    expect(gains.chain.speedUp).toBeGreaterThanOrEqual(1); // it may leave drafting alone
+    expect(gains["prompt-lookup"].speedUp).toBeUndefined(); // the text decides
+    for (const { most, because } of Object.values(gains)) {
+      expect(most).toBeGreaterThan(0);
+      expect(because).toMatch(/ms/);
+    }
+    expect(gains.greedy).toBeUndefined();
+    expect(status).toBe(0);
+    const table = (await ventris(["doctor", "--model", "knossos"])).stdout;
+    expect(table).toMatch(/What methods can gain with knossos[\s\S]*\nmethod +expected +at best +verdict\nchain +\d/);
   });
 });
 
@@ -241,8 +357,57 @@ describe("compare", () => {
     expect(methods.map(({ method }: { method: string }) => method)).toEqual(["greedy", "sample"]);
     expect(methods[1].tokens).toEqual(methods[0].tokens);
     expect(methods[0].speedUp).toBe(1);
+    expect(methods[1].verdict).not.toBe("plain");
+    expect(methods[1].interval[0]).toBeLessThanOrEqual(methods[1].speedUp);
     expect(differences).toEqual([]);
     expect(status).toBe(0);
+  });
+
+  it("measures 200 tokens several times, on several prompts", async () => {
+    await writeFile(join(folder, "prompts.txt"), "Once upon a time\n\nThe old king\n");
+    const words = ["compare", "--json", "--methods", "greedy,sample", "--prompts", "prompts.txt", "--repeat", "2"];
+    const { methods, repetitions } = JSON.parse((await ventris(words)).stdout);
+    expect(repetitions).toBe(2);
+    expect(methods[0].counters.generated).toBe(200);
+    expect(methods[0].prompts).toHaveLength(2);
+    expect(methods[0].prompts[1].text).not.toBe(methods[0].prompts[0].text);
+  });
+
+  it("skips what a model lacks with the flag that would help, and goes on", async () => {
+    const words = ["compare", "--json", "--methods", "greedy,chain", "--draft", "knossos", "--model", "pylos"];
+    const { status, stdout, stderr } = await ventris([...words, "-n", "8", "--repeat", "1", prompt]);
+    const { methods, skipped } = JSON.parse(stdout);
+    expect(methods.map(({ method }: { method: string }) => method)).toEqual(["greedy"]);
+    expect(skipped).toEqual([
+      { label: "chain", reason: expect.stringMatching(/larger than its target.*--draft MODEL/) },
+    ]);
+    expect(stderr).toMatch(/^chain was skipped: /m);
+    expect(status).toBe(0);
+  });
+
+  it("prints the text once, names rows by the options that differ, and says when an output is short", async () => {
+    const list =
+      '["greedy", {"name":"prompt-lookup","length":2,"maximum":3}, {"name":"prompt-lookup","length":8,"maximum":3}]';
+    const words = ["compare", "--methods", list, "-n", "12", "--repeat", "1", prompt];
+    const { stdout, stderr } = await ventris(words);
+    expect(stdout).toMatch(/^method +same text +tokens a pass/);
+    expect(stdout).toMatch(/\nprompt-lookup length=2 +✓/);
+    expect(stdout).toMatch(/\n\ngreedy, prompt-lookup length=2 and prompt-lookup length=8:\n {2}\S/);
+    expect(stdout.match(/:\n {2}\S/g)).toHaveLength(1);
+    expect(stderr).toMatch(/the output has only 12 tokens/);
+  });
+
+  it("writes a page and a figure that need nothing beside themselves", async () => {
+    const words = ["compare", "--methods", "greedy,prompt-lookup", "-n", "8", "--repeat", "2", "--quiet", prompt];
+    for (const name of ["compared.html", "compared.svg"]) {
+      const { status, stderr } = await ventris([...words, "--out", name]);
+      expect([status, stderr]).toEqual([0, ""]);
+      const text = await readFile(join(folder, name), "utf8");
+      expect(text).toMatch(/<svg[\s\S]*prompt-lookup/);
+      expect(text.replaceAll("http://www.w3.org/2000/svg", "")).not.toMatch(/https?:|src=|@import|url\(/);
+    }
+    const wrong = await ventris([...words, "--out", "compared.png"]);
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining(".html or .svg")]);
   });
 
   it("checks the text of a seed at other temperatures too", async () => {
@@ -276,9 +441,11 @@ describe("compare", () => {
       "6",
       looped,
     ]);
-    expect(stdout).toMatch(/^method +lossless +tokens/);
-    expect(stdout).toMatch(/prompt-lookup, round 1: \d+ drafted in 0 passes/);
-    expect(stdout).toMatch(/\nthen "[^\n]*": /);
+    expect(stdout).toMatch(/How to read a tree/);
+    expect(stdout).toMatch(/\nprompt-lookup, round 1: \d+ tokens drafted, \d+ kept\n/);
+    expect(stdout).toMatch(/─ " on" {2}✓ the target's most likely token\n|─ "[^"]*" {2}✗\n/);
+    expect(stdout).toMatch(/\nthen "[^\n]*": the target's most likely token/);
+    expect(stdout).not.toMatch(/drew|bonus/);
   });
 });
 

@@ -1,56 +1,84 @@
-/** `ventris methods`: what the registry holds. */
+/** `ventris methods`: what the registry holds: methods, and shapers that work inside them. */
 import type { Command } from "commander";
 import { z } from "zod";
-import type { Method } from "../engine/method.ts";
-import { findMethod, methods } from "../methods/index.ts";
+import type { Method, ShaperKind } from "../engine/method.ts";
+import { findMethod, methods, shapers } from "../methods/index.ts";
 import { describeOption, placeholder } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 import { formatTable } from "./table.ts";
+import { widthOf, wrap } from "./terminal.ts";
 
 export function define(command: Command): void {
   command
-    .argument("[name]", "a method, whose options are shown; also a file with one of your own")
+    .argument("[name]", "a method or shaper, whose options are then shown; or a file with a method of your own")
     .option("--json", "print a JSON list, each method with the JSON Schema of its options")
     .action(async (name: string | undefined, { json }: { json?: true }) => {
-      const chosen = name === undefined ? methods : [isModulePath(name) ? await loadMethod(name) : findMethod(name)];
-      if (json) printJson(chosen.map(toJson));
-      else print(name === undefined ? overview(chosen) : details(chosen[0]));
+      const listed = [...methods, ...shapers];
+      const chosen = name === undefined ? listed : [await find(name)];
+      // Lists of methods alone have been read by programs since before there were shapers.
+      if (json) printJson((name === undefined ? methods : chosen).map(toJson));
+      else print(name === undefined ? overview() : details(chosen[0]));
     });
 }
 
-const toJson = ({ name, family, lossless, summary, source, options }: Method): object => ({
-  name,
-  family,
-  lossless: typeof lossless === "function" ? "depends on the options" : lossless,
-  summary,
-  ...(source !== undefined && { source }),
-  options: z.toJSONSchema(options, { io: "input", unrepresentable: "any" }),
+type Entry = Method | ShaperKind;
+
+async function find(name: string): Promise<Entry> {
+  if (isModulePath(name)) return loadMethod(name);
+  return shapers.find((shaper) => shaper.name === name) ?? findMethod(name);
+}
+
+const isMethod = (entry: Entry): entry is Method => "decode" in entry;
+
+const toJson = (entry: Entry): object => ({
+  name: entry.name,
+  family: isMethod(entry) ? entry.family : "shaper",
+  ...(isMethod(entry) && {
+    lossless: typeof entry.lossless === "function" ? "depends on the options" : entry.lossless,
+  }),
+  summary: entry.summary,
+  ...(entry.source !== undefined && { source: entry.source }),
+  options: z.toJSONSchema(entry.options, { io: "input", unrepresentable: "any" }),
 });
 
 const losslessness = ({ lossless }: Method): string =>
-  typeof lossless === "function" ? "depends" : lossless ? "yes" : "no";
+  typeof lossless === "function" ? "by options" : lossless ? "yes" : "no";
 
-const overview = (listed: readonly Method[]): string =>
-  formatTable(
-    ["method", "family", "lossless", "summary"],
-    listed.map((method) => [method.name, method.family, losslessness(method), method.summary]),
+function overview(): string {
+  const list = formatTable(
+    ["method", "family", "lossless", "what it does"],
+    methods.map((method) => [method.name, method.family, losslessness(method), method.summary]),
   );
+  const others = formatTable(
+    ["shaper", "what it does"],
+    shapers.map(({ name, summary }) => [name, summary]),
+  );
+  const closing = "Lossless: the output is that of plain decoding. ventris methods NAME lists the options.";
+  return [list, ...(shapers.length > 0 ? ["", others] : []), "", lines(closing)].join("\n");
+}
 
-function details(method: Method): string {
-  const options = Object.entries<z.ZodType>(method.options.shape);
+const lines = (text: string): string => wrap(text, widthOf(process.stdout)).join("\n");
+
+function details(entry: Entry): string {
+  const options = Object.entries<z.ZodType>(entry.options.shape);
   const table = formatTable(
     ["option", "value", "meaning"],
     options.map(([name, schema]) => [name, placeholder(schema), describeOption(schema)]),
   );
+  const [first] = options.map(([name]) => name);
+  const use = isMethod(entry)
+    ? `ventris run --method ${entry.name}${first ? ` --set ${first}=…` : ""} "…"`
+    : `ventris run --shaper "${entry.name}${first ? ` ${first}=…` : ""}" "…"`;
   return [
-    `${method.name}: ${method.summary}`,
-    ...(method.source === undefined ? [] : [`source: ${method.source}`]),
-    `family: ${method.family} · lossless: ${losslessness(method)}`,
+    lines(`${entry.name}: ${entry.summary}`),
+    ...(entry.source === undefined ? [] : [lines(`source: ${entry.source}`)]),
+    isMethod(entry)
+      ? `family: ${entry.family} · lossless: ${losslessness(entry)}`
+      : "a shaper: it works inside every method",
     "",
     options.length === 0 ? "It has no options." : table,
-    ...(options.length === 0
-      ? []
-      : ["", `ventris run --method ${method.name} --set ${options[0][0]}=… "…" sets an option.`]),
+    "",
+    use,
   ].join("\n");
 }

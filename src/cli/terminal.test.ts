@@ -1,0 +1,146 @@
+import { afterEach, describe, expect, it, vi } from "vitest";
+import { z } from "zod";
+import { describeOption, readEscapes } from "./flags.ts";
+import { formatTable, plural } from "./table.ts";
+import { displayWidth, styled, widthOf, wordWriter, wrap } from "./terminal.ts";
+
+afterEach(() => vi.unstubAllEnvs());
+
+describe("a terminal", () => {
+  it("has its own width, COLUMNS where it is none, and no bound in a file", () => {
+    vi.stubEnv("COLUMNS", "");
+    expect(widthOf({ isTTY: true, columns: 97, write() {} })).toBe(97);
+    expect(widthOf({ isTTY: true, write() {} })).toBe(80);
+    expect(widthOf({ write() {} })).toBe(Infinity);
+    vi.stubEnv("COLUMNS", "64");
+    expect(widthOf({ write() {} })).toBe(64);
+  });
+
+  it("has colours unless NO_COLOR is set or it has none", () => {
+    const screen = { isTTY: true, hasColors: () => true, write() {} };
+    vi.stubEnv("NO_COLOR", "");
+    expect(styled(screen, "bold", "x")).toBe("\x1b[1mx\x1b[22m");
+    expect(styled({ ...screen, hasColors: () => false }, "bold", "x")).toBe("x");
+    expect(styled({ ...screen, isTTY: false }, "bold", "x")).toBe("x");
+    vi.stubEnv("NO_COLOR", "1");
+    expect(styled(screen, "bold", "x")).toBe("x");
+  });
+
+  it("counts columns, not characters", () => {
+    expect(["abc", "é", "e\u0301", "漢字", "✓"].map(displayWidth)).toEqual([3, 1, 1, 4, 1]);
+  });
+});
+
+describe("text", () => {
+  const story = "Once upon a time there was an old king\nwho could read extraordinarily forgotten scripts.";
+
+  it("is wrapped between words", () => {
+    const lines = wrap(story, 16);
+    expect(lines.join(" ")).toBe(story.replace("\n", " "));
+    for (const line of lines) if (line.includes(" ")) expect(line.length).toBeLessThanOrEqual(16);
+    expect(lines).toContain("Once upon a time");
+  });
+
+  it("is wrapped the same when it comes in pieces, and none of it is held back in the end", () => {
+    for (const size of [1, 2, 5, 100]) {
+      let shown = "";
+      const writer = wordWriter({
+        isTTY: true,
+        columns: 20,
+        write: (text) => {
+          shown += text;
+        },
+      });
+      for (let i = 0; i < story.length; i += size) writer.write(story.slice(i, i + size));
+      writer.end();
+      expect(shown).toBe(`${wrap(story, 20).join("\n")}\n`);
+    }
+  });
+});
+
+describe("tables", () => {
+  const header = ["method", "speed", "what it does"];
+  const rows = [
+    ["greedy", "1.00×", "takes the most likely token at each step"],
+    ["prompt-lookup", "12.50×", "proposes what followed the last tokens when they occurred before"],
+  ];
+
+  it("are as wide as their cells where there is room, with numbers on the right", () => {
+    expect(formatTable(header, rows, Infinity)).toBe(
+      [
+        "method          speed  what it does",
+        "greedy          1.00×  takes the most likely token at each step",
+        "prompt-lookup  12.50×  proposes what followed the last tokens when they occurred before",
+      ].join("\n"),
+    );
+  });
+
+  it.each([80, 60, 44])("fit %i columns, with every word whole and every column aligned", (width) => {
+    const text = formatTable(header, rows, width);
+    const lines = text.split("\n");
+    for (const line of lines) expect(displayWidth(line)).toBeLessThanOrEqual(width);
+    const words = (all: string): string[] => all.split(/\s+/).filter(Boolean).sort();
+    expect(words(text)).toEqual(words([header, ...rows].flat().join(" ")));
+    const start = lines[0].indexOf("what it");
+    for (const line of lines.slice(1)) expect(line.slice(start - 2, start).trim()).toBe("");
+  });
+
+  it("put a name that is too long on a line of its own", () => {
+    const text = formatTable(
+      ["model", "parameters", "size"],
+      [
+        ["models/a-folder-with-a-very-long-name", "5.48 M", "16.3 MB"],
+        ["pylos", "0.72 M", "1.6 MB"],
+      ],
+      40,
+    );
+    expect(text).toBe(
+      [
+        "model     parameters     size",
+        "models/a-folder-with-a-very-long-name",
+        "              5.48 M  16.3 MB",
+        "pylos         0.72 M   1.6 MB",
+      ].join("\n"),
+    );
+  });
+
+  it("become blocks where no column can give", () => {
+    const text = formatTable(["a", "b", "c"], [["x".repeat(9), "y".repeat(19), "z".repeat(19)]], 30);
+    expect(text).toBe(`${"x".repeat(9)}\n  b  ${"y".repeat(19)}\n  c  ${"z".repeat(19)}`);
+  });
+});
+
+it("says one pass and two passes", () => {
+  expect([plural(1, "token"), plural(0, "token"), plural(1, "pass", "passes"), plural(2, "pass", "passes")]).toEqual([
+    "1 token",
+    "0 tokens",
+    "1 pass",
+    "2 passes",
+  ]);
+});
+
+describe("flags", () => {
+  it("read escapes", () => {
+    expect(readEscapes("a\\nb\\t\\\\n\\u{1f600}\\u00e9\\x41", "--stop")).toBe("a\nb\t\\n😀éA");
+    expect(() => readEscapes("\\d+", "--stop")).toThrow(/--stop \\d\+: \\d is no escape/);
+    expect(() => readEscapes("end\\", "--stop")).toThrow(/no escape/);
+    expect(() => readEscapes("\\u{ffffff}", "--stop")).toThrow(/no escape/);
+  });
+
+  it("explain options as sentences, with range, fields, default and example", () => {
+    expect(describeOption(z.int().min(0).default(3).describe("keep this many"))).toBe(
+      "Keep this many. From 0. Default 3.",
+    );
+    const nested = z
+      .strictObject({
+        rate: z.number().gt(0).max(1).describe("how much"),
+        on: z.boolean().default(true).describe("whether"),
+      })
+      .optional()
+      .describe("something")
+      .meta({ examples: [{ rate: 0.5 }] });
+    expect(describeOption(nested)).toBe(
+      `Something. Fields: rate: how much (above 0 up to 1, needed); on: whether (default true). Example: '{"rate":0.5}'`,
+    );
+  });
+});
