@@ -1,4 +1,5 @@
-import { build } from "./build.mjs";
+// The `ventris` command of a checkout: compiled first where a source is newer than its output.
+import { transpile } from "./build.mjs";
 
-build();
+transpile();
 await import("../dist/cli/main.js");

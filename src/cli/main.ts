@@ -22,6 +22,11 @@ const measuring = "Measure:";
 const beyond = "Train, and decode what is no text:";
 
 const commands: Readonly<Record<string, { group: string; summary: string; load: () => Promise<CommandModule> }>> = {
+  start: {
+    group: decoding,
+    summary: "a first look: a story, decoded twice, and what to try next",
+    load: () => import("./start.ts"),
+  },
   run: { group: decoding, summary: "continue a prompt and stream the text", load: () => import("./run.ts") },
   compare: {
     group: decoding,

@@ -1,0 +1,159 @@
+/** `ventris start`, what `npm start` runs: a story by the model that ships, the same again by the fastest lossless method, and what to try next. */
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import type { DecodeOptions } from "../calls.ts";
+import type { Method } from "../engine/method.ts";
+import type { RunResult } from "../engine/run.ts";
+import { VentrisError } from "../errors.ts";
+import { findMethod, methods } from "../methods/index.ts";
+import { type OpenModel, open } from "../open.ts";
+import { outlookOf } from "./comparison.ts";
+import { noGain } from "./comparison-report.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { endProgress, print, showProgress, write } from "./output.ts";
+import { progressOfOpening } from "./progress.ts";
+import { loadOptions, modelHelp } from "./request.ts";
+import { plural } from "./table.ts";
+import { styled, widthOf, wordWriter, wrap } from "./terminal.ts";
+
+interface StartFlags {
+  model: string;
+  seed: number;
+  threads?: number;
+}
+
+const opening = "Once upon a time there was an old king who could read a forgotten script.";
+const tokens = 200;
+const temperature = 0.8;
+/** Each method first decodes so many tokens, which loads and measures what it needs, and then as many that are timed. */
+const trial = 48;
+
+export function define(command: Command): void {
+  command
+    .argument("[prompt...]", "how the story begins")
+    .option("-m, --model <name>", modelHelp, "knossos")
+    .addOption(
+      new Option("--seed <number>", "another seed gives another story")
+        .default(1)
+        .argParser((text) => parseValue(z.int().min(0).max(Number.MAX_SAFE_INTEGER), "--seed", text)),
+    )
+    .addOption(
+      new Option("--threads <number>", "threads within an operation")
+        .default(undefined, "all cores, at most 8")
+        .argParser((text) => parseValue(z.int().min(1).max(256), "--threads", text)),
+    )
+    .action(start);
+}
+
+async function start(words: string[], flags: StartFlags): Promise<void> {
+  const prompt = words.length > 0 ? words.join(" ") : opening;
+  const { model: reference, seed } = flags;
+  await using model = await open(reference, { ...loadOptions(flags), onProgress: progressOfOpening(reference) });
+  const { stdout } = process;
+  await interruptible(async (signal) => {
+    const request: DecodeOptions = { temperature, seed, maxTokens: tokens, signal };
+    const width = Math.min(100, widthOf(stdout));
+    const title = `${model.name} goes on from “${prompt}”, decoded by sample at temperature ${temperature}`;
+    print(
+      wrap(title, width)
+        .map((line) => styled(stdout, "bold", line))
+        .join("\n"),
+    );
+    print("");
+    const told = await tell(model, prompt, request, width);
+    if (signal.aborted) {
+      process.exitCode = 130;
+      return;
+    }
+    print(
+      `\n${plural(told.counters.generated, "token")} in ${told.seconds.decode.toFixed(1)} s: one for every pass of the model.`,
+    );
+    const again = await decodeAgain(model, prompt, request, told);
+    if (signal.aborted) process.exitCode = 130;
+    else print(`\n${wrap(again.words, width).join("\n")}\n\nTry next:\n${suggestions(again.fastest)}`);
+  });
+}
+
+/** Writes prompt and story, wrapped as they come. */
+async function tell(model: OpenModel, prompt: string, request: DecodeOptions, width: number): Promise<RunResult> {
+  const run = model.decode(prompt, request);
+  const writer = wordWriter({ isTTY: true, columns: width, write });
+  writer.write(prompt);
+  for await (const piece of run.text) writer.write(piece);
+  writer.end();
+  return run.final;
+}
+
+interface Trial {
+  readonly method: Method;
+  readonly tokensPerSecond: number;
+}
+
+/** Whether a method with its own options gives plain decoding's very text. */
+function repeatsPlain({ family, lossless, repeats, options }: Method): boolean {
+  const { data, success } = options.safeParse({});
+  if (!success || family !== "speculative") return false;
+  return (typeof lossless === "function" ? lossless(data) : lossless) && (repeats?.(data) ?? true);
+}
+
+/** The fastest of the methods that give the same text, by a short trial of each, decodes the whole again beside plain decoding. */
+async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOptions, told: RunResult) {
+  const candidates = methods.filter(repeatsPlain);
+  const trials: Trial[] = [];
+  for (const method of candidates) {
+    if (request.signal?.aborted) break;
+    showProgress(`trying ${method.name}`);
+    try {
+      const outlook = await outlookOf(model, { method, options: {} }, request, request.signal);
+      if (outlook && (outlook.speedUp ?? outlook.most) <= noGain) continue;
+      await time(model, prompt, { ...request, maxTokens: trial }, method);
+      trials.push({
+        method,
+        tokensPerSecond: speedOf(await time(model, prompt, { ...request, maxTokens: trial }, method)),
+      });
+    } catch (error) {
+      if (!(error instanceof VentrisError && ["unavailable", "bad_option", "aborted"].includes(error.code)))
+        throw error;
+    }
+  }
+  const [best] = trials.sort((a, b) => b.tokensPerSecond - a.tokensPerSecond);
+  if (!best) {
+    endProgress();
+    return {
+      fastest: undefined,
+      words:
+        "No lossless method is faster than plain decoding with this model on this machine: ventris doctor says why.",
+    };
+  }
+  showProgress(`decoding the same again, plainly and by ${best.method.name}`);
+  const plain = await time(model, prompt, request, findMethod("sample"));
+  const fast = await time(model, prompt, request, best.method);
+  endProgress();
+  const ratio = speedOf(fast) / speedOf(plain);
+  const same =
+    fast.text === told.text ? "the same text, token for token" : "another text, which it must not: please report it";
+  const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${ratio.toFixed(2)}×)`;
+  const words = `Decoded again by ${best.method.name}, the fastest here of ${candidates.length} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
+  return { fastest: best.method.name, words };
+}
+
+const time = (model: OpenModel, prompt: string, request: DecodeOptions, method: Method): Promise<RunResult> =>
+  model.decode(prompt, { ...request, method }).final;
+
+const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);
+
+/** Commands as they can be called from here. */
+function suggestions(fastest = "aded"): string {
+  const checkout = existsSync(fileURLToPath(new URL("../../scripts/ventris.mjs", import.meta.url)));
+  const call = checkout ? "npm run --silent ventris --" : "npx ventris";
+  return [
+    [`${call} run --method ${fastest} "The fox said"`, "an opening of your own"],
+    [`${call} compare --tree "Once upon a time"`, "all methods side by side, and what they drafted"],
+    [`${call} studio`, "the same to look at, in a browser"],
+  ]
+    .map(([line, what]) => `  ${line}\n      ${what}`)
+    .join("\n");
+}
