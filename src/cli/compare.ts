@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { DecodeOptions } from "../calls.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { open } from "../open.ts";
+import { type OpenModel, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import {
   type Comparison,
@@ -97,10 +97,10 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const { out } = flags;
   ensure(out === undefined || /\.(html|svg)$/.test(out), "bad_option", `--out ${out}: the file ends in .html or .svg`);
   const request = { temperature: 0, maxTokens: defaultTokens, ...(await readRequest(flags)) };
-  const given = flags.methods === undefined ? defaultMethods(request) : await readMethods(flags.methods);
-  const chosen = given.map((one) => withDraft(one, flags.draft));
+  const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   const prompts = await readPrompts(words, flags);
   await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
     model.tokenizer
       ? JSON.stringify(model.tokenizer.decode([token], { continued: true, special: true }))
@@ -134,10 +134,13 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   });
 }
 
-/** Plain decoding first, as the measure of all others, which need no options. */
-function defaultMethods({ temperature }: DecodeOptions): ChosenMethod[] {
-  const plain = methods.filter(({ name }) => name === (temperature === 0 ? "greedy" : "sample"));
-  const others = methods.filter(({ family, options }) => family !== "plain" && options.safeParse({}).success);
+/** Plain decoding first, as the measure of all others, which need no options; all of this kind of model, and none that chooses among them. */
+function defaultMethods({ capabilities }: OpenModel, { temperature }: DecodeOptions): ChosenMethod[] {
+  const fitting = methods.filter(({ needs = ["forest"] }) => needs.every((need) => capabilities.has(need)));
+  const plain = fitting.filter(({ name }) => name === (temperature === 0 ? "greedy" : "sample"));
+  const others = fitting.filter(
+    ({ family, options }) => !["plain", "choice"].includes(family) && options.safeParse({}).success,
+  );
   return [...plain, ...others].map((method) => ({ method, options: {} }));
 }
 

@@ -26,7 +26,15 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
       verdict === "plain" ? "" : verdict === "slower" ? "✗ slower" : verdict,
     ];
   });
-  const header = ["method", "same text", "tokens a pass", "drafts kept", "tokens/s", "speed", "against plain"];
+  const header = [
+    "method",
+    "same text",
+    "tokens a pass",
+    "drafts kept",
+    "tokens/s",
+    "speed",
+    plain.chosen.method.family === "plain" ? "against plain" : `against ${plain.label}`,
+  ];
   return { header, rows };
 }
 

@@ -17,7 +17,7 @@ import { isHeldOut } from "../training/data.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { showProgress, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 import { formatTable } from "./table.ts";
 

@@ -68,9 +68,9 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
       process.exitCode = 130;
       return;
     }
-    print(
-      `\n${plural(told.counters.generated, "token")} in ${told.seconds.decode.toFixed(1)} s: one for every pass of the model.`,
-    );
+    const { counters, seconds } = told;
+    const figures = `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: plain decoding, one token with every pass of the model.`;
+    print(`\n${wrap(figures, width).join("\n")}`);
     const again = await decodeAgain(model, prompt, request, told);
     if (signal.aborted) process.exitCode = 130;
     else print(`\n${wrap(again.words, width).join("\n")}\n\nTry next:\n${suggestions(again.fastest)}`);
