@@ -172,7 +172,7 @@ async function countBaseline({ tokenizer }: { tokenizer: Tokenizer }, files: rea
   const { beginToken, vocabularySize } = tokenizer;
   ensure(beginToken !== undefined, "bad_option", "--baseline: the tokenizer has no token that begins a document");
   const ends = tokenizer.endTokens.slice(0, 1);
-  murmur("counting n-grams");
+  showProgress("counting n-grams");
   async function* documents(): AsyncGenerator<number[]> {
     for await (const text of readTexts(files)) {
       signal.throwIfAborted();
