@@ -29,6 +29,7 @@ interface TrainFlags {
   sizes: [number, number];
   steps: number;
   kind: "pointer" | "attention" | "plain";
+  start: pointing.Start;
   hidden: number;
   rate: number;
   seed: number;
@@ -83,6 +84,11 @@ export function define(command: Command): void {
       new Option("--kind <name>", "pointer, or what the paper compares it with")
         .choices(["pointer", "attention", "plain"])
         .default("pointer"),
+    )
+    .addOption(
+      new Option("--start <name>", "weights that read coordinates: wide, or small as the paper's are")
+        .choices(pointing.starts)
+        .default("wide"),
     )
     .addOption(number("--hidden", z.int().min(1).max(4096), "units of the LSTMs").default(128))
     .addOption(number("--rate", z.number().positive().max(10), "peak learning rate").default(0.002))
@@ -200,6 +206,7 @@ async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise
       sizes,
       steps,
       kind: rest.kind,
+      start: rest.start,
       hidden: rest.hidden,
       rate: rest.rate,
       seed: rest.seed,

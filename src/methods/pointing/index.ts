@@ -11,6 +11,7 @@ import {
   initialWeights,
   type Network,
   type NetworkShape,
+  type Start,
   type Weight,
   weightShapes,
 } from "./network.ts";
@@ -21,7 +22,7 @@ import { drawBatch, pointingObjective } from "./training.ts";
 
 export { pointingEvents } from "./events.ts";
 export * from "./geometry.ts";
-export type { NetworkShape } from "./network.ts";
+export { type NetworkShape, type Start, starts } from "./network.ts";
 export { drawPointing } from "./picture.ts";
 export { type RuleName, rules } from "./rules.ts";
 export type { Answer } from "./search.ts";
@@ -81,6 +82,8 @@ export interface PointingTraining {
   readonly sizes: readonly [low: number, high: number];
   readonly steps: number;
   readonly kind?: NetworkShape["kind"];
+  /** Default "wide". */
+  readonly start?: Start;
   /** Default 128 (the paper: 256 or 512). */
   readonly hidden?: number;
   /** Examples in a batch. Default 128, as the paper has it. */
@@ -107,6 +110,7 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
     sizes,
     steps,
     kind = "pointer",
+    start = "wide",
     hidden = 128,
     rows = 128,
     rate = 0.002,
@@ -134,7 +138,7 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
     `the task delaunay is taught to pointer networks only, not ${kind}`,
   );
   const shape: NetworkShape = { kind, hidden, ...(kind !== "pointer" && { largest: sizes[1] }) };
-  const weights = initialWeights(shape, seed);
+  const weights = initialWeights(shape, seed, start);
   const objective = await pointingObjective(shape, task, weights, { rows, threads: options.threads });
   try {
     const result = await train({
@@ -145,7 +149,7 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
       optimiser: { weightDecay: 0 },
       clip,
       seed,
-      config: { task: name, sizes, shape, rows },
+      config: { task: name, sizes, shape, rows, start },
       countTokens: () => rows,
       ...(options.folder !== undefined && { checkpointFolder: options.folder }),
       ...(options.signal && { signal: options.signal }),

@@ -56,12 +56,17 @@ export function weightShapes({ kind, hidden: h, largest = 0 }: NetworkShape): [n
   ];
 }
 
-/** Uniform in [-0.08, 0.08], as the paper has it; a function of the seed. */
-export function initialWeights(shape: NetworkShape, seed: number): Map<string, Weight> {
+/** How weights begin. "wide": those that read coordinates uniform in [-1, 1], for they have to grow to that size first; "paper": as the rest. */
+export const starts = ["wide", "paper"] as const;
+export type Start = (typeof starts)[number];
+
+/** Uniform in [-0.08, 0.08], as the paper has it, but for what reads coordinates at a wide start; a function of the seed. */
+export function initialWeights(shape: NetworkShape, seed: number, start: Start = "wide"): Map<string, Weight> {
   return new Map(
     weightShapes(shape).map(([name, dimensions], request) => {
       const values = new Float32Array(dimensions.reduce((a, b) => a * b, 1));
-      for (let i = 0; i < values.length; i++) values[i] = 0.16 * uniform({ seed, request }, i, "initialise") - 0.08;
+      const bound = start === "wide" && name.endsWith(".input") ? 1 : 0.08;
+      for (let i = 0; i < values.length; i++) values[i] = bound * (2 * uniform({ seed, request }, i, "initialise") - 1);
       return [name, { name, shape: dimensions, values }];
     }),
   );

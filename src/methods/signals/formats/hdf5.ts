@@ -12,10 +12,16 @@ export interface HdfDataset {
 export interface HdfGroup {
   keys(): string[];
   get(path: string): HdfDataset | HdfGroup | null;
+  /** What an object reference, an entry of a dataset's value, points at. */
+  dereference(reference: unknown): HdfDataset | HdfGroup | null;
 }
 
 interface HdfModule {
-  readonly ready: Promise<{ FS: { writeFile(name: string, bytes: Uint8Array): void; unlink(name: string): void } }>;
+  readonly ready: Promise<{
+    FS: { writeFile(name: string, bytes: Uint8Array): void; unlink(name: string): void };
+    /** Makes the library throw what it would print. */
+    activate_throwing_error_handler?(): void;
+  }>;
   readonly File: new (name: string, mode: string) => HdfGroup & { close(): unknown };
 }
 
@@ -40,7 +46,9 @@ export async function withHdf5<T>(bytes: Uint8Array, origin: string, use: (file:
       { cause },
     );
   }
-  const { FS } = await module.ready;
+  const library = await module.ready;
+  library.activate_throwing_error_handler?.();
+  const { FS } = library;
   const path = `/ventris-${files++}.h5`;
   FS.writeFile(path, bytes);
   try {

@@ -158,13 +158,21 @@ function hdfSentences(
     ensure(dataset && Array.isArray(dataset.value), "bad_file", `${path} has no references sentenceData/${name}`);
     return dataset.value.flat() as unknown[];
   };
-  const follow = (reference: unknown) =>
-    file.get(String(reference)) as { shape?: readonly number[]; value?: unknown } | null;
-  const raws = field("rawData");
-  return field("content").map((reference, i) => {
+  const follow = (reference: unknown) => {
+    const isReference = typeof reference === "object" && reference !== null;
+    ensure(isReference, "bad_file", `${path}: sentenceData holds something else than references`);
+    return file.dereference(reference) as { shape?: readonly number[]; value?: unknown } | null;
+  };
+  const [raws, contents] = [field("rawData"), field("content")];
+  ensure(
+    raws.length === contents.length,
+    "bad_file",
+    `${path}: ${contents.length} sentences, but raw data of ${raws.length}`,
+  );
+  return contents.map((reference, i) => {
     const codes = follow(reference)?.value;
-    ensure(ArrayBuffer.isView(codes), "bad_file", `${path}: the content of sentence ${i + 1} is no text`);
-    const content = String.fromCharCode(...(codes as unknown as ArrayLike<number> & Iterable<number>));
+    ensure(codes instanceof Uint16Array, "bad_file", `${path}: the content of sentence ${i + 1} is no text`);
+    const content = Array.from(codes, (code) => String.fromCharCode(code)).join("");
     const target = follow(raws[i]);
     const [samples, channels] = target?.shape ?? [];
     const values = target?.value as ArrayLike<number> | undefined;

@@ -12,7 +12,6 @@ import {
   choleskySolve,
   choleskyWithJitter,
   type Matrix,
-  multiply,
   multiplyTransposed,
   symmetrise,
 } from "../matrix.ts";
@@ -57,7 +56,9 @@ function createTransform(f: Regression, d: number, n: number, { alpha, beta, kap
   const side = 1 / (2 * spread);
   const centreMean = 1 - d / spread;
   const centreCovariance = centreMean + 1 - alpha * alpha + beta;
+  const [sides, half] = [2 * d, Math.sqrt(side)];
   const root = new Float64Array(d * d);
+  const centred = new Float64Array(n * sides);
   const values = new Float64Array((2 * d + 1) * n);
   const point = new Float64Array(d);
   const transform = {
@@ -84,12 +85,16 @@ function createTransform(f: Regression, d: number, n: number, { alpha, beta, kap
         for (let s = 1; s <= 2 * d; s++) sum += side * values[s * n + i];
         transform.mean[i] = sum;
       }
+      // By channel, about the mean and with half of each weight: a covariance is then a plain sum of products.
       for (let i = 0; i < n; i++) {
+        const centre = transform.mean[i];
+        for (let s = 1; s <= 2 * d; s++) centred[i * sides + s - 1] = half * (values[s * n + i] - centre);
+      }
+      for (let i = 0; i < n; i++) {
+        const own = centreCovariance * (values[i] - transform.mean[i]);
         for (let j = 0; j <= i; j++) {
-          let sum = centreCovariance * (values[i] - transform.mean[i]) * (values[j] - transform.mean[j]);
-          for (let s = 1; s <= 2 * d; s++) {
-            sum += side * (values[s * n + i] - transform.mean[i]) * (values[s * n + j] - transform.mean[j]);
-          }
+          let sum = own * (values[j] - transform.mean[j]);
+          for (let s = 0; s < sides; s++) sum += centred[i * sides + s] * centred[j * sides + s];
           transform.covariance[i * n + j] = sum;
           transform.covariance[j * n + i] = sum;
         }
@@ -97,10 +102,10 @@ function createTransform(f: Regression, d: number, n: number, { alpha, beta, kap
       for (let k = 0; k < d; k++) {
         for (let i = 0; i < n; i++) {
           let sum = 0;
-          for (let s = 0; s < d; s++) {
-            sum += side * step * root[k * d + s] * (values[(s + 1) * n + i] - values[(s + 1 + d) * n + i]);
+          for (let s = 0; s <= k; s++) {
+            sum += root[k * d + s] * (centred[i * sides + s] - centred[i * sides + s + d]);
           }
-          transform.cross[k * n + i] = sum;
+          transform.cross[k * n + i] = half * step * sum;
         }
       }
     },
@@ -114,7 +119,6 @@ export function unscentedCorrection(h: Regression, R: Matrix, d: number, options
   const factor = new Float64Array(n * n);
   const [gain, row, reduction] = [new Float64Array(d * n), new Float64Array(n), new Float64Array(d * d)];
   const innovation = new Float64Array(n);
-  const scaled = new Float64Array(d * n);
   return (x, nu, M, posterior) => {
     transform.run(nu, M);
     posterior.jittered = transform.jittered;
@@ -131,8 +135,7 @@ export function unscentedCorrection(h: Regression, R: Matrix, d: number, options
     for (let i = 0; i < n; i++) innovation[i] = x[i] - transform.mean[i];
     apply(posterior.mean, gain, innovation, d, n);
     for (let k = 0; k < d; k++) posterior.mean[k] += nu[k];
-    multiply(scaled, gain, transform.covariance, d, n, n);
-    multiplyTransposed(reduction, scaled, gain, d, n, d);
+    multiplyTransposed(reduction, transform.cross, gain, d, n, d); // the gain times the covariance is the cross covariance
     for (let i = 0; i < d * d; i++) posterior.covariance[i] = M[i] - reduction[i];
     symmetrise(posterior.covariance, d);
   };
