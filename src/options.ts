@@ -4,6 +4,7 @@
 import type { ConstraintChoice } from "./constraints/index.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
+import type { Reward } from "./methods/search/rewards.ts";
 
 /** What every request takes, whatever its method. */
 export interface RequestOptions {
@@ -230,7 +231,7 @@ export interface AdedOptions {
   /** Best-first: no search, the most probable nodes first. Default "puct". */
   search?: "puct" | "best-first";
   /** Of the search; repo: the authors' program's (default: path-weight). */
-  reward?: "path-weight" | "repo";
+  reward?: "arithmetic" | Reward;
   /** Of too many paths; repo: the authors' program's (default: trie). */
   cut?: "trie" | "repo";
   /** Weight added to a seen tri-gram, published: 0.04; 0: no learning. From 0. Default 1. */
@@ -353,6 +354,114 @@ export interface DiverseBeamOptions {
   penalizeEnd?: boolean;
   /** Rank by log-probability, or with the penalties. Default "raw". */
   rankBy?: "raw" | "augmented";
+}
+
+/** Options of `a-star`: searches over steps, best partial solution first, by a reward for each step. */
+export interface AStarOptions {
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  reward?: "arithmetic" | Reward;
+  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  rewardHead?: string;
+  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  aggregate?: "last" | "min" | "product";
+  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  delimiters?: readonly string[];
+  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  maxStepTokens?: number;
+  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  answer?: string;
+  /** Next steps drawn for a partial solution that is taken up. From 1 to 64. Default 4. */
+  children?: number;
+  /** What a step costs, of h = 1 - reward: its rise, its drop, the change, or nothing (greedy best-first). Default "rise". */
+  edgeCost?: "rise" | "drop" | "abs" | "zero";
+  /** Go on from the best of all that wait, or of the steps just drawn alone. Default "open". */
+  scope?: "open" | "children";
+  /** A finished solution ends the search when it comes first, or as soon as it is drawn and none that waits is better. Default "popped". */
+  until?: "popped" | "generated";
+  /** Of the finished solutions: the first by f, the best by reward, or the answer with most reward together. Default "first". */
+  answerBy?: "first" | "reward" | "vote";
+  /** Tokens that may be drawn in all. From 1 to 10000000. Default 4096. */
+  budget?: number;
+  /** Tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most. From 0 to 1000000. */
+  reserve?: number;
+  /** Partial solutions that may wait; the worst are let go. From 1 to 100000. Default 4096. */
+  maxOpen?: number;
+}
+
+/** Options of `best-of-n`: draws whole solutions side by side and keeps the one with the best reward. */
+export interface BestOfNOptions {
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  reward?: "arithmetic" | Reward;
+  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  rewardHead?: string;
+  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  aggregate?: "last" | "min" | "product";
+  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  delimiters?: readonly string[];
+  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  maxStepTokens?: number;
+  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  answer?: string;
+  /** Solutions. From 1 to 1024. Default 8. */
+  samples?: number;
+  /** The best by reward, or the answer with most reward together. Default "reward". */
+  answerBy?: "reward" | "vote";
+}
+
+/** Options of `self-consistency`: draws whole solutions side by side and takes the answer that most of them give. */
+export interface SelfConsistencyOptions {
+  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  delimiters?: readonly string[];
+  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  maxStepTokens?: number;
+  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  answer?: string;
+  /** Solutions. From 1 to 1024. Default 8. */
+  samples?: number;
+}
+
+/** Options of `particle-filtering`: solutions that advance a step at a time and are resampled by their rewards. */
+export interface ParticleFilteringOptions {
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  reward?: "arithmetic" | Reward;
+  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  rewardHead?: string;
+  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  aggregate?: "last" | "min" | "product";
+  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  delimiters?: readonly string[];
+  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  maxStepTokens?: number;
+  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  answer?: string;
+  /** Solutions grown side by side. From 1 to 1024. Default 8. */
+  particles?: number;
+  /** Divides the logits of rewards before resampling. Above 0 up to 1000. Default 1. */
+  weightTemperature?: number;
+  /** Whether finished solutions take part in resampling, as published. Default true. */
+  resampleFinished?: boolean;
+}
+
+/** Options of `reward-beam`: keeps the steps with the best rewards, a fixed number at a time. */
+export interface RewardBeamOptions {
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  reward?: "arithmetic" | Reward;
+  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  rewardHead?: string;
+  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  aggregate?: "last" | "min" | "product";
+  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  delimiters?: readonly string[];
+  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  maxStepTokens?: number;
+  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  answer?: string;
+  /** Steps drawn at a time, over all beams. From 1 to 1024. Default 8. */
+  samples?: number;
+  /** Steps drawn for each beam; samples over it are kept. From 1 to 64. Default 4. */
+  children?: number;
+  /** Every beam keeps the best of its own steps. Default false. */
+  subtrees?: boolean;
 }
 
 /** Options of `low-confidence`: fills the positions that a diffusion model is surest of, so many a pass. */
@@ -514,7 +623,7 @@ export interface AutoOptions {
 }
 
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle" | "auto";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -530,6 +639,11 @@ export type MethodWithOptions =
   | ({ name: "smc" } & SmcOptions)
   | ({ name: "beam" } & BeamOptions)
   | ({ name: "diverse-beam" } & DiverseBeamOptions)
+  | ({ name: "a-star" } & AStarOptions)
+  | ({ name: "best-of-n" } & BestOfNOptions)
+  | ({ name: "self-consistency" } & SelfConsistencyOptions)
+  | ({ name: "particle-filtering" } & ParticleFilteringOptions)
+  | ({ name: "reward-beam" } & RewardBeamOptions)
   | ({ name: "low-confidence" } & LowConfidenceOptions)
   | ({ name: "fixed-k" } & FixedKOptions)
   | ({ name: "random" } & RandomOptions)

@@ -18,6 +18,15 @@ export interface Counters {
   accepted: number;
   draftPasses: number;
   constraintChecks: number;
+  /** Of searches over steps: tokens drawn in all, calls of the reward, nodes taken up, steps drawn twice or rejected, most open nodes. */
+  search?: {
+    tokens: number;
+    rewardCalls: number;
+    expansions: number;
+    duplicates: number;
+    rejected: number;
+    peakOpen: number;
+  };
 }
 
 export interface TokenLogprob {
@@ -86,8 +95,21 @@ export type TraceEvent =
       after: number[];
       exits?: number[];
     }
-  /** Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. */
-  | { type: "explore"; node: number; parent: number; score: number; tokens?: number[]; solution?: boolean }
+  /**
+   * Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. `score` is what
+   * the search orders by (of A*: f), `reward` the node's own; a node that was chosen is the end of the output.
+   */
+  | {
+      type: "explore";
+      node: number;
+      parent: number;
+      score: number;
+      tokens?: number[];
+      reward?: number;
+      solution?: boolean;
+      chosen?: boolean;
+      note?: string;
+    }
   /** One of several ways was chosen for a request. */
   | { type: "choice"; arms: string[]; predicted: number[]; probabilities: number[]; chosen: number }
   /** A filter's belief after an observation: mean [d] and covariance [d, d] by rows; `truth` where it is known. */

@@ -10,8 +10,13 @@ import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
 import { greedy, sample } from "./plain/index.ts";
+import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
+import { bestOfN } from "./search/best-of-n/index.ts";
 import { diverseBeam } from "./search/diverse-beam/index.ts";
+import { particleFiltering } from "./search/particle-filtering/index.ts";
+import { rewardBeam } from "./search/reward-beam/index.ts";
+import { selfConsistency } from "./search/self-consistency/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
@@ -37,6 +42,11 @@ const decoders: readonly Method[] = [
   smc,
   beam,
   diverseBeam,
+  aStar,
+  bestOfN,
+  selfConsistency,
+  particleFiltering,
+  rewardBeam,
   ...diffusionMethods,
 ];
 

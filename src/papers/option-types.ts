@@ -31,6 +31,7 @@ const byHand: Readonly<Record<string, string>> = {
   stop: "string | readonly string[]",
   edits: "readonly (ReadyEdit | AppliedEdit)[]",
   constraint: "ConstraintChoice",
+  reward: '"arithmetic" | Reward',
 };
 
 export function renderOptionTypes(request: z.ZodObject, methods: readonly Method[]): string {
@@ -43,6 +44,7 @@ export function renderOptionTypes(request: z.ZodObject, methods: readonly Method
 import type { ConstraintChoice } from "./constraints/index.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
+import type { Reward } from "./methods/search/rewards.ts";
 
 /** What every request takes, whatever its method. */
 export interface RequestOptions ${interfaceBody(describeSchema(request), 0)}

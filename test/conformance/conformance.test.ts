@@ -20,7 +20,16 @@ const entries: Readonly<Record<string, ConformanceOptions>> = {
   auto: { options: () => ({ arms: ["sample", { name: "prompt-lookup", length: 4 }], state: "none" }) },
 };
 /** Methods of several texts at once: their laws are tested in their own folders. */
-const apart = ["smc", "beam", "diverse-beam"];
+const apart = [
+  "smc",
+  "beam",
+  "diverse-beam",
+  "a-star",
+  "best-of-n",
+  "self-consistency",
+  "particle-filtering",
+  "reward-beam",
+];
 
 test("every method has an entry, and every entry a method", () => {
   const growing = methods.filter(({ needs }) => !needs?.includes("canvas")); // the others: canvas.test.ts

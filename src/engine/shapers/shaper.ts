@@ -24,9 +24,10 @@ export interface Shaper {
   prepare?(nodes: readonly ForestNode[]): Promise<void>;
   /**
    * The logits [vocabulary] to go on with at a node, given those that the shaper before left (the model's own at first). A new array, or
-   * the same unchanged. Asked when a distribution is wanted, once for a node.
+   * the same unchanged. Asked when a distribution is wanted, once for a node. `allowed` tells what may follow it, for a shaper that rules tokens
+   * out and must leave some of these.
    */
-  logits?(node: ForestNode, logits: Float32Array): Float32Array;
+  logits?(node: ForestNode, logits: Float32Array, allowed: () => Uint32Array | undefined): Float32Array;
   /** The tokens that may follow a node, 32 to a word; undefined: all. Several shapers allow what all of them allow. Asked once for a node. */
   allowed?(node: ForestNode): Uint32Array | undefined;
   /** Told of every token that became output, with the node that it followed: what the trace should know of a choice is said here. */
@@ -60,7 +61,10 @@ export interface Shaped {
 export function joinShapers(shapers: readonly Shaper[]): Shaped {
   const preparing = shapers.filter((shaper) => shaper.prepare);
   const logits = once((node: ForestNode) =>
-    shapers.reduce((left, shaper) => (left && shaper.logits ? shaper.logits(node, left) : left), node.logits),
+    shapers.reduce(
+      (left, shaper) => (left && shaper.logits ? shaper.logits(node, left, () => allowed(node)) : left),
+      node.logits,
+    ),
   );
   const allowed = once((node: ForestNode) =>
     shapers.reduce<Uint32Array | undefined>((left, shaper) => intersect(left, shaper.allowed?.(node)), undefined),

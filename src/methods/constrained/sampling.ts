@@ -93,3 +93,15 @@ export const drawToken = (
   state: ConstraintState | undefined,
   options: LocalOptions,
 ): LocalDraw => drawLocally(sourceOf(stream, position, law), checkerOf(decoding, state), options);
+
+/** The index that a number in [0, 1) picks among weights that sum to 1. */
+export function pickBy(weights: readonly number[], u: number): number {
+  let left = u;
+  let last = 0;
+  for (const [i, weight] of weights.entries()) {
+    if (weight > 0) last = i;
+    left -= weight;
+    if (left < 0 && weight > 0) return i;
+  }
+  return last;
+}

@@ -5,6 +5,7 @@ import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import type { Hypothesis } from "../../engine/output.ts";
 import { winnerOf } from "../../engine/race.ts";
+import type { Counters, FinishReason, TraceEvent } from "../../engine/trace.ts";
 import type { Tokenizer } from "../../text/index.ts";
 
 export interface Toy {
@@ -23,6 +24,9 @@ export interface ToyRun {
   readonly posterior: ReadonlyMap<string, number>;
   /** Of searches. */
   readonly hypotheses: readonly Hypothesis[];
+  readonly events: readonly TraceEvent[];
+  readonly counters: Partial<Counters>;
+  readonly finish: FinishReason | undefined;
 }
 
 type Body<Options> = { decode(decoding: Decoding, options: Options): Promise<void> };
@@ -39,7 +43,7 @@ export async function runToy<Options>(
   const tokenizer = {
     vocabularySize: letters.length + 1,
     tokenBytes: (token: number) => encoder.encode(token === 0 ? "" : letters[token - 1]),
-    decode: textOf,
+    decode: (tokens: number[]) => textOf(tokens),
   } as unknown as Tokenizer;
   const endTokens = new Set([0]);
   const size = letters.length + 1;
@@ -55,9 +59,13 @@ export async function runToy<Options>(
   let posterior = new Map<string, number>();
   let hypotheses: readonly Hypothesis[] = [];
   const stream = { seed, request: 0 };
-  const counters = { constraintChecks: 0 };
+  const counters: Partial<Counters> & { constraintChecks: number } = { constraintChecks: 0 };
+  const events: TraceEvent[] = [];
+  let finish: FinishReason | undefined;
   const decoding = {
     model: { tokenizer },
+    prompt: [],
+    instrument: () => {},
     forest: { maxRows: 400 },
     lease: {
       extend: async (extensions: readonly { parent: ForestNode; token: number }[]) =>
@@ -98,10 +106,12 @@ export async function runToy<Options>(
       if (output.length >= maxTokens) finished = true;
       return commitments.length;
     },
-    finish() {
+    finish(reason: FinishReason) {
       finished = true;
+      finish = reason;
     },
     emit(event: { type: string; tokens?: number[]; weights?: number[]; parents?: number[]; logEvidence?: number }) {
+      events.push(event as TraceEvent);
       if (event.type !== "particles") return;
       logEvidence = event.logEvidence!;
       const { tokens, weights, parents } = event as { tokens: number[]; weights: number[]; parents?: number[] };
@@ -114,5 +124,14 @@ export async function runToy<Options>(
     },
   } as unknown as Decoding;
   await method.decode(decoding, options);
-  return { text: textOf(output), logEvidence, checks: counters.constraintChecks, posterior, hypotheses };
+  return {
+    text: textOf(output),
+    logEvidence,
+    checks: counters.constraintChecks,
+    posterior,
+    hypotheses,
+    events,
+    counters,
+    finish,
+  };
 }

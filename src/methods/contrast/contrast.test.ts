@@ -266,7 +266,8 @@ describe("inside every method", () => {
       temperature: 0,
       maxTokens: 8,
       constraint: { regex: "[a-d]{4}" },
-      shapers: [{ name: "dola", alpha: 0 }],
+      // Where it allows nothing plausible, what is plausible among what it allows is contrasted.
+      shapers: [{ name: "dola", alpha: 1 }],
     }).final;
     expect(text).toMatch(/^[a-d]{4}$/);
   });

@@ -3,6 +3,7 @@
  * is told token by token as it is chosen.
  */
 import { z } from "zod";
+import { hasBit } from "../../constraints/index.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import type { Shaper, ShaperHost } from "../../engine/shapers/shaper.ts";
 import { ensure } from "../../errors.ts";
@@ -36,6 +37,15 @@ export interface ContrastParts {
   scoring(node: ForestNode, expert: View): Scoring;
 }
 
+/** The plausible tokens; where a constraint allows none of them, those that are plausible among what it allows. */
+function possible(expert: View, alpha: number, allowed: () => Uint32Array | undefined): number[] {
+  const kept = plausibleTokens(expert, alpha);
+  const bits = alpha > 0 ? allowed() : undefined;
+  if (!bits || kept.some((token) => hasBit(bits, token))) return kept;
+  const left = Float32Array.from(expert.logits, (logit, token) => (hasBit(bits, token) ? logit : -Infinity));
+  return plausibleTokens({ logits: left, normaliser: expert.normaliser }, alpha);
+}
+
 interface Shift {
   readonly tokens: number[];
   readonly before: number[];
@@ -57,10 +67,10 @@ export function contrastShaper(
       },
       contextLength: Math.min(...beside.map(({ contextLength }) => contextLength)),
     }),
-    logits(node, logits) {
+    logits(node, logits, allowed) {
       const expert = viewOf(logits, host.model.name);
       const { score, exits: taken } = scoring(node, expert);
-      const kept = plausibleTokens(expert, alpha);
+      const kept = possible(expert, alpha, allowed);
       const scores = kept.map(score);
       const broken = scores.findIndex((value) => !Number.isFinite(value));
       ensure(broken < 0, "runtime_failed", () => `${name}: the score of token ${kept[broken]} is ${scores[broken]}`);

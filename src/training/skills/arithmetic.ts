@@ -49,9 +49,9 @@ export const arithmetic: Skill = {
     const steps = drawSteps(choose);
     const who = choose.one(names);
     const what = choose.one(things);
-    const told = steps.map(({ operator, right }) => choose.one(sentences[operator])(who, right));
+    const happened = steps.map(({ operator, right }) => choose.one(sentences[operator])(who, right));
     const chain = `Start with ${steps[0].left}. ${steps.map(({ operator, right }) => `${operator} ${right}`).join(", ")}. What is the result?`;
-    const story = `${who} has ${steps[0].left} ${what}. ${told.join(" ")} How many ${what} does ${who} have now?`;
+    const story = `${who} has ${steps[0].left} ${what}. ${happened.join(" ")} How many ${what} does ${who} have now?`;
     const answer = `${steps.map(writeStep).join("\n")}\nAnswer: ${steps[steps.length - 1].result}`;
     return { prompt: choose.chance(0.3) ? chain : story, answer, facts: { steps } };
   },
@@ -59,6 +59,38 @@ export const arithmetic: Skill = {
 };
 
 // Without spaces: a vocabulary may hold " 1" but not " 4", and so every digit is the same token wherever it stands.
+/** Operators by the words of a story, as `sentences` writes them. */
+const told: readonly [RegExp, Operator][] = [
+  [/\b(?:finds|gets) (\d{1,6}) more\b/, "+"],
+  [/\b(?:gives away|loses) (\d{1,6})\b/, "-"],
+  [/\bhas (\d{1,6}) times as many\b/, "*"],
+];
+
+/** The problem of this skill that a text ends with or consists of, to check solutions by; undefined where there is none. */
+export function arithmeticProblem(text: string): SkillItem | undefined {
+  const operations: { operator: Operator; right: number }[] = [];
+  const chain = /Start with (\d{1,6})\. ((?:[-+*] \d{1,6}(?:, )?)+)\. What is the result\?/.exec(text);
+  const story = /\bhas (\d{1,6}) [a-z]+\. (.*) How many [a-z]+ does \w+ have now\?/s.exec(text);
+  const found = chain ?? story;
+  if (!found) return undefined;
+  for (const part of found[2].split(chain ? ", " : /(?<=\.)\s+/)) {
+    const bare = /^([-+*]) (\d{1,6})$/.exec(part);
+    if (chain && bare) operations.push({ operator: bare[1] as Operator, right: Number(bare[2]) });
+    for (const [words, operator] of chain ? [] : told) {
+      const said = words.exec(part);
+      if (said) operations.push({ operator, right: Number(said[1]) });
+    }
+  }
+  if (operations.length === 0) return undefined;
+  let left = Number(found[1]);
+  const steps = operations.map(({ operator, right }): Step => {
+    const step = { left, operator, right, result: compute[operator](left, right) };
+    left = step.result;
+    return step;
+  });
+  return { prompt: found[0], answer: `${steps.map(writeStep).join("\n")}\nAnswer: ${left}`, facts: { steps } };
+}
+
 const writeStep = ({ left, operator, right, result }: Step): string => `${left}${operator}${right}=${result}`;
 const stepsOf = (item: SkillItem): readonly Step[] => item.facts.steps as Step[];
 

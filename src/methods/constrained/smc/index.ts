@@ -9,7 +9,7 @@ import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { drawToken, localOptions, sourceOf, streamOf } from "../sampling.ts";
+import { drawToken, localOptions, pickBy, sourceOf, streamOf } from "../sampling.ts";
 
 const options = z.strictObject({
   ...localOptions.shape,
@@ -223,15 +223,4 @@ function logSumExp(values: readonly number[]): number {
 function normalise(logWeights: readonly number[]): number[] | undefined {
   const total = logSumExp(logWeights);
   return total === -Infinity ? undefined : logWeights.map((weight) => Math.exp(weight - total));
-}
-
-function pickBy(weights: readonly number[], u: number): number {
-  let left = u;
-  let last = 0;
-  for (const [i, weight] of weights.entries()) {
-    if (weight > 0) last = i;
-    left -= weight;
-    if (left < 0 && weight > 0) return i;
-  }
-  return last;
 }

@@ -1,0 +1,226 @@
+/**
+ * A*-decoding (Chatziveroglou 2025): partial solutions wait in a queue, ordered by f = g + h: what was paid for the steps so far, and what the
+ * reward still expects to be paid. The first is taken up, a few next steps are drawn for it, and these wait in turn; a finished solution
+ * that comes first is the answer.
+ */
+import { z } from "zod";
+import { defineMethod } from "../../../engine/method.ts";
+import { ensure } from "../../../errors.ts";
+import { createHeap } from "../../../heap.ts";
+import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
+import { conclude, createSteps, rootState, type State, stepOptions, stepSettings, voted } from "../steps.ts";
+import { edgeCost, edgeCosts } from "./costs.ts";
+
+const options = z.strictObject({
+  ...rewardOptions,
+  ...stepOptions,
+  children: z.int().min(1).max(64).default(4).describe("next steps drawn for a partial solution that is taken up"),
+  edgeCost: z
+    .enum(edgeCosts)
+    .default("rise")
+    .describe("what a step costs, of h = 1 - reward: its rise, its drop, the change, or nothing (greedy best-first)"),
+  scope: z
+    .enum(["open", "children"])
+    .default("open")
+    .describe("go on from the best of all that wait, or of the steps just drawn alone"),
+  until: z
+    .enum(["popped", "generated"])
+    .default("popped")
+    .describe(
+      "a finished solution ends the search when it comes first, or as soon as it is drawn and none that waits is better",
+    ),
+  answerBy: z
+    .enum(["first", "reward", "vote"])
+    .default("first")
+    .describe("of the finished solutions: the first by f, the best by reward, or the answer with most reward together"),
+  budget: z.int().min(1).max(10_000_000).default(4096).describe("tokens that may be drawn in all"),
+  reserve: z
+    .int()
+    .min(0)
+    .max(1_000_000)
+    .optional()
+    .describe(
+      "tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most",
+    ),
+  maxOpen: z.int().min(1).max(100_000).default(4096).describe("partial solutions that may wait; the worst are let go"),
+});
+
+interface Node {
+  readonly id: number;
+  readonly state: State;
+  readonly g: number;
+  /** Undefined at the root. */
+  readonly h: number | undefined;
+  readonly f: number;
+  readonly reward: number;
+}
+
+/** A total order: f, then the deeper, the better by reward, the older. */
+const comesFirst = (a: Node, b: Node): boolean =>
+  a.f !== b.f
+    ? a.f < b.f
+    : a.state.depth !== b.state.depth
+      ? a.state.depth > b.state.depth
+      : a.reward !== b.reward
+        ? a.reward > b.reward
+        : a.id < b.id;
+
+export const aStar = defineMethod({
+  name: "a-star",
+  family: "search",
+  summary: "searches over steps, best partial solution first, by a reward for each step",
+  source: "Chatziveroglou 2025, A*-Decoding (arXiv 2505.13672)",
+  lossless: false,
+  options,
+  async decode(decoding, settings) {
+    const { children, edgeCost: kind, scope, until, answerBy, budget, maxOpen } = settings;
+    const reserve = settings.reserve ?? Math.min(128, Math.floor(budget / 8));
+    ensure(
+      reserve < budget,
+      "bad_option",
+      `reserve: ${reserve} tokens kept of a budget of ${budget} leave nothing to search with`,
+    );
+    ensure(
+      !decoding.greedy || children === 1,
+      "bad_option",
+      "a-star draws several next steps, which temperature 0 makes the same: give a temperature, or children=1",
+    );
+    const rewards = await rewarding(decoding, settings);
+    decoding.instrument({ taps: rewards.taps });
+    const steps = createSteps(decoding, stepSettings(settings, rewards.preferred));
+    const { ledger } = steps;
+    let made = 0;
+    let open = createHeap<Node>(comesFirst);
+    open.push({ id: made++, state: rootState(await decoding.prefill()), g: 0, h: undefined, f: 0, reward: 1 });
+    decoding.emit({ type: "explore", node: 0, parent: -1, score: 0 });
+    const goals: Node[] = [];
+    let popped: Node | undefined;
+    let lastF = Number.NEGATIVE_INFINITY;
+    let spent = false;
+    let current: Node | undefined;
+    let cutOff: Node | undefined;
+
+    while (open.size > 0 && !spent) {
+      const node = open.pop()!;
+      current = node;
+      decoding.emit({ type: "explore", node: node.id, parent: -1, score: node.f });
+      ensure(
+        kind !== "drop" || scope === "children" || node.f >= lastF - 1e-9,
+        "internal",
+        "a-star: f fell from one node to the next, which a consistent cost rules out",
+      );
+      lastF = node.f;
+      if (node.state.ended === "end") {
+        popped = node;
+        break;
+      }
+      if (node.state.ended === "full") {
+        cutOff ??= node; // no solution, and nothing can follow it
+        continue;
+      }
+      const drawn = await expand(node);
+      if (scope === "children" && drawn.length > 0) open = createHeap<Node>(comesFirst);
+      for (const child of drawn) open.push(child);
+      ledger.peakOpen = Math.max(ledger.peakOpen, open.size);
+      if (open.size > maxOpen) trim();
+      const best = goals.reduce<Node | undefined>((a, b) => (a && comesFirst(a, b) ? a : b), undefined);
+      if (until === "generated" && best && isBest(best)) {
+        popped = best;
+        break;
+      }
+      spent = ledger.tokens >= budget - reserve;
+    }
+    await answer();
+
+    /** The children of a node: as many steps as are drawn, differ, and get a reward. */
+    async function expand(node: Node): Promise<Node[]> {
+      ledger.expansions += 1;
+      const wanted = Array.from({ length: children }, (_, j) => ({
+        state: node.state,
+        draws: j === 0 && node.state.draws === 0 ? 0 : 1 + node.id * children + j,
+      }));
+      const seen = new Set<string>();
+      const states = (await steps.grow(wanted, budget - reserve - ledger.tokens)).filter((state) => {
+        if (!state) return false;
+        const isNew = !seen.has(state.tokens.join());
+        seen.add(state.tokens.join());
+        if (!isNew) {
+          ledger.duplicates += 1;
+          steps.forget(state);
+        }
+        return isNew;
+      }) as State[];
+      const values = await rewards.score(states, ledger);
+      const result: Node[] = [];
+      for (const [i, state] of states.entries()) {
+        if (Number.isNaN(values[i])) {
+          ledger.rejected += 1;
+          steps.forget(state);
+          continue;
+        }
+        const reward = aggregated(settings.aggregate, node.h === undefined ? undefined : 1 - node.h, values[i]);
+        const h = 1 - reward;
+        const g = node.g + edgeCost(kind, node.h, h);
+        const child: Node = { id: made++, state, g, h, f: g + h, reward };
+        const solution = state.ended === "end";
+        if (solution) goals.push(child);
+        result.push(child);
+        decoding.emit({
+          type: "explore",
+          node: child.id,
+          parent: node.id,
+          score: child.f,
+          tokens: [...state.tokens],
+          reward,
+          ...(solution && { solution }),
+        });
+      }
+      return result;
+    }
+
+    function isBest(goal: Node): boolean {
+      const first = open.pop();
+      if (!first) return true;
+      open.push(first);
+      return goal.f <= first.f;
+    }
+
+    /** Keeps the best half, so that this is not done again at every step. */
+    function trim(): void {
+      const kept: Node[] = [];
+      while (kept.length < Math.ceil(maxOpen / 2)) kept.push(open.pop()!);
+      for (let rest = open.pop(); rest; rest = open.pop()) steps.forget(rest.state);
+      open = createHeap<Node>(comesFirst, kept);
+    }
+
+    async function answer(): Promise<void> {
+      const list = goals.map((node) => ({ node, state: node.state, score: node.reward, weight: node.reward }));
+      const byF = [...goals].sort((a, b) => (comesFirst(a, b) ? -1 : 1));
+      let chosen = popped ?? byF[0];
+      if (answerBy === "reward") chosen = goals.reduce((a, b) => (a && a.reward >= b.reward ? a : b), chosen);
+      if (answerBy === "vote") chosen = voted(list, steps.settings)?.node ?? chosen;
+      if (chosen) {
+        decoding.emit({ type: "explore", node: chosen.id, parent: -1, score: chosen.f, chosen: true });
+        conclude(
+          decoding,
+          chosen.state,
+          list.sort((a, b) => b.score - a.score),
+          ledger,
+        );
+        return;
+      }
+      // Nothing is finished: the best of what waits is completed with what was kept for that.
+      let best = open.pop();
+      if (cutOff && (!best || comesFirst(cutOff, best))) best = cutOff;
+      if (spent) best ??= current; // the budget ended within its expansion
+      ensure(best, "constraint_dead_end", "a-star: every step was rejected, and nothing is left to go on from");
+      const note =
+        made === 1
+          ? "the budget is smaller than one step: completed greedily"
+          : "none is finished: the best completed greedily";
+      decoding.emit({ type: "explore", node: best.id, parent: -1, score: best.f, chosen: true, note });
+      const completed = await steps.complete(best.state, Math.max(1, budget - ledger.tokens));
+      conclude(decoding, completed, [{ state: completed, score: best.reward }], ledger);
+    }
+  },
+});

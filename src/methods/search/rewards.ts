@@ -1,0 +1,154 @@
+/**
+ * Process rewards: a number from 0 to 1 for a partial solution. From a function, from a checker of arithmetic, or from a small head on the
+ * model's own last state, trained from rollouts.
+ */
+import { z } from "zod";
+import type { Decoding } from "../../engine/decoding.ts";
+import { hostOnly } from "../../engine/method.ts";
+import { ensure, shown, VentrisError } from "../../errors.ts";
+import type { Part } from "../../models/parts.ts";
+import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
+import { type Ledger, type State, stepsOf } from "./steps.ts";
+
+/** What a reward function is asked about. */
+export interface Solution {
+  /** As given, where the prompt was a text of this model's vocabulary. */
+  readonly prompt: string;
+  /** All of the steps, joined. */
+  readonly text: string;
+  readonly steps: readonly string[];
+  readonly finished: boolean;
+}
+
+/** From 0 to 1; NaN rejects the solution. */
+export type Reward = (solution: Solution) => number | Promise<number>;
+
+export const rewardOptions = {
+  reward: z
+    .union([
+      z.literal("arithmetic"),
+      z.custom<Reward>(
+        (value) => typeof value === "function",
+        "must be a function from a solution to a number from 0 to 1",
+      ),
+    ])
+    .optional()
+    .describe(
+      "what partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1",
+    ),
+  rewardHead: hostOnly(
+    z
+      .string()
+      .min(1)
+      .max(4096)
+      .default("reward")
+      .describe("where no reward is given: a reward head of the model, by its name beside the model or its folder"),
+  ),
+  aggregate: z
+    .enum(["last", "min", "product"])
+    .default("last")
+    .describe("a solution's reward: of its last step, or the least, or the product over its steps"),
+};
+
+export interface Rewarding {
+  /** How its steps end and how a finished solution looks, where it knows. */
+  readonly preferred: { readonly delimiters?: readonly string[]; readonly answer?: string };
+  /** Sites that it reads. */
+  readonly taps: readonly string[];
+  /** Of each state; NaN for one that is rejected. */
+  score(states: readonly State[], ledger: Ledger): Promise<number[]>;
+}
+
+/** Errors: `bad_option` for a reward that this model or prompt cannot have; those of reading a part. */
+export async function rewarding(
+  decoding: Decoding,
+  { reward, rewardHead }: { reward?: Reward | "arithmetic"; rewardHead: string },
+): Promise<Rewarding> {
+  if (reward === undefined) return headRewarding(await decoding.model.part(rewardHead, rewardHeadKind));
+  const { tokenizer } = decoding.model;
+  ensure(tokenizer, "bad_option", "reward: it reads texts, and this model has no tokenizer");
+  const prompt = tokenizer.decode(
+    decoding.prompt.filter((token) => token >= 0),
+    {},
+  );
+  const ask = reward === "arithmetic" ? checkerOf(prompt) : reward;
+  return {
+    preferred: reward === "arithmetic" ? { delimiters: ["\n"], answer: "^Answer: (-?\\d+)[ \\t]*$" } : {},
+    taps: [],
+    async score(states, ledger) {
+      const values: number[] = [];
+      for (const state of states) {
+        const solution = { prompt, text: state.text, steps: stepsOf(state), finished: state.ended === "end" };
+        ledger.rewardCalls += 1;
+        values.push(checked(await asked(ask, solution)));
+      }
+      return values;
+    },
+  };
+}
+
+async function asked(ask: Reward, solution: Solution): Promise<unknown> {
+  try {
+    return await ask(solution);
+  } catch (cause) {
+    const where = solution.text.length > 200 ? `…${solution.text.slice(-200)}` : solution.text;
+    throw new VentrisError(
+      "bad_option",
+      `reward: it failed on ${JSON.stringify(where)}: ${(cause as Error)?.message ?? cause}`,
+      {
+        cause,
+      },
+    );
+  }
+}
+
+const slack = 1e-6;
+
+/** Errors: `bad_option` for what is no number from 0 to 1, nor NaN. */
+function checked(value: unknown): number {
+  if (typeof value === "number" && Number.isNaN(value)) return value;
+  const fits = typeof value === "number" && value >= -slack && value <= 1 + slack;
+  ensure(fits, "bad_option", () => `reward: must be a number from 0 to 1, not ${shown(value)}`);
+  return Math.min(1, Math.max(0, value as number));
+}
+
+/** 1 as long as every step is the right one. Errors: `bad_option` for a prompt that is no such problem. */
+function checkerOf(prompt: string): Reward {
+  const item = arithmeticProblem(prompt);
+  ensure(
+    item,
+    "bad_option",
+    'reward: "arithmetic" checks problems of that skill (as "Start with 5. + 3, * 2. What is the result?"), and the prompt is none',
+  );
+  return ({ text, finished }) => {
+    const lines = checkSteps(item, finished && !text.endsWith("\n") ? `${text}\n` : text);
+    return lines.every((right) => right) ? 1 : 0;
+  };
+}
+
+export const rewardHeadKind = "reward-head";
+export const rewardHeadSite = "final";
+
+/** A logistic head on the last state of a step: sigmoid(weight · state + bias). */
+function headRewarding({ tensors, card }: Part): Rewarding {
+  const weight = tensors.get("weight")!.values;
+  const bias = tensors.get("bias")!.values[0];
+  const { delimiters, answer } = card.settings as { delimiters?: string[]; answer?: string };
+  return {
+    preferred: { delimiters, answer },
+    taps: [rewardHeadSite],
+    async score(states, ledger) {
+      return states.map(({ tip }) => {
+        const state = tip.taps![rewardHeadSite];
+        ledger.rewardCalls += 1;
+        return 1 / (1 + Math.exp(-weight.reduce((sum, w, i) => sum + w * state[i], bias)));
+      });
+    },
+  };
+}
+
+/** A solution's reward from its parent's and its last step's. */
+export const aggregated = (how: "last" | "min" | "product", before: number | undefined, last: number): number => {
+  if (how === "last" || before === undefined) return last;
+  return how === "min" ? Math.min(before, last) : before * last;
+};
