@@ -7,6 +7,7 @@ import { isObject } from "../json.ts";
 import { byteLevelWriting, forEachPreToken } from "./byte-level.ts";
 import { type Behavior, behaviors, type Cut, cutAt } from "./cut.ts";
 import { compilePattern, literalPattern } from "./pattern.ts";
+import { cutAtScripts } from "./scripts.ts";
 import { wordClass } from "./white-space.ts";
 
 type Json = Record<string, unknown>;
@@ -60,6 +61,8 @@ function readStep(step: Json, last: boolean, origin: string, fail: Fail): Cut {
       return cutAt(literalPattern(oneCharacter(step.delimiter, () => refuse("this delimiter"))), "Removed");
     case "Metaspace":
       return metaspace(step, refuse);
+    case "UnicodeScripts":
+      return cutAtScripts;
     case "FixedLength":
       return fixedLength(step.length ?? 5, refuse);
     default:

@@ -14,7 +14,7 @@ import { openTokenizer } from "./open-tokenizer.ts";
 
 interface Configuration {
   name: string;
-  base: "byte" | "spm" | "unigram";
+  base: "byte" | "spm" | "unigram" | "wordpiece";
   normalizer: unknown;
   pre_tokenizer: unknown;
   added: unknown[];
@@ -23,19 +23,24 @@ interface Configuration {
 }
 
 const file = fileURLToPath(new URL("reference-ids.json.gz", import.meta.url));
-const { vocabularies, configs } = JSON.parse(gunzipSync(readFileSync(file)).toString()) as {
+const { vocabularies, configs, decoded } = JSON.parse(gunzipSync(readFileSync(file)).toString()) as {
   vocabularies: {
     byte: { vocab: string[]; merges: string[] };
     spm: { vocab: string[]; merges: (string | [string, string])[] };
     unigram: { vocab: [string, number][] };
+    wordpiece: { vocab: string[] };
   };
   configs: Configuration[];
+  decoded: [ids: number[], text: string][];
 };
+
+const numbered = (vocab: string[]) => Object.fromEntries(vocab.map((token, id) => [token, id]));
 
 function modelOf({ base, model }: Configuration): object {
   if (base === "unigram") return { type: "Unigram", ...vocabularies.unigram, ...model, unk_id: 0 };
+  if (base === "wordpiece") return { type: "WordPiece", vocab: numbered(vocabularies.wordpiece.vocab), ...model };
   const { vocab, merges } = vocabularies[base];
-  return { type: "BPE", vocab: Object.fromEntries(vocab.map((token, id) => [token, id])), merges, ...model };
+  return { type: "BPE", vocab: numbered(vocab), merges, ...model };
 }
 
 async function open(json: unknown) {
@@ -67,6 +72,14 @@ describe("ids are those of the reference", () => {
       ),
     ).toEqual(cases);
   });
+});
+
+it("word pieces are put together again as the reference does", async () => {
+  const config = configs.find(({ name }) => name === "word pieces, BERT")!;
+  const { normalizer, pre_tokenizer, added } = config;
+  const decoder = { type: "WordPiece", prefix: "##", cleanup: true };
+  const tokenizer = await open({ added_tokens: added, normalizer, pre_tokenizer, decoder, model: modelOf(config) });
+  for (const [given, text] of decoded) expect(tokenizer.decode(given)).toBe(text);
 });
 
 const casesFolder = dataPath("..", "cases", "tokenizers");

@@ -1,5 +1,5 @@
 /**
- * `tokenizer.json` (Hugging Face tokenizers), its BPE and Unigram models. What a token's bytes are is read off the decoder section, so
+ * `tokenizer.json` (Hugging Face tokenizers), its BPE, Unigram and WordPiece models. What a token's bytes are is read off the decoder section, so
  * that decoding and streaming agree by construction.
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
@@ -13,6 +13,7 @@ import { createNormalizer, replaceAll } from "./normalizers.ts";
 import { literalPattern } from "./pattern.ts";
 import { createPreTokenizer, readPattern } from "./pre-tokenizers.ts";
 import { createUnigramEncoder } from "./unigram.ts";
+import { createWordPieceEncoder, wordPieceText } from "./wordpiece.ts";
 
 type Json = Record<string, unknown>;
 type FromJson = Pick<
@@ -49,7 +50,8 @@ export function readTokenizerJson(json: Json, origin: string, named: readonly st
   const normalizers = flatten(json.normalizer ?? null, "normalizers", "normalizer", fail);
   const steps = flatten(json.pre_tokenizer ?? null, "pretokenizers", "pre_tokenizer", fail);
   const { cut, writesBytes } = createPreTokenizer(steps, origin, fail);
-  const encoder = (model.type === "BPE" ? readBpe : readUnigram)(model, { origin, ids, reserved }, writesBytes, fail);
+  const read = { BPE: readBpe, Unigram: readUnigram, WordPiece: readWordPiece }[model.type as ModelType];
+  const encoder = read(model, { origin, ids, reserved }, writesBytes, fail);
   for (const id of prefix) if (id >= pieces.length) fail(`post_processor: the id ${id} is outside the vocabulary`);
   return {
     pieces,
@@ -125,6 +127,25 @@ function readUnigram(model: Json, { origin, reserved }: ModelTokens, writesBytes
   };
 }
 
+function readWordPiece(
+  model: Json,
+  { origin, ids, reserved }: ModelTokens,
+  writesBytes: boolean,
+  fail: Fail,
+): ModelEncoder {
+  const { unk_token = "[UNK]", continuing_subword_prefix: prefix = "##", max_input_chars_per_word: most = 100 } = model;
+  if (typeof prefix !== "string") fail("model.continuing_subword_prefix is not a string");
+  if (!Number.isInteger(most) || (most as number) < 1)
+    fail("model.max_input_chars_per_word is not a number of characters");
+  const unknownToken = typeof unk_token === "string" ? ids.get(unk_token) : undefined;
+  const pieces = { prefix: prefix as string, longestWord: most as number };
+  const encode = createWordPieceEncoder({ origin, ids, unknownToken, reserved, ...pieces });
+  return {
+    encode: writesBytes ? (word, out) => encode(byteLevelWriting(word), out) : encode,
+    rules: JSON.stringify(["WordPiece", unknownToken ?? null, pieces]),
+  };
+}
+
 /** Ids as the reference gives them: a token that the vocabulary has too keeps the id it has there, the others follow one another. */
 function readAddedTokens(list: unknown, ids: ReadonlyMap<string, number>, origin: string, fail: Fail): AddedToken[] {
   if (!Array.isArray(list)) return fail("added_tokens is not a list");
@@ -165,7 +186,10 @@ function withNamed(added: AddedToken[], named: readonly string[], ids: ReadonlyM
   return flagged;
 }
 
-/** Token strings to ids: an object for BPE, a list of [token, score] for Unigram. */
+const modelTypes = ["BPE", "Unigram", "WordPiece"] as const;
+type ModelType = (typeof modelTypes)[number];
+
+/** Token strings to ids: an object for BPE and WordPiece, a list of [token, score] for Unigram. */
 function readVocabulary(model: Json, fail: Fail): Map<string, number> {
   const { type, vocab } = model;
   if (type === "Unigram") {
@@ -174,7 +198,8 @@ function readVocabulary(model: Json, fail: Fail): Map<string, number> {
       return fail("model.vocab is not a list of [token, score]");
     return new Map(vocab.map(([token], id) => [token, id]));
   }
-  if (type !== "BPE") return fail(`model type ${String(type)} is not supported; BPE and Unigram are`);
+  if (!modelTypes.includes(type as ModelType))
+    return fail(`model type ${String(type)} is not supported; ${modelTypes.join(", ")} are`);
   const entries = isObject(vocab) ? Object.entries(vocab) : fail("model.vocab is not an object");
   const seen = new Uint8Array(largestId + 1);
   for (const [token, id] of entries) {
@@ -207,13 +232,21 @@ function readDecoder(
   }
   let dropsLeadingSpace = false;
   let byteFallback = false;
-  const replacements: [RegExp, string][] = [];
+  const rewrites: ((token: string) => string)[] = [];
+  const replacing = (pattern: RegExp, content: string) => rewrites.push((token) => replaceAll(token, pattern, content));
   const refused = (step: Json): never => fail(`decoder: a step like ${shown(step)} is not supported`);
   for (const step of steps) {
     if (step.type === "Replace" && typeof step.content === "string") {
-      replacements.push([readPattern(step.pattern, origin, () => refused(step)), step.content]);
+      replacing(
+        readPattern(step.pattern, origin, () => refused(step)),
+        step.content,
+      );
+    } else if (step.type === "WordPiece" && typeof (step.prefix ?? "##") === "string") {
+      const { prefix = "##", cleanup } = step;
+      rewrites.push((token) => wordPieceText(token, prefix as string, cleanup !== false));
+      dropsLeadingSpace = true;
     } else if (step.type === "Metaspace" && typeof step.replacement === "string" && step.replacement !== "") {
-      replacements.push([literalPattern(step.replacement), " "]);
+      replacing(literalPattern(step.replacement), " ");
       dropsLeadingSpace = step.prepend_scheme !== "never" && step.add_prefix_space !== false;
     } else if (step.type === "Strip" && step.content === " " && step.start === 1 && step.stop === 0)
       dropsLeadingSpace = true;
@@ -223,7 +256,7 @@ function readDecoder(
   const bytesOf = (token: string) => {
     const byte = byteFallback && /^<0x([0-9A-F]{2})>$/.exec(token);
     if (byte) return Uint8Array.of(Number.parseInt(byte[1], 16));
-    return utf8.encode(replacements.reduce((text, [pattern, content]) => replaceAll(text, pattern, content), token));
+    return utf8.encode(rewrites.reduce((text, rewrite) => rewrite(text), token));
   };
   return { bytesOf, dropsLeadingSpace };
 }
