@@ -70,6 +70,20 @@ test("no imports go in a circle", () => {
   expect(circles).toEqual([]);
 });
 
+test("weights and tokenizers are read through one small interface, which a page gives its own storage", () => {
+  // What Node alone does: caches, downloads, and reading and writing texts for training.
+  const ofNode = [
+    "weights/cache.ts",
+    "weights/download.ts",
+    "weights/hub.ts",
+    "text/text-files.ts",
+    "text/bpe-training.ts",
+  ];
+  const others = files.filter((file) => /^(weights|text|files)/.test(file) && !ofNode.includes(file));
+  expect(others.length).toBeGreaterThan(40);
+  expect(others.filter((file) => /from "node:(fs|path|os)/.test(textOf(file)))).toEqual([]);
+});
+
 test("no file of the engine, the models or the tensors is longer than 400 lines", () => {
   const long = files.flatMap((file) => {
     const lines = textOf(file).split("\n").length - 1;

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { mkdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { folderOf, storage } from "../files.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
@@ -89,7 +90,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
   } = options;
   requireFormat("weights", format, weightFormats);
   requireFormat("keyValues", keyValues, cacheFormats);
-  const folder = (await stat(path).catch(() => undefined))?.isDirectory() ? path : dirname(path);
+  const folder = (await (await storage()).find(path).catch(() => undefined))?.kind === "folder" ? path : folderOf(path);
   const source = await openCheckpoint(path);
   try {
     const { family, config } = familyOf(source.config);

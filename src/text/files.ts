@@ -1,6 +1,6 @@
 /** Bounded reading of the small text files that belong to a tokenizer. */
-import { readFile, stat } from "node:fs/promises";
 import { ensure, VentrisError } from "../errors.ts";
+import { readWhole, storage } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 
 /** The largest published tokenizer.json has 35 MB. */
@@ -9,13 +9,12 @@ const largestFile = 256 * 2 ** 20;
 /** Bytes of a file; undefined when there is none. Errors: `bad_file` beyond 256 MB, `unavailable` when unreadable. */
 export async function readIfPresent(path: string): Promise<Uint8Array | undefined> {
   try {
-    const { size } = await stat(path);
-    ensure(size <= largestFile, "bad_file", `${path}: ${size} bytes are more than a tokenizer can have`);
-    return await readFile(path);
+    if (!(await (await storage()).find(path))) return undefined;
+    const bytes = await readWhole(path, largestFile);
+    ensure(bytes, "bad_file", `${path}: more than ${largestFile} bytes are more than a tokenizer can have`);
+    return bytes;
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    const code = (cause as NodeJS.ErrnoException).code;
-    if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
   }
 }

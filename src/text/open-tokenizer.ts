@@ -1,6 +1,6 @@
 /** Opens the tokenizer of a checkpoint, whichever files it comes in. */
-import { dirname, join } from "node:path";
 import { shown, VentrisError } from "../errors.ts";
+import { folderOf, within } from "../files.ts";
 import { decodeUtf8, isObject } from "../json.ts";
 import { warnOnce } from "../warnings.ts";
 import { openGguf } from "../weights/gguf.ts";
@@ -34,7 +34,7 @@ export interface TokenizerOptions {
  */
 export async function openTokenizer(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
   const weights = await findWeights(path).catch(() => undefined);
-  const folder = weights === path ? dirname(path) : path;
+  const folder = weights === path ? folderOf(path) : path;
   const own = weights?.endsWith(".gguf")
     ? await readGgufTokenizer(options.metadata ?? (await metadataOf(weights)), weights, options)
     : undefined;
@@ -58,7 +58,7 @@ async function openBeside(
   folder: string,
   outputs: number | undefined,
 ): Promise<{ tokenizer: Tokenizer; origin: string } | undefined> {
-  const path = (name: string) => join(folder, name);
+  const path = (name: string) => within(folder, name);
   const [stated, roles, generation, model] = await Promise.all(
     ["tokenizer_config.json", "special_tokens_map.json", "generation_config.json", "config.json"].map(
       async (name) => (await readJsonIfPresent(path(name))) ?? {},
@@ -107,7 +107,7 @@ function withListed(json: Json, listed: readonly Json[]): Json {
 }
 
 async function whatIsMissing(folder: string): Promise<string> {
-  const sentencePiece = (await readIfPresent(join(folder, "tokenizer.model"))) !== undefined;
+  const sentencePiece = (await readIfPresent(within(folder, "tokenizer.model"))) !== undefined;
   return `${folder} has no tokenizer: looked for tokenizer.json, vocab.json with merges.txt, ${llama2cNames.join(", ")}.${
     sentencePiece ? " It has a tokenizer.model (SentencePiece), which must be converted to tokenizer.json first." : ""
   }`;
@@ -174,7 +174,7 @@ function specialNames(config: Json): string[] {
 }
 
 async function readChatTemplate({ folder, config }: Settings, origin: string): Promise<ChatTemplate | undefined> {
-  const file = join(folder, "chat_template.jinja");
+  const file = within(folder, "chat_template.jinja");
   const bytes = await readIfPresent(file);
   const source = bytes ? decodeUtf8(bytes, file) : namedTemplate(config.chat_template);
   if (source === undefined) return undefined;

@@ -1,11 +1,11 @@
 /** Files that several processes share: where they live, how they are written whole or not at all, and one at a time. */
 import { createHash, randomUUID } from "node:crypto";
-import type { Stats } from "node:fs";
 import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, stat, utimes } from "node:fs/promises";
 import { homedir, hostname } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { VentrisError } from "../errors.ts";
+import { identityOf } from "../node-files.ts";
 
 /** `VENTRIS_CACHE`, else the platform's folder for caches. Not created here. */
 export function cacheFolder(): string {
@@ -272,17 +272,9 @@ export function cacheKey(...parts: (string | number)[]): string {
   return createHash("sha256").update(JSON.stringify(parts)).digest("hex").slice(0, 32);
 }
 
-/**
- * What a derived file depends on when its source is a local file: path, size and times. The time of the last change of the file
- * itself counts beside that of its contents, which copying keeps.
- */
+/** What a derived file depends on when its source is a local file: see `identityOf`. */
 export async function fileIdentity(path: string): Promise<string> {
   return identityOf(path, await stat(path));
-}
-
-/** As `fileIdentity`, of a file that is open. */
-export function identityOf(path: string, { size, mtimeMs, ctimeMs, ino }: Stats): string {
-  return `${resolve(path)} ${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 
 /**

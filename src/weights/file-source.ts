@@ -1,7 +1,6 @@
 /** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
-import { type FileHandle, open } from "node:fs/promises";
 import { ensure, nearest, VentrisError } from "../errors.ts";
-import { identityOf } from "./cache.ts";
+import { type OpenFile, storage } from "../files.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
 import { readGgufBlocks } from "./quantize.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
@@ -9,9 +8,8 @@ import type { WeightInfo, WeightSource } from "./source.ts";
 export interface WeightFile {
   readonly path: string;
   readonly size: number;
-  /** See `identityOf`. */
   readonly identity: string;
-  readonly handle: FileHandle;
+  readonly handle: OpenFile;
 }
 
 /** Where a tensor's bytes are: also what ONNX external data needs to use them in place. */
@@ -25,14 +23,13 @@ export interface TensorLocation extends WeightInfo {
 
 /** Opens a file for reading. Errors: `unavailable` when it is absent or unreadable, `bad_file` when it is no file. */
 export async function openFile(path: string): Promise<WeightFile> {
-  let handle: FileHandle | undefined;
+  const files = await storage();
   try {
-    handle = await open(path, "r");
-    const stats = await handle.stat();
-    ensure(stats.isFile(), "bad_file", `${path} is not a file`);
-    return { path, size: stats.size, identity: identityOf(path, stats), handle };
+    const found = await files.find(path);
+    ensure(found?.kind !== "folder", "bad_file", `${path} is not a file`);
+    const handle = await files.open(path);
+    return { path, size: handle.size, identity: handle.identity, handle };
   } catch (error) {
-    await handle?.close();
     if (error instanceof VentrisError) throw error;
     throw new VentrisError("unavailable", `cannot open ${path}: ${(error as Error).message}`, { cause: error });
   }
@@ -59,8 +56,7 @@ export async function readRange(
   ensure(offset + length <= file.size, "bad_file", () => `${file.path}: ${what} ends beyond the end of the file`);
   const bytes = allocate(length, `${file.path}: ${what}`);
   for (let done = 0; done < length; ) {
-    const wanted = Math.min(length - done, 2 ** 30); // Linux reads at most 2 GiB a call
-    const { bytesRead } = await file.handle.read(bytes, done, wanted, offset + done).catch((error) => {
+    const bytesRead = await file.handle.read(bytes.subarray(done), offset + done).catch((error) => {
       throw new VentrisError("bad_file", `${file.path}: cannot read ${what}: ${error.message}`, { cause: error });
     });
     ensure(bytesRead > 0, "bad_file", () => `${file.path}: the file shrank while ${what} was being read`);

@@ -1,7 +1,6 @@
 /** Finds the weights of a checkpoint, whatever format they are in. */
-import { readdir, readFile, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { folderOf, readWhole, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { partEnding } from "./gguf.ts";
 import { openGgufModel } from "./gguf-llama.ts";
@@ -34,7 +33,7 @@ export interface Checkpoint extends WeightSource {
 export async function openCheckpoint(folderOrFile: string): Promise<Checkpoint> {
   const path = await findWeights(folderOrFile);
   if (path.endsWith(".gguf")) return openGgufModel(path);
-  const { quantization_config: quantization, ...config } = await readConfig(dirname(path));
+  const { quantization_config: quantization, ...config } = await readConfig(folderOf(path));
   const source = await openWeights(path);
   if (quantization === undefined || quantization === null) return { ...source, config, metadata: undefined };
   try {
@@ -47,13 +46,13 @@ export async function openCheckpoint(folderOrFile: string): Promise<Checkpoint> 
 
 /** A folder's `config.json`. Errors: `unavailable` when there is none, `bad_config` when it is not sound. */
 export async function readConfig(folder: string): Promise<Readonly<Record<string, unknown>>> {
-  const path = join(folder, "config.json");
-  const { size } = await stat(path).catch((cause) => {
+  const path = within(folder, "config.json");
+  const bytes = await readWhole(path, largestConfig).catch((cause) => {
     throw new VentrisError("unavailable", `${path}: ${cause.message}`, { cause });
   });
-  ensure(size <= largestConfig, "bad_config", `${path} has ${size} bytes, more than ${largestConfig}`);
+  ensure(bytes, "bad_config", `${path} has more than ${largestConfig} bytes`);
   try {
-    return parseJsonObject(await readFile(path), path);
+    return parseJsonObject(bytes, path);
   } catch (cause) {
     throw new VentrisError("bad_config", (cause as Error).message, { cause });
   }
@@ -65,23 +64,25 @@ const largestConfig = 16 * 2 ** 20;
 /** The file that `openWeights` opens. */
 export async function findWeights(folderOrFile: string): Promise<string> {
   const unavailable = (message: string, cause?: unknown) => new VentrisError("unavailable", message, { cause });
-  const stats = await stat(folderOrFile).catch((error) => {
+  const files = await storage();
+  const found = await files.find(folderOrFile).catch((error) => {
     throw unavailable(`no weights at ${folderOrFile}: ${error.message}`, error);
   });
-  if (!stats.isDirectory()) {
+  if (!found) throw unavailable(`no weights at ${folderOrFile}: there is no such file or folder`);
+  if (found.kind === "file") {
     if (/\.(safetensors|gguf|safetensors\.index\.json)$/.test(folderOrFile)) return folderOrFile;
     throw unavailable(
       `${folderOrFile} is not a weight file: .safetensors, .safetensors.index.json and .gguf are known`,
     );
   }
-  const names = await readdir(folderOrFile);
+  const names = await files.list(folderOrFile);
   const whole = ["model.safetensors", "model.safetensors.index.json"].find((name) => names.includes(name));
-  if (whole) return join(folderOrFile, whole);
+  if (whole) return within(folderOrFile, whole);
   const ggufs = names.filter((name) => name.endsWith(".gguf"));
-  if (ggufs.length === 1) return join(folderOrFile, ggufs[0]);
+  if (ggufs.length === 1) return within(folderOrFile, ggufs[0]);
   const wholes = new Set(ggufs.map((name) => name.replace(partEnding, "-of-$2.gguf")));
   // All are parts of one file: the first names them.
-  if (wholes.size === 1 && ggufs.every((name) => partEnding.test(name))) return join(folderOrFile, ggufs.sort()[0]);
+  if (wholes.size === 1 && ggufs.every((name) => partEnding.test(name))) return within(folderOrFile, ggufs.sort()[0]);
   throw unavailable(
     ggufs.length > 1
       ? `${folderOrFile} holds several GGUF files (${ggufs.join(", ")}); name the one to open`

@@ -2,8 +2,8 @@
  * The safetensors format (https://github.com/huggingface/safetensors#format): 8 bytes of header length, a JSON header
  * that gives every tensor's type, shape and byte range, then the bytes, without holes or overlaps.
  */
-import { basename, dirname, join } from "node:path";
 import { ensure, shown, VentrisError } from "../errors.ts";
+import { folderOf, within } from "../files.ts";
 import { isObject, parseJsonObject } from "../json.ts";
 import { writeFileAtomically } from "./cache.ts";
 import {
@@ -55,7 +55,7 @@ export async function openSharded(indexPath: string): Promise<WeightSource> {
   const shards = new Map<string, SafetensorsSource>();
   const closeAll = async () => void (await Promise.all([...shards.values()].map((shard) => shard.close())));
   try {
-    for (const name of names) shards.set(name, await openSafetensors(join(dirname(indexPath), name)));
+    for (const name of names) shards.set(name, await openSafetensors(within(folderOf(indexPath), name)));
     for (const [name, shard] of shards) {
       for (const tensor of shard.tensors.keys()) {
         ensure(
@@ -88,8 +88,7 @@ export async function readIndex(path: string): Promise<ReadonlyMap<string, strin
   const shardOf = new Map<string, string>();
   for (const [name, shard] of Object.entries(index.weight_map)) {
     // Shards lie beside their index: a path could point anywhere on the machine.
-    const isPlainName =
-      typeof shard === "string" && /^[^/\\\0]+\.safetensors$/.test(shard) && basename(shard) === shard;
+    const isPlainName = typeof shard === "string" && /^[^/\\\0]+\.safetensors$/.test(shard);
     ensure(
       isPlainName,
       "bad_file",
