@@ -1,7 +1,7 @@
 /** Constraints as flags: a file or a text for each kind. */
 import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
-import type { ConstraintChoice } from "../constraints/index.ts";
+import type { ConstraintChoice, SqlSchema } from "../constraints/index.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 
@@ -13,6 +13,8 @@ export interface ConstraintFlags {
   regex?: string;
   grammar?: string;
   choices?: string;
+  sqlSchema?: string;
+  smiles?: true;
   constraint?: ConstraintChoice;
 }
 
@@ -21,17 +23,24 @@ export function addConstraintFlags(command: Command): void {
     .option("--json-schema <file>", "the output is JSON that this JSON Schema allows")
     .option("--regex <pattern>", "the whole output matches this regular expression")
     .option("--grammar <file>", "the output follows this grammar, in GBNF or Lark's style")
-    .option("--choices <list>", "the output is one of these texts; separate them by commas, or give a JSON list");
+    .option("--choices <list>", "the output is one of these texts; separate them by commas, or give a JSON list")
+    .option(
+      "--sql-schema <file>",
+      "the output is a SELECT over these tables: CREATE TABLE statements, or columns by table as JSON",
+    )
+    .option("--smiles", "the output is a molecule in SMILES");
 }
 
 /** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */
 export async function readConstraint(flags: ConstraintFlags): Promise<ConstraintChoice | undefined> {
-  const { jsonSchema, regex, grammar, choices, constraint } = flags;
+  const { jsonSchema, regex, grammar, choices, sqlSchema, smiles, constraint } = flags;
   const given = Object.entries({
     "--json-schema": jsonSchema,
     "--regex": regex,
     "--grammar": grammar,
     "--choices": choices,
+    "--sql-schema": sqlSchema,
+    "--smiles": smiles,
     "--constraint": constraint,
   }).filter(([, value]) => value !== undefined);
   ensure(
@@ -47,7 +56,11 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
     const list = choices.trimStart().startsWith("[") ? parseJson(choices, "--choices") : choices.split(",");
     return { choices: list as string[] };
   }
-  return constraint;
+  if (sqlSchema !== undefined) {
+    const text = await readText(sqlSchema, "--sql-schema");
+    return { sqlSchema: /^\s*[[{]/.test(text) ? (parseJson(text, sqlSchema) as SqlSchema) : text };
+  }
+  return smiles ? { smiles } : constraint;
 }
 
 async function readText(path: string, flag: string): Promise<string> {

@@ -228,8 +228,11 @@ export function union(a: TextState | undefined, b: TextState | undefined): TextS
   );
 }
 
-/** Exactly these texts; undefined for none. */
-export function oneOf(texts: Iterable<string>): TextState | undefined {
+/** ASCII letters only: what keywords and names of SQL are compared by. */
+export const lowerCase = (text: string): string => text.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
+
+/** Exactly these texts; undefined for none. `ignoreCase`: ASCII letters in either case. */
+export function oneOf(texts: Iterable<string>, { ignoreCase = false } = {}): TextState | undefined {
   interface Branch {
     readonly name: number;
     ends: boolean;
@@ -239,7 +242,8 @@ export function oneOf(texts: Iterable<string>): TextState | undefined {
   const branch = (): Branch => ({ name: names++, ends: false, below: new Map() });
   const root = branch();
   let some = false;
-  for (const text of texts) {
+  for (const given of texts) {
+    const text = ignoreCase ? lowerCase(given) : given;
     let at = root;
     for (const character of text) {
       const point = character.codePointAt(0)!;
@@ -261,7 +265,12 @@ export function oneOf(texts: Iterable<string>): TextState | undefined {
       key: ({ name }) => name,
       accepts: ({ ends }) => ends,
       edges: ({ below }) =>
-        [...below].sort(([a], [b]) => a - b).map(([point, to]) => ({ low: point, high: point, to })),
+        [...below]
+          .flatMap(([point, to]) => {
+            const forms = ignoreCase && point >= 0x61 && point <= 0x7a ? [point, point - 32] : [point];
+            return forms.map((form) => ({ low: form, high: form, to }));
+          })
+          .sort((a, b) => a.low - b.low),
     },
     root,
   );

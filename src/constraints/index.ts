@@ -5,6 +5,8 @@ import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
 import { type Predicate, predicateConstraint } from "./predicate.ts";
 import { choicesConstraint, regexConstraint } from "./regex/index.ts";
+import { smilesConstraint } from "./smiles/index.ts";
+import { type SqlSchema, sqlConstraint } from "./sql/index.ts";
 
 /** Models get lost in blanks where any number may follow; a request that wants more says so. */
 const usualWhitespace = 1;
@@ -17,10 +19,14 @@ export type ConstraintChoice =
   | { readonly choices: readonly string[] }
   /** GBNF or Lark's style. */
   | { readonly grammar: string; readonly syntax?: "gbnf" | "lark" }
+  /** A SELECT statement over the tables of a schema. */
+  | { readonly sqlSchema: SqlSchema }
+  /** A molecule in SMILES. */
+  | { readonly smiles: true }
   | Predicate
   | Constraint;
 
-type Kind = "jsonSchema" | "regex" | "choices" | "grammar";
+type Kind = "jsonSchema" | "regex" | "choices" | "grammar" | "sqlSchema" | "smiles";
 
 const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
   jsonSchema: {
@@ -34,6 +40,14 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
     make: ({ grammar, syntax }: { grammar: string; syntax?: "gbnf" | "lark" }) => grammarConstraint(grammar, syntax),
   },
   choices: { options: [], make: ({ choices }: { choices: readonly string[] }) => choicesConstraint(choices) },
+  sqlSchema: { options: [], make: ({ sqlSchema }: { sqlSchema: SqlSchema }) => sqlConstraint(sqlSchema) },
+  smiles: {
+    options: [],
+    make: ({ smiles }: { smiles: unknown }) => {
+      ensure(smiles === true, "bad_option", "constraint: smiles is either true or not given");
+      return smilesConstraint();
+    },
+  },
 };
 
 const kinds = Object.keys(makers) as Kind[];
@@ -82,4 +96,5 @@ export const describeConstraint = (choice: ConstraintChoice): unknown =>
 export { type Constraint, type ConstraintState, isValid, pushAll } from "./contract.ts";
 export { tryTokens } from "./mask.ts";
 export type { Predicate } from "./predicate.ts";
+export type { SqlSchema } from "./sql/index.ts";
 export { createVocabulary, hasBit, type Vocabulary, wordsFor } from "./vocabulary.ts";

@@ -1,0 +1,98 @@
+/** SMILES, judged by OpenChemLib and by real molecules. */
+import { readFileSync } from "node:fs";
+import { Molecule } from "openchemlib";
+import { describe, expect, it } from "vitest";
+import { dataPath, noData } from "../../../test/data.ts";
+import { type ConstraintState, isValid } from "../contract.ts";
+import { obeysTheLaws } from "../laws.fixture.ts";
+import { smilesConstraint } from "./index.ts";
+
+describe("SMILES", () => {
+  obeysTheLaws("molecules", {
+    constraint: smilesConstraint,
+    valid: ["C", "CC(=O)Oc1ccccc1C(=O)O", "Cn1cnc2c1c(=O)n(C)c(=O)n2C", "[NH4+].[Cl-]", "F/C=C/Br", "C1CC%10CC1CC%10"],
+    invalid: [
+      "",
+      "C(",
+      "C1CC",
+      "C(C)(C)(C)(C)C",
+      "c1cccc1",
+      "cc",
+      "c1ccccc1=O",
+      "F=F",
+      "C.",
+      "C()C",
+      "C=1CC#1",
+      "[Xx]",
+      "C11",
+    ],
+  });
+
+  it.each([
+    ["c1ccc2c(c1)[nH]c1ccccc12", true],
+    ["c1ccc2cccc2cc1", true],
+    ["O=c1cc[nH]cc1", true],
+    ["n1cccc1", false], // five electrons: it wants [nH]
+    ["o1cccc1", true],
+    ["C[n+]1ccccc1", true],
+    ["c1ccccc1-c1ccccc1", true],
+    ["c1ccc1", false],
+    ["N(C)(C)(C)C", false],
+    ["C[N+](C)(C)C", true],
+    ["O=S(=O)(O)CCl", true],
+    ["C1C1", false],
+    ["C1.C1", false],
+    ["[13CH4]", true],
+    ["C[C@@H](N)C(=O)O", true],
+  ])("%s", (text, valid) => {
+    expect(isValid(smilesConstraint(), text)).toBe(valid);
+  });
+
+  it("what random walks write is a molecule", () => {
+    const letters = "CCCCNOSFcccccnos[[]]()()==#112233HBrlI+-@.";
+    let state = 5;
+    const draw = (): number => {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      return state / 2 ** 32;
+    };
+    let molecules = 0;
+    for (let walk = 0; walk < 60; walk++) {
+      let at: ConstraintState = smilesConstraint().start;
+      let text = "";
+      for (let i = 0; i < 40; i++) {
+        const letter = letters[Math.floor(draw() * letters.length)];
+        const next = at.push(letter.charCodeAt(0));
+        if (!next) continue;
+        at = next;
+        text += letter;
+        if (!at.complete) continue;
+        molecules += 1;
+        expect(problemOf(text), text).toBeUndefined();
+      }
+    }
+    expect(molecules).toBeGreaterThan(100);
+  });
+
+  it.skipIf(!dataPath("smiles"))(
+    `takes real molecules ${dataPath("smiles") ? "" : noData}`,
+    { timeout: 60_000 },
+    () => {
+      const lines = readFileSync(dataPath("smiles", "esol.csv")!, "utf8").trim().split("\n").slice(1);
+      const molecules = lines.filter((_, i) => i % 4 === 0).map((line) => line.slice(line.lastIndexOf(",") + 1).trim());
+      const refused = molecules.filter((text) => !isValid(smilesConstraint(), text) && problemOf(text) === undefined);
+      expect(refused.length).toBeLessThanOrEqual(molecules.length / 100);
+    },
+  );
+});
+
+/** What the judge says against a molecule. Charges need not add up to nothing: ions are written alone, too. */
+function problemOf(text: string): string | undefined {
+  try {
+    const molecule = Molecule.fromSmiles(text);
+    molecule.validate();
+    return undefined;
+  } catch (error) {
+    const { message } = error as Error;
+    return /valence|SmilesParser|aromatic/.test(message) ? message : undefined;
+  }
+}
