@@ -1,6 +1,6 @@
 /**
  * Molecules in SMILES, as OpenSMILES describes them: atoms with no more bonds than they can have, rings that close, aromatic rings that
- * have five to seven atoms and a Kekulé form. Not tight: a few open aromatic rings can get in each other's way. Left out: aromatic p, b and te, bonds `$` and `:`, `*`, stereo classes beyond `@@`, rings that go on after a dot.
+ * have five to seven atoms and a Kekulé form. Not tight: a few open aromatic rings can get in each other's way. Left out: aromatic p, b and te, nitro groups without charges (N(=O)=O), bonds `$` and `:`, `*`, stereo classes beyond `@@`, rings that go on after a dot.
  */
 import type { TextState } from "../automaton.ts";
 import { step } from "../automaton.ts";
@@ -35,7 +35,7 @@ export const smilesConstraint = (): Constraint => constraint;
 
 const constraint: Constraint = {
   name: "smiles",
-  tight: true,
+  tight: false,
   start: stateOf({ molecule: emptyMolecule, place: "atom" }),
 };
 
