@@ -92,7 +92,7 @@ export interface RequestOptions {
   request?: number;
   /** Report the log-probability of every token, and of this many alternatives to it. From 0 to 100. */
   logprobs?: number;
-  /** Form that the output must have: an object with jsonSchema, regex, grammar or choices. */
+  /** Form that the output must have: an object with jsonSchema, regex, grammar, choices, sqlSchema or smiles. */
   constraint?: ConstraintChoice;
   /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). */
   taps?: readonly string[];

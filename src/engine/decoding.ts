@@ -49,7 +49,7 @@ export const requestOptions = z.strictObject({
   constraint: z
     .custom<ConstraintChoice>(isChoice, "must be an object that names a constraint, or a function")
     .optional()
-    .describe("form that the output must have: an object with jsonSchema, regex, grammar or choices")
+    .describe("form that the output must have: an object with jsonSchema, regex, grammar, choices, sqlSchema or smiles")
     .meta({ examples: [{ regex: "[0-9]{4}" }] }),
   taps: z
     .array(z.string().max(200))
