@@ -33,30 +33,37 @@ export function define(command: Command): void {
     new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const learnt = (to: Command): Command =>
     to
-      .option("--model <name>", "a shipped model, a checkpoint folder or a weight file (default: knossos)")
-      .option("--state <folder>", "where auto was told to keep it (default: beside the model)")
+      .option("-m, --model <name>", "the model that the method auto chose for; default: knossos")
+      .option(
+        "--state <folder>",
+        "folder where auto keeps what it learns (its option state); default: beside the model",
+      )
       .option("--json", "print one JSON object");
   learnt(command).action((_, sub: Command) => showLearnt(sub.opts()));
   learnt(command.command("forget"))
-    .description("take away what auto learnt, so that it begins anew")
+    .description("delete what auto has learnt, so that it begins anew")
     .action((_, sub: Command) => forget(sub.optsWithGlobals()));
   command
     .command("play")
-    .description("let policies choose the class of each row, seeing only whether they were right")
-    .argument("<table>", "CSV with a header line, the label in the last column; also as .gz")
+    .description(
+      "play contextual bandits on a table: they choose the class of each row and see only whether it was right",
+    )
+    .argument("<table>", "a CSV file with a header line and the class in the last column; it may be compressed (.gz)")
     .addOption(
-      new Option("--policy <name>", `${Object.keys(policies).join(", ")}; repeatable`).argParser(
-        (name: string, previous: string[] | undefined) => [...(previous ?? []), name],
-      ),
+      new Option(
+        "--policy <name>",
+        `one of ${Object.keys(policies).join(", ")}. May be given several times.`,
+      ).argParser((name: string, previous: string[] | undefined) => [...(previous ?? []), name]),
     )
     .addOption(
-      new Option("--set <name=value>", "an option of the policy, as gamma=50; repeatable, with one --policy").argParser(
-        (pair: string, previous: string[] | undefined) => [...(previous ?? []), pair],
-      ),
+      new Option(
+        "--set <name=value>",
+        "set an option of the policy, as gamma=50; only with a single --policy. May be given several times.",
+      ).argParser((pair: string, previous: string[] | undefined) => [...(previous ?? []), pair]),
     )
-    .addOption(number("--rounds", z.int().min(1).max(1_000_000), "rounds played").default(2000))
-    .addOption(number("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "of all random choices").default(0))
-    .option("--out <file.svg>", "draw the regret over the rounds")
+    .addOption(number("--rounds", z.int().min(1).max(1_000_000), "how many rounds to play").default(2000))
+    .addOption(number("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "seed of all random choices").default(0))
+    .option("--out <file.svg>", "draw the regret over the rounds into this file")
     .option("--json", "print one JSON object")
     .action(playTable);
 }

@@ -83,7 +83,7 @@ export function define(command: Command): void {
     .addHelpText(
       "after",
       `
-✓ works, ✗ is wrong and says what to do, · is not on this machine and need not be.
+✓ works; ✗ is wrong, with what to do; · is not on this machine, and need not be.
 
 Examples:
   ventris doctor

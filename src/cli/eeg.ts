@@ -18,89 +18,112 @@ const number = (flag: string, description: string, schema: z.ZodType = whole) =>
   new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
 export function define(command: Command): void {
-  const prepare = command.command("prepare").description("make a data set of recordings of read sentences");
+  const prepare = command.command("prepare").description("make a data set from recordings of sentences that were read");
   prepare
     .argument("<source>", "a table of readings (.jsonl), a ZuCo .mat file or a folder of them, or the word synthetic")
-    .requiredOption("--out <folder>", "gets the data set")
-    .addOption(number("--rate", "samples a second that the encoder takes").default(eeg.publishedShape.rate))
-    .addOption(number("--points", "time points of a recording").default(eeg.publishedShape.points))
-    .addOption(number("--channels", "channels of a recording").default(eeg.publishedShape.channels))
-    .addOption(number("--sentences", "of the synthetic corpus").default(eeg.syntheticDefaults.sentences))
+    .requiredOption("--out <folder>", "folder for the data set")
+    .addOption(number("--rate", "samples a second that recordings are brought to").default(eeg.publishedShape.rate))
+    .addOption(
+      number("--points", "time points that a recording is cut or padded to").default(eeg.publishedShape.points),
+    )
+    .addOption(number("--channels", "channels that a recording has").default(eeg.publishedShape.channels))
+    .addOption(
+      number("--sentences", "how many sentences the synthetic corpus has").default(eeg.syntheticDefaults.sentences),
+    )
     .addOption(
       number(
         "--noise",
-        "of the synthetic corpus, over an oscillation's deviation",
+        "noise of the synthetic corpus, as a multiple of the signal's deviation",
         z.number().min(0).max(1000),
       ).default(eeg.syntheticDefaults.noise),
     )
-    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .addHelpText(
       "after",
-      '\nA reading is a line {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…", "paraphrases": ["…"], "labels": {"sentiment": "good"}, "subject": "…", "task": "…"}.\nFiles: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need "rate".',
+      `
+A reading is a line of JSON, with a file of its own or a part of one:
+  {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…",
+   "paraphrases": ["…"], "labels": {"sentiment": "good"},
+   "subject": "…", "task": "…"}
+Files: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need a field rate.`,
     )
     .option("--json", "print one JSON object")
     .action(runPrepare);
   command
     .command("train")
-    .description("train the encoder on a data set, with a frozen text model")
-    .argument("<data>", "a data set that prepare made")
-    .requiredOption("--out <folder>", "gets the model; training that was interrupted goes on there")
+    .description("train the encoder of recordings on a data set, beside a text model that stays as it is")
+    .argument("<data>", "a data set, as ventris eeg prepare writes it")
+    .requiredOption("--out <folder>", "folder for the model; training that was interrupted goes on there")
     .option(
       "--text <folder>",
-      "an encoder–decoder of the T5 family, as published (default: a small one is trained on the paraphrases)",
+      "the text model: a folder with a model of the T5 family; default: a small one is trained on the paraphrases",
     )
     .addOption(number("--lambda", "share of the contrastive loss", z.number().min(0).max(1)).default(0.5))
     .addOption(number("--commitment", "weight of the commitment loss", z.number().min(0).max(100)).default(0))
     .addOption(number("--steps", "training steps").default(1000))
     .addOption(number("--text-steps", "training steps of the small text model").default(600))
-    .addOption(number("--batch", "recordings in a step, all of distinct sentences").default(24))
+    .addOption(number("--batch", "recordings in a step, each of another sentence").default(24))
     .addOption(number("--rate", "learning rate", z.number().positive().max(1)).default(1e-3))
-    .addOption(number("--slots", "learned queries").default(8))
-    .addOption(number("--width", "width they read with").default(64))
+    .addOption(number("--slots", "how many learned queries read a recording").default(8))
+    .addOption(number("--width", "width of the queries").default(64))
     .addOption(number("--heads", "attention heads").default(4))
-    .addOption(number("--blocks", "blocks of the encoder, and of the queries' decoder").default(2))
-    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
-    .option("--published", "the published sizes: 96 slots of 256, 8 heads, 6 blocks")
+    .addOption(number("--blocks", "how many blocks the encoder has, and the decoder of the queries").default(2))
+    .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
+    .option("--published", "use the published sizes: 96 slots of width 256, 8 heads, 6 blocks")
     .option("--json", "print one JSON object")
     .action(runTrain);
   command
     .command("decode")
-    .description("write what was read, from recordings")
-    .argument("<model>", "a model that train made")
-    .argument("<data>", "a data set that prepare made")
-    .addOption(new Option("--split <name>", "which part").choices(["train", "validation", "test"]).default("test"))
-    .addOption(number("--limit", "recordings at most").default(24))
-    .addOption(number("--beams", "width of the beam", z.int().min(1).max(16)).default(2))
-    .option("--json", "print JSON lines {sentence, generated}")
+    .description("decode recordings into the sentences that were read")
+    .argument("<model>", "a model, as ventris eeg train writes it")
+    .argument("<data>", "a data set, as ventris eeg prepare writes it")
+    .addOption(
+      new Option("--split <name>", "which part of the data set")
+        .choices(["train", "validation", "test"])
+        .default("test"),
+    )
+    .addOption(number("--limit", "use at most this many recordings").default(24))
+    .addOption(number("--beams", "how many beams the search follows", z.int().min(1).max(16)).default(2))
+    .option("--json", "print JSON lines with the fields sentence and generated")
     .action(runDecode);
   command
     .command("evaluate")
-    .description("retrieval, classification and overlap of texts, beside noise, shuffled and no prompt")
-    .argument("<model>", "a model that train made")
-    .argument("<data>", "a data set that prepare made")
-    .addOption(new Option("--split <name>", "which part").choices(["train", "validation", "test"]).default("test"))
+    .description(
+      "measure retrieval, classification and the overlap of texts, beside controls: noise, shuffled recordings, none",
+    )
+    .argument("<model>", "a model, as ventris eeg train writes it")
+    .argument("<data>", "a data set, as ventris eeg prepare writes it")
+    .addOption(
+      new Option("--split <name>", "which part of the data set")
+        .choices(["train", "validation", "test"])
+        .default("test"),
+    )
     .option(
       "--classes <file>",
       'JSON: for each question, its classes and the sentences that stand for them: {topic: {food: ["…"]}}',
     )
     .addOption(
-      new Option("--pools <sizes>", "sentences to find the right one among")
+      new Option("--pools <sizes>", "among how many sentences the right one is to be found, between commas")
         .argParser((text) => text.split(",").map((part) => parseValue(z.int().min(2), "--pools", part) as number))
         .default([24, 100, 1000]),
     )
-    .addOption(number("--limit", "recordings at most").default(2400))
-    .addOption(number("--beams", "width of the beam", z.int().min(1).max(16)).default(2))
-    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
-    .option("--no-texts", "leave out generation, the slowest part")
+    .addOption(number("--limit", "use at most this many recordings").default(2400))
+    .addOption(number("--beams", "how many beams the search follows", z.int().min(1).max(16)).default(2))
+    .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
+    .option("--no-texts", "do not generate texts, which is the slowest part")
     .option("--json", "print one JSON object")
     .action(runEvaluate);
   command
     .command("words")
-    .description("does EEG add to the text, in sentiment and entities? on ZuCo's published word features")
+    .description(
+      "ask whether EEG adds to the text in telling sentiment and entities, on ZuCo's published word features",
+    )
     .argument("<folder>", "with zuco1-word-eeg-et-ner.tsv.gz and zuco1-sentiment_labels_task1.csv")
-    .addOption(number("--folds", "of cross-validation", z.int().min(2).max(100)).default(10))
-    .addOption(number("--shuffles", "how often EEG is shuffled", z.int().min(1).max(100)).default(5))
-    .addOption(number("--seed", "of all random choices", z.int().min(0)).default(0))
+    .addOption(number("--folds", "how many folds the cross-validation has", z.int().min(2).max(100)).default(10))
+    .addOption(
+      number("--shuffles", "how often the control with shuffled EEG is drawn", z.int().min(1).max(100)).default(5),
+    )
+    .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .option("--json", "print one JSON object")
     .action(runWords);
 }

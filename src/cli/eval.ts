@@ -18,6 +18,7 @@ import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { modelHelp } from "./request.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 import { formatTable } from "./table.ts";
 
@@ -36,19 +37,25 @@ interface EvalFlags {
 export function define(command: Command): void {
   const common = (sub: Command): Command =>
     sub
-      .requiredOption("--model <model>", "a shipped model, a folder or file, or org/name on the hub")
-      .option("--lora <folder>", "a LoRA adapter in PEFT's format, merged in")
-      .addOption(numberFlag("--limit", z.int().min(1), "documents or items at most"))
-      .addOption(numberFlag("--seed", z.int().min(0), "of resamples and items").default(0))
-      .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
+      .requiredOption("-m, --model <name>", modelHelp)
+      .option("--lora <folder>", "folder of a LoRA adapter in PEFT's format, which is merged into the model")
+      .addOption(numberFlag("--limit", z.int().min(1), "use at most this many documents or questions"))
+      .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
+      .addOption(
+        numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+      )
       .option("--json", "print one JSON object");
   common(command.command("perplexity"))
-    .description("perplexity on texts, per token, byte and word")
-    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
+    .description("how well a model predicts texts: perplexity per token, byte and word")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .addOption(
-      numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
+      numberFlag(
+        "--overlap",
+        z.int().min(1),
+        "texts longer than the context are read in windows that overlap by this many tokens; default: half the context",
+      ),
     )
-    .addOption(new Option("--held-out", "only the documents that training leaves out"))
+    .addOption(new Option("--held-out", "use only the documents that training with our recipes leaves out"))
     .addOption(
       new Option(
         "--baseline <name>",
@@ -59,7 +66,7 @@ export function define(command: Command): void {
     .action(perplexity);
   common(command.command("draft"))
     .description("how well a draft foresees its model: what speculative decoding would accept on texts")
-    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .requiredOption("--draft <model>", "the draft: a model with the same tokenizer")
     .addOption(
       numberFlag("--temperature", z.number().positive().max(10), "of both models; agreement is greedy anyway").default(
@@ -67,27 +74,38 @@ export function define(command: Command): void {
       ),
     )
     .addOption(
-      numberFlag("--overlap", z.int().min(1), "tokens of context kept between windows (default: half the context)"),
+      numberFlag(
+        "--overlap",
+        z.int().min(1),
+        "texts longer than the context are read in windows that overlap by this many tokens; default: half the context",
+      ),
     )
-    .addOption(new Option("--held-out", "only the documents that training leaves out"))
+    .addOption(new Option("--held-out", "use only the documents that training with our recipes leaves out"))
     .action(draftTest);
   const lm = common(command.command("lm"))
-    .description(`multiple choice by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
-    .argument("<tasks...>", "tasks")
-    .option("--data <folder>", "where the tasks' files are (default: VENTRIS_DATA)")
-    .option("--normalise", "log-probabilities under what the shapers leave, not their scores as they are")
-    .addOption(numberFlag("--masked", z.number().max(0), "score of a token that a shaper rules out (default: -1000)"));
+    .description(`multiple choice, answered by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
+    .argument("<tasks...>", "one or more of these tasks")
+    .option(
+      "--data <folder>",
+      "folder with the files of the tasks; default: that of the environment variable VENTRIS_DATA",
+    )
+    .option(
+      "--normalise",
+      "score answers by log-probabilities of what the shapers leave, not by their scores as they are",
+    )
+    .addOption(numberFlag("--masked", z.number().max(0), "score of a token that a shaper rules out; default: -1000"));
   addShaperFlag(lm);
   lm.addHelpText(
     "after",
     `
-With --shaper (a contrast between layers or models, for instance) the model's own results stand beside, with intervals of the difference.
-  ventris eval lm truthfulqa factor-news --model knossos --shaper "dola layers=upper"`,
+With --shaper (a contrast between layers or models, for instance) the model's
+own results stand beside, with intervals of the difference.
+  ventris eval lm truthfulqa --model knossos --shaper "dola layers=upper"`,
   );
   lm.action(choice);
   common(command.command("skills"))
-    .description(`checkable tasks, greedy: ${skills.map(({ name }) => name).join(", ")}`)
-    .argument("[skills...]", "default: all")
+    .description(`tasks whose answers can be checked, at temperature 0: ${skills.map(({ name }) => name).join(", ")}`)
+    .argument("[skills...]", "some of these tasks; default: all")
     .action(skillTests);
 }
 

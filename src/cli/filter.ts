@@ -7,9 +7,11 @@ import { ensure } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
 import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
+import { helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
+import { wrap } from "./terminal.ts";
 
 interface DataFlags {
   states?: string;
@@ -48,55 +50,70 @@ interface CompareFlags extends Omit<FitFlags, "method" | "out"> {
 export function define(command: Command): void {
   command.addHelpText(
     "after",
-    `\nFilters:\n${listing()}\n\nData: .csv .tsv .txt .npy .npz#ARRAY .h5#DATASET .edf .bdf .vhdr, raw .f32 .u8 .i16 with NAME.json; most of them also .gz.`,
+    `\nFilters, with what --set can set:\n${listing()}
+
+Data: .csv .tsv .txt .npy .npz#ARRAY .h5#DATASET .edf .bdf .vhdr, or raw
+.f32 .u8 .i16 with a NAME.json beside it; most of them also compressed (.gz).`,
   );
   const fit = command
     .command("fit")
     .description("fit a filter to recorded states and observations")
-    .argument("<data>", "observations, row = bin");
+    .argument("<data>", "the observations: a row for each time bin");
   addDataFlags(fit);
   addFitFlags(fit)
-    .requiredOption("--out <file>", "gets the fitted filter")
-    .addOption(new Option("--method <name>", "the filter").default("dkf"))
+    .requiredOption("--out <file>", "file for the fitted filter")
+    .addOption(
+      new Option("--method <name>", "the filter to fit; they are listed by ventris filter --help").default("dkf"),
+    )
     .action(runFit);
   const run = command
     .command("run")
-    .description("decode a recording, or standard input with --stream")
-    .argument("<filter>", "a fitted filter")
-    .argument("[data]", "observations, row = bin");
+    .description("decode a recording with a fitted filter, or standard input line by line")
+    .argument("<filter>", "a fitted filter, as ventris filter fit writes it")
+    .argument("[data]", "the observations: a row for each time bin");
   addPairing(run)
-    .addOption(range("--rows", "rows to decode"))
-    .option("--smooth", "use later bins too, where that is defined")
+    .addOption(range("--rows", "decode only these rows"))
+    .option("--smooth", "use later bins, too, for filters that can")
     .option(
       "--stream",
-      "read one observation a line from standard input, answer one line each; an empty line is a missing bin",
+      "read an observation a line from standard input and answer each with a line; an empty line stands for a missing bin",
     )
-    .option("--state-file <file>", "with --stream: go on from there if it exists, and save there at the end")
-    .option("--svg <file>", "picture of the decoded trajectory, against the true one where --states or --state name it")
-    .option("--trace <file>", "write the beliefs as trace events, JSON lines that the studio replays")
-    .option("--json", "print JSON: one object, or with --stream one a line and the latencies at the end")
+    .option(
+      "--state-file <file>",
+      "with --stream: go on from the state in this file, if it exists, and save it there at the end",
+    )
+    .option(
+      "--svg <file>",
+      "draw the decoded trajectory into this file, beside the true one where --states or --state name it",
+    )
+    .option("--trace <file>", "write every step to a file as JSON lines, which the studio replays")
+    .option("--json", "print JSON: one object; with --stream one for each line, and the latencies at the end")
     .action(runFilter);
   const compare = command
     .command("compare")
-    .description("fit several filters and score them on held-out bins")
-    .argument("<data>", "observations, row = bin");
+    .description("fit several filters and compare them on held-out bins")
+    .argument("<data>", "the observations: a row for each time bin");
   addDataFlags(compare);
   addFitFlags(compare)
     .addOption(
-      new Option("--methods <names>", "filters, by commas")
+      new Option("--methods <names>", "filters to compare, between commas")
         .argParser((text) => text.split(","))
         .default(["kalman", "dkf", "unfiltered", "zero"]),
     )
-    .option("--svg <file>", "picture of the best one's trajectory")
+    .option("--svg <file>", "draw the best filter's trajectory into this file")
     .action(runCompare);
 }
 
 function listing(): string {
+  const indented = (text: string, by: string): string =>
+    wrap(text, helpWidth() - by.length)
+      .map((line) => by + line)
+      .join("\n");
   return signals.filters
     .flatMap((method) => [
-      `  ${method.name.padEnd(16)} ${method.summary}`,
-      ...Object.entries(method.options.shape as Record<string, z.ZodType>).map(
-        ([name, schema]) => `      ${name} <${placeholder(schema)}>  ${describeOption(schema)}`,
+      indented(`${method.name}: ${method.summary}`, "  "),
+      ...Object.entries(method.options.shape as Record<string, z.ZodType>).map(([name, schema]) =>
+        indented(`${name} <${placeholder(schema)}>: ${describeOption(schema)}`, "      "),
       ),
     ])
     .join("\n");
@@ -104,11 +121,11 @@ function listing(): string {
 
 function addPairing(command: Command): Command {
   return command
-    .option("--states <file>", "true states in a file of their own, row = bin")
-    .option("--state <columns>", "or columns of the data that are states: names or numbers from 1, `x,y` or `1-2`")
-    .option("--channels <columns>", "columns that are observations (default: all that are not states)")
+    .option("--states <file>", "the true states, in a file of their own with a row for each bin")
+    .option("--state <columns>", "the true states, as columns of the data: names as x,y or numbers from 1 as 1-2")
+    .option("--channels <columns>", "the columns that are observations; default: all that are not states")
     .addOption(
-      new Option("--lag <bins>", "pair observations with states so many bins later")
+      new Option("--lag <bins>", "pair each observation with the state this many bins later")
         .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
         .default(0),
     );
@@ -116,25 +133,28 @@ function addPairing(command: Command): Command {
 
 function addDataFlags(command: Command): Command {
   return addPairing(command)
-    .addOption(range("--train", "rows to learn from (default: the first four fifths)"))
-    .addOption(range("--test", "rows to score on (default: the rest)"));
+    .addOption(range("--train", "rows to learn from; default: the first four fifths"))
+    .addOption(range("--test", "rows to score on; default: the rest"));
 }
 
 function addFitFlags(command: Command): Command {
   return command
     .addOption(
-      new Option("--set <name=value>", "an option of the filter; repeatable")
+      new Option("--set <name=value>", "set an option of the filter. May be given several times.")
         .argParser((text: string, before: string[] = []) => [...before, text])
         .default([]),
     )
     .addOption(
-      new Option("--features <kind>", "as-is, centred, standardised, or a number of principal components")
+      new Option(
+        "--features <kind>",
+        "how observations are prepared: as-is, centred, standardised, or a number of principal components",
+      )
         .argParser((text) =>
           parseValue(z.union([z.enum(["as-is", "centred", "standardised"]), z.int().min(1)]), "--features", text),
         )
         .default("standardised"),
     )
-    .option("--keep-offset", "do not take the mean off the states")
+    .option("--keep-offset", "do not subtract the mean from the states")
     .addOption(
       new Option("--seed <number>", "seed of all random choices")
         .argParser((text) => parseValue(z.int().min(0), "--seed", text))

@@ -34,8 +34,11 @@ export const helpStyle: HelpConfiguration = {
   subcommandTerm: (command) => command.name(),
 };
 
-/** Wide terminals leave room, but lines of a hundred columns are long enough to read. */
-export const helpWidth = (): number => Math.min(100, widthOf(process.stdout));
+/** Wide terminals leave room, but lines of a hundred columns are long enough to read; 80 where nobody says. */
+export function helpWidth(): number {
+  const width = widthOf(process.stdout);
+  return width === Infinity ? 80 : Math.min(100, width);
+}
 
 /** An example at the end must not get a full stop, which might be copied with it. */
 const described = (text: string): string =>

@@ -10,7 +10,7 @@ import { formatTable } from "./table.ts";
 
 export function define(command: Command): void {
   command
-    .argument("[name]", "show one paper with its claims")
+    .argument("[name]", "the name of a paper, whose claims are then shown")
     .option("--json", "print a JSON list, each paper with its claims and what was measured")
     .action((name: string | undefined, { json }: { json?: true }) => {
       const chosen = name === undefined ? papers : [findPaper(name)];

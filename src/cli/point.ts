@@ -50,62 +50,78 @@ export function define(command: Command): void {
     new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const search = (to: Command): Command =>
     to
-      .option("--model <file>", "a trained network (default: the one that ships for the task)")
+      .option("--model <file>", "a trained network; default: the one that ships for the task")
       .addOption(
-        number("--beams", z.int().min(1).max(1000), "answers followed at once (default: hull 1, delaunay 3, tour 10)"),
+        number(
+          "--beams",
+          z.int().min(1).max(1000),
+          "how many answers the search follows at once; default: 1 for hull, 3 for delaunay, 10 for tour",
+        ),
       )
       .addOption(
-        new Option("--rule <name>", "what answers are held to (default: the task's own)").choices(Object.keys(rules)),
+        new Option("--rule <name>", "rule that answers must keep to; default: the task's own").choices(
+          Object.keys(rules),
+        ),
       )
       .option("--json", "print one JSON object");
   for (const task of taskNames) {
     search(command.command(task))
-      .description(`point at the ${task} of points`)
-      .argument("<points>", "a CSV file of x,y lines, or a TSPLIB file (.tsp)")
-      .option("--out <file.svg>", "draw it")
-      .option("--trace <file>", "write its pointers as trace events, JSON lines that the studio replays")
+      .description(descriptions[task])
+      .argument("<points>", "a CSV file with a line x,y for each point, or a TSPLIB file (.tsp)")
+      .option("--out <file.svg>", "draw the answer into this file")
+      .option("--trace <file>", "write every step to a file as JSON lines, which the studio replays")
       .action((path: string, flags: PointFlags) => pointFile(task, path, flags));
   }
   const size = z.int().min(1).max(500);
   command
     .command("train")
-    .description("train a network on generated examples with exact answers; goes on from where it stopped")
+    .description("train a network on generated examples with exact answers; the same command goes on where it stopped")
     .addArgument(taskArgument())
     .addOption(
-      new Option("--sizes <low-high>", "points of the examples, as 5 or 5-10")
+      new Option("--sizes <low-high>", "how many points the examples have, as 5 or 5-10")
         .default([5, 5], "5")
         .argParser((text): [number, number] => {
           const [low, high = low] = text.split("-").map((part) => parseValue(size, "--sizes", part) as number);
           return [low, high];
         }),
     )
-    .addOption(number("--steps", z.int().min(1).max(10_000_000), "batches of 128 examples").default(3000))
     .addOption(
-      new Option("--kind <name>", "pointer, or what the paper compares it with")
+      number("--steps", z.int().min(1).max(10_000_000), "how many batches of 128 examples to train on").default(3000),
+    )
+    .addOption(
+      new Option("--kind <name>", "the network: pointer, or one of the two that the paper compares it with")
         .choices(["pointer", "attention", "plain"])
         .default("pointer"),
     )
     .addOption(
-      new Option("--start <name>", "weights that read coordinates: wide, or small as the paper's are")
+      new Option("--start <name>", "size of the first weights that read coordinates: wide, or small as the paper's are")
         .choices(pointing.starts)
         .default("wide"),
     )
-    .addOption(number("--hidden", z.int().min(1).max(4096), "units of the LSTMs").default(128))
-    .addOption(number("--rate", z.number().positive().max(10), "peak learning rate").default(0.002))
-    .addOption(number("--seed", z.int().min(0), "of weights and examples").default(0))
-    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
-    .option("--run <folder>", "keeps the checkpoint (default: runs/point-TASK)")
-    .requiredOption("--out <file>", "gets the network, a safetensors file")
-    .option("--json", "print one JSON object at the end")
+    .addOption(number("--hidden", z.int().min(1).max(4096), "how many units the LSTMs have").default(128))
+    .addOption(number("--rate", z.number().positive().max(10), "highest learning rate").default(0.002))
+    .addOption(number("--seed", z.int().min(0), "seed of weights and examples").default(0))
+    .addOption(
+      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .option("--run <folder>", "folder for the checkpoint; default: runs/point-TASK")
+    .requiredOption("--out <file>", "file for the trained network (safetensors)")
+    .option("--json", "print the outcome as one JSON object")
     .action(trainNetwork);
   search(command.command("eval"))
     .description("score a network on new examples, beside exact answers and heuristics")
     .addArgument(taskArgument())
-    .addOption(number("--points", z.int().min(1).max(500), "points of each example").default(5))
-    .addOption(number("--count", z.int().min(1).max(1_000_000), "examples").default(200))
-    .addOption(number("--seed", z.int().min(0), "of the examples").default(1))
+    .addOption(number("--points", z.int().min(1).max(500), "how many points each example has").default(5))
+    .addOption(number("--count", z.int().min(1).max(1_000_000), "how many examples to score").default(200))
+    .addOption(number("--seed", z.int().min(0), "seed of the examples").default(1))
     .action(evaluate);
 }
+
+const descriptions: Readonly<Record<pointing.TaskName, string>> = {
+  hull: "find the convex hull of points",
+  delaunay: "find the Delaunay triangulation of points",
+  tour: "find a short tour through points",
+};
 
 const taskArgument = (): Argument => new Argument("<task>", "what to find").choices(taskNames);
 

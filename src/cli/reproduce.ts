@@ -34,26 +34,30 @@ const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 export function define(command: Command): void {
   command
-    .argument("<name>", "a paper; `ventris papers` lists them")
-    .option("--tiny", "seconds: shows that it runs, its figures mean little")
-    .option("--quick", "about three minutes on two cores (the default)")
-    .option("--full", "an hour at most; in a checkout its record and plots are kept in reproductions/")
+    .argument("<name>", "the name of a paper, as ventris papers lists it")
+    .option("--tiny", "take seconds: shows that it runs; the figures mean little")
+    .option("--quick", "take about three minutes on two cores. This is the default.")
+    .option(
+      "--full",
+      "take up to an hour; in a checkout of the repository, record and plots are kept in reproductions/",
+    )
     .addOption(
-      new Option("--seed <number>", "of all random choices")
+      new Option("--seed <number>", "seed of all random choices")
         .default(0)
         .argParser((text) => parseValue(seed, "--seed", text)),
     )
-    .option("--fresh", "forget what an interrupted run of this size kept")
-    .option("--out <file>", "write the record there, and plots beside it")
+    .option("--fresh", "begin anew, even where an interrupted run could go on")
+    .option("--out <file>", "write the record to this file (JSON), and its plots beside it")
     .option(
       "--trace <file>",
-      "measure nothing: decode the prompt that shows the system off, and write its events there",
+      "measure nothing: decode one prompt that shows what the system does, and write its events to this file",
     )
-    .option("--json", "print the record, with what holds")
+    .option("--json", "print the record as JSON, with the claims that hold")
     .addHelpText(
       "after",
       `
-A claim that does not hold (✗) is a result like any other: the exit status is 0. Ctrl-C keeps what is done; the same command goes on.`,
+A claim that does not hold (✗) is a result like any other: the exit status is 0.
+Ctrl-C keeps what is done; the same command goes on from there.`,
     )
     .action(run);
 }

@@ -12,16 +12,19 @@ const port = z.int().min(0).max(65_535);
 export function define(command: Command): void {
   command
     .addOption(
-      new Option("--port <number>", "where to listen; 0 takes any free port")
+      new Option("--port <number>", "port of the page; 0 takes any free one")
         .default(4477)
         .argParser((text) => parseValue(port, "--port", text)),
     )
     .addOption(
-      new Option("--threads <number>", "threads within an operation").argParser((text) =>
+      new Option("--threads <number>", "threads within an operation; default: all cores, at most 8").argParser((text) =>
         parseValue(z.int().min(1).max(256), "--threads", text),
       ),
     )
-    .addHelpText("after", "\nServes this machine alone (loopback) until Ctrl-C. Nothing is fetched from elsewhere.")
+    .addHelpText(
+      "after",
+      "\nThe page can be opened on this machine alone, until Ctrl-C. It fetches nothing\nfrom elsewhere.",
+    )
     .action(studio);
 }
 

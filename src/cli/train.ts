@@ -73,69 +73,105 @@ interface TrigramFlags {
 
 export function define(command: Command): void {
   command
-    .argument("[recipe]", "a recipe (recipes/*.json), or one of the words below")
-    .option("--init <folder>", "write a recipe there that fits --texts and this machine, and train nothing")
-    .option("--texts <files...>", "texts for --init: .txt, or .jsonl with a field `text`; either also as .gz")
-    .addOption(numberFlag("--minutes", z.number().positive(), "time that --init plans for").default(60))
-    .addOption(numberFlag("--sample-every", z.int().min(1), "print what the model writes after every so many steps"))
-    .option("--data <folder>", "where the recipe's texts are (default: VENTRIS_DATA)")
-    .option("--run <folder>", "keeps the checkpoint and the loss curve (default: runs/NAME)")
-    .option("--out <folder>", "write the model there when training stops")
-    .addOption(numberFlag("--max-minutes", z.number().positive(), "stop after this time, earlier sessions included"))
-    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
-    .option("--json", "print one JSON object at the end")
+    .argument("[recipe]", "a recipe, as recipes/knossos.json or one that --init wrote; or one of the commands below")
+    .option(
+      "--init <folder>",
+      "write a recipe for --texts into this folder, sized for the texts and this machine, and stop there",
+    )
+    .option(
+      "--texts <files...>",
+      "the texts that --init is to plan for: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
+    )
+    .addOption(
+      numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
+    )
+    .addOption(numberFlag("--sample-every", z.int().min(1), "show what the model writes, once every so many steps"))
+    .option(
+      "--data <folder>",
+      "folder with the texts that the recipe names; default: that of the environment variable VENTRIS_DATA",
+    )
+    .option(
+      "--run <folder>",
+      "folder for the checkpoint and the loss curve; the same folder goes on from there. Default: runs/ and the recipe's name",
+    )
+    .option("--out <folder>", "write the trained model into this folder when training stops")
+    .addOption(
+      numberFlag(
+        "--max-minutes",
+        z.number().positive(),
+        "stop after this many minutes, those of earlier calls included; the same command goes on",
+      ),
+    )
+    .addOption(
+      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .option("--json", "print the outcome as one JSON object")
     .action(trainModel);
   command
     .command("finetune")
-    .description("train a model further on texts, all of its weights or a LoRA")
-    .argument("<model>", "a checkpoint folder, a shipped model, or org/name on the hub")
-    .argument("<texts...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
-    .requiredOption("--folder <folder>", "gets the recipe, the run and, in `model` or `adapter`, what is trained")
-    .addOption(numberFlag("--epochs", z.number().positive(), "passes over the texts").default(3))
-    .addOption(numberFlag("--learning-rate", z.number().positive(), "peak (default: 2e-5; of a LoRA 2e-4)"))
-    .addOption(numberFlag("--length", z.int().min(1), "tokens of a row (default: 256)"))
-    .addOption(numberFlag("--lora", z.int().min(1), "train a LoRA of this rank instead of all weights"))
-    .addOption(numberFlag("--alpha", z.number().positive(), "of the LoRA (default: twice the rank)"))
+    .description("train a model further on texts: all of its weights, or a small LoRA beside them")
+    .argument(
+      "<model>",
+      "the model: the name of one that ships, a checkpoint folder, or a name on the hub such as HuggingFaceTB/SmolLM2-135M",
+    )
+    .argument("<texts...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
+    .requiredOption(
+      "--folder <folder>",
+      "folder for everything: the recipe, the checkpoint, and the result in model or adapter",
+    )
+    .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
     .addOption(
-      new Option("--targets <names>", "matrices of the LoRA, between commas")
+      numberFlag("--learning-rate", z.number().positive(), "highest learning rate; default: 2e-5, of a LoRA 2e-4"),
+    )
+    .addOption(numberFlag("--length", z.int().min(1), "tokens of each training row; default: 256"))
+    .addOption(numberFlag("--lora", z.int().min(1), "train a LoRA of this rank instead of all weights"))
+    .addOption(numberFlag("--alpha", z.number().positive(), "scale of the LoRA, as in PEFT; default: twice the rank"))
+    .addOption(
+      new Option("--targets <names>", "matrices that get a LoRA, between commas, as q_proj,v_proj")
         .argParser((text) => text.split(","))
         .default(["all-linear"], "all-linear"),
     )
-    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads"))
-    .addOption(numberFlag("--max-minutes", z.number().positive(), "stop after this time"))
-    .option("--json", "print one JSON object at the end")
+    .addOption(
+      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .addOption(
+      numberFlag("--max-minutes", z.number().positive(), "stop after this many minutes; the same command goes on"),
+    )
+    .option("--json", "print the outcome as one JSON object")
     .action(finetune);
   command
     .command("status")
-    .description("say how far a run is")
-    .argument("<run>", "the run's folder")
+    .description("show how far a training run is: steps, losses, speed, time left")
+    .argument("<run>", "folder of the run (--run)")
     .option("--json", "print one JSON object")
     .action(status);
   command
     .command("sample")
-    .description("let the last checkpoint of a run write")
-    .argument("<run>", "the run's folder")
-    .argument("[prompts...]", "default: how held-out texts begin")
-    .addOption(numberFlag("--tokens", z.int().min(1).max(100_000), "tokens that are added").default(100))
-    .addOption(numberFlag("--temperature", z.number().min(0), "0 is greedy").default(0.7))
-    .addOption(numberFlag("--seed", z.int().min(0), "of the draws").default(0))
-    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .description("let the last checkpoint of a run continue texts")
+    .argument("<run>", "folder of the run (--run)")
+    .argument("[prompts...]", "texts to continue; default: beginnings of texts that are held out of training")
+    .addOption(numberFlag("--tokens", z.int().min(1).max(100_000), "how many tokens it writes").default(100))
+    .addOption(numberFlag("--temperature", z.number().min(0), "0 always takes the most likely token").default(0.7))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(
+      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
     .option("--json", "print one JSON object")
     .action(sampleRun);
   command
     .command("tokenizer")
     .description("train a byte-level BPE tokenizer on texts")
-    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
-    .addOption(numberFlag("--size", z.int(), "tokens in all").default(4096))
-    .requiredOption("--out <folder>", "gets tokenizer.json and tokenizer_config.json")
-    .option("--json", "print one JSON object at the end")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
+    .addOption(numberFlag("--size", z.int(), "how many tokens it has in all").default(4096))
+    .requiredOption("--out <folder>", "folder for tokenizer.json and tokenizer_config.json")
+    .option("--json", "print the outcome as one JSON object")
     .action(makeTokenizer);
   command
     .command("trigrams")
-    .description("count the tri-gram table that the method aded starts from")
-    .argument("<files...>", "texts: .txt, or .jsonl with a field `text`; either also as .gz")
-    .requiredOption("--model <folder>", "the model whose tokenizer the table is for")
-    .requiredOption("--out <file>", "the table; a model finds its own under the name trigrams.bin")
+    .description("count triples of tokens in texts: the table that the method aded starts from")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
+    .requiredOption("--model <folder>", "the model that the table is for, whose tokenizer it uses")
+    .requiredOption("--out <file>", "where the table goes; a model finds its own as trigrams.bin in its folder")
     .addOption(
       numberFlag(
         "--pairs",
@@ -143,31 +179,45 @@ export function define(command: Command): void {
           .int()
           .min(1)
           .max(2 ** 23),
-        "most pairs kept",
+        "keep this many of the most frequent pairs",
       ).default(100_000),
     )
-    .option("--json", "print one JSON object at the end")
+    .option("--json", "print the outcome as one JSON object")
     .action(makeTrigrams);
   command
     .command("texts")
-    .description("let a model write texts, to distil a draft from or to count tri-grams in")
-    .argument("<files...>", "texts to take openings from: .txt, or .jsonl with a field `text`; either also as .gz")
+    .description("let a model write texts itself, to train its draft on or to count tri-grams in")
+    .argument(
+      "<files...>",
+      "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
+    )
     .requiredOption("--model <folder>", "the model that writes")
-    .requiredOption("--out <file>", "gets JSON lines {text}")
-    .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "texts in all").default(1000))
-    .addOption(numberFlag("--opening", z.int().min(1).max(100_000), "tokens of an opening").default(32))
-    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "tokens that the model adds").default(160))
+    .requiredOption("--out <file>", "file for the texts, as JSON lines with a field text")
+    .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "how many texts to write").default(1000))
     .addOption(
-      new Option("--temperatures <numbers>", "temperatures, taken in turn; 0 is greedy")
+      numberFlag(
+        "--opening",
+        z.int().min(1).max(100_000),
+        "how many tokens of a text are given as its opening",
+      ).default(32),
+    )
+    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "how many tokens the model adds").default(160))
+    .addOption(
+      new Option(
+        "--temperatures <numbers>",
+        "temperatures between commas, taken in turn; 0 always takes the most likely token",
+      )
         .argParser((text) => {
           const temperature = z.number().min(0).max(10);
           return text.split(",").map((part) => parseValue(temperature, "--temperatures", part));
         })
         .default([0, 0.6, 0.8, 1]),
     )
-    .addOption(numberFlag("--seed", z.int().min(0), "seed of openings and draws").default(0))
-    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
-    .option("--json", "print one JSON object at the end")
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(
+      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .option("--json", "print the outcome as one JSON object")
     .action(makeTexts);
 }
 

@@ -1,0 +1,87 @@
+/** Every help text of every command: sentences in groups that fit a terminal of 80 columns. */
+import { readdirSync, readFileSync } from "node:fs";
+import { Command } from "commander";
+import { describe, expect, it } from "vitest";
+import { standardStages } from "../engine/shapers/stages.ts";
+import { addCommonFlags, helpStyle } from "./help.ts";
+
+const main = readFileSync(new URL("./main.ts", import.meta.url), "utf8");
+const names = [...main.matchAll(/import\("\.\/([\w-]+)\.ts"\)/g)].map(([, name]) => name);
+
+async function commandOf(name: string): Promise<Command> {
+  const command = new Command(name)
+    .configureOutput({ getOutHelpWidth: () => 80, getOutHasColors: () => false })
+    .configureHelp(helpStyle)
+    .description("what it does");
+  (await import(`./${name}.ts`)).define(command);
+  if (name !== "bench") addCommonFlags(command);
+  return command;
+}
+
+const withBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withBelow)];
+
+describe.each(names)("ventris %s", (name) => {
+  it("explains itself in sentences", async () => {
+    for (const command of withBelow(await commandOf(name))) {
+      const help = command.createHelp();
+      const texts = [
+        ...help.visibleOptions(command).map((option) => [option.flags, help.optionDescription(option)]),
+        ...command.registeredArguments.map((argument) => [argument.name(), help.argumentDescription(argument)]),
+      ];
+      for (const [what, text] of texts) {
+        const words = `${command.name()} ${what}: ${text}`;
+        expect(text.trim().split(/\s+/).length, words).toBeGreaterThan(2);
+        expect(text, words).toMatch(/^["“\p{Lu}✓\d]/u);
+        expect(text, words).toMatch(/[.'”]$/);
+        expect(text, words).not.toMatch(/undefined|\(default: |repeatable|;\.|\.\.|"" /);
+      }
+    }
+  });
+
+  it("fits 80 columns, no word broken", async () => {
+    for (const command of withBelow(await commandOf(name))) {
+      let text = "";
+      command.configureOutput({ writeOut: (piece) => (text += piece), getOutHelpWidth: () => 80 });
+      command.outputHelp();
+      for (const line of text.split("\n")) {
+        // What has no spaces to break at, such as an example in JSON, may stand out.
+        const [last] = line.trimStart().split(/ {2,}/).slice(-1);
+        if (last.includes(" ")) expect(line.length, line).toBeLessThanOrEqual(80);
+      }
+      const described = command.options.flatMap(({ description }) => description.split(/\s+/));
+      const shown = new Set(text.split(/\s+/).map((word) => word.toLowerCase().replace(/\.$/, "")));
+      const hidden = new Set(command.options.filter(({ hidden }) => hidden).flatMap((o) => o.description.split(/\s+/)));
+      for (const word of described)
+        if (!hidden.has(word)) expect(shown, word).toContain(word.toLowerCase().replace(/\.$/, ""));
+    }
+  });
+});
+
+it("groups the options of run and compare, with short names for the common ones", async () => {
+  for (const name of ["run", "compare"]) {
+    const text = (await commandOf(name)).helpInformation();
+    const titles = text.match(/^[A-Z]\w+:$/gm);
+    expect(titles).toEqual(["Arguments:", "Prompt:", "Model:", "Method:", "Sampling:", "Output:", "Other:"]);
+    expect(text).toMatch(/^ {2}-m, --model <name>/m);
+    expect(text).toMatch(/^ {2}-n, --max-tokens <number>/m);
+    expect(text).toMatch(/^ {2}-q, --quiet /m);
+    expect(text.replace(/\s+/g, " ")).toContain("HuggingFaceTB/SmolLM2-135M");
+  }
+});
+
+it("names the stages of --order, and the fields of JSON options with an example", async () => {
+  const text = (await commandOf("run")).helpInformation().replace(/\s+/g, " ");
+  for (const stage of Object.keys(standardStages)) expect(text).toMatch(new RegExp(`Stages: [^.]*\\b${stage}\\b`));
+  const jsonFlags = [...text.matchAll(/(--[\w-]+) <json>(.*?)(?= --)/g)];
+  expect(jsonFlags.length).toBeGreaterThan(4);
+  for (const [, flag, description] of jsonFlags) expect(description, flag).toMatch(/Example: '\{.*\}'/);
+  expect(text).toContain("multiplier: strength of the penalty; 0 turns it off (from 0 to 1000, needed)");
+});
+
+it("has every module of a command in the list", () => {
+  const files = readdirSync(new URL(".", import.meta.url)).filter((name) => name.endsWith(".ts"));
+  const defining = files.filter((name) =>
+    /^export function define\(/m.test(readFileSync(new URL(`./${name}`, import.meta.url), "utf8")),
+  );
+  expect(defining.map((name) => name.replace(/\.ts$/, "")).sort()).toEqual([...names].sort());
+});
