@@ -116,6 +116,8 @@ export type TraceEvent =
   | { type: "posterior"; step: number; mean: number[]; covariance: number[]; truth?: number[] }
   /** A pointer to one of the inputs; `inputs` (planar points) with the first. -1 is the end. */
   | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][] }
+  /** Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `truth` the place of the right text. */
+  | { type: "retrieval"; signal: number[][]; candidates: string[]; scores: number[]; truth?: number }
   | {
       type: "finish";
       reason: FinishReason;

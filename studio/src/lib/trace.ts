@@ -42,6 +42,7 @@ export type Step = { readonly at?: number; readonly outputLength: number } & (
   | { readonly kind: "choice"; readonly choice: Of<"choice"> }
   | { readonly kind: "posterior"; readonly posterior: Of<"posterior"> }
   | { readonly kind: "point"; readonly point: Of<"point"> }
+  | { readonly kind: "retrieval"; readonly retrieval: Of<"retrieval"> }
   | { readonly kind: "other"; readonly event: TraceEvent }
 );
 
@@ -162,6 +163,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
         case "choice":
         case "posterior":
         case "point":
+        case "retrieval":
           push({ kind: event.type, [event.type]: event, at } as unknown as Step);
           break;
         case "finish":
@@ -186,6 +188,7 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
     "beams",
     "posterior",
     "point",
+    "retrieval",
     "constraint",
     "choice",
   ];
@@ -283,6 +286,12 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
   posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
   point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(Array.isArray) },
+  retrieval: {
+    signal: (value) => Array.isArray(value) && value.every(isNumbers),
+    candidates: isTexts,
+    scores: isNumbers,
+    truth: isOptional(isNumber),
+  },
   finish: { reason: isText, counters: isObject, seconds: isObject },
 };
 

@@ -9,10 +9,11 @@ import { linearCorrection } from "../kalman/index.ts";
 import { type Matrix, matrix } from "../matrix.ts";
 import { mixtureLogLikelihood } from "../mixture.ts";
 import { createParticleFilter } from "../particle/index.ts";
+import { posteriorEvents } from "../posterior-events.ts";
 import { createRecursion, linearPrediction } from "../recursion.ts";
 import { score } from "../scores.ts";
 import { handVelocity, type Recorded, trackPosition } from "./recordings.ts";
-import { exactMeasurement, type Synthetic, synthesise, turningMotion } from "./synthetic.ts";
+import { exactMeasurement, normals, type Synthetic, synthesise, turningMotion } from "./synthetic.ts";
 import { discriminativeCorrection, type IndefiniteRule } from "./update.ts";
 
 const d = 10;
@@ -107,6 +108,29 @@ export const reproduction = defineReproduction({
       measurements.push({ claim: "place-cells", ...ratio, details });
     }
     return measurements;
+  },
+  /** A hand that goes round, twelve channels bent at both ends, and what the filter believes of bins that it never saw. */
+  async trace(signal) {
+    const [learnt, shown] = [800, 60];
+    const noise = normals(3, 1);
+    const states = matrix(learnt + shown, 2);
+    const observations = matrix(learnt + shown, 12);
+    for (let t = 0; t < states.rows; t++) {
+      const z = [Math.sin(t / 9), Math.sin(t / 6.1 + 1)];
+      states.data.set(z, 2 * t);
+      for (let k = 0; k < 12; k++) {
+        const along = z[0] * Math.cos(k / 2) + z[1] * Math.sin(k / 2);
+        observations.data[12 * t + k] = Math.tanh(2 * along + 0.5 * Math.sin(k)) + 0.6 * noise();
+      }
+    }
+    const rows = (from: number, to: number) => ({
+      states: matrix(to - from, 2, states.data.slice(2 * from, 2 * to)),
+      observations: matrix(to - from, 12, observations.data.slice(12 * from, 12 * to)),
+    });
+    const method = findFilter("dkf");
+    const filter = openFilter(method, await fitFilter(method, rows(0, learnt), { signal }));
+    const test = rows(learnt, learnt + shown);
+    return posteriorEvents(filterAll(filter, test.observations), test.states);
   },
 });
 

@@ -84,15 +84,13 @@ export async function evaluateGlim(model: GlimModel, set: SentenceSet, options: 
   const members = set.splits[split].slice(0, limit);
   ensure(members.length > 0, "bad_option", `the part ${split} has no recordings`);
   const e = model.config.textWidth;
-  const { vectors, states } = await encodeRecordings(model, set, members, control, seed);
-  const sentences = [...new Set(members.map((r) => set.recordings[r].sentence))];
-  const place = new Map(sentences.map((sentence, i) => [sentence, i]));
-  const sentenceVectors = await encodeTexts(
+  const { similarity, sentences, own, vectors, sentenceVectors, states } = await similarities(
     model,
-    sentences.map((i) => set.sentences[i].text),
+    set,
+    members,
+    control,
+    seed,
   );
-  const similarity = cosines(vectors, sentenceVectors, e);
-  const own = members.map((r) => place.get(set.recordings[r].sentence)!);
 
   const retrieval: Record<string, Record<"top1" | "top5" | "top10", Estimate & { chance: number }>> = {};
   const allRanks: Record<string, number[]> = {};
@@ -136,6 +134,26 @@ export async function evaluateGlim(model: GlimModel, set: SentenceSet, options: 
   }
   const texts = options.texts ? await judgeTexts(model, set, members, states, options) : undefined;
   return { split, control, recordings: members.length, retrieval, ranks: allRanks, classification, texts };
+}
+
+/** Cosines [members, sentences] of recordings with the sentences that any of them reads; `own`: the place of each one's own. */
+export async function similarities(
+  model: GlimModel,
+  set: SentenceSet,
+  members: readonly number[],
+  control: Control,
+  seed: number,
+) {
+  const { vectors, states } = await encodeRecordings(model, set, members, control, seed);
+  const sentences = [...new Set(members.map((r) => set.recordings[r].sentence))];
+  const place = new Map(sentences.map((sentence, i) => [sentence, i]));
+  const sentenceVectors = await encodeTexts(
+    model,
+    sentences.map((i) => set.sentences[i].text),
+  );
+  const similarity = cosines(vectors, sentenceVectors, model.config.textWidth);
+  const own = members.map((r) => place.get(set.recordings[r].sentence)!);
+  return { similarity, sentences, own, vectors, sentenceVectors, states };
 }
 
 /** The mean direction of each class's sentences. */

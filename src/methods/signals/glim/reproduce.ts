@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { defineReproduction, type Json, type Measurement, type Step } from "../../../papers/reproduction.ts";
 import { meanOf } from "../../../papers/statistics.ts";
-import { evaluateGlim, pointsBetween } from "./evaluate.ts";
+import { evaluateGlim, pointsBetween, similarities } from "./evaluate.ts";
 import { trainGlim } from "./index.ts";
 import { trainTextModel } from "./language.ts";
 import { classSentences, synthesiseSentences, syntheticDefaults } from "./synthetic.ts";
@@ -124,9 +124,51 @@ export const reproduction = defineReproduction<Size>({
     }
     return measurements;
   },
+  /** Recordings that training never saw, each with the sentences of the test set that are nearest to it. */
+  async trace(signal) {
+    const size = { ...shownOff, seed: 1 };
+    const { set, model } = await train(size, 0.5, size.seed, signal, { progress: () => {} });
+    const members = set.splits.test.slice(0, 12);
+    const { similarity, sentences, own } = await similarities(model, set, members, "none", size.seed);
+    const { points, channels } = set.shape;
+    return members.map((recording, i) => {
+      const scores = sentences.map((_, j) => similarity[i * sentences.length + j]);
+      const order = scores.map((_, j) => j).sort((a, b) => scores[b] - scores[a]);
+      const eeg = set.eeg.subarray(recording * points * channels, (recording + 1) * points * channels);
+      return {
+        type: "retrieval" as const,
+        signal: Array.from({ length: Math.min(8, channels) }, (_, k) =>
+          Array.from({ length: points }, (_, t) => Math.round(100 * eeg[t * channels + k]) / 100),
+        ),
+        candidates: order.slice(0, 24).map((j) => set.sentences[sentences[j]].text),
+        scores: order.slice(0, 24).map((j) => Math.round(1000 * scores[j]) / 1000),
+        truth: order.indexOf(own[i]),
+      };
+    });
+  },
 });
 
-async function trained(size: Size, lambda: number, seed: number, signal: AbortSignal, { progress, folder }: Step) {
+/** For the picture: enough that the signal tells the topic. */
+const shownOff: Size = {
+  sentences: 400,
+  channels: 8,
+  points: 64,
+  noise: 0.5,
+  textSteps: 200,
+  steps: 250,
+  width: 32,
+  folds: 0,
+  shuffles: 0,
+};
+
+/** A set of synthetic recordings, and a model trained on its training part. */
+async function train(
+  size: Size,
+  lambda: number,
+  seed: number,
+  signal: AbortSignal,
+  { progress, folder }: Pick<Step, "progress"> & Partial<Step>,
+) {
   const { sentences, channels, points, noise, textSteps, steps, width } = size;
   const set = synthesiseSentences({ ...syntheticDefaults, sentences, channels, points, noise, seed });
   const lengths = { sourceLength: 14, targetLength: 12 };
@@ -152,9 +194,14 @@ async function trained(size: Size, lambda: number, seed: number, signal: AbortSi
     learningRate: 2e-3,
     seed,
     signal,
-    checkpointFolder: folder,
+    ...(folder !== undefined && { checkpointFolder: folder }),
     onProgress: ({ step }) => progress(0.25 + (0.6 * step) / steps),
   });
+  return { set, model };
+}
+
+async function trained(size: Size, lambda: number, seed: number, signal: AbortSignal, step: Step) {
+  const { set, model } = await train(size, lambda, seed, signal, step);
   const shared = { split: "test" as const, pools: [pool, 100], classes: classSentences, limit: 400, beams: 2, seed };
   const real = await evaluateGlim(model, set, { ...shared, control: "none", texts: true });
   const noisy = await evaluateGlim(model, set, { ...shared, control: "noise", texts: true });
