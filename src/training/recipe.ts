@@ -8,7 +8,7 @@ import { uniform } from "../engine/random.ts";
 import { ensure, shown } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { familyOf } from "../models/families.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
+import type { Family, MaskedDiffusion, ModelConfig } from "../models/family.ts";
 import { type Lora, loraSites } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
@@ -19,6 +19,7 @@ import { type Corpus, drawBatch, drawMixedBatch, evaluationBatches, loadCorpus, 
 import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
+import { documentStarts, drawMaskedBatch, type MaskedStream } from "./masked-batches.ts";
 import type { TokenBatch } from "./objective.ts";
 import { type PartKind, startPart } from "./parts.ts";
 import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
@@ -46,7 +47,7 @@ export interface RecipeOptions {
 
 export async function runRecipe(path: string, options: RecipeOptions): Promise<TrainResult> {
   const recipe = await readRecipe(path);
-  const { rows, length, seed, steps } = recipe;
+  const { length, rows, steps, seed } = recipe;
   const { onMessage = () => {}, signal, threads } = options;
   const beside = (name: string): string => resolve(dirname(path), name);
   const { family, config } = familyOf(recipe.config);
@@ -59,7 +60,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
 
   await refuseChangedRun(options.runFolder, recipe);
   onMessage("encoding the texts (kept in the cache folder)");
-  const corpus = await loadTexts(recipe, (path) => locate(path, beside, options.dataFolder), tokenizer, signal);
+  const corpus = await loadTexts(recipe, config, (path) => locate(path, beside, options.dataFolder), tokenizer, signal);
   const run = { ...recipe, corpus: corpus.digest };
   await refuseChangedRun(options.runFolder, run);
   onMessage(`${corpus.trainTokens} training tokens, ${corpus.heldOutTokens} held out`);
@@ -142,17 +143,24 @@ function locate(path: string, beside: (name: string) => string, dataFolder: stri
 
 /** The texts as batches: by size from one stream, or file by file as their weights say. */
 async function loadTexts(
-  { data, heldOut, rows, length, seed, answers }: Recipe,
+  recipe: Recipe,
+  { diffusion }: ModelConfig,
   locateFile: (path: string) => string,
   tokenizer: Tokenizer,
   signal: AbortSignal | undefined,
 ) {
+  const { data, heldOut, rows, length, seed, answers } = recipe;
   const shape = { rows, length };
   const turns = answers && turnTokens(tokenizer, answers);
   const weigh = (batch: TokenBatch): TokenBatch => (turns ? answersAlone(batch, turns) : batch);
   const files = data.map(({ path, ...others }) => ({ path: locateFile(path), ...others }));
   const weighted = files.some(({ weight }) => weight !== undefined);
-  const groups = weighted ? files.filter(({ weight }) => weight! > 0).map((file) => [file]) : [files];
+  ensure(
+    !recipe.chats || diffusion,
+    "bad_option",
+    "chats: rows of chats are for masked diffusion; otherwise give answers",
+  );
+  const groups = weighted || diffusion ? files.filter(({ weight }) => weight !== 0).map((file) => [file]) : [files];
   const corpora: Corpus[] = [];
   for (const group of groups) {
     corpora.push(await loadCorpus({ files: group, tokenizer, heldOut, signal }));
@@ -174,16 +182,50 @@ async function loadTexts(
     `the texts hold out ${heldOutTokens} tokens, less than one batch of ${rows} x ${length}: give more text, or a larger heldOut`,
   );
   const streams = corpora.map(({ train }, i) => ({ tokens: train.tokens, weight: weights[i] }));
+  const masked = diffusion && maskedTexts(recipe, diffusion, tokenizer, groups, corpora, weights);
   return {
     trainTokens,
     heldOutTokens,
     digest: corpora.map(({ digest }) => digest).join("+"),
-    evaluation: evaluation.map(weigh),
+    evaluation: masked?.evaluation ?? evaluation.map(weigh),
     openings: corpora.flatMap((corpus) => openingsOf(corpus.heldOut.tokens, tokenizer)).slice(0, 8),
     batch: (index: number) =>
+      masked?.batch(index) ??
       weigh(
         weighted ? drawMixedBatch(streams, shape, seed, index) : drawBatch(corpora[0].train.tokens, shape, seed, index),
       ),
+  };
+}
+
+/** Batches of masked diffusion; those that are measured on are always the same, with the same masks. */
+function maskedTexts(
+  { rows, length, seed, chats }: Recipe,
+  { shift }: MaskedDiffusion,
+  tokenizer: Tokenizer,
+  groups: readonly (readonly { special?: boolean; weight?: number }[])[],
+  corpora: readonly Corpus[],
+  weights: readonly number[],
+) {
+  const begin = documentToken(tokenizer);
+  const [end] = tokenizer.endTokens;
+  ensure(end !== undefined, "bad_option", "masked diffusion: the tokenizer has no token that ends a text");
+  const assistant = chats ? tokenizer.specialTokens?.get(chats.assistant) : -1;
+  ensure(assistant !== undefined, "bad_option", `chats: the tokenizer has no special token ${chats?.assistant}`);
+  const streamsOf = (part: "train" | "heldOut"): MaskedStream[] =>
+    corpora.flatMap((corpus, i) => {
+      const { tokens } = corpus[part];
+      const isChat = chats !== undefined && groups[i][0].special === true;
+      if (part === "heldOut" && tokens.length <= length) return [];
+      // By size, where nothing else is said.
+      const weight = groups[i][0].weight === undefined ? corpus.train.tokens.length : weights[i];
+      return [{ tokens, weight, ...(isChat && { documents: documentStarts(tokens, begin) }) }];
+    });
+  const options = { tokens: { begin, end, assistant }, promptShare: chats?.promptShare ?? 1, shift };
+  const [train, heldOut] = [streamsOf("train"), streamsOf("heldOut")];
+  const shape = { rows, length };
+  return {
+    batch: (index: number) => drawMaskedBatch(train, shape, options, seed, index),
+    evaluation: Array.from({ length: 24 }, (_, i) => drawMaskedBatch(heldOut, shape, options, seed + 1, 2 ** 32 + i)),
   };
 }
 
@@ -286,7 +328,16 @@ async function readTeacher(folder: string, student: ModelConfig) {
 async function valuesOf(folder: string, family: Family, config: ModelConfig) {
   const source = await openWeights(folder);
   try {
-    return await readParameters(source, family, config);
+    // A model of the next token goes on as a diffusion model of Dream's shape, whose biases are then new and add nothing at first.
+    const specifications = family.parameters(config);
+    const fresh = specifications.filter(
+      ({ sources, deviation }) =>
+        config.diffusion && deviation === 0 && !sources.some((name) => source.tensors.has(name)),
+    );
+    const there = { ...family, parameters: () => specifications.filter((one) => !fresh.includes(one)) };
+    const values = await readParameters(source, there, config);
+    for (const { name, shape } of fresh) values.set(name, new Float32Array(shape.reduce((a, b) => a * b, 1)));
+    return values;
   } finally {
     await source.close();
   }

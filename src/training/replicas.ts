@@ -6,6 +6,7 @@ import { familyNamed } from "../models/families.ts";
 import type { ModelConfig } from "../models/family.ts";
 import { defaultThreads } from "../runtime/program.ts";
 import { serveThread, startThread, type Threaded } from "../runtime/thread.ts";
+import { maskedDiffusionObjective } from "./masked-diffusion.ts";
 import { type LanguageModelObjective, type NextTokenOptions, nextTokenObjective } from "./next-token.ts";
 import type { Objective, TokenBatch } from "./objective.ts";
 
@@ -28,7 +29,10 @@ export interface Replica extends Threaded {
 /** What further replicas may take in all. */
 const replicaBytes = 2 ** 30;
 
-/** `nextTokenObjective` with the batch's rows shared out evenly to as many threads as divide them. */
+/** What a model of this kind is trained on. */
+const objectiveOf = ({ diffusion }: ModelConfig) => (diffusion ? maskedDiffusionObjective : nextTokenObjective);
+
+/** `nextTokenObjective`, or `maskedDiffusionObjective` of a diffusion model, with the batch's rows shared out evenly to as many threads as divide them. */
 export async function replicatedObjective(
   config: ModelConfig,
   values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
@@ -42,7 +46,7 @@ export async function replicatedObjective(
   let count = Math.min(threads, rows, affordable);
   while (rows % count !== 0) count--;
   const share = { ...options, rows: rows / count, threads: Math.floor(threads / count) };
-  const own = await nextTokenObjective(family, config, values, share);
+  const own = await objectiveOf(config)(family, config, values, share);
   if (count === 1) return own;
   const { parameters } = own;
   const size = parameters.reduce((sum, { values: { length } }) => sum + length, 0);
@@ -124,7 +128,7 @@ function rowsOf({ tokens, weights, rows, length }: TokenBatch, count: number): T
 
 /** The thread's side. */
 export async function serveReplica({ config, values, options, parameters, gradients }: ReplicaOptions): Promise<void> {
-  const objective: Promise<Objective & { release(): Promise<void> }> = nextTokenObjective(
+  const objective: Promise<Objective & { release(): Promise<void> }> = objectiveOf(config)(
     familyNamed(config.architecture),
     config,
     values,

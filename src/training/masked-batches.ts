@@ -1,0 +1,125 @@
+/**
+ * Batches of masked diffusion, as functions of seed and number: which texts, which of their tokens are masked, and what each counts. A
+ * text is a window of a stream, every token of which may be masked; or, of files whose documents are chats, a document of its own: what stands
+ * before the answer is (mostly) never masked, and the answer is padded with end tokens that are learned, too (LLaDA, section 2.3).
+ */
+import { type Stream, uniform } from "../engine/random.ts";
+import { ensure } from "../errors.ts";
+import type { BatchShape, TokenIds } from "./data.ts";
+import type { TokenBatch } from "./objective.ts";
+
+export interface MaskedStream {
+  readonly tokens: TokenIds;
+  /** How often rows are drawn from it, against the others' weights. */
+  readonly weight: number;
+  /** Of chats: where its documents begin. */
+  readonly documents?: readonly number[];
+}
+
+export interface MaskedTokens {
+  readonly begin: number;
+  readonly end: number;
+  /** Begins an answer. */
+  readonly assistant: number;
+}
+
+export interface MaskingOptions {
+  readonly tokens: MaskedTokens;
+  /** Share of chats whose question is never masked. */
+  readonly promptShare: number;
+  /** No token is masked with less than this probability. */
+  readonly epsilon?: number;
+  /** The first position has no row before it, in which its prediction would stand. */
+  readonly shift: boolean;
+}
+
+/** Where documents begin. Errors: `bad_option` for a stream without one. */
+export function documentStarts(tokens: TokenIds, begin: number): number[] {
+  const starts: number[] = [];
+  for (let i = 0; i < tokens.length; i++) if (tokens[i] === begin) starts.push(i);
+  ensure(starts.length > 0, "bad_option", "masked diffusion: no document begins in the texts");
+  return starts;
+}
+
+/**
+ * Batch number `index`. The rows' masking probabilities are spread evenly over (epsilon, 1] from one draw, so that each is uniform and a
+ * batch has of all of them. Errors: `bad_option` for a stream shorter than a row.
+ */
+export function drawMaskedBatch(
+  streams: readonly MaskedStream[],
+  { rows, length }: BatchShape,
+  options: MaskingOptions,
+  seed: number,
+  index: number,
+): TokenBatch {
+  const { epsilon = 1e-3, shift, promptShare, tokens: ids } = options;
+  const stream: Stream = { seed, request: index };
+  const draw = (row: number, what: number): number => uniform(stream, row, "data", what);
+  const tokens = new Int32Array(rows * (length + 1));
+  const weights = new Float32Array(rows * length);
+  let total = 0;
+  const ends = streams.map(({ weight }) => {
+    total += weight;
+    return total;
+  });
+  const first = draw(0, 0);
+  for (let row = 0; row < rows; row++) {
+    const place = draw(row, 1) * total;
+    const chosen = streams[ends.findIndex((end) => place < end)] ?? streams.findLast(({ weight }) => weight > 0)!;
+    const text = chosen.documents
+      ? documentRow(chosen.tokens, chosen.documents, draw(row, 2), length, ids, draw(row, 3) < promptShare)
+      : windowRow(chosen.tokens, draw(row, 2), length);
+    tokens.set(text.tokens, row * (length + 1));
+    const time = (first + row / rows) % 1;
+    const probability = (1 - epsilon) * time + epsilon;
+    for (let i = Math.max(text.from, shift ? 1 : 0); i < length; i++) {
+      if (draw(row, 8 + i) >= probability) continue;
+      const share = i < text.end ? 1 / (text.end - text.from) : paddingShare / (length - text.end);
+      weights[row * length + i] = (length * share) / probability;
+    }
+  }
+  return { tokens, weights, rows, length };
+}
+
+interface Row {
+  readonly tokens: ArrayLike<number>;
+  /** From here on tokens may be masked. */
+  readonly from: number;
+  /** Here padding begins. */
+  readonly end: number;
+}
+
+/**
+ * What all padding of a row counts beside its answer. It is learned soon: counted like other tokens, as published, it would be most of the
+ * loss where answers are short, and the shorter they are the more.
+ */
+const paddingShare = 0.25;
+
+function windowRow(tokens: TokenIds, u: number, length: number): Row {
+  ensure(tokens.length > length, "bad_option", () => {
+    return `batches: a row takes ${length} tokens, but a text has ${tokens.length}: give more text, or shorter rows`;
+  });
+  const start = Math.floor(u * (tokens.length - length));
+  return { tokens: tokens.subarray(start, start + length), from: 0, end: length };
+}
+
+/** A chat, cut off or padded with its end token to the row's length. */
+function documentRow(
+  tokens: TokenIds,
+  starts: readonly number[],
+  u: number,
+  length: number,
+  { begin, end, assistant }: MaskedTokens,
+  fixed: boolean,
+): Row {
+  const start = starts[Math.floor(u * starts.length)];
+  const row = new Int32Array(length).fill(end);
+  let size = 0;
+  for (; size < length && start + size < tokens.length; size++) {
+    if (size > 0 && tokens[start + size] === begin) break;
+    row[size] = tokens[start + size];
+  }
+  const answer = row.subarray(0, size).lastIndexOf(assistant) + 1; // 0 of a text without one: all of it
+  const from = fixed ? Math.min(answer, length - 1) : 0;
+  return { tokens: row, from, end: Math.max(size, from + 1) };
+}
