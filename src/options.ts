@@ -590,6 +590,28 @@ export interface LocalleapOptions {
   earlyStop?: boolean;
 }
 
+/** Options of `learn2pd`: a trained filter says which predictions are final already, and the end of the text cuts the canvas. */
+export interface Learn2pdOptions {
+  /** The trained filter: a part of the model by name or path; none: end-of-text prediction alone. Default "learn2pd". Of the host alone: a server refuses it in requests. */
+  filter?: string;
+  /** What the filter's probability must exceed; 1 is never exceeded. From 0 to 1. Default 0.96. */
+  threshold?: number;
+  /** End-of-text prediction: where the filter is sure of the end, else at any masked position that predicts it (the authors' program); only the former; or not at all. Default "repo". */
+  eotp?: "repo" | "filter_only" | "off";
+  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  steps?: number;
+  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  blockLength?: number;
+  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  cache?: "none" | "prefix" | "dual" | "delayed";
+  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  refresh?: number;
+  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  guidance?: number;
+  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  earlyStop?: boolean;
+}
+
 /** Options of `oracle`: fills what already agrees with a given answer: the bound for all other rules. */
 export interface OracleOptions {
   /** The answer as token ids, one for each position of the canvas (`canvas` of another run's result); needed. */
@@ -623,7 +645,7 @@ export interface AutoOptions {
 }
 
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "oracle" | "auto";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -651,6 +673,7 @@ export type MethodWithOptions =
   | ({ name: "margin" } & MarginOptions)
   | ({ name: "threshold" } & ThresholdOptions)
   | ({ name: "localleap" } & LocalleapOptions)
+  | ({ name: "learn2pd" } & Learn2pdOptions)
   | ({ name: "oracle" } & OracleOptions)
   | ({ name: "auto" } & AutoOptions)
   | { name: "greedy" }

@@ -90,6 +90,11 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "what the method auto has learnt, and contextual bandits on a table",
     load: () => import("./choose.ts"),
   },
+  diffusion: {
+    group: beyond,
+    summary: "collect labels and train filters for diffusion models",
+    load: () => import("./diffusion.ts"),
+  },
 };
 
 /** Below the list of commands. */

@@ -77,5 +77,6 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
 
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";
+export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as pointing from "./pointing/index.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

@@ -13,6 +13,7 @@ const checked: Readonly<Record<string, CanvasConformance>> = {
   margin: {},
   threshold: { options: async () => ({ threshold: 0.3 }) },
   localleap: { options: async () => ({ anchor: 0.4, relaxed: 0.2 }) },
+  learn2pd: { options: async () => ({ filter: "none", eotp: "repo" }) },
   oracle: {
     greedyOnly: true,
     oneLength: true,

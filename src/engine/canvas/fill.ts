@@ -27,8 +27,8 @@ export interface FillParts {
   /** Asked before every pass. */
   readonly stopped: () => boolean;
   readonly onPass?: (report: PassReport) => void;
-  /** Lets go of the sheets when it fires. */
-  readonly signal: AbortSignal | undefined;
+  /** Called when the run is aborted: lets go of what is kept, and with it of calls that wait. */
+  readonly closers: Set<() => void>;
 }
 
 export interface PassReport {
@@ -54,7 +54,7 @@ export interface Filled {
 
 /** Errors: `aborted`, `runtime_failed`, `out_of_memory`; `bad_option` for a policy that fills nothing. */
 export async function fill(parts: FillParts): Promise<Filled> {
-  const { canvas, blocks, settings, policy, signal } = parts;
+  const { canvas, blocks, settings, policy, closers } = parts;
   const { maskToken, shift } = canvas;
   let { tokens } = parts;
   const isMasked = (position: number): boolean => tokens[position] === maskToken;
@@ -65,7 +65,7 @@ export async function fill(parts: FillParts): Promise<Filled> {
   const close = (): void => {
     for (const sheet of sheets) sheet.close();
   };
-  signal?.addEventListener("abort", close, { once: true });
+  closers.add(close);
   const back = shift ? 1 : 0;
   const rowFor = (position: number): number => Math.max(0, position - back);
   let pass = 0;
@@ -145,7 +145,7 @@ export async function fill(parts: FillParts): Promise<Filled> {
     }
     return { tokens, passes: pass };
   } finally {
-    signal?.removeEventListener("abort", close);
+    closers.delete(close);
     close();
   }
 }

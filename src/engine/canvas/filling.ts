@@ -104,6 +104,7 @@ export function createFilling(parts: DecodingParts): Filling {
   );
   const chain = createShaperChain(shaping, config.vocabularySize, tokenizer, { bans });
 
+  const closers = new Set<() => void>();
   let sequence = Int32Array.from(prompt);
   let spoken = start;
   let started = performance.now();
@@ -151,7 +152,7 @@ export function createFilling(parts: DecodingParts): Filling {
       policy,
       choose: (pass) => (logits, at) => chain.choose(logits, contextOf(pass, at)),
       shapedLogprob: (pass) => (logits, at, token) => Math.log(chain.shape(logits, contextOf(pass, at))[token]),
-      signal,
+      closers,
       ...more,
     });
   }
@@ -212,16 +213,16 @@ export function createFilling(parts: DecodingParts): Filling {
         const found = await chooseLengths(template, canvas, contextLength, async (tokens) => {
           const scores: number[] = [];
           const onPass = (report: PassReport): void => {
-            counters.passes += 1;
             counters.rows += report.rows;
             report.positions.forEach((at, i) => {
               scores.push(report.scores.describe(at, report.tokens[i], 0).raw);
             });
           };
-          await attempt(tokens, make, canvasSettings, { onPass, stopped: aborted });
-          return scores;
+          const { passes } = await attempt(tokens, make, canvasSettings, { onPass, stopped: aborted });
+          return { scores, passes };
         });
-        sequence = templateTokens(template, found, maskToken);
+        counters.passes = found.passes;
+        sequence = templateTokens(template, found.lengths, maskToken);
       } else {
         const answer = new Int32Array(prompt.length + settings.maxTokens).fill(maskToken);
         answer.set(prompt);
@@ -254,6 +255,8 @@ export function createFilling(parts: DecodingParts): Filling {
         seconds: { prefill: 0, decode: (ended - started) / 1000 },
       };
     },
-    close() {}, // sheets close with the run, or by its signal
+    close() {
+      for (const close of closers) close();
+    },
   };
 }

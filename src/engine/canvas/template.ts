@@ -74,17 +74,24 @@ export function templateTokens(
   );
 }
 
+export interface Attempt {
+  /** Log-probabilities of what was filled in. */
+  readonly scores: readonly number[];
+  readonly passes: number;
+}
+
 /**
  * Lengths that are not given, one blank after the other: every length is tried, all at once, the blanks behind it being a few tokens long,
  * and the one is taken whose tokens have the highest mean log-probability when they are filled in (the shortest among equals).
- * `attempt` fills a sequence and resolves with those log-probabilities. Errors: `context_full`.
+ * Attempts share their passes, of which the longest has the most. Errors: `context_full`.
  */
 export async function chooseLengths(
   template: Template,
   { maskToken }: Canvas,
   contextLength: number,
-  attempt: (tokens: Int32Array<ArrayBuffer>) => Promise<readonly number[]>,
-): Promise<number[]> {
+  attempt: (tokens: Int32Array<ArrayBuffer>) => Promise<Attempt>,
+): Promise<{ readonly lengths: readonly number[]; readonly passes: number }> {
+  let passes = 0;
   const guess = Math.min(4, template.longest);
   const lengths = template.lengths.map((length) => length ?? guess);
   const fixed = templateTokens(template, lengths, maskToken).length;
@@ -97,11 +104,13 @@ export async function chooseLengths(
     const tries = Array.from({ length: Math.min(template.longest, room) }, (_, i) => i + 1);
     const results = await Promise.all(
       tries.map(async (length) => {
-        const scores = await attempt(templateTokens(template, lengths.with(blank, length), maskToken));
-        return scores.reduce((sum, value) => sum + value, 0) / scores.length;
+        const { scores, passes } = await attempt(templateTokens(template, lengths.with(blank, length), maskToken));
+        return { passes, mean: scores.reduce((sum, value) => sum + value, 0) / scores.length };
       }),
     );
-    lengths[blank] = tries[results.indexOf(Math.max(...results))];
+    const means = results.map(({ mean }) => mean);
+    lengths[blank] = tries[means.indexOf(Math.max(...means))];
+    passes += Math.max(...results.map((result) => result.passes));
   }
-  return lengths;
+  return { lengths, passes };
 }

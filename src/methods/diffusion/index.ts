@@ -2,6 +2,7 @@
 import type { Method } from "../../engine/method.ts";
 import { entropy } from "./entropy/index.ts";
 import { fixedK } from "./fixed-k/index.ts";
+import { learn2pd } from "./learn2pd/index.ts";
 import { localleap } from "./localleap/index.ts";
 import { lowConfidence } from "./low-confidence/index.ts";
 import { margin } from "./margin/index.ts";
@@ -17,5 +18,6 @@ export const diffusionMethods: readonly Method[] = [
   margin,
   threshold,
   localleap,
+  learn2pd,
   oracle,
 ];

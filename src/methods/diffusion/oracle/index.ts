@@ -4,7 +4,31 @@
  */
 import { z } from "zod";
 import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import type { CanvasView, Policy } from "../../../engine/canvas/policy.ts";
 import { ensure } from "../../../errors.ts";
+
+/**
+ * The rule: what is predicted rightly is filled. Where a block's predictions are those of the pass before, nothing will change any more, and
+ * the answer is given. `onPass` is shown every pass, before anything is filled.
+ */
+export function greedyParallel(answer: (position: number) => number, onPass?: (view: CanvasView) => void): Policy {
+  let before: string | undefined;
+  return {
+    looksAt: "block",
+    patience: 1,
+    decide(view) {
+      const { step, block, masked, token } = view;
+      onPass?.(view);
+      const all = Array.from({ length: block.end - block.start }, (_, i) => token(block.start + i)).join();
+      const stalled = step > 0 && all === before;
+      before = all;
+      const right = (position: number): boolean => token(position) === answer(position);
+      const positions = stalled ? masked : masked.filter(right);
+      const reasons = positions.map((position) => (right(position) ? "right" : "given"));
+      return { positions, reasons, tokens: positions.map(answer) };
+    },
+  };
+}
 
 export const oracle = defineUnmasking({
   name: "oracle",
@@ -38,19 +62,6 @@ export const oracle = defineUnmasking({
       "bad_option",
       `oracle: the reference has the token ${wrong}, which cannot be an answer's`,
     );
-    const answer = (position: number): number => reference[position - start];
-    let before: string | undefined;
-    return {
-      looksAt: "block",
-      patience: 1,
-      decide({ step, block, masked, token }) {
-        const all = Array.from({ length: block.end - block.start }, (_, i) => token(block.start + i)).join();
-        const stalled = step > 0 && all === before; // nothing will change any more: the answer is given
-        before = all;
-        const positions = stalled ? masked : masked.filter((position) => token(position) === answer(position));
-        const reasons = positions.map((position) => (token(position) === answer(position) ? "right" : "given"));
-        return { positions, reasons, tokens: positions.map(answer) };
-      },
-    };
+    return greedyParallel((position) => reference[position - start]);
   },
 });

@@ -1,0 +1,155 @@
+/** `ventris diffusion`: what methods over a canvas learn: labels are collected from a model's own answers, and a filter is trained on them. */
+import { basename } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import { learn2pd } from "../methods/index.ts";
+import { type OpenModel, open } from "../open.ts";
+import { readTexts } from "../text/index.ts";
+import { skillItem, skills } from "../training/skills/index.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { murmur, print, printJson, say } from "./output.ts";
+
+interface CollectFlags {
+  out: string;
+  prompts?: string;
+  each: number;
+  length: number;
+  blockLength: number;
+  seed: number;
+  threads?: number;
+  json?: true;
+}
+
+interface TrainFlags {
+  records: string;
+  out: string;
+  depth: learn2pd.Depth;
+  steps: number;
+  rate: number;
+  seed: number;
+  threads?: number;
+  json?: true;
+}
+
+const number = (flag: string, schema: z.ZodType, description: string): Option =>
+  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+
+export function define(command: Command): void {
+  command
+    .command("collect")
+    .description("decode prompts token by token, then with the oracle, and keep what a filter learns from")
+    .argument("<model>", "a diffusion model: shipped, a folder, or org/name on the hub")
+    .requiredOption("--out <file>", "records (.safetensors)")
+    .option("--prompts <file>", "texts, a prompt each: .txt, or .jsonl with a field `text` (default: checkable skills)")
+    .addOption(number("--each", z.int().min(1).max(100_000), "prompts of each skill, or of the file").default(40))
+    .addOption(number("--length", z.int().min(1).max(65536), "positions of an answer").default(64))
+    .addOption(number("--block-length", z.int().min(1).max(4096), "positions of a block").default(32))
+    .addOption(number("--seed", z.int().min(0), "of the skills' items").default(0))
+    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(collect);
+  command
+    .command("train-filter")
+    .description("train a filter of Learn2PD on collected records; it becomes a part of the model")
+    .argument("<model>", "the model that the records are of")
+    .requiredOption("--records <file>", "what `diffusion collect` wrote")
+    .requiredOption("--out <folder>", "the part; MODEL/parts/learn2pd is found by its name")
+    .addOption(
+      new Option("--depth <layers>", "layers; positions: each position by itself")
+        .choices(learn2pd.depths)
+        .default("2"),
+    )
+    .addOption(
+      number("--steps", z.int().min(1).max(1_000_000), "steps over all records (published: 40000)").default(4000),
+    )
+    .addOption(number("--rate", z.number().positive().max(1), "AdamW's learning rate").default(3e-3))
+    .addOption(number("--seed", z.int().min(0), "of the split and the first values").default(0))
+    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option("--json", "print one JSON object")
+    .option("--debug", "show where an error comes from")
+    .action(trainFilter);
+}
+
+/** Prompts as the model's template writes them; of a file the texts as they are. */
+async function promptsOf(model: OpenModel, flags: CollectFlags): Promise<number[][]> {
+  const { tokenizer } = model;
+  ensure(tokenizer, "bad_option", "collect: the model has no tokenizer");
+  if (flags.prompts !== undefined) {
+    const prompts: number[][] = [];
+    for await (const text of readTexts([flags.prompts])) {
+      prompts.push(tokenizer.encode(text));
+      if (prompts.length === flags.each) break;
+    }
+    return prompts;
+  }
+  ensure(tokenizer.encodeChat, "bad_option", "collect: the model has no chat template for the skills: give --prompts");
+  const item = (i: number, skill: (typeof skills)[number]) => skillItem(skill, "train", flags.seed + 1000, i).prompt;
+  return Array.from({ length: flags.each }, (_, i) =>
+    skills.map((skill) => tokenizer.encodeChat!([{ role: "user", content: item(i, skill) }])),
+  ).flat();
+}
+
+async function collect(reference: string, flags: CollectFlags): Promise<void> {
+  const { length, blockLength, out } = flags;
+  await using model = await open(reference, { threads: flags.threads });
+  const prompts = await promptsOf(model, flags);
+  const records = await interruptible((signal) =>
+    learn2pd.collectRecords(model, {
+      prompts,
+      length,
+      blockLength,
+      signal,
+      onProgress: (done, count) => murmur(`${done} of ${prompts.length} prompts, ${count} records`),
+    }),
+  );
+  await learn2pd.writeRecords(out, records);
+  const count = records.labels.length / blockLength;
+  const result = {
+    prompts: prompts.length,
+    records: count,
+    passesPerBlock: count / ((prompts.length * length) / blockLength),
+  };
+  if (flags.json) printJson({ model: reference, out, ...result });
+  else
+    say(
+      `${out}: ${count} records of ${prompts.length} prompts; the oracle took ${result.passesPerBlock.toFixed(2)} passes a block`,
+    );
+}
+
+async function trainFilter(reference: string, flags: TrainFlags): Promise<void> {
+  const { out, depth, steps, rate, seed, threads } = flags;
+  const records = await learn2pd.readRecords(flags.records);
+  await using model = await open(reference, { threads });
+  ensure(records.base === (await model.fingerprint()), "bad_option", () => {
+    return `${flags.records} was collected with another model: its confidences say nothing about ${reference}`;
+  });
+  const { tensors, validation, test, filter } = await interruptible((signal) =>
+    learn2pd.trainFilter(records, {
+      depth,
+      steps,
+      learningRate: rate,
+      seed,
+      threads,
+      signal,
+      onProgress: (step, loss) => step % 500 === 0 && murmur(`step ${step} of ${steps} · loss ${loss.toFixed(4)}`),
+    }),
+  );
+  await model.writePart(out, {
+    kind: learn2pd.filterKind,
+    name: basename(out),
+    settings: { depth, blockLength: records.blockLength },
+    training: { records: records.labels.length / records.blockLength, steps, rate, seed, validation, test },
+    tensors,
+  });
+  if (flags.json) printJson({ model: reference, out, numbers: filter.size, validation, test });
+  else {
+    const share = (x: number) => `${(100 * x).toFixed(1)} %`;
+    print(
+      `${out}: ${filter.size} numbers; on ${test.records} records held out: loss ${test.loss.toFixed(4)}, ` +
+        `${share(test.falsePositives)} of what it accepts at 0.9 is wrong, ${share(test.falseNegatives)} of what it refuses is right`,
+    );
+  }
+}

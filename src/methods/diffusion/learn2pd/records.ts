@@ -1,0 +1,145 @@
+/**
+ * What the filter learns from: of each pass of the oracle over the model's own answers, the confidences of the block and which predictions were
+ * right. Kept as a safetensors file, bound to the model.
+ */
+
+import { z } from "zod";
+import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import type { RunResult } from "../../../engine/run.ts";
+import { ensure } from "../../../errors.ts";
+import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
+import { greedyParallel } from "../oracle/index.ts";
+
+export interface FilterRecords {
+  readonly blockLength: number;
+  /** Fingerprint of the model. */
+  readonly base: string;
+  /** [records, block length]. */
+  readonly confidences: Float32Array<ArrayBuffer>;
+  /** [records, block length], 1 where the prediction was right. */
+  readonly labels: Uint8Array<ArrayBuffer>;
+}
+
+/** What of an open model is needed. */
+export interface Decoder {
+  decode(prompt: readonly number[], options: object): { readonly final: Promise<RunResult> };
+  fingerprint(): Promise<string>;
+}
+
+export interface CollectOptions {
+  readonly prompts: readonly (readonly number[])[];
+  readonly length: number;
+  readonly blockLength: number;
+  /** Prompts that are decoded side by side; default 4. */
+  readonly together?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, records: number) => void;
+}
+
+/** Of one prompt: the answer of one-token decoding, then a record for each of the oracle's passes. */
+export async function recordsOf(
+  model: Pick<Decoder, "decode">,
+  prompt: readonly number[],
+  { length, blockLength, signal }: Pick<CollectOptions, "length" | "blockLength" | "signal">,
+): Promise<{ confidences: number[][]; labels: number[][]; passesPerBlock: number[] }> {
+  const request = { maxTokens: length, signal };
+  const plain = { name: "low-confidence", blockLength, earlyStop: false } as const;
+  const { canvas: answer } = await model.decode(prompt, { ...request, method: plain }).final;
+  const confidences: number[][] = [];
+  const labels: number[][] = [];
+  const passesPerBlock: number[] = [];
+  const collecting = defineUnmasking({
+    name: "collect",
+    summary: "records what the oracle sees",
+    options: z.strictObject({}),
+    policy: ({ start }) =>
+      greedyParallel(
+        (position) => answer![position - start],
+        ({ block, token, confidence }) => {
+          const positions = Array.from({ length: block.end - block.start }, (_, i) => block.start + i);
+          confidences.push(positions.map(confidence));
+          labels.push(positions.map((position) => (token(position) === answer![position - start] ? 1 : 0)));
+          passesPerBlock[block.index] = (passesPerBlock[block.index] ?? 0) + 1;
+        },
+      ),
+  });
+  const method = { method: collecting, options: { blockLength, earlyStop: false } };
+  await model.decode(prompt, { ...request, method }).final;
+  return { confidences, labels, passesPerBlock };
+}
+
+/** Errors: those of decoding; `aborted`. */
+export async function collectRecords(model: Decoder, options: CollectOptions): Promise<FilterRecords> {
+  const { prompts, blockLength, together = 4, signal, onProgress } = options;
+  ensure(prompts.length > 0, "bad_option", "collecting: no prompts are given");
+  const confidences: number[] = [];
+  const labels: number[] = [];
+  for (let at = 0; at < prompts.length; at += together) {
+    ensure(!signal?.aborted, "aborted", "collecting was aborted");
+    const some = prompts.slice(at, at + together);
+    for (const found of await Promise.all(some.map((prompt) => recordsOf(model, prompt, options)))) {
+      confidences.push(...found.confidences.flat());
+      labels.push(...found.labels.flat());
+    }
+    onProgress?.(Math.min(prompts.length, at + together), confidences.length / blockLength);
+  }
+  return {
+    blockLength,
+    base: await model.fingerprint(),
+    confidences: Float32Array.from(confidences),
+    labels: Uint8Array.from(labels),
+  };
+}
+
+const format = "ventris filter records 1";
+/** Numbers in a file of records: beyond what any collection here makes. */
+const mostNumbers = 2 ** 28;
+
+export async function writeRecords(
+  path: string,
+  { blockLength, base, confidences, labels }: FilterRecords,
+): Promise<void> {
+  const shape = [confidences.length / blockLength, blockLength];
+  await writeSafetensors(
+    path,
+    [
+      { name: "confidences", type: "F32", shape, data: confidences },
+      { name: "labels", type: "U8", shape, data: labels },
+    ],
+    { format, base },
+  );
+}
+
+/** Errors: `bad_file` for what holds no records, or values that are no confidences. */
+export async function readRecords(path: string): Promise<FilterRecords> {
+  const file = await openSafetensors(path);
+  try {
+    const { format: stated, base } = file.metadata;
+    const shape = file.tensors.get("confidences")?.shape ?? [];
+    const [count, blockLength] = shape;
+    const fits =
+      stated === format &&
+      typeof base === "string" &&
+      shape.length === 2 &&
+      count >= 1 &&
+      blockLength >= 1 &&
+      count * blockLength <= mostNumbers &&
+      file.tensors.get("labels")?.shape.join() === shape.join();
+    ensure(fits, "bad_file", `${path}: no records of a filter (ventris diffusion collect writes them)`);
+    const confidences = await file.readFloat32("confidences");
+    ensure(
+      confidences.every((c) => c >= 0 && c <= 1),
+      "bad_file",
+      `${path}: its confidences are not all between 0 and 1`,
+    );
+    const labels = Uint8Array.from(await file.readBytes("labels"));
+    ensure(
+      labels.length === confidences.length && labels.every((label) => label <= 1),
+      "bad_file",
+      `${path}: its labels are not all 0 or 1`,
+    );
+    return { blockLength, base, confidences, labels };
+  } finally {
+    await file.close();
+  }
+}
