@@ -9,7 +9,7 @@ import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { murmur, print, printJson, say } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 
 interface CollectFlags {
   out: string;
@@ -102,7 +102,7 @@ async function collect(reference: string, flags: CollectFlags): Promise<void> {
       length,
       blockLength,
       signal,
-      onProgress: (done, count) => murmur(`${done} of ${prompts.length} prompts, ${count} records`),
+      onProgress: (done, count) => showProgress(`${done} of ${prompts.length} prompts, ${count} records`),
     }),
   );
   await learn2pd.writeRecords(out, records);
@@ -134,7 +134,8 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
       seed,
       threads,
       signal,
-      onProgress: (step, loss) => step % 500 === 0 && murmur(`step ${step} of ${steps} · loss ${loss.toFixed(4)}`),
+      onProgress: (step, loss) =>
+        step % 500 === 0 && showProgress(`step ${step} of ${steps} · loss ${loss.toFixed(4)}`),
     }),
   );
   await model.writePart(out, {
