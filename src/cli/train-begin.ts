@@ -60,8 +60,8 @@ export async function beginTraining({ folder, texts, minutes, threads, signal }:
   const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
   const tokenizerFolder = join(folder, "tokenizer");
   await mkdir(tokenizerFolder, { recursive: true });
-  showProgress(`training a tokenizer of ${vocabularySize} tokens`);
-  await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, out: tokenizerFolder, signal });
+  showProgress(`training a tokenizer of up to ${vocabularySize} tokens`);
+  await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, atMost: true, out: tokenizerFolder, signal });
   const tokenizer = await openTokenizer(tokenizerFolder);
   const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
   const tokens = corpus.train.tokens.length;

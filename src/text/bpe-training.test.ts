@@ -89,6 +89,15 @@ describe("byte-level BPE training", () => {
     await expect(missing).rejects.toMatchObject({ code: "unavailable", message: expect.stringContaining("missing") });
   });
 
+  it("is as large as the texts make it where that is asked", async () => {
+    const texts = ["low lower lowest low low newest newer"];
+    await expect(trainBpe({ texts, size: 400, specialTokens })).rejects.toThrow("the texts only give");
+    const all = await trainBpe({ texts, size: 400, specialTokens, atMost: true });
+    const exact = await trainBpe({ texts, size: all.tokens.length, specialTokens });
+    expect(all).toEqual(exact);
+    expect(all.merges.length).toBeGreaterThan(4);
+  });
+
   it("takes a text that is a single endless word", async () => {
     const trained = await trainBpe({ texts: ["ab".repeat(50_000)], size: 262, specialTokens });
     expect(trained.merges[0]).toEqual(["a", "b"]);

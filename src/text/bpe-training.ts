@@ -14,6 +14,8 @@ export interface TokenizerTraining {
   texts: AsyncIterable<string> | Iterable<string>;
   /** Ids in all: special tokens, 256 bytes, and the merges that fill the rest. */
   size: number;
+  /** Whether texts that give fewer are no error: the vocabulary is then as large as they make it. */
+  atMost?: boolean;
   /** Take the first ids in this order. The first begins a text, the second ends it. */
   specialTokens?: readonly string[];
   onProgress?: (progress: TrainingProgress) => void;
@@ -64,7 +66,7 @@ export async function trainTokenizer(options: TokenizerTraining & { out: string 
 
 /** Learns the vocabulary and merges without writing anything. Errors as `trainTokenizer`. */
 export async function trainBpe(options: TokenizerTraining): Promise<TrainedBpe> {
-  const { size, specialTokens = defaultSpecialTokens, signal, onProgress } = options;
+  const { size, atMost = false, specialTokens = defaultSpecialTokens, signal, onProgress } = options;
   const smallest = specialTokens.length + 256;
   ensure(
     Number.isSafeInteger(size) && size >= smallest && size <= 2 ** 20,
@@ -83,7 +85,7 @@ export async function trainBpe(options: TokenizerTraining): Promise<TrainedBpe> 
   const idOfByte = new Uint32Array(256);
   for (const [index, byte] of alphabet.entries()) idOfByte[byte] = specialTokens.length + index;
 
-  const merges = await learnMerges({ words, idOfByte, first: smallest, size, signal, onProgress });
+  const merges = await learnMerges({ words, idOfByte, first: smallest, size, atMost, signal, onProgress });
   const tokens = [...specialTokens, ...alphabet.map((byte) => byteCharacters[byte])];
   const named = merges.map(([left, right]) => {
     tokens.push(tokens[left] + tokens[right]);
@@ -131,10 +133,11 @@ async function learnMerges(options: {
   idOfByte: Uint32Array;
   first: number;
   size: number;
+  atMost: boolean;
   signal?: AbortSignal;
   onProgress?: TokenizerTraining["onProgress"];
 }): Promise<[left: number, right: number][]> {
-  const { idOfByte, first, size, signal, onProgress } = options;
+  const { idOfByte, first, size, atMost, signal, onProgress } = options;
   const encoder = new TextEncoder();
   const counts = [...options.words.values()];
   const words: Uint32Array[] = [...options.words.keys()].map((word) =>
@@ -163,8 +166,10 @@ async function learnMerges(options: {
   const total = size - first;
   while (merges.length < total) {
     const pair = heap.pop();
+    const left = pair !== undefined && pair.count >= smallestPairCount;
+    if (!left && atMost) break;
     ensure(
-      pair !== undefined && pair.count >= smallestPairCount,
+      left,
       "bad_option",
       `the texts only give ${first + merges.length} tokens, not ${size}: give more text or a smaller size`,
     );

@@ -115,6 +115,7 @@ export async function readRecipe(path: string): Promise<Recipe> {
     "bad_option",
     () => `recipe ${path}: data: ${unweighted!.path} has no weight, but others have: give all files one, or none`,
   );
+  scheduleOf(parsed.data); // refuses a decay longer than the run, before anything is begun
   const total = weights.reduce((a, b) => a + b, 0);
   ensure(
     weights.length === 0 || total > 0,

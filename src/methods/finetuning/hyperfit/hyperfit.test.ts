@@ -5,7 +5,7 @@ import { open } from "../../../open.ts";
 import { initialValues } from "../../../training/recipe.ts";
 import { citationBlocker, indexCitations } from "./citations.ts";
 import { equalSequences, hyperfit } from "./index.ts";
-import { longestQuotation, repetition, sharpness, typeTokenRatio } from "./metrics.ts";
+import { bleuAgainst, longestQuotation, repetition, selfBleu, sharpness, typeTokenRatio } from "./metrics.ts";
 
 const sequence = (seed: number, length: number): number[] =>
   Array.from({ length }, (_, i) => (seed * 7 + i * i * 3 + i) % 29);
@@ -28,6 +28,22 @@ describe("measures", () => {
     const { entropy, top, best } = sharpness(Float32Array.of(0, Math.log(2), -Infinity, 0));
     expect(entropy).toBeCloseTo(0.5 * Math.log(2) + 0.5 * Math.log(4), 6);
     expect([best, Number(top.toFixed(6))]).toEqual([1, 0.5]);
+  });
+
+  test("BLEU by hand: clipped counts, smoothing, brevity; and against all texts but itself", () => {
+    // Of 1 2 3 4 5: unigrams 4 of 5, bigrams 3 of 4, trigrams 2 of 3, four-grams 1 of 2; above unigrams one more of each.
+    const wanted = (0.8 * (4 / 5) * (3 / 4) * (2 / 3)) ** 0.25;
+    expect(bleuAgainst([[1, 2, 3, 4, 9]])([1, 2, 3, 4, 5])).toBeCloseTo(wanted, 12);
+    // Clipped: 7 7 7 has one 7 in the reference; no bigram of two, no trigram of one, and no four-gram to be had.
+    const clipped = ((1 / 3) * (1 / 3) * (1 / 2) * 1) ** 0.25;
+    expect(bleuAgainst([[7, 8, 9]])([7, 7, 7])).toBeCloseTo(clipped, 12);
+    expect(bleuAgainst([[1, 2, 3, 4, 5, 6]])([1, 2, 3, 4])).toBeCloseTo(Math.exp(1 - 6 / 4), 12);
+    expect(bleuAgainst([[1]])([2, 3])).toBe(0);
+    const texts = [1, 2, 3].map((seed) => sequence(seed, 30));
+    const apart = texts.map((text, i) => bleuAgainst(texts.filter((_, k) => k !== i))(text));
+    expect(selfBleu(texts)).toBeCloseTo(apart.reduce((a, b) => a + b) / 3, 12);
+    expect(selfBleu([texts[0], texts[0], texts[0]])).toBeCloseTo(1, 12);
+    expect(selfBleu([texts[0]])).toBe(0);
   });
 
   test("the longest quotation agrees with a search of all spans", () => {

@@ -1,29 +1,48 @@
 /** Hyperfitting's claims at our scale, with the controls that its reviewers asked for: one model trained in several ways, and read greedily. */
+import { join } from "node:path";
 import type { MakeShaper } from "../../../engine/shapers/shaper.ts";
+import { ensure } from "../../../errors.ts";
 import {
   defineReproduction,
   type Measurement,
   type OpenModel,
   type ReproductionContext,
 } from "../../../papers/reproduction.ts";
-import { bootstrap, mean, meanOf } from "../../../papers/statistics.ts";
+import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { documents } from "../../../text/text-files.ts";
+import { isHeldOut } from "../../../training/data.ts";
 import { writeValues } from "../../../training/export.ts";
 import type { Values } from "../../../training/next-token.ts";
 import { citationBlocker, equalSequences, hyperfit } from "./index.ts";
-import { longestQuotation, repetition, sharpness, typeTokenRatio } from "./metrics.ts";
+import { longestQuotation, repetition, selfBleu, sharpness, typeTokenRatio } from "./metrics.ts";
 
-/** One way of reading one model, over all contexts. */
-type Reading = { ttr: number[]; repetition: number[]; quoted: number[] };
-/** What a model thinks of held-out text, a value for each context. */
+/** One way of reading one model, an entry for each context. */
+type Reading = {
+  ttr: number[];
+  tail: number[];
+  repetition: number[];
+  quoted: number[];
+  selfBleu: number;
+  empty: number;
+};
+/** What a model thinks of held-out text, a value for each context; `best` for each position. */
 type Opinion = { nats: number[]; entropy: number[]; top: number[]; best: number[] };
-type Variant = {
-  trainingLoss: number;
-  validationLoss: number;
-  epoch: number;
+type Look = {
   readings: Record<string, Reading>;
   opinion: Opinion;
 };
+type Fitted = {
+  trainingLoss: number;
+  validationLoss: number;
+  /** Passes over the set. */
+  epoch: number;
+};
+type Variant = Look & Fitted;
+
+/** Texts that run side by side fill a pass better. */
+const together = 16;
+/** The paper's window for its type-token ratio. */
+const tailTokens = 96;
 
 interface Texts {
   readonly train: readonly number[][];
@@ -60,24 +79,45 @@ const tinyTexts = (): string[] =>
     ),
   );
 
+/**
+ * The small set comes from stories that the model's training saw too, for there are few others; contexts and validation are of documents
+ * that it left out, so that every text is on one side.
+ */
 async function textsFor(
   context: ReproductionContext,
   model: OpenModel,
-  sizes: { sequences: number; length: number; contexts: number },
+  { sequences: count, length, contexts, contextTokens }: Sizes,
 ): Promise<Texts> {
-  const texts: string[] = [];
-  if (context.size === "tiny") texts.push(...tinyTexts());
-  else
-    for await (const text of documents({ path: context.data("tinystories", "tinystories-1000.jsonl.gz") }))
-      texts.push(text);
-  const encoded = texts.map((text) => [...model.tokenizer!.encode(text)]);
-  const { sequences } = equalSequences(encoded, sizes.length);
-  const [a, b] = [sizes.sequences, sizes.sequences + 8];
-  return {
-    train: sequences.slice(0, a),
-    validation: sequences.slice(a, b),
-    contexts: sequences.slice(b, b + sizes.contexts),
-  };
+  const encode = (texts: readonly string[]) => texts.map((text) => [...model.tokenizer!.encode(text)]);
+  if (context.size === "tiny") {
+    const { sequences } = equalSequences(encode(tinyTexts()), length);
+    const held = sequences.slice(count);
+    return { train: sequences.slice(0, count), validation: held.slice(0, 8), contexts: held.slice(8, 8 + contexts) };
+  }
+  const files = [
+    context.data("tinystories", "tinystories-1000.jsonl.gz"),
+    context.data("simple-stories", "tinystories-more.jsonl.gz"),
+    context.data("simple-stories", "storybooks.jsonl.gz"),
+  ];
+  const [seen, heldOut]: string[][] = [[], []];
+  for (const path of files)
+    for await (const text of documents({ path })) {
+      if (isHeldOut(text)) heldOut.push(text);
+      else if (path === files[0]) seen.push(text);
+    }
+  const train = equalSequences(encode(seen), length).sequences.slice(0, count);
+  const held = encode(heldOut);
+  const validation = equalSequences(held, length).sequences.slice(0, 8);
+  const rest = held.filter(
+    (tokens) => !validation.some((one) => one.slice(0, 13).join() === tokens.slice(0, 13).join()),
+  );
+  const found = equalSequences(rest, Math.min(length, 2 * contextTokens)).sequences.slice(0, contexts);
+  ensure(
+    found.length === contexts,
+    "bad_option",
+    `hyperfitting: ${found.length} of the held-out stories are long enough, ${contexts} are wanted`,
+  );
+  return { train, validation, contexts: found };
 }
 
 /** The model's opinion of the held-out sequences, from the true text. */
@@ -99,9 +139,26 @@ async function opinionOf(model: OpenModel, contexts: readonly (readonly number[]
   return found;
 }
 
-export const reproduction = defineReproduction({
+type Sizes = {
+  /** Of the small set, and their tokens. */
+  sequences: number;
+  length: number;
+  contexts: number;
+  contextTokens: number;
+  /** Generated after each context. */
+  tokens: number;
+  epochs: number;
+  learningRate: number;
+  batch: number;
+  /** Whether sets of other sizes are tried with as many updates, and orders of another seed read too. */
+  ablations: boolean;
+};
+const scale = { contextTokens: 32, batch: 8, epochs: 20 };
+
+export const reproduction = defineReproduction<Sizes>({
   sizes: {
     tiny: {
+      ...scale,
       sequences: 8,
       length: 24,
       contexts: 2,
@@ -109,69 +166,51 @@ export const reproduction = defineReproduction({
       tokens: 12,
       epochs: 2,
       learningRate: 1e-3,
-      batch: 8,
-      samples: 0,
+      ablations: false,
     },
-    quick: {
-      sequences: 32,
-      length: 64,
-      contexts: 24,
-      contextTokens: 32,
-      tokens: 96,
-      epochs: 20,
-      learningRate: 1e-3,
-      batch: 8,
-      samples: 0,
-    },
-    full: {
-      sequences: 128,
-      length: 128,
-      contexts: 100,
-      contextTokens: 32,
-      tokens: 96,
-      epochs: 20,
-      learningRate: 5e-4,
-      batch: 8,
-      samples: 1,
-    },
+    quick: { ...scale, sequences: 32, length: 64, contexts: 100, tokens: 64, learningRate: 1e-3, ablations: false },
+    full: { ...scale, sequences: 128, length: 128, contexts: 100, tokens: 224, learningRate: 5e-4, ablations: true },
   },
-  steps: ({ samples }) => 5 + (samples ? 3 : 0),
+  steps: ({ ablations }) => 4 + (ablations ? sampleCounts.length : 0),
   async measure(context, options): Promise<Measurement[]> {
     const { open, step, signal, seed } = context;
-    const { contextTokens, tokens, epochs, learningRate, batch, samples } = options;
+    const { contextTokens, tokens, epochs, learningRate, batch, ablations } = options;
     const base = await open("knossos");
     const { train, validation, contexts } = await textsFor(context, base, options);
     const prompts = contexts.map((sequence) => sequence.slice(0, contextTokens));
 
     async function read(model: OpenModel, more: object, shapers: readonly MakeShaper[] = []): Promise<Reading> {
-      const reading: Reading = { ttr: [], repetition: [], quoted: [] };
-      for (const [request, prompt] of prompts.entries()) {
-        const run = model.decode(prompt, {
-          temperature: 0,
-          maxTokens: tokens,
-          seed,
-          request,
-          signal,
-          shapers,
-          ...more,
+      const written: number[][] = [];
+      for (let at = 0; at < prompts.length; at += together) {
+        const runs = prompts.slice(at, at + together).map((prompt, i) => {
+          const request = { temperature: 0, maxTokens: tokens, seed, request: at + i, signal, shapers, ...more };
+          return model.decode(prompt, request).final;
         });
-        const { tokens: written } = await run.final;
-        reading.ttr.push(typeTokenRatio(written));
-        reading.repetition.push(repetition(written));
-        reading.quoted.push(longestQuotation(written, train));
+        written.push(...(await Promise.all(runs)).map((result) => [...result.tokens]));
       }
-      return reading;
+      return {
+        ttr: written.map(typeTokenRatio),
+        tail: written.map((text) => typeTokenRatio(text.slice(-tailTokens))),
+        repetition: written.map((text) => repetition(text)),
+        quoted: written.map((text) => longestQuotation(text, train)),
+        selfBleu: selfBleu(written),
+        empty: written.filter((text) => text.length === 0).length,
+      };
     }
 
     const learnable = await base.learnable();
     const { family, values } = learnable;
     await learnable.release();
-    /** Trains a variant and looks at it; `pick` chooses which of its weights. */
-    const variant = (
-      key: string,
-      given: { seed?: number; smoothing?: number; count?: number; early?: boolean; blocked?: boolean },
-    ) =>
-      step(key, async ({ folder, progress }): Promise<Variant> => {
+    async function look(weights: Values, folder: string, blocked = false): Promise<Look> {
+      await writeValues(family, base.config, weights, base.folder, folder);
+      const model = await open(folder);
+      const readings: Record<string, Reading> = { greedy: await read(model, {}) };
+      if (blocked) readings.blocked = await read(model, {}, [citationBlocker(train)]);
+      return { readings, opinion: await opinionOf(model, contexts) };
+    }
+    /** Trains a variant, and looks at what its end or, with `early`, also its best epoch has become. */
+    const variant = (key: string, given: { seed?: number; smoothing?: number; count?: number; whole?: boolean }) =>
+      step(key, async ({ folder, progress }): Promise<{ end: Variant; early: Variant | null }> => {
         const count = given.count ?? train.length;
         // Fewer samples take more passes: the number of updates is the same.
         const passes = Math.round((epochs * train.length) / count);
@@ -182,22 +221,21 @@ export const reproduction = defineReproduction({
           seed: given.seed ?? seed,
           smoothing: given.smoothing,
           signal,
-          onEpoch: ({ epoch }) => progress((0.7 * epoch) / passes),
+          onEpoch: ({ epoch }) => progress((0.6 * epoch) / passes),
         });
-        const chosen: Values = given.early ? result.early.values : result.values;
-        await writeValues(family, base.config, chosen, base.folder, folder);
-        const model = await open(folder);
-        const readings: Record<string, Reading> = { greedy: await read(model, {}) };
-        if (given.blocked) readings.blocked = await read(model, {}, [citationBlocker(train)]);
-        const { trainingLoss, validationLoss } =
-          result.epochs[(given.early ? result.early.epoch : result.epochs.length) - 1] ?? result.epochs[0];
-        const epoch = given.early ? result.early.epoch : passes;
-        return { trainingLoss, validationLoss, epoch, readings, opinion: await opinionOf(model, contexts) };
+        const { early } = result;
+        const at = (epoch: number): Fitted => {
+          const { trainingLoss, validationLoss } = result.epochs[Math.max(1, epoch) - 1];
+          return { trainingLoss, validationLoss, epoch };
+        };
+        const end = { ...at(passes), ...(await look(result.values, join(folder, "end"), given.whole)) };
+        if (!given.whole) return { end, early: null };
+        return { end, early: { ...at(early.epoch), ...(await look(early.values, join(folder, "early"))) } };
       });
 
     const original = await step(
       "original",
-      async (): Promise<{ readings: Record<string, Reading>; opinion: Opinion }> => ({
+      async (): Promise<Look> => ({
         readings: {
           greedy: await read(base, {}),
           "top-p 0.9": await read(base, { temperature: 1, topP: 0.9 }),
@@ -208,58 +246,95 @@ export const reproduction = defineReproduction({
         opinion: await opinionOf(base, contexts),
       }),
     );
-    const fitted = await variant("hyperfitted", { blocked: true });
-    const other = await variant("another order", { seed: seed + 1 });
-    const early = await variant("early stopped", { early: true });
-    const smooth = await variant("label smoothing", { smoothing: 0.1 });
-    const fewer: Record<string, number> = {};
-    if (samples)
-      for (const count of [8, 16, 64])
-        fewer[count] = mean((await variant(`${count} samples`, { count })).readings.greedy.ttr);
+    const { end: fitted, early } = await variant("hyperfitted", { whole: true });
+    const { end: other } = await variant("another order", { seed: seed + 1 });
+    const { end: smooth } = await variant("label smoothing", { smoothing: 0.1 });
+    const fewer: Record<string, Record<string, number>> = {};
+    if (ablations)
+      for (const count of sampleCounts) {
+        const { end } = await variant(`${count} samples`, { count });
+        fewer[count] = { ...row(end.readings.greedy, end.opinion), trainingLoss: round(end.trainingLoss) };
+      }
 
-    const row = (reading: Reading) => ({
-      ttr: round(mean(reading.ttr)),
-      repetition: round(mean(reading.repetition)),
-      quoted: round(mean(reading.quoted)),
-      longest: Math.max(...reading.quoted),
-    });
     const table = {
       ...Object.fromEntries(
-        Object.entries(original.readings).map(([name, reading]) => [`original, ${name}`, row(reading)]),
+        Object.entries(original.readings).map(([name, reading]) => [
+          `original, ${name}`,
+          row(reading, original.opinion),
+        ]),
       ),
-      "hyperfitted, greedy": row(fitted.readings.greedy),
-      "hyperfitted, citations blocked": row(fitted.readings.blocked),
-      "early stopped, greedy": { ...row(early.readings.greedy), epoch: early.epoch },
-      "label smoothing, greedy": row(smooth.readings.greedy),
+      "hyperfitted, greedy": row(fitted.readings.greedy, fitted.opinion),
+      "hyperfitted, citations blocked": row(fitted.readings.blocked, fitted.opinion),
+      "another order, greedy": row(other.readings.greedy, other.opinion),
+      "early stopped, greedy": { ...row(early!.readings.greedy, early!.opinion), epoch: early!.epoch },
+      "label smoothing, greedy": row(smooth.readings.greedy, smooth.opinion),
     };
+    const ttr = (one: Reading) => one.ttr;
+    /** Rise of the type-token ratio over another reading, in points, context by context. */
+    const rise = (over: Reading, of: Reading = fitted.readings.greedy) =>
+      meanOf(
+        ttr(of).map((x, i) => 100 * (x - ttr(over)[i])),
+        seed,
+      );
     const paired = (a: readonly number[], b: readonly number[]) => a.map((x, i) => [x, b[i]] as const);
-    const rise = meanOf(
-      paired(fitted.readings.greedy.ttr, original.readings.greedy.ttr).map(([x, y]) => 100 * (x - y)),
-      seed,
-    );
-    const entropy = bootstrap(
-      paired(fitted.opinion.entropy, original.opinion.entropy),
-      (units) => mean(units.map(([x]) => x)) / mean(units.map(([, y]) => y)),
-      seed,
-    );
-    const perplexity = bootstrap(
-      paired(fitted.opinion.nats, original.opinion.nats),
-      (units) => Math.exp(mean(units.map(([x, y]) => x - y))),
-      seed,
-    );
     const differs = fitted.opinion.best.map((token, i) => (token === other.opinion.best[i] ? 0 : 100));
+    const others: Record<string, Reading> = {
+      ...Object.fromEntries(Object.entries(original.readings).map(([name, reading]) => [`original, ${name}`, reading])),
+      "early stopped, greedy": early!.readings.greedy,
+      "label smoothing, greedy": smooth.readings.greedy,
+    };
+    const against = Object.fromEntries(
+      Object.entries(others).map(([name, reading]) => {
+        const { value, interval = [value, value] } = rise(reading);
+        return [name, [value, ...interval].map(round)];
+      }),
+    );
     return [
-      { claim: "variety", ...rise, details: { table, ...(samples && { "type-token ratio by samples": fewer }) } },
+      {
+        claim: "variety",
+        ...rise(original.readings.greedy),
+        details: {
+          table,
+          "rise of the type-token ratio of hyperfitted greedy text, points, 95 %": against,
+          ...(ablations && { "samples at equal updates": fewer }),
+        },
+      },
       { claim: "loss", value: fitted.trainingLoss, note: `validation ${fitted.validationLoss.toFixed(2)}` },
-      { claim: "perplexity", ...perplexity },
+      {
+        claim: "perplexity",
+        ...bootstrap(
+          paired(fitted.opinion.nats, original.opinion.nats),
+          (units) => Math.exp(mean(units.map(([x, y]) => x - y))),
+          seed,
+        ),
+      },
       {
         claim: "sharpness",
-        ...entropy,
+        ...ratioOf(paired(fitted.opinion.entropy, original.opinion.entropy), seed),
         details: { "top mass": [round(mean(original.opinion.top)), round(mean(fitted.opinion.top))] },
       },
       { claim: "shuffle", value: mean(differs), count: differs.length },
+      { claim: "overlap", ...meanOf(fitted.readings.greedy.quoted, seed) },
+      { claim: "blocked", ...rise(fitted.readings.greedy, fitted.readings.blocked) },
     ];
   },
+});
+
+const sampleCounts = [8, 16, 64];
+
+/** A line of the table: a reading, and what the model that was read thinks of true text. */
+const row = (reading: Reading, opinion: Opinion) => ({
+  ttr: round(mean(reading.ttr)),
+  [`ttr of the last ${tailTokens}`]: round(mean(reading.tail)),
+  repetition: round(mean(reading.repetition)),
+  "self-BLEU": round(reading.selfBleu),
+  quoted: round(mean(reading.quoted)),
+  longest: Math.max(...reading.quoted),
+  "quoted above 10": round(mean(reading.quoted.map((length) => (length > 10 ? 1 : 0)))),
+  empty: reading.empty,
+  entropy: round(mean(opinion.entropy)),
+  "top mass": round(mean(opinion.top)),
+  perplexity: round(Math.exp(mean(opinion.nats))),
 });
 
 const round = (x: number): number => Number(x.toFixed(3));
