@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { type Purpose, philox, purposes, type Stream, uniform } from "./random.ts";
+import { normal, type Purpose, philox, purposes, type Stream, uniform } from "./random.ts";
 
 const stream = (seed = 1, request = 0): Stream => ({ seed, request });
 
@@ -107,4 +107,17 @@ describe("uniform", () => {
     uniform(stream(8, 8), 8, "sample", 8);
     expect(uniform(stream(3, 4), 5, "xtc", 6)).toBe(first);
   });
+});
+
+test("normal draws have the moments and the tails of a standard normal, and are functions of their place", () => {
+  const draws = Array.from({ length: 40_000 }, (_, i) => normal({ seed: 5, request: 2 }, i, "initialise", i % 3));
+  const moment = (k: number) => draws.reduce((sum, x) => sum + x ** k, 0) / draws.length;
+  // Five standard errors of each mean.
+  expect(Math.abs(moment(1))).toBeLessThan(5 / 200);
+  expect(Math.abs(moment(2) - 1)).toBeLessThan((5 * Math.SQRT2) / 200);
+  expect(Math.abs(moment(3))).toBeLessThan((5 * Math.sqrt(15)) / 200);
+  expect(Math.abs(moment(4) - 3)).toBeLessThan((5 * Math.sqrt(96)) / 200);
+  const beyond = draws.filter((x) => Math.abs(x) > 1.96).length / draws.length;
+  expect(Math.abs(beyond - 0.05)).toBeLessThan(5 * Math.sqrt(0.0475 / 40_000));
+  expect(normal({ seed: 5, request: 2 }, 7, "initialise", 1)).toBe(draws[7]);
 });

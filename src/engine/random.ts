@@ -38,6 +38,12 @@ export function uniform(stream: Stream, position: number, purpose: Purpose, inde
   return ((block[0] >>> 5) * 2 ** 26 + (block[1] >>> 6)) / 2 ** 53;
 }
 
+/** Standard normal (Box and Muller 1958), of the uniform draws 2 · `index` and 2 · `index` + 1 at the position. */
+export function normal(stream: Stream, position: number, purpose: Purpose, index = 0): number {
+  const radius = Math.sqrt(-2 * Math.log(1 - uniform(stream, position, purpose, 2 * index)));
+  return radius * Math.cos(2 * Math.PI * uniform(stream, position, purpose, 2 * index + 1));
+}
+
 /** Philox 4x32-10 (Salmon et al. 2011, section 4.3): encrypts a counter of four words under a key of two, into `out`. */
 export function philox(
   counter0: number,

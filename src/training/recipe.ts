@@ -4,7 +4,7 @@
  */
 import { basename, dirname, isAbsolute, join, resolve } from "node:path";
 import { isDeepStrictEqual } from "node:util";
-import { uniform } from "../engine/random.ts";
+import { normal } from "../engine/random.ts";
 import { ensure, shown } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { familyOf } from "../models/families.ts";
@@ -305,10 +305,7 @@ export function initialValues(
     const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
     if (deviation === undefined) data.fill(1);
     else if (deviation > 0) {
-      for (let i = 0; i < data.length; i += 1) {
-        const radius = Math.sqrt(-2 * Math.log(1 - uniform({ seed, request }, i, "initialise", 0)));
-        data[i] = deviation * radius * Math.cos(2 * Math.PI * uniform({ seed, request }, i, "initialise", 1));
-      }
+      for (let i = 0; i < data.length; i += 1) data[i] = deviation * normal({ seed, request }, i, "initialise");
     }
     values.set(name, data);
   });

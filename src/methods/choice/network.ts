@@ -6,7 +6,7 @@
  * N(0, s0^2) with s0 = 1 / (2 (1 + sqrt(log m) / sqrt(2 m))), v a random unit vector. `standard`: s = 1 and He's deviations,
  * under which steps must stay below about 2 / m (the last layer's gradient has a squared norm near m).
  */
-import { uniform } from "../../engine/random.ts";
+import { normal } from "../../engine/random.ts";
 
 export interface NetworkShape {
   width: number;
@@ -98,8 +98,7 @@ function initialWeights(shape: NetworkShape, inputs: readonly number[], layers: 
     const last = layer === depth;
     const deviation = parameterisation === "paper" ? (last ? 1 : paper) : Math.sqrt((last ? 1 : 2) / inputs[layer]);
     for (let i = layers[layer]; i < layers[layer + 1]; i++) {
-      const radius = Math.sqrt(-2 * Math.log(1 - uniform(stream, i, "initialise", 0)));
-      values[i] = deviation * radius * Math.cos(2 * Math.PI * uniform(stream, i, "initialise", 1));
+      values[i] = deviation * normal(stream, i, "initialise");
     }
     if (last && parameterisation === "paper") {
       const v = values.subarray(layers[layer]);

@@ -1,5 +1,5 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
-import { uniform } from "../../engine/random.ts";
+import { normal, uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
 import type { Policy } from "./policy.ts";
 
@@ -65,7 +65,7 @@ export function cosineTask({
   lowLoss = false,
   switchEvery,
 }: SyntheticOptions = {}): Task {
-  const hidden = unitVector(width, (i, half) => uniform({ seed, request: 1 }, i, "data", half));
+  const hidden = unitVector(width, (i) => normal({ seed, request: 1 }, i, "data"));
   return {
     name: lowLoss ? "cosine, best arm near 0" : switchEvery ? `cosine, turning every ${switchEvery}` : "cosine",
     width,
@@ -73,7 +73,7 @@ export function cosineTask({
     round(index) {
       const turned = switchEvery !== undefined && Math.floor(index / switchEvery) % 2 === 1;
       const contexts = Array.from({ length: arms }, (_, arm) =>
-        unitVector(width, (i, half) => uniform({ seed, request: 2 }, index, "data", (arm * width + i) * 2 + half)),
+        unitVector(width, (i) => normal({ seed, request: 2 }, index, "data", arm * width + i)),
       );
       const means = contexts.map((context) => {
         const along = context.reduce((sum, value, i) => sum + value * hidden[i], 0);
@@ -93,13 +93,8 @@ export function cosineTask({
   };
 }
 
-function unitVector(width: number, draw: (index: number, half: number) => number): Float64Array<ArrayBuffer> {
-  const values = Float64Array.from(
-    { length: width },
-    (_, i) => Math.sqrt(-2 * Math.log(1 - draw(i, 0))) * Math.cos(2 * Math.PI * draw(i, 1)),
-  );
-  return scaled(values);
-}
+const unitVector = (width: number, draw: (index: number) => number): Float64Array<ArrayBuffer> =>
+  scaled(Float64Array.from({ length: width }, (_, i) => draw(i)));
 
 function scaled(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
   const norm = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0)) || 1;

@@ -6,7 +6,7 @@
  *     bernoulli   bit k tests one coordinate of z against a threshold, right 99 times in 100; in half of the bins all bits are flipped
  *     rotating    as mixture, and z' = A h(z) + noise, where h turns pairs of coordinates by the angle |z|
  */
-import { uniform } from "../../../engine/random.ts";
+import { normal, uniform } from "../../../engine/random.ts";
 import { mixtureCorrection } from "../assumed-density/index.ts";
 import { newEstimate } from "../filter.ts";
 import { choleskyWithJitter, type Matrix, matrix, sandwich } from "../matrix.ts";
@@ -30,10 +30,7 @@ export interface Synthetic {
 /** Normal draws that are a function of the seed and their number. */
 export function normals(seed: number, stream: number): () => number {
   let draws = 0;
-  return () => {
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform({ seed, request: stream }, draws, "data", 0)));
-    return radius * Math.cos(2 * Math.PI * uniform({ seed, request: stream }, draws++, "data", 1));
-  };
+  return () => normal({ seed, request: stream }, draws++, "data");
 }
 
 export function synthesise(kind: SyntheticKind, d: number, n: number, bins: number, seed: number): Synthetic {

@@ -1,7 +1,7 @@
 /** The frozen text model: an encoder–decoder with its codec, a published one or a small one of ours, and decoding from given states. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { uniform } from "../../../engine/random.ts";
+import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parseJsonObject } from "../../../json.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
@@ -198,8 +198,7 @@ export async function trainTextModel(
   const parameters = t5Parameters(config).map(({ name, shape, deviation }, stream): Parameter => {
     const values = Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => {
       if (deviation === undefined) return 1;
-      const radius = Math.sqrt(-2 * Math.log(1 - uniform({ seed, request: stream }, i, "initialise")));
-      return deviation * radius * Math.cos(2 * Math.PI * uniform({ seed, request: stream }, i, "initialise", 1));
+      return deviation * normal({ seed, request: stream }, i, "initialise");
     });
     return { name, shape, values, decay: false };
   });
