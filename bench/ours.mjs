@@ -10,6 +10,7 @@ import { loraSites } from "../dist/models/lora.js";
 import { readParameters } from "../dist/models/parameters.js";
 import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
 import { initialLora } from "../dist/training/lora.js";
+import { startPart } from "../dist/training/parts.js";
 import { replicatedObjective } from "../dist/training/replicas.js";
 import { openWeights } from "../dist/weights/index.js";
 import { openSafetensors } from "../dist/weights/safetensors.js";
@@ -190,4 +191,121 @@ export async function ourChoice() {
   const { passCurve, passSeconds } = await import("../dist/engine/pass-curve.js");
   const { uniform } = await import("../dist/engine/random.js");
   return { openChooser, suited, passCurve, passSeconds, uniform };
+}
+
+/** knossos with what `instruments.mjs` asks of it. @param {number} threads */
+export async function openTraced(threads) {
+  const folder = shippedModel("knossos");
+  if (!folder) throw new Error("models/knossos is absent");
+  const model = await open(folder, { threads });
+  const { layers, vocabularySize, hiddenSize, contextLength } = model.config;
+  const residuals = Array.from({ length: layers }, (_, layer) => `layers.${layer}.residual`);
+  const text = randomPrompt(100_000, vocabularySize);
+  const last = `layers.${layers - 2}.residual`;
+  /** @param {boolean} begins */
+  const guess = (begins) => ({
+    name: begins ? "begun" : "throughout",
+    site: last,
+    ...(begins && { begins }),
+    inputs: { state: { shape: [hiddenSize] } },
+    /** @param {unknown} _ @param {any} context */
+    apply: (_, { inputs }) => ({ value: inputs.state }),
+  });
+  const [begun, throughout] = [guess(true), guess(false)];
+  const state = Float32Array.from({ length: hiddenSize }, (_, i) => Math.sin(i));
+
+  return {
+    middle: residuals[layers >> 1],
+
+    /** Milliseconds a token. @param {number} count @param {object} options */
+    async decode(count, options) {
+      const run = model.decode(text.slice(0, 32), { temperature: 0, maxTokens: count, minTokens: count, ...options });
+      return (1000 * (await run.final).seconds.decode) / count;
+    },
+
+    /** Reads every layer; bytes resident after a quarter and at the end. @param {number} count */
+    async trace(count) {
+      let quarter = 0;
+      let sum = 0;
+      for await (const { position, values } of model.trace(text.slice(0, count), { taps: residuals })) {
+        sum += values[residuals[0]].values[0];
+        if (quarter === 0 && position >= count / 4) quarter = process.memoryUsage.rss();
+      }
+      return { quarter, end: process.memoryUsage.rss(), sum };
+    },
+
+    /** Logits of every token, in windows of the context. @param {number} count */
+    async evaluate(count) {
+      const { forest } = model;
+      for (let start = 0; start < count; start += contextLength) {
+        const lease = forest.lease();
+        let tip;
+        const end = Math.min(count, start + contextLength);
+        for (let at = start; at < end; at += forest.maxRows) {
+          const part = text.slice(at, Math.min(end, at + forest.maxRows));
+          const nodes = await lease.extend(part.map((token, i) => ({ parent: i === 0 ? tip : i - 1, token })));
+          if (tip) lease.release([tip]);
+          tip = nodes[nodes.length - 1];
+          lease.release(nodes.slice(0, -1));
+        }
+        lease.close();
+      }
+    },
+
+    /** Milliseconds of a pass of a token and so many rows ahead of it. @param {number} rows @param {boolean} begins */
+    async aheadPass(rows, begins) {
+      const lease = model.forest.lease();
+      const { node } = await lease.prefill(text.slice(0, 100));
+      const edits = [{ edit: begins ? begun : throughout, inputs: () => ({ state }) }];
+      const ahead = Array.from({ length: rows }, (_, i) => ({ parent: i, token: 0, ahead: { edits } }));
+      const times = [];
+      for (let time = 0; time < 12; time++) {
+        /** @type {Awaited<ReturnType<typeof lease.extend>>} */
+        let nodes = [];
+        const taken = await seconds(async () => {
+          nodes = await lease.extend([{ parent: node, token: time }, ...ahead]);
+        });
+        times.push(1000 * taken);
+        lease.release(nodes.slice(0, 1), { discard: true });
+      }
+      lease.close();
+      return median(times);
+    },
+  };
+}
+
+/**
+ * Seconds of a step on one head and of a step on all weights, from the same weights on the same batches.
+ * @param {import("./training.mjs").TrainingOptions} options
+ */
+export async function openParts(options) {
+  const { folder, batch: rows, length, threads, learningRate, clip, ...optimiser } = options;
+  const full = await openTraining(options);
+  const { family, config } = familyOf(JSON.parse(readFileSync(join(folder, "config.json"), "utf8")));
+  const source = await openSafetensors(join(folder, "model.safetensors"));
+  const values = await readParameters(source, family, config);
+  await source.close();
+  const task = { family, config, values, rows, length, seed: 1, base: folder, threads };
+  const { objective } = await startPart({ kind: "heads", settings: { heads: 1 } }, task);
+  const state = adamwState(objective.parameters);
+  const tokens = Int32Array.from(randomPrompt(rows * (length + 1), config.vocabularySize));
+  return {
+    part: () =>
+      seconds(async () => {
+        const { gradients } = await objective.gradients({ tokens, rows, length });
+        adamwUpdate(
+          objective.parameters,
+          gradients,
+          state,
+          learningRate,
+          optimiser,
+          clipScale(euclideanNorm(gradients), clip),
+        );
+      }),
+    full: async () => (await full.steps(1)).seconds[0],
+    async close() {
+      await objective.release();
+      await full.close();
+    },
+  };
 }

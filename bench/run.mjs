@@ -8,6 +8,7 @@ const benchmarks = {
   engine: () => import("./engine.mjs"),
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
+  instruments: () => import("./instruments.mjs"),
   signals: () => import("./signals.mjs"),
   choice: () => import("./choice.mjs"),
   studio: () => import("./studio.mjs"),

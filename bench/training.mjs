@@ -27,7 +27,7 @@ const batchCount = 8;
 const stepsATurn = 3;
 
 /** @param {keyof typeof shapes} shape @param {number} batch @param {number} length @returns {TrainingOptions} */
-function trainingOptions(shape, batch, length) {
+export function trainingOptions(shape, batch, length) {
   const folder = randomCheckpoint(shape, { dtype: "F32" });
   const batches = join(folder, `batches-${batchCount}x${batch}x${length}.bin`);
   if (!existsSync(batches)) {

@@ -2,23 +2,9 @@
 import { expect, test } from "vitest";
 import { methods } from "../../src/index.ts";
 import { normalDeviate } from "../fixtures/chi-square.ts";
-import { type ConformanceOptions, conformance } from "./suite.ts";
+import { entries } from "./entries.ts";
+import { conformance } from "./suite.ts";
 
-const published = { verification: "published" };
-const entries: Readonly<Record<string, ConformanceOptions>> = {
-  greedy: { greedyOnly: true },
-  sample: {},
-  chain: { options: (draft) => ({ draft, length: 3 }), published },
-  "prompt-lookup": { options: () => ({ length: 4 }) },
-  "spec-infer": { options: (draft) => ({ draft, branches: [2, 1, 1] }), published },
-  sequoia: { options: (draft) => ({ draft, budget: 6, depth: 3 }), published },
-  dyspec: { options: (draft) => ({ draft, budget: 6 }), published },
-  online: { options: (draft) => ({ draft, length: 3 }), published },
-  "top-k": { options: (draft) => ({ draft, budget: 6 }) },
-  aded: { options: () => ({ table: "empty", primePrompt: true, budget: 8 }) },
-  awrs: {},
-  auto: { options: () => ({ arms: ["sample", { name: "prompt-lookup", length: 4 }], state: "none" }) },
-};
 /** Methods of several texts at once: their laws are tested in their own folders. */
 const apart = [
   "smc",
