@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync,
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
+import { makePortable } from "./declarations.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -26,6 +27,7 @@ export function build() {
     stdio: ["ignore", 2, 2],
   });
   if (status !== 0) process.exit(status ?? 1);
+  makePortable(output);
   utimesSync(compiled, new Date(), new Date()); // an incremental build without changes leaves the stamp alone
 }
 

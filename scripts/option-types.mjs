@@ -10,12 +10,12 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 spawnSync(process.execPath, [join(root, "node_modules", "typescript", "bin", "tsc"), "-p", "tsconfig.build.json"], {
   cwd: root,
 });
-const { methods } = await import("../dist/methods/index.js");
+const { methods, shapers } = await import("../dist/methods/index.js");
 const { requestOptions } = await import("../dist/engine/decoding.js");
 const { renderOptionTypes } = await import("../dist/papers/option-types.js");
 
 const path = join(root, "src", "options.ts");
-const text = renderOptionTypes(requestOptions, methods);
+const text = renderOptionTypes(requestOptions, methods, shapers);
 const current = readFileSync(path, "utf8");
 if (text !== current) {
   if (process.argv.includes("--check")) {

@@ -1,6 +1,6 @@
-// Writes the tables that are made of papers and records: in FEATURES.md and in the READMEs of the methods. `--check` only says
-// which are stale.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+// Writes the tables that are made of papers, records and schemas: in FEATURES.md and in the READMEs of the methods. `--check` only
+// says which are stale.
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "./build.mjs";
@@ -9,6 +9,8 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 build();
 const { papers } = await import("../dist/papers/index.js");
 const { readRecord } = await import("../dist/papers/records.js");
+const { methods, shapers } = await import("../dist/methods/index.js");
+const { optionsMark, optionsTable } = await import("../dist/papers/option-tables.js");
 const { claimsMark, claimsTable, featuresMark, featuresTable, replaceBetween } = await import(
   "../dist/papers/tables.js"
 );
@@ -20,6 +22,15 @@ const files = [
     mark: claimsMark,
     content: () => claimsTable(paper, readRecord(paper.name)),
   })),
+  ...readdirSync(join(root, "src", "methods"), { recursive: true })
+    .filter((name) => name.endsWith("README.md"))
+    .flatMap((name) =>
+      [...methods, ...shapers].map((method) => ({
+        path: join("src", "methods", name),
+        mark: optionsMark(method.name),
+        content: () => optionsTable(method),
+      })),
+    ),
 ];
 for (const { path, mark, content } of files) {
   const full = join(root, path);

@@ -23,7 +23,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
-import type { MethodName, MethodWithOptions, RequestOptions } from "./options.ts";
+import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
@@ -48,7 +48,11 @@ export type NamedMethod = string | ({ name: string } & Readonly<Record<string, u
 /** As the argument of `decode`, which says whatever is wrong with it. */
 export const methodChoice = (choice: NamedMethod): MethodChoice => choice as MethodChoice;
 
-export type ShaperChoice = string | ({ name: string } & Readonly<Record<string, unknown>>) | MakeShaper;
+/** A shaper by name, with its options beside the name where it has any, or one of one's own. */
+export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper;
+
+/** A choice that is known at run time alone, as the argument of `decode`, which says whatever is wrong with it. */
+export const shaperChoice = (choice: NamedMethod): ShaperChoice => choice as ShaperChoice;
 
 export interface DecodeOptions extends RequestOptions {
   /** How to decode. Default: `sample`, or `greedy` at temperature 0. */

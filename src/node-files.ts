@@ -1,5 +1,4 @@
 /** Files of the disk, by Node. */
-import type { Stats } from "node:fs";
 import { open, readdir, stat } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { Files } from "./files.ts";
@@ -8,7 +7,10 @@ import type { Files } from "./files.ts";
  * What a derived file depends on when its source is a local file: path, size and times. The time of the last change of the file itself counts
  * beside that of its contents, which copying keeps.
  */
-export function identityOf(path: string, { size, mtimeMs, ctimeMs, ino }: Stats): string {
+export function identityOf(
+  path: string,
+  { size, mtimeMs, ctimeMs, ino }: Readonly<Record<"size" | "mtimeMs" | "ctimeMs" | "ino", number>>,
+): string {
   return `${resolve(path)} ${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 

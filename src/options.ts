@@ -644,6 +644,68 @@ export interface AutoOptions {
   state?: string;
 }
 
+/** Options of `dola`: contrasts the last layer with the lower exit that differs from it most. */
+export interface DolaOptions {
+  /** Lower exits to choose from: every second of the lower or the upper half, all, or a list; 0 is the embedding. Default "upper". */
+  layers?: "lower" | "upper" | "all" | readonly number[];
+  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  alpha?: number;
+  /** What differs most: Jensen-Shannon divergence (standard), or the authors' code's, with its arguments reversed. Default "reversed". */
+  divergence?: "reversed" | "standard";
+}
+
+/** Options of `cd`: contrasts the model with a smaller one. */
+export interface CdOptions {
+  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  amateur: string;
+  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  alpha?: number;
+  /** Factor of the amateur's log-probabilities. From 0 to 1000. Default 1. */
+  amateurWeight?: number;
+  /** Of the amateur's law; below 1 punishes what it is sure of more, the paper has 0.5 for small amateurs. Above 0 up to 100. Default 1. */
+  amateurTemperature?: number;
+}
+
+/** Options of `icd`: contrasts the model with itself made to say falsehoods, by fine-tuning or by an instruction. */
+export interface IcdOptions {
+  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  amateur?: string;
+  /** Words before every text of the amateur alone; without an amateur the model itself is one behind such words. */
+  inducing?: string;
+  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  alpha?: number;
+  /** Factor of the model's own log-probabilities. From 0 to 1000. Default 1. */
+  expertWeight?: number;
+}
+
+/** Options of `lol`: contrasts the model with one that says falsehoods, at the output and lower exits, refocused on truthfulness. */
+export interface LolOptions {
+  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  amateur?: string;
+  /** Words before every text of the amateur alone; without an amateur the model itself is one behind such words. */
+  inducing?: string;
+  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  alpha?: number;
+  /** Factor of the amateur's log-probabilities at the output. From 0 to 1000. Default 1. */
+  amateurWeight?: number;
+  /** The same at lower exits. From 0 to 1000. Default 1. */
+  amateurWeightLow?: number;
+  /** Lower exits: a list, or every second of the lower or upper half, or all; default: the middle one. */
+  layers?: "lower" | "upper" | "all" | readonly number[];
+  /** Take, for each token, the one of these exits that differs most from the output, by this divergence as of dola; layers is then all by default. */
+  dynamic?: "reversed" | "standard";
+  /** Add: F_L + w mean F_k; convex: (1 - w) F_L + w mean F_k; logsumexp: ln(exp F_L + w mean exp F_k). Default "add". */
+  fusion?: "add" | "convex" | "logsumexp";
+  /** Weight of the lower exits; 0: none. From 0 to 1000. Default 0.5. */
+  fusionWeight?: number;
+  /** Delta: add what the instruction raises; replace: contrast the instructed model. Default "delta". */
+  refocus?: "delta" | "replace";
+  /** Of delta, default 0.5; 0: no instruction. From 0 to 1000. */
+  refocusWeight?: number;
+  /** Words before the model's text, never the amateur's. Default "Answer only with what is true and can be verified. Where nothing is known for certain, say so.\n\n". */
+  instruction?: string;
+}
+
 /** Names of the methods. */
 export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
@@ -678,3 +740,13 @@ export type MethodWithOptions =
   | ({ name: "auto" } & AutoOptions)
   | { name: "greedy" }
   | { name: "sample" };
+
+/** Names of the shapers. */
+export type ShaperName = "dola" | "cd" | "icd" | "lol";
+
+/** A shaper with its options beside its name. */
+export type ShaperWithOptions =
+  | ({ name: "dola" } & DolaOptions)
+  | ({ name: "cd" } & CdOptions)
+  | ({ name: "icd" } & IcdOptions)
+  | ({ name: "lol" } & LolOptions);

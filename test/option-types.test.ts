@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { requestOptions } from "../src/engine/decoding.ts";
-import { methods } from "../src/methods/index.ts";
+import { methods, shapers } from "../src/methods/index.ts";
 import { docstring, renderOptionTypes } from "../src/papers/option-types.ts";
 
 test("src/options.ts is what the schemas say (node scripts/option-types.mjs writes it anew)", () => {
   const text = readFileSync(new URL("../src/options.ts", import.meta.url), "utf8");
-  expect(renderOptionTypes(requestOptions, methods)).toBe(text);
+  expect(renderOptionTypes(requestOptions, methods, shapers)).toBe(text);
 });
 
 test("docstrings give effect, range and default", () => {

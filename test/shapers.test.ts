@@ -1,7 +1,7 @@
 /** Shapers of a request inside every method: contrast with a layer, with another model, and what a constraint allows, against the reference. */
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { methodChoice } from "../src/calls.ts";
+import { methodChoice, shaperChoice } from "../src/calls.ts";
 import { createMirror } from "../src/engine/shapers/mirror.ts";
 import type { MakeShaper } from "../src/engine/shapers/shaper.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
@@ -199,5 +199,5 @@ test("what shapers allow, all of them: after an even token only odd ones, and ne
 });
 
 test("an unknown shaper is refused at once", () => {
-  expect(() => model.decode(prompt, { shapers: ["dolla"] })).toThrow(/no shaper is called "dolla"/);
+  expect(() => model.decode(prompt, { shapers: [shaperChoice("dolla")] })).toThrow(/no shaper is called "dolla"/);
 });

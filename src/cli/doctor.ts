@@ -10,7 +10,8 @@ import { type PassCurve, passCurve, passSeconds } from "../engine/pass-curve.ts"
 import { ensure, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { open, shippedModels } from "../open.ts";
-import { compile, type Device, defaultThreads, loadRuntime } from "../runtime/program.ts";
+import { loadRuntime } from "../runtime/load.ts";
+import { compile, type Device, defaultThreads } from "../runtime/program.ts";
 import { add, input, lower, scalar } from "../tensor/index.ts";
 import { cacheFolder } from "../weights/index.ts";
 import { noGain } from "./comparison-report.ts";

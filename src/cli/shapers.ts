@@ -35,7 +35,7 @@ function readShaper(text: string): NamedShaper {
     return choice as NamedShaper;
   }
   const [name, ...assignments] = text.trim().split(/\s+/);
-  return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) };
+  return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) } as NamedShaper;
 }
 
 function parsed(text: string): unknown {

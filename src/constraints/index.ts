@@ -94,7 +94,9 @@ export const describeConstraint = (choice: ConstraintChoice): unknown =>
   typeof choice === "function" ? "function" : isConstraint(choice) ? choice.name : choice;
 
 export { type Constraint, type ConstraintState, isValid, pushAll } from "./contract.ts";
+export type { JsonSchemaOptions } from "./json/index.ts";
+export type { ReaderOptions } from "./json/read.ts";
 export { tryTokens } from "./mask.ts";
 export type { Predicate } from "./predicate.ts";
 export type { SqlSchema } from "./sql/index.ts";
-export { createVocabulary, hasBit, type Vocabulary, wordsFor } from "./vocabulary.ts";
+export { createVocabulary, hasBit, type Plain, type Vocabulary, wordsFor } from "./vocabulary.ts";

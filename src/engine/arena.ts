@@ -4,10 +4,9 @@
  *
  * Slots lie in pages. A page whose slots hold as many positions of one text, in order, serves passes as it lies.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import type { ModelConfig } from "../models/family.ts";
-import type { ValueMaker } from "../runtime/program.ts";
+import type { OnnxValue, ValueMaker } from "../runtime/program.ts";
 import { float16Value } from "../weights/half.ts";
 
 /** How keys and values are stored. Halves take half the memory, and half the time where memory limits. */

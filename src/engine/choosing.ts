@@ -9,7 +9,7 @@ import { logSoftmaxAt, logSumExp, topLogprobs } from "./shapers/logprobs.ts";
 import type { ShapingOptions } from "./shapers/options.ts";
 import type { Shaped } from "./shapers/shaper.ts";
 import type { ShapingContext, StageDefinition } from "./shapers/stages.ts";
-import type { TokenLogprob } from "./trace.ts";
+import type { BareLogprob } from "./trace.ts";
 
 export interface Choosing {
   /** Temperature 0. */
@@ -19,7 +19,7 @@ export interface Choosing {
   /** The token that plain decoding emits after a node. */
   choose(node: ForestNode): number;
   /** A token's log-probabilities, and those of so many alternatives. */
-  describe(commitment: Commitment, alternatives: number): TokenLogprob;
+  describe(commitment: Commitment, alternatives: number): BareLogprob;
 }
 
 export interface ChoosingParts {

@@ -2,9 +2,8 @@
  * Lanes: a copy of one text's full pages for each request. In the arena every row looks over the pages of all requests and of cached
  * prefixes, so that attention grows with the square of their number; in a lane it looks at its own text.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
-import type { ValueMaker } from "../runtime/program.ts";
+import type { OnnxValue, ValueMaker } from "../runtime/program.ts";
 import { type Arena, allocatePlanes, fullPageNames, type Planes, pageSize, planeInputs } from "./arena.ts";
 
 export interface Lanes {

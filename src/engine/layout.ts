@@ -3,7 +3,7 @@
  * request, which holds its own full pages instead of everybody's and of what is kept as cached prefixes. The last pages of texts
  * stand behind them in either.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
+import type { OnnxValue } from "../runtime/program.ts";
 import { pageSize } from "./arena.ts";
 import { type Column, type LastPages, seat } from "./last-pages.ts";
 import type { Memory } from "./memory.ts";

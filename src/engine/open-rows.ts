@@ -2,9 +2,8 @@
  * Rows of pages that are not full yet, laid out as the last pages of passes. A row stays in its column from pass to pass while its
  * text goes on, so that a step copies only what it added.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { ModelConfig } from "../models/family.ts";
-import type { ValueMaker } from "../runtime/program.ts";
+import type { OnnxValue, ValueMaker } from "../runtime/program.ts";
 import { type Arena, allocatePlanes, type Planes, pageSize, planeInputs } from "./arena.ts";
 import type { Column } from "./last-pages.ts";
 import type { Node } from "./node.ts";

@@ -3,7 +3,8 @@ import { ensure } from "../errors.ts";
 import { createDetokenizer, type Tokenizer } from "../text/index.ts";
 import type { ForestNode } from "./forest.ts";
 import { createStopper, type StoppingOptions } from "./stopping.ts";
-import type { FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
+import { withTexts } from "./token-text.ts";
+import type { BareLogprob, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 /** A committed token and the node whose distribution it was chosen from. */
 export interface Commitment {
@@ -52,7 +53,7 @@ export interface OutputParts<From extends { readonly token: number } = Commitmen
   promptLength: number;
   contextLength: number;
   /** Log-probabilities of a token; absent where nobody asked for them. */
-  describe: ((commitment: From) => TokenLogprob) | undefined;
+  describe: ((commitment: From) => BareLogprob) | undefined;
   emit(event: TraceEvent): void;
 }
 
@@ -138,7 +139,7 @@ export function createOutput<From extends { readonly token: number } = Commitmen
         const piece = take(commitment.token);
         fresh += piece.text;
         ends = piece.ends;
-        if (describe && !piece.dropped) described.push(describe(commitment));
+        if (describe && !piece.dropped) described.push(withTexts(describe(commitment), tokenizer));
       }
       text += fresh;
       logprobs.push(...described);

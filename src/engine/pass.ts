@@ -1,5 +1,4 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { type PagedRows, pagedAttention } from "../models/attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
@@ -9,6 +8,7 @@ import { type Site, selectedRows } from "../models/sites.ts";
 import {
   type CompileOptions,
   compile,
+  type OnnxValue,
   type Program,
   type Value,
   type ValueMaker,

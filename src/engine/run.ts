@@ -10,6 +10,7 @@ import type { Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
 import type { MakeShaper, Shaper } from "./shapers/shaper.ts";
 import type { TapRows } from "./sites/delivery.ts";
+import { annotate } from "./token-text.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 export interface RunResult {
@@ -78,7 +79,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     });
   };
   const emit = (event: TraceEvent): void => {
-    events.push(event);
+    events.push(annotate(event, settings.request, model.tokenizer));
     notify();
   };
 

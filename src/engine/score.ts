@@ -4,6 +4,7 @@ import { topKSoftmax } from "./distribution.ts";
 import type { ForestNode } from "./forest.ts";
 import type { Model } from "./model.ts";
 import { logSoftmaxAt, logSumExp } from "./shapers/logprobs.ts";
+import { tokenText } from "./token-text.ts";
 
 export interface ScoredToken {
   readonly token: number;
@@ -33,7 +34,7 @@ export async function scoreTokens(
 ): Promise<ScoredText> {
   ensure(tokens.length >= 2, "bad_option", `score: the text has ${tokens.length} token, and the first follows nothing`);
   const { forest, tokenizer } = model;
-  const textOf = (token: number): string => tokenizer?.decode([token], { special: true, continued: true }) ?? "";
+  const textOf = (token: number): string => tokenText(tokenizer, token);
   const scored: ScoredToken[] = [{ token: tokens[0], text: textOf(tokens[0]), logprob: undefined }];
   const window = forest.contextLength;
   const release = model.use();

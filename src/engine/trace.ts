@@ -29,13 +29,20 @@ export interface Counters {
   };
 }
 
-export interface TokenLogprob {
+/** A token's log-probabilities, without words. */
+export interface BareLogprob {
   token: number;
   /** Natural log under the model's own distribution, and under the shaped one. */
   raw: number;
   shaped: number;
   /** The most likely alternatives under the raw distribution. */
   top?: { token: number; raw: number }[];
+}
+
+export interface TokenLogprob extends BareLogprob {
+  /** What the token says by itself; bytes that make no character alone are U+FFFD. */
+  text: string;
+  top?: { token: number; text: string; raw: number }[];
 }
 
 /** How often a draft is right, over the positions where it was asked. */
@@ -47,7 +54,8 @@ export interface Acceptance {
   readonly empirical: number;
 }
 
-export type TraceEvent =
+/** What methods and the engine tell. */
+export type MethodEvent =
   | { type: "start"; method: string; model: string; prompt: number[]; seed: number; options: Record<string, unknown> }
   | { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number }
   /** Tokens became part of the output, in order; text is what the detokeniser could already release. */
@@ -57,7 +65,7 @@ export type TraceEvent =
   /** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */
   | { type: "draft"; tokens: number[]; parents: number[]; values?: number[]; passes: number; seconds: number }
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
-  | { type: "verify"; path: number[]; token: number; reasons: string[]; seconds: number }
+  | { type: "verify"; path: number[]; token: number; text?: string; reasons: string[]; seconds: number }
   /** A method that learns while it serves: updates done so far, the last one's loss (nats), and what this request showed. */
   | { type: "learn"; updates: number; loss?: number; acceptance?: Acceptance; note?: string }
   /**
@@ -81,7 +89,7 @@ export type TraceEvent =
   /** A step of particles: the token each took and its normalised weight; `parents` where they were resampled before it. */
   | { type: "particles"; tokens: number[]; weights: number[]; parents?: number[]; logEvidence?: number }
   /** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
-  | { type: "constraint"; rejected: number[]; token?: number; allowed?: number; checks: number }
+  | { type: "constraint"; rejected: number[]; token?: number; text?: string; allowed?: number; checks: number }
   /**
    * How a contrast moved the token at a position of the text: the likeliest tokens before and after it, with their probabilities. `exits`
    * are the lower exits that it took, amateur's and model's.
@@ -125,6 +133,16 @@ export type TraceEvent =
       counters: Counters;
       seconds: { load: number; prefill: number; decode: number };
     };
+
+/** What a run adds to each event. */
+export interface EventNotes {
+  /** Number of the request under its seed. */
+  request?: number;
+  /** What each of the event's `tokens` says by itself (start: of `prompt`; constraint: of `rejected`); absent without a tokenizer. */
+  texts?: string[];
+}
+
+export type TraceEvent = MethodEvent & EventNotes;
 
 /** An event with the seconds since the run began, as those see it who save a trace or send it on. */
 export type TimedEvent = TraceEvent & { at?: number };

@@ -30,7 +30,7 @@ const options = [[7, 7, 21], [7, 8, 3, 40, 41, 12, 6, 2, 19], [30], [7, 7, 21, 2
 const byHand = (option: readonly number[], law: (text: readonly number[]) => ArrayLike<number>): number[] =>
   option.map((token, i) => law([...context, ...option.slice(0, i)])[token]);
 
-const lol = { name: "lol", layers: [1], fusionWeight: 0.5, refocusWeight: 0 };
+const lol = { name: "lol" as const, layers: [1], fusionWeight: 0.5, refocusWeight: 0 };
 const lolLaw = (text: readonly number[]): Float64Array => {
   const [own, other] = [exitsOf(tiny, text), exitsOf(amateur, text)];
   return own[2].map((x, t) => x - other[2][t] + 0.5 * (own[1][t] - other[1][t]));
@@ -52,7 +52,7 @@ test("plain, contrasted as it is, and normalised", async () => {
 });
 
 test("implausible tokens count what they are told to count", async () => {
-  const shapers = [{ name: "dola", layers: [1], alpha: 0.9 }];
+  const shapers = [{ name: "dola" as const, layers: [1], alpha: 0.9 }];
   const { scores } = await model.continuations({ context, options }, { shapers, normalise: false, masked: -77 });
   for (const [o, option] of options.entries()) {
     const wanted = byHand(option, (text) => {
@@ -71,7 +71,7 @@ test("a context that is too long is cut on the left, by what the shapers can fol
   const used = model.tokenizer.encode(words).length;
   const { cut } = await model.continuations({ context: long, options: [[4, 5, 6]] });
   expect(cut).toBe(120 + 2 - 96);
-  const shapers = [{ name: "icd", inducing: words, alpha: 0 }];
+  const shapers = [{ name: "icd" as const, inducing: words, alpha: 0 }];
   expect((await model.continuations({ context: long, options: [[4, 5, 6]] }, { shapers })).cut).toBe(cut + used);
 });
 

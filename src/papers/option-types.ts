@@ -1,6 +1,6 @@
 /** The text of `src/options.ts`: options of requests and methods as interfaces with docstrings, made of their schemas. */
 import { z } from "zod";
-import type { Method } from "../engine/method.ts";
+import type { Method, ShaperKind } from "../engine/method.ts";
 
 /** What JSON Schema says of one option. */
 export interface Described {
@@ -34,10 +34,13 @@ const byHand: Readonly<Record<string, string>> = {
   reward: '"arithmetic" | Reward',
 };
 
-export function renderOptionTypes(request: z.ZodObject, methods: readonly Method[]): string {
-  const own = methods.filter(({ options }) => Object.keys(options.shape).length > 0);
-  const plain = methods.filter((method) => !own.includes(method));
-  const names = methods.map(({ name }) => JSON.stringify(name)).join(" | ");
+/** Errors: none; names that two entries share would give two interfaces of one name, which does not compile. */
+export function renderOptionTypes(
+  request: z.ZodObject,
+  methods: readonly Method[],
+  shapers: readonly ShaperKind[],
+): string {
+  const own = [...methods, ...shapers].filter(hasOptions);
   return `/**
  * Options of requests and of every method. Made of their schemas by \`node scripts/option-types.mjs\`: change those, not this.
  */
@@ -54,15 +57,27 @@ ${own
       `\n/** Options of \`${name}\`: ${summary}. */\nexport interface ${interfaceName(name)} ${interfaceBody(describeSchema(options), 0)}\n`,
   )
   .join("")}
-/** Names of the methods. */
-export type MethodName = ${names};
+${choiceTypes(methods, "Method", "method")}
+${choiceTypes(shapers, "Shaper", "shaper")}`;
+}
 
-/** A method with its options beside its name. */
-export type MethodWithOptions =
-${[
-  ...own.map(({ name }) => `  | ({ name: ${JSON.stringify(name)} } & ${interfaceName(name)})`),
-  ...plain.map(({ name }) => `  | { name: ${JSON.stringify(name)} }`),
-].join("\n")};
+const hasOptions = ({ options }: Method | ShaperKind): boolean => Object.keys(options.shape).length > 0;
+
+/** The union of names, and that of objects with a name and its options. */
+function choiceTypes(entries: readonly (Method | ShaperKind)[], type: string, word: string): string {
+  const own = entries.filter(hasOptions);
+  const plain = entries.filter((entry) => !hasOptions(entry));
+  return `/** Names of the ${word}s. */
+export type ${type}Name = ${entries.map(({ name }) => JSON.stringify(name)).join(" | ") || "never"};
+
+/** A ${word} with its options beside its name. */
+export type ${type}WithOptions =
+${
+  [
+    ...own.map(({ name }) => `  | ({ name: ${JSON.stringify(name)} } & ${interfaceName(name)})`),
+    ...plain.map(({ name }) => `  | { name: ${JSON.stringify(name)} }`),
+  ].join("\n") || "  never"
+};
 `;
 }
 

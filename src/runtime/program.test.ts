@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import type { VentrisError } from "../errors.ts";
 import { add, input, lower } from "../tensor/index.ts";
-import { availableDevices, compile, type Device, valueMaker } from "./program.ts";
+import { availableDevices } from "./load.ts";
+import { compile, type Device, valueMaker } from "./program.ts";
 
 const doubled = () => lower({ y: add(input("x", ["rows"]), input("x2", ["rows"])) }, { parameters: "inputs" });
 

@@ -1,8 +1,11 @@
 /** Compiled programs on ONNX Runtime: compile once, run many times with typed arrays. */
+import { readFile } from "node:fs/promises";
 import { availableParallelism } from "node:os";
-import type { InferenceSession, Tensor as OnnxValue } from "onnxruntime-common";
+import { join } from "node:path";
+import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
 import { type ElementType, type LoweredProgram, type TensorData, weightFileName } from "../tensor/index.ts";
+import { findRuntime, loadRuntime } from "./load.ts";
 
 export type Device = "cpu" | "webgpu" | "cuda";
 
@@ -10,6 +13,14 @@ export type Device = "cpu" | "webgpu" | "cuda";
 export interface Value {
   readonly data: TensorData;
   readonly dims: readonly number[];
+}
+
+/** A value of the runtime. Declared here, so that our types name none of the runtime's, which want a browser's. */
+export interface OnnxValue {
+  readonly type: string;
+  readonly data: unknown;
+  readonly dims: readonly number[];
+  dispose(): void;
 }
 
 export interface CompileOptions {
@@ -28,32 +39,7 @@ export interface Program {
   release(): Promise<void>;
 }
 
-type Runtime = typeof import("onnxruntime-common");
-let runtime: Promise<Runtime> | undefined;
-
-/** ONNX Runtime, loaded when first needed. Errors: `unavailable` when the native library cannot be loaded. */
-export function loadRuntime(): Promise<Runtime> {
-  runtime ??= import("onnxruntime-node").then(
-    (module) => ("default" in module ? (module as { default: Runtime }).default : module) as Runtime,
-    (cause) => {
-      throw new VentrisError(
-        "unavailable",
-        `ONNX Runtime cannot be loaded on this machine: ${(cause as Error).message}`,
-        { cause },
-      );
-    },
-  );
-  return runtime;
-}
-
 export const defaultThreads = (): number => Math.min(8, availableParallelism());
-
-/** Devices this machine can run programs on, of those ONNX Runtime was built with. */
-export async function availableDevices(): Promise<Device[]> {
-  const backends = (await import("onnxruntime-node")).listSupportedBackends?.() ?? [];
-  const names = backends.map((backend) => backend.name);
-  return (["cpu", "webgpu", "cuda"] as const).filter((device) => names.includes(device));
-}
 
 /** Errors: `unavailable` for a device this machine has not, `bad_option`, `runtime_failed`. */
 export async function compile(lowered: LoweredProgram, options: CompileOptions = {}): Promise<Program> {
@@ -63,19 +49,27 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     "bad_option",
     `threads must be a whole number from 1 to 256, not ${threads}`,
   );
-  const ort = await loadRuntime();
+  const { ort, native } = await findRuntime();
+  ensure(
+    native || device === "cpu",
+    "unavailable",
+    `device "${device}" needs ONNX Runtime's native library (onnxruntime-node), which is not in use here`,
+  );
+  if (!native) ort.env.wasm.numThreads ??= threads; // those of the process: the first program decides
+  const bytes =
+    !weights || weights instanceof Uint8Array ? weights : native ? undefined : await readWeights(weights.folder);
   ensure(lowered.weights.length === 0 || weights, "internal", "the program has weights, but none were given");
   const sessionOptions: InferenceSession.SessionOptions = {
-    executionProviders: [device],
+    executionProviders: [native ? device : "wasm"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
     // The runtime plans memory for every combination of shapes that it has seen, and keeps the plans: passes have many.
     enableMemPattern: !lowered.inputs.some(({ shape }) => shape.some((dimension) => typeof dimension === "string")),
     logSeverityLevel: 3,
-    ...(weights instanceof Uint8Array &&
-      weights.length > 0 && { externalData: [{ path: weightFileName, data: weights }] }),
-    ...(weights &&
+    ...(bytes && bytes.length > 0 && { externalData: [{ path: weightFileName, data: bytes }] }),
+    ...(!bytes &&
+      weights &&
       "folder" in weights && { extra: { session: { model_external_initializers_file_folder_path: weights.folder } } }),
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
   };
@@ -93,7 +87,7 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     async run(inputs) {
       let results: InferenceSession.OnnxValueMapType;
       try {
-        results = await session.run(inputs);
+        results = await session.run(inputs as Readonly<Record<string, Tensor>>);
       } catch (cause) {
         throw new VentrisError(
           "runtime_failed",
@@ -103,7 +97,7 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
       }
       const values: Record<string, Value> = {};
       for (const name of session.outputNames) {
-        const result = results[name] as OnnxValue;
+        const result = results[name];
         values[name] = { data: dataOf(result), dims: result.dims };
       }
       return values;
@@ -115,9 +109,19 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
   };
 }
 
+/** WebAssembly has no files: the whole weight file is read. Errors: `bad_file`. */
+async function readWeights(folder: string): Promise<Uint8Array> {
+  const path = join(folder, weightFileName);
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
+  }
+}
+
 /** Halves as their 16 bits, also where the language has an array type of them. */
 function dataOf({ type, data }: OnnxValue): TensorData {
-  if (type !== "float16" || data instanceof Uint16Array) return data as TensorData;
+  if (type !== "float16" || data instanceof Uint16Array) return data as unknown as TensorData;
   const { buffer, byteOffset, length } = data as unknown as Uint16Array;
   return new Uint16Array(buffer, byteOffset, length);
 }

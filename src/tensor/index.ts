@@ -14,6 +14,7 @@ export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts
 export { rewrite } from "./rewrite.ts";
 export { type Dimension, product, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
+  type Attributes,
   constant,
   type ElementType,
   elementTypeOf,

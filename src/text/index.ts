@@ -9,6 +9,6 @@ export {
 } from "./bpe-training.ts";
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { openTok512 } from "./llama2c.ts";
-export { openTokenizer } from "./open-tokenizer.ts";
+export { openTokenizer, type TokenizerOptions } from "./open-tokenizer.ts";
 export { documents, readTexts, type TextFile } from "./text-files.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./tokenizer.ts";

@@ -2,11 +2,10 @@
  * Distillation at recorded positions: a student learns a teacher's next-token distributions where, and only where, they were written
  * down. The teacher's distribution is its most likely tokens and the mass of all others, compared as one class more.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { textGraph } from "../models/graph.ts";
-import { compile, type ValueMaker, valueMaker } from "../runtime/program.ts";
+import { compile, type OnnxValue, type ValueMaker, valueMaker } from "../runtime/program.ts";
 import {
   concat,
   expand,

@@ -54,8 +54,18 @@ export async function writeFileAtomically(
   }
 }
 
+/** An open file of Node's. Declared here, so that our types need none of Node's. */
+interface WritableFile {
+  write(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    position: number | null,
+  ): Promise<{ readonly bytesWritten: number }>;
+}
+
 /** Writes all bytes, at `position` or where the file stands. */
-export async function writeFully(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
+export async function writeFully(file: WritableFile, bytes: Uint8Array, position?: number): Promise<void> {
   for (let done = 0; done < bytes.byteLength; ) {
     const wanted = Math.min(bytes.byteLength - done, 2 ** 30); // Linux writes at most 2 GiB a call
     const at = position === undefined ? null : position + done;

@@ -10,7 +10,7 @@ export {
   writeError,
   writeFileAtomically,
 } from "./cache.ts";
-export type { TensorLocation } from "./file-source.ts";
+export type { TensorLocation, WeightFile } from "./file-source.ts";
 export { type GgufSource, openGguf } from "./gguf.ts";
 export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";

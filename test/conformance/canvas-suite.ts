@@ -7,7 +7,8 @@ import { type DecodeOptions, type OpenModel, open } from "../../src/index.ts";
 import { logSoftmax } from "../fixtures/reference.ts";
 import { maskToken, type TinyDiffusion, writeTinyDiffusion } from "../fixtures/tiny-diffusion.ts";
 import { vocabularySize } from "../fixtures/tiny-model.ts";
-import { event, traceOf } from "./suite.ts";
+import { traceEvent } from "../trace-schema.ts";
+import { traceOf } from "./suite.ts";
 
 export interface CanvasConformance {
   /** The method's options in every check; what they need beside the model is made here. */
@@ -102,7 +103,7 @@ export function canvasConformance(name: string, { options, greedyOnly, oneLength
         const run = model.decode(prompt, withMethod({ logprobs: 2 }, { cache, earlyStop: false }));
         const trace = await traceOf(run);
         const final = await run.final;
-        for (const each of trace) event.parse(JSON.parse(JSON.stringify(each)));
+        for (const each of trace) traceEvent.parse(JSON.parse(JSON.stringify(each)));
         expect([trace[0].type, trace.at(-1)!.type]).toEqual(["start", "finish"]);
         let cells: number[] = [];
         let pass = 0;

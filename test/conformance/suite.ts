@@ -4,7 +4,6 @@
  */
 
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { z } from "zod";
 import { methodChoice } from "../../src/calls.ts";
 import { requestOptions } from "../../src/engine/decoding.ts";
 import { loadModel } from "../../src/engine/load.ts";
@@ -15,6 +14,7 @@ import { type DecodeOptions, findMethod, type OpenModel, open, type Run } from "
 import { normalDeviate } from "../fixtures/chi-square.ts";
 import { logSoftmax } from "../fixtures/reference.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
+import { traceEvent } from "../trace-schema.ts";
 
 export interface ConformanceOptions {
   /** The method's options in every check; given the folder of a model that can be a draft. They should leave nothing to timing. */
@@ -24,97 +24,6 @@ export interface ConformanceOptions {
   /** Options of the published rule, where the method has one: the same distribution, not the same text. */
   published?: Record<string, unknown>;
 }
-
-const counters = z.strictObject({
-  passes: z.int().min(1),
-  rows: z.int().min(1),
-  prefillTokens: z.int().min(0),
-  cachedTokens: z.int().min(0),
-  generated: z.int().min(1),
-  tokensPerPass: z.number().min(0),
-  drafted: z.int().min(0),
-  accepted: z.int().min(0),
-  draftPasses: z.int().min(0),
-  constraintChecks: z.int().min(0),
-});
-const seconds = z.number().min(0);
-const token = z.int().min(0);
-const tokens = z.array(token);
-const logprob = z.number().max(0);
-/** Every event that a method may emit, as it stands in a saved trace. */
-export const event = z.discriminatedUnion("type", [
-  z.strictObject({
-    type: z.literal("start"),
-    method: z.string(),
-    model: z.string(),
-    prompt: tokens.min(1),
-    seed: z.int(),
-    options: z.record(z.string(), z.unknown()),
-  }),
-  z.strictObject({
-    type: z.literal("prefill"),
-    tokens: z.int().min(0),
-    cached: z.int().min(0),
-    passes: z.int().min(0),
-    seconds,
-  }),
-  z.strictObject({
-    type: z.literal("tokens"),
-    tokens,
-    text: z.string(),
-    logprobs: z
-      .array(
-        z.strictObject({
-          token,
-          raw: logprob,
-          shaped: logprob,
-          top: z.array(z.strictObject({ token, raw: logprob })).optional(),
-        }),
-      )
-      .optional(),
-  }),
-  z.strictObject({
-    type: z.literal("draft"),
-    tokens,
-    parents: tokens,
-    values: z.array(z.number()).optional(),
-    passes: z.int().min(0),
-    seconds,
-  }),
-  z.strictObject({ type: z.literal("verify"), path: tokens, token, reasons: z.array(z.string()), seconds }),
-  z.strictObject({
-    type: z.literal("learn"),
-    updates: z.int().min(0),
-    loss: z.number().optional(),
-    acceptance: z.strictObject({ positions: z.number(), exact: z.number(), empirical: z.number() }).optional(),
-    note: z.string().optional(),
-  }),
-  z.strictObject({
-    type: z.literal("unmask"),
-    pass: z.int().min(1),
-    positions: z.array(z.int().min(0)).min(1),
-    tokens: tokens.min(1),
-    confidences: z.array(z.number().min(0).max(1)).optional(),
-    reasons: z.array(z.string()).optional(),
-    length: z.int().min(1).optional(),
-  }),
-  z.strictObject({ type: z.literal("truncate"), pass: z.int().min(1), length: z.int().min(1) }),
-  z.strictObject({ type: z.literal("refresh"), pass: z.int().min(1), positions: z.int().min(1) }),
-  z.strictObject({
-    type: z.literal("choice"),
-    arms: z.array(z.string()),
-    predicted: z.array(z.number()),
-    probabilities: z.array(z.number().min(0).max(1)),
-    chosen: z.int().min(0),
-  }),
-  z.strictObject({
-    type: z.literal("finish"),
-    reason: z.enum(["stop", "length", "context", "aborted", "end"]),
-    stop: z.string().optional(),
-    counters,
-    seconds: z.strictObject({ load: seconds, prefill: seconds, decode: seconds }),
-  }),
-]) satisfies z.ZodType<TraceEvent>;
 
 export async function traceOf(run: Run): Promise<TraceEvent[]> {
   const events: TraceEvent[] = [];
@@ -221,19 +130,29 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
     });
 
     test("the trace is valid and can be replayed", async () => {
-      const run = model.decode(prompt, withMethod({ temperature: greedyOnly ? 0 : 0.8, logprobs: 2 }));
+      const run = model.decode(prompt, withMethod({ temperature: greedyOnly ? 0 : 0.8, logprobs: 2, request: 3 }));
       const trace = await traceOf(run);
       const final = await run.final;
-      for (const each of trace) event.parse(JSON.parse(JSON.stringify(each)));
+      const textOf = (id: number) => model.tokenizer!.decode([id], { special: true, continued: true });
+      for (const each of trace) {
+        traceEvent.parse(JSON.parse(JSON.stringify(each)));
+        expect(each.request).toBe(3);
+        if ("tokens" in each && Array.isArray(each.tokens) && each.tokens.length > 0)
+          expect(each.texts).toEqual(each.tokens.map(textOf));
+        if (each.type === "verify") expect(each.text).toBe(textOf(each.token));
+      }
       const types = trace.map(({ type }) => type).filter((type) => type !== "choice"); // which comes first of all
       expect([types[0], types[1], types.at(-1)]).toEqual(["start", "prefill", "finish"]);
       for (const once of ["start", "prefill", "finish"] as const)
         expect(types.filter((t) => t === once)).toEqual([once]);
       expect(trace[0]).toMatchObject({ method: name, prompt: model.tokenizer!.encode(prompt) });
+      expect(trace[0].texts!.join("")).toBe(prompt);
       const outputs = trace.filter((each) => each.type === "tokens");
       expect(outputs.flatMap((each) => each.tokens)).toEqual(final.tokens);
       expect(outputs.map((each) => each.text).join("")).toBe(final.text);
       expect(outputs.flatMap((each) => each.logprobs ?? [])).toEqual(final.logprobs);
+      for (const { token, text, top } of final.logprobs!)
+        expect([text, ...top!.map((one) => one.text)]).toEqual([token, ...top!.map((one) => one.token)].map(textOf));
       expect(trace.at(-1)).toMatchObject({ reason: final.finish, counters: final.counters });
       trace.forEach((each, i) => {
         if (each.type === "draft") {

@@ -3,14 +3,13 @@
  * positions that are not computed come from planes, in which those of the rows take their places, so that a column is a position in
  * every pass, whatever is computed in it and whatever shares it.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { groupQueries, joinHeads } from "../../models/attention.ts";
 import { createHooks, type Instruments } from "../../models/edits.ts";
 import type { Attention, Family, ModelConfig } from "../../models/family.ts";
 import { parameterMaker } from "../../models/parameters.ts";
 import { rotationTables } from "../../models/rope.ts";
 import { selectedRows } from "../../models/sites.ts";
-import { type CompileOptions, compile, type Program, valueMaker } from "../../runtime/program.ts";
+import { type CompileOptions, compile, type OnnxValue, type Program, valueMaker } from "../../runtime/program.ts";
 import {
   add,
   gather,

@@ -1,7 +1,7 @@
 /** What a pass says of a position: the token that would go there, and how sure the model is of it. */
 import { argmax, exponential } from "../distribution.ts";
 import { logSoftmaxAt, logSumExp, topLogprobs } from "../shapers/logprobs.ts";
-import type { TokenLogprob } from "../trace.ts";
+import type { BareLogprob } from "../trace.ts";
 
 export interface Scores {
   readonly positions: readonly number[];
@@ -10,7 +10,7 @@ export interface Scores {
   margin(position: number): number;
   negentropy(position: number): number;
   /** Of any token there. */
-  describe(position: number, token: number, alternatives: number): TokenLogprob;
+  describe(position: number, token: number, alternatives: number): BareLogprob;
 }
 
 /** Chooses the token of a position from its logits [vocabulary]. */

@@ -2,7 +2,6 @@
  * `forward`: the model as a function of whole sequences, beside the forest. Any mask, any positions, vectors instead of tokens, given keys and
  * values; several sequences in one pass. The same definition as the forest's, over the same weight file, compiled for what is asked.
  */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import { ensure } from "../../errors.ts";
 import { createHooks, type Instruments } from "../../models/edits.ts";
 import type { Family, ModelConfig } from "../../models/family.ts";
@@ -10,7 +9,14 @@ import { maskedAttention } from "../../models/masked-attention.ts";
 import { parameterMaker } from "../../models/parameters.ts";
 import { rotationTables } from "../../models/rope.ts";
 import { selectedRows } from "../../models/sites.ts";
-import { type CompileOptions, compile, type Program, type Value, valueMaker } from "../../runtime/program.ts";
+import {
+  type CompileOptions,
+  compile,
+  type OnnxValue,
+  type Program,
+  type Value,
+  valueMaker,
+} from "../../runtime/program.ts";
 import { gather, input, type LoweredProgram, type LoweringOptions, lower, type Tensor } from "../../tensor/index.ts";
 import { joined, type TapRows } from "../sites/delivery.ts";
 import { type AppliedEdit, createSiteInputs, type LoweredPass, type RowSites } from "../sites/rows.ts";

@@ -1,8 +1,7 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
-import type { Tensor as OnnxValue } from "onnxruntime-common";
 import type { Edit, Instruments } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
-import type { ValueMaker } from "../../runtime/program.ts";
+import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
 import type { LoweredProgram } from "../../tensor/index.ts";
 import type { ForestNode } from "../forest.ts";
 import { beginnings, placeInStage, type Stages, stageOfSite } from "./stages.ts";

@@ -124,7 +124,7 @@ describe("one step at a time, by definition", () => {
     [[1, 3], [1, 3], "standard"],
   ] as const)("dola over the exits %j", async (choice, exits, kind) => {
     const wanted = greedily(12, dolaLaw(exits, 0.1, kind === "reversed"));
-    const { tokens } = await contrasted([{ name: "dola", layers: choice, divergence: kind }]);
+    const { tokens } = await contrasted([{ name: "dola" as const, layers: choice, divergence: kind }]);
     expect(tokens).toEqual(wanted);
     expect(tokens).not.toEqual(greedily(12, (text) => expert.logits(text).at(-1)!));
   });
@@ -141,7 +141,7 @@ describe("one step at a time, by definition", () => {
       return plausible(own, 0.2, (t) => own[t] - 0.7 * other[t]);
     });
     const shaper = {
-      name: "cd",
+      name: "cd" as const,
       amateur: amateur.folder,
       alpha: 0.2,
       amateurWeight: 0.7,
@@ -152,10 +152,10 @@ describe("one step at a time, by definition", () => {
 
   test("icd with an amateur, and with words before the model's own text", async () => {
     const fused = lolLaw({ exits: [], share: 0 });
-    expect((await contrasted([{ name: "icd", amateur: amateur.folder }])).tokens).toEqual(greedily(12, fused));
+    expect((await contrasted([{ name: "icd" as const, amateur: amateur.folder }])).tokens).toEqual(greedily(12, fused));
     const words = "the end of the";
     const inducing = model.tokenizer!.encode(words);
-    const { tokens } = await contrasted([{ name: "icd", inducing: words }]);
+    const { tokens } = await contrasted([{ name: "icd" as const, inducing: words }]);
     expect(tokens).toEqual(greedily(12, lolLaw({ exits: [], share: 0, inducing })));
   });
 
@@ -176,7 +176,7 @@ describe("one step at a time, by definition", () => {
     const before = model.tokenizer!.encode(words);
     const wanted = greedily(12, lolLaw({ ...settings, words: before }));
     const shaper = {
-      name: "lol",
+      name: "lol" as const,
       amateur: amateur.folder,
       layers: exits,
       fusion,
@@ -199,19 +199,19 @@ describe("one step at a time, by definition", () => {
     const inducing = [0, ...first, ...ids.slice(1)];
     if (ids[0] !== 0) {
       // This tokenizer adds none: then the prompt has it by hand.
-      const { tokens } = await contrasted([{ name: "icd", inducing: words }], "greedy", [0, ...ids]);
+      const { tokens } = await contrasted([{ name: "icd" as const, inducing: words }], "greedy", [0, ...ids]);
       expect(tokens).toEqual(greedily(12, lolLaw({ exits: [], share: 0, inducing: first }), [0, ...ids]));
       return;
     }
     const law: Law = (whole) => lolLaw({ exits: [], share: 0, inducing: inducing.slice(0, first.length + 1) })(whole);
-    expect((await contrasted([{ name: "icd", inducing: words }], "greedy", ids)).tokens).toEqual(
+    expect((await contrasted([{ name: "icd" as const, inducing: words }], "greedy", ids)).tokens).toEqual(
       greedily(12, law, ids),
     );
   });
 });
 
 describe("inside every method", () => {
-  const shapers = () => [{ name: "lol", amateur: amateur.folder, refocusWeight: 0.7, instruction: "hat" }];
+  const shapers = () => [{ name: "lol" as const, amateur: amateur.folder, refocusWeight: 0.7, instruction: "hat" }];
 
   test("the same greedy text with every drafter, and beside other requests", async () => {
     const words = model.tokenizer!.encode("hat");
@@ -267,15 +267,15 @@ describe("inside every method", () => {
       maxTokens: 8,
       constraint: { regex: "[a-d]{4}" },
       // Where it allows nothing plausible, what is plausible among what it allows is contrasted.
-      shapers: [{ name: "dola", alpha: 1 }],
+      shapers: [{ name: "dola" as const, alpha: 1 }],
     }).final;
     expect(text).toMatch(/^[a-d]{4}$/);
   });
 
   test("two contrasts in one request may read the same exit", async () => {
     const both = await contrasted([
-      { name: "dola", layers: [2] },
-      { name: "lol", amateur: amateur.folder, layers: [2], refocusWeight: 0 },
+      { name: "dola" as const, layers: [2] },
+      { name: "lol" as const, amateur: amateur.folder, layers: [2], refocusWeight: 0 },
     ]);
     expect(both.tokens.length).toBeGreaterThan(0);
   });
@@ -284,7 +284,7 @@ describe("inside every method", () => {
 describe("reductions", () => {
   const same = { alpha: 0.1, layers: [1], refocusWeight: 0 };
   test("an amateur that is the expert leaves the plausible tokens equal", async () => {
-    const { tokens } = await contrasted([{ name: "lol", amateur: expert.folder, ...same }]);
+    const { tokens } = await contrasted([{ name: "lol" as const, amateur: expert.folder, ...same }]);
     // Of equals the lowest id wins.
     const wanted = greedily(12, (text) => {
       const log = logSoftmax(expert.logits(text).at(-1)!);
@@ -295,11 +295,11 @@ describe("reductions", () => {
 
   test("without lower exits and refocusing it is icd, and with alpha 1 the expert's own choice", async () => {
     const lol = await contrasted([
-      { name: "lol", amateur: amateur.folder, fusionWeight: 0, refocusWeight: 0, alpha: 0.3 },
+      { name: "lol" as const, amateur: amateur.folder, fusionWeight: 0, refocusWeight: 0, alpha: 0.3 },
     ]);
-    const icd = await contrasted([{ name: "icd", amateur: amateur.folder, alpha: 0.3 }]);
+    const icd = await contrasted([{ name: "icd" as const, amateur: amateur.folder, alpha: 0.3 }]);
     expect(lol.tokens).toEqual(icd.tokens);
-    const sure = await contrasted([{ name: "lol", amateur: amateur.folder, alpha: 1, instruction: "hat" }]);
+    const sure = await contrasted([{ name: "lol" as const, amateur: amateur.folder, alpha: 1, instruction: "hat" }]);
     expect(sure.tokens).toEqual(greedily(12, (text) => expert.logits(text).at(-1)!));
   });
 
@@ -323,7 +323,7 @@ test("the trace tells for each token what was shifted", async () => {
     method: methodChoice({ name: "dyspec", draft: draft.folder, budget: 6 }),
     temperature: 0,
     maxTokens: 12,
-    shapers: [{ name: "dola", layers: "all" }],
+    shapers: [{ name: "dola" as const, layers: "all" }],
   });
   const events: TraceEvent[] = [];
   for await (const event of run) events.push(event);
@@ -346,27 +346,29 @@ describe("what cannot be honoured", () => {
   const refused = (shaper: ShaperChoice, message: RegExp) => expect(contrasted([shaper])).rejects.toThrow(message);
 
   test("is refused by name", async () => {
-    await refused({ name: "dola", layers: [1, 4] }, /lower exits 0 to 3, not 4; 4 is its ordinary output/);
-    await refused({ name: "dola", layers: [1, 1] }, /only once/);
-    await refused({ name: "lol", fusion: "convex", fusionWeight: 2 }, /fusionWeight/);
-    await refused({ name: "lol", refocus: "replace", refocusWeight: 1 }, /refocusWeight/);
-    expect(() => model.decode(prompt, { shapers: [{ name: "lol", alpha: 2 }] })).toThrow(/alpha/);
-    expect(() => model.decode(prompt, { shapers: [{ name: "lol", fusionWeight: -1 }] })).toThrow(/fusionWeight/);
+    await refused({ name: "dola" as const, layers: [1, 4] }, /lower exits 0 to 3, not 4; 4 is its ordinary output/);
+    await refused({ name: "dola" as const, layers: [1, 1] }, /only once/);
+    await refused({ name: "lol" as const, fusion: "convex", fusionWeight: 2 }, /fusionWeight/);
+    await refused({ name: "lol" as const, refocus: "replace", refocusWeight: 1 }, /refocusWeight/);
+    expect(() => model.decode(prompt, { shapers: [{ name: "lol" as const, alpha: 2 }] })).toThrow(/alpha/);
+    expect(() => model.decode(prompt, { shapers: [{ name: "lol" as const, fusionWeight: -1 }] })).toThrow(
+      /fusionWeight/,
+    );
     expect(() => model.decode(prompt, { shapers: ["cd"] })).toThrow(/amateur/);
     expect(model.forest.held).toBe(0);
   });
 
   test("an amateur of another vocabulary, or without the layers", async () => {
     await using other = await tiny({ vocab_size: 60 });
-    await refused({ name: "cd", amateur: other.folder }, /another vocabulary/);
-    await refused({ name: "lol", amateur: draft.folder, layers: [2] }, /no lower exit 2/);
+    await refused({ name: "cd" as const, amateur: other.folder }, /another vocabulary/);
+    await refused({ name: "lol" as const, amateur: draft.folder, layers: [2] }, /no lower exit 2/);
   });
 
   test("an amateur that breaks ends the run and says whose logits they were", async () => {
     await using broken = await tiny({}, (tensors) => {
       (tensors.get("model.norm.weight")!.data as Float32Array)[3] = Number.NaN;
     });
-    await expect(contrasted([{ name: "cd", amateur: broken.folder }])).rejects.toThrow();
+    await expect(contrasted([{ name: "cd" as const, amateur: broken.folder }])).rejects.toThrow();
     expect(model.forest.held).toBe(0);
   });
 
@@ -376,7 +378,7 @@ describe("what cannot be honoured", () => {
     const { finish, tokens } = await model.decode(prompt, {
       temperature: 0,
       maxTokens: 500,
-      shapers: [{ name: "icd", inducing: words }],
+      shapers: [{ name: "icd" as const, inducing: words }],
     }).final;
     expect(finish).toBe("context");
     expect(tokens.length).toBe(96 - used - prompt.length + 1);

@@ -22,9 +22,18 @@ import { drawBatch, pointingObjective } from "./training.ts";
 
 export { pointingEvents } from "./events.ts";
 export * from "./geometry.ts";
-export { type NetworkShape, type Start, starts } from "./network.ts";
+export {
+  type Answered,
+  type Encoded,
+  type Network,
+  type NetworkShape,
+  type Start,
+  type State,
+  starts,
+  type Weight,
+} from "./network.ts";
 export { drawPointing } from "./picture.ts";
-export { type RuleName, rules } from "./rules.ts";
+export { type RuleName, type RuleState, rules } from "./rules.ts";
 export type { Answer } from "./search.ts";
 export { drawPoints, type PointingTask, readLine, type Score, type TaskName, tasks } from "./tasks.ts";
 export * from "./tours.ts";
