@@ -1,4 +1,5 @@
 /** `ventris point`: hulls, triangulations and tours by pointer networks, beside exact answers and heuristics. */
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Argument, type Command, Option } from "commander";
@@ -126,7 +127,13 @@ const descriptions: Readonly<Record<pointing.TaskName, string>> = {
 const taskArgument = (): Argument => new Argument("<task>", "what to find").choices(taskNames);
 
 async function openNetwork(task: pointing.TaskName, path: string | undefined): Promise<pointing.PointingModel> {
-  const model = await pointing.openPointing(path ?? pointing.shippedNetwork(task));
+  const shipped = pointing.shippedNetwork(task);
+  ensure(
+    path !== undefined || existsSync(shipped),
+    "unavailable",
+    `no network for ${task} ships yet: train one with \`ventris point train ${task} --out FILE\` and give it as --model`,
+  );
+  const model = await pointing.openPointing(path ?? shipped);
   ensure(model.task === task, "bad_option", `--model: ${path} was trained for ${model.task}, not ${task}`);
   return model;
 }
