@@ -65,8 +65,12 @@ export function initialWeights(shape: NetworkShape, seed: number, start: Start =
   return new Map(
     weightShapes(shape).map(([name, dimensions], request) => {
       const values = new Float32Array(dimensions.reduce((a, b) => a * b, 1));
-      const bound = start === "wide" && name.endsWith(".input") ? 1 : 0.08;
-      for (let i = 0; i < values.length; i++) values[i] = bound * (2 * uniform({ seed, request }, i, "initialise") - 1);
+      // Of a matrix [4 h, width] that reads, coordinates are the first two columns; the rest is fed back.
+      const wide = start === "wide" && name.endsWith(".input");
+      for (let i = 0; i < values.length; i++) {
+        const bound = wide && i % dimensions[1] < 2 ? 1 : 0.08;
+        values[i] = bound * (2 * uniform({ seed, request }, i, "initialise") - 1);
+      }
       return [name, { name, shape: dimensions, values }];
     }),
   );
