@@ -15,7 +15,10 @@ export const paper: Paper = {
     "Learn2PD trains a filter of a few thousand numbers that tells from the confidences of a block which predictions are final already.",
     "End-of-text prediction stops decoding what comes after the end.",
   ],
-  lives: { folder: "methods/diffusion/learn2pd" },
+  lives: { folder: "methods/diffusion/learn2pd", method: "learn2pd" },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "No diffusion model ships yet, so nothing is measured in full: the tiny and the quick size train a small model of their own that goes on counting.",
   claims: [
     {
       id: "passes",

@@ -14,7 +14,10 @@ export const paper: Paper = {
     "LocalLeap commits positions above a high confidence, and near them those above a lower one, because a sure position makes its neighbours reliable.",
     "Nothing is trained.",
   ],
-  lives: { folder: "methods/diffusion/localleap" },
+  lives: { folder: "methods/diffusion/localleap", method: "localleap" },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "No diffusion model ships yet, so nothing is measured in full: the tiny and the quick size train a small model of their own that goes on counting.",
   claims: [
     {
       id: "passes",

@@ -1,0 +1,141 @@
+/** What the reproductions of methods over a canvas share: a model with tasks whose answers can be checked, runs on them, and looks inside. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { z } from "zod";
+import { methodChoice } from "../../calls.ts";
+import { defineUnmasking } from "../../engine/canvas/method.ts";
+import type { CanvasView } from "../../engine/canvas/policy.ts";
+import type { OpenModel, ReproductionContext } from "../../papers/reproduction.ts";
+import { skillItem, skills } from "../../training/skills/index.ts";
+import { filterKind } from "./learn2pd/filter.ts";
+import { collectRecords } from "./learn2pd/records.ts";
+import { trainFilter } from "./learn2pd/train.ts";
+import { evenSchedule, highest } from "./ranking.ts";
+import { toyItem, toyLength, trainToy } from "./toy.ts";
+
+export interface TaskPrompt {
+  readonly tokens: readonly number[];
+  /** Whether a text that a model wrote, its end left out, is right. */
+  right(result: { readonly tokens: readonly number[]; readonly text: string }): boolean;
+}
+
+export interface Tasks {
+  readonly model: OpenModel;
+  readonly prompts: readonly TaskPrompt[];
+  readonly length: number;
+  readonly blockLength: number;
+  /** A trained filter: the model's own, or one that is trained now. */
+  filter(): Promise<string>;
+}
+
+export interface TaskOptions {
+  /** "toy", or a model with a chat template. */
+  readonly model: string;
+  readonly prompts: number;
+  readonly length: number;
+  /** Of the toy: training steps of the model and of its filter. */
+  readonly steps: number;
+}
+
+/** Opens the tasks for `measure`; what was trained for it goes away afterwards. */
+export async function withTasks<T>(
+  { open, signal, seed }: ReproductionContext,
+  { model: name, prompts: count, length, steps }: TaskOptions,
+  measure: (tasks: Tasks) => Promise<T>,
+): Promise<T> {
+  const blockLength = 32;
+  if (name !== "toy") {
+    const model = await open(name);
+    const prompts = Array.from({ length: count }, (_, i) => {
+      const skill = skills[i % skills.length];
+      const item = skillItem(skill, "test", seed, i);
+      const tokens = model.tokenizer!.encodeChat!([{ role: "user", content: item.prompt }]);
+      return { tokens, right: ({ text }: { text: string }) => skill.check(item, text) };
+    });
+    return measure({ model, prompts, length, blockLength, filter: async () => "learn2pd" });
+  }
+  const folder = await mkdtemp(join(tmpdir(), "ventris-toy-"));
+  try {
+    await trainToy(folder, steps, seed + 1, signal);
+    const model = await open(folder);
+    const item = (i: number) => toyItem(seed + 100, i);
+    const prompts = Array.from({ length: count }, (_, i) => {
+      const { prompt, answer } = item(i);
+      const right = ({ tokens }: { tokens: readonly number[] }) => tokens.join() === answer.slice(0, -1).join();
+      return { tokens: prompt, right };
+    });
+    const filter = async (): Promise<string> => {
+      const training = Array.from({ length: 40 }, (_, i) => toyItem(seed + 1, i).prompt);
+      const records = await collectRecords(model, { prompts: training, length: toyLength.answer, blockLength, signal });
+      const { tensors } = await trainFilter(records, { depth: "2", steps: 2 * steps, seed, signal });
+      const part = join(folder, "filter");
+      await model.writePart(part, { kind: filterKind, settings: { depth: "2", blockLength }, tensors });
+      return part;
+    };
+    return await measure({ model, prompts, length, blockLength, filter });
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** What a method did on one prompt. */
+export type Answered = {
+  readonly passes: number;
+  readonly right: number;
+  /** Everything behind the prompt. */
+  readonly canvas: readonly number[];
+};
+
+/** Fills the whole canvas: nobody is helped by stopping early but whoever predicts the end. */
+export async function answer(
+  { model, length, blockLength }: Tasks,
+  prompt: TaskPrompt,
+  method: { readonly name: string } & Readonly<Record<string, unknown>>,
+  more: { readonly length?: number; readonly signal?: AbortSignal } = {},
+): Promise<Answered> {
+  const result = await model.decode(prompt.tokens, {
+    method: methodChoice({ blockLength, earlyStop: false, ...method }),
+    maxTokens: more.length ?? length,
+    signal: more.signal,
+  }).final;
+  return { passes: result.counters.passes, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
+}
+
+/** Share of the positions that two answers have in common, up to the end of the shorter one's text. */
+export function agreement(a: readonly number[], b: readonly number[], ends: readonly number[]): number {
+  const textOf = (canvas: readonly number[]) => {
+    const end = canvas.findIndex((token) => ends.includes(token));
+    return end < 0 ? canvas : canvas.slice(0, end + 1);
+  };
+  const [x, y] = [textOf(a), textOf(b)];
+  const length = Math.max(x.length, y.length);
+  return length === 0 ? 1 : x.filter((token, i) => token === y[i]).length / length;
+}
+
+/** One-token decoding whose passes are looked at. */
+export async function watched(
+  { model, length, blockLength }: Tasks,
+  prompt: TaskPrompt,
+  look: (view: CanvasView, start: number) => void,
+): Promise<readonly number[]> {
+  const method = defineUnmasking({
+    name: "watched",
+    summary: "one-token decoding that is looked at",
+    options: z.strictObject({}),
+    policy(request) {
+      const countFor = evenSchedule(request);
+      return {
+        decide(view) {
+          look(view, request.start);
+          return { positions: highest(view.masked, countFor(view), view.confidence) };
+        },
+      };
+    },
+  });
+  const run = model.decode(prompt.tokens, {
+    method: { method, options: { blockLength, earlyStop: false } },
+    maxTokens: length,
+  });
+  return (await run.final).canvas!;
+}
