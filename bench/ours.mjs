@@ -12,6 +12,7 @@ import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/train
 import { initialLora } from "../dist/training/lora.js";
 import { startPart } from "../dist/training/parts.js";
 import { replicatedObjective } from "../dist/training/replicas.js";
+import { skillItem, skills } from "../dist/training/skills/index.js";
 import { openWeights } from "../dist/weights/index.js";
 import { openSafetensors } from "../dist/weights/safetensors.js";
 import { median, seconds } from "./harness/measure.mjs";
@@ -43,6 +44,18 @@ export function shippedModel(name) {
   const folder = fileURLToPath(new URL(`../models/${name}`, import.meta.url));
   return existsSync(join(folder, "model.safetensors")) ? folder : undefined;
 }
+
+/** A model as the library gives it. @param {string} path @param {{ threads: number }} options */
+export const openRaw = (path, options) => open(path, options);
+
+/** Held-out items of the checkable skills, as the model's template writes them. @param {any} model @param {number} count */
+export const skillPrompts = (model, count) =>
+  Array.from({ length: count }, (_, i) => {
+    const skill = skills[i % skills.length];
+    const item = skillItem(skill, "test", 0, i);
+    const check = (/** @type {string} */ text) => skill.check(item, text);
+    return { ids: model.tokenizer.encodeChat([{ role: "user", content: item.prompt }]), check };
+  });
 
 /**
  * Opens a checkpoint folder or a GGUF file. By default matrices are used as they are stored: the blocks of a quantised

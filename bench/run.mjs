@@ -9,6 +9,7 @@ const benchmarks = {
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
   instruments: () => import("./instruments.mjs"),
+  diffusion: () => import("./diffusion.mjs"),
   signals: () => import("./signals.mjs"),
   choice: () => import("./choice.mjs"),
   studio: () => import("./studio.mjs"),
