@@ -77,7 +77,7 @@ export const rows = [
     /** @param {import("./harness/report.mjs").Settings} settings */
     async measure({ runs }) {
       const { model } = await canvasModel();
-      const knossos = await openRaw(/** @type {string} */ (shippedModel("knossos")), { threads });
+      const knossos = await openRaw(/** @type {string} */ (shippedModel("knossos")), { threads, maxRows: 256 });
       const tokens = Array.from({ length: 160 }, (_, i) => 300 + 17 * i);
       const scored = tokens.map((_, i) => i);
       const canvas = async () => {

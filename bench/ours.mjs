@@ -45,7 +45,7 @@ export function shippedModel(name) {
   return existsSync(join(folder, "model.safetensors")) ? folder : undefined;
 }
 
-/** A model as the library gives it. @param {string} path @param {{ threads: number }} options */
+/** A model as the library gives it. @param {string} path @param {{ threads: number, maxRows?: number }} options */
 export const openRaw = (path, options) => open(path, options);
 
 /** Held-out items of the checkable skills, as the model's template writes them. @param {any} model @param {number} count */
