@@ -19,6 +19,7 @@ import {
 } from "../../runtime/program.ts";
 import { gather, input, type LoweredProgram, type LoweringOptions, lower, type Tensor } from "../../tensor/index.ts";
 import { joined, type TapRows } from "../sites/delivery.ts";
+import { floatsOf } from "../sites/readings.ts";
 import { type AppliedEdit, createSiteInputs, type LoweredPass, type RowSites } from "../sites/rows.ts";
 import { union } from "../sites/variants.ts";
 import { applyVector } from "../sites/vectors.ts";
@@ -245,7 +246,7 @@ function resultsOf(
       const after = lowered.outputs.find((output) => output.name === `tap.${name}`)!.shape[0] === selectedRows;
       const [from, count] = after ? [first, selected[s]] : [s * length, tokens.length];
       if (count === 0) return joined([]);
-      const values = Float32Array.from(data.subarray(from * width, (from + count) * width) as Float32Array, Number);
+      const values = floatsOf(data, from * width, (from + count) * width);
       return { width, rows: count, values };
     };
     const vocabulary = config.vocabularySize;

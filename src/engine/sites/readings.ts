@@ -51,5 +51,12 @@ function rowOf({ rows, value }: Tapped, { at, selected, stages }: RowPlace): Flo
   const row = rows === "selected" ? selected : placeInStage(at, stages, stage);
   if (row === undefined) return undefined;
   const width = value.data.length / value.dims[0];
-  return Float32Array.from(value.data.subarray(row * width, (row + 1) * width) as Float32Array, Number);
+  return floatsOf(value.data, row * width, (row + 1) * width);
+}
+
+/** A copy of a part of what a program gave, as floats. */
+export function floatsOf(data: Tapped["value"]["data"], from: number, to: number): Float32Array<ArrayBuffer> {
+  // Nearly everything is floats already, and a function for each number would cost more than the pass.
+  if (data instanceof Float32Array) return new Float32Array(data.subarray(from, to));
+  return Float32Array.from(data.subarray(from, to) as ArrayLike<number | bigint>, Number);
 }
