@@ -12,7 +12,7 @@ import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatTable } from "./table.ts";
+import { formatTable, plural } from "./table.ts";
 
 const { classificationTask, createPolicyByName, play, policies, readTable } = choice;
 
@@ -138,7 +138,7 @@ async function playTable(path: string, flags: PlayFlags): Promise<void> {
   const plays = await interruptible(async (signal) => {
     const results: choice.Play[] = [];
     for (const [i, policy] of made.entries()) {
-      showProgress(`${names[i]} plays ${rounds} rounds of ${task.arms} arms`);
+      showProgress(`${names[i]} plays ${plural(rounds, "round")} of ${plural(task.arms, "arm")}`);
       results.push(play(policy, task, rounds, signal));
       await new Promise(setImmediate); // lets Ctrl-C in
     }

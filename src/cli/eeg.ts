@@ -11,7 +11,7 @@ import { progressWriter } from "../training/progress.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
-import { formatTable } from "./table.ts";
+import { formatTable, plural } from "./table.ts";
 
 const whole = z.int().min(1).max(1_000_000);
 const number = (flag: string, description: string, schema: z.ZodType = whole) =>
@@ -167,7 +167,9 @@ async function runPrepare(source: string, flags: PrepareFlags): Promise<void> {
   else {
     for (const [why, count] of Object.entries(set.rejected)) say(`left out ${count}: ${why}`);
     print(
-      `${set.recordings.length} recordings of ${set.sentences.length} sentences (${Object.entries(parts)
+      `${plural(set.recordings.length, "recording")} of ${plural(set.sentences.length, "sentence")} (${Object.entries(
+        parts,
+      )
         .map(([name, count]) => `${name} ${count}`)
         .join(", ")}), written to ${flags.out}`,
     );
@@ -273,7 +275,7 @@ async function runTrain(data: string, flags: TrainFlags): Promise<void> {
   const loss = model.losses.at(-1);
   if (flags.json)
     printJson({ out, steps, loss, parameters: model.parameters.reduce((sum, { values }) => sum + values.length, 0) });
-  else print(`${steps} steps, loss ${loss?.toFixed(3)}, written to ${out}`);
+  else print(`${plural(steps, "step")}, loss ${loss?.toFixed(3)}, written to ${out}`);
 }
 
 /** A small encoder–decoder of the training sentences and their paraphrases; kept beside the run, so that a resumed run has the same. */
@@ -294,7 +296,9 @@ async function smallText(
     shown = performance.now();
     showProgress(`text model: ${Math.round(100 * share)} %`);
   };
-  say(`training a small text model on ${pairs.length} pairs (--text names a published one instead); ${out} gets it`);
+  say(
+    `training a small text model on ${plural(pairs.length, "pair")} (--text names a published one instead); ${out} gets it`,
+  );
   return eeg.trainTextModel(pairs, {
     width: 64,
     layers: 2,
@@ -457,7 +461,7 @@ async function runWords(
   const range = ({ value, interval }: { value: number; interval?: readonly [number, number] }, digits: number) =>
     `${value.toFixed(digits)}${interval ? ` [${interval[0].toFixed(digits)}, ${interval[1].toFixed(digits)}]` : ""}`;
   for (const { question, count, majority, gain, gainAlone, ...held } of results) {
-    print(`${question}: ${count} units, majority class ${(100 * majority).toFixed(1)} %`);
+    print(`${question}: ${plural(count, "unit")}, majority class ${(100 * majority).toFixed(1)} %`);
     print(
       formatTable(
         ["seen", "accuracy, %", "loss, nats"],

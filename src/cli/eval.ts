@@ -20,7 +20,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
-import { formatTable } from "./table.ts";
+import { formatTable, plural } from "./table.ts";
 
 interface EvalFlags {
   model: string;
@@ -155,7 +155,7 @@ async function draftTest(files: string[], flags: EvalFlags & { draft: string; te
         overlap,
         seed,
         signal,
-        onProgress: (documents) => documents % 20 === 0 && showProgress(`${documents} documents`),
+        onProgress: (documents) => documents % 20 === 0 && showProgress(plural(documents, "document")),
       });
       return { ...measured, work: workPerToken(model.config) / workPerToken(draft.config) };
     } finally {
@@ -210,7 +210,7 @@ async function perplexity(files: string[], flags: PerplexityFlags): Promise<void
       seed,
       baseline: baseline && (await countBaseline(model, [...files, ...baselineTexts], signal)),
       signal,
-      onProgress: (documents) => documents % 20 === 0 && showProgress(`${documents} documents`),
+      onProgress: (documents) => documents % 20 === 0 && showProgress(plural(documents, "document")),
     }),
   );
   if (json) {
@@ -273,7 +273,7 @@ async function choice(names: string[], flags: ChoiceFlags): Promise<void> {
     const all: TaskResult[] = [];
     for (const [i, task] of chosen.entries()) {
       const some = items[i].slice(0, limit);
-      showProgress(`${task.name}: ${some.length} items`);
+      showProgress(`${task.name}: ${plural(some.length, "question")}`);
       const plain = await scoreItems(model, some, signal);
       const shaped =
         shapers.length > 0

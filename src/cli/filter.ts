@@ -10,7 +10,7 @@ import { describeOption, parseAssignments, parseValue, placeholder } from "./fla
 import { helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatTable } from "./table.ts";
+import { formatTable, plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
 
 interface DataFlags {
@@ -305,7 +305,7 @@ async function runFit(path: string, flags: FitFlags): Promise<void> {
   else {
     for (const [name, value] of Object.entries(notes))
       say(`${name}: ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
-    if (model.skippedBins > 0) say(`${model.skippedBins} bins with values that are not finite were left out`);
+    if (model.skippedBins > 0) say(`left out, as its values are not finite: ${plural(model.skippedBins, "bin")}`);
     print(`${model.method}: ${describeScores(scores)} on ${scores.bins} held-out bins, written to ${flags.out}`);
   }
 }
@@ -457,7 +457,7 @@ async function stream(
     counters: filter.counters,
   };
   if (json) printJson(summary);
-  else say(`${line} bins · ${at(0.5).toFixed(0)} µs a bin, 99 of 100 within ${at(0.99).toFixed(0)} µs`);
+  else say(`${plural(line, "bin")} · ${at(0.5).toFixed(0)} µs a bin, 99 of 100 within ${at(0.99).toFixed(0)} µs`);
 }
 
 async function runCompare(path: string, flags: CompareFlags): Promise<void> {

@@ -15,7 +15,7 @@ import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
-import { formatTable } from "./table.ts";
+import { formatBytes, formatTable, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 import { beginFinetuning, beginTraining } from "./train-begin.ts";
 import { runStatus, sample, writeRunModel } from "./train-look.ts";
@@ -353,7 +353,7 @@ async function makeTrigrams(files: string[], { model, out, pairs, json }: Trigra
     trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),
   );
   if (json) printJson({ out, ...made });
-  else print(`${made.pairs} pairs, ${made.bytes} bytes, written to ${out}`);
+  else print(`${plural(made.pairs, "pair")} of tokens, ${formatBytes(made.bytes)}, written to ${out}`);
 }
 
 async function makeTexts(files: string[], { model: reference, threads, json, ...flags }: TextsFlags): Promise<void> {
@@ -378,13 +378,13 @@ async function makeTexts(files: string[], { model: reference, threads, json, ...
         onProgress({ texts, tokensPerSecond }) {
           if (performance.now() - told < 10_000 && texts < count) return;
           told = performance.now();
-          showProgress(`${texts} of ${count} texts · ${tokensPerSecond.toFixed(0)} tokens/s`);
+          showProgress(`${texts} of ${plural(count, "text")} · ${tokensPerSecond.toFixed(0)} tokens/s`);
         },
       });
     });
     const complete = written >= flags.count;
     if (json) printJson({ out: flags.out, texts: written, complete });
-    else print(`${written} texts${complete ? `, written to ${flags.out}` : ""}`);
+    else print(`${plural(written, "text")}${complete ? `, written to ${flags.out}` : ""}`);
     if (complete) return;
     say(`stopped early; what is written is in ${flags.out}.partial, and the same command goes on from it`);
     process.exitCode = 130;
@@ -406,11 +406,16 @@ async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlag
       signal,
       onProgress(progress) {
         if (progress.stage !== stage)
-          showProgress(progress.stage === "counting" ? "counting words" : `learning ${progress.total} merges`);
+          showProgress(
+            progress.stage === "counting" ? "counting words" : `learning ${plural(progress.total, "merge")}`,
+          );
         stage = progress.stage;
       },
     }),
   );
   if (json) printJson({ out, tokens: trained.tokens.length, merges: trained.merges.length });
-  else print(`${trained.tokens.length} tokens, ${trained.merges.length} of them merges, written to ${out}`);
+  else
+    print(
+      `${plural(trained.tokens.length, "token")}, ${trained.merges.length} of them made by merging, written to ${out}`,
+    );
 }
