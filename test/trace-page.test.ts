@@ -1,0 +1,51 @@
+/** docs/trace.md has a line of every event, with no field that its type has not, and none missing that it must have. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import ts from "typescript";
+import { expect, it } from "vitest";
+import { root } from "./build.ts";
+
+const page = readFileSync(join(root, "docs", "trace.md"), "utf8");
+const lines = [...page.matchAll(/```json\n([^\n]+)\n```/g)].map(([, line]) => line);
+
+/** Fields of each event by its type, and whether they may be absent, read from the declaration. */
+function declared(): Map<string, Map<string, boolean>> {
+  const text = readFileSync(join(root, "src", "engine", "trace.ts"), "utf8");
+  const source = ts.createSourceFile("trace.ts", text, ts.ScriptTarget.Latest, true);
+  const union = source.statements.find((s) => ts.isTypeAliasDeclaration(s) && s.name.text === "TraceEvent");
+  const members = ((union as ts.TypeAliasDeclaration).type as ts.UnionTypeNode)
+    .types as ts.NodeArray<ts.TypeLiteralNode>;
+  return new Map(
+    members.map((member) => {
+      const fields = member.members.map((field) => field as ts.PropertySignature);
+      const type = fields.find((field) => field.name.getText(source) === "type")!.type!.getText(source);
+      return [
+        JSON.parse(type),
+        new Map(fields.map((field) => [field.name.getText(source), field.questionToken !== undefined])),
+      ];
+    }),
+  );
+}
+
+it("shows every event once, in its own section", () => {
+  expect(lines.map((line) => JSON.parse(line).type).sort()).toEqual([...declared().keys()].sort());
+  for (const line of lines) {
+    const { type } = JSON.parse(line);
+    expect(page.indexOf(`\`${type}\`: `), type).toBeLessThan(page.indexOf(line));
+    expect(page.indexOf(`\`${type}\`: `), type).toBeGreaterThan(0);
+  }
+});
+
+it("has the fields that the types have", () => {
+  const types = declared();
+  for (const line of lines) {
+    const event = JSON.parse(line);
+    const fields = types.get(event.type)!;
+    for (const name of Object.keys(event)) expect([...fields.keys()], line).toContain(name);
+    for (const [name, optional] of fields) if (!optional) expect(Object.keys(event), line).toContain(name);
+    const optional = [...fields].filter(([, may]) => may).map(([name]) => name);
+    const section = page.slice(page.indexOf(`\`${event.type}\`: `), page.indexOf(line));
+    for (const name of optional)
+      if (!(name in event)) expect(section, `${event.type}.${name}`).toContain(`${name}?`);
+  }
+});
