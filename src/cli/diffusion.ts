@@ -40,36 +40,50 @@ export function define(command: Command): void {
   command
     .command("collect")
     .description("decode prompts token by token, then with the oracle, and keep what a filter learns from")
-    .argument("<model>", "a diffusion model: shipped, a folder, or org/name on the hub")
-    .requiredOption("--out <file>", "records (.safetensors)")
-    .option("--prompts <file>", "texts, a prompt each: .txt, or .jsonl with a field `text` (default: checkable skills)")
-    .addOption(number("--each", z.int().min(1).max(100_000), "prompts of each skill, or of the file").default(40))
-    .addOption(number("--length", z.int().min(1).max(65536), "positions of an answer").default(64))
-    .addOption(number("--block-length", z.int().min(1).max(4096), "positions of a block").default(32))
-    .addOption(number("--seed", z.int().min(0), "of the skills' items").default(0))
-    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .argument("<model>", "a diffusion model: the name of one that ships, a folder, or a name on the hub")
+    .requiredOption("--out <file>", "file for the records (.safetensors)")
+    .option(
+      "--prompts <file>",
+      "texts that are each a prompt: .txt, or .jsonl whose lines have a field text; default: tasks with checkable answers",
+    )
+    .addOption(
+      number("--each", z.int().min(1).max(100_000), "how many prompts of each kind of task, or of the file").default(
+        40,
+      ),
+    )
+    .addOption(number("--length", z.int().min(1).max(65536), "how many positions an answer has").default(64))
+    .addOption(number("--block-length", z.int().min(1).max(4096), "how many positions a block has").default(32))
+    .addOption(number("--seed", z.int().min(0), "seed of the tasks").default(0))
+    .addOption(
+      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(collect);
   command
     .command("train-filter")
     .description("train a filter of Learn2PD on collected records; it becomes a part of the model")
     .argument("<model>", "the model that the records are of")
-    .requiredOption("--records <file>", "what `diffusion collect` wrote")
-    .requiredOption("--out <folder>", "the part; MODEL/parts/learn2pd is found by its name")
+    .requiredOption("--records <file>", "file that ventris diffusion collect wrote")
+    .requiredOption(
+      "--out <folder>",
+      "folder for the trained filter, a part of the model; parts/learn2pd in the model's folder is found by its name",
+    )
     .addOption(
-      new Option("--depth <layers>", "layers; positions: each position by itself")
+      new Option("--depth <layers>", "how many layers the filter has; positions: it sees each position by itself")
         .choices(learn2pd.depths)
         .default("2"),
     )
     .addOption(
-      number("--steps", z.int().min(1).max(1_000_000), "steps over all records (published: 40000)").default(4000),
+      number("--steps", z.int().min(1).max(1_000_000), "training steps over all records; published: 40000").default(
+        4000,
+      ),
     )
-    .addOption(number("--rate", z.number().positive().max(1), "AdamW's learning rate").default(3e-3))
-    .addOption(number("--seed", z.int().min(0), "of the split and the first values").default(0))
-    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .addOption(number("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
+    .addOption(number("--seed", z.int().min(0), "seed of the split and the first values").default(0))
+    .addOption(
+      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
     .option("--json", "print one JSON object")
-    .option("--debug", "show where an error comes from")
     .action(trainFilter);
 }
 

@@ -49,10 +49,16 @@ function shownDefault(value: unknown): string | undefined {
   return Array.isArray(value) ? value.join(",") : String(value);
 }
 
-/** Flags that every command has, added to it and to the commands below it. */
+/** Flags that every command has, added to it and to the commands below it where they are not there. */
 export function addCommonFlags(command: Command): void {
-  command.addOption(new Option("-q, --quiet", "print the result and errors, and nothing else").helpGroup(groups.other));
-  command.addOption(new Option("--debug", "show where in the program an error comes from").helpGroup(groups.other));
+  const flags = {
+    "-q, --quiet": "print the result and errors, and nothing else",
+    "--debug": "show where in the program an error comes from",
+  };
+  for (const [flag, description] of Object.entries(flags)) {
+    const option = new Option(flag, description).helpGroup(groups.other);
+    if (!command.options.some(({ long }) => long === option.long)) command.addOption(option);
+  }
   command.addHelpOption(new Option("-h, --help", "show this help").helpGroup(groups.other));
   command.commands.forEach(addCommonFlags);
 }
