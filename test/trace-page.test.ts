@@ -8,11 +8,14 @@ import { root } from "./build.ts";
 const page = readFileSync(join(root, "docs", "trace.md"), "utf8");
 const lines = [...page.matchAll(/```json\n([^\n]+)\n```/g)].map(([, line]) => line);
 
+/** What any event may have, and the page says once. */
+const notes = ["request", "texts"];
+
 /** Fields of each event by its type, and whether they may be absent, read from the declaration. */
 function declared(): Map<string, Map<string, boolean>> {
   const text = readFileSync(join(root, "src", "engine", "trace.ts"), "utf8");
   const source = ts.createSourceFile("trace.ts", text, ts.ScriptTarget.Latest, true);
-  const union = source.statements.find((s) => ts.isTypeAliasDeclaration(s) && s.name.text === "TraceEvent");
+  const union = source.statements.find((s) => ts.isTypeAliasDeclaration(s) && s.name.text === "MethodEvent");
   const members = ((union as ts.TypeAliasDeclaration).type as ts.UnionTypeNode)
     .types as ts.NodeArray<ts.TypeLiteralNode>;
   return new Map(
@@ -41,11 +44,10 @@ it("has the fields that the types have", () => {
   for (const line of lines) {
     const event = JSON.parse(line);
     const fields = types.get(event.type)!;
-    for (const name of Object.keys(event)) expect([...fields.keys()], line).toContain(name);
+    for (const name of Object.keys(event)) expect([...fields.keys(), ...notes], line).toContain(name);
     for (const [name, optional] of fields) if (!optional) expect(Object.keys(event), line).toContain(name);
     const optional = [...fields].filter(([, may]) => may).map(([name]) => name);
     const section = page.slice(page.indexOf(`\`${event.type}\`: `), page.indexOf(line));
-    for (const name of optional)
-      if (!(name in event)) expect(section, `${event.type}.${name}`).toContain(`${name}?`);
+    for (const name of optional) if (!(name in event)) expect(section, `${event.type}.${name}`).toContain(`${name}?`);
   }
 });
