@@ -130,7 +130,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
       node.scored = { values: outputs.logits, row, rows: select.length };
     });
     const perLane = count / laneCount;
-    const selectedAt = new Map(select.map((at, index) => [at, index]));
+    const selectedAt = new Map(select.slice(0, scored.length).map((at, index) => [at, index])); // without what only fills up
     for (const { row, at } of rows) {
       const { node, store } = row;
       const lane = Math.floor(at / perLane);
