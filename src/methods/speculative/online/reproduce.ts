@@ -114,7 +114,9 @@ export const reproduction = defineReproduction({
       }
       for (const [i, prompt] of questions.slice(requests).entries()) {
         const [own, other] = await both(prompt, requests + i, false);
-        served.speeds.push([own.tokensPerSecond, other.tokensPerSecond]);
+        // An answer that ends at once has no speed.
+        if (own.tokensPerSecond > 0 && other.tokensPerSecond > 0)
+          served.speeds.push([own.tokensPerSecond, other.tokensPerSecond]);
       }
       for (const [i, prompt] of others.entries()) {
         const [own, other] = await both(prompt, requests + further + i, true);
