@@ -257,4 +257,20 @@ describe("particles", () => {
     const once = await runToy(smc, smcOptions({}), random, 9);
     expect(await runToy(smc, smcOptions({}), random, 9)).toEqual(once);
   });
+
+  test("a refusal answers for every token that begins with the same bytes", async () => {
+    const letters = [..."abcdefgh"].flatMap((letter) => [..."stuvwxyz"].map((end) => `n${letter}${end}`));
+    const toy: Toy = {
+      letters: [...letters, "yes"],
+      law: (prefix) => (prefix === "" ? [0, ...letters.map(() => 0.99 / 64), 0.01] : [1, ...letters.map(() => 0), 0]),
+      constraint: choicesConstraint(["yes", "nbs"]),
+      maxTokens: 3,
+    };
+    for (let seed = 0; seed < 20; seed++) {
+      const { text, checks } = await runToy(awrs, awrs.options.parse({ estimator: "improper" }), toy, seed);
+      expect(["yes", "nbs"]).toContain(text);
+      // Seven other letters, seven other ends of "nb", what is drawn, and the end of the text: not 65.
+      expect(checks).toBeLessThanOrEqual(7 + 7 + 1 + 1);
+    }
+  });
 });

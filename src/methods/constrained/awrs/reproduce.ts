@@ -18,7 +18,7 @@ const laws: readonly { law: readonly number[]; valid: readonly number[] }[] = [
 const exact: readonly Estimator[] = ["adaptive", "recursive", "masking"];
 
 /** Largest difference between E[w 1{token}] and the valid mass of the token, over every outcome of every draw. */
-async function largestBias(): Promise<number> {
+export async function largestBias(): Promise<number> {
   let worst = 0;
   for (const { law, valid } of laws) {
     const p = Float64Array.from(law);
@@ -61,7 +61,7 @@ const deadEnd: Toy = {
   maxTokens: 4,
 };
 
-const jsonSchema = {
+export const jsonSchema = {
   type: "object",
   properties: {
     name: { type: "string", maxLength: 20 },
@@ -71,7 +71,7 @@ const jsonSchema = {
   required: ["name", "age"],
   additionalProperties: false,
 };
-const opening =
+export const opening =
   'A card about a girl, as JSON: {"name": "Lily", "age": 7, "friends": ["Tom"]}\nA card about a boy, as JSON: ';
 
 /** A checker that reads the whole text again each time, as a user's own function would. */
