@@ -197,6 +197,26 @@ export async function ourFilters() {
   return { findFilter, fitFilter, openFilter, synthesise };
 }
 
+/** Constraints and particles, loaded only where they are measured. */
+export async function ourControl() {
+  const { createConstraint, createVocabulary, isValid } = await import("../dist/constraints/index.js");
+  const { jsonSchemaConstraint } = await import("../dist/constraints/json/index.js");
+  const awrsReproduction = await import("../dist/methods/constrained/awrs/reproduce.js");
+  const { awrs } = await import("../dist/methods/constrained/awrs/index.js");
+  const { smc } = await import("../dist/methods/constrained/smc/index.js");
+  const { runToy } = await import("../dist/methods/constrained/toy.js");
+  return {
+    runToy,
+    awrs,
+    smc,
+    awrsReproduction,
+    isValid,
+    jsonSchema: jsonSchemaConstraint,
+    choices: (/** @type {string[]} */ list) => createConstraint({ choices: list }),
+    createVocabulary,
+  };
+}
+
 /** What `auto` chooses with, loaded only where it is measured. */
 export async function ourChoice() {
   const { openChooser } = await import("../dist/methods/choice/auto/chooser.js");

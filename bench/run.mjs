@@ -12,6 +12,7 @@ const benchmarks = {
   diffusion: () => import("./diffusion.mjs"),
   signals: () => import("./signals.mjs"),
   choice: () => import("./choice.mjs"),
+  control: () => import("./control.mjs"),
   studio: () => import("./studio.mjs"),
 };
 

@@ -1,6 +1,6 @@
 /** The texts that speculation is measured on, as prompts of token ids. Read from VENTRIS_DATA or ../shared/data. */
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
@@ -8,7 +8,7 @@ import { gunzipSync } from "node:zlib";
 const folder = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shared/data", import.meta.url));
 
 /** @param {string} file @returns {any[]} the values of a .jsonl or .jsonl.gz file */
-function records(file) {
+export function records(file) {
   const bytes = readFileSync(join(folder, file));
   const text = (file.endsWith(".gz") ? gunzipSync(bytes) : bytes).toString();
   return text
@@ -84,6 +84,35 @@ const groupsOf = (lines, size) =>
   Array.from({ length: Math.floor(lines.length / size) }, (_, i) => lines.slice(i * size, (i + 1) * size).join("\n"));
 
 /** Why there are no texts, or undefined. */
+/** Why a folder of data cannot be read, or undefined. @param {string} name */
+export const dataMissing = (name) =>
+  existsSync(join(folder, name)) ? undefined : `no data at ${join(folder, name)} (set VENTRIS_DATA)`;
+
+/** Files of json-schema-bench. */
+export const schemaGroups = () =>
+  readdirSync(join(folder, "json-schema-bench")).filter((name) => name.endsWith(".jsonl.gz"));
+
+/** Tokens of GPT-2 as bytes, by number; undefined where they are not there. @returns {Uint8Array[] | undefined} */
+export function gpt2Tokens() {
+  const path = join(folder, "gpt2-tokenizer", "encoder.json.gz");
+  if (!existsSync(path)) return undefined;
+  /** @type {Record<string, number>} */
+  const numbers = JSON.parse(gunzipSync(readFileSync(path)).toString());
+  // Bytes that do not print stand for themselves 256 and more higher (GPT-2's bytes_to_unicode).
+  const printable = (/** @type {number} */ byte) => (byte > 32 && byte < 127) || (byte > 160 && byte !== 173);
+  const hidden = Array.from({ length: 256 }, (_, byte) => byte).filter((byte) => !printable(byte));
+  const byteOf = (/** @type {string} */ character) => {
+    const point = /** @type {number} */ (character.codePointAt(0));
+    return point < 256 ? point : hidden[point - 256];
+  };
+  /** @type {Uint8Array[]} */
+  const tokens = [];
+  for (const [text, number] of Object.entries(numbers)) {
+    tokens[number] = text === "<|endoftext|>" ? new Uint8Array() : Uint8Array.from([...text], byteOf);
+  }
+  return tokens;
+}
+
 export const textsMissing = () => (existsSync(folder) ? undefined : `no texts at ${folder} (set VENTRIS_DATA)`);
 
 /**

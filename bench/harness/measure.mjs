@@ -1,5 +1,9 @@
 /** How every row is measured: both sides in one run, taking turns, compared by their medians. */
 
+/** The value below which a share of all lies. @param {readonly number[]} values @param {number} share from 0 to 1 */
+export const quantile = (values, share) =>
+  [...values].sort((a, b) => a - b)[Math.min(values.length - 1, Math.floor(values.length * share))];
+
 /** @param {readonly number[]} values at least one */
 export function median(values) {
   const sorted = [...values].sort((a, b) => a - b);

@@ -1,0 +1,506 @@
+/**
+ * Constraints, particles and beams: what is exact is checked against enumeration, what is fast is timed, and what is promised to be valid is
+ * given to judges of its own (ajv, SQLite, OpenChemLib). `VENTRIS_BENCH_MODEL` names the model that writes; knossos unless given.
+ */
+import { Ajv } from "ajv";
+import ajvFormats from "ajv-formats";
+import sqlParser from "node-sql-parser";
+import { Molecule } from "openchemlib";
+import initSqlJs from "sql.js";
+import { median, quantile } from "./harness/measure.mjs";
+import { atLeast, atMost, reported } from "./harness/report.mjs";
+import { openModel, ourControl, shippedModel } from "./ours.mjs";
+import { dataMissing, gpt2Tokens, records, schemaGroups } from "./texts.mjs";
+
+/** @typedef {import("./harness/report.mjs").Settings} Settings */
+/** @typedef {import("./harness/report.mjs").Measurement} Measurement */
+
+const modelName = process.env.VENTRIS_BENCH_MODEL ?? "knossos";
+
+/** @type {Promise<any> | undefined} */
+let shared;
+function model() {
+  shared ??= openModel(shippedModel(modelName) ?? modelName, { threads: 2 }).then((opened) => opened.model);
+  return shared;
+}
+
+/** @param {string} data @param {(settings: Settings) => Promise<Measurement>} measure @returns {(settings: Settings) => Promise<Measurement>} */
+const needing = (data, measure) => async (settings) => {
+  const skipped = dataMissing(data);
+  return skipped ? { skipped } : measure(settings);
+};
+
+// Exactness on toys.
+
+/** @returns {Promise<Measurement>} */
+async function weights() {
+  const { awrsReproduction } = await ourControl();
+  const worst = await awrsReproduction.largestBias();
+  return { value: worst, runs: [worst], note: "adaptive, recursive and masking over every outcome of every draw" };
+}
+
+/** Languages small enough to write down all their texts. Letters, law by prefix, and the texts that are valid. */
+const toys = [
+  {
+    letters: ["a", "b", "x", "y"],
+    /** @param {string} prefix */
+    law: (prefix) =>
+      prefix === ""
+        ? [0, 0.5, 0.5, 0, 0]
+        : prefix.length > 1
+          ? [1, 0, 0, 0, 0]
+          : prefix === "a"
+            ? [0, 0, 0, 0.01, 0.99]
+            : [0, 0, 0, 0.99, 0.01],
+    valid: ["ax", "bx"],
+  },
+  {
+    letters: ["a", "b", "c"],
+    /** @param {string} prefix */
+    law: (prefix) =>
+      prefix.length >= 3 ? [1, 0, 0, 0] : prefix.endsWith("a") ? [0.1, 0.2, 0.6, 0.1] : [0.2, 0.5, 0.1, 0.2],
+    valid: ["abc", "aab", "bca", "c", "bb"],
+  },
+  {
+    letters: ["0", "1"],
+    /** @param {string} prefix */
+    law: (prefix) => (prefix.length >= 6 ? [1, 0, 0] : prefix.endsWith("1") ? [0.05, 0.9, 0.05] : [0.05, 0.35, 0.6]),
+    valid: ["010101", "111111", "0110", "000000", "10"],
+  },
+];
+
+/** @param {(typeof toys)[number]} toy the model's law given that the text is valid */
+function posteriorOf({ letters, law, valid }) {
+  const masses = valid.map((text) => {
+    let mass = 1;
+    for (let i = 0; i <= text.length; i++) {
+      mass *= law(text.slice(0, i))[i === text.length ? 0 : letters.indexOf(text[i]) + 1];
+    }
+    return mass;
+  });
+  const total = masses.reduce((a, b) => a + b, 0);
+  return new Map(valid.map((text, i) => [text, masses[i] / total]));
+}
+
+/** @param {ReadonlyMap<string, number>} a @param {ReadonlyMap<string, number>} b */
+const distance = (a, b) =>
+  [...new Set([...a.keys(), ...b.keys()])].reduce(
+    (sum, key) => sum + Math.abs((a.get(key) ?? 0) - (b.get(key) ?? 0)),
+    0,
+  ) / 2;
+
+/** Largest distance in total variation over the toys. @param {"smc" | "awrs" | "masking"} way @returns {(settings: Settings) => Promise<Measurement>} */
+const posterior =
+  (way) =>
+  async ({ quick }) => {
+    const { runToy, smc, awrs, choices } = await ourControl();
+    const [particles, rounds] = way === "masking" ? [1, quick ? 2_000 : 8_000] : [512, quick ? 20 : 120];
+    const distances = [];
+    for (const toy of toys) {
+      const ours = new Map();
+      for (let seed = 0; seed < rounds; seed++) {
+        const full = { ...toy, constraint: choices(toy.valid), maxTokens: 8 };
+        const run =
+          way === "masking"
+            ? await runToy(awrs, awrs.options.parse({ estimator: "improper" }), full, seed)
+            : await runToy(smc, smc.options.parse({ particles, threshold: way === "smc" ? 0.5 : 0 }), full, seed);
+        const found = way === "masking" ? new Map([[run.text, 1]]) : run.posterior;
+        // Runs are weighed by the mass that they found: their mean is then unbiased.
+        const evidence = way === "masking" ? 1 : Math.exp(run.logEvidence);
+        for (const [text, share] of found) ours.set(text, (ours.get(text) ?? 0) + share * evidence);
+      }
+      const total = [...ours.values()].reduce((a, b) => a + b, 0);
+      distances.push(distance(new Map([...ours].map(([text, mass]) => [text, mass / total])), posteriorOf(toy)));
+    }
+    return {
+      value: Math.max(...distances),
+      runs: distances,
+      note: `${rounds} × ${particles} particles, ${toys.length} languages`,
+    };
+  };
+
+// Numbers of checks.
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function checks({ quick }) {
+  const opened = await model();
+  const { awrsReproduction } = await ourControl();
+  const runs = [];
+  for (let request = 0; request < (quick ? 3 : 20); request++) {
+    const { counters } = await opened.decode(awrsReproduction.opening, {
+      request,
+      maxTokens: 80,
+      method: "awrs",
+      constraint: { jsonSchema: awrsReproduction.jsonSchema },
+    }).final;
+    runs.push((counters.generated * opened.config.vocabularySize) / counters.constraintChecks);
+  }
+  return { value: median(runs), runs, note: `${modelName}, ${opened.config.vocabularySize} tokens` };
+}
+
+// JSON schemas: costs and judgements.
+
+/** @type {Promise<ReturnType<typeof readBench>> | undefined} */
+let bench;
+/** Everything over the collection at once: compiling, masks along valid instances, judgements. @param {Settings} settings */
+async function readBench({ quick, progress }) {
+  const { jsonSchema, isValid, createVocabulary } = await ourControl();
+  const tokens = gpt2Tokens();
+  const vocabulary = tokens && createVocabulary(tokens.length, (token) => tokens[token]);
+  const result = {
+    schemas: 0,
+    compile: /** @type {number[]} */ ([]),
+    masks: /** @type {number[]} */ ([]),
+    judged: 0,
+    wrong: /** @type {string[]} */ ([]),
+    refused: /** @type {Map<string, number>} */ (new Map()),
+    keywords: /** @type {Map<string, [number, number]>} */ (new Map()),
+  };
+  const encoder = new TextEncoder();
+  for (const group of schemaGroups()) {
+    const lines = records(`json-schema-bench/${group}`).filter((_, i) => !quick || i % 25 === 0);
+    progress(`  ${group}: ${lines.length} schemas`);
+    for (const { name, schema, tests } of lines) {
+      result.schemas += 1;
+      const used = keywordsOf(schema);
+      let constraint;
+      const started = performance.now();
+      try {
+        constraint = jsonSchema(schema);
+      } catch (error) {
+        if (/** @type {any} */ (error).code !== "bad_option") throw error;
+        const reason = reasonOf(/** @type {Error} */ (error).message);
+        result.refused.set(reason, (result.refused.get(reason) ?? 0) + 1);
+        count(used, 1);
+        continue;
+      }
+      result.compile.push(performance.now() - started);
+      count(used, 0);
+      const validate = judgeOf(schema);
+      for (const { valid, data } of tests) {
+        const text = JSON.stringify(data);
+        result.judged += 1;
+        if (isValid(constraint, text) !== (validate ? validate(data) : valid))
+          result.wrong.push(`${name}: ${text.slice(0, 120)}`);
+      }
+      const sample = tests.find((/** @type {any} */ { valid }) => valid);
+      if (sample && vocabulary) {
+        let state = constraint.start;
+        const bytes = encoder.encode(JSON.stringify(sample.data));
+        for (let at = 0, count = 0; at < bytes.length && count < 200 && state; count++) {
+          const before = performance.now();
+          state.allowed(vocabulary);
+          result.masks.push((performance.now() - before) * 1000);
+          const end = at + longest(vocabulary, bytes.subarray(at));
+          for (; at < end; at++) state = state?.push(bytes[at]);
+        }
+      }
+    }
+  }
+  return result;
+
+  /** @param {ReadonlySet<string>} used @param {0 | 1} place */
+  function count(used, place) {
+    for (const keyword of used) {
+      const counts = result.keywords.get(keyword) ?? [0, 0];
+      counts[place] += 1;
+      result.keywords.set(keyword, counts);
+    }
+  }
+}
+
+/** Bytes of the longest token that the bytes begin with: as good a way through a text as any. @param {any} vocabulary @param {Uint8Array} bytes */
+function longest({ byte, after, first }, bytes) {
+  let node = 0;
+  let best = 1;
+  for (const [i, wanted] of bytes.entries()) {
+    let child = node + 1;
+    while (child < after[node] && byte[child] !== wanted) child = after[child];
+    if (child >= after[node]) break;
+    node = child;
+    if (first[node + 1] > first[node]) best = i + 1;
+  }
+  return best;
+}
+
+/** @param {string} message */
+const reasonOf = (message) =>
+  (/"(\w+|\$\w+)"/.exec(message)?.[1] ?? message.replace(/^[^:]*: /, "").replace(/\d+/g, "n")).slice(0, 60);
+
+const known =
+  "type enum const properties required additionalProperties patternProperties propertyNames minProperties maxProperties items prefixItems additionalItems contains minContains maxContains minItems maxItems uniqueItems minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format $ref $defs definitions allOf anyOf oneOf not if dependencies dependentRequired dependentSchemas unevaluatedProperties unevaluatedItems".split(
+    " ",
+  );
+/** @param {unknown} schema @returns {Set<string>} */
+function keywordsOf(schema) {
+  const found = new Set();
+  const visit = (/** @type {unknown} */ value) => {
+    if (typeof value !== "object" || value === null) return;
+    if (!Array.isArray(value)) for (const key of Object.keys(value)) if (known.includes(key)) found.add(key);
+    for (const inner of Object.values(value)) visit(inner);
+  };
+  visit(schema);
+  return found;
+}
+
+/** ajv where it takes the schema and answers at once; otherwise the collection's own marks stand. @param {any} schema */
+function judgeOf(schema) {
+  const { $schema: dialect, ...rest } = schema;
+  if ((dialect && !/draft-0[67]/.test(dialect)) || JSON.stringify(schema).includes('"$async"')) return undefined;
+  try {
+    const ajv = new Ajv({ strict: false, logger: false });
+    /** @type {any} */ (ajvFormats)(ajv);
+    return ajv.compile(rest);
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {(found: Awaited<ReturnType<typeof readBench>>) => Measurement} pick */
+const ofSchemas = (pick) =>
+  needing("json-schema-bench", async (settings) => {
+    bench ??= readBench(settings);
+    return pick(await bench);
+  });
+
+/** @param {Awaited<ReturnType<typeof readBench>>} found */
+const coverageText = ({ refused, keywords, schemas }) => {
+  const reasons = [...refused].sort((a, b) => b[1] - a[1]).map(([reason, count]) => `${reason} ${count}`);
+  const table = [...keywords]
+    .sort((a, b) => b[1][0] + b[1][1] - a[1][0] - a[1][1])
+    .map(([name, [taken, left]]) => `${name} ${taken}/${taken + left}`);
+  return `${schemas} schemas; refused for: ${reasons.join(", ") || "nothing"}; taken by keyword: ${table.join(", ")}`;
+};
+
+// Texts of a model.
+
+/** @param {object} options @param {number} count @param {(text: string) => boolean} judge */
+async function shareOf(options, count, judge) {
+  const opened = await model();
+  let good = 0;
+  let ended = 0;
+  for (let request = 0; request < count; request++) {
+    const { prompt, ...rest } = /** @type {any} */ ({ prompt: "", ...options });
+    const { text, finish } = await opened.decode(prompt, { request, maxTokens: 160, ...rest }).final;
+    if (finish === "incomplete") continue;
+    ended += 1;
+    if (judge(text.trim())) good += 1;
+  }
+  return {
+    value: ended === 0 ? 0 : good / ended,
+    runs: [ended / count],
+    note: `${modelName}: ${ended} of ${count} came to an end`,
+  };
+}
+
+/** @param {string} text */
+function isMolecule(text) {
+  try {
+    Molecule.fromSmiles(text).validate();
+    return text !== "";
+  } catch (error) {
+    // Ions are written alone, too: a charge of the whole is no mistake.
+    return /charge|too close|stereo/.test(/** @type {Error} */ (error).message);
+  }
+}
+
+const tables = { singer: ["id", "name", "age"], song: ["sid", "title", "singer_id"] };
+async function sqlJudge() {
+  const sqlite = await initSqlJs();
+  const database = new sqlite.Database();
+  for (const [name, columns] of Object.entries(tables)) database.run(`CREATE TABLE ${name} (${columns.join(", ")})`);
+  const parser = new sqlParser.Parser();
+  return (/** @type {string} */ text) => {
+    try {
+      database.prepare(text).free();
+      parser.astify(text, { database: "sqlite" });
+      return true;
+    } catch {
+      return false;
+    }
+  };
+}
+
+/** Exact match of a short answer: none, masked, and by particles. @param {Settings} settings @returns {Promise<Measurement>} */
+async function exactMatch({ quick }) {
+  const opened = await model();
+  const names = ["Tom", "Lily", "Ben", "Anna", "Max", "Sue", "Sam", "Mia"];
+  const cases = names.slice(0, quick ? 3 : names.length).map((name, i) => ({
+    prompt: `The name is Kim and the age is 4: {"name": "Kim", "age": 4}\nThe name is ${name} and the age is ${i + 3}: `,
+    answer: { name, age: i + 3 },
+  }));
+  const jsonSchema = {
+    type: "object",
+    properties: { name: { enum: names }, age: { type: "integer", minimum: 1, maximum: 12 } },
+    required: ["name", "age"],
+    additionalProperties: false,
+  };
+  /** @param {object} options */
+  const accuracy = async (options) => {
+    let right = 0;
+    let runs = 0;
+    for (const { prompt, answer } of cases) {
+      for (let request = 0; request < (quick ? 2 : 8); request++) {
+        const { text } = await opened.decode(prompt, { request, maxTokens: 48, stop: "\n", ...options }).final;
+        runs += 1;
+        try {
+          const given = JSON.parse(text);
+          if (given.name === answer.name && given.age === answer.age) right += 1;
+        } catch {
+          // No JSON, no match.
+        }
+      }
+    }
+    return right / runs;
+  };
+  const none = await accuracy({});
+  const masked = await accuracy({ constraint: { jsonSchema, whitespace: 1 } });
+  const particles = await accuracy({
+    constraint: { jsonSchema, whitespace: 1 },
+    method: { name: "smc", particles: 8 },
+  });
+  return {
+    value: particles - masked,
+    runs: [none, masked, particles],
+    note: `${modelName}: none ${none.toFixed(3)}, masking ${masked.toFixed(3)}, awrs with smc ${particles.toFixed(3)}`,
+  };
+}
+
+// Beams, and drafts.
+
+/** @param {"distinct" | "best"} what @returns {(settings: Settings) => Promise<Measurement>} */
+const beams =
+  (what) =>
+  async ({ quick }) => {
+    const opened = await model();
+    const prompts = [
+      "Once upon a time there was a",
+      "The little dog ran to the",
+      "One day, Lily found a",
+      "In the forest lived an old",
+    ];
+    const runs = [];
+    for (const prompt of quick ? prompts.slice(0, 2) : prompts) {
+      const lists = [];
+      for (const method of [
+        { name: "diverse-beam", beams: 12, groups: 6, strength: 0.5 },
+        { name: "beam", beams: 12 },
+      ]) {
+        const { hypotheses } = await opened.decode(prompt, { method, maxTokens: 24 }).final;
+        const grams = new Set();
+        let total = 0;
+        for (const { text } of hypotheses) {
+          const words = text.split(/\s+/);
+          for (let i = 0; i + 4 <= words.length; i++, total++) grams.add(words.slice(i, i + 4).join(" "));
+        }
+        const best = Math.max(...hypotheses.map((/** @type {any} */ { logprob }) => logprob));
+        lists.push({ distinct: grams.size / Math.max(1, total), best });
+      }
+      runs.push(what === "distinct" ? lists[0].distinct / lists[1].distinct : lists[0].best - lists[1].best);
+    }
+    return { value: median(runs), runs };
+  };
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function dyspecExact({ quick }) {
+  const opened = await model();
+  const { awrsReproduction } = await ourControl();
+  const constraint = { jsonSchema: awrsReproduction.jsonSchema };
+  let same = 0;
+  const seeds = quick ? 2 : 10;
+  for (let seed = 0; seed < seeds; seed++) {
+    const options = { seed, maxTokens: 60, constraint };
+    const plain = await opened.decode(awrsReproduction.opening, options).final;
+    const drafted = await opened.decode(awrsReproduction.opening, {
+      ...options,
+      method: { name: "dyspec", draft: "pylos", budget: 16 },
+    }).final;
+    if (plain.text === drafted.text) same += 1;
+  }
+  return { value: same / seeds, runs: [same, seeds] };
+}
+
+/** @type {readonly import("./harness/report.mjs").RowDefinition[]} */
+export const rows = [
+  {
+    what: "AWRS weights: largest difference from the exact mass, enumerated",
+    target: atMost(1e-9, ""),
+    measure: weights,
+  },
+  {
+    what: "AWRS (importance sampling) against exact posteriors: total variation",
+    target: atMost(0.01, ""),
+    measure: posterior("awrs"),
+  },
+  {
+    what: "AWRS with SMC against exact posteriors: total variation",
+    target: atMost(0.01, ""),
+    measure: posterior("smc"),
+  },
+  { what: "masking against exact posteriors: total variation", target: reported(""), measure: posterior("masking") },
+  { what: "constraint checks: whole vocabulary over AWRS, per token", target: atLeast(50), measure: checks },
+  {
+    what: "JSON Schema: compile, median",
+    target: atMost(50, " ms"),
+    measure: ofSchemas(({ compile }) => ({
+      value: median(compile),
+      runs: [quantile(compile, 0.5), quantile(compile, 0.99)],
+    })),
+  },
+  {
+    what: "JSON Schema: masking cost per token with 50k tokens, median",
+    target: atMost(200, " µs"),
+    measure: ofSchemas(({ masks }) =>
+      masks.length === 0 ? { skipped: "gpt2-tokenizer is absent" } : { value: median(masks), runs: [masks.length] },
+    ),
+  },
+  {
+    what: "JSON Schema: masking cost per token with 50k tokens, 99th percentile",
+    target: atMost(5_000, " µs"),
+    measure: ofSchemas(({ masks }) =>
+      masks.length === 0
+        ? { skipped: "gpt2-tokenizer is absent" }
+        : { value: quantile(masks, 0.99), runs: [quantile(masks, 0.9), quantile(masks, 0.99)] },
+    ),
+  },
+  {
+    what: "JSON Schema: instances judged otherwise than by ajv",
+    target: atMost(0, ""),
+    measure: ofSchemas(({ wrong, judged }) => ({
+      value: wrong.length,
+      runs: [judged],
+      note: wrong.slice(0, 5).join("; "),
+    })),
+  },
+  {
+    what: "JSON Schema: share of schemas taken",
+    target: reported(""),
+    measure: ofSchemas((found) => ({
+      value: found.compile.length / found.schemas,
+      runs: [found.compile.length, found.schemas],
+      note: coverageText(found),
+    })),
+  },
+  {
+    what: "SMILES: valid by OpenChemLib",
+    target: atLeast(1, ""),
+    measure: ({ quick }) => shareOf({ constraint: { smiles: true } }, quick ? 5 : 100, isMolecule),
+  },
+  {
+    what: "SQL: valid by SQLite and node-sql-parser",
+    target: atLeast(1, ""),
+    measure: async ({ quick }) => shareOf({ constraint: { sqlSchema: tables } }, quick ? 5 : 50, await sqlJudge()),
+  },
+  {
+    what: "pattern: valid",
+    target: atLeast(1, ""),
+    measure: ({ quick }) =>
+      shareOf({ constraint: { regex: "[A-Z][a-z]{1,8} is [0-9]{1,2} years old\\." } }, quick ? 5 : 50, (text) =>
+        /^[A-Z][a-z]{1,8} is [0-9]{1,2} years old\.$/.test(text),
+      ),
+  },
+  { what: "exact match of JSON: awrs with smc less masking", target: atLeast(0, ""), measure: exactMatch },
+  { what: "diverse beam over beam, same width: distinct 4-grams", target: atLeast(1), measure: beams("distinct") },
+  { what: "diverse beam less beam: log-probability of the best", target: reported(""), measure: beams("best") },
+  { what: "dyspec under a schema: texts that are plain sampling's", target: atLeast(1, ""), measure: dyspecExact },
+];
