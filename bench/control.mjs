@@ -223,14 +223,18 @@ function longest({ byte, after, first }, bytes) {
   return best;
 }
 
-/** @param {string} message */
-const reasonOf = (message) =>
-  (/"(\w+|\$\w+)"/.exec(message)?.[1] ?? message.replace(/^[^:]*: /, "").replace(/\d+/g, "n")).slice(0, 60);
-
 const known =
   "type enum const properties required additionalProperties patternProperties propertyNames minProperties maxProperties items prefixItems additionalItems contains minContains maxContains minItems maxItems uniqueItems minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format $ref $defs definitions allOf anyOf oneOf not if dependencies dependentRequired dependentSchemas unevaluatedProperties unevaluatedItems".split(
     " ",
   );
+/** The keyword that a refusal names, or what it says. @param {string} message */
+const reasonOf = (message) =>
+  known.find((keyword) => new RegExp(`\\b${keyword.replace("$", "\\$")}\\b`).test(message.replace(/^[^:]*: /, ""))) ??
+  message
+    .replace(/^[^:]*: /, "")
+    .replace(/".*"|\d+/g, "…")
+    .slice(0, 60);
+
 /** @param {unknown} schema @returns {Set<string>} */
 function keywordsOf(schema) {
   const found = new Set();
@@ -279,9 +283,16 @@ async function shareOf(options, count, judge) {
   const opened = await model();
   let good = 0;
   let ended = 0;
+  let deadEnds = 0;
   for (let request = 0; request < count; request++) {
-    const { prompt, ...rest } = /** @type {any} */ ({ prompt: "", ...options });
-    const { text, finish } = await opened.decode(prompt, { request, maxTokens: 160, ...rest }).final;
+    const { prompt, ...rest } = /** @type {any} */ ({ prompt: "Once upon a time", ...options });
+    const { text, finish } = await opened
+      .decode(prompt, { request, maxTokens: 160, ...rest })
+      .final.catch((/** @type {any} */ error) => {
+        if (error.code !== "constraint_dead_end") throw error;
+        deadEnds += 1;
+        return { text: "", finish: "incomplete" };
+      });
     if (finish === "incomplete") continue;
     ended += 1;
     if (judge(text.trim())) good += 1;
@@ -289,7 +300,7 @@ async function shareOf(options, count, judge) {
   return {
     value: ended === 0 ? 0 : good / ended,
     runs: [ended / count],
-    note: `${modelName}: ${ended} of ${count} came to an end`,
+    note: `${modelName}: ${ended} of ${count} came to an end, ${deadEnds} into a dead end`,
   };
 }
 
@@ -341,13 +352,13 @@ async function exactMatch({ quick }) {
     let runs = 0;
     for (const { prompt, answer } of cases) {
       for (let request = 0; request < (quick ? 2 : 8); request++) {
-        const { text } = await opened.decode(prompt, { request, maxTokens: 48, stop: "\n", ...options }).final;
         runs += 1;
         try {
+          const { text } = await opened.decode(prompt, { request, maxTokens: 96, stop: "\n", ...options }).final;
           const given = JSON.parse(text);
           if (given.name === answer.name && given.age === answer.age) right += 1;
         } catch {
-          // No JSON, no match.
+          // No JSON, or particles that all died: no match.
         }
       }
     }

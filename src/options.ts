@@ -290,7 +290,7 @@ export interface OnlineOptions {
 
 /** Options of `awrs`: samples under a constraint by weighted rejection: few checks instead of a mask. */
 export interface AwrsOptions {
-  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "adaptive". */
+  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
   /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
   loops?: number;
@@ -300,7 +300,7 @@ export interface AwrsOptions {
 
 /** Options of `smc`: particles that follow the model given the constraint, weighed and resampled. */
 export interface SmcOptions {
-  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "adaptive". */
+  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
   /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
   loops?: number;

@@ -161,6 +161,9 @@ export function canBeWhole(molecule: Molecule, fresh: boolean): boolean {
     };
     for (const i of left) add(i, i === current && fresh ? Math.min(atoms[i].free, 2) : 1);
     for (const { atom, order } of rings.values()) if (order === undefined) add(atom, 1);
+    // A ring that ends at the current atom must leave a way to the others.
+    const mayClose =
+      current !== undefined && (fresh || finished.length > 0) && (rings.size <= 1 || atoms[current].free > 1);
     // What gets its last neighbour may need no double bond any more.
     const grown = atoms.map((atom, i) => (left.includes(i) && undecided.includes(i) ? lastNeighbour(atom) : atom));
     return ringsHold(

@@ -9,7 +9,7 @@ import { drawLocally, estimators, type LocalDraw, type LocalOptions, type Source
 export const localOptions = z.strictObject({
   estimator: z
     .enum(estimators)
-    .default("adaptive")
+    .default("recursive")
     .describe("how the valid mass is estimated; masking checks every token, improper does not estimate"),
   loops: z
     .int()
