@@ -166,12 +166,7 @@ export function canBeWhole(molecule: Molecule, fresh: boolean): boolean {
       current !== undefined && (fresh || finished.length > 0) && (rings.size <= 1 || atoms[current].free > 1);
     // What gets its last neighbour may need no double bond any more.
     const grown = atoms.map((atom, i) => (left.includes(i) && undecided.includes(i) ? lastNeighbour(atom) : atom));
-    return ringsHold(
-      { atoms: grown, bonds: molecule.bonds },
-      open,
-      exits,
-      fresh || finished.length > 0 ? current : undefined,
-    );
+    return ringsHold({ atoms: grown, bonds: molecule.bonds }, open, exits, mayClose ? current : undefined);
   };
   const undecided = growing.filter(
     (i) => needsDouble(atoms[i]) && atoms[i].free === 1 && !needsDouble(lastNeighbour(atoms[i])),
