@@ -9,9 +9,9 @@ import {
   inOrder,
   lineOf,
   literal,
-  mostRepetitions,
   type Part,
   type Reader,
+  repeat,
 } from "./source.ts";
 
 const blanks = /(?:[ \t]|#[^\n]*)*/y;
@@ -121,18 +121,8 @@ export function parseGbnf(text: string): Grammar {
       const found = eat(reader, /[*+?]|\{\s*(\d+)\s*(,?)\s*(\d*)\s*\}/y);
       if (!found) return result;
       const [all, least, comma, most] = found;
-      const bounds: [number, number] =
-        all === "*"
-          ? [0, Infinity]
-          : all === "+"
-            ? [1, Infinity]
-            : all === "?"
-              ? [0, 1]
-              : [Number(least), comma ? (most ? Number(most) : Infinity) : Number(least)];
-      if (bounds[0] > bounds[1]) failAt(reader, "the bounds of a repetition are the wrong way round");
-      if (bounds.some((bound) => bound !== Infinity && bound > mostRepetitions))
-        failAt(reader, `more than ${mostRepetitions} repetitions`);
-      result = { kind: "repeat", item: result, least: bounds[0], most: bounds[1] };
+      const to = comma ? (most ? Number(most) : Infinity) : Number(least);
+      result = repeat(reader, result, all, [Number(least), to]);
     }
   }
 }

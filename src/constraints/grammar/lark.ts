@@ -12,9 +12,9 @@ import {
   inOrder,
   lineOf,
   literal,
-  mostRepetitions,
   type Part,
   type Reader,
+  repeat,
 } from "./source.ts";
 
 const blanks = /(?:[ \t]|\/\/[^\n]*)*/y;
@@ -145,18 +145,7 @@ export function parseLark(text: string): Grammar {
     const found = eat(reader, /[*+?]|[ \t]*~[ \t]*(\d+)(?:[ \t]*\.\.[ \t]*(\d+))?/y);
     if (!found) return part;
     const [all, least, most] = found;
-    const bounds: [number, number] =
-      all === "*"
-        ? [0, Infinity]
-        : all === "+"
-          ? [1, Infinity]
-          : all === "?"
-            ? [0, 1]
-            : [Number(least), Number(most ?? least)];
-    if (bounds[0] > bounds[1]) failAt(reader, "the bounds of a repetition are the wrong way round");
-    if (bounds.some((bound) => bound !== Infinity && bound > mostRepetitions))
-      failAt(reader, `more than ${mostRepetitions} repetitions`);
-    return { kind: "repeat", item: part, least: bounds[0], most: bounds[1] };
+    return repeat(reader, part, all, [Number(least), Number(most ?? least)]);
   }
 }
 

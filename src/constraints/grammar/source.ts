@@ -51,4 +51,20 @@ export function eat(reader: Reader, pattern: RegExp): RegExpExecArray | undefine
 export const lineOf = ({ text, at }: Reader): number => text.slice(0, at).split("\n").length;
 
 /** Counts that a repetition may name. */
-export const mostRepetitions = 10_000;
+const mostRepetitions = 10_000;
+
+const signs: Readonly<Record<string, readonly [number, number]>> = {
+  "*": [0, Infinity],
+  "+": [1, Infinity],
+  "?": [0, 1],
+};
+
+/** A part as often as a sign says, or as the bounds do that stand in its place. */
+export function repeat(reader: Reader, item: Part, sign: string, bounds: readonly [number, number]): Part {
+  const [least, most] = signs[sign] ?? bounds;
+  if (least > most) failAt(reader, "the bounds of a repetition are the wrong way round");
+  if ([least, most].some((bound) => bound !== Infinity && bound > mostRepetitions)) {
+    failAt(reader, `more than ${mostRepetitions} repetitions`);
+  }
+  return { kind: "repeat", item, least, most };
+}
