@@ -111,6 +111,22 @@ function position(text: string): number {
   return createHash("sha256").update(letters.slice(0, 200)).digest().readUInt32BE() / 2 ** 32;
 }
 
+/**
+ * Where documents are so few that none of them is held out, the end of the last ones is: this share of the tokens, a batch at least; all
+ * stays as it is where that were more than a tenth and more than the share.
+ */
+export function holdOutEnd(corpus: Corpus, { rows, length }: BatchShape, share = 0.01): Corpus {
+  const { tokens, documents } = corpus.train;
+  const count = Math.max(rows * length + 1, Math.floor(share * tokens.length));
+  if (count > Math.max(share, 0.1) * tokens.length) return corpus;
+  const cut = tokens.length - count;
+  return {
+    train: { tokens: tokens.subarray(0, cut), documents },
+    heldOut: { tokens: tokens.subarray(cut), documents: 1 },
+    digest: corpus.digest,
+  };
+}
+
 /** Whether `loadCorpus` leaves this document out of training: what is measured on must not have been learned. */
 export const isHeldOut = (text: string, share = 0.01): boolean => position(text) < share;
 

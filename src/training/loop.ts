@@ -131,7 +131,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
     const learningRate = schedule(step);
     const gradientNorm = euclideanNorm(gradients) / accumulate;
     ensure(Number.isFinite(loss) && Number.isFinite(gradientNorm), "runtime_failed", () => {
-      const kept = folder === undefined ? "" : `; the checkpoint of step ${saved.step} in ${folder} is kept`;
+      const kept = saved.step === 0 ? "" : `; the checkpoint of step ${saved.step} in ${folder} is kept`;
       const what = `loss ${loss}, gradient norm ${gradientNorm}, learning rate ${learningRate}`;
       const batch =
         accumulate === 1 ? `batch ${step}` : `batches ${step * accumulate} to ${(step + 1) * accumulate - 1}`;

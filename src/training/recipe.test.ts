@@ -148,6 +148,16 @@ describe("other ways of training", () => {
     }
   });
 
+  it("of a single document the end is held out; of a short one nothing can be", async () => {
+    await writeFile(join(folder, "one.txt"), texts("The cat").join(" "));
+    const { result, runFolder } = await fresh({ data: [{ path: "one.txt" }] }, "one");
+    expect(result.history.at(-1)!.heldOutLoss).toBeGreaterThan(0);
+    const { openings } = await readNote(runFolder);
+    expect(openings).toHaveLength(1);
+    await writeFile(join(folder, "few.txt"), texts("The cat").slice(0, 4).join(" "));
+    await expect(fresh({ data: [{ path: "few.txt" }] }, "few")).rejects.toThrow(/less than one batch of 2 x 8/);
+  });
+
   it("a LoRA of a model that was trained, in PEFT's files; samples see it merged", async () => {
     const { out: model } = await fresh({}, "base");
     const path = join(folder, "adapter.json");

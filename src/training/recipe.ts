@@ -15,7 +15,15 @@ import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { openWeights, readConfig } from "../weights/index.ts";
 import { answersAlone, turnTokens } from "./answers.ts";
 import { readRun } from "./checkpoint.ts";
-import { type Corpus, drawBatch, drawMixedBatch, evaluationBatches, loadCorpus, type TokenIds } from "./data.ts";
+import {
+  type Corpus,
+  drawBatch,
+  drawMixedBatch,
+  evaluationBatches,
+  holdOutEnd,
+  loadCorpus,
+  type TokenIds,
+} from "./data.ts";
 import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
@@ -161,10 +169,12 @@ async function loadTexts(
     "chats: rows of chats are for masked diffusion; otherwise give answers",
   );
   const groups = weighted || diffusion ? files.filter(({ weight }) => weight !== 0).map((file) => [file]) : [files];
-  const corpora: Corpus[] = [];
+  let corpora: Corpus[] = [];
   for (const group of groups) {
     corpora.push(await loadCorpus({ files: group, tokenizer, heldOut, signal }));
   }
+  if (corpora.every((corpus) => corpus.heldOut.tokens.length <= rows * length))
+    corpora = corpora.map((corpus) => holdOutEnd(corpus, shape, heldOut));
   const weights = groups.map(([{ weight }]) => weight ?? 1);
   const total = weights.reduce((a, b) => a + b, 0);
   // Small corpora hold out little: what there is, in batches that do not overlap, about 24 in all.
