@@ -1,0 +1,210 @@
+/** `ventris train` and its words as people call them: begun from texts alone, watched, interrupted, sampled, trained further, and misused. */
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, unlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as wait } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { ensureBuilt, root } from "./build.ts";
+
+vi.setConfig({ testTimeout: 180_000 }); // each call is a process of its own, and machines may be busy
+
+let folder: string;
+const animals = ["fox", "hen", "bear", "mouse", "owl", "goat", "frog", "cat"];
+const stories = Array.from({ length: 900 }, (_, i) => {
+  const [one, other] = [animals[i % 8], animals[(i * 5 + 3) % 8]];
+  return `Day ${i}: the ${one} met the ${other} by the river, and they shared ${i % 7} apples before it was dark.`;
+});
+beforeAll(async () => {
+  ensureBuilt();
+  folder = await mkdtemp(join(tmpdir(), "ventris-train-"));
+  await writeFile(join(folder, "stories.jsonl"), stories.map((text) => JSON.stringify({ text })).join("\n"));
+  await writeFile(join(folder, "more.txt"), stories.slice(0, 300).join("\n\n"));
+}, 300_000);
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Outcome {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+const start = (words: readonly string[]): ChildProcessWithoutNullStreams =>
+  spawn(process.execPath, [join(root, "dist", "cli", "main.js"), ...words], {
+    cwd: folder,
+    env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: join(folder, "cache") },
+  });
+function outcome(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
+  const texts = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const)
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      texts[name] += text;
+    });
+  return new Promise((resolve) => child.on("close", (status) => resolve({ status, ...texts })));
+}
+const ventris = (...words: string[]): Promise<Outcome> => outcome(start(words));
+async function json(...words: string[]) {
+  const { status, stdout, stderr } = await ventris(...words, "--json");
+  expect(status, stderr).toBe(0);
+  return JSON.parse(stdout);
+}
+async function refused(words: string[], message: RegExp): Promise<void> {
+  const { status, stdout, stderr } = await ventris(...words);
+  expect(stderr).toMatch(message);
+  expect([status === 0, stdout]).toEqual([false, ""]);
+}
+const path = (...parts: string[]): string => join(folder, ...parts);
+/** The begun recipe with other fields and a constant rate, beside it. */
+async function variant(name: string, change: (recipe: Record<string, unknown>) => object): Promise<string> {
+  const source = (await readFile(path("begun", "recipe.json"), "utf8")).replace(/^\s*\/\/.*$/gm, "");
+  const recipe = JSON.parse(source);
+  await writeFile(
+    path("begun", `${name}.json`),
+    JSON.stringify({ ...recipe, schedule: { kind: "constant", peak: 0.003 }, ...change(recipe) }),
+  );
+  return join("begun", `${name}.json`);
+}
+
+it("--init writes a recipe that fits the texts; it is trained, and its samples go on with held-out texts", async () => {
+  const { recipe } = await json("train", "--init", "begun", "--texts", "stories.jsonl", "--minutes", "0.05");
+  expect(recipe).toBe(join("begun", "recipe.json"));
+  expect(existsSync(path("begun", "tokenizer", "tokenizer.json"))).toBe(true);
+  await refused(["train", "--init", "begun", "--texts", "stories.jsonl"], /recipe\.json is there already/);
+  await refused(["train", recipe, "--texts", "stories.jsonl"], /--texts belongs to --init/);
+  await refused(["train", "--init", "other", "--texts", "gone.txt"], /cannot read gone\.txt/);
+
+  const short = await variant("short", () => ({ steps: 6 }));
+  const trained = await json("train", short, "--run", "run", "--out", "model");
+  expect(trained).toMatchObject({ recipe: "begun", reason: "steps", step: 6, steps: 6, resumedFrom: 0 });
+  const state = await json("train", "status", "run");
+  expect(state).toMatchObject({ name: "begun", running: false, step: 6, steps: 6, heldOutLoss: trained.heldOutLoss });
+  const told = await ventris("train", "status", "run");
+  expect(told.stdout).toMatch(/state +finished *\nstep +6 of 6 *\nloss +\d\.\d{3} nats a token/);
+
+  const samples = await json("train", "sample", "run", "--tokens", "5", "--temperature", "0", "Day", "The fox");
+  expect(samples.map(({ prompt }: { prompt: string }) => prompt)).toEqual(["Day", "The fox"]);
+  const own = await json("train", "sample", "run", "--tokens", "3");
+  expect(own).toHaveLength(4);
+  for (const { prompt } of own) expect(stories.some((text) => text.startsWith(prompt))).toBe(true);
+});
+
+it("a run is watched and interrupted: it is saved, and goes on", async () => {
+  const long = await variant("long", () => ({ steps: 100_000 }));
+  const child = start(["train", long, "--run", "watched", "--sample-every", "2", "--json"]);
+  let seen = "";
+  child.stderr.on("data", (text) => {
+    seen += text;
+  });
+  const done = outcome(child);
+  let state: { running: boolean; step: number } | undefined;
+  for (let i = 0; i < 200 && !(state?.running && state.step >= 10); i++) {
+    await wait(200);
+    if (existsSync(path("watched", "run.json"))) state = await json("train", "status", "watched");
+  }
+  expect(state).toMatchObject({ running: true, steps: 100_000 });
+  await refused(["train", long, "--run", "watched"], /watched.*(in use|another process|lock)/s);
+  child.kill("SIGINT");
+  const { status, stdout } = await done;
+  const stopped = JSON.parse(stdout);
+  expect([status, stopped.reason]).toEqual([130, "aborted"]);
+  expect(seen).toMatch(/step 2: .+\|/);
+  expect(seen).toMatch(/the same command goes on from it/);
+  expect(await json("train", "status", "watched")).toMatchObject({ running: false, step: stopped.step });
+  expect((await ventris("train", "status", "watched")).stdout).toMatch(/stopped; the same command goes on/);
+
+  const one = await variant("long", () => ({ steps: stopped.step + 1 }));
+  expect(await json("train", one, "--run", "watched")).toMatchObject({
+    resumedFrom: stopped.step,
+    step: stopped.step + 1,
+  });
+});
+
+describe("finetune", () => {
+  it("all weights, or a LoRA in PEFT's files, which evaluation reads", async () => {
+    const before = await json("eval", "perplexity", "more.txt", "--model", "model", "--limit", "20");
+    const words = ["train", "finetune", "model", "more.txt", "--length", "32"];
+    const rates = ["--learning-rate", "0.005", "--epochs", "1"];
+    expect(await json(...words, ...rates, "--folder", "whole")).toMatchObject({ recipe: "whole", reason: "steps" });
+    const whole = await json("eval", "perplexity", "more.txt", "--model", path("whole", "model"), "--limit", "20");
+    expect(whole.perToken.value).toBeLessThan(0.8 * before.perToken.value);
+
+    await json(...words, ...rates, "--folder", "thin", "--lora", "2", "--targets", "q_proj,down_proj");
+    const stated = JSON.parse(await readFile(path("thin", "adapter", "adapter_config.json"), "utf8"));
+    expect(stated).toMatchObject({ peft_type: "LORA", r: 2, lora_alpha: 4, target_modules: ["q_proj", "down_proj"] });
+    const lora = ["--lora", path("thin", "adapter")];
+    const thin = await json("eval", "perplexity", "more.txt", "--model", "model", ...lora, "--limit", "20");
+    expect(thin.perToken.value).toBeLessThan(before.perToken.value);
+    expect(thin.perToken.value).not.toBe(whole.perToken.value);
+  });
+
+  it("what cannot be is said, and nothing is begun", async () => {
+    const words = ["train", "finetune", "model", "more.txt", "--folder", "never"];
+    await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);
+    await refused(["train", "finetune", "model", "gone.txt", "--folder", "never"], /cannot read gone\.txt/);
+    expect(existsSync(path("never"))).toBe(false);
+  });
+});
+
+describe("what is wrong is named, and what is saved stays", () => {
+  const train = (recipe: string, run: string) => ["train", recipe, "--run", run];
+
+  it("texts: empty, binary, gone before or while training", async () => {
+    await writeFile(path("empty.txt"), " \n");
+    await writeFile(path("binary.txt"), Uint8Array.of(80, 0, 81, 0));
+    for (const [name, message] of [
+      ["empty.txt", /empty\.txt: there is no text in it/],
+      ["binary.txt", /binary\.txt: .*not text/],
+      ["gone.txt", /gone\.txt/],
+    ] as const)
+      await refused(train(await variant("texts", () => ({ data: [{ path: path(name) }] })), "texts"), message);
+
+    await writeFile(path("passing.txt"), stories.join("\n\n"));
+    const recipe = await variant("passing", () => ({ data: [{ path: path("passing.txt") }], steps: 100_000 }));
+    const child = start(train(recipe, "passing"));
+    const done = outcome(child);
+    for (let i = 0; i < 300 && !existsSync(path("passing", "loss.jsonl")); i++) await wait(100);
+    await unlink(path("passing.txt"));
+    await wait(500);
+    child.kill("SIGINT");
+    expect((await done).status).toBe(130); // it has all texts already
+    const { step } = await json("train", "status", "passing");
+    await refused(train(recipe, "passing"), /cannot read .*passing\.txt/);
+    expect(await json("train", "status", "passing")).toMatchObject({ step });
+  });
+
+  it("a recipe: misspelt fields, weights of 0, another shape than the checkpoint's, sites that are not there", async () => {
+    await refused(train(await variant("wrong", () => ({ stepz: 5 })), "wrong"), /stepz.*did you mean "steps"/s);
+    const unweighted = await variant("wrong", () => ({ data: [{ path: path("stories.jsonl"), weight: 0 }] }));
+    await refused(train(unweighted, "wrong"), /weights sum to 0/);
+    const lora = await variant("wrong", () => ({
+      lora: { r: 2, alpha: 4, targets: ["q_porj"] },
+      continues: { model: "../model", tokens: 0, minutes: 0 },
+    }));
+    await refused(train(lora, "wrong"), /q_porj.*q_proj/s);
+
+    const checkpoint = () => readFile(path("run", "checkpoint.safetensors"));
+    const before = await checkpoint();
+    const wider = await variant("wrong", ({ config }) => ({
+      steps: 9,
+      config: { ...(config as object), intermediate_size: 64 },
+    }));
+    await refused(
+      train(wider, "run"),
+      /the checkpoint in run, after 6 steps, was trained with another recipe: .*config/,
+    );
+    expect((await checkpoint()).equals(before)).toBe(true);
+  });
+
+  it("a loss that is not finite stops the run with step and batch, and leaves the checkpoint", async () => {
+    const rising = (steps: number) => ({
+      steps,
+      schedule: { kind: "constant", peak: 1e30 },
+      clip: undefined,
+    });
+    const { status, stderr } = await ventris(...train(await variant("rising", () => rising(8)), "rising"));
+    expect(stderr).toMatch(/training diverged at step \d+, batch \d+: loss .*lower the learning rate/);
+    expect(status).not.toBe(0);
+    await refused(["train", "sample", "rising"], /has no checkpoint yet/);
+    await refused(["train", "status", "nowhere"], /nowhere is no training run/);
+  });
+});
