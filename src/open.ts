@@ -106,12 +106,13 @@ const openOptions = z.strictObject({
   keyValues: z.enum(cacheFormats).optional(),
   memoryLimit: z.number().positive().optional(),
   maxRows: z.int().min(1).optional(),
+  cacheSlots: z.int().min(0).optional(),
   taps: z.array(z.string()).optional(),
   edits: z.array(z.unknown()).optional(),
   lora: z.string().optional(),
   signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
   onProgress: func.optional(),
-});
+} satisfies Record<keyof OpenOptions, z.ZodType>);
 
 const shippedFolder = fileURLToPath(new URL("../models/", import.meta.url));
 
