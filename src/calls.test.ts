@@ -62,6 +62,23 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("<|begin|>Once"),
       /begins with the text of the special token <\|begin\|>.*encodeChat/,
     ],
+    ["trace without options", () => model.trace("a b", wrong(undefined)), /trace: options must be an object/],
+    ["trace with a misspelt one", () => model.trace("a", wrong({ taps: [], windw: 3 })), /did you mean "window"/],
+    ["forward without tokens", () => model.forward(wrong(undefined)), /forward takes token ids/],
+    ["forward with a misspelt option", () => model.forward([1, 2], wrong({ msk: 1 })), /did you mean "mask"/],
+    ["forward with null", () => model.forward([1, 2], wrong(null)), /forward: options must be an object, not null/],
+    ["forward with other logits", () => model.forward([1, 2], { logits: wrong("some") }), /logits must be "all"/],
+    ["a sequence without tokens", () => model.forward([wrong({ tokns: [1] })]), /did you mean "tokens"/],
+    ["an own method that is none", () => model.decode("a", { method: wrong({ decode: 3 }) }), /see defineMethod/],
+    ["a wrapped one", () => model.decode("a", { method: wrong({ method: 3 }) }), /see defineMethod.*Given: 3/],
+    ["a constraint's number", () => model.decode("a", { constraint: wrong({ regex: 3 }) }), /regex must be a text or/],
+    ["a choice", () => model.decode("a", { constraint: wrong({ choices: "a" }) }), /choices must be a list of texts/],
+    [
+      "an edit that is null",
+      () => model.decode("a", { edits: [wrong(null)] }),
+      /edits\[0\] must be an object, not null/,
+    ],
+    ["edits at opening", () => open("knossos", { edits: [wrong(3)] }), /edits\[0\].*must be a module/],
     ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],
   ];
   test.each(calls)("%s", async (_, call, message) => {

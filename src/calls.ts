@@ -21,7 +21,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, shown, VentrisError } from "./errors.ts";
+import { ensure, nearest, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
@@ -159,7 +159,7 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
     "bad_option",
     `method must be a name, { name, …options } or a method made by defineMethod, not ${shown(choice)}`,
   );
-  if ("decode" in choice) return { method: choice as Method, options: {} };
+  if ("decode" in choice) return { method: requireMethod(choice), options: {} };
   if ("method" in choice) {
     const { method, options = {}, ...others } = choice as { method: Method; options?: object };
     ensure(
@@ -167,7 +167,8 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
       "bad_option",
       `method: there is no field ${Object.keys(others)[0]} beside method and options`,
     );
-    return { method, options };
+    requireObject(options, "method", "options");
+    return { method: requireMethod(method), options };
   }
   const { name, ...options } = choice as { name?: unknown };
   ensure(
@@ -176,6 +177,21 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
     `method has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
   );
   return { method: findMethod(name), options };
+}
+
+/** Errors: `bad_option` for what `defineMethod` did not make. */
+function requireMethod(value: unknown): Method {
+  const { name, decode, options } = (value ?? {}) as { [field in keyof Method]?: unknown };
+  const whole =
+    typeof name === "string" &&
+    typeof decode === "function" &&
+    typeof options === "object" &&
+    options &&
+    "shape" in options;
+  ensure(whole, "bad_option", () => {
+    return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
+  });
+  return value as Method;
 }
 
 export interface ScoreOptions {
@@ -337,7 +353,10 @@ function requireSignal(signal: unknown): void {
   throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
 }
 
-function requireNothingElse(others: object, call: string, known: readonly string[]): void {
+export function requireNothingElse(others: object, call: string, known: readonly string[]): void {
   const [extra] = Object.keys(others);
-  ensure(extra === undefined, "bad_option", `${call}: there is no option ${shown(extra)} (known: ${known.join(", ")})`);
+  ensure(extra === undefined, "bad_option", () => {
+    const meant = nearest(extra, known);
+    return `${call}: there is no option ${shown(extra)}${meant ? `; did you mean "${meant}"?` : ""} (known: ${known.join(", ")})`;
+  });
 }

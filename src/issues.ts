@@ -58,8 +58,10 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
     case "invalid_key":
     case "invalid_element":
       return describeIssues(issue.issues, undefined, path);
-    default:
-      return path.length === 0 ? issue.message : `${field}: ${issue.message}`;
+    default: {
+      const message = /^Invalid/.test(issue.message) ? `cannot be this${given}` : issue.message;
+      return path.length === 0 ? message : `${field}: ${message}`;
+    }
   }
 }
 

@@ -14,6 +14,7 @@ import {
   generate,
   type Prompt,
   promptTokens,
+  requireNothingElse,
   requireObject,
   type ScoreOptions,
   score,
@@ -34,6 +35,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import { ensure, nearest, shown, VentrisError } from "./errors.ts";
 import { modelKinds } from "./methods/index.ts";
+import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
 import { downloadModel } from "./weights/index.ts";
 
@@ -108,7 +110,14 @@ const openOptions = z.strictObject({
   maxRows: z.int().min(1).optional(),
   cacheSlots: z.int().min(0).optional(),
   taps: z.array(z.string()).optional(),
-  edits: z.array(z.unknown()).optional(),
+  edits: z
+    .array(
+      z.custom<Edit>(
+        (value) => typeof value === "object" && value !== null && "site" in value && "apply" in value,
+        "must be a module: { name, site, apply }",
+      ),
+    )
+    .optional(),
   lora: z.string().optional(),
   signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
   onProgress: func.optional(),
@@ -148,6 +157,12 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     trace: (text: string | readonly number[], tracing: TraceOptions) =>
       trace(model, promptTokens(model, text), tracing),
     async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
+      ensure(
+        typeof path === "string" && path !== "",
+        "bad_option",
+        `writeTrace takes the path of a file, not ${shown(path)}`,
+      );
+      checkTracing(tracing);
       const tokens = promptTokens(model, text);
       const all = model.sites();
       const widths = new Map(tracing.taps.map((tap) => [tap, siteNamed(all, tap).width]));
@@ -213,8 +228,60 @@ export async function resolveModel(
   );
 }
 
+/** Errors: `bad_option`. */
+function checkTracing(options: TraceOptions): void {
+  requireObject(options, "trace", "options");
+  const { taps, edits: _, window: __, signal: ___, ...others } = options;
+  requireNothingElse(others, "trace", ["taps", "edits", "window", "signal"]);
+  ensure(
+    Array.isArray(taps) && taps.every((tap) => typeof tap === "string"),
+    "bad_option",
+    `trace: taps must be a list of sites, not ${shown(taps)}`,
+  );
+}
+
+const sequenceOptions = ["mask", "positions", "past", "embeddings", "logits"] as const;
+
+/** Errors: `bad_option`. */
+function checkForward(given: unknown, options: ForwardOptions): void {
+  requireObject(options, "forward", "options");
+  const { taps, edits: _, keep: __, ...others } = options as ForwardOptions & Record<string, unknown>;
+  ensure(
+    Array.isArray(given) || ArrayBuffer.isView(given),
+    "bad_option",
+    `forward takes token ids, or a list of { tokens }, not ${shown(given)}`,
+  );
+  const single = typeof (given as readonly unknown[])[0] !== "object";
+  ensure(
+    taps === undefined || Array.isArray(taps),
+    "bad_option",
+    `forward: taps must be a list of sites, not ${shown(taps)}`,
+  );
+  if (!single) requireNothingElse(others, "forward", ["taps", "edits", "keep"]);
+  for (const one of single ? [{ tokens: given, ...others }] : (given as readonly unknown[])) {
+    requireObject(one, "forward", "a sequence");
+    const { tokens, mask: _m, positions: _p, past: _k, embeddings: _e, logits, ...rest } = one as ForwardSequence;
+    requireNothingElse(
+      rest,
+      "forward",
+      single ? ["taps", "edits", "keep", ...sequenceOptions] : ["tokens", ...sequenceOptions],
+    );
+    ensure(
+      Array.isArray(tokens) || ArrayBuffer.isView(tokens),
+      "bad_option",
+      `forward: tokens must be a list of ids, not ${shown(tokens)}`,
+    );
+    ensure(
+      logits === undefined || Array.isArray(logits) || ["all", "last", "none"].includes(logits as string),
+      "bad_option",
+      `forward: logits must be "all", "last", "none" or a list of rows, not ${shown(logits)}`,
+    );
+  }
+}
+
 function forwardOf(model: Model): OpenModel["forward"] {
   return (async (given: readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+    checkForward(given, options);
     const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;
     const single = typeof given[0] !== "object";
     const sequences = single
@@ -231,6 +298,7 @@ const checkedEdits = (edits: DecodeOptions["edits"], subject: string) =>
   parseOptions(requestOptions.pick({ edits: true }), { edits } as never, subject).edits ?? [];
 
 function trace(model: Model, tokens: readonly number[], options: TraceOptions): AsyncGenerator<TextTraceChunk, void> {
+  checkTracing(options);
   const edits = applyEdits(model.sites(), checkedEdits(options.edits, "trace"));
   const sites = leaseSites(model.sites(), options.taps, edits);
   return traceTokens(model.forest, tokens, sites, options);

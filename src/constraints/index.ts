@@ -1,5 +1,5 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
@@ -34,12 +34,26 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
     make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) =>
       jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options }),
   },
-  regex: { options: [], make: ({ regex }: { regex: string | RegExp }) => regexConstraint(regex) },
+  regex: {
+    options: [],
+    make: ({ regex }: { regex: unknown }) => {
+      const known = typeof regex === "string" || regex instanceof RegExp;
+      ensure(known, "bad_option", () => `constraint: regex must be a text or a RegExp, not ${shown(regex)}`);
+      return regexConstraint(regex);
+    },
+  },
   grammar: {
     options: ["syntax"],
     make: ({ grammar, syntax }: { grammar: string; syntax?: "gbnf" | "lark" }) => grammarConstraint(grammar, syntax),
   },
-  choices: { options: [], make: ({ choices }: { choices: readonly string[] }) => choicesConstraint(choices) },
+  choices: {
+    options: [],
+    make: ({ choices }: { choices: unknown }) => {
+      const texts = Array.isArray(choices) && choices.every((choice) => typeof choice === "string");
+      ensure(texts, "bad_option", () => `constraint: choices must be a list of texts, not ${shown(choices)}`);
+      return choicesConstraint(choices as string[]);
+    },
+  },
   sqlSchema: { options: [], make: ({ sqlSchema }: { sqlSchema: SqlSchema }) => sqlConstraint(sqlSchema) },
   smiles: {
     options: [],

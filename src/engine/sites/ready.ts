@@ -45,7 +45,10 @@ type Settings = z.output<typeof readyEdit>;
 /** An edit of a request: a ready one, or a module with what it needs at run time. */
 export const requestEdit = z.union([
   readyEdit,
-  z.custom<AppliedEdit>((value) => typeof (value as AppliedEdit | undefined)?.edit?.apply === "function"),
+  z.custom<AppliedEdit>(
+    (value) => typeof (value as AppliedEdit | undefined)?.edit?.apply === "function",
+    "a module is written { edit: { name, site, apply } }",
+  ),
 ]);
 
 /** Ready edits of one request at one site; each is a module of its own. */
