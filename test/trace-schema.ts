@@ -1,4 +1,4 @@
-/** The trace format as a schema: what every event of every method must be. `docs/traces.md` documents it. */
+/** The trace format as a schema: what every event of every method must be. `docs/trace.md` documents it. */
 import { z } from "zod";
 import type { TraceEvent } from "../src/engine/trace.ts";
 
