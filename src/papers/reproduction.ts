@@ -21,8 +21,11 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
   steps(options: Options): number;
   /** One measurement a claim; a claim that a size cannot measure may be left out of it. */
   measure(context: ReproductionContext, options: Options): Promise<Measurement[]>;
-  /** For systems that `decode` does not run: the events of a short run, drawn as the picture of the gallery's card. */
-  trace?(signal: AbortSignal): Promise<TimedEvent[]>;
+  /**
+   * For systems that `decode` does not run by a name and options alone: the events of a short run, drawn as the picture of the gallery's card.
+   * Models that it opens, it closes.
+   */
+  trace?(signal: AbortSignal, open: (reference: string) => Promise<OpenModel>): Promise<TimedEvent[]>;
 }
 
 /** Keeps the options' type while a reproduction is defined. */

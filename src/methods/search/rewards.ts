@@ -73,7 +73,7 @@ export async function rewarding(
   );
   const ask = reward === "arithmetic" ? checkerOf(prompt) : reward;
   return {
-    preferred: reward === "arithmetic" ? { delimiters: ["\n"], answer: "^Answer: (-?\\d+)[ \\t]*$" } : {},
+    preferred: reward === "arithmetic" ? { delimiters: ["\n"], answer: "^Answer: *(-?\\d+)[ \\t]*$" } : {},
     taps: [],
     async score(states, ledger) {
       const values: number[] = [];

@@ -91,7 +91,7 @@ export function arithmeticProblem(text: string): SkillItem | undefined {
   return { prompt: found[0], answer: `${steps.map(writeStep).join("\n")}\nAnswer: ${left}`, facts: { steps } };
 }
 
-const writeStep = ({ left, operator, right, result }: Step): string => `${left}${operator}${right}=${result}`;
+export const writeStep = ({ left, operator, right, result }: Step): string => `${left}${operator}${right}=${result}`;
 const stepsOf = (item: SkillItem): readonly Step[] => item.facts.steps as Step[];
 
 /** The number behind the last "Answer:"; undefined where there is none. */

@@ -39,6 +39,7 @@ export type Step = { readonly at?: number; readonly outputLength: number } & (
   | { readonly kind: "particles"; readonly particles: Of<"particles"> }
   | { readonly kind: "constraint"; readonly constraint: Of<"constraint"> }
   | { readonly kind: "explore"; readonly explore: Of<"explore"> }
+  | { readonly kind: "contrast"; readonly contrast: Of<"contrast"> }
   | { readonly kind: "choice"; readonly choice: Of<"choice"> }
   | { readonly kind: "posterior"; readonly posterior: Of<"posterior"> }
   | { readonly kind: "point"; readonly point: Of<"point"> }
@@ -159,6 +160,19 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
           break;
         case "beams":
         case "particles":
+        case "contrast": {
+          // It tells of a token that is output already: which others stood beside it, and that this is its step.
+          const at = event.position - (reading.start?.prompt.length ?? 0);
+          const token = reading.tokens[at];
+          if (token?.origin === "plain") {
+            const rejected = event.tokens.flatMap((other, i) =>
+              other === event.token ? [] : [{ token: other, value: event.after[i] }],
+            );
+            reading.tokens[at] = { ...token, step: reading.steps.length, rejected };
+          }
+          push({ kind: "contrast", contrast: event, at: event.at } as Step);
+          break;
+        }
         case "explore":
         case "choice":
         case "posterior":
@@ -190,6 +204,7 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
     "point",
     "retrieval",
     "constraint",
+    "contrast",
     "choice",
   ];
   return order.find((kind) => steps.some((step) => step.kind === kind)) ?? (steps.length > 0 ? "token" : undefined);
@@ -283,6 +298,14 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   particles: { tokens: isNumbers, weights: isNumbers, parents: isOptional(isNumbers) },
   constraint: { rejected: isNumbers, checks: isNumber },
   explore: { node: isNumber, parent: isNumber, score: isNumber, tokens: isOptional(isNumbers) },
+  contrast: {
+    position: isNumber,
+    token: isNumber,
+    tokens: isNumbers,
+    before: isNumbers,
+    after: isNumbers,
+    exits: isOptional(isNumbers),
+  },
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
   posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
   point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(Array.isArray) },

@@ -15,13 +15,20 @@ export const paper: Paper = {
     "LOL also contrasts the two at lower layers through early exit, and fuses both contrasts.",
     "A term under an instruction turns the model's attention back to what is true.",
   ],
-  lives: { folder: "methods/contrast/lol" },
+  lives: {
+    folder: "methods/contrast/lol",
+    command: 'ventris run --shaper lol "…"; ventris eval lm truthfulqa --model MODEL --shaper lol',
+    function: 'model.decode(prompt, { shapers: [{ name: "lol", amateur: "FOLDER" }] })',
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "No amateur fine-tuned to say falsehoods ships: what is measured is the model behind words that induce them, on a model that was taught no facts. The paper's way of fusing, its layers and its weights could not be read; they are options.",
   claims: [
     {
       id: "against-best",
       says: "Truthfulness rises over the best other method.",
       paper: { value: 4.5, setting: "points, average over the metrics of TruthfulQA (abstract of v1)" },
-      ours: "a world of planted misconceptions, 3 seeds: mean of MC1, MC2 and MC3, LOL minus contrast at the last layer",
+      ours: "TruthfulQA on knossos: mean of MC1, MC2 and MC3, LOL minus contrast at the last layer (ICD by instruction)",
       unit: "points",
       holds: { above: 0 },
     },
@@ -33,7 +40,7 @@ export const paper: Paper = {
         setting:
           "points, mean of MC1 +8.70, MC2 +14.48, MC3 +13.13 for the contrast at the last layer alone, Llama2-7B-Chat, second-hand",
       },
-      ours: "the same world: LOL minus plain decoding",
+      ours: "the same questions: LOL minus plain likelihood",
       unit: "points",
       holds: { above: 0, surely: true },
     },
@@ -41,7 +48,7 @@ export const paper: Paper = {
       id: "damage",
       says: "Facts without misconceptions are not lost.",
       paper: { setting: "data sets beside TruthfulQA" },
-      ours: "accuracy on the unaffected facts, change in points",
+      ours: "accuracy on FACTOR (news, by likelihood a token), change in points",
       unit: "points",
       holds: { atLeast: -2 },
     },

@@ -14,13 +14,22 @@ export const paper: Paper = {
     "A*-decoding keeps all partial solutions in a queue, ordered by what was paid and what a reward model still expects to pay, and continues the best.",
     "A fixed budget then gives the same accuracy with fewer tokens and fewer calls of the reward model.",
   ],
-  lives: { folder: "methods/search/a-star" },
+  lives: {
+    folder: "methods/search/a-star",
+    method: "a-star",
+    command:
+      'ventris run --method a-star --set reward=arithmetic --model MODEL "Start with 5. + 3, * 2. What is the result?"',
+    function: 'model.decode(prompt, { method: { name: "a-star", reward: ({ steps }) => judge(steps) } })',
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "Measured on arithmetic with a simulated solver and a reward of known noise, not on MATH500 with a process reward model; which edge cost the paper has is not known, both readings are options.",
   claims: [
     {
       id: "tokens",
       says: "It needs fewer tokens than best-of-N for the same accuracy.",
       paper: { value: 3, setting: "“up to 3× fewer”, against best-of-N and particle filtering" },
-      ours: "step-by-step arithmetic with an exact checker: tokens of best-of-N over those of A* at equal accuracy",
+      ours: "step-by-step arithmetic, solver and reward with known errors: tokens of best-of-N over those of A* at equal accuracy",
       unit: "×",
       holds: { above: 1, surely: true },
     },
