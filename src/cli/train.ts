@@ -19,6 +19,7 @@ import { formatBytes, formatTable, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 import { beginFinetuning, beginTraining } from "./train-begin.ts";
 import { runStatus, sample, writeRunModel } from "./train-look.ts";
+import { defineReward } from "./train-reward.ts";
 
 interface TrainFlags {
   init?: string;
@@ -139,6 +140,7 @@ export function define(command: Command): void {
     )
     .option("--json", "print the outcome as one JSON object")
     .action(finetune);
+  defineReward(command);
   command
     .command("status")
     .description("show how far a training run is: steps, losses, speed, time left")

@@ -79,4 +79,5 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as pointing from "./pointing/index.ts";
+export * as rewardHeads from "./search/reward-head.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

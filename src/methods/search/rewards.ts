@@ -6,8 +6,8 @@ import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { hostOnly } from "../../engine/method.ts";
 import { ensure, shown, VentrisError } from "../../errors.ts";
-import type { Part } from "../../models/parts.ts";
 import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
+import { headReward, type RewardHead, readRewardHead, rewardHeadKind, rewardHeadSite } from "./reward-head.ts";
 import { type Ledger, type State, stepsOf } from "./steps.ts";
 
 /** What a reward function is asked about. */
@@ -64,7 +64,10 @@ export async function rewarding(
   decoding: Decoding,
   { reward, rewardHead }: { reward?: Reward | "arithmetic"; rewardHead: string },
 ): Promise<Rewarding> {
-  if (reward === undefined) return headRewarding(await decoding.model.part(rewardHead, rewardHeadKind));
+  if (reward === undefined)
+    return headRewarding(
+      readRewardHead(await decoding.model.part(rewardHead, rewardHeadKind), decoding.model.config.hiddenSize),
+    );
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "reward: it reads texts, and this model has no tokenizer");
   const prompt = tokenizer.decode(
@@ -126,23 +129,14 @@ function checkerOf(prompt: string): Reward {
   };
 }
 
-export const rewardHeadKind = "reward-head";
-export const rewardHeadSite = "final";
-
-/** A logistic head on the last state of a step: sigmoid(weight · state + bias). */
-function headRewarding({ tensors, card }: Part): Rewarding {
-  const weight = tensors.get("weight")!.values;
-  const bias = tensors.get("bias")!.values[0];
-  const { delimiters, answer } = card.settings as { delimiters?: string[]; answer?: string };
+/** The head reads the state that the model itself has at the end of a step: it costs no pass. */
+function headRewarding(head: RewardHead): Rewarding {
   return {
-    preferred: { delimiters, answer },
+    preferred: { delimiters: head.delimiters, answer: head.answer },
     taps: [rewardHeadSite],
     async score(states, ledger) {
-      return states.map(({ tip }) => {
-        const state = tip.taps![rewardHeadSite];
-        ledger.rewardCalls += 1;
-        return 1 / (1 + Math.exp(-weight.reduce((sum, w, i) => sum + w * state[i], bias)));
-      });
+      ledger.rewardCalls += states.length;
+      return states.map(({ tip }) => headReward(head, tip.taps![rewardHeadSite]));
     },
   };
 }
