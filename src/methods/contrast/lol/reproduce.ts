@@ -2,6 +2,7 @@
  * What LOL claims, as far as shipped models can show it: questions that tempt to falsehoods (TruthfulQA) and true against false continuations
  * (FACTOR), answered by the likelihood of a small model, plain and contrasted with itself behind words that induce falsehoods.
  */
+import { shaperChoice } from "../../../calls.ts";
 import {
   type ChoiceItem,
   chooses,
@@ -149,7 +150,8 @@ async function differenceFromIcd(model: OpenModel & { tokenizer: Tokenizer }, nu
   const { tokens } = await model.decode(context, { seed: number, maxTokens: 12 }).final;
   const given = { context, options: [tokens] };
   const by = async (shaper: { name: string } & Record<string, unknown>) =>
-    (await model.continuations(given, { shapers: [{ ...shaper, alpha: 0 }], normalise: false })).scores[0];
+    (await model.continuations(given, { shapers: [shaperChoice({ ...shaper, alpha: 0 })], normalise: false }))
+      .scores[0];
   const [lol, icd] = [await by({ name: "lol", fusionWeight: 0, refocusWeight: 0 }), await by({ name: "icd" })];
   return Math.max(...lol.map((value, i) => Math.abs(value - icd[i])));
 }
