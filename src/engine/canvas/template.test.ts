@@ -1,0 +1,67 @@
+/** Blanks anywhere in a text, of given and of found lengths. */
+import { rm } from "node:fs/promises";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { type TinyDiffusion, writeTinyDiffusion } from "../../../test/fixtures/tiny-diffusion.ts";
+import { type OpenModel, open } from "../../index.ts";
+
+let tiny: TinyDiffusion;
+let model: OpenModel;
+beforeAll(async () => {
+  tiny = await writeTinyDiffusion({ tokenizer: true });
+  model = await open(tiny.folder, { threads: 1 });
+});
+afterAll(async () => {
+  await model.close();
+  await rm(tiny.folder, { recursive: true, force: true });
+});
+
+test("what is given stays, blanks have the lengths that were asked for, and streamed text is the final text", async () => {
+  const run = model.decode({ fill: "the ___ and ___.", lengths: [3, 2] });
+  let streamed = "";
+  for await (const piece of run.text) streamed += piece;
+  const { text, tokens, finish } = await run.final;
+  expect(streamed).toBe(text);
+  expect(finish).toBe("end");
+  const [first, second, last] = [
+    model.tokenizer!.encode("the", { special: false }),
+    model.tokenizer!.encode(" and", { special: false }),
+    model.tokenizer!.encode(".", { special: false }),
+  ];
+  expect(tokens.slice(0, first.length)).toEqual(first);
+  expect(tokens.slice(first.length + 3, first.length + 3 + second.length)).toEqual(second);
+  expect(tokens.slice(first.length + 5 + second.length)).toEqual(last);
+});
+
+test("a length that is to be found is the one whose tokens are the surest, and a seed finds it again", async () => {
+  const fill = "the ___ and";
+  const found = await model.decode({ fill, longest: 4 }).final;
+  const tried = await Promise.all(
+    [1, 2, 3, 4].map(async (length) => {
+      const { logprobs, text } = await model.decode({ fill, lengths: [length] }, { logprobs: 0 }).final;
+      const own = logprobs!.filter(({ raw }) => raw < 0);
+      return { text, mean: own.reduce((sum, { raw }) => sum + raw, 0) / own.length };
+    }),
+  );
+  expect(found.text).toBe(tried.reduce((a, b) => (b.mean > a.mean ? b : a)).text);
+  expect(await model.decode({ fill, longest: 4 }).final).toMatchObject({ text: found.text });
+});
+
+test.each([
+  [{ fill: "no blank" }, /no blank/],
+  [{ fill: "a ___ b", lengths: [1, 2] }, /1 blanks/],
+  [{ fill: "a ___ b", lengths: [0] }, /whole number from 1/],
+  [{ fill: "a ___ b", longest: 1000 }, /longest/],
+  [{ fill: "a ___ b", nonsense: 1 }, /nonsense/],
+])("refused: %o", (template, message) => {
+  expect(() => model.decode(template as { fill: string })).toThrow(message);
+});
+
+test("methods that need blocks of an answer refuse a template, as do blocks themselves and too small a context", async () => {
+  const template = { fill: "a ___ b", lengths: [2] } as const;
+  await expect(model.decode(template, { method: { name: "oracle", reference: [3, 4] } }).final).rejects.toThrow(
+    /template/,
+  );
+  const method = { name: "threshold", blockLength: 1 } as const;
+  await expect(model.decode(template, { method }).final).rejects.toThrow(/as one block/);
+  await expect(model.decode({ fill: "a ___ b", lengths: [200] }).final).rejects.toMatchObject({ code: "context_full" });
+});
