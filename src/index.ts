@@ -2,6 +2,7 @@
 
 export { z } from "zod";
 export {
+  type ContinuationScoring,
   type DecodeOptions,
   type EmbedOptions,
   type MethodChoice,
@@ -16,14 +17,16 @@ export {
 } from "./calls.ts";
 export { type Answer, type ChatSession, type ChatSessionOptions, readChat } from "./chat.ts";
 export type { Constraint, ConstraintChoice, ConstraintState, Predicate } from "./constraints/index.ts";
-export type { Decoding } from "./engine/decoding.ts";
+export type { Template, TemplateText } from "./engine/canvas/template.ts";
+export type { ContinuationOptions, Continuations, ScoredContinuations } from "./engine/continuations.ts";
+export type { Decoding, DecodingParts, Outcome } from "./engine/decoding.ts";
 export type { ForestOptions, VectorRow } from "./engine/forest.ts";
 export type { Forward, ForwardResult, ForwardSettings } from "./engine/forward/index.ts";
 export type { ForwardSequence, KeptRows } from "./engine/forward/input.ts";
 export type { Learnable, OpenForest, ParameterValues } from "./engine/learnable.ts";
 export type { LoadOptions } from "./engine/load.ts";
-export { defineMethod, defineShaper, type Method, type ShaperKind } from "./engine/method.ts";
-export type { Capability, Model } from "./engine/model.ts";
+export { defineMethod, defineShaper, type Method, type Outlook, type ShaperKind } from "./engine/method.ts";
+export type { Capability, CompanionRole, Model } from "./engine/model.ts";
 export type { Hypothesis } from "./engine/output.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { ScoredText, ScoredToken } from "./engine/score.ts";
@@ -35,6 +38,7 @@ export type { TextTraceChunk, TextTraceOptions } from "./engine/sites/text.ts";
 export type * from "./engine/trace.ts";
 export { type ErrorCode, VentrisError } from "./errors.ts";
 export { findMethod, methods } from "./methods/index.ts";
+export type { Reward, Solution } from "./methods/search/rewards.ts";
 export type { Edit, EditContext, EditInput, EditParameter } from "./models/edits.ts";
 export { lensReading, logitLens } from "./models/lens.ts";
 export type { Part, PartCard, PartTensor } from "./models/parts.ts";

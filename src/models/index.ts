@@ -5,6 +5,7 @@ export type {
   Attention,
   Family,
   MakeParameter,
+  MaskedDiffusion,
   ModelConfig,
   ParameterSpecification,
   Ports,

@@ -10,6 +10,7 @@ export {
 export {
   type BatchShape,
   type Corpus,
+  type CorpusFile,
   type CorpusOptions,
   drawBatch,
   evaluationBatches,

@@ -1,4 +1,6 @@
 /** Weight files: reading, writing, quantising, caching and downloading them. */
+
+export type { OpenFile } from "../files.ts";
 export {
   cacheFolder,
   cacheKey,
