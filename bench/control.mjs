@@ -10,6 +10,7 @@ import initSqlJs from "sql.js";
 import { median, quantile } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
 import { openModel, ourControl, shippedModel } from "./ours.mjs";
+import { rows as solving } from "./solving.mjs";
 import { dataMissing, gpt2Tokens, records, schemaGroups } from "./texts.mjs";
 
 /** @typedef {import("./harness/report.mjs").Settings} Settings */
@@ -514,4 +515,5 @@ export const rows = [
   { what: "diverse beam over beam, same width: distinct 4-grams", target: atLeast(1), measure: beams("distinct") },
   { what: "diverse beam less beam: log-probability of the best", target: reported(""), measure: beams("best") },
   { what: "dyspec under a schema: texts that are plain sampling's", target: atLeast(1, ""), measure: dyspecExact },
+  ...solving,
 ];

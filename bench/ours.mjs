@@ -342,3 +342,32 @@ export async function openParts(options) {
     },
   };
 }
+
+/** Measurements of a reproduction at a size, without keeping anything. @param {"a-star"} name @param {"tiny" | "quick"} size @param {(line: string) => void} progress */
+export async function ourReproduction(name, size, progress) {
+  const { reproduction } = await import(`../dist/methods/search/${name}/reproduce.js`);
+  const { open } = await import("../dist/index.js");
+  /** @type {{ close(): Promise<void> }[]} */
+  const models = [];
+  try {
+    return await reproduction.measure(
+      {
+        size,
+        seed: 1,
+        signal: new AbortController().signal,
+        open: async (/** @type {string} */ reference) => {
+          const model = await open(reference);
+          models.push(model);
+          return model;
+        },
+        step: (/** @type {string} */ key, /** @type {(step: object) => unknown} */ work) => {
+          progress(`  ${key}`);
+          return work({ folder: "", progress: () => {} });
+        },
+      },
+      reproduction.sizes[size],
+    );
+  } finally {
+    for (const model of models) await model.close();
+  }
+}
