@@ -17,7 +17,7 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 afterEach(() => vi.unstubAllEnvs());
 
-/** Plain JavaScript of cache.ts, which child processes can import. */
+/** Plain JavaScript of cache.ts and what it imports, which child processes can import. */
 async function compileForChildren(): Promise<void> {
   const compilerOptions = {
     module: ts.ModuleKind.ESNext,
@@ -26,7 +26,7 @@ async function compileForChildren(): Promise<void> {
   };
   await mkdir(join(folder, "js", "weights"), { recursive: true });
   await writeFile(join(folder, "js", "package.json"), '{"type":"module"}');
-  for (const name of ["errors", "weights/cache"]) {
+  for (const name of ["errors", "node-files", "weights/cache"]) {
     const source = await readFile(new URL(`../${name}.ts`, import.meta.url), "utf8");
     await writeFile(join(folder, "js", `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);
   }
