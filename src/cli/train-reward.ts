@@ -42,7 +42,7 @@ export function defineReward(command: Command): void {
     .addOption(
       new Option(
         "--labels <kind>",
-        "right steps so far, or what the solution came to (default: steps where they can be checked)",
+        "right steps so far, or what the solution came to; left out, steps where they can be checked",
       ).choices(["steps", "outcome"]),
     )
     .option("--delimiter <text...>", "what ends a step (default: a line's end)")
