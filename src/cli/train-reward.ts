@@ -42,10 +42,10 @@ export function defineReward(command: Command): void {
     .addOption(
       new Option(
         "--labels <kind>",
-        "right steps so far, or what the solution came to; left out, steps where they can be checked",
+        "right steps so far, or what the solution came to; default: steps where they can be checked",
       ).choices(["steps", "outcome"]),
     )
-    .option("--delimiter <text...>", "what ends a step (default: a line's end)")
+    .option("--delimiter <text...>", "what ends a step; default: the end of a line")
     .option("--answer <expression>", "how a finished solution gives its answer, in the first group", "^Answer: *(.*)$")
     .addOption(number("--seed", z.int().min(0), "of problems, solutions and the split").default(0))
     .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
