@@ -158,8 +158,6 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
           constraint = event;
           push({ kind: "constraint", constraint: event, at } as Step);
           break;
-        case "beams":
-        case "particles":
         case "contrast": {
           // It tells of a token that is output already: which others stood beside it, and that this is its step.
           const at = event.position - (reading.start?.prompt.length ?? 0);
@@ -173,6 +171,8 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
           push({ kind: "contrast", contrast: event, at: event.at } as Step);
           break;
         }
+        case "beams":
+        case "particles":
         case "explore":
         case "choice":
         case "posterior":
