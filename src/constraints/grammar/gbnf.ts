@@ -2,7 +2,7 @@
 import { ensure } from "../../errors.ts";
 import { parseRegex } from "../regex/parse.ts";
 import {
-  anyOf,
+  alternatives,
   eat,
   failAt,
   type Grammar,
@@ -10,7 +10,7 @@ import {
   lineOf,
   literal,
   type Part,
-  type Reader,
+  readerOf,
   repeat,
 } from "./source.ts";
 
@@ -18,12 +18,10 @@ const blanks = /(?:[ \t]|#[^\n]*)*/y;
 const allBlanks = /(?:\s|#[^\n]*)*/y;
 const name = /[A-Za-z][A-Za-z0-9-_]*/y;
 const ruleStart = /[A-Za-z][A-Za-z0-9-_]*\s*::=/y;
-const deepest = 200;
 
 export function parseGbnf(text: string): Grammar {
-  const reader: Reader = { text, at: 0 };
+  const reader = readerOf(text);
   const rules = new Map<string, Part>();
-  let depth = 0;
   eat(reader, allBlanks);
   while (reader.at < text.length) {
     const found = eat(reader, name);
@@ -39,23 +37,7 @@ export function parseGbnf(text: string): Grammar {
   return { start: "root", rules };
 
   function choice(grouped: boolean): Part {
-    depth += 1;
-    if (depth > deepest) failAt(reader, `groups are nested deeper than ${deepest}`);
-    const items = [sequence(grouped)];
-    for (;;) {
-      const back = reader.at;
-      eat(reader, grouped ? allBlanks : blanks);
-      // An alternative may begin on a line of its own.
-      eat(reader, allBlanks);
-      if (!eat(reader, /\|/y)) {
-        reader.at = back;
-        break;
-      }
-      eat(reader, allBlanks);
-      items.push(sequence(grouped));
-    }
-    depth -= 1;
-    return anyOf(items);
+    return alternatives(reader, allBlanks, () => sequence(grouped));
   }
 
   function sequence(grouped: boolean): Part {

@@ -5,6 +5,7 @@
 import { ensure } from "../../errors.ts";
 import { parseRegex } from "../regex/parse.ts";
 import {
+  alternatives,
   anyOf,
   eat,
   failAt,
@@ -13,14 +14,13 @@ import {
   lineOf,
   literal,
   type Part,
-  type Reader,
+  readerOf,
   repeat,
 } from "./source.ts";
 
 const blanks = /(?:[ \t]|\/\/[^\n]*)*/y;
 const allBlanks = /(?:\s|\/\/[^\n]*)*/y;
 const header = /[?!]{0,2}([_A-Za-z][_A-Za-z0-9]*)[ \t]*(\.\d+)?[ \t]*:/y;
-const deepest = 200;
 
 const common: Readonly<Record<string, string>> = {
   DIGIT: "[0-9]",
@@ -45,10 +45,9 @@ const common: Readonly<Record<string, string>> = {
 };
 
 export function parseLark(text: string): Grammar {
-  const reader: Reader = { text, at: 0 };
+  const reader = readerOf(text);
   const rules = new Map<string, Part>();
   const ignored: Part[] = [];
-  let depth = 0;
   eat(reader, allBlanks);
   while (reader.at < text.length) {
     if (eat(reader, /%ignore[ \t]+/y)) ignored.push(choice());
@@ -77,21 +76,7 @@ export function parseLark(text: string): Grammar {
   }
 
   function choice(): Part {
-    depth += 1;
-    if (depth > deepest) failAt(reader, `groups are nested deeper than ${deepest}`);
-    const items = [sequence()];
-    for (;;) {
-      const back = reader.at;
-      eat(reader, allBlanks);
-      if (!eat(reader, /\|/y)) {
-        reader.at = back;
-        break;
-      }
-      eat(reader, allBlanks);
-      items.push(sequence());
-    }
-    depth -= 1;
-    return anyOf(items);
+    return alternatives(reader, allBlanks, sequence);
   }
 
   function sequence(): Part {

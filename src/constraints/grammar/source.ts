@@ -32,7 +32,13 @@ export function literal(text: string, ignoreCase = false): Part {
 export interface Reader {
   readonly text: string;
   at: number;
+  /** Groups around this place. */
+  depth: number;
 }
+
+export const readerOf = (text: string): Reader => ({ text, at: 0, depth: 0 });
+
+const deepest = 200;
 
 export function failAt({ text, at }: Reader, what: string): never {
   const before = text.slice(0, at);
@@ -46,6 +52,25 @@ export function eat(reader: Reader, pattern: RegExp): RegExpExecArray | undefine
   const match = pattern.exec(reader.text);
   if (match) reader.at += match[0].length;
   return match ?? undefined;
+}
+
+/** Sequences with bars between them; each may begin on a line of its own. `allBlanks` eats what says nothing, ends of lines too. */
+export function alternatives(reader: Reader, allBlanks: RegExp, sequence: () => Part): Part {
+  reader.depth += 1;
+  if (reader.depth > deepest) failAt(reader, `groups are nested deeper than ${deepest}`);
+  const items = [sequence()];
+  for (;;) {
+    const back = reader.at;
+    eat(reader, allBlanks);
+    if (!eat(reader, /\|/y)) {
+      reader.at = back;
+      break;
+    }
+    eat(reader, allBlanks);
+    items.push(sequence());
+  }
+  reader.depth -= 1;
+  return anyOf(items);
 }
 
 export const lineOf = ({ text, at }: Reader): number => text.slice(0, at).split("\n").length;
