@@ -38,6 +38,13 @@ export interface TaskOptions {
   readonly steps: number;
 }
 
+/** How much each size of a reproduction measures: the toy where seconds or minutes count, the shipped model in full. */
+export const taskSizes = {
+  tiny: { model: "toy", prompts: 6, length: 64, steps: 120 },
+  quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
+  full: { model: "mycenae", prompts: 210, length: 256, steps: 0 },
+} satisfies Record<string, TaskOptions>;
+
 /** Opens the tasks for `measure`; what was trained for it goes away afterwards. */
 export async function withTasks<T>(
   { open, signal, seed }: ReproductionContext,

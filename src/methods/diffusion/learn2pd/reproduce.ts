@@ -1,17 +1,13 @@
 /** What Learn2PD claims against one token a pass and against one threshold for all, on tasks that can be checked. */
 import { defineReproduction } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { agreement, answer, withTasks } from "../measuring.ts";
+import { agreement, answer, taskSizes, withTasks } from "../measuring.ts";
 import { filterKind, filterOfPart } from "./filter.ts";
 
 const bars = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
 
 export const reproduction = defineReproduction({
-  sizes: {
-    tiny: { model: "toy", prompts: 6, length: 64, steps: 120 },
-    quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
-    full: { model: "mycenae", prompts: 210, length: 256, steps: 0 },
-  },
+  sizes: taskSizes,
   steps: ({ prompts }) => prompts,
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {

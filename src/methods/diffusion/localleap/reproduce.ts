@@ -1,16 +1,12 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
 import { defineReproduction } from "../../../papers/reproduction.ts";
 import { meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { answer, watched, withTasks } from "../measuring.ts";
+import { answer, taskSizes, watched, withTasks } from "../measuring.ts";
 
 const anchor = 0.9;
 
 export const reproduction = defineReproduction({
-  sizes: {
-    tiny: { model: "toy", prompts: 6, length: 64, steps: 120 },
-    quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
-    full: { model: "mycenae", prompts: 210, length: 256, steps: 0 },
-  },
+  sizes: taskSizes,
   steps: ({ prompts }) => prompts,
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {
