@@ -52,7 +52,7 @@ export function transpile() {
   };
   const started = performance.now();
   const say = (text) => process.stderr.write(text);
-  const begun = `ventris: compiling ${stale.length} source files`;
+  const begun = `ventris: compiling ${stale.length} source ${stale.length === 1 ? "file" : "files"}`;
   say(process.stderr.isTTY ? `${begun} …` : `${begun}\n`);
   for (const name of stale) {
     const { outputText } = ts.transpileModule(readFileSync(join(source, name), "utf8"), {

@@ -149,9 +149,9 @@ export const isWhole = (molecule: Molecule): boolean =>
 export function canBeWhole(molecule: Molecule, fresh: boolean): boolean {
   const { atoms, current, branches, rings } = molecule;
   const growing = [...new Set(current === undefined ? branches : [...branches, current])];
-  /** With some atoms that get no further neighbour. */
   // A double bond out of the ring settles a carbon, too.
   const exits = growing.filter((i) => atoms[i].aromatic && atoms[i].mayExocyclic && atoms[i].free > 0);
+  /** Whether it works out when these atoms get no further neighbour. */
   const works = (finished: readonly number[]): boolean => {
     const left = growing.filter((i) => !finished.includes(i) && atoms[i].free > 0);
     if (rings.size > 0 && left.length === 0) return false;
