@@ -21,10 +21,17 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(() => rm(cache, { recursive: true, force: true }));
 
+/** By these Node decides how many colours and columns a terminal has: the tests' own surroundings must not. */
+const decides = new Set(
+  "COLUMNS NO_COLOR NODE_DISABLE_COLORS FORCE_COLOR COLORTERM TERM_PROGRAM TMUX CI TEAMCITY_VERSION TF_BUILD".split(
+    " ",
+  ),
+);
+
 /** Everything that reaches the terminal. */
 function inTerminal(columns: number, words: readonly string[], env: Record<string, string> = {}): string {
   const quoted = [process.execPath, main, ...words].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(" ");
-  const { COLUMNS: _, NO_COLOR: __, FORCE_COLOR: ___, ...others } = process.env;
+  const others = Object.fromEntries(Object.entries(process.env).filter(([name]) => !decides.has(name)));
   const { stdout } = spawnSync("script", ["-qec", `stty cols ${columns} rows 40; ${quoted}`, "/dev/null"], {
     encoding: "utf8",
     env: { ...others, TERM: "xterm-256color", VENTRIS_CACHE: cache, ...env },
