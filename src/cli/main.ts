@@ -38,6 +38,11 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "serve a page on this machine: papers, playground, traces, models, measurements",
     load: () => import("./studio.ts"),
   },
+  serve: {
+    group: decoding,
+    summary: "serve models to other programs, as OpenAI's clients expect it",
+    load: () => import("./serve.ts"),
+  },
   models: { group: looking, summary: "list the models on this machine", load: () => import("./models.ts") },
   methods: {
     group: looking,

@@ -50,9 +50,13 @@ export const modelHelp =
   "a model that ships with the package (ventris models lists them), a folder or weight file on this machine, or a name on the Hugging Face hub such as HuggingFaceTB/SmolLM2-135M, which is downloaded the first time";
 
 export function addModelFlags(command: Command): void {
+  command.optionsGroup(groups.model).option("-m, --model <name>", modelHelp, "knossos");
+  addLoadFlags(command);
+}
+
+/** How a model is loaded, whichever it is. */
+export function addLoadFlags(command: Command): void {
   command
-    .optionsGroup(groups.model)
-    .option("-m, --model <name>", modelHelp, "knossos")
     .addOption(
       new Option(
         "--weights <format>",

@@ -1,30 +1,29 @@
 /**
- * The HTTP application: one Hono app, one engine, and groups of routes that are mounted on it. Every failure is JSON,
- * `{ error: { code, message } }`. What listens on loopback answers to loopback's names alone, so that a page from elsewhere cannot
- * reach it by rebinding a name, nor by posting from another origin.
+ * The HTTP application: one Hono app, one engine, and groups of routes that are mounted on it. Every failure is JSON. What listens on
+ * loopback answers to loopback's names alone, so that a page from elsewhere cannot reach it by rebinding a name; and no server answers a
+ * page of another origin that it was not told of.
  */
-import { Hono, type MiddlewareHandler } from "hono";
+import { createHash, timingSafeEqual } from "node:crypto";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
-import { VentrisError } from "../errors.ts";
+import { cors } from "hono/cors";
+import type { Admission } from "./admission.ts";
+import type { Catalogue } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
-
-/** Wrong options, each by its name, so that a form can say it at the field and a client gets it in one piece. */
-export class OptionError extends VentrisError {
-  readonly fields: readonly {
-    readonly where: "method" | "request";
-    readonly option: string;
-    readonly message: string;
-  }[];
-  constructor(fields: OptionError["fields"]) {
-    super("bad_option", fields.map(({ option, message }) => `${option}: ${message}`).join("; "));
-    this.fields = fields;
-  }
-}
+import { answerOf, RequestError } from "./errors.ts";
+import type { Metrics } from "./metrics.ts";
 
 /** What a group of routes gets. */
 export interface RouteContext {
   readonly engine: Engine;
   readonly version: string;
+  readonly catalogue: Catalogue;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+  /** Whether the server listens on this machine alone. */
+  readonly loopback: boolean;
+  /** Longest time for a request. */
+  readonly requestSeconds: number;
 }
 
 export interface RouteGroup {
@@ -34,63 +33,102 @@ export interface RouteGroup {
 
 export interface AppOptions extends RouteContext {
   readonly groups: readonly RouteGroup[];
-  /** Whether only loopback's names are served; false for a server that was told to listen elsewhere. */
-  readonly loopback: boolean;
-  readonly bodyBytes?: number;
+  readonly bodyBytes: number;
+  /** Asked of every request but `/health`, as a bearer token or as the password of a browser's own form. */
+  readonly apiKey?: string;
+  /** Pages of these origins may call. */
+  readonly origins: readonly string[];
+  /** Whether requests are taken; false while the server stops. */
+  readonly open: () => boolean;
 }
 
-const statusOf: Readonly<Record<string, 400 | 404 | 408 | 503>> = {
-  bad_option: 400,
-  bad_shape: 400,
-  context_full: 400,
-  constraint_dead_end: 400,
-  unavailable: 404,
-  aborted: 503,
-  out_of_memory: 503,
-  runtime_failed: 503,
-};
-
-export function createApp({ groups, loopback, bodyBytes = 2 ** 20, ...context }: AppOptions): Hono {
+export function createApp({ groups, bodyBytes, apiKey, origins, open, ...context }: AppOptions): Hono {
+  const { engine, metrics, admission, loopback, version } = context;
   const app = new Hono();
-  app.use(secure);
-  if (loopback) app.use(loopbackOnly);
+  app.use(secure(origins));
+  app.use(expected(loopback, origins));
+  if (origins.length > 0) app.use(cors({ origin: [...origins], exposeHeaders: ["Retry-After", "X-Ventris-Seed"] }));
+  app.get("/health", (c) =>
+    c.json({ ok: true, version, active: engine.active, waiting: admission.waiting, restarts: engine.restarts }),
+  );
+  if (apiKey !== undefined) app.use(keyed(apiKey));
+  app.use(async (c, next) => {
+    if (!open()) throw new RequestError("aborted", "the server is stopping", { headers: { Connection: "close" } });
+    await next();
+    metrics.answered(c.req.method, routeOf(c), c.res.status);
+  });
   app.use(
     bodyLimit({
       maxSize: bodyBytes,
-      onError: (c) => {
+      onError: () => {
         // The rest of the body is not read, so that the connection cannot serve another request.
-        c.header("Connection", "close");
-        return c.json({ error: { code: "bad_option", message: `a body of more than ${bodyBytes} bytes` } }, 413);
+        const headers = { Connection: "close" };
+        throw new RequestError("bad_option", `a body of more than ${bodyBytes} bytes`, { status: 413, headers });
       },
     }),
   );
-  app.get("/health", (c) => c.json({ ok: true, version: context.version, active: context.engine.active }));
-  for (const { path, routes } of groups) app.route(path, routes(context));
-  app.notFound((c) => c.json({ error: { code: "unavailable", message: `nothing at ${c.req.path}` } }, 404));
-  app.onError((error, c) => {
-    const known = error instanceof VentrisError;
-    if (!known) console.error(error);
-    const code = known ? error.code : "internal";
-    const message = known ? error.message : "unexpected failure; see the server's output";
-    const fields = error instanceof OptionError ? { fields: error.fields } : {};
-    return c.json({ error: { code, message, ...fields } }, statusOf[code] ?? 500);
+  app.get("/metrics", async (c) => {
+    const { type, text } = await metrics.page();
+    return c.body(text, 200, { "Content-Type": type });
   });
+  for (const { path, routes } of groups) app.route(path, routes(context));
+  app.notFound((c) => failure(c, new RequestError("unavailable", `nothing at ${c.req.method} ${c.req.path}`)));
+  app.onError((error, c) => failure(c, error));
   return app;
+}
+
+function failure(c: Context, error: unknown): Response {
+  const { status, body, headers } = answerOf(error);
+  return c.json(body, status, { ...headers });
+}
+
+/** A label of few values: paths of strangers are none. */
+function routeOf(c: Context): string {
+  const [, first = "", second = ""] = c.req.path.split("/");
+  return c.res.status === 404 ? "other" : first === "v1" || first === "api" ? `/${first}/${second}` : `/${first}`;
 }
 
 const loopbackNames = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
 
-const loopbackOnly: MiddlewareHandler = async (c, next) => {
-  const host = c.req.header("host") ?? "";
-  const origin = c.req.header("origin");
-  const strange = !loopbackNames.test(host)
-    ? `Host ${host || "(none)"}`
-    : origin && origin !== `http://${host}`
-      ? `Origin ${origin}`
-      : undefined;
-  if (strange) return c.json({ error: { code: "bad_option", message: `${strange} is not served here` } }, 403);
-  return next();
-};
+/** Host and origin as they are expected. */
+function expected(loopback: boolean, origins: readonly string[]): MiddlewareHandler {
+  return async (c, next) => {
+    const host = c.req.header("host") ?? "";
+    const origin = c.req.header("origin");
+    const own = origin === undefined || origin === `http://${host}` || origin === `https://${host}`;
+    const strange =
+      loopback && !loopbackNames.test(host)
+        ? `Host ${host || "(none)"}`
+        : !own && !origins.includes(origin) && !origins.includes("*")
+          ? `Origin ${origin}`
+          : undefined;
+    if (strange) throw new RequestError("bad_option", `${strange} is not served here`, { status: 403 });
+    return next();
+  };
+}
+
+const digest = (text: string): Buffer => createHash("sha256").update(text).digest();
+
+/** Compared by their digests, in a time that does not depend on how much of the key is right. */
+function keyed(apiKey: string): MiddlewareHandler {
+  const wanted = digest(apiKey);
+  return async (c, next) => {
+    if (c.req.method === "OPTIONS") return next();
+    const [, scheme = "", value = ""] = /^(\w+) +(.*)$/.exec(c.req.header("authorization") ?? "") ?? [];
+    const given =
+      scheme.toLowerCase() === "basic"
+        ? Buffer.from(value, "base64")
+            .toString("utf8")
+            .replace(/^[^:]*:/, "")
+        : value;
+    if (timingSafeEqual(digest(given), wanted)) return next();
+    const headers = { "WWW-Authenticate": 'Basic realm="ventris", charset="UTF-8"' };
+    throw new RequestError("bad_option", "the API key is missing or wrong (Authorization: Bearer KEY)", {
+      status: 401,
+      headers,
+    });
+  };
+}
 
 const policy = [
   "default-src 'none'",
@@ -104,10 +142,12 @@ const policy = [
   "frame-ancestors 'none'",
 ].join("; ");
 
-const secure: MiddlewareHandler = async (c, next) => {
-  await next();
-  c.header("Content-Security-Policy", policy);
-  c.header("X-Content-Type-Options", "nosniff");
-  c.header("Referrer-Policy", "no-referrer");
-  c.header("Cross-Origin-Resource-Policy", "same-origin");
-};
+const secure =
+  (origins: readonly string[]): MiddlewareHandler =>
+  async (c, next) => {
+    await next();
+    c.header("Content-Security-Policy", policy);
+    c.header("X-Content-Type-Options", "nosniff");
+    c.header("Referrer-Policy", "no-referrer");
+    c.header("Cross-Origin-Resource-Policy", origins.length > 0 ? "cross-origin" : "same-origin");
+  };

@@ -1,62 +1,88 @@
 /**
- * The serving side of the engine's thread: calls are promises, a run is a stream of trace events. When the thread dies, what was under
- * way fails with `runtime_failed` and the next request starts a new one.
+ * The serving side of the engine's process: calls are promises, a run is a stream of events. When the process dies (killed for its memory,
+ * a fault of native code), what was under way fails with `runtime_failed`, and another is started.
  */
-import { Worker } from "node:worker_threads";
+import { type ChildProcess, fork } from "node:child_process";
 import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { threadEntry } from "../runtime/thread.ts";
-import type { Calls, FromEngine, PlainError, RunRequest, ToEngine } from "./protocol.ts";
+import type { Calls, Detail, FromEngine, OutputEvent, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
 
 export interface Engine {
   call<Name extends keyof Calls>(name: Name, ...values: Parameters<Calls[Name]>): Promise<ReturnType<Calls[Name]>>;
-  /** Aborted by the signal, or by leaving the loop. Its end is awaited by neither: the thread frees the nodes within a pass. */
+  /** The same for somebody who may go away before it is answered. */
+  ask<Name extends keyof Calls>(
+    signal: AbortSignal | undefined,
+    name: Name,
+    ...values: Parameters<Calls[Name]>
+  ): Promise<ReturnType<Calls[Name]>>;
+  /** Aborted by the signal, or by leaving the loop. Its end is awaited by neither: the process frees the nodes within a pass. */
   run(request: RunRequest, signal?: AbortSignal): AsyncIterable<TimedEvent[]>;
+  /** The same as a client of text is told of it, as it comes or in one piece. */
+  output(request: RunRequest, detail: "stream" | "whole", signal?: AbortSignal): AsyncGenerator<OutputEvent[], void>;
   /** Runs under way. */
   readonly active: number;
+  /** Of its process; undefined while none runs. */
+  readonly pid: number | undefined;
+  /** How often its process died and was started again. */
+  readonly restarts: number;
   close(): Promise<void>;
 }
 
 interface Sink {
-  events(events: TimedEvent[]): void;
+  events(events: Told[]): void;
   end(error?: Error): void;
 }
 
-export function startEngine(models: OpenOptions = {}): Engine {
-  let thread: Worker | undefined;
+/** A process that dies sooner than this after its start is started again by the next request only. */
+const steady = 5000;
+/** Time that runs under way have to end when the engine closes. */
+const patience = 10_000;
+
+/** `warm`: models that are opened whenever the process starts. */
+export function startEngine(models: OpenOptions = {}, { warm = [] }: { warm?: readonly string[] } = {}): Engine {
+  let worker: ChildProcess | undefined;
   let closed = false;
+  let restarts = 0;
   let ids = 0;
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: unknown): void }>();
   const sinks = new Map<number, Sink>();
 
-  function started(): Worker {
+  function started(): ChildProcess {
     if (closed) throw new VentrisError("aborted", "the server is stopping");
-    if (thread) return thread;
-    const worker = new Worker(threadEntry("thread", import.meta.url), { workerData: { models } });
-    thread = worker;
-    let cause: Error | undefined;
-    worker.on("error", (error) => {
-      cause = error as Error;
+    if (worker) return worker;
+    // Its standard output would be taken for the server's.
+    const child = fork(threadEntry("worker", import.meta.url), [JSON.stringify(models)], {
+      serialization: "advanced",
+      execArgv: [],
+      stdio: ["ignore", 2, 2, "ipc"],
     });
-    worker.on("exit", (code) => {
-      if (thread === worker) thread = undefined;
-      const why = cause?.message ?? `it ended with code ${code}`;
-      fail(new VentrisError("runtime_failed", `the engine's thread stopped: ${why}`, { cause }));
-    });
-    worker.on("message", receive);
-    return worker;
+    worker = child;
+    const began = performance.now();
+    child.on("message", receive);
+    child.on("error", (cause) => ended(child, cause.message, began));
+    child.on("exit", (code, signal) =>
+      ended(child, signal ? `it was ended by ${signal}` : `it ended with code ${code}`, began),
+    );
+    return child;
   }
 
-  function fail(error: Error): void {
+  function ended(child: ChildProcess, why: string, began: number): void {
+    if (worker !== child) return;
+    worker = undefined;
+    const error = new VentrisError("runtime_failed", `the engine's process stopped: ${why}`);
     for (const { reject } of waiting.values()) reject(error);
     waiting.clear();
     for (const sink of sinks.values()) sink.end(error);
     sinks.clear();
+    if (closed) return;
+    restarts += 1;
+    if (performance.now() - began > steady) warmUp();
   }
 
   function receive(message: FromEngine): void {
-    if (message.type === "events") sinks.get(message.id)?.events(message.events);
+    if (message.type === "events") for (const [id, events] of message.runs) sinks.get(id)?.events(events);
     else if (message.type === "end") {
       sinks.get(message.id)?.end(message.error && revive(message.error));
       sinks.delete(message.id);
@@ -68,38 +94,43 @@ export function startEngine(models: OpenOptions = {}): Engine {
     }
   }
 
-  const send = (message: ToEngine): void => started().postMessage(message);
+  // A process that is gone is told of by its exit.
+  const send = (message: ToEngine): void => void started().send(message, () => {});
 
-  async function* run(request: RunRequest, signal?: AbortSignal): AsyncGenerator<TimedEvent[], void> {
+  function abandon(id: number): void {
+    if (worker?.connected) worker.send({ type: "abort", id } satisfies ToEngine, () => {});
+  }
+
+  async function* run(request: RunRequest, detail: Detail, signal?: AbortSignal): AsyncGenerator<Told[], void> {
     const id = ids++;
-    let events: TimedEvent[] = [];
-    let ended = false;
+    let events: Told[] = [];
+    let over = false;
     let failure: Error | undefined;
     let wake = (): void => {};
-    sinks.set(id, {
-      events(more) {
-        events = events.length === 0 ? more : events.concat(more);
-        wake();
-      },
-      end(error) {
-        ended = true;
-        failure = error;
-        wake();
-      },
-    });
     const abort = (): void => {
-      if (!ended && thread) thread.postMessage({ type: "abort", id } satisfies ToEngine);
+      if (!over) abandon(id);
     };
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      send({ type: "run", id, request });
+      send({ type: "run", id, request, detail });
+      sinks.set(id, {
+        events(more) {
+          events = events.length === 0 ? more : events.concat(more);
+          wake();
+        },
+        end(error) {
+          over = true;
+          failure = error;
+          wake();
+        },
+      });
       if (signal?.aborted) abort();
       for (;;) {
         if (events.length > 0) {
           const batch = events;
           events = [];
           yield batch;
-        } else if (ended) {
+        } else if (over) {
           if (failure) throw failure;
           return;
         } else {
@@ -114,31 +145,49 @@ export function startEngine(models: OpenOptions = {}): Engine {
     }
   }
 
-  return {
-    call: (name, ...values) =>
-      new Promise((resolve, reject) => {
-        const id = ids++;
+  const ask: Engine["ask"] = async (signal, name, ...values) => {
+    const id = ids++;
+    const abort = (): void => abandon(id);
+    try {
+      send({ type: "call", id, name, values });
+      signal?.addEventListener("abort", abort, { once: true });
+      return await new Promise((resolve, reject) => {
         waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
-        try {
-          send({ type: "call", id, name, values });
-        } catch (error) {
-          waiting.delete(id);
-          reject(error);
-        }
-      }),
-    run,
+        if (signal?.aborted) abort();
+      });
+    } finally {
+      signal?.removeEventListener("abort", abort);
+    }
+  };
+  const call: Engine["call"] = (name, ...values) => ask(undefined, name, ...values);
+
+  function warmUp(): void {
+    for (const name of warm) call("open", name).catch(() => {}); // its requests will say why
+  }
+
+  return {
+    call,
+    ask,
+    run: (request, signal) => run(request, "trace", signal) as AsyncGenerator<TimedEvent[], void>,
+    output: (request, detail, signal) => run(request, detail, signal) as AsyncGenerator<OutputEvent[], void>,
     get active() {
       return sinks.size;
     },
+    get pid() {
+      return worker?.pid;
+    },
+    get restarts() {
+      return restarts;
+    },
     async close() {
       closed = true;
-      const worker = thread;
-      if (!worker) return;
-      const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-      worker.postMessage({ type: "close" } satisfies ToEngine);
-      const patience = setTimeout(() => void worker.terminate(), 10_000);
+      const child = worker;
+      if (!child) return;
+      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+      child.send({ type: "close" } satisfies ToEngine, () => {});
+      const timer = setTimeout(() => child.kill("SIGKILL"), patience);
       await exited;
-      clearTimeout(patience);
+      clearTimeout(timer);
     },
   };
 }

@@ -5,8 +5,12 @@ import { fileURLToPath } from "node:url";
 import { serve } from "@hono/node-server";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
+import { type Admission, createAdmission } from "./admission.ts";
 import { createApp, type RouteGroup } from "./app.ts";
+import { createCatalogue } from "./catalogue.ts";
 import { type Engine, startEngine } from "./engine.ts";
+import { createMetrics } from "./metrics.ts";
+import { openaiRoutes } from "./openai/index.ts";
 import { staticFiles } from "./static.ts";
 import { studioRoutes } from "./studio.ts";
 
@@ -16,12 +20,26 @@ export interface ListenOptions {
   readonly host?: string;
   readonly groups: readonly RouteGroup[];
   readonly models?: OpenOptions;
+  /** Models that are served, opened at the start; none: whatever is listed on this machine, opened when it is asked for. */
+  readonly serve?: readonly string[];
+  readonly apiKey?: string;
+  readonly origins?: readonly string[];
+  /** Sequences that are decoded at once, and requests that wait. */
+  readonly maxConcurrent?: number;
+  readonly maxQueue?: number;
+  readonly bodyBytes?: number;
+  readonly requestSeconds?: number;
 }
+
+/** What these are unless said otherwise. */
+export const usualLimits = { maxConcurrent: 16, maxQueue: 64, bodyBytes: 2 ** 20, requestSeconds: 600 } as const;
 
 export interface Listening {
   readonly url: string;
   readonly engine: Engine;
-  close(): Promise<void>;
+  readonly admission: Admission;
+  /** Takes no more requests, gives those under way `seconds` to end, aborts the rest, and says how many of each there were. */
+  close(seconds?: number): Promise<{ readonly finished: number; readonly aborted: number }>;
 }
 
 /** The studio's routes and its page. */
@@ -30,12 +48,34 @@ export const studioGroups = (): RouteGroup[] => [
   staticFiles(fileURLToPath(new URL("../../dist/studio/", import.meta.url))),
 ];
 
+/** What other programs expect, and the routes of the studio; `page`: the studio itself, too. */
+export const serveGroups = (page: boolean): RouteGroup[] => [openaiRoutes, ...(page ? studioGroups() : [studioRoutes])];
+
 /** Errors: `unavailable` when the port is taken. */
-export async function listen({ port, host = "127.0.0.1", groups, models }: ListenOptions): Promise<Listening> {
-  const engine = startEngine(models);
+export async function listen(options: ListenOptions): Promise<Listening> {
+  const { port, host = "127.0.0.1", groups, models, serve: served = [], apiKey, origins = [], ...given } = options;
+  const limits = {
+    ...usualLimits,
+    ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
+  };
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const loopback = host === "127.0.0.1" || host === "::1" || host === "localhost";
-  const app = createApp({ engine, version, groups, loopback });
+  const engine = startEngine(models, { warm: served });
+  const admission = createAdmission(limits);
+  let open = true;
+  const app = createApp({
+    engine,
+    version,
+    groups,
+    catalogue: createCatalogue(served),
+    admission,
+    metrics: createMetrics(engine, admission),
+    loopback: host === "127.0.0.1" || host === "::1" || host === "localhost",
+    requestSeconds: limits.requestSeconds,
+    bodyBytes: limits.bodyBytes,
+    apiKey,
+    origins,
+    open: () => open,
+  });
   const server = serve({ fetch: app.fetch, port, hostname: host, autoCleanupIncoming: true });
   await new Promise<void>((resolve, reject) => {
     server.once("listening", resolve);
@@ -49,11 +89,18 @@ export async function listen({ port, host = "127.0.0.1", groups, models }: Liste
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}/`,
     engine,
-    async close() {
+    admission,
+    async close(seconds = 0) {
+      open = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      const underWay = engine.active;
+      const deadline = performance.now() + seconds * 1000;
+      while (engine.active > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+      const aborted = engine.active;
       await engine.close();
       if ("closeAllConnections" in server) server.closeAllConnections();
       await closed;
+      return { finished: underWay - aborted, aborted };
     },
   };
 }

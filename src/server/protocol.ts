@@ -1,14 +1,47 @@
-/** What the serving thread and the engine's thread say to each other. */
+/** What the serving process and the engine's process say to each other. */
 
 import type { DecodeOptions } from "../calls.ts";
-import type { TimedEvent } from "../engine/trace.ts";
+import type { Counters, FinishReason, TimedEvent } from "../engine/trace.ts";
 import type { ErrorCode } from "../errors.ts";
+import type { Tool, ToolRules } from "../tool-calls.ts";
+
+/** The messages of a chat, and the tools that its template may write. */
+export interface ChatPrompt {
+  readonly messages: readonly { readonly role: string; readonly [field: string]: unknown }[];
+  readonly tools?: readonly Tool[];
+}
 
 /** A request to decode, as plain data. */
 export interface RunRequest {
   readonly model: string;
-  readonly prompt: string | readonly number[];
+  readonly prompt: string | readonly number[] | ChatPrompt;
   readonly options: Omit<DecodeOptions, "signal">;
+  /** Calls of tools that the answer may or must be; they take the place of a constraint. */
+  readonly tools?: ToolRules;
+}
+
+/** A token's log-probabilities as they are answered: natural logs under the model's own distribution. */
+export interface ServedLogprob {
+  readonly text: string;
+  /** Absent of special tokens, which stand for no bytes. */
+  readonly bytes?: readonly number[];
+  /** Undefined for the first token of a scored text, which follows nothing. */
+  readonly logprob: number | undefined;
+  readonly top: readonly { readonly text: string; readonly bytes?: readonly number[]; readonly logprob: number }[];
+}
+
+/** What a client that wants text is told of a run. */
+export type OutputEvent =
+  | { readonly type: "begin"; readonly promptTokens: number }
+  | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly logprobs?: ServedLogprob[] }
+  | { readonly type: "done"; readonly reason: FinishReason; readonly counters: Counters };
+
+/** A text under the model's own distribution. */
+export interface ScoreRequest {
+  readonly model: string;
+  readonly prompt: string | readonly number[];
+  /** Alternatives at each token; undefined: the tokens alone. */
+  readonly top: number | undefined;
 }
 
 /** Calls that have one answer. */
@@ -17,8 +50,29 @@ export interface Calls {
   open(model: string): ModelFacts;
   vocabulary(model: string): string[];
   tokenize(model: string, text: string): number[];
+  score(request: ScoreRequest): ServedLogprob[];
+  /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
+  embed(model: string, texts: readonly (string | readonly number[])[]): EmbeddedTexts;
   /** For tests and health: nodes held by runs, over all open models. */
   held(): number;
+  statistics(): EngineStatistics;
+}
+
+export interface EmbeddedTexts {
+  readonly vectors: readonly Float32Array[];
+  readonly tokens: number;
+}
+
+/** Since the engine started, over the models that are open. */
+export interface EngineStatistics {
+  readonly passes: number;
+  readonly rows: number;
+  readonly secondsInPasses: number;
+  /** Slots of the key-value arenas: held by requests, in use (cached prefixes included), and there. */
+  readonly held: number;
+  readonly size: number;
+  readonly capacity: number;
+  readonly residentBytes: number;
 }
 
 export interface ModelFacts {
@@ -29,15 +83,21 @@ export interface ModelFacts {
   readonly secondsToLoad: number;
 }
 
+/** `trace`: every event as it happens; `stream`: text as it comes; `whole`: the same in one piece. */
+export type Detail = "trace" | "stream" | "whole";
+
 export type ToEngine =
   | { type: "call"; id: number; name: keyof Calls; values: readonly unknown[] }
-  | { type: "run"; id: number; request: RunRequest }
+  | { type: "run"; id: number; request: RunRequest; detail: Detail }
   | { type: "abort"; id: number }
   | { type: "close" };
 
+export type Told = TimedEvent | OutputEvent;
+
 export type FromEngine =
   | { type: "answer"; id: number; result?: unknown; error?: PlainError }
-  | { type: "events"; id: number; events: TimedEvent[] }
+  /** Of several runs, for what one pass gives to many travels together. */
+  | { type: "events"; runs: (readonly [id: number, events: Told[]])[] }
   | { type: "end"; id: number; error?: PlainError };
 
 export interface PlainError {

@@ -15,7 +15,8 @@ import { findMethod, methods } from "../methods/index.ts";
 import { papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import { readRecord, recordsFolder } from "../papers/records.ts";
-import { OptionError, type RouteContext, type RouteGroup } from "./app.ts";
+import type { RouteContext, RouteGroup } from "./app.ts";
+import { OptionError, parseBody, readJson } from "./errors.ts";
 
 const schemaOf = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
 
@@ -169,24 +170,6 @@ async function findModel(name: string): Promise<{ name: string; path: string }> 
     `no model "${name}" is here; there are ${listed.map((entry) => entry.name).join(", ") || "none"}`,
   );
   return found;
-}
-
-async function readJson(request: Request): Promise<unknown> {
-  try {
-    return await request.json();
-  } catch (cause) {
-    throw new VentrisError("bad_option", `the body is not JSON: ${(cause as Error).message}`, { cause });
-  }
-}
-
-function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
-  const { data, error } = schema.safeParse(body);
-  if (error)
-    throw new VentrisError(
-      "bad_option",
-      error.issues.map(({ path, message }) => `${path.join(".") || "body"}: ${message}`).join("; "),
-    );
-  return data;
 }
 
 /** Options that are wrong are said by name, so that a form can say it at the field. */

@@ -1,0 +1,154 @@
+/** `ventris serve`: models behind the interface that OpenAI's clients speak, and the studio's routes. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { VentrisError } from "../errors.ts";
+import { listen, serveGroups, usualLimits } from "../server/listen.ts";
+import { parseValue } from "./flags.ts";
+import { groups } from "./help.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, say } from "./output.ts";
+import { addLoadFlags, loadOptions, type ModelFlags } from "./request.ts";
+import { plural } from "./table.ts";
+
+interface ServeFlags extends Omit<ModelFlags, "model"> {
+  model?: string[];
+  host: string;
+  port: number;
+  apiKey?: string;
+  cors?: string[];
+  maxConcurrent: number;
+  maxQueue: number;
+  maxBody: number;
+  timeLimit: number;
+  studio?: true;
+}
+
+/** Bodies may hold long prompts and schemas. */
+const usualBody = 4 * 2 ** 20;
+/** Time that requests under way have to end, in seconds. */
+const grace = 10;
+
+export function define(command: Command): void {
+  const number = (flag: string, description: string, standard: number, schema: z.ZodType) =>
+    new Option(`${flag} <number>`, description)
+      .default(standard)
+      .argParser((text) => parseValue(schema, flag, text))
+      .helpGroup("Server:");
+  const list = (value: string, all: string[] = []): string[] => [...all, value];
+  command
+    .optionsGroup(groups.model)
+    .option(
+      "-m, --model <name>",
+      "serve this model and no other, opened at the start: a name from ventris models, a path, or a name on the Hugging Face hub. May be given several times; without it, whatever ventris models lists is opened when it is asked for.",
+      list,
+    );
+  addLoadFlags(command);
+  command
+    .optionsGroup("Server:")
+    .option("--host <address>", "address to listen at; 0.0.0.0 is every address of this machine", "127.0.0.1")
+    .addOption(number("--port", "port to listen at; 0 takes any free one", 8080, z.int().min(0).max(65_535)))
+    .option(
+      "--api-key <key>",
+      "ask every client for this key, as a bearer token or as a browser's password; the variable VENTRIS_API_KEY gives it unseen",
+    )
+    .option(
+      "--cors <origin>",
+      "let pages of this origin call, such as http://localhost:3000. May be given several times.",
+      list,
+    )
+    .option("--studio", "serve the studio's page, too")
+    .addOption(
+      number(
+        "--max-concurrent",
+        "sequences that are decoded at once",
+        usualLimits.maxConcurrent,
+        z.int().min(1).max(1024),
+      ),
+    )
+    .addOption(
+      number(
+        "--max-queue",
+        "requests that may wait; any further one is told to come back later",
+        usualLimits.maxQueue,
+        z.int().min(0).max(100_000),
+      ),
+    )
+    .addOption(
+      number(
+        "--max-body",
+        "largest body of a request, in bytes",
+        usualBody,
+        z
+          .int()
+          .min(1024)
+          .max(2 ** 30),
+      ),
+    )
+    .addOption(
+      number(
+        "--time-limit",
+        "longest time for a request, in seconds",
+        usualLimits.requestSeconds,
+        z.number().positive().max(86_400),
+      ),
+    )
+    .addHelpText(
+      "after",
+      `
+Ctrl-C or SIGTERM stops it: requests under way have ${grace} seconds to end.
+
+Examples:
+  ventris serve --model phaistos
+  ventris serve --studio --port 0
+  curl http://127.0.0.1:8080/v1/chat/completions -d '{"model": "phaistos",
+    "messages": [{"role": "user", "content": "What is 7 + 5?"}]}'`,
+    )
+    .action(serve);
+}
+
+async function serve(flags: ServeFlags): Promise<void> {
+  const { host, port, apiKey = process.env.VENTRIS_API_KEY, cors = [], model: served = [], studio = false } = flags;
+  const key = apiKey === "" ? undefined : apiKey;
+  for (const origin of cors) checkOrigin(origin);
+  const server = await listen({
+    port,
+    host,
+    groups: serveGroups(studio),
+    models: loadOptions({ ...flags, model: "" }),
+    serve: served,
+    apiKey: key,
+    origins: cors,
+    maxConcurrent: flags.maxConcurrent,
+    maxQueue: flags.maxQueue,
+    bodyBytes: flags.maxBody,
+    requestSeconds: flags.timeLimit,
+  });
+  try {
+    for (const name of served) await server.engine.call("open", name);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+  print(server.url);
+  const local = ["127.0.0.1", "::1", "localhost"].includes(host);
+  say(
+    `OpenAI's clients find it at ${server.url}v1${studio ? ", browsers the studio at the address itself" : ""}; Ctrl-C ends it`,
+  );
+  if (!local && key === undefined) say("ventris: no --api-key is set: whoever reaches this address can use it");
+  await interruptible(
+    (signal) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener("abort", () => resolve(), { once: true });
+      }),
+  );
+  const { active } = server.engine;
+  if (active > 0) say(`stopping: ${plural(active, "request")} under way`);
+  const { finished, aborted } = await server.close(grace);
+  say(`stopped${finished + aborted > 0 ? `: ${finished} finished, ${aborted} aborted` : ""}`);
+}
+
+function checkOrigin(origin: string): void {
+  const sound = origin === "*" || (URL.canParse(origin) && new URL(origin).origin === origin);
+  if (!sound)
+    throw new VentrisError("bad_option", `--cors ${origin}: write an origin such as http://localhost:3000, or *`);
+}

@@ -1,0 +1,88 @@
+/** Who may decode now: so many sequences at once, so many requests that wait for their turn, and beyond that nobody. */
+import { VentrisError } from "../errors.ts";
+import { RequestError } from "./errors.ts";
+
+export interface Admission {
+  /**
+   * Waits for a turn, first come, first served; the returned function ends it. Errors: 429 with Retry-After where too many wait; `aborted`;
+   * `bad_option` for more sequences than there can ever be.
+   */
+  enter(sequences: number, signal?: AbortSignal): Promise<() => void>;
+  /** Sequences that are decoded, and requests that wait. */
+  readonly active: number;
+  readonly waiting: number;
+}
+
+interface Waiting {
+  readonly sequences: number;
+  admit(): void;
+}
+
+export function createAdmission({ maxConcurrent, maxQueue }: { maxConcurrent: number; maxQueue: number }): Admission {
+  const queue: Waiting[] = [];
+  let active = 0;
+  /** Seconds that a turn took lately. */
+  let usual = 1;
+
+  function admitNext(): void {
+    while (queue.length > 0 && active + queue[0].sequences <= maxConcurrent) queue.shift()!.admit();
+  }
+
+  function begin(sequences: number): () => void {
+    active += sequences;
+    const began = performance.now();
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      active -= sequences;
+      usual += 0.1 * ((performance.now() - began) / 1000 - usual);
+      admitNext();
+    };
+  }
+
+  return {
+    async enter(sequences, signal) {
+      if (sequences > maxConcurrent) {
+        throw new RequestError(
+          "bad_option",
+          `${sequences} texts in one request; this server decodes ${maxConcurrent} at once`,
+          {
+            param: "n",
+          },
+        );
+      }
+      if (queue.length === 0 && active + sequences <= maxConcurrent) return begin(sequences);
+      if (queue.length >= maxQueue) {
+        const seconds = Math.min(60, Math.max(1, Math.ceil((usual * (queue.length + 1)) / maxConcurrent)));
+        throw new RequestError("unavailable", `${queue.length} requests wait already; try again in ${seconds} s`, {
+          status: 429,
+          headers: { "Retry-After": String(seconds) },
+        });
+      }
+      return new Promise((resolve, reject) => {
+        const one: Waiting = {
+          sequences,
+          admit() {
+            signal?.removeEventListener("abort", leave);
+            resolve(begin(sequences));
+          },
+        };
+        const leave = (): void => {
+          queue.splice(queue.indexOf(one), 1);
+          reject(new VentrisError("aborted", "the request was aborted while it waited"));
+          admitNext(); // a smaller one behind it may fit
+        };
+        queue.push(one);
+        if (signal?.aborted) leave();
+        else signal?.addEventListener("abort", leave, { once: true });
+      });
+    },
+    get active() {
+      return active;
+    },
+    get waiting() {
+      return queue.length;
+    },
+  };
+}

@@ -1,0 +1,119 @@
+/** Failures as clients get them: `{ error: { message, type, param, code } }`, as OpenAI's clients read it, with a status. */
+import type { z } from "zod";
+import { VentrisError } from "../errors.ts";
+import { describeIssues } from "../issues.ts";
+
+export type Status = 400 | 401 | 403 | 404 | 408 | 413 | 429 | 500 | 503;
+
+/** An error that knows the field it is about, or a status of its own. */
+export class RequestError extends VentrisError {
+  readonly param: string | undefined;
+  readonly status: Status | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  constructor(
+    code: VentrisError["code"],
+    message: string,
+    { param, status, headers = {} }: { param?: string; status?: Status; headers?: Record<string, string> } = {},
+  ) {
+    super(code, message);
+    this.param = param;
+    this.status = status;
+    this.headers = headers;
+  }
+}
+
+/** Wrong options, each by its name, so that a form can say it at the field and a client gets it in one piece. */
+export class OptionError extends RequestError {
+  readonly fields: readonly {
+    readonly where: "method" | "request";
+    readonly option: string;
+    readonly message: string;
+  }[];
+  constructor(fields: OptionError["fields"]) {
+    super("bad_option", fields.map(({ option, message }) => `${option}: ${message}`).join("; "), {
+      param: fields[0]?.option,
+    });
+    this.fields = fields;
+  }
+}
+
+const statusOf: Readonly<Partial<Record<VentrisError["code"], Status>>> = {
+  bad_option: 400,
+  bad_shape: 400,
+  context_full: 400,
+  constraint_dead_end: 400,
+  unavailable: 404,
+  aborted: 503,
+  out_of_memory: 503,
+  runtime_failed: 503,
+};
+
+const typeOf = (status: Status): string =>
+  status === 401
+    ? "authentication_error"
+    : status === 429
+      ? "rate_limit_error"
+      : status >= 500
+        ? "server_error"
+        : "invalid_request_error";
+
+export interface ErrorBody {
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string;
+    readonly fields?: OptionError["fields"];
+  };
+}
+
+/** What a failure is to a client. One that nobody foresaw goes to the server's output, and its client learns that alone. */
+export function answerOf(error: unknown): {
+  status: Status;
+  body: ErrorBody;
+  headers: Readonly<Record<string, string>>;
+} {
+  const known = error instanceof VentrisError && error.code !== "internal";
+  if (!known) console.error(error);
+  const code = known ? error.code : "internal";
+  const {
+    param,
+    status = statusOf[code as VentrisError["code"]] ?? 500,
+    headers = {},
+  } = error instanceof RequestError ? error : ({} as Partial<RequestError>);
+  const message = known ? error.message : "unexpected failure; see the server's output";
+  const fields = error instanceof OptionError ? { fields: error.fields } : {};
+  return { status, body: { error: { message, type: typeOf(status), param: param ?? null, code, ...fields } }, headers };
+}
+
+/** Errors: `bad_option`. */
+export async function readJson(request: Request): Promise<unknown> {
+  let text: string;
+  try {
+    text = await request.text();
+  } catch (cause) {
+    if ((cause as Error).name === "BodyLimitError") throw cause; // told by the limit itself
+    throw new RequestError("aborted", `the body did not arrive: ${(cause as Error).message}`, { status: 400 });
+  }
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
+  }
+}
+
+/** What a body must be. Errors: `bad_option` with the field as `param`. */
+export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknown): z.output<Schema> {
+  const { data, error } = schema.safeParse(body, { reportInput: true });
+  if (!error) return data as z.output<Schema>;
+  const [first] = error.issues;
+  throw new RequestError("bad_option", describeIssues(error.issues, schema), { param: fieldOf(first) });
+}
+
+/** `messages[0].role`; of an unknown field, its name. */
+export function fieldOf(issue: z.core.$ZodIssue | undefined): string | undefined {
+  if (!issue) return undefined;
+  const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0]] : issue.path;
+  const text = path.map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`));
+  return text.join("") || undefined;
+}

@@ -1,0 +1,177 @@
+/** Fields that completions, chats and responses share, and what they are to a request. What is not listed is refused by name. */
+import { randomInt } from "node:crypto";
+import { z } from "zod";
+import { type DecodeOptions, methodChoice, shaperChoice } from "../../calls.ts";
+import { requestOptions } from "../../engine/decoding.ts";
+import { hostOnlyOptions } from "../../engine/method.ts";
+import { nearest, VentrisError } from "../../errors.ts";
+import { describeIssues } from "../../issues.ts";
+import { findMethod, findShaper } from "../../methods/index.ts";
+import { fieldOf, RequestError } from "../errors.ts";
+
+const { temperature, topP, frequencyPenalty, presencePenalty, logitBias, stop, seed, maxTokens } = requestOptions.shape;
+
+/** Longest prompt, in characters or tokens; far beyond any context. */
+export const longestPrompt = 4_000_000;
+
+export const modelField = z.string().min(1).max(500);
+export const tokenLimit = maxTokens.unwrap();
+
+export const samplingFields = {
+  model: modelField,
+  temperature: temperature.unwrap().optional(),
+  top_p: topP.unwrap().optional(),
+  frequency_penalty: frequencyPenalty.unwrap().optional(),
+  presence_penalty: presencePenalty.unwrap().optional(),
+  logit_bias: logitBias,
+  seed: seed.unwrap().optional(),
+  stop: z.union([z.string().min(1), stop.unwrap()]).optional(),
+  n: z.int().min(1).max(128).default(1),
+  stream: z.boolean().default(false),
+  stream_options: z.strictObject({ include_usage: z.boolean().optional() }).optional(),
+  /** Names somebody and asks for nothing. */
+  user: z.string().max(1000).optional(),
+  decoding: z.record(z.string(), z.json()).optional(),
+};
+
+type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
+
+/** A body without its nulls, by which clients say that they leave a field out. */
+export const withoutNulls = (body: unknown): unknown =>
+  typeof body === "object" && body !== null && !Array.isArray(body)
+    ? Object.fromEntries(Object.entries(body).filter(([, value]) => value !== null))
+    : body;
+
+/** Errors: `bad_option` with the field as `param`. */
+export function readFields<Schema extends z.ZodType>(
+  schema: Schema,
+  body: unknown,
+  unsupported: Readonly<Record<string, string>> = {},
+): z.output<Schema> {
+  const given = withoutNulls(body);
+  if (typeof given === "object" && given !== null) {
+    for (const [field, why] of Object.entries(unsupported)) {
+      if (Object.hasOwn(given, field))
+        throw new RequestError("bad_option", `${field} is not supported${why && `: ${why}`}`, { param: field });
+    }
+  }
+  const { data, error } = schema.safeParse(given, { reportInput: true });
+  if (!error) return data as z.output<Schema>;
+  throw new RequestError(
+    "bad_option",
+    describeIssues(error.issues, schema).replaceAll("there is no option", "there is no field"),
+    {
+      param: fieldOf(error.issues[0]),
+    },
+  );
+}
+
+/** A seed where none is given: told to the client, who can ask for the same again. */
+export const seedOf = ({ seed: given }: { seed?: number }): number => given ?? randomInt(2 ** 32);
+
+/** Options of a request. Errors: `bad_option`. */
+export function optionsOf(fields: SamplingFields, seedOfRequest: number): Omit<DecodeOptions, "signal"> {
+  const { stream, stream_options: streaming } = fields;
+  if (streaming && !stream) {
+    throw new RequestError("bad_option", "stream_options is for streams: set stream", { param: "stream_options" });
+  }
+  const { method, request, shapers } = readDecoding(fields.decoding);
+  const named: Omit<DecodeOptions, "signal"> = {
+    temperature: fields.temperature,
+    topP: fields.top_p,
+    frequencyPenalty: fields.frequency_penalty,
+    presencePenalty: fields.presence_penalty,
+    logitBias: fields.logit_bias,
+    stop: typeof fields.stop === "string" ? [fields.stop] : fields.stop,
+  };
+  return {
+    ...Object.fromEntries(Object.entries(named).filter(([, value]) => value !== undefined)),
+    ...request,
+    seed: seedOfRequest,
+    ...(method && { method: methodChoice(method) }),
+    ...(shapers && { shapers: shapers.map(shaperChoice) }),
+  };
+}
+
+/** Options of requests that no field of OpenAI's says, and that one answer can honour. */
+const beside = requestOptions
+  .omit({
+    ...{ temperature: true, topP: true, frequencyPenalty: true, presencePenalty: true, logitBias: true, stop: true },
+    ...{ seed: true, request: true, maxTokens: true, logprobs: true, taps: true },
+  })
+  .partial();
+
+interface ReadDecoding {
+  readonly method?: { name: string } & Record<string, unknown>;
+  readonly request: Record<string, unknown>;
+  readonly shapers?: ({ name: string } & Record<string, unknown>)[];
+}
+
+/** The field `decoding`: a method by name, its options, further options of the request, and shapers. Errors: `bad_option`. */
+export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): ReadDecoding {
+  const { method: name, shapers, ...given } = decoding;
+  const refuse = (field: string, message: string): never => {
+    throw new RequestError("bad_option", `decoding.${field}: ${message}`, { param: `decoding.${field}` });
+  };
+  const method = name === undefined ? undefined : about("method", () => findMethod(textOf(name, "method", refuse)));
+  const own = method?.options.shape ?? {};
+  const ofMethod: Record<string, unknown> = {};
+  const request: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(given)) {
+    if (Object.hasOwn(own, field)) ofMethod[field] = value;
+    else if (Object.hasOwn(beside.shape, field)) request[field] = value;
+    else {
+      const known = [...Object.keys(own), ...Object.keys(beside.shape)];
+      const meant = nearest(field, known);
+      const where = method
+        ? `neither the method ${method.name} nor a request has it`
+        : "a request has it not; options of a method stand beside its name in `method`";
+      refuse(field, `there is no such option: ${where}${meant ? `; did you mean "${meant}"?` : ""}`);
+    }
+  }
+  if (method) check(method, ofMethod, refuse);
+  checked(beside, request, refuse);
+  return {
+    ...(method && { method: { name: method.name, ...ofMethod } }),
+    request,
+    ...(shapers !== undefined && { shapers: readShapers(shapers, refuse) }),
+  };
+}
+
+type Refuse = (field: string, message: string) => never;
+
+function readShapers(shapers: unknown, refuse: Refuse): NonNullable<ReadDecoding["shapers"]> {
+  if (!Array.isArray(shapers))
+    return refuse("shapers", "must be a list of names, or of objects with a name and options");
+  return shapers.map((shaper: unknown) => {
+    const { name, ...options } = (typeof shaper === "string" ? { name: shaper } : (shaper ?? {})) as { name?: unknown };
+    const kind = about("shapers", () => findShaper(textOf(name, "shapers", refuse)));
+    check(kind, options, (field, message) => refuse("shapers", `${kind.name}: ${field}: ${message}`));
+    return { name: kind.name, ...options };
+  });
+}
+
+/** Errors: `bad_option` for options that only the host may decide, and for wrong ones. */
+function check(kind: { name: string; options: z.ZodObject }, given: Record<string, unknown>, refuse: Refuse): void {
+  for (const name of hostOnlyOptions(kind)) {
+    if (name in given) refuse(name, `only the host of ${kind.name} decides this option, no request`);
+  }
+  checked(kind.options, given, refuse);
+}
+
+function checked(schema: z.ZodType, given: Record<string, unknown>, refuse: Refuse): void {
+  const { error } = schema.safeParse(given, { reportInput: true });
+  if (error) refuse(fieldOf(error.issues[0]) ?? "", describeIssues(error.issues, schema));
+}
+
+const textOf = (value: unknown, field: string, refuse: Refuse): string =>
+  typeof value === "string" ? value : refuse(field, "must be a name");
+
+function about<T>(field: string, find: () => T): T {
+  try {
+    return find();
+  } catch (error) {
+    if (!(error instanceof VentrisError)) throw error;
+    throw new RequestError(error.code, error.message, { param: `decoding.${field}` });
+  }
+}

@@ -1,0 +1,73 @@
+/** A run as a client of text is told of it, and texts with their log-probabilities. */
+import type { Run } from "../engine/run.ts";
+import type { TokenLogprob } from "../engine/trace.ts";
+import { VentrisError } from "../errors.ts";
+import type { OpenModel } from "../open.ts";
+import type { Detail, OutputEvent, ScoreRequest, ServedLogprob } from "./protocol.ts";
+
+/** What a run says, as text. Errors: those of the run. */
+export async function* outputOf(model: OpenModel, run: Run, detail: Detail): AsyncGenerator<OutputEvent, void> {
+  let text = "";
+  let tokens = 0;
+  let logprobs: ServedLogprob[] | undefined;
+  for await (const event of run) {
+    if (event.type === "start") yield { type: "begin", promptTokens: event.prompt.length };
+    if (event.type === "tokens") {
+      text += event.text;
+      tokens += event.tokens.length;
+      if (event.logprobs) logprobs = [...(logprobs ?? []), ...event.logprobs.map((one) => servedLogprob(model, one))];
+    }
+    const says = text !== "" || logprobs !== undefined;
+    if (says && (event.type === "finish" || (event.type === "tokens" && detail === "stream"))) {
+      yield { type: "text", text, tokens, ...(logprobs && { logprobs }) };
+      [text, tokens, logprobs] = ["", 0, undefined];
+    }
+    if (event.type === "finish") yield { type: "done", reason: event.reason, counters: event.counters };
+  }
+}
+
+const servedLogprob = (model: OpenModel, { token, text, raw, top = [] }: TokenLogprob): ServedLogprob => ({
+  text,
+  ...bytesOf(model, token),
+  logprob: raw,
+  top: top.map((other) => ({ text: other.text, ...bytesOf(model, other.token), logprob: other.raw })),
+});
+
+function bytesOf({ tokenizer }: OpenModel, token: number): { bytes?: number[] } {
+  if (!tokenizer || token < 0 || token >= tokenizer.vocabularySize) return {};
+  const bytes = tokenizer.tokenBytes(token);
+  return bytes.length > 0 ? { bytes: Array.from(bytes) } : {};
+}
+
+/** A text's own tokens; the first follows nothing and has no log-probability. Errors: `context_full`, and those of scoring. */
+export async function scored(
+  model: OpenModel,
+  { prompt, top }: ScoreRequest,
+  signal: AbortSignal,
+): Promise<ServedLogprob[]> {
+  const { tokenizer, forest, name } = model;
+  if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer: nothing can be echoed`);
+  const ids = typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
+  if (ids.length > forest.contextLength) {
+    throw new VentrisError(
+      "context_full",
+      `the prompt has ${ids.length} tokens; the context has ${forest.contextLength}`,
+    );
+  }
+  const textOf = (token: number): string => tokenizer.decode([token], { special: true, continued: true });
+  const bare = (token: number): ServedLogprob => ({
+    text: textOf(token),
+    ...bytesOf(model, token),
+    logprob: undefined,
+    top: [],
+  });
+  if (top === undefined || ids.length < 2) return ids.map(bare);
+  const { tokens } = await model.score(ids, { top, signal });
+  return tokens.map(({ token, text, logprob, top: others = [] }) => ({
+    text,
+    ...bytesOf(model, token),
+    logprob,
+    // A rounding above 0 is none, as of the token itself: who compares the two finds them equal.
+    top: others.map((one) => ({ text: one.text, ...bytesOf(model, one.token), logprob: Math.min(0, one.logprob) })),
+  }));
+}

@@ -1,0 +1,177 @@
+/**
+ * The engine's process: opens models, decodes, and tells what happens. A pass blocks this process and no other, and whatever kills it
+ * leaves the server standing.
+ */
+import type { DecodeOptions, Prompt } from "../calls.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { chatTokens, toolConstraint } from "../tool-calls.ts";
+import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
+import { outputOf, scored } from "./worker-output.ts";
+
+const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
+
+/** Open at once, at most: the one that was not used for longest is closed before another is opened. */
+const mostModels = 3;
+const models = new Map<string, Promise<OpenModel>>();
+const running = new Map<number, AbortController>();
+
+function model(name: string): Promise<OpenModel> {
+  const known = models.get(name);
+  models.delete(name);
+  const opened = known ?? open(name, openOptions);
+  models.set(name, opened); // last in order: just used
+  opened.catch(() => models.delete(name));
+  const [oldest] = models.keys();
+  if (models.size > mostModels) {
+    const closing = models.get(oldest)!;
+    models.delete(oldest);
+    void closing.then((one) => one.close()).catch(() => {}); // waits for its runs
+  }
+  return opened;
+}
+
+/** Those that are open by now. */
+async function openModels(): Promise<OpenModel[]> {
+  const settled = await Promise.allSettled(models.values());
+  return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+/** `signal` is of who asked. */
+type Answering<Name extends keyof Calls> = (
+  signal: AbortSignal,
+  ...values: Parameters<Calls[Name]>
+) => Promise<ReturnType<Calls[Name]>>;
+
+const calls: { [Name in keyof Calls]: Answering<Name> } = {
+  async open(_, name) {
+    const { config, parameterCount, secondsToLoad, forest } = await model(name);
+    const { vocabularySize } = config;
+    return { name, vocabularySize, contextLength: forest.contextLength, parameters: parameterCount, secondsToLoad };
+  },
+  async vocabulary(_, name) {
+    const { tokenizer, config } = await model(name);
+    return Array.from({ length: config.vocabularySize }, (_, id) =>
+      tokenizer && id < tokenizer.vocabularySize
+        ? tokenizer.decode([id], { continued: true, special: true })
+        : `#${id}`,
+    );
+  },
+  async tokenize(_, name, text) {
+    return tokenizerOf(await model(name)).encode(text);
+  },
+  score: async (signal, request) => scored(await model(request.model), request, signal),
+  async embed(signal, name, texts) {
+    const opened = await model(name);
+    const ids = texts.map((text) => (typeof text === "string" ? tokenizerOf(opened).encode(text) : text));
+    const vectors = await Promise.all(ids.map((tokens) => opened.embed(tokens, { signal })));
+    return { vectors, tokens: sum(ids.map(({ length }) => length)) };
+  },
+  held: async () => sum((await openModels()).map(({ forest }) => forest.held)),
+  async statistics() {
+    const forests = (await openModels()).map(({ forest }) => forest);
+    const total = (value: (forest: OpenModel["forest"]) => number): number => sum(forests.map(value));
+    return {
+      passes: total(({ counters }) => counters.passes),
+      rows: total(({ counters }) => counters.rows),
+      secondsInPasses: total(({ counters }) => counters.secondsInPasses),
+      held: total(({ held }) => held),
+      size: total(({ size }) => size),
+      capacity: total(({ capacity }) => capacity),
+      residentBytes: process.memoryUsage.rss(),
+    };
+  },
+};
+
+function tokenizerOf({ tokenizer, name }: OpenModel): NonNullable<OpenModel["tokenizer"]> {
+  if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer`);
+  return tokenizer;
+}
+
+const isChat = (prompt: RunRequest["prompt"]): prompt is ChatPrompt =>
+  typeof prompt === "object" && "messages" in prompt;
+
+/** Messages become ids here, for their template may be given tools. */
+function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
+  if (!isChat(prompt)) return prompt;
+  const { tokenizer, name } = opened;
+  ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
+  return chatTokens(tokenizer, prompt.messages, prompt.tools);
+}
+
+function optionsOf({ options, tools }: RunRequest, signal: AbortSignal): DecodeOptions {
+  return { ...options, ...(tools && { constraint: toolConstraint(tools) }), signal };
+}
+
+/** Events of all runs that wait to be sent: what happens in one turn of the loop travels in one message. */
+let waiting = new Map<number, Told[]>();
+
+function tell(id: number, event: Told): void {
+  const events = waiting.get(id);
+  if (events) events.push(event);
+  else waiting.set(id, [event]);
+  // After all that this turn still does, and before the next pass.
+  if (waiting.size === 1 && !events) process.nextTick(flush);
+}
+
+function flush(): void {
+  if (waiting.size === 0) return;
+  send({ type: "events", runs: [...waiting] });
+  waiting = new Map();
+}
+
+async function run(id: number, request: RunRequest, detail: Detail): Promise<void> {
+  const stop = new AbortController();
+  running.set(id, stop);
+  const started = performance.now();
+  try {
+    const opened = await model(request.model);
+    const decoding = opened.decode(promptOf(opened, request.prompt), optionsOf(request, stop.signal));
+    if (detail === "trace") {
+      for await (const event of decoding) tell(id, { ...event, at: (performance.now() - started) / 1000 });
+    } else for await (const event of outputOf(opened, decoding, detail)) tell(id, event);
+    flush();
+    send({ type: "end", id });
+  } catch (error) {
+    flush();
+    send({ type: "end", id, error: plain(error) });
+  } finally {
+    running.delete(id);
+  }
+}
+
+const send = (message: FromEngine): void => void process.send?.(message);
+
+const plain = (error: unknown): PlainError => ({
+  code: error instanceof VentrisError ? error.code : "unexpected",
+  message: error instanceof Error ? error.message : String(error),
+});
+
+process.on("message", async (message: ToEngine) => {
+  if (message.type === "run") void run(message.id, message.request, message.detail);
+  else if (message.type === "abort") running.get(message.id)?.abort();
+  else if (message.type === "call") {
+    const { id, name, values } = message;
+    const call = calls[name] as (signal: AbortSignal, ...values: readonly unknown[]) => Promise<unknown>;
+    const stop = new AbortController();
+    running.set(id, stop);
+    try {
+      send({ type: "answer", id, result: await call(stop.signal, ...values) });
+    } catch (error) {
+      send({ type: "answer", id, error: plain(error) });
+    } finally {
+      running.delete(id);
+    }
+  } else {
+    for (const stop of running.values()) stop.abort();
+    for (const one of await openModels()) await one.close();
+    process.disconnect();
+  }
+});
+
+// The server decides when to stop, and its end is this process's end. A terminal's Ctrl-C goes to both.
+process.on("SIGINT", () => {});
+process.on("SIGTERM", () => {});
+process.on("disconnect", () => process.exit(0));
