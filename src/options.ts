@@ -706,6 +706,18 @@ export interface LolOptions {
   instruction?: string;
 }
 
+/** Options of `knn-lm`: mixes in what followed the most similar states of a datastore of texts. */
+export interface KnnLmOptions {
+  /** Folder that ventris memory build wrote. Of the host alone: a server refuses it in requests. */
+  datastore: string;
+  /** Neighbours that are looked up. From 1 to 65536. Default 256. */
+  k?: number;
+  /** Divides squared distances: small, the nearest neighbour decides; large, all k count alike. Above 0 up to 1000000. Default 16. */
+  temperature?: number;
+  /** Weight of the memory: λ of it and 1 - λ of the model; 0: the model alone. From 0 to 1. Default 0.25. */
+  lambda?: number;
+}
+
 /** Names of the methods. */
 export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
@@ -742,11 +754,12 @@ export type MethodWithOptions =
   | { name: "sample" };
 
 /** Names of the shapers. */
-export type ShaperName = "dola" | "cd" | "icd" | "lol";
+export type ShaperName = "dola" | "cd" | "icd" | "lol" | "knn-lm";
 
 /** A shaper with its options beside its name. */
 export type ShaperWithOptions =
   | ({ name: "dola" } & DolaOptions)
   | ({ name: "cd" } & CdOptions)
   | ({ name: "icd" } & IcdOptions)
-  | ({ name: "lol" } & LolOptions);
+  | ({ name: "lol" } & LolOptions)
+  | ({ name: "knn-lm" } & KnnLmOptions);

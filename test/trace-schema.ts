@@ -99,6 +99,28 @@ export const traceEvent = z.discriminatedUnion("type", [
     after: numbers,
     exits: tokens.optional(),
   }),
+  kind("memory", {
+    name: z.string(),
+    position: count,
+    token,
+    lambda: z.number(),
+    tokens,
+    before: numbers,
+    memory: numbers,
+    after: numbers,
+    passages: z
+      .array(
+        z.strictObject({
+          document: count,
+          at: count,
+          before: z.string(),
+          next: z.string(),
+          share: z.number(),
+          distance: z.number(),
+        }),
+      )
+      .optional(),
+  }),
   kind("explore", {
     node: count,
     parent: z.int().min(-1),

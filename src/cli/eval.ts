@@ -8,7 +8,7 @@ import { trainNgrams } from "../evaluation/kneser-ney.ts";
 import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
-import { documentTokens } from "../evaluation/windows.ts";
+import { documentTokens } from "../text/windows.ts";
 import { findShaper } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";

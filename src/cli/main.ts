@@ -84,6 +84,11 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "decode signals such as neural recordings: fit filters, run and compare them",
     load: () => import("./filter.ts"),
   },
+  memory: {
+    group: beyond,
+    summary: "remember texts of one's own: build a datastore, train a memory, measure what it knows",
+    load: () => import("./memory.ts"),
+  },
   eeg: { group: beyond, summary: "decode EEG of people who read into sentences", load: () => import("./eeg.ts") },
   point: {
     group: beyond,

@@ -54,6 +54,18 @@ export interface Acceptance {
   readonly empirical: number;
 }
 
+/** A place in remembered texts: the words before a token and that token, its share of the memory, and how far its state was. */
+export interface MemoryPassage {
+  readonly document: number;
+  /** Place of the token in the document. */
+  readonly at: number;
+  readonly before: string;
+  readonly next: string;
+  readonly share: number;
+  /** Squared distance of the states. */
+  readonly distance: number;
+}
+
 /** What methods and the engine tell. */
 export type MethodEvent =
   | { type: "start"; method: string; model: string; prompt: number[]; seed: number; options: Record<string, unknown> }
@@ -102,6 +114,22 @@ export type MethodEvent =
       before: number[];
       after: number[];
       exits?: number[];
+    }
+  /**
+   * What a memory added at a position of the text: tokens that the model or the memory finds likely, with their probabilities in the model, in
+   * the memory and in the mixture. `passages`: where it was found, of memories that look up.
+   */
+  | {
+      type: "memory";
+      name: string;
+      position: number;
+      token: number;
+      lambda: number;
+      tokens: number[];
+      before: number[];
+      memory: number[];
+      after: number[];
+      passages?: MemoryPassage[];
     }
   /**
    * Search over partial solutions: `node` was made below `parent` (-1: root) by `tokens`; or, without tokens, it was taken up. `score` is what

@@ -5,7 +5,7 @@ import type { ModelConfig } from "../models/family.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Estimate, ratioOfSums } from "./bootstrap.ts";
 import type { Scorer } from "./likelihood.ts";
-import { documentTokens, keptOverlap, windowsOf } from "./windows.ts";
+import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 
 export interface DraftMeasurement {
   readonly documents: number;

@@ -4,7 +4,7 @@ import type { Tokenizer } from "../text/tokenizer.ts";
 import { type Estimate, mapped, ratioOfSums } from "./bootstrap.ts";
 import type { NgramModel } from "./kneser-ney.ts";
 import { type Scorer, scoreContinuations } from "./likelihood.ts";
-import { documentTokens, keptOverlap, windowsOf } from "./windows.ts";
+import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 
 export type { Estimate } from "./bootstrap.ts";
 

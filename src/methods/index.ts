@@ -9,6 +9,7 @@ import { dola } from "./contrast/dola/index.ts";
 import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
+import { knnLm } from "./memory/knn-lm/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
@@ -56,7 +57,7 @@ export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 export const modelKinds: readonly ModelKind[] = [];
 
 /** Shapers that work inside every method. */
-export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol];
+export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm];
 
 /** Errors: `bad_option` with the nearest name. */
 export const findMethod = (name: string): Method => named(methods, name, "method");
@@ -78,6 +79,7 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
+export * as memory from "./memory/library.ts";
 export * as pointing from "./pointing/index.ts";
 export * as rewardHeads from "./search/reward-head.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

@@ -1,6 +1,6 @@
 /** A document in windows of a model's context, in which each token is predicted once. */
 import { ensure } from "../errors.ts";
-import type { Tokenizer } from "../text/tokenizer.ts";
+import type { Tokenizer } from "./tokenizer.ts";
 
 export interface Window {
   readonly context: readonly number[];

@@ -1,0 +1,93 @@
+/** What all memories of a language model share as shapers: a state is read at a site, recalled from, and mixed into the distribution. */
+import { z } from "zod";
+import type { ForestNode } from "../../engine/forest.ts";
+import type { Shaper, ShaperHost } from "../../engine/shapers/shaper.ts";
+import type { MemoryPassage } from "../../engine/trace.ts";
+import { ensure } from "../../errors.ts";
+import { mixed } from "./neighbours.ts";
+
+export const lambdaOption = z
+  .number()
+  .min(0)
+  .max(1)
+  .default(0.25)
+  .describe("weight of the memory: λ of it and 1 - λ of the model; 0: the model alone");
+
+/** What a memory says after a text. */
+export interface Recollection {
+  probability(token: number): number;
+  /** Its likeliest tokens, likeliest first. */
+  readonly tokens: ArrayLike<number>;
+  /** Where it comes from, for a token that was chosen. */
+  passages?(): readonly MemoryPassage[];
+}
+
+export interface RecallParts {
+  readonly name: string;
+  /** Where states are read, and their width. */
+  readonly site: string;
+  readonly width: number;
+  readonly lambda: number;
+  /** Of states [rows, width], one for each. The result must not depend on what is recalled beside it. */
+  recall(states: Float32Array): Promise<readonly Recollection[]>;
+}
+
+const mostShown = 4;
+
+export function recallingShaper(host: ShaperHost, { name, site, width, lambda, recall }: RecallParts): Shaper {
+  if (lambda === 0) return { name };
+  const recalled = new WeakMap<ForestNode, Recollection>();
+  const mixtures = new WeakMap<ForestNode, { before: Float32Array; after: Float32Array }>();
+  return {
+    name,
+    taps: [site],
+    async prepare(nodes) {
+      const states = new Float32Array(nodes.length * width);
+      for (const [i, { taps }] of nodes.entries()) {
+        ensure(taps?.[site], "internal", `a row has no reading of ${site}`);
+        states.set(taps[site], i * width);
+      }
+      const found = await recall(states);
+      for (const [i, node] of nodes.entries()) recalled.set(node, found[i]);
+    },
+    logits(node, logits) {
+      const memory = recalled.get(node);
+      ensure(memory, "internal", `${name} was not asked about a node before its distribution was wanted`);
+      const after = mixed(logits, lambda, memory.probability);
+      mixtures.set(node, { before: logits, after });
+      return after;
+    },
+    chosen(node, token) {
+      const [memory, mixture] = [recalled.get(node), mixtures.get(node)];
+      if (!memory || !mixture) return;
+      const { before, after } = mixture;
+      const [own, fused] = [probabilitiesOf(before), probabilitiesOf(after)];
+      const likely = [...likeliest(own, mostShown), ...Array.from(memory.tokens).slice(0, mostShown), token];
+      const tokens = [...new Set(likely)];
+      host.emit({
+        type: "memory",
+        name,
+        position: node.depth + 1,
+        token,
+        lambda,
+        tokens,
+        before: tokens.map((t) => own[t]),
+        memory: tokens.map((t) => memory.probability(t)),
+        after: tokens.map((t) => fused[t]),
+        ...(memory.passages && { passages: [...memory.passages()] }),
+      });
+    },
+  };
+}
+
+function probabilitiesOf(logits: Float32Array): Float64Array {
+  const highest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
+  const weights = Float64Array.from(logits, (logit) => Math.exp(logit - highest));
+  const total = weights.reduce((a, b) => a + b, 0);
+  return weights.map((weight) => weight / total);
+}
+
+function likeliest(probabilities: Float64Array, count: number): number[] {
+  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
+  return order.slice(0, count);
+}

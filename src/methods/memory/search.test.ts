@@ -1,0 +1,77 @@
+/** Exact search against brute force in float64, with ties, duplicates and everything left out that is to be. */
+import { expect, test } from "vitest";
+import { normal, uniform } from "../../engine/random.ts";
+import { neighbourLaw } from "./neighbours.ts";
+import { exactSearch, type KeyTable } from "./search.ts";
+
+function tableOf(entries: number, width: number, seed: number, levels?: number): KeyTable {
+  const keys = Float32Array.from({ length: entries * width }, (_, i) =>
+    levels ? Math.floor(uniform({ seed, request: 0 }, i, "data") * levels) : normal({ seed, request: 0 }, i, "data"),
+  );
+  const norms = new Float32Array(entries);
+  for (let i = 0; i < entries; i++) for (let j = 0; j < width; j++) norms[i] += keys[i * width + j] ** 2;
+  return { entries, width, keys, norms };
+}
+
+function brute({ entries, width, keys }: KeyTable, query: Float32Array, k: number, without = -1) {
+  const all = Array.from({ length: entries }, (_, entry) => {
+    let distance = 0;
+    for (let j = 0; j < width; j++) distance += (query[j] - keys[entry * width + j]) ** 2;
+    return { entry, distance };
+  }).filter(({ entry }) => entry !== without);
+  return all.sort((a, b) => a.distance - b.distance || a.entry - b.entry).slice(0, k);
+}
+
+test.each([
+  [3000, 16, undefined, 10],
+  [70_000, 4, undefined, 50],
+  [5000, 3, 2, 100], // eight different keys: ties by the hundred, the lowest index first
+  [7, 5, undefined, 12], // fewer keys than neighbours
+])("%i keys of width %i (%s levels), k = %i", async (entries, width, levels, k) => {
+  const table = tableOf(entries, width, 1, levels);
+  const { keys: queries } = tableOf(entries > 10_000 ? 3 : 20, width, 2, levels);
+  const search = await exactSearch(table, { threads: 1 });
+  const found = await search.find(queries, k);
+  const alone = await search.find(queries.slice(width, 2 * width), k);
+  await search.close();
+  found.forEach(({ indices, distances }, q) => {
+    const wanted = brute(table, queries.subarray(q * width, (q + 1) * width), k);
+    expect([...indices]).toEqual(wanted.map(({ entry }) => entry));
+    for (const [i, { distance }] of wanted.entries()) expect(distances[i]).toBeCloseTo(distance, 9);
+  });
+  expect(alone[0]).toEqual(found[1]); // whatever else is searched for
+});
+
+test("an entry's own key is left out by its index, not by its rank", async () => {
+  const table = tableOf(500, 6, 3);
+  table.keys.copyWithin(6 * 77, 6 * 10, 6 * 11); // a duplicate
+  table.norms[77] = table.norms[10];
+  const search = await exactSearch(table, { threads: 1 });
+  const queries = table.keys.slice(60, 66);
+  expect([...(await search.find(queries, 3))[0].indices].slice(0, 2)).toEqual([10, 77]);
+  const [{ indices, distances }] = await search.find(queries, 3, [10]);
+  expect([...indices]).toEqual(brute(table, queries, 3, 10).map(({ entry }) => entry));
+  expect([indices[0], distances[0]]).toEqual([77, 0]);
+  await search.close();
+});
+
+test("queries that are not finite, of another width, or no neighbours wanted", async () => {
+  const search = await exactSearch(tableOf(10, 4, 1), { threads: 1 });
+  expect(() => search.find(Float32Array.of(1, 2, Number.NaN, 4), 2)).toThrow(/query 0 has values that are not finite/);
+  expect(() => search.find(new Float32Array(6), 2)).toThrow(/rows of 4/);
+  expect(() => search.find(new Float32Array(4), 0)).toThrow(/k is 0/);
+  await search.close();
+});
+
+test("the law of neighbours: softmax of distances, summed by token, at every temperature", () => {
+  const hits = { indices: Int32Array.of(4, 0, 2, 3), distances: Float64Array.of(1000, 1001, 1003, 1003) };
+  const values = Int32Array.of(7, 9, 7, 5, 5);
+  const weights = [0, 1, 3, 3].map((d) => Math.exp(-d / 2));
+  const total = weights.reduce((a, b) => a + b, 0);
+  const { tokens, probabilities } = neighbourLaw(hits, values, 2);
+  expect([...tokens]).toEqual([5, 7]);
+  expect(probabilities[0]).toBeCloseTo((weights[0] + weights[3]) / total, 12);
+  expect(probabilities[0] + probabilities[1]).toBeCloseTo(1, 12);
+  expect([...neighbourLaw(hits, values, 1e-6).tokens]).toEqual([5]); // the nearest alone
+  expect([...neighbourLaw(hits, values, 1e9).probabilities].map((p) => p.toFixed(6))).toEqual(["0.500000", "0.500000"]);
+});

@@ -1,0 +1,193 @@
+/**
+ * Nearest keys by squared Euclidean distance. Inner products come from one matrix product over all keys in float32; what they cannot tell apart is
+ * computed again in float64, so that the result is exact, whatever else is searched for at the same time: nearest first, the lowest index
+ * first among equals.
+ */
+import { ensure } from "../../errors.ts";
+import { compile, type OnnxValue, type Program, valueMaker } from "../../runtime/program.ts";
+import { input, linear, lower } from "../../tensor/index.ts";
+
+/** What is searched: [entries, width] and the squared length of each key. */
+export interface KeyTable {
+  readonly entries: number;
+  readonly width: number;
+  readonly keys: Float32Array;
+  readonly norms: Float32Array;
+}
+
+export interface Hits {
+  /** Entries, nearest first. */
+  readonly indices: Int32Array;
+  /** Squared distances. */
+  readonly distances: Float64Array;
+}
+
+export interface Search {
+  /**
+   * The k nearest of each query, fewer where there are fewer keys; `without[i]` is an entry that query i must not find (its own). Errors: `bad_shape`,
+   * `runtime_failed` for a query that is not finite.
+   */
+  find(queries: Float32Array, k: number, without?: ArrayLike<number>): Promise<Hits[]>;
+  close(): Promise<void>;
+}
+
+/** Keys of a product: enough for its overhead not to count, few enough for the products of many queries to stay small. */
+const rowsTogether = 65536;
+/** Numbers of all products at a time. */
+const mostProducts = 2 ** 24;
+
+export async function exactSearch(table: KeyTable, { threads }: { threads?: number } = {}): Promise<Search> {
+  const { entries, width, keys, norms } = table;
+  const program = await productProgram(width, threads);
+  const value = await valueMaker();
+  const blocks: { from: number; count: number; keys: OnnxValue }[] = [];
+  for (let from = 0; from < entries; from += rowsTogether) {
+    const count = Math.min(rowsTogether, entries - from);
+    blocks.push({
+      from,
+      count,
+      keys: value("float32", keys.subarray(from * width, (from + count) * width), [count, width]),
+    });
+  }
+  let longest = 0;
+  for (let i = 0; i < entries; i++) if (norms[i] > longest) longest = norms[i];
+
+  async function findSome(queries: Float32Array, k: number, without: ArrayLike<number> | undefined, first: number) {
+    const count = queries.length / width;
+    const asked = value("float32", queries, [count, width]);
+    const selections = Array.from({ length: count }, (_, q) => createSelection(k, slackOf(queries, q, width, longest)));
+    for (const block of blocks) {
+      const products = (await program.run({ queries: asked, keys: block.keys })).products.data as Float32Array;
+      for (let q = 0; q < count; q++) {
+        const own = products.subarray(q * block.count, (q + 1) * block.count);
+        selections[q].take(own, norms, block.from, without?.[first + q] ?? -1);
+      }
+    }
+    return selections.map((selection, q) =>
+      nearestOf(table, queries.subarray(q * width, (q + 1) * width), selection.candidates(), k),
+    );
+  }
+
+  const together = Math.max(1, Math.floor(mostProducts / Math.min(entries, rowsTogether)));
+  return oneAtATime(width, program, async (queries, k, without) => {
+    const hits: Hits[] = [];
+    for (let at = 0; at < queries.length / width; at += together) {
+      hits.push(...(await findSome(queries.subarray(at * width, (at + together) * width), k, without, at)));
+    }
+    return hits;
+  });
+}
+
+/** Products of queries [m, width] with keys [n, width]: [m, n]. */
+export const productProgram = (width: number, threads?: number): Promise<Program> =>
+  compile(
+    lower({ products: linear(input("queries", ["m", width]), input("keys", ["n", width])) }, { parameters: "inputs" }),
+    { threads },
+  );
+
+/** A search whose program runs once at a time, with its queries checked. */
+export function oneAtATime(width: number, program: Program, find: Search["find"]): Search {
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    find(queries, k, without) {
+      ensure(
+        queries.length % width === 0,
+        "bad_shape",
+        `search: queries of ${queries.length} numbers are not rows of ${width}`,
+      );
+      ensure(Number.isInteger(k) && k >= 1, "bad_option", `search: k is ${k} and must be a whole number ≥ 1`);
+      const broken = queries.findIndex((x) => !Number.isFinite(x));
+      ensure(
+        broken < 0,
+        "runtime_failed",
+        () => `search: query ${Math.floor(broken / width)} has values that are not finite`,
+      );
+      const result = last.then(() => find(queries, k, without));
+      last = result.catch(() => {});
+      return result;
+    },
+    async close() {
+      await last;
+      await program.release();
+    },
+  };
+}
+
+/**
+ * How far a distance |key|² - 2 q·key from float32 products can be off, twice: a sum of `width` products rounds by at most width · 2^-24 · |q| |key|,
+ * and the stored squared length by 2^-24 of it.
+ */
+export function slackOf(queries: Float32Array, q: number, width: number, longest: number): number {
+  let norm = 0;
+  for (let j = q * width; j < (q + 1) * width; j++) norm += queries[j] * queries[j];
+  return 2 * 2 ** -24 * (2 * (width + 2) * Math.sqrt(norm * longest) + longest);
+}
+
+/** Keeps what may be among the k nearest: entries whose distance is within the slack of the k-th smallest so far. */
+export function createSelection(k: number, slack: number) {
+  const room = 4 * k + 1024;
+  const entries = new Int32Array(room);
+  const distances = new Float64Array(room);
+  const scratch = new Float64Array(room);
+  let count = 0;
+  let bound = Infinity;
+  /** Lets go of what is certainly farther than k others. */
+  function shrink(): void {
+    if (count <= k) return;
+    scratch.set(distances.subarray(0, count));
+    bound = scratch.subarray(0, count).sort()[k - 1] + slack;
+    let left = 0;
+    for (let i = 0; i < count; i++) {
+      if (distances[i] > bound) continue;
+      entries[left] = entries[i];
+      distances[left++] = distances[i];
+    }
+    count = left;
+  }
+  /** Beyond the room there are equals by the thousand: the list grows instead of being cut. */
+  let overflow: { entries: number[]; distances: number[] } | undefined;
+  return {
+    /** `products` belong to the entries from `from` on, or to those that `order` lists. */
+    take(products: Float32Array, norms: Float32Array, from: number, without: number, order?: Int32Array): void {
+      for (let i = 0; i < products.length; i++) {
+        const distance = norms[from + i] - 2 * products[i];
+        if (distance > bound) continue;
+        const entry = order ? order[from + i] : from + i;
+        if (entry === without) continue;
+        if (count === room) shrink();
+        if (count === room) {
+          overflow ??= { entries: [], distances: [] };
+          overflow.entries.push(entry);
+          overflow.distances.push(distance);
+          continue;
+        }
+        entries[count] = entry;
+        distances[count++] = distance;
+      }
+    },
+    candidates(): Int32Array {
+      shrink();
+      return overflow ? Int32Array.of(...entries.subarray(0, count), ...overflow.entries) : entries.slice(0, count);
+    },
+  };
+}
+
+/** The k nearest of some entries, by distances in float64. */
+export function nearestOf({ keys, width }: KeyTable, query: Float32Array, candidates: Int32Array, k: number): Hits {
+  const distances = Float64Array.from(candidates, (entry) => {
+    let sum = 0;
+    for (let j = 0, at = entry * width; j < width; j++, at++) {
+      const difference = query[j] - keys[at];
+      sum += difference * difference;
+    }
+    return sum;
+  });
+  const order = Array.from(candidates.keys()).sort(
+    (a, b) => distances[a] - distances[b] || candidates[a] - candidates[b],
+  );
+  const chosen = order.slice(0, k);
+  return {
+    indices: Int32Array.from(chosen, (i) => candidates[i]),
+    distances: Float64Array.from(chosen, (i) => distances[i]),
+  };
+}
