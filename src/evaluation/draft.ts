@@ -3,9 +3,9 @@ import { ensure } from "../errors.ts";
 import { familyNamed } from "../models/families.ts";
 import type { ModelConfig } from "../models/family.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 import { type Estimate, ratioOfSums } from "./bootstrap.ts";
 import type { Scorer } from "./likelihood.ts";
-import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 
 export interface DraftMeasurement {
   readonly documents: number;

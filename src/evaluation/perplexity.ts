@@ -1,10 +1,10 @@
 /** Perplexity of a model on texts: per token, byte and word, with bootstrap intervals over the documents. */
 import { ensure } from "../errors.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
+import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 import { type Estimate, mapped, ratioOfSums } from "./bootstrap.ts";
 import type { NgramModel } from "./kneser-ney.ts";
 import { type Scorer, scoreContinuations } from "./likelihood.ts";
-import { documentTokens, keptOverlap, windowsOf } from "../text/windows.ts";
 
 export type { Estimate } from "./bootstrap.ts";
 
