@@ -288,6 +288,28 @@ export interface OnlineOptions {
   saveBuffer?: boolean;
 }
 
+/** Options of `medusa`: heads on the last state guess the tokens after the next; no second model. */
+export interface MedusaOptions {
+  /** The heads: a part beside the model by its name, a part's folder, or a folder of published Medusa heads. Default "medusa". Of the host alone: a server refuses it in requests. */
+  heads?: string;
+  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  levels?: number;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
+  by?: "probability" | "rank";
+  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  estimate?: "measured" | "draft";
+  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  topK?: number;
+  /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
+  acceptance?: "exact" | "typical";
+  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  epsilon?: number;
+  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  alpha?: number;
+}
+
 /** Options of `awrs`: samples under a constraint by weighted rejection: few checks instead of a mask. */
 export interface AwrsOptions {
   /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
@@ -719,7 +741,7 @@ export interface KnnLmOptions {
 }
 
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -731,6 +753,7 @@ export type MethodWithOptions =
   | ({ name: "top-k" } & TopKOptions)
   | ({ name: "aded" } & AdedOptions)
   | ({ name: "online" } & OnlineOptions)
+  | ({ name: "medusa" } & MedusaOptions)
   | ({ name: "awrs" } & AwrsOptions)
   | ({ name: "smc" } & SmcOptions)
   | ({ name: "beam" } & BeamOptions)

@@ -19,6 +19,7 @@ const counters = z.strictObject({
   drafted: count,
   accepted: count,
   draftPasses: count,
+  failedDrafts: z.int().min(1).optional(),
   constraintChecks: count,
 });
 
@@ -53,7 +54,7 @@ export const traceEvent = z.discriminatedUnion("type", [
       .optional(),
   }),
   kind("taps", { position: count, rows: z.int().min(1), values: z.record(z.string(), numbers) }),
-  kind("draft", { tokens, parents: tokens, values: numbers.optional(), passes: count, seconds }),
+  kind("draft", { tokens, parents: tokens, values: numbers.optional(), note: z.string().optional(), passes: count, seconds }),
   kind("verify", { path: tokens, token, text: z.string().optional(), reasons: z.array(z.string()), seconds }),
   kind("learn", {
     updates: count,

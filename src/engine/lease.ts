@@ -146,7 +146,9 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     account.rows += job.rows.length;
     // A shared pass may have failed for its owner's reasons after we joined it.
     ensure(!nodes.some((node) => node.gone), "aborted", "the pass that was to compute this node was aborted");
-    const broken = nodes.find((node) => node.broken !== undefined);
+    // Look-ahead rows are guesses: one that failed has no logits, and whoever asked for it sees that.
+    for (const node of nodes) if (node.ahead && node.broken !== undefined) node.scored = undefined;
+    const broken = nodes.find((node) => node.broken !== undefined && !node.ahead);
     ensure(!broken, "runtime_failed", () => {
       return `the edit ${broken!.broken} gave values that are not finite, or beyond 1e15, at position ${broken!.depth}`;
     });

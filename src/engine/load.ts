@@ -137,6 +137,18 @@ export async function loadModel(path: string, name: string, options: LoadOptions
         const base = await fingerprintOf(opened).finally(() => opened.close());
         return adapter ? createHash("sha256").update(base).update(adapter.fingerprint).digest("hex") : base;
       },
+      async parameterValues(wanted = () => true) {
+        const opened = await openCheckpoint(path);
+        try {
+          const found = findParameters(opened, family, config);
+          const all = adapter ? mergedParameters(found, adapter) : found;
+          const values = new Map<string, Float32Array<ArrayBuffer>>();
+          for (const [name, parameter] of all) if (wanted(name)) values.set(name, await parameter.read());
+          return values;
+        } finally {
+          await opened.close();
+        }
+      },
       learnable: async () => {
         ensure(
           !config.diffusion,

@@ -9,7 +9,7 @@ import { type Site, sitesOf } from "../models/sites.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
 import type { Forward } from "./forward/index.ts";
-import type { Learnable } from "./learnable.ts";
+import type { Learnable, ParameterValues } from "./learnable.ts";
 
 /**
  * What a method may need of a model: `forest` (trees of tokens over a key-value arena), `forward` (whole sequences under any mask), `sites`
@@ -39,6 +39,8 @@ export interface Model {
   readonly parameterCount: number;
   /** Names checkpoint, precision, device and threads: what measurements of this model depend on. */
   readonly identity: string;
+  /** Its parameters in float32 by the program's names, read anew: all, or those wanted. */
+  parameterValues(wanted?: (name: string) => boolean): Promise<ParameterValues>;
   /** Its parameters in float32, and forests on other values of them: for methods that train while they serve. */
   learnable(): Promise<Learnable>;
   /** Names the checkpoint by its contents; computed when first asked for. Parts are bound to it. */
@@ -81,6 +83,7 @@ export interface ModelParts {
   secondsToLoad: number;
   parameterCount: number;
   identity: string;
+  parameterValues?: Model["parameterValues"];
   learnable?(): Promise<Learnable>;
   fingerprint?(): Promise<string>;
   openCompanion(reference: string, role: CompanionRole): Promise<Model>;
@@ -178,6 +181,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     get forward() {
       return need("forward");
     },
+    parameterValues: async (wanted) => need("parameterValues", "parameters")(wanted),
     learnable: async () => need("learnable", "learning")(),
     sites,
     fingerprint,

@@ -17,6 +17,8 @@ export interface Counters {
   drafted: number;
   accepted: number;
   draftPasses: number;
+  /** Rounds without a draft because what the drafter made was not finite; absent while there are none. */
+  failedDrafts?: number;
   constraintChecks: number;
   /** Of searches over steps: tokens drawn in all, calls of the reward, nodes taken up, steps drawn twice or rejected, most open nodes. */
   search?: {
@@ -75,7 +77,15 @@ export type MethodEvent =
   /** What the request's taps read at `rows` positions from `position` on: of each tap, its rows one after the other. */
   | { type: "taps"; position: number; rows: number; values: Record<string, number[]> }
   /** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */
-  | { type: "draft"; tokens: number[]; parents: number[]; values?: number[]; passes: number; seconds: number }
+  | {
+      type: "draft";
+      tokens: number[];
+      parents: number[];
+      values?: number[];
+      note?: string;
+      passes: number;
+      seconds: number;
+    }
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
   | { type: "verify"; path: number[]; token: number; text?: string; reasons: string[]; seconds: number }
   /** A method that learns while it serves: updates done so far, the last one's loss (nats), and what this request showed. */

@@ -21,6 +21,7 @@ import { selfConsistency } from "./search/self-consistency/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
+import { medusa } from "./speculative/medusa/index.ts";
 import { online } from "./speculative/online/index.ts";
 import { promptLookup } from "./speculative/prompt-lookup/index.ts";
 import { sequoia } from "./speculative/sequoia/index.ts";
@@ -39,6 +40,7 @@ const decoders: readonly Method[] = [
   topK,
   aded,
   online,
+  medusa,
   awrs,
   smc,
   beam,

@@ -23,6 +23,8 @@ export interface ConformanceOptions {
   greedyOnly?: boolean;
   /** Options of the published rule, where the method has one: the same distribution, not the same text. */
   published?: Record<string, unknown>;
+  /** What has to lie beside the model: parts, as a rule. */
+  prepare?: (model: OpenModel, folder: string) => Promise<void>;
 }
 
 export async function traceOf(run: Run): Promise<TraceEvent[]> {
@@ -34,7 +36,10 @@ export async function traceOf(run: Run): Promise<TraceEvent[]> {
 const prompt = "the cat and the hat. the c";
 const temperatures = (greedyOnly: boolean | undefined): number[] => (greedyOnly ? [0] : [0, 0.8]);
 
-export function conformance(name: string, { options = () => ({}), greedyOnly, published }: ConformanceOptions): void {
+export function conformance(
+  name: string,
+  { options = () => ({}), greedyOnly, published, prepare }: ConformanceOptions,
+): void {
   describe(name, () => {
     let files: TinyModel[];
     let target: TinyModel;
@@ -49,6 +54,7 @@ export function conformance(name: string, { options = () => ({}), greedyOnly, pu
       ]);
       [target, draft] = files;
       model = await open(target.folder, { threads: 1 });
+      await prepare?.(model, target.folder);
     });
     afterAll(async () => {
       await model.close();

@@ -109,7 +109,7 @@ function watched(lease: Lease, prepare: (nodes: readonly ForestNode[]) => Promis
   return {
     async extend(extensions) {
       const nodes = await lease.extend(extensions);
-      await prepare(nodes.filter((_, i) => extensions[i].logits !== false));
+      await prepare(nodes.filter((_, i) => extensions[i].logits !== false && !extensions[i].ahead));
       return nodes;
     },
     async prefill(tokens, visit) {

@@ -28,15 +28,18 @@ export type AcceptanceCurve = Record<DraftTree["kind"], AcceptanceCounts>;
 
 /** How likely verification accepts a node's n-th child (from 0); in sampled trees, once it is tried. */
 export interface Chances {
-  /** Of a child proposed with this probability: rises with it. */
-  ofProbability(probability: number, rank: number): number;
+  /** Of a child proposed with this probability, so many levels below the root: rises with it. */
+  ofProbability(probability: number, rank: number, depth: number): number;
   /** Of a child whose token is not known yet. */
-  ofRank(rank: number): number;
+  ofRank(rank: number, depth: number): number;
 }
 
+/** The same whatever the level. */
 export interface AcceptanceEstimate extends Chances {
-  /** Learns from a verification of a tree with probabilities. */
-  observe(tree: DraftTree, path: readonly number[]): void;
+  ofProbability(probability: number, rank: number): number;
+  ofRank(rank: number): number;
+  /** Learns from a verification of a tree with probabilities; `depth`: from the children at this level below the root alone. */
+  observe(tree: DraftTree, path: readonly number[], depth?: number): void;
 }
 
 /** Lower ends of the classes of probability: near 1, where a long draft hangs on it, they are told apart more finely. */
@@ -64,7 +67,7 @@ const mostPriorTrials = 30;
 const priorTrials = 6;
 
 /** Takes the draft at its word (the assumption of DySpec, section 3): for comparisons, and where nothing was measured. */
-export const ownChances: Chances = { ofProbability: (probability) => probability, ofRank: () => 1 };
+export const ownChances = { ofProbability: (probability: number) => probability, ofRank: () => 1 } satisfies Chances;
 
 /** An estimate that starts from a measured curve, or from the draft's own probabilities. */
 export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: AcceptanceCurve): AcceptanceEstimate {
@@ -98,13 +101,13 @@ export function createAcceptanceEstimate(kind: DraftTree["kind"], curve?: Accept
       return rates[place][classOf(probability)];
     },
     ofRank: (rank) => byRank.accepted[Math.min(rank, ranks - 1)] / byRank.tried[Math.min(rank, ranks - 1)],
-    observe(tree, path) {
+    observe(tree, path, depth) {
       const children = childrenOf(tree);
       for (let node = 0, level = 0; children[node].length > 0; level++) {
         const hit = children[node].indexOf(path[level]);
         // Drawn children are tried one after another; of chosen ones, each is the target's token or not.
         const tried = tree.kind === "sampled" && hit >= 0 ? hit + 1 : children[node].length;
-        for (let rank = 0; rank < tried; rank++) {
+        for (let rank = 0; rank < tried && (depth ?? level + 1) === level + 1; rank++) {
           const success = rank === hit ? 1 : 0;
           count(byProbability[placeOf(rank)], classOf(tree.probabilities![children[node][rank] - 1]), 1, success);
           count(byRank, Math.min(rank, ranks - 1), 1, success);
@@ -129,7 +132,7 @@ const countsSchema = (size: number) => {
   const numbers = z.array(z.number().min(0).max(1e6)).length(size);
   return z.strictObject({ tried: numbers, accepted: numbers });
 };
-const kindSchema = z.strictObject({
+export const kindSchema = z.strictObject({
   byProbability: z.array(countsSchema(classes)).length(places),
   byRank: countsSchema(ranks),
 });

@@ -94,7 +94,7 @@ export function createDrafting({
   const reach = (node: number) => (node === 0 ? 1 : tree.values![node - 1]);
 
   function append(parent: number, token: number, probability: number, repeat: boolean): number {
-    const accepted = repeat ? 0 : chances.ofProbability(probability, counts[parent]);
+    const accepted = repeat ? 0 : chances.ofProbability(probability, counts[parent], depths[parent] + 1);
     // Drawn siblings are tried one after another; of chosen ones, at most one is the target's token.
     const tried = reach(parent) * (kind === "sampled" ? rejected[parent] : 1);
     const child = addNode(tree, parent, token, tried * accepted, probability);
@@ -144,12 +144,14 @@ export function createDrafting({
     promise(node) {
       const rank = counts[node];
       if (kind === "sampled") {
-        return leftoverMass[node] < exhausted ? 0 : reach(node) * rejected[node] * chances.ofRank(rank);
+        return leftoverMass[node] < exhausted
+          ? 0
+          : reach(node) * rejected[node] * chances.ofRank(rank, depths[node] + 1);
       }
       const offer = offerOf(node);
-      if (!offer) return reach(node) * chances.ofRank(rank);
+      if (!offer) return reach(node) * chances.ofRank(rank, depths[node] + 1);
       const probability = offer.probabilities[rank];
-      return probability > 0 ? reach(node) * chances.ofProbability(probability, rank) : 0;
+      return probability > 0 ? reach(node) * chances.ofProbability(probability, rank, depths[node] + 1) : 0;
     },
     canGrow: (node) => growing[node],
   };

@@ -73,7 +73,7 @@ async function measureOn(
           const proposal = topKSoftmax(draftNode.logits!, conditions.draftTemperature, conditions.topK);
           judgeDrawn(curve.sampled, law, proposal, random);
           if (conditions.temperature === 0) judgeChosen(curve.chosen, proposal, 1, (token) => law[token]);
-          else judgeRaces(curve.chosen, law, proposal, conditions.draftTemperature, request, position);
+          else judgeRaces(curve.chosen, law, proposal, conditions.draftTemperature / logitError, { request, position });
         }
         return drawFrom(law, uniform({ seed: 0, request }, position, "sample"));
       });
@@ -92,7 +92,7 @@ async function measureOn(
   }
 }
 
-function targetLaw({ logits }: ForestNode, temperature: number): Float64Array {
+export function targetLaw({ logits }: ForestNode, temperature: number): Float64Array {
   if (temperature > 0) return softmax(logits!, 1 / temperature);
   const law = new Float64Array(logits!.length);
   law[topKSoftmax(logits!, 1, 1).tokens[0]] = 1;
@@ -124,7 +124,7 @@ function judgeDrawn(
 }
 
 /** One position: the likeliest children, each with the chance that it is the target's token. */
-function judgeChosen(
+export function judgeChosen(
   counts: AcceptanceCurve["chosen"],
   { tokens, probabilities }: SparseDistribution,
   weight: number,
@@ -137,19 +137,19 @@ function judgeChosen(
   }
 }
 
-function judgeRaces(
+/** One position: the tokens that a draft expects to win races there, each won or lost in several of them. */
+export function judgeRaces(
   counts: AcceptanceCurve["chosen"],
   law: Float64Array,
   proposal: SparseDistribution,
-  draftTemperature: number,
-  request: number,
-  position: number,
+  sharpness: number,
+  { request, position }: { request: number; position: number },
 ): void {
   const everyone = Int32Array.from(law, (_, token) => token);
   for (let seed = 1; seed <= races; seed++) {
     const race = { stream: { seed, request }, position };
     const winner = winnerOf(race, everyone, law.length, law);
-    const expected = expectedWinners(proposal, draftTemperature / logitError, race);
+    const expected = expectedWinners(proposal, sharpness, race);
     judgeChosen(counts, expected, 1 / races, (token) => (token === winner ? 1 : 0));
   }
 }

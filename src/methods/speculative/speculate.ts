@@ -3,7 +3,7 @@
  * in one pass, the verifier keeps a path and adds a token of the target's own. (Leviathan et al. 2023, algorithm 1, for trees.)
  */
 import type { Decoding } from "../../engine/decoding.ts";
-import type { Extension, ForestNode } from "../../engine/forest.ts";
+import type { Extension, ForestNode, LookAhead } from "../../engine/forest.ts";
 import type { Commitment } from "../../engine/output.ts";
 import type { Race } from "../../engine/race.ts";
 import { ensure } from "../../errors.ts";
@@ -15,6 +15,8 @@ import { type Verdict, verify } from "./verify.ts";
 export interface Round {
   /** Prompt and output; the last token is the root of the tree to draft. */
   readonly text: readonly number[];
+  /** The target's node before the root, with what was read there. */
+  readonly tip: ForestNode;
   /** Levels below the root that can still become output. */
   readonly depth: number;
   readonly draws: Draws;
@@ -22,12 +24,29 @@ export interface Round {
   race(depth: number): Race;
 }
 
+/** Look-ahead rows in the pass that scores a tree: a chain of them below one of its nodes (0: the root). */
+export interface AheadChain {
+  readonly node: number;
+  readonly rows: readonly LookAhead[];
+}
+
 export interface Drafter {
   propose(round: Round): Promise<DraftTree> | DraftTree;
   /** Draft passes so far, of all rounds. */
   readonly passes?: number;
-  /** Told after the verification of what it proposed; `nodeOf` gives the target's forest node of a tree node (0 = root). */
-  observe?(round: Round, tree: DraftTree, verdict: Verdict, nodeOf: (node: number) => ForestNode | undefined): void;
+  /** What else the target's pass should carry beside the tree. Rows that would stand beyond the context are left out. */
+  ahead?(round: Round, tree: DraftTree): readonly AheadChain[];
+  /**
+   * Told after the verification of what it proposed; `nodeOf` gives the target's forest node of a tree node (0 = root), `chains` those of
+   * its look-ahead rows.
+   */
+  observe?(
+    round: Round,
+    tree: DraftTree,
+    verdict: Verdict,
+    nodeOf: (node: number) => ForestNode | undefined,
+    chains: readonly (readonly ForestNode[])[],
+  ): void;
   close?(): void;
 }
 
@@ -46,6 +65,7 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
       const root = text.length - 1;
       const round: Round = {
         text,
+        tip,
         depth,
         draws: createDraws(decoding.stream, root),
         race: (level) => ({ stream: decoding.stream, position: root + level }),
@@ -55,7 +75,8 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
       const asked = depth > 0;
       const tree = asked ? await drafter.propose(round) : createTree("chosen");
       const drafted = performance.now();
-      const nodes = await score(decoding, tip, token, tree, depth);
+      const ahead = asked ? (drafter.ahead?.(round, tree) ?? []) : [];
+      const { nodes, chains } = await score(decoding, round, tree, ahead);
       const scored = performance.now();
 
       const target = {
@@ -80,11 +101,12 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
         tokens: tree.tokens,
         parents: tree.parents,
         ...(tree.values && { values: tree.values }),
+        ...(tree.note !== undefined && { note: tree.note }),
         passes: (drafter.passes ?? 0) - passesBefore,
         seconds: (drafted - started) / 1000,
       });
       decoding.emit({ type: "verify", ...verdict, seconds: (verified - scored) / 1000 });
-      if (asked) drafter.observe?.(round, tree, verdict, (node) => nodes[node]);
+      if (asked) drafter.observe?.(round, tree, verdict, (node) => nodes[node], chains);
       decoding.commit(commitments);
       for (const commitment of commitments) text.push(commitment.token);
 
@@ -103,15 +125,17 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
   }
 }
 
-/** One target pass over the root and the tree: the forest nodes by tree node. Repeated draws need no row of their own. */
+/**
+ * One target pass over the root, the tree and look-ahead rows: the forest nodes by tree node, and by chain. Repeated draws need no row of
+ * their own.
+ */
 async function score(
-  decoding: Decoding,
-  tip: ForestNode,
-  root: number,
+  { lease, forest }: Decoding,
+  { text, tip, depth }: Round,
   tree: DraftTree,
-  depth: number,
-): Promise<(ForestNode | undefined)[]> {
-  const extensions: Extension[] = [{ parent: tip, token: root }];
+  ahead: readonly AheadChain[],
+): Promise<{ nodes: (ForestNode | undefined)[]; chains: ForestNode[][] }> {
+  const extensions: Extension[] = [{ parent: tip, token: text[text.length - 1] }];
   const places: (number | undefined)[] = [0];
   const depths = [0];
   const repeats = tree.replacement ? repeatsOf(tree) : [];
@@ -130,6 +154,19 @@ async function score(
     places.push(extensions.length);
     extensions.push({ parent, token: tree.tokens[i] });
   }
-  const nodes = await decoding.lease.extend(extensions);
-  return places.map((place) => (place === undefined ? undefined : nodes[place]));
+  const chained = ahead.map(({ node, rows }) => {
+    let parent = places[node];
+    ensure(parent !== undefined, "internal", () => `look-ahead rows stand below draft node ${node}, which has no row`);
+    const room = forest.contextLength - text.length - depths[node];
+    return rows.slice(0, Math.max(0, room)).map((row) => {
+      extensions.push({ parent, token: 0, ahead: row });
+      parent = extensions.length - 1;
+      return parent;
+    });
+  });
+  const nodes = await lease.extend(extensions);
+  return {
+    nodes: places.map((place) => (place === undefined ? undefined : nodes[place])),
+    chains: chained.map((chain) => chain.map((place) => nodes[place])),
+  };
 }

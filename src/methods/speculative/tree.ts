@@ -26,6 +26,8 @@ export interface DraftTree {
   readonly probabilities?: number[];
   /** Of a tree that was selected from a larger one: the number that node i + 1 has there, where its drafter knows it by. */
   readonly origins?: readonly number[];
+  /** What is to be said of the draft: why it is empty, for instance. */
+  readonly note?: string;
 }
 
 export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {

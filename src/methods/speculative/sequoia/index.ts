@@ -41,10 +41,10 @@ export async function growSequoia(drafting: Drafting, shape: Shape): Promise<voi
  * p[b], the probability that the b-th child of a node is the one accepted. Of drawn children: accepted once tried, after all before it
  * failed; of chosen ones the estimate says it as it is.
  */
-export function acceptanceVector(estimate: Chances, kind: DraftTree["kind"], width = 16): number[] {
+export function acceptanceVector(estimate: Pick<Chances, "ofRank">, kind: DraftTree["kind"], width = 16): number[] {
   let left = 1;
   return Array.from({ length: width }, (_, rank) => {
-    const probability = kind === "sampled" ? left * estimate.ofRank(rank) : Math.min(left, estimate.ofRank(rank));
+    const probability = kind === "sampled" ? left * estimate.ofRank(rank, 1) : Math.min(left, estimate.ofRank(rank, 1));
     left -= probability;
     return probability;
   });
