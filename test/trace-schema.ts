@@ -54,7 +54,14 @@ export const traceEvent = z.discriminatedUnion("type", [
       .optional(),
   }),
   kind("taps", { position: count, rows: z.int().min(1), values: z.record(z.string(), numbers) }),
-  kind("draft", { tokens, parents: tokens, values: numbers.optional(), note: z.string().optional(), passes: count, seconds }),
+  kind("draft", {
+    tokens,
+    parents: tokens,
+    values: numbers.optional(),
+    note: z.string().optional(),
+    passes: count,
+    seconds,
+  }),
   kind("verify", { path: tokens, token, text: z.string().optional(), reasons: z.array(z.string()), seconds }),
   kind("learn", {
     updates: count,
