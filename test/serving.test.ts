@@ -107,3 +107,349 @@ describe("completions", () => {
     expect({ status, param, type }).toEqual({ status: 400, param: "suffix", type: "invalid_request_error" });
   });
 });
+
+describe("lm-evaluation-harness", () => {
+  /** As its `local-completions` asks, and as it reads the answer. */
+  const ask = (fields: object): Promise<Response> =>
+    fetch(new URL("v1/completions", server.url), {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: "Bearer none" },
+      body: JSON.stringify({ model, temperature: 0, seed: 1234, ...fields }),
+    });
+  interface Answer {
+    choices: {
+      index: number;
+      text: string;
+      logprobs: {
+        token_logprobs: (number | null)[];
+        top_logprobs: (Record<string, number> | null)[];
+        tokens: string[];
+        text_offset: number[];
+      };
+    }[];
+  }
+  const contexts = ["Once upon a time there was a", "The fox said:"];
+  const continuations = [" king", " hello there"];
+
+  it.each([1, 0])(
+    "finds continuations as likely as the library does: echo, logprobs, max_tokens %i",
+    async (maxTokens) => {
+      const { tokenizer } = knossos;
+      const context = contexts.map((text) => tokenizer!.encode(text));
+      const whole = contexts.map((text, i) => tokenizer!.encode(text + continuations[i]));
+      const response = await ask({ prompt: whole, max_tokens: maxTokens, logprobs: 1, echo: true });
+      expect(response.status).toBe(200);
+      const { choices } = (await response.json()) as Answer;
+      expect(choices).toHaveLength(2);
+      for (const { index, logprobs, text } of choices) {
+        expect(logprobs.tokens).toHaveLength(whole[index].length + maxTokens);
+        expect(logprobs.token_logprobs[0]).toBeNull();
+        expect(logprobs.top_logprobs[0]).toBeNull();
+        expect(text.startsWith(contexts[index] + continuations[index])).toBe(true);
+        const end = maxTokens === 1 ? -1 : undefined;
+        const tokens = logprobs.token_logprobs.slice(context[index].length, end) as number[];
+        const tops = logprobs.top_logprobs.slice(context[index].length, end) as Record<string, number>[];
+        const scored = await knossos.score(whole[index], { top: 1 });
+        const expected = scored.tokens.slice(context[index].length);
+        expect(tokens.reduce((sum, one) => sum + one, 0)).toBeCloseTo(
+          expected.reduce((sum, one) => sum + one.logprob!, 0),
+          8,
+        );
+        // Whether greedy decoding would have said it: by equality of numbers, as the harness does.
+        const greedy = tokens.every((one, i) => one === Math.max(...Object.values(tops[i])));
+        expect(greedy).toBe(expected.every(({ token, top }) => token === top![0].token));
+      }
+    },
+  );
+
+  it("generates until a text, from a text", async () => {
+    const response = await ask({ prompt: contexts, max_tokens: 30, stop: ["\n\n", "."] });
+    const { choices } = (await response.json()) as Answer;
+    for (const { text } of choices) expect(text).not.toContain(".");
+    const [first] = choices;
+    const alone = await knossos.generate(contexts[0], { temperature: 0, maxTokens: 30, stop: ["\n\n", "."] });
+    expect(first.text).toBe(alone.text);
+  });
+});
+
+describe("log-probabilities of completions", () => {
+  it("name every token and its alternatives, with offsets into the text, streamed as in a whole", async () => {
+    const request = { model, prompt, max_tokens: 20, logprobs: 4, seed: 2, echo: true };
+    const { choices } = await client.completions.create(request);
+    const { tokens, token_logprobs: own, top_logprobs: tops, text_offset: offsets } = choices[0].logprobs!;
+    expect(tokens!.length).toBe(knossos.tokenizer!.encode(prompt).length + 20);
+    expect(choices[0].text.startsWith(prompt)).toBe(true);
+    tokens!.forEach((token, i) => {
+      if (!/^(bytes:|<)/.test(token)) expect(choices[0].text.startsWith(token, offsets![i])).toBe(true);
+    });
+    expect(Object.keys(tops!.at(-1)!)).toHaveLength(4);
+    expect(own!.at(-1)).toBeLessThanOrEqual(0);
+    const gathered: string[] = [];
+    for await (const chunk of await client.completions.create({ ...request, stream: true }))
+      for (const choice of chunk.choices) gathered.push(...(choice.logprobs?.tokens ?? []));
+    expect(gathered).toEqual(tokens);
+  });
+});
+
+it("refuses a prompt beyond the context before a stream begins", async () => {
+  const error = await refusal(client.completions.create({ model, prompt: "word ".repeat(3000), stream: true }));
+  expect({ status: error.status, code: error.code, param: error.param }).toEqual({
+    status: 400,
+    code: "context_full",
+    param: "prompt",
+  });
+});
+
+describe("chats", () => {
+  const chat = { model: "phaistos", temperature: 0 } as const;
+  const messages = [
+    { role: "user" as const, content: "Lily has 4 toys. Then Lily gets 18 more. How many toys does Lily have now?" },
+  ];
+
+  it("answers in the model's template, whole and in pieces", async () => {
+    const { choices, usage } = await client.chat.completions.create({ ...chat, messages });
+    expect(choices[0]).toMatchObject({ index: 0, finish_reason: "stop", message: { role: "assistant" } });
+    expect(choices[0].message.content).toContain("22");
+    expect(usage!.prompt_tokens).toBeGreaterThan(10);
+    const stream = client.chat.completions.stream({ ...chat, messages, stream_options: { include_usage: true } });
+    const final = await stream.finalChatCompletion();
+    expect(final.choices[0].message.content).toBe(choices[0].message.content);
+    expect(final.usage).toMatchObject({ completion_tokens: usage!.completion_tokens });
+  });
+
+  it("gives log-probabilities with bytes and alternatives", async () => {
+    const { choices } = await client.chat.completions.create({
+      ...chat,
+      messages,
+      logprobs: true,
+      top_logprobs: 3,
+      max_tokens: 5,
+    });
+    const { content } = choices[0].logprobs!;
+    expect(content!).toHaveLength(5);
+    for (const { token, logprob, bytes, top_logprobs: top } of content!) {
+      expect(Buffer.from(bytes!).toString("utf8")).toBe(token);
+      expect(top).toHaveLength(3);
+      expect(logprob).toBeCloseTo(top[0].logprob, 10); // greedy
+    }
+  });
+
+  const schema = {
+    type: "object",
+    properties: { sum: { type: "integer" }, sure: { type: "boolean" } },
+    required: ["sum", "sure"],
+    additionalProperties: false,
+  };
+
+  it("holds an answer to a strict schema", async () => {
+    const { choices } = await client.chat.completions.create({
+      ...chat,
+      messages,
+      max_tokens: 100,
+      response_format: { type: "json_schema", json_schema: { name: "answer", strict: true, schema } },
+    });
+    const value = JSON.parse(choices[0].message.content!);
+    expect(Object.keys(value).sort()).toEqual(["sum", "sure"]);
+    expect(Number.isInteger(value.sum)).toBe(true);
+  });
+
+  it("refuses a schema that it cannot enforce, naming the keyword", async () => {
+    for (const strict of [true, false]) {
+      const { status, param, message } = await refusal(
+        client.chat.completions.create({
+          ...chat,
+          messages,
+          response_format: {
+            type: "json_schema",
+            json_schema: { name: "answer", strict, schema: { ...schema, unevaluatedProperties: false } },
+          },
+        }),
+      );
+      expect({ status, param }).toEqual({ status: 400, param: "response_format" });
+      expect(message).toContain("unevaluatedProperties");
+    }
+  });
+
+  const tools = [
+    {
+      type: "function" as const,
+      function: {
+        name: "add",
+        description: "adds two numbers",
+        parameters: {
+          type: "object",
+          properties: { a: { $ref: "#/$defs/number" }, b: { $ref: "#/$defs/number" } },
+          required: ["a", "b"],
+          additionalProperties: false,
+          $defs: { number: { type: "integer", minimum: 0, maximum: 999 } },
+        },
+      },
+    },
+    { type: "function" as const, function: { name: "clock" } },
+  ];
+
+  it.each([
+    ["required" as const, ["add", "clock"]],
+    [{ type: "function" as const, function: { name: "add" } }, ["add"]],
+  ])("calls a tool when it must: %j", async (choice, names) => {
+    const request = { ...chat, messages, tools, tool_choice: choice, max_tokens: 200, temperature: 1, seed: 5 };
+    const { choices } = await client.chat.completions.create(request);
+    expect(choices[0]).toMatchObject({ finish_reason: "tool_calls", message: { content: null } });
+    const [call] = choices[0].message.tool_calls!;
+    if (call.type !== "function") throw new Error("no function");
+    expect(names).toContain(call.function.name);
+    const given = JSON.parse(call.function.arguments);
+    expect(Object.keys(given).sort()).toEqual(call.function.name === "add" ? ["a", "b"] : []);
+    const streamed = await client.chat.completions.stream(request).finalChatCompletion();
+    expect(streamed.choices[0].message.tool_calls![0]).toMatchObject({ function: call.function });
+    expect(streamed.choices[0].finish_reason).toBe("tool_calls");
+  });
+
+  it("answers with text or a call when it may do either, and takes the result back", async () => {
+    const { choices } = await client.chat.completions.create({ ...chat, messages, tools, max_tokens: 60 });
+    const [{ message }] = choices;
+    expect(Boolean(message.content) !== Boolean(message.tool_calls)).toBe(true);
+    const call = { id: "call_1", type: "function" as const, function: { name: "add", arguments: '{"a": 4, "b": 18}' } };
+    const after = await client.chat.completions.create({
+      ...chat,
+      messages: [
+        ...messages,
+        { role: "assistant", content: null, tool_calls: [call] },
+        { role: "tool", tool_call_id: "call_1", content: "22" },
+      ],
+      max_tokens: 20,
+    });
+    expect(after.choices[0].message.content).toBeTypeOf("string");
+  });
+
+  it.each<[string, object, string]>([
+    [
+      "a schema of a tool that cannot be enforced",
+      { tools: [{ type: "function", function: { name: "f", parameters: { $dynamicRef: "#x" } } }] },
+      "tools",
+    ],
+    ["tools and a response format", { tools, response_format: { type: "json_object" } }, "response_format"],
+    ["a choice without tools", { tool_choice: "required" }, "tool_choice"],
+    [
+      "a choice of none of the tools",
+      { tools, tool_choice: { type: "function", function: { name: "sub" } } },
+      "tool_choice",
+    ],
+    ["two limits that differ", { max_tokens: 4, max_completion_tokens: 5 }, "max_tokens"],
+    ["alternatives without log-probabilities", { top_logprobs: 3 }, "top_logprobs"],
+    ["a model's state on the host", { decoding: { method: "dyspec", draft: "pylos" } }, "decoding.draft"],
+    ["a table of the host", { decoding: { method: "aded", table: "/etc/passwd" } }, "decoding.table"],
+    ["a folder of the host", { decoding: { method: "online", state: "/tmp/x" } }, "decoding.state"],
+    ["an amateur of the host", { decoding: { shapers: [{ name: "cd", amateur: "pylos" }] } }, "decoding.shapers"],
+    ["an unknown method", { decoding: { method: "dispec" } }, "decoding.method"],
+    ["an option that the method has not", { decoding: { method: "dyspec", budgets: 3 } }, "decoding.budgets"],
+    ["an option out of range", { decoding: { method: "dyspec", budget: -3 } }, "decoding.budget"],
+    ["a field of the future", { reasoning_effort: "high" }, "reasoning_effort"],
+    [
+      "an image",
+      { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
+      "messages",
+    ],
+  ])("refuses %s", async (_, fields, param) => {
+    const error = await refusal(client.chat.completions.create({ ...chat, messages, ...fields } as never));
+    expect({ status: error.status, param: error.param }).toEqual({ status: 400, param });
+  });
+
+  it("says that a model without a template has none", async () => {
+    const error = await refusal(client.chat.completions.create({ model, messages }));
+    expect(error.status).toBe(400);
+    expect(error.message).toContain("chat template");
+  });
+
+  it("decodes by any method, for the same text", async () => {
+    const request = { model: "phaistos", messages, seed: 3, max_tokens: 30 };
+    const plain = await client.chat.completions.create(request);
+    const drafted = await client.chat.completions.create({
+      ...request,
+      decoding: { method: "prompt-lookup" },
+    } as never);
+    expect((drafted as typeof plain).choices[0].message.content).toBe(plain.choices[0].message.content);
+  });
+});
+
+describe("responses", () => {
+  it("answers and streams text", async () => {
+    const request = {
+      model: "phaistos",
+      input: "Start with 14. * 5, - 9. What is the result?",
+      temperature: 0,
+      store: false,
+    };
+    const response = await client.responses.create(request);
+    expect(response.status).toBe("completed");
+    expect(response.output_text).toContain("61");
+    const stream = client.responses.stream(request);
+    let text = "";
+    stream.on("response.output_text.delta", ({ delta }) => {
+      text += delta;
+    });
+    const final = await stream.finalResponse();
+    expect(final.output_text).toBe(response.output_text);
+    expect(text).toBe(response.output_text);
+    expect(final.usage!.output_tokens).toBe(response.usage!.output_tokens);
+  });
+
+  it("holds them to a schema, and says when they were cut off", async () => {
+    const cut = await client.responses.create({
+      model: "phaistos",
+      input: "Hello",
+      max_output_tokens: 2,
+      temperature: 0,
+    });
+    expect(cut).toMatchObject({ status: "incomplete", incomplete_details: { reason: "max_output_tokens" } });
+    const schema = {
+      type: "object",
+      properties: { n: { enum: [1, 2] } },
+      required: ["n"],
+      additionalProperties: false,
+    };
+    const { output_text } = await client.responses.create({
+      model: "phaistos",
+      input: "Hello",
+      text: { format: { type: "json_schema", name: "n", strict: true, schema } },
+    });
+    expect([1, 2]).toContain(JSON.parse(output_text).n);
+  });
+
+  it("keeps nothing, and says so", async () => {
+    const error = await refusal(client.responses.create({ model: "phaistos", input: "Hello", store: true }));
+    expect(error).toMatchObject({ status: 400, param: "store" });
+  });
+});
+
+describe("embeddings", () => {
+  it("are the library's, as numbers and in base64", async () => {
+    const input = ["The king was old.", "A fox ran."];
+    const expected = await Promise.all(input.map((text) => knossos.embed(text)));
+    for (const encoding_format of ["float", "base64", undefined] as const) {
+      const { data, usage } = await client.embeddings.create({ model, input, encoding_format });
+      expect(usage.total_tokens).toBeGreaterThan(5);
+      const rows = data.map(({ embedding }) =>
+        typeof embedding === "string"
+          ? Array.from(new Float32Array(new Uint8Array(Buffer.from(embedding, "base64")).buffer))
+          : embedding,
+      );
+      for (const [i, row] of rows.entries()) {
+        expect(row).toHaveLength(expected[i].length);
+        for (const [j, value] of row.entries()) expect(value).toBeCloseTo(expected[i][j], 5);
+      }
+    }
+  });
+});
+
+describe("models", () => {
+  it("are listed and found by name", async () => {
+    const names: string[] = [];
+    for await (const one of client.models.list()) names.push(one.id);
+    expect(names).toContain("knossos");
+    expect(names).toContain("phaistos");
+    expect(await client.models.retrieve("knossos")).toMatchObject({ id: "knossos", object: "model" });
+    expect(await refusal(client.models.retrieve("minos"))).toMatchObject({ status: 404, param: "model" });
+    expect(await refusal(client.completions.create({ model: "/etc/passwd", prompt }))).toMatchObject({ status: 404 });
+  });
+});

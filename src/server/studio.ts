@@ -5,18 +5,21 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
-import { streamSSE } from "hono/streaming";
 import { z } from "zod";
 import { methodChoice } from "../calls.ts";
 import { listModels } from "../cli/models.ts";
 import { requestOptions } from "../engine/decoding.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { hostOnlyOptions, type Method } from "../engine/method.ts";
+import type { TimedEvent } from "../engine/trace.ts";
+import { ensure } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import { readRecord, recordsFolder } from "../papers/records.ts";
 import type { RouteContext, RouteGroup } from "./app.ts";
-import { OptionError, parseBody, readJson } from "./errors.ts";
+import { asking } from "./asking.ts";
+import { answerOf, OptionError, parseBody, readJson } from "./errors.ts";
+import { event, eventStream } from "./sse.ts";
 
 const schemaOf = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
 
@@ -34,7 +37,8 @@ const textBody = z.strictObject({ text: z.string().max(50_000) });
 
 export const studioRoutes: RouteGroup = {
   path: "/api",
-  routes({ engine }: RouteContext) {
+  routes(context: RouteContext) {
+    const { engine, loopback } = context;
     const app = new Hono();
 
     app.get("/papers", (c) =>
@@ -127,30 +131,54 @@ export const studioRoutes: RouteGroup = {
       const { model, prompt, method, options } = parseBody(runBody, await readJson(c.req.raw));
       await knownModel(model);
       const { name, ...given } = method;
-      checkOptions(findMethod(name).options, given, "method");
+      const chosen = findMethod(name);
+      await checkHostOptions(chosen, given, loopback);
+      checkOptions(chosen.options, given, "method");
       checkOptions(requestOptions, options, "request");
-      const gone = new AbortController();
       const request = { model, prompt, options: { ...options, method: methodChoice(method) } };
-      return streamSSE(c, async (stream) => {
-        stream.onAbort(() => gone.abort());
-        try {
-          for await (const events of engine.run(request, gone.signal)) {
-            await stream.write(events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join(""));
-          }
-        } catch (error) {
-          const known = error instanceof VentrisError;
-          const code = known ? error.code : "internal";
-          await stream.writeSSE({
-            event: "failure",
-            data: JSON.stringify({ code, message: (error as Error).message }),
-          });
-        }
-      });
+      const { signal, end } = await asking(context, 1, c.req.raw.signal);
+      const pieces = eventsOf(engine.run(request, signal));
+      return eventStream({ pieces, first: await pieces.next(), failed, end }, {});
     });
 
     return app;
   },
 };
+
+async function* eventsOf(runs: AsyncIterable<TimedEvent[]>): AsyncGenerator<string, void> {
+  try {
+    for await (const events of runs) yield events.map((one) => event(one)).join("");
+  } catch (error) {
+    yield failed(error);
+  }
+}
+
+function failed(error: unknown): string {
+  const { code, message } = answerOf(error).body.error;
+  return event({ code, message }, "failure");
+}
+
+/**
+ * What only the host decides may be said as it is anyway, and on the host itself as the name of a listed model, which a request may open
+ * as its own. Errors: `bad_option`.
+ */
+async function checkHostOptions(
+  method: Method,
+  given: Readonly<Record<string, unknown>>,
+  local: boolean,
+): Promise<void> {
+  const usual = method.options.safeParse({}).data ?? {};
+  for (const option of hostOnlyOptions(method)) {
+    const value = given[option];
+    if (value === undefined || value === usual[option]) continue;
+    const listed = local && typeof value === "string" && (await listModels()).some(({ name }) => name === value);
+    if (listed) continue;
+    const who = local
+      ? "takes the name of a model that is listed here, from this page"
+      : "is for the host of the server to decide";
+    throw new OptionError([{ where: "method", option, message: who }]);
+  }
+}
 
 const tracePath = (name: string): string => join(recordsFolder, `${name}.trace.jsonl`);
 

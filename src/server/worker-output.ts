@@ -10,12 +10,18 @@ export async function* outputOf(model: OpenModel, run: Run, detail: Detail): Asy
   let text = "";
   let tokens = 0;
   let logprobs: ServedLogprob[] | undefined;
+  let promptTokens: number | undefined;
   for await (const event of run) {
-    if (event.type === "start") yield { type: "begin", promptTokens: event.prompt.length };
+    if (event.type === "start") promptTokens = event.prompt.length;
     if (event.type === "tokens") {
       text += event.text;
       tokens += event.tokens.length;
       if (event.logprobs) logprobs = [...(logprobs ?? []), ...event.logprobs.map((one) => servedLogprob(model, one))];
+    }
+    // Only now: until here a request may still turn out to be wrong.
+    if (promptTokens !== undefined && (event.type === "tokens" || event.type === "finish")) {
+      yield { type: "begin", promptTokens };
+      promptTokens = undefined;
     }
     const says = text !== "" || logprobs !== undefined;
     if (says && (event.type === "finish" || (event.type === "tokens" && detail === "stream"))) {

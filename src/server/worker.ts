@@ -11,6 +11,8 @@ import { outputOf, scored } from "./worker-output.ts";
 
 const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
 
+const embeddedAtOnce = 16;
+
 /** Open at once, at most: the one that was not used for longest is closed before another is opened. */
 const mostModels = 3;
 const models = new Map<string, Promise<OpenModel>>();
@@ -66,7 +68,12 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
   async embed(signal, name, texts) {
     const opened = await model(name);
     const ids = texts.map((text) => (typeof text === "string" ? tokenizerOf(opened).encode(text) : text));
-    const vectors = await Promise.all(ids.map((tokens) => opened.embed(tokens, { signal })));
+    const vectors: Float32Array[] = [];
+    // So many at once that they share passes, and no more than a server holds anyway.
+    for (let at = 0; at < ids.length; at += embeddedAtOnce) {
+      const some = ids.slice(at, at + embeddedAtOnce);
+      vectors.push(...(await Promise.all(some.map((tokens) => opened.embed(tokens, { signal })))));
+    }
     return { vectors, tokens: sum(ids.map(({ length }) => length)) };
   },
   held: async () => sum((await openModels()).map(({ forest }) => forest.held)),

@@ -1,7 +1,10 @@
 /** Runs of one request: its turn, its choices side by side, its end when the client goes away or its time is over. */
+import { setMaxListeners } from "node:events";
+import type { Context } from "hono";
 import type { FinishReason } from "../../engine/trace.ts";
 import { VentrisError } from "../../errors.ts";
 import type { RouteContext } from "../app.ts";
+import { type Asking, asking } from "../asking.ts";
 import { answerOf, RequestError } from "../errors.ts";
 import type { OutputEvent, RunRequest, ServedLogprob } from "../protocol.ts";
 import { event, eventStream } from "../sse.ts";
@@ -22,40 +25,6 @@ export interface Usage {
 
 export type ChoiceEvent = OutputEvent & { readonly choice: number };
 
-/** A client that waits, and for how long it may. */
-export interface Asking {
-  readonly signal: AbortSignal;
-  /** Why nothing more comes. */
-  explain(): VentrisError;
-  end(): void;
-}
-
-export function asking({ requestSeconds }: RouteContext, client: AbortSignal): Asking {
-  const own = new AbortController();
-  const leave = (): void => own.abort();
-  client.addEventListener("abort", leave, { once: true });
-  if (client.aborted) leave();
-  let late = false;
-  const timer = setTimeout(() => {
-    late = true;
-    own.abort();
-  }, requestSeconds * 1000);
-  return {
-    signal: own.signal,
-    explain: () =>
-      late
-        ? new RequestError("aborted", `the request took longer than ${requestSeconds} s`, {
-            status: 408,
-            headers: { "x-should-retry": "false" },
-          })
-        : new VentrisError("aborted", "the server is stopping, or the client has gone"),
-    end() {
-      clearTimeout(timer);
-      client.removeEventListener("abort", leave);
-    },
-  };
-}
-
 /** Runs side by side; the first failure ends them all. Leaving the loop does, too. */
 export async function* runTogether(
   { engine, metrics }: RouteContext,
@@ -65,6 +34,7 @@ export async function* runTogether(
 ): AsyncGenerator<ChoiceEvent[], void> {
   const began = performance.now();
   const stop = new AbortController();
+  setMaxListeners(0, stop.signal); // as many as there are choices
   const leave = (): void => stop.abort();
   signal.addEventListener("abort", leave, { once: true });
   if (signal.aborted) leave();
@@ -166,35 +136,78 @@ export function usageOf(choices: readonly Usage[], perPrompt: number): object {
 export const finishReason = (reason: FinishReason): "stop" | "length" =>
   reason === "stop" || reason === "end" ? "stop" : "length";
 
-/**
- * A stream of events that begins only once its first piece is there, so that what is wrong with a request is still an error with a status.
- * Failures after that are events themselves. `end` is called once, whatever happens.
- */
-export async function streamed(
-  pieces: AsyncGenerator<string, void>,
-  headers: Record<string, string>,
-  end: () => void,
-  failed: (error: unknown) => string = (error) => event(answerOf(error).body),
-): Promise<Response> {
-  let first: IteratorResult<string, void>;
+/** What a route makes of its runs. */
+export interface Answering {
+  readonly requests: readonly RunRequest[];
+  readonly stream: boolean;
+  readonly headers: Record<string, string>;
+  /** Events of the runs where these are not simply run: what must come before, what stands for them. */
+  readonly events?: (client: Asking) => Promise<AsyncIterable<ChoiceEvent[]> | undefined>;
+  pieces(events: AsyncIterable<ChoiceEvent[]>): AsyncGenerator<string, void>;
+  whole(choices: readonly Choice[]): object;
+  /** Of a stream that had begun. */
+  readonly failed?: (error: unknown) => string;
+  /** Fields of the body that errors of the engine may be about. */
+  readonly fields: { readonly constraint?: string; readonly prompt: string };
+}
+
+/** Waits for the request's turn, and answers: as a stream that begins with its first text, or as a whole. */
+export async function answer(c: Context, context: RouteContext, answering: Answering): Promise<Response> {
+  const { requests, stream, headers, fields } = answering;
+  const client = await asking(context, requests.length, c.req.raw.signal);
+  const { end } = client;
   try {
-    first = await pieces.next();
+    const events =
+      (await answering.events?.(client)) ?? runTogether(context, requests, stream ? "stream" : "whole", client);
+    if (stream) {
+      // It begins only once its first piece is there, so that what is wrong with a request is still an error with a status.
+      const pieces = answering.pieces(events);
+      const first = await pieces.next();
+      const { failed = (error) => event(answerOf(error).body) } = answering;
+      return eventStream({ pieces, first, failed, end }, headers);
+    }
+    const choices = await collect(events, requests.length);
+    end();
+    return c.json(answering.whole(choices), 200, headers);
   } catch (error) {
     end();
-    throw error;
+    throw blame(error, fields);
   }
-  async function* all(): AsyncGenerator<string, void> {
-    try {
-      if (first.done) return;
-      yield first.value;
-      yield* pieces;
-    } catch (error) {
-      yield failed(error);
-    } finally {
-      end();
+}
+
+/** How the events of one choice become objects in `choices`. */
+export interface Rendering {
+  begin(choice: number): object | undefined;
+  text(choice: number, event: Extract<OutputEvent, { type: "text" }>): object | undefined;
+  end(choice: number, reason: FinishReason): readonly object[];
+}
+
+/** Chunks of completions and of chats, the usage behind them where it is wanted, and the mark of the end. */
+export async function* chunksOf(
+  events: AsyncIterable<ChoiceEvent[]>,
+  { head, count, perPrompt, usage }: { head: object; count: number; perPrompt: number; usage: boolean },
+  rendering: Rendering,
+): AsyncGenerator<string, void> {
+  const usages = Array.from({ length: count }, () => noUsage);
+  const chunk = (choice: object | undefined): string =>
+    choice ? event({ ...head, choices: [choice], ...(usage && { usage: null }) }) : "";
+  for await (const batch of events) {
+    let piece = "";
+    for (const one of batch) {
+      const { choice } = one;
+      if (one.type === "begin") {
+        usages[choice] = { ...noUsage, promptTokens: one.promptTokens };
+        piece += chunk(rendering.begin(choice));
+      } else if (one.type === "text") piece += chunk(rendering.text(choice, one));
+      else {
+        usages[choice] = withCounters(usages[choice], one);
+        piece += rendering.end(choice, one.reason).map(chunk).join("");
+      }
     }
+    if (piece) yield piece;
   }
-  return eventStream(all(), headers);
+  const last = usage ? event({ ...head, choices: [], usage: usageOf(usages, perPrompt) }) : "";
+  yield `${last}${event("[DONE]")}`;
 }
 
 /** Errors that the engine found in a request, with the field they are about. */

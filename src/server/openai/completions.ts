@@ -2,24 +2,11 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { z } from "zod";
+import { emptyCounters } from "../../engine/decoding.ts";
 import type { RouteContext } from "../app.ts";
 import { readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
-import { event } from "../sse.ts";
-import {
-  type Asking,
-  asking,
-  blame,
-  type Choice,
-  type ChoiceEvent,
-  collect,
-  finishReason,
-  noUsage,
-  runTogether,
-  streamed,
-  usageOf,
-  withCounters,
-} from "./answer.ts";
+import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
 import { longestPrompt, optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
 import { completionLogprobs } from "./logprobs.ts";
 
@@ -55,70 +42,54 @@ export async function completions(c: Context, context: RouteContext): Promise<Re
   const requests = prompts.flatMap((prompt) =>
     Array.from({ length: n }, (_, request): RunRequest => ({ model, prompt, options: { ...options, request } })),
   );
-  const client = asking(context, c.req.raw.signal);
-  let leave = (): void => {};
-  const end = (): void => {
-    client.end();
-    leave();
-  };
   const head = { id: `cmpl-${randomUUID()}`, object: "text_completion", created: Math.floor(Date.now() / 1000), model };
-  const headers = { "X-Ventris-Seed": String(seed) };
-  try {
-    leave = await context.admission.enter(requests.length, client.signal);
-    const echoed =
-      echo || maxTokens === 0 ? await scoreAll(context, model, prompts, echo ? logprobs : undefined, client) : [];
-    const echoOf = (choice: number): Echo => {
-      const at = Math.floor(choice / n);
-      return echo ? { text: textOf(prompts[at], echoed[at]), tokens: echoed[at] } : { text: "", tokens: [] };
-    };
-    // Nothing to decode: the prompt is all there is.
-    const events =
-      maxTokens === 0
-        ? nothing(requests, echoed, n)
-        : runTogether(context, requests, stream ? "stream" : "whole", client);
-    if (stream) {
-      const usage = body.stream_options?.include_usage === true;
-      return await streamed(chunks(events, { head, n, usage, logprobs, echoOf, count: requests.length }), headers, end);
-    }
-    const choices = await collect(events, requests.length);
-    end();
-    return c.json(
-      {
-        ...head,
-        choices: choices.map((choice, index) => whole(choice, index, echoOf(index), logprobs !== undefined)),
-        usage: usageOf(
-          choices.map(({ usage }) => usage),
-          n,
-        ),
-      },
-      200,
-      headers,
-    );
-  } catch (error) {
-    end();
-    throw blame(error, { prompt: "prompt", constraint: "decoding.constraint" });
-  }
+  let scores: ServedLogprob[][] = [];
+  const echoOf = (choice: number): Echo => {
+    const at = Math.floor(choice / n);
+    return echo ? { text: textOf(prompts[at], scores[at]), tokens: scores[at] } : { text: "", tokens: [] };
+  };
+  const usage = body.stream_options?.include_usage === true;
+  return answer(c, context, {
+    requests,
+    stream,
+    headers: { "X-Ventris-Seed": String(seed) },
+    fields: { prompt: "prompt", constraint: "decoding.constraint" },
+    async events({ signal }) {
+      if (!echo && maxTokens > 0) return undefined;
+      const top = echo ? logprobs : undefined;
+      scores = await Promise.all(prompts.map((prompt) => context.engine.ask(signal, "score", { model, prompt, top })));
+      return maxTokens === 0 ? nothing(requests, scores, n) : undefined;
+    },
+    pieces: (events) =>
+      chunksOf(
+        events,
+        { head, count: requests.length, perPrompt: n, usage },
+        rendering(echoOf, logprobs !== undefined),
+      ),
+    whole: (choices) => ({
+      ...head,
+      choices: choices.map((choice, index) => whole(choice, index, echoOf(index), logprobs !== undefined)),
+      usage: usageOf(
+        choices.map((choice) => choice.usage),
+        n,
+      ),
+    }),
+  });
 }
 
 const promptsOf = (prompt: z.output<typeof fields>["prompt"]): Prompt[] =>
   typeof prompt === "string" || typeof prompt[0] === "number" ? [prompt as Prompt] : (prompt as Prompt[]);
 
-/** Tokens of the prompts, and their log-probabilities where these are wanted. */
-const scoreAll = (
-  { engine }: RouteContext,
-  model: string,
-  prompts: readonly Prompt[],
-  top: number | undefined,
-  { signal }: Asking,
-): Promise<ServedLogprob[][]> =>
-  Promise.all(prompts.map((prompt) => engine.ask(signal, "score", { model, prompt, top })));
-
+/** No token is wanted: the prompt is all there is. */
 async function* nothing(
   requests: readonly RunRequest[],
   prompts: readonly (readonly ServedLogprob[])[],
   n: number,
 ): AsyncGenerator<ChoiceEvent[], void> {
-  yield requests.map((_, choice) => ({ type: "begin", promptTokens: prompts[Math.floor(choice / n)].length, choice }));
+  yield requests.flatMap((_, choice) => [
+    { type: "begin", promptTokens: prompts[Math.floor(choice / n)].length, choice },
+    { type: "done", reason: "length", counters: emptyCounters(), choice },
+  ]);
 }
 
 /** A prompt as text: as it was given, or what its tokens stand for. */
@@ -144,57 +115,24 @@ function whole({ text: said, logprobs, reason }: Choice, index: number, echo: Ec
   };
 }
 
-interface Chunks {
-  readonly head: object;
-  readonly n: number;
-  readonly count: number;
-  readonly usage: boolean;
-  readonly logprobs: number | undefined;
-  echoOf(choice: number): Echo;
-}
-
-async function* chunks(
-  events: AsyncIterable<ChoiceEvent[]>,
-  { head, n, count, usage, logprobs, echoOf }: Chunks,
-): AsyncGenerator<string, void> {
-  const usages = Array.from({ length: count }, () => noUsage);
-  const offsets = new Array<number>(count).fill(0);
-  const ended = new Set<number>();
-  const chunk = (index: number, said: string, list: readonly ServedLogprob[], reason: string | null): string => {
-    const at = offsets[index];
-    offsets[index] += said.length;
-    return event({
-      ...head,
-      choices: [
-        {
-          index,
-          text: said,
-          logprobs: logprobs !== undefined && list.length > 0 ? completionLogprobs(list, at) : null,
-          finish_reason: reason,
-        },
-      ],
-      ...(usage && { usage: null }),
-    });
+function rendering(echoOf: (choice: number) => Echo, wanted: boolean): Rendering {
+  const offsets = new Map<number, number>();
+  const choice = (index: number, said: string, list: readonly ServedLogprob[], reason: string | null): object => {
+    const at = offsets.get(index) ?? 0;
+    offsets.set(index, at + said.length);
+    return {
+      index,
+      text: said,
+      logprobs: wanted && list.length > 0 ? completionLogprobs(list, at) : null,
+      finish_reason: reason,
+    };
   };
-  for await (const batch of events) {
-    let piece = "";
-    for (const one of batch) {
-      const { choice } = one;
-      if (one.type === "begin") {
-        usages[choice] = { ...noUsage, promptTokens: one.promptTokens };
-        const { text: before, tokens } = echoOf(choice);
-        if (tokens.length > 0) piece += chunk(choice, before, tokens, null);
-      } else if (one.type === "text") piece += chunk(choice, one.text, one.logprobs ?? [], null);
-      else {
-        usages[choice] = withCounters(usages[choice], one);
-        ended.add(choice);
-        piece += chunk(choice, "", [], finishReason(one.reason));
-      }
-    }
-    if (piece) yield piece;
-  }
-  let last = "";
-  for (let choice = 0; choice < count; choice++) if (!ended.has(choice)) last += chunk(choice, "", [], "length");
-  if (usage) last += event({ ...head, choices: [], usage: usageOf(usages, n) });
-  yield `${last}${event("[DONE]")}`;
+  return {
+    begin(index) {
+      const echo = echoOf(index);
+      return echo.tokens.length > 0 ? choice(index, echo.text, echo.tokens, null) : undefined;
+    },
+    text: (index, { text: said, logprobs = [] }) => choice(index, said, logprobs, null),
+    end: (index, reason) => [choice(index, "", [], finishReason(reason))],
+  };
 }

@@ -34,7 +34,7 @@ export const samplingFields = {
   decoding: z.record(z.string(), z.json()).optional(),
 };
 
-type SamplingFields = z.output<z.ZodObject<typeof samplingFields>>;
+type SamplingFields = Partial<z.output<z.ZodObject<typeof samplingFields>>>;
 
 /** A body without its nulls, by which clients say that they leave a field out. */
 export const withoutNulls = (body: unknown): unknown =>

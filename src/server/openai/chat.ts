@@ -1,0 +1,173 @@
+/** `/v1/chat/completions`: chats in the model's own template, held to a schema or to calls of tools where that is asked for. */
+import { randomUUID } from "node:crypto";
+import type { Context } from "hono";
+import { z } from "zod";
+import { readToolCall } from "../../tool-calls.ts";
+import type { RouteContext } from "../app.ts";
+import { RequestError, readJson } from "../errors.ts";
+import type { RunRequest, ServedLogprob } from "../protocol.ts";
+import { answer, type Choice, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
+import { optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
+import { constraintOf, readTools, responseFormat, toolFields } from "./format.ts";
+import { chatLogprobs } from "./logprobs.ts";
+
+const message = z.looseObject({ role: z.enum(["system", "developer", "user", "assistant", "tool"]) });
+
+const fields = z.strictObject({
+  ...samplingFields,
+  ...toolFields,
+  messages: z.array(message).min(1).max(10_000),
+  max_tokens: tokenLimit.optional(),
+  max_completion_tokens: tokenLimit.optional(),
+  logprobs: z.boolean().default(false),
+  top_logprobs: z.int().min(0).max(100).optional(),
+  response_format: responseFormat.optional(),
+  /** Nothing is kept in any case. */
+  store: z.literal(false).optional(),
+});
+
+type Fields = z.output<typeof fields>;
+
+const unsupported = { functions: "use tools", function_call: "use tool_choice", suffix: "" };
+
+export async function chatCompletions(c: Context, context: RouteContext): Promise<Response> {
+  const body = readFields(fields, await readJson(c.req.raw), unsupported);
+  const model = await context.catalogue.find(body.model);
+  const seed = seedOf(body);
+  const { tools, rules } = readTools(body);
+  const { constraint, field } = formOf(body, rules !== undefined);
+  const options = {
+    ...optionsOf(body, seed),
+    maxTokens: lengthOf(body),
+    ...(constraint && { constraint }),
+    ...(body.logprobs && { logprobs: body.top_logprobs ?? 0 }),
+  };
+  const prompt = { messages: body.messages.map(plainRole), tools };
+  const requests = Array.from(
+    { length: body.n },
+    (_, request): RunRequest => ({
+      model,
+      prompt,
+      options: { ...options, request },
+      ...(rules && { tools: rules }),
+    }),
+  );
+  const created = Math.floor(Date.now() / 1000);
+  const head = (object: string): object => ({ id, object, created, model });
+  const id = `chatcmpl-${randomUUID()}`;
+  const usage = body.stream_options?.include_usage === true;
+  return answer(c, context, {
+    requests,
+    stream: body.stream,
+    headers: { "X-Ventris-Seed": String(seed) },
+    fields: { prompt: "messages", constraint: field },
+    pieces: (events) =>
+      chunksOf(
+        events,
+        { head: head("chat.completion.chunk"), count: body.n, perPrompt: body.n, usage },
+        rendering(body.logprobs, rules?.mode),
+      ),
+    whole: (choices) => ({
+      ...head("chat.completion"),
+      choices: choices.map((choice, index) => whole(choice, index, body.logprobs, rules !== undefined)),
+      usage: usageOf(
+        choices.map((choice) => choice.usage),
+        body.n,
+      ),
+    }),
+  });
+}
+
+/** OpenAI's newer name of the system's role, which templates do not know. */
+const plainRole = (one: Fields["messages"][number]): Fields["messages"][number] =>
+  one.role === "developer" ? { ...one, role: "system" } : one;
+
+/** What the answer must be, and the field that says so. Errors: `bad_option` for two that say it. */
+function formOf({ response_format: format, decoding, logprobs, top_logprobs: top }: Fields, calls: boolean) {
+  if (top !== undefined && !logprobs)
+    throw new RequestError("bad_option", "top_logprobs needs logprobs: true", { param: "top_logprobs" });
+  const constraint = constraintOf(format);
+  const own = decoding?.constraint !== undefined;
+  const says = [
+    ...(constraint ? ["response_format"] : []),
+    ...(calls ? ["tools"] : []),
+    ...(own ? ["decoding.constraint"] : []),
+  ];
+  if (says.length > 1) {
+    const message = `${says.join(" and ")} both say what the answer must be: give one${calls ? " (or tool_choice none)" : ""}`;
+    throw new RequestError("bad_option", message, { param: says[0] });
+  }
+  return { constraint, field: says[0] };
+}
+
+/** Errors: `bad_option` for two different limits. */
+function lengthOf({ max_tokens: old, max_completion_tokens: limit }: Fields): number {
+  if (old !== undefined && limit !== undefined && old !== limit)
+    throw new RequestError("bad_option", "max_tokens and max_completion_tokens differ: give one", {
+      param: "max_tokens",
+    });
+  return limit ?? old ?? 1_000_000; // else the context ends it
+}
+
+/** The call that a text is, in OpenAI's form. */
+function callOf(text: string): object | undefined {
+  const call = readToolCall(text);
+  return (
+    call && {
+      id: `call_${randomUUID().replaceAll("-", "")}`,
+      type: "function",
+      function: { name: call.name, arguments: JSON.stringify(call.arguments) },
+    }
+  );
+}
+
+/** A call that was cut off before its end is none: then there is no content either. */
+function whole({ text, logprobs, reason }: Choice, index: number, wanted: boolean, mayCall: boolean): object {
+  const begun = mayCall && text.startsWith("{");
+  const call = begun ? callOf(text) : undefined;
+  return {
+    index,
+    message: { role: "assistant", content: begun ? null : text, refusal: null, ...(call && { tool_calls: [call] }) },
+    logprobs: wanted ? chatLogprobs(logprobs) : null,
+    finish_reason: call ? "tool_calls" : finishReason(reason),
+  };
+}
+
+/** A call is told once it is whole; other text as it comes. */
+function rendering(wanted: boolean, calls: "auto" | "required" | undefined): Rendering {
+  /** By choice: what has come of something that may be a call, or false once it is none. */
+  const held = new Map<number, { text: string; logprobs: ServedLogprob[] } | false>();
+  const choice = (
+    index: number,
+    delta: object,
+    list: readonly ServedLogprob[] = [],
+    reason: string | null = null,
+  ): object => ({
+    index,
+    delta,
+    logprobs: wanted && list.length > 0 ? chatLogprobs(list) : null,
+    finish_reason: reason,
+  });
+  return {
+    begin(index) {
+      held.set(index, calls ? { text: "", logprobs: [] } : false);
+      return choice(index, { role: "assistant", content: calls === "required" ? null : "" });
+    },
+    text(index, { text, logprobs = [] }) {
+      const waiting = held.get(index);
+      if (!waiting) return choice(index, { content: text }, logprobs);
+      waiting.text += text;
+      waiting.logprobs.push(...logprobs);
+      if (waiting.text === "" || waiting.text.startsWith("{")) return undefined;
+      held.set(index, false);
+      return choice(index, { content: waiting.text }, waiting.logprobs);
+    },
+    end(index, reason) {
+      const waiting = held.get(index);
+      const call = waiting ? callOf(waiting.text) : undefined;
+      if (!waiting || !call) return [choice(index, {}, [], finishReason(reason))];
+      const delta = { tool_calls: [{ index: 0, ...call }] };
+      return [choice(index, delta, waiting.logprobs), choice(index, {}, [], "tool_calls")];
+    },
+  };
+}

@@ -1,0 +1,322 @@
+/** What `ventris serve` stands: strangers' bodies, clients that go away, too many of them, a worker that is killed, an end in order. */
+import { setTimeout as delay } from "node:timers/promises";
+import OpenAI from "openai";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { type Listening, type ListenOptions, listen, serveGroups } from "../src/server/listen.ts";
+import { ensureBuilt } from "./build.ts";
+
+let server: Listening;
+beforeAll(async () => {
+  ensureBuilt();
+  server = await listen({ port: 0, groups: serveGroups(false), maxConcurrent: 64, maxQueue: 2000 });
+  await post("/v1/completions", { model: "knossos", prompt: "The", max_tokens: 1 });
+}, 300_000);
+const others: Listening[] = [];
+afterEach(async () => {
+  for (const other of others.splice(0)) await other.close();
+});
+afterAll(() => server?.close());
+
+async function another(options: Partial<ListenOptions>): Promise<Listening> {
+  const made = await listen({ port: 0, groups: serveGroups(false), ...options });
+  others.push(made);
+  return made;
+}
+
+const at = (path: string, { url } = server): string => new URL(path, url).href;
+const post = (path: string, body: unknown, init: RequestInit = {}, to = server): Promise<Response> =>
+  fetch(at(path, to), { method: "POST", body: typeof body === "string" ? body : JSON.stringify(body), ...init });
+const story = { model: "knossos", prompt: "Once upon a time", max_tokens: 8 };
+const long = { ...story, max_tokens: 900, decoding: { minTokens: 900 } };
+
+async function until(holds: () => boolean | Promise<boolean>, milliseconds = 10_000): Promise<void> {
+  const deadline = Date.now() + milliseconds;
+  while (!(await holds()) && Date.now() < deadline) await delay(20);
+  expect(await holds()).toBe(true);
+}
+
+/** A generator of numbers that repeats itself (mulberry32). */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+describe("strangers' bodies", () => {
+  const routes = ["/v1/completions", "/v1/chat/completions", "/v1/embeddings", "/v1/responses", "/api/runs"];
+  const random = randomFrom(19);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)];
+  /** Never a value that one of the fields below may have. */
+  const wrong = (): unknown =>
+    pick<unknown>([
+      {},
+      [],
+      -1e300,
+      "\u0000\uffff",
+      [[]],
+      { a: { b: [] } },
+      true,
+      "x".repeat(5000),
+      [null],
+      Number.MAX_VALUE,
+      -0.5,
+    ]);
+  const fields = [
+    "model",
+    "prompt",
+    "messages",
+    "input",
+    "max_tokens",
+    "n",
+    "stop",
+    "seed",
+    "stream_options",
+    "response_format",
+    "tools",
+  ];
+  const mutated = (): string => {
+    const kind = random();
+    if (kind < 0.15) return pick(["", "{", "[]", "null", "5", '"text"', "[[[[", "{}}", "\u0000", "{'a': 1}", "NaN"]);
+    if (kind < 0.25) return `{"model": ${'{"a":'.repeat(2000)}1${"}".repeat(2000)}}`;
+    const body: Record<string, unknown> = {
+      model: "knossos",
+      prompt: "a",
+      messages: [{ role: "user", content: "a" }],
+      input: "a",
+    };
+    for (let i = 0; i < 1 + random() * 3; i++) body[pick(fields)] = wrong();
+    if (random() < 0.3) body[`field${Math.floor(random() * 1000)}`] = wrong();
+    if (random() < 0.2) body.decoding = wrong();
+    return JSON.stringify(body);
+  };
+
+  it("get 4xx and a JSON error, 200 of 200", { timeout: 120_000 }, async () => {
+    for (let i = 0; i < 200; i++) {
+      const [route, body] = [routes[i % routes.length], mutated()];
+      const response = await post(route, body);
+      const said = `${route} ${body.slice(0, 300)} -> ${response.status}`;
+      expect(response.status >= 400 && response.status < 500, said).toBe(true);
+      const { error } = (await response.json()) as {
+        error: { message: string; code: string; type: string; param: unknown };
+      };
+      expect(error.message, said).toBeTypeOf("string");
+      expect(error.message.length, said).toBeGreaterThan(0);
+      expect(
+        [error.code, error.type].every((text) => typeof text === "string"),
+        said,
+      ).toBe(true);
+      expect(error, said).toHaveProperty("param");
+    }
+    expect(server.admission.active).toBe(0);
+    expect(await (await post("/v1/completions", story)).json()).toHaveProperty("choices");
+  });
+
+  it.each([
+    ["larger than the limit", "x".repeat(2 ** 20 + 1), 413],
+    ["larger than the limit, in chunks", new Blob(["x".repeat(2 ** 20 + 1)]).stream(), 413],
+  ])("are refused when %s", async (_, body, status) => {
+    const response = await fetch(at("/v1/completions"), { method: "POST", body, duplex: "half" } as RequestInit);
+    expect(response.status).toBe(status);
+    expect(await response.json()).toMatchObject({ error: { code: "bad_option" } });
+  });
+});
+
+describe("clients that go away", () => {
+  it("leave no held node behind: 1,000 requests, a third aborted at random", { timeout: 400_000 }, async () => {
+    const random = randomFrom(7);
+    let [answered, aborted] = [0, 0];
+    const one = async (i: number): Promise<void> => {
+      const leaves = i % 3 === 0;
+      const stop = new AbortController();
+      const body = {
+        ...story,
+        prompt: `The ${["king", "fox", "old map", "river"][i % 4]} ${i % 50}`,
+        max_tokens: leaves ? 200 : 4,
+        stream: i % 2 === 0,
+        n: i % 5 === 0 ? 2 : 1,
+        seed: i,
+      };
+      if (leaves) setTimeout(() => stop.abort(), random() * 120);
+      try {
+        const response = await post("/v1/completions", body, { signal: stop.signal });
+        const text = await response.text();
+        expect(response.status, text).toBe(200);
+        answered += 1;
+      } catch (error) {
+        if (!stop.signal.aborted) throw error;
+        aborted += 1;
+      }
+    };
+    let next = 0;
+    const worker = async (): Promise<void> => {
+      while (next < 1000) await one(next++);
+    };
+    await Promise.all(Array.from({ length: 24 }, worker));
+    expect(answered + aborted).toBe(1000);
+    expect(aborted).toBeGreaterThan(150);
+    await until(async () => (await server.engine.call("held")) === 0 && server.engine.active === 0);
+    expect(server.admission).toMatchObject({ active: 0, waiting: 0 });
+  });
+
+  it.each([
+    ["a whole answer", "/v1/completions", { ...long, stream: false }],
+    ["a stream", "/v1/completions", { ...long, stream: true }],
+    [
+      "a chat",
+      "/v1/chat/completions",
+      { model: "phaistos", messages: [{ role: "user", content: "Hi" }], decoding: { minTokens: 800 }, stream: true },
+    ],
+    [
+      "the studio's run",
+      "/api/runs",
+      { model: "knossos", prompt: "The", method: { name: "sample" }, options: { maxTokens: 900, minTokens: 900 } },
+    ],
+  ])("free the nodes of %s", async (_, path, body) => {
+    const stop = new AbortController();
+    const asked = post(path, body, { signal: stop.signal }).then((response) => response.text());
+    await until(async () => (await server.engine.call("held")) > 0);
+    stop.abort();
+    await expect(asked).rejects.toThrow();
+    await until(async () => (await server.engine.call("held")) === 0, 3000);
+    expect(server.admission.active).toBe(0);
+  });
+});
+
+describe("limits", () => {
+  it("tell a client that comes to a full queue when to come back", async () => {
+    const small = await another({ maxConcurrent: 1, maxQueue: 1 });
+    const stop = new AbortController();
+    const first = post("/v1/completions", long, { signal: stop.signal }, small).catch(() => {});
+    await until(() => small.admission.active === 1);
+    const second = post("/v1/completions", story, {}, small);
+    await until(() => small.admission.waiting === 1);
+    const third = await post("/v1/completions", story, {}, small);
+    expect(third.status).toBe(429);
+    expect(Number(third.headers.get("retry-after"))).toBeGreaterThanOrEqual(1);
+    expect(await third.json()).toMatchObject({ error: { type: "rate_limit_error" } });
+    expect((await (await fetch(at("/health", small))).json()) as object).toMatchObject({ active: 1, waiting: 1 });
+    stop.abort();
+    await first;
+    expect((await second).status).toBe(200);
+    const many = await post("/v1/completions", { ...story, n: 2 }, {}, small);
+    expect(await many.json()).toMatchObject({ error: { param: "n" } });
+  });
+
+  it("end a request that takes too long", async () => {
+    const hasty = await another({ requestSeconds: 0.5 });
+    await hasty.engine.call("open", "knossos");
+    const response = await post("/v1/completions", { ...long, max_tokens: 1000, n: 16 }, {}, hasty);
+    expect(response.status).toBe(408);
+    expect(response.headers.get("x-should-retry")).toBe("false");
+    await until(async () => (await hasty.engine.call("held")) === 0);
+  });
+
+  it("ask for the key, in either form, of everything but health", async () => {
+    const closed = await another({ apiKey: "knossos-1900" });
+    const ask = async (path: string, authorization?: string): Promise<number> =>
+      (await fetch(at(path, closed), { headers: authorization ? { authorization } : {} })).status;
+    for (const path of ["/v1/models", "/api/models", "/metrics"]) {
+      expect(await ask(path)).toBe(401);
+      expect(await ask(path, "Bearer knossos-1901")).toBe(401);
+      expect(await ask(path, "Bearer knossos-1900")).toBe(200);
+      expect(await ask(path, `Basic ${btoa("anybody:knossos-1900")}`)).toBe(200);
+    }
+    expect(await ask("/health")).toBe(200);
+    const wrong = new OpenAI({ baseURL: at("v1", closed), apiKey: "wrong", maxRetries: 0 });
+    await expect(wrong.models.list()).rejects.toMatchObject({ status: 401 });
+  });
+
+  it("let pages of the origins in that were named, and no others", async () => {
+    const origin = "http://localhost:3000";
+    const open = await another({ origins: [origin] });
+    const ask = (from: string, method = "GET"): Promise<Response> =>
+      fetch(at("/v1/models", open), { method, headers: { origin: from, "access-control-request-method": "POST" } });
+    const allowed = await ask(origin);
+    expect(allowed.status).toBe(200);
+    expect(allowed.headers.get("access-control-allow-origin")).toBe(origin);
+    expect((await ask(origin, "OPTIONS")).status).toBe(204);
+    expect((await ask("http://localhost:3001")).status).toBe(403);
+    expect((await fetch(at("/v1/models"), { headers: { origin } })).status).toBe(403);
+  });
+
+  it("serve the models that the server was started for, and no others", async () => {
+    const one = await another({ serve: ["phaistos"] });
+    expect(await (await fetch(at("/v1/models", one))).json()).toMatchObject({ data: [{ id: "phaistos" }] });
+    expect((await post("/v1/completions", story, {}, one)).status).toBe(404);
+  });
+});
+
+describe("the worker", () => {
+  it("may be killed: 503 for what was under way, and another one for what comes", { timeout: 60_000 }, async () => {
+    const other = await another({ serve: ["knossos"] });
+    await other.engine.call("open", "knossos");
+    const pid = other.engine.pid!;
+    const whole = post("/v1/completions", long, {}, other);
+    const stream = await post("/v1/completions", { ...long, stream: true }, {}, other);
+    await until(() => other.engine.active === 2);
+    process.kill(pid, "SIGKILL");
+    const failed = await whole;
+    expect(failed.status).toBe(503);
+    expect(await failed.json()).toMatchObject({ error: { type: "server_error", code: "runtime_failed" } });
+    expect(await stream.text()).toContain('"code":"runtime_failed"');
+    expect((await fetch(at("/health", other))).status).toBe(200);
+    const after = await post("/v1/completions", story, {}, other);
+    expect(after.status).toBe(200);
+    expect(other.engine.pid).not.toBe(pid);
+    expect(other.engine.restarts).toBe(1);
+    expect(other.admission.active).toBe(0);
+  });
+});
+
+describe("an end in order", () => {
+  it("lets what is under way finish, takes nothing new, and says how many there were", async () => {
+    const other = await listen({ port: 0, groups: serveGroups(false) });
+    await other.engine.call("open", "knossos");
+    const under = post("/v1/completions", { ...story, max_tokens: 60, n: 4 }, {}, other);
+    await until(() => other.engine.active > 0);
+    const closing = other.close(10);
+    const late = await post("/v1/completions", story, {}, other).then(
+      ({ status }) => status,
+      () => "refused",
+    );
+    expect([503, "refused"]).toContain(late);
+    expect((await under).status).toBe(200);
+    const { finished, aborted } = await closing;
+    expect(finished).toBeGreaterThan(0);
+    expect(aborted).toBe(0);
+  });
+
+  it("aborts what does not end in time", async () => {
+    const other = await listen({ port: 0, groups: serveGroups(false) });
+    await other.engine.call("open", "knossos");
+    const under = post("/v1/completions", { ...long, n: 8 }, {}, other);
+    await until(() => other.engine.active > 0);
+    const { aborted } = await other.close(0.1);
+    expect(aborted).toBeGreaterThan(0);
+    expect((await under).status).toBe(503);
+  });
+});
+
+it("tells Prometheus what it did", async () => {
+  await (await post("/v1/completions", { ...story, decoding: { method: "prompt-lookup" } })).text();
+  const text = await (await fetch(at("/metrics"))).text();
+  for (const name of [
+    ...["requests_total", "prompt_tokens_total", "generated_tokens_total", "time_to_first_token_seconds_bucket"],
+    ...[
+      "sequences_active",
+      "requests_waiting",
+      "engine_passes",
+      "engine_rows",
+      "engine_slots_held",
+      "acceptance_ratio",
+    ],
+    ...["engine_resident_memory_bytes", "server_resident_memory_bytes", "engine_restarts", "engine_up"],
+  ]) {
+    expect(text).toMatch(new RegExp(`^ventris_${name}(\\{[^}]*\\})? [\\d.e+-]+$`, "m"));
+  }
+  expect(Number(/^ventris_generated_tokens_total\{model="knossos"\} (\d+)/m.exec(text)![1])).toBeGreaterThan(8);
+});
