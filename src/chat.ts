@@ -17,6 +17,8 @@ export interface ChatSessionOptions {
   messages?: readonly ChatMessage[];
   /** Options of every answer; those of `send` go before them. */
   defaults?: DecodeOptions;
+  /** Write the conversation as a plain transcript ("User: …", "Assistant: …") to a model that has no chat template. Default: refuse it. */
+  transcript?: boolean;
 }
 
 export interface Answer extends Run {
@@ -46,11 +48,12 @@ const largestFile = 2 ** 26;
 /** Errors: `bad_option`; `unavailable` for a model without a chat template. */
 export function createChat(model: Model, options: ChatSessionOptions = {}): ChatSession {
   requireObject(options, "chat", "options");
-  const { system, messages = [], defaults = {} } = options;
+  const { system, messages = [], defaults = {}, transcript = false } = options;
+  const templated = model.tokenizer?.encodeChat !== undefined;
   ensure(
-    model.tokenizer?.encodeChat,
+    templated || (transcript && model.tokenizer),
     "unavailable",
-    `the model ${model.name} has no chat template: write the conversation as text, and use decode`,
+    `the model ${model.name} has no chat template: ask for a transcript, or write the conversation as text and use decode`,
   );
   const history: ChatMessage[] = [
     ...(system === undefined ? [] : [{ role: "system", content: system }]),
@@ -60,9 +63,13 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
 
   function answer(given: DecodeOptions): Answer {
     ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
-    const run = decode(model, history, { ...defaults, ...given });
+    const options = { ...defaults, ...given };
+    const run = templated
+      ? decode(model, history, options)
+      : decode(model, transcriptOf(history), stoppedByUser(options));
     answering = true;
-    const keep = ({ text }: RunResult): string => {
+    const keep = ({ text: said }: RunResult): string => {
+      const text = templated ? said : said.trim();
       history.push({ role: "assistant", content: text });
       return text;
     };
@@ -102,7 +109,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       history.splice(at + 1);
       return answer(given);
     },
-    branch: () => createChat(model, { messages: history, defaults }),
+    branch: () => createChat(model, { messages: history, defaults, transcript }),
     save: (path) =>
       writeFileAtomically(
         path,
@@ -110,6 +117,23 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       ),
   };
 }
+
+const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+/** The conversation as a text that the next answer continues. Errors: `bad_option` for messages that are no text. */
+function transcriptOf(history: readonly ChatMessage[]): string {
+  const turns = history.map(({ role, content }, i) => {
+    ensure(typeof content === "string", "bad_option", () => `messages[${i}] is no text: a transcript has nothing else`);
+    return role === "system" ? `${content}\n\n` : `${capital(role)}: ${content}\n`;
+  });
+  return `${turns.join("")}Assistant:`;
+}
+
+/** The model must not go on with the user's next words. */
+const stoppedByUser = ({ stop = [], ...options }: DecodeOptions): DecodeOptions => ({
+  ...options,
+  stop: [...(typeof stop === "string" ? [stop] : stop), "\nUser:"],
+});
 
 /** Messages of a saved conversation. Errors: `unavailable`, `bad_file`. */
 export async function readChat(path: string): Promise<ChatMessage[]> {

@@ -118,15 +118,36 @@ export interface ToolCall {
   readonly arguments: unknown;
 }
 
-/** The call that an answer under these rules is; undefined for text, and for a call that was cut off. */
-export function readToolCall(text: string): ToolCall | undefined {
-  if (!text.trimStart().startsWith("{")) return undefined;
-  try {
-    const { name, arguments: given } = JSON.parse(text) as ToolCall;
-    return { name, arguments: given };
-  } catch {
-    return undefined;
-  }
+/** Tells calls from text while an answer comes. */
+export interface CallReader {
+  /** What to pass on as text; undefined while it may still be a call. */
+  push(text: string): string | undefined;
+  /** The call, once nothing more comes: none of a text, nor of a call that was cut off. */
+  end(): ToolCall | undefined;
+}
+
+/** Without a mode every answer is text. */
+export function createCallReader(mode: ToolRules["mode"] | undefined): CallReader {
+  let isText = mode === undefined;
+  let held = "";
+  return {
+    push(text) {
+      if (isText) return text;
+      held += text;
+      if (mode === "required" || held === "" || held.startsWith("{")) return undefined;
+      isText = true;
+      return held;
+    },
+    end() {
+      if (isText) return undefined;
+      try {
+        const { name, arguments: given } = JSON.parse(held) as ToolCall;
+        return { name, arguments: given };
+      } catch {
+        return undefined;
+      }
+    },
+  };
 }
 
 /**

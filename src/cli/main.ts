@@ -28,6 +28,7 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     load: () => import("./start.ts"),
   },
   run: { group: decoding, summary: "continue a prompt and stream the text", load: () => import("./run.ts") },
+  chat: { group: decoding, summary: "talk with a model", load: () => import("./chat.ts") },
   compare: {
     group: decoding,
     summary: "run several methods on the same prompts: speed, equality and drafts side by side",
@@ -43,7 +44,12 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "serve models to other programs, as OpenAI's clients expect it",
     load: () => import("./serve.ts"),
   },
-  models: { group: looking, summary: "list the models on this machine", load: () => import("./models.ts") },
+  models: {
+    group: looking,
+    summary: "list the models on this machine, or remove one",
+    load: () => import("./models.ts"),
+  },
+  pull: { group: looking, summary: "download a model of the Hugging Face hub", load: () => import("./pull.ts") },
   methods: {
     group: looking,
     summary: "list the decoding methods and their options",

@@ -1,9 +1,10 @@
 /** `ventris models`: the models that ship with the package, those downloaded from the hub, and those in folders here. */
 import { existsSync } from "node:fs";
-import { readdir, stat } from "node:fs/promises";
-import { join, relative, resolve, sep } from "node:path";
+import { readdir, rm, rmdir, stat } from "node:fs/promises";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, nearest, VentrisError } from "../errors.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../open.ts";
 import { cacheFolder, openCheckpoint } from "../weights/index.ts";
@@ -27,6 +28,8 @@ export interface ModelEntry {
 export function define(command: Command): void {
   command
     .argument("[folders...]", "where to look for models of your own; default: the current folder, three levels deep")
+    .option("--remove <name>", "remove a downloaded model from the cache folder")
+    .option("--yes", "remove without asking")
     .option("--json", "print a JSON list")
     .addHelpText(
       "after",
@@ -38,8 +41,21 @@ name of a model on the Hugging Face hub, which is then downloaded:
     .action(list);
 }
 
-async function list(folders: string[], { json }: { json?: true }): Promise<void> {
+interface ModelsFlags {
+  remove?: string;
+  yes?: true;
+  json?: true;
+}
+
+async function list(folders: string[], { remove, yes, json }: ModelsFlags): Promise<void> {
+  ensure(yes === undefined || remove !== undefined, "bad_option", "--yes belongs to --remove");
   const known = await listModels();
+  if (remove !== undefined) {
+    ensure(folders.length === 0, "bad_option", "--remove takes one model, and no folders");
+    const removed = await removeModel(known, remove, yes ?? false);
+    if (json) printJson(removed);
+    return;
+  }
   const entries = [...known, ...(await modelsHere(folders, known))];
   if (json) {
     printJson(entries);
@@ -66,6 +82,51 @@ async function list(folders: string[], { json }: { json?: true }): Promise<void>
   for (const { name, problem } of told) say(`${name} cannot be used: ${problem}`);
   const others = broken.length - told.length;
   if (others > 0) say(`${plural(others, "file")} here cannot be used as models; ventris models . says why`);
+}
+
+/** Errors: `unavailable`; `bad_option` for a model that was not downloaded, and where nobody can be asked. */
+async function removeModel(
+  known: readonly ModelEntry[],
+  name: string,
+  sure: boolean,
+): Promise<{ name: string; removed: string[]; bytes: number }> {
+  const found = known.filter((entry) => entry.name === name);
+  const downloaded = found.filter(({ origin }) => origin === "cached");
+  if (downloaded.length === 0) {
+    ensure(found.length === 0, "bad_option", `${name} ships with the package: only downloaded models can be removed`);
+    const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
+    const meant = nearest(name, names);
+    const there = names.length > 0 ? `there are ${names.join(", ")}` : "there is none";
+    throw new VentrisError(
+      "unavailable",
+      `no downloaded model "${name}": ${there}${meant ? `; did you mean "${meant}"?` : ""}`,
+    );
+  }
+  const bytes = downloaded.reduce((sum, entry) => sum + entry.bytes, 0);
+  const folder = dirname(downloaded[0].path); // of all its revisions
+  if (!sure) {
+    const asks = process.stdin.isTTY && process.stderr.isTTY;
+    ensure(
+      asks,
+      "bad_option",
+      `--remove ${name} would free ${formatBytes(bytes)}: nobody can be asked here, say --yes`,
+    );
+    const answer = await ask(`remove ${name}, ${formatBytes(bytes)} in ${folder}? [y/N] `);
+    ensure(/^y(es)?$/i.test(answer.trim()), "aborted", "nothing was removed");
+  }
+  await rm(folder, { recursive: true });
+  await rmdir(dirname(folder)).catch(() => {}); // the owner's, when it has no other model
+  say(`removed ${name}: ${formatBytes(bytes)} are free`);
+  return { name, removed: downloaded.map(({ path }) => path), bytes };
+}
+
+async function ask(question: string): Promise<string> {
+  const reader = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await reader.question(question);
+  } finally {
+    reader.close();
+  }
 }
 
 const formatCount = (count: number): string =>

@@ -97,7 +97,7 @@ export function addSamplingFlags(command: Command): void {
   addShaperFlag(command);
 }
 
-export function addOutputFlags(command: Command): void {
+export function addOutputFlags(command: Command, { json = true } = {}): void {
   const { constraint, stop, ...output } = requestOptions.pick(
     Object.fromEntries(outputNames.map((name) => [name, true])) as Record<(typeof outputNames)[number], true>,
   ).shape;
@@ -116,7 +116,7 @@ export function addOutputFlags(command: Command): void {
   command.optionsGroup(groups.output);
   addConstraintFlags(command);
   addSchemaFlags(command, { constraint, logprobs: output.logprobs }, { group: groups.output });
-  command.option("--json", "print one JSON object");
+  if (json) command.option("--json", "print one JSON object");
 }
 
 /** Taps and edits belong to the model's help, as they name its places. */

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { z } from "zod";
-import { readToolCall } from "../../tool-calls.ts";
+import { type CallReader, createCallReader, type ToolCall, type ToolRules } from "../../tool-calls.ts";
 import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
@@ -69,7 +69,7 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
       ),
     whole: (choices) => ({
       ...head("chat.completion"),
-      choices: choices.map((choice, index) => whole(choice, index, body.logprobs, rules !== undefined)),
+      choices: choices.map((choice, index) => whole(choice, index, body.logprobs, rules?.mode)),
       usage: usageOf(
         choices.map((choice) => choice.usage),
         body.n,
@@ -109,34 +109,33 @@ function lengthOf({ max_tokens: old, max_completion_tokens: limit }: Fields): nu
   return limit ?? old ?? 1_000_000; // else the context ends it
 }
 
-/** The call that a text is, in OpenAI's form. */
-function callOf(text: string): object | undefined {
-  const call = readToolCall(text);
-  return (
-    call && {
-      id: `call_${randomUUID().replaceAll("-", "")}`,
-      type: "function",
-      function: { name: call.name, arguments: JSON.stringify(call.arguments) },
-    }
-  );
-}
+const callPart = ({ name, arguments: given }: ToolCall): object => ({
+  id: `call_${randomUUID().replaceAll("-", "")}`,
+  type: "function",
+  function: { name, arguments: JSON.stringify(given) },
+});
 
 /** A call that was cut off before its end is none: then there is no content either. */
-function whole({ text, logprobs, reason }: Choice, index: number, wanted: boolean, mayCall: boolean): object {
-  const begun = mayCall && text.startsWith("{");
-  const call = begun ? callOf(text) : undefined;
+function whole(
+  { text, logprobs, reason }: Choice,
+  index: number,
+  wanted: boolean,
+  mode: ToolRules["mode"] | undefined,
+): object {
+  const reader = createCallReader(mode);
+  const content = reader.push(text) ?? null;
+  const call = reader.end();
   return {
     index,
-    message: { role: "assistant", content: begun ? null : text, refusal: null, ...(call && { tool_calls: [call] }) },
+    message: { role: "assistant", content, refusal: null, ...(call && { tool_calls: [callPart(call)] }) },
     logprobs: wanted ? chatLogprobs(logprobs) : null,
     finish_reason: call ? "tool_calls" : finishReason(reason),
   };
 }
 
 /** A call is told once it is whole; other text as it comes. */
-function rendering(wanted: boolean, calls: "auto" | "required" | undefined): Rendering {
-  /** By choice: what has come of something that may be a call, or false once it is none. */
-  const held = new Map<number, { text: string; logprobs: ServedLogprob[] } | false>();
+function rendering(wanted: boolean, mode: ToolRules["mode"] | undefined): Rendering {
+  const readers = new Map<number, { reader: CallReader; logprobs: ServedLogprob[] }>();
   const choice = (
     index: number,
     delta: object,
@@ -150,24 +149,24 @@ function rendering(wanted: boolean, calls: "auto" | "required" | undefined): Ren
   });
   return {
     begin(index) {
-      held.set(index, calls ? { text: "", logprobs: [] } : false);
-      return choice(index, { role: "assistant", content: calls === "required" ? null : "" });
+      readers.set(index, { reader: createCallReader(mode), logprobs: [] });
+      return choice(index, { role: "assistant", content: mode === "required" ? null : "" });
     },
     text(index, { text, logprobs = [] }) {
-      const waiting = held.get(index);
-      if (!waiting) return choice(index, { content: text }, logprobs);
-      waiting.text += text;
-      waiting.logprobs.push(...logprobs);
-      if (waiting.text === "" || waiting.text.startsWith("{")) return undefined;
-      held.set(index, false);
-      return choice(index, { content: waiting.text }, waiting.logprobs);
+      const held = readers.get(index)!;
+      const list = [...held.logprobs, ...logprobs];
+      const content = held.reader.push(text);
+      held.logprobs = content === undefined ? list : [];
+      return content === undefined ? undefined : choice(index, { content }, list);
     },
     end(index, reason) {
-      const waiting = held.get(index);
-      const call = waiting ? callOf(waiting.text) : undefined;
-      if (!waiting || !call) return [choice(index, {}, [], finishReason(reason))];
-      const delta = { tool_calls: [{ index: 0, ...call }] };
-      return [choice(index, delta, waiting.logprobs), choice(index, {}, [], "tool_calls")];
+      const { reader, logprobs } = readers.get(index)!;
+      const call = reader.end();
+      if (!call) return [choice(index, {}, [], finishReason(reason))];
+      return [
+        choice(index, { tool_calls: [{ index: 0, ...callPart(call) }] }, logprobs),
+        choice(index, {}, [], "tool_calls"),
+      ];
     },
   };
 }

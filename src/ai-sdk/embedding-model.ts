@@ -1,0 +1,19 @@
+/** Texts as vectors: the mean of their final states, scaled to length 1. */
+import type { EmbeddingModelV3 } from "@ai-sdk/provider";
+import { requireNothingElse } from "../calls.ts";
+import type { OpenModel } from "../open.ts";
+
+export const embeddingModel = (modelId: string, opened: () => Promise<OpenModel>): EmbeddingModelV3 => ({
+  specificationVersion: "v3",
+  provider: "ventris",
+  modelId,
+  maxEmbeddingsPerCall: 64,
+  supportsParallelCalls: true,
+  async doEmbed({ values, abortSignal: signal, providerOptions }) {
+    requireNothingElse(providerOptions?.ventris ?? {}, "embed", []);
+    const model = await opened();
+    const embeddings = await Promise.all(values.map(async (text) => Array.from(await model.embed(text, { signal }))));
+    const tokens = values.reduce((sum, text) => sum + (model.tokenizer?.encode(text).length ?? 0), 0);
+    return { embeddings, usage: { tokens }, warnings: [] };
+  },
+});

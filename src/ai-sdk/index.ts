@@ -1,0 +1,53 @@
+/**
+ * A provider for the Vercel AI SDK (specification V3): models of this package, opened in this process at their first use.
+ *
+ *     import { generateText } from "ai";
+ *     import { ventris } from "ventris/ai-sdk";
+ *     const { text } = await generateText({ model: ventris("phaistos"), prompt: "What is 7 + 5?" });
+ */
+import type { EmbeddingModelV3, LanguageModelV3, ProviderV3 } from "@ai-sdk/provider";
+import { VentrisError } from "../errors.ts";
+import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { embeddingModel } from "./embedding-model.ts";
+import { languageModel } from "./language-model.ts";
+
+export interface VentrisProvider extends ProviderV3, AsyncDisposable {
+  (modelId: string): LanguageModelV3;
+  languageModel(modelId: string): LanguageModelV3;
+  embeddingModel(modelId: string): EmbeddingModelV3;
+  /** Closes the models that were opened; further calls open them anew. */
+  close(): Promise<void>;
+}
+
+/** `options` are those of `open`: precision, threads, device. */
+export function createVentris(options: OpenOptions = {}): VentrisProvider {
+  const models = new Map<string, Promise<OpenModel>>();
+  const opened = (name: string): Promise<OpenModel> => {
+    let model = models.get(name);
+    if (!model) {
+      model = open(name, options);
+      models.set(name, model);
+      model.catch(() => models.delete(name)); // what was missing may be there at the next call
+    }
+    return model;
+  };
+  async function close(): Promise<void> {
+    const all = [...models.values()];
+    models.clear();
+    for (const one of await Promise.allSettled(all)) if (one.status === "fulfilled") await one.value.close();
+  }
+  const make = (modelId: string): LanguageModelV3 => languageModel(modelId, () => opened(modelId));
+  return Object.assign(make, {
+    specificationVersion: "v3" as const,
+    languageModel: make,
+    embeddingModel: (modelId: string) => embeddingModel(modelId, () => opened(modelId)),
+    imageModel(modelId: string): never {
+      throw new VentrisError("unavailable", `${modelId}: models of this package make text and vectors, no images`);
+    },
+    close,
+    [Symbol.asyncDispose]: close,
+  });
+}
+
+/** Models with the options that `open` has by itself. */
+export const ventris: VentrisProvider = createVentris();

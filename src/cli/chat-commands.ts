@@ -1,0 +1,207 @@
+/** A conversation with what its commands change: method, options, history. */
+import type { DecodeOptions } from "../calls.ts";
+import { type Answer, type ChatSession, readChat } from "../chat.ts";
+import { requestOptions } from "../engine/decoding.ts";
+import type { TimedEvent } from "../engine/trace.ts";
+import { ensure, nearest, VentrisError } from "../errors.ts";
+import type { OpenModel } from "../open.ts";
+import type { ChatMessage } from "../text/tokenizer.ts";
+import { writeFileAtomically } from "../weights/index.ts";
+import { parseAssignments } from "./flags.ts";
+import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
+import { print, say } from "./output.ts";
+import { wrap } from "./terminal.ts";
+
+export interface Conversation {
+  readonly model: OpenModel;
+  session: ChatSession;
+  /** Of every answer. */
+  options: DecodeOptions;
+  method: ChosenMethod | undefined;
+  /** Of the last answer. */
+  events: TimedEvent[];
+  send(text: string): Answer;
+}
+
+interface Beginning {
+  options: DecodeOptions;
+  method: ChosenMethod | undefined;
+  system?: string;
+  load?: string;
+}
+
+export async function openConversation(
+  model: OpenModel,
+  { options, method, system, load }: Beginning,
+): Promise<Conversation> {
+  const conversation: Conversation = {
+    model,
+    session: begin(model, load === undefined ? [] : await readChat(load)),
+    options,
+    method,
+    events: [],
+    send: (text) => conversation.session.send(text, optionsOf(conversation)),
+  };
+  if (system !== undefined) setSystem(conversation, system);
+  return conversation;
+}
+
+const begin = (model: OpenModel, messages: readonly ChatMessage[]): ChatSession =>
+  model.chat({ messages, transcript: true });
+
+function setSystem(conversation: Conversation, text: string): void {
+  const rest = conversation.session.messages.filter(({ role }, i) => i > 0 || role !== "system");
+  conversation.session = begin(conversation.model, text === "" ? rest : [{ role: "system", content: text }, ...rest]);
+}
+
+/** An answer goes to the end of the context unless it is told otherwise. */
+const optionsOf = ({ options, method }: Conversation): DecodeOptions => ({
+  maxTokens: 1_000_000,
+  ...options,
+  ...(method && { method: choiceOf(method) }),
+});
+
+/** An answer to show, the wish to leave, or nothing more to do. */
+type Effect = Answer | "leave" | undefined;
+
+interface ChatCommand {
+  readonly usage: string;
+  readonly summary: string;
+  run(conversation: Conversation, rest: string): Effect | Promise<Effect>;
+}
+
+const commands: Readonly<Record<string, ChatCommand>> = {
+  method: {
+    usage: "/method NAME",
+    summary: "decode by another method, with options as NAME=VALUE behind it; alone: show it",
+    async run(conversation, rest) {
+      if (rest !== "") {
+        const [name, ...assignments] = rest.startsWith("{") ? [rest] : rest.split(/\s+/);
+        conversation.method = name === "default" ? undefined : await readMethod(name, assignments);
+      }
+      const { method } = conversation;
+      say(`method: ${method ? [method.method.name, ...shownOptions(method.options)].join(" ") : "the usual one"}`);
+    },
+  },
+  set: {
+    usage: "/set NAME=VALUE",
+    summary: "set an option, such as temperature=0.2; NAME= sets it back; alone: show them",
+    run(conversation, rest) {
+      const [, cleared] = /^(\w+)=$/.exec(rest) ?? [];
+      if (cleared) {
+        ensure(cleared in requestOptions.shape, "bad_option", `there is no option ${cleared}`);
+        const { [cleared as keyof DecodeOptions]: _, ...others } = conversation.options;
+        conversation.options = others;
+      } else if (rest !== "") {
+        const given = parseAssignments(requestOptions.shape, [rest], "a request");
+        conversation.options = { ...conversation.options, ...given };
+      }
+      say(`options: ${shownOptions(conversation.options).join(" ") || "as usual"}`);
+      return undefined;
+    },
+  },
+  system: {
+    usage: "/system TEXT",
+    summary: "tell the model what it is to be; alone: nothing any more",
+    run(conversation, rest) {
+      setSystem(conversation, rest);
+      return undefined;
+    },
+  },
+  retry: {
+    usage: "/retry",
+    summary: "answer the last message anew, with the next request number of the seed",
+    run(conversation) {
+      const request = (conversation.options.request ?? 0) + 1;
+      conversation.options = { ...conversation.options, request };
+      return conversation.session.retry(optionsOf(conversation));
+    },
+  },
+  undo: {
+    usage: "/undo",
+    summary: "take the last message and its answer back",
+    run({ session }) {
+      say(session.undo() ? "taken back" : "there is nothing to take back");
+      return undefined;
+    },
+  },
+  history: {
+    usage: "/history",
+    summary: "show the conversation",
+    run({ session }) {
+      for (const { role, content } of session.messages) print(`${role}: ${content}`);
+      return undefined;
+    },
+  },
+  save: {
+    usage: "/save FILE",
+    summary: "write the conversation to a file",
+    async run({ session }, rest) {
+      await session.save(fileOf(rest, "save"));
+      say(`saved to ${rest}`);
+    },
+  },
+  load: {
+    usage: "/load FILE",
+    summary: "go on with a saved conversation",
+    async run(conversation, rest) {
+      const messages = await readChat(fileOf(rest, "load"));
+      conversation.session = begin(conversation.model, messages);
+      say(`${messages.length} messages`);
+    },
+  },
+  trace: {
+    usage: "/trace FILE",
+    summary: "write every event of the last answer as JSON lines, which the studio replays",
+    async run({ events }, rest) {
+      ensure(events.length > 0, "bad_option", "/trace: nothing was answered yet");
+      await writeFileAtomically(fileOf(rest, "trace"), events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+      say(`${events.length} events in ${rest}`);
+    },
+  },
+  help: {
+    usage: "/help",
+    summary: "show these commands",
+    run() {
+      say(commandHelp.trimEnd());
+      return undefined;
+    },
+  },
+  quit: { usage: "/quit", summary: "leave", run: () => "leave" },
+};
+
+const column = 19;
+
+export const commandHelp: string = Object.values(commands)
+  .map(({ usage, summary }) => {
+    const [first, ...rest] = wrap(summary, 80 - column);
+    return [`  ${usage}`.padEnd(column) + first, ...rest.map((line) => " ".repeat(column) + line), ""].join("\n");
+  })
+  .join("");
+
+/** `//` begins a message with a slash. */
+export const isCommand = (line: string): boolean => /^\/(?!\/)/.test(line);
+
+/** Errors: `bad_option` for a command that is not there, and those of the command. */
+export async function runCommand(conversation: Conversation, line: string): Promise<Effect> {
+  const [, name, rest] = /^\/(\S*)\s*(.*)$/s.exec(line)!;
+  const found = Object.hasOwn(commands, name) ? commands[name] : name === "exit" ? commands.quit : undefined;
+  if (!found) {
+    const meant = nearest(name, Object.keys(commands));
+    throw new VentrisError(
+      "bad_option",
+      `there is no command /${name}${meant ? `; did you mean /${meant}?` : ""} (/help shows them)`,
+    );
+  }
+  return found.run(conversation, rest.trim());
+}
+
+function fileOf(rest: string, command: string): string {
+  ensure(rest !== "", "bad_option", `/${command} needs the name of a file`);
+  return rest;
+}
+
+const shownOptions = (options: object): string[] =>
+  Object.entries(options)
+    .filter(([, value]) => value !== undefined && !(Array.isArray(value) && value.length === 0))
+    .map(([name, value]) => `${name}=${typeof value === "string" ? value : JSON.stringify(value)}`);

@@ -1,0 +1,76 @@
+/** `ventris pull`: a model of the hub into the cache folder, resumed where it was cut off. */
+import type { Command } from "commander";
+import { VentrisError } from "../errors.ts";
+import { downloadModel } from "../weights/index.ts";
+import { interruptible } from "./interruptible.ts";
+import { folderSize } from "./models.ts";
+import { endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { formatBytes } from "./table.ts";
+
+interface PullFlags {
+  revision: string;
+  file?: string;
+  json?: true;
+}
+
+export function define(command: Command): void {
+  command
+    .argument("<name>", "a model of the Hugging Face hub, such as HuggingFaceTB/SmolLM2-135M")
+    .option("--revision <name>", "branch, tag or commit", "main")
+    .option("--file <name>", "the GGUF file to take, where the repository holds several")
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `
+Files are checked against the hub's own hashes. What was cut off goes on with
+the same command. Then --model takes the name, or for another revision the
+folder that is printed. HF_ENDPOINT names a mirror of the hub, VENTRIS_CACHE the
+folder of the cache; ventris models --remove NAME takes a model away again.`,
+    )
+    .action(pull);
+}
+
+async function pull(name: string, { revision, file, json }: PullFlags): Promise<void> {
+  await interruptible(async (signal) => {
+    const began = performance.now();
+    let before: number | undefined;
+    const onProgress = ({ file: part, received, total }: { file: string; received: number; total: number }): void => {
+      before ??= received;
+      const speed = (received - before) / Math.max(0.5, (performance.now() - began) / 1000);
+      const left = speed > 0 && received < total ? `, ${Math.ceil((total - received) / speed)} s left` : "";
+      const share = total > 0 ? Math.floor((100 * received) / total) : 100;
+      showProgress(`${share} % of ${formatBytes(total)}, ${formatBytes(speed)}/s${left}: ${part}`);
+    };
+    let folder: string;
+    try {
+      folder = await downloadModel(name, { revision, file, signal, onProgress });
+    } catch (error) {
+      endProgress();
+      throw advised(error, name);
+    }
+    endProgress();
+    const bytes = await folderSize(folder);
+    if (json) printJson({ name, revision, folder, bytes });
+    else {
+      print(folder);
+      say(
+        `${name} is here, ${formatBytes(bytes)}: ventris run --model ${revision === "main" ? name : folder} "Once upon a time"`,
+      );
+    }
+  });
+}
+
+/** What to do about it, where the hub's own words do not say. */
+function advised(error: unknown, name: string): unknown {
+  if (!(error instanceof VentrisError)) return error;
+  const { code, message } = error;
+  const advice =
+    code === "aborted"
+      ? "what has arrived is kept: the same command goes on from there"
+      : code === "unavailable" && /cannot reach|nothing arrived|ended at byte/.test(message)
+        ? "check the connection and call this again, which goes on from where it was; HF_ENDPOINT names a mirror, and a folder that was copied here by other means can be given as --model"
+        : code === "unavailable" && /answers 40[134]/.test(message)
+          ? `look at the name: ${name} must be public and spelt as on the hub`
+          : undefined;
+  return advice ? new VentrisError(code, `${message}\n${advice}`, { cause: error }) : error;
+}
