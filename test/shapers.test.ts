@@ -198,6 +198,46 @@ test("what shapers allow, all of them: after an even token only odd ones, and ne
   });
 });
 
+describe("a shaper function that gives what is no shaper, or no logits", () => {
+  const refused: [string, unknown, RegExp][] = [
+    ["a number", () => 3, /shaper function.* returned 3: it returns an object/],
+    ["nothing", () => undefined, /returned undefined/],
+    ["a promise of a text", async () => "odd", /returned "odd"/],
+    ["no name", () => ({ logits: (_: unknown, logits: Float32Array) => logits }), /returned \{\}/],
+    ["a number as a hook", () => ({ name: "odd", logits: 3 }), /shaper odd: logits is a function, not 3/],
+    [
+      "a number for logits",
+      () => ({ name: "odd", logits: () => 3 }),
+      /shaper odd: logits returned 3, not a Float32Array of 64/,
+    ],
+    [
+      "too few logits",
+      () => ({ name: "odd", logits: () => new Float32Array(3) }),
+      /logits returned a Float32Array of 3/,
+    ],
+    [
+      "other floats",
+      () => ({ name: "odd", logits: () => new Float64Array(64) }),
+      /logits returned a Float64Array of 64/,
+    ],
+    [
+      "a list for a set",
+      () => ({ name: "odd", allowed: () => [1, 2] }),
+      /allowed returned \[1,2\], not a Uint32Array of 2/,
+    ],
+    [
+      "a set of another vocabulary",
+      () => ({ name: "odd", allowed: () => new Uint32Array(9) }),
+      /a Uint32Array of 9, not/,
+    ],
+  ];
+  test.each(refused)("%s", async (_, made, message) => {
+    const error = await model.decode(prompt, { maxTokens: 4, shapers: [made as MakeShaper] }).final.catch((e) => e);
+    expect(error).toMatchObject({ code: "bad_option", message: expect.stringMatching(message) });
+    expect(model.forest.held).toBe(0);
+  });
+});
+
 test("an unknown shaper is refused at once", () => {
   expect(() => model.decode(prompt, { shapers: [shaperChoice("dolla")] })).toThrow(/no shaper is called "dolla"/);
 });

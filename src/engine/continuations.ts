@@ -4,7 +4,7 @@ import { emptyCounters } from "./decoding.ts";
 import type { Extension, ForestNode } from "./forest.ts";
 import type { Model } from "./model.ts";
 import { logSumExp } from "./shapers/logprobs.ts";
-import { editsOfShapers, joinShapers, type MakeShaper, type Shaper } from "./shapers/shaper.ts";
+import { editsOfShapers, joinShapers, type MakeShaper, makeShaper, type Shaper } from "./shapers/shaper.ts";
 import { leaseSites } from "./sites/request.ts";
 
 export interface Continuations {
@@ -47,7 +47,8 @@ export async function scoreContinuations(
   try {
     const stream = { seed: 0, request: 0 };
     for (const make of makers) {
-      shapers.push(await make({ model, prompt: context, stream, signal, counters: emptyCounters(), emit: () => {} }));
+      const host = { model, prompt: context, stream, signal, counters: emptyCounters(), emit: () => {} };
+      shapers.push(await makeShaper(make, host));
     }
     const fits = Math.min(forest.contextLength, ...shapers.map((shaper) => shaper.contextLength ?? Infinity));
     const longest = Math.max(...options.map((option) => option.length));

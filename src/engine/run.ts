@@ -8,7 +8,7 @@ import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
 import type { Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
-import type { MakeShaper, Shaper } from "./shapers/shaper.ts";
+import { type MakeShaper, makeShaper, type Shaper } from "./shapers/shaper.ts";
 import type { TapRows } from "./sites/delivery.ts";
 import { annotate } from "./token-text.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
@@ -117,7 +117,9 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
     let decoding: ReturnType<typeof createDecoding>;
     try {
       for (const make of makeShapers)
-        shapers.push(await make({ model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }));
+        shapers.push(
+          await makeShaper(make, { model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }),
+        );
       decoding = begin({ model, prompt, template, settings, signal: own.signal, emit, shapers, counters });
     } catch (error) {
       for (const shaper of shapers) await shaper.close?.();

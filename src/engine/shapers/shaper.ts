@@ -2,6 +2,7 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
+import { ensure, shown } from "../../errors.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import type { Model } from "../model.ts";
 import type { Stream } from "../random.ts";
@@ -50,6 +51,28 @@ export interface ShaperHost {
 
 export type MakeShaper = (host: ShaperHost) => Shaper | Promise<Shaper>;
 
+const hooks = ["prepare", "logits", "allowed", "chosen", "close"] as const;
+
+/** A request's shaper, as its maker gives it. Errors: `bad_option` where that is no shaper, and those of the maker. */
+export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Shaper> {
+  const made: unknown = await make(host);
+  const maker = make.name ? `the shaper function ${make.name}` : "a shaper function";
+  ensure(
+    typeof made === "object" && made !== null && !Array.isArray(made) && typeof (made as Shaper).name === "string",
+    "bad_option",
+    () => `${maker} returned ${shown(made)}: it returns an object { name, logits(node, logits) … }`,
+  );
+  for (const hook of hooks) {
+    const given: unknown = (made as Shaper)[hook];
+    ensure(
+      given === undefined || typeof given === "function",
+      "bad_option",
+      () => `the shaper ${(made as Shaper).name}: ${hook} is a function, not ${shown(given)}`,
+    );
+  }
+  return made as Shaper;
+}
+
 /** All shapers of a request as one: what they leave of a node's logits, and what they allow there. */
 export interface Shaped {
   logits(node: ForestNode): Float32Array | undefined;
@@ -62,12 +85,12 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
   const preparing = shapers.filter((shaper) => shaper.prepare);
   const logits = once((node: ForestNode) =>
     shapers.reduce(
-      (left, shaper) => (left && shaper.logits ? shaper.logits(node, left, () => allowed(node)) : left),
+      (left, shaper) => (left && shaper.logits ? logitsOf(shaper, node, left, () => allowed(node)) : left),
       node.logits,
     ),
   );
   const allowed = once((node: ForestNode) =>
-    shapers.reduce<Uint32Array | undefined>((left, shaper) => intersect(left, shaper.allowed?.(node)), undefined),
+    shapers.reduce<Uint32Array | undefined>((left, shaper) => intersect(left, allowedBy(shaper, node)), undefined),
   );
   const prepared = new WeakSet<ForestNode>();
   async function prepare(nodes: readonly ForestNode[]): Promise<void> {
@@ -83,6 +106,36 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
     watch: (lease) => (preparing.length === 0 ? lease : watched(lease, prepare)),
   };
 }
+
+function logitsOf(
+  shaper: Shaper,
+  node: ForestNode,
+  left: Float32Array,
+  allowed: () => Uint32Array | undefined,
+): Float32Array {
+  const made: unknown = shaper.logits!(node, left, allowed);
+  ensure(
+    made instanceof Float32Array && made.length === left.length,
+    "bad_option",
+    () => `the shaper ${shaper.name}: logits returned ${sized(made)}, not a Float32Array of ${left.length} values`,
+  );
+  return made;
+}
+
+function allowedBy(shaper: Shaper, node: ForestNode): Uint32Array | undefined {
+  const made: unknown = shaper.allowed?.(node);
+  const words = node.logits && Math.ceil(node.logits.length / 32);
+  ensure(
+    made === undefined || (made instanceof Uint32Array && (words === undefined || made.length === words)),
+    "bad_option",
+    () =>
+      `the shaper ${shaper.name}: allowed returned ${sized(made)}, not a Uint32Array of ${words} words or undefined`,
+  );
+  return made;
+}
+
+const sized = (value: unknown): string =>
+  ArrayBuffer.isView(value) ? `a ${value.constructor.name} of ${(value as Float32Array).length}` : shown(value);
 
 /** What all of them rewrite and read. Two may read the same: a module that both bring with the same key acts once. */
 export function editsOfShapers(shapers: readonly Shaper[]): AppliedEdit[] {
