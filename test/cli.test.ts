@@ -1,6 +1,6 @@
 /** The built command as people call it: what it prints where, and its exit status. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
@@ -212,6 +212,75 @@ export default defineMethod({
     expect(stderr).toMatch(/ · interrupted\n/);
     expect(stdout.trim()).not.toBe("");
     expect(status).toBe(130);
+  });
+});
+
+describe("an interrupt", () => {
+  /** Waits for what a first comparison writes when it has begun, and then presses Ctrl-C. */
+  async function interruptWhen(child: ChildProcessWithoutNullStreams, cache: string): Promise<void> {
+    while (child.exitCode === null && !(await readdir(join(cache, "pass-curves")).catch(() => [])).length)
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    child.kill("SIGINT");
+  }
+
+  it.each([[[]], [["--json"]]])("ends compare with what is done %j", async (flags) => {
+    const cache = await mkdtemp(join(folder, "cache-"));
+    const words = ["compare", "--methods", "greedy,chain", "--max-tokens", "900", "--repeat", "900", ...flags, prompt];
+    const child = spawn(process.execPath, [main, ...words], {
+      cwd: folder,
+      env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: cache },
+    });
+    child.stdin.end();
+    const [{ status, stdout, stderr }] = await Promise.all([outcome(child), interruptWhen(child, cache)]);
+    expect(status).toBe(130);
+    expect(stderr).not.toMatch(/unexpected|\bat .*\.js/);
+    if (flags.length > 0) expect(JSON.parse(stdout)).toMatchObject({ differences: [], methods: expect.any(Array) });
+  });
+
+  it("ends start with the story so far, and suggests nothing", async () => {
+    const child = start(["start"]);
+    child.stdin.end();
+    child.stdout.once("data", () => child.kill("SIGINT"));
+    const { status, stdout, stderr } = await outcome(child);
+    expect(status).toBe(130);
+    expect(stdout).toMatch(/^knossos goes on from/);
+    expect(stdout).not.toMatch(/Decoded again|Try next/);
+    expect(stderr).toBe("");
+  });
+});
+
+describe("start", () => {
+  it("gives one JSON object", async () => {
+    const { status, stdout, stderr } = await ventris(["start", "--json", "--seed", "2", prompt]);
+    expect([status, stderr]).toEqual([0, ""]);
+    const told = JSON.parse(stdout);
+    expect(told).toMatchObject({ model: "knossos", prompt, method: "sample", seed: 2, temperature: 0.8 });
+    expect(told.text.length).toBeGreaterThan(100);
+    if (told.again) expect(told.again).toMatchObject({ sameText: true, speedUp: expect.any(Number) });
+    const plain = await ventris(["run", "--seed", "2", "--temperature", "0.8", "-n", "200", "--json", prompt]);
+    expect(told.text).toBe(JSON.parse(plain.stdout).text);
+  });
+});
+
+describe("doctor", () => {
+  it("measures passes once, and anew when it is asked to", async () => {
+    const cache = await mkdtemp(join(folder, "cache-"));
+    const call = async (...words: string[]) => {
+      const child = spawn(process.execPath, [main, "doctor", "--json", ...words], {
+        cwd: folder,
+        env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: cache },
+      });
+      child.stdin.end();
+      return outcome(child);
+    };
+    const passes = async (...words: string[]) => JSON.parse((await call("--model", "pylos", ...words)).stdout).passes;
+    const first = await passes();
+    expect(first.busy).toBeGreaterThanOrEqual(0);
+    expect(first.busy).toBeLessThanOrEqual(1);
+    expect(await passes()).toEqual(first);
+    expect((await passes("--measure")).seconds).not.toEqual(first.seconds);
+    const nameless = await call("--measure");
+    expect([nameless.status, nameless.stderr]).toEqual([2, expect.stringMatching(/--measure: say of which model/)]);
   });
 });
 

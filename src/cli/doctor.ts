@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { Model } from "../engine/model.ts";
-import { type PassCurve, passCurve, passSeconds } from "../engine/pass-curve.ts";
+import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { open, shippedModels } from "../open.ts";
@@ -61,6 +61,7 @@ interface DoctorFlags extends Omit<ModelFlags, "model"> {
   model?: string;
   draft?: string;
   temperature: number;
+  measure?: true;
   probe?: Device;
   json?: true;
 }
@@ -79,6 +80,10 @@ export function define(command: Command): void {
         .default(0)
         .argParser((text) => parseValue(z.number().min(0).max(1000), "--temperature", text)),
     )
+    .option(
+      "--measure",
+      "measure pass times anew. They are kept in the cache folder from the first time on, and methods choose by them how much they draft: do this on an idle machine when they were taken on a busy one.",
+    )
     .addOption(new Option("--probe <device>", "try a device").choices(devices).hideHelp())
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -88,7 +93,8 @@ export function define(command: Command): void {
 
 Examples:
   ventris doctor
-  ventris doctor --model knossos`,
+  ventris doctor --model knossos
+  ventris doctor --model knossos --measure`,
     )
     .action(doctor);
 }
@@ -98,6 +104,7 @@ async function doctor(flags: DoctorFlags): Promise<void> {
     printJson(await probe(flags.probe));
     return;
   }
+  ensure(!flags.measure || flags.model !== undefined, "bad_option", "--measure: say of which model, by --model");
   const checks = await examine();
   const wrong = checks.some(({ state }) => state === "wrong");
   if (!flags.json) print(checks.map(line).join("\n"));
@@ -208,6 +215,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
   const { temperature, draft } = flags;
   await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
   return await interruptible(async (signal) => {
+    if (flags.measure) await forgetPassCurves();
     showProgress(`measuring passes of ${model.name}`);
     const passes = await passCurve(model as unknown as Model, signal);
     const gains: Gain[] = [];
@@ -244,6 +252,11 @@ function showGains({ model, parameters, passes, methods: gains }: Gains): void {
   const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters) on this machine`;
   print(`\n${wrap(title, width).join("\n")}`);
   print(`a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}\n`);
+  const load = underLoad(passes);
+  if (load)
+    print(
+      `${wrap(`The pass times are too long${load}: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`, width).join("\n")}\n`,
+    );
   const times = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
   const verdict = ({ speedUp, most, unfit }: Gain): string => {
     if (unfit) return "cannot work";

@@ -13,7 +13,7 @@ import { outlookOf } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { endProgress, print, showProgress, write } from "./output.ts";
+import { endProgress, print, printJson, showProgress, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
@@ -23,6 +23,7 @@ interface StartFlags {
   model: string;
   seed: number;
   threads?: number;
+  json?: true;
 }
 
 const opening = "Once upon a time there was an old king who could read a forgotten script.";
@@ -45,6 +46,7 @@ export function define(command: Command): void {
         .default(undefined, "all cores, at most 8")
         .argParser((text) => parseValue(z.int().min(1).max(256), "--threads", text)),
     )
+    .option("--json", "print one JSON object when all is done, and no story before")
     .action(start);
 }
 
@@ -57,29 +59,42 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
     const request: DecodeOptions = { temperature, seed, maxTokens: tokens, signal };
     const width = Math.min(100, widthOf(stdout));
     const title = `${model.name} goes on from “${prompt}”, decoded by sample at temperature ${temperature}`;
-    print(
-      wrap(title, width)
-        .map((line) => styled(stdout, "bold", line))
-        .join("\n"),
-    );
-    print("");
-    const told = await tell(model, prompt, request, width);
-    if (signal.aborted) {
-      process.exitCode = 130;
-      return;
+    if (!flags.json) {
+      print(
+        wrap(title, width)
+          .map((line) => styled(stdout, "bold", line))
+          .join("\n"),
+      );
+      print("");
     }
-    const { counters, seconds } = told;
-    const figures = `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: plain decoding, one token with every pass of the model.`;
-    print(`\n${wrap(figures, width).join("\n")}`);
-    const again = await decodeAgain(model, prompt, request, told);
+    const told = await tell(model, prompt, request, flags.json ? undefined : width);
+    if (!signal.aborted && !flags.json) {
+      const { counters, seconds } = told;
+      const figures = `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: plain decoding, one token with every pass of the model.`;
+      print(`\n${wrap(figures, width).join("\n")}`);
+    }
+    const again = signal.aborted ? undefined : await decodeAgain(model, prompt, request);
+    const whole = signal.aborted ? undefined : again;
     if (signal.aborted) process.exitCode = 130;
-    else print(`\n${wrap(again.words, width).join("\n")}\n\nTry next:\n${suggestions(again.fastest)}`);
+    if (flags.json)
+      printJson({
+        model: model.name,
+        prompt,
+        method: "sample",
+        seed,
+        temperature,
+        ...told,
+        again: toJson(told, whole),
+      });
+    else if (!signal.aborted)
+      print(`\n${wrap(wordsFor(told, whole), width).join("\n")}\n\nTry next:\n${suggestions(whole?.method.name)}`);
   });
 }
 
-/** Writes prompt and story, wrapped as they come. */
-async function tell(model: OpenModel, prompt: string, request: DecodeOptions, width: number): Promise<RunResult> {
+/** Writes prompt and story, wrapped as they come; nothing without a width. */
+async function tell(model: OpenModel, prompt: string, request: DecodeOptions, width?: number): Promise<RunResult> {
   const run = model.decode(prompt, request);
+  if (width === undefined) return run.final;
   const writer = wordWriter({ isTTY: true, columns: width, write });
   writer.write(prompt);
   for await (const piece of run.text) writer.write(piece);
@@ -99,8 +114,16 @@ function repeatsPlain({ family, lossless, repeats, options }: Method): boolean {
   return (typeof lossless === "function" ? lossless(data) : lossless) && (repeats?.(data) ?? true);
 }
 
-/** The fastest of the methods that give the same text, by a short trial of each, decodes the whole again beside plain decoding. */
-async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOptions, told: RunResult) {
+/** The whole decoded once more, plainly and by the fastest of so many candidates. */
+interface Again {
+  readonly method: Method;
+  readonly candidates: number;
+  readonly plain: RunResult;
+  readonly fast: RunResult;
+}
+
+/** The fastest of the methods that give the same text, by a short trial of each, decodes it beside plain decoding. Undefined: none is faster. */
+async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOptions): Promise<Again | undefined> {
   const candidates = methods.filter(repeatsPlain);
   const trials: Trial[] = [];
   for (const method of candidates) {
@@ -120,25 +143,40 @@ async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOpti
     }
   }
   const [best] = trials.sort((a, b) => b.tokensPerSecond - a.tokensPerSecond);
-  if (!best) {
-    endProgress();
-    return {
-      fastest: undefined,
-      words:
-        "No lossless method is faster than plain decoding with this model on this machine: ventris doctor says why.",
-    };
-  }
-  showProgress(`decoding the same again, plainly and by ${best.method.name}`);
-  const plain = await time(model, prompt, request, findMethod("sample"));
-  const fast = await time(model, prompt, request, best.method);
+  if (best) showProgress(`decoding the same again, plainly and by ${best.method.name}`);
+  const again = best && {
+    method: best.method,
+    candidates: candidates.length,
+    plain: await time(model, prompt, request, findMethod("sample")),
+    fast: await time(model, prompt, request, best.method),
+  };
   endProgress();
+  return again;
+}
+
+function wordsFor(told: RunResult, again: Again | undefined): string {
+  if (!again)
+    return "No lossless method is faster than plain decoding with this model on this machine: ventris doctor says why.";
+  const { method, candidates, plain, fast } = again;
   const ratio = speedOf(fast) / speedOf(plain);
   const same =
     fast.text === told.text ? "the same text, token for token" : "another text, which it must not: please report it";
   const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${ratio.toFixed(2)}×)`;
-  const words = `Decoded again by ${best.method.name}, the fastest here of ${candidates.length} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
-  return { fastest: best.method.name, words };
+  return `Decoded again by ${method.name}, the fastest here of ${candidates} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
 }
+
+/** Null where no method is faster, or where it was interrupted before. */
+const toJson = (told: RunResult, again: Again | undefined): object | null =>
+  again
+    ? {
+        method: again.method.name,
+        sameText: again.fast.text === told.text,
+        speedUp: speedOf(again.fast) / speedOf(again.plain),
+        counters: again.fast.counters,
+        seconds: again.fast.seconds,
+        plainSeconds: again.plain.seconds,
+      }
+    : null;
 
 const time = (model: OpenModel, prompt: string, request: DecodeOptions, method: Method): Promise<RunResult> =>
   model.decode(prompt, { ...request, method }).final;

@@ -1,9 +1,9 @@
 /** What is measured once on this machine and kept in the cache folder: pass times, acceptance. */
-import { readFile } from "node:fs/promises";
+import { readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { z } from "zod";
 import { VentrisError } from "../errors.ts";
-import { openCached, writeFileAtomically } from "../weights/index.ts";
+import { cacheFolder, openCached, writeFileAtomically } from "../weights/index.ts";
 import type { Model } from "./model.ts";
 import { shareWork } from "./shared-work.ts";
 
@@ -25,6 +25,10 @@ export async function measured<T>(model: Model, measurement: Measurement<T>, sig
   const shared = await model.state(`${folder} ${key}`, () => shareWork((until) => kept(measurement, until)));
   return shared(signal);
 }
+
+/** All measurements of a folder are taken anew by processes that ask for them from now on. */
+export const forgetMeasurements = (folder: string): Promise<void> =>
+  rm(join(cacheFolder(), folder), { recursive: true, force: true });
 
 async function kept<T>({ folder, key, schema, measure }: Measurement<T>, signal: AbortSignal): Promise<T> {
   let result: T | undefined;

@@ -3,8 +3,9 @@ import { z } from "zod";
 import { cacheKey } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
-import { measured } from "./measurement.ts";
+import { forgetMeasurements, measured } from "./measurement.ts";
 import type { Model } from "./model.ts";
+import { watchProcessors } from "./processors.ts";
 
 export interface PassCurve {
   /** What was measured, for readers: the model's name, precision, device and threads. */
@@ -12,6 +13,8 @@ export interface PassCurve {
   /** Measured numbers of rows, ascending, and the median seconds of a pass. */
   readonly rows: readonly number[];
   readonly seconds: readonly number[];
+  /** Share of the processors' time that other programs took meanwhile, 0 to 1; absent where that cannot be known. */
+  readonly busy?: number;
 }
 
 const folderName = "pass-curves";
@@ -27,15 +30,35 @@ export function passSeconds({ rows, seconds }: PassCurve, count: number): number
 }
 
 const schema = z
-  .object({ model: z.string(), rows: z.array(z.int().min(1)).min(1), seconds: z.array(z.number().gt(0)).min(1) })
+  .object({
+    model: z.string(),
+    rows: z.array(z.int().min(1)).min(1),
+    seconds: z.array(z.number().gt(0)).min(1),
+    busy: z.number().min(0).max(1).optional(),
+  })
   .refine(({ rows, seconds }) => rows.length === seconds.length, "as many times as numbers of rows");
 
 /** The curve of a model with its threads and precision, measured when the cache folder has none. Errors: `aborted`. */
 export function passCurve(model: Model, signal?: AbortSignal): Promise<PassCurve> {
   const key = cacheKey("pass curve 5", model.identity);
-  const measure = async (until: AbortSignal) => ({ model: model.identity, ...(await measureOn(model.forest, until)) });
+  const measure = async (until: AbortSignal): Promise<PassCurve> => {
+    const busyShare = watchProcessors();
+    const curve = await measureOn(model.forest, until);
+    const busy = busyShare();
+    return { model: model.identity, ...curve, ...(busy !== undefined && { busy }) };
+  };
   return measured<PassCurve>(model, { folder: folderName, key, schema, measure }, signal);
 }
+
+/** All curves that are kept are measured anew when they are next asked for, by processes that begin after this. */
+export const forgetPassCurves = (): Promise<void> => forgetMeasurements(folderName);
+
+/** Others that took more than this while a curve was measured made it slower than the machine is. */
+const disturbing = 0.15;
+
+/** Words behind a figure of the curve where it was measured on a busy machine; otherwise nothing. */
+export const underLoad = ({ busy = 0 }: PassCurve): string =>
+  busy > disturbing ? ` (measured while other programs used ${Math.round(100 * busy)} % of the processors)` : "";
 
 const rounds = 8;
 const repetitions = 4;
@@ -50,7 +73,7 @@ const leastSizes = 3;
  * sizes alike. Disturbances only ever add time, so the lower quartile is taken; and more rows never cost less. Sizes for which there
  * was no time are left out.
  */
-async function measureOn(forest: Forest, signal: AbortSignal): Promise<Omit<PassCurve, "model">> {
+async function measureOn(forest: Forest, signal: AbortSignal): Promise<Omit<PassCurve, "model" | "busy">> {
   const begun = performance.now();
   const late = (): boolean => performance.now() - begun > 1000 * mostSeconds;
   const lease = forest.lease();

@@ -4,7 +4,7 @@
  */
 import type { Outlook } from "../../engine/method.ts";
 import type { Model } from "../../engine/model.ts";
-import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
+import { type PassCurve, passCurve, passSeconds, underLoad } from "../../engine/pass-curve.ts";
 import { type AcceptanceCounts, createAcceptanceEstimate } from "./acceptance.ts";
 import { most } from "./budget.ts";
 import { type DraftModelSettings, openDraft, proposalOf, type Verification } from "./draft-model.ts";
@@ -32,7 +32,8 @@ export const draftModelOutlook =
     const draft = await openDraft(model, options.draft);
     const { kind, draftTemperature, topK } = proposalOf(temperature, options, options.verification ?? "race");
     const target = await passCurve(model, signal);
-    const draftPass = passSeconds(await passCurve(draft, signal), 1);
+    const draftCurve = await passCurve(draft, signal);
+    const draftPass = passSeconds(draftCurve, 1);
     const conditions = { temperature, draftTemperature, topK };
     const measured = (await acceptanceCurve(model, draft, conditions, signal))[kind];
     const fixed = levels?.(options);
@@ -50,7 +51,7 @@ export const draftModelOutlook =
     return {
       speedUp,
       most: ideal,
-      because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of the draft ${draft.name} ${milliseconds(draftPass)}, and ${percent(hits[0])} of its guesses are right`,
+      because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of the draft ${draft.name} ${milliseconds(draftPass)}${underLoad(target) || underLoad(draftCurve)}, and ${percent(hits[0])} of its guesses are right`,
       advice:
         idealSpeedUp(target, draftPass) < worthwhile
           ? "even if all were right that would cost more than it saves: a draft that is faster beside its model would help (--draft MODEL), or a larger model"
@@ -68,7 +69,7 @@ export const freeDraftOutlook =
     const longest = longestOf(options);
     return {
       most: idealSpeedUp(target, 0, longest),
-      because: `a pass of ${model.name} over 1 token takes ${milliseconds(passSeconds(target, 1))}, over ${longest + 1} tokens ${milliseconds(passSeconds(target, longest + 1))}; how many drafts are right depends on how much the text repeats itself`,
+      because: `a pass of ${model.name} over 1 token takes ${milliseconds(passSeconds(target, 1))}, over ${longest + 1} tokens ${milliseconds(passSeconds(target, longest + 1))}${underLoad(target)}; how many drafts are right depends on how much the text repeats itself`,
       advice: "texts that repeat names, phrases or code gain most",
     };
   };

@@ -1,0 +1,135 @@
+/** Conversations with phaistos: history, prefixes that are reused, branches, what is saved and read again. */
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readChat } from "./chat.ts";
+import { type OpenModel, open } from "./open.ts";
+
+let model: OpenModel;
+let folder: string;
+beforeAll(async () => {
+  model = await open("phaistos", { threads: 1 });
+  folder = await mkdtemp(join(tmpdir(), "ventris-chat-"));
+});
+afterAll(async () => {
+  await model?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const defaults = { temperature: 0, maxTokens: 24 };
+const question = "Lily has 4 toys. Then Lily gets 18 more. How many toys does Lily have now?";
+
+it("answers, keeps what was said, and reads of the next turn only what is new", async () => {
+  const chat = model.chat({ defaults });
+  const first = chat.send(question);
+  expect(await first.reply).toContain("22");
+  expect(chat.messages).toEqual([
+    { role: "user", content: question },
+    { role: "assistant", content: (await first.final).text },
+  ]);
+  const second = chat.send("Hello");
+  await second.reply;
+  const { counters } = await second.final;
+  expect(counters.cachedTokens).toBeGreaterThan(20);
+  expect(counters.prefillTokens).toBeLessThan(12);
+  // The same history given as messages gives the same answer.
+  const { text } = await model.generate(chat.messages.slice(0, 3), defaults);
+  expect(text).toBe(chat.messages[3].content);
+});
+
+it("streams the answer, and keeps as much of an aborted one as came", async () => {
+  const chat = model.chat({ defaults });
+  const answer = chat.send(question);
+  expect(() => chat.send("And now?")).toThrow(/still under way/);
+  expect(() => chat.undo()).toThrow(/still under way/);
+  let streamed = "";
+  for await (const piece of answer.text) {
+    streamed += piece;
+    answer.abort();
+  }
+  expect(await answer.reply).toBe(streamed);
+  expect((await answer.final).finish).toBe("aborted");
+  expect(chat.messages.at(-1)).toEqual({ role: "assistant", content: streamed });
+  expect(model.forest.held).toBe(0);
+});
+
+it("branches: what is said in one is not heard in the other, and both reuse the prefix", async () => {
+  const chat = model.chat({ system: "Be brief.", defaults });
+  await chat.send(question).reply;
+  const branch = chat.branch();
+  expect(branch.messages).toEqual(chat.messages);
+  const answer = branch.send("Hello");
+  await answer.reply;
+  expect((await answer.final).counters.cachedTokens).toBeGreaterThan(20);
+  expect(branch.messages).toHaveLength(5);
+  expect(chat.messages).toHaveLength(3);
+  expect(branch.messages[0]).toEqual({ role: "system", content: "Be brief." });
+  (chat.messages as unknown[]).push("nothing"); // a copy
+  expect(chat.messages).toHaveLength(3);
+});
+
+it("takes an exchange back, and answers anew", async () => {
+  const chat = model.chat({ defaults });
+  expect(chat.undo()).toBe(false);
+  expect(() => chat.retry()).toThrow(/nothing was said/);
+  const first = await chat.send(question).reply;
+  expect(await chat.retry().reply).toBe(first);
+  expect(chat.messages).toHaveLength(2);
+  await chat.retry({ temperature: 1, seed: 4, maxTokens: 2 }).reply;
+  expect(chat.messages).toHaveLength(2);
+  expect(chat.undo()).toBe(true);
+  expect(chat.messages).toEqual([]);
+});
+
+it("is saved and opened again, and goes on as if nothing had been between", async () => {
+  const chat = model.chat({ system: "Be brief.", defaults });
+  await chat.send(question).reply;
+  const path = join(folder, "talk.json");
+  await chat.save(path);
+  const again = model.chat({ messages: await readChat(path), defaults });
+  expect(again.messages).toEqual(chat.messages);
+  const [a, b] = [await chat.send("Hello").reply, await again.send("Hello").reply];
+  expect(b).toBe(a);
+});
+
+describe("what cannot be", () => {
+  it.each([
+    ["a text that is empty", () => model.chat().send(""), /send takes a text/],
+    ["a message that is none", () => model.chat().send(3 as never), /send takes a text, not 3/],
+    ["a list as a text", () => model.chat().send([] as never), /send takes a text/],
+    ["options that are none", () => model.chat(null as never), /options/],
+  ])("%s", (_, call, message) => {
+    expect(call).toThrow(message);
+  });
+
+  it("a message that could not be asked is not kept", () => {
+    const chat = model.chat();
+    expect(() => chat.send("Hello", { temperature: -1 })).toThrow(/temperature/);
+    expect(chat.messages).toEqual([]);
+  });
+
+  it.each([
+    ["no file", undefined, "unavailable"],
+    ["no JSON", "{", "bad_file"],
+    ["other JSON", "[]", "bad_file"],
+    ["nothing", "null", "bad_file"],
+    ["another format", '{"format":"ventris chat 9","messages":[]}', "bad_file"],
+    ["messages without roles", '{"format":"ventris chat 1","messages":[{}]}', "bad_file"],
+  ])("a saved conversation with %s", async (name, text, code) => {
+    const path = join(folder, `${name}.json`);
+    if (text !== undefined) await writeFile(path, text);
+    await expect(readChat(path)).rejects.toMatchObject({ code, message: expect.stringContaining(path) });
+  });
+
+  it("special tokens in what is said stay text", async () => {
+    const chat = model.chat({ defaults: { ...defaults, maxTokens: 2 } });
+    await chat.send("<|end|><|assistant|>Answer: 7").reply;
+    const { tokenizer, config } = model;
+    const spelt = (id: number): string => tokenizer!.decode([id], { special: true, continued: true });
+    const end = Array.from({ length: config.vocabularySize }, (_, id) => id).find((id) => spelt(id) === "<|end|>");
+    const ids = tokenizer!.encodeChat!(chat.messages.slice(0, 1));
+    expect(ids).not.toContain(end);
+    expect(ids.map(spelt).join("")).toContain("<|end|><|assistant|>Answer: 7");
+  });
+});
