@@ -102,15 +102,15 @@ export interface RequestOptions {
 
 /** Options of `chain`: one draft model proposes a chain of tokens, the target checks it in one pass. */
 export interface ChainOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Tokens to draft; default: as many as are worth their cost. From 1 to 64. */
+  /** Tokens to draft in each round; more pay off where the draft is often right; default: as many as the measured pass times and its confidence make worth while. From 1 to 64. */
   length?: number;
-  /** Draft on while the chain's probability so far is at least this. From 0 to 1. Default 0. */
+  /** Stop drafting when the probability that the whole chain is kept, by the draft's own estimate, falls below this; 0 never stops for that. From 0 to 1. Default 0. */
   minimumReach?: number;
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
@@ -118,29 +118,29 @@ export interface ChainOptions {
 
 /** Options of `prompt-lookup`: proposes what followed the last tokens when they occurred before; needs no draft model. */
 export interface PromptLookupOptions {
-  /** Tokens to propose from each occurrence. From 1 to 64. Default 5. */
+  /** How many of the tokens that followed an earlier occurrence are proposed; more pay off in texts that repeat long passages. From 1 to 64. Default 5. */
   length?: number;
-  /** Earlier occurrences to merge into one tree. From 1 to 16. Default 1. */
+  /** How many earlier occurrences are looked at, latest first; their continuations are proposed together as a tree. From 1 to 16. Default 1. */
   occurrences?: number;
-  /** Nodes to propose in all; default: 32. From 1 to 768. */
+  /** Most tokens that are proposed in one round, over all occurrences; default: 32. From 1 to 768. */
   budget?: number;
-  /** Shortest n-gram to look up. From 1 to 32. Default 1. */
+  /** The last tokens are looked up in the text, this many at least; a larger number proposes more rarely and is right more often. From 1 to 32. Default 1. */
   minimum?: number;
-  /** Longest n-gram to look up. From 1 to 32. Default 4. */
+  /** The last tokens are looked up in the text, this many at first and fewer where they never occurred. From 1 to 32. Default 4. */
   maximum?: number;
 }
 
 /** Options of `spec-infer`: a draft tree of fixed branching, children drawn independently. */
 export interface SpecInferOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Children of every node, level by level. Default [1,1,3,1,1,1,1,1]. */
+  /** How many continuations every drafted token gets, a number for each level of the tree; the numbers' count is its depth. Default [1,1,3,1,1,1,1,1]. */
   branches?: readonly number[];
-  /** Nodes to draft, at most; default: as many as a pass takes. From 1 to 768. */
+  /** Most tokens that are drafted in a round; the tree ends where they are used up; default: as many as one pass takes. From 1 to 768. */
   budget?: number;
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
@@ -150,15 +150,15 @@ export interface SpecInferOptions {
 
 /** Options of `sequoia`: a fixed tree shape, planned by dynamic programming from measured acceptance. */
 export interface SequoiaOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Nodes to draft; default: what the measured pass times and acceptance make fastest. From 1 to 768. */
+  /** Tokens in the planned tree; default: the number that the measured pass times and acceptance make fastest on this machine. From 1 to 768. */
   budget?: number;
-  /** Levels of the tree, at most. From 1 to 32. Default 10. */
+  /** Most levels of the planned tree, which is how many tokens can be accepted in one round. From 1 to 32. Default 10. */
   depth?: number;
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
@@ -166,41 +166,41 @@ export interface SequoiaOptions {
 
 /** Options of `dyspec`: a draft tree that grows where the draft's own confidence says a sample is worth most. */
 export interface DyspecOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
-  /** Heap: best slot first (algorithm 1); threshold: level by level (algorithm 2). Default "heap". */
+  /** Heap grows the tree one token at a time, the most promising first (the paper's algorithm 1); threshold grows it level by level with fewer draft passes (algorithm 2). Default "heap". */
   algorithm?: "heap" | "threshold";
-  /** Chance of acceptance: measured for the pair of models, or the draft's own probability, as published. Default "measured". */
+  /** What the chance of a drafted token is taken to be: as measured for this pair of models, or the draft's own probability, as published. Default "measured". */
   estimate?: "measured" | "draft";
-  /** Algorithm 2: draw slots of at least this value; default 1 / budget. Above 0 up to 1. */
+  /** Of the algorithm threshold: draft a token only where the chance of reaching it is at least this; lower drafts more; default: 1 / budget. Above 0 up to 1. */
   threshold?: number;
-  /** Algorithm 1: nodes scored ahead in one draft pass, default 8; of a fixed budget it never changes the tree. From 1 to 64. */
+  /** Of the algorithm heap: tokens that one draft pass scores ahead, default 8; more cost fewer passes and some wasted work; with a fixed budget the tree is the same. From 1 to 64. */
   width?: number;
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
-  /** Algorithm 1: draft passes a round, at most. From 1 to 128. */
+  /** Of the algorithm heap: most passes of the draft in a round; fewer end the tree early; default: no such limit. From 1 to 128. */
   maximumPasses?: number;
 }
 
 /** Options of `top-k`: the draft's most probable continuations as a tree; strong at low temperature. */
 export interface TopKOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
-  /** Nodes scored in one draft pass. From 1 to 64. Default 4. */
+  /** Tokens that one pass of the draft scores; more grow the tree in fewer passes, with less choice in what is grown. From 1 to 64. Default 4. */
   width?: number;
-  /** Draft passes a round, at most. From 1 to 64. */
+  /** Most passes of the draft in a round, which bounds the depth of its tree; default: no such limit. From 1 to 64. */
   maximumPasses?: number;
 }
 
@@ -210,35 +210,35 @@ export interface AdedOptions {
   table?: string;
   /** Learn for this request only, so that no text passes between conversations. Default false. */
   isolate?: boolean;
-  /** Credit all tri-grams of the prompt, not only its last 16 tokens (default: no). */
+  /** Learn from all of the prompt before decoding, instead of from its last 16 tokens; helps where the output repeats the prompt (default: no). */
   primePrompt?: boolean;
   /** Published: the authors' sampling, which is NOT lossless. Default "race". */
   verification?: "race" | "published";
   /** Lengths of the contexts in the text itself that are asked before the table, in tokens; default: 12, 6, 3; published: none. */
   contexts?: readonly number[];
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
-  /** Rounds of the tree search, at most. From 1 to 2000. Default 150. */
+  /** Most rounds of the tree search that builds a draft; more find better drafts and take longer. From 1 to 2000. Default 150. */
   iterations?: number;
-  /** Longest path of the search, in pairs; published: 4. From 2 to 128. Default 48. */
+  /** How far the search looks ahead, in pairs of tokens; longer paths can be accepted further; published: 4. From 2 to 128. Default 48. */
   pathLength?: number;
   /** Most visited paths that become the draft, published: 24; default: the nodes that are worth their time. From 1 to 500. */
   paths?: number;
-  /** Exploration constant of the search, default 32. From 0. */
+  /** How strongly the search favours what it has visited little over what looks likely, at first; larger explores more; default: 32. From 0. */
   c1?: number;
-  /** Exploration constant of the search, default 8. Above 0. */
+  /** How soon that preference grows with the number of visits; smaller makes it grow sooner; default: 8. Above 0. */
   c2?: number;
-  /** Best-first: no search, the most probable nodes first. Default "puct". */
+  /** How a draft is built: by the published tree search (puct), or without search, most probable tokens first (best-first). Default "puct". */
   search?: "puct" | "best-first";
-  /** Of the search; repo: the authors' program's (default: path-weight). */
+  /** What the search is rewarded with: the probability of the whole path (path-weight, default), or what the authors' program has (repo). */
   reward?: "arithmetic" | Reward;
-  /** Of too many paths; repo: the authors' program's (default: trie). */
+  /** How a draft is cut to its budget: shared beginnings are counted once (trie, default), or as the authors' program does (repo). */
   cut?: "trie" | "repo";
-  /** Weight added to a seen tri-gram, published: 0.04; 0: no learning. From 0. Default 1. */
+  /** How fast the table learns: what a tri-gram gains each time the text has it; 0 turns learning off; published: 0.04. From 0. Default 1. */
   step?: number;
   /** Part of a pair's weights lost when one of its tri-grams is credited, default 0.5; published: 0. From 0 to 1. */
   forget?: number;
-  /** No weight is raised above this, default 3. Above 0. */
+  /** Largest weight of a tri-gram, so that a frequent one can still be overtaken; default: 3. Above 0. */
   maximumWeight?: number;
   /** Last tokens whose tri-grams are credited anew each round, published: 16; default: each of them once. From 0 to 4096. */
   window?: number;
@@ -246,13 +246,13 @@ export interface AdedOptions {
 
 /** Options of `online`: a draft model that is distilled from the target while serving, where it was wrong. */
 export interface OnlineOptions {
-  /** The draft model: a shipped model, a folder, or one pulled from the hub. Default "pylos". Of the host alone: a server refuses it in requests. */
+  /** The smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary. Default "pylos". Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Temperature of the draft; default: the target's. From 0 to 10. */
+  /** Temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request. From 0 to 10. */
   draftTemperature?: number;
-  /** Most likely tokens of the draft that can be drawn. From 1 to 1024. Default 64. */
+  /** The draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it. From 1 to 1024. Default 64. */
   draftTopK?: number;
-  /** Tokens to draft in a round: of the chain, or of the tree. From 1 to 64. Default 5. */
+  /** Tokens to draft in each round; more pay off when the draft has learnt to be right. From 1 to 64. Default 5. */
   length?: number;
   /** Shape of the draft: a chain, or a tree grown as dyspec does. Default "chain". */
   grow?: "chain" | "dyspec";
@@ -260,7 +260,7 @@ export interface OnlineOptions {
   verification?: "race" | "published";
   /** Topic or language: each has a draft of its own, made when first used. Default "". */
   route?: string;
-  /** Whether this request may be learned from. Default true. */
+  /** Whether the draft may learn from this request; false only uses what it has learnt. Default true. */
   learn?: boolean;
   /** Positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited. Default "all". */
   lossOn?: "errors" | "round-ends" | "all";
@@ -268,9 +268,9 @@ export interface OnlineOptions {
   loss?: "forward-kl" | "reverse-kl" | "jsd" | "total-variation";
   /** Requests between updates; published: 8. From 1 to 10000. Default 2. */
   interval?: number;
-  /** AdamW's learning rate; published: 1e-4 for one kind of text, 1e-5 for a mix. Above 0 up to 1. Default 0.001. */
+  /** How far an update moves the draft (AdamW's learning rate): larger adapts sooner and forgets more; published: 1e-4 for one kind of text, 1e-5 for a mix. Above 0 up to 1. Default 0.001. */
   learningRate?: number;
-  /** Largest norm of an update's gradient. Above 0 up to 1000. Default 1. */
+  /** Gradients of an update that are longer than this are scaled down to it, so that one odd text cannot spoil the draft. Above 0 up to 1000. Default 1. */
   clip?: number;
   /** Tokens of a text that an update looks at. From 8 to 4096. Default 256. */
   trainLength?: number;
@@ -278,7 +278,7 @@ export interface OnlineOptions {
   bufferBytes?: number;
   /** What becomes of the draft's cache when its weights change: computed anew, or kept as it is. Default "rebuild". */
   afterSwap?: "rebuild" | "keep";
-  /** Drafts there may be, over all routes. From 1 to 64. Default 8. Of the host alone: a server refuses it in requests. */
+  /** Most drafts that are kept, over all routes; a request for a further route is an error. From 1 to 64. Default 8. Of the host alone: a server refuses it in requests. */
   maxDrafts?: number;
   /** Requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates. From 1 to 10000. Default 16. */
   window?: number;
@@ -328,7 +328,7 @@ export interface SmcOptions {
   loops?: number;
   /** Of recursive and geometric: give up after so many rejections. From 2. Default 9007199254740991. */
   maxRejects?: number;
-  /** How many texts are grown side by side. From 1 to 512. Default 5. */
+  /** How many texts are grown side by side; more follow the constrained distribution more closely and cost as much more. From 1 to 512. Default 5. */
   particles?: number;
   /** Resample when the effective number of particles falls below this share; 0: never (importance sampling). From 0 to 1. Default 0.5. */
   threshold?: number;
@@ -344,7 +344,7 @@ export interface SmcOptions {
 
 /** Options of `beam`: keeps the likeliest texts side by side; n-best with scores. */
 export interface BeamOptions {
-  /** Texts grown side by side. From 1 to 512. Default 4. */
+  /** How many texts are grown side by side: more find likelier texts, and cost a row of every pass each. From 1 to 512. Default 4. */
   beams?: number;
   /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
   lengthPenalty?: number;
@@ -356,25 +356,25 @@ export interface BeamOptions {
 
 /** Options of `diverse-beam`: beams in groups that keep away from one another. */
 export interface DiverseBeamOptions {
-  /** Texts grown side by side, in all groups together. From 1 to 512. Default 6. */
+  /** How many texts are grown side by side, over all groups together; each costs a row of every pass. From 1 to 512. Default 6. */
   beams?: number;
   /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
   lengthPenalty?: number;
   /** Stop at as many finished texts as beams, even if a live one could still be better. Default false. */
   earlyStopping?: boolean;
-  /** Groups; beams must be a multiple of it. From 1 to 512. Default 3. */
+  /** Groups that the beams are split into; each keeps away from those before it; beams is a multiple of it; 1 is plain beam search. From 1 to 512. Default 3. */
   groups?: number;
-  /** What one repetition costs, in nats. From 0 to 1000000000. Default 0.5. */
+  /** What a token costs that an earlier group has chosen at this place, in nats: larger makes texts more different and less likely. From 0 to 1000000000. Default 0.5. */
   strength?: number;
-  /** What counts as a repetition. Default "hamming". */
+  /** What counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), or the same few tokens anywhere (ngram). Default "hamming". */
   diversity?: "hamming" | "cumulative" | "ngram";
-  /** Of diversity ngram: how many tokens. From 1 to 16. Default 2. */
+  /** Of diversity ngram: how many tokens in a row count as a repetition. From 1 to 16. Default 2. */
   ngram?: number;
   /** Of diversity cumulative: the larger, the longer texts that parted count as alike. From 0.001 to 1000000. Default 1. */
   diversityTemperature?: number;
-  /** Whether ending where others end is a repetition. Default true. */
+  /** Whether ending a text where an earlier group ended one counts as a repetition, too. Default true. */
   penalizeEnd?: boolean;
-  /** Rank by log-probability, or with the penalties. Default "raw". */
+  /** What the finished texts are ranked by: their log-probability (raw), or that with the penalties they paid. Default "raw". */
   rankBy?: "raw" | "augmented";
 }
 
@@ -392,7 +392,7 @@ export interface AStarOptions {
   maxStepTokens?: number;
   /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
   answer?: string;
-  /** Next steps drawn for a partial solution that is taken up. From 1 to 64. Default 4. */
+  /** How many next steps are drawn for a partial solution that is taken up: more look wider, fewer deeper. From 1 to 64. Default 4. */
   children?: number;
   /** What a step costs, of h = 1 - reward: its rise, its drop, the change, or nothing (greedy best-first). Default "rise". */
   edgeCost?: "rise" | "drop" | "abs" | "zero";
@@ -402,11 +402,11 @@ export interface AStarOptions {
   until?: "popped" | "generated";
   /** Of the finished solutions: the first by f, the best by reward, or the answer with most reward together. Default "first". */
   answerBy?: "first" | "reward" | "vote";
-  /** Tokens that may be drawn in all. From 1 to 10000000. Default 4096. */
+  /** Tokens that the whole search may draw, over all solutions; more find better ones. From 1 to 10000000. Default 4096. */
   budget?: number;
   /** Tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most. From 0 to 1000000. */
   reserve?: number;
-  /** Partial solutions that may wait; the worst are let go. From 1 to 100000. Default 4096. */
+  /** Most partial solutions that wait to be taken up; the worst beyond them are forgotten. From 1 to 100000. Default 4096. */
   maxOpen?: number;
 }
 
@@ -424,7 +424,7 @@ export interface BestOfNOptions {
   maxStepTokens?: number;
   /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
   answer?: string;
-  /** Solutions. From 1 to 1024. Default 8. */
+  /** How many whole solutions are drawn; more make a right one likelier, and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
   /** The best by reward, or the answer with most reward together. Default "reward". */
   answerBy?: "reward" | "vote";
@@ -438,7 +438,7 @@ export interface SelfConsistencyOptions {
   maxStepTokens?: number;
   /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
   answer?: string;
-  /** Solutions. From 1 to 1024. Default 8. */
+  /** How many whole solutions are drawn; more make a right one likelier, and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
 }
 
@@ -456,9 +456,9 @@ export interface ParticleFilteringOptions {
   maxStepTokens?: number;
   /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
   answer?: string;
-  /** Solutions grown side by side. From 1 to 1024. Default 8. */
+  /** How many solutions are grown side by side; more lose fewer good beginnings, and cost as much more. From 1 to 1024. Default 8. */
   particles?: number;
-  /** Divides the logits of rewards before resampling. Above 0 up to 1000. Default 1. */
+  /** How strictly rewards decide which solutions go on: below 1 the best crowd out the others sooner, above 1 later. Above 0 up to 1000. Default 1. */
   weightTemperature?: number;
   /** Whether finished solutions take part in resampling, as published. Default true. */
   resampleFinished?: boolean;
@@ -478,11 +478,11 @@ export interface RewardBeamOptions {
   maxStepTokens?: number;
   /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
   answer?: string;
-  /** Steps drawn at a time, over all beams. From 1 to 1024. Default 8. */
+  /** Steps that are drawn at a time, over all beams; more compare more continuations and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
-  /** Steps drawn for each beam; samples over it are kept. From 1 to 64. Default 4. */
+  /** Steps that are drawn for each solution that is kept; samples over this many solutions are kept. From 1 to 64. Default 4. */
   children?: number;
-  /** Every beam keeps the best of its own steps. Default false. */
+  /** Let every beam keep the best of its own steps, instead of the best of all: more different solutions. Default false. */
   subtrees?: boolean;
 }
 
@@ -504,7 +504,7 @@ export interface LowConfidenceOptions {
 
 /** Options of `fixed-k`: fills the k surest positions in every pass. */
 export interface FixedKOptions {
-  /** Positions that a pass fills. From 1 to 65536. Default 2. */
+  /** How many positions a pass fills: more are faster and less careful. From 1 to 65536. Default 2. */
   k?: number;
   /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
   blockLength?: number;
@@ -578,7 +578,7 @@ export interface MarginOptions {
 
 /** Options of `threshold`: fills every position whose confidence reaches a threshold, and the surest. */
 export interface ThresholdOptions {
-  /** Least confidence; above 1 it is never reached: one position a pass. From 0 to 2. Default 0.9. */
+  /** Fill a position when the model gives its token at least this probability: lower is faster and less careful; above 1 it is never reached, and a pass fills one position. From 0 to 2. Default 0.9. */
   threshold?: number;
   /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
   blockLength?: number;
@@ -596,9 +596,9 @@ export interface ThresholdOptions {
 export interface LocalleapOptions {
   /** Confidence that makes a position an anchor (the paper's kappa); above 1 it is never reached. From 0 to 2. Default 0.9. */
   anchor?: number;
-  /** Confidence that suffices near an anchor (the paper's tau). From 0 to 2. Default 0.75. */
+  /** Probability that suffices near an anchor: lower is faster and less careful (the paper's tau). From 0 to 2. Default 0.75. */
   relaxed?: number;
-  /** How far near is, in positions (the paper's W). From 0 to 65536. Default 4. */
+  /** How many positions to both sides of an anchor count as near (the paper's W); 0 turns the relaxation off. From 0 to 65536. Default 4. */
   radius?: number;
   /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
   blockLength?: number;
@@ -658,7 +658,7 @@ export interface AutoOptions {
   } & Readonly<Record<string, unknown>>)[];
   /** Draft model of the default arms; default: pylos where it fits, else none. Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** The bandit that chooses. Default "LinUCB". */
+  /** The bandit that learns which method is fastest for which request. Default "LinUCB". */
   policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
   /** Options of the policy, as JSON: {"alpha": 0.1}. Default {}. Of the host alone: a server refuses it in requests. */
   policyOptions?: Readonly<Record<string, unknown>>;
@@ -682,7 +682,7 @@ export interface CdOptions {
   amateur: string;
   /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
   alpha?: number;
-  /** Factor of the amateur's log-probabilities. From 0 to 1000. Default 1. */
+  /** How strongly what the amateur says is taken away: the factor of its log-probabilities; 0 turns the contrast off. From 0 to 1000. Default 1. */
   amateurWeight?: number;
   /** Of the amateur's law; below 1 punishes what it is sure of more, the paper has 0.5 for small amateurs. Above 0 up to 100. Default 1. */
   amateurTemperature?: number;
@@ -696,7 +696,7 @@ export interface IcdOptions {
   inducing?: string;
   /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
   alpha?: number;
-  /** Factor of the model's own log-probabilities. From 0 to 1000. Default 1. */
+  /** How strongly the model's own log-probabilities count beside the contrast. From 0 to 1000. Default 1. */
   expertWeight?: number;
 }
 
@@ -708,9 +708,9 @@ export interface LolOptions {
   inducing?: string;
   /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
   alpha?: number;
-  /** Factor of the amateur's log-probabilities at the output. From 0 to 1000. Default 1. */
+  /** How strongly what the amateur says is taken away at the output: the factor of its log-probabilities; 0 turns it off. From 0 to 1000. Default 1. */
   amateurWeight?: number;
-  /** The same at lower exits. From 0 to 1000. Default 1. */
+  /** How strongly what the amateur says is taken away at the lower exits; 0 turns it off. From 0 to 1000. Default 1. */
   amateurWeightLow?: number;
   /** Lower exits: a list, or every second of the lower or upper half, or all; default: the middle one. */
   layers?: "lower" | "upper" | "all" | readonly number[];
@@ -718,13 +718,13 @@ export interface LolOptions {
   dynamic?: "reversed" | "standard";
   /** Add: F_L + w mean F_k; convex: (1 - w) F_L + w mean F_k; logsumexp: ln(exp F_L + w mean exp F_k). Default "add". */
   fusion?: "add" | "convex" | "logsumexp";
-  /** Weight of the lower exits; 0: none. From 0 to 1000. Default 0.5. */
+  /** How much the contrast at lower exits counts beside that at the output; 0: not at all. From 0 to 1000. Default 0.5. */
   fusionWeight?: number;
   /** Delta: add what the instruction raises; replace: contrast the instructed model. Default "delta". */
   refocus?: "delta" | "replace";
-  /** Of delta, default 0.5; 0: no instruction. From 0 to 1000. */
+  /** Of refocus delta: how much of what the instruction raises is added; 0 leaves the instruction out; default: 0.5. From 0 to 1000. */
   refocusWeight?: number;
-  /** Words before the model's text, never the amateur's. Default "Answer only with what is true and can be verified. Where nothing is known for certain, say so.\n\n". */
+  /** Words put before the model's text alone, never the amateur's, to turn it to what is true. Default "Answer only with what is true and can be verified. Where nothing is known for certain, say so.\n\n". */
   instruction?: string;
 }
 

@@ -13,7 +13,9 @@ export const budgetOption = z
   .min(0)
   .max(largestBudget)
   .optional()
-  .describe("nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile");
+  .describe(
+    "tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while",
+  );
 
 /**
  * How many nodes a tree may have: those asked for, else `preferred` and no more than a pass takes beside their root. Errors: `bad_option`

@@ -17,10 +17,29 @@ import type { DraftTree } from "./tree.ts";
 /** Options that every method with a draft model has. */
 export const draftModelOptions = {
   draft: hostOnly(
-    z.string().default("pylos").describe("the draft model: a shipped model, a folder, or one pulled from the hub"),
+    z
+      .string()
+      .default("pylos")
+      .describe(
+        "the smaller model that proposes tokens: the name of a shipped model, a checkpoint folder, or a name on the hub; it must have the target's vocabulary",
+      ),
   ),
-  draftTemperature: z.number().min(0).max(10).optional().describe("temperature of the draft; default: the target's"),
-  draftTopK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drawn"),
+  draftTemperature: z
+    .number()
+    .min(0)
+    .max(10)
+    .optional()
+    .describe(
+      "temperature at which the draft proposes; lower drafts what it is surest of; default: that of the request",
+    ),
+  draftTopK: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(64)
+    .describe(
+      "the draft proposes only from so many of its most likely tokens; fewer cost less time, and the output does not depend on it",
+    ),
 };
 
 /**

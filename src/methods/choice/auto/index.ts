@@ -48,7 +48,7 @@ const options = z.strictObject({
   policy: z
     .enum(learning as [string, ...string[]])
     .default("LinUCB")
-    .describe("the bandit that chooses"),
+    .describe("the bandit that learns which method is fastest for which request"),
   policyOptions: hostOnly(
     z.record(z.string(), z.unknown()).default({}).describe('options of the policy, as JSON: {"alpha": 0.1}'),
   ),

@@ -13,7 +13,14 @@ import { drawToken, localOptions, pickBy, sourceOf, streamOf } from "../sampling
 
 const options = z.strictObject({
   ...localOptions.shape,
-  particles: z.int().min(1).max(512).default(5).describe("how many texts are grown side by side"),
+  particles: z
+    .int()
+    .min(1)
+    .max(512)
+    .default(5)
+    .describe(
+      "how many texts are grown side by side; more follow the constrained distribution more closely and cost as much more",
+    ),
   threshold: z
     .number()
     .min(0)

@@ -12,7 +12,9 @@ export const cd = defineShaper({
   options: z.strictObject({
     amateur: amateurOption,
     alpha: alphaOption,
-    amateurWeight: weight(1).describe("factor of the amateur's log-probabilities"),
+    amateurWeight: weight(1).describe(
+      "how strongly what the amateur says is taken away: the factor of its log-probabilities; 0 turns the contrast off",
+    ),
     amateurTemperature: z
       .number()
       .gt(0)

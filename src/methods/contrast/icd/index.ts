@@ -40,7 +40,7 @@ export const icd = defineShaper({
     amateur: amateurOption.optional(),
     inducing: inducingOption,
     alpha: alphaOption,
-    expertWeight: weight(1).describe("factor of the model's own log-probabilities"),
+    expertWeight: weight(1).describe("how strongly the model's own log-probabilities count beside the contrast"),
   }),
   async create(host, { alpha, expertWeight, ...induced }) {
     const amateur = await inducedBy(host, induced);

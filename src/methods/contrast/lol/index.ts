@@ -29,8 +29,12 @@ export const lol = defineShaper({
     amateur: amateurOption.optional(),
     inducing: inducingOption,
     alpha: alphaOption,
-    amateurWeight: weight(1).describe("factor of the amateur's log-probabilities at the output"),
-    amateurWeightLow: weight(1).describe("the same at lower exits"),
+    amateurWeight: weight(1).describe(
+      "how strongly what the amateur says is taken away at the output: the factor of its log-probabilities; 0 turns it off",
+    ),
+    amateurWeightLow: weight(1).describe(
+      "how strongly what the amateur says is taken away at the lower exits; 0 turns it off",
+    ),
     layers: exitsOption
       .optional()
       .describe("lower exits: a list, or every second of the lower or upper half, or all; default: the middle one"),
@@ -44,18 +48,27 @@ export const lol = defineShaper({
       .enum(["add", "convex", "logsumexp"])
       .default("add")
       .describe("add: F_L + w mean F_k; convex: (1 - w) F_L + w mean F_k; logsumexp: ln(exp F_L + w mean exp F_k)"),
-    fusionWeight: weight(0.5).describe("weight of the lower exits; 0: none"),
+    fusionWeight: weight(0.5).describe(
+      "how much the contrast at lower exits counts beside that at the output; 0: not at all",
+    ),
     refocus: z
       .enum(["delta", "replace"])
       .default("delta")
       .describe("delta: add what the instruction raises; replace: contrast the instructed model"),
-    refocusWeight: z.number().min(0).max(1000).optional().describe("of delta, default 0.5; 0: no instruction"),
+    refocusWeight: z
+      .number()
+      .min(0)
+      .max(1000)
+      .optional()
+      .describe(
+        "of refocus delta: how much of what the instruction raises is added; 0 leaves the instruction out; default: 0.5",
+      ),
     instruction: z
       .string()
       .min(1)
       .max(10_000)
       .default(truthfulWords)
-      .describe("words before the model's text, never the amateur's"),
+      .describe("words put before the model's text alone, never the amateur's, to turn it to what is true"),
   }),
   async create(host, options) {
     const { alpha, amateurWeight, amateurWeightLow, dynamic, fusion, fusionWeight, refocus } = options;

@@ -7,7 +7,12 @@ export const fixedK = defineUnmasking({
   name: "fixed-k",
   summary: "fills the k surest positions in every pass",
   options: z.strictObject({
-    k: z.int().min(1).max(65536).default(2).describe("positions that a pass fills"),
+    k: z
+      .int()
+      .min(1)
+      .max(65536)
+      .default(2)
+      .describe("how many positions a pass fills: more are faster and less careful"),
   }),
   policy: (_, { k }) => ({ decide: ({ masked, confidence }) => ({ positions: highest(masked, k, confidence) }) }),
 });

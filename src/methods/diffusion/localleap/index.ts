@@ -15,8 +15,20 @@ export const localleapOptions = z.strictObject({
     .max(2)
     .default(0.9)
     .describe("confidence that makes a position an anchor (the paper's kappa); above 1 it is never reached"),
-  relaxed: z.number().min(0).max(2).default(0.75).describe("confidence that suffices near an anchor (the paper's tau)"),
-  radius: z.int().min(0).max(65536).default(4).describe("how far near is, in positions (the paper's W)"),
+  relaxed: z
+    .number()
+    .min(0)
+    .max(2)
+    .default(0.75)
+    .describe("probability that suffices near an anchor: lower is faster and less careful (the paper's tau)"),
+  radius: z
+    .int()
+    .min(0)
+    .max(65536)
+    .default(4)
+    .describe(
+      "how many positions to both sides of an anchor count as near (the paper's W); 0 turns the relaxation off",
+    ),
 });
 
 type Bars = z.output<typeof localleapOptions>;

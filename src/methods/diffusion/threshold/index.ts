@@ -13,7 +13,9 @@ export const threshold = defineUnmasking({
       .min(0)
       .max(2)
       .default(0.9)
-      .describe("least confidence; above 1 it is never reached: one position a pass"),
+      .describe(
+        "fill a position when the model gives its token at least this probability: lower is faster and less careful; above 1 it is never reached, and a pass fills one position",
+      ),
   }),
   policy: (_, { threshold }) => ({
     decide({ masked, confidence }) {

@@ -14,7 +14,12 @@ import { edgeCost, edgeCosts } from "./costs.ts";
 const options = z.strictObject({
   ...rewardOptions,
   ...stepOptions,
-  children: z.int().min(1).max(64).default(4).describe("next steps drawn for a partial solution that is taken up"),
+  children: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(4)
+    .describe("how many next steps are drawn for a partial solution that is taken up: more look wider, fewer deeper"),
   edgeCost: z
     .enum(edgeCosts)
     .default("rise")
@@ -33,7 +38,12 @@ const options = z.strictObject({
     .enum(["first", "reward", "vote"])
     .default("first")
     .describe("of the finished solutions: the first by f, the best by reward, or the answer with most reward together"),
-  budget: z.int().min(1).max(10_000_000).default(4096).describe("tokens that may be drawn in all"),
+  budget: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(4096)
+    .describe("tokens that the whole search may draw, over all solutions; more find better ones"),
   reserve: z
     .int()
     .min(0)
@@ -42,7 +52,12 @@ const options = z.strictObject({
     .describe(
       "tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most",
     ),
-  maxOpen: z.int().min(1).max(100_000).default(4096).describe("partial solutions that may wait; the worst are let go"),
+  maxOpen: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(4096)
+    .describe("most partial solutions that wait to be taken up; the worst beyond them are forgotten"),
 });
 
 interface Node {

@@ -6,7 +6,12 @@ import { concludeBeams, searchBeams } from "../beams.ts";
 import { sampleBeams } from "../stochastic.ts";
 
 export const beamOptions = z.strictObject({
-  beams: z.int().min(1).max(512).default(4).describe("texts grown side by side"),
+  beams: z
+    .int()
+    .min(1)
+    .max(512)
+    .default(4)
+    .describe("how many texts are grown side by side: more find likelier texts, and cost a row of every pass each"),
   lengthPenalty: z
     .number()
     .min(-8)

@@ -14,7 +14,12 @@ export const bestOfN = defineMethod({
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,
-    samples: z.int().min(1).max(1024).default(8).describe("solutions"),
+    samples: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(8)
+      .describe("how many whole solutions are drawn; more make a right one likelier, and cost as much more"),
     answerBy: z
       .enum(["reward", "vote"])
       .default("reward")

@@ -13,19 +13,56 @@ export const diverseBeam = defineMethod({
   source: "Vijayakumar et al. 2016, Diverse Beam Search (arXiv 1610.02424)",
   lossless: false,
   options: beamOptions.extend({
-    beams: z.int().min(1).max(512).default(6).describe("texts grown side by side, in all groups together"),
-    groups: z.int().min(1).max(512).default(3).describe("groups; beams must be a multiple of it"),
-    strength: z.number().min(0).max(1e9).default(0.5).describe("what one repetition costs, in nats"),
-    diversity: z.enum(diversities).default("hamming").describe("what counts as a repetition"),
-    ngram: z.int().min(1).max(16).default(2).describe("of diversity ngram: how many tokens"),
+    beams: z
+      .int()
+      .min(1)
+      .max(512)
+      .default(6)
+      .describe("how many texts are grown side by side, over all groups together; each costs a row of every pass"),
+    groups: z
+      .int()
+      .min(1)
+      .max(512)
+      .default(3)
+      .describe(
+        "groups that the beams are split into; each keeps away from those before it; beams is a multiple of it; 1 is plain beam search",
+      ),
+    strength: z
+      .number()
+      .min(0)
+      .max(1e9)
+      .default(0.5)
+      .describe(
+        "what a token costs that an earlier group has chosen at this place, in nats: larger makes texts more different and less likely",
+      ),
+    diversity: z
+      .enum(diversities)
+      .default("hamming")
+      .describe(
+        "what counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), or the same few tokens anywhere (ngram)",
+      ),
+    ngram: z
+      .int()
+      .min(1)
+      .max(16)
+      .default(2)
+      .describe("of diversity ngram: how many tokens in a row count as a repetition"),
     diversityTemperature: z
       .number()
       .min(1e-3)
       .max(1e6)
       .default(1)
       .describe("of diversity cumulative: the larger, the longer texts that parted count as alike"),
-    penalizeEnd: z.boolean().default(true).describe("whether ending where others end is a repetition"),
-    rankBy: z.enum(["raw", "augmented"]).default("raw").describe("rank by log-probability, or with the penalties"),
+    penalizeEnd: z
+      .boolean()
+      .default(true)
+      .describe("whether ending a text where an earlier group ended one counts as a repetition, too"),
+    rankBy: z
+      .enum(["raw", "augmented"])
+      .default("raw")
+      .describe(
+        "what the finished texts are ranked by: their log-probability (raw), or that with the penalties they paid",
+      ),
   }),
   async decode(decoding, options) {
     const { beams, groups, strength, diversity: kind, ngram, diversityTemperature, penalizeEnd, rankBy } = options;

@@ -22,13 +22,20 @@ export const particleFiltering = defineMethod({
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,
-    particles: z.int().min(1).max(1024).default(8).describe("solutions grown side by side"),
+    particles: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(8)
+      .describe("how many solutions are grown side by side; more lose fewer good beginnings, and cost as much more"),
     weightTemperature: z
       .number()
       .gt(0)
       .max(1000)
       .default(1)
-      .describe("divides the logits of rewards before resampling"),
+      .describe(
+        "how strictly rewards decide which solutions go on: below 1 the best crowd out the others sooner, above 1 later",
+      ),
     resampleFinished: z
       .boolean()
       .default(true)

@@ -23,9 +23,24 @@ export const rewardBeam = defineMethod({
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,
-    samples: z.int().min(1).max(1024).default(8).describe("steps drawn at a time, over all beams"),
-    children: z.int().min(1).max(64).default(4).describe("steps drawn for each beam; samples over it are kept"),
-    subtrees: z.boolean().default(false).describe("every beam keeps the best of its own steps"),
+    samples: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(8)
+      .describe(
+        "steps that are drawn at a time, over all beams; more compare more continuations and cost as much more",
+      ),
+    children: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(4)
+      .describe("steps that are drawn for each solution that is kept; samples over this many solutions are kept"),
+    subtrees: z
+      .boolean()
+      .default(false)
+      .describe("let every beam keep the best of its own steps, instead of the best of all: more different solutions"),
   }),
   async decode(decoding, settings) {
     const { samples, children, subtrees, aggregate } = settings;

@@ -12,7 +12,12 @@ export const selfConsistency = defineMethod({
   lossless: false,
   options: z.strictObject({
     ...stepOptions,
-    samples: z.int().min(1).max(1024).default(8).describe("solutions"),
+    samples: z
+      .int()
+      .min(1)
+      .max(1024)
+      .default(8)
+      .describe("how many whole solutions are drawn; more make a right one likelier, and cost as much more"),
   }),
   async decode(decoding, settings) {
     const steps = createSteps(decoding, stepSettings(settings));

@@ -26,7 +26,9 @@ export const adedOptions = z.strictObject({
   primePrompt: z
     .boolean()
     .optional()
-    .describe("credit all tri-grams of the prompt, not only its last 16 tokens (default: no)"),
+    .describe(
+      "learn from all of the prompt before decoding, instead of from its last 16 tokens; helps where the output repeats the prompt (default: no)",
+    ),
   verification: z
     .enum(verifications)
     .default("race")
@@ -39,33 +41,72 @@ export const adedOptions = z.strictObject({
       `lengths of the contexts in the text itself that are asked before the table, in tokens; default: ${defaultContexts.join(", ")}; published: none`,
     ),
   budget: budgetOption,
-  iterations: z.int().min(1).max(2000).default(150).describe("rounds of the tree search, at most"),
-  pathLength: z.int().min(2).max(128).default(48).describe("longest path of the search, in pairs; published: 4"),
+  iterations: z
+    .int()
+    .min(1)
+    .max(2000)
+    .default(150)
+    .describe("most rounds of the tree search that builds a draft; more find better drafts and take longer"),
+  pathLength: z
+    .int()
+    .min(2)
+    .max(128)
+    .default(48)
+    .describe("how far the search looks ahead, in pairs of tokens; longer paths can be accepted further; published: 4"),
   paths: z
     .int()
     .min(1)
     .max(500)
     .optional()
     .describe("most visited paths that become the draft, published: 24; default: the nodes that are worth their time"),
-  c1: z.number().min(0).optional().describe("exploration constant of the search, default 32"),
-  c2: z.number().positive().optional().describe("exploration constant of the search, default 8"),
+  c1: z
+    .number()
+    .min(0)
+    .optional()
+    .describe(
+      "how strongly the search favours what it has visited little over what looks likely, at first; larger explores more; default: 32",
+    ),
+  c2: z
+    .number()
+    .positive()
+    .optional()
+    .describe("how soon that preference grows with the number of visits; smaller makes it grow sooner; default: 8"),
   search: z
     .enum(["puct", "best-first"])
     .default("puct")
-    .describe("best-first: no search, the most probable nodes first"),
+    .describe(
+      "how a draft is built: by the published tree search (puct), or without search, most probable tokens first (best-first)",
+    ),
   reward: z
     .enum(["path-weight", "repo"])
     .optional()
-    .describe("of the search; repo: the authors' program's (default: path-weight)"),
-  cut: z.enum(["trie", "repo"]).optional().describe("of too many paths; repo: the authors' program's (default: trie)"),
-  step: z.number().min(0).default(1).describe("weight added to a seen tri-gram, published: 0.04; 0: no learning"),
+    .describe(
+      "what the search is rewarded with: the probability of the whole path (path-weight, default), or what the authors' program has (repo)",
+    ),
+  cut: z
+    .enum(["trie", "repo"])
+    .optional()
+    .describe(
+      "how a draft is cut to its budget: shared beginnings are counted once (trie, default), or as the authors' program does (repo)",
+    ),
+  step: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe(
+      "how fast the table learns: what a tri-gram gains each time the text has it; 0 turns learning off; published: 0.04",
+    ),
   forget: z
     .number()
     .min(0)
     .max(1)
     .optional()
     .describe("part of a pair's weights lost when one of its tri-grams is credited, default 0.5; published: 0"),
-  maximumWeight: z.number().positive().optional().describe("no weight is raised above this, default 3"),
+  maximumWeight: z
+    .number()
+    .positive()
+    .optional()
+    .describe("largest weight of a tri-gram, so that a frequent one can still be overtaken; default: 3"),
   window: z
     .int()
     .min(0)

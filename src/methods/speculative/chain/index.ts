@@ -74,13 +74,17 @@ export const chain = defineMethod({
       .min(1)
       .max(longest)
       .optional()
-      .describe("tokens to draft; default: as many as are worth their cost"),
+      .describe(
+        "tokens to draft in each round; more pay off where the draft is often right; default: as many as the measured pass times and its confidence make worth while",
+      ),
     minimumReach: z
       .number()
       .min(0)
       .max(1)
       .default(0)
-      .describe("draft on while the chain's probability so far is at least this"),
+      .describe(
+        "stop drafting when the probability that the whole chain is kept, by the draft's own estimate, falls below this; 0 never stops for that",
+      ),
     verification: verificationOption,
   }),
   async decode(decoding, options) {

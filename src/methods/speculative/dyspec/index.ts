@@ -130,27 +130,40 @@ export const dyspec = defineMethod({
     algorithm: z
       .enum(["heap", "threshold"])
       .default("heap")
-      .describe("heap: best slot first (algorithm 1); threshold: level by level (algorithm 2)"),
+      .describe(
+        "heap grows the tree one token at a time, the most promising first (the paper's algorithm 1); threshold grows it level by level with fewer draft passes (algorithm 2)",
+      ),
     estimate: z
       .enum(["measured", "draft"])
       .default("measured")
-      .describe("chance of acceptance: measured for the pair of models, or the draft's own probability, as published"),
+      .describe(
+        "what the chance of a drafted token is taken to be: as measured for this pair of models, or the draft's own probability, as published",
+      ),
     threshold: z
       .number()
       .gt(0)
       .max(1)
       .optional()
-      .describe("algorithm 2: draw slots of at least this value; default 1 / budget"),
+      .describe(
+        "of the algorithm threshold: draft a token only where the chance of reaching it is at least this; lower drafts more; default: 1 / budget",
+      ),
     width: z
       .int()
       .min(1)
       .max(64)
       .optional()
       .describe(
-        "algorithm 1: nodes scored ahead in one draft pass, default 8; of a fixed budget it never changes the tree",
+        "of the algorithm heap: tokens that one draft pass scores ahead, default 8; more cost fewer passes and some wasted work; with a fixed budget the tree is the same",
       ),
     verification: verificationOption,
-    maximumPasses: z.int().min(1).max(128).optional().describe("algorithm 1: draft passes a round, at most"),
+    maximumPasses: z
+      .int()
+      .min(1)
+      .max(128)
+      .optional()
+      .describe(
+        "of the algorithm heap: most passes of the draft in a round; fewer end the tree early; default: no such limit",
+      ),
   }),
   async decode(decoding, options) {
     const { algorithm, estimate, threshold, width = 8, maximumPasses } = options;

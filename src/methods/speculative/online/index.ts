@@ -28,7 +28,12 @@ import { createRecorder, lossPlaces, type Recorder } from "./record.ts";
 
 const options = z.strictObject({
   ...draftModelOptions,
-  length: z.int().min(1).max(64).default(5).describe("tokens to draft in a round: of the chain, or of the tree"),
+  length: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(5)
+    .describe("tokens to draft in each round; more pay off when the draft has learnt to be right"),
   grow: z
     .enum(["chain", "dyspec"])
     .default("chain")
@@ -39,7 +44,10 @@ const options = z.strictObject({
     .max(64)
     .default("")
     .describe("topic or language: each has a draft of its own, made when first used"),
-  learn: z.boolean().default(true).describe("whether this request may be learned from"),
+  learn: z
+    .boolean()
+    .default(true)
+    .describe("whether the draft may learn from this request; false only uses what it has learnt"),
   lossOn: z
     .enum(lossPlaces)
     .default("all")
@@ -51,8 +59,17 @@ const options = z.strictObject({
     .gt(0)
     .max(1)
     .default(1e-3)
-    .describe("AdamW's learning rate; published: 1e-4 for one kind of text, 1e-5 for a mix"),
-  clip: z.number().gt(0).max(1000).default(1).describe("largest norm of an update's gradient"),
+    .describe(
+      "how far an update moves the draft (AdamW's learning rate): larger adapts sooner and forgets more; published: 1e-4 for one kind of text, 1e-5 for a mix",
+    ),
+  clip: z
+    .number()
+    .gt(0)
+    .max(1000)
+    .default(1)
+    .describe(
+      "gradients of an update that are longer than this are scaled down to it, so that one odd text cannot spoil the draft",
+    ),
   trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
   bufferBytes: hostOnly(
     z
@@ -66,7 +83,14 @@ const options = z.strictObject({
     .enum(["rebuild", "keep"])
     .default("rebuild")
     .describe("what becomes of the draft's cache when its weights change: computed anew, or kept as it is"),
-  maxDrafts: hostOnly(z.int().min(1).max(64).default(8).describe("drafts there may be, over all routes")),
+  maxDrafts: hostOnly(
+    z
+      .int()
+      .min(1)
+      .max(64)
+      .default(8)
+      .describe("most drafts that are kept, over all routes; a request for a further route is an error"),
+  ),
   window: z
     .int()
     .min(1)

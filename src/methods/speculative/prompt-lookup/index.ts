@@ -102,11 +102,42 @@ export const promptLookup = defineMethod({
   lossless: true,
   outlook: freeDraftOutlook(({ length = 5 }) => length),
   options: z.strictObject({
-    length: z.int().min(1).max(64).default(5).describe("tokens to propose from each occurrence"),
-    occurrences: z.int().min(1).max(16).default(1).describe("earlier occurrences to merge into one tree"),
-    budget: z.int().min(1).max(largestBudget).optional().describe("nodes to propose in all; default: 32"),
-    minimum: z.int().min(1).max(32).default(1).describe("shortest n-gram to look up"),
-    maximum: z.int().min(1).max(32).default(4).describe("longest n-gram to look up"),
+    length: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(5)
+      .describe(
+        "how many of the tokens that followed an earlier occurrence are proposed; more pay off in texts that repeat long passages",
+      ),
+    occurrences: z
+      .int()
+      .min(1)
+      .max(16)
+      .default(1)
+      .describe(
+        "how many earlier occurrences are looked at, latest first; their continuations are proposed together as a tree",
+      ),
+    budget: z
+      .int()
+      .min(1)
+      .max(largestBudget)
+      .optional()
+      .describe("most tokens that are proposed in one round, over all occurrences; default: 32"),
+    minimum: z
+      .int()
+      .min(1)
+      .max(32)
+      .default(1)
+      .describe(
+        "the last tokens are looked up in the text, this many at least; a larger number proposes more rarely and is right more often",
+      ),
+    maximum: z
+      .int()
+      .min(1)
+      .max(32)
+      .default(4)
+      .describe("the last tokens are looked up in the text, this many at first and fewer where they never occurred"),
   }),
   async decode(decoding, options) {
     const index = createNgramIndex(options);

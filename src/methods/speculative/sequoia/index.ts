@@ -70,8 +70,15 @@ export const sequoia = defineMethod({
       .min(1)
       .max(largestBudget)
       .optional()
-      .describe("nodes to draft; default: what the measured pass times and acceptance make fastest"),
-    depth: z.int().min(1).max(32).default(10).describe("levels of the tree, at most"),
+      .describe(
+        "tokens in the planned tree; default: the number that the measured pass times and acceptance make fastest on this machine",
+      ),
+    depth: z
+      .int()
+      .min(1)
+      .max(32)
+      .default(10)
+      .describe("most levels of the planned tree, which is how many tokens can be accepted in one round"),
     verification: verificationOption,
   }),
   async decode(decoding, options) {

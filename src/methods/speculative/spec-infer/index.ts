@@ -55,13 +55,17 @@ export const specInfer = defineMethod({
       .min(1)
       .max(64)
       .default(defaultBranches)
-      .describe("children of every node, level by level"),
+      .describe(
+        "how many continuations every drafted token gets, a number for each level of the tree; the numbers' count is its depth",
+      ),
     budget: z
       .int()
       .min(1)
       .max(largestBudget)
       .optional()
-      .describe("nodes to draft, at most; default: as many as a pass takes"),
+      .describe(
+        "most tokens that are drafted in a round; the tree ends where they are used up; default: as many as one pass takes",
+      ),
     verification: verificationOption,
     replacement: z
       .boolean()

@@ -78,8 +78,20 @@ export const topK = defineMethod({
   options: z.strictObject({
     ...draftModelOptions,
     budget: budgetOption,
-    width: z.int().min(1).max(64).default(4).describe("nodes scored in one draft pass"),
-    maximumPasses: z.int().min(1).max(64).optional().describe("draft passes a round, at most"),
+    width: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(4)
+      .describe(
+        "tokens that one pass of the draft scores; more grow the tree in fewer passes, with less choice in what is grown",
+      ),
+    maximumPasses: z
+      .int()
+      .min(1)
+      .max(64)
+      .optional()
+      .describe("most passes of the draft in a round, which bounds the depth of its tree; default: no such limit"),
   }),
   async decode(decoding, { width, maximumPasses, ...options }) {
     const budget = nodesOf(decoding, options.budget, most);

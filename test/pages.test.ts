@@ -1,0 +1,199 @@
+/**
+ * Every code block of the README and of the pages in docs/, run as it stands: TypeScript against the built package, commands in an empty
+ * folder. docs/methods.md has a test of its own (methods-page.test.ts), and so have the lines of docs/trace.md (trace-page.test.ts).
+ */
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import ts from "typescript";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { ensureBuilt, root } from "./build.ts";
+import { serveModel } from "./fixtures/hub.ts";
+
+interface Block {
+  readonly language: string;
+  readonly text: string;
+}
+
+const read = (page: string): string => readFileSync(join(root, page), "utf8");
+const blocksOf = (page: string): Block[] =>
+  [...read(page).matchAll(/^```(\w*)\n([\s\S]*?)^```/gm)].map(([, language, text]) => ({ language, text }));
+const programOf = (page: string): string[] =>
+  blocksOf(page).flatMap(({ language, text }) => (language === "ts" ? text : []));
+/** Commands without what is said behind them. */
+const linesOf = (page: string): string[] =>
+  blocksOf(page)
+    .filter(({ language }) => language === "")
+    .flatMap(({ text }) => text.split("\n"))
+    .map((line) => line.replace(/\s+#.*$/, "").trim())
+    .filter(Boolean);
+
+let folder: string;
+let hub: Server;
+let env: NodeJS.ProcessEnv;
+
+beforeAll(async () => {
+  ensureBuilt();
+  folder = await mkdtemp(join(tmpdir(), "ventris-pages-"));
+  const bin = join(folder, "bin");
+  await mkdir(bin);
+  await writeFile(join(bin, "ventris"), `#!/bin/sh\nexec "${process.execPath}" "${root}/dist/cli/main.js" "$@"\n`);
+  await chmod(join(bin, "ventris"), 0o755);
+  await mkdir(join(folder, "node_modules"));
+  await symlink(root, join(folder, "node_modules", "ventris"), "junction");
+  await writeFile(join(folder, "package.json"), JSON.stringify({ type: "module" }));
+  const animals = ["fox", "hen", "bear", "mouse", "owl", "goat", "frog", "cat"];
+  const stories = Array.from({ length: 700 }, (_, i) => {
+    const [one, other] = [animals[i % 8], animals[(i * 5 + 3) % 8]];
+    return `Day ${i}: the ${one} met the ${other} by the river, and they shared ${i % 7} apples before it was dark.`;
+  });
+  await writeFile(join(folder, "story.txt"), stories.join("\n\n"));
+  // A hub in this process has the names that the pages use: what it gives for them is pylos.
+  hub = createServer(serveModel(join(root, "models", "pylos")));
+  await new Promise<void>((resolve) => hub.listen(0, "127.0.0.1", resolve));
+  env = {
+    ...process.env,
+    NO_COLOR: "1",
+    PATH: `${bin}${delimiter}${process.env.PATH}`,
+    VENTRIS_CACHE: join(folder, "cache"),
+    HF_ENDPOINT: `http://127.0.0.1:${(hub.address() as AddressInfo).port}`,
+  };
+}, 300_000);
+afterAll(async () => {
+  hub?.close();
+  await rm(folder, { recursive: true, force: true });
+});
+
+interface Outcome {
+  status: number | null;
+  stdout: string;
+  stderr: string;
+}
+/** `until`: ends the command (as Ctrl-C does) when it has said this. */
+function call(command: string, words: readonly string[], until?: RegExp): Promise<Outcome> {
+  const child = spawn(command, words, { cwd: folder, env, detached: until !== undefined });
+  child.stdin.end();
+  const texts = { stdout: "", stderr: "" };
+  for (const name of ["stdout", "stderr"] as const) {
+    child[name].setEncoding("utf8").on("data", (text: string) => {
+      const before = texts[name];
+      texts[name] += text;
+      if (until?.test(texts[name]) && !until.test(before)) process.kill(-child.pid!, "SIGINT");
+    });
+  }
+  return new Promise((resolve) => child.on("close", (status) => resolve({ status, ...texts })));
+}
+
+/** Blocks of a page as one program, each in a scope of its own but for what the first declares. */
+async function runProgram(name: string, [first, ...others]: readonly string[]): Promise<Outcome> {
+  const imports = /^import [\s\S]*?;\n/gm;
+  const all = [first, ...others];
+  const head = all.flatMap((block) => block.match(imports) ?? []).join("");
+  const [body, ...bodies] = all.map((block) => block.replace(imports, "").replace(/^export /gm, ""));
+  const source = `${head}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}\nprocess.exit(process.exitCode ?? 0);\n`;
+  const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
+  await writeFile(join(folder, `${name}.mjs`), ts.transpile(source, options));
+  return call(process.execPath, [`${name}.mjs`]);
+}
+
+describe("programs", () => {
+  it("README.md", { timeout: 300_000 }, async () => {
+    const { status, stdout, stderr } = await runProgram("readme", programOf("README.md"));
+    expect(stderr).toBe("");
+    expect(stdout).toMatch(/\n(length|end): \d+ tokens in \d+ passes, \d+\.\d\d s\n/);
+    expect(stdout).toContain("Answer: 22");
+    expect(status).toBe(0);
+  });
+
+  it("docs/library.md", { timeout: 300_000 }, async () => {
+    const { status, stdout, stderr } = await runProgram("library", programOf("docs/library.md"));
+    expect(stderr).toMatch(/^load\n/);
+    expect(stdout).toMatch(/Answer: 22[\s\S]*\d+ tokens of the prompt/);
+    expect(stdout).toMatch(/bad_option topP: must be at most 1, not 3\n$/);
+    expect(status).toBe(0);
+  });
+
+  it("docs/engine.md", { timeout: 300_000 }, async () => {
+    const { status, stdout, stderr } = await runProgram("engine", programOf("docs/engine.md"));
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(stdout).toMatch(/^0 \d+ \d+\n/);
+  });
+
+  it("docs/papers.md", { timeout: 300_000 }, async () => {
+    const from = (block: string): string =>
+      block.replaceAll("../../../papers/", `${root}/dist/papers/`).replaceAll('.ts"', '.js"');
+    const [paper, reproduction] = programOf("docs/papers.md").map(from);
+    const run = `import { reproduce } from "${root}/dist/papers/run.js";
+      const { measurements } = await reproduce({ ...paper, reproduction: async () => reproduction }, { size: "tiny", folder: "steps" });
+      console.log(JSON.stringify(measurements));`;
+    const { status, stdout, stderr } = await runProgram("papers", [
+      paper.replace('(await import("./reproduce.js")).reproduction', "undefined"),
+      `${reproduction}${run}`,
+    ]);
+    expect([status, stderr]).toEqual([0, ""]);
+    expect(JSON.parse(stdout)).toMatchObject([{ claim: "against-sequoia", value: expect.any(Number), count: 2 }]);
+  });
+});
+
+/** Commands that would take minutes, or go on until Ctrl-C: what is run instead, and what ends it. */
+const otherwise: readonly [RegExp, { readonly line?: (line: string) => string; readonly until?: RegExp }][] = [
+  [/^ventris (studio|serve)\b/, { line: (line) => `${line} --port 0`, until: /http:\/\/\S+/ }],
+  [/^ventris train (mine|finetune)\b/, { line: (line) => `${line} --max-minutes 0.05` }],
+  [/^ventris train --init\b/, { line: (line) => `${line} --minutes 1` }],
+  [/^ventris compare\b/, { line: (line) => `${line} --max-tokens 8 --repeat 1` }],
+  [/^ventris reproduce (\w+)( --full)?$/, { line: (line) => `${line.replace(" --full", "")} --tiny` }],
+  [/^ventris reproduce \w+ --trace/, { line: (line) => line.replace("reproductions/", "") }],
+];
+/** Lines that other tests run, or that need what no test may: which file says so. */
+const elsewhere: readonly [RegExp, string][] = [
+  [/^npm ci && npm (start|test)$/, "test/terminal.test.ts"],
+  [/^npm install --ignore-scripts ventris$/, "test/package.test.ts"],
+  [/^node scripts\/tables\.mjs$/, "src/papers/tables.test.ts"],
+  [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
+];
+
+const pages = [
+  "README.md",
+  ...readdirSync(join(root, "docs"))
+    .filter((name) => name.endsWith(".md"))
+    .map((name) => `docs/${name}`),
+];
+describe.skipIf(process.platform === "win32")("commands", () => {
+  for (const page of pages) {
+    const lines = linesOf(page).filter((line) => !elsewhere.some(([pattern]) => pattern.test(line)));
+    if (lines.length === 0) continue;
+    // One after another: later ones use what earlier ones wrote.
+    it(page, { timeout: 900_000 }, async () => {
+      for (const line of lines) {
+        const { line: change = (same: string) => same, until } =
+          otherwise.find(([pattern]) => pattern.test(line))?.[1] ?? {};
+        const { status, stdout, stderr } = await call(
+          "bash",
+          ["-c", `set -o pipefail; ${until ? "exec " : ""}${change(line)}`],
+          until,
+        );
+        expect(status, `${line}\n${stdout}${stderr}`).toBe(0);
+        expect(stdout + stderr, line).not.toBe("");
+      }
+    });
+  }
+
+  it("those that are left to others are there", () => {
+    const all = pages.flatMap(linesOf);
+    for (const [pattern, file] of elsewhere) {
+      expect(
+        all.some((line) => pattern.test(line)),
+        String(pattern),
+      ).toBe(true);
+      expect(read(file).length).toBeGreaterThan(0);
+    }
+    for (const line of all) {
+      const [, name] = /^npm run --silent bench -- (\w+)/.exec(line) ?? [];
+      if (name) expect(read("bench/README.md"), line).toContain(`bench -- ${name}`);
+    }
+  });
+});
