@@ -67,6 +67,10 @@ const warmUpTokens = 64;
 export async function compareMethods(options: CompareOptions): Promise<Comparison> {
   const { model, prompts, methods, request, repetitions, signal, onProgress } = options;
   const labels = labelsOf(methods);
+  /** An interrupt while something was measured ends the comparison with what is done. */
+  const unlessAborted = (error: unknown): undefined => {
+    if (!signal.aborted) throw error;
+  };
   const entries: Entry[] = [];
   const skipped: Skipped[] = [];
   for (const [i, chosen] of methods.entries()) {
@@ -78,6 +82,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       const minTokens = Math.min(maxTokens, request.minTokens ?? 0);
       await run(model, prompts[0], chosen, { ...request, maxTokens, minTokens, signal });
     } catch (error) {
+      if (signal.aborted) break;
       const unfit = error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code);
       if (!unfit || !settings.success || chosen.method.family === "plain") throw error;
       const draft = "draft" in chosen.method.options.shape && /draft/.test(error.message);
@@ -93,7 +98,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       chosen,
       lossless: typeof lossless === "function" ? lossless(settings.data as never) : lossless,
       repeats: request.temperature === 0 || (repeats?.(settings.data as never) ?? true),
-      outlook: await outlookOf(model, chosen, request, signal),
+      outlook: await outlookOf(model, chosen, request, signal).catch(unlessAborted),
       results: [],
       events: [],
       secondsPerToken: [],
