@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../src/calls.ts";
-import { type ConstraintChoice, createConstraint, isValid } from "../src/constraints/index.ts";
+import { type ConstraintChoice, createConstraint, isValid, pushAll } from "../src/constraints/index.ts";
 import { type MethodChoice, type OpenModel, open } from "../src/index.ts";
 import { ensureBuilt, root } from "./build.ts";
 
@@ -66,6 +66,36 @@ describe.each(Object.entries(constraints))("%s", (_, constraint) => {
     },
   );
 });
+
+/** Places of the output where one token alone was allowed, by trying all. */
+function forcedByTrying(choice: ConstraintChoice, tokens: readonly number[]): number[] {
+  const { tokenizer, config } = model;
+  const bytes = Array.from({ length: config.vocabularySize }, (_, id) => tokenizer!.tokenBytes(id));
+  let state = createConstraint(choice).start;
+  return tokens.flatMap((token, i) => {
+    const possible = bytes.filter((one) => one.length > 0 && pushAll(state, one)).length + (state.complete ? 1 : 0);
+    state = pushAll(state, bytes[token])!;
+    return possible === 1 ? [i] : [];
+  });
+}
+
+test.each([{ name: "sample" }, { name: "dyspec", budget: 8 }] as MethodChoice[])(
+  "the trace says where a constraint left no choice: %o",
+  async (method) => {
+    const constraint = { regex: "Q[0-9]{2}Z!(x|w)\\{[a-c]\\}" };
+    const run = model.decode(prompt, { method, constraint, seed: 3, maxTokens: 40 });
+    const forced: number[] = [];
+    const tokens: number[] = [];
+    for await (const event of run) {
+      if (event.type !== "tokens") continue;
+      forced.push(...(event.forced ?? []).map((at) => tokens.length + at));
+      tokens.push(...event.tokens);
+    }
+    expect(forced).toEqual(forcedByTrying(constraint, tokens));
+    expect(forced.length).toBeGreaterThan(1);
+    expect(forced.length).toBeLessThan(tokens.length);
+  },
+);
 
 test("what is cut off is incomplete, whatever cut it", async () => {
   const constraint = { jsonSchema, whitespace: 0 };

@@ -115,6 +115,28 @@ describe.skipIf(!works)(
       expect(await page.getByText("differs from").count()).toBe(0);
     });
 
+    it("lists the methods that the model can run, takes a typed constraint, and marks what it forced", {
+      timeout: 120_000,
+    }, async () => {
+      await go("/#/playground");
+      const method = page.getByRole("combobox", { name: "method 1" });
+      await method.locator("option", { hasText: "dyspec" }).waitFor({ state: "attached" });
+      const offered = await method.locator("option").allTextContents();
+      expect(offered).toContain("prompt-lookup");
+      expect(offered).not.toContain("low-confidence");
+      await method.selectOption("sample");
+      await page.getByRole("combobox", { name: "form of the output" }).selectOption("regex");
+      const text = page.getByRole("textbox", { name: "a regular expression" });
+      await text.fill("");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.getByText("The form of the output is not whole").waitFor();
+      await text.fill("Q[0-9]!(yes|no)");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await ended();
+      expect(await page.locator("[data-token].forced").count()).toBeGreaterThan(0);
+      await page.getByText("the only one its constraint allowed").waitFor();
+    });
+
     it("says what is wrong at the field, before and after asking the server", async () => {
       await go("/#/playground?paper=dyspec");
       await page.getByText("options: draft").click();

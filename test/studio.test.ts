@@ -49,6 +49,14 @@ describe("routes", () => {
     const { methods, request: options } = await json(get("/api/methods"));
     expect(methods.map(({ name }: { name: string }) => name)).toContain("dyspec");
     expect(options.properties.temperature.minimum).toBe(0);
+    // What lets a form leave out the methods that a model cannot run.
+    const { capabilities } = await json(get("/api/models/knossos/facts"));
+    const fitting = methods.filter(({ needs }: { needs: string[] }) =>
+      needs.every((need) => capabilities.includes(need)),
+    );
+    const families = new Set(fitting.map(({ family }: { family: string }) => family));
+    expect(families).toContain("speculative");
+    expect(families).not.toContain("diffusion");
     const models = await json(get("/api/models"));
     expect(models.map(({ name }: { name: string }) => name)).toContain("knossos");
     expect(JSON.stringify(models)).not.toContain(process.cwd()); // no paths of this machine
@@ -99,6 +107,16 @@ describe("runs", () => {
     expect(tokens).toEqual(expected.tokens);
     expect(events[0].type).toBe("start");
     expect(events.at(-1)!.type).toBe("finish");
+  });
+
+  it("takes a constraint as data, and says which tokens it forced and what is wrong with a bad one", async () => {
+    const run = async (constraint: object) =>
+      eventsOf(await (await post("/api/runs", { ...request, options: { constraint } })).text());
+    const { events } = await run({ regex: "Q[0-9]!" });
+    expect(events.some((event) => event.type === "tokens" && (event as { forced?: number[] }).forced?.[0] === 0)).toBe(
+      true,
+    );
+    expect((await run({ regex: "(?=a)" })).failure?.message).toContain("look-ahead");
   });
 
   it("gives two clients at once what each gets alone", async () => {

@@ -41,6 +41,7 @@ export const traceEvent = z.discriminatedUnion("type", [
   kind("tokens", {
     tokens,
     text: z.string(),
+    forced: z.array(count).min(1).optional(),
     logprobs: z
       .array(
         z.strictObject({

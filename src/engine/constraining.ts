@@ -28,6 +28,8 @@ export interface Constraining {
    * is not allowed itself, whose successors count for nothing. Errors: `constraint_dead_end` with the text that leads nowhere.
    */
   allowedAt(node: ForestNode): Uint32Array | undefined;
+  /** Whether a mask was made for the node and left one token alone. */
+  forcedAt(node: ForestNode): boolean;
   /** Whether nothing but the end may follow. */
   mustEnd(node: ForestNode, token: number): boolean;
   /** Masks that were made. */
@@ -63,6 +65,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
   const vocabulary = vocabularyOf(tokenizer, vocabularySize);
   const states = new WeakMap<ForestNode, { state: ConstraintState | undefined }>();
   const ends = [...endTokens].filter((token) => token < vocabularySize);
+  const single = new WeakSet<ForestNode>();
   let masks = 0;
 
   function after(state: ConstraintState, token: number): ConstraintState | undefined {
@@ -116,8 +119,10 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
         "constraint_dead_end",
         () => `constraint ${constraint.name}: no token of this model can follow "${textTo(node)}"`,
       );
+      if (isSingle(bits)) single.add(node);
       return bits;
     },
+    forcedAt: (node) => single.has(node),
     mustEnd(node, token) {
       const state = stateAt(node);
       const next = state && after(state, token);
@@ -156,3 +161,8 @@ export const countBits = (bits: Uint32Array): number => {
   for (let token = 0; token < bits.length * 32; token++) if (hasBit(bits, token)) count += 1;
   return count;
 };
+
+function isSingle(bits: Uint32Array): boolean {
+  const words = bits.filter((word) => word !== 0);
+  return words.length === 1 && (words[0] & (words[0] - 1)) === 0;
+}

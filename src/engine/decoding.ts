@@ -185,6 +185,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     promptLength: prompt.length,
     contextLength: Math.min(forest.contextLength, ...shapers.map((shaper) => shaper.contextLength ?? Infinity)),
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
+    forced: constraining && (({ from }) => constraining.forcedAt(from)),
     emit,
   });
   const edits = [...applyEdits(model.sites(), settings.edits ?? []), ...editsOfShapers(shapers)];

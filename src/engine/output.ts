@@ -54,6 +54,8 @@ export interface OutputParts<From extends { readonly token: number } = Commitmen
   contextLength: number;
   /** Log-probabilities of a token; absent where nobody asked for them. */
   describe: ((commitment: From) => BareLogprob) | undefined;
+  /** Whether nothing else could have been committed; absent where nothing restricts the output. */
+  forced?: (commitment: From) => boolean;
   emit(event: TraceEvent): void;
 }
 
@@ -61,7 +63,7 @@ export interface OutputParts<From extends { readonly token: number } = Commitmen
 export function createOutput<From extends { readonly token: number } = Commitment>(
   parts: OutputParts<From>,
 ): Output<From> {
-  const { tokenizer, endTokens, promptLength, contextLength, describe, emit, ...stopping } = parts;
+  const { tokenizer, endTokens, promptLength, contextLength, describe, forced, emit, ...stopping } = parts;
   ensure(
     tokenizer || stopping.stop.length === 0,
     "bad_option",
@@ -134,17 +136,20 @@ export function createOutput<From extends { readonly token: number } = Commitmen
       let ends: FinishReason | undefined;
       const first = tokens.length;
       const described: TokenLogprob[] = [];
+      const only: number[] = [];
       while (taken < commitments.length && !ends) {
         const commitment = commitments[taken++];
         const piece = take(commitment.token);
         fresh += piece.text;
         ends = piece.ends;
+        if (forced && !piece.dropped && forced(commitment)) only.push(tokens.length - 1 - first);
         if (describe && !piece.dropped) described.push(withTexts(describe(commitment), tokenizer));
       }
       text += fresh;
       logprobs.push(...described);
       if (tokens.length > first) {
-        emit({ type: "tokens", tokens: tokens.slice(first), text: fresh, ...(describe && { logprobs: described }) });
+        const more = { ...(describe && { logprobs: described }), ...(only.length > 0 && { forced: only }) };
+        emit({ type: "tokens", tokens: tokens.slice(first), text: fresh, ...more });
       }
       // Only now: what is still held back comes after the text of these tokens.
       if (ends) end(ends);

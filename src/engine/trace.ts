@@ -72,8 +72,11 @@ export interface MemoryPassage {
 export type MethodEvent =
   | { type: "start"; method: string; model: string; prompt: number[]; seed: number; options: Record<string, unknown> }
   | { type: "prefill"; tokens: number; cached: number; passes: number; seconds: number }
-  /** Tokens became part of the output, in order; text is what the detokeniser could already release. */
-  | { type: "tokens"; tokens: number[]; text: string; logprobs?: TokenLogprob[] }
+  /**
+   * Tokens became part of the output, in order; text is what the detokeniser could already release. `forced`: places in `tokens` where a
+   * constraint allowed no other.
+   */
+  | { type: "tokens"; tokens: number[]; text: string; logprobs?: TokenLogprob[]; forced?: number[] }
   /** What the request's taps read at `rows` positions from `position` on: of each tap, its rows one after the other. */
   | { type: "taps"; position: number; rows: number; values: Record<string, number[]> }
   /** A drafted tree: node i + 1 hangs below `parents[i]`, 0 being the root (the last committed token). */

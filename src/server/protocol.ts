@@ -80,6 +80,8 @@ export interface ModelFacts {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly parameters: number;
+  /** What methods may need of it. */
+  readonly capabilities: readonly string[];
   readonly secondsToLoad: number;
 }
 

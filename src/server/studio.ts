@@ -72,9 +72,10 @@ export const studioRoutes: RouteGroup = {
     app.get("/methods", (c) =>
       c.json({
         request: schemaOf(requestOptions),
-        methods: methods.map(({ name, family, summary, source, lossless, options }) => ({
+        methods: methods.map(({ name, family, summary, source, lossless, needs = ["forest"], options }) => ({
           name,
           family,
+          needs,
           summary,
           source,
           lossless: typeof lossless === "function" ? "depends on the options" : lossless,

@@ -39,6 +39,10 @@ async function openModels(): Promise<OpenModel[]> {
   return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
 }
 
+/** Of those that have one: a diffusion model has none. */
+const openForests = async (): Promise<OpenModel["forest"][]> =>
+  (await openModels()).filter(({ capabilities }) => capabilities.has("forest")).map(({ forest }) => forest);
+
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
 /** `signal` is of who asked. */
@@ -49,9 +53,9 @@ type Answering<Name extends keyof Calls> = (
 
 const calls: { [Name in keyof Calls]: Answering<Name> } = {
   async open(_, name) {
-    const { config, parameterCount, secondsToLoad, forest } = await model(name);
-    const { vocabularySize } = config;
-    return { name, vocabularySize, contextLength: forest.contextLength, parameters: parameterCount, secondsToLoad };
+    const { config, parameterCount: parameters, secondsToLoad, capabilities } = await model(name);
+    const { vocabularySize, contextLength } = config;
+    return { name, vocabularySize, contextLength, parameters, secondsToLoad, capabilities: [...capabilities] };
   },
   async vocabulary(_, name) {
     const { tokenizer, config } = await model(name);
@@ -76,9 +80,9 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
     }
     return { vectors, tokens: sum(ids.map(({ length }) => length)) };
   },
-  held: async () => sum((await openModels()).map(({ forest }) => forest.held)),
+  held: async () => sum((await openForests()).map(({ held }) => held)),
   async statistics() {
-    const forests = (await openModels()).map(({ forest }) => forest);
+    const forests = await openForests();
     const total = (value: (forest: OpenModel["forest"]) => number): number => sum(forests.map(value));
     return {
       passes: total(({ counters }) => counters.passes),

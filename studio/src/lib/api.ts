@@ -48,6 +48,8 @@ export interface MethodInfo {
   summary: string;
   source?: string;
   lossless: boolean | string;
+  /** Capabilities of a model, without which it cannot run. */
+  needs: string[];
   options: JsonSchema;
 }
 
@@ -58,6 +60,12 @@ export interface ModelInfo {
   architecture?: string;
   parameters?: number;
   problem?: string;
+}
+
+export interface ModelFacts {
+  vocabularySize: number;
+  contextLength: number;
+  capabilities: string[];
 }
 
 export interface ModelCard {
@@ -117,6 +125,7 @@ export const api = {
   methods: () => once<{ request: JsonSchema; methods: MethodInfo[] }>("/api/methods"),
   models: () => once<ModelInfo[]>("/api/models"),
   card: (name: string) => once<ModelCard>(`/api/models/${encodeURIComponent(name)}/card`),
+  facts: (name: string) => once<ModelFacts>(`/api/models/${encodeURIComponent(name)}/facts`),
   vocabulary: (name: string) => once<string[]>(`/api/models/${encodeURIComponent(name)}/vocabulary`),
   measurements: () =>
     once<{ records: ReproductionRecord[]; bench: { name: string; record: unknown }[] }>("/api/measurements"),

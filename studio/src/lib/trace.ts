@@ -77,7 +77,8 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
     if (reading.canvas > 0) return; // what a canvas holds was said position by position
     const step = round || constraint ? reading.steps.length - 1 : reading.steps.length;
     for (const [i, token] of event.tokens.entries()) {
-      const { origin, rejected, reason } = describe(token, i);
+      const { origin: from, rejected, reason } = describe(token, i);
+      const origin = event.forced?.includes(i) ? "forced" : from;
       reading.tokens.push({ token, origin, step, logprob: event.logprobs?.[i], rejected, reason });
     }
     if (!round && !constraint && event.tokens.length > 0)
@@ -275,7 +276,7 @@ const isPositions = (value: unknown): boolean =>
 const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
   start: { method: isText, model: isText, prompt: isNumbers, seed: isNumber, options: isObject },
   prefill: { tokens: isNumber, cached: isNumber, passes: isNumber, seconds: isNumber },
-  tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray) },
+  tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray), forced: isOptional(isNumbers) },
   draft: { tokens: isNumbers, parents: isTree, values: isOptional(isNumbers), passes: isNumber, seconds: isNumber },
   verify: { path: isPositions, token: isNumber, reasons: isTexts, seconds: isNumber },
   learn: { updates: isNumber },
