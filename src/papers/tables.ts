@@ -30,14 +30,15 @@ export function featuresTable(
   return ["| # | system | state | what there is | claims measured |", "|---|---|---|---|---|", ...rows].join("\n");
 }
 
-/** `5 of 7 hold: ✓ against-chain 1.94×, ✗ speed 0.9×` */
+/** `5 of 7 hold (size quick): ✓ against-chain 1.94×, ✗ speed 0.9×` */
 function summarise(paper: Paper, record: ReproductionRecord): string {
   const judged = judge(paper, record).filter(({ measurement }) => measurement);
   const held = judged.filter(({ holds }) => holds).length;
   const each = judged.map(
     ({ claim, measurement, holds }) => `${holds ? "✓" : "✗"} ${claim.id} ${withUnit(measurement!.value, claim.unit)}`,
   );
-  return `${held} of ${judged.length} hold: ${each.join(", ")}`;
+  const size = record.size === "full" ? "" : ` (size ${record.size})`;
+  return `${held} of ${judged.length} hold${size}: ${each.join(", ")}`;
 }
 
 /** One paper's claims beside what was measured, and where. */

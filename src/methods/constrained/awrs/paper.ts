@@ -34,6 +34,25 @@ export const paper: Paper = {
     command: 'ventris run --method awrs --regex "(cat|dog)s? (sat|ran)" "Yesterday the "',
     function: 'model.decode(prompt, { constraint: { jsonSchema }, method: "awrs" })',
   },
+  showcase: {
+    prompt: "A person, as JSON: ",
+    options: {
+      seed: 2,
+      maxTokens: 80,
+      constraint: {
+        jsonSchema: {
+          type: "object",
+          properties: {
+            name: { type: "string", pattern: "^[A-Z][a-z]{2,8}$" },
+            age: { type: "integer", minimum: 1, maximum: 99 },
+            likes: { enum: ["cats", "dogs", "trees"] },
+          },
+          required: ["name", "age", "likes"],
+          additionalProperties: false,
+        },
+      },
+    },
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "The paper's five domains: text-to-SQL, molecules and goals are not measured.",
   claims: [

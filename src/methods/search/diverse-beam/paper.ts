@@ -29,6 +29,11 @@ export const paper: Paper = {
     command: 'ventris run --method diverse-beam --json "Once upon a time"',
     function: 'model.decode(prompt, { method: { name: "diverse-beam", beams: 12, groups: 6 } })',
   },
+  showcase: {
+    prompt: "The old king opened the door and saw",
+    options: { maxTokens: 24 },
+    methodOptions: { beams: 6, groups: 3, strength: 1 },
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "Diversity by embeddings; captions and translation are not measured.",
   claims: [
