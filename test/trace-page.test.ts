@@ -1,9 +1,11 @@
 /** docs/trace.md has a line of every event, with no field that its type has not, and none missing that it must have. */
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 import { expect, it } from "vitest";
+import { open } from "../src/index.ts";
 import { root } from "./build.ts";
+import { standsFor } from "./fixtures/matching.ts";
 
 const page = readFileSync(join(root, "docs", "trace.md"), "utf8");
 const lines = [...page.matchAll(/```json\n([^\n]+)\n```/g)].map(([, line]) => line);
@@ -49,5 +51,38 @@ it("has the fields that the types have", () => {
     const optional = [...fields].filter(([, may]) => may).map(([name]) => name);
     const section = page.slice(page.indexOf(`\`${event.type}\`: `), page.indexOf(line));
     for (const name of optional) if (!(name in event)) expect(section, `${event.type}.${name}`).toContain(`${name}?`);
+  }
+});
+
+it("has lines of runs: of stored traces, of knossos here and now, or said to be of none", {
+  timeout: 120_000,
+}, async () => {
+  const folder = join(root, "reproductions");
+  const stored = readdirSync(folder)
+    .filter((name) => name.endsWith(".trace.jsonl"))
+    .flatMap((name) => readFileSync(join(folder, name), "utf8").trim().split("\n"))
+    .map((line) => JSON.parse(line));
+  const live: object[] = [];
+  await using model = await open("knossos", { threads: 1 });
+  const constraint = { regex: "( the| a)* (king|dog)\\." };
+  for (const options of [
+    { method: "greedy", taps: ["final"], logprobs: 1, maxTokens: 2 },
+    { method: { name: "smc", particles: 4 }, constraint, maxTokens: 12, seed: 1 },
+  ] as const)
+    for await (const event of model.decode("Once upon a time", options)) live.push(event);
+
+  const of = (type: string, events: readonly object[]) =>
+    events.filter((event) => (event as { type: string }).type === type);
+  const [, none = ""] = /Those of ([^.]*) show the form and are of no run/.exec(page) ?? [];
+  for (const line of lines) {
+    const event = JSON.parse(line);
+    const { type } = event;
+    const known = [...of(type, stored), ...of(type, live)];
+    if (none.includes(`\`${type}\``)) expect(of(type, stored), `a trace has ${type}: take a line of it`).toEqual([]);
+    else
+      expect(
+        known.some((one) => standsFor(event, one)),
+        line,
+      ).toBe(true);
   }
 });

@@ -34,24 +34,10 @@ export const paper: Paper = {
     command: 'ventris run --method awrs --regex "(cat|dog)s? (sat|ran)" "Yesterday the "',
     function: 'model.decode(prompt, { constraint: { jsonSchema }, method: "awrs" })',
   },
+  // A sentence in words of at most four letters.
   showcase: {
-    prompt: "A person, as JSON: ",
-    options: {
-      seed: 2,
-      maxTokens: 80,
-      constraint: {
-        jsonSchema: {
-          type: "object",
-          properties: {
-            name: { type: "string", pattern: "^[A-Z][a-z]{2,8}$" },
-            age: { type: "integer", minimum: 1, maximum: 99 },
-            likes: { enum: ["cats", "dogs", "trees"] },
-          },
-          required: ["name", "age", "likes"],
-          additionalProperties: false,
-        },
-      },
-    },
+    prompt: "One day the little dog",
+    options: { seed: 5, maxTokens: 60, constraint: { regex: "( [a-z]{1,4},?){9,14}\\." } },
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "The paper's five domains: text-to-SQL, molecules and goals are not measured.",
