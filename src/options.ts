@@ -294,7 +294,7 @@ export interface MedusaOptions {
   heads?: string;
   /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
   levels?: number;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
