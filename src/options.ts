@@ -738,6 +738,20 @@ export interface KnnLmOptions {
   temperature?: number;
   /** Weight of the memory: λ of it and 1 - λ of the model; 0: the model alone. From 0 to 1. Default 0.25. */
   lambda?: number;
+  /** Look at all keys, or at those in the nearest lists of an inverted file. Default "exact". */
+  search?: "exact" | "inverted";
+  /** Lists that an inverted file looks at. From 1 to 65536. Default 16. */
+  probes?: number;
+}
+
+/** Options of `mlp-memory`: mixes in what a trained network remembers of texts, without any search. */
+export interface MlpMemoryOptions {
+  /** A part beside the model by its name, or a folder that ventris memory train wrote. Of the host alone: a server refuses it in requests. */
+  memory: string;
+  /** Weight of the memory: λ of it and 1 - λ of the model; 0: the model alone. From 0 to 1. Default 0.25. */
+  lambda?: number;
+  /** Of the memory's own distribution. Above 0 up to 100. Default 1. */
+  temperature?: number;
 }
 
 /** Names of the methods. */
@@ -777,7 +791,7 @@ export type MethodWithOptions =
   | { name: "sample" };
 
 /** Names of the shapers. */
-export type ShaperName = "dola" | "cd" | "icd" | "lol" | "knn-lm";
+export type ShaperName = "dola" | "cd" | "icd" | "lol" | "knn-lm" | "mlp-memory";
 
 /** A shaper with its options beside its name. */
 export type ShaperWithOptions =
@@ -785,4 +799,5 @@ export type ShaperWithOptions =
   | ({ name: "cd" } & CdOptions)
   | ({ name: "icd" } & IcdOptions)
   | ({ name: "lol" } & LolOptions)
-  | ({ name: "knn-lm" } & KnnLmOptions);
+  | ({ name: "knn-lm" } & KnnLmOptions)
+  | ({ name: "mlp-memory" } & MlpMemoryOptions);

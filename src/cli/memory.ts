@@ -7,6 +7,7 @@ import { type OpenModel, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
+import { addEvaluate } from "./memory-evaluate.ts";
 import { print, printJson, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
@@ -22,6 +23,17 @@ interface BuildFlags {
   json?: true;
 }
 
+interface TrainFlags extends BuildFlags {
+  k: number;
+  temperature: number;
+  alpha: number;
+  blocks: number;
+  passes: number;
+  rows: number;
+  rate: number;
+  seed: number;
+}
+
 const number = (flag: string, schema: z.ZodType, description: string): Option =>
   new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
@@ -30,17 +42,57 @@ const textsHelp = "text files: .txt, or .jsonl whose lines have a field text; ea
 /** Where the parts of a memory lie in its folder. */
 const datastoreOf = (folder: string): string => join(folder, "datastore");
 
+const memoryFolder = (folder: string): string => join(folder, "memory");
+
 export function define(command: Command): void {
-  command
-    .command("build")
+  addBuildFlags(command.command("build"))
     .description("keep the model's states and what followed them in texts: a datastore, for the shaper knn-lm")
+    .addHelpText(
+      "after",
+      `
+An interrupted build goes on where it was when the same call is repeated.
+  ventris memory build tales.txt --out tales
+  ventris run --shaper "knn-lm datastore=tales/datastore" "Once upon a time"`,
+    )
+    .action(build);
+  addBuildFlags(command.command("train"))
+    .description("the same, and train a small network that answers as the search would: for the shaper mlp-memory")
+    .addOption(number("--k", z.int().min(1).max(65536), "neighbours that it learns from").default(64))
+    .addOption(
+      number("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
+    )
+    .addOption(
+      number(
+        "--alpha",
+        z.number().min(0).max(1),
+        "weight of the imitation; the rest is that of the next tokens",
+      ).default(0.4),
+    )
+    .addOption(number("--blocks", z.int().min(1).max(64), "feed-forward blocks of the network").default(3))
+    .addOption(number("--passes", z.number().positive(), "how often it sees every token").default(12))
+    .addOption(number("--rows", z.int().min(1).max(65536), "tokens of a step").default(256))
+    .addOption(number("--rate", z.number().positive().max(1), "learning rate of AdamW").default(2e-3))
+    .addOption(number("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addHelpText(
+      "after",
+      `
+Interrupted in any stage, it goes on where it was when the same call is repeated.
+  ventris memory train tales.txt --out tales
+  ventris run --shaper "mlp-memory memory=tales/memory" "Once upon a time"`,
+    )
+    .action(train);
+  addEvaluate(command);
+}
+
+const addBuildFlags = (command: Command): Command =>
+  command
     .argument("<texts...>", textsHelp)
-    .requiredOption("--out <folder>", "folder of the memory; the datastore is its folder datastore")
+    .requiredOption("--out <folder>", "folder of the memory: its parts are the folders datastore and memory in it")
     .option("-m, --model <name>", modelHelp, "knossos")
     .option("--key-site <site>", "where the model is read; default: the input of its last feed-forward block")
     .option(
       "--input-site <site>",
-      "where a trained memory will read the model; default: the input of the feed-forward block at seven tenths of its depth",
+      "where a trained memory reads the model; default: the input of the feed-forward block at seven tenths of its depth",
     )
     .addOption(
       number(
@@ -53,16 +105,7 @@ export function define(command: Command): void {
     .addOption(
       number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
     )
-    .option("--json", "print one JSON object")
-    .addHelpText(
-      "after",
-      `
-An interrupted build goes on where it was when the same call is repeated.
-  ventris memory build tales.txt --out tales
-  ventris run --shaper "knn-lm datastore=tales/datastore" "Once upon a time"`,
-    )
-    .action(build);
-}
+    .option("--json", "print one JSON object");
 
 async function build(texts: string[], flags: BuildFlags): Promise<void> {
   const { model: reference, threads, json } = flags;
@@ -93,4 +136,36 @@ function buildFor(
     onProgress: ({ entries, documents }) =>
       showProgress(`${plural(entries, "entry", "entries")} of ${plural(documents, "document")}`),
   });
+}
+
+async function train(texts: string[], flags: TrainFlags): Promise<void> {
+  const { model: reference, out, threads, json, rows, passes, rate, ...settings } = flags;
+  const { k, temperature, alpha, blocks, seed } = settings;
+  await using model = await open(reference, { threads });
+  const started = performance.now();
+  const made = await interruptible(async (signal) => {
+    const { entries } = await buildFor(model, texts, flags, signal);
+    return memory.makeMemory(model, {
+      datastore: datastoreOf(out),
+      out: memoryFolder(out),
+      work: join(out, "training"),
+      ...{ k, temperature, alpha, blocks, rows, seed, threads, signal },
+      steps: Math.max(200, Math.ceil((passes * entries) / rows)),
+      learningRate: rate,
+      onTeach: (done, of) => showProgress(`searching for ${done} of ${of} entries`),
+      onTrain: ({ step, totalSteps, smoothedLoss, secondsLeft }) =>
+        showProgress(
+          `step ${step} of ${totalSteps} · loss ${smoothedLoss.toFixed(3)} · ${Math.ceil(secondsLeft)} s left`,
+        ),
+    });
+  });
+  const seconds = (performance.now() - started) / 1000;
+  const { entries, steps, loss } = made;
+  const numbers = made.parameters.reduce((sum, { values }) => sum + values.length, 0);
+  if (json) printJson({ model: reference, memory: memoryFolder(out), entries, steps, loss, numbers, seconds });
+  else {
+    print(
+      `${memoryFolder(out)}: ${(numbers / 1e6).toFixed(2)} million numbers that remember ${plural(entries, "entry", "entries")}; loss ${loss.toFixed(3)} after ${plural(steps, "step")}`,
+    );
+  }
 }

@@ -10,6 +10,7 @@ import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
 import { knnLm } from "./memory/knn-lm/index.ts";
+import { mlpMemory } from "./memory/mlp-memory/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
@@ -59,7 +60,7 @@ export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 export const modelKinds: readonly ModelKind[] = [];
 
 /** Shapers that work inside every method. */
-export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm];
+export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory];
 
 /** Errors: `bad_option` with the nearest name. */
 export const findMethod = (name: string): Method => named(methods, name, "method");

@@ -11,6 +11,13 @@ export interface SparseLaw {
 /** Below this a token is not kept. */
 const least = 1e-8;
 
+/** The same, to be asked token by token. */
+export function neighbourRecollection(hits: Hits, values: Int32Array, temperature: number) {
+  const { tokens, probabilities } = neighbourLaw(hits, values, temperature);
+  const known = new Map(Array.from(tokens, (token, i) => [token, probabilities[i]]));
+  return { tokens, probability: (token: number): number => known.get(token) ?? 0 };
+}
+
 /** Softmax over the found entries of -distance / temperature, summed by token. Sums to 1 but for what is below 1e-8. */
 export function neighbourLaw({ indices, distances }: Hits, values: Int32Array, temperature: number): SparseLaw {
   const shares = sharesOf(distances, temperature);

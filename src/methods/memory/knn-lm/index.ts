@@ -4,10 +4,12 @@ import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { ShaperHost } from "../../../engine/shapers/shaper.ts";
 import type { MemoryPassage } from "../../../engine/trace.ts";
+import { ensure } from "../../../errors.ts";
 import { baseOf } from "../building.ts";
 import { type Datastore, openDatastore } from "../datastore.ts";
-import { neighbourLaw, sharesOf } from "../neighbours.ts";
-import { lambdaOption, type Recollection, recallingShaper } from "../recalling.ts";
+import { invertedSearch, usualLists } from "../inverted.ts";
+import { neighbourRecollection, sharesOf } from "../neighbours.ts";
+import { lambdaOption, recallingShaper } from "../recalling.ts";
 import { exactSearch, type Hits, type Search } from "../search.ts";
 
 /** A datastore with its search, kept with the model until it is closed. */
@@ -31,9 +33,14 @@ export const knnLm = defineShaper({
       .default(16)
       .describe("divides squared distances: small, the nearest neighbour decides; large, all k count alike"),
     lambda: lambdaOption,
+    search: z
+      .enum(["exact", "inverted"])
+      .default("exact")
+      .describe("look at all keys, or at those in the nearest lists of an inverted file"),
+    probes: z.int().min(1).max(65536).default(16).describe("lists that an inverted file looks at"),
   }),
-  async create(host, { datastore: folder, k, temperature, lambda }) {
-    const { datastore, search } = await host.model.state(`datastore ${folder}`, () => openSearch(host, folder));
+  async create(host, { datastore: folder, k, temperature, lambda, search: kind, probes }) {
+    const { datastore, search } = await openSearch(host, folder, kind === "exact" ? undefined : probes);
     const { card, values, width } = datastore;
     return recallingShaper(host, {
       name: "knn-lm",
@@ -42,24 +49,31 @@ export const knnLm = defineShaper({
       lambda,
       async recall(states) {
         const found = await search.find(states, k);
-        return found.map((hits): Recollection => {
-          const { tokens, probabilities } = neighbourLaw(hits, values, temperature);
-          const known = new Map(Array.from(tokens, (token, i) => [token, probabilities[i]]));
-          return {
-            tokens,
-            probability: (token) => known.get(token) ?? 0,
-            passages: () => passagesOf(host, datastore, hits, temperature),
-          };
-        });
+        return found.map((hits) => ({
+          ...neighbourRecollection(hits, values, temperature),
+          passages: () => passagesOf(host, datastore, hits, temperature),
+        }));
       },
     });
   },
 });
 
-async function openSearch(host: ShaperHost, folder: string): Promise<Open> {
-  const datastore = await openDatastore(folder, await baseOf(host.model), { memoryLimit: totalmem() / 2 });
-  const search = await exactSearch(datastore);
-  return { datastore, search, close: search.close };
+/** The datastore is read once for a model, and each kind of search prepared once. Without `probes` it is exact. */
+async function openSearch({ model }: ShaperHost, folder: string, probes: number | undefined): Promise<Open> {
+  const { datastore } = await model.state(`datastore ${folder}`, async () => {
+    const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit: totalmem() / 2 });
+    return { datastore, close: () => {} };
+  });
+  return model.state(`datastore ${folder} ${probes ?? "exact"}`, async () => {
+    const lists = usualLists(datastore.entries);
+    ensure(
+      probes === undefined || probes <= lists,
+      "bad_option",
+      `probes: the inverted file of ${folder} has ${lists} lists, fewer than ${probes}`,
+    );
+    const search = probes === undefined ? await exactSearch(datastore) : await invertedSearch(datastore, { probes });
+    return { datastore, search, close: search.close };
+  });
 }
 
 const [mostPassages, tokensBefore] = [4, 12];

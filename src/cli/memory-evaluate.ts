@@ -1,0 +1,182 @@
+/** `ventris memory evaluate`: what a memory is worth on texts, beside the model alone and the search. */
+import { join } from "node:path";
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import { ratioOfSums } from "../evaluation/bootstrap.ts";
+import { memory } from "../methods/index.ts";
+import { open } from "../open.ts";
+import { readTexts } from "../text/index.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
+import { modelHelp } from "./request.ts";
+import { formatTable, plural } from "./table.ts";
+
+interface EvaluateFlags {
+  memory: string;
+  model: string;
+  k: number;
+  temperature: number;
+  lambda?: number;
+  limit?: number;
+  seed: number;
+  threads?: number;
+  json?: true;
+}
+
+const number = (flag: string, schema: z.ZodType, description: string): Option =>
+  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+
+export function addEvaluate(command: Command): void {
+  command
+    .command("evaluate")
+    .description(
+      "how well texts are predicted by the model, with the datastore's neighbours, and with the trained memory",
+    )
+    .argument(
+      "<texts...>",
+      "text files, which the memory should not have read: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
+    )
+    .requiredOption("--memory <folder>", "the folder that ventris memory build or train wrote")
+    .option("-m, --model <name>", modelHelp, "knossos")
+    .addOption(number("--k", z.int().min(1).max(65536), "neighbours that the search looks up").default(64))
+    .addOption(
+      number("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
+    )
+    .addOption(
+      number(
+        "--lambda",
+        z.number().min(0).max(1),
+        "weight of the memories; default: for each the best on the first half of the documents, measured on the others",
+      ),
+    )
+    .addOption(number("--limit", z.int().min(1), "use at most this many documents"))
+    .addOption(number("--seed", z.int().min(0), "seed of the intervals").default(0))
+    .addOption(
+      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `
+  ventris memory evaluate later-tales.txt --memory tales`,
+    )
+    .action(evaluate);
+}
+
+async function* firstOf(files: readonly string[], limit = Infinity): AsyncGenerator<string> {
+  let count = 0;
+  for await (const text of readTexts(files)) {
+    if (count++ >= limit) return;
+    yield text;
+  }
+}
+
+async function evaluate(files: string[], flags: EvaluateFlags): Promise<void> {
+  const { model: reference, memory: folder, k, temperature, lambda, limit, seed, threads, json } = flags;
+  await using model = await open(reference, { threads });
+  const datastore = await memory.openDatastore(join(folder, "datastore"), await memory.baseOf(model));
+  const search = await memory.exactSearch(datastore, { threads });
+  const trained = memory.isMade(join(folder, "memory"))
+    ? await memory.openMemory(model, join(folder, "memory"))
+    : undefined;
+  try {
+    const readers: memory.Reader[] = [
+      {
+        name: "knn-lm",
+        site: datastore.card.keySite,
+        recall: async (states) =>
+          (await search.find(states, k)).map((hits) =>
+            memory.neighbourRecollection(hits, datastore.values, temperature),
+          ),
+      },
+    ];
+    if (trained) {
+      const recall = async (states: Float32Array) =>
+        (await trained.recall(states)).map((logits) => memory.recollection(logits, 1));
+      readers.push({ name: "mlp-memory", site: trained.site, recall });
+    } else say(`${folder} has no trained memory (ventris memory train makes one): the search alone is measured`);
+    const documents = await interruptible((signal) =>
+      memory.readTextsWith(model, firstOf(files, limit), readers, {
+        imitated: "knn-lm",
+        signal,
+        onProgress: (done) => showProgress(plural(done, "document")),
+      }),
+    );
+    report(
+      documents,
+      readers.map(({ name }) => name),
+      { lambda, seed, json, reference },
+    );
+  } finally {
+    await search.close();
+    await trained?.close();
+  }
+}
+
+function report(
+  documents: readonly memory.ReadDocument[],
+  names: readonly string[],
+  { lambda, seed, json, reference }: { lambda?: number; seed: number; json?: true; reference: string },
+): void {
+  const half = lambda === undefined ? Math.floor(documents.length / 2) : 0;
+  ensure(
+    lambda !== undefined || half >= 1,
+    "bad_option",
+    "one document cannot both choose λ and measure it: give more, or --lambda",
+  );
+  const measured = documents.slice(half);
+  const lengths = measured.map(({ own }) => own.length);
+  const tokens = lengths.reduce((a, b) => a + b, 0);
+  const row = (name: string, reader: number, weight: number, kl: number) => {
+    const rate = ratioOfSums(
+      measured.map((one) => memory.natsOf(one, reader, weight)),
+      lengths,
+      seed,
+    );
+    const gain = ratioOfSums(
+      measured.map((one) => memory.natsOf(one, reader, 0) - memory.natsOf(one, reader, weight)),
+      lengths,
+      seed,
+    );
+    return { name, lambda: weight, perplexity: Math.exp(rate.value), nats: rate, gain, divergence: kl / tokens };
+  };
+  const divergence = (of: (one: NonNullable<memory.ReadDocument["divergences"]>) => number): number =>
+    measured.reduce((sum, { divergences }) => sum + of(divergences!), 0);
+  const rows = [
+    row(
+      reference,
+      0,
+      0,
+      divergence(({ own }) => own),
+    ),
+    ...names.map((name, reader) => {
+      const weight = lambda ?? memory.bestLambda(documents.slice(0, half), reader);
+      return row(
+        name,
+        reader,
+        weight,
+        divergence(({ memories }) => memories[reader]),
+      );
+    }),
+  ];
+  if (json) {
+    printJson({ documents: measured.length, tokens, rows });
+    return;
+  }
+  print(
+    formatTable(
+      ["with", "λ", "perplexity a token", "nats less", "95 % interval", "divergence from the search"],
+      rows.map(({ name, lambda: weight, perplexity, gain, divergence: kl }) => [
+        name,
+        weight.toFixed(2),
+        perplexity.toFixed(2),
+        gain.value.toFixed(3),
+        gain.interval.map((x) => x.toFixed(3)).join(" to "),
+        kl.toFixed(3),
+      ]),
+    ),
+  );
+  say(`${plural(measured.length, "document")}, ${plural(tokens, "token")}`);
+}

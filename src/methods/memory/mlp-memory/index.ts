@@ -1,0 +1,171 @@
+/**
+ * MLP Memory (Wei et al. 2025): a network without attention that was trained to give, from one hidden state of a frozen model, the distribution that a
+ * search in a datastore would have returned; mixed into the model's own, ln p = ln((1 - λ) p_LM + λ p_MLP).
+ */
+import { z } from "zod";
+import { exponential } from "../../../engine/distribution.ts";
+import { defineShaper, hostOnly } from "../../../engine/method.ts";
+import type { Model } from "../../../engine/model.ts";
+import { logSumExp, topLogprobs } from "../../../engine/shapers/logprobs.ts";
+import { ensure } from "../../../errors.ts";
+import { parameterMaker } from "../../../models/parameters.ts";
+import type { Part } from "../../../models/parts.ts";
+import { siteNamed } from "../../../models/sites.ts";
+import { compile, type Program, valueMaker } from "../../../runtime/program.ts";
+import { input, lower } from "../../../tensor/index.ts";
+import { weightFile } from "../../../training/graph-objective.ts";
+import { lambdaOption, type Recollection, recallingShaper } from "../recalling.ts";
+import { type MemoryShape, memoryLogits, requireTensors } from "./network.ts";
+
+export const memoryKind = "mlp-memory";
+
+/** What a memory's card says of it. */
+export const memorySettings = z.object({
+  blocks: z.int().min(1).max(1000),
+  kind: z.enum(["swiglu", "gelu"]),
+  inputWidth: z
+    .int()
+    .min(1)
+    .max(2 ** 16),
+  width: z
+    .int()
+    .min(1)
+    .max(2 ** 16),
+  innerWidth: z
+    .int()
+    .min(1)
+    .max(2 ** 20),
+  vocabularySize: z
+    .int()
+    .min(1)
+    .max(2 ** 24),
+  epsilon: z.number().positive(),
+});
+
+export const mlpMemory = defineShaper({
+  name: "mlp-memory",
+  summary: "mixes in what a trained network remembers of texts, without any search",
+  source: "Wei et al. 2025, MLP Memory (arXiv 2508.01832)",
+  options: z.strictObject({
+    memory: hostOnly(
+      z
+        .string()
+        .min(1)
+        .max(4096)
+        .describe("a part beside the model by its name, or a folder that ventris memory train wrote"),
+    ),
+    lambda: lambdaOption,
+    temperature: z.number().positive().max(100).default(1).describe("of the memory's own distribution"),
+  }),
+  async create(host, { memory: reference, lambda, temperature }) {
+    const memory = await host.model.state(`mlp-memory ${reference}`, () => openMemory(host.model, reference));
+    return recallingShaper(host, {
+      name: "mlp-memory",
+      site: memory.site,
+      width: memory.shape.inputWidth,
+      lambda,
+      recall: async (states) => (await memory.recall(states)).map((logits) => recollection(logits, temperature)),
+    });
+  },
+});
+
+/** The memory's distribution as a recollection. */
+export function recollection(logits: Float32Array, temperature: number): Recollection {
+  const scaled = temperature === 1 ? logits : logits.map((logit) => logit / temperature);
+  const normaliser = logSumExp(scaled);
+  return {
+    probability: (token) => exponential(Math.min(0, scaled[token] - normaliser)),
+    get tokens() {
+      return topLogprobs(scaled, 4, normaliser).map(({ token }) => token);
+    },
+  };
+}
+
+export interface OpenMemory {
+  readonly site: string;
+  readonly shape: MemoryShape;
+  readonly part: Part;
+  /** Logits [vocabulary] for each state of [rows, width]; a row's bits do not depend on the others. */
+  recall(states: Float32Array): Promise<Float32Array[]>;
+  close(): Promise<void>;
+}
+
+/** Rows of a pass: as many have the same bits as each of them alone. */
+const rowsTogether = 64;
+
+/** Errors: those of parts; `bad_file` for a card or tensors that are no memory's; `bad_option` for one of another vocabulary. */
+export async function openMemory(
+  model: Pick<Model, "part" | "sites" | "config" | "name">,
+  reference: string,
+): Promise<OpenMemory> {
+  const part = await model.part(reference, memoryKind);
+  const parsed = memorySettings.safeParse(part.card.settings);
+  const issue = parsed.error?.issues[0];
+  ensure(
+    parsed.success,
+    "bad_file",
+    `the part ${part.card.name}: settings: ${issue?.path.join(".")}: ${issue?.message}`,
+  );
+  const shape = parsed.data;
+  const [site] = part.card.sites;
+  ensure(
+    part.card.sites.length === 1,
+    "bad_file",
+    `the part ${part.card.name}: a memory reads one site, not ${part.card.sites.length}`,
+  );
+  const { width } = siteNamed(model.sites(), site);
+  ensure(
+    width === shape.inputWidth,
+    "bad_file",
+    `the part ${part.card.name}: ${site} is ${width} wide, not ${shape.inputWidth}`,
+  );
+  const { vocabularySize } = model.config;
+  ensure(shape.vocabularySize === vocabularySize, "bad_option", () => {
+    return `the memory ${part.card.name} has ${shape.vocabularySize} tokens, and ${model.name} ${vocabularySize}`;
+  });
+  requireTensors(shape, part.tensors, `the part ${part.card.name}`);
+  const program = await compileMemory(shape, new Map([...part.tensors].map(([name, { values }]) => [name, values])));
+  let last: Promise<unknown> = Promise.resolve();
+  return {
+    site,
+    shape,
+    part,
+    recall(states) {
+      const result = last.then(() => recallAll(program, shape, states));
+      last = result.catch(() => {});
+      return result;
+    },
+    async close() {
+      await last;
+      await program.release();
+    },
+  };
+}
+
+/** The network with its weights as constants. */
+export function compileMemory(
+  shape: MemoryShape,
+  values: ReadonlyMap<string, Float32Array>,
+  threads?: number,
+): Promise<Program> {
+  const logits = memoryLogits(input("states", ["rows", shape.inputWidth]), shape, parameterMaker());
+  const lowered = lower({ logits }, { parameters: "weights" });
+  return compile(lowered, { threads, weights: weightFile(lowered, values) });
+}
+
+export async function recallAll(
+  program: Program,
+  { inputWidth, vocabularySize }: MemoryShape,
+  states: Float32Array,
+): Promise<Float32Array[]> {
+  const value = await valueMaker();
+  const rows: Float32Array[] = [];
+  for (let at = 0; at * inputWidth < states.length; at += rowsTogether) {
+    const some = states.slice(at * inputWidth, (at + rowsTogether) * inputWidth);
+    const count = some.length / inputWidth;
+    const { logits } = await program.run({ states: value("float32", some, [count, inputWidth]) });
+    for (let row = 0; row < count; row++)
+      rows.push((logits.data as Float32Array).subarray(row * vocabularySize, (row + 1) * vocabularySize));
+  }
+  return rows;
+}

@@ -1,0 +1,145 @@
+/** From a finished datastore to a trained memory: search for every entry, imitation, a part. Each stage is kept, so that a stop loses little. */
+import { existsSync } from "node:fs";
+import { mkdir, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import type { Model } from "../../../engine/model.ts";
+import { ensure } from "../../../errors.ts";
+import type { TrainProgress } from "../../../training/loop.ts";
+import { baseOf, type StateModel } from "../building.ts";
+import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
+import { invertedSearch, usualLists } from "../inverted.ts";
+import { exactSearch } from "../search.ts";
+import { memoryKind } from "./index.ts";
+import { shapeFor } from "./network.ts";
+import { type Teacher, teach } from "./teacher.ts";
+import { type TrainedMemory, trainMemory } from "./training.ts";
+
+export interface MakeMemoryOptions {
+  /** Of the datastore, of the part to write, and for what is kept on the way. */
+  readonly datastore: string;
+  readonly out: string;
+  readonly work: string;
+  /** Neighbours of the teacher, and what divides their squared distances. */
+  readonly k: number;
+  readonly temperature: number;
+  /** Share of the imitation in the loss. */
+  readonly alpha: number;
+  readonly blocks: number;
+  readonly steps: number;
+  readonly rows: number;
+  readonly learningRate: number;
+  readonly seed: number;
+  /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. */
+  readonly exactUntil?: number;
+  readonly memoryLimit?: number;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onTeach?: (entries: number, of: number) => void;
+  readonly onTrain?: (progress: TrainProgress) => void;
+}
+
+export interface MadeMemory extends TrainedMemory {
+  readonly entries: number;
+}
+
+const probes = 32;
+const usualExactUntil = 50_000;
+
+/** Errors: those of the datastore, of searching and of training; `aborted`, with every stage kept. */
+export async function makeMemory(
+  model: StateModel & Pick<Model, "writePart">,
+  options: MakeMemoryOptions,
+): Promise<MadeMemory> {
+  const {
+    datastore: folder,
+    out,
+    work,
+    k,
+    temperature,
+    alpha,
+    blocks,
+    seed,
+    threads,
+    signal,
+    onTeach,
+    onTrain,
+  } = options;
+  const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
+  const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
+  await mkdir(work, { recursive: true });
+  const { card, entries } = datastore;
+  const teacher = await teacherOf(datastore, options, exactUntil);
+  ensure(teacher.offsets.length === entries + 1, "internal", "the teacher has other entries than the datastore");
+  const shape = shapeFor(model.config, card.inputWidth, blocks);
+  const checkpoints = join(work, "checkpoints");
+  const trained = await trainMemory(
+    { states: await inputsOf(datastore), width: card.inputWidth, values: datastore.values, teacher },
+    {
+      shape,
+      alpha,
+      steps,
+      rows,
+      learningRate,
+      warmup: 100,
+      seed,
+      folder: checkpoints,
+      threads,
+      signal,
+      onProgress: onTrain,
+    },
+  );
+  await model.writePart(out, {
+    name: basename(out),
+    kind: memoryKind,
+    sites: [card.inputSite],
+    settings: { ...shape },
+    training: {
+      entries,
+      k,
+      temperature,
+      alpha,
+      steps,
+      rows,
+      learningRate,
+      seed,
+      loss: trained.loss,
+      datastore: card.digest,
+    },
+    tensors: new Map(trained.parameters.map(({ name, shape, values }) => [name, { shape, values }])),
+  });
+  await rm(work, { recursive: true, force: true });
+  return { ...trained, entries };
+
+  async function teacherOf(datastore: Datastore, settings: MakeMemoryOptions, exactUntil: number): Promise<Teacher> {
+    const exact = datastore.entries <= exactUntil;
+    const search = exact
+      ? await exactSearch(datastore, { threads })
+      : await invertedSearch(datastore, { probes: Math.min(probes, usualLists(datastore.entries)), threads });
+    try {
+      const { k, temperature } = settings;
+      return await teach(datastore, search, {
+        folder: join(work, "teacher"),
+        ...{ k, temperature, signal },
+        onProgress: (done) => onTeach?.(done, datastore.entries),
+      });
+    } finally {
+      await search.close();
+    }
+  }
+}
+
+/** What a memory reads at every entry: the keys themselves where both are read at one site. */
+async function inputsOf({ folder, card, keys, entries }: Datastore): Promise<Float32Array> {
+  const name = inputTensor(card);
+  if (name === "keys") return keys;
+  const inputs = new Float32Array(entries * card.inputWidth);
+  let at = 0;
+  for await (const chunk of readChunks(folder, card, ["inputs"])) {
+    inputs.set(chunk.tensors.inputs, at * card.inputWidth);
+    at += chunk.entries;
+  }
+  return inputs;
+}
+
+/** Whether a folder has a finished memory. */
+export const isMade = (out: string): boolean => existsSync(join(out, "part.json"));
