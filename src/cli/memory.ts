@@ -76,7 +76,7 @@ An interrupted build goes on where it was when the same call is repeated.
     .addHelpText(
       "after",
       `
-Interrupted in any stage, it goes on where it was when the same call is repeated.
+Interrupted in any stage, it goes on where it was when the call is repeated.
   ventris memory train tales.txt --out tales
   ventris run --shaper "mlp-memory memory=tales/memory" "Once upon a time"`,
     )

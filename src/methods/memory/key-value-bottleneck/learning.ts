@@ -1,0 +1,162 @@
+/**
+ * Learning on a stream (section 3): cross entropy with label smoothing, plain gradient steps on the fetched values alone. No momentum and no weight
+ * decay: either would move values that were not fetched.
+ */
+import { ensure } from "../../../errors.ts";
+import { type Bottleneck, type Features, fetchPairs, logitsOf, queriesOf, shuffled } from "./bottleneck.ts";
+
+/** Features with the class of each row. */
+export interface Labelled extends Features {
+  readonly labels: Int32Array;
+}
+
+export interface LearnOptions {
+  readonly epochs: number;
+  readonly batch: number;
+  /** Pairs fetched in each codebook. Default 1. */
+  readonly top?: number;
+  readonly learningRate?: number;
+  readonly smoothing?: number;
+  /** Largest Euclidean norm of a step's gradient. */
+  readonly clip?: number;
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Errors: `bad_option` for a stream without samples, or a label that the values have no place for. */
+export function requireLabels({ count, labels }: Labelled, classes: number): void {
+  ensure(count >= 1, "bad_option", "bottleneck: the stream is empty");
+  ensure(labels.length === count, "bad_shape", `bottleneck: ${labels.length} labels for ${count} samples`);
+  const wrong = labels.findIndex((label) => !(Number.isInteger(label) && label >= 0 && label < classes));
+  ensure(
+    wrong < 0,
+    "bad_option",
+    () =>
+      `bottleneck: sample ${wrong} has the label ${labels[wrong]}, and there are ${classes} classes (0 to ${classes - 1})`,
+  );
+}
+
+/** Learns a part of a stream in batches of an order by the seed; counts the use of pairs. */
+export function learn(bottleneck: Bottleneck, stream: Labelled, options: LearnOptions): void {
+  const { epochs, batch, top = 1, seed = 0, signal } = options;
+  const { codebooks, pairs, valueWidth, usage } = bottleneck;
+  requireLabels(stream, valueWidth);
+  // Keys and encoder stand still: what a sample fetches never changes.
+  const fetched = fetchPairs(bottleneck, queriesOf(bottleneck, stream), { top });
+  const row = codebooks * top;
+  for (let epoch = 0; epoch < epochs; epoch++) {
+    ensure(!signal?.aborted, "aborted", "learning the stream was aborted");
+    const order = shuffled(stream.count, seed, epoch);
+    for (let at = 0; at < order.length; at += batch) {
+      const chosen = order.subarray(at, at + batch);
+      const some = new Int32Array(chosen.length * row);
+      for (const [i, n] of chosen.entries()) {
+        some.set(fetched.subarray(n * row, (n + 1) * row), i * row);
+        for (let k = 0; k < row; k++) usage[Math.floor(k / top) * pairs + fetched[n * row + k]]++;
+      }
+      stepOn(
+        bottleneck,
+        some,
+        Int32Array.from(chosen, (n) => stream.labels[n]),
+        options,
+      );
+    }
+  }
+}
+
+/** One gradient step on the values that a batch fetched; returns the batch's mean loss before it. */
+export function stepOn(
+  bottleneck: Bottleneck,
+  fetched: Int32Array,
+  labels: Int32Array,
+  options: Pick<LearnOptions, "top" | "learningRate" | "smoothing" | "clip">,
+): number {
+  const { codebooks, pairs, valueWidth, values } = bottleneck;
+  const { top = 1, learningRate = 0.3, smoothing = 0.1, clip = 1 } = options;
+  const logits = logitsOf(bottleneck, fetched, top);
+  const { loss, slopes } = smoothedLoss(logits, labels, valueWidth, smoothing);
+  const gradients = new Map<number, Float64Array>();
+  const row = codebooks * top;
+  for (let n = 0; n < labels.length; n++) {
+    for (let k = 0; k < row; k++) {
+      const pair = Math.floor(k / top) * pairs + fetched[n * row + k];
+      let gradient = gradients.get(pair);
+      if (!gradient) {
+        gradient = new Float64Array(valueWidth);
+        gradients.set(pair, gradient);
+      }
+      for (let v = 0; v < valueWidth; v++) gradient[v] += slopes[n * valueWidth + v] / codebooks;
+    }
+  }
+  let square = 0;
+  for (const gradient of gradients.values()) for (const g of gradient) square += g * g;
+  const norm = Math.sqrt(square);
+  const rate = learningRate * (norm > clip ? clip / norm : 1);
+  for (const [pair, gradient] of gradients) {
+    for (let v = 0; v < valueWidth; v++) values[pair * valueWidth + v] -= rate * gradient[v];
+  }
+  return loss;
+}
+
+/** Mean cross entropy with smoothed labels, and its slope in every logit [count, classes]. */
+export function smoothedLoss(
+  logits: Float64Array,
+  labels: Int32Array,
+  classes: number,
+  smoothing: number,
+): { loss: number; slopes: Float64Array } {
+  const count = labels.length;
+  const slopes = new Float64Array(logits.length);
+  let loss = 0;
+  for (let n = 0; n < count; n++) {
+    const from = n * classes;
+    let highest = -Infinity;
+    for (let v = 0; v < classes; v++) highest = Math.max(highest, logits[from + v]);
+    let total = 0;
+    for (let v = 0; v < classes; v++) total += slopes[from + v] = Math.exp(logits[from + v] - highest);
+    for (let v = 0; v < classes; v++) {
+      const target = smoothing / classes + (v === labels[n] ? 1 - smoothing : 0);
+      loss -= (target * (logits[from + v] - highest - Math.log(total))) / count;
+      slopes[from + v] = (slopes[from + v] / total - target) / count;
+    }
+  }
+  return { loss, slopes };
+}
+
+/**
+ * Logits [count, classes], by pairs that were used while learning alone unless `mask` is false. Where nothing was learned yet they are all zero. Use
+ * is not counted.
+ */
+export function decide(bottleneck: Bottleneck, features: Features, { top = 1, mask = true } = {}): Float64Array {
+  return logitsOf(bottleneck, fetchPairs(bottleneck, queriesOf(bottleneck, features), { top, used: mask }), top);
+}
+
+/** The largest logit's class in each row; -1 where all are equal, and nothing was decided. */
+export function classesOf(logits: Float64Array, classes: number): Int32Array {
+  return Int32Array.from({ length: logits.length / classes }, (_, n) => {
+    const row = logits.subarray(n * classes, (n + 1) * classes);
+    const best = row.indexOf(row.reduce((a, b) => Math.max(a, b), -Infinity));
+    return row.every((x) => x === row[0]) ? -1 : best;
+  });
+}
+
+/** Share of rows whose class is right. */
+export function accuracy(predicted: Int32Array, { labels }: Pick<Labelled, "labels">): number {
+  let right = 0;
+  for (const [n, label] of labels.entries()) if (predicted[n] === label) right++;
+  return right / labels.length;
+}
+
+/** The rows of some classes, in their order. */
+export function ofClasses(data: Labelled, classes: readonly number[]): Labelled {
+  return rowsOf(
+    data,
+    Array.from(data.labels.keys()).filter((n) => classes.includes(data.labels[n])),
+  );
+}
+
+export function rowsOf({ width, values, labels }: Labelled, rows: readonly number[]): Labelled {
+  const chosen = new Float32Array(rows.length * width);
+  for (const [i, n] of rows.entries()) chosen.set(values.subarray(n * width, (n + 1) * width), i * width);
+  return { count: rows.length, width, values: chosen, labels: Int32Array.from(rows, (n) => labels[n]) };
+}
