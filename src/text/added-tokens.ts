@@ -51,9 +51,11 @@ export function createAddedTokenSplitter(
       const before = text.slice(start, match.index);
       const plain = token.leftStrip ? trimEnd(before) : before;
       if (plain !== "") sections.push(plain);
+      const to = token.rightStrip ? endOfSpace(text, end) : end;
+      // As in the reference, a token within swallowed space is found all the same, unless its own space was swallowed with it.
+      if (token.leftStrip && to <= start) continue;
       sections.push(token);
-      start = token.rightStrip ? endOfSpace(text, end) : end;
-      pattern.lastIndex = start; // what was swallowed is not looked into again
+      start = to;
     }
     if (start < text.length) sections.push(text.slice(start));
     return sections;

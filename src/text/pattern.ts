@@ -9,9 +9,11 @@ import { VentrisError } from "../errors.ts";
 const sets: Readonly<Record<string, string>> = {
   s: String.raw`\p{White_Space}`,
   d: String.raw`\p{Nd}`,
-  w: String.raw`[\p{L}\p{M}\p{N}\p{Pc}]`,
+  w: String.raw`[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}]`,
   h: "[0-9a-fA-F]",
 };
+/** Outside of a class, `\w` also finds the digits and fractions of Latin-1, as the reference does. */
+const word = String.raw`[\p{Alphabetic}\p{M}\p{Nd}\p{Pc}²³¹¼½¾]`;
 const controls: Readonly<Record<string, number>> = { n: 10, r: 13, t: 9, f: 12, v: 11, a: 7, e: 27 };
 
 const longestPattern = 20_000;
@@ -141,7 +143,7 @@ function createTranslator(source: string, fail: (message: string) => never): () 
     if (character === "(") return group(ignoreCase, depth);
     if (character === "[") return characterClass(ignoreCase, depth);
     if (character === ".") return "[^\\n]";
-    if (character === "^") return "(?<=\\n|^)";
+    if (character === "^") return "(?:^|(?<=\\n)(?=[\\s\\S]))"; // not after the last line end
     if (character === "$") return "(?=\\n|$)";
     if (character === "\\") return escaped(ignoreCase);
     if ("*+?".includes(character)) fail(`nothing to repeat before ${character}`);
@@ -149,7 +151,6 @@ function createTranslator(source: string, fail: (message: string) => never): () 
   }
 
   function escaped(ignoreCase: boolean): string {
-    const word = sets.w;
     const places: Record<string, string> = {
       A: "^",
       z: "$",
@@ -161,6 +162,10 @@ function createTranslator(source: string, fail: (message: string) => never): () 
     if (Object.hasOwn(places, letter)) {
       at++;
       return places[letter];
+    }
+    if (/[wW]/.test(letter)) {
+      at++;
+      return letter === "w" ? word : `[^${word}]`;
     }
     const { set, character } = escapedSet(ignoreCase);
     return set ?? folded(character!, ignoreCase);
