@@ -3,23 +3,22 @@
  * tokens into output and says when to stop.
  */
 import { z } from "zod";
-import { type ConstraintChoice, type ConstraintState, createConstraint } from "../constraints/index.ts";
+import type { ConstraintChoice, ConstraintState } from "../constraints/index.ts";
 import { ensure } from "../errors.ts";
 import type { Template } from "./canvas/template.ts";
-import { createChoosing } from "./choosing.ts";
-import { type Constraining, checkAllowed, createConstraining } from "./constraining.ts";
+import { createChoices, pick } from "./choices.ts";
+import { type Constraining, checkAllowed } from "./constraining.ts";
 import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
 import type { Model } from "./model.ts";
 import { notAToken } from "./node.ts";
 import { type Commitment, createOutput, type Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
+import { createReading, type Instrumenting } from "./reading.ts";
 import { shapingOptions } from "./shapers/options.ts";
-import { editsOfShapers, joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
-import { createTapDelivery, type TapRows } from "./sites/delivery.ts";
-import { applyEdits, requestEdit } from "./sites/ready.ts";
-import { leaseSites } from "./sites/request.ts";
-import type { AppliedEdit } from "./sites/rows.ts";
-import { minTokensStage, stoppingOptions } from "./stopping.ts";
+import type { Shaper } from "./shapers/shaper.ts";
+import type { TapRows } from "./sites/delivery.ts";
+import { requestEdit } from "./sites/ready.ts";
+import { stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 const isChoice = (value: unknown): value is ConstraintChoice =>
@@ -93,7 +92,7 @@ export interface Decoding {
    * Has every row of this request read and rewritten further, beside what the request asks for: `node.taps` then has these sites and
    * readings. To be called before the prefill. Errors: `bad_option`.
    */
-  instrument(further: { taps?: readonly string[]; edits?: readonly AppliedEdit[] }): void;
+  instrument(further: Instrumenting): void;
   /** The node of the last prompt token, with logits. Runs the prefill when first called. */
   prefill(): Promise<ForestNode>;
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
@@ -146,86 +145,33 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
   ensure(!template, "bad_option", "a template is filled by methods over a canvas; this one continues a text");
   const prompt = tokensOfRows(rows);
   const { forest, tokenizer, config } = model;
+  const promptLength = prompt.length;
   const stream: Stream = { seed: settings.seed, request: settings.request };
-  const endTokens = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
-  const endingTokens = new Set([...endTokens, ...settings.stopTokens]);
-  const constraining =
-    settings.constraint &&
-    createConstraining({
-      constraint: createConstraint(settings.constraint),
-      tokenizer,
-      vocabularySize: config.vocabularySize,
-      promptLength: prompt.length,
-      endTokens: endingTokens,
-    });
-  const free = joinShapers(shapers);
-  const shaped = constraining
-    ? joinShapers([...shapers, { name: "constraint", allowed: constraining.allowedAt }])
-    : free;
-  const choosingFrom = (from: Pick<Shaped, "logits" | "allowed">) =>
-    createChoosing({
-      shaping: pick(settings, shapingOptions.shape),
-      vocabularySize: config.vocabularySize,
-      tokenizer,
-      stages: Object.assign(
-        { minTokens: minTokensStage(settings.minTokens, endingTokens) },
-        ...shapers.map(({ stages }) => stages),
-      ),
-      shaped: from,
-      promptLength: prompt.length,
-      stream,
-    });
-  const choosing = choosingFrom(shaped);
-  const unconstrained = constraining ? choosingFrom({ logits: shaped.logits, allowed: free.allowed }) : choosing;
+  const ownEnds = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
+  const endTokens = new Set([...ownEnds, ...settings.stopTokens]);
+  const choices = createChoices({ model, settings, shapers, promptLength, endTokens, stream });
+  const { constraining, shaped, choosing, unconstrained } = choices;
   const { logprobs: alternatives } = settings;
   const output = createOutput({
     ...pick(settings, stoppingOptions.shape),
     tokenizer,
-    endTokens,
-    promptLength: prompt.length,
+    endTokens: ownEnds,
+    promptLength,
     contextLength: Math.min(forest.contextLength, ...shapers.map((shaper) => shaper.contextLength ?? Infinity)),
     describe: alternatives === undefined ? undefined : (commitment) => choosing.describe(commitment, alternatives),
     forced: constraining && (({ from }) => constraining.forcedAt(from)),
     emit,
   });
-  const edits = [...applyEdits(model.sites(), settings.edits ?? []), ...editsOfShapers(shapers)];
-  const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
-  const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
-  const delivery = createTapDelivery(settings.taps ?? [], emit);
-  let prefilled: Promise<ForestNode> | undefined;
+  const reading = createReading(parts, shaped);
+  const { lease, delivery } = reading;
   let hypotheses: readonly Hypothesis[] | undefined;
-  let prefillPasses = 0;
-  let prefillSeconds = 0;
-  let decodeStarted = performance.now();
-
-  async function prefill(): Promise<ForestNode> {
-    const started = performance.now();
-    const { node, computed, cached, passes } = await lease.prefill(rows, delivery.take);
-    prefillPasses = lease.passes;
-    counters.prefillTokens = computed;
-    counters.cachedTokens = cached;
-    decodeStarted = performance.now();
-    prefillSeconds = (decodeStarted - started) / 1000;
-    emit({ type: "prefill", tokens: computed, cached, passes, seconds: prefillSeconds });
-    return node;
-  }
-
-  /** Cut off before the constraint was satisfied, an output is not what it had to be: that must show. */
-  function reasonUnder(reason: FinishReason): FinishReason {
-    if (!constraining || reason === "aborted" || reason === "end") return reason;
-    const state = output.tokens.reduce<ConstraintState | undefined>(
-      (at, token) => at && constraining.after(at, token),
-      constraining.constraint.start,
-    );
-    return state?.complete ? reason : "incomplete";
-  }
 
   function updateCounters(): void {
     if (constraining?.masks) counters.constraintChecks = constraining.masks * config.vocabularySize;
     counters.generated = output.generated;
     counters.passes = lease.passes;
     counters.rows = lease.rows;
-    const decodePasses = lease.passes - prefillPasses;
+    const decodePasses = lease.passes - reading.prefill.passes;
     // The first token comes from the prefill's last pass, so that plain decoding has exactly one token a pass.
     counters.tokensPerPass = decodePasses > 0 ? (counters.generated - 1) / decodePasses : counters.generated;
   }
@@ -239,7 +185,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     settings,
     stream,
     signal,
-    endTokens: endingTokens,
+    endTokens,
     greedy: choosing.greedy,
     constraining,
     counters,
@@ -250,23 +196,15 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     get remaining() {
       return output.remaining;
     },
-    instrument(further) {
-      ensure(!prefilled, "internal", "instruments come before the prefill");
-      taps.push(...(further.taps ?? []));
-      edits.push(...(further.edits ?? []));
-      lease.use(leaseSites(model.sites(), taps, edits));
-    },
-    prefill() {
-      prefilled ??= prefill();
-      return prefilled;
-    },
+    instrument: reading.instrument,
+    prefill: reading.readPrompt,
     shape: choosing.shape,
     shapeFreely: unconstrained.shape,
     choose: choosing.choose,
     commit(commitments) {
       delivery.take(commitments.map(({ from }) => from));
       for (const { from, token } of constraining ? commitments : []) {
-        checkAllowed(constraining!, from, token, endingTokens.has(token));
+        checkAllowed(constraining!, from, token, endTokens.has(token));
       }
       const taken = output.commit(commitments);
       for (const { from, token } of commitments.slice(0, taken)) {
@@ -289,7 +227,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       ensure(reason && endedAt, "internal", "the method returned before its run was finished");
       updateCounters();
       return {
-        reason: reasonUnder(reason),
+        reason: constraining ? reasonUnder(constraining, tokens, reason) : reason,
         stop,
         text,
         tokens,
@@ -297,23 +235,26 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
         taps: settings.taps && delivery.result(),
         hypotheses,
         counters,
-        seconds: { prefill: prefillSeconds, decode: (endedAt - decodeStarted) / 1000 },
+        seconds: { prefill: reading.prefill.seconds, decode: (endedAt - reading.decodeStarted) / 1000 },
       };
     },
     close: () => lease.close(),
   };
 }
 
+/** Cut off before the constraint was satisfied, an output is not what it had to be: that must show. */
+function reasonUnder(constraining: Constraining, tokens: readonly number[], reason: FinishReason): FinishReason {
+  if (reason === "aborted" || reason === "end") return reason;
+  const state = tokens.reduce<ConstraintState | undefined>(
+    (at, token) => at && constraining.after(at, token),
+    constraining.constraint.start,
+  );
+  return state?.complete ? reason : "incomplete";
+}
+
 /** The tokens of a prompt; `notAToken` for vectors. */
 export const tokensOfRows = (rows: readonly (number | VectorRow)[]): number[] =>
   rows.map((row) => (typeof row === "number" ? row : notAToken));
-
-/** The settings that a schema has. */
-const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>
-  Object.fromEntries(Object.keys(shape).map((key) => [key, settings[key as keyof RequestSettings]])) as Pick<
-    RequestSettings,
-    keyof Shape & keyof RequestSettings
-  >;
 
 export const emptyCounters = (): Counters => ({
   passes: 0,
