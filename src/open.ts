@@ -25,7 +25,7 @@ import type { Continuations, ScoredContinuations } from "./engine/continuations.
 import { requestOptions } from "./engine/decoding.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
-import { cacheFormats, type LoadOptions, loadModel, weightFormats } from "./engine/load.ts";
+import { cacheFormats, type LoadOptions, loadModel } from "./engine/load.ts";
 import { createModel, type Model, type ModelParts } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import type { ScoredText } from "./engine/score.ts";
@@ -33,6 +33,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import { applyEdits } from "./engine/sites/ready.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
+import { weightFormats } from "./engine/weight-plan.ts";
 import { ensure, nearest, shown, VentrisError } from "./errors.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Edit } from "./models/edits.ts";

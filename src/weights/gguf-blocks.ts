@@ -8,13 +8,14 @@ import type { GgufBlockType } from "./source.ts";
 /** Writes the values of one block, whose bytes start at `at`, to `out` from `to` on. */
 type BlockReader = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
-interface BlockFormat {
+/** How a type lays out its blocks. */
+interface BlockLayout {
   readonly elements: number;
   readonly bytes: number;
   readonly read: BlockReader;
 }
 
-export const blockFormats: Readonly<Record<GgufBlockType, BlockFormat>> = {
+export const blockLayouts: Readonly<Record<GgufBlockType, BlockLayout>> = {
   Q4_0: { elements: 32, bytes: 18, read: readQ4_0 },
   Q4_1: { elements: 32, bytes: 20, read: readQ4_1 },
   Q5_0: { elements: 32, bytes: 22, read: readQ5_0 },
@@ -31,11 +32,11 @@ export const blockFormats: Readonly<Record<GgufBlockType, BlockFormat>> = {
 
 /** Values of whole blocks, in order. */
 export function dequantizeBlocks(type: GgufBlockType, bytes: Uint8Array): Float32Array<ArrayBuffer> {
-  const format = blockFormats[type];
-  const count = bytes.byteLength / format.bytes;
-  const result = new Float32Array(count * format.elements);
+  const layout = blockLayouts[type];
+  const count = bytes.byteLength / layout.bytes;
+  const result = new Float32Array(count * layout.elements);
   for (let block = 0; block < count; block++) {
-    format.read(bytes, block * format.bytes, result, block * format.elements);
+    layout.read(bytes, block * layout.bytes, result, block * layout.elements);
   }
   return result;
 }

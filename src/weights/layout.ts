@@ -1,6 +1,6 @@
 /** How many bytes each weight type takes, and how stored bytes become float32. Hosts are taken to be little-endian, as the files are. */
 import { ensure, VentrisError } from "../errors.ts";
-import { blockFormats, dequantizeBlocks } from "./gguf-blocks.ts";
+import { blockLayouts, dequantizeBlocks } from "./gguf-blocks.ts";
 import { bfloat16ToFloat32, float16ToFloat32 } from "./half.ts";
 import type { WeightType } from "./source.ts";
 
@@ -15,7 +15,7 @@ export const blockLayout: Readonly<Record<WeightType, { elements: number; bytes:
   I8: { elements: 1, bytes: 1 },
   U8: { elements: 1, bytes: 1 },
   BOOL: { elements: 1, bytes: 1 },
-  ...blockFormats,
+  ...blockLayouts,
 };
 
 /** Real names have some fifty characters. Names are compared, sorted and shown: a file must not choose how long that takes. */
