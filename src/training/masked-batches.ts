@@ -27,6 +27,12 @@ export interface MaskingOptions {
   readonly tokens: MaskedTokens;
   /** Share of chats whose question is never masked. */
   readonly promptShare: number;
+  /**
+   * Masks answers as decoding in blocks of so many tokens finds them (Arriola et al. 2025, Block Diffusion): of one block, drawn evenly, tokens
+   * are masked like those of a text, what stands before it is there, and all behind it is masked. Without it masks are spread over the whole
+   * answer, and padding that is left tells where it ends.
+   */
+  readonly blockLength?: number;
   /** No token is masked with less than this probability. */
   readonly epsilon?: number;
   /** The first position has no row before it, in which its prediction would stand. */
@@ -52,7 +58,7 @@ export function drawMaskedBatch(
   seed: number,
   index: number,
 ): TokenBatch {
-  const { epsilon = 1e-3, shift, promptShare, tokens: ids } = options;
+  const { epsilon = 1e-3, shift, promptShare, blockLength, tokens: ids } = options;
   const stream: Stream = { seed, request: index };
   const draw = (row: number, what: number): number => uniform(stream, row, "data", what);
   const tokens = new Int32Array(rows * (length + 1));
@@ -72,10 +78,16 @@ export function drawMaskedBatch(
     tokens.set(text.tokens, row * (length + 1));
     const time = (first + row / rows) % 1;
     const probability = (1 - epsilon) * time + epsilon;
-    for (let i = Math.max(text.from, shift ? 1 : 0); i < length; i++) {
-      if (draw(row, 8 + i) >= probability) continue;
-      const share = i < text.end ? 1 / (text.end - text.from) : paddingShare / (length - text.end);
-      weights[row * length + i] = (length * share) / probability;
+    const padding = paddingShare / Math.max(1, length - text.end);
+    const asDecoded = text.isAnswer && blockLength !== undefined;
+    const blocks = asDecoded ? Math.ceil((text.end - text.from) / blockLength) : 1;
+    const from = asDecoded ? text.from + Math.floor(draw(row, 4) * blocks) * blockLength : text.from;
+    const until = asDecoded ? Math.min(length, from + blockLength) : length;
+    for (let i = Math.max(from, shift ? 1 : 0); i < length; i++) {
+      const behind = i >= until;
+      if (!behind && draw(row, 8 + i) >= probability) continue;
+      const share = i < text.end ? blocks / (text.end - text.from) : padding;
+      weights[row * length + i] = length * (behind ? paddingShare / (length - until) : share / probability);
     }
   }
   return { tokens, weights, rows, length };
@@ -87,10 +99,12 @@ interface Row {
   readonly from: number;
   /** Here padding begins. */
   readonly end: number;
+  /** It is an answer to what stands before `from`. */
+  readonly isAnswer: boolean;
 }
 
 /**
- * What all padding of a row counts beside its answer. It is learned soon: counted like other tokens, as published, it would be most of the
+ * What all padding of a row counts beside its answer, and again all that stands behind the block that is decoded. It is learned soon: counted like other tokens, as published, it would be most of the
  * loss where answers are short, and the shorter they are the more.
  */
 const paddingShare = 0.25;
@@ -100,7 +114,7 @@ function windowRow(tokens: TokenIds, u: number, length: number): Row {
     return `batches: a row takes ${length} tokens, but a text has ${tokens.length}: give more text, or shorter rows`;
   });
   const start = Math.floor(u * (tokens.length - length));
-  return { tokens: tokens.subarray(start, start + length), from: 0, end: length };
+  return { tokens: tokens.subarray(start, start + length), from: 0, end: length, isAnswer: false };
 }
 
 /** A chat, cut off or padded with its end token to the row's length. */
@@ -121,5 +135,5 @@ function documentRow(
   }
   const answer = row.subarray(0, size).lastIndexOf(assistant) + 1; // 0 of a text without one: all of it
   const from = fixed ? Math.min(answer, length - 1) : 0;
-  return { tokens: row, from, end: Math.max(size, from + 1) };
+  return { tokens: row, from, end: Math.max(size, from + 1), isAnswer: from > 0 };
 }

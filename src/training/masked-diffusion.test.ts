@@ -177,6 +177,36 @@ describe("batches", () => {
     expect(masked.some(({ weights }) => weights[2] > 0)).toBe(true);
   });
 
+  test("with a block length, answers are masked as decoding finds them: one block like a text, and all behind it", () => {
+    const answer = Array.from({ length: 11 }, (_, i) => 20 + i);
+    const chat = Uint16Array.from([begin, 5, 40, 41, assistant, ...answer, end]);
+    const [start, blockLength, size] = [5, 4, 12];
+    const [rows, length] = [8, 24];
+    const draw = (index: number, epsilon: number) => {
+      const streams = [{ tokens: chat, weight: 1, documents: [0] }];
+      return rowsOf(drawMaskedBatch(streams, { rows, length }, { ...options, blockLength, epsilon }, 2, index));
+    };
+    // With a probability of 1 the whole block is masked: it begins where masks begin, at each of the three borders.
+    const seen = new Set<number>();
+    for (let index = 0; index < 20; index++) {
+      for (const { weights } of draw(index, 1)) {
+        const from = weights.findIndex((weight) => weight > 0);
+        seen.add(from);
+        expect(weights.slice(from).every((weight) => weight > 0)).toBe(true);
+        for (const weight of weights.slice(from, from + blockLength))
+          expect(weight).toBeCloseTo((3 * length) / size, 4);
+        const behind = weights.slice(from + blockLength).reduce((a, b) => a + b, 0);
+        expect(behind).toBeCloseTo(length / 4, 4);
+      }
+    }
+    expect([...seen].sort((a, b) => a - b)).toEqual([5, 9, 13]);
+    // Tokens of the first block stand behind none: on average they count 1 of 12 each, whatever the probability.
+    let sum = 0;
+    for (let index = 0; index < 300; index++)
+      for (const { weights } of draw(index, 0.2)) for (const weight of weights.slice(start, start + 4)) sum += weight;
+    expect(sum / (300 * rows * 4) / (length / size)).toBeCloseTo(1, 1);
+  });
+
   test("a batch is a function of seed and number; its rows have all masking probabilities", () => {
     expect(draw(3)).toEqual(draw(3));
     expect(draw(3)).not.toEqual(draw(4));

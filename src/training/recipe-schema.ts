@@ -69,9 +69,16 @@ export const recipeSchema = z.strictObject({
   answers: z.strictObject({ user: z.string(), assistant: z.string() }).optional(),
   /**
    * Of masked diffusion models: files with `special` are chats, each a row of its own, padded with end tokens. `assistant` names the special
-   * token that begins an answer; what stands before it is never masked in `promptShare` of the rows (default: all).
+   * token that begins an answer; what stands before it is never masked in `promptShare` of the rows (default: all). With `blockLength` these
+   * answers are masked as they are decoded, block by block.
    */
-  chats: z.strictObject({ assistant: z.string(), promptShare: z.number().min(0).max(1).optional() }).optional(),
+  chats: z
+    .strictObject({
+      assistant: z.string(),
+      promptShare: z.number().min(0).max(1).optional(),
+      blockLength: z.int().min(1).optional(),
+    })
+    .optional(),
   /** The template of chats (Jinja), which the model's tokenizer_config.json gets. */
   chatTemplate: z.string().optional(),
   /** Less memory, more work: see `NextTokenOptions`. */

@@ -230,7 +230,8 @@ function maskedTexts(
       const weight = groups[i][0].weight === undefined ? corpus.train.tokens.length : weights[i];
       return [{ tokens, weight, ...(isChat && { documents: documentStarts(tokens, begin) }) }];
     });
-  const options = { tokens: { begin, end, assistant }, promptShare: chats?.promptShare ?? 1, shift };
+  const { promptShare = 1, blockLength } = chats ?? {};
+  const options = { tokens: { begin, end, assistant }, promptShare, blockLength, shift };
   const [train, heldOut] = [streamsOf("train"), streamsOf("heldOut")];
   const shape = { rows, length };
   return {
