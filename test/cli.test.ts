@@ -350,6 +350,10 @@ describe("misuse and failure", () => {
 describe("listings", () => {
   it("lists methods, with a JSON Schema of their options", async () => {
     expect((await ventris(["methods"])).stdout).toMatch(/^method +family +lossless +what it does\ngreedy +plain +yes/);
+    const able = (await ventris(["methods", "--model", "knossos"])).stdout;
+    expect(able).toMatch(/^greedy /m);
+    expect(able).not.toMatch(/^localleap /m); // it fills a canvas
+    expect((await ventris(["methods", "greedy", "--model", "knossos"])).stderr).toMatch(/--model chooses among all/);
     const listed = JSON.parse((await ventris(["methods", "--json"])).stdout);
     expect(listed.map(({ name }: { name: string }) => name)).toEqual(expect.arrayContaining(["greedy", "sample"]));
     for (const { options } of listed) expect(options).toMatchObject({ type: "object", additionalProperties: false });

@@ -349,7 +349,7 @@ async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
       let right = 0;
       for (const item of items) {
         const prompt = model.tokenizer.encodeChat?.([{ role: "user", content: item.prompt }]) ?? `${item.prompt}\n`;
-        const { text } = await model.decode(prompt, { temperature: 0, maxTokens: 200, signal }).final;
+        const { text } = await model.decode(prompt, { temperature: 0, maxTokens: 192, signal }).final;
         if (skill.check(item, text)) right++;
       }
       all.push({ skill: skill.name, items: limit, right: right / limit, interval: wilson(right / limit, limit) });

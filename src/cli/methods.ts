@@ -2,7 +2,10 @@
 import type { Command } from "commander";
 import { z } from "zod";
 import type { Method, ShaperKind } from "../engine/method.ts";
+import type { Capability } from "../engine/model.ts";
+import { ensure } from "../errors.ts";
 import { findMethod, methods, shapers } from "../methods/index.ts";
+import { open } from "../open.ts";
 import { describeOption, placeholder } from "./flags.ts";
 import { print, printJson } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
@@ -12,14 +15,27 @@ import { widthOf, wrap } from "./terminal.ts";
 export function define(command: Command): void {
   command
     .argument("[name]", "a method or shaper, whose options are then shown; or a file with a method of your own")
+    .option("-m, --model <name>", "list only methods that this model can run")
     .option("--json", "print a JSON list, each method with the JSON Schema of its options")
-    .action(async (name: string | undefined, { json }: { json?: true }) => {
-      const listed = [...methods, ...shapers];
-      const chosen = name === undefined ? listed : [await find(name)];
+    .action(async (name: string | undefined, { json, model }: { json?: true; model?: string }) => {
+      if (name !== undefined) {
+        ensure(model === undefined, "bad_option", "--model chooses among all methods: leave it out, or the name");
+        const chosen = await find(name);
+        if (json) printJson([toJson(chosen)]);
+        else print(details(chosen));
+        return;
+      }
+      const able = model === undefined ? undefined : await abilitiesOf(model);
+      const listed = methods.filter(({ needs = ["forest"] }) => !able || needs.every((need) => able.has(need)));
       // Lists of methods alone have been read by programs since before there were shapers.
-      if (json) printJson((name === undefined ? methods : chosen).map(toJson));
-      else print(name === undefined ? overview() : details(chosen[0]));
+      if (json) printJson(listed.map(toJson));
+      else print(overview(listed, able?.has("forest") === false ? [] : shapers));
     });
+}
+
+async function abilitiesOf(reference: string): Promise<ReadonlySet<Capability>> {
+  await using model = await open(reference);
+  return new Set(model.capabilities);
 }
 
 type Entry = Method | ShaperKind;
@@ -45,7 +61,7 @@ const toJson = (entry: Entry): object => ({
 const losslessness = ({ lossless }: Method): string =>
   typeof lossless === "function" ? "by options" : lossless ? "yes" : "no";
 
-function overview(): string {
+function overview(methods: readonly Method[], shapers: readonly ShaperKind[]): string {
   const list = formatTable(
     ["method", "family", "lossless", "what it does"],
     methods.map((method) => [method.name, method.family, losslessness(method), method.summary]),
