@@ -21,6 +21,7 @@ import { randomPrompt } from "./weights/random.mjs";
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
 
 export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
+export { meanOf, ratioOf } from "../dist/papers/statistics.js";
 export { productRate } from "../dist/training/plan.js";
 export { dequantizeMatrix, fromGgufBlocks, quantizeMatrix } from "../dist/weights/index.js";
 
@@ -54,7 +55,8 @@ export const skillPrompts = (model, count) =>
     const skill = skills[i % skills.length];
     const item = skillItem(skill, "test", 0, i);
     const check = (/** @type {string} */ text) => skill.check(item, text);
-    return { ids: model.tokenizer.encodeChat([{ role: "user", content: item.prompt }]), check };
+    const ids = model.tokenizer.encodeChat([{ role: "user", content: item.prompt }]);
+    return { ids, check, skill: skill.name };
   });
 
 /**

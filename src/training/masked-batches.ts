@@ -33,6 +33,11 @@ export interface MaskingOptions {
    * answer, and padding that is left tells where it ends.
    */
   readonly blockLength?: number;
+  /**
+   * Share of rows whose masked tokens are the last ones of block or text: what decoding from left to right leaves. Half of what such a row counts is
+   * its first masked token. It keeps what a model that wrote from left to right knows already. Default 0.
+   */
+  readonly orderedShare?: number;
   /** No token is masked with less than this probability. */
   readonly epsilon?: number;
   /** The first position has no row before it, in which its prediction would stand. */
@@ -58,7 +63,7 @@ export function drawMaskedBatch(
   seed: number,
   index: number,
 ): TokenBatch {
-  const { epsilon = 1e-3, shift, promptShare, blockLength, tokens: ids } = options;
+  const { epsilon = 1e-3, shift, promptShare, blockLength, orderedShare = 0, tokens: ids } = options;
   const stream: Stream = { seed, request: index };
   const draw = (row: number, what: number): number => uniform(stream, row, "data", what);
   const tokens = new Int32Array(rows * (length + 1));
@@ -78,16 +83,30 @@ export function drawMaskedBatch(
     tokens.set(text.tokens, row * (length + 1));
     const time = (first + row / rows) % 1;
     const probability = (1 - epsilon) * time + epsilon;
-    const padding = paddingShare / Math.max(1, length - text.end);
     const asDecoded = text.isAnswer && blockLength !== undefined;
     const blocks = asDecoded ? Math.ceil((text.end - text.from) / blockLength) : 1;
-    const from = asDecoded ? text.from + Math.floor(draw(row, 4) * blocks) * blockLength : text.from;
+    const from = Math.max(
+      asDecoded ? text.from + Math.floor(draw(row, 4) * blocks) * blockLength : text.from,
+      shift ? 1 : 0,
+    );
     const until = asDecoded ? Math.min(length, from + blockLength) : length;
-    for (let i = Math.max(from, shift ? 1 : 0); i < length; i++) {
-      const behind = i >= until;
-      if (!behind && draw(row, 8 + i) >= probability) continue;
-      const share = i < text.end ? blocks / (text.end - text.from) : padding;
-      weights[row * length + i] = length * (behind ? paddingShare / (length - until) : share / probability);
+    // Of rows in order the last tokens of block or text are masked; padding has no order.
+    const last = Math.min(until, text.end);
+    const count = Math.max(1, Math.ceil(probability * (last - from)));
+    const cut = draw(row, 5) < orderedShare ? Math.max(from, last - count) : undefined;
+    for (let i = from; i < length; i++) {
+      const [behind, padding] = [i >= until, i >= text.end];
+      const share = behind
+        ? paddingShare / (length - until)
+        : padding
+          ? paddingShare / (length - text.end)
+          : blocks / (text.end - text.from);
+      let weight = behind ? share : draw(row, 8 + i) < probability ? share / probability : 0;
+      if (cut !== undefined && !behind) {
+        const next = i === cut ? last - from : 0;
+        weight = i < cut ? 0 : padding ? share : (share * (next + (last - from) / (last - cut))) / 2;
+      }
+      weights[row * length + i] = length * weight;
     }
   }
   return { tokens, weights, rows, length };

@@ -207,6 +207,33 @@ describe("batches", () => {
     expect(sum / (300 * rows * 4) / (length / size)).toBeCloseTo(1, 1);
   });
 
+  test("rows in order mask the last tokens, whose first counts half, and every token of an answer the same on average", () => {
+    const answer = Array.from({ length: 7 }, (_, i) => 20 + i);
+    const chat = Uint16Array.from([begin, 5, assistant, ...answer, end]);
+    const [start, size] = [3, 8];
+    const [rows, length] = [8, 16];
+    const mean = new Float64Array(length);
+    for (let index = 0; index < 400; index++) {
+      const streams = [{ tokens: chat, weight: 1, documents: [0] }];
+      const batch = drawMaskedBatch(streams, { rows, length }, { ...options, orderedShare: 1 }, 2, index);
+      for (const { weights } of rowsOf(batch)) {
+        const cut = weights.findIndex((weight) => weight > 0);
+        expect(cut).toBeGreaterThanOrEqual(start);
+        expect(cut).toBeLessThan(start + size);
+        const masked = start + size - cut;
+        const usual = weights[cut + 1] / (length / size);
+        if (masked > 1) expect(usual).toBeCloseTo(size / masked / 2, 4);
+        expect(weights[cut] / (length / size)).toBeCloseTo((size + size / masked) / 2, 4);
+        weights.forEach((weight, i) => {
+          mean[i] += weight / (400 * rows);
+          if (i > cut) expect(weight).toBeGreaterThan(0);
+        });
+      }
+    }
+    const sum = mean.slice(start, start + size).reduce((a, b) => a + b, 0);
+    expect(sum / length).toBeCloseTo(1, 1);
+  });
+
   test("a batch is a function of seed and number; its rows have all masking probabilities", () => {
     expect(draw(3)).toEqual(draw(3));
     expect(draw(3)).not.toEqual(draw(4));

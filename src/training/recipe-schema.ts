@@ -69,15 +69,13 @@ export const recipeSchema = z.strictObject({
   answers: z.strictObject({ user: z.string(), assistant: z.string() }).optional(),
   /**
    * Of masked diffusion models: files with `special` are chats, each a row of its own, padded with end tokens. `assistant` names the special
-   * token that begins an answer; what stands before it is never masked in `promptShare` of the rows (default: all). With `blockLength` these
-   * answers are masked as they are decoded, block by block.
+   * token that begins an answer; what stands before it is never masked in `promptShare` of the rows (default: all).
    */
-  chats: z
-    .strictObject({
-      assistant: z.string(),
-      promptShare: z.number().min(0).max(1).optional(),
-      blockLength: z.int().min(1).optional(),
-    })
+  chats: z.strictObject({ assistant: z.string(), promptShare: z.number().min(0).max(1).optional() }).optional(),
+  /** Of masked diffusion models: answers of chats masked as they are decoded in blocks, and rows in order; see `MaskingOptions`. */
+  masking: z
+    .strictObject({ blockLength: z.int().min(1), orderedShare: z.number().min(0).max(1) })
+    .partial()
     .optional(),
   /** The template of chats (Jinja), which the model's tokenizer_config.json gets. */
   chatTemplate: z.string().optional(),

@@ -168,6 +168,7 @@ async function loadTexts(
     "bad_option",
     "chats: rows of chats are for masked diffusion; otherwise give answers",
   );
+  ensure(!recipe.masking || diffusion, "bad_option", "masking: the model has no mask token");
   const groups = weighted || diffusion ? files.filter(({ weight }) => weight !== 0).map((file) => [file]) : [files];
   let corpora: Corpus[] = [];
   for (const group of groups) {
@@ -209,7 +210,7 @@ async function loadTexts(
 
 /** Batches of masked diffusion; those that are measured on are always the same, with the same masks. */
 function maskedTexts(
-  { rows, length, seed, chats }: Recipe,
+  { rows, length, seed, chats, masking }: Recipe,
   { shift }: MaskedDiffusion,
   tokenizer: Tokenizer,
   groups: readonly (readonly { special?: boolean; weight?: number }[])[],
@@ -230,8 +231,8 @@ function maskedTexts(
       const weight = groups[i][0].weight === undefined ? corpus.train.tokens.length : weights[i];
       return [{ tokens, weight, ...(isChat && { documents: documentStarts(tokens, begin) }) }];
     });
-  const { promptShare = 1, blockLength } = chats ?? {};
-  const options = { tokens: { begin, end, assistant }, promptShare, blockLength, shift };
+  const { promptShare = 1 } = chats ?? {};
+  const options = { tokens: { begin, end, assistant }, promptShare, ...masking, shift };
   const [train, heldOut] = [streamsOf("train"), streamsOf("heldOut")];
   const shape = { rows, length };
   return {

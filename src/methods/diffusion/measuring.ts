@@ -6,7 +6,8 @@ import { z } from "zod";
 import { methodChoice } from "../../calls.ts";
 import { defineUnmasking } from "../../engine/canvas/method.ts";
 import type { CanvasView } from "../../engine/canvas/policy.ts";
-import type { OpenModel, ReproductionContext } from "../../papers/reproduction.ts";
+import type { OpenModel, ReproductionContext, Series } from "../../papers/reproduction.ts";
+import { mean } from "../../papers/statistics.ts";
 import { skillItem, skills } from "../../training/skills/index.ts";
 import { filterKind } from "./learn2pd/filter.ts";
 import { collectRecords } from "./learn2pd/records.ts";
@@ -42,7 +43,7 @@ export interface TaskOptions {
 export const taskSizes = {
   tiny: { model: "toy", prompts: 6, length: 64, steps: 120 },
   quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
-  full: { model: "mycenae", prompts: 210, length: 256, steps: 0 },
+  full: { model: "mycenae", prompts: 105, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
 
 /** Opens the tasks for `measure`; what was trained for it goes away afterwards. */
@@ -94,17 +95,20 @@ export type Answered = {
   readonly canvas: readonly number[];
 };
 
-/** Fills the whole canvas: nobody is helped by stopping early but whoever predicts the end. */
+/**
+ * Fills the whole canvas: nobody is helped by stopping early but whoever predicts the end. `untilText` stops where the text is there, of which
+ * nothing changes afterwards: passes into padding, which all methods fill fast, then do not count.
+ */
 export async function answer(
   { model, length, blockLength }: Tasks,
   prompt: TaskPrompt,
   method: { readonly name: string } & Readonly<Record<string, unknown>>,
-  more: { readonly length?: number; readonly signal?: AbortSignal } = {},
+  { signal, untilText = false }: { readonly signal?: AbortSignal; readonly untilText?: boolean } = {},
 ): Promise<Answered> {
   const result = await model.decode(prompt.tokens, {
-    method: methodChoice({ blockLength, earlyStop: false, ...method }),
-    maxTokens: more.length ?? length,
-    signal: more.signal,
+    method: methodChoice({ blockLength, earlyStop: untilText, ...method }),
+    maxTokens: length,
+    signal,
   }).final;
   return { passes: result.counters.passes, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
 }
@@ -120,12 +124,15 @@ export function agreement(a: readonly number[], b: readonly number[], ends: read
   return length === 0 ? 1 : x.filter((token, i) => token === y[i]).length / length;
 }
 
-/** One-token decoding whose passes are looked at. */
-export async function watched(
+/**
+ * One-token decoding, whose passes may be looked at. It runs until the text is there; its passes are those of the whole canvas all the same, which
+ * are as many as there are positions.
+ */
+export async function oneToken(
   { model, length, blockLength }: Tasks,
   prompt: TaskPrompt,
-  look: (view: CanvasView, start: number) => void,
-): Promise<readonly number[]> {
+  { signal, look }: { readonly signal?: AbortSignal; readonly look?: (view: CanvasView, start: number) => void } = {},
+): Promise<Answered> {
   const method = defineUnmasking({
     name: "watched",
     summary: "one-token decoding that is looked at",
@@ -134,15 +141,29 @@ export async function watched(
       const countFor = evenSchedule(request);
       return {
         decide(view) {
-          look(view, request.start);
+          look?.(view, request.start);
           return { positions: highest(view.masked, countFor(view), view.confidence) };
         },
       };
     },
   });
   const run = model.decode(prompt.tokens, {
-    method: { method, options: { blockLength, earlyStop: false } },
+    method: { method, options: { blockLength } },
     maxTokens: length,
+    signal,
   });
-  return (await run.final).canvas!;
+  const result = await run.final;
+  return { passes: length, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
+}
+
+/** Right answers in % over passes, of several settings of a method: a line of a plot. */
+export function frontier(
+  name: string,
+  settings: readonly (readonly { readonly passes: number; readonly right: number }[])[],
+): Series {
+  const points = settings.map((found): [number, number] => [
+    mean(found.map(({ passes }) => passes)),
+    100 * mean(found.map(({ right }) => right)),
+  ]);
+  return { name, from: "ours", points: points.sort(([a], [b]) => a - b) };
 }

@@ -1,9 +1,36 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
-import { defineReproduction } from "../../../papers/reproduction.ts";
-import { meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { answer, taskSizes, watched, withTasks } from "../measuring.ts";
+import { defineReproduction, type Plot } from "../../../papers/reproduction.ts";
+import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
+import { answer, frontier, oneToken, taskSizes, withTasks } from "../measuring.ts";
 
 const anchor = 0.9;
+/** Of the frontiers: one bar for all, and anchors whose neighbours need 0.15 less. */
+const thresholds = [0.5, 0.6, 0.75, 0.85, 0.9, 0.95];
+const anchors = [0.65, 0.75, 0.9, 0.95];
+/** Of the ablation: radius and relaxed bar, the others as published. */
+const ablated = [
+  { radius: 1 },
+  { radius: 2 },
+  { radius: 8 },
+  { radius: 16 },
+  { relaxed: 0.5 },
+  { relaxed: 0.6 },
+  { relaxed: 0.85 },
+];
+
+/** Of one prompt; lists in the order of the settings above. */
+type Found = {
+  readonly passes: readonly number[];
+  readonly right: readonly number[];
+  /** Predictions of medium confidence that became final, and all of them: near an anchor, and elsewhere. */
+  readonly near: readonly number[];
+  readonly far: readonly number[];
+  readonly waited: number;
+  readonly bars: readonly Short[];
+  readonly leaps: readonly Short[];
+  readonly ablation: readonly Short[];
+};
+type Short = { readonly passes: number; readonly right: number };
 
 export const reproduction = defineReproduction({
   sizes: taskSizes,
@@ -11,50 +38,105 @@ export const reproduction = defineReproduction({
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {
       const { step, seed, signal } = context;
-      const passes: [number, number][] = [];
-      const against: [number, number][] = [];
-      const points: number[] = [];
-      const local: { near: [number, number]; far: [number, number] }[] = [];
+      const found: Found[] = [];
       for (const [i, prompt] of tasks.prompts.entries()) {
-        const found = await step(`prompt ${i + 1}`, async () => {
-          const plain = await answer(tasks, prompt, { name: "low-confidence" }, { signal });
-          const leap = await answer(tasks, prompt, { name: "localleap", anchor }, { signal });
-          const bar = await answer(tasks, prompt, { name: "threshold", threshold: anchor }, { signal });
-          // Predictions of medium confidence, near an anchor and elsewhere: how many there were, and how many became final.
+        const measured = step(`prompt ${i + 1}`, async (): Promise<Found> => {
+          // Predictions of medium confidence, near an anchor and elsewhere; and for each position when it was predicted as what.
           const seen: { position: number; token: number; near: boolean }[] = [];
-          const canvas = await watched(tasks, prompt, ({ masked, confidence, token }, start) => {
-            const anchors = masked.filter((at) => confidence(at) >= anchor);
-            for (const at of masked) {
-              if (confidence(at) >= anchor || confidence(at) < 0.5) continue;
-              const near = anchors.some((other) => Math.abs(other - at) <= 4);
-              seen.push({ position: at - start, token: token(at), near });
-            }
+          const predicted = new Map<number, number[]>();
+          const plain = await oneToken(tasks, prompt, {
+            signal,
+            look({ masked, confidence, token }, start) {
+              const sure = masked.filter((at) => confidence(at) >= anchor);
+              for (const at of masked) {
+                predicted.set(at - start, [...(predicted.get(at - start) ?? []), token(at)]);
+                if (confidence(at) >= anchor || confidence(at) < 0.5) continue;
+                const near = sure.some((other) => Math.abs(other - at) <= 4);
+                seen.push({ position: at - start, token: token(at), near });
+              }
+            },
           });
+          const run = (method: { name: string } & Record<string, unknown>, untilText = false) =>
+            answer(tasks, prompt, method, { signal, untilText });
+          const leap = await run({ name: "localleap", anchor });
+          const bar = await run({ name: "threshold", threshold: anchor });
+          const short = async (method: { name: string } & Record<string, unknown>) => {
+            const { passes, right } = await run(method, true);
+            return { passes, right };
+          };
+          const [bars, leaps, ablation] = [[], [], []] as Short[][];
+          for (const threshold of thresholds) bars.push(await short({ name: "threshold", threshold }));
+          for (const own of anchors) leaps.push(await short({ name: "localleap", anchor: own, relaxed: own - 0.15 }));
+          for (const change of ablated) ablation.push(await short({ name: "localleap", anchor, ...change }));
           const count = (near: boolean): [number, number] => {
             const some = seen.filter((one) => one.near === near);
-            return [some.filter(({ position, token }) => canvas[position] === token).length, some.length];
+            return [some.filter(({ position, token }) => plain.canvas[position] === token).length, some.length];
           };
+          // How many passes a position waited although its prediction was, and stayed, what it became.
+          const waited = [...predicted].map(([position, tokens]) => {
+            const last = tokens.findLastIndex((token) => token !== plain.canvas[position]);
+            return tokens.length - 2 - last;
+          });
           return {
             passes: [plain.passes, leap.passes, bar.passes],
-            right: [plain.right, leap.right],
+            right: [plain.right, leap.right, bar.right],
             near: count(true),
             far: count(false),
+            waited: mean(waited),
+            bars,
+            leaps,
+            ablation,
           };
         });
-        passes.push([100 * found.passes[1], found.passes[0]]);
-        against.push([found.passes[1], found.passes[2]]);
-        points.push(100 * (found.right[1] - found.right[0]));
-        local.push({ near: [found.near[0], found.near[1]], far: [found.far[0], found.far[1]] });
+        found.push(await measured);
       }
+      const plot: Plot = {
+        title: "right answers over passes until the text is there",
+        x: { label: "passes" },
+        y: { label: "right, %" },
+        series: [
+          frontier(
+            "one threshold",
+            thresholds.map((_, t) => found.map(({ bars }) => bars[t])),
+          ),
+          frontier(
+            "LocalLeap, relaxed 0.15 below",
+            anchors.map((_, t) => found.map(({ leaps }) => leaps[t])),
+          ),
+        ],
+      };
+      const settings = ablated.map((change, t) => {
+        const own = found.map(({ ablation }) => ablation[t]);
+        const [passes, right] = [mean(own.map((one) => one.passes)), 100 * mean(own.map((one) => one.right))];
+        const [name, value] = Object.entries(change)[0];
+        return [`${name} ${value}`, `${passes.toFixed(1)} passes, ${right.toFixed(1)} % right`];
+      });
       // A prompt counts where it has predictions of both kinds.
-      const share = ([right, all]: [number, number]): number => right / all;
-      const both = local
+      const share = ([right, all]: readonly number[]): number => right / all;
+      const both = found
         .filter(({ near, far }) => near[1] > 0 && far[1] > 0)
         .map(({ near, far }) => share(near) - share(far));
+      const points = (a: number, b: number) => found.map(({ right }) => 100 * (right[a] - right[b]));
       return [
-        { claim: "passes", ...ratioOf(passes, seed) },
-        { claim: "against-threshold", ...ratioOf(against, seed) },
-        { claim: "quality", ...meanOf(points, seed) },
+        {
+          claim: "passes",
+          ...ratioOf(
+            found.map(({ passes }) => [100 * passes[1], passes[0]]),
+            seed,
+          ),
+          details: { "passes a position waits with its final prediction": mean(found.map(({ waited }) => waited)) },
+        },
+        {
+          claim: "against-threshold",
+          ...ratioOf(
+            found.map(({ passes }) => [passes[1], passes[2]]),
+            seed,
+          ),
+          note: `score against the threshold: ${mean(points(1, 2)).toFixed(1)} points`,
+          plot,
+          details: Object.fromEntries(settings),
+        },
+        { claim: "quality", ...meanOf(points(1, 0), seed) },
         ...(both.length > 0 ? [{ claim: "locality", ...meanOf(both, seed) }] : []),
       ];
     }),
