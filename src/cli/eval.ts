@@ -342,6 +342,8 @@ async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
   const unknown = names.find((name) => !skills.some((skill) => skill.name === name));
   ensure(unknown === undefined, "bad_option", `no skill "${unknown}": ${skills.map(({ name }) => name).join(", ")}`);
   const results = await withModel(flags, async (model, signal) => {
+    // No answer is longer; of a canvas every position costs something in every pass, and blocks of 32 must fit.
+    const maxTokens = model.capabilities.has("canvas") ? 64 : 200;
     const all: { skill: string; items: number; right: number; interval: readonly [number, number] }[] = [];
     for (const skill of chosen) {
       showProgress(skill.name);
@@ -349,7 +351,7 @@ async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
       let right = 0;
       for (const item of items) {
         const prompt = model.tokenizer.encodeChat?.([{ role: "user", content: item.prompt }]) ?? `${item.prompt}\n`;
-        const { text } = await model.decode(prompt, { temperature: 0, maxTokens: 192, signal }).final;
+        const { text } = await model.decode(prompt, { temperature: 0, maxTokens, signal }).final;
         if (skill.check(item, text)) right++;
       }
       all.push({ skill: skill.name, items: limit, right: right / limit, interval: wilson(right / limit, limit) });

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { methodChoice } from "../../calls.ts";
 import { defineUnmasking } from "../../engine/canvas/method.ts";
 import type { CanvasView } from "../../engine/canvas/policy.ts";
+import type { TimedEvent } from "../../engine/trace.ts";
 import type { OpenModel, ReproductionContext, Series } from "../../papers/reproduction.ts";
 import { mean } from "../../papers/statistics.ts";
 import { skillItem, skills } from "../../training/skills/index.ts";
@@ -41,7 +42,7 @@ export interface TaskOptions {
 
 /** How much each size of a reproduction measures: the toy where seconds or minutes count, the shipped model in full. */
 export const taskSizes = {
-  tiny: { model: "toy", prompts: 6, length: 64, steps: 120 },
+  tiny: { model: "toy", prompts: 4, length: 64, steps: 120 },
   quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
   full: { model: "mycenae", prompts: 105, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
@@ -154,6 +155,23 @@ export async function oneToken(
   });
   const result = await run.final;
   return { passes: length, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
+}
+
+/** The events of one item decoded by mycenae: a sentence as JSON, in two blocks. */
+export async function showItem(
+  method: { readonly name: string } & Readonly<Record<string, unknown>>,
+  signal: AbortSignal,
+  open: (reference: string) => Promise<OpenModel>,
+): Promise<TimedEvent[]> {
+  await using model = await open("mycenae");
+  const json = skills.find(({ name }) => name === "json")!;
+  const { prompt } = skillItem(json, "test", 0, 3);
+  const started = performance.now();
+  const events: TimedEvent[] = [];
+  const options = { method: methodChoice({ earlyStop: false, ...method }), maxTokens: 64, signal };
+  for await (const event of model.decode([{ role: "user", content: prompt }], options))
+    events.push({ ...event, at: (performance.now() - started) / 1000 });
+  return events;
 }
 
 /** Right answers in % over passes, of several settings of a method: a line of a plot. */

@@ -1,7 +1,7 @@
 /** What Learn2PD claims against one token a pass and against one threshold for all, on tasks that can be checked. */
 import { defineReproduction, type Measurement, type Plot } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { agreement, answer, frontier, oneToken, taskSizes, withTasks } from "../measuring.ts";
+import { agreement, answer, frontier, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 import { filterKind, filterOfPart } from "./filter.ts";
 
 const bars = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
@@ -22,6 +22,7 @@ type Short = { readonly passes: number; readonly right: number; readonly agrees:
 export const reproduction = defineReproduction({
   sizes: taskSizes,
   steps: ({ prompts }) => prompts,
+  trace: (signal, open) => showItem({ name: "learn2pd" }, signal, open),
   measure: (context, options) =>
     withTasks(context, options, async (tasks): Promise<Measurement[]> => {
       const { step, seed, signal } = context;

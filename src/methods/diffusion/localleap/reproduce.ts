@@ -1,7 +1,7 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
 import { defineReproduction, type Plot } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { answer, frontier, oneToken, taskSizes, withTasks } from "../measuring.ts";
+import { answer, frontier, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 
 const anchor = 0.9;
 /** Of the frontiers: one bar for all, and anchors whose neighbours need 0.15 less. */
@@ -35,6 +35,7 @@ type Short = { readonly passes: number; readonly right: number };
 export const reproduction = defineReproduction({
   sizes: taskSizes,
   steps: ({ prompts }) => prompts,
+  trace: (signal, open) => showItem({ name: "localleap" }, signal, open),
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {
       const { step, seed, signal } = context;
