@@ -5,6 +5,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { open } from "../dist/index.js";
+import { foresightOf, guessAccuracy } from "../dist/methods/speculative/accuracy.js";
 import { familyOf } from "../dist/models/families.js";
 import { loraSites } from "../dist/models/lora.js";
 import { readParameters } from "../dist/models/parameters.js";
@@ -372,4 +373,18 @@ export async function ourReproduction(name, size, progress) {
   } finally {
     for (const model of models) await model.close();
   }
+}
+
+/**
+ * Share of the guesses of a method's part among whose `top` likeliest tokens the model's own choice is, by level, under the tokens of these texts.
+ * @param {any} model @param {string} name @param {readonly (readonly number[])[]} texts @param {number} top
+ */
+export async function guessAccuracies(model, name, texts, top) {
+  const foresight = await foresightOf(model, name);
+  const sums = new Array(foresight.levels).fill(0);
+  for (const text of texts) {
+    const shares = await guessAccuracy(model, foresight, text, { top });
+    for (const [i, share] of shares.entries()) sums[i] += share / texts.length;
+  }
+  return sums;
 }

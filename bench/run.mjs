@@ -8,6 +8,7 @@ const benchmarks = {
   engine: () => import("./engine.mjs"),
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
+  "several-tokens": () => import("./several-tokens.mjs"),
   instruments: () => import("./instruments.mjs"),
   diffusion: () => import("./diffusion.mjs"),
   signals: () => import("./signals.mjs"),

@@ -17,8 +17,8 @@ const [target, draft] = ["knossos", process.env.VENTRIS_BENCH_DRAFT ?? "pylos"];
 const promptLength = 128;
 
 /** Requests of one method leave nothing to the next: the same prompt runs several times, and a table must not know its answer. */
-const withoutDraft = [{ name: "prompt-lookup" }, { name: "aded", isolate: true }];
-const withDraft = ["chain", "spec-infer", "sequoia", "dyspec", "top-k"].map((name) => ({ name, draft }));
+export const withoutDraft = [{ name: "prompt-lookup" }, { name: "aded", isolate: true }];
+export const withDraft = ["chain", "spec-infer", "sequoia", "dyspec", "top-k"].map((name) => ({ name, draft }));
 /** @type {readonly Method[]} */
 const methods = [...withDraft, ...withoutDraft];
 
@@ -49,7 +49,7 @@ function missing() {
  * @param {(bench: ReturnType<typeof start> extends Promise<infer B> ? B : never, settings: Settings) => Promise<Measurement>} measure
  * @returns {(settings: Settings) => Promise<Measurement>}
  */
-const needing = (measure) => async (settings) => {
+export const needing = (measure) => async (settings) => {
   const skipped = missing();
   return skipped ? { skipped } : measure(await started(settings.quick), settings);
 };

@@ -310,6 +310,100 @@ export interface MedusaOptions {
   alpha?: number;
 }
 
+/** Options of `prompt-tokens`: trained vectors in the places of the next tokens make one pass guess several; no second model. */
+export interface PromptTokensOptions {
+  /** The trained vectors: a part beside the model by its name, or a part's folder. Default "prompt-tokens". Of the host alone: a server refuses it in requests. */
+  prompts?: string;
+  /** A draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains. Of the host alone: a server refuses it in requests. */
+  draft?: string;
+  /** Of a draft model: tokens that it drafts a round; default: 5. From 1 to 32. */
+  length?: number;
+  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  levels?: number;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
+  by?: "probability" | "rank";
+  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  estimate?: "measured" | "draft";
+  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  topK?: number;
+  /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
+  tree?: "adaptive" | "published";
+  /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
+  acceptance?: "exact" | "typical";
+  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  epsilon?: number;
+  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  alpha?: number;
+}
+
+/** Options of `hidden-transfer`: states of tokens that are not there yet go through the upper layers and guess ahead; no second model. */
+export interface HiddenTransferOptions {
+  /** The trained matrices: a part beside the model by its name, or a part's folder. Default "hidden-transfer". Of the host alone: a server refuses it in requests. */
+  transfers?: string;
+  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  levels?: number;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
+  by?: "probability" | "rank";
+  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  estimate?: "measured" | "draft";
+  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  topK?: number;
+  /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
+  tree?: "adaptive" | "published";
+  /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
+  acceptance?: "exact" | "typical";
+  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  epsilon?: number;
+  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  alpha?: number;
+}
+
+/** Options of `eagle`: a draft of one layer foretells the model's own states, from which its head reads the next tokens. */
+export interface EagleOptions {
+  /** The draft: a part beside the model by its name, a part's folder, or a folder of a published EAGLE draft. Default "eagle". Of the host alone: a server refuses it in requests. */
+  layer?: string;
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** Nodes that go through one pass of the draft. From 1 to 64. Default 8. */
+  width?: number;
+  /** Passes of the draft in a round, at most; default: as many as are worth it. From 1 to 32. */
+  depth?: number;
+  /** Most likely tokens of the draft that can be drafted. From 1 to 1024. Default 64. */
+  topK?: number;
+}
+
+/** Options of `self-speculative`: the model drafts for itself with some of its blocks left out; no training, no second model. */
+export interface SelfSpeculativeOptions {
+  /** Blocks to leave out: attention.N and mlp.N of layers from 0; default: measured once for the model. */
+  skip?: readonly string[];
+  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  budget?: number;
+  /** Nodes that go through one pass of the draft; 1 drafts a chain. From 1 to 64. Default 1. */
+  width?: number;
+  /** Passes of the draft in a round, at most; default: as many as are worth it. From 1 to 32. */
+  depth?: number;
+  /** Most likely tokens of the draft that can be drafted. From 1 to 1024. Default 64. */
+  topK?: number;
+}
+
+/** Options of `lexical-units`: a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts. */
+export interface LexicalUnitsOptions {
+  /** A placeholder's token is taken while each has at least this probability; above 1: one token a pass. From 0 to 2. Default 0.9. */
+  beta?: number;
+  /** Tokens a pass, at most: one, and the placeholders behind it. From 1 to 16. Default 4. */
+  lookAhead?: number;
+  /** Stop before a token that repeats the one before it or begins with its letters. Default true. */
+  guard?: boolean;
+  /** True: what placeholders say is a draft that the next pass verifies, and the output is plain decoding's; false: it is taken as it is (lossy, as published). Default false. */
+  verify?: boolean;
+  /** The placeholder token that the model was trained with; default: <|pad|>. From 0. */
+  pad?: number;
+}
+
 /** Options of `awrs`: samples under a constraint by weighted rejection: few checks instead of a mask. */
 export interface AwrsOptions {
   /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
@@ -755,7 +849,7 @@ export interface MlpMemoryOptions {
 }
 
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "prompt-tokens" | "hidden-transfer" | "eagle" | "self-speculative" | "lexical-units" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -768,6 +862,11 @@ export type MethodWithOptions =
   | ({ name: "aded" } & AdedOptions)
   | ({ name: "online" } & OnlineOptions)
   | ({ name: "medusa" } & MedusaOptions)
+  | ({ name: "prompt-tokens" } & PromptTokensOptions)
+  | ({ name: "hidden-transfer" } & HiddenTransferOptions)
+  | ({ name: "eagle" } & EagleOptions)
+  | ({ name: "self-speculative" } & SelfSpeculativeOptions)
+  | ({ name: "lexical-units" } & LexicalUnitsOptions)
   | ({ name: "awrs" } & AwrsOptions)
   | ({ name: "smc" } & SmcOptions)
   | ({ name: "beam" } & BeamOptions)

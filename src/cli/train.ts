@@ -5,7 +5,7 @@ import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
-import { trainTable } from "../methods/index.ts";
+import { partKinds, trainTable } from "../methods/index.ts";
 import { open, resolveModel } from "../open.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
@@ -259,6 +259,7 @@ async function runAndTell(
       dataFolder: data,
       runFolder: run,
       out,
+      partKinds,
       threads,
       maxSeconds: maxMinutes === undefined ? undefined : maxMinutes * 60,
       samples: sampleEvery === undefined ? undefined : { every: sampleEvery, take: samplesOf(run, threads, signal) },

@@ -93,8 +93,11 @@ export interface Decoding {
    * readings. To be called before the prefill. Errors: `bad_option`.
    */
   instrument(further: Instrumenting): void;
-  /** The node of the last prompt token, with logits. Runs the prefill when first called. */
-  prefill(): Promise<ForestNode>;
+  /**
+   * The node of the last prompt token, with logits. Runs the prefill when first called; `visit` of that call is shown every node of the
+   * prompt, in order, with what was read there.
+   */
+  prefill(visit?: (nodes: readonly ForestNode[]) => void): Promise<ForestNode>;
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
   shape(node: ForestNode): Float64Array;
   /** The same without the request's constraint: for methods that honour it in their own way. */

@@ -22,8 +22,8 @@ export interface Reading {
   readonly decodeStarted: number;
   /** Before the prompt is read. Errors: `bad_option`. */
   instrument(further: Instrumenting): void;
-  /** The node of the last prompt token. */
-  readPrompt(): Promise<ForestNode>;
+  /** The node of the last prompt token. `visit` of the first call is shown every node of the prompt, in order. */
+  readPrompt(visit?: (nodes: readonly ForestNode[]) => void): Promise<ForestNode>;
 }
 
 /** Errors: `bad_option` for sites and edits that the model has not. */
@@ -39,9 +39,12 @@ export function createReading(
   let prefill = { passes: 0, seconds: 0 };
   let decodeStarted = performance.now();
 
-  async function read(): Promise<ForestNode> {
+  async function read(visit?: (nodes: readonly ForestNode[]) => void): Promise<ForestNode> {
     const started = performance.now();
-    const { node, computed, cached, passes } = await lease.prefill(prompt, delivery.take);
+    const { node, computed, cached, passes } = await lease.prefill(prompt, (nodes) => {
+      delivery.take(nodes);
+      visit?.(nodes);
+    });
     counters.prefillTokens = computed;
     counters.cachedTokens = cached;
     decodeStarted = performance.now();
@@ -65,8 +68,8 @@ export function createReading(
       edits.push(...(further.edits ?? []));
       lease.use(leaseSites(model.sites(), taps, edits));
     },
-    readPrompt() {
-      prefilled ??= read();
+    readPrompt(visit) {
+      prefilled ??= read(visit);
       return prefilled;
     },
   };

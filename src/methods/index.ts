@@ -1,6 +1,7 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { nearest, VentrisError } from "../errors.ts";
+import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { awrs } from "./constrained/awrs/index.ts";
 import { smc } from "./constrained/smc/index.ts";
@@ -22,9 +23,17 @@ import { selfConsistency } from "./search/self-consistency/index.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
+import { eagle } from "./speculative/eagle/index.ts";
+import { eaglePart } from "./speculative/eagle/training.ts";
+import { hiddenTransfer } from "./speculative/hidden-transfer/index.ts";
+import { hiddenTransferPart } from "./speculative/hidden-transfer/training.ts";
+import { lexicalUnits } from "./speculative/lexical-units/index.ts";
 import { medusa } from "./speculative/medusa/index.ts";
 import { online } from "./speculative/online/index.ts";
 import { promptLookup } from "./speculative/prompt-lookup/index.ts";
+import { promptTokens } from "./speculative/prompt-tokens/index.ts";
+import { promptTokensPart } from "./speculative/prompt-tokens/training.ts";
+import { selfSpeculative } from "./speculative/self-speculative/index.ts";
 import { sequoia } from "./speculative/sequoia/index.ts";
 import { specInfer } from "./speculative/spec-infer/index.ts";
 import { topK } from "./speculative/top-k/index.ts";
@@ -42,6 +51,11 @@ const decoders: readonly Method[] = [
   aded,
   online,
   medusa,
+  promptTokens,
+  hiddenTransfer,
+  eagle,
+  selfSpeculative,
+  lexicalUnits,
   awrs,
   smc,
   beam,
@@ -78,6 +92,9 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
     `no ${what} is called "${name.slice(0, 200)}"${meant ? `; did you mean "${meant}"?` : ""} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
   );
 }
+
+/** Kinds of parts that methods train, beside those of `src/training/parts.ts`. */
+export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferPart, eaglePart];
 
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";

@@ -72,9 +72,13 @@ export async function writePart(
   folder: string,
   base: PartBase,
   part: Pick<PartCard, "kind"> &
-    Partial<Pick<PartCard, "name" | "sites" | "settings" | "training">> & { tensors: ReadonlyMap<string, PartTensor> },
+    Partial<Pick<PartCard, "name" | "sites" | "settings" | "training">> & {
+      tensors: ReadonlyMap<string, PartTensor>;
+      /** How numbers are stored; default: as they are. */
+      stored?: "F32" | "F16";
+    },
 ): Promise<void> {
-  const { tensors, sites = [], settings = {}, name = basename(folder), kind, training } = part;
+  const { tensors, sites = [], settings = {}, name = basename(folder), kind, training, stored = "F32" } = part;
   for (const site of sites) siteNamed(base.sites, site);
   ensure(tensors.size > 0, "bad_option", `part ${name}: it has no tensors`);
   for (const [tensor, { shape, values }] of tensors) {
@@ -98,7 +102,7 @@ export async function writePart(
   };
   const entries = [...tensors].map(([tensor, { shape, values }]) => ({
     name: tensor,
-    type: "F32" as const,
+    type: stored,
     shape,
     data: values,
   }));

@@ -36,7 +36,7 @@ const tokenizerFiles = [
 ];
 
 /** Halves, unless a value lies outside of their range. */
-function storedType(values: Values): "F16" | "F32" {
+export function storedType(values: Iterable<readonly [string, Float32Array]>): "F16" | "F32" {
   const largest = 65504;
   for (const [, stored] of values) for (const x of stored) if (!(Math.abs(x) <= largest)) return "F32";
   return "F16";

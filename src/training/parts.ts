@@ -10,8 +10,9 @@ import { describeIssues } from "../issues.ts";
 import type { Edit } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { textGraph } from "../models/graph.ts";
-import { fingerprintOf, writePart } from "../models/parts.ts";
+import { fingerprintOf, type PartTensor, writePart } from "../models/parts.ts";
 import { sitesOf } from "../models/sites.ts";
+import type { Value } from "../runtime/program.ts";
 import {
   add,
   constant,
@@ -26,10 +27,11 @@ import {
   where,
 } from "../tensor/index.ts";
 import { openWeights } from "../weights/index.ts";
+import { storedType } from "./export.ts";
 import { editParameters, graphObjective } from "./graph-objective.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { LanguageModelObjective, Values } from "./next-token.ts";
-import type { TokenBatch } from "./objective.ts";
+import type { Parameter, TokenBatch } from "./objective.ts";
 
 /** The base, and the shape of a batch. */
 export interface PartTask {
@@ -43,10 +45,22 @@ export interface PartTask {
 
 /** A kind's graph: its loss, what is trained, and what a batch [rows, length + 1] feeds. */
 export interface PartGraph {
-  readonly edit: Edit;
+  /** Sites that the part reads or rewrites. */
+  readonly sites: readonly string[];
+  /** By the graph's names. */
+  readonly trained: readonly Parameter[];
+  /** What is written, as it then is. */
+  readonly tensors: ReadonlyMap<string, PartTensor>;
   readonly loss: Tensor;
-  feeds(batch: TokenBatch): Record<string, { data: BigInt64Array; dims: number[] }>;
+  feeds(batch: TokenBatch): Readonly<Record<string, Value>>;
 }
+
+/** Of a part that is edits of its base: their parameters, whose names must differ. */
+export const ofEdits = (edits: readonly Edit[]): Pick<PartGraph, "sites" | "trained" | "tensors"> => ({
+  sites: [...new Set(edits.map(({ site }) => site))],
+  trained: edits.flatMap(editParameters),
+  tensors: new Map(edits.flatMap(({ parameters }) => Object.entries(parameters ?? {}))),
+});
 
 export interface PartKind {
   /** As cards say it. */
@@ -63,10 +77,10 @@ export const partKind = <Settings>(
   graph: (task: PartTask, settings: Settings) => PartGraph,
 ): PartKind => ({ name, settings, graph: (task, given) => graph(task, given as Settings) });
 
-const int64 = (data: ArrayLike<number>, dims: number[]) => ({ data: BigInt64Array.from(data, BigInt), dims });
+export const int64 = (data: ArrayLike<number>, dims: number[]) => ({ data: BigInt64Array.from(data, BigInt), dims });
 
 /** Tokens from a column on of each row, as many as `width`. */
-const columns = ({ tokens, rows, length }: TokenBatch, from: number, width: number): number[] =>
+export const columns = ({ tokens, rows, length }: TokenBatch, from: number, width: number): number[] =>
   Array.from({ length: rows * width }, (_, i) => tokens[Math.floor(i / width) * (length + 1) + from + (i % width)]);
 
 /**
@@ -115,7 +129,7 @@ const softPrompt = partKind(
       select: (hidden) => gather(hidden, ofTexts),
     });
     return {
-      edit,
+      ...ofEdits([edit]),
       loss: reduceMean(crossEntropy(logits, input("targets", [rows * length], "int64"))),
       feeds(batch) {
         const tokens = Array.from({ length: rows }, (_, row) => [
@@ -168,7 +182,7 @@ const heads = partKind(
       reduceMean(crossEntropy(readings[`heads.logits.${k}`], input(`targets.${k}`, [rows * seen], "int64"))),
     );
     return {
-      edit,
+      ...ofEdits([edit]),
       loss: reduceMean(losses.reduce(add)),
       feeds: (batch) => ({
         tokens: int64(columns(batch, 0, seen), [rows, seen]),
@@ -208,8 +222,7 @@ export async function startPart(
   });
   const parsed = found.settings.safeParse(settings);
   ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, found.settings)}`);
-  const { edit, loss, feeds } = found.graph(task, parsed.data);
-  const trained = editParameters(edit);
+  const { sites, trained, tensors, loss, feeds } = found.graph(task, parsed.data);
   const objective = await graphObjective<TokenBatch>({
     loss,
     trained,
@@ -233,10 +246,11 @@ export async function startPart(
         {
           name,
           kind,
-          sites: [edit.site],
+          sites: [...sites],
           settings: parsed.data as Record<string, unknown>,
           training: { step, loss: history.at(-1)?.loss, heldOutLoss },
-          tensors: new Map(Object.entries(edit.parameters ?? {})),
+          tensors,
+          stored: storedType([...tensors].map(([tensor, { values }]) => [tensor, values] as const)),
         },
       );
     },

@@ -94,6 +94,21 @@ export const recipeSchema = z.strictObject({
   part: z
     .strictObject({ kind: z.string().max(100), settings: z.record(z.string(), z.unknown()).optional() })
     .optional(),
+  /** Lexical units, learned further beside the text by all weights of the model that is continued: see `lexical-units.ts`. */
+  units: z
+    .strictObject({
+      /** Name of the special token that stands where a unit's further tokens will. */
+      pad: z.string(),
+      /** Alpha: a token belongs to a unit when the model, as it was, gave it more than this. */
+      threshold: z.number().gt(0).lt(1),
+      /** Tokens of a unit, at most. */
+      longest: z.int().min(2).max(16),
+      /** Share of the loss that units have; default: half. */
+      share: z.number().gt(0).lt(1).optional(),
+      /** Units learned of each text in a batch, at most; default: 16. */
+      most: z.int().min(1).max(256).optional(),
+    })
+    .optional(),
   /** Distil from this model (a folder relative to the recipe): see `nextTokenObjective`. */
   teacher: z
     .strictObject({ model: z.string(), share: z.number().gt(0).max(1), divergence: z.enum(divergences).optional() })
@@ -137,9 +152,14 @@ export async function readRecipe(path: string): Promise<Recipe> {
     "bad_option",
     `recipe ${path}: lora: an adapter needs a model that it adapts: give continues`,
   );
+  const { units } = parsed.data;
+  ensure(!units || continues, "bad_option", `recipe ${path}: units: they are what a model is sure of: give continues`);
+  const others = ["lora", "teacher", "answers", "separateDocuments", "recompute", "chats", "part"] as const;
+  const beside = units && others.find((name) => parsed.data[name]);
+  ensure(!beside, "bad_option", `recipe ${path}: ${beside} does not go with units`);
   ensure(!part || continues, "bad_option", `recipe ${path}: part: it is trained on a model: give continues`);
-  const others = ["lora", "teacher", "answers", "separateDocuments", "recompute", "chatTemplate"] as const;
-  const besides = part && others.find((name) => parsed.data[name]);
+  const whole = ["lora", "teacher", "answers", "separateDocuments", "recompute", "chatTemplate"] as const;
+  const besides = part && whole.find((name) => parsed.data[name]);
   ensure(!besides, "bad_option", `recipe ${path}: ${besides} does not go with part`);
   return parsed.data;
 }

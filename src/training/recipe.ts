@@ -25,6 +25,7 @@ import {
   type TokenIds,
 } from "./data.ts";
 import { exportModel, noteRun, type TrainedModel, writeModel } from "./export.ts";
+import { lexicalUnitsObjective } from "./lexical-units.ts";
 import { type TrainProgress, type TrainResult, train } from "./loop.ts";
 import { initialLora } from "./lora.ts";
 import { documentStarts, drawMaskedBatch, type MaskedStream } from "./masked-batches.ts";
@@ -90,8 +91,10 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
     "bad_option",
     "samples: a part alone writes no texts; look at the run by `ventris train status`",
   );
+  const units = recipe.units && unitsOf(recipe.units, tokenizer);
   const objective =
     part?.objective ??
+    (units && (await lexicalUnitsObjective(family, config, values, { rows, length, threads, ...units }))) ??
     (await replicatedObjective(config, values, {
       rows,
       length,
@@ -261,6 +264,15 @@ function documentToken({ beginToken }: Tokenizer): number {
     "separateDocuments: the tokenizer has no token that begins a document",
   );
   return beginToken;
+}
+
+function unitsOf(
+  { pad: name, threshold, longest, share = 0.5, most = 16 }: NonNullable<Recipe["units"]>,
+  tokenizer: Tokenizer,
+) {
+  const pad = tokenizer.specialTokens?.get(name);
+  ensure(pad !== undefined, "bad_option", `units: the tokenizer has no special token ${name.slice(0, 200)}`);
+  return { pad, threshold, longest, share, units: most, begin: tokenizer.beginToken };
 }
 
 function newLora(

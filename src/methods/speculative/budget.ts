@@ -51,15 +51,20 @@ export interface EconomyOptions {
   budget: number | undefined;
   /** Whose passes the drafting takes; none for drafters without a model. */
   draft?: Model;
+  /** Seconds of a pass of a draft that is no model. */
+  draftPass?(): Promise<number>;
 }
 
-export async function economy(decoding: Decoding, { budget, draft }: EconomyOptions): Promise<Economy> {
+export async function economy(
+  decoding: Decoding,
+  { budget, draft, draftPass: ownPass }: EconomyOptions,
+): Promise<Economy> {
   const limit = nodesOf(decoding, budget, most);
   if (budget !== undefined) {
     return { limit: budget, price: (drafted) => (drafted < budget ? 0 : Infinity), settle() {} };
   }
   const target = await passCurve(decoding.model, decoding.signal);
-  const draftPass = draft ? passSeconds(await passCurve(draft, decoding.signal), 1) : 0;
+  const draftPass = draft ? passSeconds(await passCurve(draft, decoding.signal), 1) : ((await ownPass?.()) ?? 0);
   return measuredEconomy(target, draftPass, limit);
 }
 

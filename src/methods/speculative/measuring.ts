@@ -86,6 +86,29 @@ export async function serve(model: OpenModel, prompt: readonly number[], options
   };
 }
 
+/** A method beside plain greedy decoding on one prompt. */
+export interface BesideGreedy {
+  readonly tokensPerPass: number;
+  /** 1 where the texts are one. */
+  readonly same: number;
+  /** Tokens a second of both. */
+  readonly speeds: readonly [number, number];
+}
+
+export async function besideGreedy(
+  model: OpenModel,
+  prompt: readonly number[],
+  request: Omit<Request, "method" | "temperature"> & { method: NonNullable<Request["method"]> },
+): Promise<BesideGreedy> {
+  const plain = await serve(model, prompt, { ...request, temperature: 0, method: "greedy" });
+  const served = await serve(model, prompt, { ...request, temperature: 0 });
+  return {
+    tokensPerPass: served.tokensPerPass,
+    same: served.tokens.join() === plain.tokens.join() ? 1 : 0,
+    speeds: [served.tokensPerSecond, plain.tokensPerSecond],
+  };
+}
+
 /** Spearman's rank correlation; 0 where either side does not vary. */
 export function rankCorrelation(pairs: readonly (readonly [number, number])[]): number {
   const [a, b] = [0, 1].map((side) => ranks(pairs.map((pair) => pair[side])));

@@ -74,6 +74,19 @@ export const freeDraftOutlook =
     };
   };
 
+/** Outlook of a method that drafts with a small network beside its model, whose passes take so many seconds. */
+export const networkOutlook =
+  <Options>(secondsOf: (model: Model, options: Options, signal?: AbortSignal) => Promise<number>) =>
+  async (model: Model, options: Options, { signal }: Conditions): Promise<Outlook> => {
+    const target = await passCurve(model, signal);
+    const seconds = await secondsOf(model, options, signal);
+    return {
+      most: idealSpeedUp(target, seconds),
+      because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of its draft ${milliseconds(seconds)}; how many drafts are right depends on the text`,
+      advice: "a draft gains most where its model is large beside it",
+    };
+  };
+
 /** Below this it is not worth speaking of. */
 const worthwhile = 1.05;
 

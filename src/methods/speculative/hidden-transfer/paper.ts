@@ -14,7 +14,17 @@ export const paper: Paper = {
     "Hidden transfer makes pseudo states for future tokens at a middle layer by a linear map; they run through the remaining layers, attend to the text and to each other, and are read by the ordinary head.",
     "Tree attention verifies the guesses, so that the output is unchanged.",
   ],
-  lives: { folder: "methods/speculative/hidden-transfer" },
+  lives: {
+    folder: "methods/speculative/hidden-transfer",
+    method: "hidden-transfer",
+    command: 'ventris run --method hidden-transfer --temperature 0 "Once upon a time"',
+    function: 'model.decode(prompt, { method: "hidden-transfer", temperature: 0 })',
+  },
+  showcase: {
+    prompt: "Once upon a time there was a little girl who lived near the forest. One day she",
+    options: { temperature: 0, maxTokens: 64 },
+    methodOptions: { budget: 12 },
+  },
   claims: [
     {
       id: "lossless",
@@ -27,7 +37,7 @@ export const paper: Paper = {
       id: "tokens-a-pass",
       says: "A pass yields clearly more than one token.",
       paper: { value: "1.9× to 3× speed", setting: "FIRP, the authors' follow-up with the same mechanism" },
-      ours: "knossos, greedy, held-out stories: tokens a target pass",
+      ours: "knossos, greedy, held-out stories, 32 nodes and look-ahead rows: tokens a target pass",
       unit: "tokens a pass",
       holds: { above: 1.2, surely: true },
     },
@@ -53,4 +63,5 @@ export const paper: Paper = {
       holds: { above: 0 },
     },
   ],
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

@@ -27,7 +27,14 @@ export const paper: Paper = {
     "Lexical unit decoding finds such spans in the training text by the model's own confidence, and trains the same model, without new modules, to emit a span at once.",
     "Nothing is verified: it trades a little quality for speed.",
   ],
-  lives: { folder: "methods/speculative/lexical-units" },
+  lives: {
+    folder: "methods/speculative/lexical-units",
+    method: "lexical-units",
+    command:
+      "ventris train recipes/knossos-units.json --out knossos-units && ventris run --model knossos-units --method lexical-units --temperature 0",
+    function: 'model.decode(prompt, { method: { name: "lexical-units", beta: 0.9 }, temperature: 0 })',
+  },
+  missing: "A trained model does not ship: it is a copy of all of knossos's weights.",
   claims: [
     {
       id: "prose-speed",
@@ -41,7 +48,7 @@ export const paper: Paper = {
       id: "prose-quality",
       says: "Its quality does not suffer.",
       paper: { value: 0, setting: "no loss" },
-      ours: "change of held-out agreement with greedy decoding, in %",
+      ours: "tokens that are the model's own choice after the text before them, less all of them, in %",
       unit: "%",
       holds: { atLeast: -3 },
     },
@@ -61,4 +68,5 @@ export const paper: Paper = {
       holds: { atMost: -0.9 },
     },
   ],
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

@@ -14,6 +14,7 @@ import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { add, concat, input, linear, parameter, parametersOf, silu, type Tensor } from "../../../tensor/index.ts";
 import { fileIdentity, openSafetensors, readConfig } from "../../../weights/index.ts";
+import type { Foresight } from "../guesses.ts";
 import { type PartProgram, partProgram } from "../part-program.ts";
 
 /** What is asked of a model here; an open model has it. */
@@ -159,3 +160,15 @@ async function startHeads(model: Host, { identity, site, blocks, outputs }: Head
     close: program.close,
   };
 }
+
+/** The first heads, as guesses that need no rows. */
+export const medusaForesight = (heads: Heads, levels = heads.count): Foresight => ({
+  identity: `medusa ${levels} ${heads.identity}`,
+  levels,
+  taps: [heads.site],
+  async guess({ taps }) {
+    const state = taps?.[heads.site];
+    ensure(state, "internal", "the state that heads are read off is not there");
+    return (await heads.logits(state)).slice(0, levels);
+  },
+});

@@ -5,13 +5,12 @@
  */
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
-import { ensure } from "../../../errors.ts";
 import { foresightDrafter } from "../foresight.ts";
 import { foresightOptions, foresightOutlook, levelsOf } from "../foresight-options.ts";
 import { refuseOptions } from "../options.ts";
 import { speculate } from "../speculate.ts";
 import { acceptanceOptions, isLossless, typicalAcceptance } from "../typical.ts";
-import { openHeads } from "./heads.ts";
+import { medusaForesight, openHeads } from "./heads.ts";
 
 export const medusa = defineMethod({
   name: "medusa",
@@ -37,20 +36,7 @@ export const medusa = defineMethod({
     if (acceptance === "exact") refuseOptions(options, ["epsilon", "alpha"], 'acceptance "exact"');
     const heads = await openHeads(decoding.model, options.heads);
     const levels = levelsOf(options.levels, heads.count, `heads ${options.heads}`);
-    const drafter = await foresightDrafter(
-      decoding,
-      {
-        identity: `medusa ${levels} ${heads.identity}`,
-        levels,
-        taps: [heads.site],
-        async guess({ taps }) {
-          const state = taps?.[heads.site];
-          ensure(state, "internal", "the state that heads are read off is not there");
-          return (await heads.logits(state)).slice(0, levels);
-        },
-      },
-      options,
-    );
+    const drafter = await foresightDrafter(decoding, medusaForesight(heads, levels), options);
     await speculate(decoding, drafter, acceptance === "typical" ? typicalAcceptance(options) : undefined);
   },
 });

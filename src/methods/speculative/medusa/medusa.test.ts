@@ -1,13 +1,15 @@
 /** Heads against a calculation in float64, what is refused, and what happens where heads fail or the context ends. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { someNumbers } from "../../../../test/conformance/entries.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../../calls.ts";
 import { type OpenModel, open } from "../../../open.ts";
 import { writeSafetensors } from "../../../weights/index.ts";
 import { openHeads } from "./heads.ts";
+
+vi.setConfig({ testTimeout: 180_000 }); // seconds of work at most, but the machine may be busy
 
 const width = 32;
 let tiny: TinyModel;

@@ -1,0 +1,327 @@
+/**
+ * Several tokens in one pass without a second model, on knossos: tokens a pass and speed of each method at one tree budget, how often guesses are right,
+ * what was expected, whether texts are plain decoding's, and what the same acceptance would give where rows are free.
+ */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { format, ratio } from "./harness/measure.mjs";
+import { atLeast, atMost, reported } from "./harness/report.mjs";
+import { guessAccuracies, openModel, shippedModel } from "./ours.mjs";
+import { needing, withDraft, withoutDraft } from "./speculation.mjs";
+import { kinds, promptsOf, textsMissing } from "./texts.mjs";
+
+/** @typedef {import("./harness/report.mjs").Settings} Settings */
+/** @typedef {import("./texts.mjs").Kind} Kind */
+/** @typedef {{ name: string } & Record<string, unknown>} Method */
+
+const threads = 2;
+/** Nodes of a tree, the same for all; and nodes and look-ahead rows where a method has such rows. */
+const budget = 16;
+/** @type {readonly Method[]} */
+const family = [
+  { name: "medusa", budget },
+  { name: "prompt-tokens", budget: 2 * budget },
+  { name: "hidden-transfer", budget: 2 * budget },
+  { name: "eagle", budget },
+  { name: "self-speculative", budget: 8 },
+];
+/** As each would be used: what is worth its cost on this machine. */
+const open = family.map(({ name }) => ({ name }));
+/** A folder with a model that `recipes/knossos-units.json` made. */
+const units = process.env.VENTRIS_BENCH_UNITS;
+
+/** @param {string} name */
+const named = (name) => /** @type {Method} */ (family.find((method) => method.name === name));
+
+/** @param {Kind} kind @param {Method} method @param {number} temperature */
+const tokensPerPass = (kind, method, temperature) =>
+  needing(async ({ against }) => {
+    const { tokensPerPass, perPrompt } = await against(kind, method, temperature);
+    return { value: tokensPerPass, runs: perPrompt };
+  });
+
+/** @param {Method} method @param {Method} other */
+const overOther = (method, other) =>
+  needing(async ({ against }) => {
+    const [ours, theirs] = [await against("stories", method), await against("stories", other)];
+    return {
+      value: ours.tokensPerPass / theirs.tokensPerPass,
+      runs: ours.perPrompt.map((value, i) => value / theirs.perPrompt[i]),
+      note: `${format(ours.tokensPerPass)} and ${format(theirs.tokensPerPass)} tokens a pass`,
+    };
+  });
+
+const eagleAgainstRest = needing(async ({ against }) => {
+  const figures = [];
+  for (const method of family) figures.push((await against("stories", method)).tokensPerPass);
+  const ours = figures[family.findIndex(({ name }) => name === "eagle")];
+  const best = Math.max(...figures.filter((_, i) => family[i].name !== "eagle"));
+  const note = family.map(({ name }, i) => `${name} ${format(figures[i])}`).join(", ");
+  return { value: ours / best, runs: [ours / best], note };
+});
+
+/** The fastest of some methods against plain greedy decoding. @param {readonly Method[]} methods */
+const fastest = (methods) =>
+  needing(async ({ against }, { progress }) => {
+    const results = [];
+    for (const method of methods) {
+      const { speeds, tokensPerPass } = await against("stories", method);
+      results.push({ ...ratio(speeds), name: `${method.name}, ${format(tokensPerPass)} tokens a pass` });
+      progress(`  ${method.name}: ${format(ratio(speeds).value)}× at ${format(tokensPerPass)} tokens a pass`);
+    }
+    const best = results.reduce((a, b) => (b.value > a.value ? b : a));
+    return { value: best.value, runs: best.runs, note: best.name };
+  });
+
+/**
+ * What the counters give where a pass costs the same for any number of rows: not a measurement.
+ * @param {Method} method
+ */
+const flat = (method) =>
+  needing(async ({ against }) => {
+    const { tokensPerPass } = await against("stories", method);
+    return { value: tokensPerPass, runs: [tokensPerPass], note: "from counters: passes of equal cost, drafts free" };
+  });
+
+/** @type {Promise<{ model: any, prompts: number[][], plain: (prompt: number[], options: object) => Promise<any> }> | undefined} */
+let opened;
+/** @param {boolean} quick */
+function target(quick) {
+  opened ??= (async () => {
+    const { model } = await openModel("knossos", { threads });
+    const prompts = promptsOf("stories", quick ? 4 : 24, 96, (text) => model.tokenizer.encode(text));
+    return { model, prompts, plain: (prompt, options) => model.decode(prompt, options).final };
+  })();
+  return opened;
+}
+/** @param {(given: Awaited<NonNullable<typeof opened>>, settings: Settings) => Promise<import("./harness/report.mjs").Measurement>} measure */
+const onTarget = (measure) => async (/** @type {Settings} */ settings) => {
+  const skipped = shippedModel("knossos") ? textsMissing() : "models/knossos is absent";
+  return skipped ? { skipped } : measure(await target(settings.quick), settings);
+};
+
+/** Share of the guesses' likeliest `top` tokens that hold the model's own, level by level, on held-out stories. @param {string} name */
+const accuracies = (name, top = 1) =>
+  onTarget(async ({ model, prompts }) => {
+    const byLevel = await guessAccuracies(model, name, prompts, top);
+    return {
+      value: byLevel[0],
+      runs: byLevel,
+      note: byLevel.map((share, i) => `${i + 2} ahead ${share.toFixed(3)}`).join(", "),
+    };
+  });
+
+/** @param {string} name @param {string} other @param {number} top @param {readonly number[]} levels from 0 */
+const accuracyOver = (name, other, top, levels) =>
+  onTarget(async ({ model, prompts }) => {
+    const [ours, theirs] = [
+      await guessAccuracies(model, name, prompts, top),
+      await guessAccuracies(model, other, prompts, top),
+    ];
+    const runs = levels.map((level) => ours[level] - theirs[level]);
+    const note = levels
+      .map((level) => `${level + 2} ahead ${ours[level].toFixed(3)} and ${theirs[level].toFixed(3)}`)
+      .join(", ");
+    return { value: Math.min(...runs), runs, note };
+  });
+
+const parameters = onTarget(async ({ model }) => {
+  const { tensors, card } = await model.part("prompt-tokens");
+  const count = [...tensors.values()].reduce((sum, { values }) => sum + values.length, 0);
+  const wanted = card.settings.tokens * (card.settings.ensemble ?? 1) * model.config.hiddenSize;
+  return { value: count / wanted, runs: [count], note: `${count} numbers` };
+});
+
+const checksum = onTarget(async ({ model }) => {
+  const names = ["medusa", "prompt-tokens", "hidden-transfer", "eagle"];
+  const fingerprint = await model.fingerprint();
+  const same = [];
+  for (const name of names) same.push((await model.part(name)).card.base.fingerprint === fingerprint ? 1 : 0);
+  return { value: Math.min(...same), runs: same };
+});
+
+const expected = onTarget(async ({ model, prompts }) => {
+  let [tokens, passes, predicted] = [0, 0, 0];
+  for (const [request, prompt] of prompts.entries()) {
+    const method = { name: "prompt-tokens", tree: "published", budget: 2 * budget };
+    const run = model.decode(prompt, { temperature: 0, maxTokens: 96, minTokens: 96, request, method });
+    for await (const event of run) {
+      if (event.type === "draft" && /expected/.test(event.note ?? "")) predicted = Number.parseFloat(event.note);
+    }
+    const { counters } = await run.final;
+    tokens += counters.generated - 1;
+    passes += (counters.generated - 1) / counters.tokensPerPass;
+  }
+  const measured = tokens / passes;
+  return {
+    value: Math.abs(predicted / measured - 1),
+    runs: [predicted, measured],
+    note: `${format(predicted)} expected, ${format(measured)} measured`,
+  };
+});
+
+const onDraft = onTarget(async ({ model, prompts }) => {
+  const draft = "pylos";
+  const ours = { name: "prompt-tokens", draft, length: 5 };
+  const chain = { name: "chain", draft, length: 5 };
+  const sum = async (/** @type {Method} */ method) => {
+    let [passes, same] = [0, 0];
+    for (const prompt of prompts) {
+      const options = { temperature: 0, maxTokens: 64, minTokens: 64 };
+      const run = await model.decode(prompt, { ...options, method }).final;
+      const plain = await model.decode(prompt, options).final;
+      passes += run.counters.draftPasses;
+      same += run.tokens.join() === plain.tokens.join() ? 1 : 0;
+    }
+    return { passes, same };
+  };
+  if (!existsSync(join(/** @type {string} */ (shippedModel(draft)), "parts", "prompt-tokens"))) {
+    return { skipped: "models/pylos has no prompt tokens" };
+  }
+  const [mine, plain] = [await sum(ours), await sum(chain)];
+  return {
+    value: mine.passes / plain.passes,
+    runs: [mine.passes, plain.passes],
+    note: `${mine.same} of ${prompts.length} texts the same`,
+  };
+});
+
+/** Share of prompts whose text is plain decoding's with every method, alone and in eights. @param {number} temperature */
+const identity = (temperature) =>
+  onTarget(async ({ model, prompts, plain }, { quick, progress }) => {
+    const methods = [...family, ...open, { name: "prompt-tokens", tree: "published", budget: 12 }];
+    const runs = [];
+    for (const method of quick ? methods.slice(0, 4) : methods) {
+      let same = 0;
+      for (let first = 0; first < prompts.length; first += 8) {
+        const eight = prompts.slice(first, first + 8);
+        const options = (/** @type {number} */ i) => ({ temperature, seed: 1, request: first + i, maxTokens: 48 });
+        const wanted = [];
+        for (const [i, prompt] of eight.entries()) wanted.push((await plain(prompt, options(i))).tokens.join());
+        const together = await Promise.all(
+          eight.map((prompt, i) => model.decode(prompt, { ...options(i), method }).final),
+        );
+        for (const [i, prompt] of eight.entries()) {
+          const alone = (await model.decode(prompt, { ...options(i), method }).final).tokens.join();
+          same += alone === wanted[i] && together[i].tokens.join() === wanted[i] ? 1 : 0;
+        }
+      }
+      progress(`  ${method.name}: ${same} of ${prompts.length}`);
+      runs.push(same / prompts.length);
+    }
+    return { value: Math.min(...runs), runs, note: `${prompts.length} prompts` };
+  });
+
+/** Tokens a pass of a units model at the smallest beta whose texts lose at most 3 % of agreement with its own greedy ones. */
+const lexicalUnits = onTarget(async ({ prompts }, { progress }) => {
+  if (!units) return { skipped: "VENTRIS_BENCH_UNITS names no model (recipes/knossos-units.json makes one)" };
+  const { model } = await openModel(units, { threads });
+  try {
+    let best = 1;
+    for (const beta of [0.5, 0.7, 0.8, 0.9, 0.95, 0.99]) {
+      let [tokens, passes, agreed, all] = [0, 0, 0, 0];
+      for (const prompt of prompts) {
+        const options = { temperature: 0, maxTokens: 64, minTokens: 64 };
+        const run = await model.decode(prompt, { ...options, method: { name: "lexical-units", beta } }).final;
+        tokens += run.counters.generated - 1;
+        passes += (run.counters.generated - 1) / run.counters.tokensPerPass;
+        const { tokens: scored } = await model.score([...prompt, ...run.tokens], { top: 1 });
+        for (const { token, top } of scored.slice(prompt.length)) {
+          agreed += top?.[0].token === token ? 1 : 0;
+          all += 1;
+        }
+      }
+      progress(
+        `  beta ${beta}: ${format(tokens / passes)} tokens a pass, ${((100 * agreed) / all).toFixed(1)} % the model's own choice`,
+      );
+      if (agreed / all >= 0.97) best = Math.max(best, tokens / passes);
+    }
+    return { value: best, runs: [best] };
+  } finally {
+    await model.close();
+  }
+});
+
+export const rows = [
+  { what: "prompt tokens: numbers trained over m · e · d", target: atMost(1), measure: parameters },
+  { what: "parts: the base's checksum is unchanged (1: of all)", target: atLeast(1), measure: checksum },
+  ...kinds.flatMap((kind) =>
+    [0, 0.8].flatMap((temperature) =>
+      family.map((method) => ({
+        what: `tokens a pass: ${method.name}, ${kind}, temperature ${temperature}`,
+        target:
+          method.name === "prompt-tokens" && kind === "stories" && temperature === 0
+            ? atLeast(2, " tokens")
+            : reported("tokens"),
+        measure: tokensPerPass(kind, method, temperature),
+      })),
+    ),
+  ),
+  {
+    what: "tokens a pass: prompt-tokens over medusa at equal nodes, stories",
+    target: atLeast(1),
+    measure: overOther(named("prompt-tokens"), named("medusa")),
+  },
+  {
+    what: "tokens a pass: hidden-transfer over medusa at equal nodes, stories",
+    target: atLeast(1),
+    measure: overOther(named("hidden-transfer"), named("medusa")),
+  },
+  ...["medusa", "prompt-tokens", "hidden-transfer"].map((name) => ({
+    what: `guesses that are the model's choice: ${name}, by distance`,
+    target: reported(""),
+    measure: accuracies(name),
+  })),
+  {
+    what: "guesses: prompt-tokens minus medusa, distances 2 and 3 of the guesses",
+    target: atLeast(0, ""),
+    measure: accuracyOver("prompt-tokens", "medusa", 1, [1, 2]),
+  },
+  {
+    what: "guesses among the first three: hidden-transfer minus medusa, steps 2 and 3",
+    target: atLeast(0, ""),
+    measure: accuracyOver("hidden-transfer", "medusa", 3, [1, 2]),
+  },
+  { what: "tokens a pass: eagle over the best of the others, stories", target: atLeast(1), measure: eagleAgainstRest },
+  {
+    what: "speed: the fastest without a second model over plain greedy, stories",
+    target: atLeast(1.6),
+    measure: fastest(open),
+  },
+  { what: "speed: the fastest with pylos over plain greedy, stories", target: reported(), measure: fastest(withDraft) },
+  {
+    what: "speed: the faster of prompt-lookup and aded over plain greedy, stories",
+    target: reported(),
+    measure: fastest(withoutDraft),
+  },
+  {
+    what: "prompt tokens: expected tokens a pass against measured ones, relative difference",
+    target: atMost(0.1, ""),
+    measure: expected,
+  },
+  {
+    what: "prompt tokens on pylos: draft passes over plain drafting's, same texts",
+    target: atMost(1),
+    measure: onDraft,
+  },
+  {
+    what: "lexical units: tokens a pass where at least 97 % are the model's own choice",
+    target: atLeast(1.3, " tokens"),
+    measure: lexicalUnits,
+  },
+  {
+    what: "texts that are plain decoding's, alone and in eights, temperature 0",
+    target: atLeast(1, ""),
+    measure: identity(0),
+  },
+  {
+    what: "texts that are plain sampling's of the seed, alone and in eights, temperature 0.8",
+    target: atLeast(1, ""),
+    measure: identity(0.8),
+  },
+  ...family.map((method) => ({
+    what: `simulated, passes of equal cost: ${method.name} over plain greedy, stories`,
+    target: reported(),
+    measure: flat(method),
+  })),
+];

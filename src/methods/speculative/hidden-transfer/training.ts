@@ -1,0 +1,78 @@
+/**
+ * Training of hidden transfer (Wu et al. 2024): one matrix a step, from the identity, through the upper layers of the frozen model, by forward KL from
+ * the model's own distribution at the same position. The attention of a step's row to the rows of the steps before it is kept, and so is the
+ * gradient through them: the steps are trained together.
+ */
+import { z } from "zod";
+import { ensure } from "../../../errors.ts";
+import type { Edit } from "../../../models/edits.ts";
+import { add, gather, greater, linear, type Tensor, where } from "../../../tensor/index.ts";
+import { aheadGraph, aheadLayout, indices, onesWhere } from "../../../training/look-ahead.ts";
+import { ofEdits, partKind } from "../../../training/parts.ts";
+
+export const hiddenTransferKind = "hidden-transfer";
+
+export const hiddenTransferSettings = z.strictObject({
+  /** For each step, after how many layers its rows begin: rising, as a step's rows look at those of the steps before it. */
+  layers: z.array(z.int().min(1)).min(1).max(16),
+  bias: z.boolean().default(false),
+  /** Where a step's state is made from: the last token's own row, or the row of the step before it. */
+  source: z.enum(["last", "previous"]).default("last"),
+  anchors: z.int().min(1).max(512).default(24),
+  decay: z.number().gt(0).max(1).default(1),
+  targets: z.enum(["model", "texts"]).default("model"),
+});
+
+/** Errors: `bad_option` for layers that a model of so many has not, or that fall. */
+export function checkTransferLayers(layers: readonly number[], count: number): void {
+  for (const [i, layer] of layers.entries()) {
+    ensure(
+      layer <= count - 1,
+      "bad_option",
+      `layers: step ${i + 1} is to begin after layer ${layer}, and states of a model of ${count} layers can begin after 1 to ${count - 1}`,
+    );
+    ensure(
+      i === 0 || layer >= layers[i - 1],
+      "bad_option",
+      `layers: step ${i + 1} is to begin after layer ${layer}, before the step ahead of it (${layers[i - 1]}), whose rows it has to see`,
+    );
+  }
+}
+
+export const siteAfter = (layer: number): string => `layers.${layer - 1}.residual`;
+
+export const hiddenTransferPart = partKind(hiddenTransferKind, hiddenTransferSettings, (task, settings) => {
+  const { family, config, rows, length } = task;
+  const { layers, bias, source, anchors, decay, targets } = settings;
+  const width = config.hiddenSize;
+  checkTransferLayers(layers, config.layers);
+  const steps = layers.length;
+  const ahead = { family, config, rows, length, anchors, steps, decay, targets };
+  const layout = aheadLayout(ahead);
+  const edits = layers.map((layer, i): Edit => {
+    const matrix = new Float32Array(width * width);
+    for (let at = 0; at < width; at++) matrix[at * (width + 1)] = 1;
+    const step = i + 1;
+    const from = indices(
+      layout.stepOf.map((own, at) => (own !== step ? at : source === "previous" ? at - 1 : layout.anchorOf[at])),
+    );
+    // A step's row is one after the row of the step before it, and the first one's source is the anchor either way.
+    const first = indices(layout.anchorOf);
+    const isStep = onesWhere(layout.stepOf.map((own) => own === step));
+    return {
+      name: `transfer${step}`,
+      site: siteAfter(layer),
+      parameters: {
+        [`weight.${step}`]: { shape: [width, width], values: matrix },
+        ...(bias && { [`bias.${step}`]: { shape: [width], values: new Float32Array(width) } }),
+      },
+      apply: (value, { parameters }) => {
+        const state: Tensor = gather(value, step === 1 ? first : from);
+        const turned = linear(state, parameters[`weight.${step}`]);
+        const moved = bias ? add(turned, parameters[`bias.${step}`]) : turned;
+        return { value: where(greater(isStep, 0), moved, value) };
+      },
+    };
+  });
+  return { ...ofEdits(edits), ...aheadGraph(ahead, layout, edits) };
+});

@@ -1,0 +1,201 @@
+/**
+ * Lexical unit decoding (Sun et al. 2024): a model that was trained for it (src/training/lexical-units.ts) says several tokens in one pass, as long as it is sure
+ * of them. Behind the last tokens stand placeholders; the first token is taken as ever, and those of the placeholders while each has a
+ * probability of at least beta. Nothing is verified: it is lossy. What was accepted goes through the next pass as what it is, since the
+ * placeholders' rows are forgotten.
+ */
+import { z } from "zod";
+import type { Decoding } from "../../../engine/decoding.ts";
+import { argmax } from "../../../engine/distribution.ts";
+import type { Extension, ForestNode } from "../../../engine/forest.ts";
+import { defineMethod } from "../../../engine/method.ts";
+import type { Model } from "../../../engine/model.ts";
+import type { Commitment } from "../../../engine/output.ts";
+import { ensure } from "../../../errors.ts";
+import { foresightDrafter } from "../foresight.ts";
+import type { Foresight } from "../guesses.ts";
+import { freeDraftOutlook } from "../outlook.ts";
+import { speculate } from "../speculate.ts";
+
+/** The name of the placeholder in tokenizers of ours. */
+const placeholder = "<|pad|>";
+
+/** Errors: `bad_option` where there is none. */
+function padOf({ tokenizer, config, name }: Model, asked: number | undefined): number {
+  const pad = asked ?? tokenizer?.specialTokens?.get(placeholder);
+  ensure(
+    pad !== undefined && pad < config.vocabularySize,
+    "bad_option",
+    pad === undefined
+      ? `pad: the tokenizer of ${name} has no ${placeholder}: which token is the placeholder that the model was trained with?`
+      : `pad: ${pad} is outside the vocabulary of ${config.vocabularySize}`,
+  );
+  return pad;
+}
+
+/** Whether a token repeats or merely continues the one before it, as placeholders that do not see each other's tokens tend to. */
+export function isRepetition(before: number, token: number, textOf: ((token: number) => string) | undefined): boolean {
+  if (before === token) return true;
+  const [one, other] = [before, token].map((id) => textOf?.(id).trim() ?? "");
+  const words = /^\p{L}+$/u;
+  return words.test(one) && words.test(other) && other.startsWith(one);
+}
+
+/** How many of these tokens are taken: the first, and those after it while each is sure enough and no repetition. */
+export function acceptedLength(
+  tokens: readonly number[],
+  confidences: readonly number[],
+  beta: number,
+  repeats: (before: number, token: number) => boolean,
+): number {
+  let length = 1;
+  if (!(confidences[0] >= beta)) return length;
+  while (length < tokens.length && confidences[length] >= beta && !repeats(tokens[length - 1], tokens[length]))
+    length++;
+  return length;
+}
+
+interface Settings {
+  readonly beta: number;
+  readonly lookAhead: number;
+  readonly guard: boolean;
+}
+
+async function decodeUnits(decoding: Decoding, pad: number, { beta, lookAhead, guard }: Settings): Promise<void> {
+  const { lease, counters, forest, model, endTokens } = decoding;
+  const textOf = model.tokenizer && ((token: number) => model.tokenizer!.decode([token], { continued: true }));
+  const repeats = (before: number, token: number): boolean => guard && isRepetition(before, token, textOf);
+  let tip = await decoding.prefill();
+  const first = decoding.choose(tip);
+  decoding.commit([{ token: first, from: tip }]);
+  /** Output whose rows are not in the forest. */
+  let pending = [first];
+  while (!decoding.finished) {
+    const end = tip.depth + pending.length;
+    const room = Math.min(
+      lookAhead - 1,
+      decoding.remaining - 1,
+      forest.contextLength - 1 - end,
+      forest.maxRows - pending.length,
+    );
+    const ahead = beta > 1 ? 0 : Math.max(0, room);
+    const extensions: Extension[] = [
+      ...pending.map((token, i) => ({ parent: i === 0 ? tip : i - 1, token, logits: i === pending.length - 1 })),
+      ...Array.from({ length: ahead }, (_, i) => ({ parent: pending.length - 1 + i, token: pad, ahead: {} })),
+    ];
+    const nodes = await lease.extend(extensions);
+    const last = nodes[pending.length - 1];
+    const said: Commitment[] = [];
+    const confidences: number[] = [];
+    for (const [i, node] of nodes.slice(pending.length - 1).entries()) {
+      const law = decoding.greedy ? undefined : decoding.shape(node as ForestNode);
+      // The first is what plain decoding says; of a placeholder it is the likeliest.
+      const token = i === 0 || !law ? decoding.choose(node) : argmax(law);
+      said.push({ token, from: node });
+      confidences.push(law ? law[token] : probabilityOf(node, token));
+      if (endTokens.has(token)) break;
+    }
+    const tokens = said.map(({ token }) => token);
+    const length = acceptedLength(tokens, confidences, beta, repeats);
+    counters.drafted += tokens.length - 1;
+    counters.accepted += length - 1;
+    decoding.emit({
+      type: "draft",
+      tokens: tokens.slice(1),
+      parents: tokens.slice(1).map((_, i) => i),
+      values: confidences.slice(1),
+      passes: 0,
+      seconds: 0,
+      note: `one token, and ${length - 1} of ${tokens.length - 1} placeholders that were sure enough (nothing is verified)`,
+    });
+    const taken = said.slice(0, length);
+    decoding.commit(taken);
+    lease.release([tip, ...nodes.slice(0, pending.length - 1)]);
+    tip = last;
+    pending = taken.map(({ token }) => token);
+  }
+}
+
+/** Under the model's own distribution. */
+function probabilityOf({ logits }: ForestNode, token: number): number {
+  let [most, sum] = [-Infinity, 0];
+  for (const logit of logits!) if (logit > most) most = logit;
+  for (const logit of logits!) sum += Math.exp(logit - most);
+  return Math.exp(logits![token] - most) / sum;
+}
+
+/** The placeholders as guesses to be verified: the lossless variant. */
+async function placeholderForesight(model: Model, pad: number, levels: number): Promise<Foresight> {
+  const { hiddenSize: width } = model.config;
+  const embeddings = model.family.parameters(model.config)[0].name;
+  const vector = await model.state(`placeholder ${pad}`, async () => {
+    const values = (await model.parameterValues((name) => name === embeddings)).get(embeddings)!;
+    return values.slice(pad * width, (pad + 1) * width);
+  });
+  const chain = Array.from({ length: levels }, () => ({ vector }));
+  return {
+    identity: `lexical-units ${pad} ${levels}`,
+    levels,
+    rows: (count) => [chain.slice(0, count)],
+    guess: (_, [made]) => made.map(({ logits }) => logits),
+  };
+}
+
+export const lexicalUnits = defineMethod({
+  name: "lexical-units",
+  family: "speculative",
+  summary: "a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts",
+  source: "Sun et al. 2024, lexical unit decoding, arXiv 2405.15208",
+  lossless: ({ verify }) => verify,
+  outlook: (model, { lookAhead }, conditions) =>
+    freeDraftOutlook(() => Math.max(1, lookAhead - 1))(model, {}, conditions),
+  options: z.strictObject({
+    beta: z
+      .number()
+      .min(0)
+      .max(2)
+      .default(0.9)
+      .describe("a placeholder's token is taken while each has at least this probability; above 1: one token a pass"),
+    lookAhead: z
+      .int()
+      .min(1)
+      .max(16)
+      .default(4)
+      .describe("tokens a pass, at most: one, and the placeholders behind it"),
+    guard: z
+      .boolean()
+      .default(true)
+      .describe("stop before a token that repeats the one before it or begins with its letters"),
+    verify: z
+      .boolean()
+      .default(false)
+      .describe(
+        "true: what placeholders say is a draft that the next pass verifies, and the output is plain decoding's; false: it is taken as it is (lossy, as published)",
+      ),
+    pad: z
+      .int()
+      .min(0)
+      .optional()
+      .describe(`the placeholder token that the model was trained with; default: ${placeholder}`),
+  }),
+  async decode(decoding, options) {
+    const { model } = decoding;
+    const pad = padOf(model, options.pad);
+    if (!options.verify) {
+      ensure(
+        !decoding.constraining,
+        "bad_option",
+        "constraint: lexical-units says several tokens before any of them could be checked; give it verify: true",
+      );
+      return decodeUnits(decoding, pad, options);
+    }
+    const levels = options.lookAhead - 1;
+    if (levels === 0)
+      return speculate(decoding, {
+        propose: () => ({ kind: "chosen", replacement: false, tokens: [], parents: [], distributions: [] }),
+      });
+    const foresight = await placeholderForesight(model, pad, levels);
+    const drafter = await foresightDrafter(decoding, foresight, { by: "probability", estimate: "measured", topK: 64 });
+    await speculate(decoding, drafter);
+  },
+});

@@ -1,0 +1,158 @@
+/** Training of parts that make rows foretell tokens: their layout, what is trained and what is not, and that it learns. */
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { llamaConfig } from "../../../test/fixtures/tiny-model.ts";
+import { familyOf } from "../../models/families.ts";
+import { open } from "../../open.ts";
+import { trainTokenizer } from "../../text/index.ts";
+import { aheadLayout } from "../../training/look-ahead.ts";
+import { runRecipe } from "../../training/recipe.ts";
+import { partKinds } from "../index.ts";
+
+vi.setConfig({ testTimeout: 240_000, hookTimeout: 240_000 }); // seconds of work at most, but the machine may be busy
+
+test("blocks stand behind their anchors, and are seen by nothing but their own later rows", () => {
+  const { family, config } = familyOf({ ...llamaConfig, num_key_value_heads: 4 });
+  const layout = aheadLayout({
+    family,
+    config,
+    rows: 2,
+    length: 8,
+    anchors: 2,
+    steps: 2,
+    ensemble: 2,
+    decay: 1,
+    targets: "model",
+  });
+  expect(layout.whole).toBe(8 + 2 * 2 * 2);
+  const own = layout.positions.slice(8, 16);
+  const anchors = layout.anchorOf.slice(8, 16);
+  // The last anchor leaves two tokens that its rows can foretell.
+  expect(anchors).toEqual([2, 2, 2, 2, 5, 5, 5, 5]);
+  expect(own).toEqual([3, 3, 4, 4, 6, 6, 7, 7]);
+  expect(layout.anchorOf.slice(16 + 8, 16 + 10)).toEqual([16 + 2, 16 + 2]);
+  const seen = (row: number): number[] =>
+    Array.from({ length: 16 }, (_, key) => key).filter((key) => layout.mask[row * 16 + key] === 0);
+  expect(seen(4)).toEqual([0, 1, 2, 3, 4]);
+  expect(seen(8)).toEqual([0, 1, 2, 8]);
+  expect(seen(11)).toEqual([0, 1, 2, 9, 11]); // of the second number of the ensemble, after that of step 1
+  expect(layout.rowsOf(2).slice(0, 2)).toEqual([10, 11]);
+});
+
+describe("a part", () => {
+  let folder: string;
+  const config = {
+    architectures: ["LlamaForCausalLM"],
+    vocab_size: 280,
+    hidden_size: 16,
+    intermediate_size: 32,
+    num_hidden_layers: 3,
+    num_attention_heads: 2,
+    num_key_value_heads: 1,
+    max_position_embeddings: 64,
+    tie_word_embeddings: true,
+    bos_token_id: 0,
+    eos_token_id: 1,
+  };
+  const tiny = {
+    description: "tiny",
+    licence: "none",
+    config,
+    tokenizer: "tokenizer",
+    data: [{ path: "texts.jsonl" }],
+    heldOut: 0.2,
+    rows: 2,
+    length: 16,
+    seed: 1,
+    schedule: { kind: "constant", peak: 0.02 },
+  };
+  const recipe = async (change: Record<string, unknown>, out: string) => {
+    const path = join(folder, `${change.name}.json`);
+    await writeFile(path, JSON.stringify({ ...tiny, ...change }));
+    return runRecipe(path, {
+      dataFolder: folder,
+      runFolder: join(folder, `${change.name}-run`),
+      out,
+      threads: 1,
+      partKinds,
+    });
+  };
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "ventris-ahead-"));
+    const texts = Array.from({ length: 80 }, (_, i) =>
+      `The cat ${i % 7} sat on the mat and the dog ${i % 5} sat on the log. `.repeat(2),
+    );
+    await writeFile(join(folder, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+    await mkdir(join(folder, "tokenizer"));
+    await trainTokenizer({ texts, size: 280, out: join(folder, "tokenizer") });
+    await recipe({ name: "base", steps: 80 }, join(folder, "base"));
+  });
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  test.each<[string, Record<string, unknown>, Record<string, number[]>]>([
+    ["prompt-tokens", { tokens: 2, ensemble: 2, anchors: 4 }, { vectors: [4, 16] }],
+    ["hidden-transfer", { layers: [1, 2], anchors: 4 }, { "weight.1": [16, 16], "weight.2": [16, 16] }],
+    ["eagle", { distributions: 1 }, { "fc.weight": [16, 32], "fc.bias": [16] }],
+  ])("%s learns, on a base that stays as it is, and drafts what is then accepted", async (kind, settings, tensors) => {
+    const weights = join(folder, "base", "model.safetensors");
+    const before = await readFile(weights);
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const out = join(folder, "base", "parts", kind);
+    const { history } = await recipe({ name: kind, steps: 60, continues, part: { kind, settings } }, out);
+    const mean = (entries: typeof history): number =>
+      entries.reduce((sum, { loss }) => sum + loss!, 0) / entries.length;
+    expect(mean(history.slice(-10))).toBeLessThan(0.8 * mean(history.slice(0, 2)));
+    expect(await readFile(weights)).toEqual(before);
+    await using model = await open(join(folder, "base"), { threads: 1 });
+    const part = await model.part(kind, kind);
+    expect(part.card.tensors).toMatchObject(tensors);
+    if (kind !== "eagle") expect(Object.keys(part.card.tensors)).toEqual(Object.keys(tensors));
+    const run = { temperature: 0, maxTokens: 30 };
+    const method = { name: kind, budget: 6, ...(kind === "eagle" ? {} : { estimate: "draft" }) };
+    const plain = await model.decode("The cat 3 sat", run).final;
+    const drafted = await model.decode("The cat 3 sat", { ...run, method: method as never }).final;
+    expect(drafted.tokens).toEqual(plain.tokens);
+    expect(drafted.counters.accepted).toBeGreaterThan(0);
+  });
+
+  test("of units: all weights learn, the text's loss stays, and more tokens a pass are sure enough", async () => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const units = { pad: "<|mask|>", threshold: 0.3, longest: 3, most: 3 };
+    const out = join(folder, "units");
+    await recipe({ name: "units", steps: 40, continues, units, schedule: { kind: "constant", peak: 0.01 } }, out);
+    await using model = await open(out, { threads: 1 });
+    const pad = model.tokenizer!.specialTokens!.get("<|mask|>")!;
+    const method = { name: "lexical-units", pad, beta: 0.3, lookAhead: 3 } as never;
+    const { counters } = await model.decode("The cat 3 sat", { temperature: 0, maxTokens: 40, method }).final;
+    expect(counters.tokensPerPass).toBeGreaterThan(1.05);
+  });
+
+  test("is refused where it does not fit, by name", async () => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const attempt = (change: Record<string, unknown>) =>
+      recipe({ name: "refused", steps: 2, continues, ...change }, join(folder, "refused"));
+    const cases: [Record<string, unknown>, RegExp][] = [
+      [{ part: { kind: "prompt-tokens", settings: { tokens: 16 } } }, /16 tokens ahead need rows longer than 16/],
+      [{ part: { kind: "prompt-tokens", settings: { tokens: 0 } } }, /settings/],
+      [
+        { part: { kind: "hidden-transfer", settings: { layers: [3] } } },
+        /after layer 3.*3 layers can begin after 1 to 2/,
+      ],
+      [{ part: { kind: "hidden-transfer", settings: { layers: [2, 1] } } }, /step 2 is to begin after layer 1, before/],
+      [{ part: { kind: "eagle", settings: { states: 0, distributions: 0 } } }, /nothing is learned/],
+      [{ units: { pad: "<|nope|>", threshold: 0.8, longest: 3 } }, /no special token <\|nope\|>/],
+      [{ units: { pad: "<|mask|>", threshold: 1, longest: 3 } }, /threshold/],
+      [{ units: { pad: "<|mask|>", threshold: 0.5, longest: 16 } }, /texts of 16 tokens are shorter than units of 16/],
+      [{ units: { pad: "<|mask|>", threshold: 0.5, longest: 3 }, continues: undefined }, /units: .*give continues/],
+      [{ units: { pad: "<|mask|>", threshold: 0.5, longest: 3 }, recompute: true }, /recompute does not go with units/],
+    ];
+    for (const [change, message] of cases) {
+      await expect(attempt(change), JSON.stringify(change)).rejects.toMatchObject({
+        message: expect.stringMatching(message),
+      });
+      await rm(join(folder, "refused-run"), { recursive: true, force: true });
+    }
+  });
+});

@@ -1,0 +1,49 @@
+/** Which tree methods with look-ahead rows draft: one that follows the text and the machine, or their papers' of a fixed shape. */
+import { z } from "zod";
+import type { Decoding } from "../../engine/decoding.ts";
+import { passCurve } from "../../engine/pass-curve.ts";
+import { createAcceptanceEstimate, ranks } from "./acceptance.ts";
+import { nodesOf } from "./budget.ts";
+import { type ForesightOptions, foresightDrafter } from "./foresight.ts";
+import type { Foresight } from "./guesses.ts";
+import { levelCurves } from "./levels.ts";
+import { publishedDrafter } from "./published-drafter.ts";
+import { fitTrees } from "./sparse-trees.ts";
+import type { Drafter } from "./speculate.ts";
+
+export const rowOptions = {
+  tree: z
+    .enum(["adaptive", "published"])
+    .default("adaptive")
+    .describe(
+      "adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best",
+    ),
+};
+
+type Options = ForesightOptions & { readonly tree: "adaptive" | "published" };
+
+/** Errors: `bad_option` for a budget that does not fit a pass. */
+export async function rowDrafter(decoding: Decoding, foresight: Foresight, options: Options): Promise<Drafter> {
+  const { budget, topK, estimate, tree } = options;
+  if (tree === "adaptive") return foresightDrafter(decoding, foresight, options);
+  const { model, settings, signal, forest } = decoding;
+  const { temperature } = settings;
+  const { levels } = foresight;
+  const width = foresight.rows!(1).length;
+  const root = levels * width;
+  nodesOf(decoding, budget === undefined ? undefined : budget + root, 0);
+  const measured = estimate === "measured";
+  const curves = measured ? await levelCurves(model, foresight, { temperature, topK }, signal) : undefined;
+  const accuracies = Array.from({ length: levels }, (_, i) => {
+    const estimated = createAcceptanceEstimate("chosen", curves && { chosen: curves[i], sampled: curves[i] });
+    let left = 1;
+    return Array.from({ length: Math.min(10, ranks, topK) }, (_, rank) => {
+      const chance = Math.min(left, estimated.ofRank(rank));
+      left -= chance;
+      return chance;
+    });
+  });
+  const curve = budget === undefined ? await passCurve(model, signal) : undefined;
+  const trees = fitTrees(accuracies, { budget, width, curve, most: forest.maxRows - 1 - root });
+  return publishedDrafter(decoding, foresight, trees, topK);
+}

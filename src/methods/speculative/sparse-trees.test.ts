@@ -1,0 +1,106 @@
+/** Sparse trees against exhaustive search, their Markov chain against a simulation, and the choice of a budget. */
+import { expect, test } from "vitest";
+import { uniform } from "../../engine/random.ts";
+import { bestPaths, fitTrees, pruneRows, rowsOfState, steadyState, treesOfBudget } from "./sparse-trees.ts";
+
+const accuracies = [
+  [0.5, 0.15, 0.08, 0.04],
+  [0.35, 0.12, 0.06, 0.03],
+  [0.25, 0.1, 0.05, 0.02],
+];
+
+test("the best paths are those of the largest products, parents first", () => {
+  const all: { path: number[]; score: number }[] = [];
+  const visit = (path: number[], score: number): void => {
+    if (path.length > 0) all.push({ path, score });
+    if (path.length < 3) {
+      for (const [rank, p] of accuracies[path.length].entries()) visit([...path, rank], score * p);
+    }
+  };
+  visit([], 1);
+  all.sort((a, b) => b.score - a.score);
+  for (const count of [1, 5, 20]) {
+    const best = bestPaths(accuracies, 3, count);
+    expect(best.map(({ score }) => score)).toEqual(all.slice(0, count).map(({ score }) => expect.closeTo(score, 12)));
+    const seen = new Set([""]);
+    for (const { path } of best) {
+      expect(seen.has(path.slice(0, -1).join())).toBe(true);
+      seen.add(path.join());
+    }
+  }
+  expect(bestPaths(accuracies, 2, 100).every(({ path }) => path.length <= 2)).toBe(true);
+  expect(bestPaths([[1], [0]], 2, 5)).toEqual([{ path: [0], score: 1 }]); // what is never right is left out
+});
+
+test("rows go where their loss is least, and every node keeps one", () => {
+  const last = [0.3, 0.4, 0.2, 0.1];
+  const worth = [0, 0.5, 0.8, 0.9];
+  expect(pruneRows(last, worth, 12)).toEqual([3, 3, 3, 3]);
+  // First the third row of the least likely node (0.1 · 0.1), then of the next, and so on.
+  expect(pruneRows(last, worth, 11)).toEqual([3, 3, 3, 2]);
+  expect(pruneRows(last, worth, 10)).toEqual([3, 3, 2, 2]);
+  expect(pruneRows(last, worth, 1)).toEqual([3, 1, 1, 1]);
+});
+
+test("the chain's shares are those of a simulation, and so are the tokens a pass", () => {
+  const trees = treesOfBudget(accuracies, 16);
+  expect(trees.shares.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 9);
+  let state = 3;
+  let tokens = 0;
+  const [passes, visits] = [60_000, [0, 0, 0]];
+  for (let pass = 0; pass < passes; pass++) {
+    const { paths, rows } = trees.states[state - 1];
+    visits[state - 1] += 1;
+    // The token of a level is the guess of rank r with its accuracy: at most one path of the tree is followed.
+    const right = accuracies.map((ranks, level) => {
+      const u = uniform({ seed: 5, request: level }, pass, "data");
+      return ranks.findIndex((_, rank) => u < ranks.slice(0, rank + 1).reduce((a, b) => a + b, 0));
+    });
+    let accepted = 0;
+    let node = 0;
+    for (const [i, path] of paths.entries()) {
+      if (path.length > accepted && path.every((rank, level) => right[level] === rank))
+        [accepted, node] = [path.length, i + 1];
+    }
+    tokens += 1 + accepted;
+    state = rows[node];
+  }
+  for (const [i, count] of visits.entries()) expect(count / passes).toBeCloseTo(trees.shares[i], 2);
+  expect(tokens / passes).toBeCloseTo(trees.tokensPerPass, 1);
+  expect(steadyState([{ last: [1], rows: [1] }])).toEqual([1]);
+});
+
+test("pruned trees beat rows given at random, and more rows everywhere, at equal rows", () => {
+  const budget = 20;
+  const best = treesOfBudget(accuracies, budget);
+  const naive = [1, 2, 3].map((rows) => Math.floor(budget / (1 + rows)));
+  for (const [i, size] of naive.entries()) {
+    const states = accuracies.map((_, depth) => {
+      const chosen = bestPaths(accuracies, depth + 1, size);
+      const places = new Map([["", 0], ...chosen.map(({ path }, at) => [path.join(), at + 1] as const)]);
+      const last = [1, ...chosen.map(({ score }) => score)];
+      for (const { path, score } of chosen) last[places.get(path.slice(0, -1).join())!] -= score;
+      return {
+        last,
+        rows: last.map((_, node) => (node === 0 ? 3 : i + 1)),
+        accepted: chosen.reduce((s, { score }) => s + score, 0),
+      };
+    });
+    const shares = steadyState(states);
+    expect(best.tokensPerPass).toBeGreaterThanOrEqual(
+      1 + states.reduce((sum, s, at) => sum + shares[at] * s.accepted, 0) - 1e-9,
+    );
+  }
+  for (const state of best.states) expect(rowsOfState(state) - 4).toBeLessThanOrEqual(budget);
+});
+
+test("the budget is that of the most tokens a second: small where rows are dear, large where they are free", () => {
+  const curve = (perRow: number) => ({ model: "", rows: [1, 64], seconds: [1e-3, 1e-3 * (1 + 63 * perRow)] });
+  const fitted = (perRow: number) => fitTrees(accuracies, { width: 1, curve: curve(perRow), most: 60 });
+  expect(fitted(1).budget).toBe(2);
+  expect(fitted(1e-4).budget).toBeGreaterThan(40);
+  expect(fitted(0.02).budget).toBeLessThan(fitted(1e-4).budget);
+  expect(fitTrees(accuracies, { width: 1, budget: 12, most: 60 }).budget).toBe(12);
+  // Levels of no use, and guesses that are never right.
+  expect(treesOfBudget([[0, 0]], 8).tokensPerPass).toBe(1);
+});
