@@ -320,7 +320,7 @@ export interface PromptTokensOptions {
   length?: number;
   /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
   levels?: number;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
@@ -344,7 +344,7 @@ export interface HiddenTransferOptions {
   transfers?: string;
   /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
   levels?: number;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
@@ -366,7 +366,7 @@ export interface HiddenTransferOptions {
 export interface EagleOptions {
   /** The draft: a part beside the model by its name, a part's folder, or a folder of a published EAGLE draft. Default "eagle". Of the host alone: a server refuses it in requests. */
   layer?: string;
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** Nodes that go through one pass of the draft. From 1 to 64. Default 8. */
   width?: number;
@@ -380,7 +380,7 @@ export interface EagleOptions {
 export interface SelfSpeculativeOptions {
   /** Blocks to leave out: attention.N and mlp.N of layers from 0; default: measured once for the model. */
   skip?: readonly string[];
-  /** Nodes to draft a round; default: as many as the machine's pass times and their chances make worthwhile. From 0 to 768. */
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** Nodes that go through one pass of the draft; 1 drafts a chain. From 1 to 64. Default 1. */
   width?: number;
