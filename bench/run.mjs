@@ -15,6 +15,7 @@ const benchmarks = {
   choice: () => import("./choice.mjs"),
   control: () => import("./control.mjs"),
   studio: () => import("./studio.mjs"),
+  serving: () => import("./serving.mjs"),
 };
 
 const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT]`;

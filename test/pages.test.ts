@@ -154,6 +154,8 @@ const elsewhere: readonly [RegExp, string][] = [
   [/^npm install --ignore-scripts ventris$/, "test/package.test.ts"],
   [/^node scripts\/tables\.mjs$/, "src/papers/tables.test.ts"],
   [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
+  [/^curl http/, "test/serving-page.test.ts"],
+  [/^lm_eval /, "test/serving.test.ts"], // by the shape of its calls
 ];
 
 const pages = [

@@ -4,8 +4,8 @@ import { RequestError } from "./errors.ts";
 
 export interface Admission {
   /**
-   * Waits for a turn, first come, first served; the returned function ends it. Errors: 429 with Retry-After where too many wait; `aborted`;
-   * `bad_option` for more sequences than there can ever be.
+   * Waits for a turn, first come, first served; the returned function ends it. More sequences than there may be at once wait until nothing
+   * else is decoded. Errors: 429 with Retry-After where too many wait; `aborted`.
    */
   enter(sequences: number, signal?: AbortSignal): Promise<() => void>;
   /** Sequences that are decoded, and requests that wait. */
@@ -42,16 +42,8 @@ export function createAdmission({ maxConcurrent, maxQueue }: { maxConcurrent: nu
   }
 
   return {
-    async enter(sequences, signal) {
-      if (sequences > maxConcurrent) {
-        throw new RequestError(
-          "bad_option",
-          `${sequences} texts in one request; this server decodes ${maxConcurrent} at once`,
-          {
-            param: "n",
-          },
-        );
-      }
+    async enter(wanted, signal) {
+      const sequences = Math.min(wanted, maxConcurrent);
       if (queue.length === 0 && active + sequences <= maxConcurrent) return begin(sequences);
       if (queue.length >= maxQueue) {
         const seconds = Math.min(60, Math.max(1, Math.ceil((usual * (queue.length + 1)) / maxConcurrent)));

@@ -36,10 +36,10 @@ export type OutputEvent =
   | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly logprobs?: ServedLogprob[] }
   | { readonly type: "done"; readonly reason: FinishReason; readonly counters: Counters };
 
-/** A text under the model's own distribution. */
+/** Texts under the model's own distribution. */
 export interface ScoreRequest {
   readonly model: string;
-  readonly prompt: string | readonly number[];
+  readonly prompts: readonly (string | readonly number[])[];
   /** Alternatives at each token; undefined: the tokens alone. */
   readonly top: number | undefined;
 }
@@ -50,7 +50,7 @@ export interface Calls {
   open(model: string): ModelFacts;
   vocabulary(model: string): string[];
   tokenize(model: string, text: string): number[];
-  score(request: ScoreRequest): ServedLogprob[];
+  score(request: ScoreRequest): ServedLogprob[][];
   /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
   embed(model: string, texts: readonly (string | readonly number[])[]): EmbeddedTexts;
   /** For tests and health: nodes held by runs, over all open models. */

@@ -45,35 +45,55 @@ function bytesOf({ tokenizer }: OpenModel, token: number): { bytes?: number[] } 
   return bytes.length > 0 ? { bytes: Array.from(bytes) } : {};
 }
 
-/** A text's own tokens; the first follows nothing and has no log-probability. Errors: `context_full`, and those of scoring. */
+/** Tokens whose keys and values are held at once for texts that are only read. */
+const heldAtOnce = 2048;
+
+/**
+ * Reads several texts, so many at a time that they share passes and hold no more than a few of them would: a long text goes alone. In the
+ * order of the texts.
+ */
+export async function readAll<Result>(
+  texts: readonly (readonly number[])[],
+  read: (tokens: readonly number[]) => Promise<Result>,
+): Promise<Result[]> {
+  const results: Result[] = [];
+  while (results.length < texts.length) {
+    const from = results.length;
+    let to = from + 1;
+    let held = texts[from].length;
+    while (to < texts.length && held + texts[to].length <= heldAtOnce) held += texts[to++].length;
+    results.push(...(await Promise.all(texts.slice(from, to).map(read))));
+  }
+  return results;
+}
+
+/** Of each text its own tokens; the first follows nothing and has no log-probability. Errors: `context_full`, and those of scoring. */
 export async function scored(
   model: OpenModel,
-  { prompt, top }: ScoreRequest,
+  { prompts, top }: ScoreRequest,
   signal: AbortSignal,
-): Promise<ServedLogprob[]> {
+): Promise<ServedLogprob[][]> {
   const { tokenizer, forest, name } = model;
   if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer: nothing can be echoed`);
-  const ids = typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
-  if (ids.length > forest.contextLength) {
-    throw new VentrisError(
-      "context_full",
-      `the prompt has ${ids.length} tokens; the context has ${forest.contextLength}`,
-    );
+  const texts = prompts.map((prompt) => (typeof prompt === "string" ? tokenizer.encode(prompt) : prompt));
+  for (const { length } of texts) {
+    if (length <= forest.contextLength) continue;
+    throw new VentrisError("context_full", `the prompt has ${length} tokens; the context has ${forest.contextLength}`);
   }
-  const textOf = (token: number): string => tokenizer.decode([token], { special: true, continued: true });
-  const bare = (token: number): ServedLogprob => ({
-    text: textOf(token),
-    ...bytesOf(model, token),
-    logprob: undefined,
-    top: [],
+  const bare = (token: number): ServedLogprob => {
+    const text = tokenizer.decode([token], { special: true, continued: true });
+    return { text, ...bytesOf(model, token), logprob: undefined, top: [] };
+  };
+  if (top === undefined) return texts.map((ids) => ids.map(bare));
+  return readAll(texts, async (ids) => {
+    if (ids.length < 2) return ids.map(bare);
+    const { tokens } = await model.score(ids, { top, signal });
+    return tokens.map(({ token, text, logprob, top: others = [] }) => ({
+      text,
+      ...bytesOf(model, token),
+      logprob,
+      // A rounding above 0 is none, as of the token itself: who compares the two finds them equal.
+      top: others.map((one) => ({ text: one.text, ...bytesOf(model, one.token), logprob: Math.min(0, one.logprob) })),
+    }));
   });
-  if (top === undefined || ids.length < 2) return ids.map(bare);
-  const { tokens } = await model.score(ids, { top, signal });
-  return tokens.map(({ token, text, logprob, top: others = [] }) => ({
-    text,
-    ...bytesOf(model, token),
-    logprob,
-    // A rounding above 0 is none, as of the token itself: who compares the two finds them equal.
-    top: others.map((one) => ({ text: one.text, ...bytesOf(model, one.token), logprob: Math.min(0, one.logprob) })),
-  }));
 }

@@ -7,11 +7,9 @@ import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
-import { outputOf, scored } from "./worker-output.ts";
+import { outputOf, readAll, scored } from "./worker-output.ts";
 
 const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
-
-const embeddedAtOnce = 16;
 
 /** Open at once, at most: the one that was not used for longest is closed before another is opened. */
 const mostModels = 3;
@@ -72,12 +70,7 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
   async embed(signal, name, texts) {
     const opened = await model(name);
     const ids = texts.map((text) => (typeof text === "string" ? tokenizerOf(opened).encode(text) : text));
-    const vectors: Float32Array[] = [];
-    // So many at once that they share passes, and no more than a server holds anyway.
-    for (let at = 0; at < ids.length; at += embeddedAtOnce) {
-      const some = ids.slice(at, at + embeddedAtOnce);
-      vectors.push(...(await Promise.all(some.map((tokens) => opened.embed(tokens, { signal })))));
-    }
+    const vectors = await readAll(ids, (tokens) => opened.embed(tokens, { signal }));
     return { vectors, tokens: sum(ids.map(({ length }) => length)) };
   },
   held: async () => sum((await openForests()).map(({ held }) => held)),

@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import { z } from "zod";
 import { emptyCounters } from "../../engine/decoding.ts";
 import type { RouteContext } from "../app.ts";
-import { readJson } from "../errors.ts";
+import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
 import { longestPrompt, optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
@@ -26,6 +26,8 @@ const unsupported = {
   best_of: "ask for n choices, or name a search in decoding",
 };
 
+const mostChoices = 128;
+
 type Prompt = string | number[];
 
 export async function completions(c: Context, context: RouteContext): Promise<Response> {
@@ -39,6 +41,12 @@ export async function completions(c: Context, context: RouteContext): Promise<Re
     ...(logprobs !== undefined && { logprobs }),
   };
   const prompts = promptsOf(body.prompt);
+  if (prompts.length * n > mostChoices)
+    throw new RequestError(
+      "bad_option",
+      `${prompts.length} prompts of ${n} choices each: ${mostChoices} choices are the most`,
+      { param: "n" },
+    );
   const requests = prompts.flatMap((prompt) =>
     Array.from({ length: n }, (_, request): RunRequest => ({ model, prompt, options: { ...options, request } })),
   );
@@ -57,7 +65,7 @@ export async function completions(c: Context, context: RouteContext): Promise<Re
     async events({ signal }) {
       if (!echo && maxTokens > 0) return undefined;
       const top = echo ? logprobs : undefined;
-      scores = await Promise.all(prompts.map((prompt) => context.engine.ask(signal, "score", { model, prompt, top })));
+      scores = await context.engine.ask(signal, "score", { model, prompts, top });
       return maxTokens === 0 ? nothing(requests, scores, n) : undefined;
     },
     pieces: (events) =>
