@@ -21,7 +21,10 @@ export interface Tool {
   readonly parameters?: unknown;
 }
 
-/** `required`: the answer is a call. `auto`: it is one if it begins with a brace, and any other text otherwise. */
+/**
+ * `required`: the answer is a call. `auto`: it is one if it begins with a brace, or with the tag `<tool_call>` that many models were trained to
+ * write around it, and any other text otherwise.
+ */
 export interface ToolRules {
   readonly tools: readonly Tool[];
   readonly mode: "auto" | "required";
@@ -74,31 +77,90 @@ function moved(schema: unknown, root: string): unknown {
 }
 
 const brace = "{".charCodeAt(0);
+const encoder = new TextEncoder();
+const [opening, closing] = ["<tool_call>", "</tool_call>"];
+const [openingBytes, closingBytes] = [encoder.encode(opening), encoder.encode(closing)];
 const withText = new WeakMap<Constraint, Constraint>();
 
-/** JSON if it begins with a brace, any text otherwise. */
+const anyText: ConstraintState = { push: () => anyText, complete: true, allowed: allTokens };
+
+/** JSON if it begins with a brace, JSON in tags if it begins with these, any text otherwise. */
 function orText(json: Constraint): Constraint {
   const known = withText.get(json);
   if (known) return known;
-  const anyText: ConstraintState = { push: () => anyText, complete: true, allowed: allTokens };
   const start: ConstraintState = {
-    push: (byte) => (byte === brace ? json.start.push(byte) : anyText),
+    push: (byte) => (byte === brace ? json.start.push(byte) : tagged(json, 0).push(byte)),
     complete: true,
-    allowed(vocabulary) {
-      const bits = new Uint32Array(wordsFor(vocabulary.size));
-      for (let token = 0; token < vocabulary.size; token++) {
-        const bytes = vocabulary.bytes(token);
-        const fits = bytes.length > 0 && (bytes[0] !== brace || pushAll(json.start, bytes) !== undefined);
-        if (fits) bits[token >>> 5] |= 1 << (token & 31);
-      }
-      return bits;
-    },
+    allowed: (vocabulary) => but(vocabulary, allTokens(vocabulary), beginning(brace), start),
   };
   const made: Constraint = { name: "tool-calls", tight: true, start };
   withText.set(json, made);
   return made;
 }
 
+/** After so many bytes of the opening tag. Any other byte makes it text. */
+const tagged = (json: Constraint, matched: number): ConstraintState => ({
+  push: (byte) => {
+    if (byte !== openingBytes[matched]) return anyText;
+    return matched + 1 === openingBytes.length ? within(json.start) : tagged(json, matched + 1);
+  },
+  complete: true,
+});
+
+/** Between the tags, where blanks are the JSON's own. */
+function within(json: ConstraintState): ConstraintState {
+  const state: ConstraintState = {
+    push(byte) {
+      const next = json.push(byte);
+      if (next) return within(next);
+      return json.complete && byte === closingBytes[0] ? closed(1) : undefined;
+    },
+    complete: false,
+    allowed:
+      json.allowed && ((vocabulary) => but(vocabulary, json.allowed!(vocabulary), holding(closingBytes[0]), state)),
+  };
+  return state;
+}
+
+/** After so many bytes of the closing tag, behind which nothing comes. */
+const closed = (matched: number): ConstraintState => ({
+  push: (byte) => (byte === closingBytes[matched] ? closed(matched + 1) : undefined),
+  complete: matched === closingBytes.length,
+});
+
+/** A set of tokens, those of one kind decided by trying them. */
+function but(vocabulary: Vocabulary, set: Uint32Array, kind: TokenKind, state: ConstraintState): Uint32Array {
+  const bits = set.slice();
+  for (const token of tokensOf(vocabulary, kind)) {
+    const fits = pushAll(state, vocabulary.bytes(token)) !== undefined;
+    if (fits) bits[token >>> 5] |= 1 << (token & 31);
+    else bits[token >>> 5] &= ~(1 << (token & 31));
+  }
+  return bits;
+}
+
+interface TokenKind {
+  readonly key: string;
+  has(bytes: Uint8Array): boolean;
+}
+const beginning = (byte: number): TokenKind => ({ key: `begins ${byte}`, has: (bytes) => bytes[0] === byte });
+const holding = (byte: number): TokenKind => ({ key: `has ${byte}`, has: (bytes) => bytes.includes(byte) });
+
+/** Tokens of one kind, looked up once for each vocabulary. */
+function tokensOf(vocabulary: Vocabulary, { key, has }: TokenKind): readonly number[] {
+  const kinds = kindsOf.get(vocabulary) ?? new Map<string, number[]>();
+  kindsOf.set(vocabulary, kinds);
+  let tokens = kinds.get(key);
+  if (!tokens) {
+    tokens = Array.from({ length: vocabulary.size }, (_, token) => token).filter((token) =>
+      has(vocabulary.bytes(token)),
+    );
+    kinds.set(key, tokens);
+  }
+  return tokens;
+}
+
+const kindsOf = new WeakMap<Vocabulary, Map<string, number[]>>();
 const allOf = new WeakMap<Vocabulary, Uint32Array>();
 
 /** Every token that stands for bytes. */
@@ -122,29 +184,32 @@ export interface ToolCall {
 export interface CallReader {
   /** What to pass on as text; undefined while it may still be a call. */
   push(text: string): string | undefined;
-  /** The call, once nothing more comes: none of a text, nor of a call that was cut off. */
-  end(): ToolCall | undefined;
+  /** Once nothing more comes: the call, or text that was still held. A call that was cut off is neither. */
+  end(): { readonly call?: ToolCall; readonly text?: string };
 }
 
 /** Without a mode every answer is text. */
 export function createCallReader(mode: ToolRules["mode"] | undefined): CallReader {
   let isText = mode === undefined;
   let held = "";
+  const begun = (): boolean => mode === "required" || held.startsWith("{") || held.startsWith(opening);
   return {
     push(text) {
       if (isText) return text;
       held += text;
-      if (mode === "required" || held === "" || held.startsWith("{")) return undefined;
+      if (begun() || opening.startsWith(held)) return undefined;
       isText = true;
       return held;
     },
     end() {
-      if (isText) return undefined;
+      if (isText || held === "") return {};
+      if (!begun()) return { text: held };
+      const json = held.startsWith(opening) ? held.slice(opening.length, held.lastIndexOf(closing)) : held;
       try {
-        const { name, arguments: given } = JSON.parse(held) as ToolCall;
-        return { name, arguments: given };
+        const { name, arguments: given } = JSON.parse(json) as ToolCall;
+        return { call: { name, arguments: given } };
       } catch {
-        return undefined;
+        return {};
       }
     },
   };
@@ -162,16 +227,33 @@ export function chatTokens(
   ensure(encodeChat, "bad_option", "this model has no chat template: give it a prompt instead of messages");
   const called = messages.some((message) => message.tool_calls !== undefined);
   if (tools.length === 0 && !called) return encodeChat(messages);
+  const written = messages.map(withObjects);
   const given = tools.map((tool) => ({
     type: "function",
     function: { ...tool, parameters: tool.parameters ?? noParameters },
   }));
   try {
-    return encodeChat(messages, given.length > 0 ? { tools: given } : undefined);
+    return encodeChat(written, given.length > 0 ? { tools: given } : undefined);
   } catch (error) {
     if (!(error instanceof VentrisError && error.code === "bad_option")) throw error;
     return encodeChat(inWords(messages, tools));
   }
+}
+
+/** Arguments of earlier calls as objects: clients send them as JSON, and templates write them as JSON. */
+function withObjects(message: ChatMessage): ChatMessage {
+  const { tool_calls: calls } = message;
+  if (!Array.isArray(calls)) return message;
+  const parsed = calls.map((call) => {
+    const text = call?.function?.arguments;
+    if (typeof text !== "string") return call;
+    try {
+      return { ...call, function: { ...call.function, arguments: JSON.parse(text) } };
+    } catch {
+      throw new VentrisError("bad_option", "messages: the arguments of a call are no JSON");
+    }
+  });
+  return { ...message, tool_calls: parsed };
 }
 
 function inWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {

@@ -186,6 +186,24 @@ describe("clients that go away", () => {
   });
 });
 
+describe("options of the host", () => {
+  const run = (draft: string, to: Listening): Promise<Response> =>
+    post(
+      "/api/runs",
+      { model: "knossos", prompt: "The", method: { name: "dyspec", draft }, options: { maxTokens: 2 } },
+      {},
+      to,
+    );
+
+  it("are the names of listed models on the host itself, and as they are anyway elsewhere", async () => {
+    expect(await (await run("/etc/passwd", server)).json()).toMatchObject({ error: { fields: [{ option: "draft" }] } });
+    expect((await run("knossos", server)).status).toBe(200);
+    const everywhere = await another({ host: "0.0.0.0" });
+    expect((await run("pylos", everywhere)).status).toBe(200);
+    expect((await run("knossos", everywhere)).status).toBe(400);
+  });
+});
+
 describe("limits", () => {
   it("tell a client that comes to a full queue when to come back", async () => {
     const small = await another({ maxConcurrent: 1, maxQueue: 1 });

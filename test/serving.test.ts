@@ -217,6 +217,18 @@ describe("chats", () => {
     expect(final.usage).toMatchObject({ completion_tokens: usage!.completion_tokens });
   });
 
+  it("takes messages as lm-evaluation-harness's chats send them", async () => {
+    const typed = messages.map((message) => ({ ...message, type: "text" }));
+    const { choices } = await client.chat.completions.create({
+      ...chat,
+      messages: typed,
+      seed: 1234,
+      max_tokens: 30,
+      stop: ["\n\n"],
+    });
+    expect(choices[0].message.content).toContain("22");
+  });
+
   it("gives log-probabilities with bytes and alternatives", async () => {
     const { choices } = await client.chat.completions.create({
       ...chat,
@@ -344,6 +356,7 @@ describe("chats", () => {
     ["an unknown method", { decoding: { method: "dispec" } }, "decoding.method"],
     ["an option that the method has not", { decoding: { method: "dyspec", budgets: 3 } }, "decoding.budgets"],
     ["an option out of range", { decoding: { method: "dyspec", budget: -3 } }, "decoding.budget"],
+    ["another server's name of an option", { top_k: 5 }, "top_k"],
     ["a field of the future", { reasoning_effort: "high" }, "reasoning_effort"],
     [
       "an image",

@@ -31,8 +31,8 @@ export const languageModel = (modelId: string, opened: () => Promise<OpenModel>)
     const result = await run.final;
     options.abortSignal?.throwIfAborted();
     const reader = createCallReader(rules?.mode);
-    const text = reader.push(result.text);
-    const call = reader.end();
+    const begun = reader.push(result.text);
+    const { call, text = begun } = reader.end();
     const content: LanguageModelV3Content[] = [];
     if (text) content.push({ type: "text", text });
     if (call) content.push(callPart(call));
@@ -170,9 +170,11 @@ function partsOf(
       begun = true;
       yield { type: "text-delta", id, delta };
     }
-    if (begun) yield { type: "text-end", id };
     abortSignal?.throwIfAborted();
-    const call = reader.end();
+    const { call, text } = reader.end();
+    if (text && !begun) yield { type: "text-start", id };
+    if (text) yield { type: "text-delta", id, delta: text };
+    if (text || begun) yield { type: "text-end", id };
     if (call) {
       const part = callPart(call);
       yield { type: "tool-input-start", id: part.toolCallId, toolName: part.toolName };

@@ -7,7 +7,7 @@ import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
-import { optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
+import { optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
 import { constraintOf, readTools, responseFormat, toolFields } from "./format.ts";
 import { chatLogprobs } from "./logprobs.ts";
 
@@ -28,7 +28,7 @@ const fields = z.strictObject({
 
 type Fields = z.output<typeof fields>;
 
-const unsupported = { functions: "use tools", function_call: "use tool_choice", suffix: "" };
+const unsupported = { ...otherNames, functions: "use tools", function_call: "use tool_choice", suffix: "" };
 
 export async function chatCompletions(c: Context, context: RouteContext): Promise<Response> {
   const body = readFields(fields, await readJson(c.req.raw), unsupported);
@@ -79,8 +79,11 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
 }
 
 /** OpenAI's newer name of the system's role, which templates do not know. */
-const plainRole = (one: Fields["messages"][number]): Fields["messages"][number] =>
-  one.role === "developer" ? { ...one, role: "system" } : one;
+function plainRole({ type, ...one }: Fields["messages"][number]): Fields["messages"][number] {
+  // Some clients say of a message that it is text.
+  const kept = type === undefined || type === "text" ? one : { ...one, type };
+  return one.role === "developer" ? { ...kept, role: "system" } : kept;
+}
 
 /** What the answer must be, and the field that says so. Errors: `bad_option` for two that say it. */
 function formOf({ response_format: format, decoding, logprobs, top_logprobs: top }: Fields, calls: boolean) {
@@ -123,8 +126,9 @@ function whole(
   mode: ToolRules["mode"] | undefined,
 ): object {
   const reader = createCallReader(mode);
-  const content = reader.push(text) ?? null;
-  const call = reader.end();
+  const begun = reader.push(text);
+  const { call, text: rest } = reader.end();
+  const content = begun ?? rest ?? null;
   return {
     index,
     message: { role: "assistant", content, refusal: null, ...(call && { tool_calls: [callPart(call)] }) },
@@ -161,8 +165,8 @@ function rendering(wanted: boolean, mode: ToolRules["mode"] | undefined): Render
     },
     end(index, reason) {
       const { reader, logprobs } = readers.get(index)!;
-      const call = reader.end();
-      if (!call) return [choice(index, {}, [], finishReason(reason))];
+      const { call, text } = reader.end();
+      if (!call) return [choice(index, text ? { content: text } : {}, logprobs, finishReason(reason))];
       return [
         choice(index, { tool_calls: [{ index: 0, ...callPart(call) }] }, logprobs),
         choice(index, {}, [], "tool_calls"),

@@ -7,7 +7,7 @@ import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
-import { longestPrompt, optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
+import { longestPrompt, optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
 import { completionLogprobs } from "./logprobs.ts";
 
 const ids = z.array(z.int().min(0)).min(1).max(longestPrompt);
@@ -22,6 +22,7 @@ const fields = z.strictObject({
 });
 
 const unsupported = {
+  ...otherNames,
   suffix: "a causal model does not look ahead",
   best_of: "ask for n choices, or name a search in decoding",
 };

@@ -34,6 +34,26 @@ export const samplingFields = {
   decoding: z.record(z.string(), z.json()).optional(),
 };
 
+/** What other servers call options that `decoding` has here. */
+export const otherNames: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries({
+    ...{
+      top_k: "topK",
+      min_p: "minP",
+      typical_p: "typicalP",
+      repetition_penalty: "repetitionPenalty",
+      min_tokens: "minTokens",
+    },
+    ...{
+      stop_token_ids: "stopTokens",
+      guided_json: "constraint",
+      guided_regex: "constraint",
+      guided_choice: "constraint",
+    },
+    ...{ guided_grammar: "constraint", grammar: "constraint" },
+  }).map(([field, option]) => [field, `write it as ${option} in decoding`]),
+);
+
 type SamplingFields = Partial<z.output<z.ZodObject<typeof samplingFields>>>;
 
 /** A body without its nulls, by which clients say that they leave a field out. */
