@@ -2,6 +2,7 @@
 export { type BuildOptions, baseOf, buildDatastore, inputSiteOf, keySiteOf, type StateModel } from "./building.ts";
 export { type Datastore, type DatastoreCard, openDatastore, readCard } from "./datastore.ts";
 export { type InvertedSearch, invertedSearch, recallOf, usualLists } from "./inverted.ts";
+export * as bottleneck from "./key-value-bottleneck/index.ts";
 export { openMemory, recollection } from "./mlp-memory/index.ts";
 export { isMade, type MadeMemory, type MakeMemoryOptions, makeMemory } from "./mlp-memory/making.ts";
 export { neighbourLaw, neighbourRecollection, type SparseLaw } from "./neighbours.ts";

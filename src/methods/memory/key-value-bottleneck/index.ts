@@ -1,0 +1,16 @@
+/** The discrete key-value bottleneck as a library: tables of keys and values, learning on streams, and the heads it is compared with. */
+export {
+  type Bottleneck,
+  type BottleneckShape,
+  createBottleneck,
+  type Features,
+  fetchPairs,
+  initialiseKeys,
+  type KeyOptions,
+  logitsOf,
+  queriesOf,
+  type Splitter,
+} from "./bottleneck.ts";
+export { readBottleneck, writeBottleneck } from "./file.ts";
+export { createHead, type Head, nearestMean, nearestNeighbours } from "./heads.ts";
+export { accuracy, classesOf, decide, type Labelled, type LearnOptions, learn, ofClasses, rowsOf } from "./learning.ts";
