@@ -90,10 +90,10 @@ export async function makeBoth(
     folder: paths.datastore,
     signal: options.signal,
   });
-  const rows = 256;
+  const rows = Math.min(256, Math.max(32, entries >> 3));
   await makeMemory(model as StateModel & OpenModel, {
     ...{ ...retrieval, alpha: 0.4, blocks: 3, rows, learningRate: 2e-3, seed: 0, ...paths },
-    steps: Math.max(60, Math.ceil((options.passes * entries) / rows)),
+    steps: Math.max(20, Math.ceil((options.passes * entries) / rows)),
     ...options,
   });
   const datastore = await openDatastore(paths.datastore, await baseOf(model));
