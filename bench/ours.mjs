@@ -50,6 +50,16 @@ export function shippedModel(name) {
 /** A model as the library gives it. @param {string} path @param {{ threads: number, maxRows?: number }} options */
 export const openRaw = (path, options) => open(path, options);
 
+/** Held-out items of one checkable skill. @param {string} name @param {number} count */
+export const heldOutItems = (name, count) => {
+  const skill = skills.find((one) => one.name === name);
+  if (!skill) throw new Error(`there is no skill "${name}"`);
+  return Array.from({ length: count }, (_, i) => {
+    const item = skillItem(skill, "test", 0, i);
+    return { ...item, check: (/** @type {string} */ text) => skill.check(item, text) };
+  });
+};
+
 /** Held-out items of the checkable skills, as the model's template writes them. @param {any} model @param {number} count */
 export const skillPrompts = (model, count) =>
   Array.from({ length: count }, (_, i) => {
@@ -213,6 +223,7 @@ export async function ourControl() {
     awrs,
     smc,
     awrsReproduction,
+    createConstraint,
     isValid,
     jsonSchema: jsonSchemaConstraint,
     choices: (/** @type {string[]} */ list) => createConstraint({ choices: list }),

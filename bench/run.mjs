@@ -18,7 +18,7 @@ const benchmarks = {
   serving: () => import("./serving.mjs"),
 };
 
-const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT]`;
+const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT] [--model NAME]`;
 
 /** @param {string} message @returns {never} */
 function misuse(message) {
@@ -30,7 +30,12 @@ function readArguments() {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { json: { type: "boolean" }, quick: { type: "boolean" }, rows: { type: "string" } },
+      options: {
+        json: { type: "boolean" },
+        quick: { type: "boolean" },
+        rows: { type: "string" },
+        model: { type: "string" },
+      },
     });
   } catch (error) {
     return misuse(error instanceof Error ? error.message : String(error));
@@ -42,7 +47,12 @@ if (positionals.length !== 1) misuse("name one benchmark");
 const name = positionals[0];
 if (!Object.hasOwn(benchmarks, name)) misuse(`there is no benchmark "${name}"`);
 
-const { rows: definitions } = await benchmarks[/** @type {keyof typeof benchmarks} */ (name)]();
+/** @type {{ rows: readonly import("./harness/report.mjs").RowDefinition[], useModel?: (name: string) => void }} */
+const { rows: definitions, useModel } = await benchmarks[/** @type {keyof typeof benchmarks} */ (name)]();
+if (values.model !== undefined) {
+  if (!useModel) misuse(`--model: ${name} measures models of its own`);
+  useModel(values.model);
+}
 const filter = values.rows?.toLowerCase() ?? "";
 const chosen = definitions.filter(({ what }) => what.toLowerCase().includes(filter));
 if (chosen.length === 0) {

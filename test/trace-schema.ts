@@ -21,6 +21,16 @@ const counters = z.strictObject({
   draftPasses: count,
   failedDrafts: z.int().min(1).optional(),
   constraintChecks: count,
+  search: z
+    .strictObject({
+      tokens: count,
+      rewardCalls: count,
+      expansions: count,
+      duplicates: count,
+      rejected: count,
+      peakOpen: count,
+    })
+    .optional(),
 });
 
 /** What every event may have. `at` is there in saved traces alone. */
@@ -71,8 +81,10 @@ export const traceEvent = z.discriminatedUnion("type", [
     note: z.string().optional(),
   }),
   kind("beams", {
-    tokens,
-    parents: tokens,
+    /** -1: a text that has ended already. */
+    tokens: z.array(z.int().min(-1)),
+    /** -1: the prompt. */
+    parents: z.array(z.int().min(-1)),
     scores: numbers,
     groups: tokens.optional(),
     finished: tokens.optional(),
@@ -88,7 +100,8 @@ export const traceEvent = z.discriminatedUnion("type", [
   kind("truncate", { pass: z.int().min(1), length: z.int().min(1) }),
   kind("refresh", { pass: z.int().min(1), positions: z.int().min(1) }),
   kind("particles", {
-    tokens,
+    /** -1: one that has ended already, or died. */
+    tokens: z.array(z.int().min(-1)),
     weights: numbers,
     parents: tokens.optional(),
     logEvidence: z.number().optional(),
@@ -135,7 +148,10 @@ export const traceEvent = z.discriminatedUnion("type", [
     parent: z.int().min(-1),
     score: z.number(),
     tokens: tokens.optional(),
+    reward: z.number().min(0).max(1).optional(),
     solution: z.boolean().optional(),
+    chosen: z.boolean().optional(),
+    note: z.string().optional(),
   }),
   kind("choice", {
     arms: z.array(z.string()),

@@ -22,17 +22,28 @@ export interface Edge<State = TextState> {
 
 let states = 0;
 
-function createState(accepts: boolean, derive: () => readonly Edge[]): TextState {
-  let edges: readonly Edge[] | undefined;
-  return {
-    id: states++,
-    accepts,
-    get edges() {
-      edges ??= derive();
-      return edges;
-    },
-  };
+/** A class, as there are very many states. */
+class LazyState implements TextState {
+  readonly id = states++;
+  readonly accepts: boolean;
+  #derive: (() => readonly Edge[]) | undefined;
+  #edges: readonly Edge[] | undefined;
+
+  constructor(accepts: boolean, derive: () => readonly Edge[]) {
+    this.accepts = accepts;
+    this.#derive = derive;
+  }
+
+  get edges(): readonly Edge[] {
+    if (!this.#edges) {
+      this.#edges = this.#derive!();
+      this.#derive = undefined; // what it was worked out from is needed no more
+    }
+    return this.#edges;
+  }
 }
+
+const createState = (accepts: boolean, derive: () => readonly Edge[]): TextState => new LazyState(accepts, derive);
 
 /** Where a code point leads; undefined when no accepted text goes on like this. */
 export function step(state: TextState, codePoint: number): TextState | undefined {

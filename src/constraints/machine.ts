@@ -95,19 +95,57 @@ export interface MachineState extends ConstraintState {
 export interface Machine {
   readonly start: MachineState;
   /** Where a thread's lexeme ends and what follows begins; undefined when it must not end so. `bytes` are those beyond the thread's own. */
-  after(thread: Thread, bytes: readonly number[]): MachineState | undefined;
+  after(thread: Thread, bytes: Iterable<number>): MachineState | undefined;
   /** The lexeme of a thread, with further bytes. */
-  read(thread: Thread, bytes: readonly number[]): Uint8Array;
+  read(thread: Thread, bytes: Iterable<number>): Uint8Array;
 }
 
 interface Gathering {
-  /** By place and link: where to return to. */
+  /** By place and link: where to return to. `more`: where several threads meet. */
   readonly threads: Map<
     string,
-    { position: Position; link: Link; to: Set<Return>; bytes: Bytes | undefined; ends: boolean }
+    { position: Position; link: Link; to: Returns; more?: Set<Return>; bytes: Bytes | undefined; ends: boolean }
   >;
   readonly visited: Set<string>;
   complete: boolean;
+}
+
+/** A class, as there are very many states. */
+class State implements MachineState {
+  readonly id: number;
+  readonly threads: readonly Thread[];
+  readonly complete: boolean;
+  readonly machine: Machine;
+  readonly #advance: (threads: readonly Thread[], byte: number) => MachineState | undefined;
+  #next: Map<number, MachineState | null> | undefined;
+
+  constructor(
+    id: number,
+    threads: readonly Thread[],
+    complete: boolean,
+    machine: Machine,
+    advance: (threads: readonly Thread[], byte: number) => MachineState | undefined,
+  ) {
+    this.id = id;
+    this.threads = threads;
+    this.complete = complete;
+    this.machine = machine;
+    this.#advance = advance;
+  }
+
+  push(byte: number): MachineState | undefined {
+    this.#next ??= new Map();
+    let found = this.#next.get(byte);
+    if (found === undefined) {
+      found = this.#advance(this.threads, byte) ?? null;
+      this.#next.set(byte, found);
+    }
+    return found ?? undefined;
+  }
+
+  allowed(vocabulary: Vocabulary): Uint32Array {
+    return allowedTokens(this, vocabulary);
+  }
 }
 
 /** Steps one byte may take through rules; beyond, the grammar is refused rather than run on. */
@@ -163,25 +201,28 @@ export function createMachine(top: Sequence, subject: string): Machine {
     const key = `${position.id}:${link.id}${bytes ? `:${to.id}` : ""}`;
     const old = into.threads.get(key);
     if (!old) {
-      into.threads.set(key, { position, link, to: new Set(to.list), bytes, ends: to === done });
+      into.threads.set(key, { position, link, to, bytes, ends: to === done });
       return;
     }
-    for (const one of to.list) old.to.add(one);
+    if (to === old.to) return;
+    old.more ??= new Set(old.to.list);
+    for (const one of to.list) old.more.add(one);
     old.ends ||= to === done;
   }
 
   function settle({ threads: gathered, complete }: Gathering): MachineState | undefined {
     if (gathered.size === 0 && !complete) return undefined;
     const own: Thread[] = [];
-    for (const { position, link, to, bytes, ends } of gathered.values()) {
+    for (const { position, link, to, more, bytes, ends } of gathered.values()) {
       // The end of the text and a return may both follow: two threads, as the end is no return.
-      if (to.size > 0) own.push(threadAt(position, link, setOf([...to]), bytes));
+      const returns = more && more.size > to.list.length ? setOf([...more]) : to;
+      if (returns.list.length > 0) own.push(threadAt(position, link, returns, bytes));
       if (ends) own.push(threadAt(position, link, done, bytes));
     }
-    own.sort((a, b) => a.id - b.id);
-    if (statesByKey.size > mostRemembered) forget();
-    const key = `${complete ? "." : ""}${own.map(({ id }) => id).join()}`;
-    return intern(statesByKey, key, () => createState(own, complete));
+    return stateOf(
+      own.sort((a, b) => a.id - b.id),
+      complete,
+    );
   }
 
   function threadAt(position: Position, link: Link, to: Returns, bytes: Bytes | undefined): Thread {
@@ -193,27 +234,23 @@ export function createMachine(top: Sequence, subject: string): Machine {
     for (const table of [returns, sets, threads, statesByKey, closures]) table.clear();
   }
 
-  function createState(own: readonly Thread[], complete: boolean): MachineState {
-    const next = new Map<number, MachineState | null>();
-    const state: MachineState = {
-      id: ids++,
-      threads: own,
-      complete,
-      machine,
-      push(byte) {
-        let found = next.get(byte);
-        if (found === undefined) {
-          found = advance(own, byte) ?? null;
-          next.set(byte, found);
-        }
-        return found ?? undefined;
-      },
-      allowed: (vocabulary: Vocabulary) => allowedTokens(state, vocabulary),
-    };
-    return state;
-  }
+  const stateOf = (own: readonly Thread[], complete: boolean): MachineState => {
+    if (statesByKey.size > mostRemembered) forget();
+    const key = `${complete ? "." : ""}${own.map(({ id }) => id).join()}`;
+    return intern(statesByKey, key, () => new State(ids++, own, complete, machine, advance));
+  };
 
   function advance(own: readonly Thread[], byte: number): MachineState | undefined {
+    // Within a lexeme, which is where most bytes are, there is nothing to be gathered.
+    if (own.length === 1) {
+      const [{ position, link, to, bytes }] = own;
+      const moved = position.step(byte);
+      if (!moved) return undefined;
+      if (!moved.accepts) {
+        const { then } = link.symbol as Terminal;
+        return moved.extends ? stateOf([threadAt(moved, link, to, then && { byte, before: bytes })], false) : undefined;
+      }
+    }
     const into = gather();
     for (const { position, link, to, bytes } of own) {
       const moved = position.step(byte);
@@ -269,8 +306,11 @@ function intern<Value>(table: Map<string, Value>, key: string, make: () => Value
   return value;
 }
 
-const longer = (bytes: Bytes | undefined, further: readonly number[]): Bytes | undefined =>
-  further.reduce<Bytes | undefined>((before, byte) => ({ byte, before }), bytes);
+function longer(bytes: Bytes | undefined, further: Iterable<number>): Bytes | undefined {
+  let before = bytes;
+  for (const byte of further) before = { byte, before };
+  return before;
+}
 
 function written(bytes: Bytes | undefined): Uint8Array {
   const result: number[] = [];

@@ -5,7 +5,7 @@
  */
 import type { Machine, MachineState, Terminal, Thread } from "./machine.ts";
 import type { Position } from "./position.ts";
-import { markTokens, type Vocabulary, walk, wordsFor } from "./vocabulary.ts";
+import { clearTokens, markTokens, type Vocabulary, walk, wordsFor } from "./vocabulary.ts";
 
 /** Where tokens begin in a lexeme at one place of it. */
 interface Inside {
@@ -33,14 +33,18 @@ interface Memory {
 const mostKept = 1_000;
 const mostMachines = 16;
 
-const insidesKey = Symbol("insides");
-
 /** Places in lexemes that several constraints share, such as those within any string, are worked out once for all of them. */
-function insidesOf({ memory }: Vocabulary): Map<Position, Inside> {
-  let insides = memory.get(insidesKey) as Map<Position, Inside> | undefined;
+const insidesKey = Symbol("insides");
+/** The same over the whole trie: what other places are compared with. */
+const modelsKey = Symbol("models");
+/** The same of tokens that are not plain alone. */
+const freeKey = Symbol("free");
+
+function insidesOf({ memory }: Vocabulary, key: symbol): Map<Position, Inside> {
+  let insides = memory.get(key) as Map<Position, Inside> | undefined;
   if (!insides) {
     insides = new Map();
-    memory.set(insidesKey, insides);
+    memory.set(key, insides);
   }
   return insides;
 }
@@ -50,7 +54,7 @@ function memoryOf({ memory }: Vocabulary, machine: Machine): Memory {
   let own = machines.get(machine);
   if (!own) {
     own = { threads: new Map(), states: new Map() };
-    if (machines.size > mostMachines) machines.delete([...machines.keys()].find((key) => key !== insidesKey));
+    if (machines.size > mostMachines) machines.delete([...machines.keys()].find((key) => typeof key !== "symbol"));
     machines.set(machine, own);
   }
   return own;
@@ -96,11 +100,12 @@ function tokensOf(thread: Thread, { machine }: MachineState, vocabulary: Vocabul
 function addReading(bits: Uint32Array, thread: Thread, { machine }: MachineState, vocabulary: Vocabulary): void {
   const { within, ends, trie } = insideOf(thread.position, vocabulary);
   addSet(bits, within);
+  if (ends.length === 0) return;
   const { alike } = thread.link.symbol as Terminal;
   const states = new Map<unknown, MachineState | undefined>();
   const { byte, after, first, tokens, depth } = trie;
   for (const node of ends) {
-    const read = [...trie.bytes(tokens[first[node]]).subarray(0, depth[node])];
+    const read = trie.bytes(tokens[first[node]]).subarray(0, depth[node]);
     let next: MachineState | undefined;
     // What follows is the same for lexemes that are alike, as far as a token goes that holds no second one of them.
     const key = alike && !goesFar(trie, node) ? alike(machine.read(thread, read)) : undefined;
@@ -137,17 +142,40 @@ function markBelow(vocabulary: Vocabulary, node: number, state: MachineState, bi
 }
 
 function insideOf(position: Position, vocabulary: Vocabulary): Inside {
-  const insides = insidesOf(vocabulary);
+  const insides = insidesOf(vocabulary, insidesKey);
   const known = insides.get(position);
   if (known) return known;
-  const { room } = position;
-  const { plain } = vocabulary;
+  return keep(insides, position, placed(position, vocabulary));
+}
+
+function placed(position: Position, vocabulary: Vocabulary): Inside {
+  const { like } = position;
+  if (like && like !== position) return differing(position, like, vocabulary);
+  const { room, freely } = position;
+  const { upTo, others } = vocabulary.plain;
   // Plain tokens need no walk where every character may follow, up to some number.
-  const fits = room && (room.exactly || room.characters >= plain.upTo.length - 1);
-  const trie = fits ? plain.others : vocabulary;
+  if (!room || !(room.exactly || room.characters >= upTo.length - 1)) return walked(position, vocabulary);
+  // The other tokens need none either where they all fit in, whatever follows.
+  if (freely && freely !== position && room.characters >= others.deepest) {
+    const models = insidesOf(vocabulary, freeKey);
+    const model = models.get(freely) ?? keep(models, freely, walked(freely, vocabulary, 0));
+    const within = scratch(vocabulary, 0);
+    addSet(within, model.within);
+    upTo[Math.min(room.characters, upTo.length - 1)].forEach((word, i) => {
+      within[i] |= word;
+    });
+    return { ...model, within: compact(within) };
+  }
+  return walked(position, vocabulary, room.characters);
+}
+
+/** By a walk over the trie. `free`: so many characters may follow whatever they are, so that plain tokens are left out of it. */
+function walked(position: Position, vocabulary: Vocabulary, free?: number): Inside {
+  const { plain } = vocabulary;
+  const trie = free === undefined ? vocabulary : plain.others;
   const within = scratch(vocabulary, 0);
   const ending = scratch(vocabulary, 1);
-  if (fits) within.set(plain.upTo[Math.min(room.characters, plain.upTo.length - 1)]);
+  if (free !== undefined) within.set(plain.upTo[Math.min(free, plain.upTo.length - 1)]);
   const ends: number[] = [];
   walk(trie, 0, position, (at, byte, node) => {
     const next = at.step(byte);
@@ -156,6 +184,42 @@ function insideOf(position: Position, vocabulary: Vocabulary): Inside {
     markTokens(trie, node, next.extends ? within : ending);
     return next.extends ? next : undefined;
   });
+  return createInside(trie, within, ending, ends);
+}
+
+/** By what is different from a place that this one is like: a walk that ends wherever both come to one place. */
+function differing(position: Position, like: Position, vocabulary: Vocabulary): Inside {
+  const models = insidesOf(vocabulary, modelsKey);
+  const model = models.get(like) ?? keep(models, like, walked(like, vocabulary));
+  const within = scratch(vocabulary, 0);
+  const ending = scratch(vocabulary, 1);
+  addSet(within, model.within);
+  addSet(ending, model.ending);
+  const { after } = vocabulary;
+  const ends: number[] = [];
+  let kept = 0;
+  const replace = (from: number, to: number): void => {
+    for (; kept < model.ends.length && model.ends[kept] < to; kept++) {
+      if (model.ends[kept] < from) ends.push(model.ends[kept]);
+    }
+    clearTokens(vocabulary, from, to, within);
+    clearTokens(vocabulary, from, to, ending);
+  };
+  walk<readonly [Position, Position | undefined]>(vocabulary, 0, [position, like], ([own, other], byte, node) => {
+    const next = own.step(byte);
+    const model = other?.step(byte);
+    if (next === model) return undefined;
+    replace(node, next?.extends ? node + 1 : after[node]);
+    if (!next) return undefined;
+    if (next.accepts) ends.push(node);
+    markTokens(vocabulary, node, next.extends ? within : ending);
+    return next.extends ? [next, model] : undefined;
+  });
+  ends.push(...model.ends.subarray(kept));
+  return createInside(vocabulary, within, ending, ends);
+}
+
+function createInside(trie: Vocabulary, within: Uint32Array, ending: Uint32Array, ends: readonly number[]): Inside {
   const beyond = new Map<number, number[]>();
   for (const node of ends) {
     for (let child = node + 1; child < trie.after[node]; child = trie.after[child]) {
@@ -164,13 +228,13 @@ function insideOf(position: Position, vocabulary: Vocabulary): Inside {
       else beyond.set(trie.byte[child], [child]);
     }
   }
-  return keep(insides, position, {
+  return {
     within: compact(within),
     ending: compact(ending),
     trie,
     ends: Int32Array.from(ends),
     beyond: [...beyond].map(([byte, nodes]) => [byte, Int32Array.from(nodes)] as const),
-  });
+  };
 }
 
 function popcount(word: number): number {

@@ -163,4 +163,9 @@ export function markTokens({ first, tokens }: Vocabulary, node: number, bits: Ui
   for (let i = first[node]; i < first[node + 1]; i++) bits[tokens[i] >>> 5] |= 1 << (tokens[i] & 31);
 }
 
+/** Clears the bits of all tokens that end at some nodes. */
+export function clearTokens({ first, tokens }: Vocabulary, from: number, to: number, bits: Uint32Array): void {
+  for (let i = first[from]; i < first[to]; i++) bits[tokens[i] >>> 5] &= ~(1 << (tokens[i] & 31));
+}
+
 export const hasBit = (bits: Uint32Array, token: number): boolean => ((bits[token >>> 5] >>> (token & 31)) & 1) === 1;

@@ -130,12 +130,7 @@ export function createGrammar(
     const member = (state: ObjectState): Rule =>
       named(`${name} member ${state.key}`, () => {
         const then = (bytes: Uint8Array): Link | undefined => entry(state, JSON.parse(decoder.decode(bytes)) as string);
-        const alike = (bytes: Uint8Array): unknown => {
-          const key = JSON.parse(decoder.decode(bytes)) as string;
-          const choices = course.choices(state, key);
-          if (course.isListed(key)) return key;
-          return `${choices.map(({ condition, next }) => `${condition.id} ${next.pending}`)}`;
-        };
+        const alike = (bytes: Uint8Array): unknown => course.alike(state, JSON.parse(decoder.decode(bytes)) as string);
         const listed = oneOf(course.listed(state));
         const others = course.others(state);
         const name = (names: TextState): Sequence =>

@@ -34,7 +34,8 @@ export interface ObjectCourse {
   readonly start: ObjectState;
   isLive(state: ObjectState): boolean;
   canClose(state: ObjectState): boolean;
-  isListed(name: string): boolean;
+  /** Equal for names that are followed by the same. */
+  alike(state: ObjectState, name: string): string;
   /** Listed names that may come next. */
   listed(state: ObjectState): readonly string[];
   /** Other names that may come next; undefined for none. `exact`: those that came already are left out. */
@@ -128,10 +129,14 @@ export function createObjectCourse(
 
   /** Whether a listed name could come at all, whatever came before. */
   const isUsable = (name: string): boolean => possible(baseOf(name));
-  const usable = (): string[] => {
+  let usableNames: readonly string[] | undefined;
+  function usable(): readonly string[] {
+    if (usableNames) return usableNames;
     otherNames();
-    return [...listed].filter(isUsable);
-  };
+    const found = [...listed].filter(isUsable);
+    if (settled()) usableNames = found;
+    return found;
+  }
 
   const live = new Map<string, boolean>();
   function isLive(state: ObjectState): boolean {
@@ -236,6 +241,17 @@ export function createObjectCourse(
     });
   }
 
+  const matches = new Map<string, string>();
+  /** Which rules and needs a name that is not listed falls under: what its value may be depends on nothing else. */
+  function matchedBy(name: string): string {
+    let found = matches.get(name);
+    if (found === undefined) {
+      found = [...open, ...needs].flatMap(({ names }, i) => (names.has(name) ? [i] : [])).join();
+      if (matches.size < 10_000) matches.set(name, found);
+    }
+    return found;
+  }
+
   const nextNames = new Map<string, readonly string[]>();
   return {
     start: stateOf(
@@ -245,11 +261,13 @@ export function createObjectCourse(
     isLive,
     canClose: ({ seen, pending }) =>
       seen.size >= least && seen.size <= most && pending.length === 0 && [...required].every((name) => seen.has(name)),
-    isListed: (name) => listed.has(name),
+    alike: ({ seen }, name) => (listed.has(name) || seen.has(name) ? `name ${name}` : `others ${matchedBy(name)}`),
     listed(state) {
       let found = nextNames.get(state.key);
       if (!found) {
-        found = usable().filter((name) => !state.seen.has(name) && choices(state, name).length > 0);
+        // Where nothing is pending and any number may come, a further name leaves a live object live.
+        const free = state.pending.length === 0 && most === Infinity && isLive(state);
+        found = usable().filter((name) => !state.seen.has(name) && (free || choices(state, name).length > 0));
         if (settled()) nextNames.set(state.key, found);
       }
       return found;

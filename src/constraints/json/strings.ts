@@ -2,16 +2,8 @@
  * JSON strings whose content an automaton allows, in every spelling: characters as they are, short escapes and \u escapes with surrogate
  * pairs. Content is what JSON.parse gives, so half a pair counts as a code point of its own.
  */
-import { reaches, step, type TextState } from "../automaton.ts";
-import {
-  type Beginning,
-  beginCharacter,
-  canBecome,
-  continueCharacter,
-  createPosition,
-  type Position,
-  roomOf,
-} from "../position.ts";
+import { anyText, reaches, step, type TextState } from "../automaton.ts";
+import { beginCharacter, createPosition, isNearlyAny, type Position, traitsOf, withinCharacter } from "../position.ts";
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -36,10 +28,15 @@ const closed: Position = createPosition(
 /** One position for every state of the content, so that equal places in strings are the same place. */
 const opened = new WeakMap<TextState, Position>();
 const insides = new WeakMap<TextState, Position>();
+const characters = new WeakMap<TextState, Map<number, Position>>();
 
 /** A string from its opening to its closing quote. */
 export function jsonString(content: TextState): Position {
-  return remember(opened, content, () => place((byte) => (byte === QUOTE ? inside(content) : undefined)));
+  return remember(opened, content, () =>
+    createPosition(false, live, (byte) => (byte === QUOTE ? inside(content) : undefined), {
+      like: () => (isNearlyAny(content) ? jsonString(anyText) : undefined),
+    }),
+  );
 }
 
 const place = (derive: (byte: number) => Position | undefined): Position => createPosition(false, live, derive);
@@ -62,9 +59,11 @@ function inside(state: TextState): Position {
         if (byte === QUOTE) return state.accepts ? closed : undefined;
         if (byte === BACKSLASH) return escaped(state);
         if (byte < 0x20) return undefined;
-        return byte < 0x80 ? on(state, byte) : character(state, beginCharacter(byte));
+        if (byte < 0x80) return on(state, byte);
+        const beginning = beginCharacter(byte);
+        return beginning && withinCharacter(state, beginning, on, characters);
       },
-      () => roomOf(state),
+      traitsOf(state, inside),
     ),
   );
 }
@@ -72,15 +71,6 @@ function inside(state: TextState): Position {
 function on(state: TextState, codePoint: number): Position | undefined {
   const next = step(state, codePoint);
   return next && inside(next);
-}
-
-function character(state: TextState, beginning: Beginning | undefined): Position | undefined {
-  if (!beginning || !canBecome(state, beginning)) return undefined;
-  return place((byte) => {
-    const next = continueCharacter(beginning, byte);
-    if (!next) return undefined;
-    return next.missing > 0 ? character(state, next) : on(state, next.low);
-  });
 }
 
 function escaped(state: TextState): Position | undefined {

@@ -2,9 +2,10 @@
 import type { Constraint } from "../contract.ts";
 import { goalSequence } from "../goals.ts";
 import { machineConstraint } from "../machine.ts";
-import { between, selectStatement } from "./grammar.ts";
+import { selectStatement } from "./grammar.ts";
 import { readSchema, type SqlSchema } from "./schema.ts";
 import { beginQuery, queryKey } from "./scope.ts";
+import { between } from "./tokens.ts";
 
 export type { SqlSchema } from "./schema.ts";
 

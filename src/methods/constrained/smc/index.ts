@@ -7,6 +7,7 @@ import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
+import type { Hypothesis } from "../../../engine/output.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { drawToken, localOptions, pickBy, sourceOf, streamOf } from "../sampling.ts";
@@ -55,6 +56,8 @@ interface Particle {
   /** The nodes whose distributions the tokens were drawn from. */
   readonly from: readonly ForestNode[];
   readonly tip: ForestNode;
+  /** Log-probability of the tokens under the model. */
+  readonly logprob: number;
   logWeight: number;
   /** The critic's last factor, which the next one replaces. */
   twist: number;
@@ -86,7 +89,7 @@ export const smc = defineMethod({
     const root = await decoding.prefill();
     const longest = decoding.remaining;
     let particles: Particle[] = Array.from({ length: count }, () => {
-      return { tokens: [], from: [], tip: root, logWeight: 0, twist: 0, done: false };
+      return { tokens: [], from: [], tip: root, logprob: 0, logWeight: 0, twist: 0, done: false };
     });
     let generation = 0;
 
@@ -147,6 +150,7 @@ export const smc = defineMethod({
         tokens: [...tokens, token],
         from: [...from, tip],
         tip,
+        logprob: particle.logprob + Math.log(token < 0 ? 0 : law[token]),
         logWeight,
         twist: ended ? 0 : twist,
         done: ended || dead,
@@ -187,19 +191,30 @@ export const smc = defineMethod({
     async function answer(): Promise<void> {
       const weights = normalise(particles.map(({ logWeight }) => logWeight));
       ensure(weights, "constraint_dead_end", `constraint: all ${count} particles died; more particles may find a way`);
-      let chosen = pickBy(weights, uniform(stream, 0, "search", 2 ** 23));
-      if (settings.answer === "heaviest") {
-        // Equal texts are one text.
-        const total = new Map<string, number>();
-        for (const [i, { tokens }] of particles.entries()) {
-          total.set(`${tokens}`, (total.get(`${tokens}`) ?? 0) + weights[i]);
-        }
-        const best = [...total].reduce((a, b) => (b[1] > a[1] ? b : a))[0];
-        chosen = particles.findIndex(({ tokens }) => `${tokens}` === best);
-      }
-      const { tokens, from } = particles[chosen];
+      const posterior = new Map<string, { particle: Particle; weight: number }>();
+      particles.forEach((particle, i) => {
+        const key = `${particle.tokens}`; // equal texts are one text
+        const weight = (posterior.get(key)?.weight ?? 0) + weights[i];
+        if (weight > 0) posterior.set(key, { particle, weight });
+      });
+      const ranked = [...posterior.values()].sort((a, b) => b.weight - a.weight);
+      decoding.offer(ranked.map(hypothesisOf));
+      const drawn = (): Particle => particles[pickBy(weights, uniform(stream, 0, "search", 2 ** 23))];
+      const { tokens, from } = settings.answer === "heaviest" ? ranked[0].particle : drawn();
       decoding.commit(tokens.map((token, i) => ({ token, from: from[i] })));
       if (!decoding.finished) decoding.finish("end");
+    }
+
+    /** A text of the posterior: its score is the share of the weight that it has. */
+    function hypothesisOf({ particle, weight }: { particle: Particle; weight: number }): Hypothesis {
+      const kept = particle.tokens.filter((token) => !endTokens.has(token));
+      return {
+        tokens: kept,
+        text: decoding.model.tokenizer?.decode(kept, { continued: true }) ?? "",
+        score: weight,
+        logprob: particle.logprob,
+        finished: true,
+      };
     }
   },
 });
