@@ -242,6 +242,23 @@ describe("particles", () => {
     for (const critic of [() => Number.NaN, () => -1, () => "yes" as unknown as number]) {
       await expect(runToy(smc, smcOptions({ critic }), free, 0)).rejects.toThrow(/critic/);
     }
+    const failing = (): number => {
+      throw new Error("no opinion today");
+    };
+    await expect(runToy(smc, smcOptions({ critic: failing }), free, 0)).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(/^critic: it failed on ".*": no opinion today/),
+    });
+  });
+
+  test("the posterior is offered: each finished text once, by its share of the weight", async () => {
+    const { hypotheses, posterior } = await runToy(smc, smcOptions({ particles: 64 }), deadEnd, 3);
+    expect(new Map(hypotheses.map(({ text, score }) => [text, score]))).toEqual(posterior);
+    expect(hypotheses.reduce((sum, { score }) => sum + score, 0)).toBeCloseTo(1, 12);
+    for (const { text, logprob } of hypotheses) {
+      const wanted = Math.log(0.5) + Math.log(text === "ax" ? 0.01 : 0.99);
+      expect(logprob).toBeCloseTo(wanted, 10);
+    }
   });
 
   test("when all particles die, that is said", async () => {

@@ -219,14 +219,23 @@ export const smc = defineMethod({
   },
 });
 
-/** The critic on tokens, held to numbers from 0. Errors: `bad_option`; what it throws ends the run. */
+/** The critic on tokens, held to numbers from 0. Errors: `bad_option` for anything else, and where it throws. */
 function guardCritic(decoding: Decoding, critic: Critic | undefined) {
   if (!critic) return undefined;
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "critic: it reads texts, and this model has no tokenizer");
   return (tokens: readonly number[], finished: boolean): number => {
     const kept = tokens.filter((token) => !decoding.endTokens.has(token));
-    const factor = critic(tokenizer.decode(kept, { continued: true }), finished);
+    const text = tokenizer.decode(kept, { continued: true });
+    let factor: unknown;
+    try {
+      factor = critic(text, finished);
+    } catch (cause) {
+      const shown = JSON.stringify(text.length > 200 ? `…${text.slice(-200)}` : text);
+      throw new VentrisError("bad_option", `critic: it failed on ${shown}: ${(cause as Error)?.message ?? cause}`, {
+        cause,
+      });
+    }
     if (typeof factor !== "number" || !(factor >= 0) || factor === Infinity) {
       throw new VentrisError("bad_option", `critic: must give a finite number from 0, not ${String(factor)}`);
     }
