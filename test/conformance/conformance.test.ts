@@ -2,20 +2,8 @@
 import { expect, test } from "vitest";
 import { methods } from "../../src/index.ts";
 import { normalDeviate } from "../fixtures/chi-square.ts";
-import { entries } from "./entries.ts";
+import { apart, entries } from "./entries.ts";
 import { conformance } from "./suite.ts";
-
-/** Methods of several texts at once: their laws are tested in their own folders. */
-const apart = [
-  "smc",
-  "beam",
-  "diverse-beam",
-  "a-star",
-  "best-of-n",
-  "self-consistency",
-  "particle-filtering",
-  "reward-beam",
-];
 
 test("every method has an entry, and every entry a method", () => {
   const growing = methods.filter(({ needs }) => !needs?.includes("canvas")); // the others: canvas.test.ts

@@ -91,3 +91,15 @@ export const entries: Readonly<Record<string, ConformanceOptions>> = {
   awrs: {},
   auto: { options: () => ({ arms: ["sample", { name: "prompt-lookup", length: 4 }], state: "none" }) },
 };
+
+/** Methods that grow several texts at once: `several.test.ts` has theirs. */
+export const apart = [
+  "smc",
+  "beam",
+  "diverse-beam",
+  "a-star",
+  "best-of-n",
+  "self-consistency",
+  "particle-filtering",
+  "reward-beam",
+];

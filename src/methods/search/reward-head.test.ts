@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import { logSoftmax } from "../../../test/fixtures/reference.ts";
 import { removeModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { uniform } from "../../engine/random.ts";
 import { open } from "../../open.ts";
@@ -15,12 +16,23 @@ import {
   type Writer,
 } from "./reward-head.ts";
 
+test("how sure the model was of a step counts, where that tells right from wrong", () => {
+  const examples = Array.from({ length: 400 }, (_, i) => {
+    const logprob = -4 * uniform({ seed: 5, request: i }, 0, "data");
+    const right = uniform({ seed: 5, request: i }, 1, "data") < 1 / (1 + Math.exp(-(4 + 2 * logprob)));
+    return { state: Float32Array.of(1), logprob, label: right ? (1 as const) : (0 as const), problem: i };
+  });
+  const { tensors, heldOut } = trainRewardHead(examples);
+  expect(heldOut.loss).toBeLessThan(heldOut.base - 0.1);
+  expect(tensors.get("confidence")!.values[0]).toBeGreaterThan(1);
+});
+
 test("the regression finds what separates the labels, and says when nothing does", () => {
   const draw = (i: number, k: number): number => 2 * uniform({ seed: 3, request: i }, k, "data") - 1;
   const examples = Array.from({ length: 600 }, (_, i) => {
     const state = Float32Array.from({ length: 6 }, (_, k) => draw(i, k));
     const chance = 1 / (1 + Math.exp(-(4 * state[1] - 3 * state[4] + 0.5)));
-    return { state, label: (draw(i, 9) + 1) / 2 < chance ? (1 as const) : (0 as const), problem: i % 60 };
+    return { state, logprob: 0, label: (draw(i, 9) + 1) / 2 < chance ? (1 as const) : (0 as const), problem: i % 60 };
   });
   const { heldOut, tensors } = trainRewardHead(examples);
   expect(heldOut.loss).toBeLessThan(heldOut.base - 0.1);
@@ -59,7 +71,8 @@ test("from rollouts of a model to a search by the head, which reads the very sta
       maxTokens: 16,
       seed: 2,
     });
-    const head = { weight: tensors.get("weight")!.values, bias: tensors.get("bias")!.values[0] };
+    const [weight, bias, confidence] = ["weight", "bias", "confidence"].map((name) => tensors.get(name)!.values);
+    const head = { weight, bias: bias[0], confidence: confidence[0] };
     const texts = new Map<number, number[]>([[0, [...model.tokenizer!.encode("the cat")]]]);
     let checked = 0;
     for await (const event of run) {
@@ -68,7 +81,11 @@ test("from rollouts of a model to a search by the head, which reads the very sta
       texts.set(event.node, text);
       if (text.length >= 16) continue; // the last token of a full text is not computed
       const [{ taps }] = await model.forward([{ tokens: text, logits: "last" }], { taps: [rewardHeadSite] });
-      expect(Math.abs(event.reward! - headReward(head, taps[rewardHeadSite].values.slice(-32)))).toBeLessThan(1e-3);
+      const laws = tiny.logits(text).map(logSoftmax);
+      const begun = text.length - event.tokens.length;
+      const logprob = event.tokens.reduce((sum, token, i) => sum + laws[begun + i - 1][token], 0);
+      const expected = headReward(head, taps[rewardHeadSite].values.slice(-32), logprob);
+      expect(Math.abs(event.reward! - expected)).toBeLessThan(1e-3);
       checked += 1;
     }
     expect(checked).toBeGreaterThan(5);

@@ -1,6 +1,6 @@
 /**
- * Reward heads: sigmoid(weight · state + bias) of a model's last state at the end of a step, trained by logistic regression on what became
- * of solutions that the model itself wrote. What one solution came to is an unbiased draw of how often its beginnings come to that.
+ * Reward heads: sigmoid(weight · state + confidence · log-probability of the step + bias) of a model's last state at the end of a step and
+ * of how sure the model was of it, trained by logistic regression on what became of solutions that the model itself wrote. What one solution came to is an unbiased draw of how often its beginnings come to that.
  */
 import { z } from "zod";
 import { uniform } from "../../engine/random.ts";
@@ -20,6 +20,8 @@ const headSettings = z.object({
 export interface RewardHead {
   readonly weight: Float32Array;
   readonly bias: number;
+  /** Of the step's log-probability (natural) under the distributions that it was drawn from. */
+  readonly confidence: number;
   /** Texts that end a step where it was trained, and how a finished solution looks. */
   readonly delimiters: readonly string[];
   readonly answer?: string;
@@ -27,19 +29,33 @@ export interface RewardHead {
 
 /** Errors: `bad_file` for a part that is no head of this width. */
 export function readRewardHead({ tensors, card, folder }: Part, width: number): RewardHead {
-  const [weight, bias] = [tensors.get("weight"), tensors.get("bias")];
-  const fits = weight?.values.length === width && bias?.values.length === 1;
-  ensure(fits, "bad_file", `${folder}: a reward head has a weight [${width}] and a bias [1]`);
+  const [weight, bias, confidence] = ["weight", "bias", "confidence"].map((name) => tensors.get(name));
+  const fits = weight?.values.length === width && bias?.values.length === 1 && (confidence?.values.length ?? 1) === 1;
+  ensure(
+    fits,
+    "bad_file",
+    `${folder}: a reward head has a weight [${width}], a bias [1] and, where it reads log-probabilities, a confidence [1]`,
+  );
   const settings = headSettings.safeParse(card.settings);
   ensure(settings.success, "bad_file", () => `${folder}: settings: ${settings.error?.issues[0].message}`);
-  return { weight: weight!.values, bias: bias!.values[0], ...settings.data! };
+  return {
+    weight: weight!.values,
+    bias: bias!.values[0],
+    confidence: confidence?.values[0] ?? 0,
+    ...settings.data!,
+  };
 }
 
-export const headReward = ({ weight, bias }: Pick<RewardHead, "weight" | "bias">, state: ArrayLike<number>): number => {
-  let sum = bias;
+/** `logprob`: of the step's tokens together. */
+export function headReward(
+  { weight, bias, confidence }: Pick<RewardHead, "weight" | "bias" | "confidence">,
+  state: ArrayLike<number>,
+  logprob: number,
+): number {
+  let sum = bias + confidence * logprob;
   for (let i = 0; i < weight.length; i++) sum += weight[i] * state[i];
   return 1 / (1 + Math.exp(-sum));
-};
+}
 
 /** A task to write solutions for. */
 export interface Problem {
@@ -58,6 +74,7 @@ export interface Writer {
     readonly final: Promise<{
       readonly tokens: readonly number[];
       readonly finish: string;
+      readonly logprobs?: readonly { readonly shaped: number }[];
       readonly taps?: Readonly<
         Record<string, { readonly width: number; readonly rows: number; readonly values: Float32Array }>
       >;
@@ -81,6 +98,8 @@ export interface RolloutOptions {
 
 export interface Example {
   readonly state: Float32Array;
+  /** Of the step, under the distributions that it was drawn from. */
+  readonly logprob: number;
   readonly label: 0 | 1;
   /** Of which problem: examples of one are never on both sides of a split. */
   readonly problem: number;
@@ -104,37 +123,41 @@ export async function collectRollouts(
         seed,
         request: number * rollouts + i,
         taps: [rewardHeadSite],
+        logprobs: 0,
         signal,
       }),
     );
     for (const run of runs) {
-      const { tokens, finish, taps } = await run.final;
+      const { tokens, finish, taps, logprobs } = await run.final;
       if (signal?.aborted) throw new VentrisError("aborted", "training the reward head was stopped");
       const { values, width, rows } = taps![rewardHeadSite];
       const steps: string[] = [];
-      const ends: number[] = [];
+      const ends: { row: number; logprob: number }[] = [];
+      let logprob = 0;
       let begun: number[] = [];
       let text = "";
       for (const [i, token] of tokens.entries()) {
         begun.push(token);
+        logprob += logprobs![i].shaped;
         const step = tokenizer.decode(begun, { continued: true });
         const last = i === tokens.length - 1;
         if (!delimiters.some((delimiter) => step.includes(delimiter)) && !last) continue;
         if (step.trim() !== "") {
           steps.push(step);
-          ends.push(problem.prompt.length + i);
+          ends.push({ row: problem.prompt.length + i, logprob });
         }
         text += step;
-        begun = [];
+        [begun, logprob] = [[], 0];
         if (finished?.test(text)) break; // a search would stop here
       }
       const ended = finish === "end" || finish === "stop" || (finished?.test(text) ?? false);
       const right = problem.judge(steps, ended);
       const came = ended && right.every((one) => one);
-      for (const [i, row] of ends.entries()) {
+      for (const [i, { row, logprob }] of ends.entries()) {
         if (row >= rows) continue; // nothing needed the last token's row
         const label = labels === "steps" ? right.slice(0, i + 1).every((one) => one) : came;
-        examples.push({ state: values.slice(row * width, (row + 1) * width), label: label ? 1 : 0, problem: number });
+        const state = values.slice(row * width, (row + 1) * width);
+        examples.push({ state, logprob, label: label ? 1 : 0, problem: number });
       }
     }
     onProgress?.(number + 1);
@@ -175,21 +198,26 @@ export function trainRewardHead(
   const width = kept[0].state.length;
   const weight = new Float32Array(width);
   const bias = new Float32Array([Math.log(share / (1 - share))]);
+  const confidence = new Float32Array(1);
+  const head = () => ({ weight, bias: bias[0], confidence: confidence[0] });
   const parameters = [
     { name: "weight", shape: [width], values: weight, decay: true },
     { name: "bias", shape: [1], values: bias, decay: false },
+    { name: "confidence", shape: [1], values: confidence, decay: false },
   ];
   const state = adamwState(parameters);
   for (let step = 0; step < steps; step++) {
-    const gradients = [new Float32Array(width), new Float32Array(1)];
-    for (const { state: x, label } of kept) {
-      const error = (headReward({ weight, bias: bias[0] }, x) - label) / kept.length;
+    const gradients = [new Float32Array(width), new Float32Array(1), new Float32Array(1)];
+    const now = head();
+    for (const { state: x, logprob, label } of kept) {
+      const error = (headReward(now, x, logprob) - label) / kept.length;
       for (let i = 0; i < width; i++) gradients[0][i] += error * x[i];
       gradients[1][0] += error;
+      gradients[2][0] += error * logprob;
     }
     adamwUpdate(parameters, gradients, state, rate * (1 - step / steps), { weightDecay: decay });
   }
-  const judged = heldOut.map(({ state: x, label }) => ({ r: headReward({ weight, bias: bias[0] }, x), label }));
+  const judged = heldOut.map(({ state: x, logprob, label }) => ({ r: headReward(head(), x, logprob), label }));
   const loss = (of: (one: (typeof judged)[number]) => number): number =>
     judged.reduce((sum, one) => sum - Math.log(Math.max(1e-12, one.label ? of(one) : 1 - of(one))), 0) /
     Math.max(1, judged.length);
@@ -197,6 +225,7 @@ export function trainRewardHead(
     tensors: new Map([
       ["weight", { shape: [width], values: weight }],
       ["bias", { shape: [1], values: bias }],
+      ["confidence", { shape: [1], values: confidence }],
     ]),
     examples: kept.length,
     positive: share,

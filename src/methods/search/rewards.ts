@@ -136,7 +136,9 @@ function headRewarding(head: RewardHead): Rewarding {
     taps: [rewardHeadSite],
     async score(states, ledger) {
       ledger.rewardCalls += states.length;
-      return states.map(({ tip }) => headReward(head, tip.taps![rewardHeadSite]));
+      return states.map(({ tip, parent, logprob }) =>
+        headReward(head, tip.taps![rewardHeadSite], logprob - (parent?.logprob ?? 0)),
+      );
     },
   };
 }
