@@ -53,7 +53,7 @@ export const paper: Paper = {
       id: "checks",
       says: "It needs far fewer checks than masking.",
       paper: { setting: "“orders of magnitude fewer”" },
-      ours: "knossos with JSON: tokens of the vocabulary over checks a token",
+      ours: "phaistos answering with JSON of a given schema: tokens of the vocabulary over checks a token",
       unit: "×",
       holds: { atLeast: 100 },
     },
