@@ -208,6 +208,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       delivery.take(commitments.map(({ from }) => from));
       for (const { from, token } of constraining ? commitments : []) {
         checkAllowed(constraining!, from, token, endTokens.has(token));
+        if (endTokens.has(token)) break; // what stands behind it is no output
       }
       const taken = output.commit(commitments);
       for (const { from, token } of commitments.slice(0, taken)) {

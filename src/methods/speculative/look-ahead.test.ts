@@ -278,3 +278,33 @@ test("transfers begin after layers that there are, in order, with matrices of th
   await write("vague", "hidden-transfer", [], { layers: [] }, { x: { shape: [1], values: someNumbers(1, 1) } });
   await expect(decode("vague")).rejects.toThrow(/settings/);
 });
+
+test("a draft may hold the end of a text, under a constraint, too", async () => {
+  const ending = await writeTinyModel({ tokenizer: true, seed: 5 });
+  await using own = await open(ending.folder, { threads: 1 });
+  await own.writePart(join(ending.folder, "parts", "medusa"), {
+    kind: "heads",
+    sites: ["layers.1.residual"],
+    tensors: new Map(
+      [1, 2].flatMap(
+        (k) =>
+          [
+            [`weight.${k}`, { shape: [width, width], values: new Float32Array(width * width) }] as const,
+            [`bias.${k}`, { shape: [width], values: new Float32Array(width) }] as const,
+          ] as [string, { shape: number[]; values: Float32Array<ArrayBuffer> }][],
+      ),
+    ),
+  });
+  // Everything is drafted, so that the end is among it as soon as it comes.
+  const method = methodChoice({ name: "medusa", budget: 100, topK: 64, estimate: "draft" });
+  let ended = 0;
+  for (let request = 0; request < 12; request++) {
+    const run = { temperature: 1.5, seed: 1, request, maxTokens: 30, constraint: { regex: "[^q]*" } };
+    const plain = await own.decode("the cat", run).final;
+    const drafted = await own.decode("the cat", { ...run, method }).final;
+    expect([drafted.tokens, drafted.finish]).toEqual([plain.tokens, plain.finish]);
+    ended += plain.finish === "end" ? 1 : 0;
+  }
+  expect(ended).toBeGreaterThan(0);
+  await removeModel(ending);
+});
