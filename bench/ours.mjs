@@ -240,6 +240,31 @@ export async function ourChoice() {
   return { openChooser, suited, passCurve, passSeconds, uniform };
 }
 
+/** What `memory.mjs` asks of memories. */
+export async function ourMemory() {
+  const { compile, valueMaker } = await import("../dist/runtime/program.js");
+  const { input, lower, reduceSum } = await import("../dist/tensor/index.js");
+  return {
+    measuring: await import("../dist/methods/memory/mlp-memory/measuring.js"),
+    streams: await import("../dist/methods/memory/key-value-bottleneck/measuring.js"),
+    search: await import("../dist/methods/memory/search.js"),
+    inverted: await import("../dist/methods/memory/inverted.js"),
+    building: await import("../dist/methods/memory/building.js"),
+    datastores: await import("../dist/methods/memory/datastore.js"),
+    mlp: await import("../dist/methods/memory/mlp-memory/index.js"),
+    shapes: await import("../dist/methods/memory/mlp-memory/network.js"),
+    statistics: await import("../dist/papers/statistics.js"),
+    /** The sum of each key: a program that does nothing but read them. */
+    async sumProgram() {
+      const sums = reduceSum(input("keys", ["n", "width"]), -1);
+      return {
+        program: await compile(lower({ sums }, { parameters: "inputs" }), { threads: 2 }),
+        value: await valueMaker(),
+      };
+    },
+  };
+}
+
 /** knossos with what `instruments.mjs` asks of it. @param {number} threads */
 export async function openTraced(threads) {
   const folder = shippedModel("knossos");

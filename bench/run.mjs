@@ -12,6 +12,7 @@ const benchmarks = {
   instruments: () => import("./instruments.mjs"),
   diffusion: () => import("./diffusion.mjs"),
   signals: () => import("./signals.mjs"),
+  memory: () => import("./memory.mjs"),
   choice: () => import("./choice.mjs"),
   control: () => import("./control.mjs"),
   studio: () => import("./studio.mjs"),

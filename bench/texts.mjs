@@ -88,6 +88,9 @@ const groupsOf = (lines, size) =>
 export const dataMissing = (name) =>
   existsSync(join(folder, name)) ? undefined : `no data at ${join(folder, name)} (set VENTRIS_DATA)`;
 
+/** Path of a data file. @param {string} name */
+export const dataFile = (name) => join(folder, name);
+
 /** Files of json-schema-bench. */
 export const schemaGroups = () =>
   readdirSync(join(folder, "json-schema-bench")).filter((name) => name.endsWith(".jsonl.gz"));

@@ -153,6 +153,12 @@ export const traceEvent = z.discriminatedUnion("type", [
     chosen: z.boolean().optional(),
     note: z.string().optional(),
   }),
+  kind("regions", {
+    task: count,
+    side: z.int().min(1),
+    classes: z.array(z.int().min(-1)),
+    samples: z.array(z.tuple([z.number(), z.number(), count])).optional(),
+  }),
   kind("choice", {
     arms: z.array(z.string()),
     predicted: numbers,

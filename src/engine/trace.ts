@@ -165,6 +165,8 @@ export type MethodEvent =
   | { type: "posterior"; step: number; mean: number[]; covariance: number[]; truth?: number[] }
   /** A pointer to one of the inputs; `inputs` (planar points) with the first. -1 is the end. */
   | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][] }
+  /** Which class every cell of a square over the plane is given after a task, row by row from the bottom (-1: none), and the task's samples. */
+  | { type: "regions"; task: number; side: number; classes: number[]; samples?: [number, number, number][] }
   /** Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `truth` the place of the right text. */
   | { type: "retrieval"; signal: number[][]; candidates: string[]; scores: number[]; truth?: number }
   | {

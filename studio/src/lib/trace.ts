@@ -40,6 +40,8 @@ export type Step = { readonly at?: number; readonly outputLength: number } & (
   | { readonly kind: "constraint"; readonly constraint: Of<"constraint"> }
   | { readonly kind: "explore"; readonly explore: Of<"explore"> }
   | { readonly kind: "contrast"; readonly contrast: Of<"contrast"> }
+  | { readonly kind: "memory"; readonly memory: Of<"memory"> }
+  | { readonly kind: "regions"; readonly regions: Of<"regions"> }
   | { readonly kind: "choice"; readonly choice: Of<"choice"> }
   | { readonly kind: "posterior"; readonly posterior: Of<"posterior"> }
   | { readonly kind: "point"; readonly point: Of<"point"> }
@@ -159,6 +161,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
           constraint = event;
           push({ kind: "constraint", constraint: event, at } as Step);
           break;
+        case "memory":
         case "contrast": {
           // It tells of a token that is output already: which others stood beside it, and that this is its step.
           const at = event.position - (reading.start?.prompt.length ?? 0);
@@ -169,7 +172,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
             );
             reading.tokens[at] = { ...token, step: reading.steps.length, rejected };
           }
-          push({ kind: "contrast", contrast: event, at: event.at } as Step);
+          push({ kind: event.type, [event.type]: event, at: event.at } as unknown as Step);
           break;
         }
         case "beams":
@@ -177,6 +180,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
         case "explore":
         case "choice":
         case "posterior":
+        case "regions":
         case "point":
         case "retrieval":
           push({ kind: event.type, [event.type]: event, at } as unknown as Step);
@@ -206,6 +210,8 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
     "retrieval",
     "constraint",
     "contrast",
+    "memory",
+    "regions",
     "choice",
   ];
   return order.find((kind) => steps.some((step) => step.kind === kind)) ?? (steps.length > 0 ? "token" : undefined);
@@ -307,6 +313,18 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     after: isNumbers,
     exits: isOptional(isNumbers),
   },
+  memory: {
+    name: isText,
+    position: isNumber,
+    token: isNumber,
+    lambda: isNumber,
+    tokens: isNumbers,
+    before: isNumbers,
+    memory: isNumbers,
+    after: isNumbers,
+    passages: isOptional((value) => Array.isArray(value) && value.every(isObject)),
+  },
+  regions: { task: isNumber, side: isNumber, classes: isNumbers, samples: isOptional(Array.isArray) },
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
   posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
   point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(Array.isArray) },

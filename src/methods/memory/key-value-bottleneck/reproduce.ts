@@ -4,9 +4,9 @@
  */
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
-import type { Labelled } from "./learning.ts";
+import { classesOf, decide, type Labelled, learn } from "./learning.ts";
 import { digitClasses, digitFeatures, runStream, type StreamResult } from "./measuring.ts";
-import { toyClasses, toyTask, toyTasks, uniformSquare } from "./toy.ts";
+import { regions, toyBottleneck, toyClasses, toyTask, toyTasks, uniformSquare } from "./toy.ts";
 
 export const reproduction = defineReproduction({
   sizes: {
@@ -82,6 +82,18 @@ export const reproduction = defineReproduction({
       { claim: "share-of-iid", ...over(({ incremental, shuffled }) => incremental / shuffled) },
     ];
     return measurements;
+  },
+  trace: async () => {
+    const bottleneck = toyBottleneck("many", 0);
+    return toyTasks.map((_, task) => {
+      const stream = toyTask(task, 100, 0);
+      learn(bottleneck, stream, { epochs: 100, batch: 100, learningRate: 3 });
+      const classes = regions((features) => classesOf(decide(bottleneck, features), toyClasses), 40);
+      const samples = Array.from({ length: 40 }, (_, n): [number, number, number] => {
+        return [stream.values[2 * n], stream.values[2 * n + 1], stream.labels[n]];
+      });
+      return { type: "regions" as const, task, side: 40, classes, samples, at: task };
+    });
   },
 });
 

@@ -100,7 +100,7 @@ export const reproduction = defineReproduction({
   },
   async trace(signal, open) {
     await using model = await open("knossos");
-    return traceOf(model, signal);
+    return await traceOf(model, signal);
   },
 });
 
