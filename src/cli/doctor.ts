@@ -232,7 +232,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
         gains.push({
           method: method.name,
           lossless,
-          because: `${error.message}; --draft MODEL names another`,
+          because: /draft/.test(error.message) ? `${error.message}; --draft MODEL names another` : error.message,
           unfit: true,
         });
       }

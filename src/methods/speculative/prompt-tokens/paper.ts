@@ -47,7 +47,7 @@ export const paper: Paper = {
       id: "expected",
       says: "The Markov chain over the trees foretells the tokens a pass.",
       paper: { setting: "the trees are built by it" },
-      ours: "knossos, greedy, held-out stories, published trees: expected over measured tokens a pass, less 1, without sign",
+      ours: "knossos, greedy, on texts of its own, as the accuracies are, published trees: expected over measured tokens a pass, less 1, without sign",
       holds: { atMost: 0.1 },
     },
     {
