@@ -8,7 +8,7 @@ import type { ForestNode } from "../../engine/forest.ts";
 import { type AcceptanceEstimate, type Chances, createAcceptanceEstimate, ownChances } from "./acceptance.ts";
 import { type Economy, economy, most, nodesOf } from "./budget.ts";
 import { createDrafting } from "./drafting.ts";
-import { type Foresight, guessLaws } from "./guesses.ts";
+import { areFinite, type Foresight, guessLaws } from "./guesses.ts";
 import { levelCurves } from "./levels.ts";
 import type { AheadChain, Drafter } from "./speculate.ts";
 import { growTopK } from "./top-k/index.ts";
@@ -84,9 +84,9 @@ export async function foresightDrafter(
 
   return {
     async propose(round) {
-      const guesses = chains ? await foresight.guess(round.tip, chains) : [];
+      const guesses = chains && limit > 0 ? await foresight.guess(round.tip, chains) : [];
       const known = guesses.slice(0, round.depth);
-      const failed = known.findIndex((logits) => !logits?.every(Number.isFinite));
+      const failed = known.findIndex((logits) => !areFinite(logits));
       if (failed >= 0) counters.failedDrafts = (counters.failedDrafts ?? 0) + 1;
       const usable = failed < 0 ? known : [];
       if (usable.length === 0 || limit === 0) {

@@ -26,6 +26,14 @@ export interface Foresight {
   ): Promise<readonly (Float32Array | undefined)[]> | readonly (Float32Array | undefined)[];
 }
 
+/** Whether all of these logits are numbers; quicker than asking each, as it is asked of every guess. */
+export function areFinite(logits: Float32Array | undefined): logits is Float32Array {
+  if (!logits) return false;
+  let sum = 0;
+  for (let i = 0; i < logits.length; i++) sum += logits[i] * 0;
+  return sum === 0;
+}
+
 /** What a guess says, as a law, and what it then expects of the target at a level. */
 export function guessLaws(temperature: number, topK: number) {
   return {

@@ -8,7 +8,7 @@ import { uniform } from "../../engine/random.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
 import { cacheKey } from "../../weights/index.ts";
 import { type AcceptanceCounts, emptyCurve, kindSchema } from "./acceptance.ts";
-import { type Foresight, guessLaws } from "./guesses.ts";
+import { areFinite, type Foresight, guessLaws } from "./guesses.ts";
 import { judgeChosen, judgeRaces, targetLaw } from "./judge.ts";
 
 export interface LevelConditions {
@@ -98,7 +98,7 @@ async function measureLevels(
           places[request].map((chain) => chain.map((place) => made[place])),
         );
         for (const [level, logits] of guesses.entries()) {
-          if (!logits?.every(Number.isFinite)) continue;
+          if (!areFinite(logits)) continue;
           waiting.set(`${request} ${level} ${position + 3 + level}`, laws.law(logits));
         }
       }

@@ -6,6 +6,7 @@ import { createAcceptanceEstimate } from "./acceptance.ts";
 import { type Economy, economy } from "./budget.ts";
 import { proposalOf } from "./draft-model.ts";
 import { createDrafting, type Drafting } from "./drafting.ts";
+import { areFinite } from "./guesses.ts";
 import type { NetworkRow, RowProgram } from "./row-program.ts";
 import type { Drafter } from "./speculate.ts";
 import { createTree, type DraftTree, selectNodes } from "./tree.ts";
@@ -94,7 +95,7 @@ export async function networkDrafter(
           }
           return nodes.map((node): SparseDistribution => {
             const logits = known[node]?.logits;
-            if (logits?.every(Number.isFinite)) return topKSoftmax(logits, proposal.draftTemperature, topK);
+            if (areFinite(logits)) return topKSoftmax(logits, proposal.draftTemperature, topK);
             failed = true;
             return { tokens: new Int32Array(0), probabilities: new Float64Array(0) };
           });

@@ -8,14 +8,16 @@ export interface PartProgram {
   close(): Promise<void>;
 }
 
-/** `values` of the graph's parameters by name become constants of the program. Errors: those of compiling. */
+/**
+ * `values` of the graph's parameters by name become constants of the program. It has one thread: the threads of two programs that take
+ * turns would wait for work in each other's way. Errors: those of compiling.
+ */
 export async function partProgram(
   outputs: Readonly<Record<string, Tensor>>,
   values: ReadonlyMap<string, Float32Array>,
-  threads?: number,
 ): Promise<PartProgram> {
   const lowered = lower(outputs, { parameters: "weights" });
-  const program = await compile(lowered, { threads, weights: weightFile(lowered, values) });
+  const program = await compile(lowered, { threads: 1, weights: weightFile(lowered, values) });
   const value = await valueMaker();
   let last: Promise<unknown> = Promise.resolve();
   return {

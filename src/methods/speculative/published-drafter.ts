@@ -1,7 +1,7 @@
 /** Drafting with trees of a fixed shape for each number of guesses that are known. */
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
-import { type Foresight, guessLaws } from "./guesses.ts";
+import { areFinite, type Foresight, guessLaws } from "./guesses.ts";
 import type { SparseTrees } from "./sparse-trees.ts";
 import type { Drafter } from "./speculate.ts";
 import { addNode, createTree, type DraftTree } from "./tree.ts";
@@ -33,7 +33,7 @@ export function publishedDrafter(
         told = true;
         tree.note = `${tokensPerPass.toFixed(3)} tokens a pass are expected of trees of ${budget} nodes and look-ahead rows`;
       }
-      const failed = known.findIndex((logits) => !logits?.every(Number.isFinite));
+      const failed = known.findIndex((logits) => !areFinite(logits));
       if (failed >= 0) {
         counters.failedDrafts = (counters.failedDrafts ?? 0) + 1;
         return { ...tree, note: `guess ${failed + 1} was not finite: nothing is drafted in this round` };

@@ -26,7 +26,6 @@ export interface RowNetwork {
   readonly values: ReadonlyMap<string, Float32Array>;
   /** Gives values of further parameters that it turns out to have. */
   more(names: ReadonlySet<string>): Promise<ReadonlyMap<string, Float32Array>>;
-  readonly threads?: number;
 }
 
 export interface NetworkRow {
@@ -61,7 +60,7 @@ export interface RowCache {
 }
 
 export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
-  const { family, config, edits, layers, state, values, more, threads } = network;
+  const { family, config, edits, layers, state, values, more } = network;
   const { hiddenSize: width, vocabularySize, keyValueHeads, headDimension } = config;
   const groups = config.heads / keyValueHeads;
   const half = headDimension / 2;
@@ -93,7 +92,7 @@ export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
   const given = new Map([...values].filter(([name]) => used.has(name)));
   const missing = new Set([...used].filter((name) => !given.has(name)));
   for (const [name, value] of await more(missing)) given.set(name, value);
-  const program = await partProgram({ logits, ...kept, ...read }, given, threads);
+  const program = await partProgram({ logits, ...kept, ...read }, given);
   const tablesFor = config.frequencies && rotationTables(config.frequencies);
   const planes = layers.flatMap((layer) => [`keys.${layer}`, `values.${layer}`]);
 
