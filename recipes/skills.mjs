@@ -2,7 +2,7 @@
  * The texts that phaistos is fine-tuned on: items of every checkable skill (`src/training/skills`) as turns of a chat, and
  * the statements of the closed world. Test items are never among them: the split is decided by the prompt.
  *
- *     npm run build && node recipes/skills.mjs OUT [--items N] [--seed N]
+ *     npm run build && node recipes/skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …]
  *     npm run ventris -- train recipes/phaistos.json --data OUT
  */
 import { createWriteStream } from "node:fs";
@@ -14,15 +14,27 @@ import { skillItem, skills, worldStatements } from "../dist/training/skills/inde
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { items: { type: "string", default: "120000" }, seed: { type: "string", default: "1" } },
+  options: {
+    items: { type: "string", default: "120000" },
+    seed: { type: "string", default: "1" },
+    share: { type: "string", multiple: true, default: [] },
+  },
 });
 const [out] = positionals;
 if (!out) {
-  console.error("usage: skills.mjs OUT [--items N] [--seed N]");
+  console.error("usage: skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …]");
   process.exit(2);
 }
-/** Of a hundred items; arithmetic is the hardest to learn. */
+/** Shares of the items, of a hundred unless others are given; arithmetic is the hardest to learn. */
 const shares = { arithmetic: 40, sql: 12, json: 14, pattern: 12, passage: 12, recall: 5, chat: 5 };
+for (const share of values.share) {
+  const [skill, count] = share.split("=");
+  if (!(skill in shares) || !/^\d+$/.test(count ?? "")) {
+    console.error(`--share ${share}: give one of ${Object.keys(shares).join(", ")}, "=" and a whole number`);
+    process.exit(2);
+  }
+  shares[skill] = Number(count);
+}
 const systems = ["You are a helpful assistant.", "Answer shortly.", "You are Phaistos."];
 
 await mkdir(out, { recursive: true });
