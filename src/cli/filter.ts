@@ -1,26 +1,26 @@
 /** `ventris filter`: fits filters to recordings, decodes with them, offline or line by line, and compares them. */
-import { existsSync } from "node:fs";
-import { createInterface } from "node:readline";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
+import {
+  addDataFlags,
+  addPairing,
+  type DataFlags,
+  type Paired,
+  range,
+  readPaired,
+  slice,
+  splitData,
+} from "./filter-data.ts";
+import { openModel, stream } from "./filter-stream.ts";
 import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
 import { helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
-
-interface DataFlags {
-  states?: string;
-  state?: string;
-  channels?: string;
-  lag: number;
-  train?: [number, number];
-  test?: [number, number];
-}
 
 interface FitFlags extends DataFlags {
   method: string;
@@ -119,24 +119,6 @@ function listing(): string {
     .join("\n");
 }
 
-function addPairing(command: Command): Command {
-  return command
-    .option("--states <file>", "the true states, in a file of their own with a row for each bin")
-    .option("--state <columns>", "the true states, as columns of the data: names as x,y or numbers from 1 as 1-2")
-    .option("--channels <columns>", "the columns that are observations; default: all that are not states")
-    .addOption(
-      new Option("--lag <bins>", "pair each observation with the state this many bins later")
-        .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
-        .default(0),
-    );
-}
-
-function addDataFlags(command: Command): Command {
-  return addPairing(command)
-    .addOption(range("--train", "rows to learn from; default: the first four fifths"))
-    .addOption(range("--test", "rows to score on; default: the rest"));
-}
-
 function addFitFlags(command: Command): Command {
   return command
     .addOption(
@@ -161,91 +143,6 @@ function addFitFlags(command: Command): Command {
         .default(0),
     )
     .option("--json", "print one JSON object");
-}
-
-/** `from:to`, from inclusive and to exclusive, counted from 0. */
-const range = (flag: string, description: string) =>
-  new Option(`${flag} <from:to>`, description).argParser((text): [number, number] => {
-    const [, from, to] = /^(\d+):(\d+)$/.exec(text) ?? [];
-    ensure(
-      from !== undefined && Number(to) > Number(from),
-      "bad_option",
-      `${flag}: ${text} is no range of rows; write it as 0:5000`,
-    );
-    return [Number(from), Number(to)];
-  });
-
-interface Paired {
-  observations: signals.Matrix;
-  states?: signals.Matrix;
-  observationNames: string[];
-  stateNames?: string[];
-  rate?: number;
-}
-
-async function readPaired(path: string, flags: DataFlags | RunFlags): Promise<Paired> {
-  const table = await signals.readTable(path);
-  for (const remark of table.remarks) say(`${path}: ${remark}`);
-  ensure(!(flags.states && flags.state), "bad_option", "--states and --state: give one of them");
-  let states: { names: string[]; values: signals.Matrix } | undefined;
-  let rest = table.names.map((_, i) => i + 1);
-  if (flags.state) {
-    states = signals.pickColumns(table, flags.state, path);
-    const taken = new Set(states.names);
-    rest = rest.filter((i) => !taken.has(table.names[i - 1]));
-  } else if (flags.states) {
-    const other = await signals.readTable(flags.states);
-    for (const remark of other.remarks) say(`${flags.states}: ${remark}`);
-    states = { names: [...other.names], values: other.values };
-    ensure(
-      other.values.rows === table.values.rows,
-      "bad_option",
-      `${path} has ${table.values.rows} rows and ${flags.states} ${other.values.rows}: they must pair one by one`,
-    );
-    ensure(
-      !table.rate || !other.rate || table.rate === other.rate,
-      "bad_option",
-      `${path} has ${table.rate} rows a second and ${flags.states} ${other.rate}: resample one of them first`,
-    );
-  }
-  ensure(
-    flags.channels !== undefined || rest.length > 0,
-    "bad_option",
-    `${path}: all columns are states; what is observed?`,
-  );
-  const chosen = signals.pickColumns(table, flags.channels ?? rest.join(","), path);
-  const bins = table.values.rows - Math.abs(flags.lag);
-  ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
-  const cut = (m: signals.Matrix, from: number) => slice(m, from, from + bins);
-  return {
-    observations: cut(chosen.values, Math.max(0, -flags.lag)),
-    observationNames: chosen.names,
-    states: states && cut(states.values, Math.max(0, flags.lag)),
-    stateNames: states?.names,
-    rate: table.rate,
-  };
-}
-
-const slice = ({ columns, data }: signals.Matrix, from: number, to: number): signals.Matrix =>
-  signals.matrix(to - from, columns, data.slice(from * columns, to * columns));
-
-function splitData({ observations, states }: Paired, { train, test }: DataFlags) {
-  ensure(states, "bad_option", "which columns are states? give --states FILE or --state COLUMNS");
-  const bins = observations.rows;
-  const learn = train ?? [0, Math.floor((test?.[0] ?? bins) * (test ? 1 : 0.8))];
-  const held = test ?? [learn[1], bins];
-  for (const [name, [from, to]] of [
-    ["--train", learn],
-    ["--test", held],
-  ] as const) {
-    ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${bins} bins`);
-  }
-  ensure(learn[1] <= held[0] || held[1] <= learn[0], "bad_option", "--train and --test overlap");
-  const part = ([from, to]: readonly [number, number]) => ({
-    states: slice(states, from, to),
-    observations: slice(observations, from, to),
-  });
-  return { train: part(learn), test: part(held) };
 }
 
 async function fitOne(
@@ -317,13 +214,6 @@ const describeScores = ({ nrmse, angularError, correlation, r2 }: signals.Scores
     `correlation ${correlation.toFixed(3)}`,
     `R² ${r2.toFixed(3)}`,
   ].join(", ");
-
-async function openModel(path: string) {
-  ensure(existsSync(path), "bad_option", `there is no filter ${path}; ventris filter fit makes one`);
-  const model = await signals.loadFilter(path);
-  const method = signals.findFilter(model.method);
-  return { model, method, filter: signals.openFilter(method, model) };
-}
 
 async function runFilter(path: string, dataPath: string | undefined, flags: RunFlags): Promise<void> {
   const opened = await openModel(path);
@@ -405,60 +295,6 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
 
 const rowsOf = ({ rows, columns, data }: signals.Matrix): number[][] =>
   Array.from({ length: rows }, (_, t) => [...data.subarray(t * columns, (t + 1) * columns)]);
-
-/** One line in, one line out. A line that is no observation is answered by an error on stderr and ends the run, after the state is saved. */
-async function stream(
-  { model, filter }: Awaited<ReturnType<typeof openModel>>,
-  { json, stateFile }: RunFlags,
-): Promise<void> {
-  if (stateFile && existsSync(stateFile)) await signals.loadState(stateFile, filter, model);
-  const latencies: number[] = [];
-  const observation = new Float64Array(filter.observationDimension);
-  let line = 0;
-  try {
-    for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-      line++;
-      const started = performance.now();
-      let given: Float64Array | undefined;
-      if (text.trim() !== "") {
-        const fields = text.trim().split(/[,;\s]\s*/);
-        ensure(
-          fields.length === observation.length,
-          "bad_file",
-          `standard input, line ${line}: ${fields.length} values, but the filter was fitted to ${observation.length} channels`,
-        );
-        for (const [k, field] of fields.entries()) {
-          const value = signals.readNumber(field);
-          ensure(
-            value !== undefined,
-            "bad_file",
-            `standard input, line ${line}: ${JSON.stringify(field)} is not a number`,
-          );
-          observation[k] = value;
-        }
-        given = observation;
-      }
-      const estimate = filter.step(given);
-      const answer = json
-        ? JSON.stringify({ mean: [...estimate.mean], covariance: [...estimate.covariance], missing: estimate.missing })
-        : Array.from(estimate.mean, (v) => Number(v.toPrecision(7))).join(",");
-      // Microseconds from the line to its answer.
-      if (latencies.length < 1_000_000) latencies.push(1000 * (performance.now() - started));
-      print(answer);
-    }
-  } finally {
-    if (stateFile) await signals.saveState(stateFile, filter, model);
-  }
-  const sorted = latencies.sort((a, b) => a - b);
-  const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
-  const summary = {
-    steps: line,
-    latencyMicroseconds: { median: at(0.5), p99: at(0.99), largest: at(1) },
-    counters: filter.counters,
-  };
-  if (json) printJson(summary);
-  else say(`${plural(line, "bin")} · ${at(0.5).toFixed(0)} µs a bin, 99 of 100 within ${at(0.99).toFixed(0)} µs`);
-}
 
 async function runCompare(path: string, flags: CompareFlags): Promise<void> {
   const data = await readPaired(path, flags);

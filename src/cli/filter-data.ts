@@ -1,0 +1,120 @@
+/** The recordings of `ventris filter`: which columns are states and which observations, paired bin by bin, to learn from and to score on. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure } from "../errors.ts";
+import * as signals from "../methods/signals.ts";
+import { parseValue } from "./flags.ts";
+import { say } from "./output.ts";
+
+/** What says which columns of a recording are states, which are observed, and which rows are used. */
+export interface DataFlags {
+  states?: string;
+  state?: string;
+  channels?: string;
+  lag: number;
+  train?: [number, number];
+  test?: [number, number];
+}
+
+export function addPairing(command: Command): Command {
+  return command
+    .option("--states <file>", "the true states, in a file of their own with a row for each bin")
+    .option("--state <columns>", "the true states, as columns of the data: names as x,y or numbers from 1 as 1-2")
+    .option("--channels <columns>", "the columns that are observations; default: all that are not states")
+    .addOption(
+      new Option("--lag <bins>", "pair each observation with the state this many bins later")
+        .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
+        .default(0),
+    );
+}
+
+export function addDataFlags(command: Command): Command {
+  return addPairing(command)
+    .addOption(range("--train", "rows to learn from; default: the first four fifths"))
+    .addOption(range("--test", "rows to score on; default: the rest"));
+}
+
+/** `from:to`, from inclusive and to exclusive, counted from 0. */
+export const range = (flag: string, description: string) =>
+  new Option(`${flag} <from:to>`, description).argParser((text): [number, number] => {
+    const [, from, to] = /^(\d+):(\d+)$/.exec(text) ?? [];
+    ensure(
+      from !== undefined && Number(to) > Number(from),
+      "bad_option",
+      `${flag}: ${text} is no range of rows; write it as 0:5000`,
+    );
+    return [Number(from), Number(to)];
+  });
+
+export interface Paired {
+  observations: signals.Matrix;
+  states?: signals.Matrix;
+  observationNames: string[];
+  stateNames?: string[];
+  rate?: number;
+}
+
+export async function readPaired(path: string, flags: DataFlags): Promise<Paired> {
+  const table = await signals.readTable(path);
+  for (const remark of table.remarks) say(`${path}: ${remark}`);
+  ensure(!(flags.states && flags.state), "bad_option", "--states and --state: give one of them");
+  let states: { names: string[]; values: signals.Matrix } | undefined;
+  let rest = table.names.map((_, i) => i + 1);
+  if (flags.state) {
+    states = signals.pickColumns(table, flags.state, path);
+    const taken = new Set(states.names);
+    rest = rest.filter((i) => !taken.has(table.names[i - 1]));
+  } else if (flags.states) {
+    const other = await signals.readTable(flags.states);
+    for (const remark of other.remarks) say(`${flags.states}: ${remark}`);
+    states = { names: [...other.names], values: other.values };
+    ensure(
+      other.values.rows === table.values.rows,
+      "bad_option",
+      `${path} has ${table.values.rows} rows and ${flags.states} ${other.values.rows}: they must pair one by one`,
+    );
+    ensure(
+      !table.rate || !other.rate || table.rate === other.rate,
+      "bad_option",
+      `${path} has ${table.rate} rows a second and ${flags.states} ${other.rate}: resample one of them first`,
+    );
+  }
+  ensure(
+    flags.channels !== undefined || rest.length > 0,
+    "bad_option",
+    `${path}: all columns are states; what is observed?`,
+  );
+  const chosen = signals.pickColumns(table, flags.channels ?? rest.join(","), path);
+  const bins = table.values.rows - Math.abs(flags.lag);
+  ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
+  const cut = (m: signals.Matrix, from: number) => slice(m, from, from + bins);
+  return {
+    observations: cut(chosen.values, Math.max(0, -flags.lag)),
+    observationNames: chosen.names,
+    states: states && cut(states.values, Math.max(0, flags.lag)),
+    stateNames: states?.names,
+    rate: table.rate,
+  };
+}
+
+export const slice = ({ columns, data }: signals.Matrix, from: number, to: number): signals.Matrix =>
+  signals.matrix(to - from, columns, data.slice(from * columns, to * columns));
+
+export function splitData({ observations, states }: Paired, { train, test }: DataFlags) {
+  ensure(states, "bad_option", "which columns are states? give --states FILE or --state COLUMNS");
+  const bins = observations.rows;
+  const learn = train ?? [0, Math.floor((test?.[0] ?? bins) * (test ? 1 : 0.8))];
+  const held = test ?? [learn[1], bins];
+  for (const [name, [from, to]] of [
+    ["--train", learn],
+    ["--test", held],
+  ] as const) {
+    ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${bins} bins`);
+  }
+  ensure(learn[1] <= held[0] || held[1] <= learn[0], "bad_option", "--train and --test overlap");
+  const part = ([from, to]: readonly [number, number]) => ({
+    states: slice(states, from, to),
+    observations: slice(observations, from, to),
+  });
+  return { train: part(learn), test: part(held) };
+}
