@@ -14,10 +14,10 @@ const entries: readonly (readonly [title: string, name: string, more?: Parameter
   ["stochastic beams", "beam", { options: { beams: 4, stochastic: true } }],
   ["diverse-beam", "diverse-beam", { options: { beams: 6, groups: 3, strength: 1 }, seedless: true }],
   ["a-star", "a-star", { options: { reward, ...steps, children: 3 } }],
-  ["best-of-n", "best-of-n", { options: { reward, ...steps, samples: 4 }, silent: true }],
-  ["self-consistency", "self-consistency", { options: { ...steps, samples: 4 }, silent: true }],
-  ["particle-filtering", "particle-filtering", { options: { reward, ...steps, particles: 4 }, silent: true }],
-  ["reward-beam", "reward-beam", { options: { reward, ...steps, samples: 4, children: 2 }, silent: true }],
+  ["best-of-n", "best-of-n", { options: { reward, ...steps, samples: 4 } }],
+  ["self-consistency", "self-consistency", { options: { ...steps, samples: 4 } }],
+  ["particle-filtering", "particle-filtering", { options: { reward, ...steps, particles: 4 } }],
+  ["reward-beam", "reward-beam", { options: { reward, ...steps, samples: 4, children: 2 } }],
 ];
 
 test("every such method has an entry", () => {

@@ -2,7 +2,7 @@
 import type { Decoding } from "../../engine/decoding.ts";
 import { ensure } from "../../errors.ts";
 import { aggregated, type Rewarding } from "./rewards.ts";
-import { rootState, type State, type Steps } from "./steps.ts";
+import { createTeller, rootState, type State, type Steps } from "./steps.ts";
 
 export interface Chain {
   readonly state: State;
@@ -26,6 +26,7 @@ export async function growToEnd(
     "samples: temperature 0 makes all of them the same; give a temperature, or samples=1",
   );
   const root = rootState(await decoding.prefill());
+  const tell = createTeller(decoding);
   const done: Chain[] = [];
   let growing: { state: State; reward: number | undefined; draws: number }[] = Array.from(
     { length: count },
@@ -53,6 +54,7 @@ export async function growToEnd(
         steps.ledger.rejected += 1;
         continue;
       }
+      tell(one.state, value);
       const reward = value === undefined ? one.reward : aggregated(judged!.aggregate, one.reward, value);
       if (one.state.ended) done.push({ state: one.state, reward: reward ?? 1 });
       else growing.push({ ...one, reward });

@@ -337,3 +337,26 @@ export function conclude(
   decoding.commit(path.flatMap(({ tokens: taken, from }) => taken.map((token, i) => ({ token, from: from[i] }))));
   if (!decoding.finished) decoding.finish(chosen.ended === "end" ? "end" : "length");
 }
+
+/**
+ * Tells of partial solutions as they are drawn, each once and after the one that it goes on from; the empty one is number 0. What they are
+ * ordered by is their reward, or their log-probability where there is none.
+ */
+export function createTeller(decoding: Decoding): (state: State, reward?: number) => void {
+  const numbers = new WeakMap<State, number>();
+  let made = 1;
+  decoding.emit({ type: "explore", node: 0, parent: -1, score: 0 });
+  return (state, reward) => {
+    const solution = state.ended === "end";
+    decoding.emit({
+      type: "explore",
+      node: made,
+      parent: (state.parent && numbers.get(state.parent)) ?? 0,
+      score: reward ?? state.logprob,
+      tokens: [...state.tokens],
+      ...(reward !== undefined && { reward }),
+      ...(solution && { solution }),
+    });
+    numbers.set(state, made++);
+  };
+}

@@ -8,7 +8,7 @@ import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { pickBy } from "../../constrained/sampling.ts";
 import { rewarding, rewardOptions } from "../rewards.ts";
-import { conclude, createSteps, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
+import { conclude, createSteps, createTeller, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
 
 /** Rewards are kept this far from 0 and 1, so that their logits are finite. */
 const margin = 1e-7;
@@ -53,6 +53,7 @@ export const particleFiltering = defineMethod({
     decoding.instrument({ taps: rewards.taps });
     const steps = createSteps(decoding, stepSettings(settings, rewards.preferred));
     const root = rootState(await decoding.prefill());
+    const tell = createTeller(decoding);
     let particles: { state: State; reward: number }[] = Array.from({ length: count }, () => ({
       state: root,
       reward: 1,
@@ -71,7 +72,10 @@ export const particleFiltering = defineMethod({
       );
       for (const [k, { i, state }] of alive.entries()) {
         if (Number.isNaN(values[k])) steps.ledger.rejected += 1;
-        else next[i] = { state, reward: values[k] };
+        else {
+          tell(state, values[k]);
+          next[i] = { state, reward: values[k] };
+        }
       }
       const pool = next.flatMap((one) => (one ? [one] : []));
       ensure(pool.length > 0, "constraint_dead_end", "particle-filtering: every particle was rejected");

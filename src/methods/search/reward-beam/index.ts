@@ -6,7 +6,7 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
-import { conclude, createSteps, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
+import { conclude, createSteps, createTeller, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
 
 interface Beam {
   readonly state: State;
@@ -51,6 +51,7 @@ export const rewardBeam = defineMethod({
     decoding.instrument({ taps: rewards.taps });
     const steps = createSteps(decoding, stepSettings(settings, rewards.preferred));
     const root = rootState(await decoding.prefill());
+    const tell = createTeller(decoding);
     let beams: Beam[] = Array.from({ length: width }, (_, tree) => ({ state: root, reward: undefined, tree }));
     const done: Beam[] = [];
 
@@ -72,7 +73,10 @@ export const rewardBeam = defineMethod({
       const next: Beam[] = [];
       for (const [k, { state, from }] of alive.entries()) {
         if (Number.isNaN(values[k])) steps.ledger.rejected += 1;
-        else next.push({ state, reward: aggregated(aggregate, from.reward, values[k]), tree: from.tree });
+        else {
+          tell(state, values[k]);
+          next.push({ state, reward: aggregated(aggregate, from.reward, values[k]), tree: from.tree });
+        }
       }
       next.sort((a, b) => b.reward! - a.reward!);
       // Beams that drew the same are one.
