@@ -160,6 +160,7 @@ test("awrs says what masking says with far fewer checks, and smc is valid", { ti
     for (const estimator of ["adaptive", "improper"]) {
       const drawn = await model.decode(prompt, { ...options, method: methodChoice({ name: "awrs", estimator }) }).final;
       expect(drawn.text).toBe(masked.text);
+      expect(drawn.counters.constraintChecks).toBeLessThan(masked.counters.constraintChecks / 20);
     }
     const smc = await model.decode(prompt, { ...options, method: { name: "smc", particles: 4 } }).final;
     expect(smc.finish).toBe("end");

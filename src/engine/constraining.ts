@@ -32,8 +32,8 @@ export interface Constraining {
   forcedAt(node: ForestNode): boolean;
   /** Whether nothing but the end may follow. */
   mustEnd(node: ForestNode, token: number): boolean;
-  /** Masks that were made. */
-  readonly masks: number;
+  /** Questions asked: a mask asks about the whole vocabulary. */
+  readonly checks: number;
 }
 
 const vocabularies = new WeakMap<Tokenizer, Vocabulary>();
@@ -66,7 +66,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
   const states = new WeakMap<ForestNode, { state: ConstraintState | undefined }>();
   const ends = [...endTokens].filter((token) => token < vocabularySize);
   const single = new WeakSet<ForestNode>();
-  let masks = 0;
+  let checks = 0;
 
   function after(state: ConstraintState, token: number): ConstraintState | undefined {
     const bytes = vocabulary.bytes(token);
@@ -92,7 +92,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
   }
 
   function mask(state: ConstraintState): Uint32Array {
-    masks += 1;
+    checks += vocabularySize;
     const bits = new Uint32Array(wordsFor(vocabularySize));
     bits.set(state.allowed?.(vocabulary) ?? tryTokens(state, vocabulary));
     for (const token of ends) {
@@ -107,8 +107,8 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
     vocabulary,
     stateAt,
     after,
-    get masks() {
-      return masks;
+    get checks() {
+      return checks;
     },
     allowedAt(node) {
       const state = stateAt(node);
@@ -126,14 +126,21 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
     mustEnd(node, token) {
       const state = stateAt(node);
       const next = state && after(state, token);
-      if (!next?.complete) return false;
-      return ends.length === 0 ? !mask(next).some((word) => word !== 0) : mask(next).every(onlyEnds);
+      return next?.complete === true && !goesOn(next);
     },
   };
 
-  function onlyEnds(word: number, i: number): boolean {
-    const own = ends.reduce((bits, token) => (token >>> 5 === i ? bits | (1 << (token & 31)) : bits), 0);
-    return (word & ~own) === 0;
+  /** Whether some token may follow that does not end the text: the first that is found will do, so no mask is made. */
+  function goesOn(state: ConstraintState, node = 0): boolean {
+    const { byte, after, first, tokens } = vocabulary;
+    for (let child = node + 1; child < after[node]; child = after[child]) {
+      checks += 1;
+      const next = state.push(byte[child]);
+      if (!next) continue;
+      if (tokens.subarray(first[child], first[child + 1]).some((token) => !endTokens.has(token))) return true;
+      if (goesOn(next, child)) return true;
+    }
+    return false;
   }
 
   function textTo(node: ForestNode): string {

@@ -168,9 +168,13 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
   const reading = createReading(parts, shaped);
   const { lease, delivery } = reading;
   let hypotheses: readonly Hypothesis[] | undefined;
+  let counted = 0;
 
   function updateCounters(): void {
-    if (constraining?.masks) counters.constraintChecks = constraining.masks * config.vocabularySize;
+    // Methods that ask the constraint themselves have counted that.
+    const asked = constraining?.checks ?? 0;
+    counters.constraintChecks += asked - counted;
+    counted = asked;
     counters.generated = output.generated;
     counters.passes = lease.passes;
     counters.rows = lease.rows;
