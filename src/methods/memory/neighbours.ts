@@ -1,4 +1,5 @@
 /** The distribution of a nearest-neighbour model (Khandelwal et al. 2020, equation 2), and its mixture with a language model's. */
+import { exponential } from "../../engine/distribution.ts";
 import { logSumExp } from "../../engine/shapers/logprobs.ts";
 import type { Hits } from "./search.ts";
 
@@ -48,7 +49,7 @@ export function mixed(logits: Float32Array, lambda: number, memory: (token: numb
   const normaliser = logSumExp(logits);
   const result = new Float32Array(logits.length);
   for (let token = 0; token < logits.length; token++) {
-    const own = lambda === 1 ? 0 : (1 - lambda) * Math.exp(logits[token] - normaliser);
+    const own = lambda === 1 ? 0 : (1 - lambda) * exponential(Math.min(0, logits[token] - normaliser));
     const p = own + lambda * memory(token);
     result[token] = p > 0 ? Math.log(p) : logits[token] === -Infinity ? -Infinity : nothing;
   }

@@ -1,6 +1,7 @@
 /** What all memories of a language model share as shapers: a state is read at a site, recalled from, and mixed into the distribution. */
 import { z } from "zod";
 import type { ForestNode } from "../../engine/forest.ts";
+import { logSumExp, topLogprobs } from "../../engine/shapers/logprobs.ts";
 import type { Shaper, ShaperHost } from "../../engine/shapers/shaper.ts";
 import type { MemoryPassage } from "../../engine/trace.ts";
 import { ensure } from "../../errors.ts";
@@ -61,9 +62,9 @@ export function recallingShaper(host: ShaperHost, { name, site, width, lambda, r
       const [memory, mixture] = [recalled.get(node), mixtures.get(node)];
       if (!memory || !mixture) return;
       const { before, after } = mixture;
-      const [own, fused] = [probabilitiesOf(before), probabilitiesOf(after)];
-      const likely = [...likeliest(own, mostShown), ...Array.from(memory.tokens).slice(0, mostShown), token];
-      const tokens = [...new Set(likely)];
+      const normaliser = logSumExp(before);
+      const own = topLogprobs(before, mostShown, normaliser).map((one) => one.token);
+      const tokens = [...new Set([...own, ...Array.from(memory.tokens).slice(0, mostShown), token])];
       host.emit({
         type: "memory",
         name,
@@ -71,23 +72,11 @@ export function recallingShaper(host: ShaperHost, { name, site, width, lambda, r
         token,
         lambda,
         tokens,
-        before: tokens.map((t) => own[t]),
+        before: tokens.map((t) => Math.exp(before[t] - normaliser)),
         memory: tokens.map((t) => memory.probability(t)),
-        after: tokens.map((t) => fused[t]),
+        after: tokens.map((t) => Math.exp(after[t])),
         ...(memory.passages && { passages: [...memory.passages()] }),
       });
     },
   };
-}
-
-function probabilitiesOf(logits: Float32Array): Float64Array {
-  const highest = logits.reduce((a, b) => Math.max(a, b), -Infinity);
-  const weights = Float64Array.from(logits, (logit) => Math.exp(logit - highest));
-  const total = weights.reduce((a, b) => a + b, 0);
-  return weights.map((weight) => weight / total);
-}
-
-function likeliest(probabilities: Float64Array, count: number): number[] {
-  const order = Array.from(probabilities.keys()).sort((a, b) => probabilities[b] - probabilities[a] || a - b);
-  return order.slice(0, count);
 }

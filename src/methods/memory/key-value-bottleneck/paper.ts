@@ -25,6 +25,8 @@ export const paper: Paper = {
   ],
   lives: { folder: "methods/memory/key-value-bottleneck", function: "memory.bottleneck of ventris/methods" },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "The stream of topics from a language model's states and the variant whose values are logits of a language model are not there yet.",
   claims: [
     {
       id: "locality",

@@ -124,7 +124,9 @@ export async function openMemory(
     return `the memory ${part.card.name} has ${shape.vocabularySize} tokens, and ${model.name} ${vocabularySize}`;
   });
   requireTensors(shape, part.tensors, `the part ${part.card.name}`);
-  const program = await compileMemory(shape, new Map([...part.tensors].map(([name, { values }]) => [name, values])));
+  const values = new Map([...part.tensors].map(([name, tensor]) => [name, tensor.values]));
+  // Threads that wait by spinning would take the cores from the model's own pass.
+  const program = await compileMemory(shape, values, 1);
   let last: Promise<unknown> = Promise.resolve();
   return {
     site,
