@@ -23,7 +23,7 @@ export const paper: Paper = {
     "The discrete key-value bottleneck puts a table of pairs between a frozen encoder and the decoder: an input touches only the values whose keys are nearest to its features.",
     "So updates for the new leave the values of the old where they were, without task boundaries, replay or regularisation.",
   ],
-  lives: { folder: "methods/memory/key-value-bottleneck", function: "memory.bottleneck of ventris/methods" },
+  lives: { folder: "methods/memory/key-value-bottleneck" },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "The stream of topics from a language model's states and the variant whose values are logits of a language model are not there yet.",
