@@ -13,7 +13,6 @@ import {
   less,
   multiply,
   reduceMean,
-  reshape,
   sameShape,
   shapeText,
   subtract,
@@ -76,7 +75,7 @@ export const noInstruments: Instruments = { taps: [], edits: [] };
 export interface HookOptions {
   readonly parameter: MakeParameter;
   readonly select: (rows: Tensor) => Tensor;
-  /** Edits that act only in rows that ask for them (input "NAME.on" [rows], 1 or 0), and whose results are checked (output "bad.NAME"). */
+  /** Edits that act only in rows that ask for them (input "NAME.on" [rows, 1], 1 or 0), and whose results are checked (output "bad.NAME"). */
   readonly gated?: ReadonlySet<Edit>;
   /** The rows from a site on, where some begin there. */
   readonly join?: (rows: Tensor, site: string) => Tensor;
@@ -84,7 +83,7 @@ export interface HookOptions {
 
 export interface Hooks {
   readonly site: SiteHook;
-  /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows]. Complete once the model is built. */
+  /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows, 1]. Complete once the model is built. */
   readonly outputs: Record<string, Tensor>;
 }
 
@@ -125,15 +124,16 @@ export function createHooks(
       return `the edit ${edit.name} at ${edit.site} gives ${result.type} ${is}, but the site is ${value.type} ${must}`;
     });
     if (!gated?.has(edit)) return result;
-    // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN.
-    const finite = less(abs(result), largest);
-    const on = input(`${edit.name}.on`, [rows]);
-    outputs[`bad.${edit.name}`] = multiply(subtract(1, reduceMean(cast(finite, "float32"), -1)), on);
-    const acts = greater(reshape(on, [rows, 1]), 0);
-    const rewritten = where(finite, result, 0);
+    // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN. Nothing is below zero, which is
+    // the limit in rows without the edit.
+    const on = input(`${edit.name}.on`, [rows, 1]);
+    const good = less(abs(result), multiply(on, largest));
+    outputs[`bad.${edit.name}`] = subtract(on, reduceMean(cast(good, "float32"), -1, true));
+    const acts = greater(on, 0);
+    const rewritten = where(good, result, 0);
     // A sum stays one: with the norm that follows it is one operator, whose bits are not those of a norm by itself. Rows without the edit
     // have to be what they are in a program that has no edits.
-    return isSum ? add(where(acts, 0, value), where(acts, rewritten, 0)) : where(acts, rewritten, value);
+    return isSum ? add(where(acts, 0, value), rewritten) : where(acts, rewritten, value);
   };
 
   return {

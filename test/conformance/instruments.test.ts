@@ -1,6 +1,6 @@
 /**
  * What every method owes to requests that look into the model or change it: the same text with and without taps, and under an edit the text of
- * plain decoding under that edit, in full precision and in 8 bits, beside requests that have neither.
+ * plain decoding under that edit, in full precision and in 8 and 4 bits, beside requests that have neither.
  */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decode, methodChoice } from "../../src/calls.ts";
@@ -21,7 +21,7 @@ beforeAll(async () => {
     writeTinyModel({ tokenizer: true, config: { ...smaller, eos_token_id: undefined } }),
   ]);
   draft = files[1].folder;
-  for (const weights of ["f32", "int8"] as const)
+  for (const weights of ["f32", "int8", "int4"] as const)
     models.set(weights, await open(files[0].folder, { threads: 1, weights }));
 });
 afterAll(async () => {
@@ -52,7 +52,7 @@ const settings = (temperature: number): DecodeOptions => ({
   ...(temperature === 0 && { frequencyPenalty: 2 }), // or a random model repeats one token
 });
 
-describe.each(["f32", "int8"])("%s", (weights) => {
+describe.each(["f32", "int8", "int4"])("%s", (weights) => {
   for (const [name, { options = () => ({}), greedyOnly }] of Object.entries(entries)) {
     const temperatures = greedyOnly ? [0] : name === "awrs" ? [0.8] : [0, 0.8];
     test.each(temperatures)(`${name}: taps, edits, heads and vectors (temperature %d)`, async (temperature) => {

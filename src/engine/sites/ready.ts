@@ -1,8 +1,7 @@
 /**
- * Ready edits: set, add, scale, clamp or project a site, at some positions or all, with values that a request gives. All are one module
- * for each site, whose numbers are inputs of the program:
- *
- *     x ← x + (x · against) along,    x ← min(max(scale ⊙ x + shift, low), high)
+ * Ready edits: set, add, scale, clamp or project a site, at some positions or all, with values that a request gives. They are two modules
+ * for each site, whose numbers are inputs of the program: x ← min(max(scale ⊙ x + shift, low), high), and for projections
+ * x ← x + (x · against) along.
  */
 import { z } from "zod";
 import { ensure } from "../../errors.ts";
@@ -57,20 +56,28 @@ const mostAtSite = 8;
 const modules = new Map<string, Edit>();
 
 /** The module of ready edit number `slot` at a site. Always the same object, so that programs with it serve every request. */
-function moduleAt({ name, width }: Site, slot: number): Edit {
-  const key = `${name}@${slot}`;
+function moduleAt({ name, width }: Site, slot: number, projects: boolean): Edit {
+  const key = `${name}@${slot}${projects ? ".project" : ""}`;
   const known = modules.get(`${key}:${width}`);
   if (known) return known;
   const vector = { shape: [width] };
-  const module: Edit = {
-    name: key,
-    site: name,
-    inputs: { against: vector, along: vector, scale: vector, shift: vector, low: vector, high: vector },
-    apply(value, { inputs: { against, along, scale, shift, low, high } }) {
-      const projected = add(value, multiply(reduceSum(multiply(value, against), -1, true), along));
-      return { value: minimum(maximum(add(multiply(projected, scale), shift), low), high) };
-    },
-  };
+  const module: Edit = projects
+    ? {
+        name: key,
+        site: name,
+        inputs: { against: vector, along: vector },
+        apply: (value, { inputs: { against, along } }) => ({
+          value: add(value, multiply(reduceSum(multiply(value, against), -1, true), along)),
+        }),
+      }
+    : {
+        name: key,
+        site: name,
+        inputs: { scale: vector, shift: vector, low: vector, high: vector },
+        apply: (value, { inputs: { scale, shift, low, high } }) => ({
+          value: minimum(maximum(add(multiply(value, scale), shift), low), high),
+        }),
+      };
   modules.set(`${key}:${width}`, module);
   return module;
 }
@@ -90,7 +97,7 @@ export function applyEdits(sites: readonly Site[], edits: readonly (Settings | A
     const inputs = inputsOf(edit, site);
     const positions = edit.at === "all" ? undefined : new Set(edit.at);
     return {
-      edit: moduleAt(site, slot),
+      edit: moduleAt(site, slot, edit.project !== undefined),
       ...(positions && { at: (position: number) => positions.has(position) }),
       inputs: () => inputs,
       key: JSON.stringify(edit),
@@ -98,20 +105,13 @@ export function applyEdits(sites: readonly Site[], edits: readonly (Settings | A
   });
 }
 
-function inputsOf({ set, add, scale, clamp, project, entries }: Settings, { name, width }: Site) {
+function inputsOf(edit: Settings, site: Site): Record<string, Float32Array> {
+  const { set, add, scale, clamp, project, entries } = edit;
+  const { name, width } = site;
   const wrong = entries?.find((entry) => entry >= width);
   ensure(wrong === undefined, "bad_option", `edits: ${name} has ${width} entries, so that there is no entry ${wrong}`);
   const chosen = entries ?? Array.from({ length: width }, (_, i) => i);
   const neutral = (value: number): Float32Array => new Float32Array(width).fill(value);
-  const largest = 3e38;
-  const inputs = {
-    against: neutral(0),
-    along: neutral(0),
-    scale: neutral(1),
-    shift: neutral(0),
-    low: neutral(-largest),
-    high: neutral(largest),
-  };
   const write = (to: Float32Array, values: number | readonly number[]): void => {
     const count = typeof values === "number" ? chosen.length : values.length;
     ensure(count === chosen.length, "bad_option", () => {
@@ -119,6 +119,26 @@ function inputsOf({ set, add, scale, clamp, project, entries }: Settings, { name
     });
     for (const [i, entry] of chosen.entries()) to[entry] = typeof values === "number" ? values : values[i];
   };
+  if (project) {
+    const { direction, amount } = project;
+    ensure(direction.length === width, "bad_option", () => {
+      return `edits: a direction of ${direction.length} numbers does not fit ${name}, which has ${width}`;
+    });
+    const length = Math.hypot(...direction);
+    ensure(length > 0, "bad_option", `edits: the direction to project ${name} along is zero`);
+    const inputs = { against: neutral(0), along: neutral(0) };
+    write(
+      inputs.against,
+      direction.map((x) => x / length),
+    );
+    write(
+      inputs.along,
+      direction.map((x) => (-amount * x) / length),
+    );
+    return inputs;
+  }
+  const largest = 3e38;
+  const inputs = { scale: neutral(1), shift: neutral(0), low: neutral(-largest), high: neutral(largest) };
   if (set !== undefined) {
     write(inputs.scale, 0);
     write(inputs.shift, set);
@@ -127,23 +147,5 @@ function inputsOf({ set, add, scale, clamp, project, entries }: Settings, { name
   if (scale !== undefined) write(inputs.scale, scale);
   if (clamp?.min !== undefined) write(inputs.low, clamp.min);
   if (clamp?.max !== undefined) write(inputs.high, clamp.max);
-  if (project) {
-    const given = project.direction.length;
-    ensure(
-      given === width,
-      "bad_option",
-      `edits: a direction of ${given} numbers does not fit ${name}, which has ${width}`,
-    );
-    const length = Math.hypot(...project.direction);
-    ensure(length > 0, "bad_option", `edits: the direction to project ${name} along is zero`);
-    write(
-      inputs.against,
-      project.direction.map((x) => x / length),
-    );
-    write(
-      inputs.along,
-      project.direction.map((x) => (-project.amount * x) / length),
-    );
-  }
   return inputs;
 }

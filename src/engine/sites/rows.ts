@@ -101,7 +101,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
           else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
         }
       }
-      if (shapes.has(`${edit.name}.on`)) result[`${edit.name}.on`] = value("float32", on, [rows]);
+      if (shapes.has(`${edit.name}.on`)) result[`${edit.name}.on`] = value("float32", on, [rows, 1]);
       for (const { key, type, data, dims } of arrays) {
         if (shapes.has(`${edit.name}.${key}`)) result[`${edit.name}.${key}`] = value(type, data, dims);
       }
