@@ -356,6 +356,10 @@ describe("chats", () => {
     ["an unknown method", { decoding: { method: "dispec" } }, "decoding.method"],
     ["an option that the method has not", { decoding: { method: "dyspec", budgets: 3 } }, "decoding.budgets"],
     ["an option out of range", { decoding: { method: "dyspec", budget: -3 } }, "decoding.budget"],
+    ["an option that the body says", { decoding: { temperature: 1 } }, "decoding.temperature"],
+    ["a bias of a token that is not there", { logit_bias: { 99999: 1 } }, "logit_bias"],
+    ["a pattern with look-ahead", { decoding: { constraint: { regex: "(?=a)b" } } }, "decoding.constraint"],
+    ["a place that the model has not", { decoding: { edits: [{ site: "nope", scale: 2 }] } }, "decoding"],
     ["another server's name of an option", { top_k: 5 }, "top_k"],
     ["a field of the future", { reasoning_effort: "high" }, "reasoning_effort"],
     [

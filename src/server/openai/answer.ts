@@ -214,11 +214,10 @@ export async function* chunksOf(
 export function blame(error: unknown, fields: { readonly constraint?: string; readonly prompt: string }): unknown {
   if (!(error instanceof VentrisError) || error instanceof RequestError) return error;
   const { code, message } = error;
-  const aboutConstraint = /^(constraint|JSON schema|tools|regex|grammar)\b/i.test(message);
-  const param = aboutConstraint
-    ? fields.constraint
-    : code === "context_full" || /prompt|messages/.test(message)
-      ? fields.prompt
-      : undefined;
+  const param =
+    (/^(constraint|JSON schema|tools|regular expression|grammar)\b/i.test(message) ? fields.constraint : undefined) ??
+    (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
+    (message.startsWith("logitBias") ? "logit_bias" : undefined) ??
+    (/^the (method|model .* has no site|model has no site)/.test(message) ? "decoding" : undefined);
   return param === undefined ? error : new RequestError(code, message, { param });
 }

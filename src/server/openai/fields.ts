@@ -121,6 +121,18 @@ const beside = requestOptions
   })
   .partial();
 
+/** Options of requests that are said elsewhere, or that no answer has a place for. */
+const elsewhere: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    Object.entries({
+      ...{ temperature: "temperature", topP: "top_p", seed: "seed", stop: "stop", logitBias: "logit_bias" },
+      ...{ frequencyPenalty: "frequency_penalty", presencePenalty: "presence_penalty", maxTokens: "max_tokens" },
+      ...{ logprobs: "logprobs", request: "n" },
+    }).map(([option, field]) => [option, `the body's own field ${field} says it`]),
+  ),
+  taps: "answers have no place for what taps read; runs of /api/runs have",
+};
+
 interface ReadDecoding {
   readonly method?: { name: string } & Record<string, unknown>;
   readonly request: Record<string, unknown>;
@@ -141,12 +153,14 @@ export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): 
     if (Object.hasOwn(own, field)) ofMethod[field] = value;
     else if (Object.hasOwn(beside.shape, field)) request[field] = value;
     else {
+      const top = elsewhere[field];
+      if (top) refuse(field, top);
       const known = [...Object.keys(own), ...Object.keys(beside.shape)];
       const meant = nearest(field, known);
-      const where = method
+      const who = method
         ? `neither the method ${method.name} nor a request has it`
-        : "a request has it not; options of a method stand beside its name in `method`";
-      refuse(field, `there is no such option: ${where}${meant ? `; did you mean "${meant}"?` : ""}`);
+        : "a request has no such option, and no method is named";
+      refuse(field, `${who}${meant ? `; did you mean "${meant}"?` : ""}`);
     }
   }
   if (method) check(method, ofMethod, refuse);
