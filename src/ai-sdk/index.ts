@@ -3,7 +3,7 @@
  *
  *     import { generateText } from "ai";
  *     import { ventris } from "ventris/ai-sdk";
- *     const { text } = await generateText({ model: ventris("phaistos"), prompt: "What is 7 + 5?" });
+ *     const { text } = await generateText({ model: ventris("phaistos"), prompt: "Start with 14. * 5, - 9. What is the result?" });
  */
 import type { EmbeddingModelV3, LanguageModelV3, ProviderV3 } from "@ai-sdk/provider";
 import { VentrisError } from "../errors.ts";

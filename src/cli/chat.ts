@@ -58,7 +58,7 @@ next line. Ctrl-C stops the answer, and twice leaves. Lines that begin with a
 slash are commands:
 ${commandHelp}
 It works in a pipe, too, where each line of standard input is a message:
-  echo "What is 7 + 5?" | ventris chat --temperature 0`,
+  echo "Hello" | ventris chat --temperature 0`,
   );
   command.action(chat);
 }

@@ -101,7 +101,8 @@ Examples:
   ventris serve --model phaistos
   ventris serve --studio --port 0
   curl http://127.0.0.1:8080/v1/chat/completions -d '{"model": "phaistos",
-    "messages": [{"role": "user", "content": "What is 7 + 5?"}]}'`,
+    "messages": [{"role": "user", "content": "Hello"}],
+    "temperature": 0}'`,
     )
     .action(serve);
 }
