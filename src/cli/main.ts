@@ -60,6 +60,11 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "list the published systems and what they claim",
     load: () => import("./papers.ts"),
   },
+  inspect: {
+    group: looking,
+    summary: "look inside a model: which tokens its neurons stand for",
+    load: () => import("./inspect.ts"),
+  },
   doctor: {
     group: looking,
     summary: "check this installation, and what each method can gain with a model here",

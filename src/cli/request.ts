@@ -5,9 +5,11 @@ import { z } from "zod";
 import type { DecodeOptions } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions } from "../engine/load.ts";
+import type { ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
+import { neurons } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
 import { addSchemaFlags, parseValue, pickFlags, readEscapes } from "./flags.ts";
 import { groups } from "./help.ts";
@@ -16,6 +18,7 @@ import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 export interface RequestFlags extends Record<string, unknown>, ConstraintFlags, ShaperFlags, ModelFlags {
   promptFile?: string;
   promptIds?: number[];
+  clamp?: ReadyEdit[];
   json?: true;
 }
 
@@ -124,12 +127,38 @@ export function addOutputFlags(command: Command, { json = true } = {}): void {
 export function addInsideFlags(command: Command): void {
   const { taps, edits } = requestOptions.shape;
   addSchemaFlags(command, { taps, edits }, { group: groups.model });
+  command.addOption(
+    new Option(
+      "--clamp <layer.neuron=value>",
+      "hold a neuron's up-projection at a value in every row, as 3.118=8; 3.118:product=8 holds it after the gate. May be given several times.",
+    )
+      .argParser((text, before: ReadyEdit[] = []) => [...before, readClamp(text)])
+      .helpGroup(groups.model),
+  );
+}
+
+/** Errors: `bad_option`. */
+function readClamp(text: string): ReadyEdit {
+  const [, layer, neuron, drive = "up", value] =
+    /^(\d{1,6})\.(\d{1,9})(?::(up|product))?=([-+\d.e]+)$/i.exec(text) ?? [];
+  ensure(
+    layer !== undefined && Number.isFinite(Number(value)),
+    "bad_option",
+    `--clamp ${text}: write it as LAYER.NEURON=VALUE or LAYER.NEURON:product=VALUE, such as 3.118=8`,
+  );
+  return neurons.clampNeuron({
+    layer: Number(layer),
+    neuron: Number(neuron),
+    value: Number(value),
+    drive: drive as "up" | "product",
+  });
 }
 
 /** The request's options that flags gave. Errors: `bad_option`. */
 export async function readRequest(flags: RequestFlags): Promise<DecodeOptions> {
   const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
   if (Array.isArray(options.stop)) options.stop = options.stop.map((text) => readEscapes(text, "--stop"));
+  if (flags.clamp) options.edits = [...(options.edits ?? []), ...flags.clamp];
   options.constraint = await readConstraint(flags);
   options.shapers = readShapers(flags);
   return options;

@@ -44,6 +44,16 @@ export function normal(stream: Stream, position: number, purpose: Purpose, index
   return radius * Math.cos(2 * Math.PI * uniform(stream, position, purpose, 2 * index + 1));
 }
 
+/** 0 … count - 1 in an order drawn by the stream (Fisher and Yates). */
+export function permutation(count: number, stream: Stream): number[] {
+  const order = Array.from({ length: count }, (_, i) => i);
+  for (let i = count - 1; i > 0; i--) {
+    const j = Math.floor(uniform(stream, i, "data") * (i + 1));
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
+
 /** Philox 4x32-10 (Salmon et al. 2011, section 4.3): encrypts a counter of four words under a key of two, into `out`. */
 export function philox(
   counter0: number,

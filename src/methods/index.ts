@@ -100,6 +100,7 @@ export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferP
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as memory from "./memory/library.ts";
+export * as neurons from "./insight/neurons/index.ts";
 export * as pointing from "./pointing/index.ts";
 export * as rewardHeads from "./search/reward-head.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";

@@ -108,7 +108,9 @@ export function mergedParameters(
   for (const site of sites) {
     const base = parameters.get(site.parameter)!;
     const read = async () => mergedMatrix(await base.read(), site, values, loraScale(config));
-    result.set(site.parameter, { ...base, blocks: undefined, read });
+    const [, columns] = site.shape;
+    const readRows = async (from: number, to: number) => (await read()).slice(from * columns, to * columns);
+    result.set(site.parameter, { ...base, blocks: undefined, read, readRows });
   }
   return result;
 }

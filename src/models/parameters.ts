@@ -26,6 +26,8 @@ export interface StoredParameter {
   readonly blocks: BlockFormat | undefined;
   /** Its values as the program has them. */
   read(): Promise<Float32Array<ArrayBuffer>>;
+  /** Rows `from` to `to` of a matrix as the program has it; the others are not read where the checkpoint allows it. */
+  readRows(from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
   /** Its blocks; only where it has some. */
   readBlocks(): Promise<QuantizedMatrix>;
 }
@@ -62,12 +64,18 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
     "bad_file",
     `${source.origin}: ${found} has shape [${stored.shape}], but the config asks for [${wanted}]`,
   );
+  const read = async () => {
+    const values = await source.readFloat32(found);
+    return transposed ? transposedValues(values, shape as readonly [number, number]) : values;
+  };
   return {
     specification,
     blocks: transposed ? undefined : stored.blocks,
-    async read() {
-      const values = await source.readFloat32(found);
-      return transposed ? transposedValues(values, shape as readonly [number, number]) : values;
+    read,
+    async readRows(from, to) {
+      if (!transposed && source.readRows) return source.readRows(found, from, to);
+      const columns = shape[1] ?? 1;
+      return (await read()).slice(from * columns, to * columns);
     },
     readBlocks: () => source.readBlocks(found),
   };

@@ -1,6 +1,7 @@
 /** The loss curve: a sparse list of entries, JSON lines on disk, and a small picture for a model card. */
 import { join } from "node:path";
 import { ensure } from "../errors.ts";
+import { escapeXml } from "../xml.ts";
 
 export interface HistoryEntry {
   /** Optimiser steps done. */
@@ -78,5 +79,3 @@ function ticks(low: number, high: number): number[] {
   const last = Math.max(first + 1, Math.ceil(high / gap));
   return Array.from({ length: last - first + 1 }, (_, i) => (first + i) * gap);
 }
-
-const escapeXml = (text: string) => text.replace(/[&<>"]/g, (character) => `&#${character.charCodeAt(0)};`);

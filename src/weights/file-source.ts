@@ -100,6 +100,18 @@ export function fileWeightSource(
       if (!options?.allowNonFinite) requireFinite(values, `${file.path}: tensor ${name}`);
       return values;
     },
+    async readRows(name, from, to) {
+      ensure(!closing, "bad_option", `${origin} is closed`);
+      const { file, offset, length, type, shape } = findTensor(origin, tensors, name);
+      const [rows] = shape;
+      const inside = shape.length === 2 && from >= 0 && to <= rows && from < to;
+      ensure(inside, "bad_option", `${origin}: rows ${from} to ${to} of tensor ${name} [${shape}] do not exist`);
+      const perRow = length / rows;
+      const what = `rows ${from} to ${to} of tensor ${name}`;
+      const values = toFloat32(type, await readRange(file, offset + from * perRow, (to - from) * perRow, what));
+      requireFinite(values, `${file.path}: ${what}`);
+      return values;
+    },
     async close() {
       closing ??= Promise.all(files.map((file) => file.handle.close()));
       await closing;

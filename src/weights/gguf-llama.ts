@@ -86,6 +86,13 @@ function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>):
     readBytes,
     readBlocks: (name) => readGgufBlocks({ origin: source.origin, tensors, readBytes }, name),
     readFloat32: async (name, options) => ordered(name, await source.readFloat32(originalName(name), options)),
+    // Rows that the converter moved are not where they are asked for; those are small matrices.
+    readRows: async (name, from, to) => {
+      if (permutedHeads(name, config) === undefined) return source.readRows!(originalName(name), from, to);
+      const { shape } = findTensor(source.origin, tensors, name);
+      const values = ordered(name, await source.readFloat32(originalName(name)));
+      return values.slice(from * shape[1], to * shape[1]);
+    },
     close: source.close,
   };
 }

@@ -70,6 +70,13 @@ export async function dequantizing(source: WeightSource, quantization: unknown):
       const matrix = packed.get(name);
       return matrix ? dequantized(await unpack(name), matrix) : source.readFloat32(name, options);
     },
+    async readRows(name, from, to) {
+      const matrix = packed.get(name);
+      if (!matrix && source.readRows) return source.readRows(name, from, to);
+      const columns = tensors.get(name)!.shape[1];
+      const values = matrix ? dequantized(await unpack(name), matrix) : await source.readFloat32(name);
+      return values.slice(from * columns, to * columns);
+    },
     async readBytes(name) {
       ensure(!packed.has(name), "bad_option", () => `${source.origin}: tensor ${name} is stored as packed integers`);
       return source.readBytes(name);

@@ -37,6 +37,11 @@ export interface WeightSource {
   readonly tensors: ReadonlyMap<string, WeightInfo>;
   /** Values as float32, whatever the stored type. Refuses NaN and infinities unless `allowNonFinite`. */
   readFloat32(name: string, options?: { allowNonFinite?: boolean }): Promise<Float32Array<ArrayBuffer>>;
+  /**
+   * Values of rows `from` (inclusive) to `to` (exclusive) of a matrix alone: what is too large to be held is read in pieces. Absent where a
+   * source can only give whole tensors.
+   */
+  readRows?(name: string, from: number, to: number): Promise<Float32Array<ArrayBuffer>>;
   /** The stored bytes as they are (for quantised blocks and integer tensors). */
   readBytes(name: string): Promise<Uint8Array<ArrayBuffer>>;
   /** A matrix in the blocks that its `blocks` says it has: no code changes. Errors: `bad_option` for one that has none. */

@@ -1,4 +1,6 @@
 /** The points and what was pointed at, as SVG: a hull, triangles or a tour, the order in numbers. */
+
+import { escapeXml } from "../../xml.ts";
 import { type Point, samePoint } from "./geometry.ts";
 import type { TaskName } from "./tasks.ts";
 
@@ -30,7 +32,7 @@ export function drawPointing(
     const first = answer.length > 0 && task !== "delaunay" && samePoint(point, points[answer[0]]);
     return `<circle cx="${x}" cy="${y}" r="${points.length > 200 ? 1.5 : 3.5}"${first ? ' class="first"' : ""}/>${label}`;
   });
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size} ${size + 28}" role="img" aria-label="${escaped(title)}">
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${size} ${size + 28}" role="img" aria-label="${escapeXml(title)}">
 <style>
   svg { background: #f6f1e7; font: 11px ui-monospace, monospace; }
   polygon { fill: #a3341f14; stroke: #a3341f; stroke-width: 1.5; stroke-linejoin: round; }
@@ -38,9 +40,7 @@ export function drawPointing(
 </style>
 ${shapes.join("\n")}
 ${dots.join("\n")}
-<text x="${margin}" y="${size + 14}">${escaped(title)}</text>
+<text x="${margin}" y="${size + 14}">${escapeXml(title)}</text>
 </svg>
 `;
 }
-
-const escaped = (text: string): string => text.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);

@@ -1,5 +1,6 @@
 /** A decoded trajectory against the true one, as SVG: each state over time with its band of two deviations, and planar states as a path with ellipses. */
 import { ensure } from "../../errors.ts";
+import { escapeXml } from "../../xml.ts";
 import type { Trajectory } from "./filter.ts";
 import { type Matrix, symmetricEigen } from "./matrix.ts";
 
@@ -108,4 +109,3 @@ export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: T
 }
 
 const number = (v: number) => String(Number(v.toPrecision(3)));
-const escapeXml = (text: string) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);

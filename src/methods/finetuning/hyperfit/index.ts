@@ -3,7 +3,7 @@
  * zero (Adam at a small constant rate, no decay, no warm-up, a new order every epoch), then decode greedily. The result is a model like any
  * other; what is special is how far the training goes. The early-stopped control comes from the same run.
  */
-import { uniform } from "../../../engine/random.ts";
+import { permutation } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
@@ -76,7 +76,7 @@ export async function hyperfit(
     const done: Epoch[] = [];
     let best = { loss: await validate(), epoch: 0, values: new Map(values) as Map<string, Float32Array<ArrayBuffer>> };
     for (let epoch = 1; epoch <= epochs; epoch++) {
-      const order = shuffled(sequences.length, seed, epoch);
+      const order = permutation(sequences.length, { seed, request: epoch });
       const steps = Math.floor(sequences.length / batch); // the last, partial batch is left out
       let sum = 0;
       for (let step = 0; step < steps; step++) {
@@ -103,16 +103,6 @@ export async function hyperfit(
   } finally {
     await objective.release();
   }
-}
-
-/** 0 … count - 1 in an order that is a function of seed and epoch (Fisher and Yates). */
-function shuffled(count: number, seed: number, epoch: number): number[] {
-  const order = Array.from({ length: count }, (_, i) => i);
-  for (let i = count - 1; i > 0; i--) {
-    const j = Math.floor(uniform({ seed, request: epoch }, i, "data") * (i + 1));
-    [order[i], order[j]] = [order[j], order[i]];
-  }
-  return order;
 }
 
 /** Token ids of texts cut to `length + 1`; shorter ones are left out, and one of two that begin with the same 13 tokens. */

@@ -1,0 +1,197 @@
+/**
+ * Feature neurons through the output matrix (Davies 2025): a neuron's row of the up-projection is taken for a final hidden state, and the output
+ * matrix says which tokens it stands for. Weights alone, no data, no gradient. A row is what the neuron reads; its gate row, and the column that it
+ * writes, are decoded in the same way when asked for.
+ *
+ *     s = U · w,   p = softmax(s)          w = W_up[layer][neuron]
+ */
+
+import type { ReadyEdit } from "../../../engine/sites/ready.ts";
+import { ensure } from "../../../errors.ts";
+import { type Matrix, matrices, type NeuronCheckpoint, type Norm } from "./checkpoint.ts";
+import { metrics, squared, type VectorDecoderOptions, vectorDecoder } from "./decode.ts";
+
+export { type Matrix, matrices, type NeuronCheckpoint, openNeurons } from "./checkpoint.ts";
+export { checkComparable, compareNeurons, type NeuronAgreement } from "./compare.ts";
+export { metrics, vectorDecoder } from "./decode.ts";
+export { neuronPicture } from "./picture.ts";
+export { conceptTokens, type NeuronReading, neuronAt, rankNeurons, type SearchOrder, searchOrders } from "./search.ts";
+export { type DoseResponse, doseResponse } from "./sweep.ts";
+
+/** `none`: vectors as they are, the paper's form as we read it. `final`: through the model's last norm first, as a hidden state would be. */
+export const norms = ["none", "final"] as const;
+/** `raw`: rows as they are stored. `gamma`: times the gain of the norm before them, which is what reads the stream before that norm. */
+export const inputs = ["raw", "gamma"] as const;
+export const signs = ["+", "-"] as const;
+
+export interface NeuronSettings {
+  readonly matrix: Matrix;
+  readonly metric: (typeof metrics)[number];
+  readonly norm: (typeof norms)[number];
+  readonly input: (typeof inputs)[number];
+  /** `-` decodes the opposite direction: what the neuron answers to with a negative value. */
+  readonly sign: (typeof signs)[number];
+  /** Tokens kept for each neuron. */
+  readonly top: number;
+}
+
+export interface NeuronMapOptions
+  extends Partial<NeuronSettings>,
+    Pick<VectorDecoderOptions, "wanted" | "tile" | "threads"> {
+  /** Only these; default: all. */
+  readonly layers?: readonly number[];
+  readonly signal?: AbortSignal;
+  /** Neurons decoded so far, of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** What all neurons decode to; neuron `i` of layer number `l` in `layers` stands at l * neurons + i. */
+export interface NeuronMap {
+  readonly settings: NeuronSettings;
+  readonly layers: readonly number[];
+  readonly neurons: number;
+  readonly vocabulary: number;
+  /** [layers * neurons, top]. */
+  readonly tokens: Int32Array;
+  readonly scores: Float32Array;
+  /** [layers * neurons]: log of the sum of exponentials (softmax); a probability is exp(score - normaliser). Zeros with cosines. */
+  readonly normaliser: Float64Array;
+  /** Tokens asked for, and their scores [layers * neurons, wanted]. */
+  readonly wanted: readonly number[];
+  readonly wantedScores: Float32Array;
+  /** Seconds of reading and decoding, and floating-point operations of the products. */
+  readonly seconds: number;
+  readonly operations: number;
+}
+
+export const defaultSettings: NeuronSettings = {
+  matrix: "up",
+  metric: "softmax",
+  norm: "none",
+  input: "raw",
+  sign: "+",
+  top: 10,
+};
+
+/**
+ * Decodes all neurons, layer by layer: one layer's matrix and one tile of the output matrix are in memory at a time. Errors: `bad_option` naming the
+ * setting; those of reading weights; `aborted`.
+ */
+export async function mapNeurons(checkpoint: NeuronCheckpoint, options: NeuronMapOptions = {}): Promise<NeuronMap> {
+  const { config, vocabulary } = checkpoint;
+  const { threads, tile, signal, onProgress, wanted = [], layers = range(config.layers), ...given } = options;
+  const settings = readSettings(checkpoint, { ...defaultSettings, ...given });
+  const started = performance.now();
+  const neurons = config.feedForward;
+  const [count, { top }] = [layers.length * neurons, settings];
+  const decoder = await vectorDecoder(checkpoint, { top, metric: settings.metric, wanted, tile, threads });
+  const map = {
+    tokens: new Int32Array(count * top),
+    scores: new Float32Array(count * top),
+    normaliser: new Float64Array(count),
+    wantedScores: new Float32Array(count * wanted.length),
+  };
+  try {
+    const final = settings.norm === "final" ? await checkpoint.finalNorm() : undefined;
+    for (const [l, layer] of layers.entries()) {
+      ensure(!signal?.aborted, "aborted", "decoding the neurons was aborted");
+      const vectors = await checkpoint.vectors(layer, settings.matrix);
+      const inner = settings.input === "gamma" ? await checkpoint.innerNorm(layer) : undefined;
+      prepare(vectors, config.hiddenSize, settings, inner, final);
+      const decoded = await decoder.decode(vectors);
+      map.tokens.set(decoded.tokens, l * neurons * top);
+      map.scores.set(decoded.scores, l * neurons * top);
+      map.normaliser.set(decoded.normaliser, l * neurons);
+      map.wantedScores.set(decoded.wanted, l * neurons * wanted.length);
+      onProgress?.((l + 1) * neurons, count);
+    }
+  } finally {
+    await decoder.close();
+  }
+  const seconds = (performance.now() - started) / 1000;
+  return { settings, layers, neurons, vocabulary, ...map, wanted, seconds, operations: decoder.operations * count };
+}
+
+function readSettings(checkpoint: NeuronCheckpoint, settings: NeuronSettings): NeuronSettings {
+  const choices = { matrix: matrices, metric: metrics, norm: norms, input: inputs, sign: signs } as const;
+  for (const [name, allowed] of Object.entries(choices)) {
+    const value = settings[name as keyof typeof choices];
+    const fits = (allowed as readonly string[]).includes(value);
+    ensure(fits, "bad_option", `neurons: ${name} must be one of ${allowed.join(", ")}, not ${JSON.stringify(value)}`);
+  }
+  const { matrix, input } = settings;
+  ensure(checkpoint.matrices.includes(matrix), "bad_option", () => {
+    return `neurons: ${checkpoint.config.architecture} has no ${matrix} matrix (it has ${checkpoint.matrices.join(", ")})`;
+  });
+  ensure(
+    !(matrix === "down" && input === "gamma"),
+    "bad_option",
+    "neurons: input gamma is of what a neuron reads; matrix down is what it writes, after that norm: give up or gate, or input raw",
+  );
+  return settings;
+}
+
+/** Turns vectors [count, width] in place into what is decoded: w → ±γ_layer ⊙ w, then the final norm where it is asked for. */
+function prepare(
+  vectors: Float32Array,
+  width: number,
+  { sign }: NeuronSettings,
+  inner: Norm | undefined,
+  final: Norm | undefined,
+): void {
+  if (!inner && !final && sign === "+") return;
+  const factor = sign === "-" ? -1 : 1;
+  for (let at = 0; at < vectors.length; at += width) {
+    for (let i = 0; i < width; i++) vectors[at + i] *= factor * (inner?.gain[i] ?? 1);
+    if (final) normalise(vectors, at, width, final);
+  }
+}
+
+/** RMSNorm, or where the norm has a bias LayerNorm, of one row in place. */
+function normalise(rows: Float32Array, at: number, width: number, { gain, bias, epsilon }: Norm): void {
+  let mean = 0;
+  if (bias) for (let i = 0; i < width; i++) mean += rows[at + i] / width;
+  for (let i = 0; i < width; i++) rows[at + i] -= mean;
+  const inverse = 1 / Math.sqrt(squared(rows, at, width) / width + epsilon);
+  for (let i = 0; i < width; i++) rows[at + i] = rows[at + i] * inverse * gain[i] + (bias?.[i] ?? 0);
+}
+
+/**
+ * `up`: the neuron's value u is set, and the gate still multiplies it. `product`: gate times u is set, what the neuron writes is driven directly.
+ */
+export const drives = ["up", "product"] as const;
+
+/**
+ * The causal check: a neuron's value is held at `value` in every row, prompt and output, under any method. Whether the model has the neuron is seen
+ * when the edit is used. Errors: `bad_option` for a value that is not finite.
+ */
+export function clampNeuron({ layer, neuron, value, drive = "up" }: Clamp): ReadyEdit {
+  const finite = Number.isFinite(value);
+  ensure(finite, "bad_option", `clamp ${layer}.${neuron}: the value must be a finite number, not ${value}`);
+  return { site: `layers.${layer}.mlp.${drive === "up" ? "up" : "neurons"}`, entries: [neuron], set: value };
+}
+
+export interface Clamp {
+  readonly layer: number;
+  readonly neuron: number;
+  readonly value: number;
+  readonly drive?: (typeof drives)[number];
+}
+
+/** Errors: `bad_option`. */
+export function checkNeuron(
+  { layers, feedForward }: { readonly layers: number; readonly feedForward: number },
+  layer: number,
+  neuron: number,
+): void {
+  const whole = (value: number, below: number): boolean => Number.isInteger(value) && value >= 0 && value < below;
+  ensure(whole(layer, layers), "bad_option", `there is no layer ${layer}: the model has layers 0 to ${layers - 1}`);
+  const last = feedForward - 1;
+  ensure(
+    whole(neuron, feedForward),
+    "bad_option",
+    `layer ${layer} has no neuron ${neuron}: it has neurons 0 to ${last}`,
+  );
+}
+
+const range = (count: number): number[] => Array.from({ length: count }, (_, i) => i);
