@@ -3,7 +3,7 @@ import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { ReadyEdit } from "../../../engine/sites/ready.ts";
 import { ensure } from "../../../errors.ts";
-import { type Clamp, checkNeuron, clampNeuron } from "./index.ts";
+import { type Clamp, checkNeuron, clampNeuron } from "./clamp.ts";
 
 /** What of an open model this needs. */
 export interface Forwarding {
