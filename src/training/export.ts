@@ -76,6 +76,18 @@ export async function writeValues(
   }
 }
 
+/** A model folder of a config and weights alone: without a tokenizer. */
+export async function writeConfigured(
+  family: Family,
+  config: ModelConfig,
+  values: Values,
+  json: object,
+  folder: string,
+): Promise<void> {
+  await writeWeights(family, config, values, folder);
+  await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(json, null, 2)}\n`));
+}
+
 /** Weights (an adapter's merged in), config and tokenizer: what `open` needs. Errors: `disk_full`, `unavailable`. */
 export async function writeModel(model: TrainedModel, folder: string): Promise<void> {
   const { recipe, family, config, lora, tokenizer } = model;
