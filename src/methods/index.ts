@@ -12,6 +12,7 @@ import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
 import { knnLm } from "./memory/knn-lm/index.ts";
 import { mlpMemory } from "./memory/mlp-memory/index.ts";
+import { codebook } from "./insight/codebook/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
@@ -74,7 +75,7 @@ export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 export const modelKinds: readonly ModelKind[] = [];
 
 /** Shapers that work inside every method. */
-export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory];
+export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory, codebook];
 
 /** Errors: `bad_option` with the nearest name. */
 export const findMethod = (name: string): Method => named(methods, name, "method");
@@ -100,6 +101,7 @@ export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferP
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as memory from "./memory/library.ts";
+export * as codebooks from "./insight/codebook/library.ts";
 export * as neurons from "./insight/neurons/index.ts";
 export * as pointing from "./pointing/index.ts";
 export * as rewardHeads from "./search/reward-head.ts";

@@ -1,0 +1,139 @@
+/** Codebooks for a model that is there: they begin near its own states, and are trained on texts, alone or along with the model. */
+import { ensure } from "../../../errors.ts";
+import type { Family, ModelConfig } from "../../../models/family.ts";
+import { textGraph } from "../../../models/graph.ts";
+import type { Lora } from "../../../models/lora.ts";
+import { compile, valueMaker } from "../../../runtime/program.ts";
+import { lower } from "../../../tensor/index.ts";
+import { drawBatch, evaluationBatches, type TokenIds } from "../../../training/data.ts";
+import { weightFile } from "../../../training/graph-objective.ts";
+import { type TrainProgress, type TrainResult, train } from "../../../training/loop.ts";
+import type { Values } from "../../../training/next-token.ts";
+import { linear } from "../../../training/schedule.ts";
+import type { CodebookLoss } from "./bottleneck.ts";
+import type { Codebook } from "./part.ts";
+import {
+  bottlenecksOf,
+  type CodebookShape,
+  type CodebookTask,
+  codebookObjective,
+  codebooksFromStates,
+} from "./train.ts";
+
+export interface CodebookFinetuning {
+  readonly family: Family;
+  readonly config: ModelConfig;
+  /** Stays as it is, unless `train` is "model": then it is trained in place. */
+  readonly values: Values;
+  readonly shape: CodebookShape;
+  readonly train: CodebookTask["train"];
+  readonly lora?: Lora;
+  readonly loss?: CodebookLoss;
+  readonly beta?: number;
+  readonly weight?: number;
+  readonly tokens: TokenIds;
+  readonly heldOut: TokenIds;
+  readonly rows: number;
+  readonly length: number;
+  readonly steps: number;
+  readonly rate: number;
+  readonly seed?: number;
+  readonly threads?: number;
+  /** Where the run keeps its checkpoint, to go on from. */
+  readonly folder?: string;
+  readonly maxSeconds?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: TrainProgress) => void;
+}
+
+export interface FinetunedCodebooks {
+  readonly codebooks: readonly Codebook[];
+  /** Nats a token on held-out text: of the model as it came, and through its codebooks. */
+  readonly plain: number;
+  readonly loss: number;
+  readonly result: TrainResult;
+}
+
+/** Batches that states for the first codes come from, and those that losses are measured on. */
+const [firstBatches, heldOutBatches] = [8, 8];
+
+/** Errors: `bad_option` for texts shorter than a batch; those of `codebookObjective` and of training. */
+export async function finetuneCodebooks(options: CodebookFinetuning): Promise<FinetunedCodebooks> {
+  const { family, config, shape, tokens, heldOut, rows, length, steps, rate, seed = 0 } = options;
+  const batchShape = { rows, length };
+  const fitting = Math.floor((heldOut.length - 1) / (rows * length));
+  ensure(
+    fitting > 0,
+    "bad_option",
+    `codebooks: ${heldOut.length} held-out tokens do not fill a batch of ${rows} x ${length}`,
+  );
+  const measured = evaluationBatches(heldOut, batchShape, Math.min(heldOutBatches, fitting));
+  const first = Array.from({ length: firstBatches }, (_, i) => drawBatch(tokens, batchShape, seed, 2 ** 30 + i));
+  const sites = bottlenecksOf(family, config, shape).map(({ site }) => site);
+  const states = await statesOf(
+    options,
+    sites,
+    first.map((batch) => batch.tokens),
+  );
+  const codebooks = codebooksFromStates(family, config, shape, states, seed);
+
+  const plainObjective = await codebookObjective({ ...options, codebooks: [], train: "model", lora: undefined });
+  let plain = 0;
+  for (const batch of measured) plain += (await plainObjective.loss(batch)) / measured.length;
+  await plainObjective.release();
+
+  const objective = await codebookObjective({ ...options, codebooks });
+  try {
+    const result = await train({
+      objective,
+      batches: (index) => drawBatch(tokens, batchShape, seed, index),
+      evaluation: { batches: measured, every: Math.max(1, Math.ceil(steps / 20)) },
+      steps,
+      schedule: linear({ peak: rate, warmup: Math.max(1, Math.floor(steps / 20)), steps, final: rate / 20 }),
+      optimiser: { weightDecay: 0.01 },
+      seed,
+      maxSeconds: options.maxSeconds,
+      checkpointFolder: options.folder,
+      signal: options.signal,
+      onProgress: options.onProgress,
+    });
+    let loss = 0;
+    for (const batch of measured) loss += (await objective.loss(batch)) / measured.length;
+    return { codebooks, plain, loss, result };
+  } finally {
+    await objective.release();
+  }
+}
+
+/** What the sites hold at every token of some batches, of the model as it is. */
+async function statesOf(
+  { family, config, values, rows, length, threads }: CodebookFinetuning,
+  sites: readonly string[],
+  batches: readonly Int32Array[],
+): Promise<Record<string, { width: number; values: Float32Array }>> {
+  const graph = textGraph(family, config, { rows, length, instruments: { taps: sites, edits: [] } });
+  const lowered = lower(graph.readings, { parameters: "weights" });
+  const program = await compile(lowered, { threads, weights: weightFile(lowered, values) });
+  const make = await valueMaker();
+  const parts = new Map(sites.map((site) => [site, [] as Float32Array[]]));
+  for (const batch of batches) {
+    const ids = BigInt64Array.from({ length: rows * length }, (_, i) =>
+      BigInt(batch[Math.floor(i / length) * (length + 1) + (i % length)]),
+    );
+    const found = await program.run({ tokens: make("int64", ids, [rows, length]) });
+    for (const site of sites) parts.get(site)!.push(found[site].data as Float32Array);
+  }
+  await program.release();
+  return Object.fromEntries(
+    [...parts].map(([site, arrays]) => {
+      const size = arrays.reduce((sum, array) => sum + array.length, 0);
+      const joined = new Float32Array(size);
+      let at = 0;
+      for (const array of arrays) {
+        joined.set(array, at);
+        at += array.length;
+      }
+      return [site, { width: size / (batches.length * rows * length), values: joined }];
+    }),
+  );
+}

@@ -1,0 +1,260 @@
+/**
+ * Searching codes: which ones fire where a regular expression matches, how precise they are, beside the best neuron at the same recall. A cache of the codes
+ * of a corpus is made once; searches only read it.
+ */
+
+import type { ForwardResult } from "../../../engine/forward/index.ts";
+import type { ForwardSequence } from "../../../engine/forward/input.ts";
+import type { AppliedEdit } from "../../../engine/sites/rows.ts";
+import { ensure } from "../../../errors.ts";
+import type { Tokenizer } from "../../../text/index.ts";
+import { idsReading } from "./bottleneck.ts";
+import { codebookEdits } from "./interventions.ts";
+import type { Codebook } from "./part.ts";
+
+/** What of an open model this needs. */
+export interface Reading {
+  readonly tokenizer: Tokenizer | undefined;
+  forward(
+    sequences: readonly ForwardSequence[],
+    options?: { readonly taps?: readonly string[]; readonly edits?: AppliedEdit[] },
+  ): Promise<ForwardResult[]>;
+}
+
+export interface CodeCache {
+  readonly texts: readonly CachedText[];
+  /** Tokens of all texts. */
+  readonly tokens: number;
+  readonly sites: readonly CachedSite[];
+  /** Further readings [tokens, width] by site, for the comparison with neurons. */
+  readonly values: Readonly<Record<string, { readonly width: number; readonly values: Float32Array }>>;
+}
+
+export interface CachedText {
+  readonly text: string;
+  readonly ids: readonly number[];
+  /** Characters of the text before and including each token. */
+  readonly ends: readonly number[];
+  /** The place of its first token among all. */
+  readonly from: number;
+}
+
+export interface CachedSite {
+  readonly site: string;
+  readonly groups: number;
+  readonly codes: number;
+  readonly k: number;
+  /** [tokens, groups * k]. */
+  readonly ids: Uint32Array;
+  /** [groups * codes]: tokens at which each fired. */
+  readonly counts: Uint32Array;
+}
+
+/** Texts in one pass. */
+const together = 8;
+
+/** Runs the texts through the codebooks. `more`: sites whose values are kept too. Errors: `bad_option` without texts or tokenizer; `aborted`; those of `forward`. */
+export async function cacheCodes(
+  model: Reading,
+  codebooks: readonly Codebook[],
+  texts: readonly string[],
+  {
+    more = [],
+    longest = 256,
+    signal,
+    onProgress,
+  }: {
+    more?: readonly string[];
+    longest?: number;
+    signal?: AbortSignal;
+    onProgress?: (done: number, total: number) => void;
+  } = {},
+): Promise<CodeCache> {
+  const { tokenizer } = model;
+  ensure(tokenizer, "bad_option", "codes: the model has no tokenizer, so that no text can be searched");
+  ensure(texts.length > 0, "bad_option", "codes: no texts were given");
+  const cached: CachedText[] = [];
+  let from = 0;
+  for (const text of texts) {
+    const ids = tokenizer.encode(text).slice(0, longest);
+    if (ids.length === 0) continue;
+    cached.push({ text, ids, ends: endsOf(tokenizer, ids), from });
+    from += ids.length;
+  }
+  ensure(cached.length > 0, "bad_option", "codes: the texts are empty");
+  const sites = codebooks.map(({ bottleneck: { site, groups, codes, k } }) => ({
+    site,
+    groups,
+    codes,
+    k,
+    ids: new Uint32Array(from * groups * k),
+    counts: new Uint32Array(groups * codes),
+  }));
+  const values: Record<string, { width: number; values: Float32Array }> = {};
+  const edits = codebookEdits(codebooks);
+  for (let at = 0; at < cached.length; at += together) {
+    ensure(!signal?.aborted, "aborted", "caching codes was aborted");
+    const part = cached.slice(at, at + together);
+    const sequences = part.map(({ ids }) => ({ tokens: ids, logits: "none" as const }));
+    const results = await model.forward(sequences, {
+      taps: [...sites.map(({ site }) => idsReading(site)), ...more],
+      edits,
+    });
+    for (const [i, { taps }] of results.entries()) {
+      for (const { site, groups, k, ids } of sites) ids.set(taps[idsReading(site)].values, part[i].from * groups * k);
+      for (const site of more) {
+        const { width, values: read } = taps[site];
+        values[site] ??= { width, values: new Float32Array(from * width) };
+        values[site].values.set(read, part[i].from * width);
+      }
+    }
+    onProgress?.(Math.min(at + together, cached.length), cached.length);
+  }
+  for (const { groups, codes, k, ids, counts } of sites)
+    for (let i = 0; i < ids.length; i++) counts[Math.floor((i % (groups * k)) / k) * codes + ids[i]]++;
+  return { texts: cached, tokens: from, sites, values };
+}
+
+/** Where each token ends in the text, in characters: tokens that end within a character end where it begins. */
+function endsOf(tokenizer: Tokenizer, ids: readonly number[]): number[] {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let [characters, first] = [0, true];
+  return ids.map((id) => {
+    const text = decoder.decode(tokenizer.tokenBytes(id), { stream: true });
+    const dropped = first && tokenizer.dropsLeadingSpace && text.startsWith(" ") ? 1 : 0;
+    if (text.length > 0) first = false;
+    characters += text.length - dropped;
+    return characters;
+  });
+}
+
+/**
+ * Places (among all tokens) of the tokens that an expression matches: of every match the token in which group 1, or the whole where there is none, ends. Errors:
+ * `bad_option` for what is no regular expression.
+ */
+export function matchedTokens(cache: CodeCache, expression: string): number[] {
+  let pattern: RegExp;
+  try {
+    pattern = new RegExp(expression, "dgu");
+  } catch (cause) {
+    ensure(false, "bad_option", `the regular expression cannot be read: ${(cause as Error).message}`);
+  }
+  const found = new Set<number>();
+  for (const { text, ends, from } of cache.texts) {
+    for (const match of text.matchAll(pattern)) {
+      const [start, end] = match.indices![1] ?? match.indices![0]!;
+      if (start === end) continue;
+      const token = firstBeyond(ends, end - 1);
+      if (token < ends.length) found.add(from + token);
+    }
+  }
+  return [...found].sort((a, b) => a - b);
+}
+
+/** The first token that ends behind a character. */
+function firstBeyond(ends: readonly number[], character: number): number {
+  let [low, high] = [0, ends.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (ends[middle] > character) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}
+
+export interface FoundCode {
+  readonly site: string;
+  readonly group: number;
+  readonly code: number;
+  /** Share of the tokens at which it fires that were matched. */
+  readonly precision: number;
+  /** Share of the matched tokens at which it fires. */
+  readonly recall: number;
+  /** Tokens at which it fires. */
+  readonly count: number;
+}
+
+export interface CodeSearchOptions {
+  /** Codes with less are left out. Default 0.5 and 0.01, the authors'. */
+  readonly precision?: number;
+  readonly recall?: number;
+  /** Of each site. Default 5. */
+  readonly limit?: number;
+}
+
+/** Codes that fire at these tokens, of each site the most precise ones; of equals the one with more recall. */
+export function searchCodes(
+  { sites }: Pick<CodeCache, "sites">,
+  tokens: readonly number[],
+  { precision: leastPrecision = 0.5, recall: leastRecall = 0.01, limit = 5 }: CodeSearchOptions = {},
+): FoundCode[] {
+  return sites.flatMap(({ site, groups, codes, k, ids, counts }) => {
+    const hits = new Map<number, number>();
+    for (const token of tokens)
+      for (let slot = 0; slot < groups * k; slot++) {
+        const index = Math.floor(slot / k) * codes + ids[token * groups * k + slot];
+        hits.set(index, (hits.get(index) ?? 0) + 1);
+      }
+    return [...hits]
+      .map(([index, fired]) => ({
+        site,
+        group: Math.floor(index / codes),
+        code: index % codes,
+        precision: fired / counts[index],
+        recall: fired / tokens.length,
+        count: counts[index],
+      }))
+      .filter(({ precision, recall }) => precision > leastPrecision && recall > leastRecall)
+      .sort((a, b) => b.precision - a.precision || b.recall - a.recall)
+      .slice(0, limit);
+  });
+}
+
+/** Tokens at which a code fires. */
+export function firedAt({ sites }: Pick<CodeCache, "sites">, site: string, group: number, code: number): number[] {
+  const found = sites.find((one) => one.site === site);
+  ensure(found, "bad_option", `there is no codebook at ${site}; there are ${sites.map((one) => one.site).join(", ")}`);
+  const { groups, codes, k, ids } = found;
+  ensure(group >= 0 && group < groups, "bad_option", `${site} has ${groups} codebooks: there is no codebook ${group}`);
+  ensure(code >= 0 && code < codes, "bad_option", `${site}: there is no code ${code}: codes are 0 to ${codes - 1}`);
+  const result: number[] = [];
+  for (let token = 0; token < ids.length / (groups * k); token++)
+    for (let slot = group * k; slot < (group + 1) * k; slot++)
+      if (ids[token * groups * k + slot] === code) {
+        result.push(token);
+        break;
+      }
+  return result;
+}
+
+export interface BestNeuron {
+  readonly neuron: number;
+  readonly precision: number;
+}
+
+/**
+ * The neuron of a site that is most precise at a recall: for each, the threshold that fires at as many of the matched tokens as the recall says, by large
+ * values or by small ones.
+ */
+export function bestNeuron(
+  { width, values }: { readonly width: number; readonly values: Float32Array },
+  tokens: readonly number[],
+  recall: number,
+): BestNeuron {
+  const rows = values.length / width;
+  const wanted = Math.max(1, Math.round(recall * tokens.length));
+  let best: BestNeuron = { neuron: 0, precision: 0 };
+  const own = new Float32Array(tokens.length);
+  for (let neuron = 0; neuron < width; neuron++) {
+    for (const sign of [1, -1]) {
+      for (const [i, token] of tokens.entries()) own[i] = sign * values[token * width + neuron];
+      own.sort();
+      const threshold = own[tokens.length - wanted];
+      let fired = 0;
+      for (let row = 0; row < rows; row++) if (sign * values[row * width + neuron] >= threshold) fired++;
+      const hits = own.reduce((sum, value) => sum + (value >= threshold ? 1 : 0), 0);
+      if (hits / fired > best.precision) best = { neuron, precision: hits / fired };
+    }
+  }
+  return best;
+}
