@@ -848,6 +848,54 @@ export interface MlpMemoryOptions {
   temperature?: number;
 }
 
+/** Options of `codebook`: runs the model through the codebooks of a part, with codes that are forced, added or disabled. */
+export interface CodebookOptions {
+  /** The part with the codebooks: its name beside the model, or its folder. Default "codebook". Of the host alone: a server refuses it in requests. */
+  part?: string;
+  /** Codes to force (patch), add or disable at a site and codebook, or all of its codes (ids); at positions, or all. Default []. */
+  changes?: readonly ({
+    /** Site with a codebook, as layers.2.attention.heads. */
+    site: string;
+    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    group?: number;
+    /** From 0. */
+    patch: number;
+    /** From -9007199254740991. Default -1. */
+    slot?: number;
+    /** Positions of the text, prompt included. Default "all". */
+    at?: "all" | readonly number[];
+  } | {
+    /** Site with a codebook, as layers.2.attention.heads. */
+    site: string;
+    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    group?: number;
+    /** From 0. */
+    add: number;
+    /** Positions of the text, prompt included. Default "all". */
+    at?: "all" | readonly number[];
+  } | {
+    /** Site with a codebook, as layers.2.attention.heads. */
+    site: string;
+    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    group?: number;
+    /** From 0. */
+    disable: number;
+    /** Default "forbid". */
+    how?: "forbid" | "silence";
+    /** Positions of the text, prompt included. Default "all". */
+    at?: "all" | readonly number[];
+  } | {
+    /** Site with a codebook, as layers.2.attention.heads. */
+    site: string;
+    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    group?: number;
+    /** All codes of a codebook, best first: the state of another run. */
+    ids: readonly number[];
+    /** Positions of the text, prompt included. Default "all". */
+    at?: "all" | readonly number[];
+  })[];
+}
+
 /** Names of the methods. */
 export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "prompt-tokens" | "hidden-transfer" | "eagle" | "self-speculative" | "lexical-units" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
@@ -890,7 +938,7 @@ export type MethodWithOptions =
   | { name: "sample" };
 
 /** Names of the shapers. */
-export type ShaperName = "dola" | "cd" | "icd" | "lol" | "knn-lm" | "mlp-memory";
+export type ShaperName = "dola" | "cd" | "icd" | "lol" | "knn-lm" | "mlp-memory" | "codebook";
 
 /** A shaper with its options beside its name. */
 export type ShaperWithOptions =
@@ -899,4 +947,5 @@ export type ShaperWithOptions =
   | ({ name: "icd" } & IcdOptions)
   | ({ name: "lol" } & LolOptions)
   | ({ name: "knn-lm" } & KnnLmOptions)
-  | ({ name: "mlp-memory" } & MlpMemoryOptions);
+  | ({ name: "mlp-memory" } & MlpMemoryOptions)
+  | ({ name: "codebook" } & CodebookOptions);
