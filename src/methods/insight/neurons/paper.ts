@@ -14,13 +14,14 @@ export const paper: Paper = {
     "This method takes a neuron's weights as if they were a final hidden state, puts them through the language model's head and looks at the most likely token.",
     "The claim is then checked by clamping that neuron while the model writes.",
   ],
-  lives: { folder: "methods/insight/neurons" },
+  lives: { folder: "methods/insight/neurons", command: "ventris inspect neurons --word dog" },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {
       id: "clamping",
       says: "Clamping a concept's neuron makes the concept likelier than clamping a random neuron does.",
       paper: { setting: "examples: a “dog” and a “California” neuron of Llama 3.1 8B" },
-      ours: "knossos, 20 frequent concept words: share whose best neuron moves the word's probability more than 95 % of random neurons",
+      ours: "knossos, 20 frequent concept words: share whose best neuron moves the word's probability more than 95 % of random neurons of its layer do at the same values",
       holds: { above: 0.5 },
     },
     {
