@@ -49,7 +49,10 @@ export const reproduction = defineReproduction<Sizes>({
     full: { words: 20, random: 200, vectors: 4224, sequences: 256, length: 128 },
   },
   steps: ({ words: count }) => count + 3,
-  async measure({ open, step, signal, seed }, { words: count, random, vectors, sequences, length }) {
+  async measure(
+    { open, step, signal, seed },
+    { words: count, random, vectors, sequences, length },
+  ): Promise<Measurement[]> {
     const model = await open("knossos");
     const checkpoint = await openNeurons(model.folder);
     try {
@@ -106,7 +109,7 @@ export const reproduction = defineReproduction<Sizes>({
           count: 1,
           note: `${map.normaliser.length} neurons, ${(map.operations / 1e9).toFixed(1)} GFLOP`,
         },
-      ] satisfies Measurement[];
+      ];
     } finally {
       await checkpoint.close();
     }
