@@ -106,8 +106,15 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
 }
 
 /** What the sites hold at every token of some batches, of the model as it is. */
-async function statesOf(
-  { family, config, values, rows, length, threads }: CodebookFinetuning,
+export async function statesOf(
+  {
+    family,
+    config,
+    values,
+    rows,
+    length,
+    threads,
+  }: Pick<CodebookFinetuning, "family" | "config" | "values" | "rows" | "length" | "threads">,
   sites: readonly string[],
   batches: readonly Int32Array[],
 ): Promise<Record<string, { width: number; values: Float32Array }>> {

@@ -3,5 +3,6 @@ export * from "./automaton.ts";
 export * from "./automaton-model.ts";
 export * from "./finetune.ts";
 export * from "./index.ts";
+export * from "./patching.ts";
 export * from "./search.ts";
 export * from "./train.ts";

@@ -16,6 +16,9 @@ export const paper: Paper = {
     "Codes can be searched (which inputs fire this one?) and forced while the model writes.",
   ],
   lives: { folder: "methods/insight/codebook" },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "No codebook of knossos ships and steering of stories is not measured; the finite-state model begins from a plain one, the paper's from scratch.",
   claims: [
     {
       id: "loss",
