@@ -10,9 +10,9 @@ import { dola } from "./contrast/dola/index.ts";
 import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
+import { codebook } from "./insight/codebook/index.ts";
 import { knnLm } from "./memory/knn-lm/index.ts";
 import { mlpMemory } from "./memory/mlp-memory/index.ts";
-import { codebook } from "./insight/codebook/index.ts";
 import { greedy, sample } from "./plain/index.ts";
 import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
@@ -100,9 +100,9 @@ export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferP
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
-export * as memory from "./memory/library.ts";
 export * as codebooks from "./insight/codebook/library.ts";
 export * as neurons from "./insight/neurons/index.ts";
+export * as memory from "./memory/library.ts";
 export * as pointing from "./pointing/index.ts";
 export * as rewardHeads from "./search/reward-head.ts";
 export { trainTable } from "./speculative/aded/corpus.ts";
