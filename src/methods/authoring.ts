@@ -2,6 +2,10 @@
  * What authors of methods build on: the decoding that a method is given, drafters and their trees in the one speculative loop, shapers, and
  * the same texts in a second model. See docs/methods.md.
  */
+
+export { defineUnmasking } from "../engine/canvas/method.ts";
+export type { CanvasSettings } from "../engine/canvas/options.ts";
+export type { CanvasView, Decision, Policy, PolicyRequest, UnmaskingMethod } from "../engine/canvas/policy.ts";
 export type { Constraining } from "../engine/constraining.ts";
 export type { Decoding, RequestOptions, RequestSettings } from "../engine/decoding.ts";
 export type { SparseDistribution } from "../engine/distribution.ts";
@@ -30,6 +34,6 @@ export type * from "../engine/trace.ts";
 export { findMethod, findShaper, methods, shapers } from "./index.ts";
 export { nodesOf } from "./speculative/budget.ts";
 export type { DrawPurpose, Draws } from "./speculative/draws.ts";
-export { type Drafter, type Round, speculate, type Verifier } from "./speculative/speculate.ts";
+export { type AheadChain, type Drafter, type Round, speculate, type Verifier } from "./speculative/speculate.ts";
 export { addNode, addPath, childrenOf, createTree, type DraftTree } from "./speculative/tree.ts";
 export type { Verdict } from "./speculative/verify.ts";

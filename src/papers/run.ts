@@ -101,6 +101,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
     computed += 1;
     computing += seconds;
     kept.set(key, { key, seconds, result });
+    await mkdir(folder, { recursive: true }); // another process with the same run may have finished it
     await appendFile(file, `${JSON.stringify({ key, seconds, result })}\n`);
     await rm(own, { recursive: true, force: true });
     report(key, 1);
