@@ -214,7 +214,12 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
     "regions",
     "choice",
   ];
-  return order.find((kind) => steps.some((step) => step.kind === kind)) ?? (steps.length > 0 ? "token" : undefined);
+  // A single particle, as a method alone has it, is no picture.
+  const tells = (step: Step): boolean => step.kind !== "particles" || step.particles.weights.length > 1;
+  return (
+    order.find((kind) => steps.some((step) => step.kind === kind && tells(step))) ??
+    (steps.length > 0 ? "token" : undefined)
+  );
 }
 
 export const largestTrace = 64 * 2 ** 20;
