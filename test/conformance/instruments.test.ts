@@ -23,6 +23,7 @@ beforeAll(async () => {
   draft = files[1].folder;
   for (const weights of ["f32", "int8", "int4"] as const)
     models.set(weights, await open(files[0].folder, { threads: 1, weights }));
+  for (const { prepare } of Object.values(entries)) await prepare?.(models.get("f32")!, files[0].folder);
 });
 afterAll(async () => {
   for (const model of models.values()) await model.close();
