@@ -80,7 +80,13 @@ function covers(has: Instruments, asked: Instruments): boolean {
 
 /** Both together; undefined where two edits of one name differ, or edits of one site stand in another order. */
 export function merge(a: Instruments, b: Instruments): Instruments | undefined {
-  const edits: Edit[] = [...a.edits, ...b.edits.filter((edit) => !a.edits.includes(edit))];
+  const edits: Edit[] = [...a.edits];
+  // What is new comes before what follows it in its own list: rows of one request may have an edit more than others, before theirs.
+  b.edits.forEach((edit, i) => {
+    if (edits.includes(edit)) return;
+    const next = b.edits.slice(i + 1).find((later) => edits.includes(later));
+    edits.splice(next ? edits.indexOf(next) : edits.length, 0, edit);
+  });
   const result = { taps: [...new Set([...a.taps, ...b.taps])], edits };
   const distinct = new Set(edits.map(({ name }) => name)).size === edits.length;
   return distinct && covers(result, b) ? result : undefined;
