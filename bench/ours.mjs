@@ -210,6 +210,12 @@ export async function ourFilters() {
   return { findFilter, fitFilter, openFilter, synthesise };
 }
 
+/** Neurons and codebooks, loaded only where they are measured. */
+export async function ourInside() {
+  const { codebooks, neurons } = await import("../dist/methods/index.js");
+  return { codebooks, neurons, open };
+}
+
 /** Constraints and particles, loaded only where they are measured. */
 export async function ourControl() {
   const { createConstraint, createVocabulary, isValid } = await import("../dist/constraints/index.js");

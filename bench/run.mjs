@@ -15,6 +15,7 @@ const benchmarks = {
   memory: () => import("./memory.mjs"),
   choice: () => import("./choice.mjs"),
   control: () => import("./control.mjs"),
+  inside: () => import("./inside.mjs"),
   studio: () => import("./studio.mjs"),
   serving: () => import("./serving.mjs"),
 };
