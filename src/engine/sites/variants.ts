@@ -95,7 +95,8 @@ export function merge(a: Instruments, b: Instruments): Instruments | undefined {
 /** What several rows ask for together. Errors: `bad_option` where two requests cannot share a pass. */
 export function union(parts: Iterable<Instruments>): Instruments {
   let result = noInstruments;
-  for (const part of parts) {
+  // Long lists first: they say most about the order.
+  for (const part of [...parts].sort((a, b) => b.edits.length - a.edits.length)) {
     const joined = merge(result, part);
     ensure(
       joined,
