@@ -70,7 +70,7 @@ function onAll(model, quick, length, method, whole = true) {
   async function run() {
     const ends = model.config.endTokens;
     const results = [];
-    for (const { ids, check } of skillPrompts(model, quick ? 14 : 140)) {
+    for (const { ids, check } of skillPrompts(model, quick ? 21 : 140)) {
       const { canvas, text, counters } = await fill(model, ids, length, { earlyStop: !whole, ...method });
       const end = canvas.findIndex((/** @type {number} */ token) => ends.includes(token));
       results.push({

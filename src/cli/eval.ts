@@ -352,6 +352,8 @@ async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
       for (const item of items) {
         const prompt = model.tokenizer.encodeChat?.([{ role: "user", content: item.prompt }]) ?? `${item.prompt}\n`;
         const { text } = await model.decode(prompt, { temperature: 0, maxTokens, signal }).final;
+        // What was cut short is neither right nor wrong.
+        ensure(!signal.aborted, "aborted", "the tasks were interrupted");
         if (skill.check(item, text)) right++;
       }
       all.push({ skill: skill.name, items: limit, right: right / limit, interval: wilson(right / limit, limit) });

@@ -44,7 +44,7 @@ export interface TaskOptions {
 export const taskSizes = {
   tiny: { model: "toy", prompts: 4, length: 64, steps: 120 },
   quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
-  full: { model: "mycenae", prompts: 105, length: 256, steps: 0 },
+  full: { model: "mycenae", prompts: 42, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
 
 /** Opens the tasks for `measure`; what was trained for it goes away afterwards. */

@@ -17,7 +17,7 @@ export const paper: Paper = {
   lives: { folder: "methods/diffusion/localleap", method: "localleap" },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
-    "No diffusion model ships yet, so nothing is measured in full: the tiny and the quick size train a small model of their own that goes on counting.",
+    "No record in full yet: mycenae, which ships, is young and gets less than half of its tasks right.",
   claims: [
     {
       id: "passes",
