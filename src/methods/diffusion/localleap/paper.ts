@@ -16,7 +16,7 @@ export const paper: Paper = {
   ],
   lives: { folder: "methods/diffusion/localleap", method: "localleap" },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
-  missing: "No record in full yet: mycenae, which ships, is young and gets less than half of its tasks right.",
+  missing: "No record in full yet: mycenae, which ships, is young.",
   claims: [
     {
       id: "passes",
