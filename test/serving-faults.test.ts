@@ -115,6 +115,19 @@ describe("strangers' bodies", () => {
     expect(await (await post("/v1/completions", story)).json()).toHaveProperty("choices");
   });
 
+  it("are refused when they nest so deep that reading them would fill a stack", async () => {
+    const deep = (depth: number): string =>
+      `{"model":"knossos","prompt":"a","decoding":{"constraint":${'{"a":'.repeat(depth)}1${"}".repeat(depth)}}}`;
+    for (const body of [deep(5000), deep(500), `${"[".repeat(200_000)}${"]".repeat(200_000)}`]) {
+      const response = await post("/v1/completions", body);
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({
+        error: { code: "bad_option", message: expect.stringContaining("nests deeper") },
+      });
+    }
+    expect((await post("/v1/completions", deep(100))).status).toBe(400);
+  });
+
   it.each([
     ["larger than the limit", "x".repeat(2 ** 20 + 1), 413],
     ["larger than the limit, in chunks", new Blob(["x".repeat(2 ** 20 + 1)]).stream(), 413],

@@ -95,10 +95,28 @@ export async function readJson(request: Request): Promise<unknown> {
     if ((cause as Error).name === "BodyLimitError") throw cause; // told by the limit itself
     throw new RequestError("aborted", `the body did not arrive: ${(cause as Error).message}`, { status: 400 });
   }
+  let body: unknown;
   try {
-    return JSON.parse(text);
+    body = JSON.parse(text);
   } catch (cause) {
     throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
+  }
+  requireShallow(body);
+  return body;
+}
+
+/** Far beyond what any field holds, and far from what fills a stack. */
+const deepest = 500;
+
+/** Whatever reads a body may recurse into it. Level by level, so that this itself needs no stack. Errors: `bad_option`. */
+function requireShallow(body: unknown): void {
+  const isNested = (value: unknown): value is object => typeof value === "object" && value !== null;
+  let level = [body].filter(isNested);
+  for (let depth = 1; level.length > 0; depth++) {
+    if (depth > deepest) throw new RequestError("bad_option", `the body nests deeper than ${deepest} levels`);
+    const inner: object[] = [];
+    for (const one of level) for (const value of Object.values(one)) if (isNested(value)) inner.push(value);
+    level = inner;
   }
 }
 
