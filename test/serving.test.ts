@@ -191,6 +191,34 @@ describe("log-probabilities of completions", () => {
   });
 });
 
+it("refuses several choices of a search that has one answer", async () => {
+  const ask = (decoding: object, n: number) =>
+    client.completions.create({
+      model,
+      prompt,
+      max_tokens: 4,
+      n,
+      decoding,
+    } as OpenAI.CompletionCreateParamsNonStreaming);
+  for (const decoding of [{ method: "beam" }, { method: "diverse-beam" }]) {
+    const { status, param, message } = await refusal(ask(decoding, 2));
+    expect({ status, param }).toEqual({ status: 400, param: "n" });
+    expect(message).toContain(decoding.method);
+    expect((await ask(decoding, 1)).choices).toHaveLength(1);
+  }
+  expect((await ask({ method: "beam", stochastic: true }, 2)).choices).toHaveLength(2);
+});
+
+it.each([
+  ["a name that every object has", { toString: 1 }, "decoding.toString", "a request has no such option"],
+  ["a token that is not there", { stopTokens: [4096] }, "decoding.stopTokens", "4096"],
+])("refuses in decoding %s", async (_, decoding, field, words) => {
+  const request = { model, prompt, max_tokens: 2, decoding } as OpenAI.CompletionCreateParamsNonStreaming;
+  const { status, param, message } = await refusal(client.completions.create(request));
+  expect({ status, param }).toEqual({ status: 400, param: field });
+  expect(message).toContain(words);
+});
+
 it("refuses a prompt beyond the context before a stream begins", async () => {
   const error = await refusal(client.completions.create({ model, prompt: "word ".repeat(3000), stream: true }));
   expect({ status: error.status, code: error.code, param: error.param }).toEqual({
@@ -374,7 +402,7 @@ describe("chats", () => {
 
   it("says that a model without a template has none", async () => {
     const error = await refusal(client.chat.completions.create({ model, messages }));
-    expect(error.status).toBe(400);
+    expect({ status: error.status, param: error.param }).toEqual({ status: 400, param: "model" });
     expect(error.message).toContain("chat template");
   });
 

@@ -16,6 +16,7 @@ import type { Stream } from "./random.ts";
 import { createReading, type Instrumenting } from "./reading.ts";
 import { shapingOptions } from "./shapers/options.ts";
 import type { Shaper } from "./shapers/shaper.ts";
+import { checkTokens } from "./shapers/stages.ts";
 import type { TapRows } from "./sites/delivery.ts";
 import { requestEdit } from "./sites/ready.ts";
 import { stoppingOptions } from "./stopping.ts";
@@ -150,6 +151,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
   const { forest, tokenizer, config } = model;
   const promptLength = prompt.length;
   const stream: Stream = { seed: settings.seed, request: settings.request };
+  checkTokens("stopTokens", settings.stopTokens, config.vocabularySize);
   const ownEnds = tokenizer?.endTokens.length ? tokenizer.endTokens : config.endTokens;
   const endTokens = new Set([...ownEnds, ...settings.stopTokens]);
   const choices = createChoices({ model, settings, shapers, promptLength, endTokens, stream });

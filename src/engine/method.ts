@@ -21,6 +21,11 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
    * distribution is the same.
    */
   readonly repeats?: (options: z.output<Schema>) => boolean;
+  /**
+   * Whether seed and request number change its text at temperatures above 0; default: they do. A search for the likeliest text always
+   * says the same.
+   */
+  readonly varies?: (options: z.output<Schema>) => boolean;
   /** What it can gain over plain decoding, by what is measured on this machine; absent of methods that are not there for speed. */
   readonly outlook?: (
     model: Model,

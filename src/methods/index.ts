@@ -90,7 +90,7 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
   const meant = nearest(name.slice(0, 200), names);
   throw new VentrisError(
     "bad_option",
-    `no ${what} is called "${name.slice(0, 200)}"${meant ? `; did you mean "${meant}"?` : ""} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
+    `no ${what} is called "${name.slice(0, 200)}"${meant ? `; did you mean "${meant}"?` : "."} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
   );
 }
 

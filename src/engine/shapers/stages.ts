@@ -357,7 +357,8 @@ function span(window: number | "all"): number {
   return window === "all" ? Infinity : window;
 }
 
-function checkTokens(option: string, ids: readonly number[], vocabularySize: number): void {
+/** Errors: `bad_option` naming the option. */
+export function checkTokens(option: string, ids: readonly number[], vocabularySize: number): void {
   for (const id of ids) {
     ensure(
       id < vocabularySize,

@@ -218,6 +218,8 @@ export function blame(error: unknown, fields: { readonly constraint?: string; re
     (/^(constraint|JSON schema|tools|regular expression|grammar)\b/i.test(message) ? fields.constraint : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
     (message.startsWith("logitBias") ? "logit_bias" : undefined) ??
+    (message.startsWith("stopTokens") ? "decoding.stopTokens" : undefined) ??
+    (/has no chat template\b/.test(message) ? "model" : undefined) ??
     (/^the (method|model .* has no site|model has no site)/.test(message) ? "decoding" : undefined);
   return param === undefined ? error : new RequestError(code, message, { param });
 }

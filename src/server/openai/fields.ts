@@ -96,6 +96,7 @@ export function optionsOf(fields: SamplingFields, seedOfRequest: number): Omit<D
     throw new RequestError("bad_option", "stream_options is for streams: set stream", { param: "stream_options" });
   }
   const { method, request, shapers } = readDecoding(fields.decoding);
+  if (method && fields.n !== undefined && fields.n > 1) requireChoices(method);
   const named: Omit<DecodeOptions, "signal"> = {
     temperature: fields.temperature,
     topP: fields.top_p,
@@ -111,6 +112,15 @@ export function optionsOf(fields: SamplingFields, seedOfRequest: number): Omit<D
     ...(method && { method: methodChoice(method) }),
     ...(shapers && { shapers: shapers.map(shaperChoice) }),
   };
+}
+
+/** Errors: `bad_option` for several choices of a search that has one answer. */
+function requireChoices({ name, ...given }: NonNullable<ReadDecoding["method"]>): void {
+  const { varies, options } = findMethod(name);
+  if (varies?.(options.parse(given)) === false) {
+    const message = `n: the method ${name} finds one text, whatever the seed: all choices would be that one`;
+    throw new RequestError("bad_option", message, { param: "n" });
+  }
 }
 
 /** Options of requests that no field of OpenAI's says, and that one answer can honour. */
@@ -153,7 +163,7 @@ export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): 
     if (Object.hasOwn(own, field)) ofMethod[field] = value;
     else if (Object.hasOwn(beside.shape, field)) request[field] = value;
     else {
-      const top = elsewhere[field];
+      const top = Object.hasOwn(elsewhere, field) ? elsewhere[field] : undefined;
       if (top) refuse(field, top);
       const known = [...Object.keys(own), ...Object.keys(beside.shape)];
       const meant = nearest(field, known);

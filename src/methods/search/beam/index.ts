@@ -33,6 +33,7 @@ export const beam = defineMethod({
   options: beamOptions.extend({
     stochastic: z.boolean().default(false).describe("draw texts without replacement instead of keeping the likeliest"),
   }),
+  varies: ({ stochastic }) => stochastic,
   async decode(decoding, { beams, lengthPenalty, earlyStopping, stochastic }) {
     if (stochastic) {
       ensure(lengthPenalty === 0, "bad_option", "lengthPenalty: stochastic beams are a sample, which it would distort");

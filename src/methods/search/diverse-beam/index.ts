@@ -64,6 +64,7 @@ export const diverseBeam = defineMethod({
         "what the finished texts are ranked by: their log-probability (raw), or that with the penalties they paid",
       ),
   }),
+  varies: () => false,
   async decode(decoding, options) {
     const { beams, groups, strength, diversity: kind, ngram, diversityTemperature, penalizeEnd, rankBy } = options;
     const { lengthPenalty, earlyStopping } = options;
