@@ -294,19 +294,24 @@ describe("chats", () => {
   });
 
   it("refuses a schema that it cannot enforce, naming the keyword", async () => {
-    for (const strict of [true, false]) {
+    const refused: [boolean, object, string][] = [
+      [true, { ...schema, unevaluatedProperties: false }, "unevaluatedProperties"],
+      [false, { ...schema, unevaluatedProperties: false }, "unevaluatedProperties"],
+      [true, { $ref: "#" }, "$ref"],
+    ];
+    for (const [strict, given, keyword] of refused) {
       const { status, param, message } = await refusal(
         client.chat.completions.create({
           ...chat,
           messages,
           response_format: {
             type: "json_schema",
-            json_schema: { name: "answer", strict, schema: { ...schema, unevaluatedProperties: false } },
+            json_schema: { name: "answer", strict, schema: given as Record<string, unknown> },
           },
         }),
       );
       expect({ status, param }).toEqual({ status: 400, param: "response_format" });
-      expect(message).toContain("unevaluatedProperties");
+      expect(message).toContain(keyword);
     }
   });
 

@@ -87,8 +87,8 @@ export function createConditions(read: (schema: object, where: string) => Condit
       const old = known.get(condition);
       if (old) return old;
       ensure(!underWay.has(condition), "bad_option", () => {
-        const where = condition.kind === "schema" ? condition.where : "a schema";
-        return `${where}: $ref leads back to the same schema without a value between`;
+        const where = condition.kind === "schema" ? condition.where : "(a part of it)";
+        return `JSON schema ${where}: $ref leads back to the same schema without a value between`;
       });
       underWay.add(condition);
       try {

@@ -229,7 +229,7 @@ export function createReader(
         const meant = nearest(name, formatNames);
         bad(
           "format",
-          `"${name}" is not known${meant ? `; did you mean "${meant}"?` : ""} Known: ${formatNames.join(", ")}`,
+          `"${name}" is not known${meant ? `; did you mean "${meant}"?` : "."} Known: ${formatNames.join(", ")}`,
         );
       }
     });
