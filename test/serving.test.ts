@@ -191,6 +191,22 @@ describe("log-probabilities of completions", () => {
   });
 });
 
+it("places every token of an echo where its character begins, however many tokens that has", async () => {
+  const given = "na\u00efve \u{1f389}, said he";
+  const request = { model, prompt: given, echo: true, max_tokens: 8, logprobs: 1, seed: 4 };
+  const [{ text, logprobs }] = (await client.completions.create(request)).choices;
+  const offsets = logprobs!.text_offset!;
+  const spread = logprobs!.tokens!.flatMap((token, i) => (token.startsWith("bytes:") ? [offsets[i]] : []));
+  expect(spread.slice(0, 2)).toEqual([2, 2]);
+  logprobs!.tokens!.forEach((token, i) => {
+    if (!/^(bytes:|<)/.test(token)) expect(text.startsWith(token, offsets[i]), `${token} at ${offsets[i]}`).toBe(true);
+  });
+  const streamed: number[] = [];
+  for await (const { choices } of await client.completions.create({ ...request, stream: true }))
+    streamed.push(...(choices[0].logprobs?.text_offset ?? []));
+  expect(streamed).toEqual(offsets);
+});
+
 it("refuses several choices of a search that has one answer", async () => {
   const ask = (decoding: object, n: number) =>
     client.completions.create({
@@ -298,6 +314,7 @@ describe("chats", () => {
       [true, { ...schema, unevaluatedProperties: false }, "unevaluatedProperties"],
       [false, { ...schema, unevaluatedProperties: false }, "unevaluatedProperties"],
       [true, { $ref: "#" }, "$ref"],
+      [true, { not: { type: "array", uniqueItems: true } }, "uniqueItems"],
     ];
     for (const [strict, given, keyword] of refused) {
       const { status, param, message } = await refusal(

@@ -8,7 +8,7 @@ import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
 import { longestPrompt, optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
-import { completionLogprobs } from "./logprobs.ts";
+import { createCompletionLogprobs } from "./logprobs.ts";
 
 const ids = z.array(z.int().min(0)).min(1).max(longestPrompt);
 const text = z.string().min(1).max(longestPrompt);
@@ -119,20 +119,20 @@ function whole({ text: said, logprobs, reason }: Choice, index: number, echo: Ec
   return {
     index,
     text: echo.text + said,
-    logprobs: wanted ? completionLogprobs([...echo.tokens, ...logprobs], 0) : null,
+    logprobs: wanted ? createCompletionLogprobs()([...echo.tokens, ...logprobs]) : null,
     finish_reason: finishReason(reason),
   };
 }
 
 function rendering(echoOf: (choice: number) => Echo, wanted: boolean): Rendering {
-  const offsets = new Map<number, number>();
+  const readers = new Map<number, ReturnType<typeof createCompletionLogprobs>>();
   const choice = (index: number, said: string, list: readonly ServedLogprob[], reason: string | null): object => {
-    const at = offsets.get(index) ?? 0;
-    offsets.set(index, at + said.length);
+    const read = readers.get(index) ?? createCompletionLogprobs();
+    readers.set(index, read);
     return {
       index,
       text: said,
-      logprobs: wanted && list.length > 0 ? completionLogprobs(list, at) : null,
+      logprobs: wanted && list.length > 0 ? read(list) : null,
       finish_reason: reason,
     };
   };

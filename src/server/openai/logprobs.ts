@@ -17,22 +17,29 @@ export interface CompletionLogprobs {
   readonly text_offset: number[];
 }
 
-/** Of completions; `offset` is the place of the first token in the answer's text. */
-export function completionLogprobs(list: readonly ServedLogprob[], offset: number): CompletionLogprobs {
-  const result: CompletionLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
-  let at = offset;
-  for (const one of list) {
-    result.tokens.push(nameOf(one));
-    result.token_logprobs.push(one.logprob === undefined ? null : finite(one.logprob));
-    result.top_logprobs.push(
-      one.logprob === undefined
-        ? null
-        : Object.fromEntries(one.top.map((other) => [nameOf(other), finite(other.logprob)])),
-    );
-    result.text_offset.push(at);
-    if (one.bytes) at += one.text.length; // special tokens are no text
-  }
-  return result;
+/**
+ * Of completions, in the order of the text, for lists that may follow one another: `text_offset` is where a token's text begins in the
+ * answer. A character may be spread over tokens, and over lists: each of its tokens is where it begins.
+ */
+export function createCompletionLogprobs(): (list: readonly ServedLogprob[]) => CompletionLogprobs {
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let at = 0;
+  return (list) => {
+    const result: CompletionLogprobs = { tokens: [], token_logprobs: [], top_logprobs: [], text_offset: [] };
+    for (const one of list) {
+      result.tokens.push(nameOf(one));
+      result.token_logprobs.push(one.logprob === undefined ? null : finite(one.logprob));
+      result.top_logprobs.push(
+        one.logprob === undefined
+          ? null
+          : Object.fromEntries(one.top.map((other) => [nameOf(other), finite(other.logprob)])),
+      );
+      result.text_offset.push(at);
+      // Special tokens are no text.
+      if (one.bytes) at += decoder.decode(Uint8Array.from(one.bytes), { stream: true }).length;
+    }
+    return result;
+  };
 }
 
 /** Of chats. */
