@@ -175,7 +175,18 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   } satisfies Partial<OpenModel>;
   // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
   const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
-  return Object.defineProperties({}, properties) as OpenModel;
+  const opened = Object.defineProperties({}, properties) as OpenModel;
+  engineModels.set(opened, model);
+  return opened;
+}
+
+const engineModels = new WeakMap<OpenModel, Model>();
+
+/** What methods and measurements see of a model that `open` gave. Errors: `bad_option` for an object of another origin. */
+export function engineModel(opened: OpenModel): Model {
+  const model = engineModels.get(opened);
+  ensure(model, "bad_option", "this model was not opened by open(…)");
+  return model;
 }
 
 /**

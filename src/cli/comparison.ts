@@ -1,11 +1,10 @@
 /** Methods measured side by side: the same prompts, the same seed, interleaved repetitions; what is equal, and what is faster. */
 import type { DecodeOptions } from "../calls.ts";
 import type { Outlook } from "../engine/method.ts";
-import type { Model } from "../engine/model.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import { engineModel, type OpenModel } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
 import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
 
@@ -135,8 +134,7 @@ export async function outlookOf(
   signal?: AbortSignal,
 ): Promise<Outlook | undefined> {
   if (!method.outlook) return undefined;
-  // What a face of a model hides is of no interest to it.
-  return method.outlook(model as unknown as Model, method.options.parse(options) as never, { temperature, signal });
+  return method.outlook(engineModel(model), method.options.parse(options) as never, { temperature, signal });
 }
 
 /** Lossless methods against the first of them, prompt by prompt. */

@@ -5,11 +5,10 @@ import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os"
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { Model } from "../engine/model.ts";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { open, shippedModels } from "../open.ts";
+import { engineModel, open, shippedModels } from "../open.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { compile, type Device, defaultThreads } from "../runtime/program.ts";
 import { add, input, lower, scalar } from "../tensor/index.ts";
@@ -217,7 +216,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
   return await interruptible(async (signal) => {
     if (flags.measure) await forgetPassCurves();
     showProgress(`measuring passes of ${model.name}`);
-    const passes = await passCurve(model as unknown as Model, signal);
+    const passes = await passCurve(engineModel(model), signal);
     const gains: Gain[] = [];
     for (const method of methods) {
       if (!method.outlook) continue;
@@ -225,7 +224,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
       const options = method.options.parse(draft !== undefined && "draft" in method.options.shape ? { draft } : {});
       const lossless = typeof method.lossless === "function" ? method.lossless(options as never) : method.lossless;
       try {
-        const outlook = await method.outlook(model as unknown as Model, options as never, { temperature, signal });
+        const outlook = await method.outlook(engineModel(model), options as never, { temperature, signal });
         gains.push({ method: method.name, lossless, ...outlook });
       } catch (error) {
         if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) throw error;
