@@ -149,7 +149,7 @@ describe.skipIf(!works)(
       expect(await budget.getAttribute("aria-invalid")).toBe(null);
       await page.getByLabel("draft", { exact: true }).fill("minos");
       await page.getByRole("button", { name: "run", exact: true }).click();
-      await page.getByRole("alert").filter({ hasText: "minos" }).waitFor();
+      await page.getByText('no model "minos" is listed here').first().waitFor();
     });
 
     it("stops a run, and a closed tab leaves no node held", { timeout: 60_000 }, async () => {

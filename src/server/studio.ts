@@ -175,7 +175,7 @@ async function checkHostOptions(
     const listed = local && typeof value === "string" && (await listModels()).some(({ name }) => name === value);
     if (listed) continue;
     const who = local
-      ? "takes the name of a model that is listed here, from this page"
+      ? `no model ${JSON.stringify(value)} is listed here, and this page opens no other`
       : "is for the host of the server to decide";
     throw new OptionError([{ where: "method", option, message: who }]);
   }
