@@ -79,11 +79,13 @@ function call(command: string, words: readonly string[], cwd: string, until?: Re
   const child = spawn(command, words, { cwd, env, detached: until !== undefined });
   child.stdin.end();
   const texts = { stdout: "", stderr: "" };
+  let ended = false; // a second Ctrl-C would not wait
   for (const name of ["stdout", "stderr"] as const) {
     child[name].setEncoding("utf8").on("data", (text: string) => {
-      const before = texts[name];
       texts[name] += text;
-      if (until?.test(texts[name]) && !until.test(before)) process.kill(-child.pid!, "SIGINT");
+      if (ended || !until?.test(texts[name])) return;
+      ended = true;
+      process.kill(-child.pid!, "SIGINT");
     });
   }
   return new Promise((resolve) => child.on("close", (status) => resolve({ status, ...texts })));

@@ -5,7 +5,9 @@ import { methodChoice } from "../src/calls.ts";
 import type { Extension, ForestNode } from "../src/engine/forest.ts";
 import type { LoadOptions } from "../src/engine/load.ts";
 import { leaseSites } from "../src/engine/sites/request.ts";
+import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
+import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
 import { gather, linear, reshape } from "../src/tensor/index.ts";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
@@ -211,6 +213,28 @@ describe("look-ahead rows", () => {
     const sitesOfRow = ["layers.0.mlp.up", "layers.1.mlp.up"].map((name) => nodes[1].taps![name] !== undefined);
     expect(sitesOfRow).toEqual([!more.begins, true]);
     lease.close();
+  });
+
+  test("that begin after a layer leave readings of earlier sites to the rows that have them", async () => {
+    const lens = logitLens("layers.0.residual");
+    const reading = lensReading("layers.0.residual");
+    const begin = { ...transferAt("layers.1.residual", { begins: true }), name: "begin" };
+    // Under keys of their own neither finds the other's nodes.
+    const leased = (key: string) => model.forest.lease(leaseSites(model.sites(), [reading], [{ edit: lens, key }]));
+    const [lease, plain] = [leased("with"), leased("without")];
+    const { node } = await lease.prefill([31, ...tokens]);
+    const inputs: AppliedEdit["inputs"] = (row) => ({ source: [row.placeOf(row.node!.parent!)!] });
+    const [real, ahead, other] = await lease.extend([
+      { parent: node, token: 12 },
+      { parent: 0, token: 0, ahead: { edits: [{ edit: begin, inputs }] } },
+      { parent: node, token: 13 },
+    ]);
+    expect(ahead.logits).toBeDefined();
+    expect(ahead.taps?.[reading]).toBeUndefined();
+    const { node: top } = await plain.prefill([31, ...tokens]);
+    const wanted = await plain.extend([12, 13].map((token) => ({ parent: top, token })));
+    expect([real, other].map((one) => one.taps![reading])).toEqual(wanted.map((one) => one.taps![reading]));
+    for (const one of [lease, plain]) one.close();
   });
 
   test.each<[string, LoadOptions]>([

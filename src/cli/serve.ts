@@ -130,18 +130,17 @@ async function serve(flags: ServeFlags): Promise<void> {
     await server.close();
     throw error;
   }
-  print(server.url);
   const local = ["127.0.0.1", "::1", "localhost"].includes(host);
-  say(
-    `OpenAI's clients find it at ${server.url}v1${studio ? ", browsers the studio at the address itself" : ""}; Ctrl-C ends it`,
-  );
-  if (!local && key === undefined) say("ventris: no --api-key is set: whoever reaches this address can use it");
-  await interruptible(
-    (signal) =>
-      new Promise<void>((resolve) => {
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      }),
-  );
+  await interruptible((signal) => {
+    const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    // Whoever reads this may interrupt at once.
+    print(server.url);
+    say(
+      `OpenAI's clients find it at ${server.url}v1${studio ? ", browsers the studio at the address itself" : ""}; Ctrl-C ends it`,
+    );
+    if (!local && key === undefined) say("ventris: no --api-key is set: whoever reaches this address can use it");
+    return ended;
+  });
   const { active } = server.engine;
   if (active > 0) say(`stopping: ${plural(active, "request")} under way`);
   const { finished, aborted } = await server.close(grace);

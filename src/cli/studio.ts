@@ -34,13 +34,12 @@ async function studio(flags: { port: number; threads?: number }): Promise<void> 
     groups: studioGroups(),
     models: loadOptions(flags as RequestFlags & typeof flags),
   });
-  print(server.url);
-  say("the studio is open there; Ctrl-C ends it");
-  await interruptible(
-    (signal) =>
-      new Promise<void>((resolve) => {
-        signal.addEventListener("abort", () => resolve(), { once: true });
-      }),
-  );
+  await interruptible((signal) => {
+    const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+    // Whoever reads this may interrupt at once.
+    print(server.url);
+    say("the studio is open there; Ctrl-C ends it");
+    return ended;
+  });
   await server.close();
 }

@@ -29,7 +29,7 @@ import {
 import { pageSize, type Stored, type StoredType } from "./arena.ts";
 import { createScratch, type Scratch } from "./scratch.ts";
 import { createSiteInputs, type LoweredPass, type RowSites } from "./sites/rows.ts";
-import { beginnings, stageOfLayer, stageOfSite } from "./sites/stages.ts";
+import { beginnings, placeInStage, stageOfLayer, stageOfSite } from "./sites/stages.ts";
 
 export interface PassOptions {
   /** How keys and values are stored. Default float32. */
@@ -84,6 +84,8 @@ export interface Tapped {
   readonly rows: Site["rows"];
   /** Read for everybody, not because rows ask for it. */
   readonly always: boolean;
+  /** The stage of its site: rows that begin later were not there. */
+  readonly stage: number;
   readonly value: Value;
 }
 
@@ -123,10 +125,12 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
   const parameter = parameterMaker();
   const select = (hidden: Tensor): Tensor => gather(hidden, selection);
+  /** Where a site has fewer rows than the pass, selected ones stand elsewhere among them. */
+  const selections = [...after.map((_, stage) => input(`selected.${stage}`, [selectedRows], "int64")), selection];
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
   const hooks = createHooks(family, config, instruments, {
     parameter,
-    select,
+    select: (rows, site) => gather(rows, selections[stageOfSite(site, after)]),
     gated: new Set(asked.edits),
     join(value, site) {
       const stage = stageOfSite(site, after);
@@ -255,6 +259,12 @@ function passOf(
   const siteInputs = createSiteInputs(lowered, value);
   const always = new Set(lowered.always.taps);
   const wanted = new Set(lowered.inputs.map(({ name }) => name));
+  const after = beginnings(lowered.asked.edits);
+  const edits = [...lowered.always.edits, ...lowered.asked.edits];
+  const stageOf = (name: string): number => {
+    const edit = edits.find((one) => name === one.name || name.startsWith(`${one.name}.`));
+    return stageOfSite(edit?.site ?? name, after);
+  };
   const rowsOf = new Map<string, Site["rows"]>(
     lowered.outputs.map(({ name, shape }) => [name, shape[0] === selectedRows ? "selected" : "all"]),
   );
@@ -280,6 +290,13 @@ function passOf(
         select: value("int64", int64s(select), [select.length]),
       };
       stages.forEach((rows, stage) => {
+        // What is selected and begins later has the first row's place: its reading is not looked at.
+        if (stage < stages.length - 1)
+          feeds[`selected.${stage}`] = value(
+            "int64",
+            int64s(select.map((at) => placeInStage(at, { lanes, rows: stages }, stage) ?? 0)),
+            [select.length],
+          );
         const name = (input: string): string => (stage === 0 ? input : `${input}.${stage}`);
         scratches[stage] ??= createScratch();
         const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratches[stage]);
@@ -305,7 +322,10 @@ function passOf(
             .filter(([name]) => name.startsWith(prefix))
             .map(([full, value]) => {
               const name = full.slice(prefix.length);
-              return [name, { rows: rowsOf.get(full)!, always: always.has(name), value } as const];
+              return [
+                name,
+                { rows: rowsOf.get(full)!, always: always.has(name), value, stage: stageOf(name) } as const,
+              ];
             }),
         );
       return {

@@ -23,6 +23,7 @@ export { defineMethod, defineShaper, hostOnly, type Method, type ShaperKind } fr
 export type { Commitment, Hypothesis } from "../engine/output.ts";
 export type { Race } from "../engine/race.ts";
 export type { Purpose, Stream } from "../engine/random.ts";
+export type { Instrumenting } from "../engine/reading.ts";
 export type { Candidates } from "../engine/shapers/candidates.ts";
 export type { MirostatState } from "../engine/shapers/mirostat.ts";
 export { createMirror, type Mirror, type MirrorOptions } from "../engine/shapers/mirror.ts";

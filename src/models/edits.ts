@@ -74,7 +74,8 @@ export const noInstruments: Instruments = { taps: [], edits: [] };
 
 export interface HookOptions {
   readonly parameter: MakeParameter;
-  readonly select: (rows: Tensor) => Tensor;
+  /** Of the rows that a site has, those whose logits are wanted. */
+  readonly select: (rows: Tensor, site: string) => Tensor;
   /** Edits that act only in rows that ask for them (input "NAME.on" [rows, 1], 1 or 0), and whose results are checked (output "bad.NAME"). */
   readonly gated?: ReadonlySet<Edit>;
   /** The rows from a site on, where some begin there. */
@@ -114,7 +115,7 @@ export function createHooks(
         input(`${edit.name}.${key}`, [rows, ...shape], type),
       ),
       readout: (residual) => family.readout(config, parameter, residual),
-      select: (x) => (site.rows === "selected" ? x : select(x)),
+      select: (x) => (site.rows === "selected" ? x : select(x, site.name)),
     });
     for (const [key, reading] of Object.entries(given.readings ?? {})) outputs[`tap.${edit.name}.${key}`] = reading;
     const result = given.value;

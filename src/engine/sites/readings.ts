@@ -46,9 +46,9 @@ export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, p
   }
 }
 
-function rowOf({ rows, value }: Tapped, { at, selected, stages }: RowPlace): Float32Array | undefined {
-  const stage = stages.rows.indexOf(value.dims[0] / stages.lanes);
-  const row = rows === "selected" ? selected : placeInStage(at, stages, stage);
+function rowOf({ rows, value, stage }: Tapped, { at, selected, stages }: RowPlace): Float32Array | undefined {
+  const place = placeInStage(at, stages, stage); // of a row that begins later: none, selected or not
+  const row = place === undefined || rows === "all" ? place : selected;
   if (row === undefined) return undefined;
   const width = value.data.length / value.dims[0];
   return floatsOf(value.data, row * width, (row + 1) * width);
