@@ -147,14 +147,19 @@ export async function readPart(folder: string, base: PartBase, kind?: string): P
 async function readCard(folder: string): Promise<PartCard> {
   const path = join(folder, partFiles.card);
   ensure(existsSync(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
-  ensure((await stat(path)).size <= mostCardBytes, "bad_file", `${path} is longer than a card can be`);
+  return readCardFile(path, partCard, mostCardBytes);
+}
+
+/** A card of a folder, by its schema. Errors: `bad_file` for what is too long, no JSON, or no such card. */
+export async function readCardFile<Card>(path: string, schema: z.ZodType<Card>, mostBytes: number): Promise<Card> {
+  ensure((await stat(path)).size <= mostBytes, "bad_file", `${path} is longer than a card can be`);
   let json: unknown;
   try {
     json = JSON.parse(await readFile(path, "utf8"));
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
   }
-  const parsed = partCard.safeParse(json);
+  const parsed = schema.safeParse(json);
   const issue = parsed.error?.issues[0];
   ensure(parsed.success, "bad_file", `${path}: ${issue?.path.join(".") || "card"}: ${issue?.message}`);
   return parsed.data;

@@ -5,10 +5,10 @@
  */
 import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
-import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure } from "../../errors.ts";
+import { readCardFile } from "../../models/parts.ts";
 import type { Site } from "../../models/sites.ts";
 import { openSafetensors } from "../../weights/safetensors.ts";
 import type { WeightSource } from "../../weights/source.ts";
@@ -72,23 +72,10 @@ export interface DatastoreBase {
 export async function readCard(folder: string): Promise<DatastoreCard | undefined> {
   const path = join(folder, cardFile);
   if (!existsSync(path)) return undefined;
-  ensure((await stat(path)).size <= mostCardBytes, "bad_file", `${path} is longer than a card can be`);
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, "utf8"));
-  } catch (cause) {
-    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
-  }
-  const parsed = cardSchema.safeParse(json);
-  const issue = parsed.error?.issues[0];
-  ensure(parsed.success, "bad_file", `${path}: ${issue?.path.join(".") || "card"}: ${issue?.message}`);
-  const sum = parsed.data.chunks.reduce((total, { entries }) => total + entries, 0);
-  ensure(
-    sum === parsed.data.entries,
-    "bad_file",
-    `${path}: its chunks have ${sum} entries, not ${parsed.data.entries}`,
-  );
-  return parsed.data;
+  const card = await readCardFile(path, cardSchema, mostCardBytes);
+  const sum = card.chunks.reduce((total, { entries }) => total + entries, 0);
+  ensure(sum === card.entries, "bad_file", `${path}: its chunks have ${sum} entries, not ${card.entries}`);
+  return card;
 }
 
 /** Errors: `bad_option` for a datastore of another model or tokenizer, or of sites that the model has not. */

@@ -1,4 +1,5 @@
 /** Drafting with a small network beside the model: it follows the text row by row, and scores the nodes of draft trees. */
+import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.ts";
 import type { ForestNode } from "../../engine/forest.ts";
@@ -10,6 +11,17 @@ import { areFinite } from "./guesses.ts";
 import type { NetworkRow, RowProgram } from "./row-program.ts";
 import type { Drafter } from "./speculate.ts";
 import { createTree, type DraftTree, selectNodes } from "./tree.ts";
+
+/** Options of methods that draft by a network's passes beside the model. */
+export const networkOptions = {
+  depth: z
+    .int()
+    .min(1)
+    .max(32)
+    .optional()
+    .describe("passes of the draft in a round, at most; default: as many as are worth it"),
+  topK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drafted"),
+};
 
 export interface NetworkDrafting {
   readonly budget: number | undefined;

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { budgetOption, most, nodesOf } from "../budget.ts";
-import { networkDrafter } from "../network-drafter.ts";
+import { networkDrafter, networkOptions } from "../network-drafter.ts";
 import { networkOutlook } from "../outlook.ts";
 import type { NetworkRow } from "../row-program.ts";
 import { speculate } from "../speculate.ts";
@@ -34,13 +34,7 @@ export const eagle = defineMethod({
     ),
     budget: budgetOption,
     width: z.int().min(1).max(64).default(8).describe("nodes that go through one pass of the draft"),
-    depth: z
-      .int()
-      .min(1)
-      .max(32)
-      .optional()
-      .describe("passes of the draft in a round, at most; default: as many as are worth it"),
-    topK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drafted"),
+    ...networkOptions,
   }),
   async decode(decoding, { layer, width, depth: passes, ...options }) {
     const { model } = decoding;

@@ -7,7 +7,7 @@ import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { budgetOption, most, nodesOf } from "../budget.ts";
-import { networkDrafter } from "../network-drafter.ts";
+import { networkDrafter, networkOptions } from "../network-drafter.ts";
 import { networkOutlook } from "../outlook.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
 import { speculate } from "../speculate.ts";
@@ -56,13 +56,7 @@ export const selfSpeculative = defineMethod({
       .meta({ examples: [["attention.2", "mlp.3"]] }),
     budget: budgetOption,
     width: z.int().min(1).max(64).default(1).describe("nodes that go through one pass of the draft; 1 drafts a chain"),
-    depth: z
-      .int()
-      .min(1)
-      .max(32)
-      .optional()
-      .describe("passes of the draft in a round, at most; default: as many as are worth it"),
-    topK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drafted"),
+    ...networkOptions,
   }),
   async decode(decoding, { skip, width, depth: passes, ...options }) {
     const { model } = decoding;
