@@ -2,7 +2,7 @@
  * The texts that phaistos is fine-tuned on: items of every checkable skill (`src/training/skills`) as turns of a chat, and
  * the statements of the closed world. Test items are never among them: the split is decided by the prompt.
  *
- *     npm run build && node recipes/skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …]
+ *     npm run build && node recipes/skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …] [--rivals]
  *     npm run ventris -- train recipes/phaistos.json --data OUT
  */
 import { createWriteStream } from "node:fs";
@@ -18,11 +18,13 @@ const { values, positionals } = parseArgs({
     items: { type: "string", default: "120000" },
     seed: { type: "string", default: "1" },
     share: { type: "string", multiple: true, default: [] },
+    /** Only passages in which two people have different things of the kind that is asked for, followed by questions about all else that they tell. */
+    rivals: { type: "boolean", default: false },
   },
 });
 const [out] = positionals;
 if (!out) {
-  console.error("usage: skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …]");
+  console.error("usage: skills.mjs OUT [--items N] [--seed N] [--share SKILL=N …] [--rivals]");
   process.exit(2);
 }
 /** Shares of the items, of a hundred unless others are given; arithmetic is the hardest to learn. */
@@ -44,9 +46,12 @@ const [items, seed] = [Number(values.items), Number(values.seed)];
 const turns = skills.flatMap((skill) => Array(shares[skill.name]).fill(skill));
 const short = skills.filter(({ name }) => ["chat", "recall", "passage"].includes(name));
 /** As the recipe's chat template writes a turn. */
+const said = ({ prompt, answer }) => `<|user|>${prompt}<|assistant|>${answer}`;
 const turn = (skill, number) => {
-  const { prompt, answer } = skillItem(skill, "train", seed, number);
-  return `<|user|>${prompt}<|assistant|>${answer}`;
+  let item = skillItem(skill, "train", seed, number);
+  if (!values.rivals || skill.name !== "passage") return said(item);
+  for (let next = 1; !item.facts.rival; next++) item = skillItem(skill, "train", seed + next, number);
+  return [item, ...item.facts.further].map(said).join("<|end|>");
 };
 for (let i = 0; i < items; i++) {
   const text = turn(turns[i % turns.length], i);

@@ -61,10 +61,21 @@ export const passage: Skill = {
       );
     const asked = choose.one(told);
     const sentences = choose.several(told, told.length).map(({ who, relation, value }) => relation.tell(who, value));
+    const prompt = `${sentences.join(" ")} ${choose.one(asked.relation.ask(asked.who))}`;
+    const others = choose.several(told, told.length).filter((fact) => fact !== asked);
     return {
-      prompt: `${sentences.join(" ")} ${choose.one(asked.relation.ask(asked.who))}`,
+      prompt,
       answer: `${asked.value}.`,
-      facts: { value: asked.value },
+      facts: {
+        value: asked.value,
+        /** Somebody else has another thing of the kind that is asked for: who has which must be read. */
+        rival: others.some(({ relation, value }) => relation === asked.relation && value !== asked.value),
+        /** The same passage, asked about its other facts. */
+        further: others.map(({ who, relation, value }) => ({
+          prompt: choose.one(relation.ask(who)),
+          answer: `${value}.`,
+        })),
+      },
     };
   },
   check: (item, text) => sameWords(item.facts.value as string, text),

@@ -92,3 +92,25 @@ test("the closed world states each fact once, and recall asks for no other", () 
     expect(statements.some((line) => line.includes(who) && line.includes(facts.value as string))).toBe(true);
   }
 });
+
+test("passage: a rival has another thing of the kind asked for, and the further questions are answered by the passage", () => {
+  let rivals = 0;
+  for (let i = 0; i < 300; i++) {
+    const { prompt, answer, facts } = skillItem(skill("passage"), "train", 5, i);
+    const sentences = prompt.split(". ").slice(0, -1);
+    const kind = ["lives in", "has a", "is a", "likes"].find((words) =>
+      sentences.some((sentence) => sentence.includes(words) && sentence.includes(answer.slice(0, -1))),
+    )!;
+    const values = new Set(sentences.filter((sentence) => sentence.includes(kind)).map((s) => s.split(kind)[1]));
+    expect(facts.rival).toBe(values.size > 1);
+    rivals += Number(facts.rival);
+    const further = facts.further as { prompt: string; answer: string }[];
+    expect(further).toHaveLength(sentences.length - 1);
+    for (const next of further) {
+      const who = next.prompt.match(/[A-Z][a-z]+/g)!.at(-1)!;
+      const told = sentences.filter((sentence) => sentence.startsWith(who)).join(" ");
+      expect(told).toContain(next.answer.slice(0, -1));
+    }
+  }
+  expect(rivals).toBeGreaterThan(60);
+});
