@@ -11,6 +11,7 @@ import { icd } from "./contrast/icd/index.ts";
 import { lol } from "./contrast/lol/index.ts";
 import { diffusionMethods } from "./diffusion/index.ts";
 import { codebook } from "./insight/codebook/index.ts";
+import { codebookPart } from "./insight/codebook/recipe-part.ts";
 import { knnLm } from "./memory/knn-lm/index.ts";
 import { mlpMemory } from "./memory/mlp-memory/index.ts";
 import { greedy, sample } from "./plain/index.ts";
@@ -95,7 +96,7 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
 }
 
 /** Kinds of parts that methods train, beside those of `src/training/parts.ts`. */
-export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferPart, eaglePart];
+export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferPart, eaglePart, codebookPart];
 
 /** What methods offer beside decoding. */
 export * as choice from "./choice/index.ts";

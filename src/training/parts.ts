@@ -41,6 +41,8 @@ export interface PartTask {
   readonly rows: number;
   readonly length: number;
   readonly seed: number;
+  /** The texts that it is trained on, by number: for a kind that begins from what the base does with some of them. */
+  readonly batch: (index: number) => TokenBatch;
 }
 
 /** A kind's graph: its loss, what is trained, and what a batch [rows, length + 1] feeds. */
@@ -49,9 +51,13 @@ export interface PartGraph {
   readonly sites: readonly string[];
   /** By the graph's names. */
   readonly trained: readonly Parameter[];
+  /** What the card says of it; default: the settings. */
+  readonly stated?: Readonly<Record<string, unknown>>;
   /** What is written, as it then is. */
   readonly tensors: ReadonlyMap<string, PartTensor>;
   readonly loss: Tensor;
+  /** Of held-out texts; default: the loss. */
+  readonly measured?: Tensor;
   feeds(batch: TokenBatch): Readonly<Record<string, Value>>;
 }
 
@@ -67,14 +73,14 @@ export interface PartKind {
   readonly name: string;
   readonly settings: z.ZodType;
   /** Errors: `bad_option` where a batch of this shape does not fit. */
-  graph(task: PartTask, settings: unknown): PartGraph;
+  graph(task: PartTask, settings: unknown): PartGraph | Promise<PartGraph>;
 }
 
 /** A kind whose settings are those of its schema. */
 export const partKind = <Settings>(
   name: string,
   settings: z.ZodType<Settings>,
-  graph: (task: PartTask, settings: Settings) => PartGraph,
+  graph: (task: PartTask, settings: Settings) => PartGraph | Promise<PartGraph>,
 ): PartKind => ({ name, settings, graph: (task, given) => graph(task, given as Settings) });
 
 export const int64 = (data: ArrayLike<number>, dims: number[]) => ({ data: BigInt64Array.from(data, BigInt), dims });
@@ -222,9 +228,10 @@ export async function startPart(
   });
   const parsed = found.settings.safeParse(settings);
   ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, found.settings)}`);
-  const { sites, trained, tensors, loss, feeds } = found.graph(task, parsed.data);
+  const { sites, trained, tensors, loss, measured, stated, feeds } = await found.graph(task, parsed.data);
   const objective = await graphObjective<TokenBatch>({
     loss,
+    measured,
     trained,
     fixed: values,
     threads,
@@ -247,7 +254,7 @@ export async function startPart(
           name,
           kind,
           sites: [...sites],
-          settings: parsed.data as Record<string, unknown>,
+          settings: stated ?? (parsed.data as Record<string, unknown>),
           training: { step, loss: history.at(-1)?.loss, heldOutLoss },
           tensors,
           stored: storedType([...tensors].map(([tensor, { values }]) => [tensor, values] as const)),

@@ -117,6 +117,28 @@ describe("a part", () => {
     expect(drafted.counters.accepted).toBeGreaterThan(0);
   });
 
+  test("codebooks begin near the base's states, lose less of its loss with training, and work in a request", async () => {
+    const continues = { model: "base", tokens: 0, minutes: 0 };
+    const out = join(folder, "base", "parts", "codebook");
+    const settings = { sites: "both", codes: 16, k: 2, weight: 0.1 };
+    const heldOut = async (name: string, steps: number) =>
+      (await recipe({ name, steps, continues, part: { kind: "codebook", settings } }, out)).history.findLast(
+        (entry) => entry.heldOutLoss !== undefined,
+      )!.heldOutLoss!;
+    const first = await heldOut("codebook-first", 1);
+    expect(await heldOut("codebook", 60)).toBeLessThan(first - 0.05);
+    await using model = await open(join(folder, "base"), { threads: 1 });
+    const { card } = await model.part("codebook", "codebook");
+    expect(card.settings).toMatchObject({ aggregate: "sum", sites: { length: 6 } });
+    expect(card.tensors).toMatchObject({
+      "layers.0.attention.heads.codes": [32, 8],
+      "layers.2.mlp.output.codes": [16, 16],
+    });
+    const run = { temperature: 0, maxTokens: 12 };
+    const through = await model.decode("The cat 3 sat", { ...run, shapers: [{ name: "codebook" }] as never }).final;
+    expect(through.tokens.length).toBeGreaterThan(0);
+  });
+
   test("of units: all weights learn, the text's loss stays, and more tokens a pass are sure enough", async () => {
     const continues = { model: "base", tokens: 0, minutes: 0 };
     const units = { pad: "<|mask|>", threshold: 0.3, longest: 3, most: 3 };
@@ -141,6 +163,12 @@ describe("a part", () => {
         /after layer 3.*3 layers can begin after 1 to 2/,
       ],
       [{ part: { kind: "hidden-transfer", settings: { layers: [2, 1] } } }, /step 2 is to begin after layer 1, before/],
+      [{ part: { kind: "codebook", settings: { codes: 0 } } }, /codes/],
+      [{ part: { kind: "codebook", settings: { codes: 4, k: 8 } } }, /8 of 4 codes cannot fire/],
+      [
+        { part: { kind: "codebook", settings: { sites: [{ site: "layers.0.mlp.outputs", groups: 1 }] } } },
+        /mlp.output/,
+      ],
       [{ part: { kind: "eagle", settings: { states: 0, distributions: 0 } } }, /nothing is learned/],
       [{ units: { pad: "<|nope|>", threshold: 0.8, longest: 3 } }, /no special token <\|nope\|>/],
       [{ units: { pad: "<|mask|>", threshold: 1, longest: 3 } }, /threshold/],

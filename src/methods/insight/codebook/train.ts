@@ -14,6 +14,7 @@ import { editParameters, type GraphObjective, graphObjective } from "../../../tr
 import { adaptGraph, loraParameters } from "../../../training/lora.ts";
 import { modelParameters, type Values } from "../../../training/next-token.ts";
 import type { Parameter, TokenBatch } from "../../../training/objective.ts";
+import { columns, int64 } from "../../../training/parts.ts";
 import {
   type Bottleneck,
   bottleneckEdit,
@@ -146,20 +147,15 @@ export interface CodebookObjective extends GraphObjective<TokenBatch> {
   codes(batch: TokenBatch): Promise<CodebookEvaluation>;
 }
 
-/** Codebooks and, as `train` says, the model change in place. What is measured is the model's loss alone. Errors: `bad_option`; those of compiling. */
-export async function codebookObjective(task: CodebookTask): Promise<CodebookObjective> {
-  const { family, config, values, codebooks, train, lora, rows, length, threads } = task;
-  const { loss = "aeloss", beta, weight = 1 } = task;
-  ensure(
-    (train === "lora") === (lora !== undefined),
-    "bad_option",
-    "codebooks: a LoRA is trained where train says so, and given then",
-  );
+/** The graph of a batch through codebooks: what is minimised, the model's own loss in it, and the codes that fire. Inputs `tokens` and `targets`. */
+export function codebookGraph(
+  task: Pick<CodebookTask, "family" | "config" | "codebooks" | "loss" | "beta" | "weight" | "rows" | "length" | "lora">,
+) {
+  const { family, config, codebooks, rows, length, lora, loss: kind = "aeloss", beta, weight = 1 } = task;
   const edits: Edit[] = codebooks.map(({ bottleneck, parameters }) =>
-    bottleneckEdit(bottleneck, parameters, { training: { loss, beta } }),
+    bottleneckEdit(bottleneck, parameters, { training: { loss: kind, beta } }),
   );
   const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
-  const size = rows * length;
   const graph = textGraph(family, config, { rows, length, instruments: { taps: [], edits } });
   const all = [
     graph.logits,
@@ -167,29 +163,54 @@ export async function codebookObjective(task: CodebookTask): Promise<CodebookObj
     ...sites.map((site) => graph.readings[idsReading(site)]),
   ];
   const [logits, ...readings] = lora ? adaptGraph(all, lora) : all;
-  const hard = reduceMean(crossEntropy(logits, input("targets", [size], "int64")));
+  const hard = reduceMean(crossEntropy(logits, input("targets", [rows * length], "int64")));
   const reconstruction = readings.slice(0, sites.length).reduce<Tensor | undefined>((sum, one) => {
     const mean = reduceMean(one);
     return sum ? add(sum, mean) : mean;
   }, undefined);
+  return {
+    edits,
+    loss: kind === "base" || !reconstruction ? hard : add(hard, multiply(reconstruction, weight)),
+    measured: hard,
+    ids: Object.fromEntries(sites.map((site, i) => [idsReading(site), readings[sites.length + i]])),
+    trained: edits.flatMap(editParameters).map((parameter) => ({ ...parameter, decay: false })),
+  };
+}
+
+/** Each token, and the one that follows it. */
+export const nextTokenFeeds = (batch: TokenBatch) => ({
+  tokens: int64(columns(batch, 0, batch.length), [batch.rows, batch.length]),
+  targets: int64(columns(batch, 1, batch.length), [batch.rows * batch.length]),
+});
+
+/** Codebooks and, as `train` says, the model change in place. What is measured is the model's loss alone. Errors: `bad_option`; those of compiling. */
+export async function codebookObjective(task: CodebookTask): Promise<CodebookObjective> {
+  const { family, config, values, codebooks, train, lora, rows, length, threads } = task;
+  ensure(
+    (train === "lora") === (lora !== undefined),
+    "bad_option",
+    "codebooks: a LoRA is trained where train says so, and given then",
+  );
+  const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
+  const { loss, measured, ids: outputs, trained: ofCodes } = codebookGraph(task);
   const trained: Parameter[] = [
-    ...edits.flatMap(editParameters).map((parameter) => ({ ...parameter, decay: false })),
+    ...ofCodes,
     ...(train === "model" ? modelParameters(family, config, values) : lora ? loraParameters(lora) : []),
   ];
   const objective = await graphObjective<TokenBatch>({
-    loss: loss === "base" || !reconstruction ? hard : add(hard, multiply(reconstruction, weight)),
-    measured: hard,
-    outputs: Object.fromEntries(sites.map((site, i) => [idsReading(site), readings[sites.length + i]])),
+    loss,
+    measured,
+    outputs,
     trained,
     fixed: train === "model" ? new Map() : values,
     threads,
-    feeds({ tokens }) {
-      ensure(tokens.length === rows * (length + 1), "bad_shape", `a batch must hold ${rows} x ${length + 1} tokens`);
-      const column = (from: number) =>
-        BigInt64Array.from({ length: size }, (_, i) =>
-          BigInt(tokens[Math.floor(i / length) * (length + 1) + from + (i % length)]),
-        );
-      return { tokens: { data: column(0), dims: [rows, length] }, targets: { data: column(1), dims: [size] } };
+    feeds(batch) {
+      ensure(
+        batch.tokens.length === rows * (length + 1),
+        "bad_shape",
+        `a batch must hold ${rows} x ${length + 1} tokens`,
+      );
+      return nextTokenFeeds(batch);
     },
   });
   return {
