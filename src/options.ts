@@ -208,11 +208,11 @@ export interface TopKOptions {
 export interface AdedOptions {
   /** Tri-gram table to start from, or "empty"; default: the model's own trigrams.bin, else empty. Of the host alone: a server refuses it in requests. */
   table?: string;
-  /** Learn for this request only, so that no text passes between conversations. Default false. */
+  /** Learn for this request alone and forget it after, so that no text passes between conversations; slower to become good. Default false. */
   isolate?: boolean;
   /** Learn from all of the prompt before decoding, instead of from its last 16 tokens; helps where the output repeats the prompt (default: no). */
   primePrompt?: boolean;
-  /** Published: the authors' sampling, which is NOT lossless. Default "race". */
+  /** Race: emit plain sampling's own tokens, one text per seed; published: the authors' sampling, which is NOT lossless and is there to measure theirs. Default "race". */
   verification?: "race" | "published";
   /** Lengths of the contexts in the text itself that are asked before the table, in tokens; default: 12, 6, 3; published: none. */
   contexts?: readonly number[];
@@ -254,37 +254,37 @@ export interface OnlineOptions {
   draftTopK?: number;
   /** Tokens to draft in each round; more pay off when the draft has learnt to be right. From 1 to 64. Default 5. */
   length?: number;
-  /** Shape of the draft: a chain, or a tree grown as dyspec does. Default "chain". */
+  /** Shape of the draft: a chain, which costs least, or a tree grown as dyspec does, which is right more often. Default "chain". */
   grow?: "chain" | "dyspec";
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
-  /** Topic or language: each has a draft of its own, made when first used. Default "". */
+  /** A name for the topic or language of the request: each has a draft of its own, made when first used, which fits it better than one for all. Default "". */
   route?: string;
-  /** Whether the draft may learn from this request; false only uses what it has learnt. Default true. */
+  /** Whether the draft may learn from this request; false only uses what it has learnt, for private texts or a fair comparison. Default true. */
   learn?: boolean;
-  /** Positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited. Default "all". */
+  /** Positions that the draft learns from: errors are those where a proposal was rejected (published), round-ends those where a round stopped, all every one that was visited, which learns most from a text. Default "all". */
   lossOn?: "errors" | "round-ends" | "all";
-  /** Divergence between target and draft that is made smaller. Default "forward-kl". */
+  /** What the draft learns to make small: forward-kl covers all that the target says, reverse-kl keeps to what it says most, jsd lies between, total-variation is what acceptance itself is made of. Default "forward-kl". */
   loss?: "forward-kl" | "reverse-kl" | "jsd" | "total-variation";
-  /** Requests between updates; published: 8. From 1 to 10000. Default 2. */
+  /** An update follows after so many requests: fewer adapt sooner and spend more time on learning; published: 8. From 1 to 10000. Default 2. */
   interval?: number;
   /** How far an update moves the draft (AdamW's learning rate): larger adapts sooner and forgets more; published: 1e-4 for one kind of text, 1e-5 for a mix. Above 0 up to 1. Default 0.001. */
   learningRate?: number;
   /** Gradients of an update that are longer than this are scaled down to it, so that one odd text cannot spoil the draft. Above 0 up to 1000. Default 1. */
   clip?: number;
-  /** Tokens of a text that an update looks at. From 8 to 4096. Default 256. */
+  /** How many tokens of a text an update looks at: more learn more from long texts, and cost time and memory. From 8 to 4096. Default 256. */
   trainLength?: number;
-  /** Bytes of recorded positions kept until the next update; the oldest go first. From 65536 to 4294967296. Default 67108864. Of the host alone: a server refuses it in requests. */
+  /** Most bytes of recorded positions kept until the next update; beyond it the oldest are forgotten, which bounds memory. From 65536 to 4294967296. Default 67108864. Of the host alone: a server refuses it in requests. */
   bufferBytes?: number;
-  /** What becomes of the draft's cache when its weights change: computed anew, or kept as it is. Default "rebuild". */
+  /** What becomes of the draft's cache when an update changes its weights: rebuild computes it anew, so that drafts are as good as they can be; keep leaves it, which saves that time. Default "rebuild". */
   afterSwap?: "rebuild" | "keep";
-  /** Most drafts that are kept, over all routes; a request for a further route is an error. From 1 to 64. Default 8. Of the host alone: a server refuses it in requests. */
+  /** Most drafts that are kept in memory, over all routes; a request for a further route is an error. From 1 to 64. Default 8. Of the host alone: a server refuses it in requests. */
   maxDrafts?: number;
-  /** Requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates. From 1 to 10000. Default 16. */
+  /** Over how many requests acceptance is averaged to guard it: a fall of more than 0.1 undoes the last updates; fewer notice sooner and are misled more often. From 1 to 10000. Default 16. */
   window?: number;
-  /** Folder where drafts and optimisers are kept across restarts. Of the host alone: a server refuses it in requests. */
+  /** Folder where drafts and optimisers are kept across restarts; default: none, and what was learnt ends with the program. Of the host alone: a server refuses it in requests. */
   state?: string;
-  /** Keep recorded positions there too, with the texts they belong to (default: no). Of the host alone: a server refuses it in requests. */
+  /** Of state: keep the recorded positions there too, with the texts they belong to, so that a restart loses nothing; default: no, as texts may be private. Of the host alone: a server refuses it in requests. */
   saveBuffer?: boolean;
 }
 
@@ -292,73 +292,73 @@ export interface OnlineOptions {
 export interface MedusaOptions {
   /** The heads: a part beside the model by its name, a part's folder, or a folder of published Medusa heads. Default "medusa". Of the host alone: a server refuses it in requests. */
   heads?: string;
-  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
   /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
-  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  /** How often a guess is taken to be right, which decides what is drafted: as measured once for the model (measured), or as its own probability says (draft), which needs no measurement. Default "measured". */
   estimate?: "measured" | "draft";
-  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  /** How many of the likeliest tokens of each guess can be drafted: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
   topK?: number;
   /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
   acceptance?: "exact" | "typical";
-  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09. Above 0 up to 1. */
   epsilon?: number;
-  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this times exp(-entropy) is kept, which lowers the bar where the model is unsure; lower keeps more; default: 0.3. Above 0 up to 1. */
   alpha?: number;
 }
 
 /** Options of `prompt-tokens`: trained vectors in the places of the next tokens make one pass guess several; no second model. */
 export interface PromptTokensOptions {
-  /** The trained vectors: a part beside the model by its name, or a part's folder. Default "prompt-tokens". Of the host alone: a server refuses it in requests. */
+  /** The trained vectors: a part beside the model by its name, or the folder of one. Default "prompt-tokens". Of the host alone: a server refuses it in requests. */
   prompts?: string;
-  /** A draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains. Of the host alone: a server refuses it in requests. */
+  /** A draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains; default: none, and the model drafts for itself. Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Of a draft model: tokens that it drafts a round; default: 5. From 1 to 32. */
+  /** Of a draft model: tokens that it drafts in a round; more pay off where it is often right; default: 5. From 1 to 32. */
   length?: number;
-  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
   /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
-  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  /** How often a guess is taken to be right, which decides what is drafted: as measured once for the model (measured), or as its own probability says (draft), which needs no measurement. Default "measured". */
   estimate?: "measured" | "draft";
-  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  /** How many of the likeliest tokens of each guess can be drafted: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
   topK?: number;
   /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
   tree?: "adaptive" | "published";
   /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
   acceptance?: "exact" | "typical";
-  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09. Above 0 up to 1. */
   epsilon?: number;
-  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this times exp(-entropy) is kept, which lowers the bar where the model is unsure; lower keeps more; default: 0.3. Above 0 up to 1. */
   alpha?: number;
 }
 
 /** Options of `hidden-transfer`: states of tokens that are not there yet go through the upper layers and guess ahead; no second model. */
 export interface HiddenTransferOptions {
-  /** The trained matrices: a part beside the model by its name, or a part's folder. Default "hidden-transfer". Of the host alone: a server refuses it in requests. */
+  /** The trained matrices: a part beside the model by its name, or the folder of one. Default "hidden-transfer". Of the host alone: a server refuses it in requests. */
   transfers?: string;
-  /** How many tokens beyond the next are guessed; default: as many as were trained. From 1 to 16. */
+  /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
   /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
   /** What a guess is trusted by: its own probability, so that the tree's shape follows the text, or its rank alone, as in the published trees of one fixed shape. Default "probability". */
   by?: "probability" | "rank";
-  /** How often guesses are right: measured once for the model, or as often as their own probabilities say. Default "measured". */
+  /** How often a guess is taken to be right, which decides what is drafted: as measured once for the model (measured), or as its own probability says (draft), which needs no measurement. Default "measured". */
   estimate?: "measured" | "draft";
-  /** Most likely tokens of a guess that can be drafted. From 1 to 1024. Default 64. */
+  /** How many of the likeliest tokens of each guess can be drafted: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
   topK?: number;
   /** Adaptive: nodes and look-ahead rows where the text makes them worth their cost; published: the paper's sparse trees, from measured accuracies by its Markov chain, of `budget` nodes and rows, or as many as the machine's pass times make best. Default "adaptive". */
   tree?: "adaptive" | "published";
   /** Exact: plain sampling's own tokens; typical: the published rule, which keeps what is likely enough and so changes the distribution (lossy; the same at temperature 0). Default "exact". */
   acceptance?: "exact" | "typical";
-  /** Of typical acceptance: what is likelier than this is kept; default: 0.09. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09. Above 0 up to 1. */
   epsilon?: number;
-  /** Of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3. Above 0 up to 1. */
+  /** Of typical acceptance: a drafted token that is likelier than this times exp(-entropy) is kept, which lowers the bar where the model is unsure; lower keeps more; default: 0.3. Above 0 up to 1. */
   alpha?: number;
 }
 
@@ -368,35 +368,35 @@ export interface EagleOptions {
   layer?: string;
   /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
-  /** Nodes that go through one pass of the draft. From 1 to 64. Default 8. */
+  /** How many nodes go through one pass of the draft: more grow a broader tree, with a dearer pass. From 1 to 64. Default 8. */
   width?: number;
-  /** Passes of the draft in a round, at most; default: as many as are worth it. From 1 to 32. */
+  /** Most passes of the draft in a round, which is how far ahead it can look: fewer cost less where far drafts are rarely right; default: as many as are worth their time. From 1 to 32. */
   depth?: number;
-  /** Most likely tokens of the draft that can be drafted. From 1 to 1024. Default 64. */
+  /** How many of the draft's likeliest tokens can be drafted below a node: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
   topK?: number;
 }
 
 /** Options of `self-speculative`: the model drafts for itself with some of its blocks left out; no training, no second model. */
 export interface SelfSpeculativeOptions {
-  /** Blocks to leave out: attention.N and mlp.N of layers from 0; default: measured once for the model. */
+  /** Blocks that the draft leaves out, as attention.N and mlp.N with layers from 0: more make it faster and more often wrong; default: chosen by a measurement, once for the model. */
   skip?: readonly string[];
   /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
   budget?: number;
-  /** Nodes that go through one pass of the draft; 1 drafts a chain. From 1 to 64. Default 1. */
+  /** How many nodes go through one pass of the draft: 1 drafts a chain, more a tree, with a dearer pass. From 1 to 64. Default 1. */
   width?: number;
-  /** Passes of the draft in a round, at most; default: as many as are worth it. From 1 to 32. */
+  /** Most passes of the draft in a round, which is how far ahead it can look: fewer cost less where far drafts are rarely right; default: as many as are worth their time. From 1 to 32. */
   depth?: number;
-  /** Most likely tokens of the draft that can be drafted. From 1 to 1024. Default 64. */
+  /** How many of the draft's likeliest tokens can be drafted below a node: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
   topK?: number;
 }
 
 /** Options of `lexical-units`: a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts. */
 export interface LexicalUnitsOptions {
-  /** A placeholder's token is taken while each has at least this probability; above 1: one token a pass. From 0 to 2. Default 0.9. */
+  /** Tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass. From 0 to 2. Default 0.9. */
   beta?: number;
-  /** Tokens a pass, at most: one, and the placeholders behind it. From 1 to 16. Default 4. */
+  /** Most tokens a pass, one and those of the placeholders behind it: more than the model was trained with rarely help. From 1 to 16. Default 4. */
   lookAhead?: number;
-  /** Stop before a token that repeats the one before it or begins with its letters. Default true. */
+  /** End a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too. Default true. */
   guard?: boolean;
   /** True: what placeholders say is a draft that the next pass verifies, and the output is plain decoding's; false: it is taken as it is (lossy, as published). Default false. */
   verify?: boolean;
@@ -406,33 +406,33 @@ export interface LexicalUnitsOptions {
 
 /** Options of `awrs`: samples under a constraint by weighted rejection: few checks instead of a mask. */
 export interface AwrsOptions {
-  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
+  /** How the probability of all valid tokens is estimated, which weighs a text: recursive needs few checks and is a good first choice; adaptive, geometric and with-replacement ask further tokens; masking checks every token and is exact; improper gives no estimate and is fastest. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
-  /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
+  /** Of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
   loops?: number;
-  /** Of recursive and geometric: give up after so many rejections. From 2. Default 9007199254740991. */
+  /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
 }
 
 /** Options of `smc`: particles that follow the model given the constraint, weighed and resampled. */
 export interface SmcOptions {
-  /** How the valid mass is estimated; masking checks every token, improper does not estimate. Default "recursive". */
+  /** How the probability of all valid tokens is estimated, which weighs a text: recursive needs few checks and is a good first choice; adaptive, geometric and with-replacement ask further tokens; masking checks every token and is exact; improper gives no estimate and is fastest. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
-  /** Of geometric: accepted draws at most; of with-replacement: loops beside the first. From 1 to 64. Default 2. */
+  /** Of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
   loops?: number;
-  /** Of recursive and geometric: give up after so many rejections. From 2. Default 9007199254740991. */
+  /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
   /** How many texts are grown side by side; more follow the constrained distribution more closely and cost as much more. From 1 to 512. Default 5. */
   particles?: number;
-  /** Resample when the effective number of particles falls below this share; 0: never (importance sampling). From 0 to 1. Default 0.5. */
+  /** Resample, which drops light texts and copies heavy ones, when the effective number of particles falls below this share of all: higher resamples sooner, 0 never does (importance sampling). From 0 to 1. Default 0.5. */
   threshold?: number;
-  /** Draw valid tokens, or from the model and weigh by whether they were valid. Default "constrained". */
+  /** Where tokens come from: constrained draws valid ones only; model draws as if there were no constraint and drops what breaks it, which wastes texts and is there to compare with. Default "constrained". */
   proposal?: "constrained" | "model";
-  /** Of the model's proposal: check every prefix (sample and verify), or the finished text (sample and rerank). Default "each-token". */
+  /** Of the proposal model: check the constraint after each token (sample and verify), or once at the end (sample and rerank), where a check is slow. Default "each-token". */
   verify?: "each-token" | "end";
-  /** Which particle becomes the output: one drawn by weight, or the heaviest text. Default "draw". */
+  /** Which text becomes the output: draw takes one by weight, which is right for samples; heaviest takes the best supported one, for a single good answer. Default "draw". */
   answer?: "draw" | "heaviest";
-  /** Weighs texts beside the constraint: a factor for a text so far; with threshold 0 it acts at the end. */
+  /** A function that weighs texts beside the constraint: from a text so far to a factor, above 1 for what should be kept; with threshold 0 it acts at the end alone; default: none. */
   critic?: unknown;
 }
 
@@ -440,11 +440,11 @@ export interface SmcOptions {
 export interface BeamOptions {
   /** How many texts are grown side by side: more find likelier texts, and cost a row of every pass each. From 1 to 512. Default 4. */
   beams?: number;
-  /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
+  /** A finished text's score is its log-probability over its length to this power: 0 favours short texts, 1 compares the mean of a token, larger favours long texts. From -8 to 8. Default 0. */
   lengthPenalty?: number;
-  /** Stop at as many finished texts as beams, even if a live one could still be better. Default false. */
+  /** Stop as soon as there are as many finished texts as beams, though one still growing could become better: faster, and sometimes a worse text. Default false. */
   earlyStopping?: boolean;
-  /** Draw texts without replacement instead of keeping the likeliest. Default false. */
+  /** Draw different texts at random, as often as the model would say them, instead of keeping the likeliest; for samples without repeats. Default false. */
   stochastic?: boolean;
 }
 
@@ -452,9 +452,9 @@ export interface BeamOptions {
 export interface DiverseBeamOptions {
   /** How many texts are grown side by side, over all groups together; each costs a row of every pass. From 1 to 512. Default 6. */
   beams?: number;
-  /** A finished text's score is its log-probability over its length to this power. From -8 to 8. Default 0. */
+  /** A finished text's score is its log-probability over its length to this power: 0 favours short texts, 1 compares the mean of a token, larger favours long texts. From -8 to 8. Default 0. */
   lengthPenalty?: number;
-  /** Stop at as many finished texts as beams, even if a live one could still be better. Default false. */
+  /** Stop as soon as there are as many finished texts as beams, though one still growing could become better: faster, and sometimes a worse text. Default false. */
   earlyStopping?: boolean;
   /** Groups that the beams are split into; each keeps away from those before it; beams is a multiple of it; 1 is plain beam search. From 1 to 512. Default 3. */
   groups?: number;
@@ -462,75 +462,75 @@ export interface DiverseBeamOptions {
   strength?: number;
   /** What counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), or the same few tokens anywhere (ngram). Default "hamming". */
   diversity?: "hamming" | "cumulative" | "ngram";
-  /** Of diversity ngram: how many tokens in a row count as a repetition. From 1 to 16. Default 2. */
+  /** Of diversity ngram: how many tokens in a row count as a repetition; fewer punish more often. From 1 to 16. Default 2. */
   ngram?: number;
-  /** Of diversity cumulative: the larger, the longer texts that parted count as alike. From 0.001 to 1000000. Default 1. */
+  /** Of diversity cumulative: the larger, the longer texts that have parted still count as alike, and are kept away from one another. From 0.001 to 1000000. Default 1. */
   diversityTemperature?: number;
-  /** Whether ending a text where an earlier group ended one counts as a repetition, too. Default true. */
+  /** Whether ending a text where an earlier group ended one counts as a repetition, too; false leaves the lengths of texts alone. Default true. */
   penalizeEnd?: boolean;
-  /** What the finished texts are ranked by: their log-probability (raw), or that with the penalties they paid. Default "raw". */
+  /** What finished texts are ranked by: raw is their log-probability, so that the likeliest is first; augmented takes off the penalties they paid, as the search itself did. Default "raw". */
   rankBy?: "raw" | "augmented";
 }
 
 /** Options of `a-star`: searches over steps, best partial solution first, by a reward for each step. */
 export interface AStarOptions {
-  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1; default: the reward head of the model. */
   reward?: "arithmetic" | Reward;
-  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  /** Where no reward is given: a trained reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
   rewardHead?: string;
-  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  /** What the rewards of steps make of a solution: last counts the last step alone; min the worst one, so that one bad step spoils it; product all of them, which favours short solutions. Default "last". */
   aggregate?: "last" | "min" | "product";
-  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  /** Texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with. */
   delimiters?: readonly string[];
-  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  /** A step is cut after so many tokens; raise it where steps are long. From 1 to 100000. Default 128. */
   maxStepTokens?: number;
-  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  /** Regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them. */
   answer?: string;
   /** How many next steps are drawn for a partial solution that is taken up: more look wider, fewer deeper. From 1 to 64. Default 4. */
   children?: number;
-  /** What a step costs, of h = 1 - reward: its rise, its drop, the change, or nothing (greedy best-first). Default "rise". */
+  /** What a step costs, from h = 1 - reward before and after it: rise where it became worse, drop where it became better, abs for any change, zero for nothing, which makes the search greedy. Default "rise". */
   edgeCost?: "rise" | "drop" | "abs" | "zero";
-  /** Go on from the best of all that wait, or of the steps just drawn alone. Default "open". */
+  /** Where the search goes on: from the best of all partial solutions that wait (open), or from the best of the steps just drawn (children), which never goes back. Default "open". */
   scope?: "open" | "children";
-  /** A finished solution ends the search when it comes first, or as soon as it is drawn and none that waits is better. Default "popped". */
+  /** When a finished solution ends the search: when its turn comes (popped), or already when it is drawn and none that waits is better (generated), which is sooner. Default "popped". */
   until?: "popped" | "generated";
-  /** Of the finished solutions: the first by f, the best by reward, or the answer with most reward together. Default "first". */
+  /** Which finished solution is the result: the first by the search's own order, the one with the best reward, or the answer that has most reward over all solutions (vote). Default "first". */
   answerBy?: "first" | "reward" | "vote";
-  /** Tokens that the whole search may draw, over all solutions; more find better ones. From 1 to 10000000. Default 4096. */
+  /** Tokens that the whole search may draw, over all solutions: more find better ones and take longer. From 1 to 10000000. Default 4096. */
   budget?: number;
-  /** Tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most. From 0 to 1000000. */
+  /** Tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, 128 at most. From 0 to 1000000. */
   reserve?: number;
-  /** Most partial solutions that wait to be taken up; the worst beyond them are forgotten. From 1 to 100000. Default 4096. */
+  /** Most partial solutions that wait; the worst beyond them are forgotten, which bounds memory in long searches. From 1 to 100000. Default 4096. */
   maxOpen?: number;
 }
 
 /** Options of `best-of-n`: draws whole solutions side by side and keeps the one with the best reward. */
 export interface BestOfNOptions {
-  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1; default: the reward head of the model. */
   reward?: "arithmetic" | Reward;
-  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  /** Where no reward is given: a trained reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
   rewardHead?: string;
-  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  /** What the rewards of steps make of a solution: last counts the last step alone; min the worst one, so that one bad step spoils it; product all of them, which favours short solutions. Default "last". */
   aggregate?: "last" | "min" | "product";
-  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  /** Texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with. */
   delimiters?: readonly string[];
-  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  /** A step is cut after so many tokens; raise it where steps are long. From 1 to 100000. Default 128. */
   maxStepTokens?: number;
-  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  /** Regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them. */
   answer?: string;
   /** How many whole solutions are drawn; more make a right one likelier, and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
-  /** The best by reward, or the answer with most reward together. Default "reward". */
+  /** Which solution is the result: the best by reward, or one with the answer that has most reward over all solutions (vote), which needs answer. Default "reward". */
   answerBy?: "reward" | "vote";
 }
 
 /** Options of `self-consistency`: draws whole solutions side by side and takes the answer that most of them give. */
 export interface SelfConsistencyOptions {
-  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  /** Texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with. */
   delimiters?: readonly string[];
-  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  /** A step is cut after so many tokens; raise it where steps are long. From 1 to 100000. Default 128. */
   maxStepTokens?: number;
-  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  /** Regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them. */
   answer?: string;
   /** How many whole solutions are drawn; more make a right one likelier, and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
@@ -538,43 +538,43 @@ export interface SelfConsistencyOptions {
 
 /** Options of `particle-filtering`: solutions that advance a step at a time and are resampled by their rewards. */
 export interface ParticleFilteringOptions {
-  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1; default: the reward head of the model. */
   reward?: "arithmetic" | Reward;
-  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  /** Where no reward is given: a trained reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
   rewardHead?: string;
-  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  /** What the rewards of steps make of a solution: last counts the last step alone; min the worst one, so that one bad step spoils it; product all of them, which favours short solutions. Default "last". */
   aggregate?: "last" | "min" | "product";
-  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  /** Texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with. */
   delimiters?: readonly string[];
-  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  /** A step is cut after so many tokens; raise it where steps are long. From 1 to 100000. Default 128. */
   maxStepTokens?: number;
-  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  /** Regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them. */
   answer?: string;
   /** How many solutions are grown side by side; more lose fewer good beginnings, and cost as much more. From 1 to 1024. Default 8. */
   particles?: number;
   /** How strictly rewards decide which solutions go on: below 1 the best crowd out the others sooner, above 1 later. Above 0 up to 1000. Default 1. */
   weightTemperature?: number;
-  /** Whether finished solutions take part in resampling, as published. Default true. */
+  /** Whether finished solutions take part in resampling, as published; false keeps every one that is finished. Default true. */
   resampleFinished?: boolean;
 }
 
 /** Options of `reward-beam`: keeps the steps with the best rewards, a fixed number at a time. */
 export interface RewardBeamOptions {
-  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1. */
+  /** What partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1; default: the reward head of the model. */
   reward?: "arithmetic" | Reward;
-  /** Where no reward is given: a reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
+  /** Where no reward is given: a trained reward head of the model, by its name beside the model or its folder. Default "reward". Of the host alone: a server refuses it in requests. */
   rewardHead?: string;
-  /** A solution's reward: of its last step, or the least, or the product over its steps. Default "last". */
+  /** What the rewards of steps make of a solution: last counts the last step alone; min the worst one, so that one bad step spoils it; product all of them, which favours short solutions. Default "last". */
   aggregate?: "last" | "min" | "product";
-  /** Texts that end a step; default: an empty line, or what the reward's steps end with. */
+  /** Texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with. */
   delimiters?: readonly string[];
-  /** A step is cut after so many tokens. From 1 to 100000. Default 128. */
+  /** A step is cut after so many tokens; raise it where steps are long. From 1 to 100000. Default 128. */
   maxStepTokens?: number;
-  /** Regular expression: a text that matches at the end of a step is finished; its first group is the answer. */
+  /** Regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them. */
   answer?: string;
   /** Steps that are drawn at a time, over all beams; more compare more continuations and cost as much more. From 1 to 1024. Default 8. */
   samples?: number;
-  /** Steps that are drawn for each solution that is kept; samples over this many solutions are kept. From 1 to 64. Default 4. */
+  /** Steps that are drawn for each solution that is kept, of which there are samples / children: more choose among more continuations of fewer solutions. From 1 to 64. Default 4. */
   children?: number;
   /** Let every beam keep the best of its own steps, instead of the best of all: more different solutions. Default false. */
   subtrees?: boolean;
@@ -582,17 +582,17 @@ export interface RewardBeamOptions {
 
 /** Options of `low-confidence`: fills the positions that a diffusion model is surest of, so many a pass. */
 export interface LowConfidenceOptions {
-  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  /** Passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position. From 1 to 1048576. */
   steps?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
@@ -600,73 +600,73 @@ export interface LowConfidenceOptions {
 export interface FixedKOptions {
   /** How many positions a pass fills: more are faster and less careful. From 1 to 65536. Default 2. */
   k?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `random`: fills positions in random order. */
 export interface RandomOptions {
-  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  /** Passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position. From 1 to 1048576. */
   steps?: number;
-  /** Positions a pass: evenly many; as Dream's times say; or each by a coin of its own at Dream's times. Default "even". */
+  /** How many positions each pass fills: evenly many; as Dream's schedule says (time); or each position by a coin of its own with that chance (flip), so that the number varies. Default "even". */
   schedule?: "even" | "time" | "flip";
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `entropy`: fills the positions whose distribution has the least entropy. */
 export interface EntropyOptions {
-  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  /** Passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position. From 1 to 1048576. */
   steps?: number;
-  /** Positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down. Default "even". */
+  /** How many positions each pass fills: even spreads them over the steps; time follows Dream's schedule, which is rounded down, so that more are left to the last passes. Default "even". */
   schedule?: "even" | "time";
-  /** Above 0: positions are drawn by their measure over this, instead of the highest first. From 0 to 1000. Default 0. */
+  /** 0 fills the surest positions first; above 0 they are drawn by their sureness over this, so that a larger number makes the order more random and runs more different. From 0 to 1000. Default 0. */
   orderTemperature?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `margin`: fills the positions whose likeliest token is furthest ahead of the second. */
 export interface MarginOptions {
-  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  /** Passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position. From 1 to 1048576. */
   steps?: number;
-  /** Positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down. Default "even". */
+  /** How many positions each pass fills: even spreads them over the steps; time follows Dream's schedule, which is rounded down, so that more are left to the last passes. Default "even". */
   schedule?: "even" | "time";
-  /** Above 0: positions are drawn by their measure over this, instead of the highest first. From 0 to 1000. Default 0. */
+  /** 0 fills the surest positions first; above 0 they are drawn by their sureness over this, so that a larger number makes the order more random and runs more different. From 0 to 1000. Default 0. */
   orderTemperature?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
@@ -674,73 +674,73 @@ export interface MarginOptions {
 export interface ThresholdOptions {
   /** Fill a position when the model gives its token at least this probability: lower is faster and less careful; above 1 it is never reached, and a pass fills one position. From 0 to 2. Default 0.9. */
   threshold?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `localleap`: lowers the bar for filling next to positions that the model is already sure about. */
 export interface LocalleapOptions {
-  /** Confidence that makes a position an anchor (the paper's kappa); above 1 it is never reached. From 0 to 2. Default 0.9. */
+  /** Probability of its token that makes a position an anchor, around which the bar is lowered (the paper's kappa): lower is faster and less careful; above 1 there are no anchors. From 0 to 2. Default 0.9. */
   anchor?: number;
   /** Probability that suffices near an anchor: lower is faster and less careful (the paper's tau). From 0 to 2. Default 0.75. */
   relaxed?: number;
   /** How many positions to both sides of an anchor count as near (the paper's W); 0 turns the relaxation off. From 0 to 65536. Default 4. */
   radius?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `learn2pd`: a trained filter says which predictions are final already, and the end of the text cuts the canvas. */
 export interface Learn2pdOptions {
-  /** The trained filter: a part of the model by name or path; none: end-of-text prediction alone. Default "learn2pd". Of the host alone: a server refuses it in requests. */
+  /** The trained filter: a part of the model by its name or folder; none works by end-of-text prediction alone. Default "learn2pd". Of the host alone: a server refuses it in requests. */
   filter?: string;
-  /** What the filter's probability must exceed; 1 is never exceeded. From 0 to 1. Default 0.96. */
+  /** A position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position. From 0 to 1. Default 0.96. */
   threshold?: number;
-  /** End-of-text prediction: where the filter is sure of the end, else at any masked position that predicts it (the authors' program); only the former; or not at all. Default "repo". */
+  /** Where the answer is cut at a predicted end of the text: where the filter is sure of it, else at any masked position that predicts it (repo, the authors' program); only where the filter is sure (filter_only), which is more careful; or nowhere (off). Default "repo". */
   eotp?: "repo" | "filter_only" | "off";
-  /** Passes for the whole answer, a multiple of the number of blocks; default: one for each position. From 1 to 1048576. */
+  /** Passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position. From 1 to 1048576. */
   steps?: number;
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
 /** Options of `oracle`: fills what already agrees with a given answer: the bound for all other rules. */
 export interface OracleOptions {
-  /** The answer as token ids, one for each position of the canvas (`canvas` of another run's result); needed. */
+  /** The answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence; without it the method cannot run. */
   reference?: readonly number[];
-  /** Positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it. From 1 to 65536. */
+  /** Positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer. From 1 to 65536. */
   blockLength?: number;
-  /** Keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed). Default "none". */
+  /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed). From 1. */
+  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
-  /** Classifier-free guidance: how much further from the prediction without the prompt; 0 is off. From 0 to 100. Default 0. */
+  /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
-  /** End as soon as everything before the end of the text is there; false fills the whole canvas. Default true. */
+  /** End as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do. Default true. */
   earlyStop?: boolean;
 }
 
@@ -750,9 +750,9 @@ export interface AutoOptions {
   arms?: readonly (string | {
     name: string;
   } & Readonly<Record<string, unknown>>)[];
-  /** Draft model of the default arms; default: pylos where it fits, else none. Of the host alone: a server refuses it in requests. */
+  /** Draft model of the default arms chain and dyspec; default: pylos where its vocabulary fits, else none, and those arms are left out. Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** The bandit that learns which method is fastest for which request. Default "LinUCB". */
+  /** The bandit that learns which method is fastest for which request: LinUCB learns from few requests; those named Neu or Neural, and EENet, learn finer rules and need more of them. Default "LinUCB". */
   policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
   /** Options of the policy, as JSON: {"alpha": 0.1}. Default {}. Of the host alone: a server refuses it in requests. */
   policyOptions?: Readonly<Record<string, unknown>>;
@@ -762,59 +762,59 @@ export interface AutoOptions {
 
 /** Options of `dola`: contrasts the last layer with the lower exit that differs from it most. */
 export interface DolaOptions {
-  /** Lower exits to choose from: every second of the lower or the upper half, all, or a list; 0 is the embedding. Default "upper". */
+  /** Lower exits to choose from at each token: every second of the lower or the upper half, all, or a list of layers, where 0 is the embedding; lower ones suit long reasoning, upper ones short facts. Default "upper". */
   layers?: "lower" | "upper" | "all" | readonly number[];
-  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  /** Tokens whose probability is below this share of the best one's cannot be chosen, so that the contrast brings up no nonsense: higher is more careful; 0 lets all tokens in. From 0 to 1. Default 0.1. */
   alpha?: number;
-  /** What differs most: Jensen-Shannon divergence (standard), or the authors' code's, with its arguments reversed. Default "reversed". */
+  /** How the exit that differs most is found: by the Jensen-Shannon divergence of the paper (standard), or as in the authors' program, with its arguments reversed. Default "reversed". */
   divergence?: "reversed" | "standard";
 }
 
 /** Options of `cd`: contrasts the model with a smaller one. */
 export interface CdOptions {
-  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  /** The amateur that is contrasted with: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
   amateur: string;
-  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  /** Tokens whose probability is below this share of the best one's cannot be chosen, so that the contrast brings up no nonsense: higher is more careful; 0 lets all tokens in. From 0 to 1. Default 0.1. */
   alpha?: number;
   /** How strongly what the amateur says is taken away: the factor of its log-probabilities; 0 turns the contrast off. From 0 to 1000. Default 1. */
   amateurWeight?: number;
-  /** Of the amateur's law; below 1 punishes what it is sure of more, the paper has 0.5 for small amateurs. Above 0 up to 100. Default 1. */
+  /** Divides the amateur's logits: below 1 punishes what it is surest of more, above 1 punishes more evenly; the paper has 0.5 for small amateurs. Above 0 up to 100. Default 1. */
   amateurTemperature?: number;
 }
 
 /** Options of `icd`: contrasts the model with itself made to say falsehoods, by fine-tuning or by an instruction. */
 export interface IcdOptions {
-  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub; default: the model itself behind the words of inducing. Of the host alone: a server refuses it in requests. */
   amateur?: string;
-  /** Words before every text of the amateur alone; without an amateur the model itself is one behind such words. */
+  /** Words put before every text of the amateur alone, which make it say what is to be avoided; without an amateur the model itself is one behind these words; default: none with an amateur, else a sentence that asks for falsehoods. */
   inducing?: string;
-  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  /** Tokens whose probability is below this share of the best one's cannot be chosen, so that the contrast brings up no nonsense: higher is more careful; 0 lets all tokens in. From 0 to 1. Default 0.1. */
   alpha?: number;
-  /** How strongly the model's own log-probabilities count beside the contrast. From 0 to 1000. Default 1. */
+  /** How strongly the model's own log-probabilities count beside the contrast: larger stays closer to the model. From 0 to 1000. Default 1. */
   expertWeight?: number;
 }
 
 /** Options of `lol`: contrasts the model with one that says falsehoods, at the output and lower exits, refocused on truthfulness. */
 export interface LolOptions {
-  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub. Of the host alone: a server refuses it in requests. */
+  /** The amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub; default: the model itself behind the words of inducing. Of the host alone: a server refuses it in requests. */
   amateur?: string;
-  /** Words before every text of the amateur alone; without an amateur the model itself is one behind such words. */
+  /** Words put before every text of the amateur alone, which make it say what is to be avoided; without an amateur the model itself is one behind these words; default: none with an amateur, else a sentence that asks for falsehoods. */
   inducing?: string;
-  /** Plausibility: tokens below this share of the model's best are out; 0: none is. From 0 to 1. Default 0.1. */
+  /** Tokens whose probability is below this share of the best one's cannot be chosen, so that the contrast brings up no nonsense: higher is more careful; 0 lets all tokens in. From 0 to 1. Default 0.1. */
   alpha?: number;
   /** How strongly what the amateur says is taken away at the output: the factor of its log-probabilities; 0 turns it off. From 0 to 1000. Default 1. */
   amateurWeight?: number;
-  /** How strongly what the amateur says is taken away at the lower exits; 0 turns it off. From 0 to 1000. Default 1. */
+  /** How strongly what the amateur says is taken away at the lower exits: larger moves further from it; 0 turns it off. From 0 to 1000. Default 1. */
   amateurWeightLow?: number;
-  /** Lower exits: a list, or every second of the lower or upper half, or all; default: the middle one. */
+  /** Lower exits that take part: a list of layers, or every second of the lower or upper half, or all; more cost time at each token; default: the middle one. */
   layers?: "lower" | "upper" | "all" | readonly number[];
-  /** Take, for each token, the one of these exits that differs most from the output, by this divergence as of dola; layers is then all by default. */
+  /** Take for each token only that exit which differs most from the output, by this divergence (see the option of dola), instead of the mean over all; layers is then all by default; default: off. */
   dynamic?: "reversed" | "standard";
-  /** Add: F_L + w mean F_k; convex: (1 - w) F_L + w mean F_k; logsumexp: ln(exp F_L + w mean exp F_k). Default "add". */
+  /** How the contrasts at the output, F_L, and at lower exits, F_k, become one score with w = fusionWeight: add is F_L + w mean F_k; convex is (1 - w) F_L + w mean F_k; logsumexp is ln(exp F_L + w mean exp F_k), in which the larger one decides. Default "add". */
   fusion?: "add" | "convex" | "logsumexp";
-  /** How much the contrast at lower exits counts beside that at the output; 0: not at all. From 0 to 1000. Default 0.5. */
+  /** How much the contrast at lower exits counts beside that at the output: raise it where the lower layers know better; 0 leaves it out. From 0 to 1000. Default 0.5. */
   fusionWeight?: number;
-  /** Delta: add what the instruction raises; replace: contrast the instructed model. Default "delta". */
+  /** What the instruction does: delta adds what it raises to the score, as much as refocusWeight says; replace puts the instructed model in the model's place. Default "delta". */
   refocus?: "delta" | "replace";
   /** Of refocus delta: how much of what the instruction raises is added; 0 leaves the instruction out; default: 0.5. From 0 to 1000. */
   refocusWeight?: number;
@@ -824,17 +824,17 @@ export interface LolOptions {
 
 /** Options of `knn-lm`: mixes in what followed the most similar states of a datastore of texts. */
 export interface KnnLmOptions {
-  /** Folder that ventris memory build wrote. Of the host alone: a server refuses it in requests. */
+  /** Folder of the datastore, which ventris memory build wrote. Of the host alone: a server refuses it in requests. */
   datastore: string;
-  /** Neighbours that are looked up. From 1 to 65536. Default 256. */
+  /** How many similar places of the datastore are looked up for each token: more give a smoother memory and take longer. From 1 to 65536. Default 256. */
   k?: number;
-  /** Divides squared distances: small, the nearest neighbour decides; large, all k count alike. Above 0 up to 1000000. Default 16. */
+  /** Divides the squared distances: small lets the nearest neighbour decide, large lets all k count alike; compare values with ventris memory evaluate. Above 0 up to 1000000. Default 16. */
   temperature?: number;
-  /** Weight of the memory: λ of it and 1 - λ of the model; 0: the model alone. From 0 to 1. Default 0.25. */
+  /** Share of the memory in the mixture, the model has the rest: raise it for text like the memory's, lower it for other text; ventris memory evaluate finds the best; 0 is the model alone. From 0 to 1. Default 0.25. */
   lambda?: number;
-  /** Look at all keys, or at those in the nearest lists of an inverted file. Default "exact". */
+  /** Exact looks at all keys; inverted looks only at the lists nearest to the state, which is faster in large datastores and misses some neighbours. Default "exact". */
   search?: "exact" | "inverted";
-  /** Lists that an inverted file looks at. From 1 to 65536. Default 16. */
+  /** Of the search inverted: how many lists it looks at; more miss fewer neighbours and take longer. From 1 to 65536. Default 16. */
   probes?: number;
 }
 
@@ -842,56 +842,56 @@ export interface KnnLmOptions {
 export interface MlpMemoryOptions {
   /** A part beside the model by its name, or a folder that ventris memory train wrote. Of the host alone: a server refuses it in requests. */
   memory: string;
-  /** Weight of the memory: λ of it and 1 - λ of the model; 0: the model alone. From 0 to 1. Default 0.25. */
+  /** Share of the memory in the mixture, the model has the rest: raise it for text like the memory's, lower it for other text; ventris memory evaluate finds the best; 0 is the model alone. From 0 to 1. Default 0.25. */
   lambda?: number;
-  /** Of the memory's own distribution. Above 0 up to 100. Default 1. */
+  /** Divides the logits of the memory: below 1 it counts on what it is surest of, above 1 it spreads; change it where the memory is too sure or too vague. Above 0 up to 100. Default 1. */
   temperature?: number;
 }
 
 /** Options of `codebook`: runs the model through the codebooks of a part, with codes that are forced, added or disabled. */
 export interface CodebookOptions {
-  /** The part with the codebooks: its name beside the model, or its folder. Default "codebook". Of the host alone: a server refuses it in requests. */
+  /** The part that holds the codebooks: its name beside the model, or its folder. Default "codebook". Of the host alone: a server refuses it in requests. */
   part?: string;
-  /** Codes to force (patch), add or disable at a site and codebook, or all of its codes (ids); at positions, or all. Default []. */
+  /** Codes to change while the model runs: patch forces one, add adds one, disable takes one away, ids sets all of a codebook, each at a site and codebook, at some positions or all; empty leaves the codes as the text makes them. Default []. */
   changes?: readonly ({
-    /** Site with a codebook, as layers.2.attention.heads. */
+    /** Site that has a codebook, for example layers.2.attention.heads. */
     site: string;
-    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    /** Which of the site's codebooks, a number for each attention head. From 0. Default 0. */
     group?: number;
     /** From 0. */
     patch: number;
     /** From -9007199254740991. Default -1. */
     slot?: number;
-    /** Positions of the text, prompt included. Default "all". */
+    /** Positions of the text at which the change acts, counted from 0 with the prompt; or all of them. Default "all". */
     at?: "all" | readonly number[];
   } | {
-    /** Site with a codebook, as layers.2.attention.heads. */
+    /** Site that has a codebook, for example layers.2.attention.heads. */
     site: string;
-    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    /** Which of the site's codebooks, a number for each attention head. From 0. Default 0. */
     group?: number;
     /** From 0. */
     add: number;
-    /** Positions of the text, prompt included. Default "all". */
+    /** Positions of the text at which the change acts, counted from 0 with the prompt; or all of them. Default "all". */
     at?: "all" | readonly number[];
   } | {
-    /** Site with a codebook, as layers.2.attention.heads. */
+    /** Site that has a codebook, for example layers.2.attention.heads. */
     site: string;
-    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    /** Which of the site's codebooks, a number for each attention head. From 0. Default 0. */
     group?: number;
     /** From 0. */
     disable: number;
     /** Default "forbid". */
     how?: "forbid" | "silence";
-    /** Positions of the text, prompt included. Default "all". */
+    /** Positions of the text at which the change acts, counted from 0 with the prompt; or all of them. Default "all". */
     at?: "all" | readonly number[];
   } | {
-    /** Site with a codebook, as layers.2.attention.heads. */
+    /** Site that has a codebook, for example layers.2.attention.heads. */
     site: string;
-    /** Which of its codebooks: the attention head. From 0. Default 0. */
+    /** Which of the site's codebooks, a number for each attention head. From 0. Default 0. */
     group?: number;
-    /** All codes of a codebook, best first: the state of another run. */
+    /** All codes of a codebook, best first, as another run had them. */
     ids: readonly number[];
-    /** Positions of the text, prompt included. Default "all". */
+    /** Positions of the text at which the change acts, counted from 0 with the prompt; or all of them. Default "all". */
     at?: "all" | readonly number[];
   })[];
 }

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { requestOptions } from "../src/engine/decoding.ts";
 import { methods, shapers } from "../src/methods/index.ts";
-import { docstring, renderOptionTypes } from "../src/papers/option-types.ts";
+import { filters } from "../src/methods/signals.ts";
+import { describeSchema, docstring, renderOptionTypes } from "../src/papers/option-types.ts";
 
 test("src/options.ts is what the schemas say (node scripts/option-types.mjs writes it anew)", () => {
   const text = readFileSync(new URL("../src/options.ts", import.meta.url), "utf8");
@@ -20,3 +21,15 @@ test("docstrings give effect, range and default", () => {
     "Ends *\\/ here. Of the host alone: a server refuses it in requests.",
   );
 });
+
+test.each([...methods, ...shapers, ...filters].map(({ name, options }) => [name, describeSchema(options)] as const))(
+  "every option of %s says what it does, and what happens without it",
+  (_, { properties = {}, required = [] }) => {
+    for (const [option, described] of Object.entries(properties)) {
+      const text = described.description ?? "";
+      expect(text.split(/\s+/).length, `${option}: ${text}`).toBeGreaterThanOrEqual(8);
+      if (described.default === undefined && !required.includes(option))
+        expect(text, `${option} has no default`).toMatch(/\bdefault\b|\bpublished\b|without it|\bneeded\b|instead of/);
+    }
+  },
+);

@@ -1,5 +1,5 @@
 /** What a decoding method is to the registry, the engine and every face. */
-import type { z } from "zod";
+import { z } from "zod";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, Model, ModelParts } from "./model.ts";
@@ -64,8 +64,13 @@ export const hostOnly = <Schema extends z.ZodType>(schema: Schema): Schema => sc
 /** Names of a method's options that a server must refuse in requests. */
 export const hostOnlyOptions = ({ options }: Pick<Method, "options">): string[] =>
   Object.entries<z.ZodType>(options.shape)
-    .filter(([, schema]) => schema.meta()?.hostOnly === true)
+    .filter(([, schema]) => isHostOnly(schema))
     .map(([name]) => name);
+
+/** The mark may stand inside of what makes an option one that can be left out. */
+const isHostOnly = (schema: z.ZodType): boolean =>
+  schema.meta()?.hostOnly === true ||
+  ((schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) && isHostOnly(schema.unwrap() as z.ZodType));
 
 /** Keeps a method's option types while it is defined. */
 export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;

@@ -11,31 +11,35 @@ export const canvasOptions = z.strictObject({
     .max(2 ** 16)
     .optional()
     .describe(
-      "positions of a block, filled before the next begins; default: 32, or all of a shorter answer; maxTokens must be a multiple of it",
+      "positions of a block, all filled before the next begins: short blocks write more from left to right, long ones let the model choose freely; maxTokens must be a multiple of it; default: 32, or all of a shorter answer",
     ),
   cache: z
     .enum(cacheModes)
     .default("none")
     .describe(
-      "keys and values that are used again: none; of all before the block (prefix); of all outside of it (dual); of tokens a pass after they were filled (delayed)",
+      "keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none",
     ),
   refresh: z
     .int()
     .min(1)
     .optional()
     .describe(
-      "of a cache: compute everything anew after so many passes; default: at each block (prefix, dual), 8 (delayed)",
+      "of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed",
     ),
   guidance: z
     .number()
     .min(0)
     .max(100)
     .default(0)
-    .describe("classifier-free guidance: how much further from the prediction without the prompt; 0 is off"),
+    .describe(
+      "classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off",
+    ),
   earlyStop: z
     .boolean()
     .default(true)
-    .describe("end as soon as everything before the end of the text is there; false fills the whole canvas"),
+    .describe(
+      "end as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do",
+    ),
 });
 export type CanvasSettings = z.output<typeof canvasOptions>;
 

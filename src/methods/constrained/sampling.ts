@@ -10,18 +10,24 @@ export const localOptions = z.strictObject({
   estimator: z
     .enum(estimators)
     .default("recursive")
-    .describe("how the valid mass is estimated; masking checks every token, improper does not estimate"),
+    .describe(
+      "how the probability of all valid tokens is estimated, which weighs a text: recursive needs few checks and is a good first choice; adaptive, geometric and with-replacement ask further tokens; masking checks every token and is exact; improper gives no estimate and is fastest",
+    ),
   loops: z
     .int()
     .min(1)
     .max(64)
     .default(2)
-    .describe("of geometric: accepted draws at most; of with-replacement: loops beside the first"),
+    .describe(
+      "of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks",
+    ),
   maxRejects: z
     .int()
     .min(2)
     .default(Number.MAX_SAFE_INTEGER)
-    .describe("of recursive and geometric: give up after so many rejections"),
+    .describe(
+      "of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long",
+    ),
 });
 
 /** Draws of their own for the particles of a request; particle 0 has the request's. */

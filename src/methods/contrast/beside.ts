@@ -11,15 +11,17 @@ import { ensure } from "../../errors.ts";
 import { exitReadings, exitView } from "./exits.ts";
 import { type View, viewOf } from "./view.ts";
 
+const amateurName = z.string().min(1).max(4096);
+const whatAmateur = "a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub";
+
 /** The option that names an amateur. */
-export const amateurOption = hostOnly(
-  z
-    .string()
-    .min(1)
-    .max(4096)
-    .describe(
-      "the amateur: a shipped model, a folder, the folder of a LoRA adapter on this model, or one pulled from the hub",
-    ),
+export const amateurOption = hostOnly(amateurName.describe(`the amateur that is contrasted with: ${whatAmateur}`));
+
+/** The same where the model itself can be the amateur. */
+export const possibleAmateurOption = hostOnly(
+  amateurName
+    .optional()
+    .describe(`the amateur: ${whatAmateur}; default: the model itself behind the words of inducing`),
 );
 
 export interface Beside {

@@ -16,7 +16,9 @@ export const alphaOption = z
   .min(0)
   .max(1)
   .default(0.1)
-  .describe("plausibility: tokens below this share of the model's best are out; 0: none is");
+  .describe(
+    "tokens whose probability is below this share of the best one's cannot be chosen, so that the contrast brings up no nonsense: higher is more careful; 0 lets all tokens in",
+  );
 
 export const weight = (fallback: number) => z.number().min(0).max(1000).default(fallback);
 

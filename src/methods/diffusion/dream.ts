@@ -12,13 +12,17 @@ export const dreamOptions = z.strictObject({
   schedule: z
     .enum(["even", "time"])
     .default("even")
-    .describe("positions a pass: spread evenly over a block's steps, or as Dream's times say, rounded down"),
+    .describe(
+      "how many positions each pass fills: even spreads them over the steps; time follows Dream's schedule, which is rounded down, so that more are left to the last passes",
+    ),
   orderTemperature: z
     .number()
     .min(0)
     .max(1000)
     .default(0)
-    .describe("above 0: positions are drawn by their measure over this, instead of the highest first"),
+    .describe(
+      "0 fills the surest positions first; above 0 they are drawn by their sureness over this, so that a larger number makes the order more random and runs more different",
+    ),
 });
 
 /** The last of Dream's times. */

@@ -19,7 +19,9 @@ export const stepsOptions = z.strictObject({
     .min(1)
     .max(2 ** 20)
     .optional()
-    .describe("passes for the whole answer, a multiple of the number of blocks; default: one for each position"),
+    .describe(
+      "passes for the whole answer, a multiple of the number of blocks: fewer are faster, as each fills more positions, and less careful; default: one for each position",
+    ),
 });
 
 /**

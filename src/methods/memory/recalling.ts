@@ -12,7 +12,9 @@ export const lambdaOption = z
   .min(0)
   .max(1)
   .default(0.25)
-  .describe("weight of the memory: λ of it and 1 - λ of the model; 0: the model alone");
+  .describe(
+    "share of the memory in the mixture, the model has the rest: raise it for text like the memory's, lower it for other text; ventris memory evaluate finds the best; 0 is the model alone",
+  );
 
 /** What a memory says after a text. */
 export interface Recollection {

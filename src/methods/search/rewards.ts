@@ -34,7 +34,7 @@ export const rewardOptions = {
     ])
     .optional()
     .describe(
-      "what partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1",
+      "what partial solutions are worth: arithmetic checks the steps of that skill; or a function from a solution to a number from 0 to 1; default: the reward head of the model",
     ),
   rewardHead: hostOnly(
     z
@@ -42,12 +42,16 @@ export const rewardOptions = {
       .min(1)
       .max(4096)
       .default("reward")
-      .describe("where no reward is given: a reward head of the model, by its name beside the model or its folder"),
+      .describe(
+        "where no reward is given: a trained reward head of the model, by its name beside the model or its folder",
+      ),
   ),
   aggregate: z
     .enum(["last", "min", "product"])
     .default("last")
-    .describe("a solution's reward: of its last step, or the least, or the product over its steps"),
+    .describe(
+      "what the rewards of steps make of a solution: last counts the last step alone; min the worst one, so that one bad step spoils it; product all of them, which favours short solutions",
+    ),
 };
 
 export interface Rewarding {

@@ -16,15 +16,22 @@ export const stepOptions = {
     .min(1)
     .max(16)
     .optional()
-    .describe("texts that end a step; default: an empty line, or what the reward's steps end with"),
-  maxStepTokens: z.int().min(1).max(100_000).default(128).describe("a step is cut after so many tokens"),
+    .describe(
+      "texts that end a step; shorter steps are judged sooner and cost more judging; default: an empty line, or what the reward's steps end with",
+    ),
+  maxStepTokens: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(128)
+    .describe("a step is cut after so many tokens; raise it where steps are long"),
   answer: z
     .string()
     .min(1)
     .max(1000)
     .optional()
     .describe(
-      "regular expression: a text that matches at the end of a step is finished; its first group is the answer",
+      "regular expression that finds the answer: a text whose end matches after a step is finished, and the first group is its answer; default: that of the reward, or none, where texts finish when the model ends them",
     ),
 };
 

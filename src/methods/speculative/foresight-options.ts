@@ -12,7 +12,9 @@ export const foresightOptions = {
     .min(1)
     .max(16)
     .optional()
-    .describe("how many tokens beyond the next are guessed; default: as many as were trained"),
+    .describe(
+      "how many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained",
+    ),
   budget: budgetOption,
   by: z
     .enum(["probability", "rank"])
@@ -23,8 +25,17 @@ export const foresightOptions = {
   estimate: z
     .enum(["measured", "draft"])
     .default("measured")
-    .describe("how often guesses are right: measured once for the model, or as often as their own probabilities say"),
-  topK: z.int().min(1).max(1024).default(64).describe("most likely tokens of a guess that can be drafted"),
+    .describe(
+      "how often a guess is taken to be right, which decides what is drafted: as measured once for the model (measured), or as its own probability says (draft), which needs no measurement",
+    ),
+  topK: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(64)
+    .describe(
+      "how many of the likeliest tokens of each guess can be drafted: fewer cost less time; the output does not depend on it",
+    ),
 };
 
 /** Errors: `bad_option` for more levels than there are. */

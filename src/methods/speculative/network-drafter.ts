@@ -19,8 +19,17 @@ export const networkOptions = {
     .min(1)
     .max(32)
     .optional()
-    .describe("passes of the draft in a round, at most; default: as many as are worth it"),
-  topK: z.int().min(1).max(1024).default(64).describe("most likely tokens of the draft that can be drafted"),
+    .describe(
+      "most passes of the draft in a round, which is how far ahead it can look: fewer cost less where far drafts are rarely right; default: as many as are worth their time",
+    ),
+  topK: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(64)
+    .describe(
+      "how many of the draft's likeliest tokens can be drafted below a node: fewer cost less time; the output does not depend on it",
+    ),
 };
 
 export interface NetworkDrafting {

@@ -1,11 +1,12 @@
 /** Options that another one leaves without effect are refused by name, and a server can tell which are not for its users. */
 
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { z } from "zod";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
-import { hostOnlyOptions } from "../../engine/method.ts";
+import { hostOnly, hostOnlyOptions } from "../../engine/method.ts";
 import { type OpenModel, open } from "../../open.ts";
-import { methods } from "../index.ts";
+import { methods, shapers } from "../index.ts";
 
 let file: TinyModel;
 let model: OpenModel;
@@ -81,9 +82,21 @@ test("options that open folders or write files are marked", () => {
     aded: ["table"],
     online: ["draft", "bufferBytes", "maxDrafts", "state", "saveBuffer"],
   });
-  // Whatever is called like one of them is one, in any method.
-  for (const { options } of methods) {
-    for (const name of ["draft", "table", "state", "file", "folder", "path"]) {
+  expect(Object.fromEntries(shapers.map((shaper) => [shaper.name, hostOnlyOptions(shaper)]))).toMatchObject({
+    dola: [],
+    cd: ["amateur"],
+    icd: ["amateur"],
+    lol: ["amateur"],
+    "knn-lm": ["datastore"],
+    "mlp-memory": ["memory"],
+    codebook: ["part"],
+  });
+  // Whatever is called like one of them is one, in any method and however it may be left out.
+  expect(
+    hostOnlyOptions({ options: z.strictObject({ folder: hostOnly(z.string()).default("a").optional() }) }),
+  ).toEqual(["folder"]);
+  for (const { options } of [...methods, ...shapers]) {
+    for (const name of ["amateur", "draft", "table", "state", "file", "folder", "path"]) {
       if (name in options.shape) expect(hostOnlyOptions({ options })).toContain(name);
     }
   }

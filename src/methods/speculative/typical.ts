@@ -20,13 +20,17 @@ export const acceptanceOptions = {
     .gt(0)
     .max(1)
     .optional()
-    .describe("of typical acceptance: what is likelier than this is kept; default: 0.09"),
+    .describe(
+      "of typical acceptance: a drafted token that is likelier than this is kept: lower keeps more and strays further from the model; default: 0.09",
+    ),
   alpha: z
     .number()
     .gt(0)
     .max(1)
     .optional()
-    .describe("of typical acceptance: what is likelier than this times exp(-entropy) is kept; default: 0.3"),
+    .describe(
+      "of typical acceptance: a drafted token that is likelier than this times exp(-entropy) is kept, which lowers the bar where the model is unsure; lower keeps more; default: 0.3",
+    ),
 };
 
 export interface Typical {

@@ -43,12 +43,20 @@ const options = z.strictObject({
       ),
   ),
   draft: hostOnly(
-    z.string().min(1).optional().describe("draft model of the default arms; default: pylos where it fits, else none"),
+    z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "draft model of the default arms chain and dyspec; default: pylos where its vocabulary fits, else none, and those arms are left out",
+      ),
   ),
   policy: z
     .enum(learning as [string, ...string[]])
     .default("LinUCB")
-    .describe("the bandit that learns which method is fastest for which request"),
+    .describe(
+      "the bandit that learns which method is fastest for which request: LinUCB learns from few requests; those named Neu or Neural, and EENet, learn finer rules and need more of them",
+    ),
   policyOptions: hostOnly(
     z.record(z.string(), z.unknown()).default({}).describe('options of the policy, as JSON: {"alpha": 0.1}'),
   ),

@@ -27,25 +27,33 @@ const options = z.strictObject({
     .min(0)
     .max(1)
     .default(0.5)
-    .describe("resample when the effective number of particles falls below this share; 0: never (importance sampling)"),
+    .describe(
+      "resample, which drops light texts and copies heavy ones, when the effective number of particles falls below this share of all: higher resamples sooner, 0 never does (importance sampling)",
+    ),
   proposal: z
     .enum(["constrained", "model"])
     .default("constrained")
-    .describe("draw valid tokens, or from the model and weigh by whether they were valid"),
+    .describe(
+      "where tokens come from: constrained draws valid ones only; model draws as if there were no constraint and drops what breaks it, which wastes texts and is there to compare with",
+    ),
   verify: z
     .enum(["each-token", "end"])
     .default("each-token")
     .describe(
-      "of the model's proposal: check every prefix (sample and verify), or the finished text (sample and rerank)",
+      "of the proposal model: check the constraint after each token (sample and verify), or once at the end (sample and rerank), where a check is slow",
     ),
   answer: z
     .enum(["draw", "heaviest"])
     .default("draw")
-    .describe("which particle becomes the output: one drawn by weight, or the heaviest text"),
+    .describe(
+      "which text becomes the output: draw takes one by weight, which is right for samples; heaviest takes the best supported one, for a single good answer",
+    ),
   critic: z
     .custom<Critic>((value) => typeof value === "function", "must be a function from text to a number from 0")
     .optional()
-    .describe("weighs texts beside the constraint: a factor for a text so far; with threshold 0 it acts at the end"),
+    .describe(
+      "a function that weighs texts beside the constraint: from a text so far to a factor, above 1 for what should be kept; with threshold 0 it acts at the end alone; default: none",
+    ),
 });
 
 /** A factor for a text, 0 or more. `finished` says whether the text has ended. */

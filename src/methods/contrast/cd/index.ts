@@ -20,7 +20,9 @@ export const cd = defineShaper({
       .gt(0)
       .max(100)
       .default(1)
-      .describe("of the amateur's law; below 1 punishes what it is sure of more, the paper has 0.5 for small amateurs"),
+      .describe(
+        "divides the amateur's logits: below 1 punishes what it is surest of more, above 1 punishes more evenly; the paper has 0.5 for small amateurs",
+      ),
   }),
   async create(host, { amateur: model, alpha, amateurWeight, amateurTemperature }) {
     const amateur = await besideOf(host, { role: "the amateur", model });

@@ -16,14 +16,14 @@ export const dola = defineShaper({
     layers: exitsOption
       .default("upper")
       .describe(
-        "lower exits to choose from: every second of the lower or the upper half, all, or a list; 0 is the embedding",
+        "lower exits to choose from at each token: every second of the lower or the upper half, all, or a list of layers, where 0 is the embedding; lower ones suit long reasoning, upper ones short facts",
       ),
     alpha: alphaOption,
     divergence: z
       .enum(divergences)
       .default("reversed")
       .describe(
-        "what differs most: Jensen-Shannon divergence (standard), or the authors' code's, with its arguments reversed",
+        "how the exit that differs most is found: by the Jensen-Shannon divergence of the paper (standard), or as in the authors' program, with its arguments reversed",
       ),
   }),
   create(host, { layers, alpha, divergence: kind }) {

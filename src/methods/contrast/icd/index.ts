@@ -3,7 +3,7 @@
  */
 import { z } from "zod";
 import { defineShaper } from "../../../engine/method.ts";
-import { amateurOption, besideOf } from "../beside.ts";
+import { besideOf, possibleAmateurOption } from "../beside.ts";
 import { alphaOption, contrastShaper, weight } from "../contrast.ts";
 import { flooredLogProbability, logProbability } from "../view.ts";
 
@@ -16,7 +16,7 @@ export const inducingOption = z
   .max(10_000)
   .optional()
   .describe(
-    "words before every text of the amateur alone; without an amateur the model itself is one behind such words",
+    "words put before every text of the amateur alone, which make it say what is to be avoided; without an amateur the model itself is one behind these words; default: none with an amateur, else a sentence that asks for falsehoods",
   );
 
 /** What plays the amateur: another model, or this one behind words that induce falsehoods. */
@@ -37,10 +37,12 @@ export const icd = defineShaper({
   summary: "contrasts the model with itself made to say falsehoods, by fine-tuning or by an instruction",
   source: "Zhang et al. 2023, ICD (arXiv 2312.15710)",
   options: z.strictObject({
-    amateur: amateurOption.optional(),
+    amateur: possibleAmateurOption,
     inducing: inducingOption,
     alpha: alphaOption,
-    expertWeight: weight(1).describe("how strongly the model's own log-probabilities count beside the contrast"),
+    expertWeight: weight(1).describe(
+      "how strongly the model's own log-probabilities count beside the contrast: larger stays closer to the model",
+    ),
   }),
   async create(host, { alpha, expertWeight, ...induced }) {
     const amateur = await inducedBy(host, induced);

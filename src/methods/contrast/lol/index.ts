@@ -11,7 +11,7 @@
 import { z } from "zod";
 import { defineShaper } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { amateurOption, besideOf } from "../beside.ts";
+import { besideOf, possibleAmateurOption } from "../beside.ts";
 import { alphaOption, contrastShaper, weight } from "../contrast.ts";
 import { exitsOf, exitsOption, exitView, mostDifferent } from "../exits.ts";
 import { inducedBy, inducingOption } from "../icd/index.ts";
@@ -26,35 +26,41 @@ export const lol = defineShaper({
     "contrasts the model with one that says falsehoods, at the output and lower exits, refocused on truthfulness",
   source: "Chen et al. 2024, Lower Layers Matter (arXiv 2408.08769)",
   options: z.strictObject({
-    amateur: amateurOption.optional(),
+    amateur: possibleAmateurOption,
     inducing: inducingOption,
     alpha: alphaOption,
     amateurWeight: weight(1).describe(
       "how strongly what the amateur says is taken away at the output: the factor of its log-probabilities; 0 turns it off",
     ),
     amateurWeightLow: weight(1).describe(
-      "how strongly what the amateur says is taken away at the lower exits; 0 turns it off",
+      "how strongly what the amateur says is taken away at the lower exits: larger moves further from it; 0 turns it off",
     ),
     layers: exitsOption
       .optional()
-      .describe("lower exits: a list, or every second of the lower or upper half, or all; default: the middle one"),
+      .describe(
+        "lower exits that take part: a list of layers, or every second of the lower or upper half, or all; more cost time at each token; default: the middle one",
+      ),
     dynamic: z
       .enum(divergences)
       .optional()
       .describe(
-        "take, for each token, the one of these exits that differs most from the output, by this divergence as of dola; layers is then all by default",
+        "take for each token only that exit which differs most from the output, by this divergence (see the option of dola), instead of the mean over all; layers is then all by default; default: off",
       ),
     fusion: z
       .enum(["add", "convex", "logsumexp"])
       .default("add")
-      .describe("add: F_L + w mean F_k; convex: (1 - w) F_L + w mean F_k; logsumexp: ln(exp F_L + w mean exp F_k)"),
+      .describe(
+        "how the contrasts at the output, F_L, and at lower exits, F_k, become one score with w = fusionWeight: add is F_L + w mean F_k; convex is (1 - w) F_L + w mean F_k; logsumexp is ln(exp F_L + w mean exp F_k), in which the larger one decides",
+      ),
     fusionWeight: weight(0.5).describe(
-      "how much the contrast at lower exits counts beside that at the output; 0: not at all",
+      "how much the contrast at lower exits counts beside that at the output: raise it where the lower layers know better; 0 leaves it out",
     ),
     refocus: z
       .enum(["delta", "replace"])
       .default("delta")
-      .describe("delta: add what the instruction raises; replace: contrast the instructed model"),
+      .describe(
+        "what the instruction does: delta adds what it raises to the score, as much as refocusWeight says; replace puts the instructed model in the model's place",
+      ),
     refocusWeight: z
       .number()
       .min(0)

@@ -17,19 +17,23 @@ export const learn2pdOptions = z.strictObject({
       .min(1)
       .max(4096)
       .default("learn2pd")
-      .describe("the trained filter: a part of the model by name or path; none: end-of-text prediction alone"),
+      .describe(
+        "the trained filter: a part of the model by its name or folder; none works by end-of-text prediction alone",
+      ),
   ),
   threshold: z
     .number()
     .min(0)
     .max(1)
     .default(0.96)
-    .describe("what the filter's probability must exceed; 1 is never exceeded"),
+    .describe(
+      "a position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position",
+    ),
   eotp: z
     .enum(["repo", "filter_only", "off"])
     .default("repo")
     .describe(
-      "end-of-text prediction: where the filter is sure of the end, else at any masked position that predicts it (the authors' program); only the former; or not at all",
+      "where the answer is cut at a predicted end of the text: where the filter is sure of it, else at any masked position that predicts it (repo, the authors' program); only where the filter is sure (filter_only), which is more careful; or nowhere (off)",
     ),
   steps: stepsOptions.shape.steps,
 });

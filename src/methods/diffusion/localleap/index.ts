@@ -14,7 +14,9 @@ export const localleapOptions = z.strictObject({
     .min(0)
     .max(2)
     .default(0.9)
-    .describe("confidence that makes a position an anchor (the paper's kappa); above 1 it is never reached"),
+    .describe(
+      "probability of its token that makes a position an anchor, around which the bar is lowered (the paper's kappa): lower is faster and less careful; above 1 there are no anchors",
+    ),
   relaxed: z
     .number()
     .min(0)

@@ -41,7 +41,7 @@ export const oracle = defineUnmasking({
       .max(2 ** 16)
       .optional()
       .describe(
-        "the answer as token ids, one for each position of the canvas (`canvas` of another run's result); needed",
+        "the answer that is agreed with, as token ids, one for each position: the field canvas of another run's result, usually of low-confidence; without it the method cannot run",
       ),
   }),
   policy({ settings, start, length, template, model }, { reference }) {

@@ -15,7 +15,9 @@ export const random = defineUnmasking({
     schedule: z
       .enum(["even", "time", "flip"])
       .default("even")
-      .describe("positions a pass: evenly many; as Dream's times say; or each by a coin of its own at Dream's times"),
+      .describe(
+        "how many positions each pass fills: evenly many; as Dream's schedule says (time); or each position by a coin of its own with that chance (flip), so that the number varies",
+      ),
   }),
   policy(request, { steps, schedule }) {
     const draw = ({ pass }: CanvasView, position: number): number =>

@@ -42,14 +42,14 @@ export const codebook = defineShaper({
         .min(1)
         .max(1000)
         .default("codebook")
-        .describe("the part with the codebooks: its name beside the model, or its folder"),
+        .describe("the part that holds the codebooks: its name beside the model, or its folder"),
     ),
     changes: z
       .array(codeChange)
       .max(256)
       .default([])
       .describe(
-        "codes to force (patch), add or disable at a site and codebook, or all of its codes (ids); at positions, or all",
+        "codes to change while the model runs: patch forces one, add adds one, disable takes one away, ids sets all of a codebook, each at a site and codebook, at some positions or all; empty leaves the codes as the text makes them",
       )
       .meta({ examples: [[{ site: "layers.0.attention.heads", group: 3, patch: 17 }]] }),
   }),

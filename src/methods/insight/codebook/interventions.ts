@@ -10,15 +10,15 @@ import { type Bottleneck, bottleneckEdit, mostChanges } from "./bottleneck.ts";
 import type { Codebook } from "./part.ts";
 
 const place = {
-  site: z.string().max(200).describe("site with a codebook, as layers.2.attention.heads"),
-  group: z.int().min(0).default(0).describe("which of its codebooks: the attention head"),
+  site: z.string().max(200).describe("site that has a codebook, for example layers.2.attention.heads"),
+  group: z.int().min(0).default(0).describe("which of the site's codebooks, a number for each attention head"),
 };
 const code = z.int().min(0);
 const positions = {
   at: z
     .union([z.literal("all"), z.array(z.int().min(0)).min(1)])
     .default("all")
-    .describe("positions of the text, prompt included"),
+    .describe("positions of the text at which the change acts, counted from 0 with the prompt; or all of them"),
 };
 
 /**
@@ -31,7 +31,7 @@ export const codeChange = z.union([
   z.strictObject({ ...place, disable: code, how: z.enum(["forbid", "silence"]).default("forbid"), ...positions }),
   z.strictObject({
     ...place,
-    ids: z.array(code).min(1).describe("all codes of a codebook, best first: the state of another run"),
+    ids: z.array(code).min(1).describe("all codes of a codebook, best first, as another run had them"),
     ...positions,
   }),
 ]);

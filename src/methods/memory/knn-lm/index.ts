@@ -24,20 +24,38 @@ export const knnLm = defineShaper({
   summary: "mixes in what followed the most similar states of a datastore of texts",
   source: "Khandelwal et al. 2020, kNN-LM (arXiv 1911.00172)",
   options: z.strictObject({
-    datastore: hostOnly(z.string().min(1).max(4096).describe("folder that ventris memory build wrote")),
-    k: z.int().min(1).max(65536).default(256).describe("neighbours that are looked up"),
+    datastore: hostOnly(
+      z.string().min(1).max(4096).describe("folder of the datastore, which ventris memory build wrote"),
+    ),
+    k: z
+      .int()
+      .min(1)
+      .max(65536)
+      .default(256)
+      .describe(
+        "how many similar places of the datastore are looked up for each token: more give a smoother memory and take longer",
+      ),
     temperature: z
       .number()
       .positive()
       .max(1e6)
       .default(16)
-      .describe("divides squared distances: small, the nearest neighbour decides; large, all k count alike"),
+      .describe(
+        "divides the squared distances: small lets the nearest neighbour decide, large lets all k count alike; compare values with ventris memory evaluate",
+      ),
     lambda: lambdaOption,
     search: z
       .enum(["exact", "inverted"])
       .default("exact")
-      .describe("look at all keys, or at those in the nearest lists of an inverted file"),
-    probes: z.int().min(1).max(65536).default(16).describe("lists that an inverted file looks at"),
+      .describe(
+        "exact looks at all keys; inverted looks only at the lists nearest to the state, which is faster in large datastores and misses some neighbours",
+      ),
+    probes: z
+      .int()
+      .min(1)
+      .max(65536)
+      .default(16)
+      .describe("of the search inverted: how many lists it looks at; more miss fewer neighbours and take longer"),
   }),
   async create(host, { datastore: folder, k, temperature, lambda, search: kind, probes }) {
     const { datastore, search } = await openSearch(host, folder, kind === "exact" ? undefined : probes);

@@ -55,7 +55,14 @@ export const mlpMemory = defineShaper({
         .describe("a part beside the model by its name, or a folder that ventris memory train wrote"),
     ),
     lambda: lambdaOption,
-    temperature: z.number().positive().max(100).default(1).describe("of the memory's own distribution"),
+    temperature: z
+      .number()
+      .positive()
+      .max(100)
+      .default(1)
+      .describe(
+        "divides the logits of the memory: below 1 it counts on what it is surest of, above 1 it spreads; change it where the memory is too sure or too vague",
+      ),
   }),
   async create(host, { memory: reference, lambda, temperature }) {
     const memory = await host.model.state(`mlp-memory ${reference}`, () => openMemory(host.model, reference));

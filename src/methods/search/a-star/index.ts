@@ -23,41 +23,49 @@ const options = z.strictObject({
   edgeCost: z
     .enum(edgeCosts)
     .default("rise")
-    .describe("what a step costs, of h = 1 - reward: its rise, its drop, the change, or nothing (greedy best-first)"),
+    .describe(
+      "what a step costs, from h = 1 - reward before and after it: rise where it became worse, drop where it became better, abs for any change, zero for nothing, which makes the search greedy",
+    ),
   scope: z
     .enum(["open", "children"])
     .default("open")
-    .describe("go on from the best of all that wait, or of the steps just drawn alone"),
+    .describe(
+      "where the search goes on: from the best of all partial solutions that wait (open), or from the best of the steps just drawn (children), which never goes back",
+    ),
   until: z
     .enum(["popped", "generated"])
     .default("popped")
     .describe(
-      "a finished solution ends the search when it comes first, or as soon as it is drawn and none that waits is better",
+      "when a finished solution ends the search: when its turn comes (popped), or already when it is drawn and none that waits is better (generated), which is sooner",
     ),
   answerBy: z
     .enum(["first", "reward", "vote"])
     .default("first")
-    .describe("of the finished solutions: the first by f, the best by reward, or the answer with most reward together"),
+    .describe(
+      "which finished solution is the result: the first by the search's own order, the one with the best reward, or the answer that has most reward over all solutions (vote)",
+    ),
   budget: z
     .int()
     .min(1)
     .max(10_000_000)
     .default(4096)
-    .describe("tokens that the whole search may draw, over all solutions; more find better ones"),
+    .describe("tokens that the whole search may draw, over all solutions: more find better ones and take longer"),
   reserve: z
     .int()
     .min(0)
     .max(1_000_000)
     .optional()
     .describe(
-      "tokens of the budget kept to complete the best solution where none is finished; default: an eighth of it, 128 at most",
+      "tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, 128 at most",
     ),
   maxOpen: z
     .int()
     .min(1)
     .max(100_000)
     .default(4096)
-    .describe("most partial solutions that wait to be taken up; the worst beyond them are forgotten"),
+    .describe(
+      "most partial solutions that wait; the worst beyond them are forgotten, which bounds memory in long searches",
+    ),
 });
 
 interface Node {

@@ -17,11 +17,15 @@ export const beamOptions = z.strictObject({
     .min(-8)
     .max(8)
     .default(0)
-    .describe("a finished text's score is its log-probability over its length to this power"),
+    .describe(
+      "a finished text's score is its log-probability over its length to this power: 0 favours short texts, 1 compares the mean of a token, larger favours long texts",
+    ),
   earlyStopping: z
     .boolean()
     .default(false)
-    .describe("stop at as many finished texts as beams, even if a live one could still be better"),
+    .describe(
+      "stop as soon as there are as many finished texts as beams, though one still growing could become better: faster, and sometimes a worse text",
+    ),
 });
 
 export const beam = defineMethod({
@@ -31,7 +35,12 @@ export const beam = defineMethod({
   source: "beam search; stochastic: Kool et al. 2019 (arXiv 1903.06059)",
   lossless: false,
   options: beamOptions.extend({
-    stochastic: z.boolean().default(false).describe("draw texts without replacement instead of keeping the likeliest"),
+    stochastic: z
+      .boolean()
+      .default(false)
+      .describe(
+        "draw different texts at random, as often as the model would say them, instead of keeping the likeliest; for samples without repeats",
+      ),
   }),
   varies: ({ stochastic }) => stochastic,
   async decode(decoding, { beams, lengthPenalty, earlyStopping, stochastic }) {

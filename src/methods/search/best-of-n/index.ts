@@ -23,7 +23,9 @@ export const bestOfN = defineMethod({
     answerBy: z
       .enum(["reward", "vote"])
       .default("reward")
-      .describe("the best by reward, or the answer with most reward together"),
+      .describe(
+        "which solution is the result: the best by reward, or one with the answer that has most reward over all solutions (vote), which needs answer",
+      ),
   }),
   async decode(decoding, settings) {
     const rewards = await rewarding(decoding, settings);

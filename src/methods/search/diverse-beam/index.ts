@@ -46,22 +46,26 @@ export const diverseBeam = defineMethod({
       .min(1)
       .max(16)
       .default(2)
-      .describe("of diversity ngram: how many tokens in a row count as a repetition"),
+      .describe("of diversity ngram: how many tokens in a row count as a repetition; fewer punish more often"),
     diversityTemperature: z
       .number()
       .min(1e-3)
       .max(1e6)
       .default(1)
-      .describe("of diversity cumulative: the larger, the longer texts that parted count as alike"),
+      .describe(
+        "of diversity cumulative: the larger, the longer texts that have parted still count as alike, and are kept away from one another",
+      ),
     penalizeEnd: z
       .boolean()
       .default(true)
-      .describe("whether ending a text where an earlier group ended one counts as a repetition, too"),
+      .describe(
+        "whether ending a text where an earlier group ended one counts as a repetition, too; false leaves the lengths of texts alone",
+      ),
     rankBy: z
       .enum(["raw", "augmented"])
       .default("raw")
       .describe(
-        "what the finished texts are ranked by: their log-probability (raw), or that with the penalties they paid",
+        "what finished texts are ranked by: raw is their log-probability, so that the likeliest is first; augmented takes off the penalties they paid, as the search itself did",
       ),
   }),
   varies: () => false,

@@ -39,7 +39,9 @@ export const particleFiltering = defineMethod({
     resampleFinished: z
       .boolean()
       .default(true)
-      .describe("whether finished solutions take part in resampling, as published"),
+      .describe(
+        "whether finished solutions take part in resampling, as published; false keeps every one that is finished",
+      ),
   }),
   async decode(decoding, settings) {
     const { particles: count, weightTemperature, resampleFinished, aggregate } = settings;

@@ -36,7 +36,9 @@ export const rewardBeam = defineMethod({
       .min(1)
       .max(64)
       .default(4)
-      .describe("steps that are drawn for each solution that is kept; samples over this many solutions are kept"),
+      .describe(
+        "steps that are drawn for each solution that is kept, of which there are samples / children: more choose among more continuations of fewer solutions",
+      ),
     subtrees: z
       .boolean()
       .default(false)

@@ -13,8 +13,20 @@ export const assumedDensity = defineFilter({
   summary: "moment matching over a mixture of linear observation models",
   smooths: true,
   options: z.strictObject({
-    components: z.int().min(1).max(16).default(2).describe("linear observation models in the mixture"),
-    iterations: z.int().min(1).max(1000).default(50).describe("most steps of expectation maximisation"),
+    components: z
+      .int()
+      .min(1)
+      .max(16)
+      .default(2)
+      .describe(
+        "linear observation models in the mixture: more fit bent or several kinds of tuning and need more data",
+      ),
+    iterations: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(50)
+      .describe("most steps of expectation maximisation in fitting; it stops sooner where it no longer improves"),
   }),
   async fit(data, { components: count, iterations }, { seed }) {
     const { A, G, S, radius } = fitStateModel(data);

@@ -15,37 +15,79 @@ export const dkfOptions = z.strictObject({
   regression: z
     .enum(["kernel", "network", "gaussian-process", "multi-kernel"])
     .default("kernel")
-    .describe("how states are regressed on observations; multi-kernel survives broken channels"),
+    .describe(
+      "how states are learnt from observations: kernel is a good first choice; network is fast at run time; gaussian-process needs least data; multi-kernel survives broken channels",
+    ),
   covariance: z
     .enum(["state-dependent", "constant"])
     .default("state-dependent")
-    .describe("whether Q depends on the observation"),
+    .describe(
+      "whether the error of the regression, Q, depends on the observation, or is the same everywhere, which needs less data",
+    ),
   indefinite: z
     .enum(indefiniteRules)
     .default("shrink")
-    .describe("what to do where the measurement tells less than the prior"),
-  heldOut: z.number().gt(0).lt(1).default(0.3).describe("share of the training points that Q is learnt from"),
-  bandwidth: z.number().positive().optional().describe("variance of the kernel of f; default: by leave-one-out error"),
+    .describe(
+      "what to do in bins where the measurement tells less than the prior: shrink trusts the regression more there; robust-step drops the prior's correction there, robust-always in every bin, for an unstable state model; clip drops the directions that tell nothing",
+    ),
+  heldOut: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .default(0.3)
+    .describe(
+      "share of the training points kept from f and used to learn its error Q: more estimate Q better and leave less to f",
+    ),
+  bandwidth: z
+    .number()
+    .positive()
+    .optional()
+    .describe(
+      "variance of the kernel of f: larger averages over more unlike observations and is smoother; default: the one with the least leave-one-out error",
+    ),
   covarianceBandwidth: z
     .number()
     .positive()
     .optional()
-    .describe("variance of the kernel of Q; default: by leave-one-out error"),
-  hidden: z.int().min(1).max(1000).default(10).describe("tanh units of the network"),
-  iterations: z.int().min(1).max(10_000).default(100).describe("most training steps of the network"),
-  points: z.int().min(2).max(20_000).default(2000).describe("most points that a Gaussian process keeps"),
+    .describe(
+      "variance of the kernel of Q: larger makes Q vary less between observations; default: the one with the least leave-one-out error",
+    ),
+  hidden: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
+  iterations: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+  points: z
+    .int()
+    .min(2)
+    .max(20_000)
+    .default(2000)
+    .describe(
+      "of a Gaussian process: most training points that it keeps; more fit better, and fitting takes the cube of them",
+    ),
   hyperparameterPoints: z
     .int()
     .min(2)
     .max(5000)
     .default(400)
-    .describe("points that its hyper-parameters are chosen on"),
+    .describe(
+      "of a Gaussian process: training points that its length scale and noise are chosen on; more choose better and take longer",
+    ),
   prototypes: z
     .int()
     .min(0)
     .max(64)
     .default(0)
-    .describe("keep only this many averaged pairs, one for each direction of the state; 0 keeps all points"),
+    .describe(
+      "keep only this many averaged pairs, one for each direction of the state, as in closed-loop use: faster and coarser; 0 keeps all points",
+    ),
 });
 
 type Options = z.output<typeof dkfOptions>;

@@ -11,9 +11,28 @@ import { type Correction, createRecursion, fitStateModel, linearPrediction, type
 import type { Regression } from "../regression.ts";
 
 export const observationOptions = z.strictObject({
-  hidden: z.int().min(1).max(1000).default(10).describe("tanh units of the observation network"),
-  iterations: z.int().min(1).max(10_000).default(100).describe("most training steps of the network"),
-  heldOut: z.number().gt(0).lt(1).default(0.3).describe("share of the training points that the noise is learnt from"),
+  hidden: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe(
+      "tanh units of the network that foretells observations: more fit finer tuning, need more data and take longer",
+    ),
+  iterations: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+  heldOut: z
+    .number()
+    .gt(0)
+    .lt(1)
+    .default(0.3)
+    .describe(
+      "share of the training points kept from the network and used to learn its noise: more estimate the noise better and leave less to learn from",
+    ),
 });
 
 export const ekf = defineFilter({

@@ -29,7 +29,9 @@ export const kalman = defineFilter({
       .number()
       .min(0)
       .default(0)
-      .describe("added to the diagonal of the noise covariance, as a share of its mean variance"),
+      .describe(
+        "added to the diagonal of the noise covariance, as a share of its mean variance: raise it where channels are many or nearly the same and the filter trusts them too much",
+      ),
   }),
   async fit(data, { ridge }) {
     const { A, G, S, radius } = fitStateModel(data);

@@ -14,13 +14,48 @@ export const lstm = defineFilter({
   summary: "recurrent regression over the last few bins",
   smooths: false,
   options: z.strictObject({
-    window: z.int().min(1).max(64).default(3).describe("bins that are read"),
-    cells: z.int().min(1).max(512).default(20).describe("cells"),
-    passes: z.int().min(1).max(10_000).default(300).describe("passes over the training data"),
-    batch: z.int().min(2).max(100_000).default(1000).describe("windows in a batch, in order"),
-    keep: z.number().gt(0).max(1).default(0.95).describe("share of the outputs that training keeps"),
-    normalise: z.boolean().default(true).describe("normalise the states between steps over the batch"),
-    heldOut: z.number().gt(0).lt(1).default(0.1).describe("share of the windows, the last ones, for the covariance"),
+    window: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(3)
+      .describe("how many of the last bins are read for one answer: more see slower changes and take longer"),
+    cells: z
+      .int()
+      .min(1)
+      .max(512)
+      .default(20)
+      .describe("memory cells of the network: more fit finer relations, need more data and take longer"),
+    passes: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(300)
+      .describe("passes over the training data: more fit it more closely and can overfit"),
+    batch: z
+      .int()
+      .min(2)
+      .max(100_000)
+      .default(1000)
+      .describe("windows in a batch of training, in the recording's order: smaller makes more and noisier steps"),
+    keep: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(0.95)
+      .describe(
+        "share of the cells' outputs that training keeps, drawn at random (dropout): lower guards against overfitting, 1 keeps all",
+      ),
+    normalise: z
+      .boolean()
+      .default(true)
+      .describe("whether states between steps are normalised over the batch, as published; false suits small batches"),
+    heldOut: z
+      .number()
+      .gt(0)
+      .lt(1)
+      .default(0.1)
+      .describe("share of the windows, the last ones, kept from training to learn the covariance of errors"),
   }),
   async fit(data, options, context) {
     const { window, heldOut } = options;

@@ -27,12 +27,37 @@ export const particle = defineFilter({
   source: "Gordon, Salmond and Smith 1993",
   smooths: false,
   options: z.strictObject({
-    particles: z.int().min(2).max(1_000_000).default(1000).describe("particles"),
-    observation: z.enum(["linear", "mixture", "network"]).default("linear").describe("the observation model"),
-    components: z.int().min(2).max(16).default(2).describe("components of the mixture"),
-    hidden: z.int().min(1).max(1000).default(10).describe("tanh units of the network"),
-    iterations: z.int().min(1).max(10_000).default(100).describe("most training steps"),
-    seed: z.int().min(0).default(0).describe("seed of the particles"),
+    particles: z
+      .int()
+      .min(2)
+      .max(1_000_000)
+      .default(1000)
+      .describe("how many particles follow the state: more are closer to the exact posterior and take as much longer"),
+    observation: z
+      .enum(["linear", "mixture", "network"])
+      .default("linear")
+      .describe(
+        "model of how observations follow from states: linear is fast; mixture and network fit what is not linear",
+      ),
+    components: z
+      .int()
+      .min(2)
+      .max(16)
+      .default(2)
+      .describe("of the observation mixture: linear models in it; more fit finer and need more data"),
+    hidden: z
+      .int()
+      .min(1)
+      .max(1000)
+      .default(10)
+      .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
+    iterations: z
+      .int()
+      .min(1)
+      .max(10_000)
+      .default(100)
+      .describe("most training steps of the observation model, mixture or network"),
+    seed: z.int().min(0).default(0).describe("seed of the particles' draws: the same seed gives the same path"),
   }),
   async fit(data, options, context): Promise<FilterParameters> {
     const { A, G, S, radius } = fitStateModel(data);

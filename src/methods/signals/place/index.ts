@@ -14,14 +14,28 @@ export const place = defineFilter({
   source: "Zhang et al. 1998",
   smooths: false,
   options: z.strictObject({
-    cells: z.int().min(2).max(200).default(32).describe("cells of the grid along each dimension"),
-    smoothing: z.number().min(0).max(20).default(1.5).describe("deviation of the smoothing of place fields, in cells"),
+    cells: z
+      .int()
+      .min(2)
+      .max(200)
+      .default(32)
+      .describe("cells of the grid along each dimension: more give finer places, need more data and take longer"),
+    smoothing: z
+      .number()
+      .min(0)
+      .max(20)
+      .default(1.5)
+      .describe(
+        "standard deviation, in cells, of the blur that smooths place fields: raise it for few spikes or a fine grid; 0 does not smooth",
+      ),
     motion: z
       .number()
       .min(0)
       .max(50)
       .default(0)
-      .describe("deviation of the motion in a bin, in cells; 0 forgets the bin before"),
+      .describe(
+        "standard deviation, in cells, of how far the position moves in a bin: smaller gives a smoother and slower path; 0 decodes every bin by itself",
+      ),
   }),
   async fit(data, { cells, smoothing }) {
     const [n, d] = [data.observations.columns, data.states.columns];

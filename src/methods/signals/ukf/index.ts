@@ -30,9 +30,30 @@ export const ukf = defineFilter({
   summary: "unscented Kalman filter with a learnt network as observation model",
   smooths: true,
   options: observationOptions.extend({
-    alpha: z.number().gt(0).max(10).default(1).describe("spread of the sigma points"),
-    beta: z.number().min(0).max(10).default(0).describe("weight of the centre in covariances"),
-    kappa: z.number().min(0).max(100).default(0).describe("secondary spread of the sigma points"),
+    alpha: z
+      .number()
+      .gt(0)
+      .max(10)
+      .default(1)
+      .describe(
+        "how far the sigma points lie from the mean: smaller looks nearer to it and is closer to the extended filter",
+      ),
+    beta: z
+      .number()
+      .min(0)
+      .max(10)
+      .default(0)
+      .describe(
+        "weight added to the centre point in covariances; 2 is right where the state is Gaussian and alpha is small",
+      ),
+    kappa: z
+      .number()
+      .min(0)
+      .max(100)
+      .default(0)
+      .describe(
+        "second measure of how far the sigma points lie from the mean; 0 is usual, 3 minus the state's dimension matches fourth moments",
+      ),
   }),
   async fit(data, options, context) {
     const { A, G, S, radius } = fitStateModel(data);

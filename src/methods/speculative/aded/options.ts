@@ -22,7 +22,9 @@ export const adedOptions = z.strictObject({
   isolate: z
     .boolean()
     .default(false)
-    .describe("learn for this request only, so that no text passes between conversations"),
+    .describe(
+      "learn for this request alone and forget it after, so that no text passes between conversations; slower to become good",
+    ),
   primePrompt: z
     .boolean()
     .optional()
@@ -32,7 +34,9 @@ export const adedOptions = z.strictObject({
   verification: z
     .enum(verifications)
     .default("race")
-    .describe("published: the authors' sampling, which is NOT lossless"),
+    .describe(
+      "race: emit plain sampling's own tokens, one text per seed; published: the authors' sampling, which is NOT lossless and is there to measure theirs",
+    ),
   contexts: z
     .array(z.int().min(1).max(64))
     .max(8)

@@ -33,7 +33,12 @@ export const eagle = defineMethod({
         ),
     ),
     budget: budgetOption,
-    width: z.int().min(1).max(64).default(8).describe("nodes that go through one pass of the draft"),
+    width: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(8)
+      .describe("how many nodes go through one pass of the draft: more grow a broader tree, with a dearer pass"),
     ...networkOptions,
   }),
   async decode(decoding, { layer, width, depth: passes, ...options }) {

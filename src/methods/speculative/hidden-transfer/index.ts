@@ -125,7 +125,7 @@ export const hiddenTransfer = defineMethod({
       z
         .string()
         .default("hidden-transfer")
-        .describe("the trained matrices: a part beside the model by its name, or a part's folder"),
+        .describe("the trained matrices: a part beside the model by its name, or the folder of one"),
     ),
     ...foresightOptions,
     ...rowOptions,

@@ -155,17 +155,23 @@ export const lexicalUnits = defineMethod({
       .min(0)
       .max(2)
       .default(0.9)
-      .describe("a placeholder's token is taken while each has at least this probability; above 1: one token a pass"),
+      .describe(
+        "tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass",
+      ),
     lookAhead: z
       .int()
       .min(1)
       .max(16)
       .default(4)
-      .describe("tokens a pass, at most: one, and the placeholders behind it"),
+      .describe(
+        "most tokens a pass, one and those of the placeholders behind it: more than the model was trained with rarely help",
+      ),
     guard: z
       .boolean()
       .default(true)
-      .describe("stop before a token that repeats the one before it or begins with its letters"),
+      .describe(
+        "end a pass before a token that repeats the one before it or begins with its letters, the usual mistake of placeholders; false takes such tokens, too",
+      ),
     verify: z
       .boolean()
       .default(false)

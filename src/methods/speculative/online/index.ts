@@ -37,23 +37,43 @@ const options = z.strictObject({
   grow: z
     .enum(["chain", "dyspec"])
     .default("chain")
-    .describe("shape of the draft: a chain, or a tree grown as dyspec does"),
+    .describe(
+      "shape of the draft: a chain, which costs least, or a tree grown as dyspec does, which is right more often",
+    ),
   verification: verificationOption,
   route: z
     .string()
     .max(64)
     .default("")
-    .describe("topic or language: each has a draft of its own, made when first used"),
+    .describe(
+      "a name for the topic or language of the request: each has a draft of its own, made when first used, which fits it better than one for all",
+    ),
   learn: z
     .boolean()
     .default(true)
-    .describe("whether the draft may learn from this request; false only uses what it has learnt"),
+    .describe(
+      "whether the draft may learn from this request; false only uses what it has learnt, for private texts or a fair comparison",
+    ),
   lossOn: z
     .enum(lossPlaces)
     .default("all")
-    .describe("positions to learn from: errors, that is rejected proposals (published); round-ends; or all visited"),
-  loss: z.enum(divergences).default("forward-kl").describe("divergence between target and draft that is made smaller"),
-  interval: z.int().min(1).max(10_000).default(2).describe("requests between updates; published: 8"),
+    .describe(
+      "positions that the draft learns from: errors are those where a proposal was rejected (published), round-ends those where a round stopped, all every one that was visited, which learns most from a text",
+    ),
+  loss: z
+    .enum(divergences)
+    .default("forward-kl")
+    .describe(
+      "what the draft learns to make small: forward-kl covers all that the target says, reverse-kl keeps to what it says most, jsd lies between, total-variation is what acceptance itself is made of",
+    ),
+  interval: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(2)
+    .describe(
+      "an update follows after so many requests: fewer adapt sooner and spend more time on learning; published: 8",
+    ),
   learningRate: z
     .number()
     .gt(0)
@@ -70,36 +90,62 @@ const options = z.strictObject({
     .describe(
       "gradients of an update that are longer than this are scaled down to it, so that one odd text cannot spoil the draft",
     ),
-  trainLength: z.int().min(8).max(4096).default(256).describe("tokens of a text that an update looks at"),
+  trainLength: z
+    .int()
+    .min(8)
+    .max(4096)
+    .default(256)
+    .describe(
+      "how many tokens of a text an update looks at: more learn more from long texts, and cost time and memory",
+    ),
   bufferBytes: hostOnly(
     z
       .int()
       .min(2 ** 16)
       .max(2 ** 32)
       .default(64 * 2 ** 20)
-      .describe("bytes of recorded positions kept until the next update; the oldest go first"),
+      .describe(
+        "most bytes of recorded positions kept until the next update; beyond it the oldest are forgotten, which bounds memory",
+      ),
   ),
   afterSwap: z
     .enum(["rebuild", "keep"])
     .default("rebuild")
-    .describe("what becomes of the draft's cache when its weights change: computed anew, or kept as it is"),
+    .describe(
+      "what becomes of the draft's cache when an update changes its weights: rebuild computes it anew, so that drafts are as good as they can be; keep leaves it, which saves that time",
+    ),
   maxDrafts: hostOnly(
     z
       .int()
       .min(1)
       .max(64)
       .default(8)
-      .describe("most drafts that are kept, over all routes; a request for a further route is an error"),
+      .describe("most drafts that are kept in memory, over all routes; a request for a further route is an error"),
   ),
   window: z
     .int()
     .min(1)
     .max(10_000)
     .default(16)
-    .describe("requests whose acceptance is averaged; a fall of more than 0.1 undoes the last updates"),
-  state: hostOnly(z.string().min(1).optional().describe("folder where drafts and optimisers are kept across restarts")),
+    .describe(
+      "over how many requests acceptance is averaged to guard it: a fall of more than 0.1 undoes the last updates; fewer notice sooner and are misled more often",
+    ),
+  state: hostOnly(
+    z
+      .string()
+      .min(1)
+      .optional()
+      .describe(
+        "folder where drafts and optimisers are kept across restarts; default: none, and what was learnt ends with the program",
+      ),
+  ),
   saveBuffer: hostOnly(
-    z.boolean().optional().describe("keep recorded positions there too, with the texts they belong to (default: no)"),
+    z
+      .boolean()
+      .optional()
+      .describe(
+        "of state: keep the recorded positions there too, with the texts they belong to, so that a restart loses nothing; default: no, as texts may be private",
+      ),
   ),
 });
 

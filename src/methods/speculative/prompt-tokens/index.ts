@@ -26,17 +26,22 @@ export const promptTokens = defineMethod({
       z
         .string()
         .default("prompt-tokens")
-        .describe("the trained vectors: a part beside the model by its name, or a part's folder"),
+        .describe("the trained vectors: a part beside the model by its name, or the folder of one"),
     ),
     draft: hostOnly(
       z
         .string()
         .optional()
         .describe(
-          "a draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains",
+          "a draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains; default: none, and the model drafts for itself",
         ),
     ),
-    length: z.int().min(1).max(32).optional().describe("of a draft model: tokens that it drafts a round; default: 5"),
+    length: z
+      .int()
+      .min(1)
+      .max(32)
+      .optional()
+      .describe("of a draft model: tokens that it drafts in a round; more pay off where it is often right; default: 5"),
     ...foresightOptions,
     ...rowOptions,
     ...acceptanceOptions,

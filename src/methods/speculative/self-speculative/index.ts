@@ -52,10 +52,17 @@ export const selfSpeculative = defineMethod({
       .array(z.string().max(40))
       .max(512)
       .optional()
-      .describe("blocks to leave out: attention.N and mlp.N of layers from 0; default: measured once for the model")
+      .describe(
+        "blocks that the draft leaves out, as attention.N and mlp.N with layers from 0: more make it faster and more often wrong; default: chosen by a measurement, once for the model",
+      )
       .meta({ examples: [["attention.2", "mlp.3"]] }),
     budget: budgetOption,
-    width: z.int().min(1).max(64).default(1).describe("nodes that go through one pass of the draft; 1 drafts a chain"),
+    width: z
+      .int()
+      .min(1)
+      .max(64)
+      .default(1)
+      .describe("how many nodes go through one pass of the draft: 1 drafts a chain, more a tree, with a dearer pass"),
     ...networkOptions,
   }),
   async decode(decoding, { skip, width, depth: passes, ...options }) {
