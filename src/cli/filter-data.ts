@@ -12,6 +12,8 @@ export interface DataFlags {
   state?: string;
   channels?: string;
   lag: number;
+  bin?: number;
+  moving?: number;
   train?: [number, number];
   test?: [number, number];
 }
@@ -19,12 +21,26 @@ export interface DataFlags {
 export function addPairing(command: Command): Command {
   return command
     .option("--states <file>", "the true states, in a file of their own with a row for each bin")
-    .option("--state <columns>", "the true states, as columns of the data: names as x,y or numbers from 1 as 1-2")
+    .option(
+      "--state <columns>",
+      "the true states, as columns of the data, or of --states: names as x,y or numbers from 1 as 1-2",
+    )
     .option("--channels <columns>", "the columns that are observations; default: all that are not states")
     .addOption(
       new Option("--lag <bins>", "pair each observation with the state this many bins later")
         .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
         .default(0),
+    )
+    .addOption(
+      new Option("--bin <seconds>", "count the spikes of spike trains (.json) in bins of this length").argParser(
+        (text) => parseValue(z.number().positive().max(3600), "--bin", text),
+      ),
+    )
+    .addOption(
+      new Option(
+        "--moving <speed>",
+        "use only bins in which the true state moves faster than this, in its units a second, or a bin where no rate is known",
+      ).argParser((text) => parseValue(z.number().min(0), "--moving", text)),
     );
 }
 
@@ -55,19 +71,20 @@ export interface Paired {
 }
 
 export async function readPaired(path: string, flags: DataFlags): Promise<Paired> {
-  const table = await signals.readTable(path);
+  const table = await signals.readTable(path, { bin: flags.bin });
   for (const remark of table.remarks) say(`${path}: ${remark}`);
-  ensure(!(flags.states && flags.state), "bad_option", "--states and --state: give one of them");
   let states: { names: string[]; values: signals.Matrix } | undefined;
   let rest = table.names.map((_, i) => i + 1);
-  if (flags.state) {
+  if (flags.state && !flags.states) {
     states = signals.pickColumns(table, flags.state, path);
     const taken = new Set(states.names);
     rest = rest.filter((i) => !taken.has(table.names[i - 1]));
   } else if (flags.states) {
     const other = await signals.readTable(flags.states);
     for (const remark of other.remarks) say(`${flags.states}: ${remark}`);
-    states = { names: [...other.names], values: other.values };
+    states = flags.state
+      ? signals.pickColumns(other, flags.state, flags.states)
+      : { names: [...other.names], values: other.values };
     ensure(
       other.values.rows === table.values.rows,
       "bad_option",
@@ -88,13 +105,29 @@ export async function readPaired(path: string, flags: DataFlags): Promise<Paired
   const bins = table.values.rows - Math.abs(flags.lag);
   ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
   const cut = (m: signals.Matrix, from: number) => slice(m, from, from + bins);
+  const paired = states && cut(states.values, Math.max(0, flags.lag));
+  if (flags.moving !== undefined) {
+    ensure(paired, "bad_option", "--moving needs the true states: give --states FILE or --state COLUMNS");
+    forgetRest(paired, flags.moving / (table.rate ?? 1));
+  }
   return {
     observations: cut(chosen.values, Math.max(0, -flags.lag)),
     observationNames: chosen.names,
-    states: states && cut(states.values, Math.max(0, flags.lag)),
+    states: paired,
     stateNames: states?.names,
     rate: table.rate,
   };
+}
+
+/** Makes gaps of the bins about which the state moves by less than `step` a bin. */
+function forgetRest({ rows, columns, data }: signals.Matrix, step: number): void {
+  const whole = data.slice();
+  for (let t = 0; t < rows; t++) {
+    let squared = t === 0 || t === rows - 1 ? 0 : 1e-300;
+    for (let k = 0; squared > 0 && k < columns; k++)
+      squared += ((whole[(t + 1) * columns + k] - whole[(t - 1) * columns + k]) / 2) ** 2;
+    if (!(Math.sqrt(squared) > step)) data.fill(Number.NaN, t * columns, (t + 1) * columns);
+  }
 }
 
 export const slice = ({ columns, data }: signals.Matrix, from: number, to: number): signals.Matrix =>

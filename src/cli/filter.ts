@@ -53,7 +53,8 @@ export function define(command: Command): void {
     `\nFilters, with what --set can set:\n${listing()}
 
 Data: .csv .tsv .txt .npy .npz#ARRAY .h5#DATASET .edf .bdf .vhdr, or raw
-.f32 .u8 .i16 with a NAME.json beside it; most of them also compressed (.gz).`,
+.f32 .u8 .i16 with a NAME.json beside it, or spike trains as .json, counted with
+--bin; most of them also compressed (.gz).`,
   );
   const fit = command
     .command("fit")
@@ -226,6 +227,8 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
       "--rows": flags.rows,
       "--states": flags.states,
       "--state": flags.state,
+      "--bin": flags.bin,
+      "--moving": flags.moving,
     })) {
       ensure(
         given === undefined,

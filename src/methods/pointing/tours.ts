@@ -34,6 +34,10 @@ export function heldKarp(cities: number, between: Distances): number[] {
   if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
   const others = cities - 1; // city 0 is where every tour begins
   const sets = 1 << others;
+  // Millions of sums follow: distances are looked up, not asked for.
+  const apart = Float64Array.from({ length: others * others }, (_, i) =>
+    between(Math.floor(i / others) + 1, (i % others) + 1),
+  );
   const best = new Float64Array(sets * others).fill(Number.POSITIVE_INFINITY);
   const before = new Int8Array(sets * others);
   for (let j = 0; j < others; j++) best[(1 << j) * others + j] = between(0, j + 1);
@@ -44,7 +48,7 @@ export function heldKarp(cities: number, between: Distances): number[] {
       for (let k = 0; k < others; k++) {
         if (set & (1 << k)) continue;
         const next = (set | (1 << k)) * others + k;
-        const length = reached + between(j + 1, k + 1);
+        const length = reached + apart[j * others + k];
         if (length < best[next]) {
           best[next] = length;
           before[next] = j;

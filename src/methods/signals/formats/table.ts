@@ -4,10 +4,13 @@
  *     .csv .tsv .txt   with or without names in the first line; empty fields and NaN are gaps
  *     .npy .npz .h5    arrays [rows, columns] or [rows]
  *     .edf .bdf .vhdr  the channels of one rate
- *     .f32 .u8 .i16    raw little-endian rows, described by NAME.json: { columns: [names] or a number, rate? }
+ *     .f32 .u8 .i16    raw little-endian rows, described by NAME.json: { columns: [names] or a number, rate? }; of NAME.PART.u8 also
+ *                      NAME.json with PART_columns, or with the number of rows as bins, and bin_seconds
+ *     .json            spike trains and tracks, counted in bins (trains.ts)
  *
  * Any of them but .vhdr and .h5 also with .gz.
  */
+import { existsSync } from "node:fs";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { decodeUtf8, parseJsonObject } from "../../../json.ts";
 import { type Matrix, matrix } from "../matrix.ts";
@@ -17,6 +20,7 @@ import { readEdf } from "./edf.ts";
 import { hdfArray, isHdf5, withHdf5 } from "./hdf5.ts";
 import { type NumericArray, openNpz, readNpy } from "./npy.ts";
 import type { Recording } from "./recording.ts";
+import { countTrains } from "./trains.ts";
 
 export interface Table {
   readonly names: readonly string[];
@@ -40,10 +44,19 @@ export const tableExtensions = [
   "f32",
   "u8",
   "i16",
+  "json",
 ];
 
-/** Errors: `unavailable`, `bad_file`; `bad_option` for an extension that is not known or an array that must be named. */
-export async function readTable(reference: string): Promise<Table> {
+export interface TableOptions {
+  /** Seconds in which the spikes of trains are counted. */
+  readonly bin?: number;
+}
+
+/**
+ * Errors: `unavailable`, `bad_file`; `bad_option` for an extension that is not known, an array that must be named, and a `bin` that is
+ * missing or has nothing to count.
+ */
+export async function readTable(reference: string, { bin }: TableOptions = {}): Promise<Table> {
   const [path, array] = splitReference(reference);
   const extension = extensionOf(path);
   ensure(
@@ -56,9 +69,15 @@ export async function readTable(reference: string): Promise<Table> {
     "bad_option",
     `${reference}: only .npz and .h5 files hold arrays with names`,
   );
+  ensure(
+    bin === undefined || extension === "json",
+    "bad_option",
+    `--bin: ${path} has rows already; only spike trains (.json) are counted`,
+  );
   if (extension === "vhdr") return recordingTable(await readBrainVision(path), path);
   const bytes = await readBytes(path);
   if (extension === "edf" || extension === "bdf") return recordingTable(readEdf(bytes, path), path);
+  if (extension === "json") return { ...countTrains(parseJsonObject(bytes, path), bin, path), remarks: [] };
   if (extension === "npy") return arrayTable(readNpy(bytes, path), path);
   if (extension === "npz") {
     const arrays = openNpz(bytes, path);
@@ -140,13 +159,32 @@ export function recordingTable({ channels, remarks }: Recording, origin: string)
   return { names: chosen.map(({ name }) => name), values, rate, remarks: [...remarks, ...note] };
 }
 
-async function rawTable(bytes: Buffer, path: string, type: "f32" | "u8" | "i16"): Promise<Table> {
-  const described = path.replace(/\.gz$/, "").replace(/\.[^.]*$/, ".json");
-  const json = parseJsonObject(await readBytes(described, 1_000_000), described);
-  const { columns, rate } = json;
+/** Sizes of raw values, and how they are read. */
+const rawTypes = {
+  f32: { width: 4, read: (view: DataView, at: number) => view.getFloat32(at, true) },
+  u8: { width: 1, read: (view: DataView, at: number) => view.getUint8(at) },
+  i16: { width: 2, read: (view: DataView, at: number) => view.getInt16(at, true) },
+};
+
+/** Of NAME.PART.u8 first NAME.PART.json, then NAME.json, which may describe several parts. */
+async function describe(path: string): Promise<{ described: string; json: Record<string, unknown>; part: string }> {
+  const own = path.replace(/\.gz$/, "").replace(/\.[^.]*$/, "");
+  const [, stem, part] = /^(.*)\.([^./\\]+)$/.exec(own) ?? [];
+  const described = `${!existsSync(`${own}.json`) && stem && existsSync(`${stem}.json`) ? stem : own}.json`;
+  return { described, json: parseJsonObject(await readBytes(described, 1_000_000), described), part: part ?? "" };
+}
+
+async function rawTable(bytes: Buffer, path: string, type: keyof typeof rawTypes): Promise<Table> {
+  const { described, json, part } = await describe(path);
+  const { width, read } = rawTypes[type];
+  const shared = json[`${part}_columns`];
+  const {
+    columns = shared ?? (Number.isInteger(json.bins) ? bytes.length / width / (json.bins as number) : undefined),
+  } = json;
+  const { rate = typeof json.bin_seconds === "number" ? 1 / json.bin_seconds : undefined } = json;
   const names =
     Array.isArray(columns) && columns.every((name) => typeof name === "string")
-      ? columns
+      ? (columns as string[])
       : Number.isInteger(columns)
         ? numbered(columns as number)
         : undefined;
@@ -160,19 +198,13 @@ async function rawTable(bytes: Buffer, path: string, type: "f32" | "u8" | "i16")
     "bad_file",
     `${described}: rate is ${JSON.stringify(rate)}`,
   );
-  const width = { f32: 4, u8: 1, i16: 2 }[type];
   ensure(
     bytes.length % (width * names.length) === 0,
     "bad_file",
     `${path} has ${bytes.length} bytes, which is no whole number of rows of ${names.length} columns`,
   );
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const read = {
-    f32: (at: number) => view.getFloat32(at, true),
-    u8: (at: number) => view.getUint8(at),
-    i16: (at: number) => view.getInt16(at, true),
-  }[type];
-  const data = Float64Array.from({ length: bytes.length / width }, (_, i) => read(i * width));
+  const data = Float64Array.from({ length: bytes.length / width }, (_, i) => read(view, i * width));
   return {
     names,
     values: matrix(data.length / names.length, names.length, data),
