@@ -121,6 +121,38 @@ it("compares filters in a table", async () => {
   expect(stdout).toMatch(/^filter +nRMSE +angle, rad .*\nkalman .*\nzero +1\.\d+/);
 });
 
+it("decodes spike trains counted in bins, where the state moves, and leaves outliers out", async () => {
+  const place = (t: number) => 10 + 10 * Math.sin(t / 2);
+  const t = Array.from({ length: 900 }, (_, i) => i / 10);
+  // Two units: one fires at either end of the track.
+  const units = [0, 20].map((centre) =>
+    t.flatMap((at) => (Math.abs(place(at) - centre) < 7 ? [at + 0.01, at + 0.03, at + 0.07] : [])),
+  );
+  await writeFile(join(folder, "rat.json"), JSON.stringify({ units, position: { t, x: t.map(place) } }));
+  const shared = ["compare", "rat.json", "--state", "x", "--methods", "place,zero", "--features", "as-is", "--json"];
+  const whole = JSON.parse((await filter([...shared, "--bin", "0.5"])).stdout);
+  expect([whole.train, whole.results[0].scores.bins]).toEqual([143, 36]);
+  expect(whole.results[0].scores.nrmse).toBeLessThan(0.8 * whole.results[1].scores.nrmse);
+  const moving = JSON.parse((await filter([...shared, "--bin", "0.5", "--moving", "3"])).stdout);
+  expect(moving.results[0].scores.bins).toBeLessThan(30);
+  expect(moving.results[0].scores.bins).toBeGreaterThan(15);
+  expect(await filter(shared)).toMatchObject({ status: 2, stderr: expect.stringMatching(/--bin says/) });
+
+  const states = Array.from({ length: 300 }, (_, i) => Number(i % 60 > 30));
+  const values = states.map((s, i) => (i % 50 === 7 ? 1e6 : s + 0.4 * Math.sin(i * 12.9)));
+  await writeFile(join(folder, "channel.csv"), `a\n${values.join("\n")}\n`);
+  await writeFile(join(folder, "eyes.csv"), `open,closed\n${states.map((s) => `${1 - s},${s}`).join("\n")}\n`);
+  const eyes = ["compare", "channel.csv", "--states", "eyes.csv", "--state", "closed", "--methods", "kalman", "--json"];
+  const accuracy = async (words: string[]) => {
+    const { stdout, stderr } = await filter([...eyes, ...words]);
+    return { stderr, classes: JSON.parse(stdout).results[0].scores.classes };
+  };
+  const kept = await accuracy(["--outliers", "8"]);
+  expect(kept.stderr).toMatch(/6 bins of 300/);
+  expect(kept.classes.balancedAccuracy).toBeGreaterThan(0.8);
+  expect((await accuracy([])).classes.balancedAccuracy).toBeLessThan(0.7);
+});
+
 it("refuses what makes no sense, by name and with status 2", async () => {
   const wrong: [string[], number, RegExp][] = [
     [["fit", "data.csv", "--out", "k"], 2, /which columns are states/],

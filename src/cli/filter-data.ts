@@ -5,6 +5,7 @@ import { ensure } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { parseValue } from "./flags.ts";
 import { say } from "./output.ts";
+import { plural } from "./table.ts";
 
 /** What says which columns of a recording are states, which are observed, and which rows are used. */
 export interface DataFlags {
@@ -14,6 +15,7 @@ export interface DataFlags {
   lag: number;
   bin?: number;
   moving?: number;
+  outliers?: number;
   train?: [number, number];
   test?: [number, number];
 }
@@ -41,6 +43,12 @@ export function addPairing(command: Command): Command {
         "--moving <speed>",
         "use only bins in which the true state moves faster than this, in its units a second, or a bin where no rate is known",
       ).argParser((text) => parseValue(z.number().min(0), "--moving", text)),
+    )
+    .addOption(
+      new Option(
+        "--outliers <deviations>",
+        "treat observations as missing in which a channel lies farther from its median, in deviations (1.48 times the median distance)",
+      ).argParser((text) => parseValue(z.number().positive(), "--outliers", text)),
     );
 }
 
@@ -104,6 +112,12 @@ export async function readPaired(path: string, flags: DataFlags): Promise<Paired
   const chosen = signals.pickColumns(table, flags.channels ?? rest.join(","), path);
   const bins = table.values.rows - Math.abs(flags.lag);
   ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
+  if (flags.outliers !== undefined) {
+    const missing = forgetOutliers(chosen.values, flags.outliers);
+    say(
+      `taken as missing, since a channel lies far from its median: ${plural(missing, "bin")} of ${chosen.values.rows}`,
+    );
+  }
   const cut = (m: signals.Matrix, from: number) => slice(m, from, from + bins);
   const paired = states && cut(states.values, Math.max(0, flags.lag));
   if (flags.moving !== undefined) {
@@ -117,6 +131,21 @@ export async function readPaired(path: string, flags: DataFlags): Promise<Paired
     stateNames: states?.names,
     rate: table.rate,
   };
+}
+
+/** Makes gaps of the bins with a value far from its channel's median over the whole recording; how many. */
+function forgetOutliers({ rows, columns, data }: signals.Matrix, deviations: number): number {
+  const middle = (values: Float64Array): number => values.sort()[Math.floor((values.length - 1) / 2)];
+  const far = new Uint8Array(rows);
+  for (let k = 0; k < columns; k++) {
+    const channel = Float64Array.from({ length: rows }, (_, t) => data[t * columns + k]).filter(Number.isFinite);
+    const median = middle(channel.slice());
+    // 1.48: what makes it the standard deviation of Gaussian values. A channel that hardly moves has no outliers.
+    const reach = deviations * 1.4826 * middle(channel.map((v) => Math.abs(v - median)));
+    for (let t = 0; reach > 0 && t < rows; t++) if (Math.abs(data[t * columns + k] - median) > reach) far[t] = 1;
+  }
+  for (let t = 0; t < rows; t++) if (far[t]) data.fill(Number.NaN, t * columns, (t + 1) * columns);
+  return far.reduce((a, b) => a + b, 0);
 }
 
 /** Makes gaps of the bins about which the state moves by less than `step` a bin. */

@@ -208,8 +208,9 @@ async function runFit(path: string, flags: FitFlags): Promise<void> {
   }
 }
 
-const describeScores = ({ nrmse, angularError, correlation, r2 }: signals.Scores): string =>
+const describeScores = ({ nrmse, angularError, correlation, r2, classes }: signals.Scores): string =>
   [
+    ...(classes ? [`balanced accuracy ${classes.balancedAccuracy.toFixed(3)}`] : []),
     `nRMSE ${nrmse.toFixed(3)}`,
     ...(angularError === undefined ? [] : [`angular error ${angularError.toFixed(3)} rad`]),
     `correlation ${correlation.toFixed(3)}`,
@@ -229,6 +230,7 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
       "--state": flags.state,
       "--bin": flags.bin,
       "--moving": flags.moving,
+      "--outliers": flags.outliers,
     })) {
       ensure(
         given === undefined,
@@ -340,13 +342,25 @@ async function runCompare(path: string, flags: CompareFlags): Promise<void> {
     return;
   }
   const planar = results[0].scores.angularError !== undefined;
+  const classed = results[0].scores.classes !== undefined;
   print(
     formatTable(
-      ["filter", "nRMSE", ...(planar ? ["angle, rad"] : []), "correlation", "R²", "fit, s", "median µs", "p99 µs"],
+      [
+        "filter",
+        "nRMSE",
+        ...(planar ? ["angle, rad"] : []),
+        ...(classed ? ["balanced"] : []),
+        "correlation",
+        "R²",
+        "fit, s",
+        "median µs",
+        "p99 µs",
+      ],
       results.map(({ name, scores, seconds, microseconds }) => [
         name,
         scores.nrmse.toFixed(3),
         ...(planar ? [scores.angularError!.toFixed(3)] : []),
+        ...(classed ? [scores.classes!.balancedAccuracy.toFixed(3)] : []),
         scores.correlation.toFixed(3),
         scores.r2.toFixed(3),
         seconds.toFixed(1),

@@ -32,6 +32,7 @@ interface TrainFlags {
   kind: "pointer" | "attention" | "plain";
   start: pointing.Start;
   hidden: number;
+  batch: number;
   rate: number;
   seed: number;
   threads?: number;
@@ -86,9 +87,7 @@ export function define(command: Command): void {
           return [low, high];
         }),
     )
-    .addOption(
-      number("--steps", z.int().min(1).max(10_000_000), "how many batches of 128 examples to train on").default(3000),
-    )
+    .addOption(number("--steps", z.int().min(1).max(10_000_000), "how many batches to train on").default(3000))
     .addOption(
       new Option("--kind <name>", "the network: pointer, or one of the two that the paper compares it with")
         .choices(["pointer", "attention", "plain"])
@@ -100,6 +99,7 @@ export function define(command: Command): void {
         .default("wide"),
     )
     .addOption(number("--hidden", z.int().min(1).max(4096), "how many units the LSTMs have").default(128))
+    .addOption(number("--batch", z.int().min(1).max(4096), "how many examples a step learns from").default(128))
     .addOption(number("--rate", z.number().positive().max(10), "highest learning rate").default(0.002))
     .addOption(number("--seed", z.int().min(0), "seed of weights and examples").default(0))
     .addOption(
@@ -231,6 +231,7 @@ async function trainNetwork(task: pointing.TaskName, flags: TrainFlags): Promise
       kind: rest.kind,
       start: rest.start,
       hidden: rest.hidden,
+      rows: rest.batch,
       rate: rest.rate,
       seed: rest.seed,
       threads: rest.threads,

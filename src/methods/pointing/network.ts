@@ -56,24 +56,48 @@ export function weightShapes({ kind, hidden: h, largest = 0 }: NetworkShape): [n
   ];
 }
 
-/** How weights begin. "wide": those that read coordinates uniform in [-1, 1], for they have to grow to that size first; "paper": as the rest. */
+/**
+ * How weights begin. "paper": all uniform in [-0.08, 0.08]. "wide": so that the first gradients reach everything. Drawn as small as the
+ * paper's, scores of all places are nearly equal for thousands of steps, since attention has to grow before it can tell them apart.
+ */
 export const starts = ["wide", "paper"] as const;
 export type Start = (typeof starts)[number];
 
-/** Uniform in [-0.08, 0.08], as the paper has it, but for what reads coordinates at a wide start; a function of the seed. */
+const small = 0.08;
+/** Weights that read coordinates, at a wide start; the bias takes the middle of the unit square off. */
+const reading = 2;
+/** Weights of the attention, times the root of their number. */
+const attending = 2.5;
+/** Added to the bias of the forget gates: what was read is kept at first (Gers et al. 2000). */
+const keeping = 1;
+
+/** A function of the seed. */
 export function initialWeights(shape: NetworkShape, seed: number, start: Start = "wide"): Map<string, Weight> {
-  return new Map(
+  const { hidden: h } = shape;
+  const weights = new Map(
     weightShapes(shape).map(([name, dimensions], request) => {
       const values = new Float32Array(dimensions.reduce((a, b) => a * b, 1));
       // Of a matrix [4 h, width] that reads, coordinates are the first two columns; the rest is fed back.
-      const wide = start === "wide" && name.endsWith(".input");
+      const reads = name.endsWith(".input");
+      const attends = ["keys", "query", "v"].includes(name);
       for (let i = 0; i < values.length; i++) {
-        const bound = wide && i % dimensions[1] < 2 ? 1 : 0.08;
-        values[i] = bound * (2 * uniform({ seed, request }, i, "initialise") - 1);
+        const wide = attends ? attending / Math.sqrt(h) : reads && i % dimensions[1] < 2 ? reading : small;
+        values[i] = (start === "wide" ? wide : small) * (2 * uniform({ seed, request }, i, "initialise") - 1);
       }
       return [name, { name, shape: dimensions, values }];
     }),
   );
+  if (start === "wide") {
+    for (const cell of ["encoder", "decoder"]) {
+      const { values: input, shape: dimensions } = weights.get(`${cell}.input`) as Weight;
+      const { values: bias } = weights.get(`${cell}.bias`) as Weight;
+      for (let row = 0; row < 4 * h; row++) {
+        bias[row] -= 0.5 * (input[row * dimensions[1]] + input[row * dimensions[1] + 1]);
+        if (row >= h && row < 2 * h) bias[row] += keeping;
+      }
+    }
+  }
+  return weights;
 }
 
 export interface State {

@@ -274,7 +274,7 @@ test.each(["pointer", "attention", "plain"] as const)(
   "%s: the graph that is trained gives the loss of the numbers by hand, and its gradient",
   async (kind) => {
     const shape: NetworkShape = { kind, hidden: 6, ...(kind !== "pointer" && { largest: 5 }) };
-    const weights = initialWeights(shape, 3);
+    const weights = initialWeights(shape, 3, "paper");
     for (const { values } of weights.values()) for (let i = 0; i < values.length; i++) values[i] *= 8;
     const objective = await pointingObjective(shape, tasks.hull, weights, { rows: 3, threads: 1 });
     const batch = drawBatch(tasks.hull, [5, 5], 3, 1, 0);

@@ -1,6 +1,6 @@
 /**
  * Training: teacher forcing and cross entropy on generated examples. A batch holds examples of one size, so that nothing is padded on
- * the encoder's side; a program is compiled for each size and kept.
+ * the encoder's side; a program is compiled for each size and length of answers, and kept.
  */
 import { compile, type Program, valueMaker } from "../../runtime/program.ts";
 import {
@@ -72,11 +72,11 @@ export async function pointingObjective(
   const stored = Object.fromEntries(parameters.map((p) => [p.name, value("float32", p.values, p.shape)]));
   const programs = new Map<string, Promise<Program>>();
 
-  const programFor = (size: number, training: boolean): Promise<Program> => {
-    const key = `${size} ${training}`;
+  const programFor = (size: number, steps: number, training: boolean): Promise<Program> => {
+    const key = `${size} ${steps} ${training}`;
     let program = programs.get(key);
     if (!program) {
-      const { loss, parameters: tensors } = lossGraph(shape, task.steps(size), rows, size, parameters);
+      const { loss, parameters: tensors } = lossGraph(shape, steps, rows, size, parameters);
       const outputs = training ? Object.fromEntries(gradients(loss, tensors).map((g, i) => [`g${i}`, g])) : {};
       program = compile(lower({ loss, ...outputs }, { parameters: "inputs" }), { threads });
       programs.set(key, program);
@@ -85,7 +85,9 @@ export async function pointingObjective(
   };
 
   const run = async ({ size, examples }: PointingBatch, training: boolean) => {
-    const steps = task.steps(size);
+    // Answers end long before the longest that there may be; a few lengths, so that few programs are compiled.
+    const longest = Math.max(...examples.map(({ answer }) => answer.length)) + 1;
+    const steps = Math.min(task.steps(size), 4 * Math.ceil(longest / 4));
     const points = new Float32Array(rows * size * 2);
     const fed = new Float32Array(rows * steps * 2);
     const targets = new BigInt64Array(rows * steps);
@@ -101,7 +103,7 @@ export async function pointingObjective(
         if (step > 0) fed.set(example.points[example.answer[step - 1]], at * 2);
       }
     }
-    const program = await programFor(size, training);
+    const program = await programFor(size, steps, training);
     return program.run({
       ...stored,
       points: value("float32", points, [rows, size, 2]),

@@ -376,4 +376,17 @@ describe("small matrices", () => {
     expect(angleBetween([0, 0], [0, 1])).toBeCloseTo(Math.PI / 2, 12);
     expect(() => score(matrix(2, 1), matrix(2, 2))).toThrow(/differ in shape/);
   });
+
+  it("that are always 0 or 1 are scored as classes, too, each class counting alike", () => {
+    const [decoded, truth] = [
+      [0.2, 0.7, 0.9, 0.1, Number.NaN],
+      [0, 0, 1, 0, 1],
+    ].map((values) => matrix(5, 1, Float64Array.from(values)));
+    expect(score(decoded, truth).classes).toEqual({
+      accuracy: 0.75,
+      balancedAccuracy: (1 + 2 / 3) / 2,
+      majority: 0.75,
+    });
+    expect(score(decoded, decoded).classes).toBeUndefined();
+  });
 });

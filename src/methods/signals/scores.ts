@@ -12,6 +12,14 @@ export interface Scores {
   /** 1 - squared error / variance, mean over the dimensions. */
   readonly r2: number;
   readonly bins: number;
+  /** Where the true state is one number that is always 0 or 1: the decoded one cut at a half. */
+  readonly classes?: {
+    readonly accuracy: number;
+    /** Mean of the two classes' own accuracies; a half by chance. */
+    readonly balancedAccuracy: number;
+    /** Share of the more frequent class. */
+    readonly majority: number;
+  };
 }
 
 /** Errors: `bad_shape` when the shapes differ; `bad_option` when no bin can be compared. */
@@ -55,6 +63,30 @@ export function score(decoded: Matrix, truth: Matrix): Scores {
     }),
     r2: mean((s) => 1 - s.e / bins / variance(s.y, s.yy)),
     bins,
+    ...classScores(decoded, truth),
+  };
+}
+
+function classScores(decoded: Matrix, truth: Matrix): Pick<Scores, "classes"> {
+  if (truth.columns !== 1) return {};
+  const [right, all] = [
+    [0, 0],
+    [0, 0],
+  ];
+  for (const [t, value] of truth.data.entries()) {
+    if (!Number.isFinite(value) || !Number.isFinite(decoded.data[t])) continue;
+    if (value !== 0 && value !== 1) return {};
+    all[value]++;
+    if (decoded.data[t] > 0.5 === (value === 1)) right[value]++;
+  }
+  const bins = all[0] + all[1];
+  const shares = [0, 1].filter((value) => all[value] > 0).map((value) => right[value] / all[value]);
+  return {
+    classes: {
+      accuracy: (right[0] + right[1]) / bins,
+      balancedAccuracy: shares.reduce((a, b) => a + b, 0) / shares.length,
+      majority: Math.max(...all) / bins,
+    },
   };
 }
 

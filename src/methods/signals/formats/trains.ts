@@ -33,7 +33,8 @@ export function countTrains(json: Json, bin: number | undefined, origin: string)
   const trains = new Map<string, number[]>();
   if (isLists(json.units)) for (const [i, unit] of json.units.entries()) trains.set(`${i + 1}`, unit);
   for (const [name, list] of Object.entries(json))
-    if (name.startsWith("spike_times") && isNumbers(list)) trains.set(name.replace(/^spike_times_?/, "") || "spikes", list);
+    if (name.startsWith("spike_times") && isNumbers(list))
+      trains.set(name.replace(/^spike_times_?/, "") || "spikes", list);
   const tracks = tracksOf(json, origin);
   if (trains.size === 0) return samples(json, tracks, bin, origin);
   const width = widthOf(bin, origin);
