@@ -1,19 +1,65 @@
 /** Models from a storage that is no disk, as a page has it. */
+import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { serveModel } from "../test/fixtures/hub.ts";
 import { loadForest } from "../test/fixtures/load-forest.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../test/fixtures/tiny-model.ts";
-import { type Files, folderOf, readWhole, useFiles, within } from "./files.ts";
+import { type Files, folderOf, type Keeping, readWhole, useFiles, within } from "./files.ts";
 import { nodeFiles } from "./node-files.ts";
 import { openTokenizer } from "./text/index.ts";
-import { openWeights } from "./weights/index.ts";
+import { downloadModel, openCached, openWeights, writeFileAtomically } from "./weights/index.ts";
 
-/** Files by path. A read gives a few bytes at a time, as storages may. */
-function inMemory(contents: ReadonlyMap<string, Uint8Array>): Files & { opened: number } {
+/** Files by path. A read gives a few bytes at a time, as storages may. It keeps files only where it may. */
+function inMemory(contents: Map<string, Uint8Array>, keeps = false): Files & { opened: number } {
+  const locked = new Map<string, Promise<unknown>>();
+  const keeping: Keeping = {
+    onDisk: false,
+    cacheFolder: () => "cache",
+    makeFolder: async () => {},
+    async replace(path, content) {
+      const parts: Uint8Array[] = [];
+      await content(async (bytes) => void parts.push(bytes.slice()));
+      contents.set(path, Buffer.concat(parts));
+    },
+    async write(path, { keep }) {
+      if (!keep) contents.set(path, new Uint8Array());
+      return {
+        async write(bytes, position) {
+          const before = contents.get(path)!;
+          const after = new Uint8Array(Math.max(before.length, position + bytes.length));
+          after.set(before);
+          after.set(bytes, position);
+          contents.set(path, after);
+        },
+        sync: async () => {},
+        close: async () => {},
+      };
+    },
+    async rename(from, to) {
+      contents.set(to, contents.get(from)!);
+      contents.delete(from);
+    },
+    async remove(path) {
+      for (const name of [...contents.keys()]) if (name === path || name.startsWith(`${path}/`)) contents.delete(name);
+    },
+    lock(path, action) {
+      const result = (locked.get(path) ?? Promise.resolve()).then(action);
+      locked.set(
+        path,
+        result.catch(() => {}),
+      );
+      return result;
+    },
+  };
   const storage = {
     opened: 0,
+    hash: nodeFiles.hash,
+    ...(keeps && { keeping }),
     async find(path: string) {
       const bytes = contents.get(path);
       if (bytes) return { kind: "file" as const, size: bytes.length };
@@ -87,6 +133,41 @@ test("what the storage says goes with our errors, and nothing stays open", async
   });
   await expect(openWeights("models/tiny")).rejects.toThrow(/no weights at models.tiny: the storage is locked/);
   expect(memory.opened).toBe(0);
+});
+
+test("downloads, caches and locks are kept there, too, and a storage that keeps nothing does without or says so", async () => {
+  const hub = createServer(serveModel(tiny.folder)).listen(0, "127.0.0.1");
+  await once(hub, "listening");
+  const endpoint = `http://127.0.0.1:${(hub.address() as AddressInfo).port}`;
+  try {
+    const contents = new Map<string, Uint8Array>();
+    const memory = inMemory(contents, true);
+    useFiles(memory);
+    const folder = await downloadModel("somebody/tiny", { endpoint });
+    expect(folder).toMatch(/^cache\/hub\/somebody\/tiny\/[0-9a-f]{40}$/);
+    expect([...contents.keys()].filter((name) => !name.startsWith("cache/hub/"))).toEqual([]);
+    const { forest, tokenizer } = await loadForest(folder, "tiny", { threads: 1, weights: "int8" });
+    expect((await forest.lease().prefill(tokenizer!.encode("the cat"))).node.logits).toHaveLength(
+      tiny.config.vocab_size,
+    );
+    await forest.close();
+    let made = 0;
+    const write = (path: string) => writeFileAtomically(path, String(++made));
+    const read = async (path: string) => new TextDecoder().decode(await readWhole(path, 10));
+    expect(await Promise.all([1, 2].map(() => openCached("a/b", write, read)))).toEqual(["1", "1"]);
+    expect(contents.has("cache/a/b")).toBe(true);
+    expect(memory.opened).toBe(0);
+
+    useFiles(inMemory(contents));
+    const again = await loadForest(folder, "tiny", { threads: 1, weights: "int8" });
+    await again.forest.close();
+    await expect(downloadModel("somebody/tiny", { endpoint })).rejects.toMatchObject({
+      code: "unavailable",
+      message: "the storage in use keeps no files",
+    });
+  } finally {
+    hub.close();
+  }
 });
 
 describe("paths", () => {

@@ -1,7 +1,9 @@
 /**
- * Where weights and tokenizers are read from: the disk under Node; elsewhere, in a page for instance, whatever was given to `useFiles` before
- * the first model was opened. Paths are names with "/" between folders.
+ * Where models, tokenizers and parts are read from and derived files are kept: the disk under Node; elsewhere, in a page for instance,
+ * whatever was given to `useFiles` before the first model was opened. Paths are names with "/" between folders.
  */
+import { ensure, VentrisError } from "./errors.ts";
+
 export interface OpenFile {
   readonly size: number;
   /** Another one whenever the contents may be others. */
@@ -18,11 +20,58 @@ export interface Files {
   /** Names in a folder. */
   list(folder: string): Promise<readonly string[]>;
   open(path: string): Promise<OpenFile>;
+  hash(algorithm: "sha1" | "sha256"): Hash;
+  /** Left out, nothing is kept: what is derived is derived at every start, and what has to be written is refused. */
+  readonly keeping?: Keeping;
+}
+
+export interface Hash {
+  /** Takes more bytes, or a text as UTF-8. */
+  update(data: Uint8Array | string): Hash;
+  /** Of everything so far, once. */
+  hex(): string;
+}
+
+/** Appends bytes to the file being written. */
+export type WriteBytes = (bytes: Uint8Array) => Promise<void>;
+
+/** A file that is written where its bytes belong. */
+export interface WritableFile {
+  write(bytes: Uint8Array, position: number): Promise<void>;
+  /** What was written survives a crash from now on. */
+  sync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Errors are the storage's own, but for locks. A storage that is full throws with the code ENOSPC or the name QuotaExceededError. */
+export interface Keeping {
+  /** Paths are the disk's, so that native code may open and map files itself. */
+  readonly onDisk: boolean;
+  /** The folder of what is derived and downloaded; it need not be there. */
+  cacheFolder(): string;
+  /** Makes a folder with those that it is in. */
+  makeFolder(path: string): Promise<void>;
+  /** Writes a file as a whole: others see the old one or the new one, and after a failure the old one. Folders are made. */
+  replace(path: string, content: (write: WriteBytes) => Promise<void>): Promise<void>;
+  /** Opens a file to write; what it holds stays where `keep` is true. */
+  write(path: string, options: { readonly keep: boolean }): Promise<WritableFile>;
+  rename(from: string, to: string): Promise<void>;
+  /** Takes a file away, or a folder with all that is in it; nothing where there is none. */
+  remove(path: string): Promise<void>;
+  /**
+   * Runs `action` while nobody else holds `path`, waiting for it `timeout` milliseconds at most. Errors: `unavailable` when that is over
+   * (names the holder), `aborted` by `signal`, `disk_full`.
+   */
+  lock<T>(
+    path: string,
+    action: () => Promise<T>,
+    options: { readonly timeout: number; readonly signal?: AbortSignal },
+  ): Promise<T>;
 }
 
 let chosen: Files | undefined;
 
-/** From now on files are read from there. */
+/** From now on files are read and kept there. */
 export function useFiles(files: Files): void {
   chosen = files;
 }
@@ -31,6 +80,17 @@ export function useFiles(files: Files): void {
 export async function storage(): Promise<Files> {
   chosen ??= (await import("./node-files.ts")).nodeFiles;
   return chosen;
+}
+
+/** What the storage in use keeps files by. Errors: `unavailable` where it keeps none. */
+export async function keeping(): Promise<Keeping> {
+  const files = await storage();
+  ensure(files.keeping, "unavailable", "the storage in use keeps no files");
+  return files.keeping;
+}
+
+export async function exists(path: string): Promise<boolean> {
+  return (await (await storage()).find(path)) !== undefined;
 }
 
 /** The whole of a file that is at most so long; undefined: it is longer. */
@@ -51,15 +111,55 @@ export async function readWhole(path: string, mostBytes: number): Promise<Uint8A
   }
 }
 
+/** A file piece by piece, in buffers of their own. */
+export async function* readPieces(path: string, pieceBytes = 2 ** 18): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const file = await (await storage()).open(path);
+  try {
+    for (let offset = 0; ; ) {
+      const piece = new Uint8Array(pieceBytes);
+      const read = await file.read(piece, offset);
+      if (read === 0) return;
+      yield piece.subarray(0, read);
+      offset += read;
+    }
+  } finally {
+    await file.close();
+  }
+}
+
+export const errorCode = (error: unknown): string | undefined =>
+  error instanceof Error ? (error as Error & { code?: string }).code : undefined;
+
+/** Turns a storage's error met while writing `path` into ours; errors of other kinds are returned as they are. */
+export function writeError(error: unknown, path: string): unknown {
+  if (error instanceof VentrisError) return error;
+  const code = errorCode(error);
+  if (code === "ENOSPC" || code === "EDQUOT" || (error as Error | undefined)?.name === "QuotaExceededError") {
+    return new VentrisError("disk_full", `no space left on the disk while writing ${path}; free some and repeat`, {
+      cause: error,
+    });
+  }
+  if (code && (error as { syscall?: string }).syscall) {
+    return new VentrisError("unavailable", `cannot write ${path}: ${(error as Error).message}`, { cause: error });
+  }
+  return error;
+}
+
 const windows = typeof process !== "undefined" && process.platform === "win32";
 const lastBorder = (path: string): number => Math.max(path.lastIndexOf("/"), windows ? path.lastIndexOf("\\") : -1);
 
-/** A name within a folder. */
-export const within = (folder: string, name: string): string =>
-  folder === "" || lastBorder(folder) === folder.length - 1 ? folder + name : `${folder}/${name}`;
+/** A name within a folder, or a path of names. */
+export const within = (folder: string, ...names: string[]): string =>
+  names.reduce(
+    (path, name) => (path === "" || lastBorder(path) === path.length - 1 ? path + name : `${path}/${name}`),
+    folder,
+  );
 
 /** The folder that a path lies in. */
 export function folderOf(path: string): string {
   const border = lastBorder(path);
   return border < 0 ? "." : path.slice(0, Math.max(1, border));
 }
+
+/** The last name of a path. */
+export const nameOf = (path: string): string => path.slice(lastBorder(path) + 1);

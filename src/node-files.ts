@@ -1,21 +1,91 @@
 /** Files of the disk, by Node. */
-import { open, readdir, stat } from "node:fs/promises";
-import { resolve } from "node:path";
-import type { Files } from "./files.ts";
+import { createHash, randomUUID } from "node:crypto";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { homedir } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import type { Files, Hash, Keeping } from "./files.ts";
+import { ageOf, isMissing, lockFile } from "./node-locks.ts";
 
 /**
  * What a derived file depends on when its source is a local file: path, size and times. The time of the last change of the file itself counts
  * beside that of its contents, which copying keeps.
  */
-export function identityOf(
+function identityOf(
   path: string,
   { size, mtimeMs, ctimeMs, ino }: Readonly<Record<"size" | "mtimeMs" | "ctimeMs" | "ino", number>>,
 ): string {
   return `${resolve(path)} ${size} ${mtimeMs} ${ctimeMs} ${ino}`;
 }
 
-/** Linux reads at most 2 GiB a call. */
+/** Linux reads and writes at most 2 GiB a call. */
 const mostAtOnce = 2 ** 30;
+
+/** Writes all bytes, at `position` or where the file stands. */
+async function writeFully(file: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
+  for (let done = 0; done < bytes.byteLength; ) {
+    const wanted = Math.min(bytes.byteLength - done, mostAtOnce);
+    const at = position === undefined ? null : position + done;
+    done += (await file.write(bytes, done, wanted, at)).bytesWritten;
+  }
+}
+
+/** Writers touch their temporary file all the time; one this old belongs to a process that was killed. */
+const abandonedAfterMilliseconds = 60 * 60 * 1000;
+
+async function removeAbandoned(folder: string, prefix: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!name.startsWith(prefix) || !name.endsWith(".partial")) continue;
+    const age = await ageOf(join(folder, name));
+    if (age !== undefined && age > abandonedAfterMilliseconds) await rm(join(folder, name), { force: true });
+  }
+}
+
+const keeping: Keeping = {
+  onDisk: true,
+  cacheFolder() {
+    const { VENTRIS_CACHE, XDG_CACHE_HOME, LOCALAPPDATA } = process.env;
+    if (VENTRIS_CACHE) return VENTRIS_CACHE;
+    if (XDG_CACHE_HOME) return join(XDG_CACHE_HOME, "ventris");
+    if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "ventris");
+    if (process.platform === "win32" && LOCALAPPDATA) return join(LOCALAPPDATA, "ventris");
+    return join(homedir(), ".cache", "ventris");
+  },
+  async makeFolder(path) {
+    await mkdir(path, { recursive: true });
+  },
+  /** A temporary file in the same folder, fsync, rename. */
+  async replace(path, content) {
+    const folder = dirname(path);
+    const prefix = `.${basename(path)}.`;
+    const temporary = join(folder, `${prefix}${randomUUID()}.partial`);
+    try {
+      await mkdir(folder, { recursive: true });
+      await removeAbandoned(folder, prefix);
+      const file = await open(temporary, "wx");
+      try {
+        await content((bytes) => writeFully(file, bytes));
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {}); // the first error is the one to report
+      throw error;
+    }
+  },
+  async write(path, { keep }) {
+    const file = await open(path, keep ? "r+" : "w");
+    return {
+      write: (bytes, position) => writeFully(file, bytes, position),
+      sync: () => file.sync(),
+      close: () => file.close(),
+    };
+  },
+  rename,
+  remove: (path) => rm(path, { recursive: true, force: true }),
+  lock: lockFile,
+};
 
 export const nodeFiles: Files = {
   async find(path) {
@@ -23,7 +93,7 @@ export const nodeFiles: Files = {
       const stats = await stat(path);
       return { kind: stats.isDirectory() ? "folder" : "file", size: stats.size };
     } catch (error) {
-      if (["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
   },
@@ -46,4 +116,16 @@ export const nodeFiles: Files = {
       throw error;
     }
   },
+  hash(algorithm) {
+    const hash = createHash(algorithm);
+    const self: Hash = {
+      update(data) {
+        hash.update(data);
+        return self;
+      },
+      hex: () => hash.digest("hex"),
+    };
+    return self;
+  },
+  keeping,
 };

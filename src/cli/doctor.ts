@@ -124,7 +124,7 @@ function line({ what, state, found, remedy }: Check): string {
 }
 
 async function examine(): Promise<Check[]> {
-  const cache = cacheFolder();
+  const cache = await cacheFolder();
   const shipped = await shippedModels();
   const missing = expectedModels.filter((name) => !shipped.includes(name));
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
@@ -139,7 +139,7 @@ async function examine(): Promise<Check[]> {
     {
       what: "processor",
       state: "ok",
-      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${defaultThreads()} threads`,
+      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${await defaultThreads()} threads`,
     },
     { what: "memory", state: "ok", found: `${formatBytes(totalmem())}, ${formatBytes(freemem())} of it free` },
     ...(await examineRuntime()),

@@ -183,7 +183,7 @@ export async function listModels(): Promise<ModelEntry[]> {
 
 /** Downloads lie in the cache folder as hub/OWNER/NAME/COMMIT. */
 async function cachedModels(): Promise<ModelEntry[]> {
-  const hub = join(cacheFolder(), "hub");
+  const hub = join(await cacheFolder(), "hub");
   const entries: ModelEntry[] = [];
   for (const owner of await foldersIn(hub)) {
     for (const name of await foldersIn(join(hub, owner))) {

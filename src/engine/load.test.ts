@@ -224,8 +224,8 @@ test("a prepared file of an earlier layout is not taken for one of this layout",
     const { family, config } = familyOf(tiny.config);
     const lowered = lowerPass(family, config, { blocks: () => ownFormats[4] });
     const identity = await fileIdentity(join(tiny.folder, "model.safetensors"));
-    const key = cacheKey("weights 1", identity, JSON.stringify(lowered.weights));
-    const folder = join(cacheFolder(), "weights", key);
+    const key = await cacheKey("weights 1", identity, JSON.stringify(lowered.weights));
+    const folder = join(await cacheFolder(), "weights", key);
     await mkdir(folder, { recursive: true });
     await writeFile(join(folder, weightFileName), new Uint8Array(lowered.weightBytes));
     const { forest } = await loadForest(tiny.folder, "tiny", { threads: 1, weights: "int4" });
@@ -233,7 +233,7 @@ test("a prepared file of an earlier layout is not taken for one of this layout",
     expect(Math.max(...node.logits!)).toBeGreaterThan(0.1); // all are 0 with weights of zero
     await forest.close();
   } finally {
-    await rm(cacheFolder(), { recursive: true, force: true });
+    await rm(await cacheFolder(), { recursive: true, force: true });
     if (previous === undefined) delete process.env.VENTRIS_CACHE;
     else process.env.VENTRIS_CACHE = previous;
   }

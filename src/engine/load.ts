@@ -1,5 +1,4 @@
 /** From a checkpoint to a compiled pass: config, weights in the wanted precision, tokenizer, forest. */
-import { createHash } from "node:crypto";
 import { ensure, VentrisError } from "../errors.ts";
 import { folderOf, storage } from "../files.ts";
 import type { Instruments } from "../models/edits.ts";
@@ -108,19 +107,19 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       parameterCount: plan.parameterCount,
       identity: [
         identity,
-        cacheKey(JSON.stringify(config)),
+        await cacheKey(JSON.stringify(config)),
         tokenizer?.fingerprint,
         preparation,
         format,
         stored,
         compileOptions.device ?? "cpu",
-        compileOptions.threads ?? defaultThreads(),
+        compileOptions.threads ?? (await defaultThreads()),
       ].join(" "),
       secondsToLoad: (performance.now() - started) / 1000,
       async fingerprint() {
         const opened = await openWeights(path);
         const base = await fingerprintOf(opened).finally(() => opened.close());
-        return adapter ? createHash("sha256").update(base).update(adapter.fingerprint).digest("hex") : base;
+        return adapter ? (await storage()).hash("sha256").update(base).update(adapter.fingerprint).hex() : base;
       },
       async parameterValues(wanted = () => true) {
         const opened = await openCheckpoint(path);

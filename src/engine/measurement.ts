@@ -1,16 +1,16 @@
 /** What is measured once on this machine and kept in the cache folder: pass times, acceptance. */
-import { readFile, rm } from "node:fs/promises";
-import { join } from "node:path";
 import type { z } from "zod";
 import { VentrisError } from "../errors.ts";
-import { cacheFolder, openCached, writeFileAtomically } from "../weights/index.ts";
+import { keeping, readWhole, within } from "../files.ts";
+import { cacheFolder, cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
 import type { Model } from "./model.ts";
 import { shareWork } from "./shared-work.ts";
 
 export interface Measurement<T> {
-  /** Folder within the cache folder, and the file's name there: all that the result depends on is in it. */
+  /** Folder within the cache folder. */
   readonly folder: string;
-  readonly key: string;
+  /** All that the result depends on: it names the file there. */
+  readonly of: readonly (string | number)[];
   readonly schema: z.ZodType<T>;
   /** Ends soon after the signal with `aborted`. */
   measure(signal: AbortSignal): Promise<T>;
@@ -21,23 +21,23 @@ export interface Measurement<T> {
  * written, the result serves this process alone. Errors: `aborted`, and those of measuring.
  */
 export async function measured<T>(model: Model, measurement: Measurement<T>, signal?: AbortSignal): Promise<T> {
-  const { folder, key } = measurement;
-  const shared = await model.state(`${folder} ${key}`, () => shareWork((until) => kept(measurement, until)));
+  const path = within(measurement.folder, `${await cacheKey(...measurement.of)}.json`);
+  const shared = await model.state(path, () => shareWork((until) => kept(path, measurement, until)));
   return shared(signal);
 }
 
 /** All measurements of a folder are taken anew by processes that ask for them from now on. */
-export const forgetMeasurements = (folder: string): Promise<void> =>
-  rm(join(cacheFolder(), folder), { recursive: true, force: true });
+export const forgetMeasurements = async (folder: string): Promise<void> =>
+  (await keeping()).remove(within(await cacheFolder(), folder));
 
-async function kept<T>({ folder, key, schema, measure }: Measurement<T>, signal: AbortSignal): Promise<T> {
+async function kept<T>(path: string, { schema, measure }: Measurement<T>, signal: AbortSignal): Promise<T> {
   let result: T | undefined;
-  const write = async (path: string): Promise<void> => {
+  const write = async (file: string): Promise<void> => {
     result = await measure(signal);
-    await writeFileAtomically(path, JSON.stringify(result));
+    await writeFileAtomically(file, JSON.stringify(result));
   };
   try {
-    return await openCached(join(folder, `${key}.json`), write, (path) => readMeasurement(path, schema), { signal });
+    return await openCached(path, write, (file) => readMeasurement(file, schema), { signal });
   } catch (error) {
     const unwritable = error instanceof VentrisError && ["unavailable", "disk_full"].includes(error.code);
     if (!unwritable) throw error;
@@ -45,10 +45,13 @@ async function kept<T>({ folder, key, schema, measure }: Measurement<T>, signal:
   }
 }
 
+/** Measurements are some numbers: what is longer is none. */
+const mostBytes = 2 ** 26;
+
 /** Errors: `bad_file`. */
 export async function readMeasurement<T>(path: string, schema: z.ZodType<T>): Promise<T> {
   try {
-    return schema.parse(JSON.parse(await readFile(path, "utf8")));
+    return schema.parse(JSON.parse(new TextDecoder().decode(await readWhole(path, mostBytes))));
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: not a measurement of this version`, { cause });
   }

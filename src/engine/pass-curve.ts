@@ -1,6 +1,5 @@
 /** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
 import { z } from "zod";
-import { cacheKey } from "../weights/index.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
 import { forgetMeasurements, measured } from "./measurement.ts";
@@ -40,14 +39,14 @@ const schema = z
 
 /** The curve of a model with its threads and precision, measured when the cache folder has none. Errors: `aborted`. */
 export function passCurve(model: Model, signal?: AbortSignal): Promise<PassCurve> {
-  const key = cacheKey("pass curve 5", model.identity);
+  const of = ["pass curve 5", model.identity];
   const measure = async (until: AbortSignal): Promise<PassCurve> => {
     const busyShare = watchProcessors();
     const curve = await measureOn(model.forest, until);
     const busy = busyShare();
     return { model: model.identity, ...curve, ...(busy !== undefined && { busy }) };
   };
-  return measured<PassCurve>(model, { folder: folderName, key, schema, measure }, signal);
+  return measured<PassCurve>(model, { folder: folderName, of, schema, measure }, signal);
 }
 
 /** All curves that are kept are measured anew when they are next asked for, by processes that begin after this. */

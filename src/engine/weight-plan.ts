@@ -1,7 +1,6 @@
 /** What a model's weights become: the blocks that its matrices are multiplied in, and the file that the program reads them from. */
-import { mkdir, stat } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { folderOf, storage, within } from "../files.ts";
 import type { StoredParameter } from "../models/parameters.ts";
 import type { CompileOptions } from "../runtime/program.ts";
 import { type BlockFormat, type LoweredProgram, weightFileName } from "../tensor/index.ts";
@@ -61,7 +60,7 @@ const mostInMemory = 2 ** 31 - 1;
 
 /**
  * The program's weight file: read or converted tensor by tensor, so that memory peaks at one tensor above the result; what is
- * large or quantised goes to the cache folder, from where the runtime maps it.
+ * large or quantised goes to the cache folder of a disk, from where the runtime maps it.
  */
 export async function prepareWeights(
   identity: string,
@@ -94,27 +93,26 @@ export async function prepareWeights(
     return file;
   };
   const quantizes = lowered.weights.some(({ bits }) => bits !== 32);
-  if (!quantizes && lowered.weightBytes <= smallBytes) return inMemory();
-  const key = cacheKey(preparation, identity, JSON.stringify(lowered.weights));
+  const { keeping } = await storage();
+  if ((!quantizes && lowered.weightBytes <= smallBytes) || !keeping?.onDisk) return inMemory();
+  const key = await cacheKey(preparation, identity, JSON.stringify(lowered.weights));
   try {
     return {
       folder: await openCached(
-        join("weights", key, weightFileName),
-        async (target) => {
-          await mkdir(dirname(target), { recursive: true });
-          await writeFileAtomically(target, async (write) => {
+        within("weights", key, weightFileName),
+        (target) =>
+          writeFileAtomically(target, async (write) => {
             let position = 0;
             for await (const { offset, bytes } of pieces()) {
               if (offset > position) await write(new Uint8Array(offset - position));
               await write(bytes);
               position = offset + bytes.length;
             }
-          });
-        },
+          }),
         async (file) => {
-          const { size } = await stat(file);
+          const size = (await (await storage()).find(file))?.size;
           ensure(size === lowered.weightBytes, "bad_file", `${file}: ${size} bytes instead of ${lowered.weightBytes}`);
-          return dirname(file);
+          return folderOf(file);
         },
       ),
     };

@@ -6,16 +6,13 @@ import { ensure, nearest } from "../errors.ts";
 import {
   abs,
   add,
-  cast,
   type ElementType,
   greater,
   input,
   less,
-  multiply,
   reduceMean,
   sameShape,
   shapeText,
-  subtract,
   type Tensor,
   where,
 } from "../tensor/index.ts";
@@ -76,7 +73,7 @@ export interface HookOptions {
   readonly parameter: MakeParameter;
   /** Of the rows that a site has, those whose logits are wanted. */
   readonly select: (rows: Tensor, site: string) => Tensor;
-  /** Edits that act only in rows that ask for them (input "NAME.on" [rows, 1], 1 or 0), and whose results are checked (output "bad.NAME"). */
+  /** Edits that act only in rows that ask for them (input "NAME.limit" [rows, 1], `largestValue` or 0), and whose results are checked (output "bad.NAME"). */
   readonly gated?: ReadonlySet<Edit>;
   /** The rows from a site on, where some begin there. */
   readonly join?: (rows: Tensor, site: string) => Tensor;
@@ -84,12 +81,12 @@ export interface HookOptions {
 
 export interface Hooks {
   readonly site: SiteHook;
-  /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows, 1]. Complete once the model is built. */
+  /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows, 1], 0 where all is well. Complete once the model is built. */
   readonly outputs: Record<string, Tensor>;
 }
 
-/** Larger numbers are taken for infinite: their squares would be, further on. */
-const largest = 1e15;
+/** Rows of larger numbers are taken for infinite: their squares would be, further on. */
+export const largestValue = 1e15;
 
 /**
  * The hook for `family.build` that taps and edits as told. Errors: `bad_option` for an unknown site or reading (with the nearest name) and
@@ -127,10 +124,10 @@ export function createHooks(
     if (!gated?.has(edit)) return result;
     // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN. Nothing is below zero, which is
     // the limit in rows without the edit.
-    const on = input(`${edit.name}.on`, [rows, 1]);
-    const good = less(abs(result), multiply(on, largest));
-    outputs[`bad.${edit.name}`] = subtract(on, reduceMean(cast(good, "float32"), -1, true));
-    const acts = greater(on, 0);
+    const limit = input(`${edit.name}.limit`, [rows, 1]);
+    const good = less(reduceMean(abs(result), -1, true), limit);
+    outputs[`bad.${edit.name}`] = where(good, 0, limit);
+    const acts = greater(limit, 0);
     const rewritten = where(good, result, 0);
     // A sum stays one: with the norm that follows it is one operator, whose bits are not those of a norm by itself. Rows without the edit
     // have to be what they are in a program that has no edits.

@@ -2,11 +2,9 @@
  * LoRA adapters (Hu et al. 2022) in PEFT's format: for a matrix W [out, in] the model uses W + scale · B A, with A [rank, in] and
  * B [out, rank]. Here: which matrices they sit on, their names, reading, writing, and merging into weights.
  */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { exists, readWhole, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
@@ -97,6 +95,8 @@ function mergedMatrix(base: Float32Array, { shape, down, up }: LoraSite, adapter
   return merged;
 }
 
+/** A page of JSON, with room for lists of modules. */
+const mostConfigBytes = 2 ** 20;
 export const loraFiles = { config: "adapter_config.json", weights: "adapter_model.safetensors" };
 
 /** A checkpoint's parameters with an adapter merged in as they are read; adapted ones are stored in no blocks any more. */
@@ -161,16 +161,18 @@ export async function readLora(
   family: Family,
   config: ModelConfig,
 ): Promise<Lora & { readonly fingerprint: string }> {
-  const path = join(folder, loraFiles.config);
-  ensure(existsSync(path), "unavailable", `${folder} is no LoRA adapter: it has no ${loraFiles.config}`);
-  const parsed = adapterConfig.safeParse(parseJsonObject(await readFile(path), path));
+  const path = within(folder, loraFiles.config);
+  ensure(await exists(path), "unavailable", `${folder} is no LoRA adapter: it has no ${loraFiles.config}`);
+  const bytes = await readWhole(path, mostConfigBytes);
+  ensure(bytes, "bad_file", `${path} is longer than the config of an adapter can be`);
+  const parsed = adapterConfig.safeParse(parseJsonObject(bytes, path));
   if (!parsed.success) {
     const [{ path: field, message }] = parsed.error.issues;
     throw new VentrisError("bad_file", `${path}: ${field.join(".")} has a value that is not supported (${message})`);
   }
   const { r: rank, lora_alpha: alpha, use_rslora: rankStabilised, target_modules: modules } = parsed.data;
   const lora = { rank, alpha, rankStabilised, targets: typeof modules === "string" ? [modules] : modules };
-  const source = await openSafetensors(join(folder, loraFiles.weights));
+  const source = await openSafetensors(within(folder, loraFiles.weights));
   try {
     const all = loraSites(family, config, { ...lora, targets: ["all-linear"], rank: 1 });
     const sites = all.filter(({ down }) => source.tensors.has(down));
@@ -200,7 +202,7 @@ export async function writeLora(folder: string, { config, sites, values }: Lora,
     { name: down, type: "F32" as const, shape: [config.rank, shape[1]], data: values.get(down)! },
     { name: up, type: "F32" as const, shape: [shape[0], config.rank], data: values.get(up)! },
   ]);
-  await writeSafetensors(join(folder, loraFiles.weights), tensors, { format: "pt" });
+  await writeSafetensors(within(folder, loraFiles.weights), tensors, { format: "pt" });
   const json = {
     peft_type: "LORA",
     task_type: "CAUSAL_LM",
@@ -215,7 +217,7 @@ export async function writeLora(folder: string, { config, sites, values }: Lora,
     inference_mode: true,
   };
   await writeFileAtomically(
-    join(folder, loraFiles.config),
+    within(folder, loraFiles.config),
     new TextEncoder().encode(`${JSON.stringify(json, null, 2)}\n`),
   );
 }

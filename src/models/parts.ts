@@ -2,12 +2,9 @@
  * Parts: what is small, trained, and belongs to a model: heads, prompt vectors, projections, codebooks, memories. A part is a folder with a
  * card, `part.json`, and `part.safetensors`; it says which base it was trained on, and is refused for another.
  */
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { readdir, readFile, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
 import { z } from "zod";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { exists, nameOf, readWhole, storage, within } from "../files.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { WeightSource } from "../weights/source.ts";
 import { type Site, siteNamed } from "./sites.ts";
@@ -55,13 +52,13 @@ export interface PartBase {
 
 /** Names a checkpoint by its contents (SHA-256 of names, types, shapes and bytes), wherever it lies. */
 export async function fingerprintOf(source: WeightSource): Promise<string> {
-  const hash = createHash("sha256");
+  const hash = (await storage()).hash("sha256");
   for (const name of [...source.tensors.keys()].sort()) {
     const { type, shape } = source.tensors.get(name)!;
     hash.update(`${name}\0${type}\0${shape.join()}\0`);
     hash.update(await source.readBytes(name));
   }
-  return hash.digest("hex");
+  return hash.hex();
 }
 
 /**
@@ -78,7 +75,7 @@ export async function writePart(
       stored?: "F32" | "F16";
     },
 ): Promise<void> {
-  const { tensors, sites = [], settings = {}, name = basename(folder), kind, training, stored = "F32" } = part;
+  const { tensors, sites = [], settings = {}, name = nameOf(folder), kind, training, stored = "F32" } = part;
   for (const site of sites) siteNamed(base.sites, site);
   ensure(tensors.size > 0, "bad_option", `part ${name}: it has no tensors`);
   for (const [tensor, { shape, values }] of tensors) {
@@ -106,8 +103,8 @@ export async function writePart(
     shape,
     data: values,
   }));
-  await writeSafetensors(join(folder, partFiles.weights), entries, { format });
-  await writeFileAtomically(join(folder, partFiles.card), `${JSON.stringify(card, null, 2)}\n`);
+  await writeSafetensors(within(folder, partFiles.weights), entries, { format });
+  await writeFileAtomically(within(folder, partFiles.card), `${JSON.stringify(card, null, 2)}\n`);
 }
 
 /**
@@ -126,7 +123,7 @@ export async function readPart(folder: string, base: PartBase, kind?: string): P
     return `the part ${name} was trained on another model (${card.base.name}), and does not fit ${base.name}: the weights differ`;
   });
   for (const site of card.sites) siteNamed(base.sites, site);
-  const source = await openSafetensors(join(folder, partFiles.weights));
+  const source = await openSafetensors(within(folder, partFiles.weights));
   try {
     const tensors = new Map<string, PartTensor>();
     for (const [tensor, shape] of Object.entries(card.tensors)) {
@@ -145,17 +142,18 @@ export async function readPart(folder: string, base: PartBase, kind?: string): P
 }
 
 async function readCard(folder: string): Promise<PartCard> {
-  const path = join(folder, partFiles.card);
-  ensure(existsSync(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
+  const path = within(folder, partFiles.card);
+  ensure(await exists(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
   return readCardFile(path, partCard, mostCardBytes);
 }
 
 /** A card of a folder, by its schema. Errors: `bad_file` for what is too long, no JSON, or no such card. */
 export async function readCardFile<Card>(path: string, schema: z.ZodType<Card>, mostBytes: number): Promise<Card> {
-  ensure((await stat(path)).size <= mostBytes, "bad_file", `${path} is longer than a card can be`);
+  const bytes = await readWhole(path, mostBytes);
+  ensure(bytes, "bad_file", `${path} is longer than a card can be`);
   let json: unknown;
   try {
-    json = JSON.parse(await readFile(path, "utf8"));
+    json = JSON.parse(new TextDecoder().decode(bytes));
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
   }
@@ -167,18 +165,18 @@ export async function readCardFile<Card>(path: string, schema: z.ZodType<Card>, 
 
 /** Cards of the parts beside a model, in its folder `parts`, by name; those that cannot be read are left out. */
 export async function listParts(modelFolder: string): Promise<{ card: PartCard; folder: string }[]> {
-  const parts = join(modelFolder, "parts");
-  const names = (await readdir(parts).catch(() => [])).sort();
-  const cards = names.map(async (name) => ({ folder: join(parts, name), card: await readCard(join(parts, name)) }));
+  const parts = within(modelFolder, "parts");
+  const names = [...(await (await storage()).list(parts).catch(() => []))].sort();
+  const cards = names.map(async (name) => ({ folder: within(parts, name), card: await readCard(within(parts, name)) }));
   return (await Promise.allSettled(cards)).flatMap((card) => (card.status === "fulfilled" ? [card.value] : []));
 }
 
 /** The folder of a part: one beside the model by name, or a path. Errors: `unavailable` with the nearest name. */
 export async function findPart(modelFolder: string, reference: string): Promise<string> {
   const beside = await listParts(modelFolder);
-  const named = beside.find(({ card, folder }) => card.name === reference || basename(folder) === reference);
+  const named = beside.find(({ card, folder }) => card.name === reference || nameOf(folder) === reference);
   if (named) return named.folder;
-  if (existsSync(join(reference, partFiles.card))) return reference;
+  if (await exists(within(reference, partFiles.card))) return reference;
   const names = beside.map(({ card }) => card.name);
   const meant = nearest(reference.slice(0, 200), names);
   throw new VentrisError(

@@ -53,7 +53,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
   const chosen = reproduction.sizes[size];
   const identity = JSON.stringify([packageVersion(), size, seed, chosen]);
   const folder = join(
-    options.folder ?? join(cacheFolder(), "reproductions"),
+    options.folder ?? join(await cacheFolder(), "reproductions"),
     `${paper.name}-${size}-${createHash("sha256").update(identity).digest("hex").slice(0, 12)}`,
   );
   if (options.fresh) await rm(folder, { recursive: true, force: true });

@@ -1,9 +1,7 @@
 /** Compiled programs on ONNX Runtime: compile once, run many times with typed arrays. */
-import { readFile } from "node:fs/promises";
-import { availableParallelism } from "node:os";
-import { join } from "node:path";
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
+import { readWhole, within } from "../files.ts";
 import { type ElementType, type LoweredProgram, type TensorData, weightFileName } from "../tensor/index.ts";
 import { findRuntime, loadRuntime } from "./load.ts";
 
@@ -39,11 +37,17 @@ export interface Program {
   release(): Promise<void>;
 }
 
-export const defaultThreads = (): number => Math.min(8, availableParallelism());
+type Navigator = { readonly hardwareConcurrency: number };
+
+/** All cores, at most 8. */
+export async function defaultThreads(): Promise<number> {
+  const { navigator } = globalThis as { navigator?: Navigator }; // of pages, and of Node from version 21 on
+  return Math.min(8, navigator?.hardwareConcurrency ?? (await import("node:os")).availableParallelism());
+}
 
 /** Errors: `unavailable` for a device this machine has not, `bad_option`, `runtime_failed`. */
 export async function compile(lowered: LoweredProgram, options: CompileOptions = {}): Promise<Program> {
-  const { device = "cpu", threads = defaultThreads(), weights, profile } = options;
+  const { device = "cpu", threads = await defaultThreads(), weights, profile } = options;
   ensure(
     Number.isInteger(threads) && threads >= 1 && threads <= 256,
     "bad_option",
@@ -111,9 +115,9 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
 
 /** WebAssembly has no files: the whole weight file is read. Errors: `bad_file`. */
 async function readWeights(folder: string): Promise<Uint8Array> {
-  const path = join(folder, weightFileName);
+  const path = within(folder, weightFileName);
   try {
-    return await readFile(path);
+    return (await readWhole(path, Number.MAX_SAFE_INTEGER))!;
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
   }

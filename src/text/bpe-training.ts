@@ -3,10 +3,10 @@
  * pair of neighbours again and again. Pair counts are kept up to date word by word and a heap yields the next pair, so
  * that a merge costs only the words it occurs in.
  */
-import { rename, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { exists, within } from "../files.ts";
 import { createHeap } from "../heap.ts";
+import { writeFileAtomically } from "../weights/cache.ts";
 import { ownCopy } from "./bpe.ts";
 import { byteCharacters, forEachPreToken } from "./byte-level.ts";
 
@@ -56,11 +56,11 @@ const maximumWords = 2_000_000;
  */
 export async function trainTokenizer(options: TokenizerTraining & { out: string }): Promise<TrainedBpe> {
   const trained = await trainBpe(options);
-  await writeWhole(join(options.out, "tokenizer.json"), `${JSON.stringify(tokenizerJson(trained), null, 1)}\n`);
-  await writeWhole(
-    join(options.out, "tokenizer_config.json"),
-    `${JSON.stringify(tokenizerConfig(trained), null, 2)}\n`,
-  );
+  ensure(await exists(options.out), "unavailable", `cannot write into ${options.out}: there is no such folder`);
+  const write = (name: string, value: object, indent: number): Promise<void> =>
+    writeFileAtomically(within(options.out, name), `${JSON.stringify(value, null, indent)}\n`);
+  await write("tokenizer.json", tokenizerJson(trained), 1);
+  await write("tokenizer_config.json", tokenizerConfig(trained), 2);
   return trained;
 }
 
@@ -289,21 +289,6 @@ function tokenizerConfig({ specialTokens }: TrainedBpe): object {
     add_prefix_space: false,
     clean_up_tokenization_spaces: false,
   };
-}
-
-/** Nothing half-written stays: the file appears under its name only when it is complete. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.partial`;
-  try {
-    await writeFile(temporary, text);
-    await rename(temporary, path);
-  } catch (cause) {
-    await rm(temporary, { force: true });
-    const full = (cause as NodeJS.ErrnoException).code === "ENOSPC";
-    throw new VentrisError(full ? "disk_full" : "unavailable", `cannot write ${path}: ${(cause as Error).message}`, {
-      cause,
-    });
-  }
 }
 
 function throwIfAborted(signal: AbortSignal | undefined): void {

@@ -1,8 +1,6 @@
 /** Documents from text files: `.txt`, `.jsonl`, and either with `.gz`. Everything is streamed and bounded. */
-import { createReadStream } from "node:fs";
-import { pipeline } from "node:stream/promises";
-import { createGunzip } from "node:zlib";
 import { ensure, VentrisError } from "../errors.ts";
+import { readPieces } from "../files.ts";
 import { isObject, parseJson } from "../json.ts";
 
 export interface TextFile {
@@ -86,17 +84,39 @@ async function* lines(path: string): AsyncGenerator<string> {
 /** The file's text piece by piece, unzipped and decoded. */
 async function* decoded(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
-  const source = createReadStream(path, { highWaterMark: 2 ** 18 });
-  const bytes = path.endsWith(".gz") ? createGunzip({ chunkSize: 2 ** 18 }) : undefined;
-  // Errors of either stream surface where the last one is read; the pipeline only ties their ends together.
-  if (bytes) pipeline(source, bytes).catch(() => {});
+  /** What reading failed with; anything else is the contents' fault. */
+  let unreadable: unknown;
+  async function* pieces() {
+    try {
+      yield* readPieces(path);
+    } catch (error) {
+      unreadable = error;
+      throw error;
+    }
+  }
   try {
-    for await (const chunk of bytes ?? source) yield decoder.decode(chunk, { stream: true });
+    for await (const chunk of path.endsWith(".gz") ? unzipped(pieces()) : pieces())
+      yield decoder.decode(chunk, { stream: true });
     yield decoder.decode();
   } catch (error) {
     if (error instanceof VentrisError) throw error;
-    const { syscall, message } = error as NodeJS.ErrnoException;
-    if (syscall) throw new VentrisError("unavailable", `cannot read ${path}: ${message}`, { cause: error });
+    const { message } = (unreadable ?? error) as Error;
+    if (unreadable) throw new VentrisError("unavailable", `cannot read ${path}: ${message}`, { cause: error });
     throw new VentrisError("bad_file", `${path}: ${message}`, { cause: error });
   }
+}
+
+/** Reads no further than what comes out is taken. */
+function unzipped(pieces: AsyncGenerator<Uint8Array<ArrayBuffer>>): AsyncIterable<Uint8Array> {
+  const source = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    async pull(controller) {
+      const { done, value } = await pieces.next();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    async cancel() {
+      await pieces.return(undefined);
+    },
+  });
+  return source.pipeThrough(new DecompressionStream("gzip")) as unknown as AsyncIterable<Uint8Array>;
 }

@@ -59,7 +59,7 @@ export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
   for (const { path, field = "", separator = "", special = false } of files) {
     parts.push(await identity(path), field, String(separator), ...(special ? ["special"] : []));
   }
-  const name = join("corpora", `${cacheKey(...parts)}.safetensors`);
+  const name = join("corpora", `${await cacheKey(...parts)}.safetensors`);
   return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);
 }
 

@@ -26,7 +26,7 @@ async function compileForChildren(): Promise<void> {
   };
   await mkdir(join(folder, "js", "weights"), { recursive: true });
   await writeFile(join(folder, "js", "package.json"), '{"type":"module"}');
-  for (const name of ["errors", "node-files", "weights/cache"]) {
+  for (const name of ["errors", "files", "node-files", "node-locks", "weights/cache"]) {
     const source = await readFile(new URL(`../${name}.ts`, import.meta.url), "utf8");
     await writeFile(join(folder, "js", `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);
   }
@@ -57,17 +57,17 @@ const codeOf = (promise: Promise<unknown>) =>
     (error) => (error instanceof VentrisError ? error.code : error),
   );
 
-test("the cache folder follows the environment", () => {
+test("the cache folder follows the environment", async () => {
   vi.stubEnv("VENTRIS_CACHE", "/somewhere");
-  expect(cacheFolder()).toBe("/somewhere");
+  expect(await cacheFolder()).toBe("/somewhere");
   vi.stubEnv("VENTRIS_CACHE", "");
   vi.stubEnv("XDG_CACHE_HOME", "/xdg");
-  expect(cacheFolder()).toBe(join("/xdg", "ventris"));
+  expect(await cacheFolder()).toBe(join("/xdg", "ventris"));
 });
 
 test("keys tell parts apart", async () => {
-  expect(cacheKey("a", 1)).toBe(cacheKey("a", 1));
-  expect(cacheKey("a", "b")).not.toBe(cacheKey("ab"));
+  expect(await cacheKey("a", 1)).toBe(await cacheKey("a", 1));
+  expect(await cacheKey("a", "b")).not.toBe(await cacheKey("ab"));
   const path = join(folder, "identity");
   await writeFile(path, "1");
   const before = await fileIdentity(path);

@@ -1,10 +1,6 @@
 /** HTTP downloads that resume where they were cut off and keep nothing that does not match its hash. */
-import { createHash } from "node:crypto";
-import { createReadStream } from "node:fs";
-import { open, rename, rm, stat } from "node:fs/promises";
-import { setTimeout as delay } from "node:timers/promises";
 import { ensure, VentrisError } from "../errors.ts";
-import { writeError, writeFully } from "./cache.ts";
+import { keeping, readPieces, storage, writeError } from "../files.ts";
 
 export interface Connection {
   readonly signal?: AbortSignal;
@@ -40,11 +36,27 @@ async function persist<T>(
       const now = await progress();
       if (now > reached) [failures, reached] = [1, now];
       if (failures >= attempts) throw new VentrisError("unavailable", error.message, { cause: error.cause });
-      await delay(100 * 2 ** failures, undefined, { signal }).catch((cause) => {
+      await delay(100 * 2 ** failures, signal).catch((cause) => {
         throw new VentrisError("aborted", `aborted after: ${error.message}`, { cause });
       });
     }
   }
+}
+
+/** Errors: the signal's reason. */
+function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const refuse = (): void => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", refuse);
+      resolve();
+    }, milliseconds);
+    if (signal?.aborted) refuse();
+    else signal?.addEventListener("abort", refuse, { once: true });
+  });
 }
 
 /**
@@ -60,29 +72,28 @@ export async function downloadFile(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const part = `${path}.part`;
+  const files = await keeping();
   if ((await sizeOf(path)) === file.size && (await matches(path, file))) return onBytes(file.size);
   const there = async () => (await sizeOf(part)) ?? 0;
   if ((await there()) !== file.size) {
     await persist(() => fetchRest(url, part, file, connection, onBytes), 5, connection, there);
   }
   if (!(await matches(part, file))) {
-    await rm(part, { force: true });
+    await files.remove(part);
     throw new VentrisError(
       "bad_file",
       `${url}: what arrived does not match the hub's hash of the file; it was deleted, repeat the download`,
     );
   }
-  await rename(part, path).catch((error) => {
+  await files.rename(part, path).catch((error) => {
     throw writeError(error, path);
   });
 }
 
 /** Bytes of a file; undefined when there is none. */
 export async function sizeOf(path: string): Promise<number | undefined> {
-  return stat(path).then(
-    ({ size }) => size,
-    () => undefined,
-  );
+  const found = await (await storage()).find(path).catch(() => undefined);
+  return found?.size;
 }
 
 /** Appends what is missing of a file to its part. What came before a cut is kept. */
@@ -105,7 +116,8 @@ async function fetchRest(
       `${url}: the server answered a request for the rest with other bytes`,
     );
     let position = resumes ? start : 0;
-    const output = await open(part, resumes ? "r+" : "w").catch((error) => {
+    const files = await keeping();
+    const output = await files.write(part, { keep: resumes }).catch((error) => {
       throw writeError(error, part);
     });
     try {
@@ -115,7 +127,7 @@ async function fetchRest(
           "bad_file",
           `${url}: the server sends more than the ${file.size} bytes it announced`,
         );
-        await writeFully(output, bytes, position).catch((error) => refuseWrite(error, part));
+        await output.write(bytes, position).catch((error) => refuseWrite(error, part));
         position += bytes.length;
         onBytes(position);
       }
@@ -130,28 +142,29 @@ async function fetchRest(
 async function refuseWrite(error: unknown, part: string): Promise<never> {
   const known = writeError(error, part);
   // A part that filled the disk would keep it full.
-  if (known instanceof VentrisError && known.code === "disk_full") await rm(part, { force: true });
+  if (known instanceof VentrisError && known.code === "disk_full") await (await keeping()).remove(part);
   throw known;
 }
 
 async function matches(path: string, file: Expected): Promise<boolean> {
   const { algorithm, hex } = file.hash;
-  const hash = algorithm === "sha256" ? createHash("sha256") : createHash("sha1").update(`blob ${file.size}\0`);
-  for await (const bytes of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(bytes);
-  return hash.digest("hex") === hex;
+  const { hash: hasher } = await storage();
+  const hash = algorithm === "sha256" ? hasher("sha256") : hasher("sha1").update(`blob ${file.size}\0`);
+  for await (const bytes of readPieces(path, 2 ** 20)) hash.update(bytes);
+  return hash.hex() === hex;
 }
 
 /** The body of a response of at most `limit` bytes. Errors: `unavailable`, `aborted`. */
 export async function fetchText(url: string, limit: number, connection: Connection): Promise<string> {
   const read = async (_: Response, body: AsyncIterable<Uint8Array>) => {
-    const parts: Uint8Array[] = [];
-    let size = 0;
+    const decoder = new TextDecoder();
+    let [text, size] = ["", 0];
     for await (const bytes of body) {
       size += bytes.length;
       ensure(size <= limit, "unavailable", `${url} answers with more than ${limit} bytes`);
-      parts.push(bytes);
+      text += decoder.decode(bytes, { stream: true });
     }
-    return Buffer.concat(parts).toString("utf8");
+    return text + decoder.decode();
   };
   return persist(() => withResponse(url, connection, {}, read), 2, connection);
 }
@@ -167,17 +180,22 @@ async function withResponse<T>(
   use: (response: Response, body: AsyncIterable<Uint8Array>) => Promise<T>,
 ): Promise<T> {
   const stalled = new AbortController();
-  const timer = setTimeout(() => stalled.abort(), stallTimeout);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const wind = (): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => stalled.abort(), stallTimeout);
+  };
+  wind();
   const signals = signal ? [signal, stalled.signal] : [stalled.signal];
   async function* read(response: Response): AsyncIterable<Uint8Array> {
     for await (const bytes of response.body ?? []) {
-      timer.refresh();
+      wind();
       yield bytes;
     }
   }
   try {
     const response = await fetch(url, { headers, signal: AbortSignal.any(signals) });
-    timer.refresh();
+    wind();
     if (!response.ok) throw refusal(url, response.status);
     return await use(response, read(response));
   } catch (error) {

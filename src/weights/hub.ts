@@ -2,11 +2,10 @@
  * Downloads checkpoints from the Hugging Face hub (https://huggingface.co/docs/hub/api) or a mirror with the same
  * interface. Every file belongs to one commit, is checked against the hub's own hash, and resumes where it was cut off.
  */
-import { mkdir, readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { ensure } from "../errors.ts";
+import { keeping, readWhole, within, writeError } from "../files.ts";
 import { isObject, parseJsonObject } from "../json.ts";
-import { cacheFolder, withFileLock, writeError, writeFileAtomically } from "./cache.ts";
+import { cacheFolder, withFileLock, writeFileAtomically } from "./cache.ts";
 import { type Connection, downloadFile, type Expected, fetchText, sizeOf } from "./download.ts";
 import { partEnding } from "./gguf.ts";
 import { readIndex } from "./safetensors.ts";
@@ -63,13 +62,13 @@ const maximumListBytes = 20_000_000;
 export async function downloadModel(repository: string, options: DownloadOptions = {}): Promise<string> {
   const {
     revision = "main",
-    endpoint = process.env.HF_ENDPOINT || "https://huggingface.co",
+    endpoint = globalThis.process?.env.HF_ENDPOINT || "https://huggingface.co",
     signal,
     stallTimeout = 30_000,
   } = options;
   checkName(repository, revision);
-  const own = join(cacheFolder(), "hub", repository);
-  const reference = join(own, "revisions", `${encodeURIComponent(revision)}.txt`);
+  const own = within(await cacheFolder(), "hub", repository);
+  const reference = within(own, "revisions", `${encodeURIComponent(revision)}.txt`);
   const connection = { signal, stallTimeout };
   const remote = await openRemote(repository, revision, endpoint, connection).catch(async (error) => {
     const folder = options.folder ?? (await earlierDownload(own, reference));
@@ -78,11 +77,11 @@ export async function downloadModel(repository: string, options: DownloadOptions
     throw error;
   });
   if (typeof remote === "string") return remote;
-  const folder = options.folder ?? join(own, remote.commit);
-  await mkdir(folder, { recursive: true }).catch((error) => {
+  const folder = options.folder ?? within(own, remote.commit);
+  await (await keeping()).makeFolder(folder).catch((error) => {
     throw writeError(error, folder);
   });
-  await withFileLock(join(folder, completeName), () => downloadAll(remote, folder, revision, options, connection), {
+  await withFileLock(within(folder, completeName), () => downloadAll(remote, folder, revision, options, connection), {
     signal,
     timeout: Infinity,
   });
@@ -100,9 +99,13 @@ function checkName(repository: string, revision: string): void {
 }
 
 async function earlierDownload(own: string, reference: string): Promise<string | undefined> {
-  const commit = await readFile(reference, "utf8").catch(() => undefined);
-  return commit && /^[0-9a-f]{40}$/.test(commit) ? join(own, commit) : undefined;
+  const commit = await readText(reference).catch(() => undefined);
+  return commit && /^[0-9a-f]{40}$/.test(commit) ? within(own, commit) : undefined;
 }
+
+/** Of files that the download itself wrote. */
+const readText = async (path: string): Promise<string> =>
+  new TextDecoder().decode(await readWhole(path, maximumListBytes));
 
 /** What the last complete download into a folder fetched. */
 interface Note {
@@ -115,9 +118,9 @@ interface Note {
 /** The note of a folder that holds all it says, and the file that is asked for; undefined otherwise. */
 async function readNote(folder: string, repository: string, wanted: string | undefined): Promise<Note | undefined> {
   try {
-    const note: Note = JSON.parse(await readFile(join(folder, completeName), "utf8"));
+    const note: Note = JSON.parse(await readText(within(folder, completeName)));
     const whole = await Promise.all(
-      note.files.map(async ({ name, size }) => (await sizeOf(join(folder, name))) === size),
+      note.files.map(async ({ name, size }) => (await sizeOf(within(folder, name))) === size),
     );
     const hasWanted = wanted === undefined || note.files.some(({ name }) => name === wanted);
     return note.repository === repository && hasWanted && whole.every(Boolean) ? note : undefined;
@@ -170,7 +173,7 @@ async function downloadAll(
     let received = before;
     for (const file of names) {
       const url = `${remote.base}/${remote.repository}/resolve/${remote.commit}/${file.name}`;
-      await downloadFile(url, join(folder, file.name), file, connection, (bytes) => {
+      await downloadFile(url, within(folder, file.name), file, connection, (bytes) => {
         options.onProgress?.({ file: file.name, received: received + bytes, total });
       });
       received += file.size;
@@ -180,7 +183,7 @@ async function downloadAll(
   await take([...described, ...weights]);
   const files = [...described, ...weights].map(({ name, size }) => ({ name, size }));
   const note: Note = { repository: remote.repository, revision, commit: remote.commit, files };
-  await writeFileAtomically(join(folder, completeName), `${JSON.stringify(note, undefined, 2)}\n`);
+  await writeFileAtomically(within(folder, completeName), `${JSON.stringify(note, undefined, 2)}\n`);
 }
 
 /** The same for all parts of a split GGUF file. */
@@ -206,7 +209,7 @@ async function weightFiles(
   const index = files.get("model.safetensors.index.json");
   if (index) {
     await takeIndex(index);
-    const shards = new Set((await readIndex(join(folder, index.name))).values());
+    const shards = new Set((await readIndex(within(folder, index.name))).values());
     return [
       index,
       ...[...shards].map((name) => {

@@ -1,13 +1,13 @@
 /**
- * Ready edits: set, add, scale, clamp or project a site, at some positions or all, with values that a request gives. They are two modules
- * for each site, whose numbers are inputs of the program: x ← min(max(scale ⊙ x + shift, low), high), and for projections
+ * Ready edits: set, add, scale, clamp or project a site, at some positions or all, with values that a request gives. They are three modules
+ * for each site, whose numbers are inputs of the program: x ← scale ⊙ x + shift, x ← min(max(x, low), high), and for projections
  * x ← x + (x · against) along.
  */
 import { z } from "zod";
 import { ensure } from "../../errors.ts";
 import type { Edit } from "../../models/edits.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
-import { add, maximum, minimum, multiply, reduceSum } from "../../tensor/index.ts";
+import { add, maximum, minimum, multiply, reduceSum, type Tensor } from "../../tensor/index.ts";
 import type { AppliedEdit } from "./rows.ts";
 
 const number = z.number().min(-1e15).max(1e15);
@@ -55,29 +55,36 @@ const mostAtSite = 8;
 
 const modules = new Map<string, Edit>();
 
+interface Kind {
+  readonly inputs: readonly string[];
+  rewrite(value: Tensor, inputs: Readonly<Record<string, Tensor>>): Tensor;
+}
+
+const affine: Kind = {
+  inputs: ["scale", "shift"],
+  rewrite: (value, { scale, shift }) => add(multiply(value, scale), shift),
+};
+const clamping: Kind = {
+  inputs: ["low", "high"],
+  rewrite: (value, { low, high }) => minimum(maximum(value, low), high),
+};
+const projection: Kind = {
+  inputs: ["against", "along"],
+  rewrite: (value, { against, along }) => add(value, multiply(reduceSum(multiply(value, against), -1, true), along)),
+};
+
 /** The module of ready edit number `slot` at a site. Always the same object, so that programs with it serve every request. */
-function moduleAt({ name, width }: Site, slot: number, projects: boolean): Edit {
-  const key = `${name}@${slot}${projects ? ".project" : ""}`;
+function moduleAt({ name, width }: Site, slot: number, edit: Settings): Edit {
+  const [kind, ending] = edit.project ? [projection, ".project"] : edit.clamp ? [clamping, ".clamp"] : [affine, ""];
+  const key = `${name}@${slot}${ending}`;
   const known = modules.get(`${key}:${width}`);
   if (known) return known;
-  const vector = { shape: [width] };
-  const module: Edit = projects
-    ? {
-        name: key,
-        site: name,
-        inputs: { against: vector, along: vector },
-        apply: (value, { inputs: { against, along } }) => ({
-          value: add(value, multiply(reduceSum(multiply(value, against), -1, true), along)),
-        }),
-      }
-    : {
-        name: key,
-        site: name,
-        inputs: { scale: vector, shift: vector, low: vector, high: vector },
-        apply: (value, { inputs: { scale, shift, low, high } }) => ({
-          value: minimum(maximum(add(multiply(value, scale), shift), low), high),
-        }),
-      };
+  const module: Edit = {
+    name: key,
+    site: name,
+    inputs: Object.fromEntries(kind.inputs.map((input) => [input, { shape: [width] }])),
+    apply: (value, { inputs }) => ({ value: kind.rewrite(value, inputs) }),
+  };
   modules.set(`${key}:${width}`, module);
   return module;
 }
@@ -97,7 +104,7 @@ export function applyEdits(sites: readonly Site[], edits: readonly (Settings | A
     const inputs = inputsOf(edit, site);
     const positions = edit.at === "all" ? undefined : new Set(edit.at);
     return {
-      edit: moduleAt(site, slot, edit.project !== undefined),
+      edit: moduleAt(site, slot, edit),
       ...(positions && { at: (position: number) => positions.has(position) }),
       inputs: () => inputs,
       key: JSON.stringify(edit),
@@ -137,15 +144,19 @@ function inputsOf(edit: Settings, site: Site): Record<string, Float32Array> {
     );
     return inputs;
   }
-  const largest = 3e38;
-  const inputs = { scale: neutral(1), shift: neutral(0), low: neutral(-largest), high: neutral(largest) };
+  if (clamp) {
+    const largest = 3e38;
+    const inputs = { low: neutral(-largest), high: neutral(largest) };
+    if (clamp.min !== undefined) write(inputs.low, clamp.min);
+    if (clamp.max !== undefined) write(inputs.high, clamp.max);
+    return inputs;
+  }
+  const inputs = { scale: neutral(1), shift: neutral(0) };
   if (set !== undefined) {
     write(inputs.scale, 0);
     write(inputs.shift, set);
   }
   if (add !== undefined) write(inputs.shift, add);
   if (scale !== undefined) write(inputs.scale, scale);
-  if (clamp?.min !== undefined) write(inputs.low, clamp.min);
-  if (clamp?.max !== undefined) write(inputs.high, clamp.max);
   return inputs;
 }

@@ -1,5 +1,5 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
-import type { Edit, Instruments } from "../../models/edits.ts";
+import { type Edit, type Instruments, largestValue } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
 import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
 import type { LoweredProgram } from "../../tensor/index.ts";
@@ -73,11 +73,11 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
     if (asked.edits.length === 0) return fixed;
     const result = { ...fixed };
     for (const edit of asked.edits) {
-      const selected = shapes.get(`${edit.name}.on`)?.shape[0] === selectedRows;
+      const selected = shapes.get(`${edit.name}.limit`)?.shape[0] === selectedRows;
       const stage = stageOfSite(edit.site, after);
       const inStage = (place: number): number | undefined => placeInStage(place, stages, stage);
       const rows = selected ? select.length : stages.lanes * stages.rows[stage];
-      const on = new Float32Array(rows);
+      const limit = new Float32Array(rows);
       const arrays = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
         const width = shape.reduce((a, b) => a * b, 1);
         const data = type === "int64" ? new BigInt64Array(rows * width) : new Float32Array(rows * width);
@@ -88,7 +88,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
         if (!applied || applied.at?.(row.position) === false) continue;
         const place = selected ? select.indexOf(at) : inStage(at);
         if (place === undefined || place < 0) continue;
-        on[place] = 1;
+        limit[place] = largestValue;
         const placeOf: PlacedRow["placeOf"] = (node) => {
           const place = row.placeOf(node);
           return place === undefined ? undefined : inStage(place);
@@ -101,7 +101,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
           else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
         }
       }
-      if (shapes.has(`${edit.name}.on`)) result[`${edit.name}.on`] = value("float32", on, [rows, 1]);
+      if (shapes.has(`${edit.name}.limit`)) result[`${edit.name}.limit`] = value("float32", limit, [rows, 1]);
       for (const { key, type, data, dims } of arrays) {
         if (shapes.has(`${edit.name}.${key}`)) result[`${edit.name}.${key}`] = value(type, data, dims);
       }

@@ -5,7 +5,6 @@ import { measured } from "../../engine/measurement.ts";
 import type { Model } from "../../engine/model.ts";
 import { winnerOf } from "../../engine/race.ts";
 import { uniform } from "../../engine/random.ts";
-import { cacheKey } from "../../weights/index.ts";
 import { type AcceptanceCurve, classOf, count, curveSchema, emptyCurve, placeOf, ranks } from "./acceptance.ts";
 import { sum } from "./draws.ts";
 import { expectedWinners, logitError } from "./expectation.ts";
@@ -27,9 +26,9 @@ export function acceptanceCurve(
 ): Promise<AcceptanceCurve> {
   const tenths = (value: number): number => Math.round(value * 10) / 10;
   const conditions = { temperature: tenths(temperature), draftTemperature: tenths(draftTemperature) || 0.1, topK };
-  const key = cacheKey("acceptance 5", target.identity, draft.identity, JSON.stringify(conditions));
+  const of = ["acceptance 5", target.identity, draft.identity, JSON.stringify(conditions)];
   const measure = (until: AbortSignal) => measureOn(target, draft, conditions, until);
-  return measured(target, { folder: "acceptance", key, schema: curveSchema, measure }, signal);
+  return measured(target, { folder: "acceptance", of, schema: curveSchema, measure }, signal);
 }
 
 /** Texts written side by side, tokens of each that are measured, and those before, drawn at temperature 1 so that texts differ. */

@@ -6,7 +6,6 @@ import { measured } from "../../engine/measurement.ts";
 import type { Model } from "../../engine/model.ts";
 import { uniform } from "../../engine/random.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
-import { cacheKey } from "../../weights/index.ts";
 import { type AcceptanceCounts, emptyCurve, kindSchema } from "./acceptance.ts";
 import { areFinite, type Foresight, guessLaws } from "./guesses.ts";
 import { judgeChosen, judgeRaces, targetLaw } from "./judge.ts";
@@ -25,10 +24,10 @@ export function levelCurves(
   signal?: AbortSignal,
 ): Promise<AcceptanceCounts[]> {
   const conditions = { temperature: Math.round(temperature * 10) / 10, topK };
-  const key = cacheKey("levels 1", model.identity, foresight.identity, JSON.stringify(conditions));
+  const of = ["levels 1", model.identity, foresight.identity, JSON.stringify(conditions)];
   const schema = z.array(kindSchema).length(foresight.levels);
   const measure = (until: AbortSignal) => measureLevels(model, foresight, conditions, until);
-  return measured(model, { folder: "acceptance", key, schema, measure }, signal);
+  return measured(model, { folder: "acceptance", of, schema, measure }, signal);
 }
 
 /** As for draft models: texts side by side, openings at temperature 1 so that they differ, and no more than a few seconds in all. */

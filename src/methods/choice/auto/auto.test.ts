@@ -75,7 +75,7 @@ test("whatever is chosen, the output is plain decoding's, greedy and sampled, re
 });
 
 test("it learns which way is fast, in which circumstances, and saves, restores and continues", async () => {
-  const path = statePath(state, settings);
+  const path = await statePath(state, settings);
   const circumstances = (long: boolean) => ({
     prompt: Array.from({ length: long ? 3000 : 8 }, (_, i) => (long ? i % 7 : i)),
     greedy: false,
@@ -122,7 +122,7 @@ test("requests under way are counted, those that tell nothing teach nothing, fai
 });
 
 test("a state is held by one at a time: another that asked for it is refused, one that did not goes on without", async () => {
-  const path = statePath(state, settings);
+  const path = await statePath(state, settings);
   const holder = await openChooser({ ...settings, path });
   await expect(openChooser({ ...settings, path })).rejects.toMatchObject({ code: "unavailable" });
   const other = await openChooser({ ...settings, path, insist: false });
@@ -136,7 +136,7 @@ test("a state is held by one at a time: another that asked for it is refused, on
 });
 
 test("states that are stale, damaged, of other arms or of another policy are refused by name", async () => {
-  const path = statePath(state, settings);
+  const path = await statePath(state, settings);
   const chooser = await openChooser({ ...settings, path });
   chooser.choose({ prompt: [1], greedy: true, constrained: false }).served(10, 1, 1);
   await chooser.close();

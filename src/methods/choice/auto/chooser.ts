@@ -1,6 +1,6 @@
 /** The learner of one model: a bandit over ways of decoding, what each way took so far, and the file where both are kept. */
-import { join } from "node:path";
 import { VentrisError } from "../../../errors.ts";
+import { within } from "../../../files.ts";
 import { cacheKey, holdLock } from "../../../weights/index.ts";
 import { createPolicyByName } from "../policies.ts";
 import type { Policy } from "../policy.ts";
@@ -57,10 +57,11 @@ const recentKept = 500;
 const newest = 0.2;
 
 /** Where the state of these arms and this policy lies in a folder. */
-export const statePath = (
+export const statePath = async (
   folder: string,
   { arms, policy, policyOptions }: Pick<ChooserSettings, "arms" | "policy" | "policyOptions">,
-): string => join(folder, `auto-${cacheKey(JSON.stringify([arms, policy, policyOptions])).slice(0, 12)}.json`);
+): Promise<string> =>
+  within(folder, `auto-${(await cacheKey(JSON.stringify([arms, policy, policyOptions]))).slice(0, 12)}.json`);
 
 /** Errors: `bad_option` of the policy's options, `bad_file` of a state, `unavailable` where a state folder that was asked for is in use. */
 export async function openChooser(settings: ChooserSettings): Promise<Chooser> {

@@ -258,7 +258,7 @@ async function choosingOf(
       pace,
       fingerprint: await model.fingerprint(),
       tokenizer: model.tokenizer?.fingerprint,
-      path: folder === undefined ? undefined : statePath(folder, kind),
+      path: folder === undefined ? undefined : await statePath(folder, kind),
       insist: state !== undefined,
     });
     return { arms, chooser, close: () => chooser.close() };

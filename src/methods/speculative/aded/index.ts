@@ -4,13 +4,11 @@
  * while serving. The paper's program credits timidly and drafts a fixed number of nodes; by default, this one forgets quickly
  * and drafts what is worth its time. The README has the options that give the published method.
  */
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import type { Race } from "../../../engine/race.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { exists, readWhole, within } from "../../../files.ts";
 import { economy, most, nodesOf } from "../budget.ts";
 import type { Draws } from "../draws.ts";
 import { expectedWinners } from "../expectation.ts";
@@ -85,12 +83,12 @@ export function draftFromTable(
   const least = paths === undefined ? leastReach : 0;
   const price = (drafted: number) =>
     (prices[drafted] ??= drafted < budget ? Math.max(least, priceOf(drafted)) : Infinity);
-  const within = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
+  const bounded = { ...options, pathLength: Math.min(options.pathLength ?? 48, depth + 1) };
   const nodes =
     search === "best-first"
-      ? expandBestFirst(follow, root, within, price)
+      ? expandBestFirst(follow, root, bounded, price)
       : paths === undefined
-        ? searchTree(follow, root, within, draws, price)
+        ? searchTree(follow, root, bounded, draws, price)
         : mostVisited(searchTree(follow, root, options, draws), { paths, cut, budget });
   return worthDrafting(nodes, price, options);
 }
@@ -118,14 +116,17 @@ function worthDrafting(
   return draft;
 }
 
+const mostTableBytes = 2 ** 31 - 1;
+
 /** The learning table of a model, shared by all its requests. Errors: `bad_file`, `unavailable`. */
 async function openTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
   const facts = { vocabularySize: model.config.vocabularySize, fingerprint: model.tokenizer?.fingerprint ?? "" };
-  const path = reference ?? join(model.folder, ownTable);
-  if (reference === "empty" || (reference === undefined && !existsSync(path))) return createTable(facts);
-  const bytes = await readFile(path).catch((cause) => {
+  const path = reference ?? within(model.folder, ownTable);
+  if (reference === "empty" || (reference === undefined && !(await exists(path)))) return createTable(facts);
+  const bytes = await readWhole(path, mostTableBytes).catch((cause) => {
     throw new VentrisError("unavailable", `table: ${path} cannot be read: ${cause.message}`, { cause });
   });
+  ensure(bytes, "bad_file", `table: ${path} is longer than a table can be`);
   return decodeTable(bytes, path, facts);
 }
 

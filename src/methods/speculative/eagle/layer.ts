@@ -4,10 +4,9 @@
  * the family's own program with three places rewritten.
  */
 
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
+import { exists, within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { concat, linear, type Tensor } from "../../../tensor/index.ts";
@@ -77,7 +76,7 @@ type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues
 export async function readEagle(model: Host, reference: string): Promise<EagleValues> {
   const { config, family } = model;
   const width = config.hiddenSize;
-  const isPart = !existsSync(reference) || existsSync(join(reference, "part.json"));
+  const isPart = !(await exists(reference)) || (await exists(within(reference, "part.json")));
   if (isPart) {
     const { card, folder, tensors } = await model.part(reference, eagleKind);
     const take = (name: string, shape: readonly number[]): Float32Array => {
@@ -88,7 +87,7 @@ export async function readEagle(model: Host, reference: string): Promise<EagleVa
       return found.values;
     };
     return {
-      identity: `${card.base.fingerprint} ${await fileIdentity(join(folder, "part.safetensors"))}`,
+      identity: `${card.base.fingerprint} ${await fileIdentity(within(folder, "part.safetensors"))}`,
       weight: take("fc.weight", [width, 2 * width]),
       bias: tensors.has("fc.bias") ? take("fc.bias", [width]) : undefined,
       normed: false,

@@ -3,12 +3,12 @@
  * rows go through the remaining layers, looking at the text and at each other, and are read by the model's own head. Every drafted node has such
  * rows of its own; they exist in the upper layers alone, and cost nothing below.
  */
-import { join } from "node:path";
 import { z } from "zod";
 import type { ForestNode, LookAhead } from "../../../engine/forest.ts";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
+import { within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
 import { add, gather, greater, linear, reshape, where } from "../../../tensor/index.ts";
 import { fileIdentity } from "../../../weights/index.ts";
@@ -52,7 +52,7 @@ export const openTransfers = (model: Pick<Model, "config" | "part" | "state">, r
       };
     });
     return {
-      identity: `${card.base.fingerprint} ${await fileIdentity(join(folder, "part.safetensors"))}`,
+      identity: `${card.base.fingerprint} ${await fileIdentity(within(folder, "part.safetensors"))}`,
       layers,
       rows,
     };

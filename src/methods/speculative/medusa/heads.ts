@@ -6,11 +6,10 @@
  * (FasterDecoding/Medusa: `medusa_lm_head.safetensors` with a config.json) stand after the norm and have an output matrix each, under
  * the names `HEAD.BLOCK.linear.weight`, `HEAD.BLOCK.linear.bias` and, after the last block, `HEAD.BLOCKS.weight`.
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { z } from "zod";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
+import { exists, within } from "../../../files.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { add, concat, input, linear, parameter, parametersOf, silu, type Tensor } from "../../../tensor/index.ts";
 import { fileIdentity, openSafetensors, readConfig } from "../../../weights/index.ts";
@@ -49,7 +48,7 @@ interface HeadValues {
  */
 export const openHeads = (model: Host, reference: string): Promise<Heads> =>
   model.state(`medusa heads ${reference}`, async () => {
-    const published = existsSync(join(reference, publishedFile));
+    const published = await exists(within(reference, publishedFile));
     return startHeads(model, published ? await readPublished(model, reference) : await readOwn(model, reference));
   });
 
@@ -68,7 +67,7 @@ async function readOwn(model: Host, reference: string): Promise<HeadValues> {
     return [{ weight: weight!.values, bias: bias!.values }];
   });
   ensure(count >= 1 && count <= most, "bad_file", `${folder}: a part of heads has 1 to ${most}, not ${count}`);
-  const identity = `${card.base.fingerprint} ${await fileIdentity(join(folder, "part.safetensors"))}`;
+  const identity = `${card.base.fingerprint} ${await fileIdentity(within(folder, "part.safetensors"))}`;
   return { identity, site: `layers.${layers - 1}.residual`, blocks };
 }
 
@@ -85,7 +84,7 @@ async function readPublished(model: Host, folder: string): Promise<HeadValues> {
     return `${folder}: config: ${issue.path.join(".")}: ${issue.message}`;
   });
   const { medusa_num_heads: count, medusa_num_layers: depth } = parsed.data;
-  const path = join(folder, publishedFile);
+  const path = within(folder, publishedFile);
   const source = await openSafetensors(path);
   /** Newer files put the name of the list before the head's number. */
   const prefix = source.tensors.has("0.0.linear.weight") ? "" : "medusa_head.";

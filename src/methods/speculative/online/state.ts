@@ -1,16 +1,15 @@
 /** What a learner keeps across restarts, in a folder for each draft: its checkpoint and, if asked to, what it had recorded. */
-import { existsSync } from "node:fs";
-import { rm } from "node:fs/promises";
-import { join } from "node:path";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { exists, keeping, within } from "../../../files.ts";
 import { holdLock } from "../../../weights/index.ts";
 import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
 import type { Example } from "./record.ts";
 
 /** A draft's folder: labels may hold any characters, so none of them can lead elsewhere. */
-export const draftFolder = (state: string, route: string): string => join(state, `route-${encodeURIComponent(route)}`);
+export const draftFolder = (state: string, route: string): string =>
+  within(state, `route-${encodeURIComponent(route)}`);
 
-const bufferPath = (folder: string): string => join(folder, "buffer.safetensors");
+const bufferPath = (folder: string): string => within(folder, "buffer.safetensors");
 const fields = { tokens: "I32", positions: "I32", listed: "I32", logs: "F32" } as const;
 
 /** Writes recorded examples, texts included. Errors: `disk_full`, `unavailable`. */
@@ -24,12 +23,12 @@ export async function writeBuffer(folder: string, examples: readonly Example[]):
   await writeSafetensors(bufferPath(folder), tensors, { format: "ventris recorded positions 1" });
 }
 
-export const removeBuffer = (folder: string): Promise<void> => rm(bufferPath(folder), { force: true });
+export const removeBuffer = async (folder: string): Promise<void> => (await keeping()).remove(bufferPath(folder));
 
 /** The recorded examples of a folder; none when nothing was kept. Errors: `bad_checkpoint`. */
 export async function readBuffer(folder: string, vocabularySize: number): Promise<Example[]> {
   const path = bufferPath(folder);
-  if (!existsSync(path)) return [];
+  if (!(await exists(path))) return [];
   try {
     const file = await openSafetensors(path);
     try {
@@ -62,19 +61,19 @@ export async function readBuffer(folder: string, vocabularySize: number): Promis
 }
 
 function checkExample({ tokens, positions, listed, logs }: Example, vocabularySize: number): void {
-  const within = (values: Int32Array, limit: number): boolean => values.every((value) => value >= 0 && value < limit);
+  const below = (values: Int32Array, limit: number): boolean => values.every((value) => value >= 0 && value < limit);
   const rows = positions.length;
   const sound =
     rows > 0 &&
     listed.length % rows === 0 &&
     (logs.length === listed.length || logs.length === listed.length + rows) &&
     positions.every((position, i) => i === 0 || position > positions[i - 1]) &&
-    within(positions, tokens.length) &&
-    within(tokens, vocabularySize) &&
-    within(listed, vocabularySize) &&
+    below(positions, tokens.length) &&
+    below(tokens, vocabularySize) &&
+    below(listed, vocabularySize) &&
     logs.every((value) => value <= 1e-3);
   ensure(sound, "bad_file", "its recorded positions contradict their text or the vocabulary");
 }
 
 /** Keeps other learners out of a state folder until the returned function is called. Errors: `unavailable`. */
-export const holdState = (folder: string): Promise<() => Promise<void>> => holdLock(join(folder, "online"));
+export const holdState = (folder: string): Promise<() => Promise<void>> => holdLock(within(folder, "online"));

@@ -1,7 +1,7 @@
 /** The trained vectors of a model, and the look-ahead rows that they are. */
-import { join } from "node:path";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
+import { within } from "../../../files.ts";
 import { fileIdentity } from "../../../weights/index.ts";
 import type { Foresight } from "../guesses.ts";
 import { promptTokensKind, promptTokensSettings } from "./training.ts";
@@ -33,7 +33,7 @@ export const openPromptTokens = (
     );
     const { values } = stored;
     return {
-      identity: `${card.base.fingerprint} ${await fileIdentity(join(folder, "part.safetensors"))}`,
+      identity: `${card.base.fingerprint} ${await fileIdentity(within(folder, "part.safetensors"))}`,
       count,
       ensemble,
       vectors: Array.from({ length: count * ensemble }, (_, i) => values.subarray(i * width, (i + 1) * width)),

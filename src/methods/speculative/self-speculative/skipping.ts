@@ -8,7 +8,6 @@ import { applyEdits } from "../../../engine/sites/ready.ts";
 import type { Edit } from "../../../models/edits.ts";
 import type { ModelConfig } from "../../../models/family.ts";
 import type { Tensor } from "../../../tensor/index.ts";
-import { cacheKey } from "../../../weights/index.ts";
 
 /** The attention or the feed-forward half of a layer. */
 export type Block = `attention.${number}` | `mlp.${number}`;
@@ -54,7 +53,7 @@ export function measuredSkips(model: Model, signal?: AbortSignal): Promise<Block
   const blocks = blocksOf(model.config);
   const schema = z.array(z.enum(blocks as [Block, ...Block[]]));
   const measure = (until: AbortSignal) => measureSkips(model, until);
-  return measured(model, { folder: "acceptance", key: cacheKey("skips 1", model.identity), schema, measure }, signal);
+  return measured(model, { folder: "acceptance", of: ["skips 1", model.identity], schema, measure }, signal);
 }
 
 async function measureSkips(model: Model, signal: AbortSignal): Promise<Block[]> {
