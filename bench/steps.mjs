@@ -1,7 +1,7 @@
 /**
- * Seconds of a pass in two builds of the library, in turns in one process: what a change of the pass costs or gains.
- * Usage: node bench/steps.mjs DIST_A DIST_B [--shape 135m] [--weights int4] [--threads 2] [--contexts 128,1024] [--rows 1,8] [--rounds 40] [--processor]
- * Prints the median and the fastest tenth of each side, and the ratios B over A; on a busy machine read the fastest tenth,
+ * Seconds of a pass in several builds of the library, in turns in one process: what a change of the pass costs or gains.
+ * Usage: node bench/steps.mjs DIST_A DIST_B … [--shape 135m] [--weights int4] [--threads 2] [--contexts 128,1024] [--rows 1,8] [--rounds 40] [--processor]
+ * Prints the median and the fastest tenth of each side, with ratios over the first; on a busy machine read the fastest tenth,
  * or with one thread the time of the processor (--processor).
  */
 import { join, resolve } from "node:path";
@@ -33,8 +33,8 @@ const numbers = (/** @type {string} */ list) => list.split(",").map(Number);
 const { shape, weights, keyValues, threads } = values;
 const folder =
   shape === "knossos" ? shippedModel("knossos") : randomCheckpoint(/** @type {"135m" | "1b" | "small"} */ (shape));
-if (!folder || positionals.length !== 2) {
-  console.error("usage: node bench/steps.mjs DIST_A DIST_B [options]; models/knossos must be there for its shape");
+if (!folder || positionals.length < 2) {
+  console.error("usage: node bench/steps.mjs DIST_A DIST_B … [options]; models/knossos must be there for its shape");
   process.exit(2);
 }
 
@@ -67,7 +67,7 @@ const sides = await Promise.all(
 for (const context of numbers(values.contexts)) {
   const prepared = await Promise.all(sides.map((side) => side.prepare(context)));
   for (const rows of numbers(values.rows)) {
-    const times = [[], []].map(() => /** @type {number[]} */ ([]));
+    const times = prepared.map(() => /** @type {number[]} */ ([]));
     for (let round = 0; round < Number(values.rounds) + 2; round++) {
       for (const [i, side] of prepared.entries()) {
         await side.step(rows);
@@ -77,9 +77,10 @@ for (const context of numbers(values.contexts)) {
     }
     const at = (/** @type {number} */ share) =>
       times.map((list) => [...list].sort((a, b) => a - b)[Math.floor(share * list.length)]);
-    const text = ([a, b]) => `${a.toFixed(2)} and ${b.toFixed(2)} ms (${(b / a).toFixed(3)})`;
+    const text = (/** @type {number[]} */ found) =>
+      found.map((ms) => `${ms.toFixed(2)} (${(ms / found[0]).toFixed(3)})`).join(", ");
     console.log(
-      `${shape} ${weights}, context ${context}, ${rows} rows: median ${text(at(0.5))}, fast ${text(at(0.1))}`,
+      `${shape} ${weights}, context ${context}, ${rows} rows, ms: median ${text(at(0.5))}; fast ${text(at(0.1))}`,
     );
   }
   for (const side of prepared) side.close();

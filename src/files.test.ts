@@ -148,7 +148,7 @@ test("downloads, caches and locks are kept there, too, and a storage that keeps 
     expect([...contents.keys()].filter((name) => !name.startsWith("cache/hub/"))).toEqual([]);
     const { forest, tokenizer } = await loadForest(folder, "tiny", { threads: 1, weights: "int8" });
     expect((await forest.lease().prefill(tokenizer!.encode("the cat"))).node.logits).toHaveLength(
-      tiny.config.vocab_size,
+      Number(tiny.config.vocab_size),
     );
     await forest.close();
     let made = 0;

@@ -159,7 +159,11 @@ async function readPrompts(words: readonly string[], flags: CompareFlags): Promi
   return lines;
 }
 
-const toJson = (model: string, { entries, skipped, differences, repetitions }: Comparison, rounds: number): object => ({
+const toJson = (
+  model: string,
+  { entries, skipped, differences, margin, repetitions }: Comparison,
+  rounds: number,
+): object => ({
   model,
   repetitions,
   methods: entries.map((entry) => {
@@ -182,6 +186,7 @@ const toJson = (model: string, { entries, skipped, differences, repetitions }: C
   }),
   skipped,
   differences,
+  ...(margin && { margin }),
 });
 
 function show(comparison: Comparison, rounds: number, nameOf: (token: number) => string): void {

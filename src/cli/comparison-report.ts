@@ -1,6 +1,7 @@
 /** What a comparison says, for the terminal and the page alike: table, texts, notes, trees. */
 import type { Outlook } from "../engine/method.ts";
 import { type Comparison, type Entry, measureOf, promised, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
+import { marginNote } from "./margin.ts";
 import { plural } from "./table.ts";
 import { drawRound, roundsOf } from "./tree.ts";
 
@@ -49,8 +50,8 @@ export function textsOf({ entries }: Comparison, prompt: number): { labels: stri
 }
 
 /** What a reader must know to read the figures: outputs too short, and methods that cannot gain here, once with the figures. */
-export function notesOf({ entries, prompts }: Comparison): string[] {
-  const notes: string[] = [];
+export function notesOf({ entries, prompts, margin }: Comparison): string[] {
+  const notes: string[] = margin ? [marginNote(margin)] : [];
   const lengths = entries.flatMap(({ results }) => results.map(({ counters }) => counters.generated));
   if (lengths.length > 0 && Math.max(...lengths) < fewTokens)
     notes.push(

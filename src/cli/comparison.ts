@@ -6,6 +6,7 @@ import type { TraceEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import { engineModel, type OpenModel } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
+import { type Margin, marginOf } from "./margin.ts";
 import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
 
 export type Prompt = string | readonly number[];
@@ -43,6 +44,8 @@ export interface Comparison {
   readonly entries: readonly Entry[];
   readonly skipped: readonly Skipped[];
   readonly differences: readonly Difference[];
+  /** Where the same text is promised of several methods. */
+  readonly margin?: Margin;
   readonly repetitions: number;
 }
 
@@ -56,6 +59,8 @@ export interface CompareOptions {
   onProgress(text: string): void;
 }
 
+/** Prompts whose decisions are looked at. */
+const mostWatched = 8;
 /** A method's first run loads its draft, measures pass times and warms caches up: it is not counted. */
 const warmUpTokens = 64;
 
@@ -116,7 +121,12 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
     }
   }
   const measured = entries.filter(({ results }) => results.length > 0);
-  return { prompts, entries: measured, skipped, differences: differencesOf(measured), repetitions };
+  const differences = differencesOf(measured);
+  const agree = !signal.aborted && measured.filter(promised).length > 1 && model.capabilities.has("forest");
+  if (agree) onProgress("margins of plain decoding");
+  const watched = prompts.slice(0, mostWatched);
+  const margin = agree ? await marginOf(model, watched, { ...request, signal }).catch(unlessAborted) : undefined;
+  return { prompts, entries: measured, skipped, differences, margin, repetitions };
 }
 
 async function run(model: OpenModel, prompt: Prompt, chosen: ChosenMethod, request: DecodeOptions) {
