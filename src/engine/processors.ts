@@ -1,6 +1,8 @@
 /** How busy others keep the processors while something is timed here. */
 
-type System = typeof import("node:os");
+interface System {
+  cpus(): readonly { readonly times: Readonly<Record<string, number>> }[];
+}
 
 /**
  * Begins to watch; the function that it returns says which share (0 to 1) of the time of all processors other programs took since.

@@ -1,7 +1,7 @@
 /** An object in a worker thread: calls of its methods become messages, answered in order; the thread's death becomes an error. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { parentPort, Worker } from "node:worker_threads";
+import { parentPort, Worker, workerData } from "node:worker_threads";
 import { type ErrorCode, ensure, VentrisError } from "../errors.ts";
 
 interface Call {
@@ -95,6 +95,9 @@ export function startThread<Face extends Threaded>(
     },
   };
 }
+
+/** What the thread was started with. */
+export const threadData = (): unknown => workerData;
 
 /** The thread's side: serves `object`, whose results hand over the buffers that `transfers` finds in them, until it is closed. */
 export function serveThread<Face extends Threaded>(

@@ -1,7 +1,7 @@
 /** Worker thread entry: a learner that answers calls, one after the other. */
-import { workerData } from "node:worker_threads";
-import { serveThread } from "../../../runtime/thread.ts";
-import { createLearner } from "./learner.ts";
+import type { ModelConfig } from "../../../models/family.ts";
+import { serveThread, threadData } from "../../../runtime/thread.ts";
+import { createLearner, type LearnerOptions } from "./learner.ts";
 
 /** New weights are handed over, not copied. */
 function buffersIn(result: unknown): ArrayBuffer[] {
@@ -9,4 +9,5 @@ function buffersIn(result: unknown): ArrayBuffer[] {
   return values?.map(({ buffer }) => buffer) ?? [];
 }
 
-serveThread(createLearner(workerData.config, workerData.options), buffersIn);
+const { config, options } = threadData() as { config: ModelConfig; options: LearnerOptions };
+serveThread(createLearner(config, options), buffersIn);
