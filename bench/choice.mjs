@@ -1,9 +1,10 @@
 /**
  * What it costs to choose, and what choosing gains: every prompt is decoded once in each way, and the method `auto`'s learner then plays
  * requests against the measured seconds ("simulated": the same requests in every way, without an hour of decoding for each). One row
- * decodes with `auto` itself and compares texts.
+ * decodes with `auto` itself and compares texts. Then the bandits on public tables (choice-sets.mjs).
  */
 import { performance } from "node:perf_hooks";
+import { setRows } from "./choice-sets.mjs";
 import { median } from "./harness/measure.mjs";
 import { atMost, reported } from "./harness/report.mjs";
 import { openModel, ourChoice, shippedModel } from "./ours.mjs";
@@ -168,4 +169,5 @@ export const rows = [
       return { value: median(values), runs: values };
     },
   })),
+  ...setRows,
 ];

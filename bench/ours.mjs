@@ -246,6 +246,13 @@ export async function ourChoice() {
   return { openChooser, suited, passCurve, passSeconds, uniform };
 }
 
+/** Bandits, tables to play them on, and intervals. */
+export async function ourBandits() {
+  const { classificationTask, createPolicyByName, play, readTable } = await import("../dist/methods/choice/index.js");
+  const { meanWithin } = await import("../dist/papers/statistics.js");
+  return { classificationTask, createPolicyByName, play, readTable, meanWithin };
+}
+
 /** What `memory.mjs` asks of memories. */
 export async function ourMemory() {
   const { compile, valueMaker } = await import("../dist/runtime/program.js");

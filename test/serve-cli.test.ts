@@ -1,6 +1,8 @@
 /** `ventris serve` as a process: its address, its end at a signal, what it refuses. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, readdir, readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, expect, it, vi } from "vitest";
 import { ensureBuilt, root } from "./build.ts";
@@ -53,7 +55,39 @@ it("takes its key from the environment, and serves the studio's page where that 
   expect((await fetch(new URL("/api/methods", url), { headers: { authorization } })).status).toBe(200);
 });
 
+it("decodes requests that name no method with its own, auto learning from each, and the text stays plain decoding's", async () => {
+  const state = await mkdtemp(join(tmpdir(), "ventris-served-auto-"));
+  const arms = JSON.stringify(["sample", { name: "prompt-lookup", length: 4 }]);
+  const { url, child, exited } = await serve([
+    "--model",
+    "knossos",
+    "--method",
+    "auto",
+    "--set",
+    `state=${state}`,
+    "--set",
+    `arms=${arms}`,
+  ]);
+  const textOf = async (decoding?: object) => {
+    const body = { model: "knossos", prompt: "The cat", max_tokens: 24, seed: 5, temperature: 0.9, decoding };
+    const answer = (await (await post(url, "/v1/completions", body)).json()) as { choices: { text: string }[] };
+    return answer.choices[0].text;
+  };
+  const plain = await textOf({ method: "sample" });
+  expect(await textOf()).toBe(plain);
+  expect(await textOf()).toBe(plain);
+  child.kill("SIGTERM");
+  expect(await exited).toBe(0);
+  const [file] = (await readdir(state)).filter((name) => name.endsWith(".json"));
+  const { arms: learnt } = JSON.parse(await readFile(join(state, file), "utf8"));
+  expect(learnt.reduce((sum: number, { requests }: { requests: number }) => sum + requests, 0)).toBe(2);
+});
+
 it.each([
+  ["a method that is not there", ["--method", "quick"], 2, /quick/],
+  ["a method whose text is one", ["--method", "beam"], 2, /finds one text/],
+  ["a method of another kind of model", ["--method", "localleap"], 2, /diffusion model/],
+  ["options without a method", ["--set", "length=4"], 2, /--method/],
   ["a model that is not there", ["--model", "minos"], 1, /no model "minos"/],
   ["an origin that is none", ["--cors", "localhost"], 2, /--cors localhost: write an origin/],
   ["a limit out of range", ["--max-concurrent", "0"], 2, /max-concurrent/],

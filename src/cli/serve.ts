@@ -1,11 +1,15 @@
 /** `ventris serve`: models behind the interface that OpenAI's clients speak, and the studio's routes. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import type { NamedMethod } from "../calls.ts";
+import { parseOptions } from "../engine/shapers/options.ts";
 import { VentrisError } from "../errors.ts";
+import { methods } from "../methods/index.ts";
 import { listen, serveGroups, usualLimits } from "../server/listen.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
+import { readMethod } from "./method-choice.ts";
 import { print, say } from "./output.ts";
 import { addLoadFlags, loadOptions, type ModelFlags } from "./request.ts";
 import { plural } from "./table.ts";
@@ -20,6 +24,8 @@ interface ServeFlags extends Omit<ModelFlags, "model"> {
   maxQueue: number;
   maxBody: number;
   timeLimit: number;
+  method?: string;
+  set?: string[];
   studio?: true;
 }
 
@@ -56,6 +62,11 @@ export function define(command: Command): void {
       "let pages of this origin call, such as http://localhost:3000. May be given several times.",
       list,
     )
+    .option(
+      "--method <name>",
+      "decode requests that name no method in this way: a name, or JSON with options beside it. auto learns which is fastest for which request.",
+    )
+    .option("--set <name=value>", "set an option of --method. May be given several times.", list)
     .option("--studio", "serve the studio's page, too")
     .addOption(
       number(
@@ -100,6 +111,7 @@ Ctrl-C or SIGTERM stops it: requests under way have ${grace} seconds to end.
 Examples:
   ventris serve --model phaistos
   ventris serve --studio --port 0
+  ventris serve --model phaistos --method auto
   curl http://127.0.0.1:8080/v1/chat/completions -d '{"model": "phaistos",
     "messages": [{"role": "user", "content": "Hello"}],
     "temperature": 0}'`,
@@ -111,12 +123,14 @@ async function serve(flags: ServeFlags): Promise<void> {
   const { host, port, apiKey = process.env.VENTRIS_API_KEY, cors = [], model: served = [], studio = false } = flags;
   const key = apiKey === "" ? undefined : apiKey;
   for (const origin of cors) checkOrigin(origin);
+  const method = await usualMethod(flags.method, flags.set);
   const server = await listen({
     port,
     host,
     groups: serveGroups(studio),
     models: loadOptions({ ...flags, model: "" }),
     serve: served,
+    method,
     apiKey: key,
     origins: cors,
     maxConcurrent: flags.maxConcurrent,
@@ -145,6 +159,23 @@ async function serve(flags: ServeFlags): Promise<void> {
   if (active > 0) say(`stopping: ${plural(active, "request")} under way`);
   const { finished, aborted } = await server.close(grace);
   say(`stopped${finished + aborted > 0 ? `: ${finished} finished, ${aborted} aborted` : ""}`);
+}
+
+/** Errors: `bad_option` for one that cannot answer what a request may ask. */
+async function usualMethod(
+  text: string | undefined,
+  assignments: string[] | undefined,
+): Promise<NamedMethod | undefined> {
+  const chosen = await readMethod(text, assignments);
+  if (!chosen) return undefined;
+  const { method, options } = chosen;
+  const refuse = (why: string) => new VentrisError("bad_option", `--method ${method.name}: ${why}`);
+  if (!methods.includes(method)) throw refuse("a server decodes with the methods that ventris methods lists");
+  const whole = parseOptions(method.options, options, method.name);
+  if (method.varies?.(whole as never) === false)
+    throw refuse("it finds one text, whatever the seed, and a request may ask for several: let requests name it");
+  if (method.needs?.some((need) => need === "canvas")) throw refuse("it needs a diffusion model: let requests name it");
+  return { ...options, name: method.name };
 }
 
 function checkOrigin(origin: string): void {

@@ -3,6 +3,7 @@
  * a fault of native code), what was under way fails with `runtime_failed`, and another is started.
  */
 import { type ChildProcess, fork } from "node:child_process";
+import type { NamedMethod } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
@@ -40,8 +41,14 @@ const steady = 5000;
 /** Time that runs under way have to end when the engine closes. */
 const patience = 10_000;
 
-/** `warm`: models that are opened whenever the process starts. */
-export function startEngine(models: OpenOptions = {}, { warm = [] }: { warm?: readonly string[] } = {}): Engine {
+export interface EngineOptions {
+  /** Models that are opened whenever the process starts. */
+  readonly warm?: readonly string[];
+  /** How requests that name no method are decoded, by models that grow trees of tokens. */
+  readonly method?: NamedMethod;
+}
+
+export function startEngine(models: OpenOptions = {}, { warm = [], method }: EngineOptions = {}): Engine {
   let worker: ChildProcess | undefined;
   let closed = false;
   let restarts = 0;
@@ -53,7 +60,8 @@ export function startEngine(models: OpenOptions = {}, { warm = [] }: { warm?: re
     if (closed) throw new VentrisError("aborted", "the server is stopping");
     if (worker) return worker;
     // Its standard output would be taken for the server's.
-    const child = fork(threadEntry("worker", import.meta.url), [JSON.stringify(models)], {
+    const said = [models, ...(method ? [method] : [])].map((value) => JSON.stringify(value));
+    const child = fork(threadEntry("worker", import.meta.url), said, {
       serialization: "advanced",
       execArgv: [],
       stdio: ["ignore", 2, 2, "ipc"],

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
 import { serve } from "@hono/node-server";
+import type { NamedMethod } from "../calls.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { type Admission, createAdmission } from "./admission.ts";
@@ -22,6 +23,8 @@ export interface ListenOptions {
   readonly models?: OpenOptions;
   /** Models that are served, opened at the start; none: whatever is listed on this machine, opened when it is asked for. */
   readonly serve?: readonly string[];
+  /** How requests are decoded that name no method. */
+  readonly method?: NamedMethod;
   readonly apiKey?: string;
   readonly origins?: readonly string[];
   /** Sequences that are decoded at once, and requests that wait. */
@@ -53,13 +56,23 @@ export const serveGroups = (page: boolean): RouteGroup[] => [openaiRoutes, ...(p
 
 /** Errors: `unavailable` when the port is taken. */
 export async function listen(options: ListenOptions): Promise<Listening> {
-  const { port, host = "127.0.0.1", groups, models, serve: served = [], apiKey, origins = [], ...given } = options;
+  const {
+    port,
+    host = "127.0.0.1",
+    groups,
+    models,
+    serve: served = [],
+    method,
+    apiKey,
+    origins = [],
+    ...given
+  } = options;
   const limits = {
     ...usualLimits,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   };
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const engine = startEngine(models, { warm: served });
+  const engine = startEngine(models, { warm: served, method });
   const admission = createAdmission(limits);
   let open = true;
   const app = createApp({

@@ -2,7 +2,7 @@
  * The engine's process: opens models, decodes, and tells what happens. A pass blocks this process and no other, and whatever kills it
  * leaves the server standing.
  */
-import type { DecodeOptions, Prompt } from "../calls.ts";
+import { type DecodeOptions, methodChoice, type Prompt } from "../calls.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
@@ -10,6 +10,8 @@ import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToE
 import { outputOf, readAll, scored } from "./worker-output.ts";
 
 const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
+/** Of requests that name none. */
+const usualMethod = process.argv[3] === undefined ? undefined : methodChoice(JSON.parse(process.argv[3]));
 
 /** Open at once, at most: the one that was not used for longest is closed before another is opened. */
 const mostModels = 3;
@@ -105,8 +107,9 @@ function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
   return chatTokens(tokenizer, prompt.messages, prompt.tools);
 }
 
-function optionsOf({ options, tools }: RunRequest, signal: AbortSignal): DecodeOptions {
-  return { ...options, ...(tools && { constraint: toolConstraint(tools) }), signal };
+function optionsOf({ options, tools }: RunRequest, { capabilities }: OpenModel, signal: AbortSignal): DecodeOptions {
+  const method = options.method ?? (capabilities.has("forest") ? usualMethod : undefined);
+  return { ...options, ...(method && { method }), ...(tools && { constraint: toolConstraint(tools) }), signal };
 }
 
 /** Events of all runs that wait to be sent: what happens meanwhile travels in one message. */
@@ -165,7 +168,7 @@ async function run(id: number, request: RunRequest, detail: Detail): Promise<voi
   const started = performance.now();
   try {
     const opened = await model(request.model);
-    const decoding = opened.decode(promptOf(opened, request.prompt), optionsOf(request, stop.signal));
+    const decoding = opened.decode(promptOf(opened, request.prompt), optionsOf(request, opened, stop.signal));
     if (detail === "trace") {
       for await (const event of decoding) tell(id, { ...event, at: (performance.now() - started) / 1000 });
     } else for await (const event of outputOf(opened, decoding, detail)) tell(id, event);
