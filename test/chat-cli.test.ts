@@ -54,6 +54,21 @@ function ventris(words: readonly string[], input = "", env: Record<string, strin
 describe("chat in a pipe", () => {
   const sum = "Lily has 4 toys. Then Lily gets 18 more. How many toys does Lily have now?";
 
+  it("gives a JSON object for each answer, and for the conversation", async () => {
+    const { status, stdout } = await ventris(["chat", "--temperature", "0", "-n", "8", "--json"], `${sum}\n/history\n`);
+    expect(status).toBe(0);
+    const [answer, history] = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(answer).toMatchObject({ model: "phaistos", finish: expect.any(String), tokens: expect.any(Array) });
+    expect(answer.text).toContain(answer.reply);
+    expect(history.messages).toEqual([
+      { role: "user", content: sum },
+      { role: "assistant", content: answer.reply },
+    ]);
+  });
+
   it("answers each line, obeys commands, and keeps what is asked for", async () => {
     const lines = [
       sum,

@@ -629,6 +629,16 @@ describe("papers and their reproduction", () => {
     expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('did you mean "dyspec"?')]);
   });
 
+  it("lists which records are there, missing or stale", async () => {
+    const states = JSON.parse((await outcome(start(["reproduce", "--list", "--json"]))).stdout);
+    expect(states).toHaveLength(24);
+    for (const { state } of states) expect(["planned", "missing", "stale", "partial", "current"]).toContain(state);
+    expect(states[0]).toMatchObject({ name: "dkf", size: "full", claims: expect.any(Number) });
+    const one = await outcome(start(["reproduce", "--list", "dkf"]));
+    expect(one.stdout).toMatch(/dkf +(current|stale) +full/);
+    expect((await outcome(start(["reproduce"]))).status).toBe(2);
+  });
+
   it("measures at the tiny size, writes the record, and a claim that does not hold is no failure", async () => {
     const file = join(folder, "record.json");
     const { status, stdout } = await outcome(start(["reproduce", "aded", "--tiny", "--json", "--out", file]));

@@ -1,6 +1,7 @@
 /**
- * Every code block of the README and of the pages in docs/, run as it stands: TypeScript against the built package, commands in an empty
- * folder. docs/methods.md has a test of its own (methods-page.test.ts), and so have the lines of docs/trace.md (trace-page.test.ts).
+ * Every code block of the README, of the pages in docs/ and of the methods' READMEs, run as it stands: TypeScript against the built package,
+ * commands in an empty folder. docs/methods.md has a test of its own (methods-page.test.ts), and so have the lines of docs/trace.md
+ * (trace-page.test.ts).
  */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
@@ -8,7 +9,7 @@ import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises"
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
-import { delimiter, join } from "node:path";
+import { basename, delimiter, join } from "node:path";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt, root } from "./build.ts";
@@ -29,6 +30,7 @@ const linesOf = (page: string): string[] =>
   blocksOf(page)
     .filter(({ language }) => language === "")
     .flatMap(({ text }) => text.split("\n"))
+    .concat([...read(page).matchAll(/^ {4}(ventris .*)$/gm)].map(([, line]) => line))
     .map((line) => line.replace(/\s+#.*$/, "").trim())
     .filter(Boolean);
 
@@ -92,15 +94,15 @@ function call(command: string, words: readonly string[], cwd: string, until?: Re
 }
 
 /** Blocks of a page as one program, each in a scope of its own but for what the first declares. */
-async function runProgram(name: string, [first, ...others]: readonly string[]): Promise<Outcome> {
+async function runProgram(name: string, [first, ...others]: readonly string[], place = folder): Promise<Outcome> {
   const imports = /^import [\s\S]*?;\n/gm;
   const all = [first, ...others];
   const head = all.flatMap((block) => block.match(imports) ?? []).join("");
   const [body, ...bodies] = all.map((block) => block.replace(imports, "").replace(/^export /gm, ""));
   const source = `${head}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}\nprocess.exit(process.exitCode ?? 0);\n`;
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
-  await writeFile(join(folder, `${name}.mjs`), ts.transpile(source, options));
-  return call(process.execPath, [`${name}.mjs`], folder);
+  await writeFile(join(place, `${name}.mjs`), ts.transpile(source, options));
+  return call(process.execPath, [`${name}.mjs`], place);
 }
 
 describe("programs", () => {
@@ -158,6 +160,18 @@ const otherwise: readonly [RegExp, { readonly line?: (line: string) => string; r
     { line: (line) => line.replace("reproductions/", "").replace("dyspec ", "aded ") },
   ],
   [/^ventris reproduce\b/, { line: () => "ventris reproduce aded --tiny" }],
+  // Trainings: a step or two each.
+  [/^ventris train reward\b/, { line: () => "ventris train reward phaistos --out reward --count 5 --rollouts 1" }],
+  [/^ventris point train\b/, { line: (line) => line.replace(/--steps \d+/, "--steps 2") }],
+  [/^ventris point eval\b/, { line: (line) => `${line} --count 4` }],
+  [/^ventris memory train\b/, { line: (line) => `${line} --passes 1 --blocks 1` }],
+  [/^ventris diffusion collect\b/, { line: (line) => `${line} --each 1 --length 32` }],
+  [/^ventris diffusion train-filter\b/, { line: (line) => `${line} --steps 2` }],
+  [/^ventris eeg prepare synthetic\b/, { line: (line) => `${line} --sentences 24` }],
+  [/^ventris eeg train\b/, { line: (line) => `${line} --steps 2 --text-steps 2 --batch 4` }],
+  [/^ventris eeg evaluate\b/, { line: (line) => `${line} --limit 8 --no-texts` }],
+  // A checkpoint of one's own to compare with, which the one that ships stands for.
+  [/^ventris inspect neurons --compare\b/, { line: (line) => line.replace("runs/mine/model", "knossos") }],
 ];
 /** Lines that other tests run, or that need what no test may: which file says so. */
 const elsewhere: readonly [RegExp, string][] = [
@@ -167,9 +181,34 @@ const elsewhere: readonly [RegExp, string][] = [
   [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
   [/^curl http/, "test/serving-page.test.ts"],
   [/^lm_eval /, "test/serving.test.ts"], // by the shape of its calls
+  [/^ventris filter (fit|run|compare) \S*(FEATURES|hand\.filter)/, "test/filter-cli.test.ts"], // recordings that do not ship
+  [/^ventris eeg (prepare readings\.jsonl|words ZUCO-WORDS)/, "src/methods/signals/glim/glim.test.ts"], // likewise
 ];
 
+const methodPages = readdirSync(join(root, "src", "methods"), { recursive: true, encoding: "utf8" })
+  .filter((path) => basename(path) === "README.md")
+  .map((path) => `src/methods/${path.replaceAll("\\", "/")}`)
+  .sort();
+/** What the programs of the methods' READMEs may use, and what ends them. */
+const given = `import { open } from "ventris";
+const opened = await open("knossos");
+const runs = [];
+const model = { decode(prompt, options) { runs.push(opened.generate(prompt, { maxTokens: 8, ...options })); } };
+const prompt = "Once upon a time";
+const judge = (text) => 1 / (1 + text.length);
+const contexts = Array.from({ length: 3 }, () => new Float64Array(10).fill(0.3));
+const loss = 0.5;
+`;
+const finish = `for (const { text } of await Promise.all(runs)) console.log(text);
+console.log("done");
+`;
+/** Programs that need what does not ship: which file runs the like. */
+const programsElsewhere: Readonly<Record<string, string>> = {
+  "src/methods/insight/codebook/README.md": "src/methods/insight/codebook/codebook.test.ts",
+};
+
 const pages = [
+  ...methodPages,
   "README.md",
   ...readdirSync(join(root, "docs"))
     .filter((name) => name.endsWith(".md"))
@@ -178,11 +217,14 @@ const pages = [
 describe.skipIf(process.platform === "win32")("commands", () => {
   for (const page of pages) {
     const lines = linesOf(page).filter((line) => !elsewhere.some(([pattern]) => pattern.test(line)));
-    if (lines.length === 0) continue;
+    const program = methodPages.includes(page) && !Object.hasOwn(programsElsewhere, page) ? programOf(page) : [];
+    if (lines.length + program.length === 0) continue;
     // One after another: later ones use what earlier ones wrote.
     it(page, { timeout: 900_000 }, async () => {
       const place = await mkdtemp(join(folder, "page-"));
       await writeFile(join(place, "story.txt"), story);
+      for (const name of ["tales.txt", "other.txt"]) await writeFile(join(place, name), story.slice(0, 4000));
+      await writeFile(join(place, "points.csv"), "0.1,0.2\n0.9,0.1\n0.8,0.9\n0.2,0.7\n0.5,0.5\n");
       for (const line of lines) {
         const { line: change = (same: string) => same, until } =
           otherwise.find(([pattern]) => pattern.test(line))?.[1] ?? {};
@@ -195,6 +237,10 @@ describe.skipIf(process.platform === "win32")("commands", () => {
         expect(status, `${line}\n${stdout}${stderr}`).toBe(0);
         expect(stdout + stderr, line).not.toBe("");
       }
+      if (program.length === 0) return;
+      const { status, stdout, stderr } = await runProgram("program", [given, ...program, finish], place);
+      expect([status, stderr], stdout).toEqual([0, ""]);
+      expect(stdout).toMatch(/done\n$/);
     });
   }
 
@@ -205,6 +251,10 @@ describe.skipIf(process.platform === "win32")("commands", () => {
         all.some((line) => pattern.test(line)),
         String(pattern),
       ).toBe(true);
+      expect(read(file).length).toBeGreaterThan(0);
+    }
+    for (const [page, file] of Object.entries(programsElsewhere)) {
+      expect(programOf(page)).not.toEqual([]);
       expect(read(file).length).toBeGreaterThan(0);
     }
     for (const line of all) {

@@ -9,7 +9,7 @@ import type { ChatMessage } from "../text/tokenizer.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseAssignments } from "./flags.ts";
 import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
-import { print, say } from "./output.ts";
+import { print, printJson, say } from "./output.ts";
 import { wrap } from "./terminal.ts";
 
 export interface Conversation {
@@ -18,6 +18,8 @@ export interface Conversation {
   /** Of every answer. */
   options: DecodeOptions;
   method: ChosenMethod | undefined;
+  /** Results go out as JSON. */
+  readonly json: boolean;
   /** Of the last answer. */
   events: TimedEvent[];
   send(text: string): Answer;
@@ -28,17 +30,19 @@ interface Beginning {
   method: ChosenMethod | undefined;
   system?: string;
   load?: string;
+  json?: boolean;
 }
 
 export async function openConversation(
   model: OpenModel,
-  { options, method, system, load }: Beginning,
+  { options, method, system, load, json = false }: Beginning,
 ): Promise<Conversation> {
   const conversation: Conversation = {
     model,
     session: begin(model, load === undefined ? [] : await readChat(load)),
     options,
     method,
+    json,
     events: [],
     send: (text) => conversation.session.send(text, optionsOf(conversation)),
   };
@@ -128,8 +132,9 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   history: {
     usage: "/history",
     summary: "show the conversation",
-    run({ session }) {
-      for (const { role, content } of session.messages) print(`${role}: ${content}`);
+    run({ session, json }) {
+      if (json) printJson({ messages: session.messages });
+      else for (const { role, content } of session.messages) print(`${role}: ${content}`);
       return undefined;
     },
   },

@@ -7,7 +7,7 @@ import { open } from "../open.ts";
 import { type Conversation, commandHelp, isCommand, openConversation, runCommand } from "./chat-commands.ts";
 import { groups } from "./help.ts";
 import { readMethod } from "./method-choice.ts";
-import { complain, endProgress, print, say, write } from "./output.ts";
+import { complain, endProgress, print, printJson, say, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
   addLoadFlags,
@@ -26,6 +26,7 @@ interface ChatFlags extends RequestFlags {
   set?: string[];
   system?: string;
   load?: string;
+  json?: true;
 }
 
 export function define(command: Command): void {
@@ -50,6 +51,7 @@ export function define(command: Command): void {
     );
   addSamplingFlags(command);
   addOutputFlags(command, { json: false });
+  command.option("--json", "print a JSON object for each answer, on a line of its own");
   command.addHelpText(
     "after",
     `
@@ -68,7 +70,7 @@ async function chat(flags: ChatFlags): Promise<void> {
   const method = await readMethod(flags.method, flags.set);
   await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
   endProgress();
-  const conversation = await openConversation(model, { options, method, system: flags.system, load: flags.load });
+  const conversation = await openConversation(model, { ...flags, options, method });
   if (!model.tokenizer?.encodeChat)
     say(`${model.name} has no chat template: the conversation is written to it as a plain transcript`);
   const lines = linesOf();
@@ -96,6 +98,7 @@ async function turn(conversation: Conversation, line: string, lines: Lines): Pro
 
 async function show(conversation: Conversation, answer: Answer, lines: Lines): Promise<void> {
   const { stdout, stderr } = process;
+  const { json } = conversation;
   const text = stdout.isTTY ? wordWriter(stdout) : { write, end: () => print("") };
   lines.answering(answer);
   const started = performance.now();
@@ -104,15 +107,16 @@ async function show(conversation: Conversation, answer: Answer, lines: Lines): P
     let begun = false;
     for await (const event of answer) {
       conversation.events.push({ ...event, at: (performance.now() - started) / 1000 });
-      if (event.type !== "tokens" || !event.text) continue;
+      if (event.type !== "tokens" || !event.text || json) continue;
       // A template's or transcript's blank before the answer is none of its words.
       const piece: string = begun ? event.text : event.text.trimStart();
       if (piece) begun = true;
       text.write(piece);
     }
-    await answer.reply;
+    const reply = await answer.reply;
+    if (json) printJson({ model: conversation.model.name, reply, ...(await answer.final) });
   } finally {
-    text.end();
+    if (!json) text.end();
     lines.answering(undefined);
   }
   if (lines.terminal) say(styled(stderr, "dim", figuresOf([await answer.final])));

@@ -57,6 +57,11 @@ describe.each(names)("ventris %s", (name) => {
   });
 });
 
+it("the README names every command", () => {
+  const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+  expect(names.filter((name) => !readme.includes(`ventris ${name}`))).toEqual([]);
+});
+
 it("groups the options of run and compare, with short names for the common ones", async () => {
   for (const name of ["run", "compare"]) {
     const text = (await commandOf(name)).helpInformation();

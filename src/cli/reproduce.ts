@@ -6,10 +6,11 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { findPaper } from "../papers/index.ts";
+import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import type { Paper } from "../papers/paper.ts";
 import { drawPlot } from "../papers/plot.ts";
+import { type RecordState, recordState } from "../papers/record-state.ts";
 import { recordsFolder } from "../papers/records.ts";
 import type { ReproductionRecord, Size } from "../papers/reproduction.ts";
 import { type ReproductionProgress, reproduce, showcase } from "../papers/run.ts";
@@ -18,8 +19,10 @@ import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { formatTable } from "./table.ts";
 
 interface ReproduceFlags {
+  list?: true;
   tiny?: true;
   quick?: true;
   full?: true;
@@ -34,7 +37,8 @@ const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 export function define(command: Command): void {
   command
-    .argument("<name>", "the name of a paper, as ventris papers lists it")
+    .argument("[name]", "the name of a paper, as ventris papers lists it")
+    .option("--list", "measure nothing: list which records there are, and which are missing or stale")
     .option("--tiny", "take seconds: shows that it runs; the figures mean little")
     .option("--quick", "take about three minutes on two cores. This is the default.")
     .option(
@@ -52,17 +56,28 @@ export function define(command: Command): void {
       "--trace <file>",
       "measure nothing: decode one prompt that shows what the system does, and write its events to this file",
     )
-    .option("--json", "print the record as JSON, with the claims that hold")
+    .option("--json", "print the record as JSON, with the claims that hold; of --list a list")
     .addHelpText(
       "after",
       `
 A claim that does not hold (✗) is a result like any other: the exit status is 0.
-Ctrl-C keeps what is done; the same command goes on from there.`,
+Ctrl-C keeps what is done; the same command goes on from there.
+In a list a record is missing, stale (options, claims or a model have changed
+since), partial (not of the size full) or current.`,
     )
     .action(run);
 }
 
-async function run(name: string, flags: ReproduceFlags): Promise<void> {
+async function run(name: string | undefined, flags: ReproduceFlags): Promise<void> {
+  if (flags.list) {
+    const states = await Promise.all(
+      (name === undefined ? papers : [findPaper(name)]).map((paper) => recordState(paper)),
+    );
+    if (flags.json) printJson(states);
+    else print(overview(states));
+    return;
+  }
+  ensure(name !== undefined, "bad_option", "name a paper to measure, or give --list to see which records there are");
   const chosen = (["tiny", "quick", "full"] as const).filter((size) => flags[size]);
   ensure(chosen.length <= 1, "bad_option", `choose one size, not ${chosen.map((size) => `--${size}`).join(" and ")}`);
   const size: Size = chosen[0] ?? "quick";
@@ -78,6 +93,19 @@ async function run(name: string, flags: ReproduceFlags): Promise<void> {
   for (const path of await writeRecord(record, flags)) say(`wrote ${path}`);
   if (flags.json) printJson({ ...record, holds: holds(paper, record) });
   else print(`${paper.system}: ${paper.title}\n\n${claimLines(paper, record)}`);
+}
+
+function overview(states: readonly RecordState[]): string {
+  const rows = states.map(({ number, name, state, size, date, claims, measured, reasons }) => [
+    String(number),
+    name,
+    state,
+    size ?? "",
+    date?.slice(0, 10) ?? "",
+    state === "planned" || state === "missing" ? "" : `${measured} of ${claims}`,
+    reasons.join("; "),
+  ]);
+  return formatTable(["#", "paper", "record", "size", "date", "claims", "why"], rows);
 }
 
 const holds = (paper: Paper, record: ReproductionRecord): object =>

@@ -35,10 +35,16 @@ export function defineReward(command: Command): void {
     .argument("<model>", "a shipped model, a folder or file, or org/name on the hub")
     .requiredOption("--out <folder>", "gets the part; MODEL/parts/reward is found by itself")
     .option("--problems <file>", "JSON lines {prompt, answer}; default: the arithmetic skill, whose steps are checked")
-    .addOption(number("--count", z.int().min(5).max(1_000_000), "problems").default(200))
-    .addOption(number("--rollouts", z.int().min(1).max(256), "solutions for each").default(4))
-    .addOption(number("--temperature", z.number().gt(0).max(100), "of these").default(0.8))
-    .addOption(number("--max-tokens", z.int().min(1).max(100_000), "of each").default(200))
+    .addOption(
+      number("--count", z.int().min(5).max(1_000_000), "how many problems are solved to learn from").default(200),
+    )
+    .addOption(
+      number("--rollouts", z.int().min(1).max(256), "how many solutions are drawn for each problem").default(4),
+    )
+    .addOption(
+      number("--temperature", z.number().gt(0).max(100), "temperature at which solutions are drawn").default(0.8),
+    )
+    .addOption(number("--max-tokens", z.int().min(1).max(100_000), "most tokens of a solution").default(200))
     .addOption(
       new Option(
         "--labels <kind>",

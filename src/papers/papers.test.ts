@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,8 @@ import { methods } from "../methods/index.ts";
 import { findPaper, papers } from "./index.ts";
 import { judge, meets } from "./judge.ts";
 import type { Paper } from "./paper.ts";
+import { recordState, weightsOf } from "./record-state.ts";
+import { readRecord } from "./records.ts";
 import { defineReproduction } from "./reproduction.ts";
 import { reproduce } from "./run.ts";
 import { bootstrap, meanOf, ratioOf } from "./statistics.ts";
@@ -146,6 +148,44 @@ describe("running a reproduction", () => {
       await expect(stopped).rejects.toMatchObject({ code: "aborted" });
       await reproduce(paper(), { size: "quick", folder });
       expect(ran).toEqual(["item 0", "item 1", "item 1", "item 2"]);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it("a record is missing, partial, current or stale, and says why", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "records-"));
+    const write = (record: object) => writeFile(join(folder, "example.json"), JSON.stringify(record));
+    try {
+      expect(await recordState(paper(), folder)).toMatchObject({ state: "missing", claims: 2, measured: 0 });
+      const record = await reproduce(paper(), { size: "full", folder: join(folder, "steps") });
+      await write(record);
+      expect(await recordState(paper(), folder)).toMatchObject({
+        state: "current",
+        size: "full",
+        measured: 1,
+        reasons: [],
+      });
+      await write({ ...record, size: "quick", options: { items: 3 } });
+      expect(await recordState(paper(), folder)).toMatchObject({ state: "partial", reasons: [] });
+      await write({
+        ...record,
+        options: { items: 5 },
+        weights: { knossos: "other" },
+        measurements: [{ claim: "old", value: 1 }],
+      });
+      expect(await recordState(paper(), folder)).toMatchObject({
+        state: "stale",
+        reasons: [
+          "measured with other options: items",
+          "claims that are no more: old",
+          "knossos has other weights now",
+        ],
+      });
+      await write({ ...record, weights: await weightsOf(["knossos", "org/other", "../models/knossos"]) });
+      expect(Object.keys(readRecord("example", folder)!.weights!)).toEqual(["knossos"]);
+      expect(await recordState(paper(), folder)).toMatchObject({ state: "current" });
+      expect(await recordState({ ...paper(), reproduction: undefined }, folder)).toMatchObject({ state: "planned" });
     } finally {
       await rm(folder, { recursive: true });
     }

@@ -20,6 +20,7 @@ const schema = z.object({
   date: z.string(),
   seconds: z.number(),
   models: z.array(z.string()),
+  weights: z.record(z.string(), z.string()).optional(),
   machine: z.object({ processor: z.string(), cores: z.int(), memoryGiB: z.number(), system: z.string() }),
   versions: z.record(z.string(), z.string()),
   measurements: z.array(

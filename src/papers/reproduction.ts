@@ -102,6 +102,8 @@ export interface ReproductionRecord {
   readonly date: string;
   readonly seconds: number;
   readonly models: readonly string[];
+  /** SHA-256 of the weight files of those models that ship, by name: a model that was trained further makes its records stale. */
+  readonly weights?: Readonly<Record<string, string>>;
   readonly machine: {
     readonly processor: string;
     readonly cores: number;

@@ -12,6 +12,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
 import { cacheFolder } from "../weights/index.ts";
 import type { Paper } from "./paper.ts";
+import { weightsOf } from "./record-state.ts";
 import type { Json, Measurement, ReproductionRecord, Size } from "./reproduction.ts";
 
 export interface ReproduceOptions {
@@ -136,6 +137,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
       date: new Date().toISOString(),
       seconds: Math.round(seconds * 10) / 10,
       models: [...names],
+      weights: await weightsOf([...names]),
       machine: describeMachine(),
       versions: versions(),
       measurements,
