@@ -1,8 +1,10 @@
 /** What the studio's page computes without a browser: constraints as they are typed, and where tokens came from. */
+import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { createConstraint } from "../src/constraints/index.ts";
+import { papers } from "../src/papers/index.ts";
 import { constraintKinds, readConstraint, writtenConstraint } from "../studio/src/lib/constraint.ts";
-import { createReader } from "../studio/src/lib/trace.ts";
+import { createReader, parseTrace, pictureOf } from "../studio/src/lib/trace.ts";
 
 describe("constraints as they are typed", () => {
   it.each(constraintKinds.map(({ name, example = "" }) => [name, example]))(
@@ -34,4 +36,28 @@ it("a forced token is one, whatever drafted it", () => {
     { type: "tokens", tokens: [5, 6, 7], text: "abc", forced: [1], at: 0 },
   ]);
   expect(reading.tokens.map(({ origin }) => origin)).toEqual(["accepted", "forced", "own"]);
+});
+
+const records = new URL("../reproductions/", import.meta.url);
+const traces = readdirSync(records).filter((name) => name.endsWith(".trace.jsonl"));
+
+it.each(traces)("%s is read whole, and all of its steps have a picture", (file) => {
+  expect(papers.map(({ name }) => `${name}.trace.jsonl`)).toContain(file);
+  const { events, warnings } = parseTrace(readFileSync(new URL(file, records), "utf8"));
+  expect(warnings).toEqual([]);
+  const { reading, add } = createReader();
+  add(events);
+  expect(reading.steps.length).toBeGreaterThan(0);
+  expect(reading.steps.filter(({ kind }) => kind === "other")).toEqual([]);
+  expect(pictureOf(reading.steps)).toBeDefined();
+  for (let i = 1; i < events.length; i++) expect(events[i].at ?? 0).toBeGreaterThanOrEqual(events[i - 1].at ?? 0);
+});
+
+it("every system that can show a run has a trace that is kept", async () => {
+  const showing: string[] = [];
+  for (const { name, reproduction, showcase, lives } of papers) {
+    const shown = (showcase && lives.method) || (await reproduction?.())?.trace;
+    if (reproduction && shown) showing.push(`${name}.trace.jsonl`);
+  }
+  expect(showing.filter((file) => !traces.includes(file))).toEqual([]);
 });
