@@ -222,6 +222,21 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
   );
 }
 
+/** What an event without a picture says; undefined for one of another version. */
+export function wordsOf(event: TraceEvent): string | undefined {
+  if (event.type === "truncate") return `The text ends at position ${event.length}: the canvas is cut there.`;
+  if (event.type === "refresh") return `The cache of ${event.positions} positions was computed anew.`;
+  if (event.type !== "learn") return undefined;
+  const { updates, acceptance, loss, note } = event;
+  const parts = [`The draft has learnt in ${updates} ${updates === 1 ? "update" : "updates"} so far`];
+  if (loss !== undefined) parts.push(`its loss is ${loss.toFixed(3)}`);
+  if (acceptance) {
+    const { empirical, positions } = acceptance;
+    parts.push(`${(100 * empirical).toFixed(0)} % of ${positions} proposals were accepted in this run`);
+  }
+  return `${parts.join("; ")}.${note ? ` ${note}` : ""}`;
+}
+
 export const largestTrace = 64 * 2 ** 20;
 const mostEvents = 200_000;
 
@@ -263,8 +278,10 @@ export function parseTrace(text: string): ParsedTrace {
     events.push(event as TimedEvent);
   }
   if (events.length === 0) throw new TraceError("the file is empty");
-  if (events[0].type !== "start") warnings.push("it does not begin with the start of a run");
-  if (!events.some(({ type }) => type === "finish"))
+  // Filters, pointer networks and bandits have a stream without begin and end; a run that decodes text has both.
+  const decodes = events.some(({ type }) => type === "start" || type === "prefill" || type === "tokens");
+  if (decodes && events[0].type !== "start") warnings.push("it does not begin with the start of a run");
+  if (decodes && !events.some(({ type }) => type === "finish"))
     warnings.push("the run has no end: it was stopped, or the file is cut");
   const strange = new Set(events.map(({ type }) => type).filter((type) => !Object.hasOwn(checks, type)));
   if (strange.size > 0)
