@@ -7,7 +7,7 @@ import { methodChoice } from "../../calls.ts";
 import { defineUnmasking } from "../../engine/canvas/method.ts";
 import type { CanvasView } from "../../engine/canvas/policy.ts";
 import type { TimedEvent } from "../../engine/trace.ts";
-import type { OpenModel, ReproductionContext, Series } from "../../papers/reproduction.ts";
+import type { OpenModel, Plot, ReproductionContext } from "../../papers/reproduction.ts";
 import { mean } from "../../papers/statistics.ts";
 import { skillItem, skills } from "../../training/skills/index.ts";
 import { filterKind } from "./learn2pd/filter.ts";
@@ -174,14 +174,23 @@ export async function showItem(
   return events;
 }
 
-/** Right answers in % over passes, of several settings of a method: a line of a plot. */
-export function frontier(
-  name: string,
-  settings: readonly (readonly { readonly passes: number; readonly right: number }[])[],
-): Series {
-  const points = settings.map((found): [number, number] => [
+/** What one setting of a method did on each prompt. */
+type Setting = readonly { readonly passes: number; readonly right: number }[];
+
+/** Right answers over passes until the text is there: a line for each method, a point for each of its settings. */
+export function frontiers(methods: Readonly<Record<string, readonly Setting[]>>): Plot {
+  const pointOf = (found: Setting): [number, number] => [
     mean(found.map(({ passes }) => passes)),
     100 * mean(found.map(({ right }) => right)),
-  ]);
-  return { name, from: "ours", points: points.sort(([a], [b]) => a - b) };
+  ];
+  return {
+    title: "right answers over passes until the text is there",
+    x: { label: "passes" },
+    y: { label: "right, %" },
+    series: Object.entries(methods).map(([name, settings]) => ({
+      name,
+      from: "ours",
+      points: settings.map(pointOf).sort(([a], [b]) => a - b),
+    })),
+  };
 }

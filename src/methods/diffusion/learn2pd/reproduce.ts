@@ -1,7 +1,7 @@
 /** What Learn2PD claims against one token a pass and against one threshold for all, on tasks that can be checked. */
-import { defineReproduction, type Measurement, type Plot } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { agreement, answer, frontier, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
+import { agreement, answer, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 import { filterKind, filterOfPart } from "./filter.ts";
 
 const bars = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
@@ -74,21 +74,6 @@ export const reproduction = defineReproduction({
       const best = (fitting.length > 0 ? fitting : [fewest]).reduce((a, b) =>
         agreesOf(b.runs) > agreesOf(a.runs) ? b : a,
       );
-      const plot: Plot = {
-        title: "right answers over passes until the text is there",
-        x: { label: "passes" },
-        y: { label: "right, %" },
-        series: [
-          frontier(
-            "filter",
-            thresholds.map((_, t) => found.map(({ filtered }) => filtered[t])),
-          ),
-          frontier(
-            "one threshold",
-            others.map(({ runs }) => runs),
-          ),
-        ],
-      };
       return [
         { claim: "passes", ...pairs(0, 1) },
         {
@@ -112,7 +97,10 @@ export const reproduction = defineReproduction({
             seed,
           ),
           note: `against a threshold of ${best.bar}: ${passesOf(best.runs).toFixed(1)} passes, the filter ${budget.toFixed(1)}`,
-          plot,
+          plot: frontiers({
+            filter: thresholds.map((_, t) => found.map(({ filtered }) => filtered[t])),
+            "one threshold": others.map(({ runs }) => runs),
+          }),
         },
         { claim: "filter-size", value: size },
       ];

@@ -1,7 +1,7 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
-import { defineReproduction, type Plot } from "../../../papers/reproduction.ts";
+import { defineReproduction } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { answer, frontier, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
+import { answer, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 
 const anchor = 0.9;
 /** Of the frontiers: one bar for all, and anchors whose neighbours need 0.15 less. */
@@ -91,21 +91,6 @@ export const reproduction = defineReproduction({
         });
         found.push(await measured);
       }
-      const plot: Plot = {
-        title: "right answers over passes until the text is there",
-        x: { label: "passes" },
-        y: { label: "right, %" },
-        series: [
-          frontier(
-            "one threshold",
-            thresholds.map((_, t) => found.map(({ bars }) => bars[t])),
-          ),
-          frontier(
-            "LocalLeap, relaxed 0.15 below",
-            anchors.map((_, t) => found.map(({ leaps }) => leaps[t])),
-          ),
-        ],
-      };
       const settings = ablated.map((change, t) => {
         const own = found.map(({ ablation }) => ablation[t]);
         const [passes, right] = [mean(own.map((one) => one.passes)), 100 * mean(own.map((one) => one.right))];
@@ -134,7 +119,10 @@ export const reproduction = defineReproduction({
             seed,
           ),
           note: `score against the threshold: ${mean(points(1, 2)).toFixed(1)} points`,
-          plot,
+          plot: frontiers({
+            "one threshold": thresholds.map((_, t) => found.map(({ bars }) => bars[t])),
+            "LocalLeap, relaxed 0.15 below": anchors.map((_, t) => found.map(({ leaps }) => leaps[t])),
+          }),
           details: Object.fromEntries(settings),
         },
         { claim: "quality", ...meanOf(points(1, 0), seed) },
