@@ -101,7 +101,10 @@ type RowsPrompt = Exclude<Prompt, TemplateText>;
 const isTemplate = (prompt: Prompt): prompt is TemplateText =>
   typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && "fill" in prompt;
 
-function templateOf({ tokenizer, name }: Model, given: TemplateText): Template {
+function templateOf({ tokenizer, name, capabilities }: Model, given: TemplateText): Template {
+  ensure(capabilities.has("canvas"), "bad_option", () => {
+    return `fill: the model ${name} has no canvas, it writes from left to right; blanks need a masked diffusion model, such as mycenae`;
+  });
   ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer, and a template is a text`);
   return readTemplate(given, tokenizer);
 }

@@ -91,9 +91,13 @@ export function createFilling(parts: DecodingParts): Filling {
     keepsBest: false,
     readsHistory: false,
     create: () => {
-      const mask = new Set([maskToken]);
-      const early = new Set([maskToken, ...ending]);
-      const banned = () => (position - start < settings.minTokens ? early : mask);
+      // A blank is a place for text, which special tokens have not.
+      const always = new Set([
+        maskToken,
+        ...(template ? [...endTokens, ...(tokenizer?.specialTokens?.values() ?? [])] : []),
+      ]);
+      const early = new Set([...always, ...ending]);
+      const banned = () => (position - start < settings.minTokens ? early : always);
       const run: StageFunction = (candidates) => drop(candidates, banned());
       run.keeps = (token) => !banned().has(token);
       return run;

@@ -46,6 +46,18 @@ test("a length that is to be found is the one whose tokens are the surest, and a
   expect(await model.decode({ fill, longest: 4 }).final).toMatchObject({ text: found.text });
 });
 
+test("a blank is filled with text: special tokens have none", async () => {
+  const special = new Set(model.tokenizer!.specialTokens!.values());
+  expect(special.size).toBeGreaterThan(0);
+  for (const seed of [1, 2, 3]) {
+    // So hot that any token may win.
+    const request = { temperature: 50, seed } as const;
+    const { canvas, tokens } = await model.decode({ fill: "___ the ___", lengths: [24, 24] }, request).final;
+    expect(canvas!.filter((token) => special.has(token))).toEqual([]);
+    expect(tokens).toHaveLength(canvas!.length);
+  }
+});
+
 test.each([
   [{ fill: "no blank" }, /no blank/],
   [{ fill: "a ___ b", lengths: [1, 2] }, /1 blanks/],

@@ -40,10 +40,10 @@ export interface TaskOptions {
   readonly steps: number;
 }
 
-/** How much each size of a reproduction measures: the toy where seconds or minutes count, the shipped model in full. */
+/** How much each size of a reproduction measures: a toy where seconds count, otherwise the shipped model. */
 export const taskSizes = {
   tiny: { model: "toy", prompts: 4, length: 64, steps: 120 },
-  quick: { model: "toy", prompts: 60, length: 64, steps: 1500 },
+  quick: { model: "mycenae", prompts: 35, length: 64, steps: 0 },
   full: { model: "mycenae", prompts: 42, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
 
@@ -157,15 +157,15 @@ export async function oneToken(
   return { passes: length, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
 }
 
-/** The events of one item decoded by mycenae: a sentence as JSON, in two blocks. */
+/** The events of one item decoded by mycenae: arithmetic in steps, some of which wait for others, in two blocks. */
 export async function showItem(
   method: { readonly name: string } & Readonly<Record<string, unknown>>,
   signal: AbortSignal,
   open: (reference: string) => Promise<OpenModel>,
 ): Promise<TimedEvent[]> {
   await using model = await open("mycenae");
-  const json = skills.find(({ name }) => name === "json")!;
-  const { prompt } = skillItem(json, "test", 0, 3);
+  const arithmetic = skills.find(({ name }) => name === "arithmetic")!;
+  const { prompt } = skillItem(arithmetic, "test", 0, 1);
   const started = performance.now();
   const events: TimedEvent[] = [];
   const options = { method: methodChoice({ earlyStop: false, ...method }), maxTokens: 64, signal };
