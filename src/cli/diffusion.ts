@@ -74,9 +74,11 @@ export function define(command: Command): void {
         .default("2"),
     )
     .addOption(
-      number("--steps", z.int().min(1).max(1_000_000), "training steps over all records; published: 40000").default(
-        4000,
-      ),
+      number(
+        "--steps",
+        z.int().min(1).max(1_000_000),
+        "training steps over all records, of which the one is kept that validates best; published: 40000",
+      ).default(4000),
     )
     .addOption(number("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
     .addOption(number("--seed", z.int().min(0), "seed of the split and the first values").default(0))
@@ -140,7 +142,7 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
   ensure(records.base === (await model.fingerprint()), "bad_option", () => {
     return `${flags.records} was collected with another model: its confidences say nothing about ${reference}`;
   });
-  const { tensors, validation, test, filter } = await interruptible((signal) =>
+  const { tensors, step, validation, test, filter } = await interruptible((signal) =>
     learn2pd.trainFilter(records, {
       depth,
       steps,
@@ -156,14 +158,14 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
     kind: learn2pd.filterKind,
     name: basename(out),
     settings: { depth, blockLength: records.blockLength },
-    training: { records: records.labels.length / records.blockLength, steps, rate, seed, validation, test },
+    training: { records: records.labels.length / records.blockLength, steps, kept: step, rate, seed, validation, test },
     tensors,
   });
-  if (flags.json) printJson({ model: reference, out, numbers: filter.size, validation, test });
+  if (flags.json) printJson({ model: reference, out, numbers: filter.size, step, validation, test });
   else {
     const share = (x: number) => `${(100 * x).toFixed(1)} %`;
     print(
-      `${out}: ${filter.size} numbers; on ${test.records} records held out: loss ${test.loss.toFixed(4)}, ` +
+      `${out}: ${filter.size} numbers, as they were after step ${step} of ${steps}; on ${test.records} records held out: loss ${test.loss.toFixed(4)}, ` +
         `${share(test.falsePositives)} of what it accepts at 0.9 is wrong, ${share(test.falseNegatives)} of what it refuses is right`,
     );
   }

@@ -255,6 +255,17 @@ describe("training", () => {
     }
   });
 
+  test("what a few records teach by heart is not kept: the step is that which validates best", async () => {
+    // One in ten is wrong, whatever the confidences: nothing can be learned but that share, which costs 0.325 nats.
+    const chance = Uint8Array.from({ length: 40 * size }, (_, i) =>
+      uniform({ seed: 2, request: 0 }, i, "data") < 0.9 ? 1 : 0,
+    );
+    const few = { ...records, confidences: confidences.slice(0, 40 * size), labels: chance };
+    const { step, validation } = await trainFilter(few, { depth: "2", steps: 400, learningRate: 0.03, threads: 1 });
+    expect(step).toBeLessThan(200);
+    expect(validation.loss).toBeLessThan(0.6); // by heart: more than 2
+  });
+
   test("the same seed gives the same filter; too few records are refused", async () => {
     const options = { depth: "2", steps: 20, threads: 1 } as const;
     const [a, b] = [await trainFilter(records, options), await trainFilter(records, options)];

@@ -1,4 +1,7 @@
-/** Training the filter: binary cross entropy on all records at once, with AdamW (the paper's recipe). The model itself is not touched. */
+/**
+ * Training the filter: binary cross entropy on all records at once, with AdamW (the paper's recipe). Of the steps on the way the one is kept that
+ * the records set apart for validation like best: a few hundred records are learned by heart long before the last step. The model is not touched.
+ */
 
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
@@ -44,6 +47,8 @@ export interface FilterScores {
 export interface TrainedFilter {
   readonly filter: Filter;
   readonly tensors: ReadonlyMap<string, PartTensor>;
+  /** The step that was kept. */
+  readonly step: number;
   readonly validation: FilterScores;
   readonly test: FilterScores;
 }
@@ -66,6 +71,7 @@ export async function trainFilter(records: FilterRecords, options: TrainFilterOp
     rows: indices.length,
   });
   const trained = part(order.slice(0, first));
+  const validated = part(order.slice(first, second));
 
   const parameters = initial(depth, blockLength, seed);
   const named = (name: string) => parameter(name, parameters.find((p) => p.name === name)!.shape);
@@ -87,6 +93,15 @@ export async function trainFilter(records: FilterRecords, options: TrainFilterOp
     }),
     threads,
   });
+  const looks = Math.max(1, Math.floor(steps / 200));
+  let best: { step: number; tensors: Map<string, PartTensor>; filter: Filter; scores: FilterScores } | undefined;
+  const look = (step: number): void => {
+    if (step % looks !== 0 && step !== steps) return;
+    const tensors = new Map(parameters.map(({ name, shape, values }) => [name, { shape, values: values.slice() }]));
+    const filter = createFilter(depth, blockLength, tensors, "the trained filter");
+    const scores = scoresOf(filter, validated);
+    if (!best || scores.loss < best.scores.loss) best = { step, tensors, filter, scores };
+  };
   try {
     const { reason } = await train<object>({
       objective,
@@ -96,20 +111,15 @@ export async function trainFilter(records: FilterRecords, options: TrainFilterOp
       schedule: constant({ peak: learningRate }),
       seed,
       onProgress: ({ step, loss }) => onProgress?.(step, loss),
+      afterStep: look,
       signal,
     });
     ensure(reason !== "aborted", "aborted", "training the filter was aborted");
   } finally {
     await objective.release();
   }
-  const tensors = new Map(parameters.map(({ name, shape, values }) => [name, { shape, values }]));
-  const filter = createFilter(depth, blockLength, tensors, "the trained filter");
-  return {
-    filter,
-    tensors,
-    validation: scoresOf(filter, part(order.slice(first, second))),
-    test: scoresOf(filter, part(order.slice(second))),
-  };
+  const { scores: validation, ...kept } = best!;
+  return { ...kept, validation, test: scoresOf(kept.filter, part(order.slice(second))) };
 }
 
 /** Uniform within 1 / sqrt(inputs), as layers of this kind are begun. */
