@@ -26,6 +26,7 @@ interface ServeFlags extends Omit<ModelFlags, "model"> {
   timeLimit: number;
   method?: string;
   set?: string[];
+  constraintLimit: number;
   studio?: true;
 }
 
@@ -103,6 +104,14 @@ export function define(command: Command): void {
         z.number().positive().max(86_400),
       ),
     )
+    .addOption(
+      number(
+        "--constraint-limit",
+        "longest time that compiling a schema or another constraint may take, in seconds",
+        usualLimits.constraintSeconds,
+        z.number().positive().max(3600),
+      ),
+    )
     .addHelpText(
       "after",
       `
@@ -137,6 +146,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     maxQueue: flags.maxQueue,
     bodyBytes: flags.maxBody,
     requestSeconds: flags.timeLimit,
+    constraintSeconds: flags.constraintLimit,
   });
   try {
     for (const name of served) await server.engine.call("open", name);

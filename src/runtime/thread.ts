@@ -32,6 +32,8 @@ export interface Thread<Face> {
   ): Promise<Method<Face, Name>["result"]>;
   /** Ends the thread after the calls under way. */
   close(): Promise<void>;
+  /** Ends it now: calls under way fail. */
+  kill(): void;
 }
 
 /** The module `name` beside `from` as a thread's entry. Node cannot run TypeScript there: from sources, the built file is taken. */
@@ -43,15 +45,16 @@ export function threadEntry(name: string, from: string): URL {
 }
 
 /**
- * Starts the module `name` beside `from` (an `import.meta.url`) in a thread, with `data` as its worker data. Calls under way when
- * the thread dies, and later ones, fail; `onDeath` is called once.
+ * Starts the module `name` beside `from` (an `import.meta.url`) in a thread, with `data` as its worker data and a heap of so many
+ * `megabytes`. Calls under way when the thread dies, and later ones, fail; `onDeath` is called once.
  */
 export function startThread<Face extends Threaded>(
-  { name, from, what }: { name: string; from: string; what: string },
+  { name, from, what, megabytes }: { name: string; from: string; what: string; megabytes?: number },
   data: unknown,
   onDeath: (cause: Error) => void = () => {},
 ): Thread<Face> {
-  const worker = new Worker(threadEntry(name, from), { workerData: data });
+  const resourceLimits = megabytes === undefined ? undefined : { maxOldGenerationSizeMb: megabytes };
+  const worker = new Worker(threadEntry(name, from), { workerData: data, resourceLimits });
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: unknown): void }>();
   let calls = 0;
   let dead: Error | undefined;
@@ -92,6 +95,10 @@ export function startThread<Face extends Threaded>(
       const exited = new Promise((resolve) => worker.once("exit", resolve));
       await send("close", []);
       await exited;
+    },
+    kill() {
+      closing = true;
+      void worker.terminate();
     },
   };
 }

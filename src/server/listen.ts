@@ -9,7 +9,7 @@ import type { OpenOptions } from "../open.ts";
 import { type Admission, createAdmission } from "./admission.ts";
 import { createApp, type RouteGroup } from "./app.ts";
 import { createCatalogue } from "./catalogue.ts";
-import { type Engine, startEngine } from "./engine.ts";
+import { type GuardedEngine, startGuardedEngine } from "./guarded.ts";
 import { createMetrics } from "./metrics.ts";
 import { openaiRoutes } from "./openai/index.ts";
 import { staticFiles } from "./static.ts";
@@ -32,14 +32,21 @@ export interface ListenOptions {
   readonly maxQueue?: number;
   readonly bodyBytes?: number;
   readonly requestSeconds?: number;
+  readonly constraintSeconds?: number;
 }
 
 /** What these are unless said otherwise. */
-export const usualLimits = { maxConcurrent: 16, maxQueue: 64, bodyBytes: 2 ** 20, requestSeconds: 600 } as const;
+export const usualLimits = {
+  maxConcurrent: 16,
+  maxQueue: 64,
+  bodyBytes: 2 ** 20,
+  requestSeconds: 600,
+  constraintSeconds: 10,
+} as const;
 
 export interface Listening {
   readonly url: string;
-  readonly engine: Engine;
+  readonly engine: GuardedEngine;
   readonly admission: Admission;
   /** Takes no more requests, gives those under way `seconds` to end, aborts the rest, and says how many of each there were. */
   close(seconds?: number): Promise<{ readonly finished: number; readonly aborted: number }>;
@@ -72,7 +79,8 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   };
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
-  const engine = startEngine(models, { warm: served, method });
+  const { constraintSeconds } = limits;
+  const engine = startGuardedEngine(models, { warm: served, method, constraintSeconds });
   const admission = createAdmission(limits);
   let open = true;
   const app = createApp({

@@ -2,7 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
 import type { Counters } from "../engine/trace.ts";
 import type { Admission } from "./admission.ts";
-import type { Engine } from "./engine.ts";
+import type { GuardedEngine } from "./guarded.ts";
 
 export interface Metrics {
   /** A request was answered, or its stream begun. */
@@ -16,7 +16,7 @@ export interface Metrics {
 
 const seconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
-export function createMetrics(engine: Engine, admission: Admission): Metrics {
+export function createMetrics(engine: GuardedEngine, admission: Admission): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[] = []) =>
@@ -46,7 +46,7 @@ export function createMetrics(engine: Engine, admission: Admission): Metrics {
   const held = gauge("engine_slots_held", "Key-value slots that requests hold.");
   const used = gauge("engine_slots_used", "Key-value slots in use, cached prefixes included.");
   const capacity = gauge("engine_slots", "Key-value slots there are.");
-  const engineMemory = gauge("engine_resident_memory_bytes", "Memory of the engine's process.");
+  const engineMemory = gauge("engine_resident_memory_bytes", "Memory of the engine's processes.");
   const memory = gauge("server_resident_memory_bytes", "Memory of the serving process.");
   let totals = { drafted: 0, accepted: 0 };
 
@@ -69,7 +69,7 @@ export function createMetrics(engine: Engine, admission: Admission): Metrics {
       restarts.set(engine.restarts);
       memory.set(process.memoryUsage.rss());
       // Not started for this question alone.
-      const found = engine.pid === undefined ? undefined : await engine.call("statistics").catch(() => undefined);
+      const found = engine.pid === undefined ? undefined : await engine.statistics().catch(() => undefined);
       up.set(found ? 1 : 0);
       passes.set(found?.passes ?? 0);
       rows.set(found?.rows ?? 0);

@@ -49,6 +49,8 @@ export interface Calls {
   /** Opens a model ahead of its first request. */
   open(model: string): ModelFacts;
   vocabulary(model: string): string[];
+  /** Undefined for a model without a tokenizer. */
+  tokens(model: string): FlatTokens | undefined;
   tokenize(model: string, text: string): number[];
   score(request: ScoreRequest): ServedLogprob[][];
   /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
@@ -56,6 +58,12 @@ export interface Calls {
   /** For tests and health: nodes held by runs, over all open models. */
   held(): number;
   statistics(): EngineStatistics;
+}
+
+/** Bytes of a model's tokens, one after the other, and how many each has. */
+export interface FlatTokens {
+  readonly bytes: Uint8Array;
+  readonly lengths: Uint16Array;
 }
 
 export interface EmbeddedTexts {

@@ -1,7 +1,7 @@
 /** A run as a client of text is told of it, and texts with their log-probabilities. */
 import type { Run } from "../engine/run.ts";
 import type { TokenLogprob } from "../engine/trace.ts";
-import { VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
 import type { Detail, OutputEvent, ScoreRequest, ServedLogprob } from "./protocol.ts";
 
@@ -67,6 +67,17 @@ export async function readAll<Result>(
   return results;
 }
 
+/** What an empty prompt is decoded from. Errors: `bad_option` for a model without a begin token. */
+export function beginOf({ tokenizer, name }: OpenModel): readonly number[] {
+  const begin = tokenizer?.beginToken;
+  ensure(
+    begin !== undefined,
+    "bad_option",
+    `the prompt is empty, and the model ${name} has no begin token to decode from`,
+  );
+  return [begin];
+}
+
 /** Of each text its own tokens; the first follows nothing and has no log-probability. Errors: `context_full`, and those of scoring. */
 export async function scored(
   model: OpenModel,
@@ -75,7 +86,10 @@ export async function scored(
 ): Promise<ServedLogprob[][]> {
   const { tokenizer, forest, name } = model;
   if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer: nothing can be echoed`);
-  const texts = prompts.map((prompt) => (typeof prompt === "string" ? tokenizer.encode(prompt) : prompt));
+  const texts = prompts.map((prompt) => {
+    if (prompt.length === 0) return beginOf(model);
+    return typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
+  });
   for (const { length } of texts) {
     if (length <= forest.contextLength) continue;
     throw new VentrisError("context_full", `the prompt has ${length} tokens; the context has ${forest.contextLength}`);

@@ -3,11 +3,12 @@
  * leaves the server standing.
  */
 import { type DecodeOptions, methodChoice, type Prompt } from "../calls.ts";
+import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
-import { outputOf, readAll, scored } from "./worker-output.ts";
+import { beginOf, outputOf, readAll, scored } from "./worker-output.ts";
 
 const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
 /** Of requests that name none. */
@@ -65,6 +66,13 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
         : `#${id}`,
     );
   },
+  async tokens(_, name) {
+    const { tokenizer, config } = await model(name);
+    if (!tokenizer) return undefined;
+    const { bytes, size } = vocabularyOf(tokenizer, config.vocabularySize);
+    const all = Array.from({ length: size }, (_, token) => bytes(token));
+    return { bytes: Buffer.concat(all), lengths: Uint16Array.from(all, ({ length }) => length) };
+  },
   async tokenize(_, name, text) {
     return tokenizerOf(await model(name)).encode(text);
   },
@@ -101,7 +109,7 @@ const isChat = (prompt: RunRequest["prompt"]): prompt is ChatPrompt =>
 
 /** Messages become ids here, for their template may be given tools. */
 function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
-  if (!isChat(prompt)) return prompt;
+  if (!isChat(prompt)) return prompt.length === 0 && opened.capabilities.has("forest") ? beginOf(opened) : prompt;
   const { tokenizer, name } = opened;
   ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
   return chatTokens(tokenizer, prompt.messages, prompt.tools);

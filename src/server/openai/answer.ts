@@ -8,6 +8,7 @@ import { type Asking, asking } from "../asking.ts";
 import { answerOf, RequestError } from "../errors.ts";
 import type { OutputEvent, RunRequest, ServedLogprob } from "../protocol.ts";
 import { event, eventStream } from "../sse.ts";
+import { optionNamed } from "./fields.ts";
 
 /** A choice that is whole. */
 export interface Choice {
@@ -60,7 +61,9 @@ export async function* runTogether(
         wake();
       }
     } catch (error) {
-      failure ??= error;
+      // Aborted before it was decoded at all: why is known here alone.
+      const aborted = signal.aborted && error instanceof VentrisError && error.code === "aborted";
+      failure ??= aborted ? explain() : error;
       stop.abort();
     } finally {
       left -= 1;
@@ -171,7 +174,7 @@ export async function answer(c: Context, context: RouteContext, answering: Answe
     return c.json(answering.whole(choices), 200, headers);
   } catch (error) {
     end();
-    throw blame(error, fields);
+    throw blame(error, fields, requests[0].options);
   }
 }
 
@@ -211,15 +214,16 @@ export async function* chunksOf(
 }
 
 /** Errors that the engine found in a request, with the field they are about. */
-export function blame(error: unknown, fields: { readonly constraint?: string; readonly prompt: string }): unknown {
+export function blame(error: unknown, fields: Answering["fields"], options: RunRequest["options"] = {}): unknown {
   if (!(error instanceof VentrisError) || error instanceof RequestError) return error;
   const { code, message } = error;
+  const [, place] = /^(messages\[\d+\][.\w[\]]*)/.exec(message) ?? [];
   const param =
     (/^(constraint|JSON schema|tools|regular expression|grammar)\b/i.test(message) ? fields.constraint : undefined) ??
+    (fields.prompt === "messages" ? place : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
-    (message.startsWith("logitBias") ? "logit_bias" : undefined) ??
-    (message.startsWith("stopTokens") ? "decoding.stopTokens" : undefined) ??
     (/has no chat template\b/.test(message) ? "model" : undefined) ??
+    (code === "bad_option" ? optionNamed(message, options) : undefined) ??
     (/^the (method|model .* has no site|model has no site)/.test(message) ? "decoding" : undefined);
   return param === undefined ? error : new RequestError(code, message, { param });
 }

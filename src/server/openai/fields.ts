@@ -131,17 +131,50 @@ const beside = requestOptions
   })
   .partial();
 
+/** Options of requests that fields of the body say. */
+const bodyFields: Readonly<Record<string, string>> = {
+  ...{ temperature: "temperature", topP: "top_p", seed: "seed", stop: "stop", logitBias: "logit_bias" },
+  ...{ frequencyPenalty: "frequency_penalty", presencePenalty: "presence_penalty", maxTokens: "max_tokens" },
+  ...{ logprobs: "logprobs", request: "n" },
+};
+
 /** Options of requests that are said elsewhere, or that no answer has a place for. */
 const elsewhere: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
-    Object.entries({
-      ...{ temperature: "temperature", topP: "top_p", seed: "seed", stop: "stop", logitBias: "logit_bias" },
-      ...{ frequencyPenalty: "frequency_penalty", presencePenalty: "presence_penalty", maxTokens: "max_tokens" },
-      ...{ logprobs: "logprobs", request: "n" },
-    }).map(([option, field]) => [option, `the body's own field ${field} says it`]),
+    Object.entries(bodyFields).map(([option, field]) => [option, `the body's own field ${field} says it`]),
   ),
   taps: "answers have no place for what taps read; runs of /api/runs have",
 };
+
+/**
+ * The field that a message of the engine is about: it begins with the option's name, or with the method's and then the option's; or it
+ * speaks of an option that the request has.
+ */
+export function optionNamed(
+  message: string,
+  { method: choice, shapers, ...request }: RequestedOptions,
+): string | undefined {
+  const { name, ...given } = (typeof choice === "object" ? choice : { name: choice }) as { name?: string };
+  const method = name === undefined ? undefined : findMethod(name);
+  const own: readonly string[] = Object.keys(method?.options.shape ?? {});
+  const fieldFor = (option: string): string | undefined => {
+    if (own.includes(option) || Object.hasOwn(beside.shape, option)) return `decoding.${option}`;
+    return Object.hasOwn(bodyFields, option) ? bodyFields[option] : undefined;
+  };
+  const words: readonly string[] = message.match(/[\w-]+/g) ?? [];
+  const [first = "", second = ""] = words;
+  const begins = first === name || first === "decode" || first === "the" ? second : first;
+  const spoken = [...Object.keys(given), ...Object.keys(request)].find((option) => words.includes(option));
+  const shaper = shapers?.some((one) => typeof one === "object" && "name" in one && one.name === first);
+  return (
+    fieldFor(begins) ??
+    (shaper ? "decoding.shapers" : undefined) ??
+    (spoken && fieldFor(spoken)) ??
+    (words.slice(0, 4).includes(name ?? "") ? "decoding.method" : undefined)
+  );
+}
+
+type RequestedOptions = Omit<DecodeOptions, "signal">;
 
 interface ReadDecoding {
   readonly method?: { name: string } & Record<string, unknown>;
