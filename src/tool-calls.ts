@@ -12,6 +12,7 @@ import {
 } from "./constraints/index.ts";
 import { ensure, VentrisError } from "./errors.ts";
 import { isObject } from "./json.ts";
+import { checkResults } from "./text/chat-messages.ts";
 import type { ChatMessage, Tokenizer } from "./text/tokenizer.ts";
 
 export interface Tool {
@@ -225,6 +226,7 @@ export function chatTokens(
   tools: readonly Tool[] = [],
 ): number[] {
   ensure(encodeChat, "bad_option", "this model has no chat template: give it a prompt instead of messages");
+  checkResults(messages);
   const called = messages.some((message) => message.tool_calls !== undefined);
   if (tools.length === 0 && !called) return encodeChat(messages);
   const written = messages.map(withObjects);
@@ -257,9 +259,12 @@ function withObjects(message: ChatMessage): ChatMessage {
 }
 
 function inWords(messages: readonly ChatMessage[], tools: readonly Tool[]): ChatMessage[] {
-  const plain = messages.map(({ tool_calls: calls, ...message }) =>
+  // Results stand behind their calls, in order: that was checked.
+  const plain = messages.map(({ tool_calls: calls, tool_call_id: id, ...message }) =>
     calls === undefined
-      ? message
+      ? id === undefined
+        ? message
+        : { ...message, name: undefined }
       : { ...message, content: [message.content, wordsOfCalls(calls)].filter(Boolean).join("\n") },
   );
   if (tools.length === 0) return plain;

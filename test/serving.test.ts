@@ -103,6 +103,20 @@ describe("completions", () => {
     await nothingHeld();
   });
 
+  it("decodes an empty prompt from the begin token, and scores it", async () => {
+    const begin = knossos.tokenizer!.beginToken!;
+    const { text } = await knossos.generate([begin], { seed: 5, maxTokens: 12 });
+    const request = { model, prompt: "", seed: 5, max_tokens: 12 };
+    const { choices, usage } = await client.completions.create(request);
+    expect(choices[0].text).toBe(text);
+    expect(usage).toMatchObject({ prompt_tokens: 1 });
+    const several = await client.completions.create({ ...request, prompt: ["", "The fox"] });
+    expect(several.choices[0].text).toBe(text);
+    const { choices: echoed } = await client.completions.create({ ...request, echo: true, logprobs: 1 });
+    expect(echoed[0].text).toBe(text);
+    expect(echoed[0].logprobs!.token_logprobs!.slice(0, 2)).toEqual([null, expect.any(Number)]);
+  });
+
   it("refuses what it does not support, by its name", async () => {
     const { status, param, type } = await refusal(client.completions.create({ model, prompt, suffix: "." }));
     expect({ status, param, type }).toEqual({ status: 400, param: "suffix", type: "invalid_request_error" });
@@ -236,6 +250,23 @@ it.each([
   expect(message).toContain(words);
 });
 
+it.each([
+  ["its range", { method: "dyspec", budget: -1 }, "decoding.budget"],
+  ["what the method finds out itself", { method: "diverse-beam", beams: 5, groups: 2 }, "decoding.beams"],
+  ["another option of the request", { method: "smc", particles: 4, constraint: { regex: "a" } }, "decoding.particles"],
+  ["what no option can mend", { method: "low-confidence" }, "decoding.method"],
+])("names the option of a method that is wrong by %s", async (_, decoding, field) => {
+  const request = {
+    model,
+    prompt,
+    max_tokens: 2,
+    temperature: 0,
+    decoding,
+  } as OpenAI.CompletionCreateParamsNonStreaming;
+  const { status, param, message } = await refusal(client.completions.create(request));
+  expect({ status, param }, message).toEqual({ status: 400, param: field });
+});
+
 it("refuses a prompt beyond the context before a stream begins", async () => {
   const error = await refusal(client.completions.create({ model, prompt: "word ".repeat(3000), stream: true }));
   expect({ status: error.status, code: error.code, param: error.param }).toEqual({
@@ -260,6 +291,19 @@ describe("chats", () => {
     const final = await stream.finalChatCompletion();
     expect(final.choices[0].message.content).toBe(choices[0].message.content);
     expect(final.usage).toMatchObject({ completion_tokens: usage!.completion_tokens });
+  });
+
+  it.each<[string, OpenAI.ChatCompletionMessageParam[], string]>([
+    ["a name that the template has no place for", [{ ...messages[0], name: "ann" }], "messages[0].name"],
+    [
+      "the result of a call that nobody made",
+      [...messages, { role: "tool", tool_call_id: "call_1", content: "22" }],
+      "messages[1].tool_call_id",
+    ],
+    ["a field that is none", [{ ...messages[0], mood: "glad" } as never], "messages[0].mood"],
+  ])("refuses %s by its field", async (_, given, field) => {
+    const { status, param } = await refusal(client.chat.completions.create({ ...chat, messages: given }));
+    expect({ status, param }).toEqual({ status: 400, param: field });
   });
 
   it("takes messages as lm-evaluation-harness's chats send them", async () => {

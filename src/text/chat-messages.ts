@@ -18,6 +18,8 @@ export interface ChatForms {
   text: boolean;
   /** Writes it, given as a list of parts. */
   parts: boolean;
+  /** Writes the name of who speaks, of messages of a role. */
+  names(role: string): boolean;
 }
 
 const deepest = 32;
@@ -36,8 +38,40 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
   );
 }
 
-/** Fields that templates may leave out without losing what is said: they tie messages together. */
-const ties = new Set(["role", "content", "name", "tool_call_id", "id"]);
+/** Fields that need no place of their own in a template: `checkResults` sees to what the last two say. */
+const told = new Set(["role", "content", "id", "name", "tool_call_id"]);
+
+/**
+ * Results of tools stand behind their calls, in the order of these: so a template that writes no `tool_call_id` loses nothing of it, nor of a
+ * function's `name`. Errors: `bad_option` for a result of no call, one out of order, and one that another function is to have given.
+ */
+export function checkResults(messages: readonly ChatMessage[]): void {
+  let calls: readonly unknown[] = [];
+  let next = 0;
+  for (const [index, message] of messages.entries()) {
+    if (!isObject(message)) continue;
+    const { tool_call_id: id, name, role } = message;
+    if (Array.isArray(message.tool_calls)) [calls, next] = [message.tool_calls, 0];
+    const at = `messages[${index}]`;
+    if (!says(id)) continue;
+    ensure(
+      role === "tool",
+      "bad_option",
+      `${at}.tool_call_id is given, and only results of tools (role tool) have one`,
+    );
+    const found = calls.findIndex((call) => isObject(call) && call.id === id);
+    ensure(found >= 0, "bad_option", `${at}.tool_call_id: no call of the message before has the id ${shown(id)}`);
+    ensure(
+      found === next,
+      "bad_option",
+      `${at}.tool_call_id: results must stand in the order of their calls, one for each`,
+    );
+    next += 1;
+    const { function: called } = calls[found] as { function?: { name?: unknown } };
+    const same = !says(name) || called?.name === name;
+    ensure(same, "bad_option", `${at}.name is ${shown(name)}, and the call was one of ${shown(called?.name)}`);
+  }
+}
 
 /**
  * Messages and tools as a template takes them. `source` is the template, `origin` its file, `forms` what it can write.
@@ -57,6 +91,7 @@ export function shapeMessages(
   ensure(Array.isArray(messages), "bad_option", "messages must be a list");
   if (options.tools?.length && !mentions("tools")) refuse("tools are given");
 
+  checkResults(messages);
   const shaped = messages.map((message: unknown, index): ChatMessage => {
     const where = `messages[${index}]`;
     ensure(isObject(message), "bad_option", `${where} is not an object`);
@@ -65,7 +100,9 @@ export function shapeMessages(
       "bad_option",
       `${where}.role must be a string, not ${shown(message.role)}`,
     );
-    const others = Object.entries(message).filter(([name, value]) => !ties.has(name) && says(value));
+    if (says(message.name) && !says(message.tool_call_id) && !template.forms().names(message.role))
+      refuse(`${where}.name is given`);
+    const others = Object.entries(message).filter(([name, value]) => !told.has(name) && says(value));
     for (const [name] of others)
       if (name.length > 100 || !mentions(name)) refuse(`${where}.${name.slice(0, 100)} is given`);
     const { content } = message;
@@ -126,9 +163,9 @@ const probe = "decipherment";
 
 /** What a template can write, found out by letting it write a word. */
 export function findForms(render: (input: ChatInput) => string): ChatForms {
-  const written = (content: ChatMessage["content"]): string => {
+  const written = (content: ChatMessage["content"], others: { role: string; name?: string } = { role: "user" }) => {
     try {
-      return render({ messages: [{ role: "user", content }], addGenerationPrompt: false });
+      return render({ messages: [{ ...others, content }], addGenerationPrompt: false });
     } catch {
       return "";
     }
@@ -136,5 +173,10 @@ export function findForms(render: (input: ChatInput) => string): ChatForms {
   const text = written(probe).includes(probe);
   const asParts = written([{ type: "text", text: probe }]);
   // A list put in as it is comes out as JSON.
-  return { text, parts: asParts.includes(probe) && !/["']type["']/.test(asParts) };
+  const parts = asParts.includes(probe) && !/["']type["']/.test(asParts);
+  return {
+    text,
+    parts,
+    names: (role) => written(text ? "a" : [{ type: "text", text: "a" }], { role, name: probe }).includes(probe),
+  };
 }

@@ -67,7 +67,7 @@ describe("what messages hold", () => {
     [forTools, { role: "assistant", content: null, tool_calls: call }, "assistant:[f];"],
     [forTools, { role: "assistant", tool_calls: call }, "assistant:[f];"],
     [forTools, { role: "assistant", content: "x", tool_calls: call }, "assistant:x[f];"],
-    [forTools, { role: "assistant", content: "x", tool_calls: [], refusal: null, name: "n" }, "assistant:x;"],
+    [forTools, { role: "assistant", content: "x", tool_calls: [], refusal: null }, "assistant:x;"],
     [forText, { role: "user", content: text("a", "b") }, "user:ab;"],
     [forText, { role: "user", content: [] }, "user:;"],
     [printed, { role: "user", content: text("a") }, "user:a;"],
@@ -80,6 +80,9 @@ describe("what messages hold", () => {
   it.each<[string, unknown, RegExp]>([
     [forText, { role: "assistant", content: "x", tool_calls: call }, /messages\[0\]\.tool_calls is given/],
     [forText, { role: "user", content: "x", reasoning_content: "y" }, /messages\[0\]\.reasoning_content is given/],
+    [forTools, { role: "user", content: "x", name: "n" }, /messages\[0\]\.name is given/],
+    [forText, { role: "tool", content: "x", tool_call_id: "a" }, /messages\[0\]\.tool_call_id: no call/],
+    [forText, { role: "user", content: "x", tool_call_id: "a" }, /messages\[0\]\.tool_call_id is given/],
     [forText, { role: "user", content: null }, /messages\[0\]\.content is null/],
     [forText, { role: "user" }, /messages\[0\]\.content is null/],
     [forText, { role: "user", content: [{ type: "image_url", image_url: {} }] }, /content\[0\] is of type "image_url"/],

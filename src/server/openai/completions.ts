@@ -11,7 +11,8 @@ import { longestPrompt, optionsOf, otherNames, readFields, samplingFields, seedO
 import { createCompletionLogprobs } from "./logprobs.ts";
 
 const ids = z.array(z.int().min(0)).min(1).max(longestPrompt);
-const text = z.string().min(1).max(longestPrompt);
+/** An empty one is decoded from the begin token. */
+const text = z.string().max(longestPrompt);
 
 const fields = z.strictObject({
   ...samplingFields,
