@@ -460,7 +460,7 @@ describe("chats", () => {
     [
       "an image",
       { messages: [{ role: "user", content: [{ type: "image_url", image_url: { url: "x" } }] }] },
-      "messages",
+      "messages[0].content[0]",
     ],
   ])("refuses %s", async (_, fields, param) => {
     const error = await refusal(client.chat.completions.create({ ...chat, messages, ...fields } as never));

@@ -109,6 +109,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
     summary: "tell the model what it is to be; alone: nothing any more",
     run(conversation, rest) {
       setSystem(conversation, rest);
+      say(rest === "" ? "the model is told nothing any more" : "the model is told so from the next answer on");
       return undefined;
     },
   },
