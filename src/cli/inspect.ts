@@ -1,8 +1,10 @@
 /** `ventris inspect`: looks inside a model. A system is a file `inspect-NAME.ts` that defines its command; here is the list of them. */
 import type { Command } from "commander";
+import { defineCodes } from "./inspect-codes.ts";
+import { defineMarkov } from "./inspect-markov.ts";
 import { defineNeurons } from "./inspect-neurons.ts";
 
-const systems: readonly ((command: Command) => void)[] = [defineNeurons];
+const systems: readonly ((command: Command) => void)[] = [defineNeurons, defineCodes, defineMarkov];
 
 export function define(command: Command): void {
   for (const add of systems) add(command);

@@ -103,6 +103,7 @@ export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as codebooks from "./insight/codebook/library.ts";
 export * as permutations from "./insight/inverse-permutation/index.ts";
+export * as markov from "./insight/markov/index.ts";
 export * as neurons from "./insight/neurons/index.ts";
 export * as memory from "./memory/library.ts";
 export * as pointing from "./pointing/index.ts";

@@ -14,7 +14,12 @@ export const paper: Paper = {
     "The framework puts them into one vocabulary: the information a state carries about later tokens, the entropy of the head, and the metric that the head pulls back onto states.",
     "For a decoding engine it is a kit of measurements that foretell what drafting gains.",
   ],
-  lives: { folder: "methods/insight/markov" },
+  lives: {
+    folder: "methods/insight/markov",
+    command: "ventris inspect markov",
+    function: "markov.measureMarkov",
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {
       id: "surplus",
@@ -44,14 +49,14 @@ export const paper: Paper = {
       id: "predicts-drafting",
       says: "Surplus foretells how well a small head drafts.",
       paper: { setting: "theory" },
-      ours: "rank correlation over layers of the surplus and the accuracy of a drafting head",
+      ours: "rank correlation, over layers and distances, of the surplus and the share of a small drafting head that exact sampling accepts",
       holds: { above: 0.5 },
     },
     {
       id: "alignment",
       says: "States align with the predictive operator as training goes on.",
       paper: { setting: "theory" },
-      ours: "alignment of the trained model minus that of its random start",
+      ours: "share of the predictive operator captured by the trained states minus that of the random start, a synthetic source with its true distributions",
       holds: { above: 0 },
     },
   ],

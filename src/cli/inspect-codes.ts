@@ -1,0 +1,192 @@
+/** `ventris inspect codes`: which codes of a model's codebooks fire where a regular expression matches, and where a code fires. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure, nearest } from "../errors.ts";
+import { codebooks } from "../methods/index.ts";
+import { open } from "../open.ts";
+import { readTexts } from "../text/index.ts";
+import { parseValue } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { modelHelp } from "./request.ts";
+import { formatTable, plural } from "./table.ts";
+import { styled } from "./terminal.ts";
+
+interface CodesFlags {
+  model: string;
+  part: string;
+  find?: string;
+  code?: Place;
+  neurons?: true;
+  precision: number;
+  recall: number;
+  limit: number;
+  examples: number;
+  texts: number;
+  threads?: number;
+  json?: true;
+}
+
+interface Place {
+  readonly site: string;
+  readonly group: number;
+  readonly code: number;
+}
+
+export function defineCodes(command: Command): void {
+  const number = (flag: string, schema: z.ZodType, description: string): Option =>
+    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+  command
+    .command("codes")
+    .description("search the codes of a model's codebooks: which fire where a regular expression matches, and on what")
+    .argument(
+      "<files...>",
+      "texts to search: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
+    )
+    .option("-m, --model <name>", modelHelp, "knossos")
+    .option("--part <name>", "the part with the codebooks: its name beside the model, or its folder", "codebook")
+    .option("--find <regex>", "rank codes by how precisely they fire where this matches (its group 1, if it has one)")
+    .addOption(
+      new Option(
+        "--code <site/group/code>",
+        "show where one code fires, as layers.2.attention.heads/5/117 (group: the attention head)",
+      ).argParser(placeOf),
+    )
+    .option("--neurons", "put the best neuron of the same site beside each code, at the same recall")
+    .addOption(
+      number("--precision", z.number().min(0).max(1), "leave out codes that are not more precise").default(0.5),
+    )
+    .addOption(
+      number("--recall", z.number().min(0).max(1), "leave out codes that fire at no more of the matches").default(0.01),
+    )
+    .addOption(number("--limit", z.int().min(1).max(1000), "how many codes of each site are shown").default(5))
+    .addOption(number("--examples", z.int().min(0).max(1000), "how many places of the best code are shown").default(5))
+    .addOption(number("--texts", z.int().min(1).max(1_000_000), "how many texts are read at most").default(200))
+    .addOption(
+      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+    )
+    .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      `
+A code that was found can be made to fire while the model writes, under any method:
+  ventris run --shaper '{"name":"codebook","changes":[{"site":"layers.2.attention.heads","group":5,"patch":117}]}' "Once"
+
+Examples:
+  ventris inspect codes stories.jsonl --find "dragon"
+  ventris inspect codes stories.jsonl --find "(\\w+) said" --neurons
+  ventris inspect codes stories.jsonl --code layers.2.attention.heads/5/117`,
+    )
+    .action(inspect);
+}
+
+/** SITE/GROUP/CODE. Errors: `bad_option`. */
+function placeOf(text: string): Place {
+  const [, site, group, code] = /^([\w.]{1,200})\/(\d{1,9})\/(\d{1,9})$/.exec(text) ?? [];
+  ensure(site !== undefined, "bad_option", () => {
+    return `--code ${text.slice(0, 200)}: write it as SITE/GROUP/CODE, such as layers.2.attention.heads/5/117`;
+  });
+  return { site, group: Number(group), code: Number(code) };
+}
+
+async function inspect(files: string[], flags: CodesFlags): Promise<void> {
+  const { find, code, neurons, precision, recall, limit, json } = flags;
+  ensure(
+    (find === undefined) !== (code === undefined),
+    "bad_option",
+    "give --find REGEX to search codes, or --code SITE/GROUP/CODE to look at one: one of them",
+  );
+  ensure(!neurons || find !== undefined, "bad_option", "--neurons is a comparison of what --find finds: give --find");
+  await using model = await open(flags.model, { threads: flags.threads });
+  const opened = await codebooks.openCodebooks(model, flags.part);
+  const sites = opened.map(({ bottleneck }) => bottleneck.site);
+  if (code && !sites.includes(code.site)) {
+    const meant = nearest(code.site, sites);
+    ensure(
+      false,
+      "bad_option",
+      `--code: there is no codebook at ${code.site}${meant ? `; did you mean ${meant}?` : ""}`,
+    );
+  }
+  const compared = neurons ? sites.map(neuronsOf) : [];
+  const cache = await interruptible(async (signal) => {
+    const texts: string[] = [];
+    for await (const text of readTexts(files)) {
+      texts.push(text);
+      if (texts.length >= flags.texts) break;
+    }
+    const { contextLength } = model.config;
+    return codebooks.cacheCodes(model, opened, texts, {
+      more: compared,
+      longest: Math.min(256, contextLength),
+      signal,
+      onProgress: (done, total) => showProgress(`${done} of ${plural(total, "text")}`),
+    });
+  });
+  endProgress();
+  const examplesOf = (places: readonly number[]) => codebooks.codeExamples(cache, places, { limit: flags.examples });
+  if (code) {
+    const places = codebooks.firedAt(cache, code.site, code.group, code.code);
+    const examples = examplesOf(places);
+    if (json) printJson({ model: flags.model, ...code, fired: places.length, tokens: cache.tokens, examples });
+    else {
+      tell(examples);
+      say(`fires at ${places.length} of ${plural(cache.tokens, "token")} of ${plural(cache.texts.length, "text")}`);
+    }
+    return;
+  }
+  const matched = codebooks.matchedTokens(cache, find!);
+  const found = matched.length > 0 ? codebooks.searchCodes(cache, matched, { precision, recall, limit }) : [];
+  const rows = found
+    .sort((a, b) => b.precision - a.precision || b.recall - a.recall)
+    .map((one) => ({
+      ...one,
+      ...(neurons && { neuron: codebooks.bestNeuron(cache.values[neuronsOf(one.site)], matched, one.recall) }),
+    }));
+  const [best] = rows;
+  const examples = best ? examplesOf(codebooks.firedAt(cache, best.site, best.group, best.code)) : [];
+  if (json) {
+    printJson({ model: flags.model, find, matched: matched.length, tokens: cache.tokens, codes: rows, examples });
+    return;
+  }
+  if (best) {
+    const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
+    print(
+      formatTable(
+        ["code", "precision", "recall", "fires", ...(neurons ? ["best neuron", "its precision"] : [])],
+        rows.map(({ site, group, code: id, precision: exact, recall: share, count, neuron }) => [
+          `${site}/${group}/${id}`,
+          percent(exact),
+          percent(share),
+          String(count),
+          ...(neuron ? [String(neuron.neuron), percent(neuron.precision)] : []),
+        ]),
+      ),
+    );
+    if (examples.length > 0) print("");
+    tell(examples);
+  }
+  say(
+    matched.length === 0
+      ? `nothing matches in ${plural(cache.tokens, "token")}`
+      : `${plural(matched.length, "match", "matches")} in ${plural(cache.tokens, "token")}; ${best ? "the places are those of the first code" : "no code is precise enough: lower --precision or --recall"}`,
+  );
+}
+
+/** What stands for the neurons of a site: those of a feed-forward whose output it is, else its own numbers. */
+const neuronsOf = (site: string): string => site.replace(/\.mlp\.output$/, ".mlp.neurons");
+
+/** Bold on a screen with styles, in brackets elsewhere. */
+function tell(examples: readonly codebooks.CodeExample[]): void {
+  const mark = (text: string): string => {
+    const bold = styled(process.stdout, "bold", text);
+    return bold === text ? `[${text}]` : bold;
+  };
+  for (const { pieces } of examples)
+    print(
+      `… ${pieces
+        .map(({ text, fired }) => (fired ? mark(text) : text))
+        .join("")
+        .replace(/\s+/g, " ")} …`,
+    );
+}

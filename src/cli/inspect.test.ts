@@ -1,0 +1,146 @@
+/** `ventris inspect` in this process: what codes and markov print, and what they refuse. */
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Command } from "commander";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { codebooks } from "../methods/index.ts";
+import { familyOf } from "../models/families.ts";
+import { fingerprintOf, writePart } from "../models/parts.ts";
+import { sitesOf } from "../models/sites.ts";
+import { resolveModel } from "../open.ts";
+import { openWeights, readConfig } from "../weights/index.ts";
+import { define } from "./inspect.ts";
+
+vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 }); // seconds of work, but the machine may be busy
+
+let folder: string;
+let part: string;
+let stories: string;
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "ventris-inspect-"));
+  stories = join(folder, "stories.jsonl");
+  const texts = Array.from({ length: 24 }, (_, i) =>
+    i % 2 === 0
+      ? "Once upon a time there was a dog. The dog ran to the park with the other dog."
+      : "The king said that the old ship was lost at sea, and the child wept.",
+  );
+  await writeFile(stories, texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  const path = await resolveModel("knossos");
+  const { family, config } = familyOf(await readConfig(path));
+  const shape = { codes: 16, k: 2, similarity: "inner", aggregate: "sum" } as const;
+  const made = codebooks.initialCodebooks(family, config, {
+    sites: [{ site: "layers.1.mlp.output", groups: 1 }],
+    ...shape,
+  });
+  const source = await openWeights(path);
+  const fingerprint = await fingerprintOf(source).finally(() => source.close());
+  part = join(folder, "codebook");
+  await writePart(
+    part,
+    { name: "knossos", fingerprint, sites: sitesOf(family, config) },
+    { name: "codebook", ...codebooks.partOfCodebooks(made) },
+  );
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+/** What a command prints. */
+async function inspect(...given: string[]): Promise<string> {
+  const command = new Command("inspect").exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  define(command);
+  for (const sub of command.commands) sub.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+  let printed = "";
+  const spy = vi.spyOn(process.stdout, "write").mockImplementation((text) => {
+    printed += text;
+    return true;
+  });
+  try {
+    await command.parseAsync(given, { from: "user" });
+  } finally {
+    spy.mockRestore();
+  }
+  return printed;
+}
+
+describe("codes", () => {
+  test("are found by an expression, beside neurons, and shown at work", async () => {
+    const found = JSON.parse(
+      await inspect("codes", stories, "--part", part, "--find", "dog", "--neurons", "--precision", "0", "--json"),
+    );
+    expect(found.matched).toBe(36);
+    const [best] = found.codes;
+    expect(best).toMatchObject({ site: "layers.1.mlp.output", group: 0 });
+    expect(best.neuron.precision).toBeGreaterThan(0);
+    const code = `${best.site}/${best.group}/${best.code}`;
+    const one = JSON.parse(await inspect("codes", stories, "--part", part, "--code", code, "--json"));
+    expect(one.fired).toBe(best.count);
+    expect(one.examples[0].pieces.some(({ fired }: { fired: boolean }) => fired)).toBe(true);
+    expect(await inspect("codes", stories, "--part", part, "--find", "dog", "--precision", "0")).toMatch(
+      /layers\.1\.mlp\.output\/0\/\d+ .*%/,
+    );
+  });
+
+  test.each<[string[], RegExp]>([
+    [[], /give --find REGEX/],
+    [["--find", "a", "--code", "layers.1.mlp.output/0/1"], /one of them/],
+    [["--find", "("], /cannot be read/],
+    [["--code", "3.5"], /SITE\/GROUP\/CODE/],
+    [["--code", "layers.1.mlp.outputs/0/1"], /did you mean layers.1.mlp.output/],
+    [["--code", "layers.1.mlp.output/0/16"], /no code 16/],
+    [["--code", "layers.1.mlp.output/1/0"], /no codebook 1/],
+    [["--code", "layers.1.mlp.output/0/1", "--neurons"], /give --find/],
+  ])("%s is refused", async (flags, message) => {
+    await expect(inspect("codes", stories, "--part", part, ...flags)).rejects.toThrow(message);
+  });
+
+  test("a part that is not there is named", async () => {
+    await expect(inspect("codes", stories, "--part", "nothing", "--find", "a")).rejects.toThrow(/nothing/);
+  });
+});
+
+describe("markov", () => {
+  test("measures what is asked for, layer by layer, and draws it", async () => {
+    const picture = join(folder, "entropy.svg");
+    const flags = [
+      "--what",
+      "entropy,alignment",
+      "--layers",
+      "0,5",
+      "--contexts",
+      "200",
+      "--picture",
+      picture,
+      "--json",
+    ];
+    const { models } = JSON.parse(await inspect("markov", stories, ...flags));
+    expect(models[0].report.layers.map(({ layer }: { layer: number }) => layer)).toEqual([0, 5]);
+    const [low, high] = models[0].report.layers;
+    expect(high.loss).toBeLessThan(low.loss);
+    expect(high.surplus).toBeUndefined();
+    expect(await readFile(picture, "utf8")).toContain("<svg");
+  });
+
+  test.each<[string[], RegExp]>([
+    [["--what", "colour"], /--what/],
+    [["--layers", "77"], /no layer 77/],
+    [["--distances", "0"], /--distances/],
+    [["--reference", "phaistos", "--what", "entropy"], /--reference belongs to/],
+    [["--picture", "map.png"], /\.svg/],
+  ])("%s is refused", async (flags, message) => {
+    await expect(inspect("markov", stories, "--contexts", "100", ...flags)).rejects.toThrow(message);
+  });
+});
+
+describe("neurons", () => {
+  test("two checkpoints of different shapes are not compared", async () => {
+    await expect(inspect("neurons", "--compare", "pylos")).rejects.toThrow(/knossos|pylos/);
+  });
+
+  test.each<[string[], RegExp]>([
+    [["--neuron", "9.1"], /no layer 9/],
+    [["--neuron", "1.99999"], /99999/],
+    [["--clamp", "1.1"], /--word/],
+  ])("%s is refused", async (flags, message) => {
+    await expect(inspect("neurons", ...flags)).rejects.toThrow(message);
+  });
+});

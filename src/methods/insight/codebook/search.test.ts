@@ -1,0 +1,139 @@
+/** Searching codes: which token a match ends in, precision and recall by counting, the best neuron by brute force, places as marked text. */
+import { describe, expect, test } from "vitest";
+import { llamaConfig } from "../../../../test/fixtures/tiny-model.ts";
+import { uniform } from "../../../engine/random.ts";
+import { familyOf } from "../../../models/families.ts";
+import type { Tokenizer } from "../../../text/index.ts";
+import { idsReading } from "./bottleneck.ts";
+import { codeExamples } from "./examples.ts";
+import { bestNeuron, type CodeCache, cacheCodes, firedAt, matchedTokens, type Reading, searchCodes } from "./search.ts";
+import { initialCodebooks } from "./train.ts";
+
+/** Two bytes a token: letters of more than one byte are cut between tokens. */
+const encoder = new TextEncoder();
+const tokenizer = {
+  encode: (text: string) => {
+    const bytes = encoder.encode(text);
+    return Array.from({ length: Math.ceil(bytes.length / 2) }, (_, i) => bytes[2 * i] * 256 + (bytes[2 * i + 1] ?? 0));
+  },
+  tokenBytes: (id: number) => Uint8Array.of(id >> 8, ...(id & 255 ? [id & 255] : [])),
+  dropsLeadingSpace: false,
+} as unknown as Tokenizer;
+
+const { family, config } = familyOf(llamaConfig);
+const codebooks = initialCodebooks(family, config, {
+  sites: [{ site: "layers.0.mlp.output", groups: 2 }],
+  codes: 8,
+  k: 2,
+  similarity: "inner",
+  aggregate: "sum",
+});
+const site = "layers.0.mlp.output";
+
+/** Codes by the token alone: code 3 of codebook 1 fires just at tokens that begin with "d". */
+const idsOf = (token: number, place: number): number[] => {
+  const first = String.fromCharCode(token >> 8);
+  return [place % 8, (place + 1) % 8, first === "d" ? 3 : 5, first === "d" ? 6 : 7];
+};
+const model: Reading = {
+  tokenizer,
+  forward: async (sequences) =>
+    sequences.map(({ tokens }) => ({
+      logits: new Float32Array(),
+      taps: {
+        [idsReading(site)]: {
+          rows: tokens.length,
+          width: 4,
+          values: Float32Array.from(Array.from(tokens).flatMap((token, place) => idsOf(token, place))),
+        },
+        "layers.0.mlp.neurons": {
+          rows: tokens.length,
+          width: 3,
+          values: Float32Array.from(
+            Array.from(tokens).flatMap((token) => [token % 7, token >> 8 === 100 ? -5 : token % 3, 1]),
+          ),
+        },
+      },
+    })),
+};
+const texts = ["a dog ran. the dog sat", "no animal here", "ädäg dog"];
+const cached = (): Promise<CodeCache> => cacheCodes(model, codebooks, texts, { more: ["layers.0.mlp.neurons"] });
+
+describe("searching codes", () => {
+  test("a match is the token in which group 1, or the whole, ends, between bytes of a letter too", async () => {
+    const cache = await cached();
+    const textOf = (place: number): string => {
+      const own = cache.texts.findLast(({ from }) => from <= place)!;
+      return own.text.slice(place === own.from ? 0 : own.ends[place - own.from - 1], own.ends[place - own.from]);
+    };
+    expect(matchedTokens(cache, "dog").map(textOf)).toEqual(["g ", "og", "og"]);
+    expect(matchedTokens(cache, "(d)og").map(textOf)).toEqual(["d", "d", "d"].map(() => expect.stringContaining("d")));
+    // "ä" is two bytes: [ä][dä's first …]; a token that ends within a letter ends where the letter begins.
+    const third = cache.texts[2];
+    expect(third.ends.at(-1)).toBe(third.text.length);
+    expect([...third.ends].sort((a, b) => a - b)).toEqual([...third.ends]);
+    expect(matchedTokens(cache, "g(?= dog)").map(textOf)).toEqual([expect.stringContaining("g")]);
+    expect(matchedTokens(cache, "x*")).toEqual([]); // of no length
+    expect(() => matchedTokens(cache, "(")).toThrow(/cannot be read/);
+  });
+
+  test("precision and recall are shares of where it fires and of what matched", async () => {
+    const cache = await cached();
+    const places = firedAt(cache, site, 1, 3);
+    const matched = [...places.slice(0, 2), ...[0, 2].filter((place) => !places.includes(place))].sort((a, b) => a - b);
+    const found = searchCodes(cache, matched, { precision: 0, recall: 0, limit: 100 });
+    for (const { group, code, precision, recall, count } of found) {
+      const fired = firedAt(cache, site, group, code);
+      const both = fired.filter((place) => matched.includes(place)).length;
+      expect([precision, recall, count]).toEqual([both / fired.length, both / matched.length, fired.length]);
+    }
+    expect(searchCodes(cache, places)[0]).toMatchObject({ group: 1, code: 3, precision: 1, recall: 1 });
+    expect(searchCodes(cache, [], { precision: 0 })).toEqual([]);
+  });
+
+  test("the best neuron at a recall is that of brute force over thresholds of both signs", () => {
+    const [rows, width] = [60, 4];
+    const values = Float32Array.from({ length: rows * width }, (_, i) => uniform({ seed: 2, request: 0 }, i, "data"));
+    const tokens = [3, 8, 9, 20, 41, 59];
+    for (const recall of [1, 0.5]) {
+      let best = 0;
+      for (let neuron = 0; neuron < width; neuron++)
+        for (const sign of [1, -1])
+          for (let at = 0; at < rows; at++) {
+            const value = (row: number): number => sign * values[row * width + neuron];
+            const hits = tokens.filter((token) => value(token) >= value(at)).length;
+            if (hits !== Math.round(recall * tokens.length)) continue;
+            let fired = 0;
+            for (let row = 0; row < rows; row++) if (value(row) >= value(at)) fired++;
+            best = Math.max(best, hits / fired);
+          }
+      expect(bestNeuron({ width, values }, tokens, recall).precision).toBeCloseTo(best, 12);
+    }
+  });
+
+  test("places are shown as text, with everything that fires marked, of different texts first", async () => {
+    const cache = await cached();
+    const places = firedAt(cache, site, 1, 3);
+    const examples = codeExamples(cache, places, { limit: 2, around: 3 });
+    expect(new Set(examples.map(({ document }) => document)).size).toBe(2);
+    for (const { document, pieces } of examples) {
+      expect(texts[document]).toContain(pieces.map(({ text }) => text).join(""));
+      expect(pieces.some(({ fired }) => fired)).toBe(true);
+      for (const { text, fired } of pieces) if (fired) expect(text).toContain("d");
+    }
+    expect(codeExamples(cache, [])).toEqual([]);
+    expect(codeExamples(cache, places, { limit: 0 })).toEqual([]);
+  });
+
+  test("what is not there is refused by name", async () => {
+    const cache = await cached();
+    expect(() => firedAt(cache, "layers.9.mlp.output", 0, 0)).toThrow(/no codebook at layers.9.mlp.output/);
+    expect(() => firedAt(cache, site, 2, 0)).toThrow(/2 codebooks: there is no codebook 2/);
+    expect(() => firedAt(cache, site, 0, 8)).toThrow(/no code 8/);
+    await expect(cacheCodes(model, codebooks, [])).rejects.toThrow(/no texts/);
+    await expect(cacheCodes(model, codebooks, [""])).rejects.toThrow(/empty/);
+    await expect(cacheCodes({ ...model, tokenizer: undefined }, codebooks, texts)).rejects.toThrow(/no tokenizer/);
+    const signal = AbortSignal.abort();
+    await expect(cacheCodes(model, codebooks, texts, { signal })).rejects.toMatchObject({ code: "aborted" });
+  });
+});

@@ -1,0 +1,152 @@
+/**
+ * The metric that a softmax head pulls back onto its inputs: g(h) = Wᵀ (diag q - q qᵀ) W with q = softmax(W h + b), so that KL(q_(h+δ) ‖ q_h) = ½ δᵀ g δ to second order.
+ * Directions in which it vanishes are such as no prediction depends on.
+ */
+import { ensure } from "../../../errors.ts";
+import { symmetricEigen } from "../../signals/matrix.ts";
+import { jensenShannon, lawOf } from "./entropy.ts";
+import { type Rows, rowOf } from "./rows.ts";
+
+/** Wᵀ (diag q - q qᵀ) W [width, width] of a head [vocabulary, width]. */
+export function fisherMetric(head: Rows, q: ArrayLike<number>): Float64Array {
+  const { count: vocabulary, width } = head;
+  ensure(
+    q.length === vocabulary,
+    "bad_shape",
+    `a distribution of ${q.length} tokens is none of a head of ${vocabulary}`,
+  );
+  const g = new Float64Array(width * width);
+  const mean = new Float64Array(width);
+  for (let v = 0; v < vocabulary; v++) {
+    if (q[v] === 0) continue;
+    const w = rowOf(head, v);
+    for (let i = 0; i < width; i++) {
+      const scaled = q[v] * w[i];
+      mean[i] += scaled;
+      for (let j = 0; j <= i; j++) g[i * width + j] += scaled * w[j];
+    }
+  }
+  for (let i = 0; i < width; i++) for (let j = 0; j <= i; j++) g[j * width + i] = g[i * width + j] -= mean[i] * mean[j];
+  return g;
+}
+
+/** g(h) x, without forming g. */
+export function fisherProduct(head: Rows, q: ArrayLike<number>, x: ArrayLike<number>): Float64Array {
+  const { count: vocabulary, width } = head;
+  const logits = changeOf(head, x);
+  let mean = 0;
+  for (let v = 0; v < vocabulary; v++) mean += q[v] * logits[v];
+  const out = new Float64Array(width);
+  for (let v = 0; v < vocabulary; v++) {
+    const w = rowOf(head, v);
+    for (let i = 0; i < width; i++) out[i] += q[v] * (logits[v] - mean) * w[i];
+  }
+  return out;
+}
+
+/** W x: how logits change along a direction. */
+function changeOf(head: Rows, x: ArrayLike<number>): Float64Array {
+  return Float64Array.from({ length: head.count }, (_, v) => {
+    const w = rowOf(head, v);
+    let sum = 0;
+    for (let i = 0; i < head.width; i++) sum += w[i] * x[i];
+    return sum;
+  });
+}
+
+/**
+ * The mean metric over contexts, from their mean distribution and the mean output vectors Wᵀ q_c of each: mean g = Wᵀ diag(q̄) W - mean μ μᵀ.
+ */
+export function averageFisher(head: Rows, mean: ArrayLike<number>, vectors: Rows): Float64Array {
+  const { width } = head;
+  const g = fisherMetric(head, mean);
+  const centre = new Float64Array(width);
+  for (let v = 0; v < head.count; v++) {
+    const w = rowOf(head, v);
+    for (let i = 0; i < width; i++) centre[i] += mean[v] * w[i];
+  }
+  for (let i = 0; i < width; i++)
+    for (let j = 0; j < width; j++) {
+      let products = 0;
+      for (let row = 0; row < vectors.count; row++)
+        products += vectors.values[row * width + i] * vectors.values[row * width + j];
+      g[i * width + j] += centre[i] * centre[j] - products / vectors.count;
+    }
+  return g;
+}
+
+export interface Spectrum {
+  /** Falling. */
+  readonly values: Float64Array;
+  /** Columns, in that order. */
+  readonly vectors: Float64Array;
+  readonly trace: number;
+  /** exp of the entropy of the values' shares of the trace. */
+  readonly effectiveRank: number;
+}
+
+/** Of a symmetric matrix, which stays as it is. */
+export function spectrumOf(matrix: Float64Array, width: number): Spectrum {
+  const [values, vectors] = [new Float64Array(width), new Float64Array(width * width)];
+  symmetricEigen(values, vectors, Float64Array.from(matrix), width);
+  const order = Array.from(values, (_, i) => i).sort((a, b) => values[b] - values[a]);
+  const trace = values.reduce((a, b) => a + b, 0);
+  let entropy = 0;
+  for (const value of values) if (value > 0 && trace > 0) entropy -= (value / trace) * Math.log(value / trace);
+  return {
+    values: Float64Array.from(order, (i) => values[i]),
+    vectors: Float64Array.from(vectors, (_, at) => vectors[Math.floor(at / width) * width + order[at % width]]),
+    trace,
+    effectiveRank: Math.exp(entropy),
+  };
+}
+
+/** Share of the variance of states (covariance [width, width]) in directions whose eigenvalue of the metric is below `below` times the largest. */
+export function blindShare({ values, vectors }: Spectrum, covariance: Float64Array, below = 0.01): number {
+  const width = values.length;
+  let [blind, all] = [0, 0];
+  for (let k = 0; k < width; k++) {
+    let along = 0;
+    for (let i = 0; i < width; i++)
+      for (let j = 0; j < width; j++)
+        along += vectors[i * width + k] * covariance[i * width + j] * vectors[j * width + k];
+    all += along;
+    if (values[k] < below * values[0]) blind += along;
+  }
+  return all > 0 ? blind / all : 0;
+}
+
+/**
+ * The separation corollary as numbers: for two states the integral over their segment of g(h_t)(h - h', h - h'), and the Jensen–Shannon divergence of their predictions, which the
+ * integral bounds from above up to a constant. Simpson's rule over `steps` (even) parts.
+ */
+export function separation(
+  head: Rows,
+  a: ArrayLike<number>,
+  b: ArrayLike<number>,
+  { bias, steps = 32 }: { readonly bias?: ArrayLike<number>; readonly steps?: number } = {},
+): { readonly integral: number; readonly divergence: number } {
+  ensure(
+    steps >= 2 && steps % 2 === 0,
+    "bad_option",
+    `separation: ${steps} steps: Simpson's rule takes an even number`,
+  );
+  const start = changeOf(head, b).map((x, v) => x + (bias?.[v] ?? 0));
+  const change = changeOf(
+    head,
+    Float64Array.from({ length: head.width }, (_, i) => a[i] - b[i]),
+  );
+  const at = (t: number): Float64Array => lawOf(start.map((x, v) => x + t * change[v]));
+  let integral = 0;
+  for (let step = 0; step <= steps; step++) {
+    const q = at(step / steps);
+    let [mean, squares] = [0, 0];
+    for (let v = 0; v < q.length; v++) {
+      mean += q[v] * change[v];
+      squares += q[v] * change[v] ** 2;
+    }
+    const weight = step === 0 || step === steps ? 1 : step % 2 === 1 ? 4 : 2;
+    integral += (weight * (squares - mean * mean)) / (3 * steps);
+  }
+  return { integral, divergence: jensenShannon(at(1), at(0)) };
+}

@@ -1,0 +1,309 @@
+/** All measurements of an open model at every layer, over the same contexts of some texts. */
+import type { ForwardResult } from "../../../engine/forward/index.ts";
+import type { ForwardSequence } from "../../../engine/forward/input.ts";
+import type { AppliedEdit } from "../../../engine/sites/rows.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
+import type { ModelConfig } from "../../../models/family.ts";
+import { lensReading, logitLens } from "../../../models/lens.ts";
+import {
+  type Alignment,
+  alignmentOf,
+  explainedShare,
+  predictiveFeatures,
+  predictiveOperator,
+  withProducts,
+} from "./alignment.ts";
+import { type Coherence, temporalCoherence } from "./coherence.ts";
+import { categoricalEntropy, lawOf } from "./entropy.ts";
+import { averageFisher, blindShare, spectrumOf } from "./fisher.ts";
+import { centred, columnMeans, crossMoment, type Rows } from "./rows.ts";
+import { openProbes, type ProbeOutcome, type Surplus, surplusOf } from "./surplus.ts";
+
+/** What of an open model this needs. */
+export interface MarkovModel {
+  readonly config: ModelConfig;
+  forward(
+    sequences: readonly ForwardSequence[],
+    options?: { readonly taps?: readonly string[]; readonly edits?: AppliedEdit[] },
+  ): Promise<ForwardResult[]>;
+}
+
+export const measurements = ["entropy", "surplus", "fisher", "alignment", "coherence"] as const;
+export type MeasurementName = (typeof measurements)[number];
+
+export interface MarkovOptions {
+  readonly model: MarkovModel;
+  /** Tokens of texts, as many to a document as fit a pass; ten documents or more. */
+  readonly texts: readonly (readonly number[])[];
+  /** Output vectors [vocabulary, width] of the model's head. */
+  readonly head: Rows;
+  /** Contexts in all, evenly spread over the texts. Default 4000. */
+  readonly contexts?: number;
+  /** Of the surplus. Default 1 to 4. */
+  readonly distances?: readonly number[];
+  /** Default: all. */
+  readonly layers?: readonly number[];
+  readonly what?: readonly MeasurementName[];
+  /** An independent model of the same vocabulary, whose predictions make the kernel; without one alignment is with the tokens that came alone. */
+  readonly reference?: MarkovModel;
+  /** Steps of each probe's training. Default 400. */
+  readonly steps?: number;
+  readonly seed?: number;
+  readonly threads?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (done: number, total: number, what: string) => void;
+}
+
+export interface LayerMeasurements {
+  readonly layer: number;
+  /** Through the model's own norm and output matrix after this layer: mean entropies, information, loss on the tokens that came, and its gap over the entropy. */
+  readonly entropy?: { readonly kl: number; readonly totalVariation: number; readonly renyi: number };
+  readonly information?: number;
+  readonly loss?: number;
+  readonly gap?: number;
+  readonly surplus?: readonly Surplus[];
+  /** Σ of the surpluses up to each distance: of the tokens together. */
+  readonly total?: readonly number[];
+  readonly explained?: number;
+  readonly alignment?: Alignment;
+  readonly coherence?: Coherence;
+}
+
+export interface MarkovReport {
+  readonly contexts: number;
+  readonly documents: number;
+  readonly vocabulary: number;
+  readonly layers: readonly LayerMeasurements[];
+  /** Of the head's input, over all contexts. */
+  readonly fisher?: {
+    readonly trace: number;
+    readonly effectiveRank: number;
+    /** Share of the states' variance in directions in which predictions hardly change. */
+    readonly blind: number;
+    readonly eigenvalues: readonly number[];
+  };
+}
+
+/** What of each context is kept. */
+interface Collected {
+  readonly states: ReadonlyMap<number, Rows>;
+  readonly following: ReadonlyMap<number, Rows>;
+  /** The head's input, and what it says. */
+  readonly final: Rows;
+  readonly q: Rows;
+  readonly tokens: readonly (readonly number[])[];
+  readonly documents: readonly number[];
+  readonly entropies: ReadonlyMap<
+    number,
+    { kl: number; totalVariation: number; renyi: number; loss: number; mean: Float64Array }
+  >;
+}
+
+/** The first tokens of a text have little before them. */
+const skipped = 4;
+/** A text's tokens that a pass takes, at most. */
+const longest = 256;
+
+/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there, a reference of another vocabulary; `aborted`; those of `forward`. */
+export async function measureMarkov(options: MarkovOptions): Promise<MarkovReport> {
+  const { model, head, reference, seed = 0, threads, signal, steps } = options;
+  const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
+  const { config } = model;
+  const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
+  for (const layer of layers)
+    ensure(
+      Number.isInteger(layer) && layer >= 0 && layer < config.layers,
+      "bad_option",
+      `there is no layer ${layer}: the model has ${config.layers}, 0 to ${config.layers - 1}`,
+    );
+  for (const k of distances)
+    ensure(Number.isInteger(k) && k >= 1 && k <= 16, "bad_option", `a distance is 1 to 16, not ${k}`);
+  ensure(!reference || reference.config.vocabularySize === config.vocabularySize, "bad_option", () => {
+    return `the reference has ${reference!.config.vocabularySize} tokens, the model ${config.vocabularySize}: their predictions cannot be compared`;
+  });
+  ensure(
+    head.count === config.vocabularySize && head.width === config.hiddenSize,
+    "bad_shape",
+    `the head is [${head.count}, ${head.width}], the model's would be [${config.vocabularySize}, ${config.hiddenSize}]`,
+  );
+  const has = (name: MeasurementName): boolean => what.includes(name);
+  const distance = Math.max(1, ...distances);
+  const total = 1 + (has("surplus") ? distances.length * (layers.length + 1) : 0) + layers.length + 1;
+  let done = 0;
+  const next = (about: string): void => {
+    if (signal?.aborted) throw new VentrisError("aborted", "measuring was aborted");
+    onProgress(done++, total, about);
+  };
+  next("reading states");
+  const chosen = placesOf(options.texts, contexts, distance);
+  const found = await collect(model, options.texts, chosen, layers, distance, signal);
+  const q =
+    reference && has("alignment")
+      ? (await collect(reference, options.texts, chosen, [], distance, signal)).q
+      : undefined;
+
+  const surplus = has("surplus") ? await surpluses() : undefined;
+  async function surpluses(): Promise<Map<number, Surplus[]>> {
+    const result = new Map<number, Surplus[]>(layers.map((layer) => [layer, []]));
+    const probes = await openProbes({
+      distance,
+      vocabulary: config.vocabularySize,
+      stateWidth: config.hiddenSize,
+      embedding: head,
+      head,
+      steps,
+      seed,
+      threads,
+      signal,
+    });
+    try {
+      const { tokens, documents } = found;
+      for (const k of distances) {
+        next(`tokens alone, ${k} ahead`);
+        const alone: ProbeOutcome = await probes.train({ states: found.final, tokens, documents }, k, "tokens");
+        for (const layer of layers) {
+          next(`layer ${layer}, ${k} ahead`);
+          const seen = await probes.train({ states: found.states.get(layer)!, tokens, documents }, k, "state");
+          result.get(layer)!.push(surplusOf(k, alone, seen, documents, seed));
+        }
+      }
+    } finally {
+      await probes.release();
+    }
+    return result;
+  }
+
+  const measured = await withProducts(async (products) => {
+    const operator =
+      q && (await predictiveOperator(predictiveFeatures(q), Math.min(config.hiddenSize, q.count - 1), products, seed));
+    const list: LayerMeasurements[] = [];
+    const upcoming = found.tokens.map(([token]) => token);
+    for (const layer of layers) {
+      next(`layer ${layer}`);
+      const states = found.states.get(layer)!;
+      const entropies = found.entropies.get(layer)!;
+      const own = surplus?.get(layer);
+      list.push({
+        layer,
+        ...(has("entropy") && {
+          entropy: { kl: entropies.kl, totalVariation: entropies.totalVariation, renyi: entropies.renyi },
+          information: categoricalEntropy(entropies.mean) - entropies.kl,
+          loss: entropies.loss,
+          gap: entropies.loss - entropies.kl,
+        }),
+        ...(own && {
+          surplus: own,
+          total: own.map((_, i) => own.slice(0, i + 1).reduce((sum, { value }) => sum + value, 0)),
+        }),
+        ...(has("alignment") && {
+          explained: explainedShare(states, upcoming, config.vocabularySize),
+          ...(operator && { alignment: await alignmentOf(states, operator, products) }),
+        }),
+        ...(has("coherence") && { coherence: temporalCoherence(states, found.following.get(layer)!) }),
+      });
+    }
+    next("geometry of the head");
+    const fisher = has("fisher")
+      ? await (async () => {
+          const vectors = await products.times(found.q, head);
+          const metric = averageFisher(head, columnMeans(found.q), vectors);
+          const spectrum = spectrumOf(metric, config.hiddenSize);
+          const own = centred(found.final);
+          return {
+            trace: spectrum.trace,
+            effectiveRank: spectrum.effectiveRank,
+            blind: blindShare(spectrum, crossMoment(own, own)),
+            eigenvalues: [...spectrum.values],
+          };
+        })()
+      : undefined;
+    return { list, fisher };
+  }, threads);
+  onProgress(total, total, "done");
+  return {
+    contexts: found.tokens.length,
+    documents: new Set(found.documents).size,
+    vocabulary: config.vocabularySize,
+    layers: measured.list,
+    ...(measured.fisher && { fisher: measured.fisher }),
+  };
+}
+
+/** Rows of each text whose states are taken, evenly spread, with `distance` + 1 tokens behind them. */
+function placesOf(texts: readonly (readonly number[])[], contexts: number, distance: number): number[][] {
+  const usable = texts.map((tokens) => Math.max(0, Math.min(tokens.length, longest) - skipped - distance - 1));
+  const all = usable.reduce((a, b) => a + b, 0);
+  ensure(
+    all > 0,
+    "bad_option",
+    `the texts have no context with ${skipped} tokens before it and ${distance + 1} behind it`,
+  );
+  const share = Math.min(1, contexts / all);
+  return usable.map((count) =>
+    Array.from({ length: count }, (_, i) => i)
+      .filter((i) => Math.floor((i + 1) * share) > Math.floor(i * share))
+      .map((i) => skipped + i),
+  );
+}
+
+async function collect(
+  model: MarkovModel,
+  texts: readonly (readonly number[])[],
+  chosen: readonly (readonly number[])[],
+  layers: readonly number[],
+  distance: number,
+  signal: AbortSignal | undefined,
+): Promise<Collected> {
+  const { vocabularySize: vocabulary, hiddenSize: width, contextLength } = model.config;
+  ensure(contextLength > skipped, "bad_option", `the model's context of ${contextLength} tokens is too short`);
+  const count = chosen.reduce((sum, places) => sum + places.length, 0);
+  const rows = (size: number): Rows & { values: Float32Array } => ({
+    count,
+    width: size,
+    values: new Float32Array(count * size),
+  });
+  const [final, q] = [rows(width), rows(vocabulary)];
+  const states = new Map(layers.map((layer) => [layer, rows(width)]));
+  const following = new Map(layers.map((layer) => [layer, rows(width)]));
+  const entropies = new Map(
+    layers.map((layer) => [layer, { kl: 0, totalVariation: 0, renyi: 0, loss: 0, mean: new Float64Array(vocabulary) }]),
+  );
+  const tokens: number[][] = [];
+  const documents: number[] = [];
+  const site = (layer: number): string => `layers.${layer}.residual`;
+  const taps = [...layers.map(site), ...layers.map((layer) => lensReading(site(layer))), "final"];
+  const edits = layers.map((layer) => ({ edit: logitLens(site(layer)), key: "" }));
+  let at = 0;
+  for (const [document, places] of chosen.entries()) {
+    if (places.length === 0) continue;
+    if (signal?.aborted) throw new VentrisError("aborted", "reading states was aborted");
+    const text = texts[document].slice(0, Math.min(longest, contextLength));
+    const [result] = await model.forward([{ tokens: text, logits: places }], { taps, edits });
+    for (const [i, place] of places.entries()) {
+      tokens.push(texts[document].slice(place + 1, place + 2 + distance));
+      documents.push(document);
+      const law = lawOf(result.logits.subarray(i * vocabulary, (i + 1) * vocabulary));
+      q.values.set(law, at * vocabulary);
+      const row = (name: string, index: number): Float32Array => {
+        const { values, width: size, rows: tapped } = result.taps[name];
+        const own = tapped === places.length ? i : index;
+        return values.subarray(own * size, (own + 1) * size);
+      };
+      final.values.set(row("final", place), at * width);
+      for (const layer of layers) {
+        states.get(layer)!.values.set(row(site(layer), place), at * width);
+        const { values, width: size } = result.taps[site(layer)];
+        following.get(layer)!.values.set(values.subarray((place + 1) * size, (place + 2) * size), at * width);
+        const through = lawOf(row(lensReading(site(layer)), place));
+        const sums = entropies.get(layer)!;
+        sums.kl += categoricalEntropy(through) / count;
+        sums.totalVariation += categoricalEntropy(through, "total-variation") / count;
+        sums.renyi += categoricalEntropy(through, { renyi: 0.5 }) / count;
+        sums.loss -= Math.log(Math.max(Number.MIN_VALUE, through[texts[document][place + 1]])) / count;
+        for (let v = 0; v < vocabulary; v++) sums.mean[v] += through[v] / count;
+      }
+      at++;
+    }
+  }
+  return { states, following, final, q, tokens, documents, entropies };
+}
