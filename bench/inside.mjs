@@ -1,13 +1,14 @@
 /**
- * Inside the model: all neurons of an 8B shape from disk in little memory, and codebooks on the paper's finite-state task. The random checkpoint is
- * sparse: what is not read is holes, and it is deleted afterwards. VENTRIS_BENCH_LAYERS says how many of its 32 layers are decoded (1 with --quick).
+ * Inside the model: all neurons of an 8B shape from disk in little memory, and codebooks on the paper's finite-state task and on stories. The random
+ * checkpoint is sparse: what is not read is holes, and it is deleted afterwards. VENTRIS_BENCH_LAYERS says how many of its 32 layers are decoded (1 with
+ * --quick). The rows of stories need models/knossos/parts/codebook and VENTRIS_DATA (or ../shared/data).
  */
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { startChild } from "./harness/child.mjs";
-import { atMost } from "./harness/report.mjs";
+import { atLeast, atMost } from "./harness/report.mjs";
 import { ourInside } from "./ours.mjs";
 import { sparseLlama8B } from "./weights/sparse.mjs";
 
@@ -64,6 +65,70 @@ async function patched({ quick, progress }) {
   }
 }
 
+const data = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shared/data", import.meta.url));
+
+/** Stories of which training left out some: the first so many. @param {number} count */
+async function stories(count) {
+  const { readTexts } = await ourInside();
+  /** @type {string[]} */
+  const texts = [];
+  for await (const text of readTexts([join(data, "tinystories", "tinystories-1000.jsonl.gz")]))
+    if (texts.push(text) >= count) break;
+  return texts;
+}
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function codedLoss({ quick }) {
+  const { codebooks, open } = await ourInside();
+  const model = await open("knossos", { threads: 2 });
+  try {
+    const edits = codebooks.codebookEdits(await codebooks.openCodebooks(model, "codebook"));
+    let [coded, plain, tokens] = [0, 0, 0];
+    for (const text of await stories(quick ? 20 : 150)) {
+      const ids = [model.tokenizer?.beginToken ?? 0, ...(model.tokenizer?.encode(text) ?? [])].slice(0, 256);
+      for (const through of [true, false]) {
+        const [{ logits }] = await model.forward([{ tokens: ids, logits: "all" }], through ? { edits } : {});
+        const width = logits.length / ids.length;
+        for (let at = 0; at + 1 < ids.length; at++) {
+          const row = logits.subarray(at * width, (at + 1) * width);
+          const most = row.reduce((a, b) => Math.max(a, b));
+          const loss = Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0)) + most - row[ids[at + 1]];
+          if (through) coded += loss;
+          else plain += loss;
+        }
+      }
+      tokens += ids.length - 1;
+    }
+    const value = (coded - plain) / tokens;
+    const note = `${(coded / tokens).toFixed(3)} through codebooks, ${(plain / tokens).toFixed(3)} without, nats a token of ${tokens}`;
+    return { value, runs: [value], note };
+  } finally {
+    await model.close();
+  }
+}
+
+/** @param {Settings} settings @returns {Promise<Measurement>} */
+async function steered({ quick, progress }) {
+  const { codebooks, open } = await ourInside();
+  const model = await open("knossos", { threads: 2 });
+  try {
+    const found = await codebooks.steerStories(model, await codebooks.openCodebooks(model, "codebook"), {
+      texts: await stories(quick ? 200 : 1000),
+      samples: quick ? 8 : 40,
+      tokens: quick ? 80 : 200,
+      onProgress: (/** @type {number} */ share) => progress(`  ${Math.round(10 * share)} of 10 topics`),
+    });
+    const up = found.filter(({ free, patched }) => patched > free).length;
+    const percent = (/** @type {number} */ share) => `${(100 * share).toFixed(0)}`;
+    const note = found.map(({ topic, free, patched, random, codes }) => {
+      return `${topic} ${percent(free)} to ${percent(patched)} % (random ${percent(random)}, ${codes} codes)`;
+    });
+    return { value: up, runs: [up], note: note.join("; ") };
+  } finally {
+    await model.close();
+  }
+}
+
 export const rows = [
   { what: "all neurons of a random 8B shape streamed from disk: memory", target: atMost(4, " GB"), measure: streamed },
   {
@@ -71,4 +136,6 @@ export const rows = [
     target: atMost(0.1),
     measure: patched,
   },
+  { what: "codebook knossos: loss over the plain one", target: atMost(0.15, " nats"), measure: codedLoss },
+  { what: "stories steered by codes: topics of ten that come up more often", target: atLeast(8), measure: steered },
 ];

@@ -213,7 +213,8 @@ export async function ourFilters() {
 /** Neurons and codebooks, loaded only where they are measured. */
 export async function ourInside() {
   const { codebooks, neurons } = await import("../dist/methods/index.js");
-  return { codebooks, neurons, open };
+  const { readTexts } = await import("../dist/text/index.js");
+  return { codebooks, neurons, open, readTexts };
 }
 
 /** Constraints and particles, loaded only where they are measured. */

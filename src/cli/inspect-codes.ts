@@ -69,8 +69,10 @@ export function defineCodes(command: Command): void {
     .addHelpText(
       "after",
       `
-A code that was found can be made to fire while the model writes, under any method:
-  ventris run --shaper '{"name":"codebook","changes":[{"site":"layers.2.attention.heads","group":5,"patch":117}]}' "Once"
+To make a code fire while the model writes, under any method:
+  ventris run --shaper "$(cat dragon.json)" "Once upon a time"
+where dragon.json is {"name": "codebook", "changes": [
+  {"site": "layers.2.attention.heads", "group": 5, "patch": 117}]}
 
 Examples:
   ventris inspect codes stories.jsonl --find "dragon"

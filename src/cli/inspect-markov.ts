@@ -69,9 +69,9 @@ export function defineMarkov(command: Command): void {
     .addHelpText(
       "after",
       `
-All figures are in nats. "surplus 1" is what a state tells of the token after the
-next one, once the next is known: what a drafting head has to gain from it. "gap" is loss
-minus stated entropy: above 0 the model is surer than it is right.
+Figures are in nats. "surplus 1" is what a state tells of the token after the
+next one, once the next is known: what a drafting head has to gain from it.
+"gap" is loss minus stated entropy: above 0 a model is surer than it is right.
 
 Examples:
   ventris inspect markov stories.jsonl

@@ -6,4 +6,5 @@ export * from "./finetune.ts";
 export * from "./index.ts";
 export * from "./patching.ts";
 export * from "./search.ts";
+export * from "./steering.ts";
 export * from "./train.ts";

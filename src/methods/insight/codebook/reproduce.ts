@@ -1,25 +1,55 @@
-/** The claims about codebook features that the finite-state task can measure; steering of stories waits for a codebook of a language model. */
+/** The claims about codebook features on the finite-state task, and on stories where knossos has its codebooks. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { meanOf, ratioOf } from "../../../papers/statistics.ts";
+import { readTexts } from "../../../text/text-files.ts";
 import { automatonEntropy, randomAutomaton, walkTokens } from "./automaton.ts";
 import { automatonScale, trainAutomatonModel } from "./automaton-model.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codebookEdits, openCodebooks } from "./index.ts";
-import type { Codebook } from "./part.ts";
+import { type Codebook, codebookKind } from "./part.ts";
 import { patchingOf } from "./patching.ts";
 import { bestNeuron, type CachedSite, type Reading, searchCodes } from "./search.ts";
+import { steerStories } from "./steering.ts";
 
-type Sizes = { states: number; plainSteps: number; steps: number; pairs: number; walks: number };
+type Sizes = {
+  /** Of the finite-state task and its model. */
+  states: number;
+  width: number;
+  layers: number;
+  codes: number;
+  plainSteps: number;
+  steps: number;
+  pairs: number;
+  walks: number;
+  /** Of steering: stories that codes are looked for in, and texts written for each topic. */
+  stories: number;
+  samples: number;
+};
+
+const { width, layers, codes } = automatonScale;
 
 export const reproduction = defineReproduction<Sizes>({
   sizes: {
-    tiny: { states: 10, plainSteps: 20, steps: 20, pairs: 4, walks: 4 },
-    quick: { states: 100, plainSteps: 4000, steps: 2000, pairs: 100, walks: 100 },
-    full: { states: 100, plainSteps: 12_000, steps: 6000, pairs: 400, walks: 400 },
+    tiny: {
+      ...{ states: 10, width: 16, layers: 1, codes: 16, plainSteps: 10, steps: 10, pairs: 3, walks: 4 },
+      ...{ stories: 0, samples: 0 },
+    },
+    quick: {
+      ...{ states: 100, width, layers, codes, plainSteps: 4000, steps: 2000, pairs: 100, walks: 100 },
+      ...{ stories: 300, samples: 4 },
+    },
+    full: {
+      ...{ states: 100, width, layers, codes, plainSteps: 12_000, steps: 6000, pairs: 400, walks: 400 },
+      ...{ stories: 1000, samples: 40 },
+    },
   },
   steps: () => 2,
-  async measure({ open, step, signal, seed }, { states, plainSteps, steps, pairs, walks }): Promise<Measurement[]> {
+  async measure(
+    { open, step, signal, seed, data },
+    { states, plainSteps, steps, pairs, walks, stories, samples, ...shape },
+  ): Promise<Measurement[]> {
     const automaton = randomAutomaton({ states, branches: Math.min(10, states - 1) });
     let folder = "";
     const trained = await step("training", async ({ folder: own, progress }) => {
@@ -27,6 +57,7 @@ export const reproduction = defineReproduction<Sizes>({
       const total = plainSteps + steps;
       const result = await trainAutomatonModel(automaton, folder, {
         ...automatonScale,
+        ...shape,
         sites: "both",
         plainSteps,
         steps,
@@ -47,7 +78,15 @@ export const reproduction = defineReproduction<Sizes>({
       };
     });
     const { patching } = trained;
-    await step("done", async () => true);
+    const steered = await step("steering", async ({ progress }) => {
+      const model = await open("knossos");
+      if (stories === 0 || !existsSync(join(model.folder, "parts", codebookKind))) return [];
+      const texts: string[] = [];
+      for await (const text of readTexts([data("tinystories", "tinystories-1000.jsonl.gz")]))
+        if (texts.push(text) >= stories) break;
+      const options = { texts, samples, seed, signal, onProgress: progress };
+      return (await steerStories(model, await openCodebooks(model, codebookKind), options)).map((one) => ({ ...one }));
+    });
     return [
       {
         claim: "loss",
@@ -62,6 +101,23 @@ export const reproduction = defineReproduction<Sizes>({
           seed,
         ),
       },
+      ...(steered.length > 0
+        ? [
+            {
+              claim: "steering",
+              ...meanOf(
+                steered.map(({ free, patched }) => 100 * (patched - free)),
+                seed,
+              ),
+              details: Object.fromEntries(
+                steered.map(({ topic, free, patched, random }) => [
+                  topic,
+                  `${(100 * free).toFixed(1)} % free, ${(100 * patched).toFixed(1)} % patched, ${(100 * random).toFixed(1)} % with random codes`,
+                ]),
+              ),
+            },
+          ]
+        : []),
       {
         claim: "patching",
         ...ratioOf(

@@ -7,6 +7,7 @@ import type { Tokenizer } from "../../../text/index.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codeExamples } from "./examples.ts";
 import { bestNeuron, type CodeCache, cacheCodes, firedAt, matchedTokens, type Reading, searchCodes } from "./search.ts";
+import { steerStories, topicCodes } from "./steering.ts";
 import { initialCodebooks } from "./train.ts";
 
 /** Two bytes a token: letters of more than one byte are cut between tokens. */
@@ -123,6 +124,36 @@ describe("searching codes", () => {
     }
     expect(codeExamples(cache, [])).toEqual([]);
     expect(codeExamples(cache, places, { limit: 0 })).toEqual([]);
+  });
+
+  test("a topic's codes go into the weakest slots, one after another, and never the strongest of several", async () => {
+    const cache = await cached();
+    const changes = topicCodes(cache, "dog", { precision: 0 });
+    expect(changes.length).toBeGreaterThan(0);
+    for (const change of changes) expect(change).toMatchObject({ site, slot: -1 });
+    expect(new Set(changes.map(({ group }) => group)).size).toBe(changes.length); // k is 2: one slot of each
+    expect(topicCodes(cache, "dragon")).toEqual([]);
+  });
+
+  test("steering compares texts with the topic's codes, with none and with random ones", async () => {
+    const asked: number[] = [];
+    const writer = {
+      ...model,
+      tokenizer: { ...tokenizer, beginToken: 0 } as Tokenizer,
+      decode: (_: unknown, { request, edits }: { request: number; edits: { inputs?: unknown }[] }) => {
+        asked.push(request);
+        const patched = edits.some(({ inputs }) => inputs !== undefined);
+        return { final: Promise.resolve({ text: patched ? "A Dragon came." : "A dragonfly came." }) };
+      },
+    };
+    const texts = ["a dragon", "the dragon ran"];
+    const [found] = await steerStories(writer, codebooks, { texts, samples: 4, topics: ["dragon"] });
+    expect(asked).toHaveLength(12);
+    expect(found).toMatchObject({ topic: "dragon", free: 0 });
+    if (found.codes > 0) expect(found.patched).toBe(1);
+    await expect(steerStories(writer, codebooks, { texts, samples: 1, topics: ["dargon"] })).rejects.toThrow(
+      /no topic/,
+    );
   });
 
   test("what is not there is refused by name", async () => {

@@ -1,0 +1,133 @@
+/** The paper's steering of stories: codes that fire on a topic's word are forced while the model writes, and the share of its texts that name the topic is compared. */
+import { uniform } from "../../../engine/random.ts";
+import type { AppliedEdit } from "../../../engine/sites/rows.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
+import { type CodeChange, codebookEdits } from "./interventions.ts";
+import type { Codebook } from "./part.ts";
+import { type CodeCache, cacheCodes, matchedTokens, type Reading, searchCodes } from "./search.ts";
+
+/** Ten topics, the paper's and three frequent ones of simple stories; a text names a topic where the expression matches. */
+export const topics: Readonly<Record<string, string>> = {
+  dragon: "dragons?",
+  slide: "slides?",
+  friend: "friends?",
+  flower: "flowers?",
+  fire: "fires?",
+  king: "prince|crown|king|castle",
+  baby: "baby|babies",
+  princess: "princess(?:es)?",
+  boat: "boats?",
+  snow: "snow",
+};
+
+/** The authors'. The empty one stands for a text's very beginning. */
+export const openings = ["", "Once upon a time,", "Once there was a", "A long time ago,"];
+
+/** What of an open model this needs. */
+export interface Steerable extends Reading {
+  decode(
+    prompt: string | readonly number[],
+    options: {
+      temperature: number;
+      maxTokens: number;
+      seed: number;
+      request: number;
+      edits: AppliedEdit[];
+      signal?: AbortSignal;
+    },
+  ): { readonly final: Promise<{ readonly text: string }> };
+}
+
+export interface Steering {
+  readonly topic: string;
+  /** Codes that are forced. */
+  readonly codes: number;
+  /** Shares of texts that name the topic: through the codebooks as they are, with the topic's codes, and with as many random ones in the same places. */
+  readonly free: number;
+  readonly patched: number;
+  readonly random: number;
+}
+
+export interface SteeringOptions {
+  /** Stories that codes are looked for in. */
+  readonly texts: readonly string[];
+  /** Texts written for each topic and setting. */
+  readonly samples: number;
+  readonly tokens?: number;
+  /** Names of those to measure. Default: all ten. */
+  readonly topics?: readonly string[];
+  readonly seed?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (share: number) => void;
+}
+
+/**
+ * Codes to force for a topic: of all that fire precisely where it matches, those with most of the matches, in the weakest slots of their codebook, one after another. Empty where
+ * none is precise.
+ */
+export function topicCodes(
+  cache: CodeCache,
+  expression: string,
+  { most = 12, precision = 0.5 }: { readonly most?: number; readonly precision?: number } = {},
+): CodeChange[] {
+  const matched = matchedTokens(cache, `\\b(?:${expression})\\b`);
+  if (matched.length === 0) return [];
+  const found = searchCodes(cache, matched, { precision, recall: 0.01, limit: 4 * most }).sort(
+    (a, b) => b.precision * b.recall - a.precision * a.recall,
+  );
+  const used = new Map<string, number>();
+  const changes: CodeChange[] = [];
+  for (const { site, group, code } of found) {
+    const place = `${site}/${group}`;
+    const slot = used.get(place) ?? 0;
+    // The strongest code stays: what a head says of the text itself is in it.
+    const free = cache.sites.find((one) => one.site === site)!.k - 1;
+    if (slot >= Math.max(1, free) || changes.length >= most) continue;
+    used.set(place, slot + 1);
+    changes.push({ site, group, patch: code, slot: -1 - slot });
+  }
+  return changes;
+}
+
+/** Errors: `bad_option` for a topic that is not there; `aborted`; those of caching codes and of decoding. */
+export async function steerStories(
+  model: Steerable,
+  codebooks: readonly Codebook[],
+  options: SteeringOptions,
+): Promise<Steering[]> {
+  const { texts, samples, tokens = 200, seed = 0, signal, onProgress } = options;
+  const names = options.topics ?? Object.keys(topics);
+  for (const name of names)
+    ensure(topics[name], "bad_option", `there is no topic ${name}: there are ${Object.keys(topics).join(", ")}`);
+  const cache = await cacheCodes(model, codebooks, texts, { signal });
+  const share = async (changes: readonly CodeChange[], expression: string): Promise<number> => {
+    const pattern = new RegExp(`\\b(?:${expression})\\b`, "iu");
+    const edits = codebookEdits(codebooks, changes);
+    const runs = Array.from({ length: samples }, (_, request) => {
+      const prompt = beginning(model, openings[request % openings.length]);
+      return model.decode(prompt, { temperature: 1, maxTokens: tokens, seed, request, edits, signal }).final;
+    });
+    const written = await Promise.all(runs);
+    if (signal?.aborted) throw new VentrisError("aborted", "steering stories was aborted");
+    return written.filter(({ text }) => pattern.test(text)).length / samples;
+  };
+  const result: Steering[] = [];
+  for (const [i, topic] of names.entries()) {
+    const changes = topicCodes(cache, topics[topic]);
+    const anything = changes.map((change, at) => {
+      const { codes } = codebooks.find(({ bottleneck }) => bottleneck.site === change.site)!.bottleneck;
+      return { ...change, patch: Math.floor(uniform({ seed, request: i }, at, "search") * codes) } as CodeChange;
+    });
+    const free = await share([], topics[topic]);
+    const [patched, random] = [await share(changes, topics[topic]), await share(anything, topics[topic])];
+    result.push({ topic, codes: changes.length, free, patched, random });
+    onProgress?.((i + 1) / names.length);
+  }
+  return result;
+}
+
+function beginning({ tokenizer }: Steerable, text: string): readonly number[] {
+  ensure(tokenizer, "bad_option", "steering: the model has no tokenizer");
+  const ids = [...tokenizer.encode(text)];
+  return ids.length > 0 ? ids : [tokenizer.beginToken ?? tokenizer.encode("\n")[0]];
+}
