@@ -47,7 +47,7 @@ export const tableExtensions = [
   "json",
 ];
 
-export interface TableOptions {
+export interface SignalTableOptions {
   /** Seconds in which the spikes of trains are counted. */
   readonly bin?: number;
 }
@@ -56,7 +56,7 @@ export interface TableOptions {
  * Errors: `unavailable`, `bad_file`; `bad_option` for an extension that is not known, an array that must be named, and a `bin` that is
  * missing or has nothing to count.
  */
-export async function readTable(reference: string, { bin }: TableOptions = {}): Promise<Table> {
+export async function readTable(reference: string, { bin }: SignalTableOptions = {}): Promise<Table> {
   const [path, array] = splitReference(reference);
   const extension = extensionOf(path);
   ensure(
