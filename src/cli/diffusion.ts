@@ -23,7 +23,7 @@ interface CollectFlags {
 }
 
 interface TrainFlags {
-  records: string;
+  records: string[];
   out: string;
   depth: learn2pd.Depth;
   steps: number;
@@ -63,7 +63,7 @@ export function define(command: Command): void {
     .command("train-filter")
     .description("train a filter of Learn2PD on collected records; it becomes a part of the model")
     .argument("<model>", "the model that the records are of")
-    .requiredOption("--records <file>", "file that ventris diffusion collect wrote")
+    .requiredOption("--records <files...>", "files that ventris diffusion collect wrote, with seeds of their own")
     .requiredOption(
       "--out <folder>",
       "folder for the trained filter, a part of the model; parts/learn2pd in the model's folder is found by its name",
@@ -137,10 +137,10 @@ async function collect(reference: string, flags: CollectFlags): Promise<void> {
 
 async function trainFilter(reference: string, flags: TrainFlags): Promise<void> {
   const { out, depth, steps, rate, seed, threads } = flags;
-  const records = await learn2pd.readRecords(flags.records);
+  const records = learn2pd.joinRecords(await Promise.all(flags.records.map(learn2pd.readRecords)));
   await using model = await open(reference, { threads });
   ensure(records.base === (await model.fingerprint()), "bad_option", () => {
-    return `${flags.records} was collected with another model: its confidences say nothing about ${reference}`;
+    return `${flags.records.join(", ")}: collected with another model, whose confidences say nothing about ${reference}`;
   });
   const { tensors, step, validation, test, filter } = await interruptible((signal) =>
     learn2pd.trainFilter(records, {

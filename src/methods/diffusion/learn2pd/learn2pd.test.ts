@@ -10,7 +10,7 @@ import { uniform } from "../../../engine/random.ts";
 import { type OpenModel, open } from "../../../index.ts";
 import { createFilter, type Depth, filterShapes } from "./filter.ts";
 import { endOfText, learnedPolicy } from "./index.ts";
-import { collectRecords, type FilterRecords, readRecords, recordsOf, writeRecords } from "./records.ts";
+import { collectRecords, type FilterRecords, joinRecords, readRecords, recordsOf, writeRecords } from "./records.ts";
 import { trainFilter } from "./train.ts";
 
 const [length, blockLength] = [16, 8];
@@ -210,6 +210,9 @@ describe("on a model", () => {
     await writeRecords(path, records);
     expect(await readRecords(path)).toEqual(records);
     expect(records.base).toBe(await model.fingerprint());
+    const twice = joinRecords([records, records]);
+    expect(twice.labels).toEqual(Uint8Array.from([...records.labels, ...records.labels]));
+    expect(() => joinRecords([records, { ...records, base: "other" }])).toThrow(/different models/);
     await writeRecords(path, { ...records, labels: records.labels.map(() => 3) });
     await expect(readRecords(path)).rejects.toThrow(/labels are not all 0 or 1/);
     await writeRecords(path, { ...records, confidences: records.confidences.map(() => Number.NaN) });

@@ -143,3 +143,19 @@ export async function readRecords(path: string): Promise<FilterRecords> {
     await file.close();
   }
 }
+
+/** Several collections as one. Errors: `bad_option` where they are of different models or block lengths. */
+export function joinRecords(all: readonly FilterRecords[]): FilterRecords {
+  const [{ blockLength, base }] = all;
+  ensure(
+    all.every((one) => one.base === base && one.blockLength === blockLength),
+    "bad_option",
+    "records: they were collected with different models, or with blocks of different lengths",
+  );
+  return {
+    blockLength,
+    base,
+    confidences: Float32Array.from(all.flatMap(({ confidences }) => [...confidences])),
+    labels: Uint8Array.from(all.flatMap(({ labels }) => [...labels])),
+  };
+}
