@@ -17,6 +17,7 @@ interface CollectFlags {
   each: number;
   length: number;
   blockLength: number;
+  states: "oracle" | "both";
   seed: number;
   threads?: number;
   json?: true;
@@ -53,6 +54,14 @@ export function define(command: Command): void {
     )
     .addOption(number("--length", z.int().min(1).max(65536), "how many positions an answer has").default(64))
     .addOption(number("--block-length", z.int().min(1).max(4096), "how many positions a block has").default(32))
+    .addOption(
+      new Option(
+        "--states <passes>",
+        "which passes make records: the oracle's, as published, or those of decoding token by token, too, which cost nothing more",
+      )
+        .choices(["oracle", "both"])
+        .default("oracle"),
+    )
     .addOption(number("--seed", z.int().min(0), "seed of the tasks").default(0))
     .addOption(
       number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
@@ -109,7 +118,7 @@ async function promptsOf(model: OpenModel, flags: CollectFlags): Promise<number[
 }
 
 async function collect(reference: string, flags: CollectFlags): Promise<void> {
-  const { length, blockLength, out } = flags;
+  const { length, blockLength, states, out } = flags;
   await using model = await open(reference, { threads: flags.threads });
   const prompts = await promptsOf(model, flags);
   const records = await interruptible((signal) =>
@@ -117,16 +126,18 @@ async function collect(reference: string, flags: CollectFlags): Promise<void> {
       prompts,
       length,
       blockLength,
+      states,
       signal,
       onProgress: (done, count) => showProgress(`${done} of ${prompts.length} prompts, ${count} records`),
     }),
   );
   await learn2pd.writeRecords(out, records);
   const count = records.labels.length / blockLength;
+  const positions = prompts.length * length; // each a pass of decoding token by token
   const result = {
     prompts: prompts.length,
     records: count,
-    passesPerBlock: count / ((prompts.length * length) / blockLength),
+    passesPerBlock: (count - (states === "both" ? positions : 0)) / (positions / blockLength),
   };
   if (flags.json) printJson({ model: reference, out, ...result });
   else

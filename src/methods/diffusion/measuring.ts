@@ -43,7 +43,7 @@ export interface TaskOptions {
 /** How much each size of a reproduction measures: a toy where seconds count, otherwise the shipped model. */
 export const taskSizes = {
   tiny: { model: "toy", prompts: 4, length: 64, steps: 120 },
-  quick: { model: "mycenae", prompts: 35, length: 64, steps: 0 },
+  quick: { model: "mycenae", prompts: 21, length: 64, steps: 0 },
   full: { model: "mycenae", prompts: 42, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
 

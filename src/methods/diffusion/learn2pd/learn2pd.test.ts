@@ -202,6 +202,12 @@ describe("on a model", () => {
     expect(confidences.flat().every((c) => c > 0 && c <= 1)).toBe(true);
     expect(labels.flat()).toContain(1);
     expect(labels.flat()).toContain(0);
+
+    const both = await recordsOf(model, prompt, { length, blockLength, states: "both" });
+    const own = both.labels.length - labels.length;
+    expect(own).toBe(length); // one-token decoding has a pass for each position
+    expect([both.labels.slice(own), both.confidences.slice(own)]).toEqual([labels, confidences]);
+    for (const each of both.labels.slice(0, own)) expect(each).toContain(1); // what the pass filled
   });
 
   test("records survive a file; what is no file of records is refused", async () => {

@@ -5,10 +5,14 @@
 
 import { z } from "zod";
 import { defineUnmasking } from "../../../engine/canvas/method.ts";
+import type { CanvasView, UnmaskingMethod } from "../../../engine/canvas/policy.ts";
 import type { RunResult } from "../../../engine/run.ts";
 import { ensure } from "../../../errors.ts";
 import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
 import { greedyParallel } from "../oracle/index.ts";
+import { evenSchedule, highest } from "../ranking.ts";
+
+const noOptions = z.strictObject({});
 
 export interface FilterRecords {
   readonly blockLength: number;
@@ -30,42 +34,55 @@ export interface CollectOptions {
   readonly prompts: readonly (readonly number[])[];
   readonly length: number;
   readonly blockLength: number;
+  /** Which passes make records: the oracle's, as published (default), or one-token decoding's as well, which cost nothing more. */
+  readonly states?: "oracle" | "both";
   /** Prompts that are decoded side by side; default 4. */
   readonly together?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (done: number, records: number) => void;
 }
 
-/** Of one prompt: the answer of one-token decoding, then a record for each of the oracle's passes. */
+/** A record for each of the oracle's passes, and of one-token decoding's own where those are asked for: what stood in the block at that time. */
 export async function recordsOf(
   model: Pick<Decoder, "decode">,
   prompt: readonly number[],
-  { length, blockLength, signal }: Pick<CollectOptions, "length" | "blockLength" | "signal">,
+  { length, blockLength, states = "oracle", signal }: Omit<CollectOptions, "prompts">,
 ): Promise<{ confidences: number[][]; labels: number[][]; passesPerBlock: number[] }> {
-  const request = { maxTokens: length, signal };
-  const plain = { name: "low-confidence", blockLength, earlyStop: false } as const;
-  const { canvas: answer } = await model.decode(prompt, { ...request, method: plain }).final;
-  const confidences: number[][] = [];
-  const labels: number[][] = [];
+  const seen: { start: number; tokens: readonly number[]; confidences: readonly number[] }[] = [];
   const passesPerBlock: number[] = [];
-  const collecting = defineUnmasking({
-    name: "collect",
-    summary: "records what the oracle sees",
-    options: z.strictObject({}),
-    policy: ({ start }) =>
-      greedyParallel(
-        (position) => answer![position - start],
-        ({ block, token, confidence }) => {
-          const positions = Array.from({ length: block.end - block.start }, (_, i) => block.start + i);
-          confidences.push(positions.map(confidence));
-          labels.push(positions.map((position) => (token(position) === answer![position - start] ? 1 : 0)));
-          passesPerBlock[block.index] = (passesPerBlock[block.index] ?? 0) + 1;
-        },
-      ),
+  const look = ({ block, token, confidence }: CanvasView): void => {
+    const positions = Array.from({ length: block.end - block.start }, (_, i) => block.start + i);
+    seen.push({ start: block.start, tokens: positions.map(token), confidences: positions.map(confidence) });
+  };
+  const watched = async (policy: UnmaskingMethod<typeof noOptions>["policy"]) => {
+    const method = defineUnmasking({ name: "watched", summary: "is looked at", options: noOptions, policy });
+    const options = { blockLength, earlyStop: false };
+    return model.decode(prompt, { maxTokens: length, signal, method: { method, options } }).final;
+  };
+  let begin = 0;
+  const { canvas: answer } = await watched((request) => {
+    const countFor = evenSchedule(request);
+    begin = request.start;
+    return {
+      looksAt: states === "both" ? "block" : "masked",
+      decide(view) {
+        if (states === "both") look(view);
+        return { positions: highest(view.masked, countFor(view), view.confidence) };
+      },
+    };
   });
-  const method = { method: collecting, options: { blockLength, earlyStop: false } };
-  await model.decode(prompt, { ...request, method }).final;
-  return { confidences, labels, passesPerBlock };
+  const right = (position: number): number => answer![position - begin];
+  await watched(() =>
+    greedyParallel(right, (view) => {
+      look(view);
+      passesPerBlock[view.block.index] = (passesPerBlock[view.block.index] ?? 0) + 1;
+    }),
+  );
+  return {
+    confidences: seen.map(({ confidences }) => [...confidences]),
+    labels: seen.map(({ start, tokens }) => tokens.map((token, i) => (token === right(start + i) ? 1 : 0))),
+    passesPerBlock,
+  };
 }
 
 /** Errors: those of decoding; `aborted`. */
