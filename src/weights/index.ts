@@ -1,6 +1,6 @@
 /** Weight files: reading, writing, quantising, caching and downloading them. */
 
-export type { OpenFile } from "../files.ts";
+export { type Files, type Hash, type Keeping, type OpenFile, useFiles, type WritableFile } from "../files.ts";
 export {
   cacheFolder,
   cacheKey,

@@ -25,9 +25,9 @@ export const learn2pdOptions = z.strictObject({
     .number()
     .min(0)
     .max(1)
-    .default(0.96)
+    .optional()
     .describe(
-      "a position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position",
+      "a position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position; default: 0.96",
     ),
   eotp: z
     .enum(["repo", "filter_only", "off"])
@@ -57,7 +57,7 @@ export function endOfText(
 export function learnedPolicy(
   request: Pick<PolicyRequest, "length" | "blocks" | "endTokens">,
   filter: Filter | undefined,
-  { threshold, eotp, steps }: z.output<typeof learn2pdOptions>,
+  { threshold = 0.96, eotp, steps }: z.output<typeof learn2pdOptions>,
 ): Policy {
   const countFor = evenSchedule(request, steps);
   return {
@@ -95,6 +95,8 @@ export const learn2pd = defineUnmasking({
   async policy(request, options) {
     const { model, canvas, template } = request;
     ensure(!template, "bad_option", "learn2pd: its filter looks at blocks of an answer, which a template has not");
+    const unused = options.filter === "none" && options.threshold !== undefined;
+    ensure(!unused, "bad_option", "threshold: means nothing without a filter, of whose probability it is a bound");
     if (options.filter === "none") return learnedPolicy(request, undefined, options);
     const filter = filterOfPart(await model.part(options.filter, filterKind));
     ensure(filter.blockLength === canvas.blockLength, "bad_option", () => {
