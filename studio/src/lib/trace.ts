@@ -239,6 +239,8 @@ export function wordsOf(event: TraceEvent): string | undefined {
 
 export const largestTrace = 64 * 2 ** 20;
 const mostEvents = 200_000;
+/** Most things that one step may have: each becomes an element of the page. */
+const mostDrawn = 2 ** 16;
 
 export class TraceError extends Error {}
 
@@ -298,7 +300,11 @@ const isTree = (value: unknown): boolean =>
   isNumbers(value) && (value as number[]).every((parent, i) => Number.isInteger(parent) && parent >= 0 && parent <= i);
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
 const isPositions = (value: unknown): boolean =>
-  isNumbers(value) && (value as number[]).every((at) => Number.isInteger(at) && at >= 0 && at < 1e6);
+  isNumbers(value) && (value as number[]).every((at) => Number.isInteger(at) && at >= 0 && at < mostDrawn);
+const isLength = (value: unknown): boolean =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostDrawn;
+const isPoints = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((one) => isNumbers(one) && one.length >= 2);
 
 /** What the drawing of an event relies on. */
 const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) => boolean>>>> = {
@@ -307,7 +313,16 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray), forced: isOptional(isNumbers) },
   draft: { tokens: isNumbers, parents: isTree, values: isOptional(isNumbers), passes: isNumber, seconds: isNumber },
   verify: { path: isPositions, token: isNumber, reasons: isTexts, seconds: isNumber },
-  learn: { updates: isNumber },
+  learn: {
+    updates: isNumber,
+    loss: isOptional(isNumber),
+    note: isOptional(isText),
+    acceptance: isOptional(
+      (value) =>
+        isObject(value) &&
+        ["positions", "empirical"].every((name) => isNumber((value as Record<string, unknown>)[name])),
+    ),
+  },
   beams: {
     tokens: isNumbers,
     parents: isNumbers,
@@ -318,12 +333,13 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   unmask: {
     pass: isNumber,
     positions: isPositions,
+    length: isOptional(isLength),
     tokens: isNumbers,
     confidences: isOptional(isNumbers),
     reasons: isOptional(isTexts),
   },
-  truncate: { pass: isNumber, length: isNumber },
-  refresh: { pass: isNumber },
+  truncate: { pass: isNumber, length: isLength },
+  refresh: { pass: isNumber, positions: isNumber },
   particles: { tokens: isNumbers, weights: isNumbers, parents: isOptional(isNumbers) },
   constraint: { rejected: isNumbers, checks: isNumber },
   explore: { node: isNumber, parent: isNumber, score: isNumber, tokens: isOptional(isNumbers) },
@@ -346,10 +362,10 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
     after: isNumbers,
     passages: isOptional((value) => Array.isArray(value) && value.every(isObject)),
   },
-  regions: { task: isNumber, side: isNumber, classes: isNumbers, samples: isOptional(Array.isArray) },
+  regions: { task: isNumber, side: isLength, classes: isNumbers, samples: isOptional(isPoints) },
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
   posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
-  point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(Array.isArray) },
+  point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(isPoints) },
   retrieval: {
     signal: (value) => Array.isArray(value) && value.every(isNumbers),
     candidates: isTexts,
@@ -359,11 +375,30 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   finish: { reason: isText, counters: isObject, seconds: isObject },
 };
 
+/** Lists of an event that speak of the same things, one by one. */
+const together: Readonly<Record<string, readonly string[]>> = {
+  draft: ["tokens", "parents"],
+  beams: ["tokens", "parents", "scores"],
+  unmask: ["positions", "tokens"],
+  contrast: ["tokens", "before", "after"],
+  memory: ["tokens", "before", "memory", "after"],
+  choice: ["arms", "predicted", "probabilities"],
+};
+
 function problemOf(event: unknown): string | undefined {
   if (!isObject(event)) return "not an event";
   const { type, ...fields } = event as Record<string, unknown>;
   if (typeof type !== "string") return "an event without a type";
   const expected = Object.hasOwn(checks, type) ? checks[type] : {};
   const wrong = Object.entries(expected).find(([name, check]) => !check(fields[name]));
-  return wrong && `"${wrong[0]}" of the event "${type}" is not what this version knows`;
+  if (wrong) return `"${wrong[0]}" of the event "${type}" is not what this version knows`;
+  const lists = Object.entries(fields).filter((field): field is [string, unknown[]] => Array.isArray(field[1]));
+  const drawn = Object.hasOwn(checks, type) && type !== "start" && type !== "tokens";
+  const long = drawn && lists.find(([, list]) => list.length > mostDrawn);
+  if (long) return `"${long[0]}" of the event "${type}" has more than ${mostDrawn.toLocaleString("en")} entries`;
+  const [first, ...others] = (Object.hasOwn(together, type) ? together[type] : []).map(
+    (name) => fields[name] as unknown[],
+  );
+  if (others.some(({ length }) => length !== first.length)) return `the lists of the event "${type}" differ in length`;
+  return undefined;
 }
