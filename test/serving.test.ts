@@ -255,6 +255,8 @@ it.each([
   ["what the method finds out itself", { method: "diverse-beam", beams: 5, groups: 2 }, "decoding.beams"],
   ["another option of the request", { method: "smc", particles: 4, constraint: { regex: "a" } }, "decoding.particles"],
   ["what no option can mend", { method: "low-confidence" }, "decoding.method"],
+  ["a constraint of nothing", { constraint: { choices: [] } }, "decoding.constraint"],
+  ["a constraint that lacks its tables", { constraint: { sqlSchema: {} } }, "decoding.constraint"],
 ])("names the option of a method that is wrong by %s", async (_, decoding, field) => {
   const request = {
     model,
@@ -454,7 +456,7 @@ describe("chats", () => {
     ["an option that the body says", { decoding: { temperature: 1 } }, "decoding.temperature"],
     ["a bias of a token that is not there", { logit_bias: { 99999: 1 } }, "logit_bias"],
     ["a pattern with look-ahead", { decoding: { constraint: { regex: "(?=a)b" } } }, "decoding.constraint"],
-    ["a place that the model has not", { decoding: { edits: [{ site: "nope", scale: 2 }] } }, "decoding"],
+    ["a place that the model has not", { decoding: { edits: [{ site: "nope", scale: 2 }] } }, "decoding.edits"],
     ["another server's name of an option", { top_k: 5 }, "top_k"],
     ["a field of the future", { reasoning_effort: "high" }, "reasoning_effort"],
     [

@@ -22,6 +22,9 @@ export class RequestError extends VentrisError {
   }
 }
 
+/** What is wrong with what an answer must be: a schema, tools, another constraint. */
+export class FormError extends VentrisError {}
+
 /** Wrong options, each by its name, so that a form can say it at the field and a client gets it in one piece. */
 export class OptionError extends RequestError {
   readonly fields: readonly {

@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import { shareWork } from "../engine/shared-work.ts";
 import { VentrisError } from "../errors.ts";
 import { startThread, type Thread } from "../runtime/thread.ts";
+import { FormError } from "./errors.ts";
 import type { FlatTokens, PlainError } from "./protocol.ts";
 import { type Form, mostVocabularies, type Trial, type Verdict } from "./trial-face.ts";
 
@@ -50,7 +51,7 @@ export function createTrials(limit: number, tokensOf: (model: string) => Promise
       const verdict = await verdictOn(model, form)(signal);
       if ("seconds" in verdict) return verdict.seconds;
       const { code, message } = verdict.error;
-      throw code === "unexpected" ? new Error(message) : new VentrisError(code, message);
+      throw code === "unexpected" ? new Error(message) : new FormError(code, message);
     },
     close() {
       for (const { close } of lanes) close();

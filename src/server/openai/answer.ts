@@ -5,7 +5,7 @@ import type { FinishReason } from "../../engine/trace.ts";
 import { VentrisError } from "../../errors.ts";
 import type { RouteContext } from "../app.ts";
 import { type Asking, asking } from "../asking.ts";
-import { answerOf, RequestError } from "../errors.ts";
+import { answerOf, FormError, RequestError } from "../errors.ts";
 import type { OutputEvent, RunRequest, ServedLogprob } from "../protocol.ts";
 import { event, eventStream } from "../sse.ts";
 import { optionNamed } from "./fields.ts";
@@ -219,11 +219,12 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
   const { code, message } = error;
   const [, place] = /^(messages\[\d+\][.\w[\]]*)/.exec(message) ?? [];
   const param =
-    (/^(constraint|JSON schema|tools|regular expression|grammar)\b/i.test(message) ? fields.constraint : undefined) ??
+    (error instanceof FormError || /^constraint\b/.test(message) ? fields.constraint : undefined) ??
     (fields.prompt === "messages" ? place : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
     (/has no chat template\b/.test(message) ? "model" : undefined) ??
     (code === "bad_option" ? optionNamed(message, options) : undefined) ??
-    (/^the (method|model .* has no site|model has no site)/.test(message) ? "decoding" : undefined);
+    (/^the model (.* )?has no site/.test(message) && options.edits ? "decoding.edits" : undefined) ??
+    (message.startsWith("the method") ? "decoding" : undefined);
   return param === undefined ? error : new RequestError(code, message, { param });
 }
