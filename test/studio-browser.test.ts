@@ -260,7 +260,7 @@ describe.skipIf(!works)(
       async (width, theme) => {
         await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
         await page.setViewportSize({ width, height: 900 });
-        for (const room of ["gallery", "playground", "trace/dyspec", "models", "measurements"]) {
+        for (const room of ["gallery", "playground", "trace/dyspec", "models", "inside", "measurements"]) {
           await go(`/#/${room}`);
           await page.locator("main h1").waitFor();
           await page.waitForLoadState("networkidle");

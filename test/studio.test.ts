@@ -42,6 +42,18 @@ describe("routes", () => {
     expect(code.headers.get("cache-control")).toContain("immutable");
   });
 
+  it("maps the neurons of a model, and ranks those that stand for a word", async () => {
+    const { map, neurons, found } = await json(post("/api/models/knossos/neurons", { word: "dog" }));
+    expect(map).toHaveLength(6);
+    expect(map.flat().every((strength: number) => strength >= 0 && strength <= 1)).toBe(true);
+    for (const { layer, neuron } of found) expect(layer < 6 && neuron < neurons).toBe(true);
+    expect(found[0].share).toBeGreaterThanOrEqual(found.at(-1).share);
+    const surest = await json(post("/api/models/knossos/neurons", {}));
+    expect(surest.found[0].tokens.length).toBe(6);
+    expect((await post("/api/models/knossos/neurons", { word: "☃☃☃" })).status).toBe(400);
+    expect((await post("/api/models/nothing/neurons", {})).status).toBe(404);
+  });
+
   it("lists 24 papers with claims, methods with schemas, models, measurements", async () => {
     const papers = await json(get("/api/papers"));
     expect(papers).toHaveLength(24);

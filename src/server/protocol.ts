@@ -52,12 +52,28 @@ export interface Calls {
   /** Undefined for a model without a tokenizer. */
   tokens(model: string): FlatTokens | undefined;
   tokenize(model: string, text: string): number[];
+  /** All neurons of a model, and those that stand out, or that stand for a word. */
+  neurons(model: string, word: string | undefined): ServedNeurons;
   score(request: ScoreRequest): ServedLogprob[][];
   /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
   embed(model: string, texts: readonly (string | readonly number[])[]): EmbeddedTexts;
   /** For tests and health: nodes held by runs, over all open models. */
   held(): number;
   statistics(): EngineStatistics;
+}
+
+export interface ServedNeurons {
+  /** By layer: how sure the surest neuron of each of so many equal parts is of its token, 0 to 1 among all. */
+  readonly map: readonly (readonly number[])[];
+  /** Of each layer. */
+  readonly neurons: number;
+  /** Best first. `share`: of the word's tokens, or of its own best one, among all tokens. */
+  readonly found: readonly {
+    readonly layer: number;
+    readonly neuron: number;
+    readonly share: number;
+    readonly tokens: readonly string[];
+  }[];
 }
 
 /** Bytes of a model's tokens, one after the other, and how many each has. */

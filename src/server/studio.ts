@@ -33,6 +33,7 @@ const runBody = z.strictObject({
   options: z.record(z.string(), z.json()).default({}),
 });
 
+const wordBody = z.strictObject({ word: z.string().min(1).max(100).optional() });
 const textBody = z.strictObject({ text: z.string().max(50_000) });
 
 export const studioRoutes: RouteGroup = {
@@ -114,6 +115,11 @@ export const studioRoutes: RouteGroup = {
     app.post("/models/:name/tokens", async (c) => {
       const { text } = parseBody(textBody, await readJson(c.req.raw));
       return c.json(await engine.call("tokenize", await knownModel(c.req.param("name")), text));
+    });
+
+    app.post("/models/:name/neurons", async (c) => {
+      const { word } = parseBody(wordBody, await readJson(c.req.raw));
+      return c.json(await engine.call("neurons", await knownModel(c.req.param("name")), word));
     });
 
     app.get("/measurements", async (c) => {

@@ -8,6 +8,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
+import { servedNeurons } from "./worker-neurons.ts";
 import { beginOf, outputOf, readAll, scored } from "./worker-output.ts";
 
 const openOptions: OpenOptions = JSON.parse(process.argv[2] ?? "{}");
@@ -76,6 +77,7 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
   async tokenize(_, name, text) {
     return tokenizerOf(await model(name)).encode(text);
   },
+  neurons: async (signal, name, word) => servedNeurons((await model(name)).folder, word, signal),
   score: async (signal, request) => scored(await model(request.model), request, signal),
   async embed(signal, name, texts) {
     const opened = await model(name);

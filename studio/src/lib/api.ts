@@ -2,6 +2,7 @@
 import type { TimedEvent } from "../../../src/engine/trace.ts";
 import type { Claim, Home, Showcase } from "../../../src/papers/paper.ts";
 import type { Measurement, ReproductionRecord } from "../../../src/papers/reproduction.ts";
+import type { ServedNeurons } from "../../../src/server/protocol.ts";
 
 export interface PaperCard {
   number: number;
@@ -136,6 +137,15 @@ export const api = {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({ text }),
+        signal,
+      })
+    ).json(),
+  neurons: async (name: string, word: string | undefined, signal?: AbortSignal): Promise<ServedNeurons> =>
+    (
+      await ask(`/api/models/${encodeURIComponent(name)}/neurons`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ word }),
         signal,
       })
     ).json(),
