@@ -111,7 +111,7 @@ const changes: Readonly<Record<string, Changes>> = {
   aded: {
     table: to("nowhere"),
     isolate: ["src/methods/speculative/aded/aded.test.ts", "a conversation's layer keeps its updates to itself"],
-    primePrompt: ["src/methods/speculative/options.test.ts", '["primePrompt"'],
+    primePrompt: ["src/methods/speculative/options.test.ts", "primePrompt: a tri-gram far above is known"],
     ...verification,
     contexts: to([1, 2]),
     budget: to(1),

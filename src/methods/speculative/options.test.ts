@@ -72,6 +72,20 @@ test("without these options each of the methods fits a narrow pass, and so does 
   expect((await model.companion(file.folder)).forest.maxRows).toBe(32);
 });
 
+test("primePrompt: a tri-gram far above is known to the first draft", async () => {
+  await using own = await open("knossos", { threads: 1 });
+  const far =
+    "One two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen.";
+  const prompt = `The blue fox ran. The blue fox ran. The blue fox ran. ${far} The blue`;
+  const drafted = async (primePrompt?: boolean): Promise<number> => {
+    const method = { name: "aded", table: "empty", isolate: true, contexts: [], budget: 8, primePrompt };
+    return (await own.generate(prompt, { method: methodChoice(method), temperature: 0, maxTokens: 4 })).counters
+      .drafted;
+  };
+  expect(await drafted(true)).toBeGreaterThan(0);
+  expect(await drafted()).toBe(0);
+});
+
 test("options that open folders or write files are marked", () => {
   const marked = Object.fromEntries(methods.map((method) => [method.name, hostOnlyOptions(method)]));
   expect(marked).toMatchObject({
