@@ -181,6 +181,7 @@ const elsewhere: readonly [RegExp, string][] = [
   [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
   [/^curl http/, "test/serving-page.test.ts"],
   [/^lm_eval /, "test/serving.test.ts"], // by the shape of its calls
+  [/^ventris inspect markov\b/, "src/cli/inspect.test.ts"], // thousands of contexts, and checkpoints of one training
   [/^ventris filter (fit|run|compare) \S*(FEATURES|hand\.filter)/, "test/filter-cli.test.ts"], // recordings that do not ship
   [/^ventris eeg (prepare readings\.jsonl|words ZUCO-WORDS)/, "src/methods/signals/glim/glim.test.ts"], // likewise
 ];
