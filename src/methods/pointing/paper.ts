@@ -1,4 +1,19 @@
-import type { Paper } from "../../papers/paper.ts";
+import type { Claim, Paper } from "../../papers/paper.ts";
+
+/** Rows of the paper's tables, beside the network that ships for the task; a row holds where it reaches the paper's figure. */
+const tableOf = (
+  task: string,
+  what: string,
+  rows: readonly (readonly [size: number, value: number, setting: string])[],
+): Claim[] =>
+  rows.map(([size, value, setting]) => ({
+    id: `table-${task}-${size}`,
+    says: `In the paper's tables: ${what.replace("#", `${size}`)}.`,
+    paper: { value, setting },
+    ours: "the network that ships",
+    unit: "%",
+    holds: { atLeast: value },
+  }));
 
 export const paper: Paper = {
   number: 18,
@@ -52,6 +67,31 @@ export const paper: Paper = {
       paper: { setting: "area 99.2 % at 500 points where 1.3 % are exact" },
       ours: "hulls of 20 points by a model trained on 5 to 10: area covered minus share exact",
       holds: { above: 0, surely: true },
+    },
+    ...tableOf("hull", "hulls of # points, exact", [
+      [5, 92.0, "trained on 5 to 50 points, accuracy in %"],
+      [10, 87.0, "trained on 5 to 50 points, accuracy in %"],
+      [50, 69.6, "trained on 5 to 50 points, accuracy in %"],
+    ]),
+    ...tableOf("delaunay", "triangulations of # points, exact", [
+      [5, 80.7, "trained on 5 points, accuracy in %"],
+      [10, 22.6, "trained on 10 points, accuracy in %"],
+    ]),
+    {
+      id: "table-tour-5",
+      says: "In the paper's tables: tours of 5 cities.",
+      paper: { value: 1, setting: "mean length 2.12 over the shortest, 2.12; trained on 5 cities" },
+      ours: "the network that ships: mean length over the shortest",
+      unit: "×",
+      holds: { atMost: 1.03 },
+    },
+    {
+      id: "table-tour-10",
+      says: "In the paper's tables: tours of 10 cities.",
+      paper: { value: 1.003, setting: "mean length 2.88 over the shortest, 2.87; trained on 10 cities" },
+      ours: "the network that ships: mean length over the shortest",
+      unit: "×",
+      holds: { atMost: 1.05 },
     },
   ],
 };

@@ -34,19 +34,31 @@ const column = (rows: readonly Row[], at: 0 | 1 | 2, scale = 1): number[] => row
 const percent = (rows: readonly Row[], at: 0 | 1 | 2): number => mean(column(rows, at, 100));
 const larger = [5, 10, 20, 40];
 
+/** Rows of the paper's tables that the networks that ship are put beside. */
+const rows = [
+  { claim: "table-hull-5", task: "hull", size: 5 },
+  { claim: "table-hull-10", task: "hull", size: 10 },
+  { claim: "table-hull-50", task: "hull", size: 50 },
+  { claim: "table-delaunay-5", task: "delaunay", size: 5 },
+  { claim: "table-delaunay-10", task: "delaunay", size: 10 },
+  { claim: "table-tour-5", task: "tour", size: 5 },
+  { claim: "table-tour-10", task: "tour", size: 10 },
+] as const;
+
 export const reproduction = defineReproduction({
   sizes: {
-    tiny: { steps: 40, hidden: 24, count: 20 },
-    quick: { steps: 600, hidden: 64, count: 200 },
-    full: { steps: 6000, hidden: 128, count: 1000 },
+    tiny: { steps: 40, hidden: 24, rate: 0.01, count: 20 },
+    quick: { steps: 600, hidden: 64, rate: 0.008, count: 200 },
+    full: { steps: 6000, hidden: 128, rate: 0.004, count: 1000 },
   },
-  steps: () => 4,
-  async measure({ step, signal, seed }, { steps, hidden, count }) {
+  steps: () => 5,
+  async measure({ step, signal, seed }, { steps, hidden, rate, count }) {
     const train = (work: Step, options: Pick<PointingTraining, "task" | "sizes" | "kind">): Promise<PointingModel> =>
       trainPointing({
         ...options,
         steps,
         hidden,
+        rate,
         seed,
         folder: work.folder,
         signal,
@@ -66,7 +78,29 @@ export const reproduction = defineReproduction({
       const model = await train(work, { task: "tour", sizes: [5, 5] });
       return [scores(model, 5, count, seed), scores(model, 5, count, seed, "none")];
     });
+    const table = await step("the paper's tables, by the networks that ship", async (work) => {
+      const measured = [];
+      for (const [i, { claim, task, size }] of rows.entries()) {
+        work.progress(i / rows.length);
+        if (!existsSync(shippedNetwork(task))) continue;
+        const model = await openPointing(shippedNetwork(task));
+        measured.push({ claim, task, trained: model.trained, scored: scores(model, size, count, seed) });
+      }
+      return measured;
+    });
     const measurements: Measurement[] = [
+      ...table.map(({ claim, task, trained, scored }) => ({
+        claim,
+        ...meanOf(task === "tour" ? column(scored, 2) : column(scored, 0, 100), seed),
+        details: {
+          "trained on points": trained.sizes.join(" to "),
+          "training steps": trained.steps,
+          "exact, %": percent(scored, 0),
+          "valid, %": percent(scored, 1),
+          ...(task === "hull" && { "area, %": percent(scored, 2) }),
+          ...(task === "delaunay" && { "triangles found, %": percent(scored, 2) }),
+        },
+      })),
       {
         claim: "hull",
         ...meanOf(column(hulls, 2, 100), seed),
