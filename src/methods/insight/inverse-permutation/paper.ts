@@ -20,6 +20,8 @@ export const paper: Paper = {
     command: "ventris reproduce inverse-permutation --quick",
     function: "permutations.construct",
   },
+  missing:
+    "Trained without a mask by plain gradient descent, runs as short as ours stop on a plateau above 0; the paper's are far longer. No full record is kept yet.",
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {
