@@ -33,6 +33,9 @@ export type { ChainFacts, ShapingContext, StageDefinition, StageFunction } from 
 export type { LeaseSites } from "../engine/sites/rows.ts";
 export type * from "../engine/trace.ts";
 export { findMethod, findShaper, markov, methods, permutations, shapers } from "./index.ts";
+export type { Construction } from "./insight/inverse-permutation/index.ts";
+export type { Layout } from "./insight/inverse-permutation/layout.ts";
+export type { DisentangledWeights } from "./insight/inverse-permutation/transformer.ts";
 export { nodesOf } from "./speculative/budget.ts";
 export type { DrawPurpose, Draws } from "./speculative/draws.ts";
 export { type AheadChain, type Drafter, type Round, speculate, type Verifier } from "./speculative/speculate.ts";
