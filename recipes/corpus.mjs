@@ -9,26 +9,18 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { fileURLToPath } from "node:url";
-import { cleanTexts, collectNames, emptyReport, seenTexts } from "../dist/text/cleaning.js";
-import { documents } from "../dist/training/text-files.js";
+import { cleanTexts, emptyReport, seenTexts } from "../dist/text/cleaning.js";
+import { documents } from "../dist/text/text-files.js";
+import { storyCleaning, storyNames, storySources } from "../dist/training/stories.js";
 
-const story = { splitStories: true, minimumCharacters: 150 };
 const book = { proseOnly: true, minimumCharacters: 500 };
 
 /**
  * Each source below the data folder, the file below `out` that gets its texts, and how it is cleaned; `separator` stands between texts
- * of a .txt file, `lowerCased` texts get their capitals back. Copies with their case come first: the lower-cased file repeats many of them.
+ * of a .txt file, `lowerCased` texts get their capitals back.
  */
 export const sources = [
-  { path: "simple-stories/tinystories-more.jsonl.gz", into: "stories.jsonl", options: story },
-  { path: "tinystories/tinystories-1000.jsonl.gz", into: "stories.jsonl", options: story },
-  {
-    path: "tinystories/tinystories-lower-4mb.txt.gz",
-    into: "stories.jsonl",
-    options: story,
-    separator: /(?<!\n)\n(?!\n)/,
-    lowerCased: true,
-  },
+  ...storySources.map((source) => ({ ...source, into: "stories.jsonl", options: storyCleaning })),
   { path: "simple-stories/storybooks.jsonl.gz", into: "storybooks.jsonl", options: { minimumCharacters: 200 } },
   { path: "childrens-books/aesop-fables.jsonl.gz", into: "storybooks.jsonl", options: { minimumCharacters: 200 } },
   { path: "simple-stories/readers.jsonl.gz", into: "books.jsonl", options: book },
@@ -38,9 +30,7 @@ export const sources = [
 
 export async function makeCorpus(data, out) {
   await mkdir(out, { recursive: true });
-  const names = await collectNames(
-    cleanTexts(documents({ path: join(data, "simple-stories/tinystories-more.jsonl.gz") }), story),
-  );
+  const names = await storyNames((path) => join(data, path));
   const seen = seenTexts();
   const reports = {};
   const files = new Map(

@@ -9,10 +9,10 @@ import {
   type ReproductionContext,
 } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { documents } from "../../../text/text-files.ts";
 import { isHeldOut } from "../../../training/data.ts";
 import { writeValues } from "../../../training/export.ts";
 import type { Values } from "../../../training/next-token.ts";
+import { simpleStories } from "../../../training/stories.ts";
 import { citationBlocker, equalSequences, hyperfit } from "./index.ts";
 import { longestQuotation, repetition, selfBleu, sharpness, typeTokenRatio } from "./metrics.ts";
 
@@ -94,17 +94,9 @@ async function textsFor(
     const held = sequences.slice(count);
     return { train: sequences.slice(0, count), validation: held.slice(0, 8), contexts: held.slice(8, 8 + contexts) };
   }
-  const files = [
-    context.data("tinystories", "tinystories-1000.jsonl.gz"),
-    context.data("simple-stories", "tinystories-more.jsonl.gz"),
-    context.data("simple-stories", "storybooks.jsonl.gz"),
-  ];
   const [seen, heldOut]: string[][] = [[], []];
-  for (const path of files)
-    for await (const text of documents({ path })) {
-      if (isHeldOut(text)) heldOut.push(text);
-      else if (path === files[0]) seen.push(text);
-    }
+  for await (const text of simpleStories((path) => context.data(...path.split("/"))))
+    (isHeldOut(text) ? heldOut : seen).push(text);
   const train = equalSequences(encode(seen), length).sequences.slice(0, count);
   const held = encode(heldOut);
   const validation = equalSequences(held, length).sequences.slice(0, 8);
