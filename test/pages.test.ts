@@ -224,7 +224,9 @@ describe.skipIf(process.platform === "win32")("commands", () => {
     it(page, { timeout: 900_000 }, async () => {
       const place = await mkdtemp(join(folder, "page-"));
       await writeFile(join(place, "story.txt"), story);
-      for (const name of ["tales.txt", "other.txt"]) await writeFile(join(place, name), story.slice(0, 4000));
+      await writeFile(join(place, "tales.txt"), story.slice(0, 1500));
+      const others = story.split("\n\n").slice(0, 12);
+      await writeFile(join(place, "other.jsonl"), others.map((text) => `${JSON.stringify({ text })}\n`).join(""));
       await writeFile(join(place, "points.csv"), "0.1,0.2\n0.9,0.1\n0.8,0.9\n0.2,0.7\n0.5,0.5\n");
       for (const line of lines) {
         const { line: change = (same: string) => same, until } =
