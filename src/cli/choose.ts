@@ -9,7 +9,7 @@ import { choice } from "../methods/index.ts";
 import { resolveModel } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
@@ -29,8 +29,6 @@ interface PlayFlags {
 const largestTable = 2 ** 28;
 
 export function define(command: Command): void {
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const learnt = (to: Command): Command =>
     to
       .option("-m, --model <name>", "the model that the method auto chose for; default: knossos")
@@ -61,8 +59,10 @@ export function define(command: Command): void {
         "set an option of the policy, as gamma=50; only with a single --policy. May be given several times.",
       ).argParser((pair: string, previous: string[] | undefined) => [...(previous ?? []), pair]),
     )
-    .addOption(number("--rounds", z.int().min(1).max(1_000_000), "how many rounds to play").default(2000))
-    .addOption(number("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "seed of all random choices").default(0))
+    .addOption(numberFlag("--rounds", z.int().min(1).max(1_000_000), "how many rounds to play").default(2000))
+    .addOption(
+      numberFlag("--seed", z.int().min(0).max(Number.MAX_SAFE_INTEGER), "seed of all random choices").default(0),
+    )
     .option("--out <file.svg>", "draw the regret over the rounds into this file")
     .option("--json", "print one JSON object")
     .action(playTable);

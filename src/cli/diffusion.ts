@@ -7,7 +7,7 @@ import { learn2pd } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 
@@ -34,9 +34,6 @@ interface TrainFlags {
   json?: true;
 }
 
-const number = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
-
 export function define(command: Command): void {
   command
     .command("collect")
@@ -48,12 +45,14 @@ export function define(command: Command): void {
       "texts that are each a prompt: .txt, or .jsonl whose lines have a field text; default: tasks with checkable answers",
     )
     .addOption(
-      number("--each", z.int().min(1).max(100_000), "how many prompts of each kind of task, or of the file").default(
-        40,
-      ),
+      numberFlag(
+        "--each",
+        z.int().min(1).max(100_000),
+        "how many prompts of each kind of task, or of the file",
+      ).default(40),
     )
-    .addOption(number("--length", z.int().min(1).max(65536), "how many positions an answer has").default(64))
-    .addOption(number("--block-length", z.int().min(1).max(4096), "how many positions a block has").default(32))
+    .addOption(numberFlag("--length", z.int().min(1).max(65536), "how many positions an answer has").default(64))
+    .addOption(numberFlag("--block-length", z.int().min(1).max(4096), "how many positions a block has").default(32))
     .addOption(
       new Option(
         "--states <passes>",
@@ -62,10 +61,8 @@ export function define(command: Command): void {
         .choices(["oracle", "both"])
         .default("oracle"),
     )
-    .addOption(number("--seed", z.int().min(0), "seed of the tasks").default(0))
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the tasks").default(0))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .action(collect);
   command
@@ -83,17 +80,15 @@ export function define(command: Command): void {
         .default("2"),
     )
     .addOption(
-      number(
+      numberFlag(
         "--steps",
         z.int().min(1).max(1_000_000),
         "training steps over all records, of which the one is kept that validates best; published: 40000",
       ).default(4000),
     )
-    .addOption(number("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
-    .addOption(number("--seed", z.int().min(0), "seed of the split and the first values").default(0))
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(numberFlag("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the split and the first values").default(0))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .action(trainFilter);
 }

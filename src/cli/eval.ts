@@ -15,7 +15,7 @@ import { readTexts, type Tokenizer } from "../text/index.ts";
 import { documentTokens } from "../text/windows.ts";
 import { isHeldOut } from "../training/data.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -41,9 +41,7 @@ export function define(command: Command): void {
       .option("--lora <folder>", "folder of a LoRA adapter in PEFT's format, which is merged into the model")
       .addOption(numberFlag("--limit", z.int().min(1), "use at most this many documents or questions"))
       .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
-      .addOption(
-        numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-      )
+      .addOption(threadsFlag())
       .option("--json", "print one JSON object");
   common(command.command("perplexity"))
     .description("how well a model predicts texts: perplexity per token, byte and word")
@@ -108,9 +106,6 @@ own results stand beside, with intervals of the difference.
     .argument("[skills...]", "some of these tasks; default: all")
     .action(skillTests);
 }
-
-const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
 const hasTokenizer = (model: OpenModel): model is OpenModel & { tokenizer: Tokenizer } => model.tokenizer !== undefined;
 

@@ -59,6 +59,13 @@ export function parseAssignments(shape: Shape, pairs: readonly string[], subject
   return result;
 }
 
+/** A flag with a number that the schema takes, such as `--limit <number>`. */
+export const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
+  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+
+export const threadsFlag = (): Option =>
+  numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8");
+
 /** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or texts between commas. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];

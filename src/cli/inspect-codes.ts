@@ -5,7 +5,7 @@ import { ensure, nearest } from "../errors.ts";
 import { codebooks } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -34,8 +34,6 @@ interface Place {
 }
 
 export function defineCodes(command: Command): void {
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   command
     .command("codes")
     .description("search the codes of a model's codebooks: which fire where a regular expression matches, and on what")
@@ -54,17 +52,19 @@ export function defineCodes(command: Command): void {
     )
     .option("--neurons", "put the best neuron of the same site beside each code, at the same recall")
     .addOption(
-      number("--precision", z.number().min(0).max(1), "leave out codes that are not more precise").default(0.5),
+      numberFlag("--precision", z.number().min(0).max(1), "leave out codes that are not more precise").default(0.5),
     )
     .addOption(
-      number("--recall", z.number().min(0).max(1), "leave out codes that fire at no more of the matches").default(0.01),
+      numberFlag("--recall", z.number().min(0).max(1), "leave out codes that fire at no more of the matches").default(
+        0.01,
+      ),
     )
-    .addOption(number("--limit", z.int().min(1).max(1000), "how many codes of each site are shown").default(5))
-    .addOption(number("--examples", z.int().min(0).max(1000), "how many places of the best code are shown").default(5))
-    .addOption(number("--texts", z.int().min(1).max(1_000_000), "how many texts are read at most").default(200))
+    .addOption(numberFlag("--limit", z.int().min(1).max(1000), "how many codes of each site are shown").default(5))
     .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
+      numberFlag("--examples", z.int().min(0).max(1000), "how many places of the best code are shown").default(5),
     )
+    .addOption(numberFlag("--texts", z.int().min(1).max(1_000_000), "how many texts are read at most").default(200))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",

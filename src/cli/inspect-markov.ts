@@ -7,7 +7,7 @@ import { type OpenModel, open } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -28,8 +28,6 @@ interface MarkovFlags {
 }
 
 export function defineMarkov(command: Command): void {
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const list = (flag: string, entry: z.ZodType, description: string): Option =>
     new Option(`${flag} <list>`, description).argParser((text) =>
       parseValue(z.array(entry).min(1).max(1024), flag, text),
@@ -51,7 +49,7 @@ export function defineMarkov(command: Command): void {
         .argParser((text) => parseValue(z.array(z.enum(markov.measurements)).min(1), "--what", text))
         .default([...markov.measurements], "all"),
     )
-    .addOption(number("--contexts", z.int().min(100).max(100_000), "how many contexts are looked at").default(4000))
+    .addOption(numberFlag("--contexts", z.int().min(100).max(100_000), "how many contexts are looked at").default(4000))
     .addOption(
       list("--distances", z.int().min(1).max(16), "how far ahead, numbers between commas; default: 1,2,3,4").default(
         [1, 2, 3, 4],
@@ -59,12 +57,10 @@ export function defineMarkov(command: Command): void {
       ),
     )
     .addOption(list("--layers", z.int().min(0), "these layers alone, numbers between commas; default: all"))
-    .addOption(number("--steps", z.int().min(1).max(100_000), "steps that each probe is trained for").default(400))
-    .addOption(number("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(numberFlag("--steps", z.int().min(1).max(100_000), "steps that each probe is trained for").default(400))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .option("--picture <file.svg>", "draw the surplus, or else the first measurement, over the layers into this file")
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",

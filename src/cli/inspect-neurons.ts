@@ -7,7 +7,7 @@ import { ensure } from "../errors.ts";
 import { neurons } from "../methods/index.ts";
 import { open, resolveModel } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
@@ -38,8 +38,6 @@ interface Place {
 
 export function defineNeurons(command: Command): void {
   const { defaultSettings: standard } = neurons;
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const choice = (name: "matrix" | "metric" | "norm" | "input" | "sign", values: readonly string[], about: string) =>
     new Option(`--${name} <name>`, about).choices(values).default(standard[name]);
   command
@@ -74,19 +72,17 @@ export function defineNeurons(command: Command): void {
     .addOption(choice("input", neurons.inputs, "rows as stored, or times the gain of the norm before them (gamma)"))
     .addOption(choice("sign", neurons.signs, "the direction itself, or its opposite"))
     .addOption(
-      number("--top", z.int().min(1).max(256), "how many tokens are kept for each neuron").default(standard.top),
+      numberFlag("--top", z.int().min(1).max(256), "how many tokens are kept for each neuron").default(standard.top),
     )
     .addOption(
       new Option("--layers <list>", "decode these layers alone, numbers between commas; default: all").argParser(
         (text) => parseValue(z.array(z.int().min(0)).min(1).max(1024), "--layers", text),
       ),
     )
-    .addOption(number("--limit", z.int().min(1).max(10_000), "how many neurons are shown").default(15))
+    .addOption(numberFlag("--limit", z.int().min(1).max(10_000), "how many neurons are shown").default(15))
     .option("--out <file.jsonl>", "write every neuron with its tokens into this file, a line of JSON for each")
     .option("--picture <file.svg>", "draw the map of all neurons into this file")
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",

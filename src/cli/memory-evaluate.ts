@@ -1,13 +1,13 @@
 /** `ventris memory evaluate`: what a memory is worth on texts, beside the model alone and the search. */
 import { join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { ratioOfSums } from "../evaluation/bootstrap.ts";
 import { memory } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -25,9 +25,6 @@ interface EvaluateFlags {
   json?: true;
 }
 
-const number = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
-
 export function addEvaluate(command: Command): void {
   command
     .command("evaluate")
@@ -40,22 +37,20 @@ export function addEvaluate(command: Command): void {
     )
     .requiredOption("--memory <folder>", "the folder that ventris memory build or train wrote")
     .option("-m, --model <name>", modelHelp, "knossos")
-    .addOption(number("--k", z.int().min(1).max(65536), "neighbours that the search looks up").default(64))
+    .addOption(numberFlag("--k", z.int().min(1).max(65536), "neighbours that the search looks up").default(64))
     .addOption(
-      number("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
+      numberFlag("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
     )
     .addOption(
-      number(
+      numberFlag(
         "--lambda",
         z.number().min(0).max(1),
         "weight of the memories; default: for each the best on the first half of the documents, measured on the others",
       ),
     )
-    .addOption(number("--limit", z.int().min(1), "use at most this many documents"))
-    .addOption(number("--seed", z.int().min(0), "seed of the intervals").default(0))
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(numberFlag("--limit", z.int().min(1), "use at most this many documents"))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the intervals").default(0))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",

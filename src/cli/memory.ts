@@ -1,11 +1,11 @@
 /** `ventris memory`: texts of one's own as a memory of a model: a datastore of its states, a network that imitates it, and what they know. */
 import { join } from "node:path";
-import { type Command, Option } from "commander";
+import type { Command } from "commander";
 import { z } from "zod";
 import { memory } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { addEvaluate } from "./memory-evaluate.ts";
 import { print, printJson, showProgress } from "./output.ts";
@@ -34,9 +34,6 @@ interface TrainFlags extends BuildFlags {
   seed: number;
 }
 
-const number = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
-
 const textsHelp = "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)";
 
 /** Where the parts of a memory lie in its folder. */
@@ -57,22 +54,22 @@ An interrupted build goes on where it was when the same call is repeated.
     .action(build);
   addBuildFlags(command.command("train"))
     .description("the same, and train a small network that answers as the search would: for the shaper mlp-memory")
-    .addOption(number("--k", z.int().min(1).max(65536), "neighbours that it learns from").default(64))
+    .addOption(numberFlag("--k", z.int().min(1).max(65536), "neighbours that it learns from").default(64))
     .addOption(
-      number("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
+      numberFlag("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
     )
     .addOption(
-      number(
+      numberFlag(
         "--alpha",
         z.number().min(0).max(1),
         "weight of the imitation; the rest is that of the next tokens",
       ).default(0.4),
     )
-    .addOption(number("--blocks", z.int().min(1).max(64), "feed-forward blocks of the network").default(3))
-    .addOption(number("--passes", z.number().positive(), "how often it sees every token").default(12))
-    .addOption(number("--rows", z.int().min(1).max(65536), "tokens of a step").default(256))
-    .addOption(number("--rate", z.number().positive().max(1), "learning rate of AdamW").default(2e-3))
-    .addOption(number("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(numberFlag("--blocks", z.int().min(1).max(64), "feed-forward blocks of the network").default(3))
+    .addOption(numberFlag("--passes", z.number().positive(), "how often it sees every token").default(12))
+    .addOption(numberFlag("--rows", z.int().min(1).max(65536), "tokens of a step").default(256))
+    .addOption(numberFlag("--rate", z.number().positive().max(1), "learning rate of AdamW").default(2e-3))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addHelpText(
       "after",
       `
@@ -95,16 +92,14 @@ const addBuildFlags = (command: Command): Command =>
       "where a trained memory reads the model; default: the input of the feed-forward block at seven tenths of its depth",
     )
     .addOption(
-      number(
+      numberFlag(
         "--window",
         z.int().min(2),
         "longest text that a state is computed from; default: the context, at most 512",
       ),
     )
-    .addOption(number("--max-size", z.number().positive(), "MiB on disk that the datastore may take"))
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(numberFlag("--max-size", z.number().positive(), "MiB on disk that the datastore may take"))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object");
 
 async function build(texts: string[], flags: BuildFlags): Promise<void> {

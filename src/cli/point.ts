@@ -8,7 +8,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { pointing } from "../methods/index.ts";
 import { progressWriter } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
@@ -48,13 +48,11 @@ interface EvaluateFlags extends Omit<PointFlags, "out" | "trace"> {
 }
 
 export function define(command: Command): void {
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   const search = (to: Command): Command =>
     to
       .option("--model <file>", "a trained network; default: the one that ships for the task")
       .addOption(
-        number(
+        numberFlag(
           "--beams",
           z.int().min(1).max(1000),
           "how many answers the search follows at once; default: 1 for hull, 3 for delaunay, 10 for tour",
@@ -87,7 +85,7 @@ export function define(command: Command): void {
           return [low, high];
         }),
     )
-    .addOption(number("--steps", z.int().min(1).max(10_000_000), "how many batches to train on").default(3000))
+    .addOption(numberFlag("--steps", z.int().min(1).max(10_000_000), "how many batches to train on").default(3000))
     .addOption(
       new Option("--kind <name>", "the network: pointer, or one of the two that the paper compares it with")
         .choices(["pointer", "attention", "plain"])
@@ -98,13 +96,11 @@ export function define(command: Command): void {
         .choices(pointing.starts)
         .default("wide"),
     )
-    .addOption(number("--hidden", z.int().min(1).max(4096), "how many units the LSTMs have").default(128))
-    .addOption(number("--batch", z.int().min(1).max(4096), "how many examples a step learns from").default(128))
-    .addOption(number("--rate", z.number().positive().max(10), "highest learning rate").default(0.002))
-    .addOption(number("--seed", z.int().min(0), "seed of weights and examples").default(0))
-    .addOption(
-      number("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(numberFlag("--hidden", z.int().min(1).max(4096), "how many units the LSTMs have").default(128))
+    .addOption(numberFlag("--batch", z.int().min(1).max(4096), "how many examples a step learns from").default(128))
+    .addOption(numberFlag("--rate", z.number().positive().max(10), "highest learning rate").default(0.002))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of weights and examples").default(0))
+    .addOption(threadsFlag())
     .option("--run <folder>", "folder for the checkpoint; default: runs/point-TASK")
     .requiredOption("--out <file>", "file for the trained network (safetensors)")
     .option("--json", "print the outcome as one JSON object")
@@ -112,9 +108,9 @@ export function define(command: Command): void {
   search(command.command("eval"))
     .description("score a network on new examples, beside exact answers and heuristics")
     .addArgument(taskArgument())
-    .addOption(number("--points", z.int().min(1).max(500), "how many points each example has").default(5))
-    .addOption(number("--count", z.int().min(1).max(1_000_000), "how many examples to score").default(200))
-    .addOption(number("--seed", z.int().min(0), "seed of the examples").default(1))
+    .addOption(numberFlag("--points", z.int().min(1).max(500), "how many points each example has").default(5))
+    .addOption(numberFlag("--count", z.int().min(1).max(1_000_000), "how many examples to score").default(200))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the examples").default(1))
     .action(evaluate);
 }
 

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { listen, studioGroups } from "../server/listen.ts";
-import { parseValue } from "./flags.ts";
+import { parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, say } from "./output.ts";
 import { loadOptions, type RequestFlags } from "./request.ts";
@@ -16,11 +16,7 @@ export function define(command: Command): void {
         .default(4477)
         .argParser((text) => parseValue(port, "--port", text)),
     )
-    .addOption(
-      new Option("--threads <number>", "threads within an operation; default: all cores, at most 8").argParser((text) =>
-        parseValue(z.int().min(1).max(256), "--threads", text),
-      ),
-    )
+    .addOption(threadsFlag())
     .addHelpText(
       "after",
       "\nThe page can be opened on this machine alone, until Ctrl-C. It fetches nothing\nfrom elsewhere.",

@@ -7,7 +7,7 @@ import { decodeUtf8, parseJson } from "../json.ts";
 import { rewardHeads } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { checkSteps, skillItem, skills } from "../training/skills/index.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, printJson, say, showProgress } from "./output.ts";
 
@@ -27,8 +27,6 @@ interface RewardFlags {
 }
 
 export function defineReward(command: Command): void {
-  const number = (flag: string, schema: z.ZodType, description: string): Option =>
-    new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
   command
     .command("reward")
     .description("train a reward head of a model on solutions that it writes, for a-star and its like")
@@ -36,15 +34,15 @@ export function defineReward(command: Command): void {
     .requiredOption("--out <folder>", "gets the part; MODEL/parts/reward is found by itself")
     .option("--problems <file>", "JSON lines {prompt, answer}; default: the arithmetic skill, whose steps are checked")
     .addOption(
-      number("--count", z.int().min(5).max(1_000_000), "how many problems are solved to learn from").default(200),
+      numberFlag("--count", z.int().min(5).max(1_000_000), "how many problems are solved to learn from").default(200),
     )
     .addOption(
-      number("--rollouts", z.int().min(1).max(256), "how many solutions are drawn for each problem").default(4),
+      numberFlag("--rollouts", z.int().min(1).max(256), "how many solutions are drawn for each problem").default(4),
     )
     .addOption(
-      number("--temperature", z.number().gt(0).max(100), "temperature at which solutions are drawn").default(0.8),
+      numberFlag("--temperature", z.number().gt(0).max(100), "temperature at which solutions are drawn").default(0.8),
     )
-    .addOption(number("--max-tokens", z.int().min(1).max(100_000), "most tokens of a solution").default(200))
+    .addOption(numberFlag("--max-tokens", z.int().min(1).max(100_000), "most tokens of a solution").default(200))
     .addOption(
       new Option(
         "--labels <kind>",
@@ -53,8 +51,8 @@ export function defineReward(command: Command): void {
     )
     .option("--delimiter <text...>", "what ends a step; default: the end of a line")
     .option("--answer <expression>", "how a finished solution gives its answer, in the first group", "^Answer: *(.*)$")
-    .addOption(number("--seed", z.int().min(0), "of problems, solutions and the split").default(0))
-    .addOption(number("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .addOption(numberFlag("--seed", z.int().min(0), "of problems, solutions and the split").default(0))
+    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
     .option("--json", "print one JSON object at the end")
     .option("--debug", "show where an error comes from")
     .action(trainReward);

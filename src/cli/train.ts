@@ -12,7 +12,7 @@ import { loadCorpus } from "../training/data.ts";
 import { readNote } from "../training/export.ts";
 import { duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
-import { parseValue } from "./flags.ts";
+import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";
@@ -103,9 +103,7 @@ export function define(command: Command): void {
         "stop after this many minutes, those of earlier calls included; the same command goes on",
       ),
     )
-    .addOption(
-      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .option("--json", "print the outcome as one JSON object")
     .action(trainModel);
   command
@@ -132,9 +130,7 @@ export function define(command: Command): void {
         .argParser((text) => text.split(","))
         .default(["all-linear"], "all-linear"),
     )
-    .addOption(
-      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .addOption(
       numberFlag("--max-minutes", z.number().positive(), "stop after this many minutes; the same command goes on"),
     )
@@ -155,9 +151,7 @@ export function define(command: Command): void {
     .addOption(numberFlag("--tokens", z.int().min(1).max(100_000), "how many tokens it writes").default(100))
     .addOption(numberFlag("--temperature", z.number().min(0), "0 always takes the most likely token").default(0.7))
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
-    .addOption(
-      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .action(sampleRun);
   command
@@ -216,15 +210,10 @@ export function define(command: Command): void {
         .default([0, 0.6, 0.8, 1]),
     )
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
-    .addOption(
-      numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8"),
-    )
+    .addOption(threadsFlag())
     .option("--json", "print the outcome as one JSON object")
     .action(makeTexts);
 }
-
-const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
 async function trainModel(path: string | undefined, flags: TrainFlags): Promise<void> {
   const { init, texts, minutes, threads, json } = flags;
