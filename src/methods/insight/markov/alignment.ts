@@ -99,9 +99,9 @@ export function whitened(states: Rows, ridge = 1e-4): Rows {
 }
 
 /** Cholesky factor of a covariance with its ridge. Errors: `bad_shape` for states that do not vary at all. */
-function factorOf(own: Rows, ridge: number): Float64Array {
+function factorOf(own: Rows, ridge: number, of = crossMoment(own, own)): Float64Array {
   const { width } = own;
-  const covariance = crossMoment(own, own);
+  const covariance = of.slice();
   let trace = 0;
   for (let i = 0; i < width; i++) trace += covariance[i * width + i];
   ensure(trace > 0 && Number.isFinite(trace), "bad_shape", "alignment: the states are all the same, or not finite");
@@ -248,7 +248,8 @@ export async function alignmentOf(
   });
   const own = centred(states);
   const { width, count } = own;
-  const factor = factorOf(own, ridge);
+  const covariance = crossMoment(own, own);
+  const factor = factorOf(own, ridge, covariance);
   const moment = await products.transposedTimes(own, features);
   const c = { ...moment, values: Float64Array.from(moment.values, (x) => x / count) };
   const gain = whitenedProduct(factor, width, c, c);
@@ -263,7 +264,6 @@ export async function alignmentOf(
         return [m, whitenedProduct(factor, width, along, along) / m];
       }),
   );
-  const covariance = crossMoment(own, own);
   let [both, ofStates] = [0, 0];
   for (const x of c.values) both += x * x;
   for (const x of covariance) ofStates += x * x;

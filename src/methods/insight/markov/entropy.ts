@@ -2,6 +2,7 @@
  * What a head's distributions say (sections 1 to 3 of our reading): how far they are from deterministic, what states tell of the next token, and whether stated
  * uncertainty equals loss. All in nats; rows are distributions, and 0 · ln 0 = 0.
  */
+import { softmax } from "../../../engine/distribution.ts";
 import { ensure } from "../../../errors.ts";
 import { columnMeans, type Rows, rowOf } from "./rows.ts";
 
@@ -52,9 +53,7 @@ export function lawOf(logits: ArrayLike<number>): Float64Array {
   let most = Number.NEGATIVE_INFINITY;
   for (let v = 0; v < logits.length; v++) most = Math.max(most, logits[v]);
   ensure(Number.isFinite(most), "bad_shape", "logits: there is no finite largest one, or one is not a number");
-  const law = Float64Array.from(logits, (x) => Math.exp(x - most));
-  const total = law.reduce((a, b) => a + b, 0);
-  return law.map((x) => x / total);
+  return softmax(logits);
 }
 
 const meanEntropy = (q: Rows): number => {

@@ -136,10 +136,11 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   };
   next("reading states");
   const chosen = placesOf(options.texts, contexts, distance);
-  const found = await collect(model, options.texts, chosen, layers, distance, signal);
+  const read = has("entropy") ? layers : [];
+  const found = await collect(model, options.texts, chosen, layers, read, distance, signal);
   const q =
     reference && has("alignment")
-      ? (await collect(reference, options.texts, chosen, [], distance, signal)).q
+      ? (await collect(reference, options.texts, chosen, [], [], distance, signal)).q
       : undefined;
 
   const surplus = has("surplus") ? await surpluses() : undefined;
@@ -181,11 +182,11 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
     for (const layer of layers) {
       next(`layer ${layer}`);
       const states = found.states.get(layer)!;
-      const entropies = found.entropies.get(layer)!;
+      const entropies = found.entropies.get(layer);
       const own = surplus?.get(layer);
       list.push({
         layer,
-        ...(has("entropy") && {
+        ...(entropies && {
           entropy: { kl: entropies.kl, totalVariation: entropies.totalVariation, renyi: entropies.renyi },
           information: categoricalEntropy(entropies.mean) - entropies.kl,
           loss: entropies.loss,
@@ -246,11 +247,13 @@ function placesOf(texts: readonly (readonly number[])[], contexts: number, dista
   );
 }
 
+/** States of `layers`, and what the model's head would say after those of `read`, which costs a product with the vocabulary each. */
 async function collect(
   model: MarkovModel,
   texts: readonly (readonly number[])[],
   chosen: readonly (readonly number[])[],
   layers: readonly number[],
+  read: readonly number[],
   distance: number,
   signal: AbortSignal | undefined,
 ): Promise<Collected> {
@@ -266,13 +269,13 @@ async function collect(
   const states = new Map(layers.map((layer) => [layer, rows(width)]));
   const following = new Map(layers.map((layer) => [layer, rows(width)]));
   const entropies = new Map(
-    layers.map((layer) => [layer, { kl: 0, totalVariation: 0, renyi: 0, loss: 0, mean: new Float64Array(vocabulary) }]),
+    read.map((layer) => [layer, { kl: 0, totalVariation: 0, renyi: 0, loss: 0, mean: new Float64Array(vocabulary) }]),
   );
   const tokens: number[][] = [];
   const documents: number[] = [];
   const site = (layer: number): string => `layers.${layer}.residual`;
-  const taps = [...layers.map(site), ...layers.map((layer) => lensReading(site(layer))), "final"];
-  const edits = layers.map((layer) => ({ edit: logitLens(site(layer)), key: "" }));
+  const taps = [...layers.map(site), ...read.map((layer) => lensReading(site(layer))), "final"];
+  const edits = read.map((layer) => ({ edit: logitLens(site(layer)), key: "" }));
   let at = 0;
   for (const [document, places] of chosen.entries()) {
     if (places.length === 0) continue;
@@ -294,6 +297,8 @@ async function collect(
         states.get(layer)!.values.set(row(site(layer), place), at * width);
         const { values, width: size } = result.taps[site(layer)];
         following.get(layer)!.values.set(values.subarray((place + 1) * size, (place + 2) * size), at * width);
+      }
+      for (const layer of read) {
         const through = lawOf(row(lensReading(site(layer)), place));
         const sums = entropies.get(layer)!;
         sums.kl += categoricalEntropy(through) / count;

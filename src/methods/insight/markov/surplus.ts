@@ -4,6 +4,7 @@
  */
 import { normal, permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { bootstrap, mean } from "../../../papers/statistics.ts";
 import { add, crossEntropy, input, linear, matmul, parameter, reduceMean, silu } from "../../../tensor/index.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
@@ -231,25 +232,14 @@ export function surplusOf(
   documents: readonly number[],
   seed = 0,
 ): Surplus {
-  const mean = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
   const groups = new Map<number, number[]>();
   for (const [i, place] of tokens.measured.entries()) {
     const own = groups.get(documents[place]) ?? [];
     groups.set(documents[place], own);
     own.push(tokens.losses[i] - state.losses[i]);
   }
-  const all = [...groups.values()];
-  const draws = Array.from({ length: 200 }, (_, request) => {
-    let [sum, count] = [0, 0];
-    for (let i = 0; i < all.length; i++) {
-      const own = all[Math.floor(uniform({ seed, request }, i, "data", 9) * all.length)];
-      for (const difference of own) sum += difference;
-      count += own.length;
-    }
-    return sum / count;
-  }).sort((a, b) => a - b);
-  const value = mean(tokens.losses) - mean(state.losses);
-  return { k, value, interval: [draws[4], draws[194]], tokens: mean(tokens.losses), state: mean(state.losses) };
+  const { value, interval = [value, value] } = bootstrap([...groups.values()], (sample) => mean(sample.flat()), seed);
+  return { k, value, interval, tokens: mean(tokens.losses), state: mean(state.losses) };
 }
 
 /** Share of a draft's tokens that exact speculative sampling accepts: Σ min(p, q) = 1 - TV. At least 1 - √(KL / 2). */
