@@ -10,14 +10,7 @@ import { reported } from "./harness/report.mjs";
 import { ourBandits } from "./ours.mjs";
 import { dataFile, dataMissing } from "./texts.mjs";
 
-const sets = [
-  "mushroom.csv.gz",
-  "magic-telescope.csv.gz",
-  "covertype-sample.csv.gz",
-  "adult.csv.gz",
-  "banknote.csv",
-  "wine-quality-white.csv",
-];
+const { publicSets } = await ourBandits();
 /** Each as it is without options. */
 const policies = ["NeuSquareCB", "NeuFastCB", "NeuralUCB", "NeuralTS", "LinUCB", "Uniform"];
 
@@ -44,7 +37,7 @@ async function regretsOf(file, { quick, runs, progress }) {
   return regrets;
 }
 
-export const setRows = sets.flatMap((file) =>
+export const setRows = publicSets.flatMap((file) =>
   policies.map((name) => ({
     what: `regret a round on ${file.replace(/\.csv.*/, "")}, ${name}`,
     target: reported(""),

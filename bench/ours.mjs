@@ -250,8 +250,9 @@ export async function ourChoice() {
 /** Bandits, tables to play them on, and intervals. */
 export async function ourBandits() {
   const { classificationTask, createPolicyByName, play, readTable } = await import("../dist/methods/choice/index.js");
+  const { publicSets } = await import("../dist/methods/choice/neural-bandit/reproduce.js");
   const { meanWithin } = await import("../dist/papers/statistics.js");
-  return { classificationTask, createPolicyByName, play, readTable, meanWithin };
+  return { classificationTask, createPolicyByName, play, publicSets, readTable, meanWithin };
 }
 
 /** What `memory.mjs` asks of memories. */

@@ -4,6 +4,7 @@
  * weights, and after each step α = γ / 2E_W, β = (N - γ) / 2E_D, where γ = P - 2α tr(H⁻¹) counts the weights that the data determine
  * and H = 2β JᵀJ + 2α I.
  */
+import { z } from "zod";
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
 import { cholesky, choleskyInverse, choleskySolve, columnMeans, type Matrix, matrix, trace } from "./matrix.ts";
@@ -20,6 +21,22 @@ export interface Network {
   /** [1, d]. */
   readonly b2: Matrix;
 }
+
+/** Of filters that learn with one. */
+export const networkOptions = {
+  hidden: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(10)
+    .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
+  iterations: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+};
 
 export interface NetworkOptions {
   readonly hidden: number;

@@ -24,7 +24,8 @@ const neuralBaselines: typeof contestants = {
 
 /** Rates tried on the first seed of a set for each policy; the best is played on the others, as the paper tunes by grid search. */
 const rates = [0.1, 0.03, 0.01] as const;
-const sets = [
+/** Tables of the folder bandit-sets. */
+export const publicSets = [
   "mushroom.csv.gz",
   "magic-telescope.csv.gz",
   "covertype-sample.csv.gz",
@@ -102,7 +103,7 @@ export const reproduction = defineReproduction({
 
     const pairs: [number, number][] = [];
     const details: Record<string, Json> = {};
-    for (const file of sets.slice(0, setCount)) {
+    for (const file of publicSets.slice(0, setCount)) {
       const rows: Record<string, number>[] = [];
       let best: Record<string, number> | undefined;
       for (let seed = 1; seed <= setSeeds; seed++) {

@@ -6,7 +6,7 @@ import type { FitContext, PreparedData } from "../filter.ts";
 import { fitGaussianProcess, gaussianProcessRegression } from "../gaussian-process.ts";
 import { kernelRegression, leaveOneOutBandwidth } from "../kernel.ts";
 import { choleskyWithJitter, covariance, type Matrix, matrix, selectRows } from "../matrix.ts";
-import { fitNetwork, networkRegression } from "../network.ts";
+import { fitNetwork, networkOptions, networkRegression } from "../network.ts";
 import type { Regression } from "../regression.ts";
 import { averageDirections } from "./directions.ts";
 import { indefiniteRules } from "./update.ts";
@@ -52,18 +52,7 @@ export const dkfOptions = z.strictObject({
     .describe(
       "variance of the kernel of Q: larger makes Q vary less between observations; default: the one with the least leave-one-out error",
     ),
-  hidden: z
-    .int()
-    .min(1)
-    .max(1000)
-    .default(10)
-    .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
-  iterations: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .default(100)
-    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+  ...networkOptions,
   points: z
     .int()
     .min(2)

@@ -6,25 +6,12 @@ import { z } from "zod";
 import { defineFilter } from "../filter.ts";
 import { fitObservationNetwork } from "../learnt-observation.ts";
 import { apply, cholesky, choleskyInverse, choleskySolve, choleskyWithJitter, type Matrix, matrix } from "../matrix.ts";
-import { networkJacobian, networkRegression } from "../network.ts";
+import { networkJacobian, networkOptions, networkRegression } from "../network.ts";
 import { type Correction, createRecursion, fitStateModel, linearPrediction, type Prediction } from "../recursion.ts";
 import type { Regression } from "../regression.ts";
 
 export const observationOptions = z.strictObject({
-  hidden: z
-    .int()
-    .min(1)
-    .max(1000)
-    .default(10)
-    .describe(
-      "tanh units of the network that foretells observations: more fit finer tuning, need more data and take longer",
-    ),
-  iterations: z
-    .int()
-    .min(1)
-    .max(10_000)
-    .default(100)
-    .describe("most training steps of the network; it stops sooner where it no longer improves"),
+  ...networkOptions,
   heldOut: z
     .number()
     .gt(0)

@@ -18,7 +18,7 @@ import { fitLinearObservation } from "../kalman/index.ts";
 import { fitObservationNetwork } from "../learnt-observation.ts";
 import { choleskyWithJitter, type Matrix, solveLower } from "../matrix.ts";
 import { type Component, fitMixture, mixtureLogLikelihood } from "../mixture.ts";
-import { networkRegression } from "../network.ts";
+import { networkOptions, networkRegression } from "../network.ts";
 import { fitStateModel } from "../recursion.ts";
 
 export const particle = defineFilter({
@@ -45,18 +45,8 @@ export const particle = defineFilter({
       .max(16)
       .default(2)
       .describe("of the observation mixture: linear models in it; more fit finer and need more data"),
-    hidden: z
-      .int()
-      .min(1)
-      .max(1000)
-      .default(10)
-      .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
-    iterations: z
-      .int()
-      .min(1)
-      .max(10_000)
-      .default(100)
-      .describe("most training steps of the observation model, mixture or network"),
+    hidden: networkOptions.hidden,
+    iterations: networkOptions.iterations.describe("most training steps of the observation model, mixture or network"),
     seed: z.int().min(0).default(0).describe("seed of the particles' draws: the same seed gives the same path"),
   }),
   async fit(data, options, context): Promise<FilterParameters> {
