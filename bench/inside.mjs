@@ -67,7 +67,7 @@ async function patched({ quick, progress }) {
 
 const data = process.env.VENTRIS_DATA ?? fileURLToPath(new URL("../../shared/data", import.meta.url));
 
-/** Stories of which training left out some: the first so many. @param {number} count */
+/** Stories to look for codes in: the first so many. @param {number} count */
 async function stories(count) {
   const { readTexts } = await ourInside();
   /** @type {string[]} */
@@ -77,22 +77,30 @@ async function stories(count) {
   return texts;
 }
 
+/** Stories that knossos and its parts were not trained on: the first so many. @param {number} count */
+async function heldOutStories(count) {
+  const { isHeldOut, simpleStories } = await ourInside();
+  /** @type {string[]} */
+  const texts = [];
+  for await (const text of simpleStories((path) => join(data, path)))
+    if (isHeldOut(text) && texts.push(text) >= count) break;
+  return texts;
+}
+
 /** @param {Settings} settings @returns {Promise<Measurement>} */
 async function codedLoss({ quick }) {
-  const { codebooks, open } = await ourInside();
+  const { codebooks, logSoftmaxAt, open } = await ourInside();
   const model = await open("knossos", { threads: 2 });
   try {
     const edits = codebooks.codebookEdits(await codebooks.openCodebooks(model, "codebook"));
     let [coded, plain, tokens] = [0, 0, 0];
-    for (const text of await stories(quick ? 20 : 150)) {
+    for (const text of await heldOutStories(quick ? 20 : 150)) {
       const ids = [model.tokenizer?.beginToken ?? 0, ...(model.tokenizer?.encode(text) ?? [])].slice(0, 256);
       for (const through of [true, false]) {
         const [{ logits }] = await model.forward([{ tokens: ids, logits: "all" }], through ? { edits } : {});
         const width = logits.length / ids.length;
         for (let at = 0; at + 1 < ids.length; at++) {
-          const row = logits.subarray(at * width, (at + 1) * width);
-          const most = row.reduce((a, b) => Math.max(a, b));
-          const loss = Math.log(row.reduce((sum, x) => sum + Math.exp(x - most), 0)) + most - row[ids[at + 1]];
+          const loss = -logSoftmaxAt(logits.subarray(at * width, (at + 1) * width), ids[at + 1]);
           if (through) coded += loss;
           else plain += loss;
         }

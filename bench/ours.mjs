@@ -214,7 +214,10 @@ export async function ourFilters() {
 export async function ourInside() {
   const { codebooks, neurons } = await import("../dist/methods/index.js");
   const { readTexts } = await import("../dist/text/index.js");
-  return { codebooks, neurons, open, readTexts };
+  const { logSoftmaxAt } = await import("../dist/engine/shapers/logprobs.js");
+  const { isHeldOut } = await import("../dist/training/data.js");
+  const { simpleStories } = await import("../dist/training/stories.js");
+  return { codebooks, isHeldOut, logSoftmaxAt, neurons, open, readTexts, simpleStories };
 }
 
 /** Constraints and particles, loaded only where they are measured. */
