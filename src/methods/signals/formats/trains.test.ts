@@ -67,6 +67,8 @@ describe("spike trains", () => {
       [1, 1],
       [NaN, NaN],
     ]);
+    const many = Array.from({ length: 300_000 }, (_, i) => i % 10);
+    expect(rowsOf(countTrains({ dt: 1, spike_index: [many] }, 5, "t"))).toEqual([[150_000], [150_000], [NaN]]);
     const beside = countTrains(
       {
         dt: 0.5,

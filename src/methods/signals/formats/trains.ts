@@ -150,6 +150,9 @@ function samples(json: Json, tracks: readonly Track[], bin: number | undefined, 
   return { names: columns.map(({ name }) => name), values, rate: 1 / dt };
 }
 
+/** 0 of none. Lists of strangers are too long to be arguments. */
+const largest = (values: readonly number[]): number => values.reduce((most, value) => Math.max(most, value), 0);
+
 function countTrials(json: Json, trials: readonly number[][], bin: number | undefined, origin: string): Counted {
   const { dt = 0.001, t_ms: span } = json;
   ensure(typeof dt === "number" && dt > 0, "bad_file", `${origin}: dt is no time`);
@@ -166,11 +169,9 @@ function countTrials(json: Json, trials: readonly number[][], bin: number | unde
   const length =
     isNumbers(span) && span.length === 2
       ? (span[1] - span[0]) / (1000 * dt) + 1
-      : Math.max(
-          ...(sampled ?? trials.map((trial) => [Math.max(0, ...trial) + 1])).map((list) =>
-            sampled ? list.length : list[0],
-          ),
-        );
+      : sampled
+        ? largest(sampled.map((list) => list.length))
+        : largest(trials.map(largest)) + 1;
   const width = widthOf(bin, origin) / dt; // in samples
   const bins = Math.floor(length / width);
   const names = ["spikes", ...beside.map(({ name }) => name)];
