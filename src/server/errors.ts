@@ -1,4 +1,6 @@
 /** Failures as clients get them: `{ error: { message, type, param, code } }`, as OpenAI's clients read it, with a status. */
+import { homedir, tmpdir } from "node:os";
+import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
@@ -70,21 +72,40 @@ export interface ErrorBody {
   };
 }
 
-/** What a failure is to a client. One that nobody foresaw goes to the server's output, and its client learns that alone. */
+/** Faults of what lies here, not of a request. */
+const ofHost = new Set<VentrisError["code"]>(["bad_file", "bad_config", "bad_checkpoint", "disk_full"]);
+/** What a request says may stand in these, and says nothing of this machine. */
+const ofRequest = new Set<VentrisError["code"]>(["bad_option", "bad_shape", "context_full"]);
+const folders = [
+  fileURLToPath(new URL("../../", import.meta.url)).slice(0, -1),
+  process.cwd(),
+  homedir(),
+  tmpdir(),
+].filter((folder) => folder.length > 1);
+
+/** Whether a message names a place on this machine, which is no client's business. */
+const namesPlace = ({ code, message }: VentrisError): boolean =>
+  ofHost.has(code) ? /[\\/]/.test(message) : !ofRequest.has(code) && folders.some((folder) => message.includes(folder));
+
+/** What a failure is to a client. One that nobody foresaw, or that names places here, goes to the server's output, and its client learns that alone. */
 export function answerOf(error: unknown): {
   status: Status;
   body: ErrorBody;
   headers: Readonly<Record<string, string>>;
 } {
   const known = error instanceof VentrisError && error.code !== "internal";
+  const telling = known && !namesPlace(error);
   if (!known) console.error(error);
+  else if (!telling) console.error(`${error.code}: ${error.message}`);
   const code = known ? error.code : "internal";
   const {
     param,
     status = statusOf[code as VentrisError["code"]] ?? 500,
     headers = {},
   } = error instanceof RequestError ? error : ({} as Partial<RequestError>);
-  const message = known ? error.message : "unexpected failure; see the server's output";
+  const message = telling
+    ? error.message
+    : `${known ? "something that the server needs cannot be used" : "unexpected failure"}; see the server's output`;
   const fields = error instanceof OptionError ? { fields: error.fields } : {};
   return { status, body: { error: { message, type: typeOf(status), param: param ?? null, code, ...fields } }, headers };
 }

@@ -74,19 +74,19 @@ export function checkResults(messages: readonly ChatMessage[]): void {
 }
 
 /**
- * Messages and tools as a template takes them. `source` is the template, `origin` its file, `forms` what it can write.
+ * Messages and tools as a template takes them. `source` is the template, `file` the name of its file, `forms` what it can write.
  * Errors: `bad_option` naming the message and the field that it would drop, or that is not of the right kind.
  */
 export function shapeMessages(
   messages: readonly ChatMessage[],
   options: ChatOptions,
-  template: { source: string; origin: string; forms: () => ChatForms },
+  template: { source: string; file: string; forms: () => ChatForms },
 ): ChatInput {
-  const { source, origin } = template;
+  const { source, file } = template;
   const mentions = (word: string) =>
     new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/\W/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(source);
   const refuse = (what: string): never => {
-    throw new VentrisError("bad_option", `${what}; the chat template of ${origin} does not write it`);
+    throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it`);
   };
   ensure(Array.isArray(messages), "bad_option", "messages must be a list");
   if (options.tools?.length && !mentions("tools")) refuse("tools are given");

@@ -33,6 +33,25 @@ describe("chat templates", () => {
     );
   });
 
+  it("names its file and no folder in what it says of messages", () => {
+    const at = (source: string) => compileChatTemplate(source, "/home/somebody/models/chat.json", {});
+    const sayings = [
+      () => at("{{ raise_exception('roles must alternate') }}")(hello),
+      () => at("{{ 1 / missing }}")(hello),
+      () => at(chatml)([{ role: "user", content: "Hello", mood: "glad" }]),
+    ].map((call) => {
+      try {
+        return call();
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    for (const saying of sayings) {
+      expect(saying).toContain("chat.json");
+      expect(saying).not.toContain("somebody");
+    }
+  });
+
   const bad: Record<string, string> = {
     "does not parse": "{% for %}",
     failed: "{{ 1 / missing }}",

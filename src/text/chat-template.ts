@@ -1,6 +1,7 @@
 /** Chat templates (Jinja) of untrusted checkpoints, with bounds on time and size. */
 import { Environment, Interpreter, Template } from "@huggingface/jinja";
 import { ensure, VentrisError } from "../errors.ts";
+import { nameOf } from "../files.ts";
 import { type ChatForms, type ChatInput, findForms, mapStrings, shapeMessages } from "./chat-messages.ts";
 import { strftime } from "./strftime.ts";
 import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
@@ -33,6 +34,7 @@ export function compileChatTemplate(
     "bad_file",
     `${origin}: the chat template is longer than ${longestTemplate} characters`,
   );
+  const file = nameOf(origin); // what is wrong with messages is told to whoever sent them, who need not learn of folders here
   // Jinja itself knows one kind of line end.
   const lines = source.replace(/\r\n?/g, "\n");
   const { parsed } = attempt(`${origin}: the chat template does not parse`, () => new Template(lines));
@@ -44,7 +46,7 @@ export function compileChatTemplate(
       None: null,
       range: boundedRange,
       raise_exception: (reason: unknown) => {
-        throw new VentrisError("bad_option", `the chat template of ${origin} refuses these messages: ${reason}`);
+        throw new VentrisError("bad_option", `the model's chat template (${file}) refuses these messages: ${reason}`);
       },
       strftime_now: (format: string) => strftime(new Date(), format),
       ...variables,
@@ -55,7 +57,7 @@ export function compileChatTemplate(
     for (const [name, value] of Object.entries(globals)) environment.set(name, value);
     const interpreter = new Interpreter(environment);
     interpreter.evaluate = bounded(interpreter.evaluate.bind(interpreter), milliseconds);
-    return attempt(`${origin}: the chat template failed`, () => String(interpreter.run(parsed).value));
+    return attempt(`${file}: the chat template failed`, () => String(interpreter.run(parsed).value));
   };
   let found: ChatForms | undefined;
   const forms = () => {
@@ -64,7 +66,7 @@ export function compileChatTemplate(
   };
   return (given, options = {}) => {
     const messages = mapStrings(given, (text) => text, "messages") as readonly ChatMessage[];
-    const input = shapeMessages(messages, options, { source: lines, origin, forms });
+    const input = shapeMessages(messages, options, { source: lines, file, forms });
     const silent = input.messages.findIndex(({ content }) => content === null);
     if (silent < 0) return render(input);
     try {
