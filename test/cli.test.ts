@@ -341,6 +341,30 @@ describe("misuse and failure", () => {
     expect(status).toBe(1);
   });
 
+  const unknown: [string, string[], number, string, RegExp][] = [
+    ["of a model", ["run", "--model", "knosos", prompt], 1, "unavailable", /did you mean "knossos"/],
+    ["of an option", ["run", "--top-p", "1.5", prompt], 2, "bad_option", /--top-p/],
+    ["of a flag", ["methods", "--nothing"], 2, "bad_option", /^unknown option '--nothing'/],
+    ["of a command", ["rnu"], 2, "bad_option", /^unknown command 'rnu'/],
+    ["of a name", ["papers", "dispec"], 2, "bad_option", /dyspec/],
+    ["of a file", ["train", "missing.json"], 1, "bad_file", /missing\.json cannot be read/],
+    ["of a line of a chat", ["chat"], 2, "bad_option", /no command \/nope/],
+    ["of all methods of a comparison", ["compare", "--model", "mycenae", "--methods", "dyspec", prompt], 1, "unavailable", /forest/],
+  ];
+  it.each(unknown)("is one JSON object on standard output under --json: %s", async (_, words, status, code, message) => {
+    const told = await ventris([...words, "--json"], "/nope\n");
+    expect(told.status).toBe(status);
+    expect(told.stderr).toMatch(/^ventris: /m);
+    const { error, ...others } = JSON.parse(told.stdout);
+    expect(error).toEqual({ code, message: expect.stringMatching(message) });
+    expect(others).toEqual({});
+  });
+
+  it("is not taken for one where --json is a word of the prompt", async () => {
+    const { status, stdout } = await ventris(["run", "--model", "knosos", "--", "--json"]);
+    expect([status, stdout]).toEqual([1, ""]);
+  });
+
   it("shows where an error comes from with --debug", async () => {
     const { stderr } = await ventris(["run", "--debug", "--model", "knosos", prompt]);
     expect(stderr).toMatch(/VentrisError: no model[\s\S]*\n {4}at /);

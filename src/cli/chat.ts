@@ -7,7 +7,7 @@ import { open } from "../open.ts";
 import { type Conversation, commandHelp, isCommand, openConversation, runCommand } from "./chat-commands.ts";
 import { groups } from "./help.ts";
 import { readMethod } from "./method-choice.ts";
-import { complain, endProgress, print, printJson, say, write } from "./output.ts";
+import { endProgress, fail, print, printJson, say, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
   addLoadFlags,
@@ -91,7 +91,7 @@ async function turn(conversation: Conversation, line: string, lines: Lines): Pro
     else if (answer) await show(conversation, answer, lines);
   } catch (error) {
     if (!(error instanceof VentrisError)) throw error;
-    complain(`ventris: ${error.message}`);
+    fail(error);
     if (!lines.terminal) process.exitCode = error.code === "bad_option" ? 2 : 1;
   }
 }

@@ -112,6 +112,10 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     const comparison = await compareMethods(options);
     endProgress();
     const { entries, skipped, differences } = comparison;
+    ensure(entries.length > 0 || signal.aborted, "unavailable", () => {
+      const reasons = skipped.map(({ label, reason }) => `${label}: ${reason}`);
+      return `none of these methods can work with this model (${reasons.join("; ")})`;
+    });
     const rounds = flags.tree ? (flags.rounds ?? 3) : 0;
     const notes = notesOf(comparison);
     if (flags.json) printJson(toJson(flags.model, comparison, rounds));
@@ -130,7 +134,6 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     }
     if (differences.length > 0) process.exitCode = 1;
     if (signal.aborted) process.exitCode = 130;
-    else ensure(entries.length > 0, "unavailable", "none of these methods can work with this model");
   });
 }
 

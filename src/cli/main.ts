@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { VentrisError } from "../errors.ts";
 import { addCommonFlags, helpStyle, helpWidth } from "./help.ts";
-import { complain, endProgress, say, setQuiet } from "./output.ts";
+import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
 interface CommandModule {
   /** Adds arguments, flags and the action. */
@@ -140,6 +140,8 @@ process.on("warning", (warning) => {
 });
 
 const words = process.argv.slice(2);
+const json = words.includes("--json") && !words.slice(0, words.indexOf("--json")).includes("--");
+setJson(json);
 try {
   const program = await createProgram(words);
   await program.parseAsync(words, { from: "user" });
@@ -179,11 +181,15 @@ function packageVersion(): string {
 
 /** Tells what went wrong, and returns the exit status. */
 function report(error: unknown): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2; // it has spoken already
+  if (error instanceof CommanderError) {
+    if (error.exitCode === 0) return 0;
+    // In words it has spoken already.
+    if (json) printJson({ error: { code: "bad_option", message: error.message.replace(/^error: /, "") } });
+    return 2;
+  }
   const known = error instanceof VentrisError;
-  complain(
-    `ventris: ${known ? error.message : `unexpected failure: ${error instanceof Error ? error.message : error}`}`,
-  );
+  const message = error instanceof Error ? error.message : String(error);
+  fail(known ? error : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
   else if (!known) complain("(--debug shows where; please report it)");
   if (!known) return 1;

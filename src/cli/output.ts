@@ -1,12 +1,20 @@
-/** Where words go: the result to stdout; progress and messages to stderr. `--quiet` leaves the result and errors alone. */
+/**
+ * Where words go: the result to stdout; progress and messages to stderr. `--quiet` leaves the result and errors alone. Under `--json` an error is
+ * on stdout, too, as an object of its own: whoever reads the result reads there why there is none.
+ */
 import { type Screen, styled, widthOf } from "./terminal.ts";
 
 let quiet = false;
+let json = false;
 /** Whether a line of progress stands at the end of the terminal. */
 let inProgress = false;
 
 export function setQuiet(value: boolean): void {
   quiet = value;
+}
+
+export function setJson(value: boolean): void {
+  json = value;
 }
 
 /** A piece of the result, without a newline of its own. */
@@ -30,6 +38,12 @@ export function say(text: string): void {
 export function complain(text: string): void {
   endProgress();
   process.stderr.write(`${text}\n`);
+}
+
+/** An error, in words for people, and for programs under `--json`: `code` is that of the library's errors. */
+export function fail({ code, message }: { code: string; message: string }): void {
+  complain(`ventris: ${message}`);
+  if (json) printJson({ error: { code, message } });
 }
 
 /** Where others write progress: stderr, unless it is to be quiet. */
