@@ -349,16 +349,25 @@ describe("misuse and failure", () => {
     ["of a name", ["papers", "dispec"], 2, "bad_option", /dyspec/],
     ["of a file", ["train", "missing.json"], 1, "bad_file", /missing\.json cannot be read/],
     ["of a line of a chat", ["chat"], 2, "bad_option", /no command \/nope/],
-    ["of all methods of a comparison", ["compare", "--model", "mycenae", "--methods", "dyspec", prompt], 1, "unavailable", /forest/],
+    [
+      "of all methods of a comparison",
+      ["compare", "--model", "mycenae", "--methods", "dyspec", prompt],
+      1,
+      "unavailable",
+      /forest/,
+    ],
   ];
-  it.each(unknown)("is one JSON object on standard output under --json: %s", async (_, words, status, code, message) => {
-    const told = await ventris([...words, "--json"], "/nope\n");
-    expect(told.status).toBe(status);
-    expect(told.stderr).toMatch(/^ventris: /m);
-    const { error, ...others } = JSON.parse(told.stdout);
-    expect(error).toEqual({ code, message: expect.stringMatching(message) });
-    expect(others).toEqual({});
-  });
+  it.each(unknown)(
+    "is one JSON object on standard output under --json: %s",
+    async (_, words, status, code, message) => {
+      const told = await ventris([...words, "--json"], "/nope\n");
+      expect(told.status).toBe(status);
+      expect(told.stderr).toMatch(/^ventris: /m);
+      const { error, ...others } = JSON.parse(told.stdout);
+      expect(error).toEqual({ code, message: expect.stringMatching(message) });
+      expect(others).toEqual({});
+    },
+  );
 
   it("is not taken for one where --json is a word of the prompt", async () => {
     const { status, stdout } = await ventris(["run", "--model", "knosos", "--", "--json"]);
