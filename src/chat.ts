@@ -2,11 +2,11 @@
  * A conversation: messages in order, answers decoded on the prefix that the forest still has, history that can be branched, saved and
  * opened again.
  */
-import { readFile } from "node:fs/promises";
 import { type DecodeOptions, decode, requireObject } from "./calls.ts";
 import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
+import { readWhole } from "./files.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
 
@@ -139,13 +139,9 @@ const stoppedByUser = ({ stop = [], ...options }: DecodeOptions): DecodeOptions 
 export async function readChat(path: string): Promise<ChatMessage[]> {
   let text: string;
   try {
-    const bytes = await readFile(path);
-    ensure(
-      bytes.length <= largestFile,
-      "bad_file",
-      `${path}: more than ${largestFile} bytes; it is no saved conversation`,
-    );
-    text = bytes.toString("utf8");
+    const bytes = await readWhole(path, largestFile);
+    ensure(bytes, "bad_file", `${path}: more than ${largestFile} bytes; it is no saved conversation`);
+    text = new TextDecoder().decode(bytes);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
     throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });

@@ -20,6 +20,7 @@ function inMemory(contents: Map<string, Uint8Array>, keeps = false): Files & { o
   const keeping: Keeping = {
     onDisk: false,
     cacheFolder: () => "cache",
+    free: async () => undefined,
     makeFolder: async () => {},
     async replace(path, content) {
       const parts: Uint8Array[] = [];
@@ -59,6 +60,7 @@ function inMemory(contents: Map<string, Uint8Array>, keeps = false): Files & { o
   const storage = {
     opened: 0,
     hash: nodeFiles.hash,
+    absolute: (path: string) => path,
     ...(keeps && { keeping }),
     async find(path: string) {
       const bytes = contents.get(path);

@@ -21,6 +21,8 @@ export interface Files {
   list(folder: string): Promise<readonly string[]>;
   open(path: string): Promise<OpenFile>;
   hash(algorithm: "sha1" | "sha256"): Hash;
+  /** The whole path of one that is relative to the folder `from`; default: to where paths begin here. */
+  absolute(path: string, from?: string): string;
   /** Left out, nothing is kept: what is derived is derived at every start, and what has to be written is refused. */
   readonly keeping?: Keeping;
 }
@@ -49,6 +51,8 @@ export interface Keeping {
   readonly onDisk: boolean;
   /** The folder of what is derived and downloaded; it need not be there. */
   cacheFolder(): string;
+  /** Bytes that can still be written below a folder; undefined: nobody knows. */
+  free(folder: string): Promise<number | undefined>;
   /** Makes a folder with those that it is in. */
   makeFolder(path: string): Promise<void>;
   /** Writes a file as a whole: others see the old one or the new one, and after a failure the old one. Folders are made. */
@@ -108,6 +112,29 @@ export async function readWhole(path: string, mostBytes: number): Promise<Uint8A
     return bytes;
   } finally {
     await file.close();
+  }
+}
+
+/** A text file, at most as long as a string can be. */
+export const readText = async (path: string): Promise<string> =>
+  new TextDecoder().decode((await readWhole(path, Number.MAX_SAFE_INTEGER))!);
+
+/** Copies a file as a whole, over one that is there. */
+export async function copy(from: string, to: string): Promise<void> {
+  await (await keeping()).replace(to, async (write) => {
+    for await (const piece of readPieces(from)) await write(piece);
+  });
+}
+
+/** Writes a text behind what a file holds, which must be there. Errors: `disk_full`, `unavailable`. */
+export async function append(path: string, text: string): Promise<void> {
+  const files = await keeping();
+  try {
+    const size = (await (await storage()).find(path))?.size ?? 0;
+    const file = await files.write(path, { keep: true });
+    await file.write(new TextEncoder().encode(text), size).finally(() => file.close());
+  } catch (error) {
+    throw writeError(error, path);
   }
 }
 

@@ -49,12 +49,10 @@ export {
   type ForwardOptions,
   type OpenModel,
   type OpenOptions,
-  type OpenProgress,
   open,
-  resolveModel,
-  shippedModels,
   type TraceOptions,
 } from "./open.ts";
 export type * from "./options.ts";
+export { type OpenProgress, type Resolving, resolveModel, shippedModels } from "./references.ts";
 export type { CompileOptions, Device, Value } from "./runtime/program.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./text/tokenizer.ts";

@@ -1,6 +1,6 @@
 /** Files of the disk, by Node. */
 import { createHash, randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Files, Hash, Keeping } from "./files.ts";
@@ -49,6 +49,10 @@ const keeping: Keeping = {
     if (process.platform === "darwin") return join(homedir(), "Library", "Caches", "ventris");
     if (process.platform === "win32" && LOCALAPPDATA) return join(LOCALAPPDATA, "ventris");
     return join(homedir(), ".cache", "ventris");
+  },
+  async free(folder) {
+    const disk = await statfs(folder).catch(() => undefined); // some file systems do not tell
+    return disk && disk.bavail * disk.bsize;
   },
   async makeFolder(path) {
     await mkdir(path, { recursive: true });
@@ -116,6 +120,7 @@ export const nodeFiles: Files = {
       throw error;
     }
   },
+  absolute: (path, from = "") => resolve(from, path),
   hash(algorithm) {
     const hash = createHash(algorithm);
     const self: Hash = {

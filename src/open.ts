@@ -1,8 +1,4 @@
 /** The public face: `open` a model, `decode` with it. */
-import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
-import { isAbsolute, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import {
   type ContinuationScoring,
@@ -34,11 +30,12 @@ import { applyEdits } from "./engine/sites/ready.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, nearest, shown, VentrisError } from "./errors.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
+import { exists, within } from "./files.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
-import { downloadModel } from "./weights/index.ts";
+import { type OpenProgress, resolveModel } from "./references.ts";
 
 export interface OpenOptions extends LoadOptions {
   /** Ends opening between its steps: `aborted`. */
@@ -46,10 +43,6 @@ export interface OpenOptions extends LoadOptions {
   /** What opening is doing: a download file by file, then reading and compiling. */
   onProgress?: (progress: OpenProgress) => void;
 }
-
-export type OpenProgress =
-  | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
-  | { readonly stage: "load" };
 
 export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposable {
   /**
@@ -124,16 +117,6 @@ const openOptions = z.strictObject({
   onProgress: func.optional(),
 } satisfies Record<keyof OpenOptions, z.ZodType>);
 
-const shippedFolder = fileURLToPath(new URL("../models/", import.meta.url));
-
-/** Names of the models that ship with the package. */
-export async function shippedModels(): Promise<string[]> {
-  const entries = existsSync(shippedFolder) ? await readdir(shippedFolder, { withFileTypes: true }) : [];
-  return entries
-    .filter((e) => e.isDirectory() && existsSync(join(shippedFolder, e.name, "config.json")))
-    .map((e) => e.name);
-}
-
 /**
  * Opens a shipped model by name, a checkpoint folder or weight file by path, or a model of the hub ("org/name"),
  * which is downloaded to the cache folder the first time.
@@ -206,38 +189,16 @@ async function openModel(reference: string, { signal, onProgress, ...options }: 
   }
   const model = createModel({
     ...parts,
-    openCompanion(other, role) {
+    async openCompanion(other, role) {
       if (role === "draft") return openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 });
       const { taps: _, edits: __, lora: ___, ...same } = options;
-      const adapter = existsSync(join(other, "adapter_config.json"));
+      const adapter = await exists(within(other, "adapter_config.json"));
       return adapter ? openModel(reference, { ...same, lora: other }) : openModel(other, same);
     },
   });
   if (!signal?.aborted) return model;
   await model.close();
   throw new VentrisError("aborted", `opening ${reference} was aborted`, { cause: signal.reason });
-}
-
-/** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
-export async function resolveModel(
-  reference: string,
-  { signal, onProgress }: Pick<OpenOptions, "signal" | "onProgress"> = {},
-): Promise<string> {
-  ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);
-  const shipped = await shippedModels();
-  if (shipped.includes(reference)) return join(shippedFolder, reference);
-  if (existsSync(reference)) return isAbsolute(reference) ? reference : join(process.cwd(), reference);
-  const meant = nearest(reference, shipped);
-  if (/^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(reference))
-    return downloadModel(reference, {
-      signal,
-      onProgress:
-        onProgress && (({ file, received, total }) => onProgress({ stage: "download", file, done: received, total })),
-    });
-  throw new VentrisError(
-    "unavailable",
-    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
-  );
 }
 
 /** Errors: `bad_option`. */

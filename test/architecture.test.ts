@@ -72,7 +72,7 @@ test("no imports go in a circle", () => {
 
 test("models, texts, caches and downloads reach files through one small interface, which a page gives its own storage", () => {
   // Recordings, data sets and folders of these families, and what measures a paper, are Node's alone.
-  const ofNode = /^methods\/(signals|memory|diffusion|insight|choice|pointing|finetuning)\//;
+  const ofNode = /^methods\/(signals)\//;
   const others = files.filter(
     (file) => /^(engine|models|text|weights|methods)\//.test(file) && layerOf(file) !== 1 && !ofNode.test(file),
   );

@@ -8,7 +8,8 @@ import { z } from "zod";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { engineModel, open, shippedModels } from "../open.ts";
+import { engineModel, open } from "../open.ts";
+import { shippedModels } from "../references.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { compile, type Device, defaultThreads } from "../runtime/program.ts";
 import { add, input, lower, scalar } from "../tensor/index.ts";
@@ -139,7 +140,7 @@ async function examine(): Promise<Check[]> {
     {
       what: "processor",
       state: "ok",
-      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${await defaultThreads()} threads`,
+      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${defaultThreads()} threads`,
     },
     { what: "memory", state: "ok", found: `${formatBytes(totalmem())}, ${formatBytes(freemem())} of it free` },
     ...(await examineRuntime()),

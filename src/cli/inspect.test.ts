@@ -8,7 +8,7 @@ import { codebooks } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { fingerprintOf, writePart } from "../models/parts.ts";
 import { sitesOf } from "../models/sites.ts";
-import { resolveModel } from "../open.ts";
+import { resolveModel } from "../references.ts";
 import { openWeights, readConfig } from "../weights/index.ts";
 import { define } from "./inspect.ts";
 

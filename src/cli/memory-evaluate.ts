@@ -73,7 +73,7 @@ async function evaluate(files: string[], flags: EvaluateFlags): Promise<void> {
   await using model = await open(reference, { threads });
   const datastore = await memory.openDatastore(join(folder, "datastore"), await memory.baseOf(model));
   const search = await memory.exactSearch(datastore, { threads });
-  const trained = memory.isMade(join(folder, "memory"))
+  const trained = (await memory.isMade(join(folder, "memory")))
     ? await memory.openMemory(model, join(folder, "memory"))
     : undefined;
   try {

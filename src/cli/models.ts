@@ -6,7 +6,7 @@ import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { ensure, nearest, VentrisError } from "../errors.ts";
 import { listParts } from "../models/parts.ts";
-import { resolveModel, shippedModels } from "../open.ts";
+import { resolveModel, shippedModels } from "../references.ts";
 import { cacheFolder, openCheckpoint } from "../weights/index.ts";
 import { print, printJson, say } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";

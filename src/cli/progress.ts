@@ -1,5 +1,5 @@
 /** What opening a model is doing, as a line of progress. */
-import type { OpenProgress } from "../open.ts";
+import type { OpenProgress } from "../references.ts";
 import { showProgress } from "./output.ts";
 import { formatBytes } from "./table.ts";
 

@@ -4,7 +4,7 @@ import { mkdir, readFile, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
-import { resolveModel } from "../open.ts";
+import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { planTraining, productRate } from "../training/plan.ts";

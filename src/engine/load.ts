@@ -113,7 +113,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
         format,
         stored,
         compileOptions.device ?? "cpu",
-        compileOptions.threads ?? (await defaultThreads()),
+        compileOptions.threads ?? defaultThreads(),
       ].join(" "),
       secondsToLoad: (performance.now() - started) / 1000,
       async fingerprint() {

@@ -1,5 +1,6 @@
 /** Runs passes over the calls that wait: what arrives while a pass runs joins the next. */
 import { ensure, VentrisError } from "../errors.ts";
+import { nextTurn } from "../turn.ts";
 import { pageSize } from "./arena.ts";
 import type { ForestCounters } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
@@ -41,7 +42,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
   /** Runs passes while jobs wait. Between passes everything that became runnable gets to queue, so that it joins the next one. */
   async function pump(): Promise<void> {
     while (queue.length > 0) {
-      await new Promise(setImmediate);
+      await nextTurn();
       const jobs: Job[] = [];
       let rows = 0;
       while (queue.length > 0 && (rows === 0 || rows + queue[0].rows.length <= maxRows)) {

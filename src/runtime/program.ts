@@ -2,6 +2,7 @@
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
 import { readWhole, within } from "../files.ts";
+import { processors } from "../machine.ts";
 import { type ElementType, type LoweredProgram, type TensorData, weightFileName } from "../tensor/index.ts";
 import { findRuntime, loadRuntime } from "./load.ts";
 
@@ -37,17 +38,14 @@ export interface Program {
   release(): Promise<void>;
 }
 
-type Navigator = { readonly hardwareConcurrency: number };
-
 /** All cores, at most 8. */
-export async function defaultThreads(): Promise<number> {
-  const { navigator } = globalThis as { navigator?: Navigator }; // of pages, and of Node from version 21 on
-  return Math.min(8, navigator?.hardwareConcurrency ?? (await import("node:os")).availableParallelism());
+export function defaultThreads(): number {
+  return Math.min(8, processors());
 }
 
 /** Errors: `unavailable` for a device this machine has not, `bad_option`, `runtime_failed`. */
 export async function compile(lowered: LoweredProgram, options: CompileOptions = {}): Promise<Program> {
-  const { device = "cpu", threads = await defaultThreads(), weights, profile } = options;
+  const { device = "cpu", threads = defaultThreads(), weights, profile } = options;
   ensure(
     Number.isInteger(threads) && threads >= 1 && threads <= 256,
     "bad_option",

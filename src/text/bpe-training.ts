@@ -6,6 +6,7 @@
 import { ensure, VentrisError } from "../errors.ts";
 import { exists, within } from "../files.ts";
 import { createHeap } from "../heap.ts";
+import { nextTurn } from "../turn.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
 import { ownCopy } from "./bpe.ts";
 import { byteCharacters, forEachPreToken } from "./byte-level.ts";
@@ -199,7 +200,7 @@ async function learnMerges(options: {
     }
     if (merges.length % 64 === 0 || merges.length === total) {
       onProgress?.({ stage: "merging", done: merges.length, total });
-      await new Promise(setImmediate);
+      await nextTurn();
       throwIfAborted(signal);
     }
   }

@@ -2,9 +2,11 @@
  * SentencePiece's compiled normalisation (`precompiled_charsmap`): a double-array trie (Aoe 1989, as in Darts) from sequences of bytes
  * to places in a table of replacements. Little-endian: u32 bytes of the trie, the trie, then replacements that end in a zero byte.
  */
+import { fromBase64 } from "../base64.ts";
+
 /** Errors: through `refuse` for a map that is not sound. */
 export function createPrecompiled(base64: string, refuse: () => never): (text: string) => string {
-  const bytes = decodeBase64(base64) ?? refuse();
+  const bytes = fromBase64(base64) ?? refuse();
   if (bytes.length < 4) return bytes.length === 0 ? (text) => text : refuse();
   const view = new DataView(bytes.buffer);
   const size = view.getUint32(0, true);
@@ -42,14 +44,6 @@ export function createPrecompiled(base64: string, refuse: () => never): (text: s
     }
     return result;
   };
-}
-
-function decodeBase64(text: string): Uint8Array<ArrayBuffer> | undefined {
-  try {
-    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-  } catch {
-    return undefined;
-  }
 }
 
 const utf8 = new TextEncoder();

@@ -3,10 +3,8 @@
  * atomically, so that a folder always has either the previous checkpoint or the new one, whole. Parameters keep their
  * names, so the file also opens as plain weights.
  */
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { exists, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { openSafetensors, writeSafetensors } from "../weights/safetensors.ts";
 import type { WeightSource } from "../weights/source.ts";
@@ -32,7 +30,7 @@ export interface LoadedCheckpoint extends Checkpoint {
 const formatName = "ventris training checkpoint 1";
 const momentsPrefix = "optimiser.moments.";
 
-export const checkpointPath = (folder: string) => join(folder, "checkpoint.safetensors");
+export const checkpointPath = (folder: string) => within(folder, "checkpoint.safetensors");
 
 /**
  * Replaces the folder's checkpoint. The old one stays when this fails. Errors: `disk_full`, `unavailable`;
@@ -56,7 +54,11 @@ export async function saveCheckpoint(
     { name, type: "F32" as const, shape, data: values },
     { name: momentsPrefix + name, type: "F32" as const, shape: [...shape, 2], data: optimiser.moments[i] },
   ]);
-  await writeSafetensors(checkpointPath(folder), tensors, { format: formatName, run, digest: digestOf(run, arrays) });
+  await writeSafetensors(checkpointPath(folder), tensors, {
+    format: formatName,
+    run,
+    digest: await digestOf(run, arrays),
+  });
 }
 
 /**
@@ -68,7 +70,7 @@ export async function loadCheckpoint(
   parameters: readonly Parameter[],
 ): Promise<LoadedCheckpoint | undefined> {
   const path = checkpointPath(folder);
-  if (!existsSync(path)) return undefined;
+  if (!(await exists(path))) return undefined;
   try {
     const file = await openSafetensors(path);
     try {
@@ -86,7 +88,7 @@ export async function loadCheckpoint(
       const extra = file.tensors.size - 2 * parameters.length;
       ensure(extra === 0, "bad_checkpoint", `it holds ${extra} tensors that the model does not have`);
       ensure(
-        digest === digestOf(run, [...values, ...moments]),
+        digest === (await digestOf(run, [...values, ...moments])),
         "bad_checkpoint",
         "its contents do not match its digest",
       );
@@ -107,7 +109,7 @@ export async function loadCheckpoint(
 /** What a checkpoint says of its run, without its tensors; undefined when there is none. Errors: as `loadCheckpoint`. */
 export async function readRun(folder: string): Promise<Checkpoint | undefined> {
   const path = checkpointPath(folder);
-  if (!existsSync(path)) return undefined;
+  if (!(await exists(path))) return undefined;
   const file = await openSafetensors(path);
   try {
     ensure(file.metadata.format === formatName, "bad_checkpoint", `${path} was not written as a training checkpoint`);
@@ -133,8 +135,8 @@ async function readTensors(
 }
 
 /** Safetensors has no checksum of its own; a flipped bit in a moment would otherwise go unnoticed. */
-function digestOf(run: string, arrays: readonly Float32Array<ArrayBuffer>[]): string {
-  const hash = createHash("sha256").update(run);
+async function digestOf(run: string, arrays: readonly Float32Array<ArrayBuffer>[]): Promise<string> {
+  const hash = (await storage()).hash("sha256").update(run);
   for (const { buffer, byteOffset, byteLength } of arrays) hash.update(new Uint8Array(buffer, byteOffset, byteLength));
-  return hash.digest("hex");
+  return hash.hex();
 }

@@ -2,11 +2,11 @@
  * Training data: text files to one stream of token ids, cached on disk, and batches that are a pure function of seed and
  * number, so that a resumed run sees the batches that it would have seen.
  */
-import { createHash } from "node:crypto";
-import { join } from "node:path";
 import { uniform } from "../engine/random.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { storage, within } from "../files.ts";
 import { parseJson } from "../json.ts";
+import { sha } from "../sha.ts";
 import { documents, type TextFile } from "../text/text-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { cacheKey, fileIdentity, openCached } from "../weights/cache.ts";
@@ -59,7 +59,7 @@ export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
   for (const { path, field = "", separator = "", special = false } of files) {
     parts.push(await identity(path), field, String(separator), ...(special ? ["special"] : []));
   }
-  const name = join("corpora", `${await cacheKey(...parts)}.safetensors`);
+  const name = within("corpora", `${await cacheKey(...parts)}.safetensors`);
   return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);
 }
 
@@ -96,7 +96,7 @@ async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promi
     ensure(train.documents + heldOut.documents > before, "bad_option", `${file.path}: there is no text in it`);
   }
   const [trained, held] = [train.finished(), heldOut.finished()];
-  return { train: trained, heldOut: held, digest: digestOf(trained.tokens, held.tokens) };
+  return { train: trained, heldOut: held, digest: await digestOf(trained.tokens, held.tokens) };
 }
 
 /**
@@ -108,7 +108,7 @@ function position(text: string): number {
     .slice(0, 1000)
     .toLowerCase()
     .replace(/[^\p{L}\p{N}]+/gu, "");
-  return createHash("sha256").update(letters.slice(0, 200)).digest().readUInt32BE() / 2 ** 32;
+  return Number.parseInt(sha("sha256").update(letters.slice(0, 200)).hex().slice(0, 8), 16) / 2 ** 32;
 }
 
 /**
@@ -177,7 +177,7 @@ async function readCorpus(path: string): Promise<Corpus> {
       return new Ids(bytes.buffer, bytes.byteOffset, bytes.length / Ids.BYTES_PER_ELEMENT);
     };
     const [train, heldOut] = [await read("train"), await read("heldOut")];
-    ensure(digest === digestOf(train, heldOut), "bad_file", `${path}: its contents do not match its digest`);
+    ensure(digest === (await digestOf(train, heldOut)), "bad_file", `${path}: its contents do not match its digest`);
     const counts = parseJson(documents, path);
     ensure(Array.isArray(counts), "bad_file", `${path}: it does not count its documents`);
     return {
@@ -192,10 +192,10 @@ async function readCorpus(path: string): Promise<Corpus> {
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: TokenIds) => new Uint8Array(buffer, byteOffset, byteLength);
 
-function digestOf(...arrays: TokenIds[]): string {
-  const hash = createHash("sha256");
+async function digestOf(...arrays: TokenIds[]): Promise<string> {
+  const hash = (await storage()).hash("sha256");
   for (const array of arrays) hash.update(bytesOf(array));
-  return hash.digest("hex");
+  return hash.hex();
 }
 
 export interface BatchShape {

@@ -1,8 +1,6 @@
 /** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
-import { existsSync } from "node:fs";
-import { copyFile, mkdir, readFile, rm } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
 import { ensure } from "../errors.ts";
+import { copy, exists, keeping, nameOf, readText, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
 import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
@@ -56,10 +54,9 @@ function published(
 }
 
 async function writeWeights(family: Family, config: ModelConfig, values: Values, folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true });
   const type = storedType(values);
   const tensors = family.parameters(config).map((specification) => published(specification, values, type));
-  await writeSafetensors(join(folder, "model.safetensors"), tensors, { format: "pt" });
+  await writeSafetensors(within(folder, "model.safetensors"), tensors, { format: "pt" });
 }
 
 /** A model folder with other weights than those of the folder `base`, which gives config and tokenizer. */
@@ -72,7 +69,7 @@ export async function writeValues(
 ): Promise<void> {
   await writeWeights(family, config, values, folder);
   for (const file of ["config.json", ...tokenizerFiles]) {
-    if (existsSync(join(base, file))) await copyFile(join(base, file), join(folder, file));
+    if (await exists(within(base, file))) await copy(within(base, file), within(folder, file));
   }
 }
 
@@ -85,7 +82,7 @@ export async function writeConfigured(
   folder: string,
 ): Promise<void> {
   await writeWeights(family, config, values, folder);
-  await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(json, null, 2)}\n`));
+  await writeFileAtomically(within(folder, "config.json"), text(`${JSON.stringify(json, null, 2)}\n`));
 }
 
 /** Weights (an adapter's merged in), config and tokenizer: what `open` needs. Errors: `disk_full`, `unavailable`. */
@@ -93,17 +90,18 @@ export async function writeModel(model: TrainedModel, folder: string): Promise<v
   const { recipe, family, config, lora, tokenizer } = model;
   const values = lora ? mergeLora(model.values, lora.sites, lora.values, loraScale(lora.config)) : model.values;
   await writeWeights(family, config, values, folder);
-  await writeFileAtomically(join(folder, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
-  if (resolve(tokenizer) !== resolve(folder))
+  await writeFileAtomically(within(folder, "config.json"), text(`${JSON.stringify(recipe.config, null, 2)}\n`));
+  const { absolute } = await storage();
+  if (absolute(tokenizer) !== absolute(folder))
     for (const file of tokenizerFiles)
-      if (existsSync(join(tokenizer, file))) await copyFile(join(tokenizer, file), join(folder, file));
+      if (await exists(within(tokenizer, file))) await copy(within(tokenizer, file), within(folder, file));
   if (recipe.chatTemplate !== undefined) await stateTemplate(folder, recipe.chatTemplate);
 }
 
 async function stateTemplate(folder: string, chatTemplate: string): Promise<void> {
-  const path = join(folder, "tokenizer_config.json");
-  const stated = existsSync(path) ? parseJsonObject(await readFile(path), path) : {};
-  await rm(join(folder, "chat_template.jinja"), { force: true }); // would be read instead
+  const path = within(folder, "tokenizer_config.json");
+  const stated = (await exists(path)) ? await readJson(path) : {};
+  await (await keeping()).remove(within(folder, "chat_template.jinja")); // would be read instead
   const config = { ...stated, chat_template: chatTemplate };
   await writeFileAtomically(path, text(`${JSON.stringify(config, null, 2)}\n`));
 }
@@ -111,16 +109,17 @@ async function stateTemplate(folder: string, chatTemplate: string): Promise<void
 /** The trained model or adapter with its loss curve and card. */
 export async function exportModel(model: TrainedModel, out: string, { step, history }: TrainResult): Promise<void> {
   const { recipe, lora, values } = model;
-  await mkdir(out, { recursive: true });
   if (lora) await writeLora(out, lora, model.base ?? recipe.name);
   else await writeModel(model, out);
   const title = `${recipe.name}: loss (nats a token)`;
-  if (history.length > 0) await writeFileAtomically(join(out, "loss.svg"), text(lossCurveSvg(history, title)));
+  if (history.length > 0) await writeFileAtomically(within(out, "loss.svg"), text(lossCurveSvg(history, title)));
   const trained = [...(lora?.values ?? values).values()];
   const count = trained.reduce((sum, array) => sum + array.length, 0);
   const type = lora ? "F32" : storedType(values);
-  await writeFileAtomically(join(out, "README.md"), text(modelCard(model, count, type, step, history)));
+  await writeFileAtomically(within(out, "README.md"), text(modelCard(model, count, type, step, history)));
 }
+
+const readJson = async (path: string) => parseJsonObject(await readText(path), path);
 
 const noteFile = "run.json";
 
@@ -135,18 +134,17 @@ export async function noteRun(
   { recipe, tokenizer, base }: TrainedModel,
   openings: readonly string[],
 ): Promise<void> {
-  await mkdir(folder, { recursive: true });
   await writeFileAtomically(
-    join(folder, noteFile),
+    within(folder, noteFile),
     text(`${JSON.stringify({ recipe, tokenizer, base, openings } satisfies RunNote, null, 2)}\n`),
   );
 }
 
 /** The note of a run. Errors: `unavailable` where there is none, `bad_file`. */
 export async function readNote(folder: string): Promise<RunNote> {
-  const path = join(folder, noteFile);
-  ensure(existsSync(path), "unavailable", `${folder} is no training run: it has no ${noteFile}`);
-  return parseJsonObject(await readFile(path), path) as unknown as RunNote;
+  const path = within(folder, noteFile);
+  ensure(await exists(path), "unavailable", `${folder} is no training run: it has no ${noteFile}`);
+  return (await readJson(path)) as unknown as RunNote;
 }
 
 const text = (content: string): Uint8Array => new TextEncoder().encode(content);
@@ -177,7 +175,7 @@ function modelCard(
       ? [
           [
             "distilled from",
-            `\`${basename(recipe.teacher.model)}\` (${recipe.teacher.divergence ?? "forward-kl"}), share ${recipe.teacher.share} of the loss`,
+            `\`${nameOf(recipe.teacher.model)}\` (${recipe.teacher.divergence ?? "forward-kl"}), share ${recipe.teacher.share} of the loss`,
           ] as [string, string],
         ]
       : []),

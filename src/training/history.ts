@@ -1,6 +1,7 @@
 /** The loss curve: a sparse list of entries, JSON lines on disk, and a small picture for a model card. */
-import { join } from "node:path";
+
 import { ensure } from "../errors.ts";
+import { within } from "../files.ts";
 import { escapeXml } from "../xml.ts";
 
 export interface HistoryEntry {
@@ -19,7 +20,7 @@ export interface HistoryEntry {
   readonly heldOutLoss?: number;
 }
 
-export const lossCurvePath = (folder: string) => join(folder, "loss.jsonl");
+export const lossCurvePath = (folder: string) => within(folder, "loss.jsonl");
 
 export const toJsonLines = (history: readonly HistoryEntry[]) =>
   history.map((entry) => `${JSON.stringify(entry)}\n`).join("");

@@ -3,11 +3,10 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { appendFile } from "node:fs/promises";
-import { join } from "node:path";
-import { setImmediate as macrotask } from "node:timers/promises";
 import { ensure } from "../errors.ts";
-import { withFileLock, writeError, writeFileAtomically } from "../weights/cache.ts";
+import { append, within } from "../files.ts";
+import { nextTurn } from "../turn.ts";
+import { withFileLock, writeFileAtomically } from "../weights/cache.ts";
 import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
 import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
@@ -77,7 +76,7 @@ export async function train<Batch = TokenBatch>(options: TrainOptions<Batch>): P
   const folder = options.checkpointFolder;
   if (folder === undefined) return run(options);
   // No waiting: a run takes hours, and two in one folder would overwrite each other.
-  return withFileLock(join(folder, "training"), () => run(options), { timeout: 0 });
+  return withFileLock(within(folder, "training"), () => run(options), { timeout: 0 });
 }
 
 async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
@@ -145,7 +144,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
     smoothedLoss += (loss - smoothedLoss) / Math.min(step, 50);
 
     // Objectives may resolve without ever leaving the microtask queue, and then no signal or timer would be heard.
-    await macrotask();
+    await nextTurn();
     reason = stopReason();
     const ended = reason === "steps" || reason === "time";
     const evaluate = evaluation && (ended || step % evaluation.every === 0);
@@ -233,14 +232,6 @@ async function meanLoss<Batch>(objective: Objective<Batch>, batches: readonly Ba
 function defaultTokenCount(batch: unknown): number {
   const { rows, length } = batch as Partial<TokenBatch>;
   return rows !== undefined && length !== undefined ? rows * length : 0;
-}
-
-async function append(path: string, text: string): Promise<void> {
-  try {
-    await appendFile(path, text);
-  } catch (error) {
-    throw writeError(error, path);
-  }
 }
 
 function checkOptions<Batch>(options: TrainOptions<Batch>): void {

@@ -2,10 +2,10 @@
  * Parts that a recipe can train: something small on a frozen base. The base's weights are constants of the compiled program; what is trained,
  * kept in checkpoints and exported is the part alone.
  */
-import { basename, resolve } from "node:path";
 import { z } from "zod";
 import { uniform } from "../engine/random.ts";
 import { ensure, nearest } from "../errors.ts";
+import { nameOf, storage } from "../files.ts";
 import { describeIssues } from "../issues.ts";
 import type { Edit } from "../models/edits.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
@@ -249,7 +249,7 @@ export async function startPart(
       const heldOutLoss = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
       await writePart(
         folder,
-        { name: basename(resolve(base)), fingerprint, sites: sitesOf(family, config) },
+        { name: nameOf((await storage()).absolute(base)), fingerprint, sites: sitesOf(family, config) },
         {
           name,
           kind,

@@ -1,7 +1,7 @@
 /** What a recipe says, and how it is read: JSON, in which `//` begins a comment. */
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { readText } from "../files.ts";
 import { describeIssues } from "../issues.ts";
 import { parseJson } from "../json.ts";
 import { divergences } from "./divergence.ts";
@@ -120,7 +120,7 @@ export type Recipe = z.infer<typeof recipeSchema>;
 export async function readRecipe(path: string): Promise<Recipe> {
   let source: string;
   try {
-    source = await readFile(path, "utf8");
+    source = await readText(path);
   } catch (cause) {
     throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }

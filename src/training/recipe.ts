@@ -2,11 +2,10 @@
  * Recipes: how a shipped model is trained, as data. A recipe names the architecture, the texts, the batch and the schedule;
  * running it trains (resuming where it stopped) and exports a model folder with weights, tokenizer and card.
  */
-import { basename, dirname, isAbsolute, join, resolve } from "node:path";
-import { isDeepStrictEqual } from "node:util";
 import { normal } from "../engine/random.ts";
 import { ensure, shown } from "../errors.ts";
-import { isObject } from "../json.ts";
+import { type Files, folderOf, nameOf, storage } from "../files.ts";
+import { isObject, sameJson } from "../json.ts";
 import { familyOf } from "../models/families.ts";
 import type { Family, MaskedDiffusion, ModelConfig } from "../models/family.ts";
 import { type Lora, loraSites } from "../models/lora.ts";
@@ -58,7 +57,8 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   const recipe = await readRecipe(path);
   const { length, rows, steps, seed } = recipe;
   const { onMessage = () => {}, signal, threads } = options;
-  const beside = (name: string): string => resolve(dirname(path), name);
+  const { absolute } = await storage();
+  const beside = (name: string): string => absolute(name, folderOf(path));
   const { family, config } = familyOf(recipe.config);
   const tokenizer = await openTokenizer(beside(recipe.tokenizer));
   ensure(
@@ -69,7 +69,13 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
 
   await refuseChangedRun(options.runFolder, recipe);
   onMessage("encoding the texts (kept in the cache folder)");
-  const corpus = await loadTexts(recipe, config, (path) => locate(path, beside, options.dataFolder), tokenizer, signal);
+  const corpus = await loadTexts(
+    recipe,
+    config,
+    (path) => locate(path, beside, absolute, options.dataFolder),
+    tokenizer,
+    signal,
+  );
   const run = { ...recipe, corpus: corpus.digest };
   await refuseChangedRun(options.runFolder, run);
   onMessage(`${corpus.trainTokens} training tokens, ${corpus.heldOutTokens} held out`);
@@ -109,7 +115,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
       },
     }));
   const trained: TrainedModel = {
-    recipe: { ...recipe, file: basename(path) },
+    recipe: { ...recipe, file: nameOf(path) },
     family,
     config,
     values,
@@ -147,9 +153,13 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
 }
 
 /** Where a recipe's text is: absolute, relative to the recipe, or in the data folder. */
-function locate(path: string, beside: (name: string) => string, dataFolder: string): string {
-  if (isAbsolute(path)) return path;
-  return path.startsWith("./") ? beside(path) : join(dataFolder, path);
+function locate(
+  path: string,
+  beside: (name: string) => string,
+  absolute: Files["absolute"],
+  dataFolder: string,
+): string {
+  return path.startsWith("./") ? beside(path) : absolute(path, dataFolder);
 }
 
 /** The texts as batches: by size from one stream, or file by file as their weights say. */
@@ -303,7 +313,7 @@ async function refuseChangedRun(folder: string, stated: Recipe & { corpus?: stri
     (field) =>
       !(field === "corpus" && (before[field] === undefined || now[field] === undefined)) &&
       !labels.includes(field) &&
-      (field === "steps" ? now.steps < run.step : !isDeepStrictEqual(before[field], now[field])),
+      (field === "steps" ? now.steps < run.step : !sameJson(before[field], now[field])),
   );
   const shownField = (field: string) =>
     field === "corpus"

@@ -38,7 +38,7 @@ export async function replicatedObjective(
   values: ReadonlyMap<string, Float32Array<ArrayBuffer>>,
   options: NextTokenOptions,
 ): Promise<LanguageModelObjective> {
-  const { rows, threads = await defaultThreads() } = options;
+  const { rows, threads = defaultThreads() } = options;
   const family = familyNamed(config.architecture);
   const numbers = family.parameters(config).reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   // Weights, gradients and their way to the main thread: large models share one copy, and threads meet in every operator.

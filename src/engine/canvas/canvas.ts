@@ -4,6 +4,7 @@
  */
 import { ensure, VentrisError } from "../../errors.ts";
 import type { MaskedDiffusion, ModelConfig } from "../../models/family.ts";
+import { nextTurn } from "../../turn.ts";
 import { type CanvasPass, type CanvasRows, columnsFor, type Planes } from "./pass.ts";
 
 export interface SheetCall {
@@ -92,7 +93,7 @@ export function createCanvas(config: ModelConfig, pass: CanvasPass, options: Can
 
   async function pump(): Promise<void> {
     while (queue.length > 0) {
-      await new Promise(setImmediate); // whatever became ready in this turn joins
+      await nextTurn(); // whatever became ready in this turn joins
       const batch = takeBatch();
       if (batch.length === 0) continue;
       const started = performance.now();

@@ -2,14 +2,14 @@
  * A small task with a small masked diffusion model for it, trained in seconds: go on counting. A prompt says where to begin, by how much and how
  * often; the answer is the numbers, then end tokens. Whether an answer is right can be checked, and it ends before the canvas does.
  */
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { uniform } from "../../engine/random.ts";
+import { within } from "../../files.ts";
 import { familyOf } from "../../models/families.ts";
 import { train } from "../../training/loop.ts";
 import { drawMaskedBatch } from "../../training/masked-batches.ts";
 import { maskedDiffusionObjective } from "../../training/masked-diffusion.ts";
 import { linear } from "../../training/schedule.ts";
+import { writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
 
 const [begin, end, mask, assistant] = [0, 1, 2, 3];
@@ -88,10 +88,9 @@ export async function trainToy(folder: string, steps: number, seed: number, sign
   } finally {
     await objective.release();
   }
-  await mkdir(folder, { recursive: true });
-  await writeFile(join(folder, "config.json"), JSON.stringify(config));
+  await writeFileAtomically(within(folder, "config.json"), JSON.stringify(config));
   const tensors = family.parameters(shape).map(({ name, shape: size, sources }) => {
     return { name: sources[0], type: "F32" as const, shape: size, data: values.get(name)! };
   });
-  await writeSafetensors(join(folder, "model.safetensors"), tensors);
+  await writeSafetensors(within(folder, "model.safetensors"), tensors);
 }

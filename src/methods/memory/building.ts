@@ -2,11 +2,10 @@
  * Builds a datastore: texts in windows through the model, states and next tokens into chunks. A chunk is whole or absent, so that an
  * interrupted build goes on after the last one; no more than a chunk and a pass is in memory.
  */
-import { mkdir, statfs } from "node:fs/promises";
-import { join } from "node:path";
 import type { ForwardResult } from "../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../engine/forward/input.ts";
 import { ensure, VentrisError } from "../../errors.ts";
+import { keeping, within } from "../../files.ts";
 import type { ModelConfig } from "../../models/family.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -79,10 +78,10 @@ export async function buildDatastore(
   texts: AsyncIterable<string> | Iterable<string>,
   options: BuildOptions,
 ): Promise<DatastoreCard> {
-  await mkdir(options.folder, { recursive: true }).catch((cause) => {
+  await (await keeping()).makeFolder(options.folder).catch((cause) => {
     throw new VentrisError("unavailable", `cannot write ${options.folder}: ${cause.message}`, { cause });
   });
-  return withFileLock(join(options.folder, "datastore"), () => build(model, texts, options), { timeout: 0 });
+  return withFileLock(within(options.folder, "datastore"), () => build(model, texts, options), { timeout: 0 });
 }
 
 interface Placed extends Window {
@@ -115,7 +114,7 @@ async function build(
     tokenizer: tokenizer.fingerprint,
     vocabularySize: config.vocabularySize,
     ...{ keySite, keyWidth, inputSite, inputWidth, window },
-    ...{ windows: 0, digest: digestOf(new Int32Array(0)), entries: 0, chunks: [], documents: 0, complete: false },
+    ...{ windows: 0, digest: await digestOf(new Int32Array(0)), entries: 0, chunks: [], documents: 0, complete: false },
   };
   const found = await readCard(folder);
   let card = found ?? fresh;
@@ -167,15 +166,15 @@ async function build(
       });
       await requireSpace(folder, entries * bytesAnEntry, card.entries);
       const values = Int32Array.from(open.values);
-      await writeSafetensors(join(folder, file), chunkTensors(open, values, keyWidth, inputWidth), {
+      await writeSafetensors(within(folder, file), chunkTensors(open, values, keyWidth, inputWidth), {
         format: datastoreFormat,
       });
-      const chunk = { file, entries, digest: digestOf(values) };
+      const chunk = { file, entries, digest: await digestOf(values) };
       card = { ...card, chunks: [...card.chunks, chunk], entries: card.entries + entries };
       open = emptyChunk();
     }
     card = { ...card, windows, digest, documents, complete };
-    await writeFileAtomically(join(folder, cardFile), `${JSON.stringify(card)}\n`);
+    await writeFileAtomically(within(folder, cardFile), `${JSON.stringify(card)}\n`);
   };
 
   for await (const text of texts) {
@@ -203,7 +202,7 @@ async function build(
         pending.windows.push({ ...one, document, at });
         pending.rows += context.length + continuation.length;
       }
-      digest = digestOf(Int32Array.from(continuation), digest);
+      digest = await digestOf(Int32Array.from(continuation), digest);
       at += continuation.length;
       skipped++;
       if (skipped !== card.windows) continue;
@@ -272,11 +271,9 @@ function everyRow(sites: readonly Site[], name: string): number {
 }
 
 async function requireSpace(folder: string, bytes: number, entries: number): Promise<void> {
-  const disk = await statfs(folder).catch(() => undefined);
-  if (!disk) return;
-  const free = disk.bavail * disk.bsize;
+  const free = await (await keeping()).free(folder);
   ensure(
-    free >= bytes,
+    free === undefined || free >= bytes,
     "disk_full",
     `${folder}: a chunk takes ${bytes} bytes, and the disk has ${free} left; the ${entries} entries so far are kept: free some and repeat`,
   );

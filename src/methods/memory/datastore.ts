@@ -3,11 +3,9 @@
  * card, `datastore.json`, and chunks as safetensors files, in the order of the text, so that entry i + 1 comes after entry i. It says which
  * model and tokenizer it was built with, and is refused beside others.
  */
-import { createHash } from "node:crypto";
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { z } from "zod";
 import { ensure } from "../../errors.ts";
+import { exists, storage, within } from "../../files.ts";
 import { readCardFile } from "../../models/parts.ts";
 import type { Site } from "../../models/sites.ts";
 import { openSafetensors } from "../../weights/safetensors.ts";
@@ -70,8 +68,8 @@ export interface DatastoreBase {
 
 /** Errors: `bad_file` for what is no card; undefined where there is none. */
 export async function readCard(folder: string): Promise<DatastoreCard | undefined> {
-  const path = join(folder, cardFile);
-  if (!existsSync(path)) return undefined;
+  const path = within(folder, cardFile);
+  if (!(await exists(path))) return undefined;
   const card = await readCardFile(path, cardSchema, mostCardBytes);
   const sum = card.chunks.reduce((total, { entries }) => total + entries, 0);
   ensure(sum === card.entries, "bad_file", `${path}: its chunks have ${sum} entries, not ${card.entries}`);
@@ -187,13 +185,13 @@ export async function* readChunks<Name extends "keys" | "inputs">(
   names: readonly Name[],
 ): AsyncGenerator<Chunk<Name>> {
   for (const { file, entries, digest } of card.chunks) {
-    const path = join(folder, file);
+    const path = within(folder, file);
     const source = await openSafetensors(path);
     try {
       const values = await integers(source, "values", [entries]);
       const places = await integers(source, "places", [entries, 2]);
       ensure(
-        digestOf(values) === digest,
+        (await digestOf(values)) === digest,
         "bad_file",
         `${path}: its values are not those that the card was written for`,
       );
@@ -216,11 +214,12 @@ export async function* readChunks<Name extends "keys" | "inputs">(
   }
 }
 
-export const digestOf = ({ buffer, byteOffset, byteLength }: Int32Array, before = ""): string =>
-  createHash("sha256")
+export const digestOf = async ({ buffer, byteOffset, byteLength }: Int32Array, before = ""): Promise<string> =>
+  (await storage())
+    .hash("sha256")
     .update(before)
     .update(new Uint8Array(buffer, byteOffset, byteLength))
-    .digest("hex");
+    .hex();
 
 function requireShape(source: WeightSource, name: string, shape: readonly number[]): void {
   const found = source.tensors.get(name)?.shape;

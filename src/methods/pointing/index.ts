@@ -1,7 +1,7 @@
 /** Pointer networks: trained on solved examples of a task, kept in one file, pointing at any number of points. */
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { ensure, VentrisError } from "../../errors.ts";
+import { within } from "../../files.ts";
+import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
@@ -185,8 +185,7 @@ export async function savePointing(path: string, { task, network, weights, train
 }
 
 /** The file of the network that ships for a task. */
-export const shippedNetwork = (task: TaskName): string =>
-  join(fileURLToPath(new URL("../../../models/pointing", import.meta.url)), `${task}.safetensors`);
+export const shippedNetwork = (task: TaskName): string => within(modelsFolder(), "pointing", `${task}.safetensors`);
 
 /** Errors: `unavailable`; `bad_file` for a file that is no pointing network, is damaged, or has weights of another shape or not finite. */
 export async function openPointing(path: string): Promise<PointingModel> {

@@ -2,9 +2,9 @@
  * Skills that can be checked: tasks generated from seeded grammars, with a checker for each, to fine-tune on and to measure
  * with. An item is a function of skill, split, seed and number; training and test never share a prompt.
  */
-import { createHash } from "node:crypto";
 import { type Stream, uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
+import { sha } from "../../sha.ts";
 
 export interface SkillItem {
   /** What the user says. */
@@ -54,12 +54,21 @@ function choices(stream: Stream, position: number): Choices {
 }
 
 /** Which side a prompt belongs to: a tenth of all prompts is for testing, decided by the prompt alone. */
-export const splitOf = (prompt: string): Split =>
-  createHash("sha256").update(prompt).digest()[0] < 26 ? "test" : "train";
+export const splitOf = (prompt: string): Split => (leading(prompt, 1) < 26 ? "test" : "train");
+
+/** The first bytes of a text's SHA-256, as a number. */
+const leading = (text: string, bytes: number): number =>
+  Number.parseInt(
+    sha("sha256")
+      .update(text)
+      .hex()
+      .slice(0, 2 * bytes),
+    16,
+  );
 
 /** The item number `index` of a split: the first draw whose prompt lies in it. Errors: `internal` when 10,000 draws do not. */
 export function skillItem(skill: Skill, split: Split, seed: number, index: number): SkillItem {
-  const request = createHash("sha256").update(skill.name).digest().readUInt32BE();
+  const request = leading(skill.name, 4);
   for (let attempt = 0; attempt < 10_000; attempt++) {
     const item = skill.make(choices({ seed, request: request * 2 ** 16 + attempt }, index));
     if (splitOf(item.prompt) === split) return item;

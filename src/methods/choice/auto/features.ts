@@ -1,5 +1,5 @@
 /** What a choice of method is made by: a few numbers of the prompt, the request and the machine, each within about [0, 1]. */
-import { availableParallelism, loadavg } from "node:os";
+import { processors, waitingProcesses } from "../../../machine.ts";
 
 export interface Circumstances {
   readonly prompt: ArrayLike<number>;
@@ -45,7 +45,7 @@ export function repetition(tokens: ArrayLike<number>): number {
 
 /** Waiting processes a core over the last minute: x / (1 + x). 0 where the system does not tell. */
 function machineLoad(): number {
-  const waiting = loadavg()[0] / availableParallelism();
+  const waiting = waitingProcesses() / processors();
   return waiting / (1 + waiting);
 }
 

@@ -3,7 +3,6 @@
  * learns from the seconds that tokens took. Choosing looks at the past alone, so that the output is what the chosen method gives: where
  * all arms are lossless, the text of plain decoding (BanditSpec, Hou et al. 2025, proposition 3.1; the bandits: neural-bandit).
  */
-import { join } from "node:path";
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import { defineMethod, hostOnly, type Method } from "../../../engine/method.ts";
@@ -11,6 +10,7 @@ import type { Model } from "../../../engine/model.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { parseOptions } from "../../../engine/shapers/options.ts";
 import { ensure, nearest, shown, VentrisError } from "../../../errors.ts";
+import { within } from "../../../files.ts";
 import { sample } from "../../plain/index.ts";
 import { openDraft } from "../../speculative/draft-model.ts";
 import { policies } from "../policies.ts";
@@ -252,7 +252,7 @@ async function choosingOf(
       policy,
       policyOptions: { ...suited[policy], ...policyOptions },
     };
-    const folder = state === "none" ? undefined : (state ?? join(model.folder, stateFolder));
+    const folder = state === "none" ? undefined : (state ?? within(model.folder, stateFolder));
     const chooser = await openChooser({
       ...kind,
       pace,

@@ -1,8 +1,8 @@
 /** What `auto` has learnt, as one JSON file beside the model: read whole or refused, written whole, by one process at a time. */
-import { readdir, readFile, rm, stat } from "node:fs/promises";
-import { join } from "node:path";
 import { z } from "zod";
+import { fromBase64, toBase64 } from "../../../base64.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { exists, keeping, readWhole, storage, within } from "../../../files.ts";
 import { withFileLock, writeFileAtomically } from "../../../weights/index.ts";
 import type { PolicyState } from "../policy.ts";
 
@@ -62,18 +62,13 @@ export async function readLearnt(
   path: string,
   expected?: { fingerprint: string; tokenizer?: string; arms: readonly string[] },
 ): Promise<Learnt | undefined> {
-  let text: string;
-  try {
-    ensure((await stat(path)).size <= largestFile, "bad_file", `${path}: larger than any state of auto`);
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw error;
-  }
+  if (!(await exists(path))) return undefined;
+  const bytes = await readWhole(path, largestFile);
+  ensure(bytes, "bad_file", `${path}: larger than any state of auto`);
   const advice = "take it away (`ventris choose forget`) or give another folder as `state`";
   let read: z.infer<typeof file>;
   try {
-    read = file.parse(JSON.parse(text));
+    read = file.parse(JSON.parse(new TextDecoder().decode(bytes)));
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: damaged, or not a state of this version of auto; ${advice}`, {
       cause,
@@ -110,16 +105,17 @@ export async function learntIn(folder: string): Promise<{ path: string; learnt: 
 /** Takes away what a folder holds; the paths. Errors: `unavailable` for one that is in use. */
 export async function forgetLearnt(folder: string): Promise<string[]> {
   const paths = await statesOf(folder);
-  for (const path of paths) await withFileLock(path, () => rm(path, { force: true }), { timeout: 0 });
+  const { remove } = await keeping();
+  for (const path of paths) await withFileLock(path, () => remove(path), { timeout: 0 });
   return paths;
 }
 
 async function statesOf(folder: string): Promise<string[]> {
-  const names = await readdir(folder).catch((error) => {
-    if (error.code === "ENOENT") return [];
+  if (!(await exists(folder))) return [];
+  const names = await (await storage()).list(folder).catch((error) => {
     throw new VentrisError("unavailable", `cannot read ${folder}: ${error.message}`, { cause: error });
   });
-  return names.filter((name) => /^auto-[0-9a-f]{12}\.json$/.test(name)).map((name) => join(folder, name));
+  return names.filter((name) => /^auto-[0-9a-f]{12}\.json$/.test(name)).map((name) => within(folder, name));
 }
 
 /** Errors: `disk_full`, `unavailable`. */
@@ -133,11 +129,12 @@ export async function writeLearnt(path: string, { policy, ...rest }: Learnt): Pr
 const encode = (values: Float64Array): string => {
   const bytes = new DataView(new ArrayBuffer(8 * values.length));
   for (const [i, value] of values.entries()) bytes.setFloat64(8 * i, value, true);
-  return Buffer.from(bytes.buffer).toString("base64");
+  return toBase64(new Uint8Array(bytes.buffer));
 };
 
 function decode(text: string, path: string, key: string): Float64Array<ArrayBuffer> {
-  const bytes = Buffer.from(text, "base64");
-  ensure(bytes.length % 8 === 0, "bad_file", `${path}: ${key} is cut off`);
-  return Float64Array.from({ length: bytes.length / 8 }, (_, i) => bytes.readDoubleLE(8 * i));
+  const bytes = fromBase64(text);
+  ensure(bytes && bytes.length % 8 === 0, "bad_file", `${path}: ${key} is cut off`);
+  const view = new DataView(bytes.buffer);
+  return Float64Array.from({ length: bytes.length / 8 }, (_, i) => view.getFloat64(8 * i, true));
 }

@@ -1,7 +1,6 @@
 /** A language model of an automaton's walks, trained from scratch with or without codebooks, as a model folder with a part: what the paper's task is measured on. */
-import { mkdir } from "node:fs/promises";
-import { basename, join } from "node:path";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { nameOf, within } from "../../../files.ts";
 import { familyOf } from "../../../models/families.ts";
 import { fingerprintOf, writePart } from "../../../models/parts.ts";
 import { sitesOf } from "../../../models/sites.ts";
@@ -108,7 +107,7 @@ export async function trainAutomatonModel(
         schedule: linear({ peak: rate, warmup: Math.min(100, Math.ceil(count / 10)), steps: count, final: rate / 20 }),
         optimiser: { beta2: 0.99, weightDecay: 0.01 },
         seed,
-        checkpointFolder: join(folder, "training", name),
+        checkpointFolder: within(folder, "training", name),
         signal,
         onProgress,
       });
@@ -131,14 +130,13 @@ export async function trainAutomatonModel(
     const places = bottlenecksOf(family, config, chosen).map(({ site }) => site);
     return codebooksFromStates(family, config, chosen, await statesOf(task, places, first), seed);
   }
-  await mkdir(folder, { recursive: true });
   await writeConfigured(family, config, values, json, folder);
   if (codebooks.length > 0) {
     const source = await openWeights(folder);
     const fingerprint = await fingerprintOf(source).finally(() => source.close());
     await writePart(
-      join(folder, "parts", codebookKind),
-      { name: basename(folder), fingerprint, sites: sitesOf(family, config) },
+      within(folder, "parts", codebookKind),
+      { name: nameOf(folder), fingerprint, sites: sitesOf(family, config) },
       { name: codebookKind, ...partOfCodebooks(codebooks) },
     );
   }

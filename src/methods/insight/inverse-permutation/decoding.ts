@@ -2,10 +2,9 @@
  * What the theorem leaves open: a causal language model (learned positions, norms, feed-forwards) is shown an order and shuffled items and is to give the items in order.
  * Answers stand in one of three places: in the rows of the items themselves, in rows of a filler token behind them, or in what it writes, token after token.
  */
-import { mkdir } from "node:fs/promises";
-import { join } from "node:path";
 import { permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { within } from "../../../files.ts";
 import { familyOf } from "../../../models/families.ts";
 import { textGraph } from "../../../models/graph.ts";
 import { constant, crossEntropy, gather, input, reduceMean } from "../../../tensor/index.ts";
@@ -144,7 +143,6 @@ export async function trainOrdering(
         all++;
       }
     }
-    await mkdir(folder, { recursive: true });
     await writeConfigured(family, config, values, json, folder);
     return right / all;
   } finally {
@@ -171,4 +169,4 @@ export async function writtenAccuracy(model: Writer, task: OrderingTask, count: 
   return right / (count * task.n);
 }
 
-export const orderingFolder = (folder: string, place: AnswerPlace): string => join(folder, place);
+export const orderingFolder = (folder: string, place: AnswerPlace): string => within(folder, place);

@@ -1,9 +1,7 @@
 /** From a finished datastore to a trained memory: search for every entry, imitation, a part. Each stage is kept, so that a stop loses little. */
-import { existsSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
-import { basename, join } from "node:path";
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
+import { exists, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { baseOf, type StateModel } from "../building.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
@@ -66,12 +64,11 @@ export async function makeMemory(
   } = options;
   const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
   const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
-  await mkdir(work, { recursive: true });
   const { card, entries } = datastore;
   const teacher = await teacherOf(datastore, options, exactUntil);
   ensure(teacher.offsets.length === entries + 1, "internal", "the teacher has other entries than the datastore");
   const shape = shapeFor(model.config, card.inputWidth, blocks);
-  const checkpoints = join(work, "checkpoints");
+  const checkpoints = within(work, "checkpoints");
   const trained = await trainMemory(
     { states: await inputsOf(datastore), width: card.inputWidth, values: datastore.values, teacher },
     {
@@ -89,7 +86,7 @@ export async function makeMemory(
     },
   );
   await model.writePart(out, {
-    name: basename(out),
+    name: nameOf(out),
     kind: memoryKind,
     sites: [card.inputSite],
     settings: { ...shape },
@@ -107,7 +104,7 @@ export async function makeMemory(
     },
     tensors: new Map(trained.parameters.map(({ name, shape, values }) => [name, { shape, values }])),
   });
-  await rm(work, { recursive: true, force: true });
+  await (await keeping()).remove(work);
   return { ...trained, entries };
 
   async function teacherOf(datastore: Datastore, settings: MakeMemoryOptions, exactUntil: number): Promise<Teacher> {
@@ -118,7 +115,7 @@ export async function makeMemory(
     try {
       const { k, temperature } = settings;
       return await teach(datastore, search, {
-        folder: join(work, "teacher"),
+        folder: within(work, "teacher"),
         ...{ k, temperature, signal },
         onProgress: (done) => onTeach?.(done, datastore.entries),
       });
@@ -142,4 +139,4 @@ async function inputsOf({ folder, card, keys, entries }: Datastore): Promise<Flo
 }
 
 /** Whether a folder has a finished memory. */
-export const isMade = (out: string): boolean => existsSync(join(out, "part.json"));
+export const isMade = (out: string): Promise<boolean> => exists(within(out, "part.json"));

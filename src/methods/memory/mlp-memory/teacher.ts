@@ -2,9 +2,8 @@
  * What the memory learns to imitate: at every entry of a datastore, the distribution that a search for its own key returns from all other entries.
  * Computed once, chunk by chunk; a chunk is whole or absent, so that an interrupted run goes on.
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { ensure } from "../../../errors.ts";
+import { exists, within } from "../../../files.ts";
 import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
 import type { Datastore } from "../datastore.ts";
 import { neighbourLaw } from "../neighbours.ts";
@@ -44,8 +43,8 @@ export async function teach(datastore: Datastore, search: Search, options: Teach
   const parts: { counts: Int32Array; tokens: Int32Array; probabilities: Float32Array }[] = [];
   for (let from = 0; from < entries; from += chunkEntries) {
     const until = Math.min(entries, from + chunkEntries);
-    const path = join(folder, `teacher-${String(from / chunkEntries).padStart(5, "0")}.safetensors`);
-    if (!existsSync(path)) {
+    const path = within(folder, `teacher-${String(from / chunkEntries).padStart(5, "0")}.safetensors`);
+    if (!(await exists(path))) {
       const counts = new Int32Array(until - from);
       const [tokens, probabilities]: number[][] = [[], []];
       for (let at = from; at < until; at += together) {

@@ -1,0 +1,46 @@
+/** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
+import { ensure, nearest, VentrisError } from "./errors.ts";
+import { exists, storage, within } from "./files.ts";
+import { modelsFolder } from "./shipped.ts";
+import { downloadModel } from "./weights/index.ts";
+
+export type OpenProgress =
+  | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
+  | { readonly stage: "load" };
+
+export interface Resolving {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: OpenProgress) => void;
+}
+
+/** Names of the models that ship with the package. */
+export async function shippedModels(): Promise<string[]> {
+  const files = await storage();
+  const names = (await exists(modelsFolder())) ? await files.list(modelsFolder()) : [];
+  const shipped = await Promise.all(names.map((name) => exists(within(modelsFolder(), name, "config.json"))));
+  return names.filter((_, i) => shipped[i]);
+}
+
+/** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
+export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
+  ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
+  const shipped = await shippedModels();
+  if (shipped.includes(reference)) return within(modelsFolder(), reference);
+  if (await exists(reference).catch(() => false)) return (await storage()).absolute(reference);
+  const meant = nearest(reference, shipped);
+  if (isOfHub(reference)) return fromHub(reference, options);
+  throw new VentrisError(
+    "unavailable",
+    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
+  );
+}
+
+/** "org/name". */
+export const isOfHub = (reference: string): boolean => /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(reference);
+
+export const fromHub = (reference: string, { signal, onProgress }: Resolving): Promise<string> =>
+  downloadModel(reference, {
+    signal,
+    onProgress:
+      onProgress && (({ file, received, total }) => onProgress({ stage: "download", file, done: received, total })),
+  });

@@ -1,0 +1,15 @@
+/** Waits until the event loop has had its turn: timers, messages and signals that came meanwhile are heard. */
+export const nextTurn: () => Promise<void> =
+  typeof setImmediate === "function" ? () => new Promise((resolve) => setImmediate(resolve)) : byMessage();
+
+/** A page has no `setImmediate`, and holds back timers that start one another; a message to oneself comes in the next turn. */
+function byMessage(): () => Promise<void> {
+  const waiting: (() => void)[] = [];
+  const { port1, port2 } = new MessageChannel();
+  (port1 as unknown as { onmessage: () => void }).onmessage = () => waiting.shift()!();
+  return () =>
+    new Promise((resolve) => {
+      waiting.push(resolve);
+      port2.postMessage(undefined);
+    });
+}
