@@ -3,8 +3,9 @@ import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
 import { readWhole, within } from "../files.ts";
 import { processors } from "../machine.ts";
-import { type ElementType, type LoweredProgram, type TensorData, weightFileName } from "../tensor/index.ts";
+import { type ElementType, type LoweredProgram, planInput, type TensorData, weightFileName } from "../tensor/index.ts";
 import { findRuntime, loadRuntime } from "./load.ts";
+import { createPlanChoice } from "./plans.ts";
 
 export type Device = "cpu" | "webgpu" | "cuda";
 
@@ -66,8 +67,7 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",
-    // The runtime plans memory for every combination of shapes that it has seen, and keeps the plans: passes have many.
-    enableMemPattern: !lowered.inputs.some(({ shape }) => shape.some((dimension) => typeof dimension === "string")),
+    enableMemPattern: true,
     logSeverityLevel: 3,
     ...(bytes && bytes.length > 0 && { externalData: [{ path: weightFileName, data: bytes }] }),
     ...(!bytes &&
@@ -85,11 +85,14 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     }
     throw new VentrisError("runtime_failed", `ONNX Runtime refused a program: ${message}`, { cause });
   }
+  const choosePlan = lowered.varies ? createPlanChoice() : undefined;
+  const nothing = new Uint8Array(0);
   return {
     async run(inputs) {
       let results: InferenceSession.OnnxValueMapType;
+      const plan = choosePlan && { [planInput]: new ort.Tensor("uint8", nothing, choosePlan(inputs)) };
       try {
-        results = await session.run(inputs as Readonly<Record<string, Tensor>>);
+        results = await session.run({ ...inputs, ...plan } as Readonly<Record<string, Tensor>>);
       } catch (cause) {
         throw new VentrisError(
           "runtime_failed",

@@ -8,6 +8,7 @@ export type {
   ValueDescription,
   WeightBinding,
 } from "./lowering.ts";
+export { planInput } from "./lowering.ts";
 export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";

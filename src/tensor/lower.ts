@@ -9,6 +9,7 @@ import {
   type LoweredProgram,
   type Lowering,
   type LoweringOptions,
+  planInput,
   type ValueDescription,
   type WeightBinding,
   weightName,
@@ -47,6 +48,8 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     builder.input(description.name, tensor.type, tensor.shape);
     names.set(tensor, description.name);
   }
+  const varies = inputs.some(({ shape }) => shape.some((dimension) => typeof dimension === "string"));
+  if (varies) builder.input(planInput, "uint8", ["plan", "none"]);
   for (const tensor of order) {
     if (names.has(tensor)) continue; // an input, or emitted together with another node
     if (isWeight(lowering, tensor)) continue; // bound by the operation that uses it, which knows whether it is quantised
@@ -65,6 +68,7 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     outputs: descriptions,
     weights: [...weights.values()],
     weightBytes: options.layout?.weightBytes ?? builder.externalBytes,
+    varies,
   };
 }
 

@@ -36,7 +36,12 @@ export interface LoweredProgram {
   readonly weights: readonly WeightBinding[];
   /** Length of the weight file. */
   readonly weightBytes: number;
+  /** Some input's dimensions are known only when the program runs: it then has the input `planInput` besides. */
+  readonly varies: boolean;
 }
+
+/** An input that no operator reads, bytes [any, 0]: it chooses the memory plan of a run, see `runtime/plans.ts`. */
+export const planInput = "memory.plan";
 
 export type ParameterPlace = "weights" | "inputs";
 
