@@ -85,7 +85,7 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     }
     throw new VentrisError("runtime_failed", `ONNX Runtime refused a program: ${message}`, { cause });
   }
-  const choosePlan = lowered.varies ? createPlanChoice() : undefined;
+  const choosePlan = lowered.varies ? createPlanChoice(lowered.inputs) : undefined;
   const nothing = new Uint8Array(0);
   return {
     async run(inputs) {
