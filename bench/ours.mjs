@@ -47,7 +47,7 @@ export function shippedModel(name) {
   return existsSync(join(folder, "model.safetensors")) ? folder : undefined;
 }
 
-/** A model as the library gives it. @param {string} path @param {{ threads: number, maxRows?: number }} options */
+/** A model as the library gives it. @param {string} path @param {{ threads: number, maxRows?: number, weights?: "auto" | "f32" | "int8" | "int4" }} options */
 export const openRaw = (path, options) => open(path, options);
 
 /** Held-out items of one checkable skill. @param {string} name @param {number} count */

@@ -5,7 +5,8 @@ import { onlineAcceptance } from "./online.mjs";
 import { openModel, shippedModel } from "./ours.mjs";
 import { describeSettings, fastestSettings, startLlamaCpp } from "./peers/llama-cpp.mjs";
 import { kinds, promptsOf, textsMissing } from "./texts.mjs";
-import { ggufInCache } from "./weights/gguf.mjs";
+import { ggufInCache, ggufOf } from "./weights/gguf.mjs";
+import { grownCheckpoint } from "./weights/grown.mjs";
 
 /** @typedef {import("./harness/report.mjs").Settings} Settings */
 /** @typedef {import("./harness/report.mjs").Measurement} Measurement */
@@ -38,6 +39,21 @@ function atBudget(name, budget, verification = "race") {
   return { ...shared, budget, ...estimate };
 }
 
+/**
+ * What speculates: knossos as it is, or grown to a larger model's cost (`weights/grown.mjs`), then in 4 bits.
+ * @typedef {{ name: string, path: () => string, weights?: "int4", gguf: () => string }} Subject
+ */
+const shipped = () => /** @type {string} */ (shippedModel(target));
+/** @type {Subject} */
+const small = { name: target, path: () => target, gguf: () => ggufInCache(shipped(), "Q4_0") };
+/** @param {import("./weights/grown.mjs").GrownShape} shape @returns {Subject} */
+const grown = (shape) => ({
+  name: `knossos grown to the ${shape === "1b" ? "1B" : "135M"} shape`,
+  path: () => grownCheckpoint(shipped(), shape),
+  weights: "int4",
+  gguf: () => ggufOf(grownCheckpoint(shipped(), shape), "Q4_0"),
+});
+
 /** Why nothing can be measured here, or undefined. */
 function missing() {
   const absent = [target, draft].find((name) => !shippedModel(name));
@@ -47,26 +63,30 @@ function missing() {
 /**
  * Runs the measurement with everything it needs, or says what is missing.
  * @param {(bench: ReturnType<typeof start> extends Promise<infer B> ? B : never, settings: Settings) => Promise<Measurement>} measure
+ * @param {Subject} [subject]
  * @returns {(settings: Settings) => Promise<Measurement>}
  */
-export const needing = (measure) => async (settings) => {
-  const skipped = missing();
-  return skipped ? { skipped } : measure(await started(settings.quick), settings);
-};
+export const needing =
+  (measure, subject = small) =>
+  async (settings) => {
+    const skipped = missing();
+    return skipped ? { skipped } : measure(await started(settings.quick, subject), settings);
+  };
 
-/** @type {ReturnType<typeof start> | undefined} one model for all rows, open until the process ends */
-let shared;
-/** @param {boolean} quick */
-function started(quick) {
-  shared ??= start(quick);
-  return shared;
+/** @type {Map<string, ReturnType<typeof start>>} one model for all rows about it, open until the process ends */
+const shared = new Map();
+/** @param {boolean} quick @param {Subject} subject */
+function started(quick, subject) {
+  const known = shared.get(subject.name) ?? start(quick, subject);
+  shared.set(subject.name, known);
+  return known;
 }
 
-/** @param {boolean} quick */
-async function start(quick) {
-  const { model } = await openModel(target, { threads });
+/** @param {boolean} quick @param {Subject} subject */
+async function start(quick, { name, path, weights }) {
+  const { model } = await openModel(path(), { threads, weights });
   const { tokenizer } = model;
-  if (!tokenizer) throw new Error(`${target} has no tokenizer`);
+  if (!tokenizer) throw new Error(`${name} has no tokenizer`);
   const [promptCount, tokens] = quick ? [2, 32] : [6, 96];
   /** @param {Kind} kind */
   const prompts = (kind) => promptsOf(kind, promptCount, promptLength, (text) => tokenizer.encode(text));
@@ -139,18 +159,18 @@ async function start(quick) {
   return { against, prompts, tokens };
 }
 
-/** @param {number} temperature */
-const bestOf = (temperature) =>
+/** @param {number} temperature @param {Subject} [subject] @param {readonly Method[]} [candidates] */
+const bestOf = (temperature, subject, candidates = methods) =>
   needing(async ({ against }, { progress }) => {
     const results = [];
-    for (const method of methods) {
+    for (const method of candidates) {
       const { speeds, tokensPerPass } = await against("stories", method, temperature);
       results.push({ ...ratio(speeds), name: method.name });
       progress(`  ${method.name}: ${format(ratio(speeds).value)}× at ${format(tokensPerPass)} tokens a pass`);
     }
     const best = results.reduce((a, b) => (b.value > a.value ? b : a));
     return { value: best.value, runs: best.runs, note: best.name };
-  });
+  }, subject);
 
 /** @param {Kind} kind @param {Method} method */
 const speedUp = (kind, method) =>
@@ -281,11 +301,12 @@ function predictors(kind, verified, gguf) {
  * Our fastest method of a list against the peer's predictor in its fastest setting, both from the same Q4_0 files.
  * @param {Kind} kind @param {readonly Method[]} candidates @param {"draft" | "lookup"} side
  * @param {boolean} verified the peer in a loop that verifies whole drafts, instead of its own
+ * @param {Subject} [subject]
  */
-const againstPredictor = (kind, candidates, side, verified) =>
+const againstPredictor = (kind, candidates, side, verified, subject = small) =>
   needing(async ({ prompts, tokens, against }, { quick, progress }) => {
     const [ggufs, texts] = [
-      [target, draft].map((name) => ggufInCache(/** @type {string} */ (shippedModel(name)), "Q4_0")),
+      [subject.gguf(), ggufInCache(/** @type {string} */ (shippedModel(draft)), "Q4_0")],
       prompts(kind),
     ];
     const speeds = [];
@@ -334,7 +355,30 @@ const againstPredictor = (kind, candidates, side, verified) =>
       await ours.close();
       await peer.close();
     }
-  });
+  }, subject);
+
+/** What drafts for the grown models: a tree, a chain, and tables without a model. @type {readonly Method[]} */
+const drafting = [...withDraft.filter(({ name }) => name === "dyspec" || name === "chain"), withoutDraft[1]];
+const grownRows = /** @type {const} */ ([
+  ["135m", 2, 1.5],
+  ["1b", 2.5, 1.8],
+]).flatMap(([shape, greedy, sampled]) => {
+  const subject = grown(shape);
+  const what = `${subject.name}, 4 bits, stories: best method`;
+  return [
+    { what: `${what} over plain greedy`, target: atLeast(greedy), measure: bestOf(0, subject, drafting) },
+    {
+      what: `${what} over plain sampling at temperature 0.8`,
+      target: atLeast(sampled),
+      measure: bestOf(0.8, subject, drafting),
+    },
+    {
+      what: `${what} with a draft against node-llama-cpp's corrected draft speculation`,
+      target: atLeast(1.3),
+      measure: againstPredictor("stories", drafting.slice(0, 2), "draft", true, subject),
+    },
+  ];
+});
 
 /** @type {import("./harness/report.mjs").RowDefinition[]} */
 export const rows = [
@@ -399,6 +443,7 @@ export const rows = [
       },
     ];
   }),
+  ...grownRows,
   ...budgets.map((budget) => ({
     what: `simulated, not measured: dyspec at budget ${budget}, stories, pass time flat over rows, a draft pass costs 1/50`,
     target: reported(),

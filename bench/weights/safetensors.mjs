@@ -10,15 +10,17 @@ const width = { F32: 4, F16: 2, BF16: 2 };
 /**
  * @param {string} path
  * @param {readonly { name: string, shape: number[] }[]} tensors
- * @param {StoredType} dtype of all of them
+ * @param {StoredType | ((tensor: { name: string, shape: number[] }) => StoredType)} dtype of all of them, or of each
  * @param {(tensor: { name: string, shape: number[] }) => Iterable<Uint8Array>} pieces the tensor's bytes in order
  */
 export function writeSafetensors(path, tensors, dtype, pieces) {
   let offset = 0;
+  const typeOf = typeof dtype === "function" ? dtype : () => dtype;
   const entries = tensors.map(({ name, shape }) => {
     const start = offset;
-    offset += shape.reduce((a, b) => a * b, 1) * width[dtype];
-    return [name, { dtype, shape, data_offsets: [start, offset] }];
+    const type = typeOf({ name, shape });
+    offset += shape.reduce((a, b) => a * b, 1) * width[type];
+    return [name, { dtype: type, shape, data_offsets: [start, offset] }];
   });
   const json = JSON.stringify(Object.fromEntries(entries));
   const header = Buffer.from(json.padEnd(Math.ceil(json.length / 8) * 8)); // data begins on a multiple of 8 bytes
