@@ -8,7 +8,7 @@ import { mergedParameters, readLora } from "../models/lora.ts";
 import { findParameters } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
-import type { LoweredProgram, LoweringOptions } from "../tensor/index.ts";
+import type { LoweredProgram } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { warnOnce } from "../warnings.ts";
 import { type Checkpoint, cacheKey, openCheckpoint, openWeights } from "../weights/index.ts";
@@ -20,7 +20,7 @@ import { createForward } from "./forward/index.ts";
 import { openLearnable } from "./learnable.ts";
 import { createMemory } from "./memory.ts";
 import type { TransformerParts } from "./model.ts";
-import { lowerPass, startPass } from "./pass.ts";
+import { lowerPass, type PassOptions, startPass } from "./pass.ts";
 import type { LoweredPass } from "./sites/rows.ts";
 import { withVariants } from "./sites/variants.ts";
 import {
@@ -85,8 +85,9 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     const plan = planWeights(parameters, format);
     const { blocks } = plan;
     const stored = storedType(keyValues, config, plan);
-    const common = { always: { taps, edits }, blocks, stored };
-    const forCanvas = { family, config, always: common.always, blocks };
+    const products = compileOptions.device === "webgpu" ? ("plain" as const) : ("fused" as const);
+    const common = { always: { taps, edits }, blocks, products, stored };
+    const forCanvas = { family, config, always: common.always, blocks, products };
     const lowered = config.diffusion ? lowerCanvas(forCanvas, false) : lowerPass(family, config, common);
     const prepared = await prepareWeights(identity, parameters, lowered);
     const compiling = { ...compileOptions, weights: prepared };
@@ -101,7 +102,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       folder,
       config,
       family,
-      forward: createForward({ family, config, always: common.always, blocks, layout: lowered, compiling }),
+      forward: createForward({ family, config, always: common.always, blocks, products, layout: lowered, compiling }),
       tokenizer,
       ...grows,
       parameterCount: plan.parameterCount,
@@ -152,7 +153,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
 async function startForest(
   family: Family,
   config: ModelConfig,
-  common: { always: Instruments; blocks: LoweringOptions["blocks"]; stored: StoredType },
+  common: PassOptions & { always: Instruments; stored: StoredType },
   lowered: LoweredPass,
   compiling: CompileOptions,
   { memoryLimit, ...options }: ForestOptions & { memoryLimit: number },

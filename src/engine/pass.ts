@@ -41,6 +41,7 @@ export interface PassOptions {
   always?: Instruments;
   /** What is read, and rewritten in the rows that ask for it: see `sites/variants.ts`. */
   asked?: Instruments;
+  products?: LoweringOptions["products"];
   /** Weights that lie in a file already. */
   layout?: LoweringOptions["layout"];
 }
@@ -102,7 +103,7 @@ export interface Pass {
 /** The pass as an ONNX program. Errors: `bad_option` for a site the model has not. */
 export function lowerPass(family: Family, config: ModelConfig, options: PassOptions = {}): LoweredPass {
   const { always = noInstruments, asked = noInstruments, layout } = options;
-  const { blocks, parameters = "weights", stored: type = "float32" } = options;
+  const { blocks, products, parameters = "weights", stored: type = "float32" } = options;
 
   const groups = config.heads / config.keyValueHeads;
   const tokens = input("tokens", ["lanes", "rows"], "int64");
@@ -183,7 +184,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const place = (name: string) => (ofModel.has(name) && parameters === "weights" ? "weights" : "inputs");
   const lowered = lower(
     { logits, "new.keys": concat(stored.keys, 0), "new.values": concat(stored.values, 0), ...hooks.outputs },
-    { parameters: place, blocks, layout },
+    { parameters: place, blocks, products, layout },
   );
   return { ...lowered, always, asked };
 }

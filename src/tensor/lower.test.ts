@@ -137,6 +137,37 @@ describe("shape rules", () => {
 describe("fused operators", () => {
   const x = t.input("x", ["rows", 64]);
 
+  test("are not asked of a device that has no fused products, and the numbers are the same", async () => {
+    const y = t.input("y", ["rows", 64]);
+    const [left, right] = [t.input("left", ["n", 3, 5]), t.input("right", ["n", 4, 5])];
+    const table = t.input("table", [6, 64]);
+    const parts = t.split(t.linear(x, t.concat([table, t.input("other", [2, 64])], 0)), [6, 2], 1);
+    const outputs = {
+      flat: t.matmul(x, y, { transposeB: true, scale: 0.5 }),
+      deep: t.matmul(left, right, { transposeB: true, scale: 0.25 }),
+      first: t.matmul(t.matmul(left, right, { transposeB: true }), left, { transposeA: true }),
+      part: parts[0],
+      rest: parts[1],
+    };
+    const products = "plain" as const;
+    const plain = operators(outputs, { parameters: "inputs", products });
+    expect(plain).not.toContain("FusedMatMul");
+    expect(plain).toContain("Gemm");
+    const inputs: Parameters<typeof run>[1] = {
+      x: [data(128, 1), [2, 64]],
+      y: [data(128, 2), [2, 64]],
+      left: [data(30, 3), [2, 3, 5]],
+      right: [data(40, 4), [2, 4, 5]],
+      table: [data(384, 5), [6, 64]],
+      other: [data(128, 6), [2, 64]],
+    };
+    const [fused, separate] = [
+      await run(outputs, inputs),
+      await run(outputs, inputs, { parameters: "inputs", products }),
+    ];
+    for (const name of Object.keys(outputs)) expectClose(separate[name], fused[name]);
+  });
+
   test("are chosen", () => {
     expect(operators({ y: t.silu(x) })).toContain("QuickGelu");
     expect(operators({ y: t.matmul(x, x, { transposeB: true, scale: 0.5 }) })).toContain("FusedMatMul");

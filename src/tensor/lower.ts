@@ -223,11 +223,33 @@ function lowerMatmul(lowering: Lowering, tensor: Tensor): string | undefined {
       })[0];
     }
   }
+  return matrixProduct(lowering, a, b, { transposeA, transposeB, scale });
+}
+
+/** One product, of the operators that the device has. */
+function matrixProduct(
+  { builder, nameOf, options }: Lowering,
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false, scale = 1 },
+): string {
   if (!transposeA && !transposeB && scale === 1) return builder.node("MatMul", [nameOf(a), nameOf(b)])[0];
-  return builder.node("FusedMatMul", [nameOf(a), nameOf(b)], {
-    domain: microsoft,
-    attributes: { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: scale } },
-  })[0];
+  const flags = { transA: transposeA ? 1 : 0, transB: transposeB ? 1 : 0, alpha: { float: scale } };
+  if (options.products !== "plain") {
+    return builder.node("FusedMatMul", [nameOf(a), nameOf(b)], { domain: microsoft, attributes: flags })[0];
+  }
+  if (a.shape.length === 2 && b.shape.length === 2) {
+    return builder.node("Gemm", [nameOf(a), nameOf(b)], { attributes: flags })[0];
+  }
+  const turned = (x: Tensor, transpose: boolean): string => {
+    if (!transpose) return nameOf(x);
+    const axes = x.shape.map((_, axis) => axis);
+    return builder.node("Transpose", [nameOf(x)], {
+      attributes: { perm: [...axes.slice(0, -2), ...axes.slice(-2).reverse()] },
+    })[0];
+  };
+  const plain = builder.node("MatMul", [turned(a, transposeA), turned(b, transposeB)])[0];
+  return scale === 1 ? plain : builder.node("Mul", [plain, builder.constant(Float32Array.of(scale), [])])[0];
 }
 
 function lowerGather(lowering: Lowering, { inputs: [table, indices] }: Tensor): string {
@@ -272,8 +294,8 @@ function lowerSplit(lowering: Lowering, tensor: Tensor): undefined {
   const factors = separateProducts(lowering, tensor.inputs[0]);
   if (factors) {
     for (const part of consumers.get(tensor)!) {
-      const inputs = [tensor.inputs[0].inputs[0], factors[part.attributes.index as number]].map(nameOf);
-      names.set(part, builder.node("FusedMatMul", inputs, { domain: microsoft, attributes: { transB: 1 } })[0]);
+      const [a, b] = [tensor.inputs[0].inputs[0], factors[part.attributes.index as number]];
+      names.set(part, matrixProduct(lowering, a, b, { transposeB: true }));
     }
     return;
   }

@@ -55,6 +55,11 @@ export interface LoweringOptions {
   layout?: Pick<LoweredProgram, "weights" | "weightBytes">;
   /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. */
   blocks?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | undefined;
+  /**
+   * Which products with a transposed or scaled side there are: "fused" (default) takes the runtime's own, "plain" makes them of ONNX's
+   * operators, for devices without the former, where each would go to the processor and back.
+   */
+  products?: "fused" | "plain";
 }
 
 export interface Lowering {

@@ -31,6 +31,7 @@ export interface CanvasPassParts {
   readonly config: ModelConfig;
   readonly always: Instruments;
   readonly blocks: LoweringOptions["blocks"];
+  readonly products?: LoweringOptions["products"];
 }
 
 /** Keys and values by layer: [key-value heads, columns, head dimension] each. */
@@ -64,7 +65,7 @@ export const columnsFor = (length: number): number => Math.ceil(length / columnS
 
 /** The pass as a program. `keep`: whether it returns the rows' keys and values. */
 export function lowerCanvas(
-  { family, config, always, blocks }: CanvasPassParts,
+  { family, config, always, blocks, products }: CanvasPassParts,
   keep: boolean,
   layout?: LoweredProgram,
 ): LoweredProgram {
@@ -97,7 +98,7 @@ export function lowerCanvas(
     site: hooks.site,
     select,
   });
-  return lower({ logits, ...kept, ...hooks.outputs }, { parameters: "weights", blocks, layout });
+  return lower({ logits, ...kept, ...hooks.outputs }, { parameters: "weights", blocks, products, layout });
 }
 
 const hidden = -1e9;

@@ -51,6 +51,7 @@ export interface ForwardParts {
   /** Part of the model: what is read and rewritten in every row. */
   readonly always: Instruments;
   readonly blocks: LoweringOptions["blocks"];
+  readonly products?: LoweringOptions["products"];
   /** The weight file's layout, and how programs over it are compiled. */
   readonly layout: LoweredProgram;
   readonly compiling: CompileOptions;
@@ -140,7 +141,7 @@ function sameShape(a: Shape, b: Shape): boolean {
   return flags && same(a.asked.taps, b.asked.taps) && same(a.asked.edits, b.asked.edits);
 }
 
-async function compileFor({ family, config, always, blocks, layout, compiling }: ForwardParts, shape: Shape) {
+async function compileFor({ family, config, always, blocks, products, layout, compiling }: ForwardParts, shape: Shape) {
   const { asked, past, keep, logits: wantsLogits } = shape;
   const groups = config.heads / config.keyValueHeads;
   const [half, heads] = [config.headDimension / 2, config.keyValueHeads];
@@ -172,7 +173,7 @@ async function compileFor({ family, config, always, blocks, layout, compiling }:
   ensure(Object.keys(outputs).length > 0, "bad_option", "forward: nothing is asked for: no logits, taps or kept rows");
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
   const place = (name: string) => (ofModel.has(name) ? "weights" : "inputs");
-  const lowered = { ...lower(outputs, { parameters: place, blocks, layout }), always, asked };
+  const lowered = { ...lower(outputs, { parameters: place, blocks, products, layout }), always, asked };
   return { lowered, program: await compile(lowered, compiling) };
 }
 
