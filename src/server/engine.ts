@@ -8,7 +8,7 @@ import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { threadEntry } from "../runtime/thread.ts";
-import type { Calls, Detail, FromEngine, OutputEvent, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
+import type { Calls, Detail, FromEngine, OutputEvent, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
 
 export interface Engine {
   call<Name extends keyof Calls>(name: Name, ...values: Parameters<Calls[Name]>): Promise<ReturnType<Calls[Name]>>;
@@ -41,6 +41,12 @@ const steady = 5000;
 /** Time that runs under way have to end when the engine closes. */
 const patience = 10_000;
 
+/**
+ * Runs that begin together are told to the process together, so that their prompts share passes from the first on: it would else begin to read the
+ * first one's alone, on cores that the others still need to arrive. Milliseconds without another one, and in all.
+ */
+const [quiet, longest] = [1, 8];
+
 export interface EngineOptions {
   /** Models that are opened whenever the process starts. */
   readonly warm?: readonly string[];
@@ -55,6 +61,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
   let ids = 0;
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: unknown): void }>();
   const sinks = new Map<number, Sink>();
+  let beginning: RunMessage[] = [];
 
   function started(): ChildProcess {
     if (closed) throw new VentrisError("aborted", "the server is stopping");
@@ -84,6 +91,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     waiting.clear();
     for (const sink of sinks.values()) sink.end(error);
     sinks.clear();
+    beginning = [];
     if (closed) return;
     restarts += 1;
     if (performance.now() - began > steady) warmUp();
@@ -105,7 +113,30 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
   // A process that is gone is told of by its exit.
   const send = (message: ToEngine): void => void started().send(message, () => {});
 
+  function begin(run: RunMessage): void {
+    started(); // if that fails, it does at once
+    beginning.push(run);
+    if (beginning.length > 1) return;
+    const since = performance.now();
+    const look = (known: number): void => {
+      if (beginning.length > known && performance.now() - since < longest)
+        setTimeout(look, quiet, beginning.length);
+      else if (beginning.length > 0) {
+        send({ type: "runs", runs: beginning });
+        beginning = [];
+      }
+    };
+    setTimeout(look, quiet, 1);
+  }
+
   function abandon(id: number): void {
+    const kept = beginning.filter((run) => run.id !== id);
+    if (kept.length < beginning.length) {
+      beginning = kept;
+      sinks.get(id)?.end(new VentrisError("aborted", "the request was aborted before it began"));
+      sinks.delete(id);
+      return;
+    }
     if (worker?.connected) worker.send({ type: "abort", id } satisfies ToEngine, () => {});
   }
 
@@ -120,7 +151,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     };
     signal?.addEventListener("abort", abort, { once: true });
     try {
-      send({ type: "run", id, request, detail });
+      begin({ id, request, detail });
       sinks.set(id, {
         events(more) {
           events = events.length === 0 ? more : events.concat(more);
@@ -191,6 +222,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
       closed = true;
       const child = worker;
       if (!child) return;
+      for (const { id } of beginning) abandon(id);
       const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
       child.send({ type: "close" } satisfies ToEngine, () => {});
       const timer = setTimeout(() => child.kill("SIGKILL"), patience);

@@ -112,9 +112,15 @@ export interface ModelFacts {
 /** `trace`: every event as it happens; `stream`: text as it comes; `whole`: the same in one piece. */
 export type Detail = "trace" | "stream" | "whole";
 
+export interface RunMessage {
+  readonly id: number;
+  readonly request: RunRequest;
+  readonly detail: Detail;
+}
+
 export type ToEngine =
   | { type: "call"; id: number; name: keyof Calls; values: readonly unknown[] }
-  | { type: "run"; id: number; request: RunRequest; detail: Detail }
+  | { type: "runs"; runs: readonly RunMessage[] }
   | { type: "abort"; id: number }
   | { type: "close" };
 

@@ -7,7 +7,7 @@ import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
-import type { Calls, ChatPrompt, Detail, FromEngine, PlainError, RunRequest, ToEngine, Told } from "./protocol.ts";
+import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
 import { servedNeurons } from "./worker-neurons.ts";
 import { beginOf, outputOf, readAll, scored } from "./worker-output.ts";
 
@@ -172,7 +172,7 @@ function flush(): void {
   waiting = new Map();
 }
 
-async function run(id: number, request: RunRequest, detail: Detail): Promise<void> {
+async function run({ id, request, detail }: RunMessage): Promise<void> {
   const stop = new AbortController();
   running.set(id, stop);
   const started = performance.now();
@@ -200,7 +200,7 @@ const plain = (error: unknown): PlainError => ({
 });
 
 process.on("message", async (message: ToEngine) => {
-  if (message.type === "run") void run(message.id, message.request, message.detail);
+  if (message.type === "runs") for (const one of message.runs) void run(one);
   else if (message.type === "abort") running.get(message.id)?.abort();
   else if (message.type === "call") {
     const { id, name, values } = message;

@@ -1,11 +1,11 @@
 /**
  * The shaper chain: an explicit, ordered list of stages from a model's logits to the distribution of the next token. It
- * holds no state between calls but buffers, so that one chain serves every node of every tree of a run, in any order.
+ * holds no state between calls, so that one chain serves every node of every tree of a run, in any order.
  */
 import { ensure, nearest } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { winnerOf } from "../race.ts";
-import { best, bestLogit, createCandidates, load, weigh } from "./candidates.ts";
+import { best, bestLogit, type Candidates, load, weigh, withCandidates } from "./candidates.ts";
 import { parseOptions, type ShapingOptions, type ShapingSettings, shapingOptions } from "./options.ts";
 import {
   GREEDY_TEMPERATURE,
@@ -72,8 +72,7 @@ export function createShaperChain(
     if (run) active.push({ name, run, readsHistory: definition.readsHistory });
   }
 
-  const candidates = createCandidates(vocabularySize);
-  const run = (logits: Float32Array, context: ShapingContext) => {
+  const run = (candidates: Candidates, logits: Float32Array, context: ShapingContext) => {
     load(candidates, logits, context.allowed);
     for (const stage of active) {
       stage.run(candidates, context);
@@ -88,8 +87,10 @@ export function createShaperChain(
       const likeliest = bestLogit(logits, vocabularySize);
       if (active.every((stage) => stage.run.keeps!(likeliest, context))) return likeliest;
     }
-    run(logits, context);
-    return best(candidates);
+    return withCandidates(vocabularySize, (candidates) => {
+      run(candidates, logits, context);
+      return best(candidates);
+    });
   };
   return {
     greedy,
@@ -97,9 +98,11 @@ export function createShaperChain(
     stages: active.map((stage) => stage.name),
     choose(logits, context) {
       if (greedy) return mostLikely(logits, context);
-      run(logits, context);
-      weigh(candidates);
-      return winnerOf(context, candidates.tokens, candidates.count, candidates.weights);
+      return withCandidates(vocabularySize, (candidates) => {
+        run(candidates, logits, context);
+        weigh(candidates);
+        return winnerOf(context, candidates.tokens, candidates.count, candidates.weights);
+      });
     },
     shape(logits, context) {
       const probabilities = new Float64Array(vocabularySize);
@@ -107,12 +110,14 @@ export function createShaperChain(
         probabilities[mostLikely(logits, context)] = 1;
         return probabilities;
       }
-      run(logits, context);
-      weigh(candidates);
-      const { tokens, count, weights, total } = candidates;
-      const scale = 1 / total;
-      for (let i = 0; i < count; i++) probabilities[tokens[i]] = weights[tokens[i]] * scale;
-      return probabilities;
+      return withCandidates(vocabularySize, (candidates) => {
+        run(candidates, logits, context);
+        weigh(candidates);
+        const { tokens, count, weights, total } = candidates;
+        const scale = 1 / total;
+        for (let i = 0; i < count; i++) probabilities[tokens[i]] = weights[tokens[i]] * scale;
+        return probabilities;
+      });
     },
   };
 }
