@@ -8,7 +8,17 @@ import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { threadEntry } from "../runtime/thread.ts";
-import type { Calls, Detail, FromEngine, OutputEvent, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
+import type {
+  Calls,
+  Detail,
+  FromEngine,
+  OutputEvent,
+  PlainError,
+  RunMessage,
+  RunRequest,
+  ToEngine,
+  Told,
+} from "./protocol.ts";
 
 export interface Engine {
   call<Name extends keyof Calls>(name: Name, ...values: Parameters<Calls[Name]>): Promise<ReturnType<Calls[Name]>>;
@@ -119,8 +129,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     if (beginning.length > 1) return;
     const since = performance.now();
     const look = (known: number): void => {
-      if (beginning.length > known && performance.now() - since < longest)
-        setTimeout(look, quiet, beginning.length);
+      if (beginning.length > known && performance.now() - since < longest) setTimeout(look, quiet, beginning.length);
       else if (beginning.length > 0) {
         send({ type: "runs", runs: beginning });
         beginning = [];
