@@ -24,6 +24,7 @@ import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, nearest, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
+import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
@@ -31,9 +32,9 @@ export type Text = string | readonly number[] | readonly ChatMessage[];
 
 /**
  * The same, or rows: token ids, and vectors that stand for tokens (soft prompts, patches of an image); or, for models with a canvas, a text with
- * blanks: `{ fill: "The old king ___ and then ___." }`.
+ * blanks: `{ fill: "The old king ___ and then ___." }`; or, for models that see, pictures and texts: `[{ image: "cat.png" }, "What is this?"]`.
  */
-export type Prompt = Text | readonly (number | VectorRow)[] | TemplateText;
+export type Prompt = Text | readonly (number | VectorRow)[] | TemplateText | PicturePrompt;
 
 /** A method by name, a method with its options, or one of one's own, made by `defineMethod`. */
 export type MethodChoice = MethodName | MethodWithOptions | OwnMethod;
@@ -88,7 +89,11 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
     model,
     method,
     methodOptions,
-    prompt: template ? templateRows(model, template) : promptRows(model, prompt as RowsPrompt),
+    prompt: template
+      ? templateRows(model, template)
+      : isPicturePrompt(prompt) || hasPictures(prompt)
+        ? pictureRows(model, prompt)
+        : promptRows(model, prompt as RowsPrompt),
     template,
     settings,
     shapers: making,
@@ -96,7 +101,7 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
   });
 }
 
-type RowsPrompt = Exclude<Prompt, TemplateText>;
+type RowsPrompt = Exclude<Prompt, TemplateText | PicturePrompt>;
 
 const isTemplate = (prompt: Prompt): prompt is TemplateText =>
   typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && "fill" in prompt;
@@ -280,6 +285,10 @@ function promptRows(model: Model, prompt: RowsPrompt): readonly (number | Vector
   if (typeof first === "object" && !(first && "values" in first))
     return chatTokens(model, prompt as readonly ChatMessage[]);
   const rows = prompt as readonly (number | VectorRow)[];
+  const placeholder = model.config.vision?.imageToken;
+  ensure(placeholder === undefined || !rows.includes(placeholder), "bad_option", () => {
+    return `prompt: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
+  });
   for (const row of rows) requireRow(model, row);
   return rows;
 }

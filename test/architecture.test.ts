@@ -27,7 +27,7 @@ const layers = [
   ["methods"],
   ["engine", "training"],
   ["constraints", "models"],
-  ["runtime", "weights", "text"],
+  ["runtime", "weights", "text", "images"],
   ["tensor"],
 ];
 const layerOf = (file: string): number => {

@@ -23,6 +23,7 @@ import type { TransformerParts } from "./model.ts";
 import { lowerPass, type PassOptions, startPass } from "./pass.ts";
 import type { LoweredPass } from "./sites/rows.ts";
 import { withVariants } from "./sites/variants.ts";
+import { createVision } from "./vision.ts";
 import {
   planWeights,
   preparation,
@@ -105,6 +106,9 @@ export async function loadModel(path: string, name: string, options: LoadOptions
       forward: createForward({ family, config, always: common.always, blocks, products, layout: lowered, compiling }),
       tokenizer,
       ...grows,
+      ...(config.vision && {
+        abilities: { vision: createVision({ path, folder, identity }, family, config, compileOptions) },
+      }),
       parameterCount: plan.parameterCount,
       identity: [
         identity,

@@ -45,7 +45,8 @@ export interface RunParts {
   method: Method;
   /** Already checked. */
   methodOptions: Record<string, unknown>;
-  prompt: readonly (number | VectorRow)[];
+  /** Rows, or what makes them: pictures are read and seen first. */
+  prompt: readonly (number | VectorRow)[] | (() => Promise<readonly (number | VectorRow)[]>);
   template?: Template;
   settings: RequestSettings;
   /** What else has a say in the distributions, in order. */
@@ -57,7 +58,7 @@ export interface RunParts {
 const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown =>
   "edit" in edit ? { name: edit.edit.name, site: edit.edit.site } : edit;
 
-export function startRun({ model, method, methodOptions, prompt, settings, signal, ...parts }: RunParts): Run {
+export function startRun({ model, method, methodOptions, prompt: given, settings, signal, ...parts }: RunParts): Run {
   const { shapers: makeShapers = [], template } = parts;
   const begin = method.begin ?? createDecoding;
   const own = new AbortController();
@@ -96,6 +97,7 @@ export function startRun({ model, method, methodOptions, prompt, settings, signa
   final.catch(() => {}); // whoever only iterates sees it there
 
   async function decode(): Promise<RunResult> {
+    const prompt = typeof given === "function" ? await given() : given;
     const options = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
     emit({
       type: "start",

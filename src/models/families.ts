@@ -4,8 +4,9 @@ import { llada } from "./diffusion/llada.ts";
 import { type Family, type ModelConfig, unsupportedArchitecture } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
 import { llama } from "./llama.ts";
+import { llava } from "./llava.ts";
 
-const families: readonly Family[] = [llama, gpt2, llada, dream];
+const families: readonly Family[] = [llama, gpt2, llada, dream, llava];
 
 export const supportedArchitectures: readonly string[] = families.flatMap((family) => family.architectures);
 

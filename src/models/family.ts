@@ -6,6 +6,7 @@ import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import type { Tensor } from "../tensor/index.ts";
 import { warnOnce } from "../warnings.ts";
 import { judgeField } from "./config-fields.ts";
+import type { VisionConfig } from "./vision/config.ts";
 
 export interface ModelConfig {
   readonly architecture: string;
@@ -30,6 +31,8 @@ export interface ModelConfig {
   readonly endTokens: readonly number[];
   /** Of masked diffusion models, in which every position sees every other. */
   readonly diffusion?: MaskedDiffusion;
+  /** Of models that see. */
+  readonly vision?: VisionConfig;
 }
 
 export interface MaskedDiffusion {
@@ -43,7 +46,7 @@ export interface MaskedDiffusion {
 /** A parameter of a program and where a checkpoint keeps it. */
 export interface ParameterSpecification {
   readonly name: string;
-  readonly shape: readonly [number] | readonly [number, number];
+  readonly shape: readonly number[];
   /** Names the checkpoint may use for it, best first. */
   readonly sources: readonly string[];
   /** The checkpoint stores the transposed matrix. */

@@ -3,6 +3,7 @@ import { ensure, nearest, VentrisError } from "../errors.ts";
 import { type BlockFormat, parameter, type Tensor } from "../tensor/index.ts";
 import type { QuantizedMatrix, WeightSource } from "../weights/source.ts";
 import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
+import { unreadByVision } from "./vision/tower.ts";
 
 /**
  * Makes each parameter once, so that a graph may run a model twice over the same weights. `scope` goes before the names: two models in
@@ -42,7 +43,7 @@ export function findParameters(
   config: ModelConfig,
 ): ReadonlyMap<string, StoredParameter> {
   const specifications = family.parameters(config);
-  refuseUnusedTensors(source, specifications);
+  refuseUnusedTensors(source, specifications, config.vision && unreadByVision(config.vision));
   return new Map(specifications.map((specification) => [specification.name, findParameter(source, specification)]));
 }
 
@@ -81,10 +82,14 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
   };
 }
 
-function refuseUnusedTensors(source: WeightSource, specifications: readonly ParameterSpecification[]): void {
+function refuseUnusedTensors(
+  source: WeightSource,
+  specifications: readonly ParameterSpecification[],
+  unread: (name: string) => boolean = () => false,
+): void {
   const used = new Set(specifications.flatMap(({ sources }) => sources));
-  const ignored = /rotary_emb\.inv_freq$|attn\.(masked_)?bias$|^lm_head\.weight$/;
-  const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name));
+  const ignored = /rotary_emb\.inv_freq$|attn\.(masked_)?bias$|^(language_model\.)?lm_head\.weight$/;
+  const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name) && !unread(name));
   ensure(
     unused === undefined,
     "bad_file",

@@ -5,7 +5,7 @@
 import { familyNamed } from "../models/families.ts";
 import type { ModelConfig } from "../models/family.ts";
 import { defaultThreads } from "../runtime/program.ts";
-import { serveThread, startThread, type Threaded } from "../runtime/thread.ts";
+import { serveThread, startThread, type Thread, type Threaded } from "../runtime/thread.ts";
 import { maskedDiffusionObjective } from "./masked-diffusion.ts";
 import { type LanguageModelObjective, type NextTokenOptions, nextTokenObjective } from "./next-token.ts";
 import type { Objective, TokenBatch } from "./objective.ts";
@@ -20,10 +20,10 @@ export interface ReplicaOptions {
   readonly gradients: Float32Array<SharedArrayBuffer>;
 }
 
-export interface Replica extends Threaded {
+export interface Replica<Batch = TokenBatch> extends Threaded {
   /** Loss; the gradients stand in the shared array. */
-  gradients(batch: TokenBatch): Promise<number>;
-  loss(batch: TokenBatch): Promise<number>;
+  gradients(batch: Batch): Promise<number>;
+  loss(batch: Batch): Promise<number>;
 }
 
 /** What further replicas may take in all. */
@@ -48,15 +48,35 @@ export async function replicatedObjective(
   const share = { ...options, rows: rows / count, threads: Math.floor(threads / count) };
   const own = await objectiveOf(config)(family, config, values, share);
   if (count === 1) return own;
+  return replicated(own, {
+    count,
+    split: (batch) => rowsOf(batch, count),
+    start(shared) {
+      const data: ReplicaOptions = { config, values, options: share, ...shared };
+      return startThread<Replica>({ name: "replica-thread", from: import.meta.url, what: "a training thread" }, data);
+    },
+  });
+}
+
+/** What a replica shares with the thread that trains. */
+export type Shared = Pick<ReplicaOptions, "parameters" | "gradients">;
+
+/** An objective on a share of each batch, and further threads with the same on the others. */
+export function replicated<Batch>(
+  own: Objective<Batch> & { release(): Promise<void> },
+  {
+    count,
+    split,
+    start,
+  }: { count: number; split(batch: Batch): readonly Batch[]; start(shared: Shared): Thread<Replica<Batch>> },
+): Objective<Batch> & { release(): Promise<void> } {
   const { parameters } = own;
   const size = parameters.reduce((sum, { values: { length } }) => sum + length, 0);
   const allocate = () => new Float32Array(new SharedArrayBuffer(4 * size));
   const published = allocate();
   const others = Array.from({ length: count - 1 }, () => {
     const gradients = allocate();
-    const data: ReplicaOptions = { config, values, options: share, parameters: published, gradients };
-    const entry = { name: "replica-thread", from: import.meta.url, what: "a training thread" };
-    return { gradients, thread: startThread<Replica>(entry, data) };
+    return { gradients, thread: start({ parameters: published, gradients }) };
   });
   const sums = parameters.map(({ values: { length } }) => new Float32Array(length));
 
@@ -68,10 +88,10 @@ export async function replicatedObjective(
     }
   };
   /** This thread works too, after the others have their shares: a program blocks it. */
-  const together = async <T>(batch: TokenBatch, call: "gradients" | "loss", work: (part: TokenBatch) => Promise<T>) => {
+  const together = async <T>(batch: Batch, call: "gradients" | "loss", work: (part: Batch) => Promise<T>) => {
     publish();
-    const parts = rowsOf(batch, count);
-    const calls = others.map(({ thread }, i) => thread.call(call, parts[i + 1]));
+    const parts = split(batch);
+    const calls = others.map(({ thread }, i) => thread.call(call, parts[i + 1]) as Promise<number>);
     const settled = Promise.allSettled(calls); // a failure of the work below must not leave them unheard
     const mine = await work(parts[0]);
     await settled;
@@ -134,6 +154,14 @@ export async function serveReplica({ config, values, options, parameters, gradie
     values,
     options,
   );
+  serveObjective(objective, { parameters, gradients });
+}
+
+/** Serves the thread's share of an objective. */
+export function serveObjective<Batch>(
+  objective: Promise<Objective<Batch> & { release(): Promise<void> }>,
+  { parameters, gradients }: Shared,
+): void {
   const refreshed = async () => {
     const replica = await objective;
     let at = 0;
@@ -143,7 +171,7 @@ export async function serveReplica({ config, values, options, parameters, gradie
     }
     return replica;
   };
-  serveThread<Replica>({
+  serveThread<Replica<Batch>>({
     async gradients(batch) {
       const result = await (await refreshed()).gradients(batch);
       let at = 0;

@@ -37,7 +37,7 @@ export interface Choices {
 
 export type Split = "train" | "test";
 
-function choices(stream: Stream, position: number): Choices {
+export function choices(stream: Stream, position: number): Choices {
   let index = 0;
   const next = (): number => uniform(stream, position, "data", index++);
   const integer = (low: number, high: number): number => low + Math.floor(next() * (high - low + 1));

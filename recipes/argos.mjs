@@ -1,0 +1,169 @@
+/**
+ * How argos is trained: phaistos with a small vision tower, end to end. Three kinds of pictures (generated scenes with checkable questions,
+ * emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a picture, so that these stay.
+ * Goes on where it was stopped. EMOJI and DRAWINGS are folders of data as `recipes/README.md` describes; the other artist's emoji and the last
+ * drawings of each kind are for testing and are not read.
+ *
+ *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--steps N] [--seconds N] [--threads N]
+ */
+import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { preparationOf, prepared } from "../dist/images/index.js";
+import { familyOf } from "../dist/models/families.js";
+import { readParameters } from "../dist/models/parameters.js";
+import { openTokenizer } from "../dist/text/index.js";
+import { writeConfigured } from "../dist/training/export.js";
+import { lossCurveSvg, train, warmupStableDecay } from "../dist/training/index.js";
+import { initialValues } from "../dist/training/recipe.js";
+import { openDrawings, openEmoji } from "../dist/training/seeing/pictures.js";
+import { replicatedSeeing } from "../dist/training/seeing/replicas.js";
+import { drawnScene, questionAbout, questionKinds, sceneOf } from "../dist/training/seeing/scenes.js";
+import { seeingBatch } from "../dist/training/seeing/texts.js";
+import { skillItem, skills } from "../dist/training/skills/index.js";
+import { choices } from "../dist/training/skills/skill.js";
+import { openWeights } from "../dist/weights/index.js";
+
+const { values: options, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    emoji: { type: "string" },
+    drawings: { type: "string" },
+    steps: { type: "string", default: "4000" },
+    seconds: { type: "string", default: "100000" },
+    threads: { type: "string", default: "2" },
+    peak: { type: "string", default: "0.0012" },
+  },
+});
+const [run, out] = positionals;
+if (!out || !options.emoji || !options.drawings) {
+  console.error("usage: argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--steps N] [--seconds N] [--threads N]");
+  process.exit(2);
+}
+const here = fileURLToPath(new URL(".", import.meta.url));
+const base = join(here, "../models/phaistos");
+const seed = 5;
+const steps = Number(options.steps);
+const shape = { rows: 16, pictures: 14, length: 112, threads: Number(options.threads) };
+
+const json = JSON.parse(await readFile(join(here, "argos.config.json"), "utf8"));
+const { family, config } = familyOf(json);
+const size = config.vision.imageSize;
+const preprocessor = {
+  image_processor_type: "SiglipImageProcessor",
+  do_resize: true,
+  size: { height: size, width: size },
+  resample: 3,
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  image_mean: [0.5, 0.5, 0.5],
+  image_std: [0.5, 0.5, 0.5],
+};
+const preparation = preparationOf(preprocessor, "argos", size);
+const tokenizer = await openTokenizer(base);
+
+// The text model begins as phaistos, the vision tower and the projector by chance.
+const values = initialValues(family, config, seed);
+const source = await openWeights(base);
+const text = familyOf(JSON.parse(await readFile(join(base, "config.json"), "utf8")));
+for (const [name, stored] of await readParameters(source, text.family, text.config)) values.set(name, stored);
+await source.close();
+
+const emoji = await openEmoji(options.emoji, "twemoji");
+const drawings = await openDrawings(options.drawings, "train");
+console.error(`${emoji.length} emoji, ${drawings.length} drawings`);
+
+/** Moved, mirrored and a little larger or smaller, on a light ground. */
+function varied({ width, height, pixels }, choose, mirrored) {
+  const [sx, sy] = [choose.integer(-6, 6), choose.integer(-6, 6)];
+  const zoom = choose.integer(85, 115) / 100;
+  const result = new Uint8Array(pixels.length).fill(255);
+  for (let row = 0; row < height; row++)
+    for (let column = 0; column < width; column++) {
+      const x = Math.round((column - width / 2) * zoom + width / 2) + sx;
+      const y = Math.round((row - height / 2) * zoom + height / 2) + sy;
+      if (x < 0 || y < 0 || x >= width || y >= height) continue;
+      const from = 3 * (y * width + (mirrored ? width - 1 - x : x));
+      result.set(pixels.subarray(from, from + 3), 3 * (row * width + column));
+    }
+  return { width, height, pixels: result };
+}
+
+function conversation(number, row) {
+  const choose = choices({ seed, request: 77 + row }, number);
+  if (row >= shape.pictures) {
+    const turns = [];
+    for (let i = 0; i < 3; i++) {
+      const skill = choose.one(skills.filter(({ name }) => name !== "sql"));
+      for (let attempt = 0; attempt < 5; attempt++) {
+        const { prompt, answer } = skillItem(skill, "train", seed + 100, choose.integer(0, 1e6));
+        if (tokenizer.encode(prompt + answer, { special: false }).length > 100) continue;
+        turns.push({ question: prompt, answer });
+        break;
+      }
+    }
+    return turns.length > 0 ? { turns } : { turns: [{ question: "Hello!", answer: "Hello!" }] };
+  }
+  const kind = row < 10 ? "scene" : row < 12 ? "emoji" : "drawing";
+  if (kind === "scene") {
+    const scene = sceneOf("train", seed, number * 16 + row);
+    const wanted = [...choose.several(questionKinds, questionKinds.length), "count", "count", "colour"];
+    const turns = wanted.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number * 16 + row) ?? []);
+    const pixels = prepared({ width: size, height: size, pixels: drawnScene(scene, size) }, preparation);
+    return { pixels, turns };
+  }
+  const one = choose.one(kind === "emoji" ? emoji : drawings);
+  const question = choose.one(["What is this?", "What does the picture show?"]);
+  const picture = varied(one.picture, choose, kind === "drawing" && choose.chance(0.5));
+  return { pixels: prepared(picture, preparation), turns: [{ question, answer: `It is ${one.name}.` }] };
+}
+const batchOf = (number) =>
+  seeingBatch(
+    tokenizer,
+    Array.from({ length: shape.rows }, (_, row) => conversation(number, row)),
+    config.vision,
+    shape,
+  );
+
+const objective = await replicatedSeeing(json, values, shape);
+const result = await train({
+  objective,
+  batches: batchOf,
+  evaluation: { batches: Array.from({ length: 4 }, (_, i) => batchOf(10_000_000 + i)), every: 500 },
+  steps,
+  maxSeconds: Number(options.seconds),
+  schedule: warmupStableDecay({
+    peak: Number(options.peak),
+    warmup: 100,
+    steps,
+    decay: Math.floor(steps * 0.35),
+    final: 0.00002,
+  }),
+  optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: 0.05 },
+  clip: 1,
+  seed,
+  config: { recipe: "recipes/argos.mjs", steps },
+  checkpointFolder: run,
+  onProgress: ({ step, smoothedLoss, heldOutLoss, tokensPerSecond, gradientNorm }) => {
+    if (step % 20 === 0 || heldOutLoss !== undefined)
+      console.error(
+        `step ${step} loss ${smoothedLoss.toFixed(4)} norm ${gradientNorm.toFixed(2)} ${heldOutLoss ?? ""} ${tokensPerSecond.toFixed(0)} tokens/s`,
+      );
+  },
+});
+await objective.release();
+await mkdir(out, { recursive: true });
+await writeConfigured(family, config, values, json, out);
+await writeFile(join(out, "preprocessor_config.json"), `${JSON.stringify(preprocessor, null, 2)}\n`);
+await copyFile(join(base, "tokenizer.json"), join(out, "tokenizer.json"));
+const stated = JSON.parse(await readFile(join(base, "tokenizer_config.json"), "utf8"));
+const template =
+  "{{ bos_token }}{% for message in messages %}<|{{ message.role }}|>{% if message.content is string %}{{ message.content }}{% else %}{% for part in message.content %}{% if part.type == 'image' %}<|image|>{% else %}{{ part.text }}{% endif %}{% endfor %}{% endif %}{% if message.role == 'assistant' %}{{ eos_token }}{% endif %}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}";
+await writeFile(
+  join(out, "tokenizer_config.json"),
+  `${JSON.stringify({ ...stated, chat_template: template }, null, 2)}\n`,
+);
+await writeFile(join(out, "loss.svg"), lossCurveSvg(result.history, "argos: loss (nats a token of the answers)"));
+console.error(`${result.reason} after ${result.step} steps`);

@@ -1,0 +1,85 @@
+/** What the first bytes of a picture file say of it, read before anything is decoded: a file can claim to be larger than any memory. */
+import { ensure, VentrisError } from "../errors.ts";
+
+export const pictureFormats = ["png", "jpeg", "webp", "gif"] as const;
+export type PictureFormat = (typeof pictureFormats)[number];
+
+export interface PictureHeader {
+  readonly format: PictureFormat;
+  readonly width: number;
+  readonly height: number;
+}
+
+const ascii = (bytes: Uint8Array, from: number, length: number): string =>
+  String.fromCharCode(...bytes.subarray(from, from + length));
+
+/** Errors: `bad_file` for what is no picture of a known format, or ends before its size is said. */
+export function pictureHeader(bytes: Uint8Array, name: string): PictureHeader {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  try {
+    if (bytes[0] === 0x89 && ascii(bytes, 1, 7) === "PNG\r\n\x1a\n") {
+      ensure(ascii(bytes, 12, 4) === "IHDR", "bad_file", `${name}: a PNG file that does not begin with its header`);
+      return { format: "png", width: view.getUint32(16), height: view.getUint32(20) };
+    }
+    if (/^GIF8[79]a$/.test(ascii(bytes, 0, 6))) return gifHeader(bytes, view, name);
+    if (ascii(bytes, 0, 4) === "RIFF" && ascii(bytes, 8, 4) === "WEBP") return webpHeader(bytes, view, name);
+    if (bytes[0] === 0xff && bytes[1] === 0xd8) return jpegHeader(view, name);
+  } catch (error) {
+    if (error instanceof RangeError)
+      throw new VentrisError("bad_file", `${name}: the file ends before it says how large the picture is`);
+    throw error;
+  }
+  const shown =
+    bytes.length === 0
+      ? "it is empty"
+      : `it begins with the bytes ${[...bytes.subarray(0, 4)].map((b) => b.toString(16).padStart(2, "0")).join(" ")}`;
+  throw new VentrisError("bad_file", `${name} is no PNG, JPEG, WebP or GIF picture: ${shown}`);
+}
+
+/** The larger of the screen that a GIF asks for and its first frame, either of which is allocated. */
+function gifHeader(bytes: Uint8Array, view: DataView, name: string): PictureHeader {
+  const table = (flags: number): number => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  let [width, height] = [view.getUint16(6, true), view.getUint16(8, true)];
+  let at = 13 + table(view.getUint8(10));
+  for (;;) {
+    const kind = view.getUint8(at);
+    if (kind === 0x2c) {
+      width = Math.max(width, view.getUint16(at + 1, true) + view.getUint16(at + 5, true));
+      height = Math.max(height, view.getUint16(at + 3, true) + view.getUint16(at + 7, true));
+      return { format: "gif", width, height };
+    }
+    ensure(kind === 0x21, "bad_file", `${name}: a GIF file without a frame`);
+    at += 2;
+    while (view.getUint8(at) > 0) at += 1 + bytes[at];
+    at += 1;
+  }
+}
+
+function webpHeader(bytes: Uint8Array, view: DataView, name: string): PictureHeader {
+  const kind = ascii(bytes, 12, 4);
+  const small = (at: number): number => view.getUint16(at, true) | (view.getUint8(at + 2) << 16);
+  if (kind === "VP8X") return { format: "webp", width: small(24) + 1, height: small(27) + 1 };
+  if (kind === "VP8 ")
+    return { format: "webp", width: view.getUint16(26, true) & 0x3fff, height: view.getUint16(28, true) & 0x3fff };
+  ensure(kind === "VP8L", "bad_file", `${name}: a WebP file of an unknown kind`);
+  const bits = view.getUint32(21, true);
+  return { format: "webp", width: (bits & 0x3fff) + 1, height: ((bits >> 14) & 0x3fff) + 1 };
+}
+
+/** The first frame header that is met, whatever the coding. */
+function jpegHeader(view: DataView, name: string): PictureHeader {
+  let at = 2;
+  for (;;) {
+    ensure(view.getUint8(at) === 0xff, "bad_file", `${name}: a JPEG file whose segments do not follow each other`);
+    const marker = view.getUint8(at + 1);
+    if (marker === 0xff) at += 1;
+    else if (marker >= 0xd0 && marker <= 0xd9) at += 2;
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker))
+      return { format: "jpeg", height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
+    else {
+      const length = view.getUint16(at + 2);
+      ensure(length >= 2, "bad_file", `${name}: a JPEG file with a segment of ${length} bytes`);
+      at += 2 + length;
+    }
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * Pictures in prompts: beside a question (`[{ image: "cat.png" }, "What is this?"]`) or as parts of chat messages, as OpenAI's API has them too. The
+ * chat template says where they stand; their rows take the place of its image tokens.
+ */
+import type { VectorRow } from "./engine/forest.ts";
+import type { Model } from "./engine/model.ts";
+import type { Vision } from "./engine/vision.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
+import { readWhole } from "./files.ts";
+import { checkPicture, decodePicture, mostPictureBytes, type Picture } from "./images/index.ts";
+import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
+
+/** A file's path or a data URL, the bytes of a file (PNG, JPEG, WebP, GIF), or pixels. */
+export type ImageSource = string | Uint8Array | Picture;
+
+export interface ImagePiece {
+  readonly image: ImageSource;
+}
+
+/** Pictures and texts in order: what a user says. */
+export type PicturePrompt = readonly (string | ImagePiece)[];
+
+type Rows = readonly (number | VectorRow)[];
+
+/** A prompt has at most so many pictures. */
+const mostPictures = 64;
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
+const isPiece = (value: unknown): boolean => typeof value === "string" || (isObject(value) && "image" in value);
+const isPicturePart = (part: unknown): part is ContentPart =>
+  isObject(part) && (part.type === "image" || part.type === "image_url");
+
+/** Whether a prompt is a list of texts and pictures. */
+export const isPicturePrompt = (prompt: unknown): prompt is PicturePrompt =>
+  Array.isArray(prompt) && prompt.some((piece) => isObject(piece) && "image" in piece && !("role" in piece));
+
+/** Whether a message has a picture among its parts. */
+export const hasPictures = (messages: unknown): messages is readonly ChatMessage[] =>
+  Array.isArray(messages) &&
+  messages.some(
+    (message) => isObject(message) && Array.isArray(message.content) && message.content.some(isPicturePart),
+  );
+
+/** What a part of a message holds: `{ type: "image", image }`, or OpenAI's `{ type: "image_url", image_url: { url } }`, a data URL. */
+function sourceOf(part: ContentPart, where: string): ImageSource {
+  if (part.type === "image") return part.image as ImageSource;
+  const given = part.image_url;
+  const url = isObject(given) ? given.url : given;
+  ensure(
+    typeof url === "string",
+    "bad_option",
+    () => `${where}: image_url must be { url: "data:image/…" }, not ${shown(given)}`,
+  );
+  ensure(
+    url.startsWith("data:"),
+    "bad_option",
+    `${where}: only data URLs are taken, not ${shown(url.slice(0, 100))}: nothing is fetched from elsewhere`,
+  );
+  return url;
+}
+
+/**
+ * What makes the rows of a prompt with pictures; what can be said at once is checked at once. Errors: `bad_option` for a model that does not see,
+ * has no chat template, or whose template writes another number of places; later `bad_file` and `unavailable` for pictures.
+ */
+export function pictureRows(model: Model, prompt: PicturePrompt | readonly ChatMessage[]): () => Promise<Rows> {
+  ensure(model.capabilities.has("vision"), "bad_option", () => {
+    return `the model ${model.name} cannot see: it has no vision tower, and a picture is given; argos has one, and so have checkpoints of LLaVA-1.5's form`;
+  });
+  const { tokenizer } = model;
+  ensure(tokenizer?.encodeChat, "unavailable", () => {
+    return `the model ${model.name} has no chat template, which would say where a picture stands: give its rows (model.ability("vision")) among token ids`;
+  });
+  const messages = isPicturePrompt(prompt) ? [messageOf(prompt)] : prompt;
+  const sources: { source: ImageSource; where: string }[] = [];
+  const stripped = messages.map((message, m): ChatMessage => {
+    if (!Array.isArray(message.content)) return message;
+    const content = message.content.map((part: ContentPart, i): ContentPart => {
+      if (!isPicturePart(part)) return part;
+      const where = isPicturePrompt(prompt) ? `prompt[${i}]` : `messages[${m}].content[${i}]`;
+      sources.push({ source: sourceOf(part, where), where });
+      return { type: "image" };
+    });
+    return { ...message, content };
+  });
+  ensure(
+    sources.length <= mostPictures,
+    "bad_option",
+    `prompt: ${sources.length} pictures, and at most ${mostPictures} are taken`,
+  );
+  for (const { source, where } of sources) checkSource(source, where);
+  const vision = model.ability<Vision>("vision");
+  const tokens = tokenizer.encodeChat(stripped);
+  const found = tokens.filter((token) => token === vision.imageToken).length;
+  ensure(found === sources.length, "bad_option", () => {
+    return `${sources.length} pictures are given, and the chat template of ${model.name} writes ${found} places for pictures`;
+  });
+  return async () => {
+    const seen: (readonly VectorRow[])[] = [];
+    for (const { source, where } of sources) seen.push(await vision.see(await readPicture(source, where)));
+    let next = 0;
+    return tokens.flatMap((token): Rows => (token === vision.imageToken ? seen[next++] : [token]));
+  };
+}
+
+function messageOf(prompt: PicturePrompt): ChatMessage {
+  for (const [i, piece] of prompt.entries())
+    ensure(isPiece(piece), "bad_option", () => {
+      return `prompt[${i}]: beside pictures there are texts, not ${shown(piece)}; for rows of ids and vectors use model.ability("vision")`;
+    });
+  const content = prompt.map(
+    (piece): ContentPart =>
+      typeof piece === "string" ? { type: "text", text: piece } : { type: "image", image: piece.image },
+  );
+  return { role: "user", content };
+}
+
+const dataUrl = /^data:([a-z]+\/[a-z0-9.+-]+)?((?:;[a-z0-9=-]+)*),/i;
+const mediaTypes = ["image/png", "image/jpeg", "image/jpg", "image/webp", "image/gif"];
+
+/** Errors: `bad_option`. */
+function checkSource(source: ImageSource, where: string): void {
+  if (typeof source === "string") {
+    ensure(source !== "" && !/^https?:/i.test(source), "bad_option", () => {
+      return `${where}: a picture is a file's path, a data URL or bytes, not ${shown(source.slice(0, 100))}: nothing is fetched from elsewhere`;
+    });
+    if (!/^data:/i.test(source)) return;
+    const [, type = "text/plain", flags] = dataUrl.exec(source.slice(0, 500)) ?? [];
+    ensure(flags !== undefined && mediaTypes.includes(type.toLowerCase()), "bad_option", () => {
+      return `${where}: a data URL of the type ${shown(type)} is no picture (known: ${mediaTypes.join(", ")})`;
+    });
+    ensure(/;base64$/i.test(flags), "bad_option", `${where}: a picture's data URL must be in base64`);
+    ensure(
+      source.length <= mostPictureBytes * 1.4,
+      "bad_option",
+      () => `${where}: the data URL has ${source.length} characters, which is too long`,
+    );
+    return;
+  }
+  if (source instanceof Uint8Array) return;
+  ensure(
+    isObject(source),
+    "bad_option",
+    () =>
+      `${where}: image must be a path, a data URL, bytes of a file or { width, height, pixels }, not ${shown(source)}`,
+  );
+  checkPicture(source);
+}
+
+async function readPicture(source: ImageSource, where: string): Promise<Picture> {
+  if (source instanceof Uint8Array) return decodePicture(source, where);
+  if (typeof source !== "string") return checkPicture(source);
+  if (/^data:/i.test(source)) {
+    const text = source.slice(source.indexOf(",") + 1);
+    ensure(/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text), "bad_file", `${where}: the data URL is not base64`);
+    const binary = atob(text.replace(/\s/g, ""));
+    return decodePicture(
+      Uint8Array.from(binary, (c) => c.charCodeAt(0)),
+      where,
+    );
+  }
+  let bytes: Uint8Array | undefined;
+  try {
+    bytes = await readWhole(source, mostPictureBytes);
+  } catch (cause) {
+    throw new VentrisError("unavailable", `cannot read the picture ${source}: ${(cause as Error).message}`, { cause });
+  }
+  ensure(bytes, "bad_file", `${source} is larger than ${mostPictureBytes} bytes, which is too long for a picture`);
+  return decodePicture(bytes, source);
+}
