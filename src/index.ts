@@ -37,8 +37,10 @@ export type { ReadyEdit } from "./engine/sites/ready.ts";
 export type { AppliedEdit, PlacedRow } from "./engine/sites/rows.ts";
 export type { TextTraceChunk, TextTraceOptions } from "./engine/sites/text.ts";
 export type * from "./engine/trace.ts";
+export type { Vision } from "./engine/vision.ts";
 export type { WeightFormat } from "./engine/weight-plan.ts";
 export { type ErrorCode, VentrisError } from "./errors.ts";
+export type { Picture } from "./images/index.ts";
 export { findMethod, methods } from "./methods/index.ts";
 export type { Reward, Solution } from "./methods/search/rewards.ts";
 export type { Edit, EditContext, EditInput, EditParameter } from "./models/edits.ts";
@@ -54,5 +56,6 @@ export {
 } from "./open.ts";
 export type * from "./options.ts";
 export { type OpenProgress, type Resolving, resolveModel, shippedModels } from "./references.ts";
+export type { ImagePiece, ImageSource, PicturePrompt } from "./pictures.ts";
 export type { CompileOptions, Device, Value } from "./runtime/program.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./text/tokenizer.ts";

@@ -34,3 +34,4 @@ export {
   writePart,
 } from "./parts.ts";
 export { type Site, sitesOf } from "./sites.ts";
+export type { Activation, VisionConfig } from "./vision/config.ts";
