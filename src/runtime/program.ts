@@ -39,6 +39,12 @@ export interface Program {
   release(): Promise<void>;
 }
 
+/**
+ * How long a thread without work looks for some before it sleeps: longer than from one pass to the next. The runtime's own time is much longer,
+ * and until it has gone by, the threads of a program that ran last take the processors from those of another.
+ */
+const spinMicroseconds = 300;
+
 /** All cores, at most 8. */
 export function defaultThreads(): number {
   return Math.min(8, processors());
@@ -70,9 +76,14 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     enableMemPattern: true,
     logSeverityLevel: 3,
     ...(bytes && bytes.length > 0 && { externalData: [{ path: weightFileName, data: bytes }] }),
-    ...(!bytes &&
-      weights &&
-      "folder" in weights && { extra: { session: { model_external_initializers_file_folder_path: weights.folder } } }),
+    extra: {
+      session: {
+        intra_op: { spin_duration_us: `${spinMicroseconds}` },
+        ...(!bytes &&
+          weights &&
+          "folder" in weights && { model_external_initializers_file_folder_path: weights.folder }),
+      },
+    },
     ...(profile ? { enableProfiling: true, profileFilePrefix: profile } : {}),
   };
   let session: InferenceSession;
