@@ -69,7 +69,7 @@ function byKind(events) {
       kinds.set(kind, known);
     }
   }
-  return { kinds, run: median(runs.map(({ dur }) => dur)) };
+  return kinds;
 }
 
 for (const context of values.contexts.split(",").map(Number)) {
@@ -79,7 +79,7 @@ for (const context of values.contexts.split(",").map(Number)) {
     await step(model.forest, model.config.vocabularySize, context, rows);
     await model.close();
     const [file] = readdirSync(place);
-    const { kinds, run } = byKind(JSON.parse(readFileSync(join(place, file), "utf8")));
+    const kinds = byKind(JSON.parse(readFileSync(join(place, file), "utf8")));
     rmSync(place, { recursive: true });
     const plain = await open(folder, { weights, keyValues, threads: Number(threads) });
     const clock = median(await step(plain.forest, plain.config.vocabularySize, context, rows));
@@ -96,7 +96,7 @@ for (const context of values.contexts.split(",").map(Number)) {
       );
     const other = ((100 * (total - products)) / total).toFixed(0);
     console.log(
-      `${operators} operators, ${(total / 1000).toFixed(2)} ms, ${other} % of it not quantised products; the runtime's run ${(run / 1000).toFixed(2)} ms; a pass by the clock, without a profile, ${clock.toFixed(2)} ms`,
+      `${operators} operators, ${(total / 1000).toFixed(2)} ms, ${other} % of it not quantised products; a pass by the clock, without a profile, ${clock.toFixed(2)} ms`,
     );
   }
 }
