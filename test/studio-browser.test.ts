@@ -228,6 +228,50 @@ describe.skipIf(!works)(
       await page.getByText("5.48 million, stored as F16").waitFor();
     });
 
+    it("browses codes: by frequency, at work, of a text, by an expression; and forces one while the model writes", {
+      timeout: 240_000,
+    }, async () => {
+      page.setDefaultTimeout(120_000);
+      await go("/#/inside/knossos?look=codes");
+      await page.locator(".examples mark").first().waitFor();
+      await page.getByLabel("search all codes").fill("\\b(was)\\b");
+      await page.getByRole("button", { name: "Search" }).click();
+      await page.getByText("tokens match").waitFor();
+      await page.locator(".found .link").first().waitFor();
+      await page.getByRole("button", { name: "Show its codes" }).click();
+      await page.locator(".tokens button").nth(2).click();
+      expect(await page.locator(".chips button").count()).toBe(8);
+      await page.locator(".chips button").nth(7).click();
+      await page.getByRole("button", { name: "Steer with it" }).click();
+      await page.getByRole("button", { name: "Write both" }).click();
+      await page.getByRole("heading", { name: "Forced", exact: true }).waitFor();
+      await page.getByRole("link", { name: "In the playground" }).click();
+      expect(JSON.parse(await page.getByRole("textbox", { name: "shapers" }).inputValue())[0].name).toBe("codebook");
+      await go("/#/inside/phaistos?look=codes");
+      await page.getByText("phaistos has no codebooks").waitFor();
+    });
+
+    it("draws what layers know, of a model and of the checkpoints in a report", { timeout: 240_000 }, async () => {
+      page.setDefaultTimeout(120_000);
+      await go("/#/inside/knossos?look=layers");
+      await page.getByRole("checkbox", { name: "alignment" }).uncheck();
+      await page.getByRole("button", { name: "Measure knossos" }).click();
+      await page.locator(".map td").first().waitFor();
+      await page.getByRole("button", { name: "loss", exact: true }).click();
+      await page.getByRole("img", { name: /loss, nats over layer/ }).waitFor();
+      const layers = [0, 1].map((layer) => ({ layer, explained: 0.1 * layer }));
+      const models = [1, 2, 3].map((step) => ({
+        model: `run/step-${step}`,
+        report: { contexts: 9, documents: 3, layers },
+      }));
+      const file = (text: string) => ({ name: "report.json", mimeType: "application/json", buffer: Buffer.from(text) });
+      await page.getByLabel(/or a report/).setInputFiles(file(JSON.stringify({ models })));
+      await page.getByText("3 checkpoints: 9 contexts").waitFor();
+      await page.getByRole("img", { name: /over training/ }).waitFor();
+      await page.getByLabel(/or a report/).setInputFiles(file("{"));
+      await page.getByRole("alert").filter({ hasText: "not JSON" }).waitFor();
+    });
+
     it("says that the server is gone, and comes back with it", { timeout: 60_000 }, async () => {
       const other = await listen({ port: 0, groups: studioGroups() });
       await page.goto(other.url).catch(() => {});
@@ -260,7 +304,16 @@ describe.skipIf(!works)(
       async (width, theme) => {
         await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
         await page.setViewportSize({ width, height: 900 });
-        for (const room of ["gallery", "playground", "trace/dyspec", "models", "inside", "measurements"]) {
+        for (const room of [
+          "gallery",
+          "playground",
+          "trace/dyspec",
+          "models",
+          "inside",
+          "inside/knossos?look=codes",
+          "inside/knossos?look=layers",
+          "measurements",
+        ]) {
           await go(`/#/${room}`);
           await page.locator("main h1").waitFor();
           await page.waitForLoadState("networkidle");

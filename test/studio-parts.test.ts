@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { createConstraint } from "../src/constraints/index.ts";
 import { papers } from "../src/papers/index.ts";
 import { constraintKinds, readConstraint, writtenConstraint } from "../studio/src/lib/constraint.ts";
+import { grid, kinds, measuredKinds, parseReports } from "../studio/src/lib/layers.ts";
 import { createReader, parseTrace, pictureOf, wordsOf } from "../studio/src/lib/trace.ts";
 
 describe("constraints as they are typed", () => {
@@ -109,4 +110,49 @@ it("every system that can show a run has a trace that is kept", () => {
   });
   expect(showing.length).toBeGreaterThan(12);
   expect(showing.map(({ name }) => `${name}.trace.jsonl`).filter((file) => !traces.includes(file))).toEqual([]);
+});
+
+describe("reports of layers", () => {
+  const layer = (at: number, loss: number) => ({
+    layer: at,
+    loss,
+    alignment: { captured: 0.5, overlap: { 8: 0.2 }, similarity: 0.1 },
+  });
+  const report = { contexts: 10, documents: 2, vocabulary: 4, layers: [layer(0, 3), layer(1, 2)] };
+  const written = (models: unknown) => JSON.stringify({ models });
+
+  it("are read as the command writes them, and say what was measured", () => {
+    const reports = parseReports(
+      written([
+        { model: "a/step-1", report },
+        { model: "a/step-2", report },
+      ]),
+    );
+    expect(measuredKinds(reports).map(({ name }) => name)).toEqual(["captured", "overlap", "similarity", "loss"]);
+    expect(grid(reports, kinds.find(({ name }) => name === "loss")!)).toEqual([
+      [3, 2],
+      [3, 2],
+    ]);
+  });
+
+  it.each([
+    ["no JSON", "{", /not JSON/],
+    ["another file", "[1]", /no report/],
+    ["nothing", written([]), /no report/],
+    ["no layers", written([{ model: "a", report: { layers: [] } }]), /no report/],
+    ["a layer that is none", written([{ model: "a", report: { layers: [null] } }]), /no report/],
+    [
+      "a loss that is no number",
+      written([{ model: "a", report: { layers: [{ layer: 0, loss: "low" }] } }]),
+      /loss is no number/,
+    ],
+    [
+      "an alignment that is none",
+      written([{ model: "a", report: { layers: [{ layer: 0, alignment: {} }] } }]),
+      /no number/,
+    ],
+    ["too many checkpoints", written(Array.from({ length: 257 }, () => ({ model: "a", report }))), /too large/],
+  ])("%s is refused", (_, text, message) => {
+    expect(() => parseReports(text)).toThrow(message);
+  });
 });

@@ -54,6 +54,78 @@ describe("routes", () => {
     expect((await post("/api/models/nothing/neurons", {})).status).toBe(404);
   });
 
+  it("shows a model's codes: by frequency, at work, of a text, by an expression, and forced while it writes", {
+    timeout: 240_000,
+  }, async () => {
+    const { sites } = await json(get("/api/models/knossos/codebooks"));
+    expect(sites[2]).toEqual({ site: "layers.2.attention.heads", groups: 8, codes: 1024, k: 8 });
+    const place = { site: "layers.2.attention.heads", group: 1 };
+    const { codes, tokens } = await json(post("/api/models/knossos/codes", place));
+    expect(codes[0].count).toBeGreaterThanOrEqual(codes[1].count);
+    const { fired, examples } = await json(post("/api/models/knossos/codes/one", { ...place, code: codes[0].code }));
+    expect(fired).toBe(codes[0].count);
+    expect(examples[0].pieces.some((piece: { fired: boolean }) => piece.fired)).toBe(true);
+    const pieces = await json(post("/api/models/knossos/codes/text", { ...place, text: "The king ran." }));
+    expect(pieces.map(({ text }: { text: string }) => text).join("")).toBe("The king ran.");
+    for (const piece of pieces) expect(new Set(piece.codes).size).toBe(8);
+    const found = await json(post("/api/models/knossos/codes/find", { expression: "\\b(was)\\b" }));
+    expect(found.matched).toBeGreaterThan(20);
+    expect(found.tokens).toBe(tokens);
+    expect(found.codes[0].precision).toBeGreaterThanOrEqual(found.codes.at(-1).precision);
+    const run = (shapers: object[]) =>
+      post("/api/runs", {
+        model: "knossos",
+        prompt: "Once",
+        method: { name: "greedy" },
+        options: { maxTokens: 12 },
+        shapers,
+      });
+    const texts = await Promise.all(
+      [[], [{ name: "codebook" }], [{ name: "codebook", changes: [{ ...place, ids: [1, 2, 3, 4, 5, 6, 7, 8] }] }]].map(
+        async (shapers) => (await (await run(shapers)).text()).match(/"text":"[^"]*"/g)?.join(""),
+      ),
+    );
+    expect(new Set(texts).size).toBe(3);
+  });
+
+  it.each<[string, string, object, number, RegExp]>([
+    [
+      "knossos",
+      "codes",
+      { site: "layers.2.attention.head", group: 0 },
+      400,
+      /did you mean layers\.2\.attention\.heads/,
+    ],
+    ["knossos", "codes", { site: "layers.2.attention.heads", group: 8 }, 400, /no codebook 8/],
+    ["knossos", "codes/one", { site: "layers.2.attention.heads", group: 0, code: 1024 }, 400, /no code 1024/],
+    ["knossos", "codes/one", { site: "layers.2.attention.heads", group: 0, code: -1 }, 400, /code/],
+    ["knossos", "codes/text", { site: "layers.2.attention.heads", group: 0, text: "" }, 400, /text/],
+    ["knossos", "codes/find", { expression: "(" }, 400, /cannot be read/],
+    ["knossos", "codes/find", { expression: "(([a-z ]+)+)+$" }, 400, /takes longer/],
+    ["phaistos", "codes", { site: "layers.2.attention.heads", group: 0 }, 404, /knossos-codebook\.json/],
+    ["nothing", "codes", { site: "layers.2.attention.heads", group: 0 }, 404, /no model/],
+    ["knossos", "markov", { what: ["colour"] }, 400, /what/],
+    ["knossos", "markov", { what: ["alignment"], reference: "nothing" }, 404, /no model/],
+  ])("%s, %s: %o is refused", { timeout: 240_000 }, async (model, path, body, status, message) => {
+    const answer = await post(`/api/models/${model}/${path}`, body);
+    expect(answer.status).toBe(status);
+    expect((await json(answer)).error.message).toMatch(message);
+  });
+
+  it("measures how states of every layer lie to what comes next", { timeout: 240_000 }, async () => {
+    const { layers } = await json(post("/api/models/knossos/markov", { what: ["entropy"] }));
+    expect(layers.map(({ layer }: { layer: number }) => layer)).toEqual([0, 1, 2, 3, 4, 5]);
+    expect(layers[5].loss).toBeLessThan(layers[0].loss);
+    expect(layers[0].alignment).toBeUndefined();
+  });
+
+  it("refuses shapers of a run that are none, or that only the host decides", async () => {
+    const run = (shapers: unknown) =>
+      post("/api/runs", { model: "knossos", prompt: "a", method: { name: "greedy" }, shapers });
+    for (const shapers of ["codebook", [{ name: "nothing" }], [{ name: "codebook", part: "/etc" }], [7]])
+      expect((await run(shapers)).status).toBe(400);
+  });
+
   it("lists 24 papers with claims, methods with schemas, models, measurements", async () => {
     const papers = await json(get("/api/papers"));
     expect(papers).toHaveLength(24);

@@ -137,14 +137,11 @@ async function inspect(files: string[], flags: CodesFlags): Promise<void> {
     }
     return;
   }
-  const matched = codebooks.matchedTokens(cache, find!);
-  const found = matched.length > 0 ? codebooks.searchCodes(cache, matched, { precision, recall, limit }) : [];
-  const rows = found
-    .sort((a, b) => b.precision - a.precision || b.recall - a.recall)
-    .map((one) => ({
-      ...one,
-      ...(neurons && { neuron: codebooks.bestNeuron(cache.values[neuronsOf(one.site)], matched, one.recall) }),
-    }));
+  const { matched, codes: found } = codebooks.findCodes(cache, find!, { precision, recall, limit });
+  const rows = found.map((one) => ({
+    ...one,
+    ...(neurons && { neuron: codebooks.bestNeuron(cache.values[neuronsOf(one.site)], matched, one.recall) }),
+  }));
   const [best] = rows;
   const examples = best ? examplesOf(codebooks.firedAt(cache, best.site, best.group, best.code)) : [];
   if (json) {

@@ -1,8 +1,11 @@
 /** `ventris inspect markov`: what a model's states know of later tokens, how sure its head is, and how states lie to predictions, layer by layer. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
-import { markov, neurons } from "../methods/index.ts";
+import { markov, ownTexts } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
@@ -14,7 +17,8 @@ import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
 
 interface MarkovFlags {
-  model: string[];
+  model?: string[];
+  run?: string;
   reference?: string;
   what: markov.MeasurementName[];
   contexts: number;
@@ -37,9 +41,16 @@ export function defineMarkov(command: Command): void {
     .description("measure what the states of every layer know of the next tokens, and how the head reads them")
     .argument(
       "[texts...]",
-      "text files: .txt, or .jsonl whose lines have a field text; default: texts that the first model writes itself",
+      "text files: .txt, or .jsonl whose lines have a field text; default: texts that the model writes itself: the first of several, the last of a run",
     )
-    .option("-m, --model <names...>", `${modelHelp}; several: checkpoints of one training, in its order`, ["knossos"])
+    .option(
+      "-m, --model <names...>",
+      `${modelHelp}; several: checkpoints of one training, in its order; default: knossos`,
+    )
+    .option(
+      "--run <folder>",
+      "checkpoints of a training in place of --model: the models in this folder or in its folder kept, which train --keep-every writes, in the order of the numbers in their names",
+    )
     .option(
       "--reference <model>",
       "an independent model of the same vocabulary, whose predictions states are compared with; default: the tokens that came",
@@ -74,22 +85,24 @@ Examples:
   ventris inspect markov --what entropy,fisher
   ventris inspect markov --what surplus --layers 1,3,5 --distances 1,2
   ventris inspect markov stories.jsonl --reference phaistos --what alignment
-  ventris inspect markov --model runs/early runs/late --picture surplus.svg`,
+  ventris inspect markov --model runs/early runs/late --picture surplus.svg
+  ventris inspect markov stories.jsonl --run runs/mine --json > training.json
+
+The studio's room "inside" draws what --json prints.`,
     )
     .action(inspect);
 }
 
-/** Of texts that a model writes itself. */
-const ownTexts = { count: 64, tokens: 96, opening: "Once upon a time" };
-
 async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
-  const { reference: referenceName, picture, json, threads, ...settings } = flags;
+  const { reference: referenceName, picture, json, threads, model: named, run, ...settings } = flags;
   ensure(!picture || picture.endsWith(".svg"), "bad_option", `--picture ${picture}: it is an .svg`);
   ensure(
     referenceName === undefined || flags.what.includes("alignment"),
     "bad_option",
     "--reference belongs to the measurement alignment, which --what leaves out",
   );
+  ensure(run === undefined || named === undefined, "bad_option", "give --model or --run: one of them");
+  const names = run === undefined ? (named ?? ["knossos"]) : await checkpointsOf(run);
   const models: OpenModel[] = [];
   const close = () => Promise.all(models.map((model) => model.close()));
   try {
@@ -103,7 +116,7 @@ async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
       const result: { model: string; report: markov.MarkovReport }[] = [];
       let texts: number[][] | undefined;
       let fingerprint: string | undefined;
-      for (const name of flags.model) {
+      for (const name of names) {
         const model = await get(name);
         const { tokenizer } = model;
         ensure(tokenizer, "bad_option", `--model: ${name} has no tokenizer, so that it reads no texts`);
@@ -111,19 +124,23 @@ async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
         const others = [tokenizer, reference?.tokenizer].every((one) => !one || one.fingerprint === fingerprint);
         ensure(others, "bad_option", `--model: ${name} and the other models do not share a tokenizer`);
         texts ??=
-          files.length > 0 ? await textsOf(files, tokenizer, flags.contexts) : await written(model, flags.seed, signal);
+          files.length > 0
+            ? await textsOf(files, tokenizer, flags.contexts)
+            : await written(run === undefined ? model : await get(names[names.length - 1]), flags.seed, signal);
         const report = await markov.measureMarkov({
           ...settings,
           model,
           texts,
           reference,
-          head: await headOf(model),
+          head: await markov.headOf(model),
           threads,
           signal,
           onProgress: (done, total, what) => showProgress(`${name}: ${what}, ${done} of ${total}`),
         });
         endProgress();
         result.push({ model: name, report });
+        // Of a long training, one at a time.
+        for (const done of models.splice(reference ? 1 : 0)) await done.close();
       }
       return result;
     });
@@ -137,6 +154,26 @@ async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
     endProgress();
     await close();
   }
+}
+
+async function written(model: OpenModel, seed: number, signal: AbortSignal): Promise<number[][]> {
+  say(`no texts were given: measured on what ${model.name} writes itself, where its loss is its entropy`);
+  showProgress("letting the model write");
+  return ownTexts(model, { seed, signal });
+}
+
+/** Models of a run's folder, in the order of the numbers in their names. Errors: `unavailable` for a folder without any. */
+async function checkpointsOf(run: string): Promise<string[]> {
+  ensure(existsSync(run), "unavailable", `--run: there is no folder ${run}`);
+  const kept = join(run, "kept");
+  const folder = existsSync(kept) ? kept : run;
+  const found = (await readdir(folder).catch(() => []))
+    .filter((name) => existsSync(join(folder, name, "config.json")))
+    .sort(new Intl.Collator("en", { numeric: true }).compare);
+  ensure(found.length > 0, "unavailable", () => {
+    return `--run: no model is in ${folder}: a training keeps them with ventris train RECIPE --keep-every STEPS`;
+  });
+  return found.map((name) => join(folder, name));
 }
 
 /** As many texts as give the contexts, one document each. */
@@ -155,33 +192,6 @@ async function textsOf(
     if (tokens >= 4 * contexts && texts.length >= 40) break;
   }
   return texts;
-}
-
-async function written(model: OpenModel, seed: number, signal: AbortSignal): Promise<number[][]> {
-  say("no texts were given: measured on what the model writes itself, where its loss is its entropy");
-  showProgress("letting the model write");
-  const begin = [...model.tokenizer!.encode(ownTexts.opening)];
-  const runs = Array.from({ length: ownTexts.count }, (_, request) =>
-    model.decode(begin, {
-      temperature: 1,
-      minTokens: ownTexts.tokens,
-      maxTokens: ownTexts.tokens,
-      seed,
-      request,
-      signal,
-    }),
-  );
-  return (await Promise.all(runs.map((run) => run.final))).map((result) => [...begin, ...result.tokens]);
-}
-
-async function headOf(model: OpenModel): Promise<markov.Rows> {
-  const checkpoint = await neurons.openNeurons(model.folder);
-  try {
-    const { vocabularySize: count, hiddenSize: width } = model.config;
-    return { count, width, values: await checkpoint.output(0, count) };
-  } finally {
-    await checkpoint.close();
-  }
 }
 
 const figure = (value: number | undefined): string => (value === undefined ? "-" : value.toFixed(3));

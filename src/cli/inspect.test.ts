@@ -1,5 +1,5 @@
 /** `ventris inspect` in this process: what codes and markov print, and what they refuse. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
@@ -120,7 +120,22 @@ describe("markov", () => {
     expect(await readFile(picture, "utf8")).toContain("<svg");
   });
 
+  test("measures the checkpoints of a run in the order of their numbers", async () => {
+    const run = join(folder, "run");
+    const from = await resolveModel("knossos");
+    await mkdir(join(run, "kept"), { recursive: true });
+    for (const step of [900, 1000]) await symlink(from, join(run, "kept", `step-${step}`));
+    await writeFile(join(run, "kept", "notes.txt"), "no model");
+    const flags = ["--run", run, "--what", "entropy", "--layers", "5", "--contexts", "100", "--json"];
+    const { models } = JSON.parse(await inspect("markov", stories, ...flags));
+    expect(models.map(({ model }: { model: string }) => model.split("-").at(-1))).toEqual(["900", "1000"]);
+    expect(models[0].report).toEqual(models[1].report);
+  });
+
   test.each<[string[], RegExp]>([
+    [["--run", "nothing-here"], /no folder/],
+    [["--run", "src/cli"], /no model is in/],
+    [["--run", "src", "--model", "knossos"], /one of them/],
     [["--what", "colour"], /--what/],
     [["--layers", "77"], /no layer 77/],
     [["--distances", "0"], /--distances/],

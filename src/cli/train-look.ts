@@ -14,8 +14,9 @@ import { readNote, type TrainedModel, writeModel } from "../training/export.ts";
 import { type HistoryEntry, lossCurvePath } from "../training/history.ts";
 import { initialLora, loraParameters } from "../training/lora.ts";
 import { modelParameters } from "../training/next-token.ts";
-import { initialValues } from "../training/recipe.ts";
+import { initialValues, type RecipeOptions } from "../training/recipe.ts";
 import { openWeights } from "../weights/index.ts";
+import { say } from "./output.ts";
 
 export interface RunStatus {
   readonly name: string;
@@ -121,3 +122,31 @@ export async function sample(write: (folder: string) => Promise<void>, options: 
     await rm(folder, { recursive: true, force: true });
   }
 }
+
+/** What is done with the model while it is trained: samples of it, and copies that are kept. */
+export function lookingOn(
+  run: string,
+  { sampleEvery, keepEvery }: { readonly sampleEvery?: number; readonly keepEvery?: number },
+  threads: number | undefined,
+  signal: AbortSignal,
+): RecipeOptions["samples"] {
+  if (sampleEvery === undefined && keepEvery === undefined) return undefined;
+  const sampled = samplesOf(run, threads, signal);
+  return {
+    every: 1,
+    async take(write, step) {
+      if (keepEvery !== undefined && step % keepEvery === 0) await write(join(run, "kept", `step-${step}`));
+      if (sampleEvery !== undefined && step % sampleEvery === 0) await sampled(write, step);
+    },
+  };
+}
+
+/** Two openings of held-out texts, continued by the model as it is. */
+const samplesOf =
+  (run: string, threads: number | undefined, signal: AbortSignal) =>
+  async (write: (folder: string) => Promise<void>, step: number): Promise<void> => {
+    const { openings } = await readNote(run);
+    const prompts = openings.slice(0, 2);
+    const texts = await sample(write, { prompts, tokens: 80, temperature: 0.7, seed: step, threads, signal });
+    for (const [i, text] of texts.entries()) say(`\nstep ${step}: ${prompts[i]}|${text}`);
+  };

@@ -19,7 +19,7 @@ import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 import { beginFinetuning, beginTraining } from "./train-begin.ts";
-import { runStatus, sample, writeRunModel } from "./train-look.ts";
+import { lookingOn, runStatus, sample, writeRunModel } from "./train-look.ts";
 import { defineReward } from "./train-reward.ts";
 
 interface TrainFlags {
@@ -27,6 +27,7 @@ interface TrainFlags {
   texts?: string[];
   minutes: number;
   sampleEvery?: number;
+  keepEvery?: number;
   data?: string;
   run?: string;
   out?: string;
@@ -88,6 +89,13 @@ export function define(command: Command): void {
       numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
     )
     .addOption(numberFlag("--sample-every", z.int().min(1), "show what the model writes, once every so many steps"))
+    .addOption(
+      numberFlag(
+        "--keep-every",
+        z.int().min(1),
+        "keep the model as it then is, once every so many steps, in the folder kept of the run; ventris inspect markov --run reads them",
+      ),
+    )
     .option(
       "--data <folder>",
       "folder with the texts that the recipe names; default: that of the environment variable VENTRIS_DATA",
@@ -240,7 +248,16 @@ async function trainModel(path: string | undefined, flags: TrainFlags): Promise<
 /** Trains as a recipe says, with progress, and tells how it ended. */
 async function runAndTell(
   path: string,
-  { data, run, out, threads, maxMinutes, sampleEvery, json }: Partial<TrainFlags> & { data: string; run: string },
+  {
+    data,
+    run,
+    out,
+    threads,
+    maxMinutes,
+    sampleEvery,
+    keepEvery,
+    json,
+  }: Partial<TrainFlags> & { data: string; run: string },
 ): Promise<void> {
   const recipe = await readRecipe(path);
   const progress = progressWriter({ stream: talk });
@@ -252,7 +269,7 @@ async function runAndTell(
       partKinds,
       threads,
       maxSeconds: maxMinutes === undefined ? undefined : maxMinutes * 60,
-      samples: sampleEvery === undefined ? undefined : { every: sampleEvery, take: samplesOf(run, threads, signal) },
+      samples: lookingOn(run, { sampleEvery, keepEvery }, threads, signal),
       signal,
       onProgress: progress.update,
       onMessage: say,
@@ -276,16 +293,6 @@ async function runAndTell(
     say(`stopped early (${reason}); the checkpoint is in ${run}, and the same command goes on from it`);
   if (reason === "aborted") process.exitCode = 130;
 }
-
-/** Two openings of held-out texts, continued by the model as it is. */
-const samplesOf =
-  (run: string, threads: number | undefined, signal: AbortSignal) =>
-  async (write: (folder: string) => Promise<void>, step: number): Promise<void> => {
-    const { openings } = await readNote(run);
-    const prompts = openings.slice(0, 2);
-    const texts = await sample(write, { prompts, tokens: 80, temperature: 0.7, seed: step, threads, signal });
-    for (const [i, text] of texts.entries()) say(`\nstep ${step}: ${prompts[i]}|${text}`);
-  };
 
 async function finetune(model: string, texts: string[], flags: FinetuneFlags): Promise<void> {
   const { folder, epochs, learningRate, length, lora: r, alpha, targets, threads, maxMinutes, json } = flags;

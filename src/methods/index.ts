@@ -105,6 +105,7 @@ export * as codebooks from "./insight/codebook/library.ts";
 export * as permutations from "./insight/inverse-permutation/index.ts";
 export * as markov from "./insight/markov/index.ts";
 export * as neurons from "./insight/neurons/index.ts";
+export { type OwnTextsOptions, ownTexts, type Writing } from "./insight/own-texts.ts";
 export * as memory from "./memory/library.ts";
 export * as pointing from "./pointing/index.ts";
 export * as rewardHeads from "./search/reward-head.ts";

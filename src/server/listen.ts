@@ -10,6 +10,7 @@ import { type Admission, createAdmission } from "./admission.ts";
 import { createApp, type RouteGroup } from "./app.ts";
 import { createCatalogue } from "./catalogue.ts";
 import { type GuardedEngine, startGuardedEngine } from "./guarded.ts";
+import { insideRoutes } from "./inside.ts";
 import { createMetrics } from "./metrics.ts";
 import { openaiRoutes } from "./openai/index.ts";
 import { staticFiles } from "./static.ts";
@@ -55,6 +56,7 @@ export interface Listening {
 /** The studio's routes and its page. */
 export const studioGroups = (): RouteGroup[] => [
   studioRoutes,
+  insideRoutes,
   staticFiles(fileURLToPath(new URL("../../dist/studio/", import.meta.url))),
 ];
 

@@ -3,6 +3,7 @@
 import type { DecodeOptions } from "../calls.ts";
 import type { Counters, FinishReason, TimedEvent } from "../engine/trace.ts";
 import type { ErrorCode } from "../errors.ts";
+import type { codebooks, markov } from "../methods/index.ts";
 import type { Tool, ToolRules } from "../tool-calls.ts";
 
 /** The messages of a chat, and the tools that its template may write. */
@@ -54,6 +55,18 @@ export interface Calls {
   tokenize(model: string, text: string): number[];
   /** All neurons of a model, and those that stand out, or that stand for a word. */
   neurons(model: string, word: string | undefined): ServedNeurons;
+  /** The codebooks beside a model. */
+  codebooks(model: string): ServedCodebooks;
+  /** Codes of one codebook, by how often they fire in texts that the model writes. */
+  codes(model: string, place: CodebookPlace): ServedCodes;
+  /** Where a code fires in them. */
+  code(model: string, place: CodebookPlace & { readonly code: number }): ServedCode;
+  /** A text token by token, with the codes of one codebook. */
+  codedText(model: string, place: CodebookPlace, text: string): ServedPiece[];
+  /** Codes that fire where a regular expression matches in those texts. */
+  findCodes(model: string, expression: string): FoundCodes;
+  /** States of every layer against what comes next. */
+  markov(model: string, options: MarkovRequest): MarkovReport;
   score(request: ScoreRequest): ServedLogprob[][];
   /** Rows of `width` numbers, one after the other, and the tokens of all texts. */
   embed(model: string, texts: readonly (string | readonly number[])[]): EmbeddedTexts;
@@ -61,6 +74,12 @@ export interface Calls {
   held(): number;
   statistics(): EngineStatistics;
 }
+
+type Bottleneck = codebooks.Bottleneck;
+type CommonCode = codebooks.CommonCode;
+type CodeExample = codebooks.CodeExample;
+type FoundCode = codebooks.FoundCode;
+export type MarkovReport = markov.MarkovReport;
 
 export interface ServedNeurons {
   /** By layer: how sure the surest neuron of each of so many equal parts is of its token, 0 to 1 among all. */
@@ -74,6 +93,54 @@ export interface ServedNeurons {
     readonly share: number;
     readonly tokens: readonly string[];
   }[];
+}
+
+/** One codebook: of a site that may have several side by side, one for each attention head. */
+export interface CodebookPlace {
+  readonly site: string;
+  readonly group: number;
+}
+
+export interface ServedCodebooks {
+  readonly sites: readonly Pick<Bottleneck, "site" | "groups" | "codes" | "k">[];
+}
+
+export interface ServedCodes {
+  /** Of the texts that were looked at. */
+  readonly texts: number;
+  readonly tokens: number;
+  /** Codes that fire at all. */
+  readonly alive: number;
+  readonly codes: readonly CommonCode[];
+}
+
+export interface ServedCode {
+  readonly fired: number;
+  readonly examples: readonly CodeExample[];
+}
+
+export interface ServedPiece {
+  readonly text: string;
+  /** Best first. */
+  readonly codes: readonly number[];
+}
+
+export interface FoundCodes {
+  /** Tokens that the expression matches, of so many. */
+  readonly matched: number;
+  readonly tokens: number;
+  readonly codes: readonly FoundCode[];
+  /** What forces them while the model writes, as the shaper `codebook` takes it; empty where none is precise enough. */
+  readonly forcing: readonly codebooks.CodeChange[];
+}
+
+/** Measurements that take seconds; a surplus at one distance takes some more. */
+export const markovChoices = ["entropy", "alignment", "coherence", "fisher", "surplus"] as const;
+
+export interface MarkovRequest {
+  readonly what: readonly (typeof markovChoices)[number][];
+  /** A model of the same vocabulary, whose predictions the states are compared with. */
+  readonly reference?: string;
 }
 
 /** Bytes of a model's tokens, one after the other, and how many each has. */

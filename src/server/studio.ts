@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
 import { z } from "zod";
-import { methodChoice } from "../calls.ts";
+import { methodChoice, shaperChoice } from "../calls.ts";
 import { listModels } from "../cli/models.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { hostOnlyOptions, type Method } from "../engine/method.ts";
@@ -19,6 +19,8 @@ import { readRecord, recordsFolder } from "../papers/records.ts";
 import type { RouteContext, RouteGroup } from "./app.ts";
 import { asking } from "./asking.ts";
 import { answerOf, OptionError, parseBody, readJson } from "./errors.ts";
+import { findModel, knownModel } from "./listed.ts";
+import { readShapers } from "./openai/fields.ts";
 import { event, eventStream } from "./sse.ts";
 
 const schemaOf = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
@@ -31,9 +33,9 @@ const runBody = z.strictObject({
   prompt: z.union([z.string().min(1).max(200_000), z.array(z.int().min(0)).min(1).max(100_000)]),
   method: z.record(z.string(), z.json()).and(z.object({ name: z.string() })),
   options: z.record(z.string(), z.json()).default({}),
+  shapers: z.array(z.json()).max(16).default([]),
 });
 
-const wordBody = z.strictObject({ word: z.string().min(1).max(100).optional() });
 const textBody = z.strictObject({ text: z.string().max(50_000) });
 
 export const studioRoutes: RouteGroup = {
@@ -88,7 +90,7 @@ export const studioRoutes: RouteGroup = {
     app.get("/models", async (c) => c.json((await listModels()).map(({ path: _, ...entry }) => entry)));
 
     app.get("/models/:name/card", async (c) => {
-      const folder = await modelFolder(c.req.param("name"));
+      const folder = (await findModel(c.req.param("name"))).path;
       const text = (file: string) => readFile(join(folder, file), "utf8").catch(() => undefined);
       const config = await text("config.json");
       return c.json({
@@ -99,7 +101,7 @@ export const studioRoutes: RouteGroup = {
     });
 
     app.get("/models/:name/loss.svg", async (c) => {
-      const path = join(await modelFolder(c.req.param("name")), "loss.svg");
+      const path = join((await findModel(c.req.param("name"))).path, "loss.svg");
       ensure(existsSync(path), "unavailable", "this model has no loss curve");
       return c.body(await readFile(path, "utf8"), 200, { "Content-Type": "image/svg+xml" });
     });
@@ -117,11 +119,6 @@ export const studioRoutes: RouteGroup = {
       return c.json(await engine.call("tokenize", await knownModel(c.req.param("name")), text));
     });
 
-    app.post("/models/:name/neurons", async (c) => {
-      const { word } = parseBody(wordBody, await readJson(c.req.raw));
-      return c.json(await engine.call("neurons", await knownModel(c.req.param("name")), word));
-    });
-
     app.get("/measurements", async (c) => {
       const names = await readdir(benchFolder).catch(() => []);
       const bench = names
@@ -135,14 +132,21 @@ export const studioRoutes: RouteGroup = {
     });
 
     app.post("/runs", async (c) => {
-      const { model, prompt, method, options } = parseBody(runBody, await readJson(c.req.raw));
+      const { model, prompt, method, options, shapers } = parseBody(runBody, await readJson(c.req.raw));
       await knownModel(model);
       const { name, ...given } = method;
       const chosen = findMethod(name);
       await checkHostOptions(chosen, given, loopback);
       checkOptions(chosen.options, given, "method");
       checkOptions(requestOptions, options, "request");
-      const request = { model, prompt, options: { ...options, method: methodChoice(method) } };
+      const also = readShapers(shapers, (option, message) => {
+        throw new OptionError([{ where: "request", option, message }]);
+      });
+      const request = {
+        model,
+        prompt,
+        options: { ...options, shapers: also.map(shaperChoice), method: methodChoice(method) },
+      };
       const { signal, end } = await asking(context, 1, c.req.raw.signal);
       const pieces = eventsOf(engine.run(request, signal));
       return eventStream({ pieces, first: await pieces.next(), failed, end }, {});
@@ -188,24 +192,6 @@ async function checkHostOptions(
 }
 
 const tracePath = (name: string): string => join(recordsFolder, `${name}.trace.jsonl`);
-
-/** Names come from strangers: only models that are listed are opened, and no paths. Errors: `unavailable`. */
-async function knownModel(name: string): Promise<string> {
-  return (await findModel(name)).name;
-}
-
-const modelFolder = async (name: string): Promise<string> => (await findModel(name)).path;
-
-async function findModel(name: string): Promise<{ name: string; path: string }> {
-  const listed = await listModels();
-  const found = listed.find((entry) => entry.name === name);
-  ensure(
-    found,
-    "unavailable",
-    `no model "${name}" is here; there are ${listed.map((entry) => entry.name).join(", ") || "none"}`,
-  );
-  return found;
-}
 
 /** Options that are wrong are said by name, so that a form can say it at the field. */
 function checkOptions(schema: z.ZodType, given: Readonly<Record<string, unknown>>, where: "method" | "request"): void {

@@ -8,6 +8,8 @@ import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
+import { servedCode, servedCodebooks, servedCodes, servedSearch, servedText } from "./worker-codes.ts";
+import { servedMarkov } from "./worker-markov.ts";
 import { servedNeurons } from "./worker-neurons.ts";
 import { beginOf, outputOf, readAll, scored } from "./worker-output.ts";
 
@@ -76,6 +78,15 @@ const calls: { [Name in keyof Calls]: Answering<Name> } = {
   },
   async tokenize(_, name, text) {
     return tokenizerOf(await model(name)).encode(text);
+  },
+  codebooks: async (_, name) => servedCodebooks(await model(name)),
+  codes: async (_, name, place) => servedCodes(await model(name), place),
+  code: async (_, name, place) => servedCode(await model(name), place),
+  codedText: async (signal, name, place, text) => servedText(await model(name), place, text, signal),
+  findCodes: async (_, name, expression) => servedSearch(await model(name), expression),
+  async markov(signal, name, { what, reference }) {
+    const other = reference === undefined ? undefined : await model(reference);
+    return servedMarkov(await model(name), { what, reference: other }, signal);
   },
   neurons: async (signal, name, word) => servedNeurons((await model(name)).folder, word, signal),
   score: async (signal, request) => scored(await model(request.model), request, signal),

@@ -95,7 +95,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   ensure(
     !part || !options.samples,
     "bad_option",
-    "samples: a part alone writes no texts; look at the run by `ventris train status`",
+    "samples and kept models: a part alone is no model and writes no texts; look at the run by `ventris train status`",
   );
   const units = recipe.units && unitsOf(recipe.units, tokenizer);
   const objective =

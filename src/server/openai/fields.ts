@@ -217,7 +217,8 @@ export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): 
 
 type Refuse = (field: string, message: string) => never;
 
-function readShapers(shapers: unknown, refuse: Refuse): NonNullable<ReadDecoding["shapers"]> {
+/** Shapers as a request lists them, by name or with options beside it. Errors: those of `refuse`, and `bad_option` for a name that is not there. */
+export function readShapers(shapers: unknown, refuse: Refuse): NonNullable<ReadDecoding["shapers"]> {
   if (!Array.isArray(shapers))
     return refuse("shapers", "must be a list of names, or of objects with a name and options");
   return shapers.map((shaper: unknown) => {

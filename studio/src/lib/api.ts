@@ -2,7 +2,17 @@
 import type { TimedEvent } from "../../../src/engine/trace.ts";
 import type { Claim, Home, Showcase } from "../../../src/papers/paper.ts";
 import type { Measurement, ReproductionRecord } from "../../../src/papers/reproduction.ts";
-import type { ServedNeurons } from "../../../src/server/protocol.ts";
+import type {
+  CodebookPlace,
+  FoundCodes,
+  MarkovReport,
+  MarkovRequest,
+  ServedCode,
+  ServedCodebooks,
+  ServedCodes,
+  ServedNeurons,
+  ServedPiece,
+} from "../../../src/server/protocol.ts";
 
 export interface PaperCard {
   number: number;
@@ -60,6 +70,7 @@ export interface ModelInfo {
   bytes: number;
   architecture?: string;
   parameters?: number;
+  parts?: string[];
   problem?: string;
 }
 
@@ -110,6 +121,12 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   );
 }
 
+/** What a model is asked, with the question as JSON. */
+async function post<T>(model: string, path: string, body: object, signal?: AbortSignal): Promise<T> {
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), signal };
+  return (await ask(`/api/models/${encodeURIComponent(model)}/${path}`, init)).json();
+}
+
 const known = new Map<string, Promise<unknown>>();
 
 /** What does not change while the server runs is asked for once. */
@@ -131,24 +148,20 @@ export const api = {
   measurements: () =>
     once<{ records: ReproductionRecord[]; bench: { name: string; record: unknown }[] }>("/api/measurements"),
   trace: async (name: string): Promise<string> => (await ask(`/api/papers/${encodeURIComponent(name)}/trace`)).text(),
-  tokens: async (name: string, text: string, signal?: AbortSignal): Promise<number[]> =>
-    (
-      await ask(`/api/models/${encodeURIComponent(name)}/tokens`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ text }),
-        signal,
-      })
-    ).json(),
-  neurons: async (name: string, word: string | undefined, signal?: AbortSignal): Promise<ServedNeurons> =>
-    (
-      await ask(`/api/models/${encodeURIComponent(name)}/neurons`, {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ word }),
-        signal,
-      })
-    ).json(),
+  tokens: (name: string, text: string, signal?: AbortSignal) => post<number[]>(name, "tokens", { text }, signal),
+  neurons: (name: string, word: string | undefined, signal?: AbortSignal) =>
+    post<ServedNeurons>(name, "neurons", { word }, signal),
+  codebooks: async (name: string, signal?: AbortSignal): Promise<ServedCodebooks> =>
+    (await ask(`/api/models/${encodeURIComponent(name)}/codebooks`, { signal })).json(),
+  codes: (name: string, place: CodebookPlace, signal?: AbortSignal) => post<ServedCodes>(name, "codes", place, signal),
+  code: (name: string, place: CodebookPlace & { code: number }, signal?: AbortSignal) =>
+    post<ServedCode>(name, "codes/one", place, signal),
+  codedText: (name: string, place: CodebookPlace, text: string, signal?: AbortSignal) =>
+    post<ServedPiece[]>(name, "codes/text", { ...place, text }, signal),
+  findCodes: (name: string, expression: string, signal?: AbortSignal) =>
+    post<FoundCodes>(name, "codes/find", { expression }, signal),
+  markov: (name: string, request: MarkovRequest, signal?: AbortSignal) =>
+    post<MarkovReport>(name, "markov", request, signal),
   /** Forgets what was asked for, after the server came back. */
   forget: (): void => known.clear(),
 };
@@ -158,6 +171,7 @@ export interface RunRequest {
   prompt: string;
   method: { name: string } & Record<string, unknown>;
   options: Record<string, unknown>;
+  shapers?: object[];
 }
 
 /** A run's events as they come, in batches. Ends with the run; the signal aborts it on the server too. */

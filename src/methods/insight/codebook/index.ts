@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
+import { VentrisError } from "../../../errors.ts";
 import { codebookEdits, codeChange } from "./interventions.ts";
 import { type Codebook, codebookKind, codebooksOf } from "./part.ts";
 
@@ -22,11 +23,18 @@ export {
 export { type CodeChange, codebookEdits } from "./interventions.ts";
 export { type Codebook, codebookKind, codebooksOf, partOfCodebooks } from "./part.ts";
 
-/** A part of codebooks by name or path, read once for a model. Errors: those of `Model.part` and `codebooksOf`. */
+/** A part of codebooks by name or path, read once for a model. Errors: those of `Model.part`, which say how to get one, and `codebooksOf`. */
 export const openCodebooks = (model: Pick<Model, "part" | "sites" | "state">, reference: string): Promise<Codebook[]> =>
-  model.state(`codebooks ${reference}`, async () =>
-    codebooksOf(await model.part(reference, codebookKind), model.sites()),
-  );
+  model.state(`codebooks ${reference}`, async () => {
+    const part = await model.part(reference, codebookKind).catch((cause) => {
+      if (!(cause instanceof VentrisError) || cause.code !== "unavailable") throw cause;
+      throw new VentrisError("unavailable", `${cause.message}. ${howToGet}`, { cause });
+    });
+    return codebooksOf(part, model.sites());
+  });
+
+const howToGet =
+  "Codebooks of knossos are in the repository (models/knossos/parts/codebook), not in the package; ventris train recipes/knossos-codebook.json trains some, and the recipe's `continues` names another model";
 
 /**
  * The codebooks of a part, at work in a request under any method: a shaper that changes no distribution itself, but the states that they come from.

@@ -67,7 +67,8 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
     const { bottleneck } = codebook;
     const own = changes.filter(({ site }) => site === bottleneck.site);
     for (const change of own) checkChange(change, bottleneck);
-    if (own.length === 0) return { edit: editOf(codebook, false), key: "" };
+    // All codebooks of a request alike: whatever requests change, and wherever, they share programs and passes.
+    if (changes.length === 0) return { edit: editOf(codebook, false), key: "" };
     inputsFor(bottleneck, own); // what does not fit is refused now, not in the middle of a text
     return {
       edit: editOf(codebook, true),

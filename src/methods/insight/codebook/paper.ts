@@ -18,7 +18,7 @@ export const paper: Paper = {
   lives: { folder: "methods/insight/codebook" },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
-    "No codebook of knossos ships and steering of stories is not measured; the finite-state model begins from a plain one, the paper's from scratch.",
+    "Codebooks of knossos were trained with its weights left as they are; the finite-state model begins from a plain one, the paper's from scratch.",
   claims: [
     {
       id: "loss",

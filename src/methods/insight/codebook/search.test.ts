@@ -5,8 +5,18 @@ import { uniform } from "../../../engine/random.ts";
 import { familyOf } from "../../../models/families.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { idsReading } from "./bottleneck.ts";
+import { codedText, commonCodes } from "./browse.ts";
 import { codeExamples } from "./examples.ts";
-import { bestNeuron, type CodeCache, cacheCodes, firedAt, matchedTokens, type Reading, searchCodes } from "./search.ts";
+import {
+  bestNeuron,
+  type CodeCache,
+  cacheCodes,
+  findCodes,
+  firedAt,
+  matchedTokens,
+  type Reading,
+  searchCodes,
+} from "./search.ts";
 import { steerStories, topicCodes } from "./steering.ts";
 import { initialCodebooks } from "./train.ts";
 
@@ -90,6 +100,46 @@ describe("searching codes", () => {
     }
     expect(searchCodes(cache, places)[0]).toMatchObject({ group: 1, code: 3, precision: 1, recall: 1 });
     expect(searchCodes(cache, [], { precision: 0 })).toEqual([]);
+  });
+
+  test("a codebook is listed by how often its codes fire, each with the tokens it fires on", async () => {
+    const cache = await cached();
+    const { alive, codes } = commonCodes(cache, site, 1);
+    const begins = (letter: string): number =>
+      cache.texts.flatMap(({ ids }) => ids.filter((id) => String.fromCharCode(id >> 8) === letter)).length;
+    const d = begins("d");
+    expect(alive).toBe(4);
+    expect(codes.map(({ code, count }) => [code, count])).toEqual([
+      [5, cache.tokens - d],
+      [7, cache.tokens - d],
+      [3, d],
+      [6, d],
+    ]);
+    const { tokens } = codes[2];
+    expect(tokens.reduce((sum, { count }) => sum + count, 0)).toBe(d);
+    for (const { text } of tokens) expect(text).toMatch(/^d/);
+    expect(commonCodes(cache, site, 1, { limit: 1 }).codes).toHaveLength(1);
+    expect(() => commonCodes(cache, site, 2)).toThrow(/no codebook 2/);
+  });
+
+  test("a text is shown token by token, with the codes of one codebook", async () => {
+    const pieces = await codedText(model, codebooks, "a dog", { site, group: 1 });
+    expect(pieces.map(({ text }) => text)).toEqual(["a ", "do", "g"]);
+    expect(pieces.map(({ codes }) => codes)).toEqual([
+      [5, 7],
+      [3, 6],
+      [5, 7],
+    ]);
+  });
+
+  test("an expression's codes come the most precise first, over all sites; what matches nothing finds none", async () => {
+    const cache = await cached();
+    const { matched, codes } = findCodes(cache, "(d)og", { precision: 0 });
+    expect(matched).toEqual(matchedTokens(cache, "(d)og"));
+    expect(codes.map(({ precision }) => precision)).toEqual(
+      codes.map(({ precision }) => precision).sort((a, b) => b - a),
+    );
+    expect(findCodes(cache, "xyz")).toEqual({ matched: [], codes: [] });
   });
 
   test("the best neuron at a recall is that of brute force over thresholds of both signs", () => {

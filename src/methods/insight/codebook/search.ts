@@ -6,7 +6,7 @@
 import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, nearest } from "../../../errors.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codebookEdits } from "./interventions.ts";
@@ -210,12 +210,20 @@ export function searchCodes(
   });
 }
 
+/** Codes of all sites that fire where an expression matches, the most precise first, and the matched tokens. Errors: as `matchedTokens`. */
+export function findCodes(
+  cache: CodeCache,
+  expression: string,
+  options: CodeSearchOptions = {},
+): { readonly matched: number[]; readonly codes: FoundCode[] } {
+  const matched = matchedTokens(cache, expression);
+  const codes = matched.length > 0 ? searchCodes(cache, matched, options) : [];
+  return { matched, codes: codes.sort((a, b) => b.precision - a.precision || b.recall - a.recall) };
+}
+
 /** Tokens at which a code fires. */
 export function firedAt({ sites }: Pick<CodeCache, "sites">, site: string, group: number, code: number): number[] {
-  const found = sites.find((one) => one.site === site);
-  ensure(found, "bad_option", `there is no codebook at ${site}; there are ${sites.map((one) => one.site).join(", ")}`);
-  const { groups, codes, k, ids } = found;
-  ensure(group >= 0 && group < groups, "bad_option", `${site} has ${groups} codebooks: there is no codebook ${group}`);
+  const { groups, codes, k, ids } = cachedSite({ sites }, site, group);
   ensure(code >= 0 && code < codes, "bad_option", `${site}: there is no code ${code}: codes are 0 to ${codes - 1}`);
   const result: number[] = [];
   for (let token = 0; token < ids.length / (groups * k); token++)
@@ -225,6 +233,19 @@ export function firedAt({ sites }: Pick<CodeCache, "sites">, site: string, group
         break;
       }
   return result;
+}
+
+/** A site of the cache, whose codebook `group` is there. Errors: `bad_option`, with the nearest site. */
+export function cachedSite({ sites }: Pick<CodeCache, "sites">, site: string, group: number): CachedSite {
+  const found = sites.find((one) => one.site === site);
+  const names = sites.map((one) => one.site);
+  ensure(found, "bad_option", () => {
+    const meant = nearest(site, names);
+    return `there is no codebook at ${site}${meant ? `; did you mean ${meant}?` : `; there are ${names.join(", ")}`}`;
+  });
+  const { groups } = found;
+  ensure(group >= 0 && group < groups, "bad_option", `${site} has ${groups} codebooks: there is no codebook ${group}`);
+  return found;
 }
 
 export interface BestNeuron {

@@ -61,16 +61,25 @@ export interface SteeringOptions {
   readonly onProgress?: (share: number) => void;
 }
 
+/** Codes to force for a topic: `forcingCodes` of where its expression matches as a word. */
+export const topicCodes = (cache: CodeCache, expression: string, options: ForcingOptions = {}): CodeChange[] =>
+  forcingCodes(cache, matchedTokens(cache, `\\b(?:${expression})\\b`), options);
+
+export interface ForcingOptions {
+  /** Codes at most. Default 12. */
+  readonly most?: number;
+  /** Codes with less are left out. Default 0.5. */
+  readonly precision?: number;
+}
+
 /**
- * Codes to force for a topic: of all that fire precisely where it matches, those with most of the matches, in the weakest slots of their codebook, one after another. Empty where
- * none is precise.
+ * Of all codes that fire precisely at these tokens, those with most of them, in the weakest slots of their codebook, one after another. Empty where none is precise.
  */
-export function topicCodes(
+export function forcingCodes(
   cache: CodeCache,
-  expression: string,
-  { most = 12, precision = 0.5 }: { readonly most?: number; readonly precision?: number } = {},
+  matched: readonly number[],
+  { most = 12, precision = 0.5 }: ForcingOptions = {},
 ): CodeChange[] {
-  const matched = matchedTokens(cache, `\\b(?:${expression})\\b`);
   if (matched.length === 0) return [];
   const found = searchCodes(cache, matched, { precision, recall: 0.01, limit: 4 * most }).sort(
     (a, b) => b.precision * b.recall - a.precision * a.recall,
@@ -100,17 +109,19 @@ export async function steerStories(
   for (const name of names)
     ensure(topics[name], "bad_option", `there is no topic ${name}: there are ${Object.keys(topics).join(", ")}`);
   const cache = await cacheCodes(model, codebooks, texts, { signal });
-  const share = async (changes: readonly CodeChange[], expression: string): Promise<number> => {
-    const pattern = new RegExp(`\\b(?:${expression})\\b`, "iu");
+  const written = async (changes: readonly CodeChange[]): Promise<string[]> => {
     const edits = codebookEdits(codebooks, changes);
     const runs = Array.from({ length: samples }, (_, request) => {
       const prompt = beginning(model, openings[request % openings.length]);
       return model.decode(prompt, { temperature: 1, maxTokens: tokens, seed, request, edits, signal }).final;
     });
-    const written = await Promise.all(runs);
+    const results = await Promise.all(runs);
     if (signal?.aborted) throw new VentrisError("aborted", "steering stories was aborted");
-    return written.filter(({ text }) => pattern.test(text)).length / samples;
+    return results.map(({ text }) => text);
   };
+  // The same for all topics: what is written freely does not know what it will be searched for.
+  const free = await written([]);
+  onProgress?.(1 / (names.length + 1));
   const result: Steering[] = [];
   for (const [i, topic] of names.entries()) {
     const changes = topicCodes(cache, topics[topic]);
@@ -118,10 +129,12 @@ export async function steerStories(
       const { codes } = codebooks.find(({ bottleneck }) => bottleneck.site === change.site)!.bottleneck;
       return { ...change, patch: Math.floor(uniform({ seed, request: i }, at, "search") * codes) } as CodeChange;
     });
-    const free = await share([], topics[topic]);
-    const [patched, random] = [await share(changes, topics[topic]), await share(anything, topics[topic])];
-    result.push({ topic, codes: changes.length, free, patched, random });
-    onProgress?.((i + 1) / names.length);
+    const pattern = new RegExp(`\\b(?:${topics[topic]})\\b`, "iu");
+    const share = (texts: readonly string[]): number => texts.filter((text) => pattern.test(text)).length / samples;
+    // Side by side, in the same passes; without codes to force both are what is written freely.
+    const [patched, random] = changes.length > 0 ? await Promise.all([changes, anything].map(written)) : [free, free];
+    result.push({ topic, codes: changes.length, free: share(free), patched: share(patched), random: share(random) });
+    onProgress?.((i + 2) / (names.length + 1));
   }
   return result;
 }

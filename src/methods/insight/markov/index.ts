@@ -8,6 +8,7 @@ export * from "./alignment.ts";
 export * from "./coherence.ts";
 export * from "./entropy.ts";
 export * from "./fisher.ts";
+export * from "./head.ts";
 export * from "./measure.ts";
 export * from "./rows.ts";
 export * from "./sources.ts";
