@@ -376,6 +376,20 @@ export interface EagleOptions {
   topK?: number;
 }
 
+/** Options of `multimodal`: EAGLE's draft for models that see: rows of pictures enter it as they are, rows of text with the model's states. */
+export interface MultimodalOptions {
+  /** The draft: a part beside the model by its name, or a part's folder. Default "multimodal". Of the host alone: a server refuses it in requests. */
+  layer?: string;
+  /** Tokens to draft in a round; more pay off where drafts are often right and large passes are cheap; default: as many as the measured pass times and their chances make worth while. From 0 to 768. */
+  budget?: number;
+  /** How many nodes go through one pass of the draft: more grow a broader tree, with a dearer pass. From 1 to 64. Default 8. */
+  width?: number;
+  /** Most passes of the draft in a round, which is how far ahead it can look: fewer cost less where far drafts are rarely right; default: as many as are worth their time. From 1 to 32. */
+  depth?: number;
+  /** How many of the draft's likeliest tokens can be drafted below a node: fewer cost less time; the output does not depend on it. From 1 to 1024. Default 64. */
+  topK?: number;
+}
+
 /** Options of `self-speculative`: the model drafts for itself with some of its blocks left out; no training, no second model. */
 export interface SelfSpeculativeOptions {
   /** Blocks that the draft leaves out, as attention.N and mlp.N with layers from 0: more make it faster and more often wrong; default: chosen by a measurement, once for the model. */
@@ -897,7 +911,7 @@ export interface CodebookOptions {
 }
 
 /** Names of the methods. */
-export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "prompt-tokens" | "hidden-transfer" | "eagle" | "self-speculative" | "lexical-units" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
+export type MethodName = "greedy" | "sample" | "chain" | "prompt-lookup" | "spec-infer" | "sequoia" | "dyspec" | "top-k" | "aded" | "online" | "medusa" | "prompt-tokens" | "hidden-transfer" | "eagle" | "multimodal" | "self-speculative" | "lexical-units" | "awrs" | "smc" | "beam" | "diverse-beam" | "a-star" | "best-of-n" | "self-consistency" | "particle-filtering" | "reward-beam" | "low-confidence" | "fixed-k" | "random" | "entropy" | "margin" | "threshold" | "localleap" | "learn2pd" | "oracle" | "auto";
 
 /** A method with its options beside its name. */
 export type MethodWithOptions =
@@ -913,6 +927,7 @@ export type MethodWithOptions =
   | ({ name: "prompt-tokens" } & PromptTokensOptions)
   | ({ name: "hidden-transfer" } & HiddenTransferOptions)
   | ({ name: "eagle" } & EagleOptions)
+  | ({ name: "multimodal" } & MultimodalOptions)
   | ({ name: "self-speculative" } & SelfSpeculativeOptions)
   | ({ name: "lexical-units" } & LexicalUnitsOptions)
   | ({ name: "awrs" } & AwrsOptions)

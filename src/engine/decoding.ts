@@ -72,6 +72,8 @@ export interface Decoding {
   readonly model: Model;
   readonly forest: Forest;
   readonly lease: Lease;
+  /** The prompt's rows: tokens, and vectors that stand for some. */
+  readonly rows: readonly (number | VectorRow)[];
   /** Its tokens; -1 where a row is a vector. */
   readonly prompt: readonly number[];
   /** Committed output so far, end token excluded. */
@@ -189,6 +191,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     model,
     forest,
     lease,
+    rows,
     prompt,
     output: output.tokens,
     settings,

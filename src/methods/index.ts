@@ -31,6 +31,7 @@ import { hiddenTransfer } from "./speculative/hidden-transfer/index.ts";
 import { hiddenTransferPart } from "./speculative/hidden-transfer/training.ts";
 import { lexicalUnits } from "./speculative/lexical-units/index.ts";
 import { medusa } from "./speculative/medusa/index.ts";
+import { multimodal } from "./speculative/multimodal/index.ts";
 import { online } from "./speculative/online/index.ts";
 import { promptLookup } from "./speculative/prompt-lookup/index.ts";
 import { promptTokens } from "./speculative/prompt-tokens/index.ts";
@@ -56,6 +57,7 @@ const decoders: readonly Method[] = [
   promptTokens,
   hiddenTransfer,
   eagle,
+  multimodal,
   selfSpeculative,
   lexicalUnits,
   awrs,

@@ -145,6 +145,7 @@ const changes: Readonly<Record<string, Changes>> = {
   },
   "hidden-transfer": { transfers: to("nowhere"), ...foresight, ...acceptance, tree: to("published") },
   eagle: { layer: to("nowhere"), budget: to(2), width: to(1), depth: to(1), topK: to(1) },
+  multimodal: { layer: to("nowhere"), budget: to(2), width: to(1), depth: to(1), topK: to(1) },
   "self-speculative": {
     skip: to(["mlp.1"]),
     budget: to(1),

@@ -53,11 +53,11 @@ async function writeEagle(model: OpenModel, folder: string): Promise<void> {
   const values = await model.parameterValues((name) => name.includes(`layers.${layers - 1}.`));
   const fused = someNumbers(2 * width * width, 0.1);
   for (let i = 0; i < width; i++) fused[i * 2 * width + width + i] += 1;
-  await model.writePart(join(folder, "parts", "eagle"), {
-    kind: "eagle",
+  const draft = {
     sites: ["final"],
     tensors: new Map([
       ["fc.weight", { shape: [width, 2 * width], values: fused }],
+      ["fc.bias", { shape: [width], values: new Float32Array(width) }],
       ...model.family
         .parameters({ ...model.config, layers: 1 })
         .filter(({ name }) => name.includes("layers.0.") && !name.includes("input_layernorm"))
@@ -66,7 +66,10 @@ async function writeEagle(model: OpenModel, folder: string): Promise<void> {
           { shape: [...shape], values: values.get(name.replace("layers.0.", `layers.${layers - 1}.`))!.slice() },
         ]),
     ]),
-  });
+  };
+  await model.writePart(join(folder, "parts", "eagle"), { ...draft, kind: "eagle" });
+  const settings = { form: "decoupled" };
+  await model.writePart(join(folder, "parts", "multimodal"), { ...draft, kind: "multimodal", settings });
 }
 
 /** Drafts from guesses leave nothing to measurements with these. */
@@ -84,6 +87,7 @@ export const entries: Readonly<Record<string, ConformanceOptions>> = {
   "prompt-tokens": { options: () => guessed, prepare: writePromptTokens },
   "hidden-transfer": { options: () => guessed, prepare: writeTransfers },
   eagle: { options: () => ({ budget: 6, width: 3 }), prepare: writeEagle },
+  multimodal: { options: () => ({ budget: 6, width: 3 }), prepare: writeEagle },
   "self-speculative": { options: () => ({ skip: ["mlp.0", "attention.1"], budget: 4 }) },
   "lexical-units": { options: () => ({ verify: true, pad: 7 }) },
   "top-k": { options: (draft) => ({ draft, budget: 6 }) },

@@ -16,10 +16,12 @@ const hidden = -1e9;
 export interface RowNetwork {
   readonly family: Family;
   readonly config: ModelConfig;
-  /** What is rewritten in it. An edit may read the input "states" [rows, width]. */
+  /** What is rewritten in it. An edit may read the input "states" [rows, width]; with `vectors` "vectors" [rows, width] and "isVector" [rows, 1]. */
   readonly edits: readonly Edit[];
   /** Layers whose attention is there. */
   readonly layers: readonly number[];
+  /** Rows may be vectors. */
+  readonly vectors?: boolean;
   /** Site whose values are returned as states. */
   readonly state?: string;
   /** Values of its parameters by name; those it has not are not used. */
@@ -30,6 +32,8 @@ export interface RowNetwork {
 
 export interface NetworkRow {
   readonly token: number;
+  /** [width], instead of the token's embedding, where the network takes vectors. */
+  readonly vector?: Float32Array;
   /** [width], where the network reads states. */
   readonly state?: Float32Array;
   readonly position: number;
@@ -59,8 +63,17 @@ export interface RowCache {
   cut(size: number): void;
 }
 
+function vectorFeeds(rows: readonly NetworkRow[], width: number) {
+  const data = new Float32Array(rows.length * width);
+  for (const [row, { vector }] of rows.entries()) if (vector) data.set(vector, row * width);
+  return {
+    vectors: { data, dims: [rows.length, width] },
+    isVector: { data: Float32Array.from(rows, ({ vector }) => (vector ? 1 : 0)), dims: [rows.length, 1] },
+  };
+}
+
 export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
-  const { family, config, edits, layers, state, values, more } = network;
+  const { family, config, edits, layers, state, values, vectors = false, more } = network;
   const { hiddenSize: width, vocabularySize, keyValueHeads, headDimension } = config;
   const groups = config.heads / keyValueHeads;
   const half = headDimension / 2;
@@ -150,6 +163,7 @@ export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
           tokens: { data: BigInt64Array.from(rows, ({ token }) => BigInt(token)), dims: [1, count] },
           positions: { data: BigInt64Array.from(positions, BigInt), dims: [1, count] },
           ...(rows[0].state && { states: { data: states, dims: [count, width] } }),
+          ...(vectors && vectorFeeds(rows, width)),
           mask: { data: mask, dims: [1, 1, groups * count, all] },
           ...Object.fromEntries(planes.map((name, i) => [name, plane(stored[i], before)])),
           ...(tables && {

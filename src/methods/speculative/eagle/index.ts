@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
+import { notAToken } from "../../../engine/node.ts";
 import { ensure } from "../../../errors.ts";
 import { budgetOption, most, nodesOf } from "../budget.ts";
 import { networkDrafter, networkOptions } from "../network-drafter.ts";
@@ -43,6 +44,9 @@ export const eagle = defineMethod({
   }),
   async decode(decoding, { layer, width, depth: passes, ...options }) {
     const { model } = decoding;
+    ensure(!decoding.prompt.includes(notAToken), "bad_option", () => {
+      return "eagle drafts for texts of tokens, and the prompt has rows that are vectors; for pictures there is the method multimodal";
+    });
     const program = await openEagle(model, layer);
     decoding.instrument({ taps: [site] });
     /** The model's states, position by position; what follows the tip is not known yet. */
