@@ -85,7 +85,16 @@ export async function buildStudio() {
   await build({ configFile: join(pages, "vite.config.ts") });
 }
 
+/** The package as pages get it. */
+export async function buildBrowser() {
+  const made = join(output, "browser", "bundle", "LICENSES.txt"); // written last
+  if (!existsSync(source) || sources().every((name) => timeOf(join(source, name)) <= timeOf(made))) return;
+  const { bundle } = await import("./browser.mjs");
+  await bundle(root);
+}
+
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   build();
+  await buildBrowser();
   await buildStudio();
 }

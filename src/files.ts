@@ -161,7 +161,14 @@ export const errorCode = (error: unknown): string | undefined =>
 export function writeError(error: unknown, path: string): unknown {
   if (error instanceof VentrisError) return error;
   const code = errorCode(error);
-  if (code === "ENOSPC" || code === "EDQUOT" || (error as Error | undefined)?.name === "QuotaExceededError") {
+  if ((error as Error | undefined)?.name === "QuotaExceededError") {
+    return new VentrisError(
+      "disk_full",
+      `the browser gives this site no more room, while writing ${path}; remove models that are no longer needed (the site's data in the browser's settings), or free space on the disk, and repeat`,
+      { cause: error },
+    );
+  }
+  if (code === "ENOSPC" || code === "EDQUOT") {
     return new VentrisError("disk_full", `no space left on the disk while writing ${path}; free some and repeat`, {
       cause: error,
     });

@@ -58,4 +58,5 @@ export type * from "./options.ts";
 export type { ImagePiece, ImageSource, PicturePrompt } from "./pictures.ts";
 export { type OpenProgress, type Resolving, resolveModel, shippedModels } from "./references.ts";
 export type { CompileOptions, Device, Value } from "./runtime/program.ts";
+export { useModels } from "./shipped.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./text/tokenizer.ts";

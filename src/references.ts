@@ -2,16 +2,9 @@
 import { ensure, nearest, VentrisError } from "./errors.ts";
 import { exists, storage, within } from "./files.ts";
 import { modelsFolder } from "./shipped.ts";
-import { downloadModel } from "./weights/index.ts";
+import { fromHub, isOfHub, type Resolving } from "./weights/references.ts";
 
-export type OpenProgress =
-  | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
-  | { readonly stage: "load" };
-
-export interface Resolving {
-  readonly signal?: AbortSignal;
-  readonly onProgress?: (progress: OpenProgress) => void;
-}
+export type { OpenProgress, Resolving } from "./weights/references.ts";
 
 /** Names of the models that ship with the package. */
 export async function shippedModels(): Promise<string[]> {
@@ -34,13 +27,3 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
     `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
   );
 }
-
-/** "org/name". */
-export const isOfHub = (reference: string): boolean => /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(reference);
-
-export const fromHub = (reference: string, { signal, onProgress }: Resolving): Promise<string> =>
-  downloadModel(reference, {
-    signal,
-    onProgress:
-      onProgress && (({ file, received, total }) => onProgress({ stage: "download", file, done: received, total })),
-  });

@@ -1,5 +1,12 @@
 /** Where the models are that a plain name means. */
 import { fileURLToPath } from "node:url";
 
-/** The package's own folder. */
-export const modelsFolder = (): string => fileURLToPath(new URL("../models", import.meta.url));
+let chosen: string | undefined;
+
+/** The package's own folder, unless `useModels` said otherwise. */
+export const modelsFolder = (): string => chosen ?? fileURLToPath(new URL("../models", import.meta.url));
+
+/** From now on a model that is named without a path lies in this folder (in a page: of the web; there it is `models` beside the page at first). */
+export function useModels(folder: string | URL): void {
+  chosen = folder instanceof URL ? fileURLToPath(folder) : folder;
+}

@@ -21,10 +21,10 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 
 /** Each layer may import itself and those after it. Files of src itself are the public face, or what all share. */
 const layers = [
-  ["cli", "server", "ai-sdk"],
+  ["cli", "server", "ai-sdk", "worker"],
   ["papers", "evaluation"],
   [""],
-  ["methods"],
+  ["methods", "browser"],
   ["engine", "training"],
   ["constraints", "models"],
   ["runtime", "weights", "text", "images"],
@@ -78,6 +78,25 @@ test("models, texts, caches and downloads reach files through one small interfac
   );
   expect(others.length).toBeGreaterThan(150);
   expect(others.filter((file) => /(from|import\() ?"node:/.test(textOf(file)))).toEqual([]);
+});
+
+test("what a page loads is free of Node: files that use it have a twin for pages", async () => {
+  const { browserEntries } = await import("../scripts/browser.mjs");
+  const seen = new Set<string>();
+  const visit = (file: string): void => {
+    const twin = file.replace(/\.ts$/, ".browser.ts");
+    const taken = files.includes(twin) ? twin : file;
+    if (seen.has(taken)) return;
+    seen.add(taken);
+    const later = [...textOf(taken).matchAll(/import\("(\.[^"]+)"\)/g)].map(([, path]) =>
+      relative(source, join(source, dirname(taken), path)).replaceAll("\\", "/"),
+    );
+    for (const { target, typeOnly } of importsOf(taken)) if (!typeOnly) visit(target);
+    for (const target of later) visit(target);
+  };
+  for (const file of Object.values(browserEntries)) visit(file);
+  expect(seen.size).toBeGreaterThan(300);
+  expect([...seen].filter((file) => /(from|import\() ?"(node:|onnxruntime-node)/.test(textOf(file)))).toEqual([]);
 });
 
 test("no file of the engine, the models or the tensors is longer than 400 lines", () => {

@@ -8,9 +8,9 @@ let runtime: Promise<{ ort: Runtime; native: boolean }> | undefined;
 
 /**
  * ONNX Runtime, loaded when first needed: its native library, or where that is not installed (it is an optional dependency) or
- * `VENTRIS_RUNTIME=wasm` asks for it, WebAssembly, which is slower. Errors: `unavailable` when neither can be loaded.
+ * `VENTRIS_RUNTIME=wasm` asks for it, WebAssembly, which is slower. Errors: `unavailable` when neither can be loaded, or has no such device.
  */
-export function findRuntime(): Promise<{ ort: Runtime; native: boolean }> {
+export async function findRuntime(device: Device = "cpu"): Promise<{ ort: Runtime; native: boolean }> {
   runtime ??= (async () => {
     const wanted = process.env.VENTRIS_RUNTIME || "native";
     ensure(
@@ -40,7 +40,13 @@ export function findRuntime(): Promise<{ ort: Runtime; native: boolean }> {
       throw new VentrisError("unavailable", `ONNX Runtime cannot be loaded on this machine: ${why}`, { cause });
     }
   })();
-  return runtime;
+  const found = await runtime;
+  ensure(
+    found.native || device === "cpu",
+    "unavailable",
+    `device "${device}" needs ONNX Runtime's native library (onnxruntime-node), which is not in use here`,
+  );
+  return found;
 }
 
 const exportsOf = (module: object): Runtime =>

@@ -58,18 +58,13 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
     "bad_option",
     `threads must be a whole number from 1 to 256, not ${threads}`,
   );
-  const { ort, native } = await findRuntime();
-  ensure(
-    native || device === "cpu",
-    "unavailable",
-    `device "${device}" needs ONNX Runtime's native library (onnxruntime-node), which is not in use here`,
-  );
+  const { ort, native } = await findRuntime(device);
   if (!native) ort.env.wasm.numThreads ??= threads; // those of the process: the first program decides
   const bytes =
     !weights || weights instanceof Uint8Array ? weights : native ? undefined : await readWeights(weights.folder);
   ensure(lowered.weights.length === 0 || weights, "internal", "the program has weights, but none were given");
   const sessionOptions: InferenceSession.SessionOptions = {
-    executionProviders: [native ? device : "wasm"],
+    executionProviders: [native || device !== "cpu" ? device : "wasm"],
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     graphOptimizationLevel: "all",

@@ -8,10 +8,10 @@ export interface Connection {
   readonly stallTimeout: number;
 }
 
-/** What a file must be: its bytes, and their SHA-256 or git's blob SHA-1. */
+/** What is known of a file: its bytes, and their SHA-256 or git's blob SHA-1. Without a size it cannot be resumed. */
 export interface Expected {
-  readonly size: number;
-  readonly hash: { readonly algorithm: "sha256" | "blob"; readonly hex: string };
+  readonly size?: number;
+  readonly hash?: { readonly algorithm: "sha256" | "blob"; readonly hex: string };
 }
 
 /** A connection that failed in a way that the next one may not. */
@@ -73,16 +73,17 @@ export async function downloadFile(
 ): Promise<void> {
   const part = `${path}.part`;
   const files = await keeping();
-  if ((await sizeOf(path)) === file.size && (await matches(path, file))) return onBytes(file.size);
-  const there = async () => (await sizeOf(part)) ?? 0;
-  if ((await there()) !== file.size) {
+  const here = await sizeOf(path);
+  if (here !== undefined && here === file.size && (await matches(path, file))) return onBytes(here);
+  const there = async () => (file.size === undefined ? 0 : ((await sizeOf(part)) ?? 0));
+  if (file.size === undefined || (await there()) !== file.size) {
     await persist(() => fetchRest(url, part, file, connection, onBytes), 5, connection, there);
   }
   if (!(await matches(part, file))) {
     await files.remove(part);
     throw new VentrisError(
       "bad_file",
-      `${url}: what arrived does not match the hub's hash of the file; it was deleted, repeat the download`,
+      `${url}: what arrived does not match the hash that was announced for it; it was deleted, repeat the download`,
     );
   }
   await files.rename(part, path).catch((error) => {
@@ -105,11 +106,15 @@ async function fetchRest(
   onBytes: (bytes: number) => void,
 ): Promise<void> {
   const there = (await sizeOf(part)) ?? 0;
-  const start = there < file.size ? there : 0;
-  await withResponse(url, connection, start > 0 ? { Range: `bytes=${start}-` } : {}, async (response, body) => {
+  const { size = Infinity } = file;
+  const start = size !== Infinity && there < size ? there : 0;
+  const headers: Record<string, string> = start > 0 ? { Range: `bytes=${start}-` } : {};
+  await withResponse(url, connection, { headers, cache: "no-store" }, async (response, body) => {
     const range = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "");
     // A server without ranges sends the whole file, which then replaces the part.
-    const resumes = response.status === 206 && Number(range?.[1]) === start;
+    // A page is told where the bytes begin only where the server lets it; how many there are it may always know.
+    const begins = range ? Number(range[1]) === start : Number(response.headers.get("content-length")) === size - start;
+    const resumes = response.status === 206 && begins;
     ensure(
       resumes || response.status === 200,
       "unavailable",
@@ -123,9 +128,9 @@ async function fetchRest(
     try {
       for await (const bytes of body) {
         ensure(
-          position + bytes.length <= file.size,
+          position + bytes.length <= size,
           "bad_file",
-          `${url}: the server sends more than the ${file.size} bytes it announced`,
+          `${url}: the server sends more than the ${size} bytes it announced`,
         );
         await output.write(bytes, position).catch((error) => refuseWrite(error, part));
         position += bytes.length;
@@ -135,7 +140,8 @@ async function fetchRest(
     } finally {
       await output.close();
     }
-    if (position < file.size) throw new Interrupted(`${url}: the connection ended at byte ${position} of ${file.size}`);
+    if (position < size && size !== Infinity)
+      throw new Interrupted(`${url}: the connection ended at byte ${position} of ${size}`);
   });
 }
 
@@ -147,6 +153,7 @@ async function refuseWrite(error: unknown, part: string): Promise<never> {
 }
 
 async function matches(path: string, file: Expected): Promise<boolean> {
+  if (!file.hash) return true;
   const { algorithm, hex } = file.hash;
   const { hash: hasher } = await storage();
   const hash = algorithm === "sha256" ? hasher("sha256") : hasher("sha1").update(`blob ${file.size}\0`);
@@ -169,6 +176,42 @@ export async function fetchText(url: string, limit: number, connection: Connecti
   return persist(() => withResponse(url, connection, {}, read), 2, connection);
 }
 
+/** `cache` is a browser's, which keeps what it sends beside what we keep. */
+interface Asked {
+  readonly method?: string;
+  readonly headers?: Record<string, string>;
+  readonly cache?: "no-cache" | "no-store";
+}
+
+/** What a server says of a file without sending it, and a mark that changes with its contents. */
+export interface Announced {
+  readonly size?: number;
+  readonly tag?: string;
+}
+
+/** Asks for a file's size; undefined: there is none of that name. Errors: `unavailable`, `aborted`. */
+export async function announced(url: string, connection: Connection): Promise<Announced | undefined> {
+  const read = async ({ headers }: Response): Promise<Announced | undefined> => {
+    // Many sites answer whatever they do not have with their page.
+    if (/^text\/html/.test(headers.get("content-type") ?? "")) return undefined;
+    const length = headers.get("content-encoding") ? null : headers.get("content-length"); // of what is sent, not of the file
+    const tag = headers.get("etag") ?? headers.get("last-modified") ?? undefined;
+    return { ...(length && { size: Number(length) }), ...(tag && { tag }) };
+  };
+  try {
+    return await persist(
+      () => withResponse(url, connection, { method: "HEAD", cache: "no-cache" }, read),
+      2,
+      connection,
+    );
+  } catch (error) {
+    const { status } = ((error as VentrisError).cause as { status?: number } | undefined) ?? {};
+    if (status === 404 || status === 410) return undefined;
+    if (status !== 405 && status !== 501) throw error;
+    return persist(() => withResponse(url, connection, { cache: "no-cache" }, read), 2, connection);
+  }
+}
+
 /**
  * Runs `use` on a successful response and its body. Network failures, stalls and a server's own troubles are interruptions,
  * refusals `unavailable`, an abort by the caller `aborted`; errors of ours pass through.
@@ -176,7 +219,7 @@ export async function fetchText(url: string, limit: number, connection: Connecti
 async function withResponse<T>(
   url: string,
   { signal, stallTimeout }: Connection,
-  headers: Record<string, string>,
+  request: Asked,
   use: (response: Response, body: AsyncIterable<Uint8Array>) => Promise<T>,
 ): Promise<T> {
   const stalled = new AbortController();
@@ -188,13 +231,14 @@ async function withResponse<T>(
   wind();
   const signals = signal ? [signal, stalled.signal] : [stalled.signal];
   async function* read(response: Response): AsyncIterable<Uint8Array> {
-    for await (const bytes of response.body ?? []) {
+    const reader = response.body?.getReader(); // not every browser can iterate over a stream
+    for (let next = await reader?.read(); next && !next.done; next = await reader!.read()) {
       wind();
-      yield bytes;
+      yield next.value;
     }
   }
   try {
-    const response = await fetch(url, { headers, signal: AbortSignal.any(signals) });
+    const response = await fetch(url, { ...(request as RequestInit), signal: AbortSignal.any(signals) });
     wind();
     if (!response.ok) throw refusal(url, response.status);
     return await use(response, read(response));
@@ -222,5 +266,7 @@ function refusal(url: string, status: number): Error {
     429: "too many requests; wait a little",
   };
   const message = `${url} answers ${status}${reasons[status] ? ` (${reasons[status]})` : ""}`;
-  return status >= 500 || status === 429 ? new Interrupted(message) : new VentrisError("unavailable", message);
+  return (status >= 500 && status !== 501) || status === 429
+    ? new Interrupted(message)
+    : new VentrisError("unavailable", message, { cause: { status } });
 }

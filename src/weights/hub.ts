@@ -32,7 +32,7 @@ export interface DownloadOptions {
   stallTimeout?: number;
 }
 
-interface RemoteFile extends Expected {
+interface RemoteFile extends Required<Expected> {
   readonly name: string;
 }
 

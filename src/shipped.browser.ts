@@ -1,0 +1,20 @@
+/** Where the models are that a plain name means. */
+
+const scope = globalThis as unknown as { document?: { baseURI: string }; location: { href: string } };
+let [chosen, page]: (string | undefined)[] = [];
+
+/** The page's address; a worker's own where it was not told the page's. */
+export const pageAddress = (): string => page ?? scope.document?.baseURI ?? scope.location.href;
+
+/** A worker is told what its page has. */
+export function setPage(address: string, models: string): void {
+  [page, chosen] = [address, models];
+}
+
+/** The folder `models` beside the page, unless `useModels` said otherwise. */
+export const modelsFolder = (): string => chosen ?? new URL("models", pageAddress()).href;
+
+/** From now on a model that is named without a path lies in this folder of the web. */
+export function useModels(folder: string | URL): void {
+  chosen = new URL(String(folder), pageAddress()).href.replace(/\/+$/, "");
+}

@@ -1,0 +1,21 @@
+/** What opening a model says of itself, and models of the hub. */
+import { downloadModel } from "./hub.ts";
+
+export type OpenProgress =
+  | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
+  | { readonly stage: "load" };
+
+export interface Resolving {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (progress: OpenProgress) => void;
+}
+
+/** "org/name". */
+export const isOfHub = (reference: string): boolean => /^[\w-][\w.-]*\/[\w-][\w.-]*$/.test(reference);
+
+export const fromHub = (reference: string, { signal, onProgress }: Resolving): Promise<string> =>
+  downloadModel(reference, {
+    signal,
+    onProgress:
+      onProgress && (({ file, received, total }) => onProgress({ stage: "download", file, done: received, total })),
+  });

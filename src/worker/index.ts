@@ -1,0 +1,214 @@
+/**
+ * `ventris/worker`: the model of a page in a worker of its own, so that the page stays responsive while it decodes. Prompts, options and
+ * results are those of `open` in "ventris", as far as they are data: a function cannot cross to another thread.
+ */
+import type { ContinuationScoring, DecodeOptions, EmbedOptions, Prompt, ScoreOptions, Text } from "../calls.ts";
+import type { Continuations, ScoredContinuations } from "../engine/continuations.ts";
+import type { ForwardResult } from "../engine/forward/index.ts";
+import type { Run, RunResult } from "../engine/run.ts";
+import type { ScoredText } from "../engine/score.ts";
+import type { TraceEvent } from "../engine/trace.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import type { OpenOptions } from "../open.ts";
+import { modelsFolder, pageAddress } from "../shipped.browser.ts";
+import { type Answer, browserLocks, type CallName, type Facts, type Request } from "./protocol.ts";
+import { startWorker, type WebWorker } from "./start.ts";
+
+export type { DecodeOptions, OpenOptions, Run, RunResult };
+
+export interface WorkerModel extends Facts, AsyncDisposable {
+  /** Errors in the arguments reject `final`. */
+  decode(prompt: Prompt, options?: DecodeOptions): Run;
+  generate(prompt: Prompt, options?: DecodeOptions): Promise<RunResult>;
+  score(text: Text, options?: ScoreOptions): Promise<ScoredText>;
+  continuations(given: Continuations, options?: ContinuationScoring): Promise<ScoredContinuations>;
+  embed(text: Text, options?: EmbedOptions): Promise<Float32Array>;
+  forward(tokens: readonly number[]): Promise<ForwardResult>;
+  /** Tokens of a text. */
+  encode(text: string): Promise<number[]>;
+  /** The text of tokens. */
+  decodeTokens(tokens: readonly number[]): Promise<string>;
+  /** Ends runs under way, and the worker. */
+  close(): Promise<void>;
+}
+
+type Waiting = {
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+  hear?(answer: Answer): void;
+};
+
+/** A request without its number. */
+type Asked = Request extends infer One ? (One extends Request ? Omit<One, "id"> : never) : never;
+
+/**
+ * Opens a model in a worker of its own. Errors: those of `open`; `bad_option` for options that are functions; `unavailable` where there are
+ * no workers; `runtime_failed` when the worker ends by itself, then and from then on.
+ */
+export async function open(reference: string, options: OpenOptions = {}): Promise<WorkerModel> {
+  const { signal, onProgress, ...rest } = options;
+  ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);
+  const worker = startWorker();
+  const waiting = new Map<number, Waiting>();
+  let [numbers, dead]: [number, VentrisError | undefined] = [0, undefined];
+  const die = (error: VentrisError): void => {
+    dead ??= error;
+    for (const { reject } of waiting.values()) reject(dead);
+    waiting.clear();
+    worker.terminate();
+  };
+  worker.onmessage = ({ data: answer }) => {
+    const call = waiting.get(answer.id);
+    if (answer.type !== "result" && answer.type !== "error") return call?.hear?.(answer);
+    waiting.delete(answer.id);
+    if (answer.type === "result") call?.resolve(answer.result);
+    else call?.reject(new VentrisError(answer.code, answer.message));
+  };
+  worker.onerror = ({ message }) => die(ended(message ?? "its script could not be loaded"));
+
+  function ask(request: Asked, signal?: AbortSignal, hear?: Waiting["hear"]): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (dead) return reject(dead);
+      const id = numbers++;
+      const abort = () => send(worker, { id: numbers++, type: "abort", of: id });
+      const end = (): void => signal?.removeEventListener("abort", abort);
+      const settling =
+        (settle: (value: unknown) => void) =>
+        (value: unknown): void => {
+          end();
+          settle(value);
+        };
+      waiting.set(id, { resolve: settling(resolve), reject: settling(reject), hear });
+      try {
+        send(worker, { ...request, id } as Request);
+      } catch (error) {
+        waiting.delete(id);
+        return reject(error);
+      }
+      signal?.addEventListener("abort", abort, { once: true });
+      if (signal?.aborted) abort();
+    });
+  }
+  const call = (name: CallName, values: unknown[], signal?: AbortSignal) => ask({ type: "call", name, values }, signal);
+
+  const life = `ventris worker ${Math.random()}`;
+  const request = {
+    type: "open",
+    reference,
+    options: rest,
+    page: pageAddress(),
+    models: modelsFolder(),
+    life,
+  } as const;
+  let facts: Facts;
+  try {
+    facts = (await ask(request, signal, (answer) => {
+      if (answer.type === "progress") onProgress?.(answer.progress);
+    })) as Facts;
+  } catch (error) {
+    worker.terminate();
+    throw error;
+  }
+  // Ours as soon as the worker is gone, also where no message tells of that.
+  void browserLocks()?.request(life, async () => die(ended("it is gone; the browser may have had too little memory")));
+
+  async function close(): Promise<void> {
+    if (dead) return;
+    await ask({ type: "close" }).catch(() => {});
+    die(new VentrisError("bad_option", `the model ${facts.name} is closed`));
+  }
+  return {
+    ...facts,
+    decode: (prompt, { signal, ...options } = {}) =>
+      startRun((own, hear) => ask({ type: "decode", prompt, options }, own, hear), signal),
+    generate: (prompt, { signal, ...options } = {}) =>
+      call("generate", [prompt, options], signal) as Promise<RunResult>,
+    score: (...values) => call("score", values) as Promise<ScoredText>,
+    continuations: (...values) => call("continuations", values) as Promise<ScoredContinuations>,
+    embed: (...values) => call("embed", values) as Promise<Float32Array>,
+    forward: (...values) => call("forward", values) as Promise<ForwardResult>,
+    encode: (...values) => call("encode", values) as Promise<number[]>,
+    decodeTokens: (...values) => call("decodeTokens", values) as Promise<string>,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+const ended = (how: string): VentrisError =>
+  new VentrisError("runtime_failed", `the worker that decodes has ended: ${how}. Open the model again`);
+
+function send(worker: WebWorker, request: Request): void {
+  try {
+    worker.postMessage(request);
+  } catch (cause) {
+    throw new VentrisError(
+      "bad_option",
+      `what was given cannot cross to the worker (${(cause as Error).message}): functions and methods of one's own want open of "ventris", in the page or in a worker of yours`,
+      { cause },
+    );
+  }
+}
+
+/** A run whose events and pieces of text come as messages. */
+function startRun(
+  begin: (signal: AbortSignal, hear: (answer: Answer) => void) => Promise<unknown>,
+  signal: AbortSignal | undefined,
+): Run {
+  const own = new AbortController();
+  const abort = (): void => own.abort();
+  signal?.addEventListener("abort", abort, { once: true });
+  if (signal?.aborted) abort();
+  const [events, pieces] = [channel<TraceEvent>(abort), channel<string>(abort)];
+  const final = begin(own.signal, (answer) => {
+    if (answer.type === "event") events.add(answer.event);
+    if (answer.type === "text") pieces.add(answer.text);
+  }) as Promise<RunResult>;
+  const done = (failure?: unknown): void => {
+    signal?.removeEventListener("abort", abort);
+    for (const one of [events, pieces]) one.end(failure);
+  };
+  final.then(() => done(), done); // whoever only iterates is told there
+  return {
+    final,
+    abort,
+    text: pieces.all,
+    [Symbol.asyncIterator]: () => events.all[Symbol.asyncIterator](),
+    toString: () => "a run (its text: await run.final, or for await (const piece of run.text))",
+  };
+}
+
+/** Values that come one by one, for as many readers as there are; one that leaves early calls `left`. */
+function channel<T>(left: () => void) {
+  const values: T[] = [];
+  let [over, failure]: [boolean, unknown] = [false, undefined];
+  let waiting: (() => void)[] = [];
+  const wake = (): void => {
+    for (const go of waiting) go();
+    waiting = [];
+  };
+  async function* read(): AsyncGenerator<T, void> {
+    let whole = false;
+    try {
+      for (let at = 0; ; ) {
+        while (at < values.length) yield values[at++];
+        if (over) break;
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+      whole = true;
+      if (failure !== undefined) throw failure;
+    } finally {
+      if (!whole) left();
+    }
+  }
+  return {
+    add(value: T) {
+      values.push(value);
+      wake();
+    },
+    end(cause?: unknown) {
+      [over, failure] = [true, cause];
+      wake();
+    },
+    all: { [Symbol.asyncIterator]: read } as AsyncIterable<T>,
+  };
+}

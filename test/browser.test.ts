@@ -1,0 +1,272 @@
+/** The package in a page of a real Chromium, bundled as a user's. Skipped, with a reason, where there is no browser. */
+import { spawnSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { OpenModel } from "../src/index.ts";
+import { open } from "../src/index.ts";
+import { ensureBuilt, root } from "./build.ts";
+import { type PageServer, servePages } from "./fixtures/page-server.ts";
+
+const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const executablePath = places.find((path) => path && existsSync(path));
+const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
+
+/** What the tests call in the page. */
+interface Scope {
+  open: typeof open;
+  openInWorker: typeof open;
+  models: Record<string, OpenModel>;
+}
+
+const prompt = "Once upon a time";
+const sampled = { temperature: 0.8, seed: 7, maxTokens: 24 };
+const cases = {
+  greedy: { temperature: 0, maxTokens: 24 },
+  sample: sampled,
+  dyspec: { ...sampled, method: { name: "dyspec" as const, draft: "pylos", budget: 16 } },
+  aded: { ...sampled, method: "aded" as const },
+  constrained: { ...sampled, constraint: { regex: "[a-z ]{1,40}\\." } },
+};
+
+describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install chromium, or set CHROMIUM)"}`, () => {
+  let folder: string;
+  let server: PageServer;
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    ensureBuilt();
+    folder = await mkdtemp(join(tmpdir(), "ventris-page-"));
+    await mkdir(join(folder, "node_modules"));
+    await symlink(root, join(folder, "node_modules", "ventris"), "junction");
+    await cp(join(root, "examples", "browser", "index.html"), join(folder, "example.html"));
+    await writeFile(join(folder, "index.html"), `<!doctype html><script type="module" src="./main.js"></script>`);
+    await writeFile(
+      join(folder, "main.js"),
+      `import { open } from "ventris"; import { open as openInWorker } from "ventris/worker"; Object.assign(globalThis, { ventris: { open, openInWorker, models: {} } });`,
+    );
+    const { build } = await import("vite");
+    await build({
+      root: folder,
+      configFile: false,
+      logLevel: "error",
+      build: {
+        emptyOutDir: true,
+        reportCompressedSize: false,
+        minify: false,
+        rollupOptions: { input: [join(folder, "index.html"), join(folder, "example.html")] },
+      },
+    });
+    server = await servePages({ "/": join(folder, "dist"), "/models/": join(root, "models"), "/other/": folder });
+    browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    page = await browser.newPage();
+    await page.goto(server.url);
+  }, 600_000);
+  afterAll(async () => {
+    await browser?.close();
+    await server?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+  beforeEach(() => {
+    server.instead = () => false;
+  });
+
+  /** Runs in the page, with the scope's models. */
+  const inPage = <Result, Given = undefined>(action: (scope: Scope, given: Given) => Promise<Result>, given?: Given) =>
+    page.evaluate(`(${action})(globalThis.ventris, ${JSON.stringify(given ?? null)})`) as Promise<Result>;
+
+  /** The error of opening something. */
+  const refused = (reference: string) =>
+    inPage(async ({ open }, name) => {
+      try {
+        await (await open(name)).close();
+        return undefined;
+      } catch (error) {
+        const { name: kind, code, message } = error as Error & { code: string };
+        return { kind, code, message };
+      }
+    }, reference);
+
+  it("decodes the very texts of Node by every kind of method, from logits that are Node's to 1e-4", {
+    timeout: 300_000,
+  }, async () => {
+    const wanted: Record<string, string> = {};
+    const model = await open("knossos");
+    const tokens = model.tokenizer!.encode(prompt);
+    const { logits } = await model.forward(tokens);
+    for (const [name, options] of Object.entries(cases)) wanted[name] = (await model.generate(prompt, options)).text;
+    await model.close();
+    const found = await inPage(
+      async ({ open, models }, { cases, prompt, tokens }) => {
+        models.knossos = await open("knossos");
+        const texts: Record<string, string> = {};
+        for (const [name, options] of Object.entries(cases))
+          texts[name] = (await models.knossos.generate(prompt, options)).text;
+        const { logits } = await models.knossos.forward(tokens);
+        return {
+          texts,
+          logits: [...logits!],
+          isolated: (globalThis as { crossOriginIsolated?: boolean }).crossOriginIsolated,
+        };
+      },
+      { cases, prompt, tokens },
+    );
+    expect(found.isolated).toBe(true);
+    expect(found.texts).toEqual(wanted);
+    expect(new Set(Object.values(wanted)).size).toBeGreaterThan(2);
+    expect(found.logits.length).toBe(logits!.length);
+    expect(Math.max(...found.logits.map((value, i) => Math.abs(value - logits![i])))).toBeLessThan(1e-4);
+  });
+
+  it("fills blanks with a diffusion model as Node does", { timeout: 300_000 }, async () => {
+    const options = { temperature: 0, maxTokens: 16 };
+    const model = await open("mycenae");
+    const wanted = (await model.generate(prompt, options)).text;
+    await model.close();
+    const found = await inPage(
+      async ({ open }, { prompt, options }) => {
+        const model = await open("mycenae");
+        const { text } = await model.generate(prompt, options);
+        await model.close();
+        return text;
+      },
+      { prompt, options },
+    );
+    expect(found).toBe(wanted);
+  });
+
+  it("ends a run that is aborted, and holds no more memory after 200 generations", { timeout: 300_000 }, async () => {
+    const { finish, generated, growth } = await inPage(async ({ models: { knossos } }) => {
+      const run = knossos.decode("Once upon a time", { maxTokens: 200, temperature: 1 });
+      for await (const _ of run.text) break;
+      const result = await run.final;
+      const used = () => (performance as unknown as { memory: { usedJSHeapSize: number } }).memory.usedJSHeapSize;
+      const some = async (count: number) => {
+        for (let seed = 0; seed < count; seed++)
+          await knossos.generate("The cat", { maxTokens: 3, temperature: 1, seed });
+      };
+      await some(40);
+      const before = used();
+      await some(200);
+      return { finish: result.finish, generated: result.counters.generated, growth: used() - before };
+    });
+    expect(finish).toBe("aborted");
+    expect(generated).toBeLessThan(20);
+    expect(growth).toBeLessThan(30 * 2 ** 20);
+  });
+
+  it("says what is wrong with an address, a file, or a device, and what to do", { timeout: 120_000 }, async () => {
+    expect(await refused("knosos")).toMatchObject({
+      kind: "VentrisError",
+      code: "unavailable",
+      message: expect.stringMatching(/models\/knosos: nothing of a model is there.*config\.json/),
+    });
+    expect(await refused("./nowhere/model.gguf")).toMatchObject({ code: "unavailable" });
+    await mkdir(join(folder, "odd"), { recursive: true });
+    await cp(join(root, "models", "pylos", "config.json"), join(folder, "odd", "config.json"));
+    await writeFile(join(folder, "odd", "model.safetensors"), "this is no model, but a text of some length");
+    expect(await refused("./other/odd")).toMatchObject({
+      code: "bad_file",
+      message: expect.stringContaining("model.safetensors"),
+    });
+    // A list of files that promises another hash.
+    const bytes = await readFile(join(folder, "odd", "model.safetensors"));
+    const files = Object.fromEntries(
+      ["config.json", "model.safetensors"].map((name) => [name, { size: bytes.length, sha256: "0".repeat(64) }]),
+    );
+    await mkdir(join(folder, "listed"), { recursive: true });
+    await cp(join(folder, "odd"), join(folder, "listed"), { recursive: true });
+    await writeFile(
+      join(folder, "listed", "ventris-files.json"),
+      JSON.stringify({ format: "ventris files 1", files: { "model.safetensors": files["model.safetensors"] } }),
+    );
+    expect(await refused("./other/listed")).toMatchObject({
+      code: "bad_file",
+      message: expect.stringMatching(/does not match the hash/),
+    });
+    expect(
+      await inPage(async ({ open }) =>
+        open("knossos", { device: "cuda" }).then(String, ({ code, message }) => [code, message]),
+      ),
+    ).toEqual(["unavailable", expect.stringContaining("webgpu")]);
+  });
+
+  it("goes on with a download that was cut off, also after the page was gone", { timeout: 120_000 }, async () => {
+    const context = await browser.newContext();
+    const first = await context.newPage();
+    await first.goto(server.url);
+    const whole = await readFile(join(root, "models", "phaistos", "model.safetensors"));
+    const half = 9 * 2 ** 20;
+    server.instead = (path, { method }, response) => {
+      if (path !== "/models/phaistos/model.safetensors" || method !== "GET") return false;
+      response.writeHead(200, { "content-length": whole.length, etag: `"${whole.length}"` });
+      response.write(whole.subarray(0, half)); // and then nothing more
+      return true;
+    };
+    await first.evaluate(
+      `ventris.open("phaistos", { onProgress: ({ done }) => { globalThis.done = done; } }).catch(() => {}), undefined`,
+    );
+    await expect.poll(() => first.evaluate("globalThis.done"), { timeout: 60_000 }).toBeGreaterThan(half - 2 ** 18);
+    await first.close();
+    server.instead = () => false;
+    server.asked.length = 0;
+    const second = await context.newPage();
+    await second.goto(server.url);
+    const text = await second.evaluate(`(async () => {
+      const model = await ventris.open("phaistos");
+      return (await model.generate("Once upon a time", { temperature: 0, maxTokens: 4 })).text;
+    })()`);
+    await context.close();
+    expect(text).not.toBe("");
+    const rest = server.asked.filter((line) => line.startsWith("GET /models/phaistos/model.safetensors"));
+    expect(rest).toEqual([expect.stringMatching(/bytes=\d{7}/)]);
+  });
+
+  it("decodes in a worker, where the page stays free, a run is aborted, and functions are refused", {
+    timeout: 300_000,
+  }, async () => {
+    const found = await inPage(
+      async ({ openInWorker, models: { knossos } }, { prompt, options }) => {
+        const model = await openInWorker("knossos");
+        const wanted = (await knossos.generate(prompt, options)).text;
+        let turns = 0;
+        const timer = setInterval(() => turns++, 5);
+        const run = model.decode(prompt, options);
+        let text = "";
+        for await (const piece of run.text) text += piece;
+        clearInterval(timer);
+        const types = new Set<string>();
+        for await (const { type } of run) types.add(type);
+        const long = model.decode(prompt, { maxTokens: 200, temperature: 1 });
+        for await (const _ of long.text) break;
+        const { finish } = await long.final;
+        const refusal = await model
+          .generate(prompt, { constraint: (() => true) as never })
+          .catch(({ code, message }) => [code, message]);
+        const unknown = await model.generate(prompt, { method: "nothing" as never }).catch(({ code }) => code);
+        await model.close();
+        const after = await model.generate(prompt).catch(({ code }) => code);
+        return { same: text === wanted, turns, types: [...types], finish, refusal, unknown, after };
+      },
+      { prompt, options: sampled },
+    );
+    expect(found).toMatchObject({ same: true, finish: "aborted", unknown: "bad_option", after: "bad_option" });
+    expect(found.turns).toBeGreaterThan(3);
+    expect(found.types).toEqual(expect.arrayContaining(["start", "finish"]));
+    expect(found.refusal).toEqual(["bad_option", expect.stringContaining("cannot cross to the worker")]);
+  });
+
+  it("shows the example as it is copied", { timeout: 120_000 }, async () => {
+    const other = await browser.newPage();
+    await other.goto(`${server.url}example.html`);
+    await other.getByText(/^ready: knossos, 5\.5 million/).waitFor({ timeout: 60_000 });
+    await other.getByRole("button", { name: "go on" }).click();
+    await other.getByText(/^(length|end): \d+ tokens, \d+ a second/).waitFor({ timeout: 60_000 });
+    expect((await other.locator("#story").textContent())!.length).toBeGreaterThan(60);
+    await other.close();
+  });
+});
