@@ -56,6 +56,8 @@ export interface Web {
 }
 
 export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
+  /** Folders that were opened. */
+  const roots = new Set<string>();
   const lists = new Map<string, Promise<List | undefined>>();
   const answers = new Map<string, Promise<Note | undefined>>();
   const downloads = new Map<string, Promise<string>>();
@@ -114,7 +116,8 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
 
   /** The list that has a say about an address, and the address as it has it. */
   async function listed(address: string): Promise<{ list: List; name: string } | undefined> {
-    const own = [...lists.keys()].find((folder) => address === folder || address.startsWith(`${folder}/`));
+    const holding = [...roots].filter((root) => address === root || address.startsWith(`${root}/`));
+    const own = holding.sort((a, b) => b.length - a.length).at(0);
     if (own === undefined) return undefined;
     const list = await listOf(own);
     if (list) return { list, name: address.slice(own.length + 1) };
@@ -157,7 +160,7 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
       }
       const there = await ask(address);
       if (there) return { kind: "file", size: there.size ?? 0 };
-      return lists.has(address) ? { kind: "folder", size: 0 } : undefined;
+      return roots.has(address) ? { kind: "folder", size: 0 } : undefined;
     },
     async list(address) {
       const known = await listed(address);
@@ -187,6 +190,7 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
       return result;
     },
     refresh(folder) {
+      roots.add(folder);
       for (const known of [...lists.keys()]) {
         if (known === folder || known === folderOf(folder) || known.startsWith(`${folder}/`)) lists.delete(known);
       }
