@@ -3,6 +3,7 @@
  * are converted, what is transparent lies on white. What a file claims is checked before memory is taken for it.
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
+import { decodeFile } from "./decoder.ts";
 import { pictureHeader } from "./header.ts";
 
 export interface Picture {
@@ -17,20 +18,6 @@ export const mostPictureBytes = 32 * 2 ** 20;
 export const mostPixels = 2 ** 25;
 const longestSide = 2 ** 15;
 
-type Decoder = typeof import("@cf-wasm/photon");
-let decoder: Promise<Decoder> | undefined;
-
-/** Errors: `unavailable` where the decoder is not installed. */
-const findDecoder = (): Promise<Decoder> => {
-  decoder ??= import("@cf-wasm/photon").catch((cause) => {
-    decoder = undefined;
-    throw new VentrisError("unavailable", "pictures need the package @cf-wasm/photon, which cannot be loaded", {
-      cause,
-    });
-  });
-  return decoder;
-};
-
 /** `name` is what errors call it. Errors: `bad_file` for what is no picture, is damaged, or is too large; `unavailable`. */
 export async function decodePicture(bytes: Uint8Array, name = "the picture"): Promise<Picture> {
   ensure(bytes.length <= mostPictureBytes, "bad_file", () => {
@@ -41,23 +28,14 @@ export async function decodePicture(bytes: Uint8Array, name = "the picture"): Pr
   ensure(width <= longestSide && height <= longestSide && width * height <= mostPixels, "bad_file", () => {
     return `${name} is ${width} x ${height} pixels large, and a picture may have ${mostPixels} (${longestSide} a side): make it smaller`;
   });
-  const { PhotonImage } = await findDecoder();
-  let decoded: InstanceType<Decoder["PhotonImage"]>;
-  try {
-    decoded = PhotonImage.new_from_byteslice(bytes);
-  } catch (cause) {
+  const decoded = await decodeFile(bytes, (cause) => {
     throw new VentrisError(
       "bad_file",
       `${name}: a ${format.toUpperCase()} file that is damaged, cut off, or of a kind that is not supported`,
       { cause },
     );
-  }
-  try {
-    const [w, h] = [decoded.get_width(), decoded.get_height()];
-    return { width: w, height: h, pixels: onWhite(decoded.get_raw_pixels()) };
-  } finally {
-    decoded.free();
-  }
+  });
+  return { width: decoded.width, height: decoded.height, pixels: onWhite(decoded.rgba) };
 }
 
 function onWhite(rgba: Uint8Array): Uint8Array {
