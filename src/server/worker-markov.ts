@@ -4,10 +4,10 @@ import { markov, ownTexts } from "../methods/index.ts";
 import type { OpenModel } from "../open.ts";
 import type { MarkovReport, MarkovRequest } from "./protocol.ts";
 
-/** Bounds of a request: contexts, and what a probe of the surplus is trained for. */
-const [contexts, steps, distances] = [400, 150, [1]];
+/** Bounds of a request: contexts, many more than a state has numbers (few flatter every linear reading), and what a probe of the surplus is trained for. */
+const [contexts, steps, distances] = [2000, 150, [1]];
 /** Numbers of the largest arrays: predictions of all contexts, and an output matrix. */
-const mostNumbers = 2 ** 27;
+const mostNumbers = 2 ** 26;
 
 /** Errors: `bad_option` for a model that is too large for this, or a reference of another vocabulary; `aborted`. */
 export async function servedMarkov(
@@ -23,7 +23,7 @@ export async function servedMarkov(
   );
   const same = !reference || reference.tokenizer?.fingerprint === model.tokenizer?.fingerprint;
   ensure(same, "bad_option", () => `${model.name} and ${reference!.name} do not share a tokenizer`);
-  const texts = await ownTexts(model, { count: 24, tokens: 48 });
+  const texts = await ownTexts(model, { count: 48, tokens: 64 });
   const head = await markov.headOf(model);
   return markov.measureMarkov({ model, texts, head, what, reference, contexts, steps, distances, signal });
 }

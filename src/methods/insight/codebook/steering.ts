@@ -68,7 +68,7 @@ export const topicCodes = (cache: CodeCache, expression: string, options: Forcin
 export interface ForcingOptions {
   /** Codes at most. Default 12. */
   readonly most?: number;
-  /** Codes with less are left out. Default 0.5. */
+  /** Codes with less are left out. Default 0.1: of small codebooks no code may stand for a word alone, and one that says it a hundred times as often as others does. */
   readonly precision?: number;
 }
 
@@ -78,7 +78,7 @@ export interface ForcingOptions {
 export function forcingCodes(
   cache: CodeCache,
   matched: readonly number[],
-  { most = 12, precision = 0.5 }: ForcingOptions = {},
+  { most = 12, precision = 0.1 }: ForcingOptions = {},
 ): CodeChange[] {
   if (matched.length === 0) return [];
   const found = searchCodes(cache, matched, { precision, recall: 0.01, limit: 4 * most }).sort(
