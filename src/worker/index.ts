@@ -11,12 +11,12 @@ import type { TraceEvent } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { modelsFolder, pageAddress } from "../shipped.browser.ts";
-import { type Answer, browserLocks, type CallName, type Facts, type Request } from "./protocol.ts";
+import { type Answer, browserLocks, type CallName, type Request, type WorkerFacts } from "./protocol.ts";
 import { startWorker, type WebWorker } from "./start.ts";
 
-export type { DecodeOptions, OpenOptions, Run, RunResult };
+export type { DecodeOptions, OpenOptions, Run, RunResult, WorkerFacts };
 
-export interface WorkerModel extends Facts, AsyncDisposable {
+export interface WorkerModel extends WorkerFacts, AsyncDisposable {
   /** Errors in the arguments reject `final`. */
   decode(prompt: Prompt, options?: DecodeOptions): Run;
   generate(prompt: Prompt, options?: DecodeOptions): Promise<RunResult>;
@@ -100,11 +100,11 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     models: modelsFolder(),
     life,
   } as const;
-  let facts: Facts;
+  let facts: WorkerFacts;
   try {
     facts = (await ask(request, signal, (answer) => {
       if (answer.type === "progress") onProgress?.(answer.progress);
-    })) as Facts;
+    })) as WorkerFacts;
   } catch (error) {
     worker.terminate();
     throw error;

@@ -26,13 +26,12 @@ export type Request = { readonly id: number } & (
 );
 
 /** What is known of a model at once. */
-export interface Facts {
+export interface WorkerFacts {
   readonly name: string;
   readonly parameterCount: number;
   readonly secondsToLoad: number;
   readonly contextLength: number;
   readonly vocabularySize: number;
-  /** Of the thread pool: 1 where the page is not isolated. */
   readonly capabilities: readonly string[];
 }
 
