@@ -235,21 +235,37 @@ export interface Alignment {
   readonly similarity: number;
 }
 
+/** States centred, with their covariance and its factor: what measurements of the same states share. */
+export interface PreparedStates {
+  readonly own: Rows;
+  readonly covariance: Float64Array;
+  readonly factor: Float64Array;
+}
+
+/** Errors: `bad_shape` for states that do not vary at all. */
+export function prepareStates(states: Rows, ridge = 1e-4): PreparedStates {
+  const own = centred(states);
+  const covariance = crossMoment(own, own);
+  return { own, covariance, factor: factorOf(own, ridge, covariance) };
+}
+
 /** Of states [contexts, width] with an operator over the same contexts. Errors: `bad_shape`. */
 export async function alignmentOf(
   states: Rows,
   operator: PredictiveOperator,
   products: Products,
-  { leading = [8, 16, 32], ridge = 1e-4 }: { readonly leading?: readonly number[]; readonly ridge?: number } = {},
+  {
+    leading = [8, 16, 32],
+    ridge = 1e-4,
+    prepared,
+  }: { readonly leading?: readonly number[]; readonly ridge?: number; readonly prepared?: PreparedStates } = {},
 ): Promise<Alignment> {
   const { features, eigenvalues, eigenvectors, norm } = operator;
   ensure(states.count === features.count, "bad_shape", () => {
     return `alignment: ${states.count} states and ${features.count} distributions are of different contexts`;
   });
-  const own = centred(states);
+  const { own, covariance, factor } = prepared ?? prepareStates(states, ridge);
   const { width, count } = own;
-  const covariance = crossMoment(own, own);
-  const factor = factorOf(own, ridge, covariance);
   const moment = await products.transposedTimes(own, features);
   const c = { ...moment, values: Float64Array.from(moment.values, (x) => x / count) };
   const gain = whitenedProduct(factor, width, c, c);
@@ -274,10 +290,13 @@ export async function alignmentOf(
  * Share of the next token's variance that a linear reading of whitened states explains, with the tokens that came for C: nothing of the model's own head is in it. Two halves of
  * the contexts give a C each, so that what they share is no noise. Around 0 for states that tell nothing.
  */
-export function explainedShare(states: Rows, tokens: ArrayLike<number>, vocabulary: number, ridge = 1e-4): number {
-  const own = centred(states);
+export function explainedShare(
+  states: Rows,
+  tokens: ArrayLike<number>,
+  vocabulary: number,
+  { own, factor }: PreparedStates = prepareStates(states),
+): number {
   const { width, count } = own;
-  const factor = factorOf(own, ridge);
   const halves = [0, 1].map((half) => {
     const values = new Float64Array(width * vocabulary);
     const rows = Array.from({ length: count }, (_, row) => row).filter((row) => row % 2 === half);

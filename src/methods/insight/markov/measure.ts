@@ -11,6 +11,7 @@ import {
   explainedShare,
   predictiveFeatures,
   predictiveOperator,
+  prepareStates,
   withProducts,
 } from "./alignment.ts";
 import { type Coherence, temporalCoherence } from "./coherence.ts";
@@ -184,6 +185,7 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
       const states = found.states.get(layer)!;
       const entropies = found.entropies.get(layer);
       const own = surplus?.get(layer);
+      const prepared = has("alignment") ? prepareStates(states) : undefined;
       list.push({
         layer,
         ...(entropies && {
@@ -196,9 +198,9 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
           surplus: own,
           total: own.map((_, i) => own.slice(0, i + 1).reduce((sum, { value }) => sum + value, 0)),
         }),
-        ...(has("alignment") && {
-          explained: explainedShare(states, upcoming, config.vocabularySize),
-          ...(operator && { alignment: await alignmentOf(states, operator, products) }),
+        ...(prepared && {
+          explained: explainedShare(states, upcoming, config.vocabularySize, prepared),
+          ...(operator && { alignment: await alignmentOf(states, operator, products, { prepared }) }),
         }),
         ...(has("coherence") && { coherence: temporalCoherence(states, found.following.get(layer)!) }),
       });
