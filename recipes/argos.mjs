@@ -1,7 +1,7 @@
 /**
  * How argos is trained: phaistos with a small vision tower, end to end. Three kinds of pictures (generated scenes with checkable questions,
  * emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a picture, so that these stay.
- * Goes on where it was stopped. EMOJI and DRAWINGS are folders of data as `recipes/README.md` describes; the other artist's emoji and the last
+ * Goes on where it was stopped. EMOJI and DRAWINGS are folders of data (emoji of two artists as PNG in tar files with captions; quick drawings); the other artist's emoji and the last
  * drawings of each kind are for testing and are not read.
  *
  *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--steps N] [--seconds N] [--threads N]

@@ -150,15 +150,7 @@ function checkSource(source: ImageSource, where: string): void {
 async function readPicture(source: ImageSource, where: string): Promise<Picture> {
   if (source instanceof Uint8Array) return decodePicture(source, where);
   if (typeof source !== "string") return checkPicture(source);
-  if (/^data:/i.test(source)) {
-    const text = source.slice(source.indexOf(",") + 1);
-    ensure(/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text), "bad_file", `${where}: the data URL is not base64`);
-    const binary = atob(text.replace(/\s/g, ""));
-    return decodePicture(
-      Uint8Array.from(binary, (c) => c.charCodeAt(0)),
-      where,
-    );
-  }
+  if (/^data:/i.test(source)) return ofDataUrl(source, where);
   let bytes: Uint8Array | undefined;
   try {
     bytes = await readWhole(source, mostPictureBytes);
@@ -167,4 +159,22 @@ async function readPicture(source: ImageSource, where: string): Promise<Picture>
   }
   ensure(bytes, "bad_file", `${source} is larger than ${mostPictureBytes} bytes, which is too long for a picture`);
   return decodePicture(bytes, source);
+}
+
+/** What is wrong with it is the caller's own: `bad_option`, where a file would be `bad_file`. */
+async function ofDataUrl(url: string, where: string): Promise<Picture> {
+  const text = url.slice(url.indexOf(",") + 1);
+  ensure(/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text), "bad_option", `${where}: the data URL is not base64`);
+  let bytes: Uint8Array;
+  try {
+    bytes = Uint8Array.from(atob(text.replace(/\s/g, "")), (c) => c.charCodeAt(0));
+  } catch (cause) {
+    throw new VentrisError("bad_option", `${where}: the data URL is not base64, it is cut off`, { cause });
+  }
+  try {
+    return await decodePicture(bytes, where);
+  } catch (error) {
+    const bad = error instanceof VentrisError && error.code === "bad_file";
+    throw bad ? new VentrisError("bad_option", error.message, { cause: error }) : error;
+  }
 }

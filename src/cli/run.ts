@@ -6,6 +6,7 @@ import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
+import type { PicturePrompt } from "../pictures.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
@@ -35,6 +36,7 @@ interface RunFlags extends RequestFlags {
   samples: number;
   trace?: string;
   fill?: string;
+  image?: string[];
   fillLengths?: (number | "found")[];
 }
 
@@ -45,6 +47,11 @@ export function define(command: Command): void {
   command.argument("[prompt...]", "the text to continue; read from standard input when it is piped");
   addPromptFlags(command);
   command
+    .option(
+      "--image <file>",
+      "ask about a picture (PNG, JPEG, WebP or GIF) in the model's chat form; for models that see. May be given several times.",
+      (file, all: string[] = []) => [...all, file],
+    )
     .option("--fill <text>", "fill the blanks ___ of this text instead of continuing a prompt (diffusion models only)")
     .addOption(
       new Option(
@@ -141,14 +148,19 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
 
 type Template = Extract<Prompt, { readonly fill: string }>;
 
-/** A prompt to continue, or a text with blanks. Errors: `bad_option` for both at once. */
-async function promptOf(words: string[], flags: RunFlags): Promise<string | number[] | Template> {
-  const { fill, fillLengths: lengths, promptFile, promptIds } = flags;
+/** A prompt to continue, a question about pictures, or a text with blanks. Errors: `bad_option` for several at once. */
+async function promptOf(words: string[], flags: RunFlags): Promise<string | number[] | Template | PicturePrompt> {
+  const { fill, fillLengths: lengths, promptFile, promptIds, image } = flags;
   ensure(
     lengths === undefined || fill !== undefined,
     "bad_option",
     "--fill-lengths says how long the blanks of --fill are: give both",
   );
+  ensure(image === undefined || fill === undefined, "bad_option", "--image and --fill: give one of them");
+  if (image) {
+    ensure(promptIds === undefined, "bad_option", "--image: beside pictures the prompt is a text, not --prompt-ids");
+    return [...image.map((file) => ({ image: file })), (await readPrompt(words, flags)) as string];
+  }
   if (fill === undefined) return readPrompt(words, flags);
   const other = words.length > 0 || promptFile !== undefined || promptIds !== undefined;
   ensure(!other, "bad_option", "--fill: the text to fill stands in the place of a prompt: give one of them");

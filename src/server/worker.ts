@@ -6,6 +6,8 @@ import { type DecodeOptions, methodChoice, type Prompt } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { hasPictures } from "../pictures.ts";
+import type { ChatMessage } from "../text/tokenizer.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
 import { servedCode, servedCodebooks, servedCodes, servedSearch, servedText } from "./worker-codes.ts";
@@ -125,7 +127,18 @@ function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
   if (!isChat(prompt)) return prompt.length === 0 && opened.capabilities.has("forest") ? beginOf(opened) : prompt;
   const { tokenizer, name } = opened;
   ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
-  return chatTokens(tokenizer, prompt.messages, prompt.tools);
+  return hasPictures(prompt.messages) ? picturesOf(prompt) : chatTokens(tokenizer, prompt.messages, prompt.tools);
+}
+
+/** Messages with pictures, which come with the request: a path would be one of this machine's files. Errors: `bad_option`. */
+function picturesOf({ messages, tools = [] }: ChatPrompt): readonly ChatMessage[] {
+  ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
+  for (const [m, { content }] of messages.entries())
+    for (const [i, part] of (Array.isArray(content) ? content : []).entries())
+      ensure((part as { type?: unknown })?.type !== "image", "bad_option", () => {
+        return `messages[${m}].content[${i}]: a picture is given as { type: "image_url", image_url: { url: "data:image/…" } }`;
+      });
+  return messages as readonly ChatMessage[];
 }
 
 function optionsOf({ options, tools }: RunRequest, { capabilities }: OpenModel, signal: AbortSignal): DecodeOptions {

@@ -1,0 +1,117 @@
+/** Pictures at the faces: the server's image_url and the command's --image, on a checkpoint of LLaVA's form; and what they refuse. */
+import { spawnSync } from "node:child_process";
+import { rm, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { PhotonImage } from "@cf-wasm/photon";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type OpenModel, open } from "../src/open.ts";
+import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
+import { ensureBuilt, root } from "./build.ts";
+import { type TinySeeing, writeTinySeeing } from "./fixtures/tiny-seeing.ts";
+
+let tiny: TinySeeing;
+let model: OpenModel;
+let server: Listening;
+let file: Uint8Array;
+let path: string;
+beforeAll(async () => {
+  ensureBuilt();
+  tiny = await writeTinySeeing("clip");
+  model = await open(tiny.folder);
+  server = await listen({ port: 0, groups: serveGroups(false), serve: [tiny.folder] });
+  const pixels = Uint8Array.from({ length: 4 * 144 }, (_, i) => (i % 4 === 3 ? 255 : (i * 5) % 256));
+  const image = new PhotonImage(pixels, 12, 12);
+  file = image.get_bytes();
+  image.free();
+  path = join(tiny.folder, "picture.png");
+  await writeFile(path, file);
+}, 300_000);
+afterAll(async () => {
+  await model?.close();
+  await server?.close();
+  await rm(tiny.folder, { recursive: true, force: true });
+});
+
+const url = () => `data:image/png;base64,${Buffer.from(file).toString("base64")}`;
+async function ask(content: unknown, more: object = {}) {
+  const body = { messages: [{ role: "user", content }], temperature: 0, max_tokens: 5, ...more };
+  const { data } = (await (await fetch(new URL("v1/models", server.url))).json()) as { data: { id: string }[] };
+  const response = await fetch(new URL("v1/chat/completions", server.url), {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: data[0].id, ...body }),
+  });
+  return { status: response.status, json: (await response.json()) as Record<string, never> };
+}
+const question = { type: "text", text: "what is it" };
+
+describe("the server", () => {
+  it("sees a picture that comes with the question as a data URL", async () => {
+    const { status, json } = await ask([{ type: "image_url", image_url: { url: url() } }, question]);
+    expect(status, JSON.stringify(json)).toBe(200);
+    const wanted = await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 });
+    const { choices, usage } = json as unknown as {
+      choices: { message: { content: string } }[];
+      usage: { prompt_tokens: number };
+    };
+    expect(choices[0].message.content).toBe(wanted.text);
+    expect(usage.prompt_tokens).toBe(wanted.counters.prefillTokens + wanted.counters.cachedTokens);
+  });
+  it.each<[string, () => unknown, object, RegExp]>([
+    [
+      "a URL of elsewhere",
+      () => [{ type: "image_url", image_url: { url: "http://127.0.0.1/x.png" } }, question],
+      {},
+      /only data URLs are taken/,
+    ],
+    ["a file of its own", () => [{ type: "image", image: path }, question], {}, /a picture is given as/],
+    [
+      "a text as a data URL",
+      () => [{ type: "image_url", image_url: { url: "data:text/plain;base64,AAAA" } }],
+      {},
+      /is no picture/,
+    ],
+    [
+      "what is no picture",
+      () => [{ type: "image_url", image_url: { url: "data:image/png;base64,AAAA" } }, question],
+      {},
+      /no PNG, JPEG, WebP or GIF/,
+    ],
+    [
+      "tools beside a picture",
+      () => [{ type: "image_url", image_url: { url: url() } }, question],
+      { tools: [{ type: "function", function: { name: "look", parameters: { type: "object" } } }] },
+      /tools/,
+    ],
+  ])("refuses %s by name", async (_, content, more, message) => {
+    const { status, json } = await ask(content(), more);
+    expect(status).toBe(400);
+    expect(JSON.stringify(json)).toMatch(message);
+    expect(JSON.stringify(json)).not.toContain(tiny.folder);
+  });
+});
+
+describe("ventris run --image", () => {
+  const ventris = (...words: string[]) =>
+    spawnSync(
+      process.execPath,
+      [join(root, "dist/cli/main.js"), "run", "--model", tiny.folder, "-n", "5", "--temperature", "0", ...words],
+      { encoding: "utf8", input: "" },
+    );
+  it("asks about a picture", async () => {
+    const { status, stdout, stderr } = ventris("--json", "--image", path, "what is it");
+    expect(status, stderr).toBe(0);
+    const wanted = await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 });
+    expect(JSON.parse(stdout).tokens).toEqual(wanted.tokens);
+  });
+  it.each([
+    [["--image", "/nowhere.png", "x"], /cannot read the picture \/nowhere\.png/],
+    [["--image", "https://example.org/cat.png", "x"], /nothing is fetched from elsewhere/],
+    [["--image", "picture.png", "--prompt-ids", "1,2"], /the prompt is a text/],
+    [["--image", "picture.png", "--fill", "a ___"], /--image and --fill/],
+  ])("refuses %j", (words, message) => {
+    const { status, stderr } = ventris(...words);
+    expect(status).not.toBe(0);
+    expect(stderr).toMatch(message);
+  });
+});
