@@ -269,6 +269,14 @@ it.each([
   expect({ status, param }, message).toEqual({ status: 400, param: field });
 });
 
+it("names the method where what it needs is not beside the model", async () => {
+  const request = { model: "phaistos", prompt, max_tokens: 2, decoding: { method: "eagle" } };
+  const { status, param, message } = await refusal(
+    client.completions.create(request as OpenAI.CompletionCreateParamsNonStreaming),
+  );
+  expect({ status, param }, message).toEqual({ status: 404, param: "decoding.method" });
+});
+
 it("refuses a prompt beyond the context before a stream begins", async () => {
   const error = await refusal(client.completions.create({ model, prompt: "word ".repeat(3000), stream: true }));
   expect({ status: error.status, code: error.code, param: error.param }).toEqual({
