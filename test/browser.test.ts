@@ -1,9 +1,10 @@
 /** The package in a page of a real Chromium, bundled as a user's. Skipped, with a reason, where there is no browser. */
 import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { OpenModel } from "../src/index.ts";
@@ -258,6 +259,44 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     expect(found.turns).toBeGreaterThan(3);
     expect(found.types).toEqual(expect.arrayContaining(["start", "finish"]));
     expect(found.refusal).toEqual(["bad_option", expect.stringContaining("cannot cross to the worker")]);
+  });
+
+  it("needs at most 15 MB, compressed, to its first token: scripts, runtime and the shipped knossos", async () => {
+    const assets = join(folder, "dist", "assets");
+    const names = (await readdir(assets)).filter((name) => !/asyncify|webgpu|^thread/.test(name)); // of the device WebGPU, and of workers
+    const models = ["config.json", "model.safetensors", "tokenizer.json"].map((name) =>
+      join(root, "models/knossos", name),
+    );
+    const files = [...names.map((name) => join(assets, name)), ...models];
+    const sizes = await Promise.all(files.map(async (file) => gzipSync(await readFile(file)).length));
+    expect(names.some((name) => name.endsWith(".wasm"))).toBe(true);
+    expect(sizes.reduce((sum, size) => sum + size, 0)).toBeLessThan(15e6);
+  });
+
+  it("writes on WebGPU what it writes on the processor, on the software driver", { timeout: 120_000 }, async () => {
+    const args = [
+      "--no-sandbox",
+      "--enable-unsafe-webgpu",
+      "--use-webgpu-adapter=swiftshader",
+      "--enable-features=Vulkan",
+    ];
+    const other = await chromium.launch({ executablePath, args });
+    try {
+      const shown = await other.newPage();
+      await shown.goto(server.url);
+      const texts = await shown.evaluate(`(async () => {
+        const texts = [];
+        for (const device of ["cpu", "webgpu"]) {
+          const model = await ventris.open("pylos", { device });
+          texts.push((await model.generate("Once upon a time", { temperature: 0.8, seed: 7, maxTokens: 8 })).text);
+          await model.close();
+        }
+        return texts;
+      })()`);
+      expect((texts as string[])[1]).toBe((texts as string[])[0]);
+    } finally {
+      await other.close();
+    }
   });
 
   it("shows the example as it is copied", { timeout: 120_000 }, async () => {
