@@ -65,7 +65,7 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
  */
 export function pictureRows(model: Model, prompt: PicturePrompt | readonly ChatMessage[]): () => Promise<Rows> {
   ensure(model.capabilities.has("vision"), "bad_option", () => {
-    return `the model ${model.name} cannot see: it has no vision tower, and a picture is given; argos has one, and so have checkpoints of LLaVA-1.5's form`;
+    return `the model ${model.name} cannot see: it has no vision tower, and a picture is given; checkpoints of LLaVA-1.5's form have one`;
   });
   const { tokenizer } = model;
   ensure(tokenizer?.encodeChat, "unavailable", () => {
