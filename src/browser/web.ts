@@ -9,7 +9,7 @@ import { folderOf, within } from "../files.ts";
 import { announced, type Connection, downloadFile, type Expected, sizeOf } from "../weights/download.ts";
 import type { Store, Stored } from "./store.ts";
 
-/** Beside a model, or in the folder above it: what is there. Written by `ventris studio --static` and `ventris models --web`. */
+/** Beside a model, or in the folder above it: what is there, by path, size and SHA-256. See docs/browser.md. */
 export const listName = "ventris-files.json";
 const listSchema = z.object({
   format: z.literal("ventris files 1"),
