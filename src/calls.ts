@@ -15,6 +15,8 @@ import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { Method } from "./engine/method.ts";
 import type { Model } from "./engine/model.ts";
+import { forRequest } from "./engine/remote/decoding.ts";
+import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
 import { type Run, type RunResult, startRun } from "./engine/run.ts";
 import { type ScoredText, scoreTokens } from "./engine/score.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
@@ -65,8 +67,9 @@ export interface DecodeOptions extends RequestOptions {
 }
 
 /** Starts decoding. Errors in the arguments are thrown at once. */
-export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
+export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
   requireObject(options, "decode", "options");
+  const model = opened.capabilities.has("remote") ? forRequest(opened) : opened;
   const { method: choice, shapers = [], signal, stop, ...request } = options;
   requireSignal(signal);
   const chosen = resolveMethod(choice);
@@ -85,6 +88,11 @@ export function decode(model: Model, prompt: Prompt, options: DecodeOptions = {}
   requireCapabilities(model, method);
   const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
   const making = makersOf(shapers);
+  ensure(
+    making.length === 0 || !model.capabilities.has("remote"),
+    "bad_option",
+    "shapers: they change distributions, which stay with the engine behind the network",
+  );
   return startRun({
     model,
     method,
@@ -128,11 +136,13 @@ function usualMethod({ capabilities }: Model, temperature: unknown): string {
 }
 
 /** Errors: `bad_option` naming method, model and what is missing. */
-function requireCapabilities({ name, capabilities }: Model, { name: method, needs = ["forest"] }: Method): void {
+function requireCapabilities({ name, capabilities }: Model, method: Method): void {
+  const { needs = ["forest"], suffices } = method;
   const missing = needs.filter((need) => !capabilities.has(need));
+  if (suffices?.every((need) => capabilities.has(need))) return;
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
-    return `the method ${method} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
   });
 }
 
@@ -222,6 +232,7 @@ export async function score(model: Model, text: Text, options: ScoreOptions = {}
     "bad_option",
     `score: top must be a whole number from 0 to 100, not ${shown(top)}`,
   );
+  if (model.capabilities.has("remote")) return scoreRemotely(forRequest(model), text, { top, signal });
   return scoreTokens(model, promptTokens(model, text), { top, signal });
 }
 
@@ -258,6 +269,7 @@ export async function embed(model: Model, text: Text, options: EmbedOptions = {}
   const { signal, ...others } = options;
   requireNothingElse(others, "embed", ["signal"]);
   requireSignal(signal);
+  if (model.capabilities.has("remote")) return embedRemotely(model, text, { signal });
   const tokens = promptTokens(model, text);
   const sites = leaseSites(model.sites(), ["final"], []);
   let sum = new Float64Array(0);

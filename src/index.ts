@@ -29,6 +29,8 @@ export { defineMethod, defineShaper, type Method, type Outlook, type ShaperKind 
 export type { Capability, CompanionRole, Model } from "./engine/model.ts";
 export type { Hypothesis } from "./engine/output.ts";
 export type { Instrumenting } from "./engine/reading.ts";
+export type { RemoteLimits } from "./engine/remote/client.ts";
+export type { RemoteOptions } from "./engine/remote/model.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { ScoredText, ScoredToken } from "./engine/score.ts";
 export type { MakeShaper, Shaper, ShaperHost } from "./engine/shapers/shaper.ts";

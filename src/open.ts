@@ -23,6 +23,7 @@ import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { cacheFormats, type LoadOptions, loadModel } from "./engine/load.ts";
 import { createModel, type Model, type ModelParts } from "./engine/model.ts";
+import { type RemoteOptions, remoteOptions } from "./engine/remote/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import type { ScoredText } from "./engine/score.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
@@ -37,7 +38,7 @@ import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 
-export interface OpenOptions extends LoadOptions {
+export interface OpenOptions extends LoadOptions, RemoteOptions {
   /** Ends opening between its steps: `aborted`. */
   signal?: AbortSignal;
   /** What opening is doing: a download file by file, then reading and compiling. */
@@ -113,13 +114,14 @@ const openOptions = z.strictObject({
     )
     .optional(),
   lora: z.string().optional(),
+  ...remoteOptions,
   signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
   onProgress: func.optional(),
 } satisfies Record<keyof OpenOptions, z.ZodType>);
 
 /**
- * Opens a shipped model by name, a checkpoint folder or weight file by path, or a model of the hub ("org/name"),
- * which is downloaded to the cache folder the first time.
+ * Opens a shipped model by name, a checkpoint folder or weight file by path, a model of the hub ("org/name"),
+ * which is downloaded to the cache folder the first time, or one behind a network ("http://host:port/v1", with `model`).
  * Errors: `unavailable` with the nearest name, and those of loading.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
@@ -181,7 +183,7 @@ export function engineModel(opened: OpenModel): Model {
 async function openModel(reference: string, { signal, onProgress, ...options }: OpenOptions): Promise<Model> {
   const { device, maxRows, memoryLimit } = options;
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
-  for (const kind of modelKinds) parts ??= await kind.open(reference, options);
+  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, signal });
   if (!parts) {
     const path = await resolveModel(reference, { signal, onProgress });
     onProgress?.({ stage: "load" });

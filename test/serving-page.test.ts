@@ -40,7 +40,7 @@ function run(file: string): Promise<{ stdout: string; stderr: string; failed: bo
 
 it("runs its scripts", { timeout: 180_000 }, async () => {
   const scripts = blocks("ts");
-  expect(scripts).toHaveLength(2);
+  expect(scripts).toHaveLength(3);
   const said: string[] = [];
   for (const [i, script] of scripts.entries()) {
     const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
@@ -51,6 +51,7 @@ it("runs its scripts", { timeout: 180_000 }, async () => {
   }
   expect(said[0]).toContain("22");
   expect(said[1]).toMatch(/\S+[\s\S]*\ntrue\n$/);
+  expect(said[2]).toContain("Answer: 61");
 });
 
 it("makes its calls", { timeout: 120_000 }, async () => {

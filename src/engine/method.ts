@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, Model, ModelParts } from "./model.ts";
+import type { RemoteOptions } from "./remote/model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
@@ -34,6 +35,8 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   ) => Promise<Outlook>;
   /** Capabilities that its model must have; default: a forest. */
   readonly needs?: readonly Capability[];
+  /** What does instead of them: `remote`, where it can do with texts as an engine behind a network draws them. */
+  readonly suffices?: readonly Capability[];
   /** What a request's own options are unless it says otherwise: temperature 0 of what is published without sampling. */
   readonly defaults?: Readonly<Partial<RequestOptions>>;
   /** Options, with defaults and descriptions: command-line flags, server fields and documentation come from here. */
@@ -79,7 +82,10 @@ export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>)
 export interface ModelKind {
   readonly name: string;
   /** The parts of the model that a reference names; undefined: it is not of this kind. Errors: those of loading one that is. */
-  open(reference: string, options: LoadOptions): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
+  open(
+    reference: string,
+    options: LoadOptions & RemoteOptions & { signal?: AbortSignal },
+  ): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
 }
 
 /** A shaper as registry and faces know it: contrast, memories and the like, by name and options. */

@@ -8,6 +8,7 @@ import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
 import type { Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
+import { createRemoteDecoding } from "./remote/decoding.ts";
 import { type MakeShaper, makeShaper, type Shaper } from "./shapers/shaper.ts";
 import type { TapRows } from "./sites/delivery.ts";
 import { annotate } from "./token-text.ts";
@@ -60,7 +61,7 @@ const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown
 
 export function startRun({ model, method, methodOptions, prompt: given, settings, signal, ...parts }: RunParts): Run {
   const { shapers: makeShapers = [], template } = parts;
-  const begin = method.begin ?? createDecoding;
+  const begin = method.begin ?? (model.capabilities.has("remote") ? createRemoteDecoding : createDecoding);
   const own = new AbortController();
   const abort = (): void => own.abort();
   signal?.addEventListener("abort", abort, { once: true });

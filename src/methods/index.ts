@@ -1,5 +1,6 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
+import { remoteKind } from "../engine/remote/kind.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
@@ -75,7 +76,7 @@ const decoders: readonly Method[] = [
 export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */
-export const modelKinds: readonly ModelKind[] = [];
+export const modelKinds: readonly ModelKind[] = [remoteKind];
 
 /** Shapers that work inside every method. */
 export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory, codebook];

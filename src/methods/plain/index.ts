@@ -2,9 +2,11 @@
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { defineMethod } from "../../engine/method.ts";
+import { decodeAsDrawn, isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure } from "../../errors.ts";
 
 async function decodePlainly(decoding: Decoding): Promise<void> {
+  if (isRemoteDecoding(decoding)) return decodeAsDrawn(decoding);
   let tip = await decoding.prefill();
   while (!decoding.finished) {
     const token = decoding.choose(tip);
@@ -21,6 +23,7 @@ export const sample = defineMethod({
   family: "plain",
   summary: "draws each token from the shaped distribution",
   lossless: true,
+  suffices: ["remote"],
   options: z.strictObject({}),
   decode: decodePlainly,
 });
@@ -30,6 +33,7 @@ export const greedy = defineMethod({
   family: "plain",
   summary: "takes the most likely token at each step",
   lossless: true,
+  suffices: ["remote"],
   defaults: { temperature: 0 }, // another is refused
   options: z.strictObject({}),
   async decode(decoding) {

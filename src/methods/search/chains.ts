@@ -27,19 +27,20 @@ export async function growToEnd(
   );
   const root = rootState(await decoding.prefill());
   const tell = createTeller(decoding);
+  const everyStep = judged !== undefined && judged.aggregate !== "last";
   const done: Chain[] = [];
-  let growing: { state: State; reward: number | undefined; draws: number }[] = Array.from(
+  let growing: { state: State; reward: number | undefined; draws: number; goesOn: boolean }[] = Array.from(
     { length: count },
     (_, i) => ({
       state: root,
       reward: undefined,
       draws: i,
+      goesOn: !everyStep,
     }),
   );
   while (growing.length > 0) {
     const grown = await steps.grow(growing);
     const next = grown.flatMap((state, i) => (state ? [{ ...growing[i], state }] : []));
-    const everyStep = judged && judged.aggregate !== "last";
     const asked = next.filter(({ state }) => judged && (everyStep || state.ended));
     const values = judged
       ? await judged.rewards.score(

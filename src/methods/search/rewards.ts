@@ -5,6 +5,7 @@
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { hostOnly } from "../../engine/method.ts";
+import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
 import { headReward, type RewardHead, readRewardHead, rewardHeadKind, rewardHeadSite } from "./reward-head.ts";
@@ -68,6 +69,9 @@ export async function rewarding(
   decoding: Decoding,
   { reward, rewardHead }: { reward?: Reward | "arithmetic"; rewardHead: string },
 ): Promise<Rewarding> {
+  ensure(reward !== undefined || !isRemoteDecoding(decoding), "bad_option", () => {
+    return "reward: a reward head reads the model's inner states, which stay behind the network: give a function from a solution to a number, or arithmetic";
+  });
   if (reward === undefined)
     return headRewarding(
       readRewardHead(await decoding.model.part(rewardHead, rewardHeadKind), decoding.model.config.hiddenSize),

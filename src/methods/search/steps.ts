@@ -7,8 +7,10 @@ import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { winnerOf } from "../../engine/race.ts";
 import type { Stream } from "../../engine/random.ts";
+import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { streamOf } from "../constrained/sampling.ts";
+import { createRemoteSteps } from "./remote-steps.ts";
 
 export const stepOptions = {
   delimiters: z
@@ -120,10 +122,10 @@ export interface Steps {
   readonly ledger: Ledger;
   /**
    * One step more of each state, drawn with the given number of draws; undefined for one that the budget or the constraint did not let be
-   * completed. Empty steps are drawn anew, at most twice.
+   * completed. Empty steps are drawn anew, at most twice. `goesOn`: the same will be asked for its next step, with the same draws.
    */
   grow(
-    wanted: readonly { readonly state: State; readonly draws: number }[],
+    wanted: readonly { readonly state: State; readonly draws: number; readonly goesOn?: boolean }[],
     budget?: number,
   ): Promise<(State | undefined)[]>;
   /** Goes on with the likeliest token until the text ends or `tokens` are written. */
@@ -136,6 +138,10 @@ export interface Steps {
 const anew = 2 ** 30;
 
 export function createSteps(decoding: Decoding, settings: StepSettings): Steps {
+  return isRemoteDecoding(decoding) ? createRemoteSteps(decoding, settings) : createTreeSteps(decoding, settings);
+}
+
+function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
   const { lease, forest, endTokens, stream } = decoding;
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "steps are found in texts, and this model has no tokenizer");

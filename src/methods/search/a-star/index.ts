@@ -94,6 +94,7 @@ export const aStar = defineMethod({
   summary: "searches over steps, best partial solution first, by a reward for each step",
   source: "Chatziveroglou 2025, A*-Decoding (arXiv 2505.13672)",
   lossless: false,
+  suffices: ["remote"],
   options,
   async decode(decoding, settings) {
     const { children, edgeCost: kind, scope, until, answerBy, budget, maxOpen } = settings;

@@ -11,6 +11,7 @@ export const bestOfN = defineMethod({
   summary: "draws whole solutions side by side and keeps the one with the best reward",
   source: "Cobbe et al. 2021 (arXiv 2110.14168), baseline of A*-decoding",
   lossless: false,
+  suffices: ["remote"],
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,

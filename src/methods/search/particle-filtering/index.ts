@@ -19,6 +19,7 @@ export const particleFiltering = defineMethod({
   summary: "solutions that advance a step at a time and are resampled by their rewards",
   source: "Puri et al. 2025, Rollout Roulette (arXiv 2502.01618), baseline of A*-decoding",
   lossless: false,
+  suffices: ["remote"],
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,

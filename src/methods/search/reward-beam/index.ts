@@ -20,6 +20,7 @@ export const rewardBeam = defineMethod({
   summary: "keeps the steps with the best rewards, a fixed number at a time",
   source: "Snell et al. 2024 (arXiv 2408.03314); subtrees: Beeching et al. 2024",
   lossless: false,
+  suffices: ["remote"],
   options: z.strictObject({
     ...rewardOptions,
     ...stepOptions,

@@ -10,6 +10,7 @@ export const selfConsistency = defineMethod({
   summary: "draws whole solutions side by side and takes the answer that most of them give",
   source: "Wang et al. 2022, Self-Consistency (arXiv 2203.11171)",
   lossless: false,
+  suffices: ["remote"],
   options: z.strictObject({
     ...stepOptions,
     samples: z

@@ -1,0 +1,30 @@
+/** The kind of model that stands behind a network: what a reference and its options may be. */
+import { ensure } from "../../errors.ts";
+import type { ModelKind } from "../method.ts";
+import { isRemote, openRemote, remoteOptions } from "./model.ts";
+
+const own = Object.keys(remoteOptions);
+
+/** Options of one kind of model mean nothing to the other. Errors: `bad_option`. */
+export const remoteKind: ModelKind = {
+  name: "remote",
+  async open(reference, options) {
+    const given = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+    if (!isRemote(reference)) {
+      const idle = given.find((name) => own.includes(name));
+      ensure(
+        idle === undefined,
+        "bad_option",
+        `${idle}: it is about an engine behind a network, and ${reference} is none`,
+      );
+      return undefined;
+    }
+    const idle = given.find((name) => !own.includes(name) && name !== "signal" && name !== "onProgress");
+    ensure(
+      idle === undefined,
+      "bad_option",
+      `${idle}: it is about models that are loaded here, and ${reference} is behind a network`,
+    );
+    return openRemote(reference, options);
+  },
+};

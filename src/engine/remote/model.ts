@@ -1,0 +1,109 @@
+/** `open("http://host:port/v1", { model })`: an engine that speaks OpenAI's interface, as a model that can continue texts. */
+import { z } from "zod";
+import { ensure, nearest, shown, VentrisError } from "../../errors.ts";
+import type { ModelParts } from "../model.ts";
+import { createClient, type RemoteClient, type RemoteLimits } from "./client.ts";
+
+export interface RemoteOptions extends RemoteLimits {
+  /** The name of the model there; default: the only one. `http://host:port/v1#name` says it, too. */
+  readonly model?: string;
+  /** Sent as a bearer token; default: the variable VENTRIS_REMOTE_API_KEY. */
+  readonly apiKey?: string;
+  /** Whether tokens and log-probabilities are asked for. False: for engines that give none; a piece of text then counts as a token. */
+  readonly logprobs?: boolean;
+  /** Fields of every request beside OpenAI's, for what the engine has of its own: `{ top_k: 40 }`. */
+  readonly body?: Readonly<Record<string, unknown>>;
+}
+
+export const remoteOptions = {
+  model: z.string().min(1).max(500).optional(),
+  apiKey: z.string().min(1).max(10_000).optional(),
+  logprobs: z.boolean().optional(),
+  body: z.record(z.string(), z.json()).optional(),
+  timeout: z.number().positive().max(86_400).optional(),
+  retries: z.int().min(0).max(100).optional(),
+  concurrency: z.int().min(1).max(1024).optional(),
+  budget: z.strictObject({ requests: z.int().min(1).optional(), tokens: z.int().min(1).optional() }).optional(),
+} satisfies Record<keyof RemoteOptions, z.ZodType>;
+
+/** What such a model brings under the name `remote`. */
+export interface Remote {
+  readonly client: RemoteClient;
+  /** Its name there. */
+  readonly model: string;
+  readonly logprobs: boolean;
+  readonly body: Readonly<Record<string, unknown>>;
+  close(): void;
+}
+
+export const isRemote = (reference: string): boolean => /^https?:\/\//i.test(reference);
+
+/** Errors: `bad_option` for an address that is none, and a model that is not there or not named; those of asking. */
+export async function openRemote(
+  reference: string,
+  options: RemoteOptions & { signal?: AbortSignal },
+): Promise<Omit<ModelParts, "openCompanion">> {
+  const started = performance.now();
+  ensure(URL.canParse(reference), "bad_option", `${shown(reference)} is no address: write http://host:port/v1`);
+  const address = new URL(reference);
+  ensure(
+    !address.username && !address.password,
+    "bad_option",
+    "keys do not belong into an address: open(url, { apiKey })",
+  );
+  const named = decodeURIComponent(address.hash.slice(1)) || undefined;
+  const {
+    model: wanted = named,
+    apiKey = globalThis.process?.env.VENTRIS_REMOTE_API_KEY || undefined,
+    signal,
+    ...rest
+  } = options;
+  const { logprobs = true, body = {}, ...limits } = rest;
+  address.hash = "";
+  const url = address.href.replace(/\/+$/, "");
+  const client = createClient(url, apiKey, limits);
+  const model = await modelThere(client, wanted, signal);
+  const remote: Remote = { client, model, logprobs, body, close: client.close };
+  return {
+    name: model,
+    folder: "",
+    tokenizer: undefined,
+    abilities: { remote },
+    secondsToLoad: (performance.now() - started) / 1000,
+    parameterCount: 0,
+    identity: `${url} ${model}`,
+  };
+}
+
+const list = z.object({ data: z.array(z.object({ id: z.string().max(500) })).max(10_000) });
+
+async function modelThere(client: RemoteClient, wanted: string | undefined, signal?: AbortSignal): Promise<string> {
+  let names: string[];
+  try {
+    const { data, error } = list.safeParse(await client.ask("/models", undefined, signal));
+    ensure(
+      data,
+      "runtime_failed",
+      () => `${client.url}/models answered with no list of models: ${error?.issues[0].message}`,
+    );
+    names = data.data.map(({ id }) => id);
+  } catch (error) {
+    const listless = error instanceof VentrisError && / answered 404\b/.test(error.message);
+    if (listless && wanted !== undefined) return wanted;
+    throw error;
+  }
+  const shownNames = names.slice(0, 20).join(", ") || "none";
+  if (wanted === undefined) {
+    ensure(
+      names.length === 1,
+      "bad_option",
+      `${client.url} has ${names.length} models: name one, open(url, { model }); there are ${shownNames}`,
+    );
+    return names[0];
+  }
+  ensure(names.includes(wanted), "bad_option", () => {
+    const meant = nearest(wanted, names);
+    return `${client.url} has no model ${shown(wanted)}${meant ? `; did you mean "${meant}"?` : ""} There are ${shownNames}`;
+  });
+  return wanted;
+}

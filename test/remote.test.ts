@@ -1,0 +1,122 @@
+/** `ventris serve` as an engine behind a network: what the same model says there and here. */
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type OpenModel, open } from "../src/open.ts";
+import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
+import { ensureBuilt } from "./build.ts";
+
+let server: Listening;
+let [near, far, talker]: OpenModel[] = [];
+beforeAll(async () => {
+  ensureBuilt();
+  server = await listen({ port: 0, groups: serveGroups(false), maxConcurrent: 32 });
+  const url = `${server.url}v1`;
+  [near, far, talker] = [await open("knossos"), await open(url, { model: "knossos" }), await open(`${url}#phaistos`)];
+}, 300_000);
+afterAll(async () => {
+  for (const model of [near, far, talker]) await model?.close();
+  await server?.close();
+});
+
+const prompt = "Once upon a time";
+
+it("is the library's text for a seed, with its log-probabilities", async () => {
+  const options = { maxTokens: 24, seed: 7, temperature: 0.8, logprobs: 2 };
+  const [here, there] = [await near.generate(prompt, options), await far.generate(prompt, options)];
+  expect(there.text).toBe(here.text);
+  expect(there.finish).toBe(here.finish);
+  expect(there.logprobs!.map(({ text }) => text)).toEqual(here.logprobs!.map(({ text }) => text));
+  for (const [i, { raw, top }] of there.logprobs!.entries()) {
+    expect(raw).toBeCloseTo(here.logprobs![i].raw, 5);
+    // The alternatives there may have the chosen token among them.
+    for (const other of here.logprobs![i].top!) {
+      const found = top!.find(({ text }) => text === other.text);
+      if (found) expect(found.raw).toBeCloseTo(other.raw, 5);
+    }
+  }
+});
+
+it("ends at a text, and streams until then", async () => {
+  const options = { maxTokens: 60, temperature: 0, stop: "." };
+  const run = far.decode(prompt, options);
+  const pieces: string[] = [];
+  for await (const piece of run.text) pieces.push(piece);
+  const { text, finish, stop } = await run.final;
+  expect({ text, finish, stop }).toEqual({
+    text: (await near.generate(prompt, options)).text,
+    finish: "stop",
+    stop: ".",
+  });
+  expect(pieces.join("")).toBe(text);
+  expect(pieces.length).toBeGreaterThan(2);
+});
+
+it("scores and embeds given texts", async () => {
+  const text = "Once upon a time there was a fox. The fox said nothing.";
+  const [here, there] = [await near.score(text, { top: 2 }), await far.score(text, { top: 2 })];
+  expect(there.tokens.map((token) => token.text)).toEqual(here.tokens.map((token) => token.text));
+  expect(there.logprob).toBeCloseTo(here.logprob, 4);
+  expect(there.perplexity).toBeCloseTo(here.perplexity, 4);
+  const [a, b] = [await near.embed(text), await far.embed(text)];
+  expect(a.length).toBe(b.length);
+  expect(a.reduce((sum, x, i) => sum + x * b[i], 0)).toBeCloseTo(1, 5);
+});
+
+describe("searches", () => {
+  /** Short sentences are best: what a search finds has to be better than what is drawn at first. */
+  const reward = ({ text }: { text: string }): number => 1 / (1 + text.length / text.split(".").length);
+
+  it("best-of-n's solutions are whole, the first is plain sampling's, and the best is the answer", async () => {
+    const method = { name: "best-of-n", reward, samples: 5, delimiters: ["."] } as const;
+    const { text, hypotheses, counters } = await far.generate(prompt, { method, maxTokens: 40, seed: 3 });
+    expect(hypotheses).toHaveLength(5);
+    expect(hypotheses!.map((one) => one.text)).toContain(
+      (await near.generate(prompt, { maxTokens: 40, seed: 3 })).text,
+    );
+    const rewards = hypotheses!.map((one) => reward(one));
+    expect(reward({ text })).toBe(Math.max(...rewards));
+    expect(hypotheses!.map(({ score }) => score)).toEqual(rewards);
+    expect(counters.passes).toBe(5);
+    expect(counters.search!.tokens).toBe(5 * 40);
+  });
+
+  it.each([
+    ["a-star", { budget: 240, children: 3, until: "generated" }],
+    ["particle-filtering", { particles: 3 }],
+    ["reward-beam", { samples: 4, children: 2 }],
+  ])("%s goes on from steps, and repeats itself", async (name, own) => {
+    const method = { name, reward, delimiters: ["."], maxStepTokens: 24, ...own } as never;
+    const events: { type: string }[] = [];
+    const run = far.decode(prompt, { method, maxTokens: 48, seed: 3 });
+    for await (const event of run) events.push(event);
+    const { text, counters } = await run.final;
+    expect(text.length).toBeGreaterThan(20);
+    expect(counters.passes).toBeGreaterThan(3);
+    expect(events.filter(({ type }) => type === "explore").length).toBeGreaterThan(3);
+    expect((await far.generate(prompt, { method, maxTokens: 48, seed: 3 })).text).toBe(text);
+  });
+
+  it("self-consistency votes over answers to a chat", async () => {
+    const question = [{ role: "user", content: "Start with 14. * 5, - 9. What is the result?" }];
+    const method = { name: "self-consistency", samples: 5, answer: "Answer: *(-?\\d+)", delimiters: ["\n"] } as const;
+    const { text, hypotheses } = await talker.generate(question, { method, maxTokens: 100, seed: 3 });
+    expect(text).toContain("Answer: 61");
+    expect(hypotheses!.reduce((sum, { score }) => Math.max(sum, score), 0)).toBeGreaterThan(0.5);
+  });
+});
+
+it("holds nothing there once it was left", async () => {
+  const run = far.decode(prompt, { maxTokens: 900 });
+  for await (const piece of run.text) if (piece) break;
+  expect((await run.final).finish).toBe("aborted");
+  const deadline = Date.now() + 5000;
+  while ((await server.engine.call("held")) > 0 && Date.now() < deadline) await delay(20);
+  expect(await server.engine.call("held")).toBe(0);
+});
+
+it("is refused in the engine's own words", async () => {
+  await expect(far.generate("word ".repeat(3000))).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/400: .*context/),
+  });
+});
