@@ -40,8 +40,8 @@ async function started() {
      * @param {AbortSignal} [signal]
      * @returns {Promise<{ first: number, whole: number, text: string }>}
      */
-    complete: (body, signal) =>
-      new Promise((resolve, reject) => {
+    complete: function complete(body, signal) {
+      return new Promise((resolve, reject) => {
         const began = performance.now();
         const asked = httpRequest(
           { host: url.hostname, port: url.port, path: "/v1/completions", method: "POST", agent, signal },
@@ -60,9 +60,14 @@ async function started() {
             });
           },
         );
-        asked.on("error", reject);
+        asked.on("error", (/** @type {NodeJS.ErrnoException} */ error) => {
+          // A kept connection that the server ended meanwhile, as Node's documentation has it: nothing was asked yet.
+          if (asked.reusedSocket && error.code === "ECONNRESET") resolve(complete(body, signal));
+          else reject(error);
+        });
         asked.end(JSON.stringify({ model, ...body }));
-      }),
+      });
+    },
     health: async () => {
       const began = performance.now();
       await (await fetch(new URL("/health", url))).text();
