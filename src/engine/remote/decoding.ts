@@ -205,6 +205,7 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
       return absent("forest")();
     },
     prompt,
+    rows: prompt,
     output: output.tokens,
     settings,
     stream,
