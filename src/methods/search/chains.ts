@@ -1,8 +1,9 @@
 /** Whole solutions drawn side by side, each as plain sampling would draw it. */
 import type { Decoding } from "../../engine/decoding.ts";
 import { ensure } from "../../errors.ts";
+import { rootState, type State, type Steps } from "./partial.ts";
 import { aggregated, type Rewarding } from "./rewards.ts";
-import { createTeller, rootState, type State, type Steps } from "./steps.ts";
+import { createTeller } from "./steps.ts";
 
 export interface Chain {
   readonly state: State;

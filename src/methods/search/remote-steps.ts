@@ -5,7 +5,7 @@
  */
 import type { Drawn, RemoteDecoding, RemoteNode } from "../../engine/remote/decoding.ts";
 import { VentrisError } from "../../errors.ts";
-import { emptyLedger, type State, type StepSettings, type Steps } from "./steps.ts";
+import { emptyLedger, type State, type StepSettings, type Steps } from "./partial.ts";
 
 export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettings): Steps {
   const ledger = emptyLedger();

@@ -8,8 +8,9 @@ import { hostOnly } from "../../engine/method.ts";
 import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
+import type { Ledger, State } from "./partial.ts";
 import { headReward, type RewardHead, readRewardHead, rewardHeadKind, rewardHeadSite } from "./reward-head.ts";
-import { type Ledger, type State, stepsOf } from "./steps.ts";
+import { stepsOf } from "./steps.ts";
 
 /** What a reward function is asked about. */
 export interface Solution {

@@ -10,6 +10,7 @@ import type { Stream } from "../../engine/random.ts";
 import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { streamOf } from "../constrained/sampling.ts";
+import { emptyLedger, type Ledger, type State, type StepSettings, type Steps } from "./partial.ts";
 import { createRemoteSteps } from "./remote-steps.ts";
 
 export const stepOptions = {
@@ -37,12 +38,6 @@ export const stepOptions = {
     ),
 };
 
-export interface StepSettings {
-  readonly delimiters: readonly string[];
-  readonly maxStepTokens: number;
-  readonly answer: RegExp | undefined;
-}
-
 /** Errors: `bad_option` for an expression that cannot be read. */
 export function stepSettings(
   given: { delimiters?: readonly string[]; maxStepTokens: number; answer?: string },
@@ -58,80 +53,6 @@ export function stepSettings(
   } catch (cause) {
     throw new VentrisError("bad_option", `answer: ${(cause as Error).message}`, { cause });
   }
-}
-
-/** What a search has spent. */
-export interface Ledger {
-  /** Tokens drawn, those of steps that were dropped included. */
-  tokens: number;
-  rewardCalls: number;
-  expansions: number;
-  duplicates: number;
-  /** Steps that the reward gave no number, or the constraint no way on. */
-  rejected: number;
-  /** Partial solutions that were open at the same time, at most. */
-  peakOpen: number;
-}
-
-export const emptyLedger = (): Ledger => ({
-  tokens: 0,
-  rewardCalls: 0,
-  expansions: 0,
-  duplicates: 0,
-  rejected: 0,
-  peakOpen: 0,
-});
-
-/** A partial solution. */
-export interface State {
-  readonly parent: State | undefined;
-  /** Tokens of its last step, and the nodes whose distributions they were drawn from. */
-  readonly tokens: readonly number[];
-  readonly from: readonly ForestNode[];
-  /** Where it goes on; its row has been computed. */
-  readonly tip: ForestNode;
-  /** Steps, and tokens of all of them. */
-  readonly depth: number;
-  readonly length: number;
-  /** Text of the last step, and of all. */
-  readonly step: string;
-  readonly text: string;
-  readonly logprob: number;
-  /** `end`: a token, a stop string or its answer ended it; `full`: no token fits any more. */
-  readonly ended: "end" | "full" | undefined;
-  /** Draws of its own: 0 are the request's, so that a single chain is plain sampling's text. */
-  readonly draws: number;
-}
-
-export const rootState = (tip: ForestNode): State => ({
-  parent: undefined,
-  tokens: [],
-  from: [],
-  tip,
-  depth: 0,
-  length: 0,
-  step: "",
-  text: "",
-  logprob: 0,
-  ended: undefined,
-  draws: 0,
-});
-
-export interface Steps {
-  readonly settings: StepSettings;
-  readonly ledger: Ledger;
-  /**
-   * One step more of each state, drawn with the given number of draws; undefined for one that the budget or the constraint did not let be
-   * completed. Empty steps are drawn anew, at most twice. `goesOn`: the same will be asked for its next step, with the same draws.
-   */
-  grow(
-    wanted: readonly { readonly state: State; readonly draws: number; readonly goesOn?: boolean }[],
-    budget?: number,
-  ): Promise<(State | undefined)[]>;
-  /** Goes on with the likeliest token until the text ends or `tokens` are written. */
-  complete(state: State, tokens: number): Promise<State>;
-  /** Lets go of what only this state needs. */
-  forget(state: State): void;
 }
 
 /** What separates the draws of a step that is drawn anew from all others. */

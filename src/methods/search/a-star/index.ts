@@ -7,8 +7,9 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../heap.ts";
+import { rootState, type State } from "../partial.ts";
 import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
-import { conclude, createSteps, rootState, type State, stepOptions, stepSettings, voted } from "../steps.ts";
+import { conclude, createSteps, stepOptions, stepSettings, voted } from "../steps.ts";
 import { edgeCost, edgeCosts } from "./costs.ts";
 
 const options = z.strictObject({

@@ -7,8 +7,9 @@ import { defineMethod } from "../../../engine/method.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { pickBy } from "../../constrained/sampling.ts";
+import { rootState, type State } from "../partial.ts";
 import { rewarding, rewardOptions } from "../rewards.ts";
-import { conclude, createSteps, createTeller, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
+import { conclude, createSteps, createTeller, stepOptions, stepSettings } from "../steps.ts";
 
 /** Rewards are kept this far from 0 and 1, so that their logits are finite. */
 const margin = 1e-7;

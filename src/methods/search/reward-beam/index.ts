@@ -5,8 +5,9 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
+import { rootState, type State } from "../partial.ts";
 import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
-import { conclude, createSteps, createTeller, rootState, type State, stepOptions, stepSettings } from "../steps.ts";
+import { conclude, createSteps, createTeller, stepOptions, stepSettings } from "../steps.ts";
 
 interface Beam {
   readonly state: State;
