@@ -64,13 +64,6 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
  * has no chat template, or whose template writes another number of places; later `bad_file` and `unavailable` for pictures.
  */
 export function pictureRows(model: Model, prompt: PicturePrompt | readonly ChatMessage[]): () => Promise<Rows> {
-  ensure(model.capabilities.has("vision"), "bad_option", () => {
-    return `the model ${model.name} cannot see: it has no vision tower, and a picture is given; checkpoints of LLaVA-1.5's form have one`;
-  });
-  const { tokenizer } = model;
-  ensure(tokenizer?.encodeChat, "unavailable", () => {
-    return `the model ${model.name} has no chat template, which would say where a picture stands: give its rows (model.ability("vision")) among token ids`;
-  });
   const messages = isPicturePrompt(prompt) ? [messageOf(prompt)] : prompt;
   const sources: { source: ImageSource; where: string }[] = [];
   const stripped = messages.map((message, m): ChatMessage => {
@@ -82,6 +75,13 @@ export function pictureRows(model: Model, prompt: PicturePrompt | readonly ChatM
       return { type: "image" };
     });
     return { ...message, content };
+  });
+  ensure(model.capabilities.has("vision"), "bad_option", () => {
+    return `${sources[0].where}: the model ${model.name} cannot see: it has no vision tower, and a picture is given; checkpoints of LLaVA-1.5's form have one`;
+  });
+  const { tokenizer } = model;
+  ensure(tokenizer?.encodeChat, "unavailable", () => {
+    return `the model ${model.name} has no chat template, which would say where a picture stands: give its rows (model.ability("vision")) among token ids`;
   });
   ensure(
     sources.length <= mostPictures,
