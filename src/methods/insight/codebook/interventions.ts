@@ -38,16 +38,14 @@ export const codeChange = z.union([
 export type CodeChange = z.input<typeof codeChange>;
 type Change = z.output<typeof codeChange>;
 
-/** One edit with inputs and one without for each codebook: programs with them serve every request. */
-const edits = new WeakMap<Codebook, { plain?: Edit; changed?: Edit }>();
+/** One edit for each codebook, whatever is changed: requests that run at the same time share programs and passes. */
+const edits = new WeakMap<Codebook, Edit>();
 
-function editOf(codebook: Codebook, changed: boolean): Edit {
-  const known = edits.get(codebook) ?? {};
-  edits.set(codebook, known);
+function editOf(codebook: Codebook): Edit {
   const { bottleneck, parameters } = codebook;
-  if (changed) known.changed ??= bottleneckEdit(bottleneck, parameters, { changes: true });
-  else known.plain ??= bottleneckEdit(bottleneck, parameters);
-  return changed ? known.changed! : known.plain!;
+  const edit = edits.get(codebook) ?? bottleneckEdit(bottleneck, parameters, { changes: true });
+  edits.set(codebook, edit);
+  return edit;
 }
 
 /**
@@ -67,12 +65,10 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
     const { bottleneck } = codebook;
     const own = changes.filter(({ site }) => site === bottleneck.site);
     for (const change of own) checkChange(change, bottleneck);
-    // All codebooks of a request alike: whatever requests change, and wherever, they share programs and passes.
-    if (changes.length === 0) return { edit: editOf(codebook, false), key: "" };
     inputsFor(bottleneck, own); // what does not fit is refused now, not in the middle of a text
     return {
-      edit: editOf(codebook, true),
-      key: JSON.stringify(own),
+      edit: editOf(codebook),
+      key: own.length === 0 ? "" : JSON.stringify(own),
       inputs: ({ position }) =>
         inputsFor(
           bottleneck,

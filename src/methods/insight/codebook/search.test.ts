@@ -190,9 +190,9 @@ describe("searching codes", () => {
     const writer = {
       ...model,
       tokenizer: { ...tokenizer, beginToken: 0 } as Tokenizer,
-      decode: (_: unknown, { request, edits }: { request: number; edits: { inputs?: unknown }[] }) => {
+      decode: (_: unknown, { request, edits }: { request: number; edits: { key?: string }[] }) => {
         asked.push(request);
-        const patched = edits.some(({ inputs }) => inputs !== undefined);
+        const patched = edits.some(({ key }) => key);
         return { final: Promise.resolve({ text: patched ? "A Dragon came." : "A dragonfly came." }) };
       },
     };
