@@ -8,7 +8,7 @@ import { methodChoice } from "../src/calls.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
-import { add, slice } from "../src/tensor/index.ts";
+import { add, multiply, scalar, slice } from "../src/tensor/index.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
@@ -133,6 +133,32 @@ describe("edits of a run", () => {
     };
     const run = model.decode(tokens, { edits: [{ edit: NaNs }] }).final;
     await expect(run).rejects.toThrow(/the edit broken at final gave values that are not finite/);
+  });
+
+  test("requests whose edits no one program can have take turns: of one name and different, or in another order", async () => {
+    const scaled = (name: string, factor: number): Edit => ({
+      name,
+      site: "layers.0.residual",
+      apply: (value) => ({ value: multiply(value, scalar(factor)) }),
+    });
+    const added: Edit = {
+      name: "added",
+      site: "layers.0.residual",
+      apply: (value) => ({ value: add(value, scalar(0.5)) }),
+    };
+    const [large, small] = [scaled("scaled", 1.5), scaled("scaled", 0.2)];
+    const lists = [[large], [small], [added, large], [large, added], []].map((edits) =>
+      edits.map((edit) => ({ edit })),
+    );
+    const decode = (edits: { edit: Edit }[]) =>
+      model
+        .decode(tokens, { temperature: 0, maxTokens: 8, edits, logprobs: 0 })
+        .final.then(({ logprobs }) => logprobs?.map(({ raw }) => raw) ?? []);
+    const alone: number[][] = [];
+    for (const edits of lists) alone.push(await decode(edits));
+    expect(await Promise.all(lists.map(decode))).toEqual(alone);
+    expect(new Set(alone.map((got) => got.join())).size).toBeGreaterThan(3);
+    expect(model.forest.held).toBe(0);
   });
 
   test("an edit that gives another shape is refused", async () => {

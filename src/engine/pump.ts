@@ -6,7 +6,7 @@ import type { ForestCounters } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
 import type { Job, Node, Path } from "./node.ts";
 import type { Pass } from "./pass.ts";
-import { keepReadings, sitesOfRows } from "./sites/readings.ts";
+import { joinParts, keepReadings, type Parts, sitesOfRows } from "./sites/readings.ts";
 import type { Trees } from "./trees.ts";
 
 export interface Pump {
@@ -44,8 +44,10 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
     while (queue.length > 0) {
       await nextTurn();
       const jobs: Job[] = [];
+      const parts: Parts = new Map();
       let rows = 0;
       while (queue.length > 0 && (rows === 0 || rows + queue[0].rows.length <= maxRows)) {
+        if (!joinParts(parts, queue[0].rows)) break; // edits that no one program has: it begins the next pass
         const job = queue.shift()!;
         if (job.cancelled || job.rows.some(({ node }) => node.parent?.gone)) {
           abandon(job, new VentrisError("aborted", "the request was aborted"));

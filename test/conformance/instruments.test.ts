@@ -99,11 +99,10 @@ describe.each(["f32", "int8", "int4"])("%s", (weights) => {
       }
 
       const withVectors = [...soft, ...ids];
-      const drafts = "draft" in options(draft);
-      if (drafts)
-        await expect(text({ method }, withVectors)).rejects.toThrow(
-          /a row that is a vector cannot be given to another model/,
-        );
+      // A draft that reads tokens says so; what goes on from the model's states alone does not care.
+      const refusal = "draft" in options(draft) ? /a row that is a vector cannot be given/ : /rows that are vectors/;
+      if ("draft" in options(draft) || name === "eagle")
+        await expect(text({ method }, withVectors)).rejects.toThrow(refusal);
       else expect(await text({ method }, withVectors)).toEqual(await text({ method: plain }, withVectors));
       expect(model.forest.held).toBe(0);
     });

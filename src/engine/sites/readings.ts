@@ -1,18 +1,37 @@
 /** Between the rows of a pass and the programs' taps and edits: what the rows ask for, and what comes back for each. */
+import type { Instruments } from "../../models/edits.ts";
 import type { Row } from "../node.ts";
 import type { PassOutputs, Tapped } from "../pass.ts";
 import type { RowSites } from "./rows.ts";
 import { placeInStage, type Stages } from "./stages.ts";
-import { union } from "./variants.ts";
+import { union, unite } from "./variants.ts";
+
+const asks = ({ taps, edits }: Row): boolean => taps.length > 0 || edits.length > 0;
+
+/** Lists of taps and of edits that rows ask for, each once. */
+export type Parts = Map<unknown, Instruments>;
+
+function addParts(parts: Parts, { taps, edits }: Row): void {
+  if (taps.length > 0 && !parts.has(taps)) parts.set(taps, { taps, edits: [] });
+  if (edits.length > 0 && !parts.has(edits)) parts.set(edits, { taps: [], edits: edits.map(({ edit }) => edit) });
+}
+
+/** Adds what these rows ask for to what others do; false, and nothing added, where they cannot be in one pass. */
+export function joinParts(parts: Parts, rows: readonly Row[]): boolean {
+  if (!rows.some(asks)) return true;
+  const all = new Map(parts);
+  for (const row of rows) addParts(all, row);
+  if (all.size === parts.size) return true;
+  if (parts.size > 0 && !unite(all.values())) return false;
+  for (const [list, part] of all) parts.set(list, part);
+  return true;
+}
 
 /** What the rows of a pass ask for; undefined: nothing, as almost always. */
 export function sitesOfRows(rows: readonly { readonly row: Row; readonly at: number }[]): RowSites | undefined {
-  if (rows.every(({ row }) => row.taps.length === 0 && row.edits.length === 0)) return undefined;
-  const parts = new Map<unknown, { taps: readonly string[]; edits: RowSites["needed"]["edits"] }>();
-  for (const { row } of rows) {
-    if (!parts.has(row.taps)) parts.set(row.taps, { taps: row.taps, edits: [] });
-    if (!parts.has(row.edits)) parts.set(row.edits, { taps: [], edits: row.edits.map(({ edit }) => edit) });
-  }
+  if (!rows.some(({ row }) => asks(row))) return undefined;
+  const parts: Parts = new Map();
+  for (const { row } of rows) addParts(parts, row);
   let places: Map<unknown, number> | undefined;
   const placeOf = (node: unknown): number | undefined => {
     places ??= new Map(rows.map(({ row, at }) => [row.node, at]));

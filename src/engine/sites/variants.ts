@@ -92,18 +92,21 @@ export function merge(a: Instruments, b: Instruments): Instruments | undefined {
   return distinct && covers(result, b) ? result : undefined;
 }
 
-/** What several rows ask for together. Errors: `bad_option` where two requests cannot share a pass. */
-export function union(parts: Iterable<Instruments>): Instruments {
-  let result = noInstruments;
+/** What several rows ask for together; undefined where no one program does it. */
+export function unite(parts: Iterable<Instruments>): Instruments | undefined {
+  let result: Instruments | undefined = noInstruments;
   // Long lists first: they say most about the order.
-  for (const part of [...parts].sort((a, b) => b.edits.length - a.edits.length)) {
-    const joined = merge(result, part);
-    ensure(
-      joined,
-      "bad_option",
-      "requests under way have edits of one name that differ, or the same edits in another order",
-    );
-    result = joined;
-  }
+  for (const part of [...parts].sort((a, b) => b.edits.length - a.edits.length)) result &&= merge(result, part);
+  return result;
+}
+
+/** The same for what must share a pass. Errors: `bad_option` where it cannot. */
+export function union(parts: Iterable<Instruments>): Instruments {
+  const result = unite(parts);
+  ensure(
+    result,
+    "bad_option",
+    "what shares a pass has edits of one name that differ, or the same edits in another order",
+  );
   return result;
 }
