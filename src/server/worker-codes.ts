@@ -7,7 +7,12 @@ import type { CodebookPlace, FoundCodes, ServedCode, ServedCodebooks, ServedCode
 
 /** The part is the one beside the model: a request names no folders. */
 const part = "codebook";
-const written = { count: 64, tokens: 96, openings: ["Once upon a time", "One day", "There was a", "The"] };
+const written = {
+  count: 64,
+  tokens: 96,
+  temperature: 0.7,
+  openings: ["Once upon a time", "One day", "There was a", "The"],
+};
 /** Codes in a list, places of one code, and codes of a site that a search finds, at most. */
 const [listed, shown, found] = [200, 24, 6];
 /** Milliseconds that an expression may take over all texts: others wait meanwhile. */
