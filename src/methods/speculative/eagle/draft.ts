@@ -2,7 +2,7 @@
 import type { Model } from "../../../engine/model.ts";
 import { input, parameter } from "../../../tensor/index.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
-import { layerConfig, layerEdits, readEagle } from "./layer.ts";
+import { fused, layerConfig, layerEdits, readEagle } from "./layer.ts";
 
 type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
@@ -17,10 +17,11 @@ export const openEagle = (model: Host, reference: string): Promise<RowProgram> =
       weight: parameter("fc.weight", [width, 2 * width]),
       ...(bias && { bias: parameter("fc.bias", [width]) }),
     };
+    const states = input("states", ["rows", width]);
     return rowProgram({
       family,
       config: layerConfig(config),
-      edits: layerEdits(input("states", ["rows", width]), fusion, normed),
+      edits: layerEdits((tokens) => fused(tokens, states, fusion), normed),
       layers: [0],
       state: "layers.0.residual",
       values,

@@ -9,6 +9,7 @@ import { ensure } from "../../../errors.ts";
 import { exists, within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
+import type { Part } from "../../../models/parts.ts";
 import { concat, linear, type Tensor } from "../../../tensor/index.ts";
 import { fileIdentity, findWeights, openWeights } from "../../../weights/index.ts";
 
@@ -24,8 +25,12 @@ export interface Fusion {
   readonly bias?: Tensor;
 }
 
-/** `normed`: the layer has a norm before its attention after all, as some published drafts do. */
-export function layerEdits(features: Tensor, { weight, bias }: Fusion, normed: boolean): Edit[] {
+/** [embedding; state] W + b. */
+export const fused = (embeddings: Tensor, states: Tensor, { weight, bias }: Fusion): Tensor =>
+  linear(concat([embeddings, states], 1), weight, bias);
+
+/** `input`: what the layer reads, of the tokens' embeddings. `normed`: it has a norm before its attention after all, as some published drafts do. */
+export function layerEdits(input: (tokens: Tensor) => Tensor, normed = false): Edit[] {
   let begun: Tensor | undefined;
   let ended: Tensor | undefined;
   return [
@@ -33,7 +38,7 @@ export function layerEdits(features: Tensor, { weight, bias }: Fusion, normed: b
       name: "eagle-input",
       site: "embed.tokens",
       apply(value) {
-        begun = linear(concat([value, features], 1), weight, bias);
+        begun = input(value);
         return { value: begun };
       },
     },
@@ -58,6 +63,17 @@ export const layerParameters = (family: Family, config: ModelConfig, normed = fa
   return own.filter(({ name }) => !outside.has(name) && (normed || !/input_layernorm|ln_1/.test(name)));
 };
 
+/** Takes tensors of a part by name and shape. Errors: `bad_file`. */
+export function takerOf({ folder, tensors }: Pick<Part, "folder" | "tensors">, model: string) {
+  return (name: string, shape: readonly number[]): Float32Array => {
+    const found = tensors.get(name);
+    ensure(found?.shape.join() === shape.join(), "bad_file", () => {
+      return `${folder}: ${name} ${found ? `has shape [${found.shape}]` : "is missing"}, and ${model} asks for [${shape}]`;
+    });
+    return found.values;
+  };
+}
+
 export interface EagleValues {
   readonly identity: string;
   readonly weight: Float32Array;
@@ -78,14 +94,9 @@ export async function readEagle(model: Host, reference: string): Promise<EagleVa
   const width = config.hiddenSize;
   const isPart = !(await exists(reference)) || (await exists(within(reference, "part.json")));
   if (isPart) {
-    const { card, folder, tensors } = await model.part(reference, eagleKind);
-    const take = (name: string, shape: readonly number[]): Float32Array => {
-      const found = tensors.get(name);
-      ensure(found?.shape.join() === shape.join(), "bad_file", () => {
-        return `${folder}: ${name} ${found ? `has shape [${found.shape}]` : "is missing"}, and ${model.name} asks for [${shape}]`;
-      });
-      return found.values;
-    };
+    const part = await model.part(reference, eagleKind);
+    const { card, folder, tensors } = part;
+    const take = takerOf(part, model.name);
     return {
       identity: `${card.base.fingerprint} ${await fileIdentity(within(folder, "part.safetensors"))}`,
       weight: take("fc.weight", [width, 2 * width]),

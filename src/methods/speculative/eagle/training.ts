@@ -3,29 +3,24 @@
  * head makes of them, by cross entropy with the model's own distribution, which counts a tenth.
  */
 import { z } from "zod";
-import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { textGraph } from "../../../models/graph.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import {
-  abs,
   add,
-  constant,
   gather,
   input,
-  less,
   logSoftmax,
   multiply,
   parameter,
   reduceMean,
   stopGradient,
-  subtract,
-  where,
 } from "../../../tensor/index.ts";
 import { divergenceOf } from "../../../training/divergence.ts";
 import type { Parameter } from "../../../training/objective.ts";
 import { columns, int64, partKind } from "../../../training/parts.ts";
-import { eagleKind, layerConfig, layerEdits, layerParameters } from "./layer.ts";
+import { eagleKind, fused, layerConfig, layerEdits } from "./layer.ts";
+import { initialDraft, rowsFrom, smoothDistance } from "./objective.ts";
 
 export const eagleSettings = z.strictObject({
   bias: z.boolean().default(true),
@@ -47,29 +42,7 @@ export const eaglePart = partKind(eagleKind, eagleSettings, (task, settings) => 
     "bad_option",
     "part: nothing is learned: states and distributions both count 0",
   );
-  const tensors = new Map<string, { shape: number[]; values: Float32Array<ArrayBuffer> }>();
-  const fresh = (name: string, shape: readonly number[], deviation: number | undefined, number: number): void => {
-    const data = new Float32Array(shape.reduce((a, b) => a * b, 1));
-    if (deviation === undefined) data.fill(1);
-    else
-      for (let i = 0; deviation > 0 && i < data.length; i++)
-        data[i] = deviation * normal({ seed, request: number }, i, "initialise");
-    tensors.set(name, { shape: [...shape], values: data });
-  };
-  fresh("fc.weight", [width, 2 * width], 0.02, 0);
-  // It begins as what hands on the state, which a text's next state resembles more than nothing.
-  const fused = tensors.get("fc.weight")!.values;
-  for (let i = 0; i < width; i++) fused[i * 2 * width + width + i] += 1;
-  if (bias) fresh("fc.bias", [width], 0, 0);
-  // The layer begins as the model's last one.
-  const last = layerParameters(family, config);
-  for (const { name, shape } of last) {
-    const of = name.replace(/(layers|h)\.0\./, (_, list) => `${list}.${config.layers - 1}.`);
-    const own = values.get(of);
-    ensure(own, "internal", `no values for ${of}`);
-    tensors.set(name, { shape: [...shape], values: own.slice() });
-  }
-
+  const tensors = initialDraft(family, config, values, { seed, bias });
   const shared = parameterMaker();
   const base = textGraph(family, config, {
     rows,
@@ -78,13 +51,8 @@ export const eaglePart = partKind(eagleKind, eagleSettings, (task, settings) => 
     parameter: shared,
   });
   const seen = length - 1;
-  const rowsFrom = (first: number) =>
-    constant(
-      BigInt64Array.from({ length: rows * seen }, (_, i) => BigInt(Math.floor(i / seen) * length + first + (i % seen))),
-      [rows * seen],
-    );
-  const given = stopGradient(gather(base.readings.final, rowsFrom(0)));
-  const wanted = stopGradient(gather(base.readings.final, rowsFrom(1)));
+  const given = stopGradient(gather(base.readings.final, rowsFrom(0, task)));
+  const wanted = stopGradient(gather(base.readings.final, rowsFrom(1, task)));
   const fusion = {
     weight: parameter(`${scope}fc.weight`, [width, 2 * width]),
     ...(bias && { bias: parameter(`${scope}fc.bias`, [width]) }),
@@ -94,15 +62,11 @@ export const eaglePart = partKind(eagleKind, eagleSettings, (task, settings) => 
     rows,
     length: seen,
     tokens: input("next", [rows, seen], "int64"),
-    instruments: { taps: ["layers.0.residual"], edits: layerEdits(given, fusion, false) },
+    instruments: { taps: ["layers.0.residual"], edits: layerEdits((tokens) => fused(tokens, given, fusion)) },
     parameter: (name, shape) => (tensors.has(name) ? own : shared)(name, shape),
   });
-  const off = subtract(draft.readings["layers.0.residual"], wanted);
-  const size = abs(off);
-  const smooth = reduceMean(
-    reduceMean(where(less(size, 1), multiply(multiply(off, off), 0.5), subtract(size, 0.5)), -1),
-  );
-  const taught = logSoftmax(stopGradient(gather(base.logits, rowsFrom(1))));
+  const smooth = reduceMean(smoothDistance(draft.readings["layers.0.residual"], wanted));
+  const taught = logSoftmax(stopGradient(gather(base.logits, rowsFrom(1, task))));
   const soft = reduceMean(divergenceOf("forward-kl", taught, logSoftmax(draft.logits)));
   const trained = [...tensors].map(
     ([name, { shape, values }]): Parameter => ({ name: scope + name, shape, values, decay: shape.length > 1 }),

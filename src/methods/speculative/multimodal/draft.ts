@@ -2,9 +2,9 @@
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { greater, input, parameter, where } from "../../../tensor/index.ts";
-import { layerConfig, layerParameters } from "../eagle/layer.ts";
+import { layerConfig, layerEdits, layerParameters, takerOf } from "../eagle/layer.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
-import { fusedRows, multimodalEdits, multimodalKind, multimodalSettings } from "./layer.ts";
+import { fusedRows, multimodalKind, multimodalSettings } from "./layer.ts";
 
 type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
@@ -13,20 +13,16 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
   model.state(`multimodal ${reference}`, async () => {
     const { family, config } = model;
     const width = config.hiddenSize;
-    const { card, folder, tensors } = await model.part(reference, multimodalKind);
+    const part = await model.part(reference, multimodalKind);
+    const { card, folder } = part;
     const settings = multimodalSettings.safeParse(card.settings);
     ensure(settings.success, "bad_file", () => `${folder}: settings: ${settings.error!.issues[0].message}`);
-    const take = (name: string, shape: readonly number[]): readonly [string, Float32Array] => {
-      const found = tensors.get(name);
-      ensure(found?.shape.join() === shape.join(), "bad_file", () => {
-        return `${folder}: ${name} ${found ? `has shape [${found.shape}]` : "is missing"}, and ${model.name} asks for [${shape}]`;
-      });
-      return [name, found.values];
-    };
+    const take = takerOf(part, model.name);
+    const named = (name: string, shape: readonly number[]) => [name, take(name, shape)] as const;
     const values = new Map([
-      take("fc.weight", [width, 2 * width]),
-      take("fc.bias", [width]),
-      ...layerParameters(family, config).map(({ name, shape }) => take(name, shape)),
+      named("fc.weight", [width, 2 * width]),
+      named("fc.bias", [width]),
+      ...layerParameters(family, config).map(({ name, shape }) => named(name, shape)),
     ]);
     const fusion = { weight: parameter("fc.weight", [width, 2 * width]), bias: parameter("fc.bias", [width]) };
     const states = input("states", ["rows", width]);
@@ -34,7 +30,7 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
     return rowProgram({
       family,
       config: layerConfig(config),
-      edits: multimodalEdits((tokens) => {
+      edits: layerEdits((tokens) => {
         const embeddings = where(greater(isPicture, 0), vectors, tokens);
         return fusedRows(settings.data.form, { embeddings, states, isPicture }, fusion);
       }),

@@ -3,9 +3,8 @@
  * picture's row as it is and nothing of the model's states. `coupled` fuses these, too, as EAGLE would.
  */
 import { z } from "zod";
-import type { Edit } from "../../../models/edits.ts";
-import { concat, greater, linear, type Tensor, where } from "../../../tensor/index.ts";
-import type { Fusion } from "../eagle/layer.ts";
+import { greater, type Tensor, where } from "../../../tensor/index.ts";
+import { type Fusion, fused } from "../eagle/layer.ts";
 
 export const multimodalKind = "multimodal";
 
@@ -19,34 +18,8 @@ export const multimodalSettings = z.object({ form: z.enum(draftForms) });
 export function fusedRows(
   form: DraftForm,
   { embeddings, states, isPicture }: { embeddings: Tensor; states: Tensor; isPicture: Tensor },
-  { weight, bias }: Fusion,
+  fusion: Fusion,
 ): Tensor {
-  const fused = linear(concat([embeddings, states], 1), weight, bias);
-  return form === "coupled" ? fused : where(greater(isPicture, 0), embeddings, fused);
-}
-
-/** The family's program with its input, its first norm and its end rewritten, as `layerEdits` of EAGLE does it. */
-export function multimodalEdits(input: (tokens: Tensor) => Tensor): Edit[] {
-  let begun: Tensor | undefined;
-  let ended: Tensor | undefined;
-  return [
-    {
-      name: "multimodal-input",
-      site: "embed.tokens",
-      apply(value) {
-        begun = input(value);
-        return { value: begun };
-      },
-    },
-    { name: "multimodal-norm", site: "layers.0.attention.norm", apply: () => ({ value: begun! }) },
-    {
-      name: "multimodal-state",
-      site: "layers.0.residual",
-      apply(value) {
-        ended = value;
-        return {};
-      },
-    },
-    { name: "multimodal-final", site: "final", apply: (_, { select }) => ({ value: select(ended!) }) },
-  ];
+  const both = fused(embeddings, states, fusion);
+  return form === "coupled" ? both : where(greater(isPicture, 0), embeddings, both);
 }

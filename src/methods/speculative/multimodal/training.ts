@@ -2,27 +2,22 @@
  * Training of the draft (Lin et al. 2025, section 3): from the frozen model's states and the rows of its input it foretells the next states, by
  * smooth L1, and what the model's head makes of them, which counts a tenth; over rows whose foretold state says a word of an answer.
  */
-import { normal, uniform } from "../../../engine/random.ts";
+import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { textGraph } from "../../../models/graph.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import type { PartTensor } from "../../../models/parts.ts";
 import {
-  abs,
   add,
   constant,
   gather,
   input,
-  less,
   logSoftmax,
   multiply,
   parameter,
-  reduceMean,
   reduceSum,
   stopGradient,
-  subtract,
-  where,
 } from "../../../tensor/index.ts";
 import { divergenceOf } from "../../../training/divergence.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
@@ -30,8 +25,9 @@ import type { Values } from "../../../training/next-token.ts";
 import type { Objective, Parameter } from "../../../training/objective.ts";
 import { int64 } from "../../../training/parts.ts";
 import { pictureFeeds, picturesOf, type SeeingBatch, type SeeingShape } from "../../../training/seeing/objective.ts";
-import { layerConfig, layerParameters } from "../eagle/layer.ts";
-import { type DraftForm, fusedRows, multimodalEdits } from "./layer.ts";
+import { layerConfig, layerEdits } from "../eagle/layer.ts";
+import { initialDraft, rowsFrom, smoothDistance } from "../eagle/objective.ts";
+import { type DraftForm, fusedRows } from "./layer.ts";
 
 export interface DraftTraining extends SeeingShape {
   readonly form: DraftForm;
@@ -53,26 +49,6 @@ export interface DraftObjective extends Objective<SeeingBatch> {
 /** The draft's names within the graph: the model's own parameters keep theirs. */
 const scope = "multimodal/";
 
-/** As EAGLE's begins: the state is handed on, and the layer is the model's last one. */
-function initialTensors(family: Family, config: ModelConfig, values: Values, seed: number): Map<string, PartTensor> {
-  const width = config.hiddenSize;
-  const weight = Float32Array.from(
-    { length: 2 * width * width },
-    (_, i) => 0.02 * normal({ seed, request: 0 }, i, "initialise"),
-  );
-  for (let i = 0; i < width; i++) weight[i * 2 * width + width + i] += 1;
-  const tensors = new Map<string, PartTensor>([
-    ["fc.weight", { shape: [width, 2 * width], values: weight }],
-    ["fc.bias", { shape: [width], values: new Float32Array(width) }],
-  ]);
-  for (const { name, shape } of layerParameters(family, config)) {
-    const own = values.get(name.replace(/layers\.0\./, `layers.${config.layers - 1}.`));
-    ensure(own, "internal", `no values for ${name}`);
-    tensors.set(name, { shape, values: own.slice() });
-  }
-  return tensors;
-}
-
 /** `values` are the model's own, which stay as they are. Errors: `bad_option`, those of compiling. */
 export async function draftObjective(
   family: Family,
@@ -90,7 +66,7 @@ export async function draftObjective(
   const width = config.hiddenSize;
   const seen = length - 1;
   const size = rows * seen;
-  const tensors = initialTensors(family, config, values, seed);
+  const tensors = initialDraft(family, config, values, { seed, bias: true });
   const shared = parameterMaker();
   const { edit } = picturesOf(config, options, shared);
   const base = textGraph(family, config, {
@@ -99,14 +75,9 @@ export async function draftObjective(
     instruments: { taps: ["final", "embed"], edits: [edit] },
     parameter: shared,
   });
-  const rowsFrom = (first: number) =>
-    constant(
-      BigInt64Array.from({ length: size }, (_, i) => BigInt(Math.floor(i / seen) * length + first + (i % seen))),
-      [size],
-    );
-  const given = stopGradient(gather(base.readings.final, rowsFrom(0)));
-  const wanted = stopGradient(gather(base.readings.final, rowsFrom(1)));
-  const next = stopGradient(gather(base.readings.embed, rowsFrom(1)));
+  const given = stopGradient(gather(base.readings.final, rowsFrom(0, options)));
+  const wanted = stopGradient(gather(base.readings.final, rowsFrom(1, options)));
+  const next = stopGradient(gather(base.readings.embed, rowsFrom(1, options)));
   const fusion = {
     weight: parameter(`${scope}fc.weight`, [width, 2 * width]),
     bias: parameter(`${scope}fc.bias`, [width]),
@@ -120,14 +91,12 @@ export async function draftObjective(
     tokens: constant(new BigInt64Array(size), [rows, seen]), // the embeddings are given
     instruments: {
       taps: ["layers.0.residual"],
-      edits: multimodalEdits(() => fusedRows(form, { embeddings: next, states: noisy, isPicture }, fusion)),
+      edits: layerEdits(() => fusedRows(form, { embeddings: next, states: noisy, isPicture }, fusion)),
     },
     parameter: (name, shape) => (tensors.has(name) ? own : shared)(name, shape),
   });
-  const off = subtract(draft.readings["layers.0.residual"], wanted);
-  const far = abs(off);
-  const smooth = reduceMean(where(less(far, 1), multiply(multiply(off, off), 0.5), subtract(far, 0.5)), -1);
-  const taught = logSoftmax(stopGradient(gather(base.logits, rowsFrom(1))));
+  const smooth = smoothDistance(draft.readings["layers.0.residual"], wanted);
+  const taught = logSoftmax(stopGradient(gather(base.logits, rowsFrom(1, options))));
   const soft = divergenceOf("forward-kl", taught, logSoftmax(draft.logits));
   const counted = input("counted", [size]);
   const loss = reduceSum(multiply(counted, add(multiply(smooth, states), multiply(soft, distributions))));
