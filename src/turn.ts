@@ -13,3 +13,19 @@ function byMessage(): () => Promise<void> {
       port2.postMessage(undefined);
     });
 }
+
+/** Waits, or until the signal is aborted. Errors: the signal's reason. */
+export function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const refuse = (): void => {
+      clearTimeout(timer);
+      reject(signal!.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", refuse);
+      resolve();
+    }, milliseconds);
+    if (signal?.aborted) refuse();
+    else signal?.addEventListener("abort", refuse, { once: true });
+  });
+}

@@ -1,6 +1,7 @@
 /** HTTP downloads that resume where they were cut off and keep nothing that does not match its hash. */
 import { ensure, VentrisError } from "../errors.ts";
 import { keeping, readPieces, storage, writeError } from "../files.ts";
+import { delay } from "../turn.ts";
 
 export interface Connection {
   readonly signal?: AbortSignal;
@@ -41,22 +42,6 @@ async function persist<T>(
       });
     }
   }
-}
-
-/** Errors: the signal's reason. */
-function delay(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const refuse = (): void => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", refuse);
-      resolve();
-    }, milliseconds);
-    if (signal?.aborted) refuse();
-    else signal?.addEventListener("abort", refuse, { once: true });
-  });
 }
 
 /**

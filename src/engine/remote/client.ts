@@ -3,6 +3,7 @@
  * cost. Whatever comes back is a stranger's: its length is bounded before it is kept, and its shape is checked before it is used.
  */
 import { ensure, shown, VentrisError } from "../../errors.ts";
+import { delay } from "../../turn.ts";
 
 export interface RemoteLimits {
   /** Seconds without a byte after which a request has failed. Default 60. */
@@ -113,10 +114,10 @@ export function createClient(url: string, apiKey: string | undefined, limits: Re
           const failure = explain(error, url + path, { late: late.signal.aborted, timeout, signals });
           if (began || attempt >= retries || !isPassing(failure)) throw failure;
           spent.retries += 1;
-          await pause(
-            Math.min(longestPause, failure.retryAfter ?? firstPause * 2 ** attempt),
-            AbortSignal.any(signals),
-          );
+          const seconds = Math.min(longestPause, failure.retryAfter ?? firstPause * 2 ** attempt);
+          await delay(seconds * 1000, AbortSignal.any(signals)).catch((cause) => {
+            throw new VentrisError("aborted", "the request was aborted", { cause });
+          });
         } finally {
           clearTimeout(timer);
           late.abort(); // of an answer that was left, nothing more is to come
@@ -233,21 +234,6 @@ function explain(
   const cause = (error as Error).cause as Error | undefined;
   const why = cause?.message || (error as Error).message;
   return new RemoteError("unavailable", `${where} cannot be reached: ${why}`, { passing: true, cause: error });
-}
-
-function pause(seconds: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      clearTimeout(timer);
-      reject(new VentrisError("aborted", "the request was aborted"));
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener("abort", leave);
-      resolve();
-    }, seconds * 1000);
-    if (signal.aborted) leave();
-    else signal.addEventListener("abort", leave, { once: true });
-  });
 }
 
 /** First come, first served; so many at once. */
