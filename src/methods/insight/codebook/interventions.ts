@@ -65,15 +65,16 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
     const { bottleneck } = codebook;
     const own = changes.filter(({ site }) => site === bottleneck.site);
     for (const change of own) checkChange(change, bottleneck);
-    inputsFor(bottleneck, own); // what does not fit is refused now, not in the middle of a text
+    const all = inputsFor(bottleneck, own); // what does not fit is refused now, not in the middle of a text
+    const everywhere = own.every(({ at }) => at === "all");
     return {
       edit: editOf(codebook),
       key: own.length === 0 ? "" : JSON.stringify(own),
-      inputs: ({ position }) =>
-        inputsFor(
-          bottleneck,
-          own.filter(({ at }) => at === "all" || at.includes(position)),
-        ),
+      inputs: ({ position }) => {
+        if (everywhere) return all;
+        const here = own.filter(({ at }) => at === "all" || at.includes(position));
+        return inputsFor(bottleneck, here);
+      },
     };
   });
 }
