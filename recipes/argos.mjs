@@ -1,11 +1,11 @@
 /**
- * How argos is trained: phaistos with a small vision tower, end to end. Three kinds of pictures (generated scenes with checkable questions,
- * emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a picture, so that these stay.
- * After 1180 steps it names colours (27 of 40 held-out questions) and not yet places (4 of 40) or drawings (22 of 100): it needs many more.
- * Goes on where it was stopped. EMOJI and DRAWINGS are folders of data (emoji of two artists as PNG in tar files with captions; quick drawings); the other artist's emoji and the last
+ * How argos is trained: phaistos with a small vision tower, in two stages. First the tower alone: each row of a picture names the words of what
+ * stands there, among the embeddings of phaistos's tokens. Then all of it, end to end, on questions and answers. Three kinds of pictures
+ * (generated scenes with checkable questions, emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a
+ * picture, so that these stay. Goes on where it was stopped. EMOJI and DRAWINGS are folders of data (emoji of two artists as PNG in tar files with captions; quick drawings); the other artist's emoji and the last
  * drawings of each kind are for testing and are not read.
  *
- *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--steps N] [--seconds N] [--threads N]
+ *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--looking N] [--steps N] [--seconds N] [--threads N]
  */
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -20,8 +20,17 @@ import { lossCurveSvg, train, warmupStableDecay } from "../dist/training/index.j
 import { initialValues } from "../dist/training/recipe.js";
 import { openDrawings, openEmoji } from "../dist/training/seeing/pictures.js";
 import { replicatedSeeing } from "../dist/training/seeing/replicas.js";
-import { drawnScene, questionAbout, questionKinds, sceneOf } from "../dist/training/seeing/scenes.js";
+import {
+  colours,
+  drawnScene,
+  places,
+  questionAbout,
+  questionKinds,
+  sceneOf,
+  shapes,
+} from "../dist/training/seeing/scenes.js";
 import { seeingBatch } from "../dist/training/seeing/texts.js";
+import { replicatedWords } from "../dist/training/seeing/words.js";
 import { skillItem, skills } from "../dist/training/skills/index.js";
 import { choices } from "../dist/training/skills/skill.js";
 import { openWeights } from "../dist/weights/index.js";
@@ -31,6 +40,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     emoji: { type: "string" },
     drawings: { type: "string" },
+    looking: { type: "string", default: "4000" },
     steps: { type: "string", default: "4000" },
     seconds: { type: "string", default: "100000" },
     threads: { type: "string", default: "2" },
@@ -47,6 +57,7 @@ const base = join(here, "../models/phaistos");
 const seed = 5;
 const steps = Number(options.steps);
 const shape = { rows: 16, pictures: 14, length: 112, threads: Number(options.threads) };
+const looking = { pictures: 32, threads: Number(options.threads) };
 
 const json = JSON.parse(await readFile(join(here, "argos.config.json"), "utf8"));
 const { family, config } = familyOf(json);
@@ -109,11 +120,10 @@ function conversation(number, row) {
   }
   const kind = row < 10 ? "scene" : row < 12 ? "emoji" : "drawing";
   if (kind === "scene") {
-    const scene = sceneOf("train", seed, number * 16 + row);
+    const scene = sceneOfBatch(number, row);
     const wanted = [...choose.several(questionKinds, questionKinds.length), "count", "count", "colour"];
     const turns = wanted.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number * 16 + row) ?? []);
-    const pixels = prepared({ width: size, height: size, pixels: drawnScene(scene, size) }, preparation);
-    return { pixels, turns };
+    return { pixels: lookedAt(scene), turns };
   }
   const one = choose.one(kind === "emoji" ? emoji : drawings);
   const question = choose.one(["What is this?", "What does the picture show?"]);
@@ -128,13 +138,113 @@ const batchOf = (number) =>
     shape,
   );
 
+// Stage one: words. A scene's rows name what stands in their ninth of the picture, rows of other pictures all of the picture's name.
+const words = new Map();
+const tokensOf = (text) => tokenizer.encode(` ${text}`, { special: false });
+const vocabulary = [
+  "nothing",
+  ...Object.keys(colours),
+  ...shapes,
+  ...places,
+  ...new Set([...emoji, ...drawings].map(({ label }) => label)),
+].flatMap(tokensOf);
+for (const id of vocabulary) if (!words.has(id)) words.set(id, words.size);
+const { width, rows: pictureRows, side } = config.vision;
+const table = new Float32Array(words.size * width);
+const embedding = values.get("model.embed_tokens.weight");
+for (const [id, at] of words) table.set(embedding.subarray(id * width, (id + 1) * width), at * width);
+
+/** The words' shares, each the same. */
+function bag(texts) {
+  const shares = new Float32Array(words.size);
+  for (const text of texts) {
+    const ids = tokensOf(text);
+    for (const id of ids) shares[words.get(id)] += 1 / (ids.length * texts.length);
+  }
+  return shares;
+}
+const bagsOfPlaces = new Map();
+function bagOf(scene, place) {
+  const thing = scene.things.find((one) => one.place === place);
+  const key = thing ? `${thing.colour} ${thing.shape} ${place}` : `${place}`;
+  const where = places[place].replace(/^(at|in) the /, "");
+  if (!bagsOfPlaces.has(key))
+    bagsOfPlaces.set(key, bag([...(thing ? [thing.colour, thing.shape] : ["nothing"]), where]));
+  return bagsOfPlaces.get(key);
+}
+const sceneOfBatch = (number, row) => sceneOf("train", seed, number * 16 + row);
+const lookedAt = (scene) => prepared({ width: size, height: size, pixels: drawnScene(scene, size) }, preparation);
+
+function lookingBatch(number) {
+  const pixels = new Float32Array(looking.pictures * 3 * size * size);
+  const targets = new Float32Array(looking.pictures * pictureRows * words.size);
+  for (let picture = 0; picture < looking.pictures; picture++) {
+    const choose = choices({ seed, request: 177 + picture }, number);
+    const at = (row) => (picture * pictureRows + row) * words.size;
+    if (picture % 8 < 5) {
+      const scene = sceneOfBatch(2_000_000 + number, picture);
+      pixels.set(lookedAt(scene), picture * 3 * size * size);
+      for (let row = 0; row < pictureRows; row++) {
+        const [y, x] = [Math.floor(row / side), row % side].map((i) => Math.floor((3 * i) / side));
+        targets.set(bagOf(scene, 3 * y + x), at(row));
+      }
+    } else {
+      const drawn = picture % 8 === 7;
+      const one = choose.one(drawn ? drawings : emoji);
+      pixels.set(
+        prepared(varied(one.picture, choose, drawn && choose.chance(0.5)), preparation),
+        picture * 3 * size * size,
+      );
+      const shares = bag([one.label]);
+      for (let row = 0; row < pictureRows; row++) targets.set(shares, at(row));
+    }
+  }
+  return { pixels, targets };
+}
+
+const report = ({ step, smoothedLoss, heldOutLoss, tokensPerSecond, gradientNorm }) => {
+  if (step % 20 === 0 || heldOutLoss !== undefined)
+    console.error(
+      `step ${step} loss ${smoothedLoss.toFixed(4)} norm ${gradientNorm.toFixed(2)} ${heldOutLoss ?? ""} ${tokensPerSecond.toFixed(0)} tokens/s`,
+    );
+};
+const began = Date.now();
+const secondsLeft = () => Number(options.seconds) - (Date.now() - began) / 1000;
+const lookingSteps = Number(options.looking);
+if (lookingSteps > 0) {
+  const eyes = await replicatedWords(json, values, { ...looking, words: table });
+  const seen = await train({
+    objective: eyes,
+    batches: lookingBatch,
+    evaluation: { batches: [1, 2].map((i) => lookingBatch(5_000_000 + i)), every: 500 },
+    steps: lookingSteps,
+    maxSeconds: secondsLeft(),
+    schedule: warmupStableDecay({
+      peak: 0.001,
+      warmup: 200,
+      steps: lookingSteps,
+      decay: Math.floor(lookingSteps * 0.4),
+      final: 0.00005,
+    }),
+    optimiser: { beta1: 0.9, beta2: 0.98, weightDecay: 0.02 },
+    clip: 1,
+    seed,
+    config: { recipe: "recipes/argos.mjs", looking: lookingSteps },
+    checkpointFolder: join(run, "looking"),
+    onProgress: report,
+  });
+  await eyes.release();
+  console.error(`looking: ${seen.reason} after ${seen.step} steps`);
+  if (seen.step < lookingSteps) process.exit(0);
+}
+
 const objective = await replicatedSeeing(json, values, shape);
 const result = await train({
   objective,
   batches: batchOf,
   evaluation: { batches: Array.from({ length: 4 }, (_, i) => batchOf(10_000_000 + i)), every: 500 },
   steps,
-  maxSeconds: Number(options.seconds),
+  maxSeconds: secondsLeft(),
   schedule: warmupStableDecay({
     peak: Number(options.peak),
     warmup: 100,
@@ -147,12 +257,7 @@ const result = await train({
   seed,
   config: { recipe: "recipes/argos.mjs", steps },
   checkpointFolder: run,
-  onProgress: ({ step, smoothedLoss, heldOutLoss, tokensPerSecond, gradientNorm }) => {
-    if (step % 20 === 0 || heldOutLoss !== undefined)
-      console.error(
-        `step ${step} loss ${smoothedLoss.toFixed(4)} norm ${gradientNorm.toFixed(2)} ${heldOutLoss ?? ""} ${tokensPerSecond.toFixed(0)} tokens/s`,
-      );
-  },
+  onProgress: report,
 });
 await objective.release();
 await mkdir(out, { recursive: true });
