@@ -40,7 +40,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     emoji: { type: "string" },
     drawings: { type: "string" },
-    looking: { type: "string", default: "4000" },
+    looking: { type: "string", default: "6000" },
     steps: { type: "string", default: "4000" },
     seconds: { type: "string", default: "100000" },
     threads: { type: "string", default: "2" },
@@ -172,6 +172,22 @@ function bagOf(scene, place) {
     bagsOfPlaces.set(key, bag([...(thing ? [thing.colour, thing.shape] : ["nothing"]), where]));
   return bagsOfPlaces.get(key);
 }
+/** As many things as there are places, of any colours and shapes: the more there is to see, the more a picture teaches. */
+function crowdedScene(choose) {
+  const chance = (from, to) => choose.integer(from, to) / 1000;
+  const things = places.flatMap((_, place) => {
+    if (choose.chance(0.15)) return [];
+    const colour = choose.one(Object.keys(colours));
+    const radius = chance(90, 140);
+    const room = 1 / 6 - radius;
+    const centre = (at) => (at + 0.5) / 3 + room * chance(-1000, 1000);
+    const fill = colours[colour].map((c) => Math.max(0, Math.min(255, c + choose.integer(-12, 12))));
+    const [x, y] = [centre(place % 3), centre(Math.floor(place / 3))];
+    return [{ shape: choose.one(shapes), colour, place, x, y, radius, fill }];
+  });
+  const light = choose.integer(205, 255);
+  return { ground: [light, light - choose.integer(0, 16), light - choose.integer(0, 16)], things };
+}
 const sceneOfBatch = (number, row) => sceneOf("train", seed, number * 16 + row);
 const lookedAt = (scene) => prepared({ width: size, height: size, pixels: drawnScene(scene, size) }, preparation);
 
@@ -181,15 +197,15 @@ function lookingBatch(number) {
   for (let picture = 0; picture < looking.pictures; picture++) {
     const choose = choices({ seed, request: 177 + picture }, number);
     const at = (row) => (picture * pictureRows + row) * words.size;
-    if (picture % 8 < 5) {
-      const scene = sceneOfBatch(2_000_000 + number, picture);
+    if (picture % 8 < 4) {
+      const scene = picture % 8 < 3 ? crowdedScene(choose) : sceneOfBatch(2_000_000 + number, picture);
       pixels.set(lookedAt(scene), picture * 3 * size * size);
       for (let row = 0; row < pictureRows; row++) {
         const [y, x] = [Math.floor(row / side), row % side].map((i) => Math.floor((3 * i) / side));
         targets.set(bagOf(scene, 3 * y + x), at(row));
       }
     } else {
-      const drawn = picture % 8 === 7;
+      const drawn = picture % 8 > 4;
       const one = choose.one(drawn ? drawings : emoji);
       pixels.set(
         prepared(varied(one.picture, choose, drawn && choose.chance(0.5)), preparation),
