@@ -1,10 +1,11 @@
 /** Where the reference of a model leads in a page: an address, a name in the site's folder of models, or what the hub has under the name. */
 
 import { pageStore } from "./browser/files.ts";
-import { isAddress, listName } from "./browser/web.ts";
+import { isAddress } from "./browser/web.ts";
 import { ensure, nearest, VentrisError } from "./errors.ts";
 import { folderOf, nameOf, within } from "./files.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
+import { listName } from "./weights/file-list.ts";
 import { fromHub, isOfHub, type Resolving } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 

@@ -1,5 +1,6 @@
 /** The built command as people call it: what it prints where, and its exit status. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -414,6 +415,35 @@ describe("listings", () => {
     const { status } = await ventris(["run", "-n", "1", "--model", found.name, prompt]);
     expect(status).toBe(0);
     expect((await ventris(["models", "nowhere"])).stderr).toMatch(/no folder nowhere/);
+  });
+
+  it("writes the list that a page opens models by, and says where there are none", async () => {
+    const own = join(folder, "listed");
+    await cp(join(root, "models", "pylos"), join(own, "small"), { recursive: true });
+    await writeFile(join(own, "small", "model.safetensors.part"), "half");
+    const { status, stdout, stderr } = await ventris(["models", "--files", "listed"]);
+    expect([status, stdout]).toEqual([0, `${join("listed", "ventris-files.json")}\n`]);
+    expect(stderr).toMatch(/files, 1\.\d MB/);
+    const list = JSON.parse(await readFile(join(own, "ventris-files.json"), "utf8"));
+    const weights = await readFile(join(own, "small", "model.safetensors"));
+    expect(list.format).toBe("ventris files 1");
+    expect(list.files["small/model.safetensors"]).toEqual({
+      size: weights.length,
+      sha256: createHash("sha256").update(weights).digest("hex"),
+    });
+    expect(Object.keys(list.files)).toContain("small/parts/prompt-tokens/part.json");
+    expect(Object.keys(list.files).some((name) => /part$|ventris-files/.test(name))).toBe(false);
+    // Its own list is none of its files, the next time either.
+    const again = JSON.parse((await ventris(["models", "--files", "listed", "--json"])).stdout);
+    expect(again.files).toEqual(Object.keys(list.files));
+    await mkdir(join(folder, "bare"));
+    for (const [words, said] of [
+      [["--files", "bare"], /no model lies in bare/],
+      [["--files", "nowhere"], /nowhere is no folder/],
+      [["own", "--files", "listed"], /one folder, and no others/],
+      [["--files", "listed", "--remove", "owner/name"], /two tasks/],
+    ] as const)
+      expect((await ventris(["models", ...words])).stderr).toMatch(said);
   });
 
   it("examines the machine", async () => {

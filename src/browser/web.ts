@@ -3,21 +3,12 @@
  * where that was cut off, checked by size and, where a list of the folder's files has it, by hash), kept, and asked for again only when
  * they changed. Without a network what is kept counts.
  */
-import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { folderOf, within } from "../files.ts";
 import { announced, type Connection, downloadFile, type Expected, sizeOf } from "../weights/download.ts";
+import { type FileList, listName, listSchema } from "../weights/file-list.ts";
 import type { Store, Stored } from "./store.ts";
 
-/** Beside a model, or in the folder above it: what is there, by path, size and SHA-256. See docs/browser.md. */
-export const listName = "ventris-files.json";
-const listSchema = z.object({
-  format: z.literal("ventris files 1"),
-  files: z
-    .record(z.string().max(1000), z.object({ size: z.int().min(0), sha256: z.string().regex(/^[0-9a-f]{64}$/) }))
-    .refine((files) => Object.keys(files).length <= 100_000, "more than 100,000 files"),
-});
-type List = z.output<typeof listSchema>["files"];
 const largestList = 20_000_000;
 
 /** What a folder without a list is asked for. */
@@ -58,7 +49,7 @@ export interface Web {
 export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
   /** Folders that were opened. */
   const roots = new Set<string>();
-  const lists = new Map<string, Promise<List | undefined>>();
+  const lists = new Map<string, Promise<FileList | undefined>>();
   const answers = new Map<string, Promise<Note | undefined>>();
   const downloads = new Map<string, Promise<string>>();
   const connection: Connection = { stallTimeout };
@@ -90,7 +81,7 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
     return answer;
   }
 
-  function listOf(folder: string): Promise<List | undefined> {
+  function listOf(folder: string): Promise<FileList | undefined> {
     let list = lists.get(folder);
     if (!list) {
       list = readList(within(folder, listName));
@@ -100,7 +91,7 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
     return list;
   }
 
-  async function readList(address: string): Promise<List | undefined> {
+  async function readList(address: string): Promise<FileList | undefined> {
     const there = await ask(address);
     if (!there) return undefined;
     ensure((there.size ?? 0) <= largestList, "bad_file", `${address}: more than ${largestList} bytes`);
@@ -109,13 +100,13 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
     ensure(
       parsed.success,
       "bad_file",
-      `${address} is no list of files as Ventris writes it: take it away, or write it anew`,
+      `${address} is no list of files as ventris models --files writes it: take it away, or write it anew`,
     );
     return parsed.data.files;
   }
 
   /** The list that has a say about an address, and the address as it has it. */
-  async function listed(address: string): Promise<{ list: List; name: string } | undefined> {
+  async function listed(address: string): Promise<{ list: FileList; name: string } | undefined> {
     const holding = [...roots].filter((root) => address === root || address.startsWith(`${root}/`));
     const own = holding.sort((a, b) => b.length - a.length).at(0);
     if (own === undefined) return undefined;

@@ -7,8 +7,9 @@ import type { Command } from "commander";
 import { ensure, nearest, VentrisError } from "../errors.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../references.ts";
-import { cacheFolder, openCheckpoint } from "../weights/index.ts";
-import { print, printJson, say } from "./output.ts";
+import { cacheFolder, openCheckpoint, writeFileList } from "../weights/index.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";
 
 export interface ModelEntry {
@@ -30,13 +31,19 @@ export function define(command: Command): void {
     .argument("[folders...]", "where to look for models of your own; default: the current folder, three levels deep")
     .option("--remove <name>", "remove a downloaded model from the cache folder")
     .option("--yes", "remove without asking")
+    .option("--files <folder>", "write the list of files that pages open this model, or this folder's models, by")
     .option("--json", "print a JSON list")
     .addHelpText(
       "after",
       `
 What is listed can be given as --model: by its name, or by its path. So can the
 name of a model on the Hugging Face hub, which is then downloaded:
-  ventris run --model HuggingFaceTB/SmolLM2-135M "Once upon a time"`,
+  ventris run --model HuggingFaceTB/SmolLM2-135M "Once upon a time"
+
+A page in a browser opens a model by the address of its folder. --files writes
+ventris-files.json there: what lies in the folder, with sizes and hashes. Write
+it anew when a file changes.
+  ventris models --files public/models`,
     )
     .action(list);
 }
@@ -44,11 +51,17 @@ name of a model on the Hugging Face hub, which is then downloaded:
 interface ModelsFlags {
   remove?: string;
   yes?: true;
+  files?: string;
   json?: true;
 }
 
-async function list(folders: string[], { remove, yes, json }: ModelsFlags): Promise<void> {
+async function list(folders: string[], { remove, yes, files, json }: ModelsFlags): Promise<void> {
   ensure(yes === undefined || remove !== undefined, "bad_option", "--yes belongs to --remove");
+  if (files !== undefined) {
+    ensure(remove === undefined, "bad_option", "--files and --remove are two tasks: name one");
+    ensure(folders.length === 0, "bad_option", "--files takes one folder, and no others");
+    return listFiles(files, json);
+  }
   const known = await listModels();
   if (remove !== undefined) {
     ensure(folders.length === 0, "bad_option", "--remove takes one model, and no folders");
@@ -82,6 +95,17 @@ async function list(folders: string[], { remove, yes, json }: ModelsFlags): Prom
   for (const { name, problem } of told) say(`${name} cannot be used: ${problem}`);
   const others = broken.length - told.length;
   if (others > 0) say(`${plural(others, "file")} here cannot be used as models; ventris models . says why`);
+}
+
+/** Errors: those of `writeFileList`. */
+async function listFiles(folder: string, json?: true): Promise<void> {
+  const { path, files } = await interruptible((signal) =>
+    writeFileList(folder, { signal, onFile: (name) => showProgress(`reading ${name}`) }),
+  );
+  const bytes = Object.values(files).reduce((sum, { size }) => sum + size, 0);
+  if (json) printJson({ path, files: Object.keys(files), bytes });
+  else print(path);
+  say(`${plural(Object.keys(files).length, "file")}, ${formatBytes(bytes)}`);
 }
 
 /** Errors: `unavailable`; `bad_option` for a model that was not downloaded, and where nobody can be asked. */

@@ -12,6 +12,7 @@ export {
   writeError,
   writeFileAtomically,
 } from "./cache.ts";
+export { type FileList, writeFileList } from "./file-list.ts";
 export type { TensorLocation, WeightFile } from "./file-source.ts";
 export { type GgufSource, openGguf } from "./gguf.ts";
 export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
