@@ -76,6 +76,20 @@ test("projection keeps each layer in its ball and leaves what lies inside", () =
   }
 });
 
+test("descending by a context of few entries is the step along its whole gradient", () => {
+  const shape = { width: 9, hidden: 6, depth: 2, parameterisation: "standard", seed: 4 } as const;
+  const [one, other] = [createNetwork(shape), createNetwork(shape)];
+  const gradient = new Float64Array(other.weights.length);
+  for (const [round, longest] of [10, 10, 1e-3].entries()) {
+    const context = Float64Array.from({ length: 9 }, (_, i) => (i % 3 === round ? Math.sin(i + 1) : 0));
+    const output = one.descend(context, (value) => value - 0.3, 0.1, longest);
+    expect(output).toBe(other.backward(context, gradient));
+    for (let j = 0; j < gradient.length; j++) gradient[j] *= output - 0.3;
+    projectedStep(other, gradient, 0.1, Number.POSITIVE_INFINITY, longest);
+    for (const [j, weight] of one.weights.entries()) expect(weight).toBeCloseTo(other.weights[j], 12);
+  }
+});
+
 test("the perturbed square loss is the ridge form in expectation", () => {
   const network = createNetwork({ width: 4, hidden: 6, depth: 1, parameterisation: "standard", seed: 2 });
   for (let j = 0; j < network.weights.length; j++) network.weights[j] += 0.3 * Math.sin(3 * j + 1);

@@ -28,6 +28,11 @@ export interface Network {
   forward(context: Float64Array): number;
   /** The output, and its gradient by the weights into `gradient`. */
   backward(context: Float64Array, gradient: Float64Array): number;
+  /**
+   * The output, before weights -= rate * slopeOf(output) * gradient of the output, a step no longer than `longestStep`: as `backward` and
+   * `projectedStep` without a radius, and touches only weights that move.
+   */
+  descend(context: Float64Array, slopeOf: (output: number) => number, rate: number, longestStep: number): number;
 }
 
 export function createNetwork(shape: NetworkShape): Network {
@@ -42,21 +47,55 @@ export function createNetwork(shape: NetworkShape): Network {
   /** Values behind each layer's activation; the derivative is 0 where they are 0. */
   const values = outputs.map((size) => new Float64Array(size));
   const slopes = outputs.map((size) => new Float64Array(size));
+  // Contexts of classes, or of one arm among several, are zeros but for a few places: the first layer looks at those alone.
+  const places = new Int32Array(width);
+  let placed = 0;
+  const everywhere = Int32Array.from({ length: hidden }, (_, i) => i);
+  const read = (layer: number): Int32Array => (layer === 0 ? places.subarray(0, placed) : everywhere);
 
   function forward(context: Float64Array): number {
+    placed = 0;
+    for (let i = 0; i < width; i++) if (context[i] !== 0) places[placed++] = i;
     let below = context;
     for (let layer = 0; layer <= depth; layer++) {
-      const [out, size] = [values[layer], inputs[layer]];
+      const [out, size, at] = [values[layer], inputs[layer], read(layer)];
       for (let row = 0; row < out.length; row++) {
         let sum = 0;
         const from = layers[layer] + row * size;
-        for (let i = 0; i < size; i++) sum += weights[from + i] * below[i];
+        for (const i of at) sum += weights[from + i] * below[i];
         sum *= scale;
         out[row] = layer < depth && sum < 0 ? 0 : sum;
       }
       below = out;
     }
     return below[0];
+  }
+
+  /** After `forward`: each layer's slopes of the output by its sums, scaled. */
+  function differentiate(): void {
+    slopes[depth][0] = 1;
+    for (let layer = depth; layer >= 0; layer--) {
+      const [slope, size] = [slopes[layer], inputs[layer]];
+      const next = layer === 0 ? undefined : slopes[layer - 1].fill(0);
+      for (let row = 0; row < slope.length; row++) {
+        slope[row] *= scale;
+        const [factor, from] = [slope[row], layers[layer] + row * size];
+        if (!next || factor === 0) continue;
+        for (let i = 0; i < size; i++) if (values[layer - 1][i] > 0) next[i] += factor * weights[from + i];
+      }
+    }
+  }
+
+  /** For each row of each layer: where its weights begin, the slope of its sum, what it reads and where that is not 0. */
+  function eachRow(
+    context: Float64Array,
+    visit: (from: number, slope: number, below: Float64Array, at: Int32Array) => void,
+  ): void {
+    for (let layer = 0; layer <= depth; layer++) {
+      const [below, at] = [layer === 0 ? context : values[layer - 1], read(layer)];
+      for (const [row, slope] of slopes[layer].entries())
+        if (slope !== 0) visit(layers[layer] + row * inputs[layer], slope, below, at);
+    }
   }
 
   return {
@@ -66,28 +105,33 @@ export function createNetwork(shape: NetworkShape): Network {
     forward,
     backward(context, gradient) {
       const output = forward(context);
-      slopes[depth][0] = 1;
-      for (let layer = depth; layer >= 0; layer--) {
-        const [slope, size] = [slopes[layer], inputs[layer]];
-        const below = layer === 0 ? context : values[layer - 1];
-        const next = layer === 0 ? undefined : slopes[layer - 1].fill(0);
-        for (let row = 0; row < slope.length; row++) {
-          const factor = slope[row] * scale;
-          const from = layers[layer] + row * size;
-          if (factor === 0) {
-            gradient.fill(0, from, from + size);
-            continue;
-          }
-          for (let i = 0; i < size; i++) {
-            gradient[from + i] = factor * below[i];
-            if (next && below[i] > 0) next[i] += factor * weights[from + i];
-          }
-        }
-      }
+      differentiate();
+      gradient.fill(0);
+      eachRow(context, (from, slope, below, at) => {
+        for (const i of at) gradient[from + i] = slope * below[i];
+      });
+      return output;
+    },
+    descend(context, slopeOf, rate, longestStep) {
+      const output = forward(context);
+      const outer = slopeOf(output);
+      differentiate();
+      let squares = 0;
+      eachRow(context, (_, slope, below, at) => {
+        for (const i of at) squares += (slope * below[i]) ** 2;
+      });
+      const step = outer * shortened(rate, Math.abs(outer) * Math.sqrt(squares), longestStep);
+      eachRow(context, (from, slope, below, at) => {
+        for (const i of at) weights[from + i] -= step * slope * below[i];
+      });
       return output;
     },
   };
 }
+
+/** The rate at which a step along a gradient of this norm is no longer than `longest`. */
+const shortened = (rate: number, norm: number, longest: number): number =>
+  rate * norm > longest ? longest / norm : rate;
 
 function initialWeights(shape: NetworkShape, inputs: readonly number[], layers: readonly number[]) {
   const { hidden, depth, parameterisation, seed, number = 0 } = shape;
@@ -122,8 +166,7 @@ export function projectedStep(
 ): void {
   let squares = 0;
   for (const value of gradient) squares += value * value;
-  const length = rate * Math.sqrt(squares);
-  const step = length > longestStep ? (rate * longestStep) / length : rate;
+  const step = shortened(rate, Math.sqrt(squares), longestStep);
   for (let layer = 0; layer + 1 < layers.length; layer++) {
     let distance = 0;
     for (let i = layers[layer]; i < layers[layer + 1]; i++) {

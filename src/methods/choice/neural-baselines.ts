@@ -4,7 +4,7 @@
  * networks are trained as these papers do: on a buffer of past rounds, rarely and to the end, or once a round.
  */
 import { uniform } from "../../engine/random.ts";
-import { createNetwork, type Network, projectedStep } from "./network.ts";
+import { createNetwork, type Network } from "./network.ts";
 import {
   certain,
   createPolicy,
@@ -229,16 +229,11 @@ function learner(
   number: number,
 ): Learner {
   const network = createNetwork({ width, hidden, depth: 1, parameterisation: "standard", seed, number });
-  const slope = new Float64Array(network.weights.length);
   // Rows of context and target, oldest first; the state is written in that order.
   let seen: { context: Float64Array; target: number }[] = [];
 
-  const step = ({ context, target }: { context: Float64Array; target: number }): number => {
-    const error = network.backward(context, slope) - target;
-    for (let j = 0; j < slope.length; j++) slope[j] *= error;
-    projectedStep(network, slope, rate, Number.POSITIVE_INFINITY, 1);
-    return error * error;
-  };
+  const step = ({ context, target }: { context: Float64Array; target: number }): number =>
+    (network.descend(context, (output) => output - target, rate, 1) - target) ** 2;
 
   return {
     network,
