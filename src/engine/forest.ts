@@ -7,6 +7,7 @@
  * as a cached prefix while there is room, or freed at once when it was rejected.
  */
 import { ensure } from "../errors.ts";
+import { reachesOf } from "../models/family.ts";
 import { createLayouts } from "./layout.ts";
 import { createLease } from "./lease.ts";
 import type { Memory } from "./memory.ts";
@@ -122,14 +123,14 @@ export function createForest(
   memory: Memory,
   { maxRows = 128, cacheSlots = 512 }: ForestOptions = {},
 ): Forest {
-  const { contextLength, vocabularySize, window } = pass.config;
+  const { contextLength, vocabularySize } = pass.config;
   const { arena } = memory;
   ensure(
     Number.isInteger(maxRows) && maxRows >= 1,
     "bad_option",
     `maxRows must be a positive whole number, not ${maxRows}`,
   );
-  const layouts = createLayouts(memory, { window, evenRows: pass.evenRows });
+  const layouts = createLayouts(memory, { windows: reachesOf(pass.config).windows, evenRows: pass.evenRows });
   const trees = createTrees(arena, cacheSlots, layouts.drop);
   const pump = createPump(pass, trees, layouts, maxRows);
   let closed = false;

@@ -25,8 +25,8 @@ export interface Layout {
   readonly pages: number;
   /** Where each row goes in the last pages of its lane: its page's number times the size of a page, and the column. */
   readonly places: Int32Array;
-  /** Additive [pages, lanes, rows, page]. */
-  readonly mask: Float32Array;
+  /** Additive [pages, lanes, rows, page], one for each window. */
+  readonly masks: readonly Float32Array[];
   readonly inputs: Readonly<Record<string, OnnxValue>>;
 }
 
@@ -63,7 +63,7 @@ function rounded(atLeast: number, steps: number): number {
 }
 
 export interface Layouts {
-  /** Old ancestors of the rows must be in the arena. The mask is valid until the next call. */
+  /** Old ancestors of the rows must be in the arena. The masks are valid until the next call. */
   layOut(jobs: readonly Job[]): Layout;
   /** A lease that ends gives its lane back. */
   leave(path: Path): void;
@@ -86,6 +86,15 @@ interface LaneRows {
   pageOf(end: Node): number;
 }
 
+/** A row's part of a mask. */
+interface Shown {
+  readonly lane: LaneRows;
+  readonly fullPages: number;
+  startOf(page: number): number;
+  readonly mask: Float32Array;
+  readonly window: number;
+}
+
 interface PlacedRow {
   readonly row: Row;
   readonly place: number;
@@ -93,12 +102,12 @@ interface PlacedRow {
 
 const placeOf = ({ page, column }: Column): number => page * pageSize + column;
 
-/** `window`: how far back a position sees, its own included. `evenRows`: a row of nobody makes the rows of a pass even in number. */
+/** `windows`: how far back a position sees, its own included, in layers of each kind. `evenRows`: a row of nobody makes the rows of a pass even in number. */
 export function createLayouts(
   { arena, lanes, openRows }: Memory,
-  { window = Infinity, evenRows }: { window?: number; evenRows: boolean },
+  { windows, evenRows }: { windows: readonly (number | undefined)[]; evenRows: boolean },
 ): Layouts {
-  const maskBuffer = createScratch();
+  const maskBuffers = windows.map(createScratch);
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
 
@@ -220,7 +229,7 @@ export function createLayouts(
       (again.length > 0 ? [...first, ...again] : first).filter(({ node }) => !isNew[lane].has(node)),
     );
     const pages = fullPages + lastPages;
-    const mask = maskBuffer(pages * count * most * pageSize).fill(minusInfinity);
+    const masks = maskBuffers.map((buffer) => buffer(pages * count * most * pageSize).fill(minusInfinity));
     const places = new Int32Array(count * most);
     const rows: { row: Row; at: number }[] = [];
     laneRows.forEach((lane, index) => {
@@ -235,15 +244,17 @@ export function createLayouts(
         rows.push({ row, at });
         places[at] = place;
         const startOf = (page: number): number => ((page * count + index) * most + r) * pageSize;
-        show(row.node, lane, fullPages, startOf, mask);
+        masks.forEach((mask, kind) => {
+          show(row.node, { lane, fullPages, startOf, mask, window: windows[kind] ?? Infinity });
+        });
       });
     });
     const arrays = { ...inputs(fullPages), ...open.arrange(earlier, lastPages) };
-    return { rows, count: count * most, lanes: count, stages, pairs, pages, places, mask, inputs: arrays };
+    return { rows, count: count * most, lanes: count, stages, pairs, pages, places, masks, inputs: arrays };
   }
 
   /** Lets a row look at itself and its ancestors within the window: `startOf` says where the row begins in a page's mask. */
-  function show(node: Node, lane: LaneRows, fullPages: number, startOf: (page: number) => number, mask: Float32Array) {
+  function show(node: Node, { lane, fullPages, startOf, mask, window }: Shown) {
     const earliest = Math.max(0, node.depth - window + 1);
     let at: Node | undefined = node;
     for (; at && at.depth >= earliest; at = at.above) {

@@ -178,7 +178,7 @@ describe("config.json", () => {
             for (const size of [config.layers, config.heads, config.hiddenSize, config.headDimension / 2])
               expect(Number.isInteger(size) && size >= 1).toBe(true);
             expect(config.window === undefined || config.window >= 1).toBe(true);
-            expect([...(config.frequencies ?? [])].every(Number.isFinite)).toBe(true);
+            expect(config.rotations.every(({ frequencies }) => frequencies.every(Number.isFinite))).toBe(true);
           } catch (error) {
             if (!(error instanceof VentrisError)) throw error;
             expect(error.code).toBe("bad_config");

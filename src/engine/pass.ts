@@ -1,9 +1,9 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
-import { type PagedRows, pagedAttention } from "../models/attention.ts";
+import { pagedAttention } from "../models/attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
+import { type Family, type ModelConfig, reachesOf } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
-import { rotationTables } from "../models/rope.ts";
+import { rotaryFeeds, rotaryInputs } from "../models/rope.ts";
 import { type Site, selectedRows } from "../models/sites.ts";
 import {
   type CompileOptions,
@@ -61,8 +61,8 @@ export interface PassInputs {
   readonly pages: number;
   /** Where each row goes in the last of these pages, [lanes, rows]: its page's number times its size, and the column. */
   readonly places: Int32Array;
-  /** Additive [pages, lanes, rows, page]: 0 where the row may look. */
-  readonly mask: Float32Array;
+  /** Additive [pages, lanes, rows, page]: 0 where the row may look. One for each window that layers have. */
+  readonly masks: readonly Float32Array[];
   /** Full pages, `keys.N` and `values.N`, and the last pages, `lastKeys.N` and `lastValues.N`: see `Planes`. */
   readonly inputs: Readonly<Record<string, OnnxValue>>;
   /** What rows ask to have read and rewritten, row by row; undefined: nothing. */
@@ -100,6 +100,9 @@ export interface Pass {
   release(): Promise<void>;
 }
 
+/** Inputs of the masks of each window. */
+const maskNames = ["mask", "windowMask"];
+
 /** The pass as an ONNX program. Errors: `bad_option` for a site the model has not. */
 export function lowerPass(family: Family, config: ModelConfig, options: PassOptions = {}): LoweredPass {
   const { always = noInstruments, asked = noInstruments, layout } = options;
@@ -112,16 +115,17 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const { keyValueHeads, headDimension } = config;
   const after = beginnings(asked.edits);
   const ofStage = (name: string, stage: number): string => (stage === 0 ? name : `${name}.${stage}`);
-  const rowsOfStage = Array.from({ length: after.length + 1 }, (_, stage): PagedRows & { positions: Tensor } => {
+  const reaches = reachesOf(config);
+  const rowsOfStage = Array.from({ length: after.length + 1 }, (_, stage) => {
     const rows = ofStage("rows", stage);
+    const shape = ["last+pages", "lanes", 1, product([groups, rows]), pageSize];
     return {
       positions: stage === 0 ? positions : input(ofStage("positions", stage), ["lanes", rows], "int64"),
       places: input(ofStage("places", stage), ["lanes", keyValueHeads, rows, 4], "int64"),
-      mask: input(ofStage("mask", stage), ["last+pages", "lanes", 1, product([groups, rows]), pageSize]),
+      masks: reaches.windows.map((_, kind) => input(ofStage(maskNames[kind], stage), shape)),
       ones: input(ofStage("ones", stage), ["lanes", keyValueHeads, rows, 1]),
     };
   });
-  const half = config.headDimension / 2;
 
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
   const parameter = parameterMaker();
@@ -161,10 +165,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
     positions,
     positionsAfter: (layer) =>
       after.includes(layer) ? rowsOfStage[stageOfLayer(layer + 1, after)].positions : undefined,
-    rotary: config.frequencies && {
-      cosines: input("cosines", ["positions", half]),
-      sines: input("sines", ["positions", half]),
-    },
+    rotary: rotaryInputs(config),
     attention: pagedAttention({
       past: (layer) => ({
         keys: pages(`keys.${layer}`, "pages", headDimension, type),
@@ -172,7 +173,10 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
         lastKeys: pages(`lastKeys.${layer}`, "last", headDimension, "float32"),
         lastValues: pages(`lastValues.${layer}`, "last", headDimension + 1, "float32"),
       }),
-      rows: (layer) => rowsOfStage[stageOfLayer(layer, after)],
+      rows(layer) {
+        const { masks, ...rows } = rowsOfStage[stageOfLayer(layer, after)];
+        return { ...rows, mask: masks[reaches.of(layer)] };
+      },
       store,
     }),
     parameter,
@@ -253,10 +257,8 @@ function passOf(
 ): Pass {
   const { keyValueHeads } = config;
   const groups = config.heads / keyValueHeads;
-  const tablesFor = config.frequencies && rotationTables(config.frequencies);
-  let tables: ReturnType<NonNullable<typeof tablesFor>> | undefined;
-  let rotation: Record<string, OnnxValue> = {};
-  const scratches = [createScratch()];
+  const rotations = rotaryFeeds(config, (data, dims) => value("float32", data, dims));
+  const scratches: Scratch[] = [];
   const siteInputs = createSiteInputs(lowered, value);
   const always = new Set(lowered.always.taps);
   const wanted = new Set(lowered.inputs.map(({ name }) => name));
@@ -273,15 +275,10 @@ function passOf(
     config,
     // The kernel takes rows in pairs, and sums a row that is left over in another order.
     evenRows: lowered.weights.some((weight) => weight.bits === 4 && weight.blockSize === 64),
-    async run({ tokens, depths, lanes, stages, select, pages, places, mask, inputs, sites }) {
+    async run({ tokens, depths, lanes, stages, select, pages, places, masks, inputs, sites }) {
       const all = stages[stages.length - 1];
       // The kernel wants tables as long as the rows are many, whatever their positions.
-      const current = tablesFor?.([...depths, all - 1]);
-      if (current && current !== tables) {
-        tables = current;
-        const dims = [tables.positions, config.headDimension / 2];
-        rotation = { cosines: value("float32", tables.cosines, dims), sines: value("float32", tables.sines, dims) };
-      }
+      const rotation = rotations([...depths, all - 1]);
       const feeds: Record<string, OnnxValue> = {
         ...inputs,
         ...weights(),
@@ -299,12 +296,14 @@ function passOf(
             [select.length],
           );
         const name = (input: string): string => (stage === 0 ? input : `${input}.${stage}`);
-        scratches[stage] ??= createScratch();
-        const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratches[stage]);
+        masks.forEach((mask, kind) => {
+          const scratch = (scratches[stage * masks.length + kind] ??= createScratch());
+          const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratch);
+          feeds[name(maskNames[kind])] = value("float32", shown, [pages, lanes, 1, groups * rows, pageSize]);
+        });
         const columns = placeIndices(firstOf(places, lanes, rows), lanes, keyValueHeads);
         feeds[name("positions")] = value("int64", int64s(firstOf(depths, lanes, rows)), [lanes, rows]);
         feeds[name("places")] = value("int64", columns, [lanes, keyValueHeads, rows, 4]);
-        feeds[name("mask")] = value("float32", shown, [pages, lanes, 1, groups * rows, pageSize]);
         feeds[name("ones")] = value("float32", ones(lanes * keyValueHeads * rows), [lanes, keyValueHeads, rows, 1]);
         if (stage === 0) return;
         const before = stages[stage - 1];

@@ -19,13 +19,15 @@ import {
   slice,
   softmax,
   split,
+  square,
   subtract,
   type Tensor,
+  tanh,
   transpose,
   where,
   withGradient,
 } from "../tensor/index.ts";
-import type { Attention } from "./family.ts";
+import type { Attention, AttentionStyle } from "./family.ts";
 
 /**
  * Grouped-query attention (Ainslie et al. 2023) in one shape: the queries that share a key head stand below one another as extra rows,
@@ -41,6 +43,13 @@ export function joinHeads(weighted: Tensor, queries: Tensor): Tensor {
   const [, heads, , dimension] = queries.shape as number[];
   const perHead = reshape(weighted, queries.shape);
   return reshape(transpose(perHead, [0, 2, 1, 3]), [-1, heads * dimension]);
+}
+
+/** Products of queries [..., rows, dimension] and keys [..., columns, dimension], scaled and, where the model does so, capped. */
+export function scoresOf(queries: Tensor, keys: Tensor, { scale, cap }: AttentionStyle = {}): Tensor {
+  const factor = scale ?? 1 / Math.sqrt(keys.shape.at(-1) as number);
+  if (cap === undefined) return matmul(queries, keys, { transposeB: true, scale: factor });
+  return multiply(tanh(matmul(queries, keys, { transposeB: true, scale: factor / cap })), cap);
 }
 
 /** Queries of a text that are scored together, against the keys up to the last of them. */
@@ -71,7 +80,8 @@ function causalBlocks(length: number, groups: number, window: number): CausalBlo
 /**
  * Attention of whole texts to their own past: training. `window` limits how far back a position sees. The gradient is that of
  * FlashAttention (Dao et al. 2022, section 3.1 and appendix B): with P the softmax, O = P V and D the row sums of dO * O,
- * dS = P * (dO V^T - D); the subtraction rides in the product as one more column.
+ * dS = P * (dO V^T - D); the subtraction rides in the product as one more column. Scores that are capped, c tanh(s / c), pass on
+ * 1 - tanh^2 of their gradient.
  * `documents` [batch, length], if given, numbers the document of each token, which then sees only its own.
  */
 export function causalAttention(length: number, groups: number, window = length, documents?: Tensor): Attention {
@@ -84,10 +94,10 @@ export function causalAttention(length: number, groups: number, window = length,
       full.set(block, documents ? withinDocuments(block, groups, documents) : expand(block.mask, shape));
     return full.get(block)!;
   };
-  return (_, queries, keys, values) => {
+  return (_, queries, keys, values, style = {}) => {
     const [batch, heads, , dimension] = queries.shape as number[];
     const keyValueHeads = keys.shape[1] as number;
-    const scale = 1 / Math.sqrt(dimension);
+    const { scale = 1 / Math.sqrt(dimension), cap } = style;
     const whole = [batch, keyValueHeads, groups, length];
     /** Each block's rows of a tensor of the queries' shape but for its last dimension. */
     const rowsOf = (x: Tensor): Tensor[] => {
@@ -104,20 +114,20 @@ export function causalAttention(length: number, groups: number, window = length,
     const past = (x: Tensor, { end }: CausalBlock): Tensor => slice(x, 2, 0, end);
 
     const rows = rowsOf(queries);
-    const weights = blocks.map((block, i) => {
-      const scores = matmul(rows[i], past(keys, block), { transposeB: true, scale });
-      return softmax(add(scores, maskOf(block, scores.shape)));
-    });
+    const allScores = blocks.map((block, i) => scoresOf(rows[i], past(keys, block), style));
+    const weights = blocks.map((block, i) => softmax(add(allScores[i], maskOf(block, allScores[i].shape))));
     const output = join(weights.map((p, i) => matmul(p, past(values, blocks[i]))));
 
-    const rule: GradientRule = (g, { value, sources: [queries, keys, values], saved: weights }) => {
+    const rule: GradientRule = (g, { value, sources: [queries, keys, values], saved }) => {
+      const [weights, capped] = [saved.slice(0, blocks.length), saved.slice(blocks.length)];
       const rows = rowsOf(queries);
       const shift = negate(reduceSum(multiply(g, value), -1, true));
       const shifted = rowsOf(concat([g, shift], 3));
       const extended = concat([values, expand(scalar(1), [batch, keyValueHeads, length, 1])], 3);
-      const scores = blocks.map((block, i) =>
-        multiply(weights[i], matmul(shifted[i], past(extended, block), { transposeB: true })),
-      );
+      const scores = blocks.map((block, i) => {
+        const given = multiply(weights[i], matmul(shifted[i], past(extended, block), { transposeB: true }));
+        return cap === undefined ? given : multiply(given, subtract(1, square(multiply(capped[i], 1 / cap))));
+      });
       const forQueries = join(scores.map((d, i) => matmul(d, past(keys, blocks[i]), { scale })));
       // Transposing a narrow result is cheaper than a product with the large factor transposed.
       const forKeys = scores.map((d, i) => matmul(rows[i], d, { transposeA: true, scale }));
@@ -128,7 +138,8 @@ export function causalAttention(length: number, groups: number, window = length,
         transpose(sumOfPrefixes(forValues), [0, 1, 3, 2]),
       ];
     };
-    return joinHeads(withGradient(output, [queries, keys, values], rule, weights), queries);
+    const saved = cap === undefined ? weights : [...weights, ...allScores];
+    return joinHeads(withGradient(output, [queries, keys, values], rule, saved), queries);
   };
 }
 
@@ -193,15 +204,14 @@ export interface PagedInputs {
  * out again, exactly. The column of ones gives the sum of the weights by the same products.
  */
 export function pagedAttention({ past, rows, store }: PagedInputs): Attention {
-  return (layer, queries, newKeys, newValues) => {
+  return (layer, queries, newKeys, newValues, style) => {
     const { places, mask, ones } = rows(layer);
     const [, keyValueHeads, , dimension] = newKeys.shape as number[];
     const { keys, values, lastKeys, lastValues } = past(layer);
     const freshKeys = scatterNd(lastKeys, places, store(layer, "keys", newKeys));
     const freshValues = scatterNd(lastValues, places, store(layer, "values", concat([newValues, ones], 3)));
     const grouped = groupQueries(queries, keyValueHeads);
-    const scaled = { transposeB: true, scale: 1 / Math.sqrt(dimension) };
-    const scores = add(concat([matmul(grouped, keys, scaled), matmul(grouped, freshKeys, scaled)], 0), mask);
+    const scores = add(concat([scoresOf(grouped, keys, style), scoresOf(grouped, freshKeys, style)], 0), mask);
     const largest = reduceMax(scores, [0, -1], true);
     const weights = exp(subtract(scores, largest));
     const [old, fresh] = split(weights, [keys.shape[0], lastKeys.shape[0]], 0);

@@ -6,6 +6,7 @@ import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import type { Tensor } from "../tensor/index.ts";
 import { warnOnce } from "../warnings.ts";
 import { judgeField } from "./config-fields.ts";
+import type { RotaryTables, Rotation } from "./rope.ts";
 import type { VisionConfig } from "./vision/config.ts";
 
 export interface ModelConfig {
@@ -21,18 +22,59 @@ export interface ModelConfig {
   readonly epsilon: number;
   /** Output matrix is the embedding matrix. */
   readonly tied: boolean;
-  /** Rotary frequencies [headDimension / 2], or undefined for learned positions. */
-  readonly frequencies: Float64Array | undefined;
-  /** A position sees at most this many positions, itself included. */
+  /** How positions turn queries and keys; none: positions are learned. */
+  readonly rotations: readonly Rotation[];
+  /** Which of them each layer has; "none": its queries and keys are not turned. Default: the first. */
+  readonly rotationOf?: readonly (number | "none")[];
+  /** A position sees at most this many positions, itself included: in the layers of `windowed`, or, without it, in all. */
   readonly window: number | undefined;
+  readonly windowed?: readonly boolean[];
   readonly attentionBias: boolean;
-  readonly queryKeyNorm: boolean;
+  /** Queries and keys are normalised before they turn: each head by itself, or all heads of a row together. */
+  readonly queryKeyNorm: false | "heads" | "width";
+  /** What members of the Llama family do differently from Llama. */
+  readonly variant?: LlamaVariant;
   readonly beginToken: number | undefined;
   readonly endTokens: readonly number[];
   /** Of masked diffusion models, in which every position sees every other. */
   readonly diffusion?: MaskedDiffusion;
   /** Of models that see. */
   readonly vision?: VisionConfig;
+}
+
+export interface LlamaVariant {
+  /** Embeddings, and what each branch adds to the residual stream, times these. */
+  readonly embeddingScale?: number;
+  readonly residualScale?: number;
+  /** Logits times this, then capped: cap * tanh(x / cap). */
+  readonly logitScale?: number;
+  readonly logitCap?: number;
+  readonly attention?: AttentionStyle;
+  /** Where the norms of a branch stand: before it (default), after it, or both. */
+  readonly norms?: "before" | "after" | "both";
+  /** Norms store their weights less one. */
+  readonly shiftedNorms?: true;
+  readonly activation?: "silu" | "geluTanh";
+  /** Queries, keys and values are one matrix in the checkpoint, and so are gate and up. */
+  readonly fused?: true;
+}
+
+/** How scores come from queries and keys. */
+export interface AttentionStyle {
+  /** Products are multiplied by it. Default 1 / sqrt(dimension). */
+  readonly scale?: number;
+  /** Scores become cap * tanh(score / cap), before anything is masked. */
+  readonly cap?: number;
+}
+
+/** The layers' ways of looking back, as windows; and which of them a layer has. */
+export function reachesOf({ window, windowed }: Pick<ModelConfig, "window" | "windowed">): {
+  readonly windows: readonly (number | undefined)[];
+  readonly of: (layer: number) => number;
+} {
+  if (window === undefined || !windowed || windowed.every((local) => local)) return { windows: [window], of: () => 0 };
+  if (!windowed.includes(true)) return { windows: [undefined], of: () => 0 };
+  return { windows: [undefined, window], of: (layer) => (windowed[layer] ? 1 : 0) };
 }
 
 export interface MaskedDiffusion {
@@ -51,12 +93,20 @@ export interface ParameterSpecification {
   readonly sources: readonly string[];
   /** The checkpoint stores the transposed matrix. */
   readonly transposed?: boolean;
+  /** Added to what the checkpoint stores. */
+  readonly shift?: number;
   /** Initial values of training: normal with this standard deviation; undefined: ones (norms); 0: zeros (biases). */
   readonly deviation: number | undefined;
 }
 
 /** Queries [batch, heads, length, dimension], keys and values [batch, key-value heads, length, dimension]; result [rows, heads * dimension]. */
-export type Attention = (layer: number, queries: Tensor, keys: Tensor, values: Tensor) => Tensor;
+export type Attention = (
+  layer: number,
+  queries: Tensor,
+  keys: Tensor,
+  values: Tensor,
+  style?: AttentionStyle,
+) => Tensor;
 
 export type MakeParameter = (name: string, shape: readonly number[]) => Tensor;
 export type SiteHook = (name: string, value: Tensor) => Tensor;
@@ -69,8 +119,8 @@ export interface Ports {
   readonly positions: Tensor;
   /** Positions [batch, length] of the rows that go on after a layer, where others have joined them. */
   readonly positionsAfter?: (layer: number) => Tensor | undefined;
-  /** Cosines and sines [positions, headDimension / 2]. */
-  readonly rotary?: { readonly cosines: Tensor; readonly sines: Tensor };
+  /** Tables of the config's rotations. */
+  readonly rotary: readonly RotaryTables[];
   readonly attention: Attention;
   /** A parameter by its name: where a graph runs a model twice, or two models, they are shared or kept apart here. */
   readonly parameter: MakeParameter;

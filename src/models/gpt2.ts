@@ -34,7 +34,7 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
     feedForward: config.integer("n_inner", 4 * hiddenSize),
     epsilon: config.positive("layer_norm_epsilon", 1e-5),
     tied: true,
-    frequencies: undefined,
+    rotations: [],
     window: undefined,
     attentionBias: true,
     queryKeyNorm: false,

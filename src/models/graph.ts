@@ -3,10 +3,10 @@ import { ensure } from "../errors.ts";
 import { constant, input, type Tensor } from "../tensor/index.ts";
 import { causalAttention } from "./attention.ts";
 import { checkReadings, createHooks, type Instruments, noInstruments } from "./edits.ts";
-import type { Attention, Family, MakeParameter, ModelConfig } from "./family.ts";
+import { type Attention, type Family, type MakeParameter, type ModelConfig, reachesOf } from "./family.ts";
 import { maskedAttention } from "./masked-attention.ts";
 import { parameterMaker } from "./parameters.ts";
-import { writeRotation } from "./rope.ts";
+import { type RotaryTables, type Rotation, rotationTable } from "./rope.ts";
 
 export interface TextGraphOptions {
   /** Texts, and tokens of each. */
@@ -53,8 +53,9 @@ export function textGraph(family: Family, config: ModelConfig, options: TextGrap
   const logits = family.build(config, {
     tokens,
     positions,
-    rotary:
-      config.frequencies && rotaryConstants(config.frequencies, options.positions ? config.contextLength : length),
+    rotary: config.rotations.map((rotation) =>
+      rotaryConstants(rotation, options.positions ? config.contextLength : length),
+    ),
     attention: attentionFor(config, length, mask, documents),
     parameter,
     site: hooks.site,
@@ -72,7 +73,11 @@ function attentionFor(
   documents: Tensor | undefined,
 ): Attention {
   const groups = config.heads / config.keyValueHeads;
-  if (mask === "causal") return causalAttention(length, groups, config.window, documents);
+  if (mask === "causal") {
+    const { windows, of } = reachesOf(config);
+    const kinds = windows.map((window) => causalAttention(length, groups, window, documents));
+    return (layer, ...rest) => kinds[of(layer)](layer, ...rest);
+  }
   ensure(!documents, "bad_option", "documents: only the causal mask keeps them apart");
   if (mask !== "bidirectional") return maskedAttention({ mask });
   return maskedAttention({
@@ -80,10 +85,8 @@ function attentionFor(
   });
 }
 
-function rotaryConstants(frequencies: Float64Array, length: number): { cosines: Tensor; sines: Tensor } {
-  const size = length * frequencies.length;
-  const [cosines, sines] = [new Float32Array(size), new Float32Array(size)];
-  for (let position = 0; position < length; position++) writeRotation(frequencies, position, position, cosines, sines);
-  const shape = [length, frequencies.length];
+function rotaryConstants(rotation: Rotation, length: number): RotaryTables {
+  const { cosines, sines } = rotationTable(rotation, length);
+  const shape = [length, rotation.frequencies.length];
   return { cosines: constant(cosines, shape), sines: constant(sines, shape) };
 }

@@ -48,7 +48,7 @@ export function findParameters(
 }
 
 function findParameter(source: WeightSource, specification: ParameterSpecification): StoredParameter {
-  const { name, shape, sources, transposed } = specification;
+  const { name, shape, sources, transposed, shift = 0 } = specification;
   const found = sources.find((candidate) => source.tensors.has(candidate));
   if (!found) {
     const meant = nearest(sources[0], [...source.tensors.keys()]);
@@ -66,15 +66,16 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
     `${source.origin}: ${found} has shape [${stored.shape}], but the config asks for [${wanted}]`,
   );
   const read = async () => {
-    const values = await source.readFloat32(found);
+    const stored = await source.readFloat32(found);
+    const values = shift === 0 ? stored : stored.map((x) => x + shift);
     return transposed ? transposedValues(values, shape as readonly [number, number]) : values;
   };
   return {
     specification,
-    blocks: transposed ? undefined : stored.blocks,
+    blocks: transposed || shift !== 0 ? undefined : stored.blocks,
     read,
     async readRows(from, to) {
-      if (!transposed && source.readRows) return source.readRows(found, from, to);
+      if (!transposed && shift === 0 && source.readRows) return source.readRows(found, from, to);
       const columns = shape[1] ?? 1;
       return (await read()).slice(from * columns, to * columns);
     },

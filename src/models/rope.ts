@@ -1,78 +1,80 @@
-import { ensure } from "../errors.ts";
+/** Rotary position embedding (Su et al. 2021): what a layer turns by, and the tables of cosines and sines that programs read. */
+import { input, type Tensor } from "../tensor/index.ts";
 
-/**
- * Rotary frequencies [dimension / 2], scaled as the config says: `linear` (Chen et al. 2023) divides all by the factor; `llama3`
- * divides the long wavelengths, keeps the short, and blends between. Errors: `bad_config` for a scheme that is not known.
- */
-export function rotaryFrequencies(dimension: number, theta: number, scaling: unknown): Float64Array {
-  const plain = Float64Array.from({ length: dimension / 2 }, (_, i) => theta ** ((-2 * i) / dimension));
-  if (scaling === undefined || scaling === null) return plain;
-  ensure(typeof scaling === "object", "bad_config", "config: rope_scaling must be an object");
-  const options = scaling as Record<string, unknown>;
-  const type = options.rope_type ?? options.type ?? "default";
-  const number = (name: string): number => {
-    const value = options[name];
-    ensure(
-      typeof value === "number" && value > 0,
-      "bad_config",
-      `config: rope_scaling.${name} must be a positive number`,
-    );
-    return value;
-  };
-  if (type === "default") return plain;
-  if (type === "linear") return plain.map((f) => f / number("factor"));
-  ensure(
-    type === "llama3",
-    "bad_config",
-    `config: rope scaling of type ${JSON.stringify(type)} is not supported (default, linear, llama3)`,
-  );
-  const factor = number("factor");
-  const [low, high] = [number("low_freq_factor"), number("high_freq_factor")];
-  const original = number("original_max_position_embeddings");
-  return plain.map((frequency) => {
-    const turns = (original * frequency) / (2 * Math.PI);
-    if (turns < low) return frequency / factor;
-    if (turns > high) return frequency;
-    const blend = (turns - low) / (high - low);
-    return (1 - blend) * (frequency / factor) + blend * frequency;
-  });
+/** How positions turn queries and keys. */
+export interface Rotation {
+  /** [turned dimensions / 2]: fewer than half the head's where only its first dimensions turn. */
+  readonly frequencies: Float64Array;
+  /** Cosines and sines are multiplied by it: what turned scores are, squared. 1 but for YaRN and LongRoPE. */
+  readonly amplitude: number;
 }
 
-/** Cosines and sines of one position, written at row `row` of the tables [rows, dimension / 2]. */
-export function writeRotation(
-  frequencies: Float64Array,
-  position: number,
-  row: number,
-  cosines: Float32Array,
-  sines: Float32Array,
-): void {
-  const at = row * frequencies.length;
-  for (let i = 0; i < frequencies.length; i++) {
-    cosines[at + i] = Math.cos(position * frequencies[i]);
-    sines[at + i] = Math.sin(position * frequencies[i]);
+/** theta^(-2i / dimension), as published. */
+export const plainRotation = (dimension: number, theta: number): Rotation => ({
+  frequencies: Float64Array.from({ length: dimension / 2 }, (_, i) => theta ** ((-2 * i) / dimension)),
+  amplitude: 1,
+});
+
+/** The first positions of a rotation: cosines and sines [positions, turned dimensions / 2]. */
+export function rotationTable(
+  { frequencies, amplitude }: Rotation,
+  positions: number,
+): { readonly cosines: Float32Array; readonly sines: Float32Array } {
+  const half = frequencies.length;
+  const [cosines, sines] = [new Float32Array(positions * half), new Float32Array(positions * half)];
+  for (let position = 0; position < positions; position++) {
+    for (let i = 0; i < half; i++) {
+      cosines[position * half + i] = amplitude * Math.cos(position * frequencies[i]);
+      sines[position * half + i] = amplitude * Math.sin(position * frequencies[i]);
+    }
   }
+  return { cosines, sines };
 }
 
-export interface RotationTables {
-  readonly positions: number;
-  /** [positions, dimension / 2]. */
-  readonly cosines: Float32Array;
-  readonly sines: Float32Array;
+/** A rotation's tables in a program, [positions, turned dimensions / 2]. */
+export interface RotaryTables {
+  readonly cosines: Tensor;
+  readonly sines: Tensor;
 }
 
-/** Tables that reach past the deepest of the positions asked for: the same object until they must grow. */
-export function rotationTables(frequencies: Float64Array): (positions: readonly number[]) => RotationTables {
-  const build = (positions: number): RotationTables => {
-    const size = positions * frequencies.length;
-    const tables = { positions, cosines: new Float32Array(size), sines: new Float32Array(size) };
-    for (let p = 0; p < positions; p++) writeRotation(frequencies, p, p, tables.cosines, tables.sines);
-    return tables;
+interface Rotated {
+  readonly rotations: readonly Rotation[];
+}
+
+const namesOf = (rotation: number): { cosines: string; sines: string } =>
+  rotation === 0 ? { cosines: "cosines", sines: "sines" } : { cosines: `cosines.${rotation}`, sines: `sines.${rotation}` };
+
+/** The tables of a model as inputs of a program. */
+export const rotaryInputs = ({ rotations }: Rotated): RotaryTables[] =>
+  rotations.map(({ frequencies }, i) => {
+    const [names, shape] = [namesOf(i), ["positions", frequencies.length]];
+    return { cosines: input(names.cosines, shape), sines: input(names.sines, shape) };
+  });
+
+/** What the inputs are fed: tables that reach past the deepest of the positions asked for, the same object until they must grow. */
+export function rotaryFeeds<Fed>(
+  { rotations }: Rotated,
+  feed: (data: Float32Array, dims: readonly number[]) => Fed,
+): (positions: readonly number[]) => Readonly<Record<string, Fed>> {
+  const build = (positions: number): Record<string, Fed> => {
+    const feeds: Record<string, Fed> = {};
+    rotations.forEach((rotation, i) => {
+      const [names, dims] = [namesOf(i), [positions, rotation.frequencies.length]];
+      const { cosines, sines } = rotationTable(rotation, positions);
+      feeds[names.cosines] = feed(cosines, dims);
+      feeds[names.sines] = feed(sines, dims);
+    });
+    return feeds;
   };
-  let tables = build(256);
+  let reach = 256;
+  let feeds = build(reach);
   return (positions) => {
     let deepest = 0;
     for (const position of positions) if (position > deepest) deepest = position;
-    if (deepest >= tables.positions) tables = build(2 ** Math.ceil(Math.log2(deepest + 1)));
-    return tables;
+    if (deepest >= reach) {
+      reach = 2 ** Math.ceil(Math.log2(deepest + 1));
+      feeds = build(reach);
+    }
+    return feeds;
   };
 }

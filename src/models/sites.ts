@@ -11,6 +11,7 @@
 import { ensure, nearest } from "../errors.ts";
 import { type Dimension, input, reshape, type Tensor, transpose } from "../tensor/index.ts";
 import type { Family, ModelConfig } from "./family.ts";
+import { rotaryInputs } from "./rope.ts";
 
 export interface Site {
   readonly name: string;
@@ -28,15 +29,11 @@ const rowsOf = (leading: Dimension): Site["rows"] => (leading === selectedRows ?
 /** The sites of a model in the order in which it computes them. Nothing is compiled. */
 export function sitesOf(family: Family, config: ModelConfig): Site[] {
   const sites: Site[] = [];
-  const half = config.headDimension / 2;
   const positions = input("positions", ["batch", "length"], "int64");
   family.build(config, {
     tokens: input("tokens", ["batch", "length"], "int64"),
     positions,
-    rotary: config.frequencies && {
-      cosines: input("cosines", ["positions", half]),
-      sines: input("sines", ["positions", half]),
-    },
+    rotary: rotaryInputs(config),
     attention: (layer) => input(`attended.${layer}`, ["batch*length", config.heads * config.headDimension]),
     parameter: (name, shape) => input(name, shape),
     site(name, value) {

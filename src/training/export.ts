@@ -40,13 +40,13 @@ export function storedType(values: Iterable<readonly [string, Float32Array]>): "
   return "F16";
 }
 
-/** As the checkpoint of the family has it: its names, and transposed where it is so stored. */
+/** As the checkpoint of the family has it: its names, transposed and shifted where it is so stored. */
 function published(
-  { name, shape, sources, transposed }: ParameterSpecification,
+  { name, shape, sources, transposed, shift = 0 }: ParameterSpecification,
   values: Values,
   type: "F16" | "F32",
 ): TensorToWrite {
-  const data = values.get(name)!;
+  const data = shift === 0 ? values.get(name)! : values.get(name)!.map((x) => x - shift);
   if (!transposed) return { name: sources[0], type, shape, data };
   const [rows, columns] = shape as readonly [number, number];
   const turned = transposedValues(data, [columns, rows]);

@@ -3,11 +3,11 @@
  * positions that are not computed come from planes, in which those of the rows take their places, so that a column is a position in
  * every pass, whatever is computed in it and whatever shares it.
  */
-import { groupQueries, joinHeads } from "../../models/attention.ts";
+import { groupQueries, joinHeads, scoresOf } from "../../models/attention.ts";
 import { createHooks, type Instruments } from "../../models/edits.ts";
 import type { Attention, Family, ModelConfig } from "../../models/family.ts";
 import { parameterMaker } from "../../models/parameters.ts";
-import { rotationTables } from "../../models/rope.ts";
+import { rotaryFeeds, rotaryInputs } from "../../models/rope.ts";
 import { selectedRows } from "../../models/sites.ts";
 import { type CompileOptions, compile, type OnnxValue, type Program, valueMaker } from "../../runtime/program.ts";
 import {
@@ -78,21 +78,18 @@ export function lowerCanvas(
   const plane = (name: string): Tensor => input(name, ["batch", heads, "columns", dimension]);
   const places = input("places", ["batch", heads, "rows", 3], "int64");
   const mask = input("mask", ["batch", 1, 1, "columns"]);
-  const attention: Attention = (layer, queries, newKeys, newValues) => {
+  const attention: Attention = (layer, queries, newKeys, newValues, style) => {
     if (keep) Object.assign(kept, { [`kept.keys.${layer}`]: newKeys, [`kept.values.${layer}`]: newValues });
     const keys = scatterNd(plane(`keys.${layer}`), places, newKeys);
     const values = scatterNd(plane(`values.${layer}`), places, newValues);
     const grouped = groupQueries(queries, heads);
-    const scores = matmul(grouped, keys, { transposeB: true, scale: 1 / Math.sqrt(dimension) });
+    const scores = scoresOf(grouped, keys, style);
     return joinHeads(matmul(softmax(add(scores, mask)), values), queries);
   };
   const logits = family.build(config, {
     tokens: input("tokens", ["batch", "rows"], "int64"),
     positions: input("positions", ["batch", "rows"], "int64"),
-    rotary: config.frequencies && {
-      cosines: input("cosines", ["positions", dimension / 2]),
-      sines: input("sines", ["positions", dimension / 2]),
-    },
+    rotary: rotaryInputs(config),
     attention,
     parameter,
     site: hooks.site,
@@ -118,7 +115,7 @@ export async function startCanvasPass(
     keeping ??= compile(lowerCanvas(parts, true, lowered), compiling);
     return keeping;
   };
-  const tablesFor = config.frequencies && rotationTables(config.frequencies);
+  const rotations = rotaryFeeds(config, (data, dims) => value("float32", data, dims));
   let nothing = new Float32Array(0);
 
   /** Planes of the batch: a sequence's own, or copies side by side where there are several. */
@@ -182,7 +179,6 @@ export async function startCanvasPass(
       const scored = select.length;
       if (scored % 2 === 1 || scored === 0) select.push(select[0] ?? 0);
       if (scored === 0) select.push(0);
-      const tables = tablesFor?.([...positions, rows - 1]);
       const keep = sequences.some((sequence) => sequence.keep);
       const feeds: Record<string, OnnxValue> = {
         ...planesOf(sequences, columns),
@@ -191,10 +187,7 @@ export async function startCanvasPass(
         places: value("int64", places, [batch, heads, rows, 3]),
         mask: value("float32", mask, [batch, 1, 1, columns]),
         select: value("int64", BigInt64Array.from(select, BigInt), [select.length]),
-        ...(tables && {
-          cosines: value("float32", tables.cosines, [tables.positions, dimension / 2]),
-          sines: value("float32", tables.sines, [tables.positions, dimension / 2]),
-        }),
+        ...rotations([...positions, rows - 1]),
       };
       const outputs = await (await programFor(keep)).run(feeds);
       sequences.forEach((sequence, s) => {

@@ -4,10 +4,10 @@
  */
 import { ensure } from "../../errors.ts";
 import { createHooks, type Instruments } from "../../models/edits.ts";
-import type { Family, ModelConfig } from "../../models/family.ts";
+import { type Family, type ModelConfig, reachesOf } from "../../models/family.ts";
 import { maskedAttention } from "../../models/masked-attention.ts";
 import { parameterMaker } from "../../models/parameters.ts";
-import { rotationTables } from "../../models/rope.ts";
+import { rotaryFeeds, rotaryInputs } from "../../models/rope.ts";
 import { selectedRows } from "../../models/sites.ts";
 import {
   type CompileOptions,
@@ -70,13 +70,16 @@ interface Shape {
   readonly logits: boolean;
 }
 
+/** Input of the mask of each window that layers have. */
+const maskName = (kind: number): string => ["mask", "windowMask"][kind];
+
 /** Programs that are kept, the one used last being the last. */
 const mostPrograms = 6;
 
 export function createForward(parts: ForwardParts): Forward {
   const { config } = parts;
   const programs: { shape: Shape; compiled: Promise<Compiled> }[] = [];
-  const tablesFor = config.frequencies && rotationTables(config.frequencies);
+  let rotations: ReturnType<typeof rotaryFeeds<OnnxValue>> | undefined;
   let last: Promise<unknown> = Promise.resolve();
 
   function programFor(shape: Shape): Promise<Compiled> {
@@ -93,6 +96,7 @@ export function createForward(parts: ForwardParts): Forward {
 
   async function runBatch(batch: Batch, { taps, edits, keep }: ForwardSettings): Promise<ForwardResult[]> {
     const value = await valueMaker();
+    rotations ??= rotaryFeeds(config, (data, dims) => value("float32", data, dims));
     const { sequences, length, past, select } = batch;
     const sites = sitesOfBatch(batch, taps, edits);
     const logits = select.length > 0;
@@ -101,17 +105,18 @@ export function createForward(parts: ForwardParts): Forward {
     const groups = config.heads / config.keyValueHeads;
     const dims = [sequences.length, length];
     const needed = new Set(lowered.inputs.map(({ name }) => name));
-    const tables = tablesFor?.(batch.positions);
     const feeds: Record<string, OnnxValue> = {
       ...createSiteInputs(lowered, value)(sites, { lanes: sequences.length, rows: [length] }, select),
       ...(past > 0 ? pastInputs(config, batch, value) : {}),
       tokens: value("int64", batch.tokens, dims),
       positions: value("int64", BigInt64Array.from(batch.positions, BigInt), dims),
-      mask: value("float32", batch.mask, [sequences.length, 1, groups * length, past + length]),
-      ...(tables && {
-        cosines: value("float32", tables.cosines, [tables.positions, config.headDimension / 2]),
-        sines: value("float32", tables.sines, [tables.positions, config.headDimension / 2]),
-      }),
+      ...Object.fromEntries(
+        batch.masks.map((mask, kind) => {
+          const dims = [sequences.length, 1, groups * length, past + length];
+          return [maskName(kind), value("float32", mask, dims)];
+        }),
+      ),
+      ...rotations(batch.positions),
       ...(logits && { select: value("int64", BigInt64Array.from(select, BigInt), [select.length]) }),
     };
     for (const name of Object.keys(feeds)) if (!needed.has(name)) delete feeds[name];
@@ -144,23 +149,23 @@ function sameShape(a: Shape, b: Shape): boolean {
 async function compileFor({ family, config, always, blocks, products, layout, compiling }: ForwardParts, shape: Shape) {
   const { asked, past, keep, logits: wantsLogits } = shape;
   const groups = config.heads / config.keyValueHeads;
-  const [half, heads] = [config.headDimension / 2, config.keyValueHeads];
+  const heads = config.keyValueHeads;
   const parameter = parameterMaker();
   const selection = input("select", [selectedRows], "int64");
   const select = (hidden: Tensor): Tensor => gather(hidden, selection);
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
   const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
   const kept: Record<string, Tensor> = {};
+  const reaches = reachesOf(config);
+  const seen = ["batch", 1, groups === 1 ? "length" : `${groups}*length`, past ? "length+past" : "length"];
+  const masks = reaches.windows.map((_, kind) => input(maskName(kind), seen));
   const pastOf = (name: string): Tensor => input(name, ["batch", heads, "past", config.headDimension]);
   const logits = family.build(config, {
     tokens: input("tokens", ["batch", "length"], "int64"),
     positions: input("positions", ["batch", "length"], "int64"),
-    rotary: config.frequencies && {
-      cosines: input("cosines", ["positions", half]),
-      sines: input("sines", ["positions", half]),
-    },
+    rotary: rotaryInputs(config),
     attention: maskedAttention({
-      mask: input("mask", ["batch", 1, groups === 1 ? "length" : `${groups}*length`, past ? "length+past" : "length"]),
+      mask: (layer) => masks[reaches.of(layer)],
       ...(past && { past: (layer) => ({ keys: pastOf(`keys.${layer}`), values: pastOf(`values.${layer}`) }) }),
       keep: (layer, keys, values) =>
         Object.assign(kept, { [`kept.keys.${layer}`]: keys, [`kept.values.${layer}`]: values }),

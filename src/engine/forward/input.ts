@@ -1,6 +1,6 @@
 /** What `forward` is given: sequences, what their rows see, and which rows are asked for. Checked and laid out as one padded batch. */
 import { ensure } from "../../errors.ts";
-import type { ModelConfig } from "../../models/family.ts";
+import { type ModelConfig, reachesOf } from "../../models/family.ts";
 
 /** Keys and values of rows, by layer: [key-value heads, length, head dimension] each, rotated. */
 export interface KeptRows {
@@ -14,7 +14,7 @@ export interface ForwardSequence {
   readonly tokens: ArrayLike<number>;
   /**
    * Which rows a row sees: [rows, past + rows], those of `past` first, 1 where it looks. Default "causal": those before it and itself,
-   * within the model's window if it has one; of diffusion models "bidirectional".
+   * within the window in layers that have one; of diffusion models "bidirectional". A mask that is given holds in all layers.
    */
   readonly mask?: "causal" | "bidirectional" | ArrayLike<number>;
   /** Positions of the rows, below the context. Default: 0, 1, … after those of `past`. */
@@ -34,8 +34,8 @@ export interface Batch {
   readonly past: number;
   readonly tokens: BigInt64Array;
   readonly positions: number[];
-  /** Additive [batch, 1, groups * length, past + length]. */
-  readonly mask: Float32Array;
+  /** Additive [batch, 1, groups * length, past + length], one for each window that layers have. */
+  readonly masks: readonly Float32Array[];
   /** Rows of the batch [batch * length] that are selected, and for each sequence how many. */
   readonly select: number[];
   readonly selected: readonly number[];
@@ -54,7 +54,8 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
   const columns = past + length;
   const tokens = new BigInt64Array(sequences.length * length);
   const positions = new Array<number>(sequences.length * length).fill(0);
-  const mask = new Float32Array(sequences.length * groups * length * columns).fill(hidden);
+  const { windows } = reachesOf(config);
+  const masks = windows.map(() => new Float32Array(sequences.length * groups * length * columns).fill(hidden));
   const select: number[] = [];
   const vectors = new Map<number, Float32Array>();
 
@@ -73,16 +74,18 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
       }
       for (let group = 0; group < groups; group++) {
         const start = ((s * groups + group) * length + row) * columns;
-        if (row >= rows)
-          mask[start + past + row] = 0; // a row of nobody sees itself, for a softmax over nothing is NaN
-        else look(mask.subarray(start, start + columns), sequence, row, past, config);
+        masks.forEach((mask, kind) => {
+          if (row >= rows)
+            mask[start + past + row] = 0; // a row of nobody sees itself, for a softmax over nothing is NaN
+          else look(mask.subarray(start, start + columns), sequence, row, past, config.diffusion, windows[kind]);
+        });
       }
     }
     const wanted = selectedRows(sequence, rows, name);
     select.push(...wanted.map((row) => s * length + row));
     return wanted.length;
   });
-  return { sequences, length, past, tokens, positions, mask, select, selected, vectors };
+  return { sequences, length, past, tokens, positions, masks, select, selected, vectors };
 }
 
 /** Opens a row's columns [past + length]: its own past stands at the beginning of the batch's. */
@@ -91,7 +94,8 @@ function look(
   { tokens, positions, past: kept, mask: given }: ForwardSequence,
   row: number,
   past: number,
-  { window = Infinity, diffusion }: ModelConfig,
+  diffusion: ModelConfig["diffusion"],
+  window = Infinity,
 ): void {
   const mask = given ?? (diffusion ? "bidirectional" : "causal");
   const before = kept?.length ?? 0;

@@ -3,10 +3,10 @@
  * Rows name the row that they stand below, so that trees of them share their stem; what is only drafted is cut off again.
  */
 import { createHooks, type Edit } from "../../models/edits.ts";
-import type { Family, ModelConfig } from "../../models/family.ts";
+import { type Family, type ModelConfig, reachesOf } from "../../models/family.ts";
 import { maskedAttention } from "../../models/masked-attention.ts";
 import { parameterMaker } from "../../models/parameters.ts";
-import { rotationTables } from "../../models/rope.ts";
+import { rotaryFeeds, rotaryInputs } from "../../models/rope.ts";
 import type { Value } from "../../runtime/program.ts";
 import { input, parametersOf, type Tensor } from "../../tensor/index.ts";
 import { partProgram } from "./part-program.ts";
@@ -76,20 +76,19 @@ export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
   const { family, config, edits, layers, state, values, vectors = false, more } = network;
   const { hiddenSize: width, vocabularySize, keyValueHeads, headDimension } = config;
   const groups = config.heads / keyValueHeads;
-  const half = headDimension / 2;
   const parameter = parameterMaker();
   const hooks = createHooks(family, config, { taps: state ? [state] : [], edits }, { parameter, select: (x) => x });
   const kept: Record<string, Tensor> = {};
+  const reaches = reachesOf(config);
+  const seen = [1, 1, groups === 1 ? "rows" : `${groups}*rows`, "past+rows"];
+  const masks = reaches.windows.map((_, kind) => input(`mask.${kind}`, seen));
   const past = (name: string): Tensor => input(name, [1, keyValueHeads, "past", headDimension]);
   const logits = family.build(config, {
     tokens: input("tokens", [1, "rows"], "int64"),
     positions: input("positions", [1, "rows"], "int64"),
-    rotary: config.frequencies && {
-      cosines: input("cosines", ["positions", half]),
-      sines: input("sines", ["positions", half]),
-    },
+    rotary: rotaryInputs(config),
     attention: maskedAttention({
-      mask: input("mask", [1, 1, groups === 1 ? "rows" : `${groups}*rows`, "past+rows"]),
+      mask: (layer) => masks[reaches.of(layer)],
       past: (layer) => ({ keys: past(`keys.${layer}`), values: past(`values.${layer}`) }),
       keep(layer, keys, values) {
         if (layers.includes(layer))
@@ -106,11 +105,12 @@ export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
   const missing = new Set([...used].filter((name) => !given.has(name)));
   for (const [name, value] of await more(missing)) given.set(name, value);
   const program = await partProgram({ logits, ...kept, ...read }, given);
-  const tablesFor = config.frequencies && rotationTables(config.frequencies);
+  const rotations = rotaryFeeds(config, (data, dims) => ({ data, dims }));
   const planes = layers.flatMap((layer) => [`keys.${layer}`, `values.${layer}`]);
 
   function cache(): RowCache {
     let parents: number[] = [];
+    let places: number[] = [];
     let room = 64;
     /** By plane [heads, room, dimension]. */
     let stored = planes.map(() => new Float32Array(keyValueHeads * room * headDimension));
@@ -143,33 +143,37 @@ export async function rowProgram(network: RowNetwork): Promise<RowProgram> {
       },
       cut(size) {
         parents = parents.slice(0, size);
+        places = places.slice(0, size);
       },
       async run(rows) {
         const [before, count] = [parents.length, rows.length];
         const all = before + count;
         grow(all);
         parents = [...parents, ...rows.map(({ parent }) => parent)];
-        const mask = new Float32Array(groups * count * all).fill(hidden);
-        for (let row = 0; row < count; row++) {
-          for (let at = before + row; at >= 0; at = parents[at]) {
-            for (let group = 0; group < groups; group++) mask[(group * count + row) * all + at] = 0;
-          }
-        }
         const positions = rows.map(({ position }) => position);
+        places = [...places, ...positions];
+        const masks = reaches.windows.map((window = Number.POSITIVE_INFINITY) => {
+          const mask = new Float32Array(groups * count * all).fill(hidden);
+          for (let row = 0; row < count; row++) {
+            for (let at = before + row; at >= 0; at = parents[at]) {
+              if (positions[row] - places[at] >= window) continue;
+              for (let group = 0; group < groups; group++) mask[(group * count + row) * all + at] = 0;
+            }
+          }
+          return mask;
+        });
         const states = new Float32Array(rows[0].state ? count * width : 0);
         for (const [row, given] of rows.entries()) if (given.state) states.set(given.state, row * width);
-        const tables = tablesFor?.([...positions, count - 1]);
         const results = await program.run({
           tokens: { data: BigInt64Array.from(rows, ({ token }) => BigInt(token)), dims: [1, count] },
           positions: { data: BigInt64Array.from(positions, BigInt), dims: [1, count] },
           ...(rows[0].state && { states: { data: states, dims: [count, width] } }),
           ...(vectors && vectorFeeds(rows, width)),
-          mask: { data: mask, dims: [1, 1, groups * count, all] },
+          ...Object.fromEntries(
+            masks.map((data, kind) => [`mask.${kind}`, { data, dims: [1, 1, groups * count, all] }]),
+          ),
           ...Object.fromEntries(planes.map((name, i) => [name, plane(stored[i], before)])),
-          ...(tables && {
-            cosines: { data: tables.cosines, dims: [tables.positions, half] },
-            sines: { data: tables.sines, dims: [tables.positions, half] },
-          }),
+          ...rotations([...positions, count - 1]),
         });
         for (const [i, name] of planes.entries()) {
           const data = results[`new.${name}`].data as Float32Array;

@@ -5,7 +5,7 @@
 import { ensure } from "../../errors.ts";
 import { ConfigReader, type Family, type ModelConfig } from "../family.ts";
 import { llama } from "../llama.ts";
-import { rotaryFrequencies } from "../rope.ts";
+import { plainRotation } from "../rope.ts";
 import { readTokens } from "./tokens.ts";
 
 function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
@@ -58,7 +58,7 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
     feedForward: config.integer("mlp_hidden_size", Math.round(ratio * hiddenSize)),
     epsilon: config.positive("rms_norm_eps", 1e-5),
     tied: config.boolean("weight_tying", false),
-    frequencies: rotaryFrequencies(hiddenSize / heads, config.positive("rope_theta", 10000), undefined),
+    rotations: [plainRotation(hiddenSize / heads, config.positive("rope_theta", 10000))],
     window: undefined,
     attentionBias: config.boolean("include_qkv_bias", false),
     queryKeyNorm: false,

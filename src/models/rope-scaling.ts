@@ -1,0 +1,151 @@
+/** Rotations that are stretched to longer contexts than a model began with, as configs say it in `rope_scaling` or `rope_parameters`. */
+import { ensure, shown } from "../errors.ts";
+import { plainRotation, type Rotation } from "./rope.ts";
+
+export interface RotationShape {
+  /** Dimensions of a head that turn. */
+  readonly dimension: number;
+  readonly theta: number;
+  /** What the config gives as `max_position_embeddings`. */
+  readonly contextLength: number;
+}
+
+export interface ScaledRotation {
+  readonly rotation: Rotation;
+  /** Positions that it is made for. */
+  readonly contextLength: number;
+}
+
+/** Fields that every scheme may have beside its own, and that are read elsewhere. */
+const common = ["rope_type", "type", "rope_theta", "partial_rotary_factor"];
+
+const fields: Readonly<Record<string, readonly string[]>> = {
+  default: [],
+  linear: ["factor"],
+  llama3: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
+  yarn: [
+    "factor",
+    "original_max_position_embeddings",
+    "attention_factor",
+    "beta_fast",
+    "beta_slow",
+    "mscale",
+    "mscale_all_dim",
+    "truncate",
+  ],
+};
+
+/** The options of a scheme, each checked when it is asked for. */
+interface Options {
+  number(name: string): number;
+  optional(name: string): number | undefined;
+  flag(name: string, fallback: boolean): boolean;
+}
+
+/**
+ * The rotation that a config asks for. Errors: `bad_config` for a scheme that is not known, a field that the scheme does not have, or
+ * a value out of range.
+ */
+export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRotation {
+  const plain = plainRotation(shape.dimension, shape.theta);
+  const { contextLength } = shape;
+  if (scaling === undefined || scaling === null) return { rotation: plain, contextLength };
+  ensure(
+    typeof scaling === "object" && !Array.isArray(scaling),
+    "bad_config",
+    () => `config: rope_scaling must be an object, not ${shown(scaling)}`,
+  );
+  const given = scaling as Readonly<Record<string, unknown>>;
+  const type = given.rope_type ?? given.type ?? "default";
+  ensure(
+    typeof type === "string" && Object.hasOwn(fields, type),
+    "bad_config",
+    () => `config: rope scaling of type ${shown(type)} is not supported (${Object.keys(fields).join(", ")} are)`,
+  );
+  for (const name of Object.keys(given)) {
+    const known = common.includes(name) || fields[type].includes(name) || (given[name] ?? undefined) === undefined;
+    ensure(known, "bad_config", () => {
+      return `config: rope_scaling.${name.slice(0, 100)} is not known to the scheme ${type} (${fields[type].join(", ") || "which has no fields"})`;
+    });
+  }
+  const optional = (name: string): number | undefined => {
+    const value = given[name] ?? undefined;
+    ensure(
+      value === undefined || (typeof value === "number" && value > 0 && Number.isFinite(value)),
+      "bad_config",
+      () => `config: rope_scaling.${name} must be a positive number, not ${shown(value)}`,
+    );
+    return value as number | undefined;
+  };
+  const options: Options = {
+    optional,
+    number(name) {
+      const value = optional(name);
+      ensure(value !== undefined, "bad_config", `config: rope_scaling.${name} must be a positive number`);
+      return value;
+    },
+    flag(name, fallback) {
+      const value = given[name] ?? fallback;
+      ensure(typeof value === "boolean", "bad_config", `config: rope_scaling.${name} must be true or false`);
+      return value;
+    },
+  };
+  if (type === "default") return { rotation: plain, contextLength };
+  if (type === "yarn") return yarn(plain, options, shape);
+  const frequencies = type === "linear" ? linear(plain, options) : llama3(plain, options);
+  return { rotation: { ...plain, frequencies }, contextLength };
+}
+
+/** All frequencies divided by the factor (Chen et al. 2023). */
+function linear({ frequencies }: Rotation, { number }: Options): Float64Array {
+  const factor = number("factor");
+  return frequencies.map((f) => f / factor);
+}
+
+/** Long waves are divided, short ones kept, and those between blended by how often they turn in the original context. */
+function llama3({ frequencies }: Rotation, { number }: Options): Float64Array {
+  const factor = number("factor");
+  const [low, high] = [number("low_freq_factor"), number("high_freq_factor")];
+  const original = number("original_max_position_embeddings");
+  return frequencies.map((frequency) => {
+    const turns = (original * frequency) / (2 * Math.PI);
+    if (turns < low) return frequency / factor;
+    if (turns > high) return frequency;
+    const blend = (turns - low) / (high - low);
+    return (1 - blend) * (frequency / factor) + blend * frequency;
+  });
+}
+
+/**
+ * YaRN (Peng et al. 2023, arXiv 2309.00071): frequencies that turn more than `beta_fast` times in the original context stay, those that turn
+ * less than `beta_slow` times are divided by the factor s, and between them a ramp over the dimensions blends (section 3.2). Scores are
+ * divided by a temperature, as cosines and sines times 0.1 ln(s) + 1 (section 3.4), or what `attention_factor` or the two `mscale` say.
+ * Without a factor it is the ratio of the contexts; `truncate` (default) rounds the ends of the ramp to whole dimensions.
+ */
+function yarn({ frequencies }: Rotation, options: Options, { dimension, theta, contextLength }: RotationShape) {
+  const { number, optional, flag } = options;
+  ensure(theta > 1, "bad_config", `config: YaRN needs a rope_theta above 1, not ${theta}`);
+  if (optional("factor") === undefined) number("original_max_position_embeddings");
+  const original = optional("original_max_position_embeddings") ?? contextLength;
+  const factor = optional("factor") ?? contextLength / original;
+  const temperature = (weight: number): number => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
+  const [scale, allDimensions] = [optional("mscale"), optional("mscale_all_dim")];
+  const ofScales = scale && allDimensions ? temperature(scale) / temperature(allDimensions) : temperature(1);
+  const amplitude = optional("attention_factor") ?? ofScales;
+  /** The dimension, as a fraction of the pairs, that turns so often in the original context. */
+  const turning = (turns: number): number =>
+    (dimension * Math.log(original / (turns * 2 * Math.PI))) / (2 * Math.log(theta));
+  const ends = [turning(optional("beta_fast") ?? 32), turning(optional("beta_slow") ?? 1)];
+  const [first, last] = flag("truncate", true) ? [Math.floor(ends[0]), Math.ceil(ends[1])] : ends;
+  const low = Math.max(first, 0);
+  const high = Math.min(last, dimension - 1);
+  const width = high === low ? 0.001 : high - low;
+  const stretched = frequencies.map((frequency, i) => {
+    const share = Math.min(1, Math.max(0, (i - low) / width));
+    return share * (frequency / factor) + (1 - share) * frequency;
+  });
+  return {
+    rotation: { frequencies: stretched, amplitude },
+    contextLength: Math.max(contextLength, Math.floor(factor * original)),
+  };
+}
