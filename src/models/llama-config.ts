@@ -98,7 +98,11 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
   const attentionBias = config.boolean("attention_bias", false);
   // Attention biases of the others' checkpoints also sit on the output projection, which Qwen2's do not.
   const biased = member.attentionBias === true;
-  ensure(!attentionBias || biased, "bad_config", "config: attention_bias = true is not supported for this architecture");
+  ensure(
+    !attentionBias || biased,
+    "bad_config",
+    "config: attention_bias = true is not supported for this architecture",
+  );
   const { rotation, contextLength } = readRotation(config, member, shape);
   const turns = member.turns?.(config, shape);
   const result: ModelConfig = {

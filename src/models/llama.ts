@@ -189,9 +189,7 @@ const build: Family["build"] = (config, ports) => {
     const turning = config.queryKeyNorm === "heads" ? normedHeads(config, weight, both) : both;
     const rotation = config.rotationOf?.[layer] ?? 0;
     const turned =
-      rotation === "none"
-        ? turning
-        : rotary(turning, positions, tables[rotation].cosines, tables[rotation].sines);
+      rotation === "none" ? turning : rotary(turning, positions, tables[rotation].cosines, tables[rotation].sines);
     const [queries, keys] = split(turned, [heads, keyValueHeads], 1);
     const attended = place(
       "attention.heads",

@@ -42,7 +42,9 @@ interface Rotated {
 }
 
 const namesOf = (rotation: number): { cosines: string; sines: string } =>
-  rotation === 0 ? { cosines: "cosines", sines: "sines" } : { cosines: `cosines.${rotation}`, sines: `sines.${rotation}` };
+  rotation === 0
+    ? { cosines: "cosines", sines: "sines" }
+    : { cosines: `cosines.${rotation}`, sines: `sines.${rotation}` };
 
 /** The tables of a model as inputs of a program. */
 export const rotaryInputs = ({ rotations }: Rotated): RotaryTables[] =>

@@ -44,7 +44,7 @@ const names: Readonly<Record<Matrix | "inner" | "final" | "output" | "embedding"
   up: /mlp\.(up_proj|c_fc)\.weight$/,
   gate: /mlp\.gate_proj\.weight$/,
   down: /mlp\.(down_proj|c_proj)\.weight$/,
-  inner: /(post_attention_layernorm|ln_2)\.weight$/,
+  inner: /(pre_feedforward_layernorm|post_attention_layernorm|ln_2)\.weight$/,
   final: /(^|\.)(model\.norm|ln_f)\.weight$/,
   output: /^lm_head\.weight$/,
   embedding: /(embed_tokens|wte)\.weight$/,
@@ -58,7 +58,9 @@ export async function openNeurons(path: string): Promise<NeuronCheckpoint> {
     const parameters = findParameters(source, family, config);
     const all = [...parameters.keys()];
     const inLayer = new Map<string, string>();
-    for (const name of all) {
+    // Where norms stand after the branches, the one after attention is not the one before the feed-forward.
+    const after = config.variant?.norms ? /post_attention_layernorm/ : undefined;
+    for (const name of all.filter((one) => !after?.test(one))) {
       const [, layer] = /(?:layers|h)\.(\d+)\./.exec(name) ?? [];
       for (const [role, pattern] of Object.entries(names))
         if (layer !== undefined && pattern.test(name)) inLayer.set(`${layer} ${role}`, name);
