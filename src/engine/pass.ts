@@ -297,8 +297,9 @@ function passOf(
           );
         const name = (input: string): string => (stage === 0 ? input : `${input}.${stage}`);
         masks.forEach((mask, kind) => {
-          const scratch = (scratches[stage * masks.length + kind] ??= createScratch());
-          const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratch);
+          const own = stage * masks.length + kind;
+          scratches[own] ??= createScratch();
+          const shown = repeatRows(mask, { blocks: pages * lanes, groups, all, rows }, scratches[own]);
           feeds[name(maskNames[kind])] = value("float32", shown, [pages, lanes, 1, groups * rows, pageSize]);
         });
         const columns = placeIndices(firstOf(places, lanes, rows), lanes, keyValueHeads);
