@@ -139,15 +139,15 @@ describe("config.json", () => {
       /sliding_window/,
     ],
     [
-      "a window for some layers",
+      "a window from no layer on",
       {
         architectures: ["Qwen2ForCausalLM"],
         model_type: "qwen2",
         use_sliding_window: true,
         sliding_window: 8,
-        max_window_layers: 1,
+        max_window_layers: "the last",
       },
-      /max_window_layers = 1/,
+      /max_window_layers/,
     ],
     ["layers of two kinds", { layer_types: ["full_attention", "sliding_attention"] }, /layer_types/],
     ["biases everywhere", { attention_bias: true }, /attention_bias/],

@@ -92,7 +92,7 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
   );
   config.only("hidden_act", "silu", undefined);
   for (const off of ["mlp_bias", "lm_head_bias"]) config.only(off, false, undefined);
-  config.only("pretraining_tp", 1, undefined);
+  config.integer("pretraining_tp", 1); // how products were divided among machines
   config.only("partial_rotary_factor", 1, undefined);
   config.only("quantization_config", undefined);
   const attentionBias = config.boolean("attention_bias", false);
