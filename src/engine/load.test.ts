@@ -125,7 +125,8 @@ describe("config.json", () => {
     ["an odd head dimension", { head_dim: 7 }, /even head dimension, not 7/],
     ["half a layer", { num_hidden_layers: 1.5 }, /num_hidden_layers must be a whole number/],
     ["a number too large", { hidden_size: 2 ** 40 }, /hidden_size must be a whole number from 1 to/],
-    ["yarn", { rope_scaling: { rope_type: "yarn", factor: 2 } }, /type "yarn" is not supported/],
+    ["dynamic scaling", { rope_scaling: { rope_type: "dynamic", factor: 2 } }, /type "dynamic" is not supported/],
+    ["a field of another scheme", { rope_scaling: { rope_type: "linear", factor: 2, beta_fast: 3 } }, /beta_fast/],
     ["rope scaling without factor", { rope_scaling: { rope_type: "linear" } }, /rope_scaling.factor/],
     ["a quantised checkpoint", { quantization_config: { bits: 4 } }, /quantization_config/],
     [
