@@ -112,7 +112,7 @@ function normalised(logits: Float32Array, temperature: number): { best: number; 
 export function workPerToken(config: ModelConfig): number {
   let work = 0;
   for (const { name, shape } of familyNamed(config.architecture).parameters(config)) {
-    const looked = /\bwpe\b/.test(name) || (!config.tied && /\b(embed_tokens|wte)\b/.test(name));
+    const looked = /\bwpe\b/.test(name) || (!config.tied && /\b(embed_tokens|embed_in|wte)\b/.test(name));
     if (shape.length === 2 && !looked) work += shape[0] * shape[1];
   }
   return work;

@@ -5,7 +5,8 @@ import { nearest } from "../errors.ts";
 const harmless = new Set(
   `architectures model_type torch_dtype dtype transformers_version adapter_transformers_version unsloth_version unsloth_fixed
   transformers.js_config name_or_path auto_map description license tokenizer_class processor_class use_cache initializer_range
-  initializer_std initializer_factor attention_dropout hidden_dropout resid_pdrop embd_pdrop attn_pdrop gradient_checkpointing
+  initializer_std initializer_factor attention_dropout hidden_dropout attention_probs_dropout_prob hidden_dropout_prob
+  classifier_dropout cache_implementation resid_pdrop embd_pdrop attn_pdrop gradient_checkpointing
   use_cache_quantization use_cache_kernel pad_token_id unk_token_id sep_token_id cls_token_id mask_token_id
   decoder_start_token_id output_attentions output_hidden_states output_scores return_dict return_dict_in_generate torchscript
   use_bfloat16 tf_legacy_loss problem_type finetuning_task num_labels id2label label2id task_specific_params summary_type

@@ -3,10 +3,11 @@ import { dream } from "./diffusion/dream.ts";
 import { llada } from "./diffusion/llada.ts";
 import { type Family, type ModelConfig, unsupportedArchitecture } from "./family.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptNeoX } from "./gptneox.ts";
 import { llama } from "./llama.ts";
 import { llava } from "./llava.ts";
 
-const families: readonly Family[] = [llama, gpt2, llada, dream, llava];
+const families: readonly Family[] = [llama, gpt2, gptNeoX, llada, dream, llava];
 
 export const supportedArchitectures: readonly string[] = families.flatMap((family) => family.architectures);
 

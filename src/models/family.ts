@@ -54,7 +54,10 @@ export interface LlamaVariant {
   readonly norms?: "before" | "after" | "both";
   /** Norms store their weights less one. */
   readonly shiftedNorms?: true;
-  readonly activation?: "silu" | "geluTanh";
+  /** Of the feed-forward. Default "silu". */
+  readonly activation?: "silu" | "gelu" | "geluTanh";
+  /** Both branches read what goes into the layer (GPT-NeoX). */
+  readonly parallel?: true;
   /** Queries, keys and values are one matrix in the checkpoint, and so are gate and up. */
   readonly fused?: true;
 }
@@ -156,6 +159,17 @@ export class ConfigReader {
   raw(name: string): unknown {
     this.#read.add(name);
     return this.#json[name] ?? undefined;
+  }
+
+  object(name: string): Readonly<Record<string, unknown>> | undefined {
+    const value = this.raw(name);
+    const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
+    ensure(
+      value === undefined || isObject,
+      "bad_config",
+      () => `config: ${name} must be an object, not ${shown(value)}`,
+    );
+    return value as Readonly<Record<string, unknown>> | undefined;
   }
 
   integer(name: string, fallback?: number, { minimum = 1, maximum = 2 ** 24 } = {}): number {

@@ -35,7 +35,7 @@ export const loraScale = ({ rank, alpha, rankStabilised }: LoraConfig): number =
 
 const moduleOf = ({ sources }: ParameterSpecification): string => sources[0].replace(/\.weight$/, "");
 const isLinear = ({ name, shape }: ParameterSpecification): boolean =>
-  shape.length === 2 && !/(embed_tokens|lm_head|wte|wpe)\.weight$/.test(name);
+  shape.length === 2 && !/(embed_tokens|lm_head|embed_in|embed_out|wte|wpe)\.weight$/.test(name);
 
 /** The matrices that the targets name. Errors: `bad_option` for a target that names none, or a rank above their sizes. */
 export function loraSites(family: Family, config: ModelConfig, { rank, targets }: LoraConfig): LoraSite[] {

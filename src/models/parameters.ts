@@ -89,7 +89,7 @@ function refuseUnusedTensors(
   unread: (name: string) => boolean = () => false,
 ): void {
   const used = new Set(specifications.flatMap(({ sources }) => sources));
-  const ignored = /rotary_emb\.inv_freq$|attn\.(masked_)?bias$|^(language_model\.)?lm_head\.weight$/;
+  const ignored = /rotary_emb\.inv_freq$|(attn|attention)\.(masked_)?bias$|^(language_model\.)?lm_head\.weight$/;
   const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name) && !unread(name));
   ensure(
     unused === undefined,

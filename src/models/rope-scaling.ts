@@ -16,6 +16,15 @@ export interface ScaledRotation {
   readonly contextLength: number;
 }
 
+/** Dimensions of a head that turn, where only a part does. Errors: `bad_config` where they are no pairs. */
+export function turnedDimensions(headDimension: number, share: number): number {
+  const dimension = Math.floor(headDimension * share);
+  ensure(dimension >= 2 && dimension % 2 === 0 && share <= 1, "bad_config", () => {
+    return `config: rotary embedding turns pairs of dimensions, and ${share} of a head of ${headDimension} are ${dimension}`;
+  });
+  return dimension;
+}
+
 /** Fields that every scheme may have beside its own, and that are read elsewhere. */
 const common = ["rope_type", "type", "rope_theta", "partial_rotary_factor"];
 

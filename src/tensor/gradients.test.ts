@@ -172,6 +172,10 @@ const cases: Record<string, Case> = {
       return t.concat([states[1].hidden, states[1].cell], 1);
     },
   },
+  "rotary of a part": {
+    shapes: [[1, 2, 3, 6]],
+    build: (x) => t.rotary(x, t.constant(BigInt64Array.of(0n, 2n, 3n), [1, 3]), tables[0], tables[1]),
+  },
   rotary: {
     shapes: [[1, 2, 3, 4]],
     build: (x) => t.rotary(x, t.constant(BigInt64Array.of(0n, 2n, 3n), [1, 3]), tables[0], tables[1]),

@@ -186,8 +186,11 @@ const rules: Record<string, Rule> = {
     builder.node("LayerNormalization", [x, weight, bias].map(nameOf), {
       attributes: { axis: -1, epsilon: { float: attributes.epsilon as number } },
     })[0],
-  rotary: ({ builder, nameOf }, { inputs }) =>
-    builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft })[0],
+  rotary: ({ builder, nameOf }, { inputs, shape }) => {
+    const [heads, turned, dimension] = [shape[1] as number, 2 * (inputs[2].shape[1] as number), shape[3]];
+    const part = turned === dimension ? undefined : { rotary_embedding_dim: turned, num_heads: heads };
+    return builder.node("RotaryEmbedding", inputs.map(nameOf), { domain: microsoft, attributes: part })[0];
+  },
 };
 
 /**

@@ -341,7 +341,7 @@ export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: numb
 
 /**
  * Rotary position embedding, rotate-half form (Su et al. 2021): x [batch, heads, length, dimension], positions int64 [batch, length],
- * tables [positions, dimension / 2] of cosines and sines.
+ * tables [positions, turned / 2] of cosines and sines. Where fewer dimensions turn than a head has, those after them stay.
  */
 export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Tensor): Tensor {
   const [batch, , length, dimension] = x.shape;
@@ -353,8 +353,10 @@ export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Ten
       "must be [batch, heads, length, dimension] and [batch, length]",
     );
   }
-  if (typeof dimension !== "number" || cosines.shape[1] !== dimension / 2 || !sameShape(cosines.shape, sines.shape)) {
-    throw shapeError("rotary", x.shape, cosines.shape, "need tables of half the head dimension");
+  const half = cosines.shape[1];
+  const fits = typeof dimension === "number" && typeof half === "number" && half >= 1 && 2 * half <= dimension;
+  if (!fits || !sameShape(cosines.shape, sines.shape)) {
+    throw shapeError("rotary", x.shape, cosines.shape, "need tables of half the head dimension, or less");
   }
   return createTensor("rotary", [x, positions, cosines, sines], x.shape, x.type);
 }
