@@ -43,9 +43,8 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
       return `${field} must be ${word} ${bound}${given}`;
     }
     case "invalid_value": {
-      const values = issue.values.map(String);
-      const close = typeof issue.input === "string" ? nearest(issue.input, values) : undefined;
-      return `${field} must be ${list(values)}${given}${close ? `; did you mean "${close}"?` : ""}`;
+      const close = typeof issue.input === "string" ? nearest(issue.input, issue.values.map(String)) : undefined;
+      return `${field} must be ${list(issue.values.map(shown))}${given}${close ? `; did you mean "${close}"?` : ""}`;
     }
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
@@ -91,12 +90,7 @@ const kinds: Readonly<Record<string, string>> = {
 const kind = (expected: string): string => kinds[expected] ?? `a ${expected}`;
 
 const list = (values: readonly string[]): string =>
-  values.length === 1
-    ? `"${values[0]}"`
-    : `${values
-        .slice(0, -1)
-        .map((v) => `"${v}"`)
-        .join(", ")} or "${values[values.length - 1]}"`;
+  values.length === 1 ? values[0] : `${values.slice(0, -1).join(", ")} or ${values[values.length - 1]}`;
 
 /** Names that an object may have at this place of a schema; none where it is no object. */
 function keysAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] {

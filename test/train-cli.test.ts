@@ -137,6 +137,24 @@ describe("finetune", () => {
     expect(thin.perToken.value).not.toBe(whole.perToken.value);
   });
 
+  it("a page of text is enough; what was stopped goes on with the same command, and another recipe is not overwritten", async () => {
+    await writeFile(path("page.txt"), stories.slice(0, 12).join("\n\n"));
+    const words = ["train", "finetune", "model", "page.txt", "--folder", "page"];
+    const stopped = await ventris(...words, "--max-minutes", "0.00001");
+    expect(stopped.stderr).toMatch(/measured on .* batch(es)? of 1 x \d+ tokens, which is little/);
+    expect(stopped.stderr).toMatch(/stopped early .*the same command goes on from it/);
+    const { resumedFrom, step, steps } = await json(...words);
+    expect([resumedFrom > 0, step]).toEqual([true, steps]);
+    await refused([...words, "--epochs", "9"], /page.recipe\.json is there already and says something else/);
+    await writeFile(path("line.txt"), "A fox.");
+    await refused(
+      ["train", "finetune", "model", "line.txt", "--folder", "line"],
+      /the texts have \d+ tokens, and training needs 160 or more/,
+    );
+    await refused(["train", "--init", "line", "--texts", "line.txt"], /a model of its own needs 2000 or more/);
+    expect(existsSync(path("line"))).toBe(false); // and the tokenizer that was made for it
+  });
+
   it("what cannot be is said, and nothing is begun", async () => {
     const words = ["train", "finetune", "model", "more.txt", "--folder", "never"];
     await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);

@@ -64,7 +64,9 @@ export function comparisonPage(page: ComparisonPage): string {
   const { header, rows } = rowsOf(comparison);
   const { prompts, skipped, differences, repetitions } = comparison;
   const conditions = Object.entries({ ...request, prompts: prompts.length, repetitions })
-    .filter(([name, value]) => value !== undefined && name !== "signal")
+    .filter(
+      ([name, value]) => value !== undefined && name !== "signal" && !(Array.isArray(value) && value.length === 0),
+    )
     .map(([name, value]) => `${name} ${typeof value === "object" ? JSON.stringify(value) : value}`);
   const cells = (tag: string, list: readonly string[]): string =>
     `<tr>${list.map((cell) => `<${tag}>${escaped(cell)}</${tag}>`).join("")}</tr>`;
@@ -90,13 +92,14 @@ export function comparisonPage(page: ComparisonPage): string {
 <title>${escaped(title)}</title>
 <style>
   :root { color: ${ink}; background: ${paper}; font: 16px/1.55 ui-serif, Georgia, serif; }
-  body { max-width: 50rem; margin: 2.5rem auto; padding: 0 1.2rem; }
+  body { max-width: 54rem; margin: 2.5rem auto; padding: 0 1.2rem; }
   h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; } h3 { font-size: 1rem; margin: 1.4rem 0 .2rem; }
   .conditions, .by, .legend { opacity: .75; font-size: .9rem; margin: .3rem 0; }
   svg { width: 100%; height: auto; margin-top: 1rem; }
   .wide { overflow-x: auto; }
   table { border-collapse: collapse; font: 14px/1.5 ui-sans-serif, system-ui, sans-serif; font-variant-numeric: tabular-nums; }
   th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #26221c22; white-space: nowrap; }
+  th:last-child, td:last-child { padding-right: 0; }
   blockquote { margin: .2rem 0 .8rem; padding-left: .9rem; border-left: 3px solid #a3341f; white-space: pre-wrap; }
   pre { font: 13px/1.45 ui-monospace, monospace; overflow-x: auto; }
 </style>

@@ -62,7 +62,7 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
   },
   inspect: {
     group: looking,
-    summary: "look inside a model: which tokens its neurons stand for",
+    summary: "look inside a model: what its neurons and codes stand for, and measures of its training",
     load: () => import("./inspect.ts"),
   },
   doctor: {

@@ -120,7 +120,7 @@ async function removeModel(
     ensure(found.length === 0, "bad_option", `${name} ships with the package: only downloaded models can be removed`);
     const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
     const meant = nearest(name, names);
-    const there = names.length > 0 ? `there are ${names.join(", ")}` : "there is none";
+    const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "there is none";
     throw new VentrisError(
       "unavailable",
       `no downloaded model "${name}": ${there}${meant ? `; did you mean "${meant}"?` : ""}`,

@@ -1,6 +1,6 @@
 /** `ventris train --init` and `ventris train finetune`: a folder with a recipe that fits texts, machine and model, to look at and to run. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile, stat } from "node:fs/promises";
+import { mkdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
@@ -19,13 +19,17 @@ export interface BeginOptions {
   readonly signal: AbortSignal;
 }
 
-async function makeFolder(folder: string): Promise<string> {
-  const path = join(folder, "recipe.json");
-  ensure(!existsSync(path), "bad_option", `${path} is there already: run it, or give another folder`);
-  await mkdir(folder, { recursive: true }).catch((cause) => {
+/** Runs an action in a folder that is made for it, and taken away again where the action fails. Errors: `unavailable`. */
+async function inNewFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  const made = await mkdir(folder, { recursive: true }).catch((cause) => {
     throw new VentrisError("unavailable", `cannot make the folder ${folder}: ${cause.message}`, { cause });
   });
-  return path;
+  try {
+    return await action();
+  } catch (error) {
+    if (made !== undefined) await rm(made, { recursive: true, force: true });
+    throw error;
+  }
 }
 
 /** Bytes of the files as they lie there; a compressed one counts three times. Errors: `unavailable`. */
@@ -54,9 +58,17 @@ const list = (texts: readonly string[]): string =>
   texts.map((path) => `    { "path": ${JSON.stringify(resolve(path))} }`).join(",\n");
 
 /** Trains a tokenizer, measures the machine, and writes a recipe with its reasons. Returns the recipe's path. */
-export async function beginTraining({ folder, texts, minutes, threads, signal }: BeginOptions): Promise<string> {
-  const path = await makeFolder(folder);
+export async function beginTraining(options: BeginOptions): Promise<string> {
+  const { folder, texts } = options;
+  const path = join(folder, "recipe.json");
+  ensure(!existsSync(path), "bad_option", `${path} is there already: run it, or give another folder`);
   const bytes = await sizeOf(texts);
+  await inNewFolder(folder, () => writePlan(path, bytes, options));
+  return path;
+}
+
+async function writePlan(path: string, bytes: number, options: BeginOptions): Promise<void> {
+  const { folder, texts, minutes, threads, signal } = options;
   const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
   const tokenizerFolder = join(folder, "tokenizer");
   await mkdir(tokenizerFolder, { recursive: true });
@@ -110,8 +122,7 @@ ${list(texts)}
   "clip": 1
 }
 `;
-  await writeFileAtomically(path, new TextEncoder().encode(recipe));
-  return path;
+  await writeFileAtomically(path, recipe);
 }
 
 export interface FinetuneOptions extends Omit<BeginOptions, "minutes"> {
@@ -122,7 +133,29 @@ export interface FinetuneOptions extends Omit<BeginOptions, "minutes"> {
   readonly lora?: { readonly r: number; readonly alpha: number; readonly targets: readonly string[] };
 }
 
-/** Writes a recipe that trains a model further on texts. Returns its path. */
+/** Rows of a batch and their length, and from how many tokens of text on: so many batches must fit. */
+const leastBatches = 10;
+
+/** Small texts are read in smaller batches. Errors: `bad_option`. */
+function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: number; length: number } {
+  let [rows, long] = [4, length];
+  while (tokens < leastBatches * rows * long && (rows > 1 || (mayShrink && long > 16))) {
+    if (rows > 1) rows /= 2;
+    else long = Math.max(16, Math.floor(long / 2));
+  }
+  ensure(
+    tokens >= leastBatches * rows * long,
+    "bad_option",
+    () =>
+      `the texts have ${tokens} tokens, and training needs ${leastBatches * rows * long} or more${mayShrink ? "" : ", or a smaller --length"}`,
+  );
+  return { rows, length: long };
+}
+
+/**
+ * Writes a recipe that trains a model further on texts, or finds the same one there, whose run then goes on. Returns its path.
+ * Errors: `bad_option` where another one is there.
+ */
 export async function beginFinetuning(options: FinetuneOptions): Promise<string> {
   const { folder, model, texts, epochs, lora, signal } = options;
   await sizeOf(texts);
@@ -135,12 +168,11 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
   const configPath = join(base, "config.json");
   const config = parseJsonObject(await readFile(configPath), configPath);
   const tokenizer = await openTokenizer(base);
-  const path = await makeFolder(folder);
+  const path = join(folder, "recipe.json");
   const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
   const tokens = corpus.train.tokens.length;
   const context = Number(config.max_position_embeddings ?? config.n_positions ?? 1024);
-  const length = Math.min(options.length ?? 256, context);
-  const rows = 4;
+  const { rows, length } = batchFor(tokens, Math.min(options.length ?? 256, context), options.length === undefined);
   const steps = Math.max(1, Math.ceil((epochs * tokens) / (rows * length)));
   const rate = options.learningRate ?? (lora ? 2e-4 : 2e-5);
   const recipe = {
@@ -162,6 +194,13 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
     continues: { model: base, tokens: 0, minutes: 0 },
     ...(lora && { lora }),
   };
-  await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify(recipe, null, 2)}\n`));
+  const written = `${JSON.stringify(recipe, null, 2)}\n`;
+  const there = await readFile(path, "utf8").catch(() => undefined);
+  ensure(
+    there === undefined || there === written,
+    "bad_option",
+    `${path} is there already and says something else: give another folder, or run it by ventris train ${path} --run ${join(folder, "run")} --out ${join(folder, lora ? "adapter" : "model")}`,
+  );
+  if (there === undefined) await inNewFolder(folder, () => writeFileAtomically(path, written));
   return path;
 }

@@ -301,9 +301,9 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags): P
   const path = await interruptible((signal) =>
     beginFinetuning({ folder, model, texts, epochs, learningRate, length, lora, signal }),
   );
-  say(`${path}: what is done, to be changed or run again with \`ventris train\``);
-  const out = join(folder, lora ? "adapter" : "model");
-  await runAndTell(path, { data: ".", run: join(folder, "run"), out, threads, maxMinutes, json });
+  const [run, out] = [join(folder, "run"), join(folder, lora ? "adapter" : "model")];
+  say(`${path} says how; once it is changed, it is run by ventris train ${path} --run ${run} --out ${out}`);
+  await runAndTell(path, { data: ".", run, out, threads, maxMinutes, json });
 }
 
 async function status(run: string, { json }: { json?: true }): Promise<void> {

@@ -43,7 +43,7 @@ export function createCatalogue(only: readonly string[] = []): Catalogue {
       const meant = nearest(name, names);
       throw new RequestError(
         "unavailable",
-        `no model "${name.slice(0, 200)}" is here; there are ${names.join(", ") || "none"}${meant ? `; did you mean "${meant}"?` : ""}`,
+        `no model "${name.slice(0, 200)}" is here; the models here: ${names.join(", ") || "none"}${meant ? `; did you mean "${meant}"?` : ""}`,
         { param: "model" },
       );
     },

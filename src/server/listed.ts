@@ -9,7 +9,7 @@ export async function findModel(name: string): Promise<{ name: string; path: str
   ensure(
     found,
     "unavailable",
-    `no model "${name.slice(0, 200)}" is here; there are ${listed.map((entry) => entry.name).join(", ") || "none"}`,
+    `no model "${name.slice(0, 200)}" is here; the models here: ${listed.map((entry) => entry.name).join(", ") || "none"}`,
   );
   return found;
 }

@@ -37,6 +37,14 @@ const efficiency = 0.5;
  * (Muennighoff et al. 2023). */
 const [tokensPerParameter, mostEpochs] = [20, 4];
 
+/** From so many tokens of text on: rows of a batch, and their length. */
+const batches = [
+  [2000, 4, 32],
+  [10_000, 8, 64],
+  [200_000, 8, 128],
+  [2_000_000, 8, 256],
+] as const;
+
 /** `rate`: products in GFLOP/s, see `productRate`. Errors: `bad_option` for texts shorter than a few batches. */
 export function planTraining(tokens: number, vocabularySize: number, rate: number, minutes: number): Plan {
   const operations = efficiency * rate * 1e9 * minutes * 60;
@@ -48,11 +56,11 @@ export function planTraining(tokens: number, vocabularySize: number, rate: numbe
     return { layers, width, heads, keyValueHeads: heads / 2, feedForward, parameters };
   });
   const chosen = sizes.findLast(({ parameters }) => parameters <= Math.min(affordable, fed)) ?? sizes[0];
-  const [rows, length] = tokens < 200_000 ? [8, 64] : tokens < 2_000_000 ? [8, 128] : [8, 256];
+  const [rows, length] = batches.findLast(([least]) => tokens >= least)?.slice(1) ?? [];
   ensure(
-    tokens >= 20 * rows * length,
+    rows !== undefined && length !== undefined,
     "bad_option",
-    `the texts have about ${tokens} tokens: training needs ${20 * rows * length} or more`,
+    `the texts have about ${tokens} tokens: a model of its own needs ${batches[0][0]} or more. Give more text, or train a model further that is here: ventris train finetune knossos`,
   );
   const most = Math.min(operations / (6 * chosen.parameters), mostEpochs * tokens);
   const steps = Math.max(20, Math.floor(most / (rows * length)));

@@ -79,6 +79,10 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   const run = { ...recipe, corpus: corpus.digest };
   await refuseChangedRun(options.runFolder, run);
   onMessage(`${corpus.trainTokens} training tokens, ${corpus.heldOutTokens} held out`);
+  if (corpus.evaluation.length < fewBatches)
+    onMessage(
+      `the loss on held-out text is measured on ${corpus.evaluation.length === 1 ? "a single batch" : `${corpus.evaluation.length} batches`} of ${rows} x ${length} tokens, which is little: more text or a larger heldOut makes it steadier`,
+    );
 
   const values = recipe.continues
     ? await valuesOf(beside(recipe.continues.model), family, config)
@@ -161,6 +165,9 @@ function locate(
 ): string {
   return path.startsWith("./") ? beside(path) : absolute(path, dataFolder);
 }
+
+/** Of as many batches and more the loss is measured without a remark. */
+const fewBatches = 6;
 
 /** The texts as batches: by size from one stream, or file by file as their weights say. */
 async function loadTexts(

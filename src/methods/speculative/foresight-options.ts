@@ -4,7 +4,7 @@ import type { Outlook } from "../../engine/method.ts";
 import type { Model } from "../../engine/model.ts";
 import { ensure } from "../../errors.ts";
 import { budgetOption } from "./budget.ts";
-import { freeDraftOutlook } from "./outlook.ts";
+import { guessedOutlook } from "./outlook.ts";
 
 export const foresightOptions = {
   levels: z
@@ -57,5 +57,5 @@ export const foresightOutlook =
     conditions: { temperature: number; signal?: AbortSignal },
   ): Promise<Outlook> => {
     const length = options.levels ?? (await there(model, options));
-    return freeDraftOutlook(() => length)(model, {}, conditions);
+    return guessedOutlook(length)(model, {}, conditions);
   };

@@ -61,18 +61,28 @@ export const draftModelOutlook =
     };
   };
 
-/** Outlook of a method whose drafts cost next to nothing and depend on the text: up to `longest` tokens at once. */
+/** What decides how many drafts are right, and where they gain most: of copies from the text, and of guesses that a trained part makes. */
+const ofCopies = ["how much the text repeats itself", "texts that repeat names, phrases or code gain most"] as const;
+const ofGuesses = [
+  "the text and on how well its part was trained",
+  "guesses gain most where a pass over several tokens costs little more than over one, as with a large model",
+] as const;
+
+/** Outlook of a method whose drafts cost next to nothing: up to `longest` tokens at once, copied from the text or guessed by a trained part. */
 export const freeDraftOutlook =
-  (longestOf: (options: { length?: number }) => number) =>
+  (longestOf: (options: { length?: number }) => number, [depends, advice]: readonly [string, string] = ofCopies) =>
   async (model: Model, options: object, { signal }: Conditions): Promise<Outlook> => {
     const target = await passCurve(model, signal);
     const longest = longestOf(options);
     return {
       most: idealSpeedUp(target, 0, longest),
-      because: `a pass of ${model.name} over 1 token takes ${milliseconds(passSeconds(target, 1))}, over ${longest + 1} tokens ${milliseconds(passSeconds(target, longest + 1))}${underLoad(target)}; how many drafts are right depends on how much the text repeats itself`,
-      advice: "texts that repeat names, phrases or code gain most",
+      because: `a pass of ${model.name} over 1 token takes ${milliseconds(passSeconds(target, 1))}, over ${longest + 1} tokens ${milliseconds(passSeconds(target, longest + 1))}${underLoad(target)}; how many drafts are right depends on ${depends}`,
+      advice,
     };
   };
+
+/** The same of tokens ahead that heads, prompt vectors or the model itself guess in the pass that checks the last ones. */
+export const guessedOutlook = (longest: number) => freeDraftOutlook(() => longest, ofGuesses);
 
 /** Outlook of a method that drafts with a small network beside its model, whose passes take so many seconds. */
 export const networkOutlook =

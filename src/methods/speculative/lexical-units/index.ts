@@ -14,7 +14,7 @@ import type { Commitment } from "../../../engine/output.ts";
 import { ensure } from "../../../errors.ts";
 import { foresightDrafter } from "../foresight.ts";
 import type { Foresight } from "../guesses.ts";
-import { freeDraftOutlook } from "../outlook.ts";
+import { guessedOutlook } from "../outlook.ts";
 import { speculate } from "../speculate.ts";
 
 /** The name of the placeholder in tokenizers of ours. */
@@ -147,8 +147,7 @@ export const lexicalUnits = defineMethod({
   summary: "a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts",
   source: "Sun et al. 2024, lexical unit decoding, arXiv 2405.15208",
   lossless: ({ verify }) => verify,
-  outlook: (model, { lookAhead }, conditions) =>
-    freeDraftOutlook(() => Math.max(1, lookAhead - 1))(model, {}, conditions),
+  outlook: (model, { lookAhead }, conditions) => guessedOutlook(Math.max(1, lookAhead - 1))(model, {}, conditions),
   options: z.strictObject({
     beta: z
       .number()
