@@ -101,6 +101,7 @@ const openOptions = z.strictObject({
   profile: z.string().optional(),
   weights: z.enum(weightFormats).optional(),
   keyValues: z.enum(cacheFormats).optional(),
+  contextLength: z.int().min(1).optional(),
   memoryLimit: z.number().positive().optional(),
   maxRows: z.int().min(1).optional(),
   cacheSlots: z.int().min(0).optional(),

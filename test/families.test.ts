@@ -151,6 +151,32 @@ describe.each(Object.entries(families))("%s", (_, config) => {
   });
 });
 
+test("LongRoPE turns by the factors of the context that the model is opened for", async () => {
+  const config = families["phi3 with LongRoPE, turned in part"] as Json;
+  const tiny = await writeTinyModel({ config });
+  const text = tokensOf(12);
+  const [short, long] = [false, true].map((long) => referenceLogits({ ...config, long }, tiny.weights, text).at(-1)!);
+  expect(difference(short, long)).toBeGreaterThan(0.01);
+  for (const [contextLength, wanted, positions] of [
+    [undefined, short, 100],
+    [60, short, 60],
+    [101, long, 101],
+    [160, long, 160],
+  ] as const) {
+    await using model = await open(tiny.folder, { threads: 1, contextLength });
+    expect(model.forest.contextLength).toBe(positions);
+    const lease = model.forest.lease();
+    expect(difference((await lease.prefill(text)).node.logits!, wanted)).toBeLessThan(1e-4);
+    const tooLong = lease.prefill(tokensOf(positions + 1));
+    await expect(tooLong).rejects.toMatchObject({ code: "context_full" });
+    lease.close();
+  }
+  await expect(open(tiny.folder, { contextLength: 161 })).rejects.toThrow(
+    /contextLength must be .* from 1 to the model's 160/,
+  );
+  await removeModel(tiny);
+});
+
 // Kinds, not every variant: matrices do not know of windows and rotations.
 const kinds = Object.entries(families).filter(([name]) => !name.includes(" "));
 test.each(kinds)("%s with matrices in 8 and 4 bits is the reference on what the codes stand for", async (_, config) => {

@@ -3,7 +3,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { folderOf, storage } from "../files.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
-import type { Family, ModelConfig } from "../models/family.ts";
+import { type Family, type ModelConfig, withContext } from "../models/family.ts";
 import { mergedParameters, readLora } from "../models/lora.ts";
 import { findParameters } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
@@ -46,6 +46,11 @@ export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" |
    * full context takes so much memory that its size decides about speed; else float32.
    */
   keyValues?: (typeof cacheFormats)[number];
+  /**
+   * Positions to open the model for. Default: all that it has; of models with LongRoPE (Phi-3.5, Phi-4-mini), whose frequencies are others in
+   * a longer context, the original ones.
+   */
+  contextLength?: number;
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
   /** Folder of a LoRA adapter in PEFT's format, merged into the weights as they are read. */
@@ -68,6 +73,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     memoryLimit = 4 * 2 ** 30,
     maxRows,
     cacheSlots,
+    contextLength,
     taps = [],
     edits = [],
     lora,
@@ -78,7 +84,8 @@ export async function loadModel(path: string, name: string, options: LoadOptions
   const folder = (await (await storage()).find(path).catch(() => undefined))?.kind === "folder" ? path : folderOf(path);
   const source = await openCheckpoint(path);
   try {
-    const { family, config } = familyOf(source.config);
+    const { family, config: stated } = familyOf(source.config);
+    const config = withContext(stated, contextLength);
     const adapter = lora === undefined ? undefined : await readLora(lora, family, config);
     const found = findParameters(source, family, config);
     const parameters = adapter ? mergedParameters(found, adapter) : found;

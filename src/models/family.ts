@@ -26,6 +26,8 @@ export interface ModelConfig {
   readonly rotations: readonly Rotation[];
   /** Which of them each layer has; "none": its queries and keys are not turned. Default: the first. */
   readonly rotationOf?: readonly (number | "none")[];
+  /** A longer context that the model can be opened with, which turns by other frequencies (LongRoPE): see `withContext`. */
+  readonly longer?: { readonly contextLength: number; readonly rotations: readonly Rotation[] };
   /** A position sees at most this many positions, itself included: in the layers of `windowed`, or, without it, in all. */
   readonly window: number | undefined;
   readonly windowed?: readonly boolean[];
@@ -68,6 +70,25 @@ export interface AttentionStyle {
   readonly scale?: number;
   /** Scores become cap * tanh(score / cap), before anything is masked. */
   readonly cap?: number;
+}
+
+/**
+ * The config for so many positions; undefined: its own. Of LongRoPE's two sets of frequencies the short serve the original context, and the
+ * long all positions of a longer one. Errors: `bad_option` for more than there are.
+ */
+export function withContext(config: ModelConfig, positions: number | undefined): ModelConfig {
+  if (positions === undefined) return config;
+  const { contextLength, longer, rotations } = config;
+  const most = longer?.contextLength ?? contextLength;
+  const valid = Number.isInteger(positions) && positions >= 1 && positions <= most;
+  ensure(
+    valid,
+    "bad_option",
+    () => `contextLength must be a whole number from 1 to the model's ${most}, not ${shown(positions)}`,
+  );
+  if (positions > contextLength) return { ...config, rotations: longer!.rotations, contextLength: positions };
+  // Learned positions are a matrix of so many rows.
+  return rotations.length === 0 ? config : { ...config, contextLength: positions };
 }
 
 /** The layers' ways of looking back, as windows; and which of them a layer has. */
@@ -159,6 +180,11 @@ export class ConfigReader {
   raw(name: string): unknown {
     this.#read.add(name);
     return this.#json[name] ?? undefined;
+  }
+
+  /** Whether the field is there, be it null. */
+  states(name: string): boolean {
+    return Object.hasOwn(this.#json, name);
   }
 
   object(name: string): Readonly<Record<string, unknown>> | undefined {

@@ -1,10 +1,11 @@
 /** Configs of the Llama family: what its members have in common, and the fields that each has of its own. */
 import { ensure, shown } from "../errors.ts";
 import { ConfigReader, type LlamaVariant, type ModelConfig } from "./family.ts";
-import { scaledRotation } from "./rope-scaling.ts";
+import { scaledRotation, turnedDimensions } from "./rope-scaling.ts";
 
 /** Sizes that were read before a member reads its own fields. */
 interface Shape {
+  readonly hiddenSize: number;
   readonly layers: number;
   readonly headDimension: number;
 }
@@ -13,16 +14,22 @@ interface Shape {
 interface Member {
   readonly epsilon?: number;
   readonly theta?: number;
+  /** Base of the rotation of layers that see a window, where it is one of their own. */
+  readonly windowTheta?: number;
   readonly contextLength?: number;
   readonly tied?: boolean;
   /** Undefined: the width shared by the heads. */
   readonly headDimension?: number;
   readonly attentionBias?: true;
   readonly queryKeyNorm?: ModelConfig["queryKeyNorm"];
-  /** Whether `sliding_window` holds: always, or only with `use_sliding_window`. */
-  readonly window?: "stated" | "switched";
+  /** Only the first dimensions of a head may turn. */
+  readonly partial?: true;
+  /** Whether `sliding_window` holds: always, only with `use_sliding_window`, or always and with this size if none is stated. */
+  readonly window?: "stated" | "switched" | number;
   /** Layers that see the window where `layer_types` does not say it. Default: all. */
   readonly windowed?: (config: ConfigReader, shape: Shape) => (layer: number) => boolean;
+  /** Default: silu. */
+  readonly activation?: (config: ConfigReader) => void;
   readonly variant?: (config: ConfigReader, shape: Shape) => LlamaVariant;
   /** Layers whose queries and keys turn. Default: all. */
   readonly turns?: (config: ConfigReader, shape: Shape) => readonly boolean[];
@@ -51,7 +58,79 @@ const members: Readonly<Record<string, Member>> = {
     windowed: (config, shape) => (layer) => !rotatedLayers(config, shape)[layer],
     turns: rotatedLayers,
   },
+  Phi3ForCausalLM: {
+    epsilon: 1e-5,
+    contextLength: 4096,
+    partial: true,
+    window: "stated",
+    variant: (config) => {
+      for (const neutral of ["full_attn_mod", "interpolate_factor"]) config.only(neutral, 1, undefined);
+      return { fused: true };
+    },
+  },
+  GemmaForCausalLM: {
+    contextLength: 8192,
+    tied: true,
+    headDimension: 256,
+    activation: geluActivation,
+    variant: (_, shape) => scaledByWidth(shape),
+  },
+  Gemma2ForCausalLM: {
+    contextLength: 8192,
+    tied: true,
+    headDimension: 256,
+    window: 4096,
+    windowed: () => (layer) => layer % 2 === 0,
+    activation: geluActivation,
+    variant: (config, shape) => gemma(config, shape, { attention: 50, logits: 30 }),
+  },
+  Gemma3ForCausalLM: {
+    theta: 1e6,
+    windowTheta: 10000,
+    contextLength: 131072,
+    tied: true,
+    headDimension: 256,
+    queryKeyNorm: "heads",
+    window: 4096,
+    windowed: gemmaPattern,
+    activation: geluActivation,
+    variant: (config, shape) => gemma(config, shape, {}),
+  },
 };
+
+/** A field with a default of its own, which null switches off. */
+function cap(config: ConfigReader, name: string, fallback: number | undefined): number | undefined {
+  if (!config.states(name)) return fallback;
+  return config.raw(name) === undefined ? undefined : config.positive(name);
+}
+
+/** The approximation by a hyperbolic tangent, whatever an older field says. */
+function geluActivation(config: ConfigReader): void {
+  config.only("hidden_activation", "gelu_pytorch_tanh", undefined);
+  config.only("hidden_act", "gelu_pytorch_tanh", "gelu", undefined);
+}
+
+const scaledByWidth = ({ hiddenSize }: Shape): LlamaVariant => ({
+  embeddingScale: Math.sqrt(hiddenSize),
+  shiftedNorms: true,
+  activation: "geluTanh",
+});
+
+/** Gemma 2 and 3 (Gemma Team 2024, arXiv 2408.00118, section 2; 2025, arXiv 2503.19786, section 2). */
+function gemma(config: ConfigReader, shape: Shape, caps: { attention?: number; logits?: number }): LlamaVariant {
+  config.only("use_bidirectional_attention", false, undefined);
+  const attentionCap = cap(config, "attn_logit_softcapping", caps.attention);
+  const logitCap = cap(config, "final_logit_softcapping", caps.logits);
+  return {
+    ...scaledByWidth(shape),
+    norms: "both",
+    attention: {
+      scale: config.positive("query_pre_attn_scalar", 256) ** -0.5,
+      ...(attentionCap !== undefined && { cap: attentionCap }),
+    },
+    ...(logitCap !== undefined && { logitCap }),
+  };
+}
 
 export const llamaArchitectures: readonly string[] = Object.keys(members);
 
@@ -59,6 +138,12 @@ export const llamaArchitectures: readonly string[] = Object.keys(members);
 function fromLayer(config: ConfigReader): (layer: number) => boolean {
   const first = config.integer("max_window_layers", 28, { minimum: 0 });
   return (layer) => layer >= first;
+}
+
+/** All but every so manieth layer see a window. */
+function gemmaPattern(config: ConfigReader): (layer: number) => boolean {
+  const every = config.integer("sliding_window_pattern", config.integer("_sliding_window_pattern", 6));
+  return (layer) => (layer + 1) % every !== 0;
 }
 
 /** 1 in `no_rope_layers` for layers that turn; without the list all but every `no_rope_layer_interval`th. */
@@ -84,16 +169,16 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
   const keyValueHeads = config.integer("num_key_value_heads", heads);
   const headDimension = config.integer("head_dim", member.headDimension ?? Math.floor(hiddenSize / heads));
   const layers = config.integer("num_hidden_layers", undefined, { maximum: 1024 });
-  const shape: Shape = { layers, headDimension };
+  const shape: Shape = { hiddenSize, layers, headDimension };
   ensure(
     heads % keyValueHeads === 0,
     "bad_config",
     `config: ${heads} heads cannot share ${keyValueHeads} key-value heads evenly`,
   );
-  config.only("hidden_act", "silu", undefined);
+  if (member.activation) member.activation(config);
+  else config.only("hidden_act", "silu", undefined);
   for (const off of ["mlp_bias", "lm_head_bias"]) config.only(off, false, undefined);
   config.integer("pretraining_tp", 1); // how products were divided among machines
-  config.only("partial_rotary_factor", 1, undefined);
   config.only("quantization_config", undefined);
   const attentionBias = config.boolean("attention_bias", false);
   // Attention biases of the others' checkpoints also sit on the output projection, which Qwen2's do not.
@@ -103,8 +188,10 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
     "bad_config",
     "config: attention_bias = true is not supported for this architecture",
   );
-  const { rotation, contextLength } = readRotation(config, member, shape);
-  const turns = member.turns?.(config, shape);
+  const { size, windowed } = readWindow(config, member, shape);
+  const { contextLength, ...rotations } = readRotations(config, member, shape, windowed);
+  // A window as wide as the context hides nothing.
+  const window = size !== undefined && size < contextLength && windowed.includes(true) ? size : undefined;
   const result: ModelConfig = {
     architecture,
     vocabularySize: config.integer("vocab_size"),
@@ -117,9 +204,9 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
     feedForward: config.integer("intermediate_size"),
     epsilon: config.positive("rms_norm_eps", member.epsilon ?? 1e-6),
     tied: config.boolean("tie_word_embeddings", member.tied ?? false),
-    rotations: [rotation],
-    ...(turns?.includes(false) && { rotationOf: turns.map((turn) => (turn ? 0 : "none")) }),
-    ...readReach(config, member, shape, contextLength),
+    ...rotations,
+    window,
+    ...(window !== undefined && windowed.includes(false) && { windowed }),
     attentionBias: biased,
     queryKeyNorm: member.queryKeyNorm ?? false,
     ...(member.variant && { variant: member.variant(config, shape) }),
@@ -130,43 +217,86 @@ export function readLlamaConfig(json: Readonly<Record<string, unknown>>): ModelC
   return result;
 }
 
-function readRotation(config: ConfigReader, member: Member, { headDimension }: Shape) {
+/** The rotations of a model, and which layers have which. */
+function readRotations(
+  config: ConfigReader,
+  member: Member,
+  shape: Shape,
+  windowed: readonly boolean[],
+): Pick<ModelConfig, "rotations" | "rotationOf" | "contextLength" | "longer"> {
+  const { headDimension } = shape;
   ensure(
     headDimension % 2 === 0,
     "bad_config",
     `config: rotary embedding needs an even head dimension, not ${headDimension}`,
   );
-  const rope = config.raw("rope_parameters") as Record<string, unknown> | undefined;
+  const given = config.object("rope_parameters");
+  // Where kinds of layers differ in it, each has its own.
+  const byKind = given !== undefined && member.windowTheta !== undefined && Object.hasOwn(given, "full_attention");
+  const rope = (byKind ? given.full_attention : given) as Readonly<Record<string, unknown>> | undefined;
+  const stray = byKind ? Object.keys(given).find((kind) => !layerKinds.includes(kind)) : undefined;
+  ensure(stray === undefined, "bad_config", `config: rope_parameters.${stray} is no kind of layer`);
   const theta = config.positive("rope_theta", (rope?.rope_theta as number | undefined) ?? member.theta ?? 10000);
-  const contextLength = config.integer("max_position_embeddings", member.contextLength ?? 2048);
-  return scaledRotation(config.raw("rope_scaling") ?? rope, { dimension: headDimension, theta, contextLength });
+  const share = config.positive("partial_rotary_factor", (rope?.partial_rotary_factor as number | undefined) ?? 1);
+  ensure(
+    share === 1 || member.partial,
+    "bad_config",
+    `config: partial_rotary_factor = ${share} is not supported (only 1)`,
+  );
+  const length = config.integer("max_position_embeddings", member.contextLength ?? 2048);
+  const scaling = config.object("rope_scaling") ?? rope;
+  const within = scaling?.original_max_position_embeddings !== undefined;
+  const beside = member.partial && (!within || config.states("original_max_position_embeddings"));
+  const original = beside ? config.integer("original_max_position_embeddings", 4096) : undefined;
+  const common = {
+    dimension: turnedDimensions(headDimension, share),
+    contextLength: length,
+    ...(original && { originalLength: original }),
+  };
+  const { rotation, contextLength, longer } = scaledRotation(scaling, { ...common, theta });
+  const result = {
+    rotations: [rotation],
+    contextLength,
+    ...(longer && { longer: { contextLength: longer.contextLength, rotations: [longer.rotation] } }),
+  };
+  if (member.windowTheta !== undefined) {
+    const own = (byKind ? given.sliding_attention : undefined) as Readonly<Record<string, unknown>> | undefined;
+    const base = config.positive("rope_local_base_freq", (own?.rope_theta as number | undefined) ?? member.windowTheta);
+    const local = scaledRotation(own, { ...common, theta: base });
+    return { ...result, rotations: [rotation, local.rotation], rotationOf: windowed.map((sees) => (sees ? 1 : 0)) };
+  }
+  const turns = member.turns?.(config, shape);
+  return turns?.includes(false) ? { ...result, rotationOf: turns.map((turn) => (turn ? 0 : "none")) } : result;
 }
 
-/** The window, and the layers that see it. Errors: `bad_config` for layers with a window that is not there. */
-function readReach(config: ConfigReader, member: Member, shape: Shape, contextLength: number) {
+const layerKinds = ["full_attention", "sliding_attention"];
+
+/** The window's size, where one is in use, and the layers that see it. Errors: `bad_config` for layers with a window that is not there. */
+function readWindow(config: ConfigReader, member: Member, shape: Shape): { size?: number; windowed: boolean[] } {
   const { layers } = shape;
-  const switchedOn = config.boolean("use_sliding_window", member.window === "stated");
-  const stated = config.raw("sliding_window") === undefined ? undefined : config.integer("sliding_window");
+  if (member.window === undefined) config.only("use_sliding_window", false, undefined);
+  const switchedOn = config.boolean("use_sliding_window", member.window !== "switched");
+  const fallback = typeof member.window === "number" && !config.states("sliding_window") ? member.window : undefined;
+  const stated = config.raw("sliding_window") === undefined ? fallback : config.integer("sliding_window");
   const size = member.window !== undefined && switchedOn ? stated : undefined;
   const kinds = config.raw("layer_types");
-  const known = ["full_attention", "sliding_attention"];
   ensure(
-    kinds === undefined || (Array.isArray(kinds) && kinds.every((kind) => known.includes(kind))),
+    kinds === undefined || (Array.isArray(kinds) && kinds.every((kind) => layerKinds.includes(kind))),
     "bad_config",
-    () => `config: layer_types must name ${known.join(" or ")} for each layer, not ${shown(kinds)}`,
+    () => `config: layer_types must name ${layerKinds.join(" or ")} for each layer, not ${shown(kinds)}`,
   );
   const listed = kinds as string[] | undefined;
   ensure(!listed || listed.length === layers, "bad_config", () => {
     return `config: layer_types has ${listed!.length} entries for ${layers} layers`;
   });
   ensure(size !== undefined || !listed?.includes("sliding_attention"), "bad_config", () => {
-    return `config: layer_types has layers of sliding_attention, but no window is stated and in use (sliding_window, use_sliding_window)`;
+    return "config: layer_types has layers of sliding_attention, but no window is stated and in use (sliding_window, use_sliding_window)";
   });
+  // Read even where the list says it: the field is known.
   const sees = size === undefined ? undefined : member.windowed?.(config, shape);
   const windowed = Array.from({ length: layers }, (_, layer) => {
+    if (size === undefined) return false;
     return listed ? listed[layer] === "sliding_attention" : (sees?.(layer) ?? true);
   });
-  // A window as wide as the context hides nothing.
-  const window = size !== undefined && size < contextLength && windowed.includes(true) ? size : undefined;
-  return { window, ...(window !== undefined && windowed.includes(false) && { windowed }) };
+  return { size, windowed };
 }

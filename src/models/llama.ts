@@ -1,6 +1,6 @@
 /**
  * The Llama family: one graph for Llama 2 and 3, Mistral, Qwen2, Qwen3, SmolLM, and for those that differ from them by named options
- * (`LlamaVariant`): Granite, OLMo 2, SmolLM3. Names of parameters are those of Hugging Face checkpoints.
+ * (`LlamaVariant`): Granite, OLMo 2, SmolLM3, Phi-3, Gemma 1 to 3. Names of parameters are those of Hugging Face checkpoints.
  */
 import {
   add,

@@ -8,12 +8,16 @@ export interface RotationShape {
   readonly theta: number;
   /** What the config gives as `max_position_embeddings`. */
   readonly contextLength: number;
+  /** What it gives as `original_max_position_embeddings` beside it. */
+  readonly originalLength?: number;
 }
 
 export interface ScaledRotation {
   readonly rotation: Rotation;
   /** Positions that it is made for. */
   readonly contextLength: number;
+  /** What serves more positions. */
+  readonly longer?: { readonly rotation: Rotation; readonly contextLength: number };
 }
 
 /** Dimensions of a head that turn, where only a part does. Errors: `bad_config` where they are no pairs. */
@@ -31,6 +35,7 @@ const common = ["rope_type", "type", "rope_theta", "partial_rotary_factor"];
 const fields: Readonly<Record<string, readonly string[]>> = {
   default: [],
   linear: ["factor"],
+  longrope: ["factor", "short_factor", "long_factor", "attention_factor", "original_max_position_embeddings"],
   llama3: ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
   yarn: [
     "factor",
@@ -49,6 +54,8 @@ interface Options {
   number(name: string): number;
   optional(name: string): number | undefined;
   flag(name: string, fallback: boolean): boolean;
+  /** One positive number for each of so many pairs of dimensions. */
+  list(name: string, pairs: number): readonly number[];
 }
 
 /**
@@ -65,7 +72,8 @@ export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRo
     () => `config: rope_scaling must be an object, not ${shown(scaling)}`,
   );
   const given = scaling as Readonly<Record<string, unknown>>;
-  const type = given.rope_type ?? given.type ?? "default";
+  const stated = given.rope_type ?? given.type ?? "default";
+  const type = stated === "su" ? "longrope" : stated; // its name at first
   ensure(
     typeof type === "string" && Object.hasOwn(fields, type),
     "bad_config",
@@ -98,7 +106,18 @@ export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRo
       ensure(typeof value === "boolean", "bad_config", `config: rope_scaling.${name} must be true or false`);
       return value;
     },
+    list(name, pairs) {
+      const value = given[name];
+      const valid = Array.isArray(value) && value.length === pairs && value.every((x) => x > 0 && Number.isFinite(x));
+      ensure(
+        valid,
+        "bad_config",
+        () => `config: rope_scaling.${name} must be ${pairs} positive numbers, not ${shown(value)}`,
+      );
+      return value;
+    },
   };
+  if (type === "longrope") return longRope(plain, options, shape);
   if (type === "default") return { rotation: plain, contextLength };
   if (type === "yarn") return yarn(plain, options, shape);
   const frequencies = type === "linear" ? linear(plain, options) : llama3(plain, options);
@@ -157,4 +176,25 @@ function yarn({ frequencies }: Rotation, options: Options, { dimension, theta, c
     rotation: { frequencies: stretched, amplitude },
     contextLength: Math.max(contextLength, Math.floor(factor * original)),
   };
+}
+
+/**
+ * LongRoPE (Ding et al. 2024, arXiv 2402.13753): every pair of dimensions has a divisor of its own, one for texts within the original context
+ * and one for longer ones. Which it is depends on the length of the text, and with it on every key that is kept: a context is opened with one
+ * or the other. Scores are divided by a temperature as published: cosines and sines times sqrt(1 + ln(s) / ln(L)).
+ */
+function longRope({ frequencies }: Rotation, options: Options, { contextLength, originalLength }: RotationShape) {
+  const { number, optional, list } = options;
+  const original = originalLength ?? number("original_max_position_embeddings");
+  const ratio =
+    originalLength === undefined ? (optional("factor") ?? contextLength / original) : contextLength / original;
+  const published = ratio <= 1 ? 1 : Math.sqrt(1 + Math.log(ratio) / Math.log(original));
+  const amplitude = optional("attention_factor") ?? published;
+  const divided = (name: string): Rotation => {
+    const divisors = list(name, frequencies.length);
+    return { frequencies: frequencies.map((f, i) => f / divisors[i]), amplitude };
+  };
+  const [short, long] = [divided("short_factor"), divided("long_factor")];
+  if (contextLength <= original) return { rotation: short, contextLength };
+  return { rotation: short, contextLength: original, longer: { rotation: long, contextLength } };
 }
