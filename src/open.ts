@@ -263,7 +263,7 @@ function forwardOf(model: Model): OpenModel["forward"] {
     const sequences = single
       ? [{ tokens: given as readonly number[], ...rest }]
       : (given as readonly ForwardSequence[]);
-    const applied = applyEdits(model.sites(), checkedEdits(edits, "forward"));
+    const applied = applyEdits(model.sites(), checkedEdits(edits, "forward"), model.config.contextLength);
     leaseSites(model.sites(), taps, applied); // refuses what is unknown
     const results = await model.forward.run(sequences, { taps, edits: applied, keep });
     return single ? results[0] : results;
@@ -275,7 +275,7 @@ const checkedEdits = (edits: DecodeOptions["edits"], subject: string) =>
 
 function trace(model: Model, tokens: readonly number[], options: TraceOptions): AsyncGenerator<TextTraceChunk, void> {
   checkTracing(options);
-  const edits = applyEdits(model.sites(), checkedEdits(options.edits, "trace"));
+  const edits = applyEdits(model.sites(), checkedEdits(options.edits, "trace"), model.config.contextLength);
   const sites = leaseSites(model.sites(), options.taps, edits);
   return traceTokens(model.forest, tokens, sites, options);
 }

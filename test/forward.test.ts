@@ -112,7 +112,13 @@ describe("bad input", () => {
     [[1], { positions: [96] }, /position 96 is outside the context of 96/],
     [new Array(97).fill(1), {}, /outside the context/],
     [tokens, { embeddings: new Float32Array(3) }, /3 numbers of embeddings/],
-    [tokens, { embeddings: new Map([[1, new Float32Array(3)]]) }, /3 numbers, and the model's width is 32/],
+    [tokens, { embeddings: new Map([[1, new Float32Array(3)]]) }, /row 1 must be a Float32Array of 32 numbers/],
+    [tokens, { embeddings: [1, 2] as never }, /embeddings must be a Float32Array .* or a Map/],
+    [tokens, { embeddings: new Map([[0.5, new Float32Array(32)]]) }, /no row 0\.5/],
+    [tokens, { mask: "sideways" as never }, /mask must be "causal", "bidirectional" or a table .*not "sideways"/],
+    [tokens, { mask: null as never }, /mask must be a list of numbers, not null/],
+    [tokens, { positions: "01234567" as never }, /positions must be a list of numbers/],
+    [tokens, { past: { length: 1 } as never }, /past must be \{ length, keys, values \}/],
     [tokens, { embeddings: new Map([[8, new Float32Array(32)]]) }, /no row 8/],
     [tokens, { logits: [8] }, /row 8, and it has 8/],
     [tokens, { past: { length: 1, keys: [], values: [] } }, /2 layers of keys and values \[2, 1, 8\]/],
@@ -120,6 +126,12 @@ describe("bad input", () => {
     [tokens, { logits: "none" as const }, /nothing is asked for/],
   ])("%j %j", async (given, options, message) => {
     await expect(model.forward(given, options)).rejects.toThrow(message);
+  });
+
+  test("a model that was closed computes nothing", async () => {
+    const closed = await open(tiny.folder, { threads: 1 });
+    await closed.close();
+    await expect(closed.forward(tokens)).rejects.toMatchObject({ code: "aborted" });
   });
 
   test("values of an edit that are not finite are its error, by name", async () => {

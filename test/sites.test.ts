@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../src/calls.ts";
+import type { ReadyEdit } from "../src/engine/sites/ready.ts";
+import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
@@ -159,6 +161,57 @@ describe("edits of a run", () => {
     expect(await Promise.all(lists.map(decode))).toEqual(alone);
     expect(new Set(alone.map((got) => got.join())).size).toBeGreaterThan(3);
     expect(model.forest.held).toBe(0);
+  });
+
+  const shift: Edit = {
+    name: "shift",
+    site: "layers.0.residual",
+    inputs: { by: { shape: [1] } },
+    apply: (value, { inputs }) => ({ value: add(value, inputs.by) }),
+  };
+  const throws = (): never => {
+    throw new Error("no idea");
+  };
+  test.each<[string, Omit<AppliedEdit, "edit">, RegExp]>([
+    ["inputs that throw", { inputs: throws }, /the edit shift at layers\.0\.residual, position 0: no idea/],
+    ["positions that throw", { at: throws }, /position 0: no idea/],
+    ["too many numbers", { inputs: () => ({ by: [1, 2] }) }, /its input by was given 2 numbers, and its shape has 1/],
+    ["no numbers", { inputs: () => ({ by: [] }) }, /its input by was given 0 numbers/],
+    ["no input", {}, /its input by was given no value/],
+    ["one of another name", { inputs: () => ({ bye: [1] }) }, /its input by was given no value/],
+    ["what is no number", { inputs: () => ({ by: [Number.NaN] }) }, /gave values that are not finite/],
+  ])("%s end the run that has them, and nobody else's", async (_, applied, message) => {
+    const plain = await model.decode([9, ...tokens], { temperature: 0, maxTokens: 6 }).final;
+    const [bad, shifted, good] = await Promise.allSettled([
+      model.decode(tokens, { temperature: 0, maxTokens: 6, edits: [{ edit: shift, ...applied }] }).final,
+      model.decode(tokens, { temperature: 0, maxTokens: 6, edits: [{ edit: shift, inputs: () => ({ by: [0.5] }) }] })
+        .final,
+      model.decode([9, ...tokens], { temperature: 0, maxTokens: 6 }).final,
+    ]);
+    expect(bad).toMatchObject({ status: "rejected", reason: { name: "VentrisError" } });
+    expect((bad as PromiseRejectedResult).reason.message).toMatch(message);
+    expect(shifted.status).toBe("fulfilled");
+    expect((good as PromiseFulfilledResult<typeof plain>).value.tokens).toEqual(plain.tokens);
+    expect(model.forest.held).toBe(0);
+  });
+
+  const site = "layers.0.residual";
+  test.each<[object, RegExp]>([
+    [{ edit: { name: "odd", site, apply: throws } }, /the edit odd at layers\.0\.residual: apply failed: no idea/],
+    [{ edit: { name: "odd", site, apply: () => undefined } }, /the edit odd: apply must give \{ value, readings \}/],
+    [{ edit: { name: "odd", site, apply: () => ({ value: 5 }) } }, /its value must be a tensor, not 5/],
+    [{ edit: { name: "odd", site, apply: () => ({ readings: { x: 5 } }) } }, /its reading x must be a tensor, not 5/],
+    [{ edit: { site, apply: () => ({}) } }, /has no name/],
+    [
+      { edit: { name: "odd", site, parameters: { p: { shape: [32], values: new Float32Array(3) } }, apply: throws } },
+      /its parameter p \[32\] needs a Float32Array of 32 numbers, not of 3/,
+    ],
+    [{ site, at: [96], add: 1 }, /position 96 at layers\.0\.residual is outside the context of 96/],
+    [{ site, clamp: { min: 2, max: 1 } }, /min must be at most max/],
+    [{ site, clamp: {} }, /give min, max or both/],
+  ])("%j is refused by name", async (edit, message) => {
+    const run = model.decode(tokens, { edits: [edit as ReadyEdit] }).final;
+    await expect(run).rejects.toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
   });
 
   test("an edit that gives another shape is refused", async () => {

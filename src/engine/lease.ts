@@ -149,9 +149,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     // Look-ahead rows are guesses: one that failed has no logits, and whoever asked for it sees that.
     for (const node of nodes) if (node.ahead && node.broken !== undefined) node.scored = undefined;
     const broken = nodes.find((node) => node.broken !== undefined && !node.ahead);
-    ensure(!broken, "runtime_failed", () => {
-      return `the edit ${broken!.broken} gave values that are not finite, or beyond 1e15, at position ${broken!.depth}`;
-    });
+    if (broken) throw broken.broken;
     const lacking = extensions.flatMap(({ token, ahead, logits = true }, i) =>
       !ahead && ((logits && !nodes[i].scored) || !has(nodes[i])) ? [{ node: nodes[i], token }] : [],
     );

@@ -1,4 +1,5 @@
 /** The forest's own view of its nodes, and of the calls whose rows wait for a pass. */
+import type { VentrisError } from "../errors.ts";
 import { type Entry, pageSize } from "./arena.ts";
 import type { ForestNode } from "./forest.ts";
 import type { AppliedEdit } from "./sites/rows.ts";
@@ -32,8 +33,8 @@ export class Node implements ForestNode {
   settled = false;
   scored: ScoredRow | undefined = undefined;
   taps: Record<string, Float32Array> | undefined = undefined;
-  /** The edit that gave values here which are not finite. */
-  broken: string | undefined = undefined;
+  /** What went wrong in an edit here: values that are not finite, for instance. */
+  broken: VentrisError | undefined = undefined;
   /** Where a first token of a text is found again. */
   readonly roots: Map<NodeKey, Node> | undefined;
   holds = 0;

@@ -141,6 +141,7 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
         const { keys, values } = outputs;
         node.unwritten = { keys, values, lanes: laneCount, lane, rows: stages[0], row: at - lane * perLane };
       }
+      node.broken = sites?.failed.get(at);
       keepReadings(row, outputs, { at, selected: selectedAt.get(at), stages: { lanes: laneCount, rows: stages } });
     }
   }

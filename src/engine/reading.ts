@@ -31,7 +31,10 @@ export function createReading(
   { model, prompt, settings, shapers, counters, emit }: DecodingParts,
   shaped: Shaped,
 ): Reading {
-  const edits = [...applyEdits(model.sites(), settings.edits ?? []), ...editsOfShapers(shapers)];
+  const edits = [
+    ...applyEdits(model.sites(), settings.edits ?? [], model.config.contextLength),
+    ...editsOfShapers(shapers),
+  ];
   const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
   const lease = shaped.watch(model.forest.lease(leaseSites(model.sites(), taps, edits)));
   const delivery = createTapDelivery(settings.taps ?? [], emit);

@@ -2,7 +2,8 @@
  * Edits: small modules that stand at a site and rewrite its value, or only read something off it. They may bring parameters of their
  * own and take inputs for every row at run time. The same definition serves decoding, `forward` and training.
  */
-import { ensure, nearest } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+import { isObject } from "../json.ts";
 import {
   abs,
   add,
@@ -105,7 +106,7 @@ export function createHooks(
 
   const applied = (edit: Edit, site: Site, value: Tensor, isSum: boolean): Tensor => {
     const rows = value.shape[0];
-    const given = edit.apply(value, {
+    const given = resultOf(edit, value, {
       site,
       parameters: mapValues(edit.parameters, ({ shape }, key) => parameter(`${edit.name}.${key}`, shape)),
       inputs: mapValues(edit.inputs, ({ type = "float32", shape }, key) =>
@@ -114,9 +115,13 @@ export function createHooks(
       readout: (residual) => family.readout(config, parameter, residual),
       select: (x) => (site.rows === "selected" ? x : select(x, site.name)),
     });
-    for (const [key, reading] of Object.entries(given.readings ?? {})) outputs[`tap.${edit.name}.${key}`] = reading;
+    for (const [key, reading] of Object.entries(given.readings ?? {})) {
+      requireTensor(reading, `the edit ${edit.name}: its reading ${key}`);
+      outputs[`tap.${edit.name}.${key}`] = reading;
+    }
     const result = given.value;
     if (!result) return value;
+    requireTensor(result, `the edit ${edit.name}: its value`);
     ensure(sameShape(result.shape, value.shape) && result.type === value.type, "bad_shape", () => {
       const [is, must] = [shapeText(result.shape), shapeText(value.shape)];
       return `the edit ${edit.name} at ${edit.site} gives ${result.type} ${is}, but the site is ${value.type} ${must}`;
@@ -149,6 +154,27 @@ export function createHooks(
   };
 }
 
+/** What an edit makes of a value. Errors: `bad_option` naming the edit, for whatever goes wrong in it. */
+function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<Edit["apply"]> {
+  let given: unknown;
+  try {
+    given = edit.apply(value, context);
+  } catch (cause) {
+    if (cause instanceof VentrisError) throw cause;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${why}`, { cause });
+  }
+  ensure(isObject(given), "bad_option", () => {
+    return `the edit ${edit.name}: apply must give { value, readings }, each where there is one, not ${shown(given)}`;
+  });
+  return given as ReturnType<Edit["apply"]>;
+}
+
+function requireTensor(given: unknown, what: string): void {
+  const fits = isObject(given) && Array.isArray(given.shape) && typeof given.type === "string";
+  ensure(fits, "bad_option", () => `${what} must be a tensor, not ${shown(given)}`);
+}
+
 /** To be called when the model is built: errors as for `createHooks`, for readings that no edit gave. */
 export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
   const readings = Object.keys(outputs).flatMap((name) => (name.startsWith("tap.") ? [name.slice(4)] : []));
@@ -163,7 +189,15 @@ export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
 /** Errors: as for `createHooks`, as far as they show before the edits are applied. */
 export function checkInstruments(sites: readonly Site[], { taps, edits }: Instruments): void {
   const names = new Set<string>();
-  for (const { name, site, begins } of edits) {
+  for (const { name, site, begins, parameters = {} } of edits) {
+    const named = typeof name === "string" && name !== "" && name.length <= 200;
+    ensure(named, "bad_option", () => `an edit at ${shown(site)} has no name, which its inputs and readings go by`);
+    for (const [key, { shape, values }] of Object.entries(parameters)) {
+      const size = shape.reduce((a, b) => a * b, 1);
+      ensure(values instanceof Float32Array && values.length === size, "bad_shape", () => {
+        return `the edit ${name}: its parameter ${key} [${shape}] needs a Float32Array of ${size} numbers${values instanceof Float32Array ? `, not of ${values.length}` : ""}`;
+      });
+    }
     siteNamed(sites, site);
     ensure(!begins || layerEndedBy(site) !== undefined, "bad_option", () => {
       return `the edit ${name}: rows begin after a layer, at layers.N.residual, not at ${site}`;

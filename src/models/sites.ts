@@ -59,7 +59,7 @@ export function siteNamed(sites: readonly Site[], name: string): Site {
       name.slice(0, 200),
       sites.map((site) => site.name),
     );
-    return `the model has no site ${name.slice(0, 200)}${meant ? `; did you mean ${meant}?` : ""}`;
+    return `the model has no site ${name.slice(0, 200)}; ${meant ? `did you mean ${meant}?` : "sites() lists them"}`;
   });
   return found;
 }

@@ -19,7 +19,7 @@ import {
 } from "../../runtime/program.ts";
 import { gather, input, type LoweredProgram, type LoweringOptions, lower, type Tensor } from "../../tensor/index.ts";
 import { joined, type TapRows } from "../sites/delivery.ts";
-import { floatsOf } from "../sites/readings.ts";
+import { floatsOf, notFinite } from "../sites/readings.ts";
 import { type AppliedEdit, createSiteInputs, type LoweredPass, type RowSites } from "../sites/rows.ts";
 import { union } from "../sites/variants.ts";
 import { applyVector } from "../sites/vectors.ts";
@@ -81,6 +81,7 @@ export function createForward(parts: ForwardParts): Forward {
   const programs: { shape: Shape; compiled: Promise<Compiled> }[] = [];
   let rotations: ReturnType<typeof rotaryFeeds<OnnxValue>> | undefined;
   let last: Promise<unknown> = Promise.resolve();
+  let open = true;
 
   function programFor(shape: Shape): Promise<Compiled> {
     const at = programs.findIndex((p) => sameShape(p.shape, shape));
@@ -119,6 +120,7 @@ export function createForward(parts: ForwardParts): Forward {
       ...rotations(batch.positions),
       ...(logits && { select: value("int64", BigInt64Array.from(select, BigInt), [select.length]) }),
     };
+    for (const error of sites.failed.values()) throw error;
     for (const name of Object.keys(feeds)) if (!needed.has(name)) delete feeds[name];
     const outputs = await program.run(feeds);
     refuseBroken(outputs, sites, lowered, batch);
@@ -127,12 +129,14 @@ export function createForward(parts: ForwardParts): Forward {
 
   return {
     run(sequences, settings) {
+      ensure(open, "aborted", "the model was closed");
       const batch = layOutBatch(config, sequences);
       const result = last.then(() => runBatch(batch, settings)); // a program runs once at a time
       last = result.catch(() => {});
       return result;
     },
     async release() {
+      open = false;
       await last;
       for (const { compiled } of programs) await compiled.then(({ program }) => program.release()).catch(() => {});
     },
@@ -195,7 +199,8 @@ function sitesOfBatch(batch: Batch, taps: readonly string[], edits: readonly App
     }
   });
   const modules = edited.map((row) => row.edits.map(({ edit }) => edit));
-  return { needed: union([{ taps, edits: [] }, ...modules.map((list) => ({ taps: [], edits: list }))]), edited };
+  const needed = union([{ taps, edits: [] }, ...modules.map((list) => ({ taps: [], edits: list }))]);
+  return { needed, edited, failed: new Map() };
 }
 
 function pastInputs(config: ModelConfig, { sequences, past }: Batch, value: Awaited<ReturnType<typeof valueMaker>>) {
@@ -218,18 +223,14 @@ function pastInputs(config: ModelConfig, { sequences, past }: Batch, value: Awai
 
 /** Errors: `runtime_failed` naming the edit that gave values which are not finite. */
 function refuseBroken(outputs: Record<string, Value>, { edited }: RowSites, lowered: LoweredPass, batch: Batch): void {
-  for (const { name, site } of lowered.asked.edits) {
+  for (const edit of lowered.asked.edits) {
+    const { name } = edit;
     const bad = outputs[`bad.${name}`]?.data as Float32Array | undefined;
     const at = bad?.findIndex((x) => Number.isNaN(x) || x !== 0) ?? -1; // not a comparison alone: NaN is bad, too
     if (at < 0) continue;
     const after = lowered.outputs.find((output) => output.name === `bad.${name}`)!.shape[0] === selectedRows;
     const row = after ? batch.select[at] : at;
-    const position = edited.find((e) => e.at === row)?.row.position;
-    ensure(
-      false,
-      "runtime_failed",
-      `the edit ${name} at ${site} gave values that are not finite, or beyond 1e15, at position ${position}`,
-    );
+    throw notFinite(edit, edited.find((e) => e.at === row)?.row.position);
   }
 }
 

@@ -1,5 +1,5 @@
 /** What `forward` is given: sequences, what their rows see, and which rows are asked for. Checked and laid out as one padded batch. */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
 import { type ModelConfig, reachesOf } from "../../models/family.ts";
 
 /** Keys and values of rows, by layer: [key-value heads, length, head dimension] each, rotated. */
@@ -114,13 +114,18 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
   const { vocabularySize, contextLength, layers, keyValueHeads, headDimension } = config;
   const rows = tokens.length;
   const covered = embeddings instanceof Float32Array;
+  const table = typeof embeddings === "object" && embeddings instanceof Map;
+  ensure(embeddings === undefined || covered || table, "bad_option", () => {
+    return `${name}: embeddings must be a Float32Array [rows, width] or a Map of rows to such arrays, not ${shown(embeddings)}`;
+  });
   for (let row = 0; row < rows && !covered; row++) {
     const token = tokens[row];
-    if (embeddings?.has(row)) continue;
+    if (table && embeddings.has(row)) continue;
     const known = Number.isInteger(token) && token >= 0 && token < vocabularySize;
     ensure(known, "bad_option", () => `${name}: token ${token} is outside the vocabulary of ${vocabularySize}`);
   }
   const before = past?.length ?? 0;
+  requireNumbers(positions, `${name}: positions`);
   ensure(!positions || positions.length === rows, "bad_shape", () => {
     return `${name}: ${positions!.length} positions for ${rows} rows`;
   });
@@ -129,7 +134,12 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
     const fits = Number.isInteger(position) && position >= 0 && position < contextLength;
     ensure(fits, "context_full", () => `${name}: position ${position} is outside the context of ${contextLength}`);
   }
-  if (mask !== undefined && typeof mask !== "string") {
+  if (typeof mask === "string") {
+    ensure(mask === "causal" || mask === "bidirectional", "bad_option", () => {
+      return `${name}: mask must be "causal", "bidirectional" or a table [rows, past + rows], not ${shown(mask)}`;
+    });
+  } else if (mask !== undefined) {
+    requireNumbers(mask, `${name}: mask`);
     const wanted = rows * (before + rows);
     ensure(mask.length === wanted, "bad_shape", () => {
       return `${name}: the mask has ${mask.length} entries, and [${rows}, ${before + rows}] has ${wanted}`;
@@ -142,11 +152,18 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
   }
   if (past) {
     const size = keyValueHeads * before * headDimension;
-    const fits = [past.keys, past.values].every((p) => p.length === layers && p.every((x) => x.length === size));
+    const fits = [past.keys, past.values].every(
+      (p) => Array.isArray(p) && p.length === layers && p.every((x) => x instanceof Float32Array && x.length === size),
+    );
     ensure(fits, "bad_shape", () => {
-      return `${name}: past must have ${layers} layers of keys and values [${keyValueHeads}, ${before}, ${headDimension}]`;
+      return `${name}: past must be { length, keys, values } with ${layers} layers of each, [${keyValueHeads}, ${before}, ${headDimension}]`;
     });
   }
+}
+
+function requireNumbers(list: ArrayLike<number> | undefined, what: string): void {
+  const fits = list === undefined || Array.isArray(list) || ArrayBuffer.isView(list);
+  ensure(fits, "bad_option", () => `${what} must be a list of numbers, not ${shown(list)}`);
 }
 
 function vectorsOf(config: ModelConfig, { embeddings, tokens }: ForwardSequence, name: string) {
@@ -159,9 +176,10 @@ function vectorsOf(config: ModelConfig, { embeddings, tokens }: ForwardSequence,
     return Array.from(tokens, (_, row) => [row, embeddings.subarray(row * width, (row + 1) * width)] as const);
   }
   for (const [row, vector] of embeddings) {
-    ensure(row >= 0 && row < tokens.length, "bad_option", () => `${name}: there is no row ${row} for an embedding`);
-    ensure(vector.length === width, "bad_shape", () => {
-      return `${name}: the embedding of row ${row} has ${vector.length} numbers, and the model's width is ${width}`;
+    const known = Number.isInteger(row) && row >= 0 && row < tokens.length;
+    ensure(known, "bad_option", () => `${name}: there is no row ${row} for an embedding`);
+    ensure(vector instanceof Float32Array && vector.length === width, "bad_shape", () => {
+      return `${name}: the embedding of row ${row} must be a Float32Array of ${width} numbers, the model's width`;
     });
   }
   return [...embeddings];

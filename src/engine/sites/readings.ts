@@ -1,5 +1,6 @@
 /** Between the rows of a pass and the programs' taps and edits: what the rows ask for, and what comes back for each. */
-import type { Instruments } from "../../models/edits.ts";
+import { VentrisError } from "../../errors.ts";
+import type { Edit, Instruments } from "../../models/edits.ts";
 import type { Row } from "../node.ts";
 import type { PassOutputs, Tapped } from "../pass.ts";
 import type { RowSites } from "./rows.ts";
@@ -40,7 +41,7 @@ export function sitesOfRows(rows: readonly { readonly row: Row; readonly at: num
   const edited = rows.flatMap(({ row: { node, edits }, at }) =>
     edits.length > 0 ? [{ at, edits, row: { position: node.position, node, placeOf } }] : [],
   );
-  return { needed: union(parts.values()), edited };
+  return { needed: union(parts.values()), edited, failed: new Map() };
 }
 
 /** Where a row stands in a pass, and, if it is selected, its number among the selected rows. */
@@ -49,6 +50,13 @@ interface RowPlace {
   readonly selected: number | undefined;
   readonly stages: Stages;
 }
+
+/** What somebody is told whose edit gave values that would reach other rows as NaN. */
+export const notFinite = ({ name, site }: Edit, position: number | undefined): VentrisError =>
+  new VentrisError(
+    "runtime_failed",
+    `the edit ${name} at ${site} gave values that are not finite, or beyond 1e15, at position ${position}`,
+  );
 
 /** Keeps with a row's node what was read there. */
 export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, place: RowPlace): void {
@@ -61,7 +69,7 @@ export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, p
   }
   for (const { edit } of edits) {
     const bad = outputs.bad[edit.name] && rowOf(outputs.bad[edit.name], place);
-    if (bad && !(bad[0] === 0)) node.broken = `${edit.name} at ${edit.site}`;
+    if (bad && !(bad[0] === 0)) node.broken ??= notFinite(edit, node.depth);
   }
 }
 

@@ -25,7 +25,11 @@ export const readyEdit = z
     set: numbers.optional(),
     add: numbers.optional(),
     scale: numbers.optional(),
-    clamp: z.strictObject({ min: number.optional(), max: number.optional() }).optional(),
+    clamp: z
+      .strictObject({ min: number.optional(), max: number.optional() })
+      .refine(({ min, max }) => min !== undefined || max !== undefined, { message: "give min, max or both" })
+      .refine(({ min = -Infinity, max = Infinity }) => min <= max, { message: "min must be at most max" })
+      .optional(),
     project: z
       .strictObject({
         direction: z.array(number).min(1),
@@ -93,7 +97,11 @@ function moduleAt({ name, width }: Site, slot: number, edit: Settings): Edit {
  * Edits as a lease applies them. Errors: `bad_option` for an unknown site (with the nearest name), an entry or a number of values that
  * does not fit it.
  */
-export function applyEdits(sites: readonly Site[], edits: readonly (Settings | AppliedEdit)[]): AppliedEdit[] {
+export function applyEdits(
+  sites: readonly Site[],
+  edits: readonly (Settings | AppliedEdit)[],
+  contextLength = Infinity,
+): AppliedEdit[] {
   const slots = new Map<string, number>();
   return edits.map((edit) => {
     if ("edit" in edit) return edit;
@@ -102,6 +110,10 @@ export function applyEdits(sites: readonly Site[], edits: readonly (Settings | A
     slots.set(site.name, slot + 1);
     ensure(slot < mostAtSite, "bad_option", `edits: more than ${mostAtSite} at ${site.name}; join some of them`);
     const inputs = inputsOf(edit, site);
+    const beyond = edit.at === "all" ? undefined : edit.at.find((position) => position >= contextLength);
+    ensure(beyond === undefined, "bad_option", () => {
+      return `edits: position ${beyond} at ${site.name} is outside the context of ${contextLength}`;
+    });
     const positions = edit.at === "all" ? undefined : new Set(edit.at);
     return {
       edit: moduleAt(site, slot, edit),

@@ -1,4 +1,5 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
+import { ensure, VentrisError } from "../../errors.ts";
 import { type Edit, type Instruments, largestValue } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
 import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
@@ -50,6 +51,8 @@ export interface RowSites {
   readonly needed: Instruments;
   /** Rows with edits that act in them. */
   readonly edited: readonly { readonly at: number; readonly edits: readonly AppliedEdit[]; readonly row: PlacedRow }[];
+  /** By row: why an edit could not say what it does there. It then does nothing, and who asked for the row is told. */
+  readonly failed: Map<number, VentrisError>;
 }
 
 /** A lowered program and what is in it for every row, and for rows that ask. */
@@ -85,20 +88,27 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
       });
       for (const { at, edits: acting, row } of sites?.edited ?? []) {
         const applied = acting.find((a) => a.edit === edit);
-        if (!applied || applied.at?.(row.position) === false) continue;
         const place = selected ? select.indexOf(at) : inStage(at);
-        if (place === undefined || place < 0) continue;
-        limit[place] = largestValue;
+        if (!applied || place === undefined || place < 0) continue;
         const placeOf: PlacedRow["placeOf"] = (node) => {
           const place = row.placeOf(node);
           return place === undefined ? undefined : inStage(place);
         };
-        const given = arrays.length > 0 ? applied.inputs?.({ ...row, placeOf }) : undefined;
-        for (const { key, data, width } of arrays) {
-          const values = given?.[key];
-          if (!values) continue;
-          if (data instanceof Float32Array) data.set(values, place * width);
-          else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
+        try {
+          if (applied.at?.(row.position) === false) continue;
+          const given = arrays.length > 0 ? applied.inputs?.({ ...row, placeOf }) : undefined;
+          for (const { key, width } of arrays) checkInput(given?.[key], key, width);
+          for (const { key, data, width } of arrays) {
+            const values = given![key];
+            if (data instanceof Float32Array) data.set(values, place * width);
+            else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
+          }
+          limit[place] = largestValue;
+        } catch (cause) {
+          // Others share the pass: they must not fail for it.
+          const why = cause instanceof Error ? cause.message : String(cause);
+          const what = `the edit ${edit.name} at ${edit.site}, position ${row.position}: ${why}`;
+          sites!.failed.set(at, new VentrisError("bad_option", what, { cause }));
         }
       }
       if (shapes.has(`${edit.name}.limit`)) result[`${edit.name}.limit`] = value("float32", limit, [rows, 1]);
@@ -108,4 +118,11 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
     }
     return result;
   };
+}
+
+function checkInput(values: ArrayLike<number> | undefined, key: string, width: number): void {
+  ensure(values, "bad_option", () => `its input ${key} was given no value`);
+  ensure(values.length === width, "bad_option", () => {
+    return `its input ${key} was given ${values.length} numbers, and its shape has ${width}`;
+  });
 }
