@@ -210,8 +210,8 @@ describe("edits of a run", () => {
     [{ site, clamp: { min: 2, max: 1 } }, /min must be at most max/],
     [{ site, clamp: {} }, /give min, max or both/],
   ])("%j is refused by name", async (edit, message) => {
-    const run = model.decode(tokens, { edits: [edit as ReadyEdit] }).final;
-    await expect(run).rejects.toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
+    const run = async () => model.decode(tokens, { edits: [edit as ReadyEdit] }).final;
+    await expect(run()).rejects.toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
   });
 
   test("an edit that gives another shape is refused", async () => {

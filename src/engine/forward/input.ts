@@ -156,7 +156,7 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
       (p) => Array.isArray(p) && p.length === layers && p.every((x) => x instanceof Float32Array && x.length === size),
     );
     ensure(fits, "bad_shape", () => {
-      return `${name}: past must be { length, keys, values } with ${layers} layers of each, [${keyValueHeads}, ${before}, ${headDimension}]`;
+      return `${name}: past must be { length, keys, values }, ${layers} layers of keys and values [${keyValueHeads}, ${before}, ${headDimension}]`;
     });
   }
 }
