@@ -36,6 +36,7 @@ export const openTransfers = (model: Pick<Model, "config" | "part" | "state">, r
     const { layers, bias, source } = settings.data;
     const { hiddenSize: width, layers: count } = model.config;
     checkTransferLayers(layers, count);
+    const nothing = new Float32Array(width);
     const rows = layers.map((layer, i): LookAhead => {
       const matrix = tensors.get(`weight.${i + 1}`);
       const shift = tensors.get(`bias.${i + 1}`);
@@ -48,7 +49,7 @@ export const openTransfers = (model: Pick<Model, "config" | "part" | "state">, r
       const edit = transferEdit(i + 1, layer, matrix!.values, bias ? shift!.values : undefined);
       const above = source === "previous" ? 1 : i + 1;
       return {
-        edits: [{ edit, inputs: ({ node, placeOf }) => sourceOf(ancestor(node!, above), placeOf, edit.site) }],
+        edits: [{ edit, inputs: ({ node, placeOf }) => sourceOf(ancestor(node!, above), placeOf, edit.site, nothing) }],
       };
     });
     return {
@@ -69,9 +70,10 @@ function sourceOf(
   node: ForestNode,
   placeOf: (node: ForestNode) => number | undefined,
   site: string,
+  nothing: ArrayLike<number>,
 ): Record<string, ArrayLike<number>> {
   const place = placeOf(node);
-  if (place !== undefined) return { source: [place] };
+  if (place !== undefined) return { source: [place], known: [0], state: nothing };
   const state = node.taps?.[site];
   ensure(state, "internal", "a state that is to be transferred was neither computed nor read");
   return { source: [0], known: [1], state };

@@ -34,6 +34,8 @@ async function lookInside(model: OpenModel, text: readonly number[]) {
         ...applied,
         inputs: (row: Parameters<NonNullable<typeof applied.inputs>>[0]) => ({
           source: [row.placeOf(row.node!.parent!)!],
+          known: [0],
+          state: new Float32Array(model.config.hiddenSize),
         }),
       };
       const position = start + at + 2;
