@@ -3,7 +3,7 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-/** Areas of the package by what they are called in `exports`, with their source. */
+/** Areas of the package by what they are called in `exports`, with their source; and two workers. */
 export const browserEntries = {
   index: "index.ts",
   choice: "methods/choice/index.ts",
@@ -17,6 +17,7 @@ export const browserEntries = {
   weights: "weights/index.ts",
   worker: "worker/index.ts",
   thread: "worker/thread.ts",
+  studio: "server/page.ts",
 };
 
 /** What bundlers find a worker by, written when nothing else is rewritten any more. */

@@ -9,6 +9,7 @@ import { defineConfig } from "vite";
 const out = fileURLToPath(new URL("../dist/studio/", import.meta.url));
 
 export default defineConfig({
+  base: "./",
   root: fileURLToPath(new URL(".", import.meta.url)),
   plugins: [
     svelte(),

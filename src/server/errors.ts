@@ -1,9 +1,8 @@
 /** Failures as clients get them: `{ error: { message, type, param, code } }`, as OpenAI's clients read it, with a status. */
-import { homedir, tmpdir } from "node:os";
-import { fileURLToPath } from "node:url";
 import type { z } from "zod";
 import { VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
+import { privateFolders } from "./places.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 408 | 413 | 429 | 500 | 503;
 
@@ -76,16 +75,12 @@ export interface ErrorBody {
 const ofHost = new Set<VentrisError["code"]>(["bad_file", "bad_config", "bad_checkpoint", "disk_full"]);
 /** What a request says may stand in these, and says nothing of this machine. */
 const ofRequest = new Set<VentrisError["code"]>(["bad_option", "bad_shape", "context_full"]);
-const folders = [
-  fileURLToPath(new URL("../../", import.meta.url)).slice(0, -1),
-  process.cwd(),
-  homedir(),
-  tmpdir(),
-].filter((folder) => folder.length > 1);
 
 /** Whether a message names a place on this machine, which is no client's business. */
 const namesPlace = ({ code, message }: VentrisError): boolean =>
-  ofHost.has(code) ? /[\\/]/.test(message) : !ofRequest.has(code) && folders.some((folder) => message.includes(folder));
+  ofHost.has(code)
+    ? /[\\/]/.test(message)
+    : !ofRequest.has(code) && privateFolders.some((folder) => message.includes(folder));
 
 /** What a failure is to a client. One that nobody foresaw, or that names places here, goes to the server's output, and its client learns that alone. */
 export function answerOf(error: unknown): {

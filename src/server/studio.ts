@@ -6,35 +6,25 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Hono } from "hono";
 import { z } from "zod";
-import { methodChoice, shaperChoice } from "../calls.ts";
 import { listModels } from "../cli/models.ts";
 import { requestOptions } from "../engine/decoding.ts";
-import { hostOnlyOptions, type Method } from "../engine/method.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { findMethod, methods } from "../methods/index.ts";
+import { methods } from "../methods/index.ts";
 import { papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import { readRecord, recordsFolder } from "../papers/records.ts";
 import type { RouteContext, RouteGroup } from "./app.ts";
 import { asking } from "./asking.ts";
-import { answerOf, OptionError, parseBody, readJson } from "./errors.ts";
+import { answerOf, parseBody, readJson } from "./errors.ts";
 import { findModel, knownModel } from "./listed.ts";
-import { readShapers } from "./openai/fields.ts";
+import { readRun } from "./run-body.ts";
 import { event, eventStream } from "./sse.ts";
 
 const schemaOf = (schema: z.ZodType): unknown => z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
 
 /** In a checkout: the records of the benchmarks. */
 const benchFolder = fileURLToPath(new URL("../../bench/results/", import.meta.url));
-
-const runBody = z.strictObject({
-  model: z.string().min(1).max(200),
-  prompt: z.union([z.string().min(1).max(200_000), z.array(z.int().min(0)).min(1).max(100_000)]),
-  method: z.record(z.string(), z.json()).and(z.object({ name: z.string() })),
-  options: z.record(z.string(), z.json()).default({}),
-  shapers: z.array(z.json()).max(16).default([]),
-});
 
 const textBody = z.strictObject({ text: z.string().max(50_000) });
 
@@ -132,21 +122,11 @@ export const studioRoutes: RouteGroup = {
     });
 
     app.post("/runs", async (c) => {
-      const { model, prompt, method, options, shapers } = parseBody(runBody, await readJson(c.req.raw));
-      await knownModel(model);
-      const { name, ...given } = method;
-      const chosen = findMethod(name);
-      await checkHostOptions(chosen, given, loopback);
-      checkOptions(chosen.options, given, "method");
-      checkOptions(requestOptions, options, "request");
-      const also = readShapers(shapers, (option, message) => {
-        throw new OptionError([{ where: "request", option, message }]);
+      const request = await readRun(await readJson(c.req.raw), {
+        local: loopback,
+        listed: listedNames,
+        known: knownModel,
       });
-      const request = {
-        model,
-        prompt,
-        options: { ...options, shapers: also.map(shaperChoice), method: methodChoice(method) },
-      };
       const { signal, end } = await asking(context, 1, c.req.raw.signal);
       const pieces = eventsOf(engine.run(request, signal));
       return eventStream({ pieces, first: await pieces.next(), failed, end }, {});
@@ -169,42 +149,6 @@ function failed(error: unknown): string {
   return event({ code, message }, "failure");
 }
 
-/**
- * What only the host decides may be said as it is anyway, and on the host itself as the name of a listed model, which a request may open
- * as its own. Errors: `bad_option`.
- */
-async function checkHostOptions(
-  method: Method,
-  given: Readonly<Record<string, unknown>>,
-  local: boolean,
-): Promise<void> {
-  const usual = method.options.safeParse({}).data ?? {};
-  for (const option of hostOnlyOptions(method)) {
-    const value = given[option];
-    if (value === undefined || value === usual[option]) continue;
-    const listed = local && typeof value === "string" && (await listModels()).some(({ name }) => name === value);
-    if (listed) continue;
-    const who = local
-      ? `no model ${JSON.stringify(value)} is listed here, and this page opens no other`
-      : "is for the host of the server to decide";
-    throw new OptionError([{ where: "method", option, message: who }]);
-  }
-}
+const listedNames = async (): Promise<string[]> => (await listModels()).map(({ name }) => name);
 
 const tracePath = (name: string): string => join(recordsFolder, `${name}.trace.jsonl`);
-
-/** Options that are wrong are said by name, so that a form can say it at the field. */
-function checkOptions(schema: z.ZodType, given: Readonly<Record<string, unknown>>, where: "method" | "request"): void {
-  const { error } = schema.safeParse(given);
-  if (!error) return;
-  throw new OptionError(
-    error.issues.map(({ path, message, ...issue }) => {
-      const unknown = "keys" in issue ? (issue.keys as string[])[0] : undefined;
-      return {
-        where,
-        option: String(path[0] ?? unknown ?? ""),
-        message: unknown ? "there is no such option" : message,
-      };
-    }),
-  );
-}

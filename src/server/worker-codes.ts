@@ -1,9 +1,9 @@
 /** Codebooks of a model as the studio's code browser shows them: over texts that the model writes itself, read once for a model. */
-import { runInNewContext } from "node:vm";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { codebooks, ownTexts } from "../methods/index.ts";
 import type { OpenModel } from "../open.ts";
 import type { CodebookPlace, FoundCodes, ServedCode, ServedCodebooks, ServedCodes, ServedPiece } from "./protocol.ts";
+import { withinTime } from "./within-time.ts";
 
 /** The part is the one beside the model: a request names no folders. */
 const part = "codebook";
@@ -69,17 +69,4 @@ export async function servedSearch(model: OpenModel, expression: string): Promis
   const { matched, codes } = withinTime(search, longestMatch);
   const forcing = codebooks.forcingCodes(cache, matched);
   return { matched: matched.length, tokens: cache.tokens, codes, forcing };
-}
-
-/** What `work` returns, ended where it takes longer: an expression that backtracks without end could not be stopped otherwise. */
-function withinTime<T>(work: () => T, milliseconds: number): T {
-  try {
-    return runInNewContext("work()", { work }, { timeout: milliseconds }) as T;
-  } catch (error) {
-    if ((error as { code?: string }).code !== "ERR_SCRIPT_EXECUTION_TIMEOUT") throw error;
-    throw new VentrisError(
-      "bad_option",
-      `the regular expression takes longer than ${milliseconds} ms over the texts: write it with fewer nested repetitions`,
-    );
-  }
 }

@@ -1,5 +1,4 @@
 /** Fields that completions, chats and responses share, and what they are to a request. What is not listed is refused by name. */
-import { randomInt } from "node:crypto";
 import { z } from "zod";
 import { type DecodeOptions, methodChoice, shaperChoice } from "../../calls.ts";
 import { requestOptions } from "../../engine/decoding.ts";
@@ -87,7 +86,8 @@ export function readFields<Schema extends z.ZodType>(
 }
 
 /** A seed where none is given: told to the client, who can ask for the same again. */
-export const seedOf = ({ seed: given }: { seed?: number }): number => given ?? randomInt(2 ** 32);
+export const seedOf = ({ seed: given }: { seed?: number }): number =>
+  given ?? crypto.getRandomValues(new Uint32Array(1))[0];
 
 /** Options of a request. Errors: `bad_option`. */
 export function optionsOf(fields: SamplingFields, seedOfRequest: number): Omit<DecodeOptions, "signal"> {

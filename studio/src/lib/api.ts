@@ -1,4 +1,7 @@
-/** The server's routes, typed. A failure is an `ApiError` with what the server said, or `gone` where nobody answered. */
+/**
+ * What the page asks for, typed: of the server's routes, or of what a static site has in their place. A failure is an `ApiError` with what the
+ * server said, or `gone` where nobody answered.
+ */
 import type { TimedEvent } from "../../../src/engine/trace.ts";
 import type { Claim, Home, Showcase } from "../../../src/papers/paper.ts";
 import type { Measurement, ReproductionRecord } from "../../../src/papers/reproduction.ts";
@@ -13,6 +16,8 @@ import type {
   ServedNeurons,
   ServedPiece,
 } from "../../../src/server/protocol.ts";
+import { ApiError } from "./errors.ts";
+import { site } from "./site.svelte.ts";
 
 export interface PaperCard {
   number: number;
@@ -86,28 +91,12 @@ export interface ModelCard {
   lossCurve: boolean;
 }
 
-export interface FieldError {
-  where: "method" | "request";
-  option: string;
-  message: string;
-}
-
-export class ApiError extends Error {
-  readonly code: string;
-  readonly fields: readonly FieldError[];
-  constructor(code: string, message: string, fields: readonly FieldError[] = []) {
-    super(message);
-    this.code = code;
-    this.fields = fields;
-  }
-}
-
 const gone = (): ApiError => new ApiError("gone", "the server does not answer");
 
 async function ask(path: string, init?: RequestInit): Promise<Response> {
   let response: Response;
   try {
-    response = await fetch(path, init);
+    response = await fetch(site ? site.file(path) : path, init);
   } catch (error) {
     if ((error as Error).name === "AbortError") throw error;
     throw gone();
@@ -148,20 +137,29 @@ export const api = {
   measurements: () =>
     once<{ records: ReproductionRecord[]; bench: { name: string; record: unknown }[] }>("/api/measurements"),
   trace: async (name: string): Promise<string> => (await ask(`/api/papers/${encodeURIComponent(name)}/trace`)).text(),
-  tokens: (name: string, text: string, signal?: AbortSignal) => post<number[]>(name, "tokens", { text }, signal),
-  neurons: (name: string, word: string | undefined, signal?: AbortSignal) =>
-    post<ServedNeurons>(name, "neurons", { word }, signal),
+  /** The address of the picture. */
+  lossCurve: (name: string): string => {
+    const path = `/api/models/${encodeURIComponent(name)}/loss.svg`;
+    return site ? site.file(path) : path;
+  },
+  tokens: (name: string, text: string, signal?: AbortSignal): Promise<number[]> =>
+    site ? site.call(signal, "tokenize", name, text) : post(name, "tokens", { text }, signal),
+  neurons: (name: string, word: string | undefined, signal?: AbortSignal): Promise<ServedNeurons> =>
+    site ? site.call(signal, "neurons", name, word) : post(name, "neurons", { word }, signal),
   codebooks: async (name: string, signal?: AbortSignal): Promise<ServedCodebooks> =>
-    (await ask(`/api/models/${encodeURIComponent(name)}/codebooks`, { signal })).json(),
-  codes: (name: string, place: CodebookPlace, signal?: AbortSignal) => post<ServedCodes>(name, "codes", place, signal),
-  code: (name: string, place: CodebookPlace & { code: number }, signal?: AbortSignal) =>
-    post<ServedCode>(name, "codes/one", place, signal),
-  codedText: (name: string, place: CodebookPlace, text: string, signal?: AbortSignal) =>
-    post<ServedPiece[]>(name, "codes/text", { ...place, text }, signal),
-  findCodes: (name: string, expression: string, signal?: AbortSignal) =>
-    post<FoundCodes>(name, "codes/find", { expression }, signal),
-  markov: (name: string, request: MarkovRequest, signal?: AbortSignal) =>
-    post<MarkovReport>(name, "markov", request, signal),
+    site
+      ? site.call(signal, "codebooks", name)
+      : (await ask(`/api/models/${encodeURIComponent(name)}/codebooks`, { signal })).json(),
+  codes: (name: string, place: CodebookPlace, signal?: AbortSignal): Promise<ServedCodes> =>
+    site ? site.call(signal, "codes", name, place) : post(name, "codes", place, signal),
+  code: (name: string, place: CodebookPlace & { code: number }, signal?: AbortSignal): Promise<ServedCode> =>
+    site ? site.call(signal, "code", name, place) : post(name, "codes/one", place, signal),
+  codedText: (name: string, place: CodebookPlace, text: string, signal?: AbortSignal): Promise<ServedPiece[]> =>
+    site ? site.call(signal, "codedText", name, place, text) : post(name, "codes/text", { ...place, text }, signal),
+  findCodes: (name: string, expression: string, signal?: AbortSignal): Promise<FoundCodes> =>
+    site ? site.call(signal, "findCodes", name, expression) : post(name, "codes/find", { expression }, signal),
+  markov: (name: string, request: MarkovRequest, signal?: AbortSignal): Promise<MarkovReport> =>
+    site ? site.call(signal, "markov", name, request) : post(name, "markov", request, signal),
   /** Forgets what was asked for, after the server came back. */
   forget: (): void => known.clear(),
 };
@@ -174,8 +172,12 @@ export interface RunRequest {
   shapers?: object[];
 }
 
-/** A run's events as they come, in batches. Ends with the run; the signal aborts it on the server too. */
+/** A run's events as they come, in batches. Ends with the run; the signal ends it where it decodes, too. */
 export async function* decode(request: RunRequest, signal: AbortSignal): AsyncGenerator<TimedEvent[]> {
+  if (site) {
+    yield* site.run(request, signal);
+    return;
+  }
   const response = await ask("/api/runs", {
     method: "POST",
     headers: { "Content-Type": "application/json" },

@@ -1,5 +1,6 @@
 /** One method in the playground: its options as typed, and its run. */
-import { ApiError, decode, type FieldError, type RunRequest } from "./api.ts";
+import { decode, type RunRequest } from "./api.ts";
+import { ApiError, type FieldError } from "./errors.ts";
 import { createReader, type Reading } from "./trace.ts";
 
 const empty = (): Reading => ({ tokens: [], text: "", steps: [], canvas: 0 });

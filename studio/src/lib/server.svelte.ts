@@ -1,5 +1,6 @@
 /** Whether the server answers: asked every few seconds, and at once when a request failed. */
 import { api } from "./api.ts";
+import { site } from "./site.svelte.ts";
 
 let alive = $state(true);
 let version = $state("");
@@ -9,6 +10,7 @@ let timer: ReturnType<typeof setTimeout> | undefined;
 
 async function check(): Promise<void> {
   clearTimeout(timer);
+  if (site) return; // it has none
   try {
     ({ version } = await api.health());
     if (!alive) {

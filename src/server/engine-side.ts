@@ -1,0 +1,269 @@
+/**
+ * The engine's side of what a server and its engine say to each other, whatever carries their messages: opens models, decodes, and tells what
+ * happens.
+ */
+import type { DecodeOptions, MethodChoice, Prompt } from "../calls.ts";
+import { vocabularyOf } from "../engine/constraining.ts";
+import { ensure, VentrisError } from "../errors.ts";
+import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { hasPictures } from "../pictures.ts";
+import type { ChatMessage } from "../text/tokenizer.ts";
+import { chatTokens, toolConstraint } from "../tool-calls.ts";
+import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
+import { servedCode, servedCodebooks, servedCodes, servedSearch, servedText } from "./worker-codes.ts";
+import { servedMarkov } from "./worker-markov.ts";
+import { servedNeurons } from "./worker-neurons.ts";
+import { beginOf, outputOf, readAll, scored } from "./worker-output.ts";
+
+/** Open at once, at most: the one that was not used for longest is closed before another is opened. */
+const mostModels = 3;
+
+/**
+ * Milliseconds between messages, but for the first text of a run. A fast model says several tokens in this time, and a message for each would
+ * cost the passes a good part of their processor time; nobody reads faster.
+ */
+const pace = 25;
+
+export interface EngineCarrier {
+  readonly openOptions: OpenOptions;
+  /** Of requests that name none. */
+  readonly usualMethod?: MethodChoice;
+  readonly send: (message: FromEngine) => void;
+  /** After all that this turn still does, and before the next pass. */
+  readonly soon: (action: () => void) => void;
+  readonly residentBytes: () => number;
+}
+
+/** What takes the messages; a message "close" is done when its models are closed. */
+export interface EngineSide {
+  hear(message: ToEngine): Promise<void>;
+}
+
+/** `signal` is of who asked. */
+type Answering<Name extends keyof Calls> = (
+  signal: AbortSignal,
+  ...values: Parameters<Calls[Name]>
+) => Promise<ReturnType<Calls[Name]>>;
+
+export function createEngineSide({ openOptions, usualMethod, send, soon, residentBytes }: EngineCarrier): EngineSide {
+  const models = new Map<string, Promise<OpenModel>>();
+  const running = new Map<number, AbortController>();
+
+  function model(name: string): Promise<OpenModel> {
+    const known = models.get(name);
+    models.delete(name);
+    const opened = known ?? open(name, openOptions);
+    models.set(name, opened); // last in order: just used
+    opened.catch(() => models.delete(name));
+    const [oldest] = models.keys();
+    if (models.size > mostModels) {
+      const closing = models.get(oldest)!;
+      models.delete(oldest);
+      void closing.then((one) => one.close()).catch(() => {}); // waits for its runs
+    }
+    return opened;
+  }
+
+  /** Those that are open by now. */
+  async function openModels(): Promise<OpenModel[]> {
+    const settled = await Promise.allSettled(models.values());
+    return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  }
+
+  /** Of those that have one: a diffusion model has none. */
+  const openForests = async (): Promise<OpenModel["forest"][]> =>
+    (await openModels()).filter(({ capabilities }) => capabilities.has("forest")).map(({ forest }) => forest);
+
+  const calls: { [Name in keyof Calls]: Answering<Name> } = {
+    async open(_, name) {
+      const { config, parameterCount: parameters, secondsToLoad, capabilities } = await model(name);
+      const { vocabularySize, contextLength } = config;
+      return { name, vocabularySize, contextLength, parameters, secondsToLoad, capabilities: [...capabilities] };
+    },
+    async vocabulary(_, name) {
+      const { tokenizer, config } = await model(name);
+      return Array.from({ length: config.vocabularySize }, (_, id) =>
+        tokenizer && id < tokenizer.vocabularySize
+          ? tokenizer.decode([id], { continued: true, special: true })
+          : `#${id}`,
+      );
+    },
+    async tokens(_, name) {
+      const { tokenizer, config } = await model(name);
+      if (!tokenizer) return undefined;
+      const { bytes, size } = vocabularyOf(tokenizer, config.vocabularySize);
+      const all = Array.from({ length: size }, (_, token) => bytes(token));
+      return { bytes: joined(all), lengths: Uint16Array.from(all, ({ length }) => length) };
+    },
+    async tokenize(_, name, text) {
+      return tokenizerOf(await model(name)).encode(text);
+    },
+    codebooks: async (_, name) => servedCodebooks(await model(name)),
+    codes: async (_, name, place) => servedCodes(await model(name), place),
+    code: async (_, name, place) => servedCode(await model(name), place),
+    codedText: async (signal, name, place, text) => servedText(await model(name), place, text, signal),
+    findCodes: async (_, name, expression) => servedSearch(await model(name), expression),
+    async markov(signal, name, { what, reference }) {
+      const other = reference === undefined ? undefined : await model(reference);
+      return servedMarkov(await model(name), { what, reference: other }, signal);
+    },
+    neurons: async (signal, name, word) => servedNeurons((await model(name)).folder, word, signal),
+    score: async (signal, request) => scored(await model(request.model), request, signal),
+    async embed(signal, name, texts) {
+      const opened = await model(name);
+      const ids = texts.map((text) => (typeof text === "string" ? tokenizerOf(opened).encode(text) : text));
+      const vectors = await readAll(ids, (tokens) => opened.embed(tokens, { signal }));
+      return { vectors, tokens: sum(ids.map(({ length }) => length)) };
+    },
+    held: async () => sum((await openForests()).map(({ held }) => held)),
+    async statistics() {
+      const forests = await openForests();
+      const total = (value: (forest: OpenModel["forest"]) => number): number => sum(forests.map(value));
+      return {
+        passes: total(({ counters }) => counters.passes),
+        rows: total(({ counters }) => counters.rows),
+        secondsInPasses: total(({ counters }) => counters.secondsInPasses),
+        held: total(({ held }) => held),
+        size: total(({ size }) => size),
+        capacity: total(({ capacity }) => capacity),
+        residentBytes: residentBytes(),
+      };
+    },
+  };
+
+  /** Events of all runs that wait to be sent: what happens meanwhile travels in one message. */
+  let waiting = new Map<number, Told[]>();
+  let flushed = Number.NEGATIVE_INFINITY;
+  let scheduled: "soon" | "later" | undefined;
+
+  function tell(id: number, event: Told): void {
+    const events = waiting.get(id);
+    if (events) join(events, event);
+    else waiting.set(id, [event]);
+    const wait = event.type === "begin" ? 0 : pace - (performance.now() - flushed);
+    if (wait <= 0 && scheduled !== "soon") {
+      scheduled = "soon"; // after all that this turn still does, and before the next pass
+      soon(flush);
+    } else if (!scheduled) {
+      scheduled = "later";
+      setTimeout(flush, wait);
+    }
+  }
+
+  function flush(): void {
+    scheduled = undefined;
+    if (waiting.size === 0) return;
+    flushed = performance.now();
+    send({ type: "events", runs: [...waiting] });
+    waiting = new Map();
+  }
+
+  async function run({ id, request, detail }: RunMessage): Promise<void> {
+    const stop = new AbortController();
+    running.set(id, stop);
+    const started = performance.now();
+    try {
+      const opened = await model(request.model);
+      const decoding = opened.decode(promptOf(opened, request.prompt), optionsOf(request, opened, stop.signal));
+      if (detail === "trace") {
+        for await (const event of decoding) tell(id, { ...event, at: (performance.now() - started) / 1000 });
+      } else for await (const event of outputOf(opened, decoding, detail)) tell(id, event);
+      flush();
+      send({ type: "end", id });
+    } catch (error) {
+      flush();
+      send({ type: "end", id, error: plainError(error) });
+    } finally {
+      running.delete(id);
+    }
+  }
+
+  function optionsOf({ options, tools }: RunRequest, { capabilities }: OpenModel, signal: AbortSignal): DecodeOptions {
+    const method = options.method ?? (capabilities.has("forest") ? usualMethod : undefined);
+    return { ...options, ...(method && { method }), ...(tools && { constraint: toolConstraint(tools) }), signal };
+  }
+
+  async function hear(message: ToEngine): Promise<void> {
+    if (message.type === "runs") for (const one of message.runs) void run(one);
+    else if (message.type === "abort") running.get(message.id)?.abort();
+    else if (message.type === "call") {
+      const { id, name, values } = message;
+      const call = calls[name] as (signal: AbortSignal, ...values: readonly unknown[]) => Promise<unknown>;
+      const stop = new AbortController();
+      running.set(id, stop);
+      try {
+        send({ type: "answer", id, result: await call(stop.signal, ...values) });
+      } catch (error) {
+        send({ type: "answer", id, error: plainError(error) });
+      } finally {
+        running.delete(id);
+      }
+    } else {
+      for (const stop of running.values()) stop.abort();
+      for (const one of await openModels()) await one.close();
+    }
+  }
+  return { hear };
+}
+
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+function joined(pieces: readonly Uint8Array[]): Uint8Array {
+  const all = new Uint8Array(sum(pieces.map(({ length }) => length)));
+  let at = 0;
+  for (const piece of pieces) {
+    all.set(piece, at);
+    at += piece.length;
+  }
+  return all;
+}
+
+function tokenizerOf({ tokenizer, name }: OpenModel): NonNullable<OpenModel["tokenizer"]> {
+  if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer`);
+  return tokenizer;
+}
+
+const isChat = (prompt: RunRequest["prompt"]): prompt is ChatPrompt =>
+  typeof prompt === "object" && "messages" in prompt;
+
+/** Messages become ids here, for their template may be given tools. */
+function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
+  if (!isChat(prompt)) return prompt.length === 0 && opened.capabilities.has("forest") ? beginOf(opened) : prompt;
+  const { tokenizer, name } = opened;
+  ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
+  return hasPictures(prompt.messages) ? picturesOf(prompt) : chatTokens(tokenizer, prompt.messages, prompt.tools);
+}
+
+/** Messages with pictures, which come with the request: a path would be one of this machine's files. Errors: `bad_option`. */
+function picturesOf({ messages, tools = [] }: ChatPrompt): readonly ChatMessage[] {
+  ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
+  for (const [m, { content }] of messages.entries())
+    for (const [i, part] of (Array.isArray(content) ? content : []).entries())
+      ensure((part as { type?: unknown })?.type !== "image", "bad_option", () => {
+        return `messages[${m}].content[${i}]: a picture is given as { type: "image_url", image_url: { url: "data:image/…" } }`;
+      });
+  return messages as readonly ChatMessage[];
+}
+
+/** Text that goes on is one event. */
+function join(events: Told[], event: Told): void {
+  const last = events[events.length - 1];
+  if (last.type !== "text" || event.type !== "text") {
+    events.push(event);
+    return;
+  }
+  const { text, tokens, logprobs } = event;
+  const all = logprobs && [...(last.logprobs ?? []), ...logprobs];
+  events[events.length - 1] = {
+    type: "text",
+    text: last.text + text,
+    tokens: last.tokens + tokens,
+    ...(all && { logprobs: all }),
+  };
+}
+
+/** As it travels. */
+export const plainError = (error: unknown): PlainError => ({
+  code: error instanceof VentrisError ? error.code : "unexpected",
+  message: error instanceof Error ? error.message : String(error),
+});
