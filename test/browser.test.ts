@@ -62,7 +62,12 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
         rollupOptions: { input: [join(folder, "index.html"), join(folder, "example.html")] },
       },
     });
-    server = await servePages({ "/": join(folder, "dist"), "/models/": join(root, "models"), "/other/": folder });
+    server = await servePages({
+      "/": join(folder, "dist"),
+      "/models/": join(root, "models"),
+      "/other/": folder,
+      "/below/a/path/": join(folder, "site"),
+    });
     browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
     page = await browser.newPage();
     await page.goto(server.url);
@@ -74,6 +79,7 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
   });
   beforeEach(() => {
     server.instead = () => false;
+    server.isolates = true;
   });
 
   /** Runs in the page, with the scope's models. */
@@ -297,6 +303,87 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     } finally {
       await other.close();
     }
+  });
+
+  it("runs the studio as a static site, below a path, on a server that knows nothing of it", {
+    timeout: 300_000,
+  }, async () => {
+    const write = () =>
+      spawnSync(process.execPath, [join(root, "dist/cli/main.js"), "studio", "--static", "site"], {
+        cwd: folder,
+        encoding: "utf8",
+      });
+    await mkdir(join(folder, "site"));
+    await writeFile(join(folder, "site", "mine.txt"), "no site");
+    expect(write()).toMatchObject({ status: 2, stdout: "", stderr: expect.stringMatching(/holds something else/) });
+    await rm(join(folder, "site", "mine.txt"));
+    expect(write()).toMatchObject({ status: 0, stdout: `${join(folder, "site")}\n` });
+    const model = await open("knossos");
+    const options = { temperature: 0.8, seed: 7, maxTokens: 24 };
+    const { tokens } = await model.generate(prompt, {
+      ...options,
+      method: { name: "dyspec", draft: "pylos", budget: 24 },
+    });
+    const wanted = tokens.map((token) => model.tokenizer!.decode([token], { continued: true, special: true }));
+    await model.close();
+
+    server.isolates = false;
+    const place = `${server.url}below/a/path/`;
+    /** The site in a visitor's browser, and what it did that it should not. */
+    async function visit(serviceWorkers: "allow" | "block") {
+      const context = await browser.newContext({ serviceWorkers, reducedMotion: "reduce" });
+      const shown = await context.newPage();
+      const faults: string[] = [];
+      shown.on("pageerror", (error) => faults.push(error.message));
+      shown.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+      context.on("request", (request) => request.url().startsWith(place) || faults.push(`asked for ${request.url()}`));
+      await shown.goto(place);
+      return { context, shown, faults };
+    }
+    async function run(shown: Page, count: number) {
+      await shown.getByLabel("maxTokens", { exact: true }).fill(String(count));
+      await shown.getByRole("button", { name: "run", exact: true }).click();
+      await shown.getByText("ended by").first().waitFor({ timeout: 90_000 });
+      return shown.locator("[data-token]").allTextContents();
+    }
+    const { context, shown, faults } = await visit("allow");
+    await shown.getByText(/^no server: .* on \d threads$/).waitFor({ timeout: 30_000 });
+    expect(await shown.evaluate("crossOriginIsolated")).toBe(true);
+    await shown.locator(".tablet").nth(23).waitFor();
+    await shown.goto(`${place}#/playground`);
+    await shown.getByLabel("prompt", { exact: true }).fill(prompt);
+    expect(await run(shown, 24)).toEqual(wanted);
+    expect(await shown.locator("[data-token].accepted").count()).toBeGreaterThan(2);
+    // What is wrong is said at its field, as by the server.
+    await shown
+      .getByText(/^\+? ?options/)
+      .first()
+      .click();
+    await shown.getByLabel("draft", { exact: true }).fill("phaistos");
+    await shown.getByRole("button", { name: "run", exact: true }).click();
+    await shown
+      .getByText(/no model "phaistos" is listed here/)
+      .first()
+      .waitFor();
+    await shown.getByLabel("model", { exact: true }).selectOption("mycenae");
+    expect((await run(shown, 8)).length).toBeGreaterThan(3);
+    await shown.goto(`${place}#/trace/dyspec`);
+    await shown
+      .getByText(/^\d+ of \d+$/)
+      .first()
+      .waitFor();
+    await shown.goto(`${place}#/models/pylos`);
+    await shown.getByText(/\d+ tokens, [\d.]+ characters a token/).waitFor();
+    await shown.getByRole("img", { name: "loss curve of pylos over its training" }).waitFor();
+    await context.close();
+    expect(faults).toEqual([]);
+
+    const alone = await visit("block");
+    await alone.shown.getByText(/on one thread, as its server does not isolate the page$/).waitFor();
+    await alone.shown.goto(`${place}#/playground`);
+    expect((await run(alone.shown, 4)).length).toBe(4);
+    await alone.context.close();
+    expect(alone.faults).toEqual([]);
   });
 
   it("shows the example as it is copied", { timeout: 120_000 }, async () => {

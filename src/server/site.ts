@@ -3,7 +3,7 @@
  * visitor's browser. What the studio's server would say once and for all lies there in files, asked of that very server.
  */
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -64,14 +64,15 @@ export async function writeSite(folder: string, { signal, onStep = () => {} }: S
   await mkdir(dirname(target), { recursive: true });
   const making = await mkdtemp(join(dirname(target), ".ventris-site-"));
   try {
+    await chmod(making, 0o755); // a server may be another user
     step("copying the studio and its engine");
     await cp(studio, making, { recursive: true, filter: (path) => !path.endsWith(".gz") });
     await writeEngine(making);
     for (const name of siteModels) {
       step(`copying ${name}`);
       await cp(await resolveModel(name), join(making, "models", name), { recursive: true });
+      await writeFileList(join(making, "models", name), { signal });
     }
-    await writeFileList(join(making, "models"), { signal });
     const version = await writeAnswers(making, step);
     await writePage(making, version);
     step("putting it in its place");

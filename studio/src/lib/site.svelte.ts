@@ -38,6 +38,7 @@ function openSite({ version, models }: { version: string; models: readonly strin
     started.onerror = ({ message }) =>
       lose(`the worker that decodes has ended${message ? `: ${message}` : ""}. Ask again to start another`);
     worker = started;
+    doing = "the engine is being loaded";
     const begin: ToPageEngine = { type: "begin", page: document.baseURI, folder: beside("models"), models };
     started.postMessage(begin);
     return started;
