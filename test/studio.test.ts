@@ -36,7 +36,7 @@ describe("routes", () => {
     expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
     const html = await page.text();
     expect(html).not.toMatch(/https?:\/\//);
-    const [, script] = /src="(\/assets\/[^"]+\.js)"/.exec(html)!;
+    const [, script] = /src="\.(\/assets\/[^"]+\.js)"/.exec(html)!; // relative: a static site may lie below a path
     const code = await get(script);
     expect(code.headers.get("content-encoding")).toBe("gzip");
     expect(code.headers.get("cache-control")).toContain("immutable");
