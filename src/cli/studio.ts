@@ -29,7 +29,7 @@ export function define(command: Command): void {
     .addOption(threadsFlag())
     .addHelpText(
       "after",
-      "\nThe page can be opened on this machine alone, until Ctrl-C. It fetches nothing\nfrom elsewhere.\n\nWith --static a folder of about 55 MB is written: the studio, three models, and the\nengine for browsers. Any web server can serve it, also below a path:\n  ventris studio --static site && npx serve site",
+      "\nThe page can be opened on this machine alone, until Ctrl-C. It fetches nothing\nfrom elsewhere.\n\nWith --static a folder of about 52 MB is written: the studio, three models and\nthe engine for browsers. Any web server can serve it, also below a path:\n  ventris studio --static site && npx serve site",
     )
     .action(studio);
 }
