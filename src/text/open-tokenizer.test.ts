@@ -489,7 +489,7 @@ describe("models with more ids than the tokenizer", () => {
 describe("corrupt files", () => {
   const breaks: Record<string, (json: Json) => void> = {
     "no model": (json) => delete json.model,
-    "model type": (json) => (json.model.type = "WordLevel"),
+    "model type": (json) => (json.model.type = "WordSalad"),
     "model.vocab is not": (json) => (json.model.vocab = [1]),
     "occurs twice": (json) => (json.model.vocab.h = 5),
     "has the id": (json) => (json.model.vocab.h = 1e9),

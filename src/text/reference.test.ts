@@ -82,6 +82,40 @@ it("word pieces are put together again as the reference does", async () => {
   for (const [given, text] of decoded) expect(tokenizer.decode(given)).toBe(text);
 });
 
+describe("whole words, as the reference has them", () => {
+  const words = { "[UNK]": 0, "[EOS]": 1, the: 2, king: 3, reads: 4, ".": 5, ",": 6, don: 7, "'": 8, t: 9, é: 10 };
+  const json = {
+    added_tokens: ["[UNK]", "[EOS]"].map((content, id) => ({ id, content, special: true })),
+    normalizer: { type: "Lowercase" },
+    pre_tokenizer: { type: "Whitespace" },
+    decoder: null as unknown,
+    model: { type: "WordLevel", vocab: words, unk_token: "[UNK]" },
+  };
+  const cleaned = { ...json, decoder: { type: "WordPiece", prefix: "##", cleanup: true } };
+
+  it.each<[text: string, ids: number[], plain: string, clean: string]>([
+    ["The king reads.", [2, 3, 4, 5], "the king reads .", "the king reads."],
+    ["the  king,reads", [2, 3, 6, 4], "the king , reads", "the king, reads"],
+    ["Don't", [7, 8, 9], "don ' t", "don ' t"],
+    ["é É unknown the", [10, 10, 0, 2], "é é [UNK] the", "é é [UNK] the"],
+    ["[EOS]the king[EOS]", [1, 2, 3, 1], "[EOS] the king [EOS]", "[EOS] the king [EOS]"],
+    [" ", [], "", ""],
+    ["king's", [3, 8, 0], "king ' [UNK]", "king ' [UNK]"],
+  ])("%j", async (text, expected, plain, clean) => {
+    const tokenizer = await open(json);
+    expect(tokenizer.encode(text, { special: false, allowSpecial: true })).toEqual(expected);
+    expect(tokenizer.decode(expected, { special: true })).toBe(plain);
+    expect((await open(cleaned)).decode(expected, { special: true })).toBe(clean);
+  });
+
+  it("without special tokens in the text, and refused where nothing stands for a word", async () => {
+    expect((await open(json)).decode([1, 2, 3, 1])).toBe("the king");
+    const { "[UNK]": _, ...known } = words;
+    const none = await open({ ...json, added_tokens: [], model: { ...json.model, vocab: known } });
+    expect(() => none.encode("the queen")).toThrow(/no token stands for "queen"/);
+  });
+});
+
 const casesFolder = dataPath("..", "cases", "tokenizers");
 describe.skipIf(!casesFolder)("cases kept beside the repository", () => {
   it.each(casesFolder ? readdirSync(casesFolder) : [])("%s", async (name) => {

@@ -1,5 +1,5 @@
 /**
- * `tokenizer.json` (Hugging Face tokenizers), its BPE, Unigram and WordPiece models. What a token's bytes are is read off the decoder section, so
+ * `tokenizer.json` (Hugging Face tokenizers), its BPE, Unigram, WordPiece and WordLevel models. What a token's bytes are is read off the decoder section, so
  * that decoding and streaming agree by construction.
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
@@ -36,11 +36,11 @@ export function readTokenizerJson(json: Json, origin: string, named: readonly st
   const model = isObject(json.model) ? json.model : fail("there is no model section");
   const ids = readVocabulary(model, fail);
   const added = withNamed(readAddedTokens(json.added_tokens ?? [], ids, origin, fail), named, ids);
-  const { bytesOf, dropsLeadingSpace } = readDecoder(json.decoder ?? null, origin, fail);
+  const { bytesOf, dropsLeadingSpace, spaced } = readDecoder(json.decoder ?? null, model.type, origin, fail);
 
   const pieces: Uint8Array[] = [];
   for (const [token, id] of ids) pieces[id] = bytesOf(token);
-  for (const { id, content } of added) pieces[id] = new TextEncoder().encode(content);
+  for (const { id, content } of added) pieces[id] = spaced ? bytesOf(content) : new TextEncoder().encode(content);
   const nothing = new Uint8Array(0);
   for (let id = 0; id < pieces.length; id++) pieces[id] ??= nothing;
   ensure(pieces.length > 0, "bad_file", `${origin}: the vocabulary is empty`);
@@ -50,7 +50,7 @@ export function readTokenizerJson(json: Json, origin: string, named: readonly st
   const normalizers = flatten(json.normalizer ?? null, "normalizers", "normalizer", fail);
   const steps = flatten(json.pre_tokenizer ?? null, "pretokenizers", "pre_tokenizer", fail);
   const { cut, writesBytes } = createPreTokenizer(steps, origin, fail);
-  const read = { BPE: readBpe, Unigram: readUnigram, WordPiece: readWordPiece }[model.type as ModelType];
+  const read = readers[model.type as ModelType];
   const encoder = read(model, { origin, ids, reserved }, writesBytes, fail);
   for (const id of prefix) if (id >= pieces.length) fail(`post_processor: the id ${id} is outside the vocabulary`);
   return {
@@ -146,6 +146,28 @@ function readWordPiece(
   };
 }
 
+/** A word is a token as a whole, or unknown. */
+function readWordLevel(
+  model: Json,
+  { origin, ids, reserved }: ModelTokens,
+  writesBytes: boolean,
+  fail: Fail,
+): ModelEncoder {
+  const { unk_token = "<unk>" } = model;
+  if (typeof unk_token !== "string") fail("model.unk_token is not a string");
+  const unknownToken = ids.get(unk_token as string);
+  return {
+    encode(word, out) {
+      const written = writesBytes ? byteLevelWriting(word) : word;
+      const known = ids.get(written);
+      const id = known === undefined || reserved.has(known) ? unknownToken : known;
+      ensure(id !== undefined, "bad_file", () => `${origin}: no token stands for "${word}" of the text`);
+      out.push(id);
+    },
+    rules: JSON.stringify(["WordLevel", unknownToken ?? null]),
+  };
+}
+
 /** Ids as the reference gives them: a token that the vocabulary has too keeps the id it has there, the others follow one another. */
 function readAddedTokens(list: unknown, ids: ReadonlyMap<string, number>, origin: string, fail: Fail): AddedToken[] {
   if (!Array.isArray(list)) return fail("added_tokens is not a list");
@@ -186,10 +208,10 @@ function withNamed(added: AddedToken[], named: readonly string[], ids: ReadonlyM
   return flagged;
 }
 
-const modelTypes = ["BPE", "Unigram", "WordPiece"] as const;
-type ModelType = (typeof modelTypes)[number];
+const readers = { BPE: readBpe, Unigram: readUnigram, WordPiece: readWordPiece, WordLevel: readWordLevel };
+type ModelType = keyof typeof readers;
 
-/** Token strings to ids: an object for BPE and WordPiece, a list of [token, score] for Unigram. */
+/** Token strings to ids: an object, for Unigram a list of [token, score] for Unigram. */
 function readVocabulary(model: Json, fail: Fail): Map<string, number> {
   const { type, vocab } = model;
   if (type === "Unigram") {
@@ -198,8 +220,8 @@ function readVocabulary(model: Json, fail: Fail): Map<string, number> {
       return fail("model.vocab is not a list of [token, score]");
     return new Map(vocab.map(([token], id) => [token, id]));
   }
-  if (!modelTypes.includes(type as ModelType))
-    return fail(`model type ${String(type)} is not supported; ${modelTypes.join(", ")} are`);
+  if (!Object.hasOwn(readers, String(type)))
+    return fail(`model type ${String(type)} is not supported; ${Object.keys(readers).join(", ")} are`);
   const entries = isObject(vocab) ? Object.entries(vocab) : fail("model.vocab is not an object");
   const seen = new Uint8Array(largestId + 1);
   for (const [token, id] of entries) {
@@ -219,14 +241,20 @@ function readMerges(merges: unknown, fail: Fail): [string, string][] {
   });
 }
 
-function readDecoder(
-  section: unknown,
-  origin: string,
-  fail: Fail,
-): { bytesOf: (token: string) => Uint8Array; dropsLeadingSpace: boolean } {
+interface Decoder {
+  bytesOf: (token: string) => Uint8Array;
+  dropsLeadingSpace: boolean;
+  /** Tokens are words with spaces between them: added ones, too. */
+  spaced?: boolean;
+}
+
+function readDecoder(section: unknown, modelType: unknown, origin: string, fail: Fail): Decoder {
   const steps = flatten(section, "decoders", "decoder", fail);
-  if (steps.length === 0) fail("there is no decoder section");
   const utf8 = new TextEncoder();
+  if (steps.length === 0) {
+    if (modelType !== "WordLevel") fail("there is no decoder section");
+    return { bytesOf: (token) => utf8.encode(` ${token}`), dropsLeadingSpace: true, spaced: true };
+  }
   if (steps.some((step) => step.type === "ByteLevel")) {
     return { bytesOf: (token) => bytesOfToken(token) ?? utf8.encode(token), dropsLeadingSpace: false };
   }
@@ -258,7 +286,7 @@ function readDecoder(
     if (byte) return Uint8Array.of(Number.parseInt(byte[1], 16));
     return utf8.encode(rewrites.reduce((text, rewrite) => rewrite(text), token));
   };
-  return { bytesOf, dropsLeadingSpace };
+  return { bytesOf, dropsLeadingSpace, spaced: steps.some((step) => step.type === "WordPiece") };
 }
 
 /** Ids that the post-processor puts before a single text. */

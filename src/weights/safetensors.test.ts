@@ -203,6 +203,7 @@ describe("bad files are refused with file and tensor", () => {
     ["unknown field", { a: { ...f32([1], 0, 4), strides: [1] } }, 4, /tensor a: unknown field strides/],
     ["entry that is no object", { a: 5 }, 0, /tensor a: its entry is not an object/],
     ["metadata that is not text", { __metadata__: { a: 1 } }, 0, /__metadata__/],
+    ["metadata that nests", { __metadata__: { a: { b: "c" } } }, 0, /__metadata__ is not an object of strings/],
     [
       "a name twice",
       `{"a":${JSON.stringify(f32([1], 0, 4))},"a":${JSON.stringify(f32([1], 0, 4))}}`,

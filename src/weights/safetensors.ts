@@ -138,11 +138,11 @@ async function readHeader(file: WeightFile) {
   const { members, depth } = measureJson(bytes);
   ensure(depth <= 3, "bad_file", `${path}: the header nests deeper than the format`);
   const header = parseJsonObject(bytes, `${path}: the header`);
-  ensure(members === countParsedMembers(header), "bad_file", `${path}: the header gives a name twice`);
 
   const { __metadata__: stated, ...entries } = header;
   const metadata = stated ?? {}; // null is none, as in the reference reader
   ensure(isStringRecord(metadata), "bad_file", `${path}: __metadata__ is not an object of strings`);
+  ensure(members === countParsedMembers(header), "bad_file", `${path}: the header gives a name twice`);
   const dataStart = 8 + headerLength;
   const tensors = new Map(
     Object.entries(entries).map(([name, entry]) => [name, checkEntry(file, name, entry, dataStart)] as const),
