@@ -45,6 +45,8 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     await mkdir(join(folder, "node_modules"));
     await symlink(root, join(folder, "node_modules", "ventris"), "junction");
     await cp(join(root, "examples", "browser", "index.html"), join(folder, "example.html"));
+    const [, copied] = /```html\n([\s\S]*?)```/.exec(await readFile(join(root, "docs", "how", "browser.md"), "utf8"))!;
+    await writeFile(join(folder, "how.html"), `<!doctype html><body>${copied}</body>`);
     await writeFile(join(folder, "index.html"), `<!doctype html><script type="module" src="./main.js"></script>`);
     await writeFile(
       join(folder, "main.js"),
@@ -59,7 +61,7 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
         emptyOutDir: true,
         reportCompressedSize: false,
         minify: false,
-        rollupOptions: { input: [join(folder, "index.html"), join(folder, "example.html")] },
+        rollupOptions: { input: ["index.html", "example.html", "how.html"].map((name) => join(folder, name)) },
       },
     });
     server = await servePages({
@@ -384,6 +386,17 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     expect((await run(alone.shown, 4)).length).toBe(4);
     await alone.context.close();
     expect(alone.faults).toEqual([]);
+  });
+
+  it("runs the answer of docs/how as it is copied", { timeout: 120_000 }, async () => {
+    const other = await browser.newPage();
+    await other.goto(`${server.url}how.html`);
+    await using model = await open("knossos");
+    const { text } = await model.generate(prompt, { seed: 7, maxTokens: 40 });
+    const body = other.locator("body");
+    await expect.poll(() => body.textContent(), { timeout: 60_000 }).toContain(text.trim());
+    expect((await body.textContent())!.trim()).toBe(text.trim());
+    await other.close();
   });
 
   it("shows the example as it is copied", { timeout: 120_000 }, async () => {

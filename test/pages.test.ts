@@ -1,19 +1,23 @@
 /**
  * Every code block of the README, of the pages in docs/ and of the methods' READMEs, run as it stands: TypeScript against the built package,
  * commands in an empty folder. docs/methods.md has a test of its own (methods-page.test.ts), and so have the lines of docs/trace.md
- * (trace-page.test.ts).
+ * (trace-page.test.ts) and the programs of the site's generated pages (site.test.ts).
  */
 import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { basename, delimiter, join } from "node:path";
+import { PhotonImage } from "@cf-wasm/photon";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
+import { tinyGguf } from "./fixtures/gguf.ts";
 import { serveModel } from "./fixtures/hub.ts";
+import { writeTinySeeing } from "./fixtures/tiny-seeing.ts";
 
 interface Block {
   readonly language: string;
@@ -94,26 +98,29 @@ function call(command: string, words: readonly string[], cwd: string, until?: Re
 }
 
 /** Blocks of a page as one program, each in a scope of its own but for what the first declares. */
-async function runProgram(name: string, [first, ...others]: readonly string[], place = folder): Promise<Outcome> {
+async function writeProgram(name: string, [first, ...others]: readonly string[], place = folder): Promise<void> {
   const imports = /^import [\s\S]*?;\n/gm;
   const all = [first, ...others];
-  const head = all.flatMap((block) => block.match(imports) ?? []).join("");
+  const head = new Set(all.flatMap((block) => block.match(imports) ?? []));
   const [body, ...bodies] = all.map((block) => block.replace(imports, "").replace(/^export /gm, ""));
-  const source = `${head}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}\nprocess.exit(process.exitCode ?? 0);\n`;
+  const source = `${[...head].join("")}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}`;
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
   await writeFile(join(place, `${name}.mjs`), ts.transpile(source, options));
-  return call(process.execPath, [`${name}.mjs`], place);
+}
+async function runProgram(name: string, blocks: readonly string[], place = folder): Promise<Outcome> {
+  await writeProgram(name, blocks, place);
+  await writeFile(
+    join(place, `${name}-run.mjs`),
+    `await import("./${name}.mjs");\nprocess.exit(process.exitCode ?? 0);\n`,
+  );
+  return call(process.execPath, [`${name}-run.mjs`], place);
 }
 
 describe("programs", () => {
   it("README.md", { timeout: 300_000 }, async () => {
-    // The method that the README makes is used, too.
-    const use = `console.log((await model.generate("Once upon a time", { method: surest, maxTokens: 20 })).finish);`;
-    const blocks = programOf("README.md").map((block) => (block.includes("const surest") ? `${block}${use}` : block));
-    const { status, stdout, stderr } = await runProgram("readme", blocks);
+    const { status, stdout, stderr } = await runProgram("readme", programOf("README.md"));
     expect(stderr).toBe("");
     expect(stdout).toMatch(/\n(length|end): \d+ tokens in \d+ passes, \d+\.\d\d s\n/);
-    expect(stdout).toContain("Answer: 22");
     expect(status).toBe(0);
   });
 
@@ -147,6 +154,82 @@ describe("programs", () => {
   });
 });
 
+/** What the programs of the tutorial and of "How do I" print, each run as a page's blocks in order. */
+const guides: Readonly<Record<string, RegExp>> = {
+  "docs/tutorial/2-first-run": /\n(length|end): \d+ tokens in \d+ passes, \d+\.\d\d s\n.*\S/,
+  "docs/tutorial/3-method":
+    /^(\d+) passes alone, \d+ with a draft\nthe same text\n(drafted \[[\s\S]*\n {2}kept \d+ and then: .*)+/,
+  "docs/tutorial/4-own": /^\{ name: '.*', age: \d+ \}\nstop \d+\n$/,
+  "docs/how/stream": /^[\s\S]+\nlength after 40 tokens\n(\[[ \d,]+\] .*\n){8}/,
+  "docs/how/stop": /^"[^.!]+" stop [.!]\naborted true\n$/,
+  "docs/how/json": /^end \{ animal: '(fox|hen|bear)', friends: \[.*\] \}\n$/,
+  "docs/how/chat": /^.*22.*\n[\s\S]*61[\s\S]*5 messages\n.*19.*\ntrue\n$/,
+  "docs/how/concurrent": /\n3 different texts\n$/,
+  "docs/how/faster": /^[\d.]+ tokens a pass, the same text\n[1-9]\d* of \d+ drafted tokens accepted\n$/,
+  "docs/how/gguf": /^\d+ parameters, 128 tokens of context\n\[[\d\s,]+\]\n$/,
+  "docs/how/hub": /(^|\n)model\.safetensors\n[\s\S]*\S\n$/,
+  "docs/how/embeddings": /^\d+ true\n$/,
+  "docs/how/tokens": /^\d tokens of at most \d+\nOnce upon a time\ncontext_full\n$/,
+  "docs/how/logprobs": /^(".*" -?\d\.\d\d.*\n){4}\d+\.\d \d+\ntrue\n$/,
+  "docs/how/seeds": /^true true false\n$/,
+  "docs/how/memory": /\S/,
+  "docs/how/gpu": /^(no such device here: unavailable|[\s\S]*\S)\n$/,
+  "docs/how/serve": /61/,
+  "docs/how/ai-sdk": /19[\s\S]*\n\{"number":\d+\}\n$/,
+  "docs/how/tools": /^multiply number number\n$/,
+  "docs/how/images": /^string\n$/,
+};
+
+describe("the tutorial's programs and those of the answers", () => {
+  let server: Listening;
+  let said: Map<string, string>;
+  beforeAll(async () => {
+    server = await listen({ port: 0, groups: serveGroups(false) });
+    const place = await mkdtemp(join(folder, "guides-"));
+    for (const name of ["openai", "ai", "zod"])
+      await symlink(join(root, "node_modules", name), join(folder, "node_modules", name), "junction");
+    await writeFile(join(place, "model.gguf"), tinyGguf());
+    const seeing = await writeTinySeeing("clip");
+    await rename(seeing.folder, join(place, "llava"));
+    const image = new PhotonImage(new Uint8Array(4 * 144).fill(120), 12, 12);
+    await writeFile(join(place, "cat.png"), image.get_bytes());
+    image.free();
+    // In one process, one after the other: each opens its models, and the runtime is loaded once.
+    for (const page of Object.keys(guides)) {
+      const blocks = programOf(`${page}.md`).map((block) => block.replaceAll("http://127.0.0.1:8080/", server.url));
+      await writeProgram(basename(page), blocks, place);
+    }
+    const names = Object.keys(guides).map((page) => basename(page));
+    await writeFile(
+      join(place, "all.mjs"),
+      `for (const name of ${JSON.stringify(names)}) {
+        console.log("<<" + name + ">>");
+        try { await import("./" + name + ".mjs"); } catch (error) { console.log("failed", error); }
+      }
+      process.exit(0);`,
+    );
+    const { stdout } = await call(process.execPath, ["all.mjs"], place);
+    said = new Map(stdout.split(/^<</m).map((text) => text.split(">>\n", 2) as [string, string]));
+  }, 600_000);
+  afterAll(() => server?.close());
+
+  it.each(Object.entries(guides))("%s.md", (page, expected) => {
+    expect(said.get(basename(page))).toMatch(expected);
+    expect(said.get(basename(page))).not.toContain("failed");
+  });
+
+  it("are all there", () => {
+    const withPrograms = pages.filter((page) => /^docs\/(tutorial|how)\//.test(page) && programOf(page).length > 0);
+    expect(
+      Object.keys(guides)
+        .map((page) => `${page}.md`)
+        .sort(),
+    ).toEqual(withPrograms.sort());
+    for (const page of pages.filter((one) => /^docs\/(tutorial|how)\//.test(one)))
+      for (const { language } of blocksOf(page)) expect(["ts", "", "html"], page).toContain(language); // html: browser.test.ts
+  });
+});
+
 /** Commands that would take minutes, or go on until Ctrl-C: what is run instead, and what ends it. */
 const otherwise: readonly [RegExp, { readonly line?: (line: string) => string; readonly until?: RegExp }][] = [
   [/^ventris (studio|serve)\b/, { line: (line) => `${line} --port 0`, until: /http:\/\/\S+/ }],
@@ -176,7 +259,7 @@ const otherwise: readonly [RegExp, { readonly line?: (line: string) => string; r
 /** Lines that other tests run, or that need what no test may: which file says so. */
 const elsewhere: readonly [RegExp, string][] = [
   [/^npm ci && npm (start|test)$/, "test/terminal.test.ts"],
-  [/^npm install --ignore-scripts ventris$/, "test/package.test.ts"],
+  [/^(npm init -y && )?npm install --ignore-scripts ventris$/, "test/package.test.ts"],
   [/^node scripts\/tables\.mjs$/, "src/papers/tables.test.ts"],
   [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
   [/^curl http/, "test/serving-page.test.ts"],
@@ -211,9 +294,11 @@ const programsElsewhere: Readonly<Record<string, string>> = {
 const pages = [
   ...methodPages,
   "README.md",
-  ...readdirSync(join(root, "docs"))
-    .filter((name) => name.endsWith(".md"))
-    .map((name) => `docs/${name}`),
+  ...["docs", "docs/tutorial", "docs/how"].flatMap((place) =>
+    readdirSync(join(root, place))
+      .filter((name) => name.endsWith(".md"))
+      .map((name) => `${place}/${name}`),
+  ),
 ];
 describe.skipIf(process.platform === "win32")("commands", () => {
   for (const page of pages) {
