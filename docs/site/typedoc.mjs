@@ -1,7 +1,7 @@
 // The pages of the library: one an entry of the package, from the docstrings of its sources.
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { Converter, ReflectionKind } from "typedoc";
+import { Comment, Converter, ReflectionKind } from "typedoc";
 
 const root = new URL("../../", import.meta.url);
 const { exports } = JSON.parse(readFileSync(new URL("package.json", root), "utf8"));
@@ -15,12 +15,16 @@ const entries = new Map(
     ]),
 );
 
-/** Modules are called by the names that programs import. */
+/** Modules are called by the names that programs import, and described by the heads of their files. */
 const named = ({ converter }) =>
   converter.on(Converter.EVENT_CREATE_DECLARATION, (context, reflection) => {
     const file = reflection.kindOf(ReflectionKind.Module) && context.getSymbolFromReflection(reflection);
     const name = file?.declarations?.map(({ fileName }) => entries.get(fileName)).find(Boolean);
-    if (name) reflection.name = name;
+    if (!name) return;
+    reflection.name = name;
+    const head = /^\/\*\*([\s\S]*?)\*\//.exec(readFileSync(file.declarations[0].fileName, "utf8"))?.[1];
+    const text = head?.replace(/^ *\* ?/gm, "").trim();
+    if (text) reflection.comment = new Comment([{ kind: "text", text }]);
   });
 
 export default {
@@ -48,6 +52,6 @@ export default {
   enumMembersFormat: "table",
   propertyMembersFormat: "table",
   validation: { notExported: false, invalidLink: true, notDocumented: true },
-  requiredToBeDocumented: ["Class", "Interface", "Function", "TypeAlias", "Variable", "Method", "Namespace", "Module"],
+  requiredToBeDocumented: ["Class", "Interface", "Function", "TypeAlias", "Variable", "Module"],
   logLevel: "Warn",
 };
