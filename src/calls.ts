@@ -212,6 +212,7 @@ function requireMethod(value: unknown): Method {
   return value as Method;
 }
 
+/** How a text is scored. */
 export interface ScoreOptions {
   /** Alternatives reported at each token. Default 0. */
   top?: number;
@@ -236,6 +237,7 @@ export async function score(model: Model, text: Text, options: ScoreOptions = {}
   return scoreTokens(model, promptTokens(model, text), { top, signal });
 }
 
+/** How continuations are scored. */
 export interface ContinuationScoring extends Omit<ContinuationOptions, "shapers"> {
   /** As of `decode`. */
   shapers?: readonly ShaperChoice[];
@@ -259,6 +261,7 @@ export async function continuations(
   return scoreContinuations(model, given, { shapers: makersOf(shapers), normalise, masked, signal });
 }
 
+/** How a text is embedded. */
 export interface EmbedOptions {
   signal?: AbortSignal;
 }

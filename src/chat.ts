@@ -10,6 +10,7 @@ import { readWhole } from "./files.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
 
+/** How a conversation begins. */
 export interface ChatSessionOptions {
   /** The system message. */
   system?: string;
@@ -21,11 +22,13 @@ export interface ChatSessionOptions {
   transcript?: boolean;
 }
 
+/** An answer under way: a run, and its whole text. */
 export interface Answer extends Run {
   /** The answer's text when it is whole; then it is part of the history. An aborted answer is kept as far as it came. */
   readonly reply: Promise<string>;
 }
 
+/** A conversation: messages in order, with answers decoded on what the forest has of them. */
 export interface ChatSession {
   /** All messages so far. A copy: changing it changes nothing. */
   readonly messages: readonly ChatMessage[];

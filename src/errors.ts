@@ -20,6 +20,7 @@ export type ErrorCode =
 /** Names and values in messages may come from a file, as long as its author liked. */
 const longestMessage = 4000;
 
+/** Everything that goes wrong: `code` is stable, the message says what, which option, and what to do. */
 export class VentrisError extends Error {
   override readonly name = "VentrisError";
   readonly code: ErrorCode;

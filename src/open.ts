@@ -38,6 +38,7 @@ import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 
+/** How a model is opened. */
 export interface OpenOptions extends LoadOptions, RemoteOptions {
   /** Ends opening between its steps: `aborted`. */
   signal?: AbortSignal;
@@ -45,6 +46,7 @@ export interface OpenOptions extends LoadOptions, RemoteOptions {
   onProgress?: (progress: OpenProgress) => void;
 }
 
+/** A model that `open` gave: everything that can be done with it. */
 export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposable {
   /**
    * Starts decoding from a text, token ids, or the messages of a chat. Errors in the arguments are thrown at once; later ones reject
@@ -82,6 +84,7 @@ export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposab
   forward(sequences: readonly ForwardSequence[], options?: ForwardOptions): Promise<ForwardResult[]>;
 }
 
+/** What is read, rewritten and kept in a forward pass. */
 export interface ForwardOptions {
   /** Sites, and readings of edits, of every row (after the selection: of the rows whose logits are wanted). */
   readonly taps?: readonly string[];
@@ -90,6 +93,7 @@ export interface ForwardOptions {
   readonly keep?: boolean;
 }
 
+/** What is read of a text, and what is rewritten meanwhile. */
 export interface TraceOptions extends TextTraceOptions {
   edits?: DecodeOptions["edits"];
 }

@@ -13,6 +13,7 @@ import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 /** A file's path or a data URL, the bytes of a file (PNG, JPEG, WebP, GIF), or pixels. */
 export type ImageSource = string | Uint8Array | Picture;
 
+/** A picture among the pieces of a prompt. */
 export interface ImagePiece {
   readonly image: ImageSource;
 }

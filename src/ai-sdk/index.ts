@@ -11,6 +11,7 @@ import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { embeddingModel } from "./embedding-model.ts";
 import { languageModel } from "./language-model.ts";
 
+/** A provider of the AI SDK that opens models in this process: language models and embeddings by the names that `open` takes. */
 export interface VentrisProvider extends ProviderV3, AsyncDisposable {
   (modelId: string): LanguageModelV3;
   languageModel(modelId: string): LanguageModelV3;

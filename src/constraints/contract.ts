@@ -11,6 +11,7 @@
  */
 import type { Vocabulary } from "./vocabulary.ts";
 
+/** Where a recogniser stands after a prefix; it never changes, so that branches share it. */
 export interface ConstraintState {
   /** After one more byte; undefined when no valid text begins like this. Errors are those of the constraint, never "invalid". */
   push(byte: number): ConstraintState | undefined;
@@ -19,6 +20,7 @@ export interface ConstraintState {
   allowed?(vocabulary: Vocabulary): Uint32Array;
 }
 
+/** A form that texts must have: a recogniser of prefixes. */
 export interface Constraint {
   /** For messages: `regex`, `json-schema`, … */
   readonly name: string;

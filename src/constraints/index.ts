@@ -66,6 +66,7 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
 
 const kinds = Object.keys(makers) as Kind[];
 
+/** Whether a value is a constraint that was made already, rather than the description of one. */
 export const isConstraint = (value: unknown): value is Constraint =>
   typeof value === "object" && value !== null && "start" in value && "tight" in value;
 

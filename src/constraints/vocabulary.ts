@@ -17,6 +17,7 @@ export interface Vocabulary {
   readonly memory: Map<unknown, unknown>;
 }
 
+/** Tokens of plain characters, by how many they have, and all other tokens. */
 export interface Plain {
   /** Bits of the tokens of at most so many characters: `upTo[n]`; the last entry has all. */
   readonly upTo: readonly Uint32Array[];
@@ -24,6 +25,7 @@ export interface Plain {
   readonly others: Vocabulary;
 }
 
+/** Tokens 0 to `size` - 1 by their bytes, as constraints look at them. */
 export function createVocabulary(size: number, bytesOf: (token: number) => Uint8Array): Vocabulary {
   const bytes = Array.from({ length: size }, (_, token) => bytesOf(token));
   const characters = bytes.map(plainCharacters);
@@ -156,6 +158,7 @@ export function walk<State>(
   }
 }
 
+/** Words of 32 bits that a mask over so many tokens has. */
 export const wordsFor = (size: number): number => (size + 31) >>> 5;
 
 /** Sets the bits of all tokens that end at a node. */
@@ -168,4 +171,5 @@ export function clearTokens({ first, tokens }: Vocabulary, from: number, to: num
   for (let i = first[from]; i < first[to]; i++) bits[tokens[i] >>> 5] &= ~(1 << (tokens[i] & 31));
 }
 
+/** Whether a token's bit is set in a mask. */
 export const hasBit = (bits: Uint32Array, token: number): boolean => ((bits[token >>> 5] >>> (token & 31)) & 1) === 1;

@@ -16,6 +16,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import type { Tokenizer } from "../text/index.ts";
 import type { ForestNode } from "./forest.ts";
 
+/** A request's constraint at work: masks and verdicts below every node. */
 export interface Constraining {
   readonly constraint: Constraint;
   readonly vocabulary: Vocabulary;

@@ -7,12 +7,14 @@ import { logSumExp } from "./shapers/logprobs.ts";
 import { editsOfShapers, joinShapers, type MakeShaper, makeShaper, type Shaper } from "./shapers/shaper.ts";
 import { leaseSites } from "./sites/request.ts";
 
+/** A context and what may follow it, as tokens. */
 export interface Continuations {
   readonly context: readonly number[];
   /** Token lists that each follow the context. */
   readonly options: readonly (readonly number[])[];
 }
 
+/** A number for every token of every continuation. */
 export interface ScoredContinuations {
   /** Of each option, a number for each of its tokens. */
   readonly scores: readonly (readonly number[])[];
@@ -20,6 +22,7 @@ export interface ScoredContinuations {
   readonly cut: number;
 }
 
+/** How continuations are scored. */
 export interface ContinuationOptions {
   readonly shapers?: readonly MakeShaper[];
   /** Log-probabilities under what the shapers leave (default), or their logits as they are: sums of contrasts are published so. */

@@ -65,9 +65,12 @@ export const requestOptions = z.strictObject({
     )
     .meta({ examples: [[{ site: "layers.2.residual", scale: 0.5 }]] }),
 });
+/** What a request may say, whatever its method: sampling, stopping, length, seed, constraint, taps and edits. */
 export type RequestOptions = z.input<typeof requestOptions>;
+/** The same with defaults filled in. */
 export type RequestSettings = z.output<typeof requestOptions>;
 
+/** A request as its method sees it: the prompt, the tree, what is drawn and what becomes output. */
 export interface Decoding {
   readonly model: Model;
   readonly forest: Forest;
@@ -119,6 +122,7 @@ export interface Decoding {
   finish(reason: FinishReason): void;
 }
 
+/** What a decoding is made of. */
 export interface DecodingParts {
   model: Model;
   prompt: readonly (number | VectorRow)[];
@@ -132,6 +136,7 @@ export interface DecodingParts {
   counters: Counters;
 }
 
+/** What a decoding came to. */
 export interface Outcome {
   reason: FinishReason;
   stop: string | undefined;

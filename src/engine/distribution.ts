@@ -4,6 +4,7 @@
  */
 import { ensure } from "../errors.ts";
 
+/** Tokens with probabilities above 0; all others have none. */
 export interface SparseDistribution {
   readonly tokens: Int32Array;
   readonly probabilities: Float64Array;

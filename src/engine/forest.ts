@@ -16,6 +16,7 @@ import { createPump } from "./pump.ts";
 import { type AppliedEdit, type LeaseSites, noSites } from "./sites/rows.ts";
 import { createTrees } from "./trees.ts";
 
+/** A token in a tree, below all tokens before it. */
 export interface ForestNode {
   readonly parent: ForestNode | undefined;
   /** -1 for a row that is a vector. */
@@ -61,6 +62,7 @@ export interface Extension {
   readonly logits?: boolean;
 }
 
+/** What the forest's passes cost. */
 export interface ForestCounters {
   passes: number;
   rows: number;
@@ -69,6 +71,7 @@ export interface ForestCounters {
   secondsInPasses: number;
 }
 
+/** A prompt that was read. */
 export interface Prefill {
   readonly node: ForestNode;
   readonly computed: number;
@@ -96,6 +99,7 @@ export interface Lease {
   readonly rows: number;
 }
 
+/** Trees of tokens over one key-value arena: scores any set of new nodes in one pass, for all callers together. */
 export interface Forest {
   readonly contextLength: number;
   readonly vocabularySize: number;
@@ -111,6 +115,7 @@ export interface Forest {
   close(): Promise<void>;
 }
 
+/** Sizes of the forest: rows of a pass, slots that are kept. */
 export interface ForestOptions {
   /** Most rows in a pass; longer prompts go in chunks. Default 128. */
   maxRows?: number;

@@ -10,12 +10,14 @@ import { lowerPass, startOpenPass } from "./pass.ts";
 /** Parameters by the program's names, row-major. */
 export type ParameterValues = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
 
+/** A forest whose weights can be exchanged. */
 export interface OpenForest {
   readonly forest: Forest;
   /** New weights from the next pass on. What is cached stays, and was computed with the old ones. */
   setWeights(values: ParameterValues): void;
 }
 
+/** A model's parameters in float32, and forests on other values of them. */
 export interface Learnable {
   readonly family: Family;
   /** As stored in the checkpoint, in float32. */

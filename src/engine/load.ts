@@ -35,6 +35,7 @@ import {
 
 export const cacheFormats = ["auto", "f32", "f16"] as const;
 
+/** How a model is loaded: device, precision, memory, adapters, instruments. */
 export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" | "profile">, ForestOptions {
   /**
    * Precision of matrices. `auto`: as stored where the file is quantised, else float32 up to 200 million parameters and

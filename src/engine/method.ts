@@ -6,6 +6,7 @@ import type { Capability, Model, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
+/** What a decoding method is to the registry, the engine and every face. */
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   readonly name: string;
   readonly family: "plain" | "speculative" | "search" | "constrained" | "diffusion" | "contrast" | "memory" | "choice";

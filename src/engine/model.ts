@@ -18,6 +18,7 @@ import type { Learnable, ParameterValues } from "./learnable.ts";
  */
 export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
 
+/** A loaded model as methods see it. */
 export interface Model {
   readonly capabilities: ReadonlySet<Capability>;
   /** What the model brings under a name of its own: a canvas, a filter. Errors: `unavailable` where it has it not. */
@@ -89,6 +90,7 @@ export interface ModelParts {
   openCompanion(reference: string, role: CompanionRole): Promise<Model>;
 }
 
+/** What another model beside this one is for: a small fast draft, or a peer whose numbers count. */
 export type CompanionRole = "draft" | "peer";
 
 /** The parts of a transformer, which can do all of this. */

@@ -16,6 +16,7 @@ export const purposes = {
   race: 8,
   unmask: 9,
 } as const;
+/** What a random number is drawn for: draws for different purposes never meet. */
 export type Purpose = keyof typeof purposes;
 
 /** Both numbers are integers in [0, 2^53). */

@@ -8,6 +8,7 @@ import { applyEdits } from "./sites/ready.ts";
 import { leaseSites } from "./sites/request.ts";
 import type { AppliedEdit } from "./sites/rows.ts";
 
+/** Taps and edits of a request's passes. */
 export interface Instrumenting {
   taps?: readonly string[];
   edits?: readonly AppliedEdit[];

@@ -14,6 +14,7 @@ import type { TapRows } from "./sites/delivery.ts";
 import { annotate } from "./token-text.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
+/** What a run came to. */
 export interface RunResult {
   readonly text: string;
   readonly tokens: readonly number[];
@@ -31,6 +32,7 @@ export interface RunResult {
   readonly seconds: { readonly load: number; readonly prefill: number; readonly decode: number };
 }
 
+/** A request under way: its text as a stream, its events, its result. */
 export interface Run extends AsyncIterable<TraceEvent> {
   /** Pieces of text as they become final; joined they are `final.text`. */
   readonly text: AsyncIterable<string>;

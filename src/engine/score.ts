@@ -6,6 +6,7 @@ import type { Model } from "./model.ts";
 import { logSoftmaxAt, logSumExp } from "./shapers/logprobs.ts";
 import { tokenText } from "./token-text.ts";
 
+/** A token and how likely it was there. */
 export interface ScoredToken {
   readonly token: number;
   readonly text: string;
@@ -15,6 +16,7 @@ export interface ScoredToken {
   readonly top?: readonly { readonly token: number; readonly text: string; readonly logprob: number }[];
 }
 
+/** A text's tokens with their log-probabilities. */
 export interface ScoredText {
   readonly tokens: readonly ScoredToken[];
   /** Sum over all tokens but the first, nats. */

@@ -3,6 +3,7 @@
 /** `incomplete`: cut off (by maxTokens, the context or a stop string) before the constraint was satisfied. */
 export type FinishReason = "stop" | "length" | "context" | "aborted" | "end" | "incomplete";
 
+/** What a run cost. */
 export interface Counters {
   /** Passes of the target model that this run took part in, prefill included. */
   passes: number;
@@ -185,6 +186,7 @@ export interface EventNotes {
   texts?: string[];
 }
 
+/** Something that happened in a run. docs/trace.md has a line of each. */
 export type TraceEvent = MethodEvent & EventNotes;
 
 /** An event with the seconds since the run began, as those see it who save a trace or send it on. */

@@ -11,6 +11,7 @@ import { openCheckpoint } from "../weights/index.ts";
 import type { VectorRow } from "./forest.ts";
 import { prepareWeights } from "./weight-plan.ts";
 
+/** The tower of a model that sees: pictures into rows. */
 export interface Vision {
   /** Rows of a picture. */
   readonly rows: number;

@@ -17,6 +17,7 @@ import {
 } from "../weights/index.ts";
 
 export const weightFormats = ["auto", "f32", "int8", "int4"] as const;
+/** Precision of a model's matrices. */
 export type WeightFormat = (typeof weightFormats)[number];
 
 type Parameters = ReadonlyMap<string, StoredParameter>;

@@ -6,6 +6,7 @@ import { ensure, shown, VentrisError } from "../errors.ts";
 import { decodeFile } from "./decoder.ts";
 import { pictureHeader } from "./header.ts";
 
+/** Pixels of a picture. */
 export interface Picture {
   readonly width: number;
   readonly height: number;

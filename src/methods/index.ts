@@ -73,6 +73,7 @@ const decoders: readonly Method[] = [
   ...diffusionMethods,
 ];
 
+/** All decoding methods, in the order of listings. */
 export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */

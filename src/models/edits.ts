@@ -20,12 +20,14 @@ import {
 import type { Family, MakeParameter, ModelConfig, SiteHook } from "./family.ts";
 import { layerEndedBy, type Site, siteNamed, sitesOf } from "./sites.ts";
 
+/** A value that a request gives an edit for each row, at run time. */
 export interface EditInput {
   readonly type?: Extract<ElementType, "float32" | "int64">;
   /** Shape of one row's value; the tensor is [rows, …shape]. */
   readonly shape: readonly number[];
 }
 
+/** An edit's own weights. */
 export interface EditParameter {
   readonly shape: readonly number[];
   /** Row-major. Read at every run: training may change them in place. */
@@ -44,6 +46,7 @@ export interface EditContext {
   select(rows: Tensor): Tensor;
 }
 
+/** A module that replaces what a site holds, as a tensor program. */
 export interface Edit {
   /** Names its parameters, inputs and readings in a program: "NAME.KEY". */
   readonly name: string;
@@ -68,8 +71,10 @@ export interface Instruments {
   readonly edits: readonly Edit[];
 }
 
+/** No taps and no edits. */
 export const noInstruments: Instruments = { taps: [], edits: [] };
 
+/** What the sites of a program under construction are hooked with. */
 export interface HookOptions {
   readonly parameter: MakeParameter;
   /** Of the rows that a site has, those whose logits are wanted. */
@@ -80,6 +85,7 @@ export interface HookOptions {
   readonly join?: (rows: Tensor, site: string) => Tensor;
 }
 
+/** A hook for a model's sites, and the outputs that it made. */
 export interface Hooks {
   readonly site: SiteHook;
   /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows, 1], 0 where all is well. Complete once the model is built. */

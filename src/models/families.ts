@@ -9,6 +9,7 @@ import { llava } from "./llava.ts";
 
 const families: readonly Family[] = [llama, gpt2, gptNeoX, llada, dream, llava];
 
+/** Names of architectures, as configurations state them, that can be opened. */
 export const supportedArchitectures: readonly string[] = families.flatMap((family) => family.architectures);
 
 /** The family and checked config of a config.json. Errors: `bad_config` naming the field. */

@@ -9,6 +9,7 @@ import { judgeField } from "./config-fields.ts";
 import type { RotaryTables, Rotation } from "./rope.ts";
 import type { VisionConfig } from "./vision/config.ts";
 
+/** A model's sizes and what else its mathematics depends on, checked. */
 export interface ModelConfig {
   readonly architecture: string;
   readonly vocabularySize: number;
@@ -101,6 +102,7 @@ export function reachesOf({ window, windowed }: Pick<ModelConfig, "window" | "wi
   return { windows: [undefined, window], of: (layer) => (windowed[layer] ? 1 : 0) };
 }
 
+/** What makes a model one of masked diffusion. */
 export interface MaskedDiffusion {
   /** Stands where nothing has been filled in yet. */
   readonly maskToken: number;
@@ -132,7 +134,9 @@ export type Attention = (
   style?: AttentionStyle,
 ) => Tensor;
 
+/** Makes or finds the parameter of a name and shape. */
 export type MakeParameter = (name: string, shape: readonly number[]) => Tensor;
+/** Is given what a site holds and returns what stands there from now on. */
 export type SiteHook = (name: string, value: Tensor) => Tensor;
 
 /** What a program is connected to. */
@@ -154,6 +158,7 @@ export interface Ports {
   readonly select: (hidden: Tensor) => Tensor;
 }
 
+/** An architecture: how its configuration is read, its parameters are named, and its rows are computed. */
 export interface Family {
   readonly architectures: readonly string[];
   readConfig(json: Readonly<Record<string, unknown>>): ModelConfig;

@@ -8,6 +8,7 @@ import { maskedAttention } from "./masked-attention.ts";
 import { parameterMaker } from "./parameters.ts";
 import { type RotaryTables, type Rotation, rotationTable } from "./rope.ts";
 
+/** Shape, hooks and parameters of such a program. */
 export interface TextGraphOptions {
   /** Texts, and tokens of each. */
   readonly rows: number;
@@ -28,6 +29,7 @@ export interface TextGraphOptions {
   readonly parameter?: MakeParameter;
 }
 
+/** A whole model over rows of tokens as one tensor program, for training. */
 export interface TextGraph {
   readonly tokens: Tensor;
   /** [selected rows, vocabulary]. */

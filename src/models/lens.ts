@@ -18,4 +18,5 @@ export function logitLens(site: string): Edit {
   return lens;
 }
 
+/** Name of the reading under which the logit lens of a site is found. */
 export const lensReading = (site: string): string => `lens@${site}.logits`;

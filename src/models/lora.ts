@@ -11,6 +11,7 @@ import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
 import type { StoredParameter } from "./parameters.ts";
 import { fingerprintOf } from "./parts.ts";
 
+/** Rank, scale and targets of an adapter, as PEFT states them. */
 export interface LoraConfig {
   readonly rank: number;
   /** Scale: alpha / rank, or alpha / √rank where `rankStabilised` (Kalajdzievski 2023). */
@@ -28,6 +29,7 @@ export interface LoraSite {
   readonly up: string;
 }
 
+/** An adapter's matrices by their names. */
 export type LoraValues = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
 
 export const loraScale = ({ rank, alpha, rankStabilised }: LoraConfig): number =>
@@ -146,6 +148,7 @@ const adapterConfig = z.looseObject({
   lora_bias: noneOf(false, undefined),
 });
 
+/** An adapter as it was read: its configuration and its matrices. */
 export interface Lora {
   readonly config: LoraConfig;
   readonly sites: readonly LoraSite[];

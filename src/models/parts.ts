@@ -29,14 +29,17 @@ const partCard = z.object({
   /** Its tensors and their shapes. */
   tensors: z.record(z.string().max(1000), z.array(z.int().min(1)).max(8)),
 });
+/** What a part is, which model it belongs to, and how it was trained. */
 export type PartCard = z.output<typeof partCard>;
 
+/** A part's tensor, in float32. */
 export interface PartTensor {
   readonly shape: readonly number[];
   /** Row-major. */
   readonly values: Float32Array<ArrayBuffer>;
 }
 
+/** Something small and trained that belongs to a model: tensors and a card. */
 export interface Part {
   readonly card: PartCard;
   readonly folder: string;

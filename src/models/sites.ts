@@ -13,6 +13,7 @@ import { type Dimension, input, reshape, type Tensor, transpose } from "../tenso
 import type { Family, ModelConfig } from "./family.ts";
 import { rotaryInputs } from "./rope.ts";
 
+/** A named place in a model, with the width of what it holds. */
 export interface Site {
   readonly name: string;
   /** Numbers in a row. */

@@ -7,6 +7,7 @@ import { type ElementType, type LoweredProgram, planInput, type TensorData, weig
 import { findRuntime, loadRuntime } from "./load.ts";
 import { createPlanChoice } from "./plans.ts";
 
+/** What programs run on. */
 export type Device = "cpu" | "webgpu" | "cuda";
 
 /** An argument or result: row-major data and its shape. Reuse an argument object between runs: it is prepared only once. */
@@ -23,6 +24,7 @@ export interface OnnxValue {
   dispose(): void;
 }
 
+/** Where a program runs, and with how many threads. */
 export interface CompileOptions {
   device?: Device;
   /** Threads within an operator; default: all cores, at most 8. */

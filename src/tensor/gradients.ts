@@ -248,6 +248,7 @@ const withoutGradient = new Set([
 /** Operations that have a gradient rule; tests go through this list. */
 export const differentiable: readonly string[] = [...Object.keys(rules), "split", "part"];
 
+/** What gradients keep in memory, and what they compute again. */
 export interface GradientOptions {
   /**
    * Tensors to keep, in the order of the program; what lies between two of them is computed again when its gradient is due (Chen et

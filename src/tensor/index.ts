@@ -1,3 +1,4 @@
+/** Lazy tensors: operations with shapes, gradients, and their lowering to ONNX programs. */
 export * from "./gradients.ts";
 export * from "./lower.ts";
 export type {

@@ -23,12 +23,14 @@ export type WeightBinding = { readonly parameters: readonly string[]; readonly s
   | (BlockFormat & { readonly packed: number; readonly scales: number; readonly zeros?: number })
 );
 
+/** Name, type and shape of an input or output. */
 export interface ValueDescription {
   readonly name: string;
   readonly type: ElementType;
   readonly shape: Shape;
 }
 
+/** A program as ONNX, with its inputs, outputs and the weights that it refers to. */
 export interface LoweredProgram {
   readonly model: Uint8Array<ArrayBuffer>;
   readonly inputs: readonly ValueDescription[];
@@ -43,8 +45,10 @@ export interface LoweredProgram {
 /** An input that no operator reads, bytes [any, 0]: it chooses the memory plan of a run, see `runtime/plans.ts`. */
 export const planInput = "memory.plan";
 
+/** Whether a parameter is part of the compiled program or an input of every run. */
 export type ParameterPlace = "weights" | "inputs";
 
+/** How a program is lowered. */
 export interface LoweringOptions {
   /**
    * "weights" bakes parameters in when the program is compiled; "inputs" feeds them at every run (what is trained). A function says it of

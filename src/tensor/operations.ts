@@ -33,17 +33,29 @@ function unary(operation: string): (x: Tensor) => Tensor {
   };
 }
 
+/** -x. */
 export const negate = unary("negate");
+/** e to the power x. */
 export const exp = unary("exp");
+/** Natural logarithm. */
 export const log = unary("log");
+/** Square root. */
 export const sqrt = unary("sqrt");
+/** 1 / x. */
 export const reciprocal = unary("reciprocal");
+/** Hyperbolic tangent. */
 export const tanh = unary("tanh");
+/** 1 / (1 + exp(-x)). */
 export const sigmoid = unary("sigmoid");
+/** max(x, 0). */
 export const relu = unary("relu");
+/** |x|. */
 export const abs = unary("abs");
+/** The error function. */
 export const erf = unary("erf");
+/** Sine, of radians. */
 export const sine = unary("sine");
+/** Cosine, of radians. */
 export const cosine = unary("cosine");
 /** x * sigmoid(x). */
 export const silu = unary("silu");
@@ -58,6 +70,7 @@ export function geluTanhDerivative(x: Tensor): Tensor {
   const slope = multiply(add(multiply(square(x), 3 * 0.044715), 1), c);
   return add(multiply(add(t, 1), 0.5), multiply(multiply(multiply(x, 0.5), subtract(1, square(t))), slope));
 }
+/** x * x. */
 export const square = (x: Tensor): Tensor => multiply(x, x);
 /** log(1 + exp(x)), without overflow for large |x|. */
 export const softplus = (x: Tensor): Tensor => add(relu(x), log(add(exp(negate(abs(x))), 1)));
@@ -70,15 +83,25 @@ function binary(operation: string, result?: ElementType): (a: Operand, b: Operan
   };
 }
 
+/** x + y, broadcast together. */
 export const add = binary("add");
+/** x - y, broadcast together. */
 export const subtract = binary("subtract");
+/** x * y, broadcast together. */
 export const multiply = binary("multiply");
+/** x / y, broadcast together. */
 export const divide = binary("divide");
+/** x to the power y, broadcast together. */
 export const power = binary("power");
+/** The larger of both, broadcast together. */
 export const maximum = binary("maximum");
+/** The smaller of both, broadcast together. */
 export const minimum = binary("minimum");
+/** Whether both are equal (bool), broadcast together. */
 export const equal = binary("equal", "bool");
+/** Whether x < y (bool), broadcast together. */
 export const less = binary("less", "bool");
+/** Whether x > y (bool), broadcast together. */
 export const greater = binary("greater", "bool");
 
 /** `yes` where the condition holds, `no` elsewhere, broadcast together. */
@@ -89,6 +112,7 @@ export function where(condition: Tensor, yes: Operand, no: Operand): Tensor {
   return createTensor("where", [condition, a, b], shape, a.type);
 }
 
+/** The same values in another type. */
 export function cast(x: Tensor, type: ElementType): Tensor {
   return x.type === type ? x : createTensor("cast", [x], x.shape, type);
 }
@@ -117,6 +141,7 @@ export function withGradient(
   return createTensor("withGradient", [value, ...sources, ...saved], value.shape, value.type, attributes);
 }
 
+/** Which sides of a product are transposed, and a factor on it. */
 export interface MatmulOptions {
   transposeA?: boolean;
   transposeB?: boolean;
@@ -164,6 +189,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, target) ? x : createTensor("reshape", [x], target, x.type);
 }
 
+/** Axes in another order: axis i of the result is axis `permutation[i]`. Errors: `bad_shape`. */
 export function transpose(x: Tensor, permutation: readonly number[]): Tensor {
   const valid =
     permutation.length === x.shape.length && [...permutation].sort((a, b) => a - b).every((axis, i) => axis === i);
@@ -185,6 +211,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
   return sameShape(x.shape, shape) ? x : createTensor("expand", [x], shape, x.type);
 }
 
+/** Tensors behind one another along an axis; their other sizes agree. Errors: `bad_shape`. */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   const [first, ...rest] = tensors;
   if (rest.length === 0) return first;
@@ -281,8 +308,11 @@ function reduction(operation: string): (x: Tensor, axes?: number | readonly numb
   };
 }
 
+/** Sum along an axis. */
 export const reduceSum = reduction("reduceSum");
+/** Mean along an axis. */
 export const reduceMean = reduction("reduceMean");
+/** Largest value along an axis. */
 export const reduceMax = reduction("reduceMax");
 
 /** Index (int64) of the largest entry along the last axis; the first of equals. */
@@ -308,7 +338,9 @@ export function cumulativeSum(x: Tensor, axis: number, reverse = false): Tensor 
 
 /** Along the last axis. */
 export const softmax = unary("softmax");
+/** Logarithm of the softmax along the last axis. */
 export const logSoftmax = unary("logSoftmax");
+/** log of the sum of exp along the last axis, without overflow; `keep` keeps that axis with size 1. */
 export const logSumExp = (x: Tensor, keep = false): Tensor => {
   const max = stopGradient(reduceMax(x, -1, true));
   const result = add(log(reduceSum(exp(subtract(x, max)), -1, true)), max);
@@ -361,6 +393,7 @@ export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Ten
   return createTensor("rotary", [x, positions, cosines, sines], x.shape, x.type);
 }
 
+/** Zeros in the shape of x. */
 export const zerosLike = (x: Tensor): Tensor => expand(scalar(0), x.shape);
 /** 0 .. size - 1 as int64. */
 export const range = (size: number): Tensor =>

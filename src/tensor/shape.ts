@@ -5,8 +5,10 @@ import { VentrisError } from "../errors.ts";
  * ("3*rows") and sums ("rows+slots") in one canonical spelling, so that equal sizes compare equal as strings.
  */
 export type Dimension = number | string;
+/** Sizes of the axes; a name stands for a size that is only known at run time. */
 export type Shape = readonly Dimension[];
 
+/** A shape for messages. */
 export const shapeText = (shape: Shape): string => `[${shape.join(", ")}]`;
 
 export function shapeError(operation: string, a: Shape, b: Shape, why: string): VentrisError {
@@ -45,6 +47,7 @@ export function sum(dimensions: Shape): Dimension {
   return (numeric === 0 ? names : [...names, String(numeric)]).join("+");
 }
 
+/** Whether two shapes have the same sizes, names included. */
 export function sameShape(a: Shape, b: Shape): boolean {
   return a.length === b.length && a.every((dimension, i) => dimension === b[i]);
 }

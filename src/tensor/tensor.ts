@@ -5,11 +5,14 @@
 import { VentrisError } from "../errors.ts";
 import { type Dimension, type Shape, shapeText } from "./shape.ts";
 
+/** Types of a tensor's elements. */
 export type ElementType = "float32" | "float16" | "int64" | "int32" | "uint8" | "bool";
 /** Halves stand as their 16 bits. */
 export type TensorData = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
+/** What an operation is told beside its inputs. */
 export type Attributes = Readonly<Record<string, unknown>>;
 
+/** A node of a lazy program: an operation on other tensors, with its shape and type. */
 export interface Tensor {
   readonly operation: string;
   readonly inputs: readonly Tensor[];
@@ -50,8 +53,10 @@ export function constant(data: TensorData, shape: readonly number[]): Tensor {
   return createTensor("constant", [], shape, elementTypeOf(data), { data });
 }
 
+/** A constant of shape []. */
 export const scalar = (value: number): Tensor => constant(new Float32Array([value]), []);
 
+/** The element type that a typed array holds. */
 export function elementTypeOf(data: TensorData): ElementType {
   if (data instanceof Float32Array) return "float32";
   if (data instanceof Uint16Array) return "float16";

@@ -1,6 +1,7 @@
 /** Text from token ids as they arrive. */
 import type { Tokenizer } from "./tokenizer.ts";
 
+/** Ids one by one into text, whose pieces never end within a character. */
 export interface Detokenizer {
   /** Text that this id completes: possibly empty, never part of a character, no U+FFFD for an unfinished one. */
   push(id: number): string;

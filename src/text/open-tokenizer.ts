@@ -16,6 +16,7 @@ import { readTokenizerJson } from "./tokenizer-json.ts";
 
 type Json = Record<string, unknown>;
 
+/** What is known of the model that the tokenizer is for. */
 export interface TokenizerOptions {
   /** Ids that the model gives: those beyond the tokenizer's are empty text, and end tokens beyond them are none. */
   outputs?: number;

@@ -3,6 +3,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { readPieces } from "../files.ts";
 import { isObject, parseJson } from "../json.ts";
 
+/** A file of documents, and how they are told apart. */
 export interface TextFile {
   readonly path: string;
   /** Which property of a `.jsonl` record is the text; default "text". */

@@ -40,6 +40,7 @@ export interface ChatMessage {
   [field: string]: unknown;
 }
 
+/** A part of a message: a text, a picture, or what else a template knows. */
 export interface ContentPart {
   /** "text", or what the template knows beside it. */
   type: string;
@@ -47,6 +48,7 @@ export interface ContentPart {
   [field: string]: unknown;
 }
 
+/** How a chat template is applied. */
 export interface ChatOptions {
   /** Ends with the words that open the assistant's answer (default true). */
   addGenerationPrompt?: boolean;

@@ -12,6 +12,7 @@ import { type AdamWState, euclideanNorm } from "./adamw.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Parameter } from "./objective.ts";
 
+/** A training run as it stands: values, optimiser, history. */
 export interface Checkpoint {
   /** Optimiser steps done. */
   readonly step: number;
@@ -30,6 +31,7 @@ export interface LoadedCheckpoint extends Checkpoint {
 const formatName = "ventris training checkpoint 1";
 const momentsPrefix = "optimiser.moments.";
 
+/** Where a run's folder keeps its checkpoint. */
 export const checkpointPath = (folder: string) => within(folder, "checkpoint.safetensors");
 
 /**

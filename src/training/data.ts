@@ -16,12 +16,14 @@ import type { TokenBatch } from "./objective.ts";
 /** Two bytes an id where the vocabulary allows it. */
 export type TokenIds = Uint16Array<ArrayBuffer> | Uint32Array<ArrayBuffer>;
 
+/** Documents as one stream of tokens. */
 export interface TokenStream {
   /** Documents one after another, each between the tokenizer's begin and end tokens. */
   readonly tokens: TokenIds;
   readonly documents: number;
 }
 
+/** Token streams to train on and to hold out. */
 export interface Corpus {
   readonly train: TokenStream;
   readonly heldOut: TokenStream;
@@ -29,11 +31,13 @@ export interface Corpus {
   readonly digest: string;
 }
 
+/** A text file of a corpus. */
 export interface CorpusFile extends TextFile {
   /** Whether the names of special tokens in the text mean those tokens: chats written as a template writes them. */
   readonly special?: boolean;
 }
 
+/** Which files, by which tokenizer, with which share held out. */
 export interface CorpusOptions {
   /** Read in this order; a file that is listed twice counts twice. */
   readonly files: readonly CorpusFile[];
@@ -198,6 +202,7 @@ async function digestOf(...arrays: TokenIds[]): Promise<string> {
   return hash.hex();
 }
 
+/** How many rows a batch has, and how long they are. */
 export interface BatchShape {
   readonly rows: number;
   /** Positions trained a row; a row holds one token more. */

@@ -7,6 +7,7 @@ import { compile, type Program, type Value, valueMaker } from "../runtime/progra
 import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
 import type { Objective, Parameter } from "./objective.ts";
 
+/** A loss as a tensor program, what of it is trained, and what its inputs are. */
 export interface GraphObjectiveOptions<Batch> {
   /** One number. */
   readonly loss: Tensor;

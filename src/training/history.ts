@@ -4,6 +4,7 @@ import { ensure } from "../errors.ts";
 import { within } from "../files.ts";
 import { escapeXml } from "../xml.ts";
 
+/** A training step as the loss curve has it. */
 export interface HistoryEntry {
   /** Optimiser steps done. */
   readonly step: number;
@@ -20,6 +21,7 @@ export interface HistoryEntry {
   readonly heldOutLoss?: number;
 }
 
+/** Where a run's folder keeps its loss curve, as JSON lines. */
 export const lossCurvePath = (folder: string) => within(folder, "loss.jsonl");
 
 export const toJsonLines = (history: readonly HistoryEntry[]) =>

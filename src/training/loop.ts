@@ -13,6 +13,7 @@ import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
 import type { Objective, Parameter, TokenBatch } from "./objective.ts";
 import type { Schedule } from "./schedule.ts";
 
+/** What is trained on which batches, how long, and where it is kept. */
 export interface TrainOptions<Batch = TokenBatch> {
   readonly objective: Objective<Batch>;
   /** The batch of this number, always the same for the same number. Step s takes numbers s · accumulate and following. */
@@ -50,6 +51,7 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly signal?: AbortSignal;
 }
 
+/** How far a training is. */
 export interface TrainProgress extends HistoryEntry {
   /** Undefined when only the time is bounded. */
   readonly totalSteps: number | undefined;
@@ -58,6 +60,7 @@ export interface TrainProgress extends HistoryEntry {
   readonly secondsLeft: number;
 }
 
+/** How a training ended, and what it trained. */
 export interface TrainResult {
   readonly reason: "steps" | "time" | "aborted";
   /** Steps done in all, and those that earlier sessions had done. */

@@ -9,12 +9,13 @@ export interface Parameter {
   readonly decay: boolean;
 }
 
+/** Rows of tokens, each one longer than what is trained. */
 export interface TokenBatch {
   /** [rows, length + 1], row-major: each row's targets are its tokens shifted by one. */
   readonly tokens: Int32Array;
   readonly rows: number;
   readonly length: number;
-  /** [rows, length]: factors on the targets' losses, where they do not all count the same; their mean is 1. */
+  /** `[rows, length]`, factors on the targets' losses, where they do not all count the same; their mean is 1. */
   readonly weights?: Float32Array;
   readonly [extra: string]: unknown;
 }

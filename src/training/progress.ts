@@ -8,6 +8,7 @@ export interface ProgressStream {
   write(text: string): unknown;
 }
 
+/** Writes progress as one line that changes, or as lines of a log. */
 export interface ProgressWriter {
   update(progress: TrainProgress): void;
   /** Takes the line off a terminal, whose place the outcome then has; a log gets the last state. */

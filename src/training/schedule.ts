@@ -7,6 +7,7 @@ import { ensure } from "../errors.ts";
 /** Learning rate of an optimiser step; steps count from 0. */
 export type Schedule = (step: number) => number;
 
+/** A schedule's height and warm-up. */
 export interface ScheduleOptions {
   /** The highest learning rate. */
   readonly peak: number;
@@ -14,6 +15,7 @@ export interface ScheduleOptions {
   readonly warmup?: number;
 }
 
+/** A schedule that falls to its end. */
 export interface DecayOptions extends ScheduleOptions {
   /** Total steps, warm-up included: the rate reaches `final` at this step. */
   readonly steps: number;

@@ -5,6 +5,7 @@ import { requireFinite, toFloat32 } from "./layout.ts";
 import { readGgufBlocks } from "./quantize.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
 
+/** An open file of weights. */
 export interface WeightFile {
   readonly path: string;
   readonly size: number;

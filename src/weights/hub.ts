@@ -10,6 +10,7 @@ import { type Connection, downloadFile, type Expected, fetchText, sizeOf } from 
 import { partEnding } from "./gguf.ts";
 import { readIndex } from "./safetensors.ts";
 
+/** How far a download is. */
 export interface DownloadProgress {
   readonly file: string;
   /** Bytes of the whole download that are here, and all that it needs. */
@@ -17,6 +18,7 @@ export interface DownloadProgress {
   readonly total: number;
 }
 
+/** What is downloaded of a model, and where to. */
 export interface DownloadOptions {
   /** Branch, tag or commit; default `main`. */
   revision?: string;

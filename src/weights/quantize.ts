@@ -25,6 +25,7 @@ export const ggufFormats = {
 export const blocksOfType = (type: WeightType, shape: readonly number[]): BlockFormat | undefined =>
   shape.length === 2 ? (ggufFormats as Partial<Record<WeightType, BlockFormat>>)[type] : undefined;
 
+/** Whether two block formats are one. */
 export const sameFormat = (a: BlockFormat, b: BlockFormat): boolean =>
   a.bits === b.bits && a.blockSize === b.blockSize && a.zeroPoints === b.zeroPoints;
 

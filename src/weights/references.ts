@@ -1,10 +1,12 @@
 /** What opening a model says of itself, and models of the hub. */
 import { downloadModel } from "./hub.ts";
 
+/** What opening a model is doing. */
 export type OpenProgress =
   | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
   | { readonly stage: "load" };
 
+/** How a reference is looked up, and how that can be ended. */
 export interface Resolving {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: OpenProgress) => void;

@@ -235,6 +235,7 @@ function checkCoverage(file: WeightFile, tensors: ReadonlyMap<string, TensorLoca
 
 type TensorData = Float64Array | Float32Array | Uint16Array | BigInt64Array | Int32Array | Int8Array | Uint8Array;
 
+/** A tensor to be written, or what gives its values. */
 export interface TensorToWrite {
   readonly name: string;
   readonly type: WeightType;

@@ -1,7 +1,9 @@
 /** What every weight file looks like to a model: named tensors that are read one at a time. */
 import type { BlockFormat } from "../tensor/index.ts";
 
+/** How a tensor is stored. */
 export type WeightType = "F64" | "F32" | "F16" | "BF16" | "I8" | "U8" | "I32" | "I64" | "BOOL" | GgufBlockType;
+/** Block formats of GGUF files. */
 export type GgufBlockType =
   | "Q4_0"
   | "Q4_1"
@@ -16,6 +18,7 @@ export type GgufBlockType =
   | "IQ4_NL"
   | "IQ4_XS";
 
+/** A stored tensor's name, type and shape. */
 export interface WeightInfo {
   readonly name: string;
   readonly type: WeightType;

@@ -10,6 +10,7 @@ import { createGrammar } from "./grammar.ts";
 import { createCourses, readAll } from "./possible.ts";
 import { createReader, type ReaderOptions } from "./read.ts";
 
+/** How a schema is read and its output written. */
 export interface JsonSchemaOptions extends ReaderOptions {
   /** Longest run of blanks and line ends between the tokens of JSON. Default: any. 0 gives compact JSON. */
   readonly whitespace?: number;

@@ -38,6 +38,7 @@ const refused: Readonly<Record<string, string>> = {
 const since2019 = ["dependentRequired", "dependentSchemas", "minContains", "maxContains"];
 const types = ["null", "boolean", "number", "integer", "string", "array", "object"];
 
+/** What of a schema's dialect and references is taken for granted while it is read. */
 export interface ReaderOptions {
   /** What to do with formats that are not known: refuse them (default) or take them as annotations. */
   readonly unknownFormats?: "refuse" | "ignore";

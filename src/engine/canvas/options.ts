@@ -41,6 +41,7 @@ export const canvasOptions = z.strictObject({
       "end as soon as all before the end of the text is filled, which saves passes; false fills the whole canvas, as the published programs do",
     ),
 });
+/** Options that all methods over a canvas share, with their defaults filled in. */
 export type CanvasSettings = z.output<typeof canvasOptions>;
 
 /** Positions of a block. Errors: `bad_option` where the length is no multiple of it. */

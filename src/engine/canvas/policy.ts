@@ -26,6 +26,7 @@ export interface CanvasView {
   negentropy(position: number): number;
 }
 
+/** Which positions a pass fills, and why. */
 export interface Decision {
   /** Positions to fill now, of `masked`. */
   readonly positions: readonly number[];
@@ -37,6 +38,7 @@ export interface Decision {
   readonly last?: number;
 }
 
+/** Decides, pass by pass, which masked positions are filled. */
 export interface Policy {
   /** What is scored: the block's masked positions (default); the whole block; that and all masked positions behind it. */
   readonly looksAt?: "masked" | "block" | "rest";
@@ -64,6 +66,7 @@ export interface PolicyRequest {
   place(pass: number, position: number): number;
 }
 
+/** A method over a canvas: its options, and the policy that they make. */
 export interface UnmaskingMethod<Schema extends z.ZodObject> {
   readonly name: string;
   readonly summary: string;

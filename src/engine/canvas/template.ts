@@ -3,6 +3,7 @@ import { ensure, shown } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Canvas } from "./canvas.ts";
 
+/** A text with blanks to be filled in. */
 export interface Template {
   /** The tokens around the blanks: one list more than there are blanks. */
   readonly pieces: readonly (readonly number[])[];

@@ -25,6 +25,7 @@ import { union } from "../sites/variants.ts";
 import { applyVector } from "../sites/vectors.ts";
 import { type Batch, type ForwardSequence, type KeptRows, layOutBatch } from "./input.ts";
 
+/** What is read and rewritten in a forward pass. */
 export interface ForwardSettings {
   readonly taps: readonly string[];
   readonly edits: readonly AppliedEdit[];
@@ -32,6 +33,7 @@ export interface ForwardSettings {
   readonly keep: boolean;
 }
 
+/** What a sequence's rows gave. */
 export interface ForwardResult {
   /** [selected rows, vocabulary]. */
   readonly logits: Float32Array;
@@ -39,6 +41,7 @@ export interface ForwardResult {
   readonly kept?: KeptRows;
 }
 
+/** Whole sequences in one pass, under any mask. */
 export interface Forward {
   /** A result for each sequence. Errors: `bad_option`, `bad_shape`, `context_full` before anything runs; `runtime_failed`. */
   run(sequences: readonly ForwardSequence[], settings: ForwardSettings): Promise<ForwardResult[]>;

@@ -9,6 +9,7 @@ export interface KeptRows {
   readonly values: readonly Float32Array[];
 }
 
+/** A sequence's rows: tokens or vectors, their positions, and which see which. */
 export interface ForwardSequence {
   /** Tokens of the rows. Where a row has a vector, its token is not looked at. */
   readonly tokens: ArrayLike<number>;

@@ -5,6 +5,7 @@
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import { delay } from "../../turn.ts";
 
+/** How patient calls to an engine behind a network are, and what they may spend. */
 export interface RemoteLimits {
   /** Seconds without a byte after which a request has failed. Default 60. */
   readonly timeout?: number;

@@ -4,6 +4,7 @@ import { ensure, nearest, shown, VentrisError } from "../../errors.ts";
 import type { ModelParts } from "../model.ts";
 import { createClient, type RemoteClient, type RemoteLimits } from "./client.ts";
 
+/** Options of a model behind a network. */
 export interface RemoteOptions extends RemoteLimits {
   /** The name of the model there; default: the only one. `http://host:port/v1#name` says it, too. */
   readonly model?: string;

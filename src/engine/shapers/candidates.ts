@@ -6,6 +6,7 @@
 import { ensure, VentrisError } from "../../errors.ts";
 import { exponential } from "../distribution.ts";
 
+/** A distribution under way through the stages: tokens, logits and what was dropped. */
 export interface Candidates {
   readonly vocabularySize: number;
   /** The live tokens, ascending, in the first `count` entries. At least one is alive after every stage. */

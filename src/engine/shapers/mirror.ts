@@ -2,6 +2,7 @@
 import type { Forest, ForestNode } from "../forest.ts";
 import type { LeaseSites } from "../sites/rows.ts";
 
+/** Which model, behind which words. */
 export interface MirrorOptions {
   readonly sites?: LeaseSites;
   /** Tokens that stand before every text in the mirror alone. */
@@ -10,6 +11,7 @@ export interface MirrorOptions {
   readonly instead?: number;
 }
 
+/** The texts of a run in a second model, or in the same one with other instruments. */
 export interface Mirror {
   /**
    * The twins of nodes, with logits, in their order; texts that are not there are computed. Twins off the paths to these nodes are let go,

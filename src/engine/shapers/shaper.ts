@@ -10,6 +10,7 @@ import type { AppliedEdit } from "../sites/rows.ts";
 import type { Counters, TraceEvent } from "../trace.ts";
 import type { StageDefinition } from "./stages.ts";
 
+/** Maps a next-token distribution to another, inside every method. */
 export interface Shaper {
   /** For messages. */
   readonly name: string;
@@ -49,6 +50,7 @@ export interface ShaperHost {
   emit(event: TraceEvent): void;
 }
 
+/** Makes a shaper for a request. */
 export type MakeShaper = (host: ShaperHost) => Shaper | Promise<Shaper>;
 
 const hooks = ["prepare", "logits", "allowed", "chosen", "close"] as const;

@@ -26,6 +26,7 @@ export interface ShapingContext {
   readonly memory?: { readonly before?: MirostatState; after?: MirostatState };
 }
 
+/** Changes candidates in place. */
 export interface StageFunction {
   (candidates: Candidates, context: ShapingContext): void;
   /**
@@ -34,6 +35,7 @@ export interface StageFunction {
   keeps?(token: number, context: ShapingContext): boolean;
 }
 
+/** A stage of sampling: its options, and what it does with them. */
 export interface StageDefinition {
   /** Whether it changes scores, or only drops tokens. Greedy choice always honours the former. */
   readonly changes: "scores" | "support";

@@ -42,6 +42,7 @@ export const readyEdit = z
   });
 const kinds = ["set", "add", "scale", "clamp", "project"] as const;
 
+/** An edit of a request, ready for passes. */
 export type ReadyEdit = z.input<typeof readyEdit>;
 type Settings = z.output<typeof readyEdit>;
 

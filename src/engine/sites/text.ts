@@ -5,6 +5,7 @@ import type { Forest, ForestNode } from "../forest.ts";
 import { joined, type TapRows } from "./delivery.ts";
 import type { LeaseSites } from "./rows.ts";
 
+/** What is read of a text of any length, and in which windows. */
 export interface TextTraceOptions {
   /** Sites, and readings of edits. */
   readonly taps: readonly string[];

@@ -14,6 +14,7 @@ import {
   requireOption,
 } from "./policy.ts";
 
+/** Options of bandits that are linear in the context. */
 export interface LinearOptions {
   /** Features of an arm's context, at most 4096: the inverse has width^2 entries. */
   width: number;

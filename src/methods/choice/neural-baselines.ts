@@ -16,6 +16,7 @@ import {
   requireOption,
 } from "./policy.ts";
 
+/** Options that the networks of all baselines share. */
 export interface NeuralBaselineOptions {
   /** Features of an arm's context. */
   width: number;
@@ -55,6 +56,7 @@ export function neuralEpsilonGreedy(
   );
 }
 
+/** Options of bandits with confidence bounds on a network. */
 export interface ConfidenceOptions extends NeuralBaselineOptions {
   /** lambda. Default 0.1. */
   ridge?: number;
@@ -100,6 +102,7 @@ function confidence(name: "NeuralUCB" | "NeuralTS", options: ConfidenceOptions, 
   );
 }
 
+/** Options of EE-Net. */
 export interface EENetOptions extends NeuralBaselineOptions {
   /** Gradient entries that are averaged into one feature of the exploration network. Default 1000. */
   pool?: number;

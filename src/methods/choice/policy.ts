@@ -6,6 +6,7 @@
 import { type Stream, uniform } from "../../engine/random.ts";
 import { ensure, nearest, VentrisError } from "../../errors.ts";
 
+/** A choice, and how likely each arm was. */
 export interface Decision {
   /** Name this round when its loss is known. */
   readonly round: number;
@@ -16,6 +17,7 @@ export interface Decision {
   readonly predictions: readonly number[];
 }
 
+/** A contextual bandit: chooses, and learns from the loss of the choice. */
 export interface Policy {
   readonly name: string;
   /** One vector of the policy's width for each arm; the number of arms may change from round to round. Errors: `bad_option`. */
@@ -31,6 +33,7 @@ export interface Policy {
   save(): PolicyState;
 }
 
+/** What a policy has done so far. */
 export interface PolicyCounters {
   rounds: number;
   learnt: number;

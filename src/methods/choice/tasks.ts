@@ -3,6 +3,7 @@ import { normal, uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
 import type { Policy } from "./policy.ts";
 
+/** One round: contexts to choose among, and the losses of the choices. */
 export interface Round {
   readonly contexts: readonly Float64Array[];
   /** Expected loss of each arm. */
@@ -11,6 +12,7 @@ export interface Round {
   loss(arm: number): number;
 }
 
+/** Rounds for a policy to play. */
 export interface Task {
   readonly name: string;
   readonly width: number;
@@ -19,6 +21,7 @@ export interface Task {
   round(index: number): Round;
 }
 
+/** How a policy did on a task. */
 export interface Play {
   /** Sum of means of the chosen arms less those of the best. */
   regret: number;
@@ -47,6 +50,7 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
   return { regret, secondHalf: regret - firstHalf, loss, curve };
 }
 
+/** A task with a known law. */
 export interface SyntheticOptions {
   arms?: number;
   width?: number;
@@ -102,6 +106,7 @@ function scaled(values: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
   return values;
 }
 
+/** Rows of features with a class each. */
 export interface Table {
   name: string;
   rows: readonly Float64Array<ArrayBuffer>[];

@@ -1,6 +1,7 @@
 /** Exact answers to the planar tasks, and what answers are scored by: convex hulls, Delaunay triangulations, areas. */
 import { ensure } from "../../errors.ts";
 
+/** A point of the plane. */
 export type Point = readonly [x: number, y: number];
 
 /** Twice the signed area of a, b, c: positive when they turn left. */
@@ -102,6 +103,7 @@ function segmentsMeet(a: Point, b: Point, c: Point, d: Point): boolean {
   );
 }
 
+/** Indices of three points. */
 export type Triangle = readonly [number, number, number];
 
 /** Positive when d lies inside the circle through a, b, c (which turn left), 0 on it. */
@@ -245,7 +247,9 @@ function hasEmptyCircle(points: readonly Point[], triangle: readonly number[]): 
   return points.every((point, i) => triangle.includes(i) || inCircle(a, b, c, point) <= straight);
 }
 
+/** Euclidean distance. */
 export const distance = (a: Point, b: Point): number => Math.hypot(a[0] - b[0], a[1] - b[1]);
+/** Whether two points have the same coordinates. */
 export const samePoint = (a: Point, b: Point): boolean => a[0] === b[0] && a[1] === b[1];
 
 /** Errors: `bad_option` for too few points and for coordinates that are no finite numbers, naming the point (counted from 1). */

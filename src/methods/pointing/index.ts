@@ -39,6 +39,7 @@ export { drawPoints, type PointingTask, readLine, type Score, type TaskName, tas
 export * from "./tours.ts";
 export { type Instance, readTsplib } from "./tsplib.ts";
 
+/** A pointer network with the task it was trained for. */
 export interface PointingModel {
   readonly task: TaskName;
   readonly network: Network;
@@ -51,6 +52,7 @@ export interface PointingModel {
   readonly weights: ReadonlyMap<string, Weight>;
 }
 
+/** How an answer is searched. */
 export interface PointOptions {
   /** Hypotheses kept; default: the task's own. */
   beams?: number;
@@ -59,6 +61,7 @@ export interface PointOptions {
   signal?: AbortSignal;
 }
 
+/** The network's answer for a set of points. */
 export interface Pointed extends Answer {
   /** True when the points lay outside the unit square and were moved and scaled into it. */
   readonly normalised: boolean;
@@ -85,6 +88,7 @@ export function point(
   return { ...best, others, normalised: changed };
 }
 
+/** What is trained on which sizes, and for how long. */
 export interface PointingTraining {
   readonly task: TaskName;
   /** Smallest and largest number of points; batches go through all of them. */

@@ -13,6 +13,7 @@ import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
 import type { Point } from "./geometry.ts";
 
+/** Kind and widths of a network. */
 export interface NetworkShape {
   readonly kind: "pointer" | "attention" | "plain";
   /** Units h of both LSTMs. */
@@ -21,6 +22,7 @@ export interface NetworkShape {
   readonly largest?: number;
 }
 
+/** A named array of weights. */
 export interface Weight {
   readonly name: string;
   readonly shape: readonly number[];
@@ -61,6 +63,7 @@ export function weightShapes({ kind, hidden: h, largest = 0 }: NetworkShape): [n
  * paper's, scores of all places are nearly equal for thousands of steps, since attention has to grow before it can tell them apart.
  */
 export const starts = ["wide", "paper"] as const;
+/** How the decoder's first state is had. */
 export type Start = (typeof starts)[number];
 
 const small = 0.08;
@@ -100,6 +103,7 @@ export function initialWeights(shape: NetworkShape, seed: number, start: Start =
   return weights;
 }
 
+/** The decoder's state between two steps. */
 export interface State {
   readonly hidden: Float64Array;
   readonly cell: Float64Array;
@@ -107,6 +111,7 @@ export interface State {
   readonly fed: Float64Array;
 }
 
+/** The inputs as the network's encoder left them. */
 export interface Encoded {
   readonly places: number;
   /** W1 e_j of each place, the stop last: [places + 1, h]. */
@@ -121,6 +126,7 @@ export interface Answered {
   readonly scores: Float64Array;
 }
 
+/** A pointer network: encoder, decoder and attention over the inputs. */
 export interface Network {
   readonly shape: NetworkShape;
   encode(points: readonly Point[]): Encoded;

@@ -7,6 +7,7 @@ export interface RuleState {
   readonly complete: boolean;
 }
 
+/** Name of a rule that answers are held to. */
 export type RuleName = keyof typeof rules;
 
 /** Everything is valid, up to a length that no answer of the tasks reaches. */
@@ -49,6 +50,7 @@ const triples = (places: number): RuleState => {
   return state(new Set(), []);
 };
 
+/** The rules by their names: which place may come next in an answer. */
 export const rules = {
   none: anything,
   "no-repeat": (places: number): RuleState => distinct(places, () => true),

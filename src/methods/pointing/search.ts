@@ -4,6 +4,7 @@ import type { Point } from "./geometry.ts";
 import { type Network, type State, softmax } from "./network.ts";
 import { type RuleName, type RuleState, rules } from "./rules.ts";
 
+/** Places in order, with how likely the network held them. */
 export interface Answer {
   /** Indices of the points, in order. */
   readonly places: number[];

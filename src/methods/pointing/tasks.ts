@@ -15,8 +15,10 @@ import {
 import type { RuleName } from "./rules.ts";
 import { canonicalTour, heldKarp, isTour, tourLength } from "./tours.ts";
 
+/** Name of a task. */
 export type TaskName = "hull" | "delaunay" | "tour";
 
+/** How good an answer is. */
 export interface Score {
   /** The whole answer is right: the hull up to rotation and direction, the triangles as a set, a tour as short as the shortest. */
   readonly exact: boolean;
@@ -26,6 +28,7 @@ export interface Score {
   readonly quality: number;
 }
 
+/** A geometric question: its rule, its exact solution, and how an answer is judged. */
 export interface PointingTask {
   readonly name: TaskName;
   readonly least: number;
@@ -48,6 +51,7 @@ const euclidean =
   (a: number, b: number): number =>
     distance(points[a], points[b]);
 
+/** The tasks by their names: convex hull, Delaunay triangulation, shortest tour. */
 export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   hull: {
     name: "hull",

@@ -2,8 +2,10 @@
 import { ensure } from "../../errors.ts";
 import { rotateTo } from "./geometry.ts";
 
+/** Distance between two cities, by their indices. */
 export type Distances = (a: number, b: number) => number;
 
+/** Length of a closed tour through the cities in this order. */
 export function tourLength(tour: readonly number[], between: Distances): number {
   let sum = 0;
   for (const [i, city] of tour.entries()) sum += between(city, tour[(i + 1) % tour.length]);
@@ -16,6 +18,7 @@ export function canonicalTour(tour: readonly number[]): number[] {
   return rest.length > 1 && rest[0] > rest[rest.length - 1] ? [first, ...rest.reverse()] : [first, ...rest];
 }
 
+/** Whether every city is visited once. */
 export const isTour = (tour: readonly number[], cities: number): boolean =>
   tour.length === cities && new Set(tour).size === cities && tour.every((city) => city >= 0 && city < cities);
 

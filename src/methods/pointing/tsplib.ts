@@ -3,6 +3,7 @@ import { ensure } from "../../errors.ts";
 import type { Point } from "./geometry.ts";
 import type { Distances } from "./tours.ts";
 
+/** A travelling salesman's problem as a TSPLIB file states it. */
 export interface Instance {
   name: string;
   cities: number;

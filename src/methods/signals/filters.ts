@@ -11,6 +11,7 @@ import { place } from "./place/index.ts";
 import { ukf } from "./ukf/index.ts";
 import { regressionOnly, zero } from "./unfiltered/index.ts";
 
+/** All filters, in the order of listings. */
 export const filters = [
   kalman,
   ekf,

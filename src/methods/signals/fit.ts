@@ -21,6 +21,7 @@ import { columnMeans, covariance, type Matrix, matrix, selectRows, symmetricEige
 /** `centred` subtracts means, `standardised` also divides by deviations; a number is so many standardised principal components. */
 export type Features = "as-is" | "centred" | "standardised" | number;
 
+/** A fitted filter, with the features that it reads. */
 export interface FilterModel {
   readonly method: string;
   readonly options: Readonly<Record<string, unknown>>;
@@ -39,6 +40,7 @@ export interface FilterModel {
   readonly skippedBins: number;
 }
 
+/** How a filter is fitted. */
 export interface FitOptions {
   readonly options?: Readonly<Record<string, unknown>>;
   /** Default: standardised. */

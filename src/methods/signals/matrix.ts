@@ -4,6 +4,7 @@
  */
 import { VentrisError } from "../../errors.ts";
 
+/** A matrix in float64, row by row. */
 export interface Matrix {
   readonly rows: number;
   readonly columns: number;
@@ -11,6 +12,7 @@ export interface Matrix {
   readonly data: Float64Array;
 }
 
+/** A matrix of these values; of zeros where none are given. */
 export const matrix = (
   rows: number,
   columns: number,

@@ -3,6 +3,7 @@ import type { TraceEvent } from "../../engine/trace.ts";
 import type { Trajectory } from "./filter.ts";
 import type { Matrix } from "./matrix.ts";
 
+/** A trajectory as events of the trace. */
 export function posteriorEvents({ means, covariances }: Trajectory, truth?: Matrix): TraceEvent[] {
   const d = means.columns;
   return Array.from({ length: means.rows }, (_, step) => ({

@@ -2,6 +2,7 @@
 import { ensure } from "../../errors.ts";
 import type { Matrix } from "./matrix.ts";
 
+/** How far estimates are from the truth. */
 export interface Scores {
   /** Root mean square error over root mean square of the true states; 1 is what predicting zero gives. */
   readonly nrmse: number;

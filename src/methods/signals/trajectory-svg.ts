@@ -4,6 +4,7 @@ import { escapeXml } from "../../xml.ts";
 import type { Trajectory } from "./filter.ts";
 import { type Matrix, symmetricEigen } from "./matrix.ts";
 
+/** What a picture of a trajectory shows. */
 export interface TrajectoryPicture {
   readonly trajectory: Trajectory;
   readonly truth?: Matrix;

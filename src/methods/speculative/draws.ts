@@ -2,8 +2,10 @@
 import { drawFrom } from "../../engine/distribution.ts";
 import { type Purpose, type Stream, uniform } from "../../engine/random.ts";
 
+/** What a draft's random number is drawn for. */
 export type DrawPurpose = Extract<Purpose, "draft" | "residual" | "search">;
 
+/** A drafter's draws, in the race or by the published rule. */
 export interface Draws {
   /** An index drawn with probability weights[i] / total; `total` is the sum of the weights, above 0. */
   choose(purpose: DrawPurpose, weights: Float64Array, total: number): number;

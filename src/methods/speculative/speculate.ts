@@ -30,6 +30,7 @@ export interface AheadChain {
   readonly rows: readonly LookAhead[];
 }
 
+/** Proposes a tree of tokens below the last one, and learns what became of it. */
 export interface Drafter {
   propose(round: Round): Promise<DraftTree> | DraftTree;
   /** Draft passes so far, of all rounds. */
@@ -50,6 +51,7 @@ export interface Drafter {
   close?(): void;
 }
 
+/** Decides which drafted tokens become output. */
 export type Verifier = typeof verify;
 
 /** Decodes until the run is finished. `verifier` exists for methods whose published verification is not the exact one. */

@@ -30,6 +30,7 @@ export interface DraftTree {
   readonly note?: string;
 }
 
+/** An empty draft tree, whose children are chosen or sampled (with replacement, or without). */
 export function createTree(kind: "chosen" | "sampled", { replacement = false, valued = true } = {}): DraftTree {
   const estimates = valued && { values: [], probabilities: [] };
   return { kind, replacement, tokens: [], parents: [], distributions: [], ...estimates };

@@ -23,6 +23,7 @@ export interface Target {
   probabilitiesAt?(node: number): Float64Array;
 }
 
+/** What verification kept of a tree, and why. */
 export interface Verdict {
   /** The accepted nodes, from the root's child down. */
   path: number[];

@@ -2,6 +2,7 @@
 import { ensure, shown } from "../../errors.ts";
 import { ConfigReader } from "../family.ts";
 
+/** Sizes of a tower that sees. */
 export interface VisionConfig {
   readonly kind: "clip" | "siglip";
   /** Pixels of a side of the square picture, and of a patch; patches in a row of the picture. */
@@ -30,6 +31,7 @@ export interface VisionConfig {
 }
 
 const activations = ["quick_gelu", "gelu", "gelu_pytorch_tanh", "relu", "silu"] as const;
+/** Function between the two products of a feed-forward block. */
 export type Activation = (typeof activations)[number];
 
 /** Values that transformers leaves out of a config which has them (`CLIPVisionConfig`, `SiglipVisionConfig`). */

@@ -25,6 +25,7 @@ const arm = z.strictObject({
   /** Of its last requests: 1 - 1 / tokens a pass. */
   agreement: z.number().min(0).max(1),
 });
+/** What was seen of one way to decode. */
 export type ArmRecord = z.infer<typeof arm>;
 
 const numbers = z.string().regex(/^[A-Za-z0-9+/]*={0,2}$/);
@@ -46,6 +47,7 @@ const file = z.strictObject({
   recent: z.array(z.tuple([count, z.number().min(0).max(1)])).max(1000),
 });
 
+/** What the method auto has learnt, as it is kept. */
 export interface Learnt {
   readonly fingerprint: string;
   readonly tokenizer?: string;

@@ -16,6 +16,7 @@ import {
   requireOption,
 } from "../policy.ts";
 
+/** Options of bandits on a network's estimates. */
 export interface NeuralBanditOptions {
   /** Features of an arm's context. */
   width: number;

@@ -18,8 +18,10 @@ import type { LayoutOptions } from "./layout.ts";
 
 /** `in-place`: in the rows of the items. `filler`: in as many rows of a token that means nothing. `written`: as the tokens that follow. */
 export const answerPlaces = ["in-place", "filler", "written"] as const;
+/** Where an answer stands beside its question. */
 export type AnswerPlace = (typeof answerPlaces)[number];
 
+/** Lists to be put into order, as texts. */
 export interface OrderingTask {
   /** Items to be ordered. */
   readonly n: number;
@@ -38,6 +40,7 @@ export interface OrderingExample {
   readonly answer: readonly number[];
 }
 
+/** A question about an order, with its answer, as tokens. */
 export function orderingExample(task: OrderingTask, seed: number, index: number): OrderingExample {
   const { n, items, place } = task;
   const stream = { seed, request: index };
@@ -55,6 +58,7 @@ export function orderingExample(task: OrderingTask, seed: number, index: number)
 export const placeOf = ({ n, place }: OrderingTask): LayoutOptions =>
   place === "filler" ? { after: n } : { read: "values" };
 
+/** How a model is trained on them. */
 export interface OrderingTraining {
   readonly width: number;
   readonly layers: number;
@@ -68,6 +72,7 @@ export interface OrderingTraining {
   readonly onProgress?: (step: number) => void;
 }
 
+/** Configuration of a small GPT-2 for the task. */
 export const orderingConfig = (task: OrderingTask, { width, layers }: Pick<OrderingTraining, "width" | "layers">) => ({
   architectures: ["GPT2LMHeadModel"],
   model_type: "gpt2",
@@ -169,4 +174,5 @@ export async function writtenAccuracy(model: Writer, task: OrderingTask, count: 
   return right / (count * task.n);
 }
 
+/** Where the model for a place of the answer is kept. */
 export const orderingFolder = (folder: string, place: AnswerPlace): string => within(folder, place);

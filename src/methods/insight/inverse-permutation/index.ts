@@ -14,6 +14,7 @@ export * from "./layout.ts";
 export * from "./training.ts";
 export * from "./transformer.ts";
 
+/** Options of the published construction. */
 export interface Construction {
   /** β, the sharpness of attention: rows that are not meant leak e^-β. Default 20, enough for float32. */
   readonly sharpness?: number;

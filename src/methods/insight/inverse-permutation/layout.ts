@@ -38,6 +38,7 @@ export function layoutOf(
   return { n, rows, order: places.order, values: places.values, read: places[read] };
 }
 
+/** What a layout has beside the list, and what is read of it. */
 export interface LayoutOptions {
   readonly before?: number;
   readonly after?: number;

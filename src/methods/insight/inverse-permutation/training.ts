@@ -10,6 +10,7 @@ import { cosine } from "../../../training/schedule.ts";
 import { inputOf, type Layout } from "./layout.ts";
 import { type DisentangledWeights, disentangledGraph, widthAfter, zeroWeights } from "./transformer.ts";
 
+/** How the small transformer is trained. */
 export interface InverseTraining {
   readonly layout: Layout;
   readonly causal: boolean;
@@ -35,6 +36,7 @@ export interface InversePoint {
   readonly accuracy: number;
 }
 
+/** How exact it became. */
 export interface InverseOutcome {
   readonly weights: DisentangledWeights;
   readonly curve: readonly InversePoint[];
@@ -49,6 +51,7 @@ export function drawList(n: number, seed: number, index: number): { order: numbe
   return { order: permutation(n, stream), list };
 }
 
+/** A batch of permutations and their lists, as a function of the seed. */
 export function drawLists(layout: Layout, count: number, seed: number, from: number) {
   const { n, rows } = layout;
   const x = new Float32Array(count * rows * n);

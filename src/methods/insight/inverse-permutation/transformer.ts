@@ -65,6 +65,7 @@ export function disentangledGraph(
   return { streams, output: reshape(output, [batch, n, n]) };
 }
 
+/** The disentangled transformer as a program. */
 export interface Disentangled {
   /** What is read [batch, n, n] of inputs [batch, rows, n], and the stream after the last layer [batch, rows, width]. */
   run(x: Float32Array): Promise<{ readonly output: Float32Array; readonly stream: Float32Array }>;

@@ -14,11 +14,14 @@ import { centred, columnMeans, crossMoment, openProducts, type Products, type Ro
 
 /** Kernels that are inner products of features: <p, p'>, <p, p'> with columns over √p̄, Bhattacharyya's Σ √(p p'), and mean output vectors. */
 export const featureKernels = ["linear", "chi-square", "bhattacharyya", "output-embedding"] as const;
+/** Name of a kernel that is a product of features. */
 export type FeatureKernel = (typeof featureKernels)[number];
 /** And exp(-β d²) with Hellinger's d² = 2 (1 - BC), and exp(-β JS). */
 export const kernels = [...featureKernels, "hellinger", "jensen-shannon"] as const;
+/** Name of a kernel. */
 export type Kernel = (typeof kernels)[number];
 
+/** Which kernel, and its width. */
 export interface KernelOptions {
   readonly kernel?: Kernel;
   /** Of the two exponential kernels. Default 1. */
@@ -224,6 +227,7 @@ function dot(a: Float64Array, b: Float64Array): number {
   return sum;
 }
 
+/** How far states agree with a kernel over contexts. */
 export interface Alignment {
   /** tr(Cᵀ Σ⁻¹ C): how much of the bound whitened states can gain. */
   readonly gain: number;

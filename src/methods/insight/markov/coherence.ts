@@ -4,6 +4,7 @@ import { cholesky, solveLower, symmetricEigen } from "../../signals/matrix.ts";
 import { spectrumOf } from "./fisher.ts";
 import { centred, crossMoment, type Rows, rowOf } from "./rows.ts";
 
+/** Information that states share, by two estimates. */
 export interface Coherence {
   /** -½ Σ ln(1 - ρ²) over canonical correlations: the information of Gaussian states. */
   readonly gaussian: number;

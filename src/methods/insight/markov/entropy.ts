@@ -38,6 +38,7 @@ export function klDivergence(p: ArrayLike<number>, q: ArrayLike<number>): number
   return Math.max(0, sum);
 }
 
+/** Jensen-Shannon divergence of two distributions, nats. */
 export function jensenShannon(p: ArrayLike<number>, q: ArrayLike<number>): number {
   let sum = 0;
   for (let v = 0; v < p.length; v++) {
@@ -80,6 +81,7 @@ export interface LossSplit {
   readonly divergence: number;
 }
 
+/** The mean loss of stated distributions, split into the truth's entropy and the divergence from it, in nats. */
 export function splitLoss(p: Rows, q: Rows): LossSplit {
   checkAlike(p, q);
   let [entropy, divergence, loss] = [0, 0, 0];

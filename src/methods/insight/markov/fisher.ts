@@ -75,6 +75,7 @@ export function averageFisher(head: Rows, mean: ArrayLike<number>, vectors: Rows
   return g;
 }
 
+/** Eigenvalues of an information matrix, largest first. */
 export interface Spectrum {
   /** Falling. */
   readonly values: Float64Array;

@@ -29,9 +29,12 @@ export interface MarkovModel {
   ): Promise<ForwardResult[]>;
 }
 
+/** Names of all measurements. */
 export const measurements = ["entropy", "surplus", "fisher", "alignment", "coherence"] as const;
+/** Name of a measurement. */
 export type MeasurementName = (typeof measurements)[number];
 
+/** What is measured, on which texts and layers. */
 export interface MarkovOptions {
   readonly model: MarkovModel;
   /** Tokens of texts, as many to a document as fit a pass; ten documents or more. */
@@ -55,6 +58,7 @@ export interface MarkovOptions {
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 
+/** What was measured of one layer. */
 export interface LayerMeasurements {
   readonly layer: number;
   /** Through the model's own norm and output matrix after this layer: mean entropies, information, loss on the tokens that came, and its gap over the entropy. */
@@ -70,6 +74,7 @@ export interface LayerMeasurements {
   readonly coherence?: Coherence;
 }
 
+/** What was measured of a model. */
 export interface MarkovReport {
   readonly contexts: number;
   readonly documents: number;

@@ -9,15 +9,18 @@ export interface Rows {
   readonly values: Float32Array | Float64Array;
 }
 
+/** A row, as a view. */
 export const rowOf = ({ width, values }: Rows, row: number): Float32Array | Float64Array =>
   values.subarray(row * width, (row + 1) * width);
 
+/** Mean of every column. */
 export function columnMeans({ count, width, values }: Rows): Float64Array {
   const means = new Float64Array(width);
   for (let i = 0; i < count * width; i++) means[i % width] += values[i] / count;
   return means;
 }
 
+/** Rows with the columns' means taken off. */
 export function centred(rows: Rows): Rows {
   const means = columnMeans(rows);
   return { ...rows, values: Float32Array.from(rows.values, (value, i) => value - means[i % rows.width]) };
@@ -45,6 +48,7 @@ export interface Products {
   release(): Promise<void>;
 }
 
+/** Products of large matrices, compiled once. */
 export async function openProducts(threads?: number): Promise<Products> {
   const make = await valueMaker();
   const programs: Program[] = [];

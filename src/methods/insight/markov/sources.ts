@@ -2,12 +2,13 @@
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 
+/** A Markov source whose law is known exactly. */
 export interface MarkovSource {
   readonly symbols: number;
   readonly order: number;
-  /** [symbols ** order, symbols]: the law of the next symbol after a context, whose last symbol is its lowest digit. */
+  /** The law, `[symbols ** order, symbols]`: that of the next symbol after a context, whose last symbol is its lowest digit. */
   readonly table: Float64Array;
-  /** [symbols ** order]: how often a context occurs. */
+  /** `[symbols ** order]`, how often a context occurs. */
   readonly stationary: Float64Array;
 }
 

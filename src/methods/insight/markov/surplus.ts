@@ -21,6 +21,7 @@ export interface ProbeExamples {
   readonly documents: readonly number[];
 }
 
+/** How probes are trained. */
 export interface ProbeSettings {
   /** Of the largest distance that will be asked for. */
   readonly distance: number;
@@ -40,6 +41,7 @@ export interface ProbeSettings {
   readonly signal?: AbortSignal;
 }
 
+/** What a probe reached. */
 export interface ProbeOutcome {
   /** Cross entropy of each measured context, in nats. */
   readonly losses: readonly number[];
@@ -49,6 +51,7 @@ export interface ProbeOutcome {
   law(place: number): Float64Array;
 }
 
+/** Probes that foretell later tokens from states. */
 export interface Probes {
   /** Trains a probe for w_(t+k) on what it may see. Errors: `bad_option` where a part is left without documents; `aborted`. */
   train(examples: ProbeExamples, k: number, sees: "tokens" | "state"): Promise<ProbeOutcome>;
@@ -213,6 +216,7 @@ const meanSquare = (values: ArrayLike<number>): number => {
   return Math.max(1e-12, sum / values.length);
 };
 
+/** How much states know of a token further ahead, in nats. */
 export interface Surplus {
   readonly k: number;
   /** Nats; slightly negative where there is none. */

@@ -22,6 +22,7 @@ import { type NumericArray, openNpz, readNpy } from "./npy.ts";
 import type { Recording } from "./recording.ts";
 import { countTrains } from "./trains.ts";
 
+/** Named columns of numbers over time. */
 export interface Table {
   readonly names: readonly string[];
   readonly values: Matrix;
@@ -47,6 +48,7 @@ export const tableExtensions = [
   "json",
 ];
 
+/** How a recording becomes a table. */
 export interface SignalTableOptions {
   /** Seconds in which the spikes of trains are counted. */
   readonly bin?: number;
