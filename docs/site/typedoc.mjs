@@ -52,6 +52,6 @@ export default {
   enumMembersFormat: "table",
   propertyMembersFormat: "table",
   validation: { notExported: false, invalidLink: true, notDocumented: true },
-  requiredToBeDocumented: ["Class", "Interface", "Function", "TypeAlias", "Variable", "Module"],
+  requiredToBeDocumented: ["Class", "Interface", "Function", "TypeAlias", "Module"],
   logLevel: "Warn",
 };

@@ -33,29 +33,18 @@ function unary(operation: string): (x: Tensor) => Tensor {
   };
 }
 
-/** -x. */
 export const negate = unary("negate");
-/** e to the power x. */
 export const exp = unary("exp");
-/** Natural logarithm. */
 export const log = unary("log");
-/** Square root. */
 export const sqrt = unary("sqrt");
-/** 1 / x. */
 export const reciprocal = unary("reciprocal");
-/** Hyperbolic tangent. */
 export const tanh = unary("tanh");
 /** 1 / (1 + exp(-x)). */
 export const sigmoid = unary("sigmoid");
-/** max(x, 0). */
 export const relu = unary("relu");
-/** |x|. */
 export const abs = unary("abs");
-/** The error function. */
 export const erf = unary("erf");
-/** Sine, of radians. */
 export const sine = unary("sine");
-/** Cosine, of radians. */
 export const cosine = unary("cosine");
 /** x * sigmoid(x). */
 export const silu = unary("silu");
@@ -83,25 +72,15 @@ function binary(operation: string, result?: ElementType): (a: Operand, b: Operan
   };
 }
 
-/** x + y, broadcast together. */
 export const add = binary("add");
-/** x - y, broadcast together. */
 export const subtract = binary("subtract");
-/** x * y, broadcast together. */
 export const multiply = binary("multiply");
-/** x / y, broadcast together. */
 export const divide = binary("divide");
-/** x to the power y, broadcast together. */
 export const power = binary("power");
-/** The larger of both, broadcast together. */
 export const maximum = binary("maximum");
-/** The smaller of both, broadcast together. */
 export const minimum = binary("minimum");
-/** Whether both are equal (bool), broadcast together. */
 export const equal = binary("equal", "bool");
-/** Whether x < y (bool), broadcast together. */
 export const less = binary("less", "bool");
-/** Whether x > y (bool), broadcast together. */
 export const greater = binary("greater", "bool");
 
 /** `yes` where the condition holds, `no` elsewhere, broadcast together. */
@@ -308,11 +287,8 @@ function reduction(operation: string): (x: Tensor, axes?: number | readonly numb
   };
 }
 
-/** Sum along an axis. */
 export const reduceSum = reduction("reduceSum");
-/** Mean along an axis. */
 export const reduceMean = reduction("reduceMean");
-/** Largest value along an axis. */
 export const reduceMax = reduction("reduceMax");
 
 /** Index (int64) of the largest entry along the last axis; the first of equals. */
