@@ -1,11 +1,12 @@
 /**
  * How argos is trained: phaistos with a small vision tower, in two stages. First the tower alone: each row of a picture names the words of what
- * stands there, among the embeddings of phaistos's tokens. Then all of it, end to end, on questions and answers. Three kinds of pictures
+ * stands there, among the embeddings of phaistos's tokens. Then the text model, on questions and answers about what it is shown. Three kinds of pictures
  * (generated scenes with checkable questions, emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a
  * picture, so that these stay. Goes on where it was stopped. EMOJI and DRAWINGS are folders of data (emoji of two artists as PNG in tar files with captions; quick drawings); the other artist's emoji and the last
  * drawings of each kind are for testing and are not read.
  *
  *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--looking N] [--steps N] [--seconds N] [--threads N]
+ *     … --from OUT --peak 0.0008: the second stage once more from the text model that it gave, with other pictures and questions
  */
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -40,6 +41,7 @@ const { values: options, positionals } = parseArgs({
   options: {
     emoji: { type: "string" },
     drawings: { type: "string" },
+    from: { type: "string" },
     looking: { type: "string", default: "6000" },
     steps: { type: "string", default: "4000" },
     seconds: { type: "string", default: "100000" },
@@ -82,6 +84,12 @@ const source = await openWeights(base);
 const text = familyOf(JSON.parse(await readFile(join(base, "config.json"), "utf8")));
 for (const [name, stored] of await readParameters(source, text.family, text.config)) values.set(name, stored);
 await source.close();
+if (options.from) {
+  const before = await openWeights(options.from);
+  for (const [name, stored] of await readParameters(before, family, config))
+    if (!/^(vision_tower|multi_modal_projector)\./.test(name)) values.set(name, stored);
+  await before.close();
+}
 
 const emoji = await openEmoji(options.emoji, "twemoji");
 const drawings = await openDrawings(options.drawings, "train");
@@ -130,10 +138,11 @@ function conversation(number, row) {
   const picture = varied(one.picture, choose, kind === "drawing" && choose.chance(0.5));
   return { pixels: prepared(picture, preparation), turns: [{ question, answer: `It is ${one.name}.` }] };
 }
+const firstBatch = options.from ? 3_000_000 : 0;
 const batchOf = (number) =>
   seeingBatch(
     tokenizer,
-    Array.from({ length: shape.rows }, (_, row) => conversation(number, row)),
+    Array.from({ length: shape.rows }, (_, row) => conversation(firstBatch + number, row)),
     config.vision,
     shape,
   );
@@ -254,7 +263,8 @@ if (lookingSteps > 0) {
   if (seen.step < lookingSteps) process.exit(0);
 }
 
-const objective = await replicatedSeeing(json, values, shape);
+// The tower stays as it has learned to look: trained along from the start, it forgets shapes, which it had learned to tell apart.
+const objective = await replicatedSeeing(json, values, { ...shape, trains: "text" });
 const result = await train({
   objective,
   batches: batchOf,

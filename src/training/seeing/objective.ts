@@ -7,7 +7,7 @@ import type { Edit } from "../../models/edits.ts";
 import type { Family, MakeParameter, ModelConfig } from "../../models/family.ts";
 import { textGraph } from "../../models/graph.ts";
 import { parameterMaker } from "../../models/parameters.ts";
-import { visionRows } from "../../models/vision/tower.ts";
+import { visionParameters, visionRows } from "../../models/vision/tower.ts";
 import type { Value } from "../../runtime/program.ts";
 import { crossEntropy, gather, greater, input, multiply, reduceMean, type Tensor, where } from "../../tensor/index.ts";
 import { graphObjective } from "../graph-objective.ts";
@@ -35,6 +35,8 @@ export interface SeeingShape {
   readonly rows: number;
   readonly length: number;
   readonly pictures: number;
+  /** What is trained: the whole model (default), or the text model alone while the tower and the projector stay as they are. */
+  readonly trains?: "all" | "text";
 }
 
 /** Puts pictures' rows [rows of all pictures, width] where "places" says, into the first `length` tokens of each text. */
@@ -70,15 +72,16 @@ export function pictureFeeds(config: ModelConfig, shape: SeeingShape, batch: See
   };
 }
 
-/** Trains every parameter of the model in place. Errors: `bad_shape` for a batch of another size; those of compiling. */
+/** Trains the model's parameters in place. Errors: `bad_shape` for a batch of another size; those of compiling. */
 export async function seeingObjective(
   family: Family,
   config: ModelConfig,
   values: Values,
   options: SeeingShape & { readonly threads?: number },
 ): Promise<Objective<SeeingBatch> & { release(): Promise<void> }> {
-  const { rows, length, threads } = options;
+  const { rows, length, threads, trains = "all" } = options;
   const size = rows * length;
+  const eyes = new Set(trains === "text" ? visionParameters(config.vision!).map(({ name }) => name) : []);
   const parameter = parameterMaker();
   const { edit } = picturesOf(config, options, parameter);
   const { logits } = textGraph(family, config, {
@@ -91,8 +94,8 @@ export async function seeingObjective(
   const loss = reduceMean(multiply(each, input("weights", [size])));
   return graphObjective<SeeingBatch>({
     loss,
-    trained: modelParameters(family, config, values),
-    fixed: new Map(),
+    trained: modelParameters(family, config, values).filter(({ name }) => !eyes.has(name)),
+    fixed: new Map([...eyes].map((name) => [name, values.get(name)!])),
     threads,
     feeds(batch) {
       const fits = batch.tokens.length === rows * (length + 1) && batch.weights.length === size;

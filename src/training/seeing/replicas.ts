@@ -17,7 +17,7 @@ interface SeeingReplica extends Shared {
 export async function replicatedSeeing(
   json: object,
   values: Values,
-  { rows, length, pictures, threads }: SeeingShape & { readonly threads: number },
+  { rows, length, pictures, trains, threads }: SeeingShape & { readonly threads: number },
 ): Promise<Objective<SeeingBatch> & { release(): Promise<void> }> {
   const { family, config } = familyOf(json);
   const even = rows % threads === 0 && pictures % threads === 0;
@@ -26,7 +26,7 @@ export async function replicatedSeeing(
     "bad_option",
     `training: ${rows} texts and ${pictures} pictures cannot be shared out to ${threads} threads`,
   );
-  const shape = { rows: rows / threads, length, pictures: pictures / threads, threads: 1 };
+  const shape = { rows: rows / threads, length, pictures: pictures / threads, trains, threads: 1 };
   const own = await seeingObjective(family, config, values, shape);
   if (threads === 1) return own;
   const size = config.vision!.channels * config.vision!.imageSize ** 2;
