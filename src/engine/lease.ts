@@ -1,5 +1,5 @@
 /** One caller's hold on a forest: what it asks for, and what it lets go of. */
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { layerEndedBy } from "../models/sites.ts";
 import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
@@ -37,6 +37,8 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
   /** Errors: `bad_option`. */
   function keyOf(token: number | VectorRow): NodeKey {
     if (typeof token !== "number") {
+      const known = typeof token?.id === "string" && token.values instanceof Float32Array;
+      ensure(known, "bad_option", () => `a row is a token id, or a vector { id, values }, not ${shown(token)}`);
       const { length } = token.values;
       ensure(
         length === hiddenSize,
@@ -67,6 +69,9 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     const [start] = starts;
     const begins = start ? layerEndedBy(start.edit.site)! + 1 : 0;
     ensure(starts.length < 2, "bad_option", "a look-ahead row begins once: two of its edits begin rows");
+    ensure(!vector || vector.length === hiddenSize, "bad_option", () => {
+      return `the vector of a look-ahead row has ${vector!.length} numbers, and the model's width is ${hiddenSize}`;
+    });
     ensure(!start || !vector, "bad_option", "a look-ahead row begins as a vector or after a layer, not both");
     ensure(start?.at?.(position ?? (parent ? parent.depth + 1 : 0)) !== false, "bad_option", () => {
       return `the edit ${start!.edit.name} does not act at the position of the row that it is to begin`;
