@@ -21,7 +21,7 @@ export interface AppliedEdit {
   readonly edit: Edit;
   /** Whether it acts at a position. Left out: at all. */
   readonly at?: (position: number) => boolean;
-  /** The values of its inputs in a row, each with as many numbers as the input's shape has. */
+  /** The values of all its inputs in a row, each with as many numbers as the input's shape has. What this throws ends its own request alone. */
   readonly inputs?: (row: PlacedRow) => Readonly<Record<string, ArrayLike<number>>>;
   /** What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Left out: nobody shares them. */
   readonly key?: string;
