@@ -18,6 +18,7 @@ const benchmarks = {
   inside: () => import("./inside.mjs"),
   studio: () => import("./studio.mjs"),
   serving: () => import("./serving.mjs"),
+  browser: () => import("./browser.mjs"),
 };
 
 const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT] [--model NAME]`;

@@ -11,6 +11,7 @@ export const browserEntries = {
   methods: "methods/authoring.ts",
   models: "models/index.ts",
   pointing: "methods/pointing/index.ts",
+  signals: "methods/signals.browser.ts",
   tensor: "tensor/index.ts",
   text: "text/index.ts",
   training: "training/index.ts",

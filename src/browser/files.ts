@@ -2,6 +2,7 @@
 import { ensure, VentrisError } from "../errors.ts";
 import { type Files, folderOf, type Keeping, nameOf, type OpenFile } from "../files.ts";
 import { sha } from "../sha.ts";
+import { warnOnce } from "../warnings.ts";
 import { opfsStore } from "./opfs.ts";
 import { memoryStore, type Store } from "./store.ts";
 import { isAddress, type Web, webFiles } from "./web.ts";
@@ -14,7 +15,12 @@ interface LockManager {
 let opened: Promise<{ store: Store; web: Web }> | undefined;
 export const pageStore = (): Promise<{ store: Store; web: Web }> => {
   opened ??= (async () => {
-    const store = (await opfsStore()) ?? memoryStore();
+    const lasting = await opfsStore();
+    if (!lasting)
+      warnOnce(
+        "this browser keeps no files for this page (OPFS wants https or localhost, and no private window): models stay in memory, and are downloaded anew at every visit",
+      );
+    const store = lasting ?? memoryStore();
     return { store, web: webFiles(store) };
   })();
   return opened;

@@ -14,7 +14,8 @@ export {
 } from "./signals/filter.ts";
 export { filters, findFilter } from "./signals/filters.ts";
 export { type Features, type FilterModel, type FitOptions, fitFilter, openFilter, smoothAll } from "./signals/fit.ts";
-export { pickColumns, readNumber, readTable, type SignalTableOptions, type Table } from "./signals/formats/table.ts";
+export { pickColumns, readNumber, type Table } from "./signals/formats/columns.ts";
+export { readTable, type SignalTableOptions } from "./signals/formats/table.ts";
 export { type Matrix, matrix, selectRows } from "./signals/matrix.ts";
 export { loadFilter, loadState, saveFilter, saveState } from "./signals/model-file.ts";
 export { posteriorEvents } from "./signals/posterior-events.ts";

@@ -2,8 +2,8 @@
  * Fitted filters on disk: one safetensors file whose metadata say what fitted it; and a running filter's state, which carries the
  * fingerprint of its model, so that it cannot be given to another.
  */
-import { createHash } from "node:crypto";
 import { ensure, VentrisError } from "../../errors.ts";
+import { storage } from "../../files.ts";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
 import type { Filter } from "./filter.ts";
 import type { FilterModel } from "./fit.ts";
@@ -29,7 +29,7 @@ export async function saveFilter(path: string, model: FilterModel): Promise<void
   await writeSafetensors(path, tensors, {
     format: modelFormat,
     card: JSON.stringify(card),
-    fingerprint: fingerprint(model),
+    fingerprint: await fingerprint(model),
   });
 }
 
@@ -39,7 +39,7 @@ export async function loadFilter(path: string): Promise<FilterModel> {
   const { notes, ...rest } = card as unknown as Card;
   const model: FilterModel = { ...rest, parameters: { arrays, notes } };
   ensure(
-    metadata.fingerprint === fingerprint(model),
+    metadata.fingerprint === (await fingerprint(model)),
     "bad_file",
     `${path}: its contents do not match its fingerprint; it is damaged`,
   );
@@ -52,7 +52,7 @@ export async function saveState(path: string, filter: Filter, model: FilterModel
   await writeSafetensors(path, [{ name: "state", type: "F64", shape: [1, data.length], data }], {
     format: stateFormat,
     card: JSON.stringify({ method: model.method }),
-    fingerprint: fingerprint(model),
+    fingerprint: await fingerprint(model),
   });
 }
 
@@ -60,7 +60,7 @@ export async function saveState(path: string, filter: Filter, model: FilterModel
 export async function loadState(path: string, filter: Filter, model: FilterModel): Promise<void> {
   const { arrays, metadata, card } = await readArrays(path, stateFormat, "the state of a filter");
   ensure(
-    metadata.fingerprint === fingerprint(model),
+    metadata.fingerprint === (await fingerprint(model)),
     "bad_option",
     `${path} is the state of another model (a ${String(card.method)}), not of this ${model.method}; give the model that it was saved with`,
   );
@@ -69,15 +69,15 @@ export async function loadState(path: string, filter: Filter, model: FilterModel
 }
 
 /** Of everything that estimates depend on. */
-export function fingerprint({ method, options, features, parameters }: FilterModel): string {
-  const hash = createHash("sha256").update(JSON.stringify([method, options, features]));
+async function fingerprint({ method, options, features, parameters }: FilterModel): Promise<string> {
+  const hash = (await storage()).hash("sha256").update(JSON.stringify([method, options, features]));
   for (const [name, { rows, columns, data }] of Object.entries(parameters.arrays).sort(([a], [b]) =>
     a < b ? -1 : 1,
   )) {
     hash.update(`${name} ${rows} ${columns}`);
     hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
   }
-  return hash.digest("hex");
+  return hash.hex();
 }
 
 async function readArrays(path: string, format: string, what: string) {

@@ -5,10 +5,11 @@ import { gunzipSync, gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../../test/data.ts";
 import { readBrainVision, writeBrainVision } from "./brainvision.ts";
+import { pickColumns } from "./columns.ts";
 import { readEdf, writeEdf } from "./edf.ts";
 import { openNpz, readNpy, writeNpy } from "./npy.ts";
 import type { Recording } from "./recording.ts";
-import { parseDelimited, pickColumns, readTable, recordingTable } from "./table.ts";
+import { parseDelimited, readTable, recordingTable } from "./table.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-formats-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
