@@ -39,7 +39,7 @@ export function ensure(condition: unknown, code: ErrorCode, message: string | ((
 /** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
-  if (value instanceof RegExp) return String(value);
+  if (value instanceof RegExp || typeof value === "number" || typeof value === "bigint") return String(value);
   let json: string;
   try {
     json = JSON.stringify(value) ?? String(value);

@@ -4,13 +4,35 @@ import { nearest, shown } from "./errors.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** Issues that are told one by one: a long list of wrong values is not said value by value. */
+const mostTold = 8;
+
 /** All issues in one line. `schema` gives the known names for "did you mean". */
 export function describeIssues(
   issues: readonly Issue[],
   schema?: z.ZodType,
   within: readonly PropertyKey[] = [],
 ): string {
-  return [...new Set(issues.map((issue) => describeIssue(issue, schema, within)))].join("; ");
+  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within)))];
+  const more = issues.length - mostTold;
+  return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
+}
+
+/** What none of several kinds takes. Where the value is of one of these kinds, what that kind says of it; otherwise all kinds by name. */
+function describeUnion(
+  branches: readonly (readonly Issue[])[],
+  field: string,
+  given: string,
+  path: readonly PropertyKey[],
+) {
+  const kindOf = (issues: readonly Issue[]): string | undefined => {
+    const [first] = issues;
+    return first?.code === "invalid_type" && first.path.length === 0 ? kind(first.expected) : undefined;
+  };
+  const fitting = branches.filter((issues) => kindOf(issues) === undefined);
+  if (branches.length > 0 && fitting.length === 0)
+    return `${field} must be ${[...new Set(branches.map(kindOf))].join(" or ")}${given}`;
+  return [...new Set(fitting.map((issues) => describeIssues(issues, undefined, path)))].join(", or ");
 }
 
 function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: readonly PropertyKey[]): string {
@@ -53,7 +75,7 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
     case "invalid_union":
       return issue.errors.length === 0
         ? `${field} must be one of the known kinds${given}`
-        : [...new Set(issue.errors.map((one) => describeIssues(one, undefined, path)))].join(", or ");
+        : describeUnion(issue.errors, field, given, path);
     case "invalid_key":
     case "invalid_element":
       return describeIssues(issue.issues, undefined, path);

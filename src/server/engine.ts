@@ -48,6 +48,11 @@ interface Sink {
 
 /** A process that dies sooner than this after its start is started again by the next request only. */
 const steady = 5000;
+/**
+ * The space for young objects is what V8 lets it grow to from the start, in megabytes: it would else grow and shrink with the load, by more
+ * memory than all that requests leave behind.
+ */
+const steadyHeap = ["--min-semi-space-size=16", "--max-semi-space-size=16"];
 /** Time that runs under way have to end when the engine closes. */
 const patience = 10_000;
 
@@ -80,7 +85,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     const said = [models, ...(method ? [method] : [])].map((value) => JSON.stringify(value));
     const child = fork(threadEntry("worker", import.meta.url), said, {
       serialization: "advanced",
-      execArgv: [],
+      execArgv: steadyHeap,
       stdio: ["ignore", 2, 2, "ipc"],
     });
     worker = child;

@@ -1,7 +1,8 @@
 /** Failures as clients get them: `{ error: { message, type, param, code } }`, as OpenAI's clients read it, with a status. */
 import type { z } from "zod";
-import { VentrisError } from "../errors.ts";
+import { shown, VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
+import { isObject } from "../json.ts";
 import { privateFolders } from "./places.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 408 | 413 | 429 | 500 | 503;
@@ -121,6 +122,7 @@ export async function readJson(request: Request): Promise<unknown> {
     throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
   }
   requireShallow(body);
+  if (!isObject(body)) throw new RequestError("bad_option", `the body must be a JSON object, not ${shown(body)}`);
   return body;
 }
 

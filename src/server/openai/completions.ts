@@ -7,16 +7,22 @@ import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
 import { answer, type Choice, type ChoiceEvent, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
-import { longestPrompt, optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
+import {
+  longestPrompt,
+  optionsOf,
+  otherNames,
+  readFields,
+  samplingFields,
+  seedOf,
+  textsField,
+  tokenLimit,
+} from "./fields.ts";
 import { createCompletionLogprobs } from "./logprobs.ts";
-
-const ids = z.array(z.int().min(0)).min(1).max(longestPrompt);
-/** An empty one is decoded from the begin token. */
-const text = z.string().max(longestPrompt);
 
 const fields = z.strictObject({
   ...samplingFields,
-  prompt: z.union([text, ids, z.array(text).min(1).max(128), z.array(ids).min(1).max(128)]),
+  /** An empty text is decoded from the begin token. */
+  prompt: textsField(z.string().max(longestPrompt), 128),
   max_tokens: z.union([z.literal(0), tokenLimit]).default(16),
   echo: z.boolean().default(false),
   logprobs: z.int().min(0).max(100).optional(),

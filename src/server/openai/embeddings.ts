@@ -5,14 +5,11 @@ import type { RouteContext } from "../app.ts";
 import { asking } from "../asking.ts";
 import { readJson } from "../errors.ts";
 import { blame } from "./answer.ts";
-import { longestPrompt, modelField, readFields } from "./fields.ts";
-
-const ids = z.array(z.int().min(0)).min(1).max(longestPrompt);
-const text = z.string().min(1).max(longestPrompt);
+import { longestPrompt, modelField, readFields, textsField } from "./fields.ts";
 
 const fields = z.strictObject({
   model: modelField,
-  input: z.union([text, ids, z.array(text).min(1).max(2048), z.array(ids).min(1).max(2048)]),
+  input: textsField(z.string().min(1).max(longestPrompt), 2048),
   encoding_format: z.enum(["float", "base64"]).default("float"),
   user: z.string().max(1000).optional(),
 });

@@ -13,6 +13,44 @@ const { temperature, topP, frequencyPenalty, presencePenalty, logitBias, stop, s
 /** Longest prompt, in characters or tokens; far beyond any context. */
 export const longestPrompt = 4_000_000;
 
+const id = z.int().min(0);
+/** Of many wrong ids the first is told. */
+const idList = z
+  .array(z.unknown())
+  .min(1)
+  .max(longestPrompt)
+  .superRefine((list, context) => {
+    const at = list.findIndex((one) => !Number.isSafeInteger(one) || (one as number) < 0);
+    const { error } = id.safeParse(at < 0 ? 0 : list[at], { reportInput: true });
+    context.issues.push(...(error?.issues ?? []).map((issue) => ({ ...issue, path: [at, ...issue.path] }) as never));
+  });
+
+/**
+ * A text, token ids, or a list of at most so many of either. Its first entry says which of these a list is meant to be, and a list that is
+ * too long is not looked through.
+ */
+export const textsField = (text: z.ZodString, most: number) =>
+  z.unknown().transform((given, context) => {
+    const list = Array.isArray(given) ? (given as readonly unknown[]) : undefined;
+    const ids = typeof list?.[0] === "number";
+    const kind = !list
+      ? text
+      : ids
+        ? idList
+        : z
+            .array(Array.isArray(list[0]) ? idList : text)
+            .min(1)
+            .max(most);
+    if (!ids && list && list.length > most) {
+      context.issues.push({ code: "too_big", maximum: most, origin: "array", inclusive: true, input: given });
+      return z.NEVER;
+    }
+    const { data, error } = kind.safeParse(given, { reportInput: true });
+    if (!error) return data as string | number[] | string[] | number[][];
+    context.issues.push(...(error.issues as never[]));
+    return z.NEVER;
+  });
+
 export const modelField = z.string().min(1).max(500);
 export const tokenLimit = maxTokens.unwrap();
 
