@@ -10,6 +10,7 @@ import { writeFileAtomically } from "../weights/index.ts";
 import { parseAssignments } from "./flags.ts";
 import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
 import { print, printJson, say } from "./output.ts";
+import { plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
 
 export interface Conversation {
@@ -77,7 +78,8 @@ interface ChatCommand {
 const commands: Readonly<Record<string, ChatCommand>> = {
   method: {
     usage: "/method NAME",
-    summary: "decode by another method, with options as NAME=VALUE behind it; alone: show it",
+    summary:
+      "decode by another method, with options as NAME=VALUE behind it; default: as at the start without --method; alone: show it",
     async run(conversation, rest) {
       if (rest !== "") {
         const [name, ...assignments] = rest.startsWith("{") ? [rest] : rest.split(/\s+/);
@@ -106,10 +108,14 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   system: {
     usage: "/system TEXT",
-    summary: "tell the model what it is to be; alone: nothing any more",
+    summary: "tell the model what it is to be; alone: take that back",
     run(conversation, rest) {
       setSystem(conversation, rest);
-      say(rest === "" ? "the model is told nothing any more" : "the model is told so from the next answer on");
+      say(
+        rest === ""
+          ? "from the next answer on the model is told nothing"
+          : "from the next answer on the model is told that",
+      );
       return undefined;
     },
   },
@@ -153,7 +159,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
     async run(conversation, rest) {
       const messages = await readChat(fileOf(rest, "load"));
       conversation.session = begin(conversation.model, messages);
-      say(`${messages.length} messages`);
+      say(`${plural(messages.length, "message")}: the conversation goes on from there`);
     },
   },
   trace: {

@@ -1,8 +1,8 @@
 /** Command-line flags from an options schema: one per option, in kebab case, with its description, type and default. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { parseOptions } from "../engine/shapers/options.ts";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { describeIssues } from "../issues.ts";
 import { describeSchema, docstring, rangeOf } from "../papers/option-types.ts";
 
 type Shape = Readonly<Record<string, z.ZodType>>;
@@ -44,14 +44,14 @@ export function parseAssignments(shape: Shape, pairs: readonly string[], subject
   const result: Record<string, unknown> = {};
   for (const pair of pairs) {
     const [, name, text] = /^([^=]+)=(.*)$/s.exec(pair) ?? [];
-    ensure(name, "bad_option", `--set ${pair}: write it as name=value`);
-    ensure(!(name in result), "bad_option", `--set ${name}: given twice`);
+    ensure(name, "bad_option", `${JSON.stringify(pair)}: write an option as name=value`);
+    ensure(!(name in result), "bad_option", `the option ${name} is given twice`);
     if (!Object.hasOwn(shape, name)) {
       const names = Object.keys(shape);
       const meant = nearest(name, names);
       throw new VentrisError(
         "bad_option",
-        `${subject} has no option "${name}"${meant ? `; did you mean "${meant}"?` : ""} Options: ${names.join(", ") || "none"}`,
+        `${subject} has no option "${name}"${meant ? `; did you mean "${meant}"?` : "."} Options: ${names.join(", ") || "none"}`,
       );
     }
     result[name] = parseValue(shape[name], name, text);
@@ -71,7 +71,8 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
-  return parseOptions(z.strictObject({ [name]: schema }), { [name]: readings[0] ?? text }, "command-line");
+  const { error } = schema.safeParse(readings[0] ?? text, { reportInput: true });
+  throw new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
 }
 
 /** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default 0.` */
