@@ -9,6 +9,20 @@ import { llava } from "./llava.ts";
 
 const families: readonly Family[] = [llama, gpt2, gptNeoX, llada, dream, llava];
 
+/** Why architectures that people may well try are not here. */
+const refused: Readonly<Record<string, string>> = {
+  "Mamba|Mamba2|FalconMamba|Jamba|GraniteMoeHybrid|Rwkv|Lfm2|Qwen3Next":
+    "it keeps one state for all that was read, which a tree of texts cannot share and take back by tokens as it does keys and values",
+  "Mixtral|Qwen2Moe|Qwen3Moe|GraniteMoe|Olmoe|PhiMoE|Phimoe": "it has experts, of which there are none here",
+  "Gemma3|Gemma3n":
+    "models that see are supported in LLaVA's layout alone; the text models of Gemma 3 are Gemma3ForCausalLM",
+};
+
+function reasonAgainst(architecture: string): string | undefined {
+  const family = architecture.slice(0, 100).replace(/(LMHead|For[A-Z]\w*)$/, "");
+  return Object.entries(refused).find(([names]) => names.split("|").includes(family))?.[1];
+}
+
 /** Names of architectures, as configurations state them, that can be opened. */
 export const supportedArchitectures: readonly string[] = families.flatMap((family) => family.architectures);
 
@@ -45,6 +59,12 @@ function refuseContradiction(architecture: string, type: unknown): void {
 /** The family of an architecture. Errors: `bad_config` with the nearest name. */
 export function familyNamed(architecture: unknown): Family {
   const family = families.find((f) => f.architectures.includes(architecture as string));
-  if (!family) throw unsupportedArchitecture(architecture, supportedArchitectures);
-  return family;
+  if (family) return family;
+  const reason = typeof architecture === "string" ? reasonAgainst(architecture) : undefined;
+  ensure(
+    reason === undefined,
+    "bad_config",
+    () => `config: the architecture ${shown(architecture)} is not supported: ${reason}`,
+  );
+  throw unsupportedArchitecture(architecture, supportedArchitectures);
 }

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { VentrisError } from "../errors.ts";
 import { type GgufTensor, ggufBytes } from "./gguf.fixture.ts";
-import { huggingFaceName, openGgufModel } from "./gguf-llama.ts";
+import { huggingFaceName } from "./gguf-architectures.ts";
+import { openGgufModel } from "./gguf-llama.ts";
 
 let folder: string;
 beforeAll(async () => {
@@ -183,13 +184,20 @@ describe("a llama file under Hugging Face's names", () => {
 });
 
 test.each<[string, string, Record<string, string | number>, RegExp]>([
-  ["another architecture", "gemma3", {}, /architecture gemma3 is not supported/],
-  ["an architecture named like a method", "toString", {}, /architecture toString is not supported/],
+  ["another architecture", "mamba", {}, /architecture "mamba" is not supported/],
+  ["an architecture named like a method", "toString", {}, /architecture "toString" is not supported/],
   ["experts", "llama", { expert_count: 8 }, /llama.expert_count = 8 is not supported/],
   ["partial rotary", "llama", { "rope.dimension_count": 8 }, /rope.dimension_count = 8/],
-  ["yarn", "llama", { "rope.scaling.type": "yarn" }, /rope scaling yarn is not supported/],
+  [
+    "yarn without its original length",
+    "llama",
+    { "rope.scaling.type": "yarn" },
+    /original_context_length must be a number/,
+  ],
+  ["another rope scaling", "llama", { "rope.scaling.type": "ntk" }, /rope scaling "ntk" is not supported/],
   ["a sliding window", "llama", { "attention.sliding_window": 64 }, /sliding_window = 64/],
-  ["a missing number", "llama", { context_length: "long" }, /llama.context_length must be a number, not long/],
+  ["a logit scale", "olmo2", { logit_scale: 3 }, /olmo2.logit_scale = 3/],
+  ["a missing number", "llama", { context_length: "long" }, /llama.context_length must be a number, not "long"/],
 ])("refuses %s", async (_, architecture, changes, message) => {
   const error = await failure(model(metadata(architecture, changes), tensors()));
   expect(error.code).toBe("bad_config");

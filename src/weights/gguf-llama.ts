@@ -1,15 +1,10 @@
-/** Llama-family GGUF files seen as Hugging Face checkpoints: the config, the names of tensors and the order of their rows. */
-import { ensure, VentrisError } from "../errors.ts";
+/** GGUF files seen as Hugging Face checkpoints: the config, the names of tensors and the order of their rows. */
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { findTensor, type TensorLocation } from "./file-source.ts";
 import { type GgufSource, openGguf } from "./gguf.ts";
+import { type GgufFields, ggufArchitectures, huggingFaceName } from "./gguf-architectures.ts";
 import { readGgufBlocks } from "./quantize.ts";
 import type { WeightSource } from "./source.ts";
-
-const architectures: Readonly<Record<string, string>> = {
-  llama: "LlamaForCausalLM",
-  qwen2: "Qwen2ForCausalLM",
-  qwen3: "Qwen3ForCausalLM",
-};
 
 export interface GgufModel extends WeightSource {
   /** As the `config.json` of the Hugging Face checkpoint would be. */
@@ -32,50 +27,35 @@ export async function openGgufModel(path: string): Promise<GgufModel> {
   }
 }
 
-const outerNames: Readonly<Record<string, string>> = {
-  "token_embd.weight": "model.embed_tokens.weight",
-  "output_norm.weight": "model.norm.weight",
-  "output.weight": "lm_head.weight",
-};
-
-const layerNames: Readonly<Record<string, string>> = {
-  attn_norm: "input_layernorm",
-  attn_q: "self_attn.q_proj",
-  attn_k: "self_attn.k_proj",
-  attn_v: "self_attn.v_proj",
-  attn_output: "self_attn.o_proj",
-  attn_q_norm: "self_attn.q_norm",
-  attn_k_norm: "self_attn.k_norm",
-  ffn_norm: "post_attention_layernorm",
-  ffn_gate: "mlp.gate_proj",
-  ffn_up: "mlp.up_proj",
-  ffn_down: "mlp.down_proj",
-};
-
-/** Hugging Face's name of a Llama-family tensor in a GGUF file; undefined when it has none. */
-export function huggingFaceName(name: string): string | undefined {
-  const [, layer, part, kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
-  if (layer === undefined) return Object.hasOwn(outerNames, name) ? outerNames[name] : undefined;
-  return Object.hasOwn(layerNames, part) ? `model.layers.${layer}.${layerNames[part]}.${kind}` : undefined;
-}
-
-/** Frequency divisors of Llama 3's rope scaling, which GGUF stores as a tensor: part of the config, not a weight. */
+/** Frequency divisors of rope scalings, which GGUF stores as tensors: part of the config, not weights. */
 const ropeFactorsName = "rope_freqs.weight";
+const longFactorNames = { short: "rope_factors_short.weight", long: "rope_factors_long.weight" };
+const noWeights: readonly string[] = [ropeFactorsName, ...Object.values(longFactorNames)];
 
 function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>): WeightSource {
+  const architecture = source.metadata["general.architecture"] as string;
+  const { moved, shiftedNorms } = ggufArchitectures[architecture];
   const tensors = new Map<string, TensorLocation>();
+  const original = new Map<string, string>();
   for (const [name, tensor] of source.tensors) {
-    if (name === ropeFactorsName) continue;
-    const newName = huggingFaceName(name);
+    if (noWeights.includes(name)) continue;
+    const newName = huggingFaceName(name, architecture);
     ensure(newName, "bad_file", `${source.origin}: tensor ${name} is not known in this architecture`);
     tensors.set(newName, { ...tensor, name: newName });
+    original.set(newName, name);
   }
-  const original = new Map([...source.tensors.keys()].map((name) => [huggingFaceName(name), name]));
+  const heads = (name: string): number | undefined => {
+    if (moved === "pairs" && /\.q_proj\.\w+$/.test(name)) return config.num_attention_heads as number;
+    if (moved === "pairs" && /\.k_proj\.\w+$/.test(name)) return config.num_key_value_heads as number;
+    return moved === "kinds" && /\.query_key_value\.\w+$/.test(name)
+      ? (config.num_attention_heads as number)
+      : undefined;
+  };
   const ordered = <T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(name: string, stored: T): T => {
-    const heads = permutedHeads(name, config);
-    return heads === undefined
-      ? stored
-      : pairsToHalves(stored, tensors.get(name)!.shape[0], heads, `${source.origin}: tensor ${name}`);
+    const count = heads(name);
+    if (count === undefined) return stored;
+    const move = moved === "pairs" ? pairsToHalves : kindsToHeads;
+    return move(stored, tensors.get(name)!.shape[0], count, `${source.origin}: tensor ${name}`);
   };
   const originalName = (name: string) => original.get(findTensor(source.origin, tensors, name).name)!;
   const readBytes = async (name: string) => ordered(name, await source.readBytes(originalName(name)));
@@ -85,10 +65,13 @@ function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>):
     tensors,
     readBytes,
     readBlocks: (name) => readGgufBlocks({ origin: source.origin, tensors, readBytes }, name),
-    readFloat32: async (name, options) => ordered(name, await source.readFloat32(originalName(name), options)),
+    async readFloat32(name, options) {
+      const values = ordered(name, await source.readFloat32(originalName(name), options));
+      return shiftedNorms && /norm\.weight$/.test(name) ? values.map((x) => x - 1) : values;
+    },
     // Rows that the converter moved are not where they are asked for; those are small matrices.
     readRows: async (name, from, to) => {
-      if (permutedHeads(name, config) === undefined) return source.readRows!(originalName(name), from, to);
+      if (heads(name) === undefined) return source.readRows!(originalName(name), from, to);
       const { shape } = findTensor(source.origin, tensors, name);
       const values = ordered(name, await source.readFloat32(originalName(name)));
       return values.slice(from * shape[1], to * shape[1]);
@@ -97,11 +80,25 @@ function renamed(source: GgufSource, config: Readonly<Record<string, unknown>>):
   };
 }
 
-/** Heads of a tensor whose rows llama.cpp's converter reorders: queries and keys of the llama architecture alone. */
-function permutedHeads(name: string, config: Readonly<Record<string, unknown>>): number | undefined {
-  if (config.model_type !== "llama") return undefined;
-  if (/\.q_proj\.\w+$/.test(name)) return config.num_attention_heads as number;
-  return /\.k_proj\.\w+$/.test(name) ? (config.num_key_value_heads as number) : undefined;
+/** Rows of queries of all heads, then keys, then values, to those of a head together. */
+function kindsToHeads<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuffer>>(
+  stored: T,
+  rows: number,
+  heads: number,
+  where: string,
+): T {
+  const perHead = rows / (3 * heads);
+  ensure(Number.isInteger(perHead), "bad_file", `${where}: ${rows} rows do not fit ${heads} heads of three kinds`);
+  const rowLength = stored.length / rows;
+  const result = stored.slice() as T;
+  const span = perHead * rowLength;
+  for (let kind = 0; kind < 3; kind++) {
+    for (let head = 0; head < heads; head++) {
+      const from = (kind * heads + head) * span;
+      result.set(stored.subarray(from, from + span), (head * 3 + kind) * span);
+    }
+  }
+  return result;
 }
 
 /**
@@ -132,89 +129,130 @@ function pairsToHalves<T extends Float32Array<ArrayBuffer> | Uint8Array<ArrayBuf
   return result;
 }
 
+/** Keys that change the mathematics, where nothing here reads them and they say something. */
+const weighty =
+  /softcapping|_scale$|\.scale$|sliding|swa|temperature|clamp|alibi|expert|ssm|shared|rope\.scaling|sections|causal|rank/;
+
 /**
- * The config of a llama, qwen2 or qwen3 file in Hugging Face's fields. Errors: `bad_config` for another architecture, a
- * missing key, or a variant (experts, partial rotary, other rope scalings than none, linear and Llama 3's).
+ * The config of a file of a known architecture in Hugging Face's fields. Errors: `bad_config` for another architecture, a missing key,
+ * or a variant (experts, rope scalings and keys of the architecture that are not known).
  */
 export async function ggufLlamaConfig(source: GgufSource): Promise<Record<string, unknown>> {
   const { origin, metadata, tensors } = source;
   const architecture = metadata["general.architecture"];
-  const known = typeof architecture === "string" && Object.hasOwn(architectures, architecture);
-  ensure(
-    known,
-    "bad_config",
-    `${origin}: architecture ${String(architecture)} is not supported (${Object.keys(architectures).join(", ")} are)`,
-  );
-  const value = (key: string) => metadata[`${architecture}.${key}`];
+  const known = typeof architecture === "string" && Object.hasOwn(ggufArchitectures, architecture);
+  ensure(known, "bad_config", () => {
+    return `${origin}: architecture ${shown(architecture)} is not supported (${Object.keys(ggufArchitectures).join(", ")} are)`;
+  });
+  const own = ggufArchitectures[architecture];
+  const read = new Set<string>();
+  const value = (key: string) => {
+    read.add(`${architecture}.${key}`);
+    return metadata[`${architecture}.${key}`];
+  };
   const number = (key: string, fallback?: number): number => {
     const found = value(key) ?? fallback;
     ensure(
       typeof found === "number" && Number.isFinite(found),
       "bad_config",
-      `${origin}: ${architecture}.${key} must be a number, not ${String(found)}`,
+      `${origin}: ${architecture}.${key} must be a number, not ${shown(found)}`,
     );
     return found;
   };
+  const positive = (key: string): number | undefined => number(key, 0) || undefined;
+  const fields: GgufFields = { value, number, positive };
   const width = number("embedding_length");
   const heads = number("attention.head_count");
   const headDimension = number("attention.key_length", width / heads);
+  const turned = number("rope.dimension_count", headDimension);
   const refuseUnless = (allowed: boolean, key: string) =>
-    ensure(allowed, "bad_config", `${origin}: ${architecture}.${key} = ${String(value(key))} is not supported`);
+    ensure(allowed, "bad_config", () => `${origin}: ${architecture}.${key} = ${shown(value(key))} is not supported`);
   refuseUnless(!value("expert_count"), "expert_count");
-  refuseUnless(number("rope.dimension_count", headDimension) === headDimension, "rope.dimension_count");
+  refuseUnless(turned === headDimension || own.partial === true, "rope.dimension_count");
   refuseUnless(number("attention.value_length", headDimension) === headDimension, "attention.value_length");
-  refuseUnless(!value("attention.sliding_window"), "attention.sliding_window");
-  const ropeScaling = await readRopeScaling(source, value, number, headDimension);
+  const layers = number("block_count");
+  const ropeScaling = await readRopeScaling(source, fields, turned);
   const [tokens, embeddings] = [metadata["tokenizer.ggml.tokens"], tensors.get("token_embd.weight")];
-  return {
-    architectures: [architectures[architecture]],
-    model_type: architecture,
+  const config = {
+    architectures: [own.model],
+    model_type: own.type ?? architecture,
     vocab_size: embeddings?.shape[0] ?? number("vocab_size", Array.isArray(tokens) ? tokens.length : undefined),
     hidden_size: width,
     intermediate_size: number("feed_forward_length"),
-    num_hidden_layers: number("block_count"),
+    num_hidden_layers: layers,
     num_attention_heads: heads,
     num_key_value_heads: number("attention.head_count_kv", heads),
     head_dim: headDimension,
     max_position_embeddings: number("context_length"),
-    rms_norm_eps: number("attention.layer_norm_rms_epsilon"),
+    rms_norm_eps: number("attention.layer_norm_rms_epsilon", own.outer ? 0 : undefined),
     rope_theta: number("rope.freq_base", 10000),
+    ...(turned !== headDimension && { partial_rotary_factor: turned / headDimension }),
     ...(ropeScaling && { rope_scaling: ropeScaling }),
     hidden_act: "silu",
     attention_bias: architecture !== "qwen2" && tensors.has("blk.0.attn_q.bias"),
     tie_word_embeddings: !tensors.has("output.weight"),
     bos_token_id: metadata["tokenizer.ggml.bos_token_id"],
     eos_token_id: metadata["tokenizer.ggml.eos_token_id"],
+    ...own.fields?.(fields, { width, layers, heads, headDimension }),
   };
+  for (const [key, said] of Object.entries(metadata)) {
+    if (!key.startsWith(`${architecture}.`) || read.has(key) || !weighty.test(key) || !said) continue;
+    ensure(key.endsWith(".rope.scaling.finetuned") || key.endsWith(".attention.causal"), "bad_config", () => {
+      return `${origin}: ${key.slice(0, 100)} = ${shown(said)} is not supported`;
+    });
+  }
+  return config;
 }
 
 async function readRopeScaling(
   source: GgufSource,
-  value: (key: string) => unknown,
-  number: (key: string, fallback?: number) => number,
-  headDimension: number,
+  { value, number, positive }: GgufFields,
+  dimension: number,
 ): Promise<Record<string, unknown> | undefined> {
   const type = value("rope.scaling.type") ?? (value("rope.scale_linear") === undefined ? "none" : "linear");
+  const { short, long } = longFactorNames;
+  if (source.tensors.has(short) || source.tensors.has(long)) {
+    ensure(type === "none" || type === "longrope", "bad_config", () => {
+      return `${source.origin}: rope scaling ${shown(type)} together with ${long}`;
+    });
+    const factors = async (name: string) => Array.from(await source.readFloat32(name));
+    const temperature = positive("rope.scaling.attn_factor");
+    return {
+      rope_type: "longrope",
+      short_factor: await factors(short),
+      long_factor: await factors(long),
+      ...(temperature && { attention_factor: temperature }),
+    };
+  }
   if (source.tensors.has(ropeFactorsName)) {
     ensure(
       type === "none",
       "bad_config",
-      `${source.origin}: rope scaling ${String(type)} together with ${ropeFactorsName}`,
+      () => `${source.origin}: rope scaling ${shown(type)} together with ${ropeFactorsName}`,
     );
-    return llama3Scaling(
-      source.origin,
-      await source.readFloat32(ropeFactorsName),
-      number("rope.freq_base", 10000),
-      headDimension,
-    );
+    const divisors = await source.readFloat32(ropeFactorsName);
+    return llama3Scaling(source.origin, divisors, number("rope.freq_base", 10000), dimension);
   }
   if (type === "none") return undefined;
-  ensure(
-    type === "linear",
-    "bad_config",
-    `${source.origin}: rope scaling ${String(type)} is not supported (none, linear and Llama 3's are)`,
-  );
-  return { rope_type: "linear", factor: number("rope.scaling.factor", number("rope.scale_linear", 1)) };
+  const factor = () => number("rope.scaling.factor", number("rope.scale_linear", 1));
+  if (type === "yarn") {
+    const optional = {
+      beta_fast: positive("rope.scaling.yarn_beta_fast"),
+      beta_slow: positive("rope.scaling.yarn_beta_slow"),
+    };
+    return {
+      rope_type: "yarn",
+      factor: factor(),
+      original_max_position_embeddings: number("rope.scaling.original_context_length"),
+      // llama.cpp multiplies the paper's temperature by it.
+      attention_factor: (positive("rope.scaling.attn_factor") ?? 1) * (0.1 * Math.log(Math.max(1, factor())) + 1),
+      ...Object.fromEntries(Object.entries(optional).filter(([, given]) => given !== undefined)),
+    };
+  }
+  ensure(type === "linear", "bad_config", () => {
+    return `${source.origin}: rope scaling ${shown(type)} is not supported (none, linear, yarn, longrope and Llama 3's are)`;
+  });
+  return { rope_type: "linear", factor: factor() };
 }
 
 /**

@@ -15,7 +15,8 @@ export {
 export { type FileList, writeFileList } from "./file-list.ts";
 export type { TensorLocation, WeightFile } from "./file-source.ts";
 export { type GgufSource, openGguf } from "./gguf.ts";
-export { type GgufModel, ggufLlamaConfig, huggingFaceName, openGgufModel } from "./gguf-llama.ts";
+export { huggingFaceName } from "./gguf-architectures.ts";
+export { type GgufModel, ggufLlamaConfig, openGgufModel } from "./gguf-llama.ts";
 export { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from "./half.ts";
 export { type DownloadOptions, type DownloadProgress, downloadModel } from "./hub.ts";
 export { type Checkpoint, findWeights, openCheckpoint, openWeights, readConfig } from "./open.ts";
