@@ -5,7 +5,8 @@
  *     layers.N.attention.norm → .queries .keys .values (as attention compares them) → .heads (their results, joined) → .output →
  *     layers.N.attention.residual → layers.N.mlp.norm → .gate .up → .neurons → .output → layers.N.residual
  *
- * and `final` (normalised) and `logits`. A value is always [rows, width], a row for each token; heads lie side by side in a row. `final`
+ * and `final` (normalised) and `logits` (scaled and capped where the model does so). Where a branch has no norm before it, `.norm` is what it reads;
+ * `.output` is what is added to the residual stream, after a norm or a factor behind the branch. A value is always [rows, width], a row for each token; heads lie side by side in a row. `final`
  * and `logits` exist only in the rows whose logits were asked for.
  */
 import { ensure, nearest } from "../errors.ts";
