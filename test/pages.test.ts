@@ -163,11 +163,11 @@ const guides: Readonly<Record<string, RegExp>> = {
   "docs/how/stream": /^[\s\S]+\n(length|end) after \d+ tokens\n(\[[ \d,]+\] .*\n){8}/,
   "docs/how/stop": /^"[^.!]+" stop [.!]\naborted true\n$/,
   "docs/how/json": /^end \{ animal: '(fox|hen|bear)', friends: \[.*\] \}\n$/,
-  "docs/how/chat": /^[\s\S]*22\n[\s\S]*\d\n5 messages\n[\s\S]*22\ntrue\n$/,
+  "docs/how/chat": /^[\s\S]*22\n[\s\S]*\n5 messages\n[\s\S]*22\ntrue\n$/,
   "docs/how/concurrent": /\n3 different texts\n$/,
   "docs/how/faster": /^[\d.]+ tokens a pass, the same text\n[1-9]\d* of \d+ drafted tokens accepted\n$/,
   "docs/how/gguf": /^\d+ parameters, 128 tokens of context\n\[[\d\s,]+\]\n$/,
-  "docs/how/hub": /(^|\n)model\.safetensors\n[\s\S]*\S\n$/,
+  "docs/how/hub": /^.*model\.safetensors.*\n[\s\S]*\S\n$/,
   "docs/how/embeddings": /^\d+ true\n$/,
   "docs/how/tokens": /^\d tokens of at most \d+\nOnce upon a time\ncontext_full\n$/,
   "docs/how/logprobs": /^(".*" -?\d\.\d\d.*\n){4}\d+\.\d \d+\ntrue\n$/,
@@ -235,6 +235,7 @@ describe("the tutorial's programs and those of the answers", () => {
 
 /** Commands that would take minutes, or go on until Ctrl-C: what is run instead, and what ends it. */
 const otherwise: readonly [RegExp, { readonly line?: (line: string) => string; readonly until?: RegExp }][] = [
+  [/^ventris studio --static\b/, {}],
   [/^ventris (studio|serve)\b/, { line: (line) => `${line} --port 0`, until: /http:\/\/\S+/ }],
   [/^ventris train (mine|finetune)\b/, { line: (line) => `${line} --max-minutes 0.05` }],
   [/^ventris train --init\b/, { line: (line) => `${line} --minutes 1` }],
