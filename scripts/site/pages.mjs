@@ -19,7 +19,7 @@ const doors = [
 
 /** Pages that are a file of the repository as it is, in the order of the side bar. */
 const guides = [
-  ["Guide", ["install", "library", "cli", "constraints", "serving", "browser", "studio", "limits"]],
+  ["Guide", ["install", "library", "models", "cli", "constraints", "serving", "browser", "studio", "limits"]],
   ["Inside", ["engine", "methods", "trace", "papers"]],
   ["Measured", ["measurements"]],
 ];
