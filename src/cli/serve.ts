@@ -6,6 +6,7 @@ import { parseOptions } from "../engine/shapers/options.ts";
 import { VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { listen, serveGroups, usualLimits } from "../server/listen.ts";
+import { type PictureOrigins, pictureOrigins } from "../server/remote-pictures.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -27,6 +28,7 @@ interface ServeFlags extends Omit<ModelFlags, "model"> {
   method?: string;
   set?: string[];
   constraintLimit: number;
+  fetchPictures: PictureOrigins;
   studio?: true;
 }
 
@@ -69,6 +71,14 @@ export function define(command: Command): void {
     )
     .option("--set <name=value>", "set an option of --method. May be given several times.", list)
     .option("--studio", "serve the studio's page, too")
+    .addOption(
+      new Option(
+        "--fetch-pictures <whose>",
+        "fetch pictures that a request gives by address: none (they come with the request), public (from addresses that everybody reaches), or any, those of this network included",
+      )
+        .choices([...pictureOrigins])
+        .default("none"),
+    )
     .addOption(
       number(
         "--max-concurrent",
@@ -147,6 +157,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     bodyBytes: flags.maxBody,
     requestSeconds: flags.timeLimit,
     constraintSeconds: flags.constraintLimit,
+    pictures: flags.fetchPictures,
   });
   try {
     for (const name of served) await server.engine.call("open", name);

@@ -12,6 +12,7 @@ import type { Catalogue } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
 import { answerOf, RequestError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
+import type { PictureOrigins } from "./remote-pictures.ts";
 
 /** What a group of routes gets. */
 export interface RouteContext {
@@ -24,6 +25,8 @@ export interface RouteContext {
   readonly loopback: boolean;
   /** Longest time for a request. */
   readonly requestSeconds: number;
+  /** Whose pictures are fetched where a request gives their address. */
+  readonly pictures: PictureOrigins;
 }
 
 export interface RouteGroup {

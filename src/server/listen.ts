@@ -13,6 +13,7 @@ import { type GuardedEngine, startGuardedEngine } from "./guarded.ts";
 import { insideRoutes } from "./inside.ts";
 import { createMetrics } from "./metrics.ts";
 import { openaiRoutes } from "./openai/index.ts";
+import type { PictureOrigins } from "./remote-pictures.ts";
 import { staticFiles } from "./static.ts";
 import { studioRoutes } from "./studio.ts";
 
@@ -34,6 +35,8 @@ export interface ListenOptions {
   readonly bodyBytes?: number;
   readonly requestSeconds?: number;
   readonly constraintSeconds?: number;
+  /** Whose pictures are fetched where a request gives their address; default: nobody's. */
+  readonly pictures?: PictureOrigins;
 }
 
 /** What these are unless said otherwise. */
@@ -74,6 +77,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     method,
     apiKey,
     origins = [],
+    pictures = "none",
     ...given
   } = options;
   const limits = {
@@ -95,6 +99,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     loopback: host === "127.0.0.1" || host === "::1" || host === "localhost",
     requestSeconds: limits.requestSeconds,
     bodyBytes: limits.bodyBytes,
+    pictures,
     apiKey,
     origins,
     open: () => open,

@@ -5,6 +5,7 @@ import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import { hostOnly } from "../../engine/method.ts";
 import type { Model } from "../../engine/model.ts";
+import { notAToken } from "../../engine/node.ts";
 import { ensure } from "../../errors.ts";
 import { type AcceptanceEstimate, createAcceptanceEstimate } from "./acceptance.ts";
 import { type Economy, economy } from "./budget.ts";
@@ -135,7 +136,7 @@ export async function draftModelDrafter(
         endTokens,
         chances: measured ? estimate : undefined,
         expect: proposal.expect(round),
-        score: (tree, nodes) => follower.score(round.text, tree, nodes, draftTemperature, topK),
+        score: (tree, nodes) => follower.score(words(round.text), tree, nodes, draftTemperature, topK),
       });
       if (depth > 0) {
         const grown = await grow(drafting, guidance);
@@ -152,6 +153,10 @@ export async function draftModelDrafter(
     close: follower.close,
   };
 }
+
+/** A draft that reads tokens does without rows that are vectors, as those of pictures: what it then drafts is verified all the same. */
+const words = (text: readonly number[]): readonly number[] =>
+  text.includes(notAToken) ? text.filter((token) => token !== notAToken) : text;
 
 /** In which way a draft's distributions become proposals, at the target's temperature. Errors: `bad_option` where nothing could be drawn. */
 export function proposalOf(

@@ -6,6 +6,7 @@ import { type CallReader, createCallReader, type ToolCall, type ToolRules } from
 import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
+import { withFetched } from "../remote-pictures.ts";
 import { answer, type Choice, chunksOf, finishReason, type Rendering, usageOf } from "./answer.ts";
 import { optionsOf, otherNames, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
 import { constraintOf, readTools, responseFormat, toolFields } from "./format.ts";
@@ -42,7 +43,8 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
     ...(constraint && { constraint }),
     ...(body.logprobs && { logprobs: body.top_logprobs ?? 0 }),
   };
-  const prompt = { messages: body.messages.map(plainRole), tools };
+  const messages = await withFetched(body.messages.map(plainRole), context.pictures, c.req.raw.signal);
+  const prompt = { messages, tools };
   const requests = Array.from(
     { length: body.n },
     (_, request): RunRequest => ({

@@ -1,4 +1,4 @@
-/** `/v1/responses`: OpenAI's newer interface, as far as it is text. Nothing is kept: a conversation is sent whole. */
+/** `/v1/responses`: OpenAI's newer interface, as far as it is text and pictures. Nothing is kept: a conversation is sent whole. */
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { z } from "zod";
@@ -6,6 +6,7 @@ import type { FinishReason } from "../../engine/trace.ts";
 import type { RouteContext } from "../app.ts";
 import { answerOf, RequestError, readJson } from "../errors.ts";
 import type { RunRequest } from "../protocol.ts";
+import { withFetched } from "../remote-pictures.ts";
 import { event } from "../sse.ts";
 import { answer, type ChoiceEvent, finishReason, noUsage, type Usage, withCounters } from "./answer.ts";
 import { longestPrompt, optionsOf, readFields, samplingFields, seedOf, tokenLimit } from "./fields.ts";
@@ -13,12 +14,22 @@ import { constraintOf, textFormat } from "./format.ts";
 
 const { model, temperature, top_p, seed, stream, user, decoding } = samplingFields;
 
-const part = z.strictObject({
-  type: z.enum(["input_text", "output_text", "text"]),
-  text: z.string(),
-  annotations: z.array(z.json()).max(0).optional(),
-  logprobs: z.array(z.json()).optional(),
-});
+const part = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.enum(["input_text", "output_text", "text"]),
+    text: z.string(),
+    annotations: z.array(z.json()).max(0).optional(),
+    logprobs: z.array(z.json()).optional(),
+  }),
+  z.strictObject({
+    type: z.literal("input_image"),
+    image_url: z.string({
+      error: "pictures are given as a data URL; files are not kept here, so that file_id names none",
+    }),
+    /** Pictures become what the model takes in any case. */
+    detail: z.enum(["low", "high", "auto"]).optional(),
+  }),
+]);
 const message = z.strictObject({
   type: z.literal("message").optional(),
   role: z.enum(["system", "developer", "user", "assistant"]),
@@ -58,7 +69,8 @@ export async function responses(c: Context, context: RouteContext): Promise<Resp
     maxTokens: body.max_output_tokens ?? 1_000_000,
     ...(constraint && { constraint }),
   };
-  const request: RunRequest = { model: name, prompt: { messages: messagesOf(body) }, options };
+  const messages = await withFetched(messagesOf(body), context.pictures, c.req.raw.signal);
+  const request: RunRequest = { model: name, prompt: { messages }, options };
   const shape = responseShape(body, name);
   return answer(c, context, {
     requests: [request],
@@ -71,15 +83,26 @@ export async function responses(c: Context, context: RouteContext): Promise<Resp
   });
 }
 
-function messagesOf({ input, instructions }: Fields): { role: string; content: string }[] {
+function messagesOf({ input, instructions }: Fields): { role: string; content: unknown }[] {
   const given =
     typeof input === "string"
       ? [{ role: "user", content: input }]
       : input.map(({ role, content }) => ({
           role: role === "developer" ? "system" : role,
-          content: typeof content === "string" ? content : content.map(({ text }) => text).join(""),
+          content: typeof content === "string" ? content : contentOf(content),
         }));
   return instructions === undefined ? given : [{ role: "system", content: instructions }, ...given];
+}
+
+/** One text, or where there are pictures the parts as chats have them. */
+function contentOf(parts: readonly z.output<typeof part>[]): unknown {
+  const texts = parts.flatMap((one) => (one.type === "input_image" ? [] : [one.text]));
+  if (texts.length === parts.length) return texts.join("");
+  return parts.map((one) =>
+    one.type === "input_image"
+      ? { type: "image_url", image_url: { url: one.image_url } }
+      : { type: "text", text: one.text },
+  );
 }
 
 function responseShape(body: Fields, name: string) {

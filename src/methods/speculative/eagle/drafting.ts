@@ -5,7 +5,7 @@ import { ensure } from "../../../errors.ts";
 import { budgetOption, most, nodesOf } from "../budget.ts";
 import { networkDrafter, networkOptions } from "../network-drafter.ts";
 import type { NetworkRow, RowProgram } from "../row-program.ts";
-import { speculate } from "../speculate.ts";
+import { type Round, speculate } from "../speculate.ts";
 import { growTopK } from "../top-k/index.ts";
 
 const site = "final";
@@ -26,13 +26,15 @@ export interface TreeOptions {
   readonly width: number;
   readonly depth?: number;
   readonly topK: number;
+  /** What the draft reads of a prompt: all of its rows (default), or its tokens alone, without rows that are vectors and their positions. */
+  readonly reads?: "rows" | "tokens";
 }
 
 /** Decodes with trees of this draft, whose rows pair a token, or a row of the prompt that is a vector, with the state before it. */
 export async function decodeFromStates(
   decoding: Decoding,
   program: RowProgram,
-  { width, depth: passes, ...options }: TreeOptions,
+  { width, depth: passes, reads = "rows", ...options }: TreeOptions,
 ): Promise<void> {
   const { rows } = decoding;
   decoding.instrument({ taps: [site] });
@@ -46,13 +48,17 @@ export async function decodeFromStates(
     }
   });
   const budget = nodesOf(decoding, options.budget, most);
+  /** Positions that the draft reads of the prompt; after it all are read. */
+  const read = [...rows.keys()].filter((at) => reads === "rows" || typeof rows[at] === "number");
+  const left = rows.length - read.length;
   const drafter = await networkDrafter(decoding, program, {
     budget: options.budget,
     topK: options.topK,
     first: 1,
     row(text, at): NetworkRow {
-      const given = rows[at];
-      const place = { state: states[at - 1], position: at - 1, parent: at - 2 };
+      const own = read[at] ?? at + left;
+      const given = rows[own];
+      const place = { state: states[own - 1], position: at - 1, parent: at - 2 };
       return typeof given === "object" ? { token: 0, vector: given.values, ...place } : { token: text[at], ...place };
     },
     below: (token, position, parent, state): NetworkRow => ({ token, state, position: position - 1, parent }),
@@ -61,5 +67,16 @@ export async function decodeFromStates(
       for (const [i, node] of nodes.entries()) states[root + i] = node.taps![site];
     },
   });
-  await speculate(decoding, drafter);
+  if (left === 0) return speculate(decoding, drafter);
+  const tokensOf = (round: Round): Round => ({
+    ...round,
+    text: [...read.map((at) => round.text[at]), ...round.text.slice(rows.length)],
+  });
+  await speculate(decoding, {
+    get passes() {
+      return drafter.passes;
+    },
+    propose: (round) => drafter.propose(tokensOf(round)),
+    observe: drafter.observe,
+  });
 }

@@ -4,12 +4,12 @@ import { ensure } from "../../../errors.ts";
 import { greater, input, parameter, where } from "../../../tensor/index.ts";
 import { layerConfig, layerEdits, layerParameters, takerOf } from "../eagle/layer.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
-import { fusedRows, multimodalKind, multimodalSettings } from "./layer.ts";
+import { type DraftForm, fusedRows, multimodalKind, multimodalSettings } from "./layer.ts";
 
 type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
 /** Errors: `unavailable`, `bad_file`; `bad_option` for a part of another kind or model; those of compiling. */
-export const openMultimodal = (model: Host, reference: string): Promise<RowProgram> =>
+export const openMultimodal = (model: Host, reference: string): Promise<RowProgram & { readonly form: DraftForm }> =>
   model.state(`multimodal ${reference}`, async () => {
     const { family, config } = model;
     const width = config.hiddenSize;
@@ -27,7 +27,7 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
     const fusion = { weight: parameter("fc.weight", [width, 2 * width]), bias: parameter("fc.bias", [width]) };
     const states = input("states", ["rows", width]);
     const [vectors, isPicture] = [input("vectors", ["rows", width]), input("isVector", ["rows", 1])];
-    return rowProgram({
+    const program = await rowProgram({
       family,
       config: layerConfig(config),
       edits: layerEdits((tokens) => {
@@ -40,4 +40,5 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
       vectors: true,
       more: (names) => model.parameterValues((name) => names.has(name)),
     });
+    return { ...program, form: settings.data.form };
   });

@@ -24,6 +24,7 @@ export const multimodal = defineMethod({
     ...treeOptions,
   }),
   async decode(decoding, { layer, ...options }) {
-    await decodeFromStates(decoding, await openMultimodal(decoding.model, layer), options);
+    const draft = await openMultimodal(decoding.model, layer);
+    await decodeFromStates(decoding, draft, { ...options, reads: draft.form === "text-only" ? "tokens" : "rows" });
   },
 });

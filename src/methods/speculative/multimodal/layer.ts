@@ -1,6 +1,7 @@
 /**
  * The draft of multimodal speculative decoding (Lin et al. 2025) as a graph: EAGLE's, but for rows that come before a picture's row, which take the
- * picture's row as it is and nothing of the model's states. `coupled` fuses these, too, as EAGLE would.
+ * picture's row as it is and nothing of the model's states. What it is compared with: `coupled` fuses these, too, as EAGLE would; `text-only` leaves
+ * them out of what the draft reads, and counts its positions without them.
  */
 import { z } from "zod";
 import { greater, type Tensor, where } from "../../../tensor/index.ts";
@@ -8,7 +9,7 @@ import { type Fusion, fused } from "../eagle/layer.ts";
 
 export const multimodalKind = "multimodal";
 
-export const draftForms = ["decoupled", "coupled"] as const;
+export const draftForms = ["decoupled", "coupled", "text-only"] as const;
 export type DraftForm = (typeof draftForms)[number];
 
 /** What the card of a part says. */
@@ -21,5 +22,5 @@ export function fusedRows(
   fusion: Fusion,
 ): Tensor {
   const both = fused(embeddings, states, fusion);
-  return form === "coupled" ? both : where(greater(isPicture, 0), embeddings, both);
+  return form === "decoupled" ? where(greater(isPicture, 0), embeddings, both) : both;
 }

@@ -7,11 +7,13 @@ import { type ReferenceTensor, referenceLogits } from "../../../../test/fixtures
 import { type TinySeeing, writeTinySeeing } from "../../../../test/fixtures/tiny-seeing.ts";
 import { methodChoice, type Prompt } from "../../../calls.ts";
 import { engineModel, type OpenModel, open } from "../../../open.ts";
-import type { SeeingBatch } from "../../../training/seeing/objective.ts";
 import { openEagle } from "../eagle/draft.ts";
 import { layerParameters } from "../eagle/layer.ts";
 import type { NetworkRow } from "../row-program.ts";
 import { openMultimodal } from "./draft.ts";
+import { draftBatch, type Example, examplesOf } from "./examples.ts";
+import { readExamples, writeExamples } from "./examples-file.ts";
+import type { DraftForm } from "./layer.ts";
 import { drawsPicture, pictureShare } from "./schedule.ts";
 import { draftObjective } from "./training.ts";
 
@@ -49,6 +51,7 @@ beforeAll(async () => {
     });
   await write("multimodal", "multimodal", "decoupled");
   await write("coupled", "multimodal", "coupled");
+  await write("text-only", "multimodal", "text-only");
   await write("eagle", "eagle");
 });
 afterAll(async () => {
@@ -158,7 +161,7 @@ describe("the output is the model's own", () => {
     height: 12,
     pixels: Uint8Array.from(someNumbers(432, seed), (x) => Math.round(127 + 90 * x)),
   });
-  test.each(["multimodal", "coupled"])(
+  test.each(["multimodal", "coupled", "text-only"])(
     "with the part %s, greedy and by the seed, with pictures and without",
     async (layer) => {
       const prompts: Prompt[] = [
@@ -213,32 +216,23 @@ describe("the output is the model's own", () => {
 });
 
 describe("training", () => {
-  const length = 16;
-  const batchOf = (counts: boolean): SeeingBatch => {
-    const rows = 2;
-    const places = new Int32Array(rows * (length + 1)).fill(-1);
-    for (let i = 0; i < 9; i++) places[2 + i] = i;
+  const [rows, length] = [2, 15];
+  const example = (seed: number, pictures: number, says = true): Example => {
+    const tokens = length + 1;
     return {
-      rows,
-      length,
-      tokens: Int32Array.from({ length: rows * (length + 1) }, (_, i) => 5 + ((i * 7) % 40)),
-      places,
-      weights: Float32Array.from({ length: rows * length }, (_, i) => (counts && i % length >= 11 ? 1 : 0)),
-      pixels: someNumbers(3 * 144, 2),
+      tokens: Int32Array.from({ length: tokens }, (_, i) => 5 + ((i * 7 + seed) % 40)),
+      places: Int32Array.from({ length: tokens }, (_, i) => (i >= 2 && i < 2 + pictures ? i - 2 : -1)),
+      said: Uint8Array.from({ length: tokens }, (_, i) => (says && i >= 12 ? 1 : 0)),
+      pictures: someNumbers(pictures * width, seed),
+      states: someNumbers(tokens * width, seed + 1),
     };
   };
-  const objectiveOf = async (form: "decoupled" | "coupled" = "decoupled", noise = 0) => {
+  const batchOf = (says: boolean, form: DraftForm = "decoupled") =>
+    draftBatch([example(2, 9, says), example(3, 0, says)], { form, length, width });
+  const objectiveOf = async (form: DraftForm = "decoupled") => {
     const { family, config } = model;
     const values = await model.parameterValues();
-    return draftObjective(family, config, values as never, {
-      rows: 2,
-      length,
-      pictures: 1,
-      form,
-      seed: 1,
-      noise,
-      threads: 1,
-    });
+    return draftObjective(family, config, values as never, { rows, length, form, seed: 1, noise: 0, threads: 1 });
   };
 
   test("learns: the loss falls, and only rows that say an answer count", async () => {
@@ -273,6 +267,71 @@ describe("training", () => {
       expect(Math.abs(slope - kept[i][at])).toBeLessThan(0.03 * Math.abs(kept[i][at]) + 2e-3);
     }
     await objective.release();
+  });
+
+  test("rows pair what comes next with the state before it, and count where the state that they foretell says a word", () => {
+    const one = example(2, 9);
+    const { next, places, given, wanted, counted, pictures } = draftBatch([one], { form: "decoupled", length, width });
+    for (let i = 0; i < length; i++) {
+      const seen = one.places[i + 1];
+      expect([next[i], places[i]]).toEqual(seen >= 0 ? [0, seen] : [one.tokens[i + 1], -1]);
+      expect(given.slice(i * width, (i + 1) * width)).toEqual(one.states.slice(i * width, (i + 1) * width));
+      expect(wanted.slice(i * width, (i + 1) * width)).toEqual(one.states.slice((i + 1) * width, (i + 2) * width));
+      expect(counted[i] > 0).toBe(i + 2 >= 12 && i + 2 <= length);
+    }
+    expect(counted.reduce((a, b) => a + b, 0)).toBeCloseTo(1, 6);
+    expect(pictures).toEqual(one.pictures);
+    // Without the picture's rows the first word after it still has the state of the last of them.
+    const words = draftBatch([one], { form: "text-only", length, width });
+    expect([...words.next.slice(0, 4)]).toEqual([1, 11, 12, 13].map((i) => one.tokens[i]));
+    expect(words.given.slice(width, 2 * width)).toEqual(one.states.slice(10 * width, 11 * width));
+    expect(words.places.every((place) => place === -1)).toBe(true);
+  });
+
+  test("noise on the states is even, as wide as it says, and of training alone", async () => {
+    const { family, config } = model;
+    const values = (await model.parameterValues()) as never;
+    const objective = await draftObjective(family, config, values, {
+      rows,
+      length,
+      form: "decoupled",
+      seed: 1,
+      threads: 1,
+    });
+    const batch = batchOf(true);
+    const numbered = async (number?: number) => objective.loss({ ...batch, ...(number !== undefined && { number }) });
+    expect(await numbered(1)).toBe(await numbered(1));
+    expect(await numbered(1)).not.toBe(await numbered(2));
+    expect(await numbered()).toBe(await (await objectiveOf()).loss(batch));
+    await objective.release();
+  });
+
+  test("examples have the model's own rows and states, and are the same from a file", async () => {
+    const turns = [{ question: "what is it", answer: "a cat" }];
+    const picture = { width: 12, height: 12, pixels: new Uint8Array(432).fill(90) };
+    const specialTokens = new Map([
+      ["<|user|>", 3],
+      ["<|assistant|>", 4],
+    ]);
+    const tokenizer = Object.create(model.tokenizer!, { specialTokens: { value: specialTokens } });
+    const talking = Object.create(model, { tokenizer: { value: tokenizer } }) as OpenModel;
+    const [seen, read] = await examplesOf(talking, [{ picture, turns }, { turns }], 40);
+    expect(seen.places.filter((place) => place >= 0).length).toBe(9);
+    expect(read.places.every((place) => place === -1)).toBe(true);
+    const words = model.tokenizer!.encode("a cat", { special: false });
+    expect([...read.said].filter(Boolean).length).toBe(words.length + 1); // and an end
+    const alone = await model.forward([...read.tokens], { taps: ["final"] });
+    expect(furthest(alone.taps!.final.values, read.states)).toBeLessThan(1e-4);
+    const path = join(tiny.folder, "examples.safetensors");
+    await writeExamples(path, [seen, read], width);
+    const again = await readExamples(path);
+    for (const [i, one] of [seen, read].entries()) {
+      expect(again[i].tokens).toEqual(one.tokens);
+      expect(again[i].places).toEqual(one.places);
+      expect(again[i].said).toEqual(one.said);
+      expect(furthest(again[i].states, one.states)).toBeLessThan(5e-3);
+      expect(furthest(again[i].pictures, one.pictures)).toBeLessThan(5e-3);
+    }
   });
 
   test("takes texts first, then pictures on a ramp", () => {

@@ -4,6 +4,7 @@
  */
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import type { Edit } from "../../../models/edits.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { textGraph } from "../../../models/graph.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
@@ -12,35 +13,39 @@ import {
   add,
   constant,
   gather,
+  greater,
   input,
   logSoftmax,
   multiply,
   parameter,
   reduceSum,
-  stopGradient,
+  where,
 } from "../../../tensor/index.ts";
 import { divergenceOf } from "../../../training/divergence.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import type { Values } from "../../../training/next-token.ts";
 import type { Objective, Parameter } from "../../../training/objective.ts";
 import { int64 } from "../../../training/parts.ts";
-import { pictureFeeds, picturesOf, type SeeingBatch, type SeeingShape } from "../../../training/seeing/objective.ts";
 import { layerConfig, layerEdits } from "../eagle/layer.ts";
-import { initialDraft, rowsFrom, smoothDistance } from "../eagle/objective.ts";
+import { initialDraft, smoothDistance } from "../eagle/objective.ts";
+import type { DraftBatch } from "./examples.ts";
 import { type DraftForm, fusedRows } from "./layer.ts";
 
-export interface DraftTraining extends SeeingShape {
+export interface DraftTraining {
+  /** Texts of a batch, and the draft's rows of each. */
+  readonly rows: number;
+  readonly length: number;
   readonly form: DraftForm;
   readonly seed: number;
   /** What the states and the distributions count in the loss. Default 1 and 0.1. */
   readonly states?: number;
   readonly distributions?: number;
-  /** Width of the even noise on the states, over 512 and divided by the texts' length. Default 0.2; training alone. */
+  /** Width of the even noise on the states, times 512 and over the texts' length. Default 0.2; training alone. */
   readonly noise?: number;
   readonly threads?: number;
 }
 
-export interface DraftObjective extends Objective<SeeingBatch> {
+export interface DraftObjective extends Objective<DraftBatch> {
   /** What is written as the part, as it then is. */
   readonly tensors: ReadonlyMap<string, PartTensor>;
   release(): Promise<void>;
@@ -49,7 +54,10 @@ export interface DraftObjective extends Objective<SeeingBatch> {
 /** The draft's names within the graph: the model's own parameters keep theirs. */
 const scope = "multimodal/";
 
-/** `values` are the model's own, which stay as they are. Errors: `bad_option`, those of compiling. */
+/** Numbers of the noise, which batches read from different places on. */
+const noiseNumbers = 1 << 20;
+
+/** `values` are the model's own, which stay as they are. Errors: `bad_option`, those of compiling; `bad_shape` for a batch of another size. */
 export async function draftObjective(
   family: Family,
   config: ModelConfig,
@@ -62,81 +70,78 @@ export async function draftObjective(
     "bad_option",
     "training: nothing is learned: states and distributions both count 0",
   );
-  ensure(length >= 3, "bad_option", `training: a draft needs texts longer than ${length} tokens`);
   const width = config.hiddenSize;
-  const seen = length - 1;
-  const size = rows * seen;
+  const size = rows * length;
   const tensors = initialDraft(family, config, values, { seed, bias: true });
-  const shared = parameterMaker();
-  const { edit } = picturesOf(config, options, shared);
-  const base = textGraph(family, config, {
-    rows,
-    length,
-    instruments: { taps: ["final", "embed"], edits: [edit] },
-    parameter: shared,
-  });
-  const given = stopGradient(gather(base.readings.final, rowsFrom(0, options)));
-  const wanted = stopGradient(gather(base.readings.final, rowsFrom(1, options)));
-  const next = stopGradient(gather(base.readings.embed, rowsFrom(1, options)));
   const fusion = {
     weight: parameter(`${scope}fc.weight`, [width, 2 * width]),
     bias: parameter(`${scope}fc.bias`, [width]),
   };
-  const own = parameterMaker(scope);
-  const noisy = add(given, input("noise", [size, width]));
-  const isPicture = input("isNextPicture", [size, 1]);
+  const given = add(input("given", [size, width]), input("noise", [size, width]));
+  const wanted = input("wanted", [size, width]);
+  const isPicture = input("isPicture", [size, 1]);
+  const pictures = gather(input("pictures", ["pictureRows", width]), input("places", [size], "int64"));
+  const [shared, own] = [parameterMaker(), parameterMaker(scope)];
   const draft = textGraph(family, layerConfig(config), {
     rows,
-    length: seen,
-    tokens: constant(new BigInt64Array(size), [rows, seen]), // the embeddings are given
+    length,
     instruments: {
       taps: ["layers.0.residual"],
-      edits: layerEdits(() => fusedRows(form, { embeddings: next, states: noisy, isPicture }, fusion)),
+      edits: layerEdits((tokens) => {
+        const embeddings = where(greater(isPicture, 0), pictures, tokens);
+        return fusedRows(form, { embeddings, states: given, isPicture }, fusion);
+      }),
     },
     parameter: (name, shape) => (tensors.has(name) ? own : shared)(name, shape),
   });
   const smooth = smoothDistance(draft.readings["layers.0.residual"], wanted);
-  const taught = logSoftmax(stopGradient(gather(base.logits, rowsFrom(1, options))));
-  const soft = divergenceOf("forward-kl", taught, logSoftmax(draft.logits));
-  const counted = input("counted", [size]);
-  const loss = reduceSum(multiply(counted, add(multiply(smooth, states), multiply(soft, distributions))));
+  // What the model's own head makes of its own states.
+  const head: Edit = { name: "wanted", site: "final", apply: () => ({ value: wanted }) };
+  const taught = textGraph(family, layerConfig(config), {
+    rows,
+    length,
+    tokens: constant(new BigInt64Array(size), [rows, length]),
+    instruments: { taps: [], edits: [head] },
+    parameter: shared,
+  });
+  const soft = divergenceOf("forward-kl", logSoftmax(taught.logits), logSoftmax(draft.logits));
+  const loss = reduceSum(
+    multiply(input("counted", [size]), add(multiply(smooth, states), multiply(soft, distributions))),
+  );
   const trained = [...tensors].map(
     ([name, { shape, values: stored }]): Parameter => ({ name: scope + name, shape, values: stored, decay: false }),
   );
-  const objective = await graphObjective<SeeingBatch>({
+  const even = Float32Array.from(
+    { length: Math.max(noiseNumbers, 2 * size * width) },
+    (_, i) => (uniform({ seed, request: 1 }, i, "data") - 0.5) * ((noise * 512) / length),
+  );
+  const none = new Float32Array(size * width);
+  /** Training alone: what is measured on held-out batches has none. */
+  function noiseOf({ number }: DraftBatch): Float32Array {
+    if (number === undefined || noise === 0) return none;
+    const from = Math.floor(uniform({ seed, request: 2 }, number, "data") * (even.length - size * width));
+    return even.subarray(from, from + size * width);
+  }
+  const objective = await graphObjective<DraftBatch>({
     loss,
     trained,
     fixed: values,
     threads,
     feeds(batch) {
-      const fits = batch.tokens.length === rows * (length + 1) && batch.weights.length === rows * length;
-      ensure(fits, "bad_shape", `a batch must hold ${rows} x ${length + 1} tokens, not ${batch.tokens.length}`);
-      const at = (i: number, shift: number): number => Math.floor(i / seen) * (length + 1) + (i % seen) + shift;
-      const tokens = Array.from(
-        { length: rows * length },
-        (_, i) => batch.tokens[Math.floor(i / length) * (length + 1) + (i % length)],
-      );
-      const counts = Float32Array.from({ length: size }, (_, i) =>
-        batch.weights[Math.floor(i / seen) * length + (i % seen) + 1] > 0 ? 1 : 0,
-      );
-      const all = counts.reduce((a, b) => a + b, 0);
-      const request = (batch.number as number | undefined) ?? 0;
-      const scale = (noise * 512) / length;
+      const fits = batch.next.length === size && batch.given.length === size * width;
+      ensure(fits, "bad_shape", `a batch must hold ${rows} x ${length} rows, not ${batch.next.length}`);
       return {
-        ...pictureFeeds(config, options, batch),
-        tokens: int64(tokens, [rows, length]),
-        isNextPicture: {
-          data: Float32Array.from({ length: size }, (_, i) => (batch.places[at(i, 1)] >= 0 ? 1 : 0)),
-          dims: [size, 1],
-        },
-        noise: {
-          data: Float32Array.from(
-            { length: size * width },
-            (_, i) => (uniform({ seed, request }, i, "data") - 0.5) * scale,
-          ),
-          dims: [size, width],
-        },
-        counted: { data: counts.map((x) => x / Math.max(1, all)), dims: [size] },
+        tokens: int64(batch.next, [rows, length]),
+        given: { data: batch.given, dims: [size, width] },
+        wanted: { data: batch.wanted, dims: [size, width] },
+        noise: { data: noiseOf(batch), dims: [size, width] },
+        pictures: { data: batch.pictures, dims: [batch.pictures.length / width, width] },
+        places: int64(
+          batch.places.map((place) => Math.max(0, place)),
+          [size],
+        ),
+        isPicture: { data: Float32Array.from(batch.places, (place) => (place >= 0 ? 1 : 0)), dims: [size, 1] },
+        counted: { data: batch.counted, dims: [size] },
       };
     },
   });
