@@ -17,7 +17,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { uniform } from "../dist/engine/random.js";
-import { draftBatch, examplesOf, ownAnswers } from "../dist/methods/speculative/multimodal/examples.js";
+import {
+  draftBatch,
+  examplesOf,
+  ownAnswers,
+  scaleOfPictures,
+} from "../dist/methods/speculative/multimodal/examples.js";
 import { readExamples, writeExamples } from "../dist/methods/speculative/multimodal/examples-file.js";
 import { drawsPicture, pictureShare } from "../dist/methods/speculative/multimodal/schedule.js";
 import { draftObjective } from "../dist/methods/speculative/multimodal/training.js";
@@ -153,11 +158,13 @@ async function trainOne() {
   const values = await model.parameterValues();
   const { form, schedule } = draft;
   const width = config.hiddenSize;
+  const pictureScale = scaleOfPictures(pictures.slice(0, 100));
   const objective = await draftObjective(family, config, values, {
     rows,
     length: length - 1,
     form,
     seed: ownSeed,
+    pictureScale,
     threads: 1,
   });
   const batch = (all, number) => draftBatch(all, { form, length: length - 1, width, number });
@@ -173,7 +180,7 @@ async function trainOne() {
     kind: "multimodal",
     name,
     sites: ["final"],
-    settings: { form, schedule },
+    settings: { form, pictureScale, schedule },
     training: {
       recipe: "recipes/argos-draft.mjs",
       seed: ownSeed,

@@ -105,8 +105,7 @@ describe.each(["f32", "int8", "int4"])("%s", (weights) => {
         eagle: /rows that are vectors/,
       };
       const refusal = refusals[name];
-      if (refusal)
-        await expect(text({ method }, withVectors)).rejects.toThrow(refusal);
+      if (refusal) await expect(text({ method }, withVectors)).rejects.toThrow(refusal);
       else expect(await text({ method }, withVectors)).toEqual(await text({ method: plain }, withVectors));
       expect(model.forest.held).toBe(0);
     });

@@ -1,7 +1,7 @@
 /** The draft of a model that sees as a network of rows, which take a token or a picture's row and the state of the row before it. */
 import type { Model } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
-import { greater, input, parameter, where } from "../../../tensor/index.ts";
+import { greater, input, multiply, parameter, where } from "../../../tensor/index.ts";
 import { layerConfig, layerEdits, layerParameters, takerOf } from "../eagle/layer.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
 import { type DraftForm, fusedRows, multimodalKind, multimodalSettings } from "./layer.ts";
@@ -17,6 +17,7 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
     const { card, folder } = part;
     const settings = multimodalSettings.safeParse(card.settings);
     ensure(settings.success, "bad_file", () => `${folder}: settings: ${settings.error!.issues[0].message}`);
+    const { form, pictureScale } = settings.data;
     const take = takerOf(part, model.name);
     const named = (name: string, shape: readonly number[]) => [name, take(name, shape)] as const;
     const values = new Map([
@@ -31,8 +32,8 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
       family,
       config: layerConfig(config),
       edits: layerEdits((tokens) => {
-        const embeddings = where(greater(isPicture, 0), vectors, tokens);
-        return fusedRows(settings.data.form, { embeddings, states, isPicture }, fusion);
+        const embeddings = where(greater(isPicture, 0), multiply(vectors, pictureScale), tokens);
+        return fusedRows(form, { embeddings, states, isPicture }, fusion);
       }),
       layers: [0],
       state: "layers.0.residual",
@@ -40,5 +41,5 @@ export const openMultimodal = (model: Host, reference: string): Promise<RowProgr
       vectors: true,
       more: (names) => model.parameterValues((name) => names.has(name)),
     });
-    return { ...program, form: settings.data.form };
+    return { ...program, form };
   });

@@ -162,3 +162,18 @@ export function draftBatch(
     ...(number !== undefined && { number }),
   };
 }
+
+/** What pictures' rows are multiplied by to be as long as the model's states: `pictureScale` of a draft. */
+export function scaleOfPictures(examples: readonly Example[]): number {
+  const square = (of: (example: Example) => Float32Array): number => {
+    let [sum, count] = [0, 0];
+    for (const example of examples)
+      for (const x of of(example)) {
+        sum += x * x;
+        count += 1;
+      }
+    return sum / Math.max(1, count);
+  };
+  const [pictures, states] = [square((one) => one.pictures), square((one) => one.states)];
+  return pictures > 0 && states > 0 ? Math.sqrt(states / pictures) : 1;
+}

@@ -12,8 +12,14 @@ export const multimodalKind = "multimodal";
 export const draftForms = ["decoupled", "coupled", "text-only"] as const;
 export type DraftForm = (typeof draftForms)[number];
 
-/** What the card of a part says. */
-export const multimodalSettings = z.object({ form: z.enum(draftForms) });
+/**
+ * What the card of a part says. `pictureScale` is what pictures' rows are multiplied by before they enter the draft, as the paper has it 1: a model's
+ * own norms make nothing of rows that are hundreds of times as long as its words, and the draft's layer has no norm there.
+ */
+export const multimodalSettings = z.object({
+  form: z.enum(draftForms),
+  pictureScale: z.number().positive().default(1),
+});
 
 /** What is drafted from: z_i = E_{i+1} where that is a picture's row, else W [E_{i+1}; h_i] + b. All [rows, …]; `isPicture` [rows, 1]. */
 export function fusedRows(

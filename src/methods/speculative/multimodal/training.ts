@@ -37,6 +37,8 @@ export interface DraftTraining {
   readonly length: number;
   readonly form: DraftForm;
   readonly seed: number;
+  /** See `multimodalSettings`; default 1. */
+  readonly pictureScale?: number;
   /** What the states and the distributions count in the loss. Default 1 and 0.1. */
   readonly states?: number;
   readonly distributions?: number;
@@ -64,7 +66,7 @@ export async function draftObjective(
   values: Values,
   options: DraftTraining,
 ): Promise<DraftObjective> {
-  const { rows, length, form, seed, states = 1, distributions = 0.1, noise = 0.2, threads } = options;
+  const { rows, length, form, seed, pictureScale = 1, states = 1, distributions = 0.1, noise = 0.2, threads } = options;
   ensure(
     states + distributions > 0,
     "bad_option",
@@ -80,7 +82,8 @@ export async function draftObjective(
   const given = add(input("given", [size, width]), input("noise", [size, width]));
   const wanted = input("wanted", [size, width]);
   const isPicture = input("isPicture", [size, 1]);
-  const pictures = gather(input("pictures", ["pictureRows", width]), input("places", [size], "int64"));
+  const seen = gather(input("pictures", ["pictureRows", width]), input("places", [size], "int64"));
+  const pictures = multiply(seen, pictureScale);
   const [shared, own] = [parameterMaker(), parameterMaker(scope)];
   const draft = textGraph(family, layerConfig(config), {
     rows,
