@@ -64,7 +64,10 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
  * What makes the rows of a prompt with pictures; what can be said at once is checked at once. Errors: `bad_option` for a model that does not see,
  * has no chat template, or whose template writes another number of places; later `bad_file` and `unavailable` for pictures.
  */
-export function pictureRows(model: Model, prompt: PicturePrompt | readonly ChatMessage[]): () => Promise<Rows> {
+export function pictureRows(
+  model: Pick<Model, "name" | "capabilities" | "tokenizer" | "ability">,
+  prompt: PicturePrompt | readonly ChatMessage[],
+): () => Promise<Rows> {
   const messages = isPicturePrompt(prompt) ? [messageOf(prompt)] : prompt;
   const sources: { source: ImageSource; where: string }[] = [];
   const stripped = messages.map((message, m): ChatMessage => {
