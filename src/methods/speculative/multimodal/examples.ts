@@ -3,13 +3,25 @@
  * read the same ones.
  */
 import type { VectorRow } from "../../../engine/forest.ts";
+import type { ForwardResult } from "../../../engine/forward/index.ts";
+import type { ForwardSequence } from "../../../engine/forward/input.ts";
+import type { Model } from "../../../engine/model.ts";
+import type { RunResult } from "../../../engine/run.ts";
 import type { Vision } from "../../../engine/vision.ts";
 import { ensure } from "../../../errors.ts";
 import type { Picture } from "../../../images/index.ts";
-import type { OpenModel } from "../../../papers/reproduction.ts";
 import type { ChatMessage } from "../../../text/tokenizer.ts";
 import { conversationTokens, type Turn } from "../../../training/seeing/texts.ts";
 import type { DraftForm } from "./layer.ts";
+
+/** What is asked of a model here; an open one has it. */
+interface Answering extends Pick<Model, "name" | "config" | "tokenizer" | "ability"> {
+  decode(
+    messages: readonly ChatMessage[],
+    options: { temperature: number; maxTokens: number },
+  ): { readonly final: Promise<RunResult> };
+  forward(sequences: readonly ForwardSequence[], options: { taps: readonly string[] }): Promise<ForwardResult[]>;
+}
 
 /** A conversation; the picture stands before the first question. */
 export interface Shown {
@@ -43,7 +55,7 @@ export function messagesOf({ picture, turns }: Shown, last = turns.length - 1): 
  * The same questions with the model's own answers, greedy, turn by turn. A conversation ends before an answer that has no end, and where it has
  * `length` tokens.
  */
-export async function ownAnswers(model: OpenModel, shown: Shown, length: number): Promise<Shown> {
+export async function ownAnswers(model: Answering, shown: Shown, length: number): Promise<Shown> {
   const turns: Turn[] = [];
   let maxTokens = length;
   for (const { question } of shown.turns) {
@@ -58,7 +70,7 @@ export async function ownAnswers(model: OpenModel, shown: Shown, length: number)
 }
 
 /** Examples of conversations, each up to `length` tokens, those of a call in one pass. Errors: `bad_option` for a model that does not see. */
-export async function examplesOf(model: OpenModel, all: readonly Shown[], length: number): Promise<Example[]> {
+export async function examplesOf(model: Answering, all: readonly Shown[], length: number): Promise<Example[]> {
   const { vision: config } = model.config;
   ensure(config, "bad_option", `the model ${model.name} cannot see: a draft of its own is the method eagle's`);
   ensure(model.tokenizer, "unavailable", `the model ${model.name} has no tokenizer`);
