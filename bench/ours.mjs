@@ -6,13 +6,16 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { open } from "../dist/index.js";
 import { foresightOf, guessAccuracy } from "../dist/methods/speculative/accuracy.js";
+import * as seeingMeasures from "../dist/methods/speculative/multimodal/measuring.js";
 import { familyOf } from "../dist/models/families.js";
 import { loraSites } from "../dist/models/lora.js";
 import { readParameters } from "../dist/models/parameters.js";
+import { bootstrap, meanOf } from "../dist/papers/statistics.js";
 import { adamwState, adamwUpdate, clipScale, euclideanNorm } from "../dist/training/adamw.js";
 import { initialLora } from "../dist/training/lora.js";
 import { startPart } from "../dist/training/parts.js";
 import { replicatedObjective } from "../dist/training/replicas.js";
+import { openDrawings, openEmoji } from "../dist/training/seeing/pictures.js";
 import { skillItem, skills } from "../dist/training/skills/index.js";
 import { openWeights } from "../dist/weights/index.js";
 import { openSafetensors } from "../dist/weights/safetensors.js";
@@ -20,6 +23,9 @@ import { median, seconds } from "./harness/measure.mjs";
 import { randomPrompt } from "./weights/random.mjs";
 
 /** @typedef {Awaited<ReturnType<typeof openModel>>} OurModel */
+
+/** What models that see are measured by. */
+export const seeing = { ...seeingMeasures, openDrawings, openEmoji, bootstrap, meanOf };
 
 export { logSoftmaxAt } from "../dist/engine/shapers/logprobs.js";
 export { meanOf, ratioOf } from "../dist/papers/statistics.js";

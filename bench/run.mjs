@@ -19,6 +19,7 @@ const benchmarks = {
   studio: () => import("./studio.mjs"),
   serving: () => import("./serving.mjs"),
   browser: () => import("./browser.mjs"),
+  seeing: () => import("./seeing.mjs"),
 };
 
 const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT] [--model NAME]`;

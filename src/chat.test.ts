@@ -133,3 +133,10 @@ describe("what cannot be", () => {
     expect(ids.map(spelt).join("")).toContain("<|end|><|assistant|>Answer: 7");
   });
 });
+
+it("refuses pictures where the model cannot see, and nothing is then said", () => {
+  const chat = model.chat({ defaults });
+  expect(() => chat.send([{ image: "cat.png" }, "What is this?"])).toThrow(/phaistos cannot see/);
+  expect(() => chat.send([] as never)).toThrow(/takes a text, or a list of texts and pictures/);
+  expect(chat.messages).toEqual([]);
+});

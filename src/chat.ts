@@ -7,7 +7,8 @@ import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { readWhole } from "./files.ts";
-import type { ChatMessage } from "./text/tokenizer.ts";
+import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
+import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
 
 /** How a conversation begins. */
@@ -32,15 +33,18 @@ export interface Answer extends Run {
 export interface ChatSession {
   /** All messages so far. A copy: changing it changes nothing. */
   readonly messages: readonly ChatMessage[];
-  /** Adds the user's words and starts the answer. Errors: `bad_option` while an answer is under way, and as `decode`. */
-  send(text: string, options?: DecodeOptions): Answer;
+  /**
+   * Adds the user's words, or words and pictures in order, and starts the answer. Errors: `bad_option` while an answer is under way, and as
+   * `decode`.
+   */
+  send(said: string | PicturePrompt, options?: DecodeOptions): Answer;
   /** Takes back the last exchange; false when there is none. */
   undo(): boolean;
   /** Answers the last words of the user anew. Errors: `bad_option` when there are none. */
   retry(options?: DecodeOptions): Answer;
   /** A conversation of its own that begins with this history. */
   branch(): ChatSession;
-  /** Writes the history as JSON. */
+  /** Writes the history as JSON, pictures as their paths or data URLs. Errors: `bad_option` for a picture that is given as pixels. */
   save(path: string): Promise<void>;
 }
 
@@ -88,10 +92,13 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
     get messages() {
       return history.map((message) => ({ ...message }));
     },
-    send(text, given = {}) {
-      ensure(typeof text === "string" && text !== "", "bad_option", `chat: send takes a text, not ${shown(text)}`);
+    send(said, given = {}) {
+      const pictures = isPicturePrompt(said);
+      ensure(pictures || (typeof said === "string" && said !== ""), "bad_option", () => {
+        return `chat: send takes a text, or a list of texts and pictures, not ${shown(said)}`;
+      });
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
-      history.push({ role: "user", content: text });
+      history.push(pictures ? messageOf(said) : { role: "user", content: said as string });
       try {
         return answer(given);
       } catch (error) {
@@ -113,12 +120,24 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       return answer(given);
     },
     branch: () => createChat(model, { messages: history, defaults, transcript }),
-    save: (path) =>
-      writeFileAtomically(
-        path,
-        new TextEncoder().encode(`${JSON.stringify({ format, messages: history }, null, 2)}\n`),
-      ),
+    async save(path) {
+      const messages = history.map(storable);
+      await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify({ format, messages }, null, 2)}\n`));
+    },
   };
+}
+
+/** A message as JSON can hold it. Errors: `bad_option`. */
+function storable(message: ChatMessage, i: number): ChatMessage {
+  if (!Array.isArray(message.content)) return message;
+  const content = message.content.map((part: ContentPart): ContentPart => {
+    if (part.type !== "image" || typeof part.image === "string") return part;
+    ensure(part.image instanceof Uint8Array, "bad_option", () => {
+      return `chat: messages[${i}] has a picture that is given as pixels, which is not saved: give it as a file or a data URL`;
+    });
+    return { ...part, image: dataUrlOf(part.image) };
+  });
+  return { ...message, content };
 }
 
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);

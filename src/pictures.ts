@@ -2,12 +2,14 @@
  * Pictures in prompts: beside a question (`[{ image: "cat.png" }, "What is this?"]`) or as parts of chat messages, as OpenAI's API has them too. The
  * chat template says where they stand; their rows take the place of its image tokens.
  */
+
+import { fromBase64, toBase64 } from "./base64.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { Model } from "./engine/model.ts";
 import type { Vision } from "./engine/vision.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { readWhole } from "./files.ts";
-import { checkPicture, decodePicture, mostPictureBytes, type Picture } from "./images/index.ts";
+import { checkPicture, decodePicture, mostPictureBytes, type Picture, pictureHeader } from "./images/index.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 
 /** A file's path or a data URL, the bytes of a file (PNG, JPEG, WebP, GIF), or pixels. */
@@ -107,7 +109,8 @@ export function pictureRows(
   };
 }
 
-function messageOf(prompt: PicturePrompt): ChatMessage {
+/** What a user says with pictures. Errors: `bad_option`. */
+export function messageOf(prompt: PicturePrompt): ChatMessage {
   for (const [i, piece] of prompt.entries())
     ensure(isPiece(piece), "bad_option", () => {
       return `prompt[${i}]: beside pictures there are texts, not ${shown(piece)}; for rows of ids and vectors use model.ability("vision")`;
@@ -117,6 +120,11 @@ function messageOf(prompt: PicturePrompt): ChatMessage {
       typeof piece === "string" ? { type: "text", text: piece } : { type: "image", image: piece.image },
   );
   return { role: "user", content };
+}
+
+/** The bytes of a picture file as a data URL. Errors: `bad_file` for what is none. */
+export function dataUrlOf(bytes: Uint8Array): string {
+  return `data:image/${pictureHeader(bytes, "the picture").format};base64,${toBase64(bytes)}`;
 }
 
 const dataUrl = /^data:([a-z]+\/[a-z0-9.+-]+)?((?:;[a-z0-9=-]+)*),/i;
@@ -169,12 +177,8 @@ async function readPicture(source: ImageSource, where: string): Promise<Picture>
 async function ofDataUrl(url: string, where: string): Promise<Picture> {
   const text = url.slice(url.indexOf(",") + 1);
   ensure(/^[A-Za-z0-9+/\s]*={0,2}\s*$/.test(text), "bad_option", `${where}: the data URL is not base64`);
-  let bytes: Uint8Array;
-  try {
-    bytes = Uint8Array.from(atob(text.replace(/\s/g, "")), (c) => c.charCodeAt(0));
-  } catch (cause) {
-    throw new VentrisError("bad_option", `${where}: the data URL is not base64, it is cut off`, { cause });
-  }
+  const bytes = fromBase64(text.replace(/\s/g, ""));
+  ensure(bytes, "bad_option", `${where}: the data URL is not base64, it is cut off`);
   try {
     return await decodePicture(bytes, where);
   } catch (error) {

@@ -4,6 +4,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PhotonImage } from "@cf-wasm/photon";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readChat } from "../src/chat.ts";
 import { type OpenModel, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
@@ -88,6 +89,80 @@ describe("the server", () => {
     expect(status).toBe(400);
     expect(JSON.stringify(json)).toMatch(message);
     expect(JSON.stringify(json)).not.toContain(tiny.folder);
+  });
+});
+
+describe("responses", () => {
+  const respond = async (content: unknown, more: object = {}) => {
+    const { data } = (await (await fetch(`${server.url}v1/models`)).json()) as { data: { id: string }[] };
+    const body = {
+      model: data[0].id,
+      input: [{ role: "user", content }],
+      temperature: 0,
+      max_output_tokens: 5,
+      ...more,
+    };
+    const headers = { "content-type": "application/json" };
+    const response = await fetch(`${server.url}v1/responses`, { method: "POST", headers, body: JSON.stringify(body) });
+    return { status: response.status, text: await response.text() };
+  };
+  const words = { type: "input_text", text: "what is it" };
+  it("sees a picture among the input's parts", async () => {
+    const { status, text } = await respond([{ type: "input_image", image_url: url(), detail: "low" }, words]);
+    expect(status, text).toBe(200);
+    const wanted = await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 });
+    const { output, usage } = JSON.parse(text);
+    expect(output[0].content[0].text).toBe(wanted.text);
+    expect(usage.input_tokens).toBe(wanted.counters.prefillTokens + wanted.counters.cachedTokens);
+  });
+  it.each<[string, unknown, RegExp]>([
+    ["a file that is kept elsewhere", { type: "input_image", file_id: "file-1" }, /file_id/],
+    [
+      "an address of this network",
+      { type: "input_image", image_url: "http://127.0.0.1/x.png" },
+      /only data URLs are taken/,
+    ],
+    [
+      "what is no picture",
+      { type: "input_image", image_url: "data:image/png;base64,AAAA" },
+      /no PNG, JPEG, WebP or GIF/,
+    ],
+    ["another type", { type: "input_image", image_url: "data:text/plain;base64,AAAA" }, /is no picture/],
+  ])("refuse %s", async (_, part, message) => {
+    const { status, text } = await respond([part, words]);
+    expect(status).toBe(400);
+    expect(text).toMatch(message);
+  });
+});
+
+describe("a conversation", () => {
+  it("has pictures among its messages, and keeps them when it is saved", async () => {
+    const chat = model.chat({ defaults: { temperature: 0, maxTokens: 5 } });
+    const first = await chat.send([{ image: file }, "what is it"]).reply;
+    expect(first).toBe((await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 })).text);
+    const second = await chat.send("and then").reply;
+    const saved = join(tiny.folder, "talk.json");
+    await chat.save(saved);
+    const again = model.chat({ messages: await readChat(saved), defaults: { temperature: 0, maxTokens: 5 } });
+    expect(await again.retry().reply).toBe(second);
+    const drawn = model.chat({ defaults: { temperature: 0, maxTokens: 2 } });
+    await drawn.send([{ image: { width: 1, height: 1, pixels: new Uint8Array(3) } }, "x"]).reply;
+    await expect(drawn.save(saved)).rejects.toThrow(/a picture that is given as pixels/);
+  });
+  it("in the terminal shows a picture with the next message", async () => {
+    const words = ["chat", "--model", tiny.folder, "-n", "5", "--temperature", "0", "--json"];
+    const { status, stdout, stderr } = spawnSync(process.execPath, [join(root, "dist/cli/main.js"), ...words], {
+      encoding: "utf8",
+      input: `/image ${path}\nwhat is it\n/history\n`,
+    });
+    expect(status, stderr).toBe(0);
+    const wanted = await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 });
+    const [answer, history] = stdout
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    expect(answer.tokens).toEqual(wanted.tokens);
+    expect(history.messages[0].content[0]).toEqual({ type: "image", image: path });
   });
 });
 

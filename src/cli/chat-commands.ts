@@ -23,6 +23,8 @@ export interface Conversation {
   readonly json: boolean;
   /** Of the last answer. */
   events: TimedEvent[];
+  /** Files of pictures that go with the next message. */
+  pictures: string[];
   send(text: string): Answer;
 }
 
@@ -45,7 +47,13 @@ export async function openConversation(
     method,
     json,
     events: [],
-    send: (text) => conversation.session.send(text, optionsOf(conversation)),
+    pictures: [],
+    send(text) {
+      const { pictures } = conversation;
+      conversation.pictures = []; // one that cannot be seen is not given again
+      const said = pictures.length > 0 ? [...pictures.map((image) => ({ image })), text] : text;
+      return conversation.session.send(said, optionsOf(conversation));
+    },
   };
   if (system !== undefined) setSystem(conversation, system);
   return conversation;
@@ -119,6 +127,17 @@ const commands: Readonly<Record<string, ChatCommand>> = {
       return undefined;
     },
   },
+  image: {
+    usage: "/image FILE",
+    summary: "show a picture (PNG, JPEG, WebP or GIF) with the next message, to a model that sees",
+    run(conversation, rest) {
+      const { model, pictures } = conversation;
+      ensure(model.capabilities.has("vision"), "bad_option", `/image: the model ${model.name} cannot see`);
+      pictures.push(fileOf(rest, "image"));
+      say(`${pictures.join(", ")}: shown with the next message`);
+      return undefined;
+    },
+  },
   retry: {
     usage: "/retry",
     summary: "answer the last message anew, with the next request number of the seed",
@@ -141,7 +160,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
     summary: "show the conversation",
     run({ session, json }) {
       if (json) printJson({ messages: session.messages });
-      else for (const { role, content } of session.messages) print(`${role}: ${content}`);
+      else for (const { role, content } of session.messages) print(`${role}: ${wordsOf(content)}`);
       return undefined;
     },
   },
@@ -207,6 +226,14 @@ export async function runCommand(conversation: Conversation, line: string): Prom
   }
   return found.run(conversation, rest.trim());
 }
+
+/** Pictures by their names. */
+const wordsOf = (content: ChatMessage["content"]): string =>
+  typeof content === "string"
+    ? content
+    : (content ?? [])
+        .map(({ text, image }) => text ?? `[${typeof image === "string" && image.length < 200 ? image : "a picture"}]`)
+        .join(" ");
 
 function fileOf(rest: string, command: string): string {
   ensure(rest !== "", "bad_option", `/${command} needs the name of a file`);

@@ -97,6 +97,39 @@ const gif = Uint8Array.of(
   0x3b,
 );
 
+/** A JPEG of one plain block a component, written by hand: sequential, Huffman coded, quantised by 1. */
+function plainJpeg(stored: readonly number[], adobe: boolean): Uint8Array {
+  const segment = (marker: number, ...bytes: number[]) => {
+    const length = bytes.length + 2;
+    return [0xff, marker, length >> 8, length & 255, ...bytes];
+  };
+  // Codes of four bits for the categories 0 to 11 of the mean, and one of a bit that ends the block.
+  const lengths = (at: number, count: number) => Array.from({ length: 16 }, (_, i) => (i === at - 1 ? count : 0));
+  const categories = Array.from({ length: 12 }, (_, i) => i);
+  let bits = "";
+  for (const value of stored) {
+    const mean = 8 * (value - 128);
+    const category = mean === 0 ? 0 : Math.floor(Math.log2(Math.abs(mean))) + 1;
+    bits += category.toString(2).padStart(4, "0");
+    if (category > 0) bits += (mean > 0 ? mean : mean + 2 ** category - 1).toString(2).padStart(category, "0");
+    bits += "0";
+  }
+  const padded = bits.padEnd(8 * Math.ceil(bits.length / 8), "1");
+  const scan = Array.from({ length: padded.length / 8 }, (_, i) => Number.parseInt(padded.slice(8 * i, 8 * i + 8), 2));
+  const parts = stored.map((_, i) => i + 1);
+  return Uint8Array.of(
+    ...[0xff, 0xd8],
+    ...(adobe ? segment(0xee, ...new TextEncoder().encode("Adobe"), 0, 100, 0, 0, 0, 0, 0) : []),
+    ...segment(0xdb, 0, ...new Array<number>(64).fill(1)),
+    ...segment(0xc0, 8, 0, 8, 0, 8, stored.length, ...parts.flatMap((part) => [part, 0x11, 0])),
+    ...segment(0xc4, 0x00, ...lengths(4, 12), ...categories),
+    ...segment(0xc4, 0x10, ...lengths(1, 1), 0),
+    ...segment(0xda, stored.length, ...parts.flatMap((part) => [part, 0]), 0, 63, 0),
+    ...scan.flatMap((byte) => (byte === 0xff ? [0xff, 0] : [byte])),
+    ...[0xff, 0xd9],
+  );
+}
+
 describe("a file", () => {
   test("of PNG: what is transparent lies on white", async () => {
     const { width, height, pixels } = await decodePicture(small);
@@ -131,6 +164,13 @@ describe("a file", () => {
       );
     }
     image.free();
+  });
+
+  test("of JPEG in grey, and in the four inks of print as Adobe stores them, upside down", async () => {
+    const colourOf = async (bytes: Uint8Array) => [...(await decodePicture(bytes)).pixels.slice(0, 3)];
+    expect(await colourOf(plainJpeg([90], false))).toEqual([90, 90, 90]);
+    expect(await colourOf(plainJpeg([200, 60, 30, 255], true))).toEqual([200, 60, 30]); // no black ink
+    expect(await colourOf(plainJpeg([200, 60, 30, 0], true))).toEqual([0, 0, 0]); // nothing but it
   });
 
   const jpeg = (...segments: number[][]) => Uint8Array.of(0xff, 0xd8, ...segments.flat());

@@ -14,7 +14,12 @@ export const paper: Paper = {
     "Multimodal speculative decoding separates the two kinds of rows inside the draft, and trains it on text first and then on more and more images.",
     "The target is untouched, and the output stays its own.",
   ],
-  lives: { folder: "methods/speculative/multimodal" },
+  lives: {
+    folder: "methods/speculative/multimodal",
+    method: "multimodal",
+    command: 'ventris run --model argos --image picture.png --method multimodal "What is in the picture?"',
+    function: 'model.decode([{ image: "picture.png" }, "What is in the picture?"], { method: "multimodal" })',
+  },
   claims: [
     {
       id: "accepted",
@@ -58,4 +63,5 @@ export const paper: Paper = {
       holds: { atLeast: 1 },
     },
   ],
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

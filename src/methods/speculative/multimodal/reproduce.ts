@@ -1,0 +1,102 @@
+/** Multimodal speculative decoding's claims: tokens a pass over a coupled draft's, with pictures and of texts; what the draft sees; speed; identity. */
+import { methodChoice } from "../../../calls.ts";
+import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
+import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
+import { draftAgreement, sceneQuestions, textQuestions } from "./measuring.ts";
+
+type Prompt = Parameters<OpenModel["decode"]>[0];
+
+/** Tokens after the first, and target passes for them. */
+type Counted = readonly [tokens: number, passes: number];
+
+interface Row {
+  readonly same: number;
+  readonly counted: Counted;
+  readonly coupled: Counted;
+  /** Tokens a second, drafted and plain. */
+  readonly speeds: readonly [number, number];
+  /** First choices of the draft that agree, its own picture and another's; of the questions with pictures. */
+  readonly agreement?: { readonly own: number; readonly swapped: number; readonly count: number };
+}
+
+const perPass = (counted: readonly Counted[]): number =>
+  counted.reduce((sum, [tokens]) => sum + tokens, 0) / counted.reduce((sum, [, passes]) => sum + passes, 0);
+
+/** Over prompts, which are drawn anew for the interval. */
+const overCoupled = (rows: readonly Row[], seed: number) =>
+  bootstrap(
+    rows.filter(({ counted: [tokens] }) => tokens > 0),
+    (sample) => perPass(sample.map(({ counted }) => counted)) / perPass(sample.map(({ coupled }) => coupled)),
+    seed,
+  );
+
+export const reproduction = defineReproduction({
+  sizes: {
+    tiny: { prompts: 2, tokens: 12, budget: 8 },
+    quick: { prompts: 24, tokens: 48, budget: 24 },
+    full: { prompts: 200, tokens: 64, budget: 24 },
+  },
+  steps: ({ prompts }) => 2 * prompts,
+  async measure({ open, step, signal, seed }, { prompts: count, tokens: maxTokens, budget }) {
+    const model = await open("argos");
+    const size = model.config.vision!.imageSize;
+    const drafted = (layer: string) => methodChoice({ name: "multimodal", layer, budget, depth: 5, width: 8 });
+    async function rowOf(prompt: Prompt, request: number): Promise<Row> {
+      const settings = { temperature: 0, maxTokens, seed, request, signal };
+      const run = async (method?: ReturnType<typeof drafted>) => {
+        const { tokens, counters, seconds } = await model.decode(prompt, { ...settings, method: method ?? "greedy" })
+          .final;
+        const after = counters.generated - 1;
+        const counted: Counted = after > 0 ? [after, after / counters.tokensPerPass] : [0, 0];
+        return { tokens, counted, speed: after / Math.max(seconds.decode, 1e-9) };
+      };
+      const plain = await run();
+      const [own, coupled] = [await run(drafted("multimodal")), await run(drafted("coupled"))];
+      const same = [own, coupled].every(({ tokens }) => tokens.join() === plain.tokens.join());
+      return { same: same ? 1 : 0, counted: own.counted, coupled: coupled.counted, speeds: [own.speed, plain.speed] };
+    }
+    const kept = async (key: string, work: () => Promise<Row>): Promise<Row> =>
+      (await step(key, async () => (await work()) as unknown as Json)) as unknown as Row;
+
+    const scenes = sceneQuestions(count + 1, { size, seed: seed + 500 });
+    const shown: Row[] = [];
+    for (let i = 0; i < count; i++) {
+      const [{ prompt }, { prompt: next }] = [scenes[i], scenes[i + 1]];
+      const row = await kept(`picture ${i + 1}`, async () => ({
+        ...(await rowOf(prompt, i)),
+        agreement: await draftAgreement(model, "multimodal", { prompt, other: next, maxTokens }),
+      }));
+      shown.push(row);
+    }
+    const texts: Row[] = [];
+    for (const [i, { content }] of textQuestions(count, seed + 500).entries())
+      texts.push(await kept(`text ${i + 1}`, () => rowOf([{ role: "user", content }], count + i)));
+
+    const sees = shown.flatMap(({ agreement }) =>
+      agreement && agreement.count > 0 ? [(agreement.own - agreement.swapped) / agreement.count] : [],
+    );
+    const rates = (rows: readonly Row[], side: "counted" | "coupled") =>
+      perPass(rows.map((row) => row[side]).filter(([tokens]) => tokens > 0));
+    return [
+      {
+        claim: "accepted",
+        ...overCoupled(shown, seed),
+        details: { decoupled: rates(shown, "counted"), coupled: rates(shown, "coupled") },
+      },
+      {
+        claim: "text",
+        ...overCoupled(texts, seed),
+        details: { decoupled: rates(texts, "counted"), coupled: rates(texts, "coupled") },
+      },
+      { claim: "sees", ...meanOf(sees.length > 0 ? sees : [0], seed) },
+      {
+        claim: "speed",
+        ...ratioOf(
+          shown.map(({ speeds }) => speeds),
+          seed,
+        ),
+      },
+      { claim: "lossless", value: mean([...shown, ...texts].map(({ same }) => same)), count: 2 * count },
+    ];
+  },
+});
