@@ -3,6 +3,7 @@ import { z } from "zod";
 import { methodChoice, shaperChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { hostOnlyOptions, type Method } from "../engine/method.ts";
+import { ensure } from "../errors.ts";
 import { findMethod } from "../methods/index.ts";
 import { OptionError, parseBody } from "./errors.ts";
 import { readShapers } from "./openai/fields.ts";
@@ -14,6 +15,11 @@ const runBody = z.strictObject({
   method: z.record(z.string(), z.json()).and(z.object({ name: z.string() })),
   options: z.record(z.string(), z.json()).default({}),
   shapers: z.array(z.json()).max(16).default([]),
+  /** What stands before the prompt, which is then said as a chat's first words. */
+  pictures: z
+    .array(z.string().regex(/^data:/, "a picture comes with the request, as a data URL"))
+    .max(8)
+    .default([]),
 });
 
 export interface RunRules {
@@ -27,7 +33,8 @@ export interface RunRules {
 
 /** Errors: `bad_option`, and `unavailable` for a model that is not listed. */
 export async function readRun(body: unknown, rules: RunRules): Promise<RunRequest> {
-  const { model, prompt, method, options, shapers } = parseBody(runBody, body);
+  const { model, prompt, method, options, shapers, pictures } = parseBody(runBody, body);
+  ensure(pictures.length === 0 || typeof prompt === "string", "bad_option", "prompt: beside pictures it is a text");
   await rules.known(model);
   const { name, ...given } = method;
   const chosen = findMethod(name);
@@ -39,10 +46,15 @@ export async function readRun(body: unknown, rules: RunRules): Promise<RunReques
   });
   return {
     model,
-    prompt,
+    prompt: pictures.length > 0 ? { messages: [shownAndSaid(pictures, prompt as string)] } : prompt,
     options: { ...options, shapers: also.map(shaperChoice), method: methodChoice(method) },
   };
 }
+
+const shownAndSaid = (pictures: readonly string[], text: string) => ({
+  role: "user",
+  content: [...pictures.map((url) => ({ type: "image_url", image_url: { url } })), { type: "text", text }],
+});
 
 /**
  * What only the host decides may be said as it is anyway, and on the host itself as the name of a listed model, which a request may open

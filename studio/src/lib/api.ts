@@ -170,6 +170,8 @@ export interface RunRequest {
   method: { name: string } & Record<string, unknown>;
   options: Record<string, unknown>;
   shapers?: object[];
+  /** Data URLs, shown before the prompt. */
+  pictures?: string[];
 }
 
 /** A run's events as they come, in batches. Ends with the run; the signal ends it where it decodes, too. */
