@@ -95,7 +95,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
     send(said, given = {}) {
       const pictures = isPicturePrompt(said);
       ensure(pictures || (typeof said === "string" && said !== ""), "bad_option", () => {
-        return `chat: send takes a text, or a list of texts and pictures, not ${shown(said)}`;
+        return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
       });
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
       history.push(pictures ? messageOf(said) : { role: "user", content: said as string });
