@@ -37,9 +37,15 @@ import { modelKinds } from "./methods/index.ts";
 import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
+import { openSharing, requireShare } from "./sharing/index.ts";
 
 /** How a model is opened. */
 export interface OpenOptions extends LoadOptions, RemoteOptions {
+  /**
+   * Address of a Redis or Valkey server ("redis://host:6379") through which replicas share what methods learn while they serve; a replica
+   * that cannot reach it learns alone.
+   */
+  share?: string;
   /** Ends opening between its steps: `aborted`. */
   signal?: AbortSignal;
   /** What opening is doing: a download file by file, then reading and compiling. */
@@ -120,6 +126,7 @@ const openOptions = z.strictObject({
     .optional(),
   lora: z.string().optional(),
   ...remoteOptions,
+  share: z.string().min(1).max(4096).optional(),
   signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
   onProgress: func.optional(),
 } satisfies Record<keyof OpenOptions, z.ZodType>);
@@ -185,10 +192,11 @@ export function engineModel(opened: OpenModel): Model {
  * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified. A peer,
  * whose numbers count, is opened as the model itself was.
  */
-async function openModel(reference: string, { signal, onProgress, ...options }: OpenOptions): Promise<Model> {
+async function openModel(reference: string, { signal, onProgress, share, ...options }: OpenOptions): Promise<Model> {
   const { device, maxRows, memoryLimit } = options;
+  if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
-  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, signal });
+  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal });
   if (!parts) {
     const path = await resolveModel(reference, { signal, onProgress });
     onProgress?.({ stage: "load" });
@@ -196,6 +204,7 @@ async function openModel(reference: string, { signal, onProgress, ...options }: 
   }
   const model = createModel({
     ...parts,
+    ...(share !== undefined && { sharing: await openSharing(share) }),
     async openCompanion(other, role) {
       if (role === "draft") return openModel(other, { device, maxRows, memoryLimit, weights: "int8", threads: 1 });
       const { taps: _, edits: __, lora: ___, ...same } = options;

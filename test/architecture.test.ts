@@ -27,7 +27,7 @@ const layers = [
   ["methods", "browser"],
   ["engine", "training"],
   ["constraints", "models"],
-  ["runtime", "weights", "text", "images"],
+  ["runtime", "weights", "text", "images", "sharing"],
   ["tensor"],
 ];
 const layerOf = (file: string): number => {

@@ -30,6 +30,7 @@ interface ServeFlags extends Omit<ModelFlags, "model"> {
   constraintLimit: number;
   fetchPictures: PictureOrigins;
   studio?: true;
+  share?: string;
 }
 
 /** Bodies may hold long prompts and schemas. */
@@ -70,6 +71,10 @@ export function define(command: Command): void {
       "decode requests that name no method in this way: a name, or JSON with options beside it. auto learns which is fastest for which request.",
     )
     .option("--set <name=value>", "set an option of --method. May be given several times.", list)
+    .option(
+      "--share <address>",
+      "share what methods learn (the table of aded, the drafts of online, the choices of auto) with other replicas through a Redis or Valkey server, such as redis://127.0.0.1:6379; the variable VENTRIS_SHARE gives an address with a password unseen",
+    )
     .option("--studio", "serve the studio's page, too")
     .addOption(
       new Option(
@@ -131,6 +136,7 @@ Examples:
   ventris serve --model phaistos
   ventris serve --studio --port 0
   ventris serve --model phaistos --method auto
+  ventris serve --model phaistos --method aded --share redis://127.0.0.1:6379
   curl http://127.0.0.1:8080/v1/chat/completions -d '{"model": "phaistos",
     "messages": [{"role": "user", "content": "Hello"}],
     "temperature": 0}'`,
@@ -139,7 +145,15 @@ Examples:
 }
 
 async function serve(flags: ServeFlags): Promise<void> {
-  const { host, port, apiKey = process.env.VENTRIS_API_KEY, cors = [], model: served = [], studio = false } = flags;
+  const {
+    host,
+    port,
+    apiKey = process.env.VENTRIS_API_KEY,
+    share = process.env.VENTRIS_SHARE,
+    cors = [],
+    model: served = [],
+    studio = false,
+  } = flags;
   const key = apiKey === "" ? undefined : apiKey;
   for (const origin of cors) checkOrigin(origin);
   const method = await usualMethod(flags.method, flags.set);
@@ -150,6 +164,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     models: loadOptions({ ...flags, model: "" }),
     serve: served,
     method,
+    share: share === "" ? undefined : share,
     apiKey: key,
     origins: cors,
     maxConcurrent: flags.maxConcurrent,

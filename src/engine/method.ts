@@ -85,7 +85,7 @@ export interface ModelKind {
   /** The parts of the model that a reference names; undefined: it is not of this kind. Errors: those of loading one that is. */
   open(
     reference: string,
-    options: LoadOptions & RemoteOptions & { signal?: AbortSignal },
+    options: LoadOptions & RemoteOptions & { share?: string; signal?: AbortSignal },
   ): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
 }
 

@@ -6,6 +6,7 @@ import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { findPart, listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { type Site, sitesOf } from "../models/sites.ts";
+import type { Sharing } from "../sharing/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
 import type { Forward } from "./forward/index.ts";
@@ -65,6 +66,8 @@ export interface Model {
    * the model when it has a `close`; others, of which requests may ask for any number, are forgotten when they are many, the longest unused first.
    */
   state<T>(key: string, make: () => T | Promise<T>): Promise<T>;
+  /** With other replicas, where it was opened with `share`: what methods learn while they serve goes through it. */
+  readonly sharing: Sharing | undefined;
   /** Marks the model as in use until the returned function is called: closing waits for it. */
   use(): () => void;
   close(): Promise<void>;
@@ -87,6 +90,8 @@ export interface ModelParts {
   parameterValues?: Model["parameterValues"];
   learnable?(): Promise<Learnable>;
   fingerprint?(): Promise<string>;
+  /** Closed with the model. */
+  sharing?: Sharing;
   openCompanion(reference: string, role: CompanionRole): Promise<Model>;
 }
 
@@ -165,6 +170,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     secondsToLoad: parts.secondsToLoad,
     parameterCount: parts.parameterCount,
     identity: parts.identity,
+    sharing: parts.sharing,
     capabilities,
     ability<T>(name: string): T {
       const found = name in abilities ? abilities[name] : has[name as keyof typeof has];
@@ -218,6 +224,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
             state.status === "fulfilled" ? (state.value as { close?: () => unknown } | undefined) : undefined;
           await value?.close?.();
         }
+        await parts.sharing?.close();
         for (const companion of await Promise.allSettled(companions.values())) {
           if (companion.status === "fulfilled") await companion.value.close();
         }

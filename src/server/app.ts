@@ -52,7 +52,11 @@ export function createApp({ groups, bodyBytes, apiKey, origins, open, ...context
   app.use(expected(loopback, origins));
   if (origins.length > 0) app.use(cors({ origin: [...origins], exposeHeaders: ["Retry-After", "X-Ventris-Seed"] }));
   app.get("/health", (c) =>
-    c.json({ ok: true, version, active: engine.active, waiting: admission.waiting, restarts: engine.restarts }),
+    c.json({
+      ...{ ok: true, version, active: engine.active, waiting: admission.waiting, restarts: engine.restarts },
+      // Why not is for those who have the key: it is in the log.
+      ...(engine.sharing && { sharing: engine.sharing.alone === undefined ? "shared" : "alone" }),
+    }),
   );
   if (apiKey !== undefined) app.use(keyed(apiKey));
   app.use(async (c, next) => {

@@ -7,6 +7,7 @@ import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
+import { onSharingChange, sharingStatus } from "../sharing/index.ts";
 import type { ChatMessage } from "../text/tokenizer.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
 import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
@@ -48,6 +49,7 @@ type Answering<Name extends keyof Calls> = (
 export function createEngineSide({ openOptions, usualMethod, send, soon, residentBytes }: EngineCarrier): EngineSide {
   const models = new Map<string, Promise<OpenModel>>();
   const running = new Map<number, AbortController>();
+  onSharingChange((status) => send({ type: "sharing", status }));
 
   function model(name: string): Promise<OpenModel> {
     const known = models.get(name);
@@ -118,6 +120,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     held: async () => sum((await openForests()).map(({ held }) => held)),
     async statistics() {
       const forests = await openForests();
+      const { sent = 0, received = 0, failures = 0, refused = 0 } = sharingStatus() ?? {};
       const total = (value: (forest: OpenModel["forest"]) => number): number => sum(forests.map(value));
       return {
         passes: total(({ counters }) => counters.passes),
@@ -127,6 +130,10 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
         size: total(({ size }) => size),
         capacity: total(({ capacity }) => capacity),
         residentBytes: residentBytes(),
+        sharingSent: sent,
+        sharingReceived: received,
+        sharingFailures: failures,
+        sharingRefused: refused,
       };
     },
   };

@@ -8,6 +8,7 @@ import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { threadEntry } from "../runtime/thread.ts";
+import type { SharingStatus } from "../sharing/index.ts";
 import type {
   Calls,
   Detail,
@@ -36,6 +37,8 @@ export interface Engine {
   readonly active: number;
   /** Of its process; undefined while none runs. */
   readonly pid: number | undefined;
+  /** What is learned, with other replicas: undefined where nothing is shared, or no model is open yet. */
+  readonly sharing: SharingStatus | undefined;
   /** How often its process died and was started again. */
   readonly restarts: number;
   close(): Promise<void>;
@@ -67,12 +70,15 @@ export interface EngineOptions {
   readonly warm?: readonly string[];
   /** How requests that name no method are decoded, by models that grow trees of tokens. */
   readonly method?: NamedMethod;
+  /** The store through which replicas share what they learn. */
+  readonly share?: string;
 }
 
-export function startEngine(models: OpenOptions = {}, { warm = [], method }: EngineOptions = {}): Engine {
+export function startEngine(models: OpenOptions = {}, { warm = [], method, share = "" }: EngineOptions = {}): Engine {
   let worker: ChildProcess | undefined;
   let closed = false;
   let restarts = 0;
+  let sharing: SharingStatus | undefined;
   let ids = 0;
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: unknown): void }>();
   const sinks = new Map<number, Sink>();
@@ -86,6 +92,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     const child = fork(threadEntry("worker", import.meta.url), said, {
       serialization: "advanced",
       execArgv: steadyHeap,
+      env: { ...process.env, VENTRIS_SHARE: share },
       stdio: ["ignore", 2, 2, "ipc"],
     });
     worker = child;
@@ -117,7 +124,8 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     else if (message.type === "end") {
       sinks.get(message.id)?.end(message.error && revive(message.error));
       sinks.delete(message.id);
-    } else {
+    } else if (message.type === "sharing") sharing = message.status;
+    else {
       const { id, result, error } = message;
       if (error) waiting.get(id)?.reject(revive(error));
       else waiting.get(id)?.resolve(result);
@@ -228,6 +236,9 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method }: Eng
     },
     get pid() {
       return worker?.pid;
+    },
+    get sharing() {
+      return sharing;
     },
     get restarts() {
       return restarts;

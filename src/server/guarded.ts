@@ -28,9 +28,9 @@ export interface GuardedOptions extends EngineOptions {
 
 export function startGuardedEngine(
   models: OpenOptions | undefined,
-  { warm, method, constraintSeconds }: GuardedOptions,
+  { warm, method, share, constraintSeconds }: GuardedOptions,
 ): GuardedEngine {
-  const main = startEngine(models, { warm, method });
+  const main = startEngine(models, { warm, method, share });
   const trials = createTrials(constraintSeconds, (model) => main.call("tokens", model));
   let apart: Engine | undefined;
   let [tried, decodedApart] = [0, 0];
@@ -45,7 +45,7 @@ export function startGuardedEngine(
     } finally {
       tried -= 1;
     }
-    apart ??= startEngine(models, { method });
+    apart ??= startEngine(models, { method, share });
     return apart;
   }
 
@@ -93,6 +93,9 @@ export function startGuardedEngine(
     },
     get pid() {
       return main.pid;
+    },
+    get sharing() {
+      return main.sharing;
     },
     get pidApart() {
       return apart?.pid;

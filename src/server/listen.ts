@@ -6,6 +6,7 @@ import { serve } from "@hono/node-server";
 import type { NamedMethod } from "../calls.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
+import { requireShare } from "../sharing/index.ts";
 import { type Admission, createAdmission } from "./admission.ts";
 import { createApp, type RouteGroup } from "./app.ts";
 import { createCatalogue } from "./catalogue.ts";
@@ -27,6 +28,8 @@ export interface ListenOptions {
   readonly serve?: readonly string[];
   /** How requests are decoded that name no method. */
   readonly method?: NamedMethod;
+  /** The store through which replicas share what they learn. Errors: those of `requireShare`. */
+  readonly share?: string;
   readonly apiKey?: string;
   readonly origins?: readonly string[];
   /** Sequences that are decoded at once, and requests that wait. */
@@ -75,6 +78,7 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     models,
     serve: served = [],
     method,
+    share,
     apiKey,
     origins = [],
     pictures = "none",
@@ -84,9 +88,10 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     ...usualLimits,
     ...Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)),
   };
+  if (share !== undefined) await requireShare(share);
   const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
   const { constraintSeconds } = limits;
-  const engine = startGuardedEngine(models, { warm: served, method, constraintSeconds });
+  const engine = startGuardedEngine(models, { warm: served, method, share, constraintSeconds });
   const admission = createAdmission(limits);
   let open = true;
   const app = createApp({

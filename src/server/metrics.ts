@@ -47,6 +47,13 @@ export function createMetrics(engine: GuardedEngine, admission: Admission): Metr
   const used = gauge("engine_slots_used", "Key-value slots in use, cached prefixes included.");
   const capacity = gauge("engine_slots", "Key-value slots there are.");
   const engineMemory = gauge("engine_resident_memory_bytes", "Memory of the engine's processes.");
+  const sharing = gauge("sharing_up", "Whether what is learned is shared with other replicas.");
+  const [sent, received, failures, refused] = [
+    gauge("sharing_sent_bytes", "Bytes given to other replicas."),
+    gauge("sharing_received_bytes", "Bytes taken from other replicas."),
+    gauge("sharing_failures", "Exchanges with other replicas that failed."),
+    gauge("sharing_refused", "Values of other replicas that were not believed."),
+  ];
   const memory = gauge("server_resident_memory_bytes", "Memory of the serving process.");
   let totals = { drafted: 0, accepted: 0 };
 
@@ -77,6 +84,11 @@ export function createMetrics(engine: GuardedEngine, admission: Admission): Metr
       held.set(found?.held ?? 0);
       used.set(found?.size ?? 0);
       capacity.set(found?.capacity ?? 0);
+      sharing.set(engine.sharing && engine.sharing.alone === undefined ? 1 : 0);
+      sent.set(found?.sharingSent ?? 0);
+      received.set(found?.sharingReceived ?? 0);
+      failures.set(found?.sharingFailures ?? 0);
+      refused.set(found?.sharingRefused ?? 0);
       engineMemory.set(found?.residentBytes ?? 0);
       return { type: registry.contentType, text: await registry.metrics() };
     },

@@ -4,6 +4,7 @@ import type { DecodeOptions } from "../calls.ts";
 import type { Counters, FinishReason, TimedEvent } from "../engine/trace.ts";
 import type { ErrorCode } from "../errors.ts";
 import type { codebooks, markov } from "../methods/index.ts";
+import type { SharingStatus } from "../sharing/index.ts";
 import type { Tool, ToolRules } from "../tool-calls.ts";
 
 /** The messages of a chat, and the tools that its template may write. */
@@ -164,6 +165,11 @@ export interface EngineStatistics {
   readonly size: number;
   readonly capacity: number;
   readonly residentBytes: number;
+  /** Of what is shared with other replicas: bytes, exchanges that failed, values that were not believed. */
+  readonly sharingSent: number;
+  readonly sharingReceived: number;
+  readonly sharingFailures: number;
+  readonly sharingRefused: number;
 }
 
 export interface ModelFacts {
@@ -197,7 +203,9 @@ export type FromEngine =
   | { type: "answer"; id: number; result?: unknown; error?: PlainError }
   /** Of several runs, for what one pass gives to many travels together. */
   | { type: "events"; runs: (readonly [id: number, events: Told[]])[] }
-  | { type: "end"; id: number; error?: PlainError };
+  | { type: "end"; id: number; error?: PlainError }
+  /** Whenever it begins or ends to share what it learns. */
+  | { type: "sharing"; status: SharingStatus };
 
 export interface PlainError {
   readonly code: ErrorCode | "unexpected";

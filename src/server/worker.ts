@@ -5,8 +5,10 @@ import { methodChoice } from "../calls.ts";
 import { createEngineSide } from "./engine-side.ts";
 import type { ToEngine } from "./protocol.ts";
 
+/** Where replicas share comes by the environment, since it may hold a password and arguments are for all to see. */
+const share = process.env.VENTRIS_SHARE || undefined;
 const engine = createEngineSide({
-  openOptions: JSON.parse(process.argv[2] ?? "{}"),
+  openOptions: { ...JSON.parse(process.argv[2] ?? "{}"), ...(share && { share }) },
   usualMethod: process.argv[3] === undefined ? undefined : methodChoice(JSON.parse(process.argv[3])),
   send: (message) => void process.send?.(message),
   soon: process.nextTick,

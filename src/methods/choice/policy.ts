@@ -27,6 +27,8 @@ export interface Policy {
    * (the round stays open and nothing is learnt) and for a round that was never chosen, was answered before, or is forgotten.
    */
   learn(round: number, loss: number): void;
+  /** A loss that somebody else met in such a context, learnt like one of its own. Errors: `bad_option` for what is no context or loss. */
+  observe(context: Float64Array, loss: number): void;
   /** No loss will come for this round. Nothing happens where it waits for none. */
   forget(round: number): void;
   readonly counters: PolicyCounters;
@@ -119,6 +121,11 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
       pending.delete(round);
       if (loss < 0 || loss > 1) counters.clipped++;
       rule.update(context, Math.min(1, Math.max(0, loss)), ++counters.learnt);
+    },
+    observe(context, loss) {
+      requireContext(rule, context, 0);
+      ensure(loss >= 0 && loss <= 1, "bad_option", `${rule.name}: the loss ${loss} is not 0 to 1`);
+      rule.update(context, loss, ++counters.learnt);
     },
     forget(round) {
       if (pending.delete(round)) counters.forgotten++;

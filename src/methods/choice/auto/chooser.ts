@@ -1,10 +1,12 @@
 /** The learner of one model: a bandit over ways of decoding, what each way took so far, and the file where both are kept. */
 import { VentrisError } from "../../../errors.ts";
 import { within } from "../../../files.ts";
+import type { Sharing } from "../../../sharing/index.ts";
 import { cacheKey, holdLock } from "../../../weights/index.ts";
 import { createPolicyByName } from "../policies.ts";
 import type { Policy } from "../policy.ts";
 import { type Circumstances, contextsOf, featureNames, featuresOf } from "./features.ts";
+import { shareExperience } from "./share.ts";
 import { type ArmRecord, type Learnt, readLearnt, writeLearnt } from "./state.ts";
 
 export interface ChooserSettings {
@@ -20,6 +22,8 @@ export interface ChooserSettings {
   readonly path?: string;
   /** Whether a path that cannot be held or written is an error rather than a note. */
   readonly insist: boolean;
+  /** With replicas that choose among the same arms by the same policy. */
+  readonly sharing?: Sharing;
 }
 
 export interface Chosen {
@@ -89,28 +93,34 @@ export async function openChooser(settings: ChooserSettings): Promise<Chooser> {
 }
 
 function serve(
-  { arms: names, path, pace, fingerprint, tokenizer, insist }: ChooserSettings,
+  settings: ChooserSettings,
   policy: Policy,
   saved: Learnt | undefined,
   notes: string[],
   release: (() => Promise<void>) | undefined,
 ): Chooser {
+  const { arms: names, path, pace, fingerprint, tokenizer, insist } = settings;
   const unused = (name: string): ArmRecord => ({ name, requests: 0, tokens: 0, seconds: 0, failures: 0, agreement: 0 });
   const arms = saved?.arms ?? names.map(unused);
   const recent = saved?.recent ?? [];
   let [active, savedAt, changed] = [0, performance.now(), false];
   let saving = Promise.resolve();
+  const shared = settings.sharing && shareExperience(policy, settings.sharing, settings, saved?.shared);
 
   function save(): Promise<void> {
     if (!release || path === undefined || !changed) return saving;
     [savedAt, changed] = [performance.now(), false];
-    const now: Learnt = structuredClone({ fingerprint, tokenizer, arms, recent, policy: policy.save() });
+    const now: Learnt = structuredClone({
+      ...{ fingerprint, tokenizer, arms, recent, policy: policy.save() },
+      ...(shared && { shared: shared.standing }),
+    });
     saving = saving.then(() => writeLearnt(path, now));
     return saving;
   }
 
-  function learn(round: number, loss: number): void {
+  function learn(round: number, loss: number, context: Float64Array): void {
     policy.learn(round, loss);
+    shared?.tell(context, loss);
     changed = true;
     if (performance.now() - savedAt < millisecondsBetweenSaves) return;
     save().catch((error) => notes.push(`the state was not saved: ${error.message}`));
@@ -152,12 +162,12 @@ function serve(
             record.tokens += tokens;
             record.seconds += seconds;
             record.agreement += newest * (1 - 1 / Math.max(1, tokensPerPass) - record.agreement);
-            learn(round, lossOf(seconds / tokens, pace));
+            learn(round, lossOf(seconds / tokens, pace), contexts[arm]);
           }),
         failed: () =>
           once(() => {
             record.failures += 1;
-            learn(round, 1);
+            learn(round, 1, contexts[arm]);
           }),
         dropped: () => once(() => policy.forget(round)),
       };
@@ -165,6 +175,7 @@ function serve(
     takeNotes: () => notes.splice(0),
     async close() {
       try {
+        await shared?.close();
         await save();
       } catch (error) {
         if (insist) throw error;

@@ -260,6 +260,7 @@ async function choosingOf(
       tokenizer: model.tokenizer?.fingerprint,
       path: folder === undefined ? undefined : await statePath(folder, kind),
       insist: state !== undefined,
+      sharing: model.sharing,
     });
     return { arms, chooser, close: () => chooser.close() };
   });

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { fromBase64, toBase64 } from "../../../base64.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { exists, keeping, readWhole, storage, within } from "../../../files.ts";
+import type { Standing } from "../../../sharing/index.ts";
 import { withFileLock, writeFileAtomically } from "../../../weights/index.ts";
 import type { PolicyState } from "../policy.ts";
 
@@ -45,6 +46,8 @@ const file = z.strictObject({
   }),
   /** Arms of the last requests, and how likely each was. */
   recent: z.array(z.tuple([count, z.number().min(0).max(1)])).max(1000),
+  /** How far what other replicas told is in it. */
+  shared: z.strictObject({ replica: z.string().regex(/^[0-9a-f]{16}$/), position: count }).optional(),
 });
 
 /** What the method auto has learnt, as it is kept. */
@@ -54,6 +57,7 @@ export interface Learnt {
   readonly arms: ArmRecord[];
   readonly policy: PolicyState;
   readonly recent: [arm: number, probability: number][];
+  readonly shared?: Standing;
 }
 
 /**
@@ -89,11 +93,11 @@ export async function readLearnt(
       `${path}: learnt with the arms ${names.join(", ")}, not ${expected.arms.join(", ")}; ${advice}`,
     );
   }
-  const { policy, recent, arms, fingerprint, tokenizer } = read;
+  const { policy, recent, arms, fingerprint, tokenizer, shared } = read;
   const arrays = Object.fromEntries(
     Object.entries(policy.arrays).map(([key, value]) => [key, decode(value, path, key)]),
   );
-  return { fingerprint, tokenizer, arms, recent, policy: { ...policy, arrays, pending: [] } };
+  return { fingerprint, tokenizer, arms, recent, shared, policy: { ...policy, arrays, pending: [] } };
 }
 
 /** All that a folder holds, by path. Errors: `bad_file`. */

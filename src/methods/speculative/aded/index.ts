@@ -28,6 +28,7 @@ import {
   type SearchOptions,
   searchTree,
 } from "./search.ts";
+import { shareTable } from "./share.ts";
 import { createTable, type Row, type TrigramTable } from "./table.ts";
 import { updateTable } from "./update.ts";
 
@@ -118,7 +119,13 @@ function worthDrafting(
 
 const mostTableBytes = 2 ** 31 - 1;
 
-/** The learning table of a model, shared by all its requests. Errors: `bad_file`, `unavailable`. */
+/** The learning table of a model, for all its requests and, where replicas share, for theirs. Errors: `bad_file`, `unavailable`. */
+async function sharedTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
+  const table = await openTable(model, reference);
+  return model.sharing ? shareTable(table, model.sharing, () => model.fingerprint()) : table;
+}
+
+/** The table that a model begins with. Errors: `bad_file`, `unavailable`. */
 async function openTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
   const facts = { vocabularySize: model.config.vocabularySize, fingerprint: model.tokenizer?.fingerprint ?? "" };
   const path = reference ?? within(model.folder, ownTable);
@@ -141,7 +148,9 @@ export const aded = defineMethod({
   async decode(decoding, options) {
     refuseContradictions(options);
     const budget = nodesOf(decoding, options.budget, most);
-    const shared = await decoding.model.state(`aded ${options.table}`, () => openTable(decoding.model, options.table));
+    const shared = await decoding.model.state(`aded ${options.table}`, () =>
+      sharedTable(decoding.model, options.table),
+    );
     const table = options.isolate ? createTable(shared, shared) : shared;
     const { endTokens } = decoding;
     const { price, settle } = await economy(decoding, { budget: options.budget });

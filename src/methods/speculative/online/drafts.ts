@@ -10,6 +10,7 @@ import { loadCheckpoint } from "../../../training/checkpoint.ts";
 import type { Divergence } from "../../../training/distillation.ts";
 import type { Learner, Update } from "./learner.ts";
 import { type Example, exampleBytes } from "./record.ts";
+import { largestShared, packed, type ShareDraft, sizeOf, unpacked } from "./share.ts";
 import { draftFolder, holdState, readBuffer, removeBuffer, writeBuffer } from "./state.ts";
 import { startLearnerThread } from "./worker.ts";
 
@@ -56,17 +57,17 @@ export interface Drafts {
 const largestFall = 0.1;
 const millisecondsBetweenSaves = 60_000;
 
-/** `start` exists for tests. Errors: `unavailable` when the state folder is in use. */
+/** `share`: with other replicas; `start` exists for tests. Errors: `unavailable` when the state folder is in use. */
 export async function openDrafts(
   base: Model,
   settings: DraftsSettings,
-  start: typeof startLearnerThread = startLearnerThread,
+  { share, start = startLearnerThread }: { share?: ShareDraft; start?: typeof startLearnerThread } = {},
 ): Promise<Drafts> {
   const releaseState = settings.state === undefined ? async () => {} : await holdState(settings.state);
   let learnable: Learnable | undefined;
   try {
     learnable = await base.learnable();
-    return serveDrafts(base, learnable, settings, start, releaseState);
+    return serveDrafts(base, learnable, settings, start, releaseState, share);
   } catch (error) {
     await learnable?.release();
     await releaseState(); // another try must find the folder free
@@ -80,6 +81,7 @@ function serveDrafts(
   settings: DraftsSettings,
   start: typeof startLearnerThread,
   releaseState: () => Promise<void>,
+  share: ShareDraft | undefined,
 ): Drafts {
   const names = learnable.family.parameters(base.config).map(({ name }) => name);
   const drafts = new Map<string, Promise<Served>>();
@@ -104,13 +106,18 @@ function serveDrafts(
   return {
     route(label) {
       const known = drafts.get(label);
-      if (known) return known;
+      if (known) {
+        return known.then((draft) => {
+          draft.takeOver();
+          return draft;
+        });
+      }
       ensure(
         drafts.size < settings.maxDrafts,
         "bad_option",
         `route: "${label}" would be draft number ${drafts.size + 1}, and maxDrafts is ${settings.maxDrafts} (there are ${[...drafts.keys()].join(", ")})`,
       );
-      const made = createLearningDraft(label, base, learnable, names, settings, () => learner);
+      const made = createLearningDraft(label, base, learnable, names, settings, () => learner, share);
       drafts.set(label, made);
       made.catch(() => drafts.delete(label)); // a damaged file may be moved away
       return made;
@@ -129,7 +136,7 @@ function serveDrafts(
   };
 }
 
-type Served = LearningDraft & { learnerChanged(note: string): void; close(): Promise<void> };
+type Served = LearningDraft & { learnerChanged(note: string): void; takeOver(): void; close(): Promise<void> };
 
 async function createLearningDraft(
   label: string,
@@ -138,6 +145,7 @@ async function createLearningDraft(
   names: readonly string[],
   settings: DraftsSettings,
   learner: () => Learner | undefined,
+  share: ShareDraft | undefined,
 ): Promise<Served> {
   const { interval, afterSwap, window, bufferBytes, state, saveBuffer } = settings;
   const folder = state === undefined ? undefined : draftFolder(state, label);
@@ -146,11 +154,14 @@ async function createLearningDraft(
   let values: ParameterValues = learnable.values;
   let model = base;
   let openForest: OpenForest | undefined;
-  let [updates, discarded, bytes, requests, rounds, rollbacks] = [0, 0, 0, 0, 0, 0];
+  /** `turns`: how often weights came that the learner had not made of those before. */
+  let [updates, discarded, bytes, requests, rounds, turns] = [0, 0, 0, 0, 0, 0];
   let loss: number | undefined;
   let learning: Promise<void> | undefined;
   let savedAt = performance.now();
   let waiting: ParameterValues | undefined;
+  /** Another replica's, until no request is in the way. */
+  let arrived: ParameterValues | undefined;
   /** Weights that served a whole window, and the acceptance they had. */
   let proven: { values: ParameterValues; exact: number | undefined } = { values, exact: undefined };
   let recent = { requests: 0, positions: 0, overlap: 0 };
@@ -200,15 +211,19 @@ async function createLearningDraft(
     const teacher = learner();
     if (!teacher || learning || requests < interval || buffer.length === 0) return;
     requests = 0;
-    bytes = 0;
-    learning = update(teacher, buffer.splice(0)).finally(() => {
+    const learn = async (): Promise<void> => {
+      if (shared && !(await shared.lead())) return; // what was recorded waits, as far as it fits, for this replica's turn
+      bytes = 0;
+      await update(teacher, buffer.splice(0));
+    };
+    learning = learn().finally(() => {
       learning = undefined;
       learnWhenDue();
     });
   }
 
   async function update(teacher: Learner, examples: readonly Example[]): Promise<void> {
-    const rollbacksBefore = rollbacks;
+    const turnsBefore = turns;
     let result: Update;
     try {
       result = await teacher.learn(label, examples);
@@ -222,10 +237,11 @@ async function createLearningDraft(
       notes.push(`an update was discarded: ${result.diverged}`);
       return;
     }
-    if (rollbacks !== rollbacksBefore) return; // it started from weights that have been undone
+    if (turns !== turnsBefore) return; // it started from weights that are no longer in use
     updates += 1;
     loss = result.loss;
     use(named(result.values));
+    shared?.changed();
     if (folder === undefined || performance.now() - savedAt < millisecondsBetweenSaves) return;
     await save(teacher).catch((error) => notes.push(`the state was not saved: ${error.message}`));
   }
@@ -245,12 +261,25 @@ async function createLearningDraft(
       proven = { values, exact: now };
       return;
     }
-    rollbacks += 1;
+    turns += 1;
     discarded += 1;
     notes.push(`acceptance fell from ${proven.exact!.toFixed(3)} to ${now.toFixed(3)}: the earlier weights are back`);
     use(proven.values);
     // Should the text have changed rather than the draft have spoilt, the new level is what to compare with.
     proven = { values, exact: now };
+    shared?.changed();
+    begin();
+  }
+
+  /** What another replica learned, as a request begins or ends; one that is under way drafts with it from its next round on. */
+  function takeOver(): void {
+    if (!arrived) return;
+    const next = arrived;
+    arrived = undefined;
+    turns += 1;
+    updates += 1;
+    notes.push("weights that another replica learned were taken over");
+    use(next);
     begin();
   }
 
@@ -298,6 +327,17 @@ async function createLearningDraft(
     await learner()?.begin(label, { values: copies(values), optimiser: checkpoint.optimiser });
   }
   await restore();
+  const shareable = sizeOf(values) <= largestShared;
+  if (share && !shareable) notes.push(`the draft is not shared: it has more than ${largestShared} bytes`);
+  const shared = shareable
+    ? share?.(label, {
+        most: sizeOf(values),
+        current: () => packed(values, names),
+        adopt(version) {
+          arrived = unpacked(version, values, names);
+        },
+      })
+    : undefined;
   if (afterSwap === "keep" && !openForest) use(values);
 
   return {
@@ -325,8 +365,10 @@ async function createLearningDraft(
       requests += 1;
       if (learner()) for (const example of examples) add(example);
       judge(acceptance);
+      takeOver();
       learnWhenDue();
     },
+    takeOver,
     takeNotes: () => notes.splice(0),
     async idle() {
       while (learning) await learning;
@@ -340,6 +382,7 @@ async function createLearningDraft(
     },
     async close() {
       while (learning) await learning;
+      await shared?.close();
       try {
         const teacher = learner();
         if (!teacher || folder === undefined) return;

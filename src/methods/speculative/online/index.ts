@@ -25,6 +25,7 @@ import { draftModelOutlook } from "../outlook.ts";
 import { type Drafter, speculate } from "../speculate.ts";
 import { type Drafts, type LearningDraft, openDrafts } from "./drafts.ts";
 import { createRecorder, lossPlaces, type Recorder } from "./record.ts";
+import { shareDrafts } from "./share.ts";
 
 const options = z.strictObject({
   ...draftModelOptions,
@@ -219,7 +220,9 @@ export async function draftsOf(target: Model, options: OnlineOptions): Promise<D
     "bad_option",
     `online: ${mostLearners} learners with other options run for ${target.name} already; use the options of one of them`,
   );
-  const made = openDraft(target, draft).then((base) => openDrafts(base, settings));
+  const made = openDraft(target, draft).then((base) => {
+    return openDrafts(base, settings, { share: shareDrafts(target, base, settings) });
+  });
   learners.opened.set(key, made);
   made.catch(() => learners.opened.delete(key));
   return made;

@@ -74,7 +74,7 @@ const inProcess =
   };
 
 const drafts = (settings: Partial<DraftsSettings> = {}, start = inProcess()): Promise<Drafts> =>
-  openDrafts(draft, { ...defaults, ...settings }, start);
+  openDrafts(draft, { ...defaults, ...settings }, { start });
 
 interface Request {
   prompt?: number[];

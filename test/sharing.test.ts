@@ -1,0 +1,230 @@
+/** Replicas that share what they learn through a real Redis or Valkey server, and go on alone without it. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { connect, createServer } from "node:net";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
+import { type OpenModel, open } from "../src/open.ts";
+import { connectRedis, redisAddress } from "../src/sharing/redis.ts";
+import { ensureBuilt, root } from "./build.ts";
+import { freePort, noRedis, type RedisServer, startRedis } from "./fixtures/redis.ts";
+
+vi.setConfig({ testTimeout: 60_000 });
+
+const prompt = "Once upon a time";
+const passesOf = async (model: OpenModel, method: object, request = {}): Promise<{ text: string; passes: number }> => {
+  const options = { maxTokens: 60, temperature: 0, ...request, method: method as never };
+  const { text, counters } = await model.generate(prompt, options);
+  return { text, passes: counters.passes };
+};
+/** As long as it takes two replicas to exchange. */
+const shared = (model: OpenModel, least: number) =>
+  expect.poll(() => model.sharing!.status.received, { timeout: 15_000 }).toBeGreaterThan(least);
+
+describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : ""}`, () => {
+  const servers: RedisServer[] = [];
+  const models: OpenModel[] = [];
+  const children: ChildProcess[] = [];
+  afterEach(async () => {
+    for (const child of children.splice(0)) child.kill("SIGKILL");
+    for (const model of models.splice(0)) await model.close();
+    for (const server of servers.splice(0)) await server.stop();
+  });
+  const redis = async (...given: Parameters<typeof startRedis>): Promise<RedisServer> => {
+    const server = await startRedis(...given);
+    servers.push(server);
+    return server;
+  };
+  const replica = async (share?: string): Promise<OpenModel> => {
+    const model = await open("knossos", { share, threads: 1 });
+    models.push(model);
+    return model;
+  };
+
+  it("gives one replica's table to the other, which drafts better at once and says the same", async () => {
+    const { url } = await redis();
+    const [teacher, pupil, alone] = [await replica(url), await replica(url), await replica()];
+    const method = { name: "aded", table: "empty" };
+    await passesOf(pupil, method, { maxTokens: 4 }); // its table is there
+    const first = await passesOf(teacher, method);
+    await shared(pupil, 100);
+    const [after, without] = [await passesOf(pupil, method), await passesOf(alone, method)];
+    expect(after.text).toBe(first.text);
+    expect(without.text).toBe(first.text);
+    expect(after.passes).toBeLessThan(0.75 * without.passes);
+    expect(pupil.sharing!.status).toMatchObject({ alone: undefined, refused: 0 });
+  });
+
+  it("tells nothing of a request that is kept apart", async () => {
+    const { url } = await redis();
+    const teacher = await replica(url);
+    await passesOf(teacher, { name: "aded", table: "empty", isolate: true });
+    await teacher.sharing!.exchange();
+    expect(teacher.sharing!.status.sent).toBe(0);
+  });
+
+  it("gives the experience of auto to the other, whose choices then are those of one that served both", async () => {
+    const { url } = await redis();
+    const [teacher, pupil] = [await replica(url), await replica(url)];
+    const method = { name: "auto", state: "none", arms: ["sample", { name: "prompt-lookup", length: 4 }] };
+    const learnt = async (model: OpenModel): Promise<number> => {
+      const run = model.decode(prompt, { maxTokens: 12, method: method as never });
+      let updates = 0;
+      for await (const event of run) if (event.type === "learn") ({ updates } = event);
+      return updates;
+    };
+    expect([await learnt(pupil), await learnt(teacher), await learnt(teacher), await learnt(teacher)].slice(1)).toEqual(
+      [1, 2, 3],
+    );
+    await shared(pupil, 100);
+    await shared(teacher, 100);
+    expect([await learnt(pupil), await learnt(teacher)]).toEqual([5, 5]);
+  });
+
+  it("goes on alone when the server dies in the middle, and shares again when it is back", async () => {
+    const port = await freePort();
+    const first = await startRedis([], port);
+    const model = await replica(first.url);
+    const method = { name: "aded", table: "empty" };
+    const before = await passesOf(model, method);
+    await expect.poll(() => model.sharing!.status.alone).toBeUndefined();
+    await first.stop();
+    const during = await passesOf(model, method);
+    expect(during.text).toBe(before.text);
+    expect(during.passes).toBeLessThan(before.passes); // it still learns
+    await expect.poll(() => model.sharing!.status.alone, { timeout: 10_000 }).toMatch(/127.0.0.1/);
+    await redis([], port);
+    await expect.poll(() => model.sharing!.status.alone, { timeout: 20_000 }).toBeUndefined();
+  });
+
+  it.each<[string, readonly string[], string, RegExp]>([
+    ["asks for a password", ["--requirepass", "secret"], "", /NOAUTH|password/i],
+    ["asks for another password", ["--requirepass", "secret"], ":wrong@", /WRONGPASS|invalid/i],
+    ["is full", ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"], "", /OOM/],
+  ])("goes on alone where the server %s", async (_, settings, user, message) => {
+    const { url } = await redis(settings);
+    const model = await replica(url.replace("//", `//${user}`));
+    const { text } = await passesOf(model, { name: "aded", table: "empty" });
+    expect(text.length).toBeGreaterThan(50);
+    await expect.poll(() => model.sharing!.status.alone, { timeout: 10_000 }).toMatch(message);
+    expect(model.sharing!.status.alone).not.toMatch(/wrong@/);
+    expect((await passesOf(model, { name: "aded", table: "empty" })).text).toBe(text);
+  });
+
+  it("is let in with the right password", async () => {
+    const { url } = await redis(["--requirepass", "secret"]);
+    const store = await connectRedis(redisAddress(url.replace("//", "//:secret@")));
+    expect(await store.put("a", Buffer.from([0, 255, 13, 10]), { seconds: 9 })).toBe(true);
+    expect(await store.put("a", Buffer.from([1]), { seconds: 9, absent: true })).toBe(false);
+    expect([...(await store.get("a", 3))!]).toEqual([0, 255, 13]);
+    expect(await store.get("b", 3)).toBeUndefined();
+    const [one, two] = [await store.next("n"), await store.next("n")];
+    expect(two).toBe(one + 1);
+    expect(Math.abs(one / 1000 - Date.now())).toBeLessThan(60_000);
+    store.close();
+  });
+
+  it("believes nothing that others wrote there, and keys of another kind, and says so", async () => {
+    const { url } = await redis();
+    const [teacher, pupil] = [await replica(url), await replica(url)];
+    const method = { name: "aded", table: "empty" };
+    await passesOf(teacher, method, { maxTokens: 8 });
+    await teacher.sharing!.exchange();
+    const keys = await command(url, "KEYS *");
+    const piece = keys.find((key) => /^ventris:1:aded:[0-9a-f]{24}:\d+$/.test(key))!;
+    expect(piece).toBeDefined();
+    await command(url, `SETRANGE ${piece} 300 nonsense`);
+    await passesOf(pupil, method, { maxTokens: 8 });
+    await expect.poll(() => pupil.sharing!.status.refused, { timeout: 10_000 }).toBe(1);
+    await command(url, `SET ${piece.replace(/\d+$/, "count")} banana`);
+    await passesOf(pupil, method, { maxTokens: 30 });
+    await expect.poll(() => pupil.sharing!.status.alone, { timeout: 10_000 }).toMatch(/integer/);
+  });
+
+  it("serves two processes, one of which learns for both", async () => {
+    ensureBuilt();
+    const { url } = await redis();
+    const serve = async (env: Record<string, string>, ...words: string[]): Promise<URL> => {
+      const method = ["--method", "aded", "--set", "table=empty"];
+      const args = ["serve", "--port", "0", "--model", "knossos", "--threads", "1", ...method, ...words];
+      const child = spawn(process.execPath, [join(root, "dist", "cli", "main.js"), ...args], {
+        env: { ...process.env, ...env },
+        stdio: ["ignore", "pipe", "inherit"],
+      });
+      children.push(child);
+      const [line] = await once(child.stdout.setEncoding("utf8"), "data");
+      return new URL(String(line).trim());
+    };
+    const [a, b] = await Promise.all([serve({}, "--share", url), serve({ VENTRIS_SHARE: url })]);
+    const ask = async (at: URL) => {
+      const body = JSON.stringify({ model: "knossos", prompt, max_tokens: 60, temperature: 0 });
+      const answer = await fetch(new URL("/v1/completions", at), { method: "POST", body });
+      return ((await answer.json()) as { choices: { text: string }[] }).choices[0].text;
+    };
+    const metric = async (at: URL, name: string): Promise<number> =>
+      Number(
+        new RegExp(`^ventris_${name}(?:\\{.*\\})? (.*)$`, "m").exec(
+          await (await fetch(new URL("/metrics", at))).text(),
+        )?.[1],
+      );
+    const warm = JSON.stringify({ model: "knossos", prompt: "A", max_tokens: 2 });
+    await fetch(new URL("/v1/completions", b), { method: "POST", body: warm });
+    const text = await ask(a);
+    await expect.poll(() => metric(b, "sharing_received_bytes"), { timeout: 15_000 }).toBeGreaterThan(100);
+    const passes = async (at: URL): Promise<number> => {
+      const before = await metric(at, "engine_passes");
+      expect(await ask(at)).toBe(text);
+      return (await metric(at, "engine_passes")) - before;
+    };
+    expect(await passes(b)).toBeLessThan(45); // of 60 tokens; a table that knows nothing saves few of them
+    expect(await (await fetch(new URL("/health", b))).json()).toMatchObject({ ok: true, sharing: "shared" });
+    expect(await metric(b, "sharing_up")).toBe(1);
+    await servers.pop()!.stop();
+    expect(await ask(b)).toBe(text);
+    await expect
+      .poll(async () => (await fetch(new URL("/health", b))).json(), { timeout: 10_000 })
+      .toMatchObject({ ok: true, sharing: "alone" });
+  });
+});
+
+/** Words of one command's answer. */
+async function command(url: string, words: string): Promise<string[]> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  socket.write(`${words}\r\n`);
+  const [answer] = await once(socket.setEncoding("utf8"), "data");
+  socket.destroy();
+  return String(answer).split("\r\n");
+}
+
+it("refuses an address that is none, without showing a password", async () => {
+  for (const [share, message] of [
+    ["localhost:6379", /no Redis or Valkey/],
+    ["http://127.0.0.1", /no Redis or Valkey/],
+    ["redis://:secret@host/notes", /number of a database/],
+    ["redis//:secret@host", /no address/],
+  ] as const) {
+    const error = await open("knossos", { share }).catch((reason) => reason);
+    expect(error).toMatchObject({ code: "bad_option", message: expect.stringMatching(message) });
+    expect(error.message).not.toMatch(/secret/);
+  }
+  await expect(open("http://127.0.0.1:9/v1", { share: "redis://127.0.0.1" })).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(/^share/),
+  });
+});
+
+describe("what is no Redis server", () => {
+  const sockets = createServer((socket) => socket.on("error", () => {}).write("HTTP/1.1 400 Bad Request\r\n\r\n"));
+  beforeAll(async () => {
+    sockets.listen(0, "127.0.0.1");
+    await once(sockets, "listening");
+  });
+  afterAll(() => sockets.close());
+
+  it("is one that cannot be reached", async () => {
+    const { port } = sockets.address() as { port: number };
+    await expect(connectRedis(redisAddress(`redis://127.0.0.1:${port}`))).rejects.toMatchObject({
+      code: "unavailable",
+    });
+  });
+});
