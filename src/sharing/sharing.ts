@@ -4,6 +4,7 @@
  * replica, it goes on alone, says so once, and tries again ever more rarely.
  */
 import { VentrisError } from "../errors.ts";
+import { nextTurn } from "../turn.ts";
 import { warnOnce } from "../warnings.ts";
 import { type Additive, createDifferences, type Standing, type Traffic } from "./differences.ts";
 import { digest, type Topic } from "./envelope.ts";
@@ -80,7 +81,7 @@ export const replicaName = (): string =>
 
 /** `connect` gives a store whenever there is none. */
 export function createSharing(connect: () => Promise<Store>, options: SharingOptions = {}): Sharing {
-  const { pause = 1000, versionPause = 15_000, patience = 5000, rest: firstRest = 2000 } = options;
+  const { pause = 1000, versionPause = 15_000, patience = 10_000, rest: firstRest = 2000 } = options;
   const channels = new Set<Channel>();
   const counts = { exchanges: 0, failures: 0, sent: 0, received: 0, refused: 0 };
   let alone: string | undefined = "nothing was exchanged yet";
@@ -113,10 +114,9 @@ export function createSharing(connect: () => Promise<Store>, options: SharingOpt
   async function within<T>(milliseconds: number, action: Promise<T>): Promise<T> {
     let late: ReturnType<typeof setTimeout> | undefined;
     const expired = new Promise<never>((_, reject) => {
-      late = setTimeout(
-        () => reject(new VentrisError("unavailable", `the store did not answer within ${milliseconds / 1000} s`)),
-        milliseconds,
-      );
+      const why = `the store did not answer within ${milliseconds / 1000} s`;
+      // After a long pass the timer comes first, and the answer may lie there: it is given its turn.
+      late = setTimeout(() => void nextTurn().then(() => reject(new VentrisError("unavailable", why))), milliseconds);
     });
     try {
       return await Promise.race([action, expired]);
