@@ -9,7 +9,7 @@ import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-mod
 
 vi.setConfig({ testTimeout: 180_000 });
 
-const prompt = "Once upon a time";
+const prompt = "once upon a time";
 const passesOf = async (model: OpenModel, method: object, request = {}): Promise<{ text: string; passes: number }> => {
   const options = { maxTokens: 60, temperature: 0, ...request, method: method as never };
   const { text, counters } = await model.generate(prompt, options);
@@ -26,6 +26,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     for (const model of models.splice(0)) await model.close();
     for (const server of servers.splice(0)) await server.stop();
   });
+  // Models of one process share one connection, and its counts, unless their addresses differ.
   const redis = async (...given: Parameters<typeof startRedis>): Promise<RedisServer> => {
     const server = await startRedis(...given);
     servers.push(server);
@@ -46,7 +47,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     const { url } = await redis();
     const [teacher, pupil, alone] = [
       await replica(url, "knossos"),
-      await replica(url, "knossos"),
+      await replica(`${url}/0`, "knossos"),
       await replica(undefined, "knossos"),
     ];
     const method = { name: "aded", table: "empty" };
@@ -70,7 +71,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
 
   it("gives the experience of auto to the other, whose choices then are those of one that served both", async () => {
     const { url } = await redis();
-    const [teacher, pupil] = [await replica(url), await replica(url)];
+    const [teacher, pupil] = [await replica(url), await replica(`${url}/0`)];
     const method = { name: "auto", state: "none", arms: ["sample", { name: "prompt-lookup", length: 4 }] };
     const learnt = async (model: OpenModel): Promise<number> => {
       const run = model.decode(prompt, { maxTokens: 12, method: method as never });
@@ -83,7 +84,8 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     );
     await shared(pupil, 100);
     await shared(teacher, 100);
-    expect([await learnt(pupil), await learnt(teacher)]).toEqual([5, 5]);
+    expect(await learnt(pupil)).toBe(5);
+    expect([5, 6]).toContain(await learnt(teacher)); // the last one of the other may have come meanwhile
   });
 
   it("goes on alone when the server dies in the middle, and shares again when it is back", async () => {
@@ -104,7 +106,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
   it.each<[string, readonly string[], string, RegExp]>([
     ["asks for a password", ["--requirepass", "secret"], "", /NOAUTH|password/i],
     ["asks for another password", ["--requirepass", "secret"], ":wrong@", /WRONGPASS|invalid/i],
-    ["is full", ["--maxmemory", "1mb", "--maxmemory-policy", "noeviction"], "", /OOM/],
+    ["is full", ["--maxmemory", "1", "--maxmemory-policy", "noeviction"], "", /OOM/],
   ])("goes on alone where the server %s", async (_, settings, user, message) => {
     const { url } = await redis(settings);
     const model = await replica(url.replace("//", `//${user}`));
@@ -129,7 +131,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
 
   it("believes nothing that others wrote there, and keys of another kind, and says so", async () => {
     const { url } = await redis();
-    const [teacher, pupil] = [await replica(url), await replica(url)];
+    const [teacher, pupil] = [await replica(url), await replica(`${url}/0`)];
     const method = { name: "aded", table: "empty" };
     await passesOf(teacher, method, { maxTokens: 8 });
     await teacher.sharing!.exchange();

@@ -51,6 +51,8 @@ export function createDifferences(learner: Additive, standing: Standing): Exchan
   let seen: number | undefined;
   let waiting: Uint8Array<ArrayBuffer> | undefined;
   let turn = 0;
+  /** Numbers of its own pieces that lie ahead of its position. */
+  const own = new Set<number>();
 
   async function read(store: Store, topic: Topic, place: string, { received, refused }: Traffic): Promise<void> {
     const mine = ++turn; // one that was given up and goes on all the same must take nothing in
@@ -61,13 +63,15 @@ export function createDifferences(learner: Additive, standing: Standing): Exchan
     while (next <= newest && length < mostBytes) {
       const numbers = Array.from({ length: Math.min(atOnce, newest - next + 1) }, (_, i) => next + i);
       const values = await Promise.all(
-        numbers.map((number) => store.get(`${place}:${number % piecesKept}`, longestHeader + longestPiece + 1)),
+        numbers.map(async (number) =>
+          own.has(number) ? undefined : store.get(`${place}:${number % piecesKept}`, longestHeader + longestPiece + 1),
+        ),
       );
       for (const [i, bytes] of values.entries()) {
         const found = bytes && (await unseal(topic, bytes, longestPiece));
         ensure(mine === turn, "unavailable", "this exchange was given up");
         const late = found === undefined || (typeof found === "object" && found.number < numbers[i]);
-        if (late && numbers[i] > settled) {
+        if (late && numbers[i] > settled && !own.delete(numbers[i])) {
           seen = newest; // its number was taken, and it is on its way: the next exchange finds it, or goes on without it
           return;
         }
@@ -79,7 +83,9 @@ export function createDifferences(learner: Additive, standing: Standing): Exchan
       }
       next += 1;
     }
-    if (next > newest) seen = newest;
+    if (next <= newest) return;
+    seen = newest;
+    own.clear();
   }
 
   function accept(payload: Uint8Array<ArrayBuffer>, refused: Traffic["refused"]): void {
@@ -95,6 +101,7 @@ export function createDifferences(learner: Additive, standing: Standing): Exchan
     waiting ??= learner.take();
     if (!waiting) return;
     const number = await store.next(`${place}:count`);
+    own.add(number);
     const value = await seal(topic, { from: replica, number, payload: waiting });
     const piece = waiting;
     waiting = undefined;

@@ -1,5 +1,6 @@
 /** Redis, or Valkey, as the store: plain values with a time to live, one counter a log. Loaded when it is first asked for. */
 import { ensure, shown, VentrisError } from "../errors.ts";
+import { delay } from "../turn.ts";
 import { firstNumber, readNumber, type Store } from "./store.ts";
 
 /** Counters and values of replicas that all ended are gone after this. Seconds. */
@@ -77,12 +78,20 @@ export async function connectRedis({ url, shown: where }: { url: string; shown: 
       throw failure(error);
     }
   };
+  // What listens there may be no such server, and say nothing or nonsense.
+  const silent = new AbortController();
   try {
-    await redis.connect();
+    const late = delay(2 * connectTimeout, silent.signal).then(() => {
+      throw new Error("it says nothing that a Redis or Valkey server says");
+    });
+    late.catch(() => {}); // once it has said something
+    await Promise.race([redis.connect(), late]);
   } catch (error) {
     const told = failure(error);
     if (redis.isOpen) redis.destroy();
     throw told;
+  } finally {
+    silent.abort();
   }
   return {
     async get(key, most) {

@@ -255,7 +255,8 @@ it("goes on alone while the store is slow or gone, says why, and shares again wh
   await expect.poll(() => told.at(-1), { timeout: 9000 }).toMatch(/within 0.05 s/);
   how = "well";
   await expect.poll(() => sharing.status.alone, { timeout: 8000 }).toBeUndefined();
-  expect(sharing.status).toMatchObject({ failures: 2, refused: 0 });
+  expect(sharing.status).toMatchObject({ refused: 0 });
+  expect(sharing.status.failures).toBeGreaterThanOrEqual(2);
   expect(sharing.status.sent).toBeGreaterThan(100);
   await channel.close();
   await sharing.close();
