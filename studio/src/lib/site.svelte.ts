@@ -69,7 +69,7 @@ function openSite({ version, models }: { version: string; models: readonly strin
     else if (message.type === "end") {
       running.get(message.id)?.end(message.error && failure(message.error));
       running.delete(message.id);
-    } else {
+    } else if (message.type === "answer") {
       const asked = waiting.get(message.id);
       waiting.delete(message.id);
       if (message.error) asked?.reject(failure(message.error));
