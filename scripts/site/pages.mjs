@@ -172,6 +172,17 @@ function sidebar(root, { pages, all, families }) {
     text,
     items: names.filter((name) => pages.has(`/guide/${name}`)).map((name) => entry(`/guide/${name}`)),
   }));
+  // A page that nobody has given a place yet stands last in the guide.
+  const placed = new Set([
+    "/guide/",
+    "/guide/benchmarks",
+    ...guide.flatMap(({ items }) => items.map(({ link }) => link)),
+  ]);
+  guide[0].items.push(
+    ...under("/guide/")
+      .filter((link) => !placed.has(link))
+      .map((link) => entry(link)),
+  );
   guide[0].items.unshift(entry("/guide/", "Contents"));
   guide.at(-1).items.push(entry("/guide/benchmarks"), entry("/features", "The 24 systems"), entry("/changelog"));
   const shipped = [
