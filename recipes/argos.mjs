@@ -6,7 +6,8 @@
  * drawings of each kind are for testing and are not read.
  *
  *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--looking N] [--steps N] [--seconds N] [--threads N]
- *     … --from OUT --peak 0.0008: the second stage once more from the text model that it gave, with other pictures and questions
+ *     … --from OUT --peak 0.0008: the second stage once more from the text model that it gave (with --looking 0 from its eyes too), with other
+ *         pictures and questions
  */
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -87,7 +88,7 @@ await source.close();
 if (options.from) {
   const before = await openWeights(options.from);
   for (const [name, stored] of await readParameters(before, family, config))
-    if (!/^(vision_tower|multi_modal_projector)\./.test(name)) values.set(name, stored);
+    if (options.looking === "0" || !/^(vision_tower|multi_modal_projector)\./.test(name)) values.set(name, stored);
   await before.close();
 }
 

@@ -10,12 +10,14 @@ import { parameterMaker } from "../../models/parameters.ts";
 import { visionParameters, visionRows } from "../../models/vision/tower.ts";
 import { startThread } from "../../runtime/thread.ts";
 import {
+  add,
   divide,
   input,
+  log,
   logSumExp,
   matmul,
   multiply,
-  parameter as named,
+  parameter,
   reduceMean,
   reduceSum,
   sqrt,
@@ -47,9 +49,13 @@ export interface WordsShape {
 /** A word at the same direction as a row has this logit. */
 const sharpness = 20;
 
+/** How much a row's length counts, by the square of the logarithm of its mean square over that of the words. */
+const lengthShare = 0.05;
+
+const meanSquare = (x: Tensor): Tensor => reduceMean(multiply(x, x), -1, true);
 const directions = (x: Tensor): Tensor => divide(x, sqrt(reduceSum(multiply(x, x), -1, true)));
 
-/** Cross entropy of the rows' words, with gradients for the tower and the projector. Errors: those of compiling. */
+/** Cross entropy of the rows' words, and a share for lengths other than the words', with gradients for the tower and the projector. Errors: those of compiling. */
 export async function wordsObjective(
   family: Family,
   config: ModelConfig,
@@ -62,10 +68,13 @@ export async function wordsObjective(
   const count = words.length / width;
   const dims = [pictures, channels, imageSize, imageSize];
   const seen = visionRows(vision, input("pixels", dims), parameterMaker());
-  const table = named("words", [count, width]);
+  const table = parameter("words", [count, width]);
   const logits = multiply(matmul(directions(seen), transpose(directions(table), [1, 0])), sharpness);
   const targets = input("targets", [pictures * rows, count]);
-  const loss = reduceMean(subtract(logSumExp(logits), reduceSum(multiply(targets, logits), -1)));
+  const named = reduceMean(subtract(logSumExp(logits), reduceSum(multiply(targets, logits), -1)));
+  // Directions say nothing of lengths: rows far longer than words would drown what the text model's layers add to them.
+  const ratio = log(divide(meanSquare(seen), reduceMean(multiply(table, table))));
+  const loss = add(named, multiply(reduceMean(multiply(ratio, ratio)), lengthShare));
   const own = new Set(visionParameters(vision).map(({ name }) => name));
   return graphObjective<WordsBatch>({
     loss,
