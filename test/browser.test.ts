@@ -8,7 +8,14 @@ import { gzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { OpenModel } from "../src/index.ts";
-import { open } from "../src/index.ts";
+import { methods, open } from "../src/index.ts";
+import * as signals from "../src/methods/signals.ts";
+import * as modelArea from "../src/models/index.ts";
+import * as tensor from "../src/tensor/index.ts";
+import * as training from "../src/training/index.ts";
+import { writeFileList } from "../src/weights/index.ts";
+import { fitAll, trainHead } from "./browser/learning.ts";
+import { decodeAll, cases as methodCases, without } from "./browser/methods.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { type PageServer, servePages } from "./fixtures/page-server.ts";
 
@@ -50,8 +57,15 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     await writeFile(join(folder, "index.html"), `<!doctype html><script type="module" src="./main.js"></script>`);
     await writeFile(
       join(folder, "main.js"),
-      `import { open } from "ventris"; import { open as openInWorker } from "ventris/worker"; Object.assign(globalThis, { ventris: { open, openInWorker, models: {} } });`,
+      `import { methods, open } from "ventris"; import { open as openInWorker } from "ventris/worker"; import * as signals from "ventris/signals";
+      import * as modelArea from "ventris/models"; import * as tensor from "ventris/tensor"; import * as training from "ventris/training";
+      Object.assign(globalThis, { ventris: { open, openInWorker, methods, signals, areas: { models: modelArea, tensor, training }, models: {} } });`,
     );
+    // The models with a list of their files, by which a page finds their parts.
+    await mkdir(join(folder, "listed-models"));
+    for (const name of ["knossos", "mycenae"])
+      await symlink(join(root, "models", name), join(folder, "listed-models", name), "junction");
+    await writeFileList(join(folder, "listed-models"));
     const { build } = await import("vite");
     await build({
       root: folder,
@@ -68,6 +82,7 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
       "/": join(folder, "dist"),
       "/models/": join(root, "models"),
       "/other/": folder,
+      "/listed-models/": join(folder, "listed-models"),
       "/below/a/path/": join(folder, "site"),
     });
     browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
@@ -202,6 +217,124 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
         open("knossos", { device: "cuda" }).then(String, ({ code, message }) => [code, message]),
       ),
     ).toEqual(["unavailable", expect.stringContaining("webgpu")]);
+  });
+
+  it("runs every method of the registry, with the texts of Node", { timeout: 300_000 }, async () => {
+    const registry = methods.map(({ name, needs }) => ({ name, needs }));
+    expect([...Object.keys(methodCases), ...Object.keys(without)].sort()).toEqual(
+      registry.map(({ name }) => name).sort(),
+    );
+    const given = { registry, cases: methodCases, folder: join(folder, "written") };
+    const own = { forest: await open("knossos"), canvas: await open("mycenae") };
+    const wanted = await decodeAll(own, given);
+    for (const model of Object.values(own)) await model.close();
+    const found = await page.evaluate(`(async () => {
+      const own = { forest: await ventris.open("./listed-models/knossos"), canvas: await ventris.open("./listed-models/mycenae") };
+      const registry = ventris.methods.map(({ name, needs }) => ({ name, needs }));
+      const texts = await (${decodeAll})(own, { registry, cases: ${JSON.stringify(methodCases)}, folder: "written" });
+      for (const model of Object.values(own)) await model.close();
+      return texts;
+    })()`);
+    expect(found).toEqual(wanted);
+    expect(Object.values(wanted).filter((text) => text.startsWith("FAILED"))).toEqual([]);
+    // Lossless ones write what plain sampling writes: so do drafts from parts, also from one that the page wrote itself.
+    for (const name of ["dyspec", "medusa", "eagle", "multimodal"]) expect(wanted[name]).toBe(wanted.sample);
+  });
+
+  it("fits filters and trains a head on a frozen model as Node does, and keeps both", {
+    timeout: 300_000,
+  }, async () => {
+    const model = await open("pylos");
+    const wanted = {
+      filters: await fitAll(signals, folder),
+      head: await trainHead(model, { models: modelArea, tensor, training }, folder),
+    };
+    await model.close();
+    const found = (await page.evaluate(`(async () => {
+      const model = await ventris.open("pylos");
+      const filters = await (${fitAll})(ventris.signals, "fitted");
+      const head = await (${trainHead})(model, ventris.areas, "trained");
+      await model.close();
+      return { filters, head, table: await ventris.signals.readTable("x.csv").catch(({ code, message }) => [code, message]) };
+    })()`)) as typeof wanted & { table: string[] };
+    expect(Object.keys(found.filters).sort()).toEqual(signals.filters.map(({ name }) => name).sort());
+    for (const [name, means] of Object.entries(wanted.filters)) {
+      expect(Array.isArray(means), `${name}: ${means}`).toBe(true);
+      const difference = (found.filters[name] as number[]).map((value, i) => Math.abs(value - (means as number[])[i]));
+      expect(Math.max(...difference), name).toBeLessThan(1e-3);
+    }
+    expect(found.table).toEqual(["unavailable", expect.stringContaining("give numbers")]);
+    expect(wanted.head.losses.at(-1)!).toBeLessThan(wanted.head.losses[0] - 0.5);
+    for (const [i, loss] of wanted.head.losses.entries()) expect(found.head.losses[i]).toBeCloseTo(loss, 3);
+    expect([found.head.kept, found.head.kind]).toEqual([true, "medusa"]);
+  });
+
+  it("says what to do when the browser gives no more room, and goes on once it gives some", {
+    timeout: 120_000,
+  }, async () => {
+    const context = await browser.newContext();
+    const shown = await context.newPage();
+    await shown.goto(server.url);
+    const session = await context.newCDPSession(shown);
+    const origin = new URL(server.url).origin;
+    await session.send("Storage.overrideQuotaForOrigin", { origin, quotaSize: 500_000 });
+    const opening = `ventris.open("pylos").then(({ name }) => name, ({ code, message }) => [code, message])`;
+    expect(await shown.evaluate(opening)).toEqual([
+      "disk_full",
+      expect.stringMatching(/gives this site no more room.*remove models that are no longer needed/),
+    ]);
+    await session.send("Storage.overrideQuotaForOrigin", { origin });
+    expect(await shown.evaluate(opening)).toMatch(/pylos$/);
+    await context.close();
+  });
+
+  it("keeps models in memory where the browser keeps no files, and says so", { timeout: 120_000 }, async () => {
+    const context = await browser.newContext();
+    await context.addInitScript("StorageManager.prototype.getDirectory = () => Promise.reject(new Error('none here'))");
+    const shown = await context.newPage();
+    const said: string[] = [];
+    shown.on("console", (message) => said.push(message.text()));
+    await shown.goto(server.url);
+    const text = await shown.evaluate(
+      `ventris.open("pylos").then((model) => model.generate("Once upon a time", { temperature: 0, maxTokens: 4 })).then(({ text }) => text)`,
+    );
+    expect(text).not.toBe("");
+    expect(said.filter((line) => line.startsWith("ventris:"))).toEqual([
+      expect.stringMatching(/models stay in memory, and are downloaded anew/),
+    ]);
+    await context.close();
+  });
+
+  it("tells of a worker that was killed, and opens the model again", { timeout: 120_000 }, async () => {
+    const found = await inPage(
+      async ({ openInWorker }, { prompt }) => {
+        const scope = globalThis as unknown as { Worker: new (...given: never[]) => { terminate(): void } };
+        const Own = scope.Worker;
+        const started: { terminate(): void }[] = [];
+        scope.Worker = class extends Own {
+          constructor(...given: never[]) {
+            super(...given);
+            started.push(this);
+          }
+        };
+        const model = await openInWorker("pylos");
+        scope.Worker = Own;
+        const run = model.decode(prompt, { maxTokens: 900, minTokens: 900, temperature: 1 });
+        await run.text[Symbol.asyncIterator]().next();
+        started[0].terminate();
+        const why = ({ code, message }: { code: string; message: string }) => [code, message];
+        const during = await run.final.then(() => "it ended well", why);
+        const after = await model.generate(prompt).then(() => "it answered", why);
+        const again = await openInWorker("pylos");
+        const { text } = await again.generate(prompt, { temperature: 0, maxTokens: 4 });
+        await again.close();
+        return { during, after, text };
+      },
+      { prompt },
+    );
+    for (const error of [found.during, found.after])
+      expect(error).toEqual(["runtime_failed", expect.stringMatching(/has ended.*Open the model again/)]);
+    expect(found.text).not.toBe("");
   });
 
   it("goes on with a download that was cut off, also after the page was gone", { timeout: 120_000 }, async () => {

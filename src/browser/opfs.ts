@@ -150,7 +150,12 @@ async function byCopies(handle: FileHandle, keep: boolean): Promise<WritableFile
   const file: WritableFile = {
     async write(bytes, position) {
       output ??= await handle.createWritable!({ keepExistingData: true });
-      await output.write({ type: "write", position, data: bytes });
+      try {
+        await output.write({ type: "write", position, data: bytes });
+      } catch (error) {
+        output = undefined; // closing it would fail by its own failure, and hide what happened
+        throw error;
+      }
       uncounted += bytes.length;
       if (uncounted < Math.max(leastUncounted, position / 4)) return;
       await file.sync();

@@ -8,6 +8,7 @@
  * its best point with a bounded number of evaluations.
  */
 import { ensure } from "../../errors.ts";
+import { nextTurn } from "../../turn.ts";
 import { cholesky, choleskySolve, type Matrix, matrix } from "./matrix.ts";
 import type { Regression } from "./regression.ts";
 
@@ -114,7 +115,7 @@ export async function fitGaussianProcess(
       if (value < best[k].value) best[k] = { at: corner, value };
     }
     onProgress?.(++done, total);
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
   const hyperparameters = matrix(d, 3);
   for (let k = 0; k < d; k++) {
@@ -126,7 +127,7 @@ export async function fitGaussianProcess(
       async () => {
         ensure(!signal?.aborted, "aborted", "fitting was interrupted");
         onProgress?.(++done, total);
-        await new Promise((resolve) => setImmediate(resolve));
+        await nextTurn();
       },
     );
     best[k] = found;
@@ -139,7 +140,7 @@ export async function fitGaussianProcess(
     const column = columnOf(y, k);
     choleskySolve(gram, column, x.rows);
     for (let i = 0; i < x.rows; i++) weights.data[i * d + k] = column[i];
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
   return { weights, hyperparameters, logLikelihood: -best.reduce((sum, { value }) => sum + value, 0) };
 }

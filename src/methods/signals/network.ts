@@ -7,6 +7,7 @@
 import { z } from "zod";
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
+import { nextTurn } from "../../turn.ts";
 import { cholesky, choleskyInverse, choleskySolve, columnMeans, type Matrix, matrix, trace } from "./matrix.ts";
 import type { Regression } from "./regression.ts";
 
@@ -139,7 +140,7 @@ export async function fitNetwork(x: Matrix, y: Matrix, options: NetworkOptions):
       beta = Math.max(m * d - determined, 1) / (2 * errors);
     }
     onProgress?.(iteration + 1, iterations);
-    if (iteration % 8 === 7) await new Promise((resolve) => setImmediate(resolve));
+    if (iteration % 8 === 7) await nextTurn();
     const largest = step.reduce((most, s) => Math.max(most, Math.abs(s)), 0);
     if (largest < 1e-7) break;
   }

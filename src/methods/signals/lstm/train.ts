@@ -21,6 +21,7 @@ import {
   subtract,
   type Tensor,
 } from "../../../tensor/index.ts";
+import { nextTurn } from "../../../turn.ts";
 import type { FitContext, PreparedData } from "../filter.ts";
 import { type Matrix, matrix } from "../matrix.ts";
 
@@ -115,7 +116,7 @@ export async function trainLstm(
         optimiser((name) => result[`gradient.${name}`].data as Float32Array);
       }
       onProgress?.("recurrent network", pass + 1, passes);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
     const moments = normalise ? await populationMoments(program, feeds, load, batches, window, cells) : undefined;
     return exportParameters(weights, moments, options);
