@@ -44,7 +44,7 @@ export const cases: Readonly<Record<string, Case>> = {
   margin: {},
   threshold: {},
   localleap: {},
-  learn2pd: {},
+  learn2pd: { request: { maxTokens: 32 } }, // the block of its filter
   oracle: { options: { reference: "CANVAS" } },
   auto: { options: { arms: ["sample", { name: "prompt-lookup", length: 4 }], state: "none" } },
 };
