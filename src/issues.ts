@@ -25,14 +25,14 @@ function describeUnion(
   given: string,
   path: readonly PropertyKey[],
 ) {
-  const kindOf = (issues: readonly Issue[]): string | undefined => {
-    const [first] = issues;
-    return first?.code === "invalid_type" && first.path.length === 0 ? kind(first.expected) : undefined;
-  };
-  const fitting = branches.filter((issues) => kindOf(issues) === undefined);
-  if (branches.length > 0 && fitting.length === 0)
-    return `${field} must be ${[...new Set(branches.map(kindOf))].join(" or ")}${given}`;
-  return [...new Set(fitting.map((issues) => describeIssues(issues, undefined, path)))].join(", or ");
+  const isWhole = ([first]: readonly Issue[]): boolean =>
+    first.path.length === 0 && (first.code === "invalid_type" || first.code === "custom");
+  const fitting = branches.filter((issues) => !isWhole(issues));
+  const kinds = branches.flatMap(([first]) => (first.code === "invalid_type" ? [kind(first.expected)] : []));
+  if (fitting.length === 0 && kinds.length === branches.length)
+    return `${field} must be ${[...new Set(kinds)].join(" or ")}${given}`;
+  const told = fitting.length > 0 ? fitting : branches;
+  return [...new Set(told.map((issues) => describeIssues(issues, undefined, path)))].join(", or ");
 }
 
 function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: readonly PropertyKey[]): string {
