@@ -267,6 +267,7 @@ const elsewhere: readonly [RegExp, string][] = [
   [/^node scripts\/tables\.mjs$/, "src/papers/tables.test.ts"],
   [/^npm run --silent bench -- (\w+)/, "bench/README.md"], // minutes, and peers
   [/^curl http/, "test/serving-page.test.ts"],
+  [/^(redis-server|VENTRIS_SHARE=\S+ ventris serve) /, "test/sharing-processes.test.ts"], // servers that are not ended
   [/^lm_eval /, "test/serving.test.ts"], // by the shape of its calls
   [/^ventris inspect markov\b/, "src/cli/inspect.test.ts"], // thousands of contexts, and checkpoints of one training
   [/^ventris filter (fit|run|compare) \S*(FEATURES|hand\.filter)/, "test/filter-cli.test.ts"], // recordings that do not ship
