@@ -54,6 +54,16 @@ it("streams the answer, and keeps as much of an aborted one as came", async () =
   expect(model.forest.held).toBe(0);
 });
 
+it("has the answer when its stream has ended: the next words may follow at once", async () => {
+  const chat = model.chat({ defaults });
+  for (const count of [2, 4]) {
+    for await (const _ of chat.send(question).text);
+    expect(chat.messages).toHaveLength(count);
+  }
+  for await (const _ of chat.send(question));
+  expect(chat.messages).toHaveLength(6);
+});
+
 it("branches: what is said in one is not heard in the other, and both reuse the prefix", async () => {
   const chat = model.chat({ system: "Be brief.", defaults });
   await chat.send(question).reply;

@@ -84,7 +84,16 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       answering = false;
     });
     reply.catch(() => {}); // whoever only streams sees it there
-    return Object.assign(Object.create(run) as Run, { reply });
+    // Who has read the stream to its end finds the answer in the history, and may send the next words.
+    const kept = async function* <T>(stream: AsyncIterable<T>) {
+      yield* stream;
+      await reply.catch(() => {});
+    };
+    return Object.assign(Object.create(run) as Run, {
+      reply,
+      text: { [Symbol.asyncIterator]: () => kept(run.text) },
+      [Symbol.asyncIterator]: () => kept(run),
+    });
   }
 
   const lastOfUser = (): number => history.findLastIndex(({ role }) => role === "user");

@@ -60,5 +60,15 @@ export type * from "./options.ts";
 export type { ImagePiece, ImageSource, PicturePrompt } from "./pictures.ts";
 export { type OpenProgress, type Resolving, resolveModel, shippedModels } from "./references.ts";
 export type { CompileOptions, Device, Value } from "./runtime/program.ts";
+export type {
+  Additive,
+  SharedDifferences,
+  SharedVersions,
+  Sharing,
+  SharingStatus,
+  Standing,
+  Subject,
+  Versioned,
+} from "./sharing/index.ts";
 export { useModels } from "./shipped.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./text/tokenizer.ts";

@@ -155,9 +155,14 @@ describe.skipIf(!works)(
     it("stops a run, and a closed tab leaves no node held", { timeout: 60_000 }, async () => {
       await go("/#/playground?paper=dyspec");
       await page.getByLabel("maxTokens", { exact: true }).fill("800");
+      // In the page itself: the run would be over before a hand from outside reaches the button.
+      await page.evaluate(`new MutationObserver((_, observer) => {
+        const stop = [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "stop");
+        if (!stop || document.querySelectorAll("[data-token]").length < 8) return;
+        observer.disconnect();
+        stop.click();
+      }).observe(document.body, { childList: true, subtree: true })`);
       await page.getByRole("button", { name: "run", exact: true }).click();
-      await page.locator("[data-token]").nth(8).waitFor();
-      await page.getByRole("button", { name: "stop" }).click();
       await page.getByText("stopped", { exact: true }).waitFor();
       await expect.poll(() => server.engine.call("held"), { timeout: 3000 }).toBe(0);
       await page.getByRole("button", { name: "run", exact: true }).click();

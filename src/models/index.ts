@@ -3,7 +3,9 @@ export type * from "./edits.ts";
 export { familyOf, supportedArchitectures } from "./families.ts";
 export type {
   Attention,
+  AttentionStyle,
   Family,
+  LlamaVariant,
   MakeParameter,
   MaskedDiffusion,
   ModelConfig,
@@ -33,5 +35,6 @@ export {
   readPart,
   writePart,
 } from "./parts.ts";
+export type { RotaryTables, Rotation } from "./rope.ts";
 export { type Site, sitesOf } from "./sites.ts";
 export type { Activation, VisionConfig } from "./vision/config.ts";

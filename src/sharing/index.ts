@@ -3,7 +3,7 @@ import { connectRedis, redisAddress, requireRedis } from "./redis.ts";
 import { createSharing, type Sharing, type SharingStatus } from "./sharing.ts";
 
 export type { Additive, Standing } from "./differences.ts";
-export type { SharedDifferences, SharedVersions, Sharing, SharingStatus } from "./sharing.ts";
+export type { SharedDifferences, SharedVersions, Sharing, SharingStatus, Subject } from "./sharing.ts";
 export { replicaName } from "./sharing.ts";
 export type { Versioned } from "./versions.ts";
 

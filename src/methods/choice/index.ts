@@ -1,4 +1,5 @@
 /** Contextual bandits: policies that choose an arm from its context and learn from its loss alone. */
+export type { Standing } from "../../sharing/index.ts";
 export { type Outlook, outlook } from "./auto/outlook.ts";
 export { type ArmRecord, forgetLearnt, type Learnt, learntIn, stateFolder } from "./auto/state.ts";
 export { type LinearOptions, linearSquareCB, linUCB } from "./linear.ts";
