@@ -154,7 +154,9 @@ describe.skipIf(!works)(
 
     it("stops a run, and a closed tab leaves no node held", { timeout: 60_000 }, async () => {
       await go("/#/playground?paper=dyspec");
-      await page.getByLabel("maxTokens", { exact: true }).fill("800");
+      // A story may end early, and then there is nothing to stop.
+      await page.getByText("all sampling options").click();
+      for (const name of ["maxTokens", "minTokens"]) await page.getByLabel(name, { exact: true }).fill("800");
       // In the page itself: the run would be over before a hand from outside reaches the button.
       await page.evaluate(`new MutationObserver((_, observer) => {
         const stop = [...document.querySelectorAll("button")].find((one) => one.textContent.trim() === "stop");
