@@ -16,15 +16,14 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
 
   interface Asked {
     readonly draws: number;
-    /** Tokens of the request, and of the ledger at which it ends. */
+    /** Tokens of the request. */
     readonly most: number;
-    readonly until: number;
     /** Whether steps end, or the text alone does. */
     readonly divided: boolean;
   }
 
   /** Steps of one request, as far as they are wanted. */
-  async function* stepsAfter(start: State, { draws, most, until, divided }: Asked): AsyncGenerator<State, void> {
+  async function* stepsAfter(start: State, { draws, most, divided }: Asked): AsyncGenerator<State, void> {
     const temperature = divided ? {} : { temperature: 0 };
     const from = start.tip as RemoteNode;
     let state = start;
@@ -51,7 +50,7 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
       ledger.tokens += 1;
       step += one.text;
       if (one.ends || stop.some((text) => (state.text + step).includes(text))) return yield take("end");
-      const full = drawn.length >= settings.maxStepTokens || ledger.tokens >= until;
+      const full = drawn.length >= settings.maxStepTokens;
       if (!divided || !(full || settings.delimiters.some((text) => step.includes(text)))) continue;
       const next = take("step");
       yield next;
@@ -63,10 +62,10 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
   }
 
   /** Undefined: nothing more may be drawn, or nothing came. */
-  async function oneStep(state: State, draws: number, until: number): Promise<State | undefined> {
-    const most = Math.min(longest - state.length, settings.maxStepTokens);
-    if (most <= 0 || ledger.tokens >= until) return undefined;
-    for await (const next of stepsAfter(state, { draws, most, until, divided: true })) return next;
+  async function oneStep(state: State, draws: number, budget: number): Promise<State | undefined> {
+    const most = Math.min(longest - state.length, settings.maxStepTokens, budget);
+    if (most <= 0) return undefined;
+    for await (const next of stepsAfter(state, { draws, most, divided: true })) return next;
     return undefined;
   }
 
@@ -75,7 +74,7 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
     if (state.depth === 0) {
       let last = state;
       let first: State | undefined;
-      for await (const next of stepsAfter(state, { draws, most: longest, until: Infinity, divided: true })) {
+      for await (const next of stepsAfter(state, { draws, most: longest, divided: true })) {
         if (first) behind.set(last, next);
         first ??= next;
         last = next;
@@ -91,13 +90,16 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
     settings,
     ledger,
     async grow(wanted, budget = Infinity) {
-      const until = budget === Infinity ? Infinity : ledger.tokens + budget;
+      // Each step has a share of its own: what it is must not depend on whose tokens come first.
+      const share = Math.ceil(budget / wanted.length);
       return Promise.all(
         wanted.map(async ({ state, draws, goesOn }) => {
           if (goesOn) return stepOfChain(state, draws);
+          let left = share;
           for (const number of [draws, draws + anew, draws + 2 * anew]) {
-            const grown = await oneStep(state, number, until);
+            const grown = await oneStep(state, number, left);
             if (!grown || grown.ended || grown.step.trim() !== "") return grown;
+            left -= grown.tokens.length;
           }
           return undefined;
         }),
@@ -106,8 +108,7 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
     async complete(state, tokens) {
       if (state.ended || tokens <= 0) return state;
       const most = Math.min(longest - state.length, tokens);
-      for await (const next of stepsAfter(state, { draws: state.draws, most, until: Infinity, divided: false }))
-        return next;
+      for await (const next of stepsAfter(state, { draws: state.draws, most, divided: false })) return next;
       return { ...state, ended: "full" };
     },
     forget: (state) => void behind.delete(state),
