@@ -6,6 +6,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import type { NamedMethod } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
+import { createFeed, type Feed } from "../feed.ts";
 import type { OpenOptions } from "../open.ts";
 import { threadEntry } from "../runtime/thread.ts";
 import type { SharingStatus } from "../sharing/index.ts";
@@ -44,11 +45,6 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-interface Sink {
-  events(events: Told[]): void;
-  end(error?: Error): void;
-}
-
 /** A process that dies sooner than this after its start is started again by the next request only. */
 const steady = 5000;
 /**
@@ -81,7 +77,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method, share
   let sharing: SharingStatus | undefined;
   let ids = 0;
   const waiting = new Map<number, { resolve(result: unknown): void; reject(error: unknown): void }>();
-  const sinks = new Map<number, Sink>();
+  const sinks = new Map<number, Feed<Told>>();
   let beginning: RunMessage[] = [];
 
   function started(): ChildProcess {
@@ -120,7 +116,7 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method, share
   }
 
   function receive(message: FromEngine): void {
-    if (message.type === "events") for (const [id, events] of message.runs) sinks.get(id)?.events(events);
+    if (message.type === "events") for (const [id, events] of message.runs) sinks.get(id)?.push(events);
     else if (message.type === "end") {
       sinks.get(message.id)?.end(message.error && revive(message.error));
       sinks.delete(message.id);
@@ -164,42 +160,16 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method, share
 
   async function* run(request: RunRequest, detail: Detail, signal?: AbortSignal): AsyncGenerator<Told[], void> {
     const id = ids++;
-    let events: Told[] = [];
-    let over = false;
-    let failure: Error | undefined;
-    let wake = (): void => {};
+    const feed = createFeed<Told>();
     const abort = (): void => {
-      if (!over) abandon(id);
+      if (!feed.over) abandon(id);
     };
     signal?.addEventListener("abort", abort, { once: true });
     try {
       begin({ id, request, detail });
-      sinks.set(id, {
-        events(more) {
-          events = events.length === 0 ? more : events.concat(more);
-          wake();
-        },
-        end(error) {
-          over = true;
-          failure = error;
-          wake();
-        },
-      });
+      sinks.set(id, feed);
       if (signal?.aborted) abort();
-      for (;;) {
-        if (events.length > 0) {
-          const batch = events;
-          events = [];
-          yield batch;
-        } else if (over) {
-          if (failure) throw failure;
-          return;
-        } else {
-          await new Promise<void>((resolve) => {
-            wake = resolve;
-          });
-        }
-      }
+      yield* feed.batches();
     } finally {
       signal?.removeEventListener("abort", abort);
       abort();

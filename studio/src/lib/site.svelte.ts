@@ -3,6 +3,7 @@
  * and what it would decode is decoded here, by the engine in a worker.
  */
 import type { TimedEvent } from "../../../src/engine/trace.ts";
+import { createFeed, type Feed } from "../../../src/feed.ts";
 import type { FromPageEngine, ToPageEngine } from "../../../src/server/page.ts";
 import type { Calls, PlainError } from "../../../src/server/protocol.ts";
 import { ApiError, type FieldError } from "./errors.ts";
@@ -11,11 +12,6 @@ import { bytes } from "./figures.ts";
 interface Waiting {
   resolve(result: unknown): void;
   reject(error: Error): void;
-}
-
-interface Running {
-  events(events: TimedEvent[]): void;
-  end(error?: Error): void;
 }
 
 type Answer<Name extends keyof Calls> = Promise<ReturnType<Calls[Name]>>;
@@ -29,7 +25,7 @@ function openSite({ version, models }: { version: string; models: readonly strin
   let worker: Worker | undefined;
   let ids = 0;
   const waiting = new Map<number, Waiting>();
-  const running = new Map<number, Running>();
+  const running = new Map<number, Feed<TimedEvent>>();
 
   function engine(): Worker {
     if (worker) return worker;
@@ -51,7 +47,7 @@ function openSite({ version, models }: { version: string; models: readonly strin
     doing = "";
     const error = new ApiError("runtime_failed", why);
     for (const { reject } of waiting.values()) reject(error);
-    for (const { end } of running.values()) end(error);
+    for (const feed of running.values()) feed.end(error);
     waiting.clear();
     running.clear();
   }
@@ -65,7 +61,7 @@ function openSite({ version, models }: { version: string; models: readonly strin
     }
     doing = "";
     if (message.type === "events")
-      for (const [id, events] of message.runs) running.get(id)?.events(events as TimedEvent[]);
+      for (const [id, events] of message.runs) running.get(id)?.push(events as TimedEvent[]);
     else if (message.type === "end") {
       running.get(message.id)?.end(message.error && failure(message.error));
       running.delete(message.id);
@@ -120,44 +116,19 @@ function openSite({ version, models }: { version: string; models: readonly strin
     /** A run's events as they come, in batches. The signal ends it. */
     async *run(body: object, signal: AbortSignal): AsyncGenerator<TimedEvent[]> {
       const id = ids++;
-      let events: TimedEvent[] = [];
-      let over = false;
-      let error: Error | undefined;
-      let wake = (): void => {};
+      const feed = createFeed<TimedEvent>();
       const abort = (): void => {
-        if (over) return;
+        if (feed.over) return;
         say({ type: "abort", id });
         running.delete(id);
-        [over, error] = [true, stopped()];
-        wake();
+        feed.end(stopped());
       };
       signal.addEventListener("abort", abort, { once: true });
       try {
-        running.set(id, {
-          events(more) {
-            events = events.concat(more);
-            wake();
-          },
-          end(cause) {
-            [over, error] = [true, cause];
-            wake();
-          },
-        });
+        running.set(id, feed);
         say({ type: "ask", id, body });
         if (signal.aborted) abort();
-        for (;;) {
-          if (events.length > 0) {
-            const batch = events;
-            events = [];
-            yield batch;
-          } else if (over) {
-            if (error) throw error;
-            return;
-          } else
-            await new Promise<void>((resolve) => {
-              wake = resolve;
-            });
-        }
+        yield* feed.batches();
       } finally {
         signal.removeEventListener("abort", abort);
         abort();
