@@ -2,6 +2,7 @@
  * The engine's side of what a server and its engine say to each other, whatever carries their messages: opens models, decodes, and tells what
  * happens.
  */
+import { joinBytes } from "../bytes.ts";
 import type { DecodeOptions, MethodChoice, Prompt } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
@@ -95,7 +96,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
       if (!tokenizer) return undefined;
       const { bytes, size } = vocabularyOf(tokenizer, config.vocabularySize);
       const all = Array.from({ length: size }, (_, token) => bytes(token));
-      return { bytes: joined(all), lengths: Uint16Array.from(all, ({ length }) => length) };
+      return { bytes: joinBytes(all), lengths: Uint16Array.from(all, ({ length }) => length) };
     },
     async tokenize(_, name, text) {
       return tokenizerOf(await model(name)).encode(text);
@@ -214,16 +215,6 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
 }
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
-
-function joined(pieces: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(sum(pieces.map(({ length }) => length)));
-  let at = 0;
-  for (const piece of pieces) {
-    all.set(piece, at);
-    at += piece.length;
-  }
-  return all;
-}
 
 function tokenizerOf({ tokenizer, name }: OpenModel): NonNullable<OpenModel["tokenizer"]> {
   if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer`);

@@ -3,6 +3,7 @@
  * holds. Whoever reaches the store can write there, so that nothing of a value is believed before all of it is checked.
  */
 import { z } from "zod";
+import { joinBytes } from "../bytes.ts";
 import { storage } from "../files.ts";
 
 const format = "ventris shared 1";
@@ -42,11 +43,7 @@ export async function seal({ kind, fingerprint }: Topic, entry: Entry): Promise<
     ...{ format, kind, fingerprint, from, number, bytes: payload.length },
     sha256: await digest(payload),
   } satisfies z.input<typeof header>);
-  const head = new TextEncoder().encode(`${line}\n`);
-  const all = new Uint8Array(head.length + payload.length);
-  all.set(head);
-  all.set(payload, head.length);
-  return all;
+  return joinBytes([new TextEncoder().encode(`${line}\n`), payload]);
 }
 
 /** Why it is refused, for a value that is not whole, of another version, about something else, or with a payload of more than `most` bytes. */

@@ -2,6 +2,7 @@
  * Tokens of an engine behind a network, which names them by their texts and never by ids: they are numbered as they come, for one request.
  * A prompt is one such token, whatever it holds.
  */
+import { joinBytes } from "../../bytes.ts";
 import { ensure } from "../../errors.ts";
 import type { ChatMessage, Tokenizer } from "../../text/index.ts";
 
@@ -41,7 +42,7 @@ export function createRemoteVocabulary(name: string): RemoteVocabulary {
     endTokens: [remoteEnd],
     fingerprint: `behind a network: ${name}`,
     encode: (text) => [add(text)],
-    decode: (ids) => decoder.decode(joined(ids.map(bytes))),
+    decode: (ids) => decoder.decode(joinBytes(ids.map(bytes))),
     tokenBytes: bytes,
     encodeChat(messages, options = {}) {
       ensure(!options.tools?.length, "bad_option", "tools: the engine's own chat template would have to write them");
@@ -52,14 +53,4 @@ export function createRemoteVocabulary(name: string): RemoteVocabulary {
     idOf,
     promptOf: (id) => chats.get(id) ?? texts[id],
   };
-}
-
-function joined(parts: readonly Uint8Array[]): Uint8Array {
-  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
 }

@@ -4,6 +4,7 @@
  * Credits come from texts: told are stretches of tokens, each with all its tri-grams.
  */
 import { z } from "zod";
+import { joinBytes } from "../../../bytes.ts";
 import { ensure } from "../../../errors.ts";
 import type { SharedDifferences, Sharing } from "../../../sharing/index.ts";
 import type { TrigramTable } from "./table.ts";
@@ -83,11 +84,8 @@ export function createCredits(table: Pick<TrigramTable, "credit" | "vocabularySi
     const line = ways.map(({ stretches, ...way }) => ({ ...way, lengths: stretches.map(({ length }) => length) }));
     const text = new TextEncoder().encode(`${JSON.stringify(line satisfies z.input<typeof head>)}\n`);
     const all = Tokens.from(ways.flatMap(({ stretches }) => stretches.flat()));
-    const bytes = new Uint8Array(text.length + all.byteLength);
-    bytes.set(text);
-    bytes.set(new Uint8Array(all.buffer), text.length);
     [ways, tokens] = [[], 0];
-    return bytes;
+    return joinBytes([text, new Uint8Array(all.buffer)]);
   }
 
   function merge(piece: Uint8Array<ArrayBuffer>): void {
