@@ -20,6 +20,7 @@ import { openTokenizer } from "../dist/text/index.js";
 import { writeConfigured } from "../dist/training/export.js";
 import { lossCurveSvg, train, warmupStableDecay } from "../dist/training/index.js";
 import { initialValues } from "../dist/training/recipe.js";
+import { namedItem, skillTurns, varied } from "../dist/training/seeing/items.js";
 import { openDrawings, openEmoji } from "../dist/training/seeing/pictures.js";
 import { replicatedSeeing } from "../dist/training/seeing/replicas.js";
 import {
@@ -33,7 +34,6 @@ import {
 } from "../dist/training/seeing/scenes.js";
 import { seeingBatch } from "../dist/training/seeing/texts.js";
 import { replicatedWords } from "../dist/training/seeing/words.js";
-import { skillItem, skills } from "../dist/training/skills/index.js";
 import { choices } from "../dist/training/skills/skill.js";
 import { openWeights } from "../dist/weights/index.js";
 
@@ -96,37 +96,12 @@ const emoji = await openEmoji(options.emoji, "twemoji");
 const drawings = await openDrawings(options.drawings, "train");
 console.error(`${emoji.length} emoji, ${drawings.length} drawings`);
 
-/** Moved, mirrored and a little larger or smaller, on a light ground. */
-function varied({ width, height, pixels }, choose, mirrored) {
-  const [sx, sy] = [choose.integer(-6, 6), choose.integer(-6, 6)];
-  const zoom = choose.integer(85, 115) / 100;
-  const result = new Uint8Array(pixels.length).fill(255);
-  for (let row = 0; row < height; row++)
-    for (let column = 0; column < width; column++) {
-      const x = Math.round((column - width / 2) * zoom + width / 2) + sx;
-      const y = Math.round((row - height / 2) * zoom + height / 2) + sy;
-      if (x < 0 || y < 0 || x >= width || y >= height) continue;
-      const from = 3 * (y * width + (mirrored ? width - 1 - x : x));
-      result.set(pixels.subarray(from, from + 3), 3 * (row * width + column));
-    }
-  return { width, height, pixels: result };
-}
-
 const practised = ["position", "whether", "count"].flatMap((kind) => [kind, kind, kind]).concat("what", "colour");
 function conversation(number, row) {
   const choose = choices({ seed, request: 77 + row }, number);
   if (row >= shape.pictures) {
-    const turns = [];
-    for (let i = 0; i < 3; i++) {
-      const skill = choose.one(skills.filter(({ name }) => name !== "sql"));
-      for (let attempt = 0; attempt < 5; attempt++) {
-        const { prompt, answer } = skillItem(skill, "train", seed + 100, choose.integer(0, 1e6));
-        if (tokenizer.encode(prompt + answer, { special: false }).length > 100) continue;
-        turns.push({ question: prompt, answer });
-        break;
-      }
-    }
-    return turns.length > 0 ? { turns } : { turns: [{ question: "Hello!", answer: "Hello!" }] };
+    const fits = (prompt, answer) => tokenizer.encode(prompt + answer, { special: false }).length <= 100;
+    return { turns: skillTurns("train", { seed: seed + 100, choose, fits }) };
   }
   const kind = row < 10 ? "scene" : row < 12 ? "emoji" : "drawing";
   if (kind === "scene") {
@@ -140,9 +115,8 @@ function conversation(number, row) {
     return { pixels: lookedAt(scene), turns: once };
   }
   const one = choose.one(kind === "emoji" ? emoji : drawings);
-  const question = choose.one(["What is this?", "What does the picture show?"]);
-  const picture = varied(one.picture, choose, kind === "drawing" && choose.chance(0.5));
-  return { pixels: prepared(picture, preparation), turns: [{ question, answer: `It is ${one.name}.` }] };
+  const { picture, turns } = namedItem(one, choose, kind === "drawing");
+  return { pixels: prepared(picture, preparation), turns };
 }
 const firstBatch = options.from ? 4_000_000 : 0;
 const batchOf = (number) =>
