@@ -90,20 +90,13 @@ const sameLaw = (temperature) =>
     const runs = [];
     const notes = [];
     for (const [i, prompt] of [promptsOf(model, "pictures", 1)[0], promptsOf(model, "texts", 7)[5]].entries()) {
-      /** @param {number} first @param {object} more @param {number} [last] temperature of the last token */
-      const drawn = async (first, more, last = temperature) => {
+      /** @param {number} first @param {object} more */
+      const drawn = async (first, more) => {
         const outcomes = [];
         for (let from = 0; from < draws; from += 16) {
           const many = Array.from({ length: Math.min(16, draws - from) }, async (_, j) => {
-            const request = first + from + j;
-            const { tokens } = await model.decode(prompt, { temperature, maxTokens: 4, seed: 9, request, ...more })
-              .final;
-            if (last === temperature || tokens.length < 4) return tokens.join();
-            // A control that must fail: the last token of a round without the temperature.
-            const rows = [...(await seeing.rowsOf(model, prompt)), ...tokens.slice(0, 3)];
-            const { tokens: end } = await model.decode(rows, { temperature: last, maxTokens: 1, seed: 9, request })
-              .final;
-            return [...tokens.slice(0, 3), ...end].join();
+            const options = { temperature, maxTokens: 4, seed: 9, request: first + from + j, ...more };
+            return (await model.decode(prompt, options).final).tokens.join();
           });
           outcomes.push(...(await Promise.all(many)));
         }
