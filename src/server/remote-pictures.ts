@@ -23,36 +23,35 @@ export interface FetchLimits {
 
 const mostRedirects = 3;
 
+function networks(kind: "ipv4" | "ipv6", ...subnets: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const subnet of subnets) {
+    const [network, prefix] = subnet.split("/");
+    list.addSubnet(network, Number(prefix), kind);
+  }
+  return list;
+}
 /** Loopback, private, link-local, shared, reserved, multicast: RFC 6890 and its like. */
-const inside = new BlockList();
-for (const [network, prefix] of [
-  ["0.0.0.0", 8],
-  ["10.0.0.0", 8],
-  ["100.64.0.0", 10],
-  ["127.0.0.0", 8],
-  ["169.254.0.0", 16],
-  ["172.16.0.0", 12],
-  ["192.0.0.0", 24],
-  ["192.0.2.0", 24],
-  ["192.88.99.0", 24],
-  ["192.168.0.0", 16],
-  ["198.18.0.0", 15],
-  ["198.51.100.0", 24],
-  ["203.0.113.0", 24],
-  ["224.0.0.0", 3],
-] as const)
-  inside.addSubnet(network, prefix, "ipv4");
+const inside = networks(
+  "ipv4",
+  "0.0.0.0/8",
+  "10.0.0.0/8",
+  "100.64.0.0/10",
+  "127.0.0.0/8",
+  "169.254.0.0/16",
+  "172.16.0.0/12",
+  "192.0.0.0/24",
+  "192.0.2.0/24",
+  "192.88.99.0/24",
+  "192.168.0.0/16",
+  "198.18.0.0/15",
+  "198.51.100.0/24",
+  "203.0.113.0/24",
+  "224.0.0.0/3",
+);
 /** Of IPv6 only 2000::/3 is public, and of it not what tunnels or documents. */
-const tunnels = new BlockList();
-for (const [network, prefix] of [
-  ["2001::", 23],
-  ["2001:db8::", 32],
-  ["2002::", 16],
-  ["3fff::", 20],
-] as const)
-  tunnels.addSubnet(network, prefix, "ipv6");
-const global = new BlockList();
-global.addSubnet("2000::", 3, "ipv6");
+const global = networks("ipv6", "2000::/3");
+const tunnels = networks("ipv6", "2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20");
 
 /** Whether an address is one that everybody can reach. */
 export function isPublic(address: string): boolean {
