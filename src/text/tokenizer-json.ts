@@ -211,7 +211,7 @@ function withNamed(added: AddedToken[], named: readonly string[], ids: ReadonlyM
 const readers = { BPE: readBpe, Unigram: readUnigram, WordPiece: readWordPiece, WordLevel: readWordLevel };
 type ModelType = keyof typeof readers;
 
-/** Token strings to ids: an object, for Unigram a list of [token, score] for Unigram. */
+/** Token strings to ids: an object, or for Unigram a list of [token, score]. */
 function readVocabulary(model: Json, fail: Fail): Map<string, number> {
   const { type, vocab } = model;
   if (type === "Unigram") {
