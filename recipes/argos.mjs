@@ -26,6 +26,7 @@ import { replicatedSeeing } from "../dist/training/seeing/replicas.js";
 import {
   colours,
   drawnScene,
+  mentionsOf,
   places,
   questionAbout,
   questionKinds,
@@ -97,6 +98,27 @@ const drawings = await openDrawings(options.drawings, "train");
 console.error(`${emoji.length} emoji, ${drawings.length} drawings`);
 
 const practised = ["position", "whether", "count"].flatMap((kind) => [kind, kind, kind]).concat("what", "colour");
+/** The rows of the picture in each ninth of it. */
+const rowsOfPlaces = places.map((_, place) =>
+  Array.from({ length: config.vision.rows }, (_, row) => row).filter((row) => placeOfRow(row) === place),
+);
+function placeOfRow(row) {
+  const { side } = config.vision;
+  const [y, x] = [Math.floor(row / side), row % side].map((i) => Math.floor((3 * i) / side));
+  return 3 * y + x;
+}
+const referencesOf = (scene, text) =>
+  mentionsOf(scene, text).map(({ end, places }) => ({ end, things: places.map((place) => rowsOfPlaces[place]) }));
+/** Questions of these kinds, each once, with what their words and those of the answers speak of. */
+function turnsAbout(scene, kinds, number) {
+  const turns = kinds.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number) ?? []);
+  const once = turns.filter(({ question }, i) => turns.findIndex((turn) => turn.question === question) === i);
+  return once.map(({ question, answer }) => ({
+    question,
+    answer,
+    references: { question: referencesOf(scene, question), answer: referencesOf(scene, answer) },
+  }));
+}
 function conversation(number, row) {
   const choose = choices({ seed, request: 77 + row }, number);
   if (row >= shape.pictures) {
@@ -105,20 +127,24 @@ function conversation(number, row) {
   }
   const kind = row < 10 ? "scene" : row < 12 ? "emoji" : "drawing";
   if (kind === "scene") {
+    if (row < 3) {
+      // More things than a scene of any split has: the more there are, the more must be told apart.
+      const scene = fullScene(choose);
+      const kinds = Array.from({ length: 7 }, () => choose.one(["position", "position", "what", "colour", "whether"]));
+      return { pixels: lookedAt(scene), turns: turnsAbout(scene, kinds, number * 16 + row) };
+    }
     const scene = sceneOfBatch(number, row);
     // What is asked for by content, and counting, needs more practice than naming what stands at a place.
     const wanted = choose.chance(0.2)
       ? choose.several(questionKinds, questionKinds.length)
       : choose.several(practised, practised.length);
-    const turns = wanted.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number * 16 + row) ?? []);
-    const once = turns.filter(({ question }, i) => turns.findIndex((turn) => turn.question === question) === i);
-    return { pixels: lookedAt(scene), turns: once };
+    return { pixels: lookedAt(scene), turns: turnsAbout(scene, wanted, number * 16 + row) };
   }
   const one = choose.one(kind === "emoji" ? emoji : drawings);
   const { picture, turns } = namedItem(one, choose, kind === "drawing");
   return { pixels: prepared(picture, preparation), turns };
 }
-const firstBatch = options.from ? 4_000_000 : 0;
+const firstBatch = options.from ? 8_000_000 : 0;
 const batchOf = (number) =>
   seeingBatch(
     tokenizer,
@@ -138,7 +164,7 @@ const vocabulary = [
   ...new Set([...emoji, ...drawings].map(({ label }) => label)),
 ].flatMap(tokensOf);
 for (const id of vocabulary) if (!words.has(id)) words.set(id, words.size);
-const { width, rows: pictureRows, side } = config.vision;
+const { width, rows: pictureRows } = config.vision;
 const table = new Float32Array(words.size * width);
 const embedding = values.get("model.embed_tokens.weight");
 for (const [id, at] of words) table.set(embedding.subarray(id * width, (id + 1) * width), at * width);
@@ -177,6 +203,12 @@ function crowdedScene(choose) {
   const light = choose.integer(205, 255);
   return { ground: [light, light - choose.integer(0, 16), light - choose.integer(0, 16)], things };
 }
+function fullScene(choose) {
+  for (;;) {
+    const scene = crowdedScene(choose);
+    if (scene.things.length > 5) return scene;
+  }
+}
 const sceneOfBatch = (number, row) => sceneOf("train", seed, number * 16 + row);
 const lookedAt = (scene) => prepared({ width: size, height: size, pixels: drawnScene(scene, size) }, preparation);
 
@@ -189,10 +221,7 @@ function lookingBatch(number) {
     if (picture % 8 < 4) {
       const scene = picture % 8 < 3 ? crowdedScene(choose) : sceneOfBatch(2_000_000 + number, picture);
       pixels.set(lookedAt(scene), picture * 3 * size * size);
-      for (let row = 0; row < pictureRows; row++) {
-        const [y, x] = [Math.floor(row / side), row % side].map((i) => Math.floor((3 * i) / side));
-        targets.set(bagOf(scene, 3 * y + x), at(row));
-      }
+      for (let row = 0; row < pictureRows; row++) targets.set(bagOf(scene, placeOfRow(row)), at(row));
     } else {
       const drawn = picture % 8 > 4;
       const one = choose.one(drawn ? drawings : emoji);
@@ -244,7 +273,11 @@ if (lookingSteps > 0) {
 }
 
 // The tower stays as it has learned to look: trained along from the start, it forgets shapes, which it had learned to tell apart.
-const objective = await replicatedSeeing(json, values, { ...shape, trains: "text" });
+const objective = await replicatedSeeing(json, values, {
+  ...shape,
+  trains: "text",
+  grounding: { layer: 2, head: 0, share: 0.5 },
+});
 const result = await train({
   objective,
   batches: batchOf,

@@ -3,13 +3,31 @@
  * with gradients through the projector and the vision tower.
  */
 import { ensure } from "../../errors.ts";
+import { scoresOf } from "../../models/attention.ts";
 import type { Edit } from "../../models/edits.ts";
 import type { Family, MakeParameter, ModelConfig } from "../../models/family.ts";
 import { textGraph } from "../../models/graph.ts";
 import { parameterMaker } from "../../models/parameters.ts";
 import { visionParameters, visionRows } from "../../models/vision/tower.ts";
 import type { Value } from "../../runtime/program.ts";
-import { crossEntropy, gather, greater, input, multiply, reduceMean, type Tensor, where } from "../../tensor/index.ts";
+import {
+  add,
+  constant,
+  crossEntropy,
+  divide,
+  gather,
+  greater,
+  input,
+  logSumExp,
+  multiply,
+  reduceMean,
+  reduceSum,
+  reshape,
+  slice,
+  subtract,
+  type Tensor,
+  where,
+} from "../../tensor/index.ts";
 import { graphObjective } from "../graph-objective.ts";
 import { modelParameters, type Values } from "../next-token.ts";
 import type { Objective } from "../objective.ts";
@@ -28,6 +46,8 @@ export interface SeeingBatch {
   readonly weights: Float32Array;
   /** [pictures, channels, size, size], resized and normalised. */
   readonly pixels: Float32Array;
+  /** [rows, length, length]: how much a token is to look at each other, for `SeeingShape.grounding`; a row of zeros: nothing is asked. */
+  readonly looks?: Float32Array;
   readonly [extra: string]: unknown;
 }
 
@@ -37,6 +57,33 @@ export interface SeeingShape {
   readonly pictures: number;
   /** What is trained: the whole model (default), or the text model alone while the tower and the projector stay as they are. */
   readonly trains?: "all" | "text";
+  /**
+   * An attention head that is shown where to look: words at what they speak of. Without it a small model hardly learns to find a thing by what
+   * it is, only by where. `share` is how much its cross entropy counts beside that of the answers.
+   */
+  readonly grounding?: { readonly layer: number; readonly head: number; readonly share: number };
+}
+
+/** Cross entropy of where a head looks, [rows * length, heads * dimension] queries and keys as attention compares them. */
+function groundingLoss(
+  { heads, keyValueHeads, headDimension }: ModelConfig,
+  { rows, length }: SeeingShape,
+  head: number,
+  [queries, keys]: readonly Tensor[],
+): Tensor {
+  const one = (all: Tensor, number: number): Tensor =>
+    reshape(slice(all, 1, number * headDimension, (number + 1) * headDimension), [rows, length, headDimension]);
+  const future = Float32Array.from({ length: length * length }, (_, i) =>
+    i % length > Math.floor(i / length) ? -1e9 : 0,
+  );
+  const products = scoresOf(one(queries, head), one(keys, Math.floor((head * keyValueHeads) / heads)));
+  const looks = input("looks", [rows, length, length]);
+  const asked = reduceSum(looks, -1);
+  const each = subtract(
+    multiply(asked, logSumExp(add(products, constant(future, [1, length, length])))),
+    reduceSum(multiply(looks, products), -1),
+  );
+  return divide(reduceSum(each), add(reduceSum(asked), 1e-6));
 }
 
 /** Puts pictures' rows [rows of all pictures, width] where "places" says, into the first `length` tokens of each text. */
@@ -79,21 +126,31 @@ export async function seeingObjective(
   values: Values,
   options: SeeingShape & { readonly threads?: number },
 ): Promise<Objective<SeeingBatch> & { release(): Promise<void> }> {
-  const { rows, length, threads, trains = "all" } = options;
+  const { rows, length, threads, trains = "all", grounding } = options;
   const size = rows * length;
   const eyes = new Set(trains === "text" ? visionParameters(config.vision!).map(({ name }) => name) : []);
   const parameter = parameterMaker();
   const { edit } = picturesOf(config, options, parameter);
-  const { logits } = textGraph(family, config, {
+  const taps = grounding ? ["queries", "keys"].map((name) => `layers.${grounding.layer}.attention.${name}`) : [];
+  const { logits, readings } = textGraph(family, config, {
     rows,
     length,
-    instruments: { taps: [], edits: [edit] },
+    instruments: { taps, edits: [edit] },
     parameter,
   });
   const each = crossEntropy(logits, input("targets", [size], "int64"));
-  const loss = reduceMean(multiply(each, input("weights", [size])));
+  const answers = reduceMean(multiply(each, input("weights", [size])));
+  const looking =
+    grounding &&
+    groundingLoss(
+      config,
+      options,
+      grounding.head,
+      taps.map((tap) => readings[tap]),
+    );
   return graphObjective<SeeingBatch>({
-    loss,
+    loss: looking ? add(answers, multiply(looking, grounding.share)) : answers,
+    measured: answers,
     trained: modelParameters(family, config, values).filter(({ name }) => !eyes.has(name)),
     fixed: new Map([...eyes].map((name) => [name, values.get(name)!])),
     threads,
@@ -110,6 +167,7 @@ export async function seeingObjective(
         tokens: int64(column(0), [rows, length]),
         targets: int64(column(1), [size]),
         weights: { data: batch.weights, dims: [size] },
+        ...(batch.looks && { looks: { data: batch.looks, dims: [rows, length, length] } }),
       };
     },
   });

@@ -17,7 +17,7 @@ interface SeeingReplica extends Shared {
 export async function replicatedSeeing(
   json: object,
   values: Values,
-  { rows, length, pictures, trains, threads }: SeeingShape & { readonly threads: number },
+  { rows, length, pictures, trains, grounding, threads }: SeeingShape & { readonly threads: number },
 ): Promise<Objective<SeeingBatch> & { release(): Promise<void> }> {
   const { family, config } = familyOf(json);
   const even = rows % threads === 0 && pictures % threads === 0;
@@ -26,7 +26,7 @@ export async function replicatedSeeing(
     "bad_option",
     `training: ${rows} texts and ${pictures} pictures cannot be shared out to ${threads} threads`,
   );
-  const shape = { rows: rows / threads, length, pictures: pictures / threads, trains, threads: 1 };
+  const shape = { rows: rows / threads, length, pictures: pictures / threads, trains, grounding, threads: 1 };
   const own = await seeingObjective(family, config, values, shape);
   if (threads === 1) return own;
   const size = config.vision!.channels * config.vision!.imageSize ** 2;
@@ -46,7 +46,7 @@ export async function replicatedSeeing(
 
 /** Every `count`th text with a picture and without one, and their pictures. The weights' mean stays that of the whole batch. */
 function shareOf(batch: SeeingBatch, part: number, count: number, rowsOfPicture: number, size: number): SeeingBatch {
-  const { rows, length, tokens, places, weights, pixels } = batch;
+  const { rows, length, tokens, places, weights, pixels, looks } = batch;
   const pictures = pixels.length / size;
   const mine = Array.from({ length: rows }, (_, row) => row).filter((row) => row % count === part);
   const ofRows = <T extends Int32Array | Float32Array>(all: T, width: number): T => {
@@ -70,6 +70,7 @@ function shareOf(batch: SeeingBatch, part: number, count: number, rowsOfPicture:
     places: own,
     weights: ofRows(weights, length),
     pixels: seen,
+    ...(looks && { looks: ofRows(looks, length * length) }),
   };
 }
 

@@ -245,3 +245,38 @@ export function askedScene(
   }
   ensure(false, "internal", `scenes: none allows a question of the kind ${kind}`);
 }
+
+/** Words of a text that speak of something in a scene. */
+export interface Mention {
+  /** Characters of the text up to the end of the words. */
+  readonly end: number;
+  /** The places of what is meant: none where nothing in the scene is so. */
+  readonly places: readonly number[];
+}
+
+const colourWord = new RegExp(`(${Object.keys(colours).join("|")}) $`);
+const mentioned = new RegExp(
+  `\\b(?:(?<colour>${Object.keys(colours).join("|")})|(?:(?<shape>${shapes.join("|")})|thing)(?:e?s)?|(?<place>${[...places].sort((a, b) => b.length - a.length).join("|")}))\\b`,
+  "g",
+);
+
+/** What a question or an answer about a scene speaks of, word by word: "red", "red circle" and "red circle at the top" are three mentions. */
+export function mentionsOf({ things }: Scene, text: string): Mention[] {
+  let named: { colour?: string; shape?: string; end: number } = { end: -1 };
+  return [...text.matchAll(mentioned)].map((match) => {
+    const end = match.index + match[0].length;
+    const { colour, shape, place } = match.groups as { colour?: string; shape?: string; place?: string };
+    if (place !== undefined) {
+      const at = places.indexOf(place as (typeof places)[number]);
+      const meant = named.end + 1 === match.index ? named : {};
+      const fits = things.filter((thing) => thing.place === at && isSo(thing, meant));
+      // A place that is spoken of by itself is looked at, whether or not something is there.
+      return { end, places: meant === named ? fits.map((thing) => thing.place) : [at] };
+    }
+    named = { colour: colour ?? colourWord.exec(text.slice(0, match.index))?.[1], shape, end };
+    return { end, places: things.filter((thing) => isSo(thing, named)).map((thing) => thing.place) };
+  });
+}
+
+const isSo = (thing: Thing, { colour = thing.colour, shape = thing.shape }: { colour?: string; shape?: string }) =>
+  thing.colour === colour && thing.shape === shape;

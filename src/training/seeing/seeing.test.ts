@@ -5,6 +5,7 @@ import { visionParameters } from "../../models/vision/tower.ts";
 import { initialValues } from "../recipe.ts";
 import { type SeeingBatch, seeingObjective } from "./objective.ts";
 import { replicatedSeeing } from "./replicas.ts";
+import { mentionsOf, type Scene } from "./scenes.ts";
 import { replicatedWords, type WordsBatch, wordsObjective } from "./words.ts";
 
 const json = {
@@ -77,6 +78,43 @@ test("the text model alone: its gradients are those of the whole, and the tower 
   await text.release();
 });
 
+test("a head is shown where to look: the loss is the answers' and its cross entropy's share, its gradients are its slopes", async () => {
+  const grounding = { layer: 0, head: 1, share: 0.5 };
+  const looks = new Float32Array(shape.rows * shape.length ** 2);
+  // In each text the seventh token is to look at the begin and at the first row of the picture.
+  for (let row = 0; row < shape.rows; row++)
+    for (const [at, share] of [
+      [0, 0.25],
+      [1, 0.75],
+    ])
+      looks[(row * shape.length + 6) * shape.length + at] = share;
+  const grounded = { ...batch(), looks };
+  const own = copied();
+  const plain = await seeingObjective(family, config, own, { ...shape, threads: 1, trains: "text" });
+  const objective = await seeingObjective(family, config, own, { ...shape, threads: 1, trains: "text", grounding });
+  // What is measured on held-out texts is the answers alone.
+  expect(await objective.loss(grounded)).toBeCloseTo(await plain.loss(batch()), 6);
+  const { loss, gradients } = await objective.gradients(grounded);
+  expect(loss - (await plain.loss(batch()))).toBeGreaterThan(0.3);
+  const halves = await replicatedSeeing(json, own, { ...shape, threads: 2, trains: "text", grounding });
+  expect((await halves.gradients(grounded)).loss).toBeCloseTo(loss, 5);
+  for (const name of ["q_proj", "k_proj"]) {
+    const at = objective.parameters.findIndex((one) => one.name === `model.layers.0.self_attn.${name}.weight`);
+    const { values: stored } = objective.parameters[at];
+    for (const j of [3, 40, 100]) {
+      const [before, step] = [stored[j], 1e-2];
+      const lossAt = async (value: number): Promise<number> => {
+        stored[j] = value;
+        return (await objective.gradients(grounded)).loss;
+      };
+      const slope = ((await lossAt(before + step)) - (await lossAt(before - step))) / (2 * step);
+      stored[j] = before;
+      expect(Math.abs(slope - gradients[at][j])).toBeLessThan(1e-3 + 0.03 * Math.abs(slope));
+    }
+  }
+  for (const each of [plain, objective, halves]) await each.release();
+});
+
 const words = noise(5 * config.vision!.width, 3);
 function named(pictures: number): WordsBatch {
   const targets = new Float32Array(pictures * rowsOfPicture * 5);
@@ -127,4 +165,35 @@ test("shared out to two threads, both objectives are what they are on one; what 
   await expect(replicatedWords(json, values, { pictures: 3, words, threads: 2 })).rejects.toMatchObject({
     code: "bad_option",
   });
+});
+
+test("words of questions and answers speak of things, of colours, shapes and places", () => {
+  const thing = (colour: string, shape: "circle" | "cross", place: number) =>
+    ({ colour, shape, place, x: 0.5, y: 0.5, radius: 0.1, fill: [0, 0, 0] }) as const;
+  const scene: Scene = {
+    ground: [255, 255, 255],
+    things: [thing("red", "circle", 0), thing("red", "cross", 4), thing("blue", "circle", 8)],
+  };
+  const spoken = (text: string) =>
+    mentionsOf(scene, text).map(({ end, places }) => [text.slice(0, end).split(" ").at(-1), places]);
+  expect(spoken("How many circles are there?")).toEqual([["circles", [0, 8]]]);
+  expect(spoken("How many red things are there?")).toEqual([
+    ["red", [0, 4]],
+    ["things", [0, 4]],
+  ]);
+  expect(spoken("Is there a blue cross?")).toEqual([
+    ["blue", [8]],
+    ["cross", []],
+  ]);
+  expect(spoken("What colour is the circle at the bottom right?")).toEqual([
+    ["circle", [0, 8]],
+    ["right", [8]],
+  ]);
+  expect(spoken("What is at the top?")).toEqual([["top", [1]]]);
+  expect(spoken("The red crosses are here: two crosses at the top.")).toEqual([
+    ["red", [0, 4]],
+    ["crosses", [4]],
+    ["crosses", [4]],
+    ["top", []],
+  ]);
 });
