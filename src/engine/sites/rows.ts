@@ -72,20 +72,42 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
     }
   }
   const after = beginnings(asked.edits);
+  const inputsOf = asked.edits.map((edit) => {
+    const limit = `${edit.name}.limit`;
+    const given = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
+      const name = `${edit.name}.${key}`;
+      return { key, type, width: shape.reduce((a, b) => a * b, 1), shape, used: shapes.has(name), name };
+    });
+    const selected = shapes.get(limit)?.shape[0] === selectedRows;
+    return { edit, limit, isGated: shapes.has(limit), given, selected, stage: stageOfSite(edit.site, after) };
+  });
+  type Filled = ReturnType<typeof allocate>;
+  function allocate({ limit, isGated, given }: (typeof inputsOf)[number], rows: number) {
+    const limits = new Float32Array(rows);
+    const feeds: Record<string, OnnxValue> = {};
+    if (isGated) feeds[limit] = value("float32", limits, [rows, 1]);
+    const arrays = given.map(({ key, type, width, shape, used, name }) => {
+      const data = type === "int64" ? new BigInt64Array(rows * width) : new Float32Array(rows * width);
+      if (used) feeds[name] = value(type, data, [rows, ...shape]);
+      return { key, width, data };
+    });
+    return { rows, limits, arrays, feeds };
+  }
+  /** Of the last pass: a program runs once at a time, and the next pass mostly has as many rows. */
+  const last: (Filled | undefined)[] = [];
+
   return (sites: RowSites | undefined, stages: Stages, select: readonly number[]): Record<string, OnnxValue> => {
-    if (asked.edits.length === 0) return fixed;
+    if (inputsOf.length === 0) return fixed;
     const result = { ...fixed };
-    for (const edit of asked.edits) {
-      const selected = shapes.get(`${edit.name}.limit`)?.shape[0] === selectedRows;
-      const stage = stageOfSite(edit.site, after);
+    for (const [number, input] of inputsOf.entries()) {
+      const { edit, selected, stage } = input;
       const inStage = (place: number): number | undefined => placeInStage(place, stages, stage);
       const rows = selected ? select.length : stages.lanes * stages.rows[stage];
-      const limit = new Float32Array(rows);
-      const arrays = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
-        const width = shape.reduce((a, b) => a * b, 1);
-        const data = type === "int64" ? new BigInt64Array(rows * width) : new Float32Array(rows * width);
-        return { key, type, width, data, dims: [rows, ...shape] };
-      });
+      const known = last[number];
+      const { limits, arrays, feeds } = known?.rows === rows ? known : allocate(input, rows);
+      last[number] = { rows, limits, arrays, feeds };
+      limits.fill(0);
+      for (const { data } of arrays) data instanceof Float32Array ? data.fill(0) : data.fill(0n);
       for (const { at, edits: acting, row } of sites?.edited ?? []) {
         const applied = acting.find((a) => a.edit === edit);
         const place = selected ? select.indexOf(at) : inStage(at);
@@ -103,7 +125,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
             if (data instanceof Float32Array) data.set(values, place * width);
             else for (let i = 0; i < width; i++) data[place * width + i] = BigInt(values[i]);
           }
-          limit[place] = largestValue;
+          limits[place] = largestValue;
         } catch (cause) {
           // Others share the pass: they must not fail for it.
           const why = cause instanceof Error ? cause.message : String(cause);
@@ -111,10 +133,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
           sites!.failed.set(at, new VentrisError("bad_option", what, { cause }));
         }
       }
-      if (shapes.has(`${edit.name}.limit`)) result[`${edit.name}.limit`] = value("float32", limit, [rows, 1]);
-      for (const { key, type, data, dims } of arrays) {
-        if (shapes.has(`${edit.name}.${key}`)) result[`${edit.name}.${key}`] = value(type, data, dims);
-      }
+      Object.assign(result, feeds);
     }
     return result;
   };
