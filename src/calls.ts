@@ -25,6 +25,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, nearest, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
+import { shippedWith } from "./models/shipping.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
@@ -116,7 +117,7 @@ const isTemplate = (prompt: Prompt): prompt is TemplateText =>
 
 function templateOf({ tokenizer, name, capabilities }: Model, given: TemplateText): Template {
   ensure(capabilities.has("canvas"), "bad_option", () => {
-    return `fill: the model ${name} has no canvas, it writes from left to right; blanks need a masked diffusion model, such as mycenae`;
+    return `fill: the model ${name} has no canvas, it writes from left to right; blanks need a masked diffusion model${shippedWith(["canvas"])}`;
   });
   ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer, and a template is a text`);
   return readTemplate(given, tokenizer);
@@ -142,7 +143,7 @@ function requireCapabilities({ name, capabilities }: Model, method: Method): voi
   if (suffices?.every((need) => capabilities.has(need))) return;
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
-    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}`;
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${shippedWith(missing)}`;
   });
 }
 

@@ -1,6 +1,7 @@
 /** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
 import { ensure, nearest, VentrisError } from "./errors.ts";
 import { exists, storage, within } from "./files.ts";
+import { readShipped } from "./models/shipping.ts";
 import { modelsFolder } from "./shipped.ts";
 import { fromHub, isOfHub, type Resolving } from "./weights/references.ts";
 
@@ -8,10 +9,7 @@ export type { OpenProgress, Resolving } from "./weights/references.ts";
 
 /** Names of the models that ship with the package. */
 export async function shippedModels(): Promise<string[]> {
-  const files = await storage();
-  const names = (await exists(modelsFolder())) ? await files.list(modelsFolder()) : [];
-  const shipped = await Promise.all(names.map((name) => exists(within(modelsFolder(), name, "config.json"))));
-  return names.filter((_, i) => shipped[i]);
+  return (await readShipped()).map(({ name }) => name);
 }
 
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */

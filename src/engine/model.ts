@@ -4,7 +4,8 @@
  */
 import { ensure } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
-import { findPart, listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
+import { listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
+import { findPart, shippedWith } from "../models/shipping.ts";
 import { type Site, sitesOf } from "../models/sites.ts";
 import type { Sharing } from "../sharing/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -145,7 +146,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     return part as NonNullable<(typeof parts)[Key]>;
   }
   const lacking = (what: string): string =>
-    `the model ${parts.name} has no ${what}; what it has: ${[...capabilities].join(", ") || "nothing"}`;
+    `the model ${parts.name} has no ${what}; what it has: ${[...capabilities].join(", ") || "nothing"}${shippedWith([what])}`;
 
   /** What makes and keeps itself for the model, at most so many of the kind that may be forgotten. */
   async function state<T>(key: string, make: () => T | Promise<T>): Promise<T> {
@@ -194,7 +195,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     sites,
     fingerprint,
     parts: () => listParts(parts.folder),
-    part: async (reference, kind) => readPart(await findPart(parts.folder, reference), await base(), kind),
+    part: async (reference, kind) => readPart(await findPart(parts.folder, reference, kind), await base(), kind),
     writePart: async (folder, part) => writePart(folder, await base(), part),
     companion(reference, role = "draft") {
       const key = role === "draft" ? reference : `${role} ${reference}`;

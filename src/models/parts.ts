@@ -3,13 +3,13 @@
  * card, `part.json`, and `part.safetensors`; it says which base it was trained on, and is refused for another.
  */
 import { z } from "zod";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { exists, nameOf, readWhole, storage, within } from "../files.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { WeightSource } from "../weights/source.ts";
 import { type Site, siteNamed } from "./sites.ts";
 
-const partFiles = { card: "part.json", weights: "part.safetensors" };
+export const partFiles = { card: "part.json", weights: "part.safetensors" };
 const format = "ventris part 1";
 /** A card is a page of JSON: what is longer is no card. */
 const mostCardBytes = 2 ** 20;
@@ -172,18 +172,4 @@ export async function listParts(modelFolder: string): Promise<{ card: PartCard; 
   const names = [...(await (await storage()).list(parts).catch(() => []))].sort();
   const cards = names.map(async (name) => ({ folder: within(parts, name), card: await readCard(within(parts, name)) }));
   return (await Promise.allSettled(cards)).flatMap((card) => (card.status === "fulfilled" ? [card.value] : []));
-}
-
-/** The folder of a part: one beside the model by name, or a path. Errors: `unavailable` with the nearest name. */
-export async function findPart(modelFolder: string, reference: string): Promise<string> {
-  const beside = await listParts(modelFolder);
-  const named = beside.find(({ card, folder }) => card.name === reference || nameOf(folder) === reference);
-  if (named) return named.folder;
-  if (await exists(within(reference, partFiles.card))) return reference;
-  const names = beside.map(({ card }) => card.name);
-  const meant = nearest(reference.slice(0, 200), names);
-  throw new VentrisError(
-    "unavailable",
-    `no part "${reference.slice(0, 200)}": it is neither beside the model (${names.join(", ") || "none"}), nor a folder with a card${meant ? `; did you mean "${meant}"?` : ""}`,
-  );
 }

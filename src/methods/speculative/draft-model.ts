@@ -6,7 +6,8 @@ import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import { hostOnly } from "../../engine/method.ts";
 import type { Model } from "../../engine/model.ts";
 import { notAToken } from "../../engine/node.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
+import { shippedDrafts } from "../../models/shipping.ts";
 import { type AcceptanceEstimate, createAcceptanceEstimate } from "./acceptance.ts";
 import { type Economy, economy } from "./budget.ts";
 import { createDrafting, type Drafting, type DraftingOptions } from "./drafting.ts";
@@ -71,17 +72,19 @@ export async function openDraft(target: Model, reference: string): Promise<Model
   const draft = await target.companion(reference);
   const sameVocabulary = draft.config.vocabularySize === target.config.vocabularySize;
   const sameTokenizer = draft.tokenizer?.fingerprint === target.tokenizer?.fingerprint;
-  ensure(
-    sameVocabulary && sameTokenizer,
-    "bad_option",
-    `draft: ${reference} has another vocabulary than ${target.name} (${draft.config.vocabularySize} and ${target.config.vocabularySize} tokens${sameVocabulary ? ", other merges" : ""}); a draft must share its target's tokenizer`,
-  );
-  ensure(
-    draft.parameterCount <= target.parameterCount,
-    "bad_option",
-    `draft: ${reference} (${draft.parameterCount} parameters) is larger than its target ${target.name} (${target.parameterCount}); it could only slow it down`,
-  );
-  return draft;
+  const fault =
+    !sameVocabulary || !sameTokenizer
+      ? `has another vocabulary than ${target.name} (${draft.config.vocabularySize} and ${target.config.vocabularySize} tokens${sameVocabulary ? ", other merges" : ""}); a draft must share its target's tokenizer`
+      : draft.parameterCount > target.parameterCount
+        ? `(${draft.parameterCount} parameters) is larger than its target ${target.name} (${target.parameterCount}); it could only slow it down`
+        : undefined;
+  if (fault === undefined) return draft;
+  const fitting = await shippedDrafts(target);
+  const others =
+    fitting.length > 0
+      ? `shipped models that can draft for it: ${fitting.join(", ")}`
+      : "no shipped model can draft for it: give a smaller model of its family";
+  throw new VentrisError("bad_option", `draft: ${reference} ${fault}; ${others}`);
 }
 
 /** What a growth rule decides by. */

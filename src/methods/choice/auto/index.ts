@@ -11,6 +11,7 @@ import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { parseOptions } from "../../../engine/shapers/options.ts";
 import { ensure, nearest, shown, VentrisError } from "../../../errors.ts";
 import { within } from "../../../files.ts";
+import { shippedWith } from "../../../models/shipping.ts";
 import { sample } from "../../plain/index.ts";
 import { openDraft } from "../../speculative/draft-model.ts";
 import { policies } from "../policies.ts";
@@ -245,7 +246,11 @@ async function choosingOf(
     const arms = choices ? given(registered, choices) : await defaultArms(model, registered, draft);
     for (const { name, method } of arms) {
       const missing = (method.needs ?? []).filter((need) => !model.capabilities.has(need));
-      ensure(missing.length === 0, "bad_option", `auto: the arm ${name} needs of its model: ${missing.join(", ")}`);
+      ensure(
+        missing.length === 0,
+        "bad_option",
+        () => `auto: the arm ${name} needs of its model: ${missing.join(", ")}${shippedWith(missing)}`,
+      );
     }
     const kind = {
       arms: arms.map(({ name }) => name),
