@@ -1,4 +1,5 @@
 /** Models from a storage that is no disk, as a page has it. */
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -11,6 +12,7 @@ import { loadForest } from "../test/fixtures/load-forest.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../test/fixtures/tiny-model.ts";
 import { type Files, folderOf, type Keeping, readWhole, useFiles, within } from "./files.ts";
 import { nodeFiles } from "./node-files.ts";
+import { makeFolder } from "./node-folders.ts";
 import { openTokenizer } from "./text/index.ts";
 import { downloadModel, openCached, openWeights, writeFileAtomically } from "./weights/index.ts";
 
@@ -186,6 +188,27 @@ describe("paths", () => {
     expect(await readWhole(path, 4)).toBeUndefined();
     await expect(readWhole(folder, 4)).rejects.toThrow(/not a file|EISDIR/);
     expect(await nodeFiles.find(join(path, "y"))).toBeUndefined();
+    await rm(folder, { recursive: true });
+  });
+
+  test("of a disk are written where a file can be, and nowhere else; nothing is waited for", {
+    timeout: 5000,
+  }, async () => {
+    const folder = await mkdtemp(join(tmpdir(), "ventris-files-"));
+    const write = (...names: string[]) => writeFileAtomically(join(folder, ...names), "x");
+    await Promise.all([write("a", "b", "c"), write("a", "b", "d")]);
+    expect(await readdir(join(folder, "a", "b"))).toEqual(["c", "d"]);
+    expect(await makeFolder(join(folder, "e", "f"))).toBe(join(folder, "e"));
+    expect(await makeFolder(join(folder, "e", "f"))).toBeUndefined();
+    await expect(write("a", "b", "c", "d", "e")).rejects.toMatchObject({ code: "unavailable" });
+    await expect(write("a", "b")).rejects.toThrow(/it is a folder, not a file/);
+    expect(await readdir(join(folder, "a"))).toEqual(["b"]);
+    if (process.platform === "linux") {
+      await expect(writeFileAtomically("/proc/nowhere/x/y", "x")).rejects.toThrow(/cannot write .*ENOENT/);
+      execFileSync("mkfifo", [join(folder, "pipe")]);
+      await expect(write("pipe")).rejects.toThrow(/it is a device or pipe, not a file/);
+      await expect(readWhole(join(folder, "pipe"), 4)).rejects.toThrow(/not a file/);
+    }
     await rm(folder, { recursive: true });
   });
 });

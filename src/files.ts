@@ -168,11 +168,10 @@ export function writeError(error: unknown, path: string): unknown {
       { cause: error },
     );
   }
-  if (code === "ENOSPC" || code === "EDQUOT") {
-    return new VentrisError("disk_full", `no space left on the disk while writing ${path}; free some and repeat`, {
-      cause: error,
-    });
-  }
+  const lacking =
+    code === "ENOSPC" ? "no space is left on the disk" : code === "EDQUOT" ? "your quota on this disk is used up" : "";
+  if (lacking)
+    return new VentrisError("disk_full", `${lacking}, while writing ${path}; free some and repeat`, { cause: error });
   if (code && (error as { syscall?: string }).syscall) {
     return new VentrisError("unavailable", `cannot write ${path}: ${(error as Error).message}`, { cause: error });
   }

@@ -1,9 +1,12 @@
 /** Files of the disk, by Node. */
 import { createHash, randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
+import { constants } from "node:fs";
+import { type FileHandle, open, readdir, rename, rm, stat, statfs } from "node:fs/promises";
 import { homedir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
+import { VentrisError } from "./errors.ts";
 import type { Files, Hash, Keeping } from "./files.ts";
+import { makeFolder } from "./node-folders.ts";
 import { ageOf, isMissing, lockFile } from "./node-locks.ts";
 
 /**
@@ -40,6 +43,14 @@ async function removeAbandoned(folder: string, prefix: string): Promise<void> {
   }
 }
 
+/** A renaming would take a device or pipe away, whatever is meant to go through it. */
+async function requireReplaceable(path: string): Promise<void> {
+  const stats = await stat(path).catch(() => undefined);
+  if (!stats || stats.isFile()) return;
+  const what = stats.isDirectory() ? "a folder" : "a device or pipe";
+  throw new VentrisError("unavailable", `cannot write ${path}: it is ${what}, not a file`);
+}
+
 const keeping: Keeping = {
   onDisk: true,
   cacheFolder() {
@@ -55,7 +66,7 @@ const keeping: Keeping = {
     return disk && disk.bavail * disk.bsize;
   },
   async makeFolder(path) {
-    await mkdir(path, { recursive: true });
+    await makeFolder(path);
   },
   /** A temporary file in the same folder, fsync, rename. */
   async replace(path, content) {
@@ -63,7 +74,8 @@ const keeping: Keeping = {
     const prefix = `.${basename(path)}.`;
     const temporary = join(folder, `${prefix}${randomUUID()}.partial`);
     try {
-      await mkdir(folder, { recursive: true });
+      await makeFolder(folder);
+      await requireReplaceable(path);
       await removeAbandoned(folder, prefix);
       const file = await open(temporary, "wx");
       try {
@@ -103,7 +115,8 @@ export const nodeFiles: Files = {
   },
   list: (folder) => readdir(folder),
   async open(path) {
-    const handle = await open(path, "r");
+    // Without waiting: a pipe would be opened when somebody writes into it, perhaps never.
+    const handle = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     try {
       const stats = await handle.stat();
       if (!stats.isFile()) throw new Error("it is not a file");

@@ -1,11 +1,12 @@
 /** Locks between processes of this machine, and of others that see the same folder: files that name their holder. */
 import { randomUUID } from "node:crypto";
-import { type FileHandle, mkdir, open, readFile, rm, stat, utimes } from "node:fs/promises";
+import { type FileHandle, open, readFile, rm, stat, utimes } from "node:fs/promises";
 import { hostname } from "node:os";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { VentrisError } from "./errors.ts";
 import { errorCode, type Keeping, writeError } from "./files.ts";
+import { makeFolder } from "./node-folders.ts";
 
 interface LockHolder {
   token: string;
@@ -43,7 +44,7 @@ async function acquire(lock: string, timeout: number, signal?: AbortSignal): Pro
   const self: LockHolder = { token: randomUUID(), pid, host: hostname(), started: processStart() };
   self.birth = await birthOf(pid);
   const deadline = Date.now() + timeout;
-  await mkdir(dirname(lock), { recursive: true }).catch((error) => {
+  await makeFolder(dirname(lock)).catch((error) => {
     throw writeError(error, lock);
   });
   for (let wait = 5; ; wait = Math.min(wait * 1.5, 250)) {

@@ -64,13 +64,17 @@ async function pull(name: string, { revision, file, json }: PullFlags): Promise<
 function advised(error: unknown, name: string): unknown {
   if (!(error instanceof VentrisError)) return error;
   const { code, message } = error;
-  const advice =
-    code === "aborted"
-      ? "what has arrived is kept: the same command goes on from there"
-      : code === "unavailable" && /cannot reach|nothing arrived|ended at byte/.test(message)
-        ? "check the connection and call this again, which goes on from where it was; HF_ENDPOINT names a mirror, and a folder that was copied here by other means can be given as --model"
-        : code === "unavailable" && /answers 40[134]/.test(message)
-          ? `look at the name: ${name} must be public and spelt as on the hub`
-          : undefined;
+  const advice = adviceFor(code, message, name);
   return advice ? new VentrisError(code, `${message}\n${advice}`, { cause: error }) : error;
+}
+
+function adviceFor(code: VentrisError["code"], message: string, name: string): string | undefined {
+  if (code === "aborted") return "what has arrived is kept: the same command goes on from there";
+  if (code === "disk_full")
+    return "what has arrived is kept: free some space (ventris models --remove NAME takes a model away), and the same command goes on from there; VENTRIS_CACHE names a folder on another disk";
+  if (code !== "unavailable") return undefined;
+  if (/cannot reach|nothing arrived|ended at byte/.test(message))
+    return "check the connection and call this again, which goes on from where it was; HF_ENDPOINT names a mirror, and a folder that was copied here by other means can be given as --model";
+  if (/answers 40[134]/.test(message)) return `look at the name: ${name} must be public and spelt as on the hub`;
+  return undefined;
 }

@@ -1,9 +1,10 @@
 /** `ventris train --init` and `ventris train finetune`: a folder with a recipe that fits texts, machine and model, to look at and to run. */
 import { existsSync } from "node:fs";
-import { mkdir, readFile, rm, stat } from "node:fs/promises";
+import { readFile, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
+import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
@@ -21,7 +22,7 @@ export interface BeginOptions {
 
 /** Runs an action in a folder that is made for it, and taken away again where the action fails. Errors: `unavailable`. */
 async function inNewFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
-  const made = await mkdir(folder, { recursive: true }).catch((cause) => {
+  const made = await makeFolder(folder).catch((cause) => {
     throw new VentrisError("unavailable", `cannot make the folder ${folder}: ${cause.message}`, { cause });
   });
   try {
@@ -71,7 +72,7 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
   const { folder, texts, minutes, threads, signal } = options;
   const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
   const tokenizerFolder = join(folder, "tokenizer");
-  await mkdir(tokenizerFolder, { recursive: true });
+  await makeFolder(tokenizerFolder);
   showProgress(`training a tokenizer of up to ${vocabularySize} tokens`);
   await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, atMost: true, out: tokenizerFolder, signal });
   const tokenizer = await openTokenizer(tokenizerFolder);

@@ -1,11 +1,11 @@
 /** `ventris train`: models from recipes, and tokenizers. Interrupted training is saved and goes on with the next call. */
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
 import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { partKinds, trainTable } from "../methods/index.ts";
+import { makeFolder } from "../node-folders.ts";
 import { open } from "../open.ts";
 import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
@@ -394,7 +394,7 @@ async function makeTexts(files: string[], { model: reference, threads, json, ...
 }
 
 async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
-  await mkdir(out, { recursive: true }).catch((cause) => {
+  await makeFolder(out).catch((cause) => {
     throw new VentrisError("unavailable", `--out: cannot make the folder: ${cause.message}`, { cause });
   });
   let stage = "";

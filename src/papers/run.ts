@@ -2,13 +2,14 @@
 
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
-import { appendFile, mkdir, readFile, rm } from "node:fs/promises";
+import { appendFile, readFile, rm } from "node:fs/promises";
 import { cpus, totalmem, type } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { methodChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { makeFolder } from "../node-folders.ts";
 import { type OpenModel, open } from "../open.ts";
 import { cacheFolder } from "../weights/index.ts";
 import type { Paper } from "./paper.ts";
@@ -58,7 +59,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
     `${paper.name}-${size}-${createHash("sha256").update(identity).digest("hex").slice(0, 12)}`,
   );
   if (options.fresh) await rm(folder, { recursive: true, force: true });
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const file = join(folder, "steps.jsonl");
   const kept = await readKept(file);
 
@@ -93,7 +94,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
     }
     report(key);
     const own = join(folder, createHash("sha256").update(key).digest("hex").slice(0, 16));
-    await mkdir(own, { recursive: true });
+    await makeFolder(own);
     const started = performance.now();
     const result = await work({ folder: own, progress: (share) => report(key, Math.min(1, Math.max(0, share))) });
     // A step that was cut short (its runs were aborted) must not be kept as if it were whole.
@@ -102,7 +103,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
     computed += 1;
     computing += seconds;
     kept.set(key, { key, seconds, result });
-    await mkdir(folder, { recursive: true }); // another process with the same run may have finished it
+    await makeFolder(folder); // another process with the same run may have finished it
     await appendFile(file, `${JSON.stringify({ key, seconds, result })}\n`);
     await rm(own, { recursive: true, force: true });
     report(key, 1);

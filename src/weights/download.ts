@@ -130,10 +130,12 @@ async function fetchRest(
   });
 }
 
+/** What came before the disk was full is kept, as before a cut; a page, in which nobody can look after files, would keep its site full by it. */
 async function refuseWrite(error: unknown, part: string): Promise<never> {
   const known = writeError(error, part);
-  // A part that filled the disk would keep it full.
-  if (known instanceof VentrisError && known.code === "disk_full") await (await keeping()).remove(part);
+  const files = await keeping();
+  const full = known instanceof VentrisError && known.code === "disk_full";
+  if (full && !files.onDisk) await files.remove(part);
   throw known;
 }
 

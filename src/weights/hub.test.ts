@@ -7,6 +7,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { VentrisError } from "../errors.ts";
+import { useFiles } from "../files.ts";
+import { nodeFiles } from "../node-files.ts";
 import { type DownloadProgress, downloadModel } from "./hub.ts";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -167,6 +169,57 @@ describe("cut connections", () => {
     expect(error.code).toBe("unavailable");
     expect(error.message).toMatch(/model.safetensors: nothing arrived for 700 ms/);
   }, 60_000);
+});
+
+describe("a disk that is full", () => {
+  const { keeping } = nodeFiles;
+  afterEach(() => useFiles(nodeFiles));
+
+  /** The disk as it is, but that weights find room for so many bytes. */
+  const limited = (room: number, code: string): void =>
+    useFiles({
+      ...nodeFiles,
+      keeping: {
+        ...keeping!,
+        async write(path, options) {
+          const file = await keeping!.write(path, options);
+          const write = async (bytes: Uint8Array, position: number) => {
+            const fits = path.includes("model") ? Math.max(0, room - position) : bytes.length;
+            await file.write(bytes.subarray(0, fits), position);
+            if (fits < bytes.length)
+              throw Object.assign(new Error(`${code}: it is full, write`), { code, syscall: "write" });
+          };
+          return { ...file, write };
+        },
+      },
+    });
+
+  test.each([
+    ["ENOSPC", /^no space is left on the disk, while writing .*model.safetensors.part; free some and repeat$/],
+    ["EDQUOT", /^your quota on this disk is used up, while writing .*model.safetensors.part; free some and repeat$/],
+  ])("%s in the middle: what has come is kept, and goes on", async (code, message) => {
+    limited(61_000, code);
+    const error = await failure(download());
+    expect([error.code, error.message]).toEqual(["disk_full", expect.stringMatching(message)]);
+    const own = join(folder, "hub", "someone", "model", commit);
+    expect(await readFile(join(own, "model.safetensors.part"))).toEqual(weights.subarray(0, 61_000));
+    useFiles(nodeFiles);
+    requests = [];
+    expect(await readFile(join(await download(), "model.safetensors"))).toEqual(weights);
+    expect(requests.find(({ url }) => url.endsWith("model.safetensors"))?.range).toBe("bytes=61000-");
+  });
+
+  test("too little room is said before a byte is fetched; what is there already needs none", async () => {
+    const own = join(folder, "own");
+    const free = (bytes: number) => useFiles({ ...nodeFiles, keeping: { ...keeping!, free: async () => bytes } });
+    free(50_000);
+    const error = await failure(download({ folder: own }));
+    expect(error.code).toBe("disk_full");
+    expect(error.message).toBe(`${own}: 0.1 MB are to be downloaded, and the disk has 0.1 MB left`);
+    expect(requests.length).toBe(1); // the question for the commit
+    await writeFile(join(own, "model.safetensors.part"), weights.subarray(0, 60_000));
+    expect(await download({ folder: own })).toBe(own);
+  });
 });
 
 describe("what arrives is checked", () => {

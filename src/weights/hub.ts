@@ -171,8 +171,10 @@ async function downloadAll(
   // Hashing gigabytes anew at every start would take longer than reading them.
   if ((await readNote(folder, remote.repository, options.file))?.commit === remote.commit) return;
   const described = [...remote.files.values()].filter(({ name }) => descriptions.test(name));
-  const take = async (names: readonly RemoteFile[], before = 0, total = before + bytesOf(names)) => {
-    let received = before;
+  const take = async (names: readonly RemoteFile[]) => {
+    const total = bytesOf(names);
+    await requireRoom(folder, names);
+    let received = 0;
     for (const file of names) {
       const url = `${remote.base}/${remote.repository}/resolve/${remote.commit}/${file.name}`;
       await downloadFile(url, within(folder, file.name), file, connection, (bytes) => {
@@ -187,6 +189,22 @@ async function downloadAll(
   const note: Note = { repository: remote.repository, revision, commit: remote.commit, files };
   await writeFileAtomically(within(folder, completeName), `${JSON.stringify(note, undefined, 2)}\n`);
 }
+
+/** Errors: `disk_full` before a byte is fetched where the rest cannot find room; a quota shows only when it is used up. */
+async function requireRoom(folder: string, files: readonly RemoteFile[]): Promise<void> {
+  const here = async ({ name, size }: RemoteFile): Promise<number> => {
+    const [whole, part] = [await sizeOf(within(folder, name)), await sizeOf(within(folder, `${name}.part`))];
+    return whole === size ? size : Math.min(size, part ?? 0);
+  };
+  const sizes = await Promise.all(files.map(here));
+  const lacking = bytesOf(files) - sizes.reduce((sum, size) => sum + size, 0);
+  const free = await (await keeping()).free(folder);
+  ensure(free === undefined || lacking <= free, "disk_full", () => {
+    return `${folder}: ${megabytes(lacking)} are to be downloaded, and the disk has ${megabytes(free!)} left`;
+  });
+}
+
+const megabytes = (bytes: number): string => `${(bytes / 1e6).toFixed(1)} MB`;
 
 /** The same for all parts of a split GGUF file. */
 const wholeName = (name: string): string => name.replace(partEnding, "-of-$2.gguf");

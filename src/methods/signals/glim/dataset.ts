@@ -1,9 +1,9 @@
 /** Recordings of read sentences: what a data set holds, how it is split by sentence, and how batches are drawn from it. */
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parseJsonObject } from "../../../json.ts";
+import { makeFolder } from "../../../node-folders.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../../../weights/index.ts";
 import { readBytes } from "../formats/bytes.ts";
 import type { InputShape } from "./preprocess.ts";
@@ -107,7 +107,7 @@ const maximumIndexBytes = 256_000_000;
 
 export async function saveSentenceSet(folder: string, set: SentenceSet): Promise<void> {
   const { shape, sentences, recordings, splits, rejected, eeg } = set;
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   await writeSafetensors(
     join(folder, files.eeg),
     [{ name: "eeg", type: "F32", shape: [recordings.length, shape.points, shape.channels], data: eeg }],
