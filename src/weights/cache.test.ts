@@ -26,7 +26,7 @@ async function compileForChildren(): Promise<void> {
   };
   await mkdir(join(folder, "js", "weights"), { recursive: true });
   await writeFile(join(folder, "js", "package.json"), '{"type":"module"}');
-  for (const name of ["errors", "files", "node-files", "node-locks", "weights/cache"]) {
+  for (const name of ["errors", "files", "node-files", "node-folders", "node-locks", "weights/cache"]) {
     const source = await readFile(new URL(`../${name}.ts`, import.meta.url), "utf8");
     await writeFile(join(folder, "js", `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);
   }
