@@ -1,5 +1,7 @@
 /** Text and JSON from bytes that somebody else wrote: every failure is a `bad_file` that names where they came from. */
+import type { z } from "zod";
 import { ensure, VentrisError } from "./errors.ts";
+import { describeIssues } from "./issues.ts";
 
 /** Text of bytes that must be valid UTF-8; a byte order mark is left out. Errors: `bad_file` naming `origin`. */
 export function decodeUtf8(bytes: Uint8Array, origin: string): string {
@@ -28,6 +30,13 @@ export function parseJsonObject(source: string | Uint8Array, origin: string): Re
   const value = parseJson(source, origin);
   ensure(isObject(value), "bad_file", `${origin}: expected a JSON object`);
   return value;
+}
+
+/** A value of a file as its schema has it. Errors: `bad_file` naming `origin` and the field. */
+export function checkJson<Schema extends z.ZodType>(schema: Schema, value: unknown, origin: string): z.output<Schema> {
+  const { data, error } = schema.safeParse(value, { reportInput: true });
+  ensure(!error, "bad_file", () => `${origin}: ${describeIssues(error!.issues)}`);
+  return data as z.output<Schema>;
 }
 
 /** Whether two JSON values say the same; the order of an object's names does not count. */

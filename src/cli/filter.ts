@@ -164,6 +164,7 @@ async function fitOne(
       signal,
       stateNames: data.stateNames,
       observationNames: data.observationNames,
+      rate: data.rate,
       onProgress(stage, done, total) {
         if (performance.now() - shown < 2000 && done < total) return;
         shown = performance.now();
@@ -245,6 +246,11 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
   ensure(!flags.stateFile, "bad_option", "--state-file goes with --stream");
   const { model, method, filter } = opened;
   const data = await readPaired(dataPath, flags);
+  ensure(
+    !model.rate || !data.rate || Math.abs(model.rate - data.rate) <= 1e-6 * model.rate,
+    "bad_option",
+    `${path} was fitted to ${model.rate} bins a second, and ${dataPath} has ${data.rate}: its dynamics are those of other steps; bring the recording to that rate`,
+  );
   const [from, to] = flags.rows ?? [0, data.observations.rows];
   ensure(
     to <= data.observations.rows,

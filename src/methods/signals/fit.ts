@@ -28,6 +28,8 @@ export interface FilterModel {
   readonly features: Features;
   readonly stateNames?: readonly string[];
   readonly observationNames?: readonly string[];
+  /** Bins a second of what it was fitted to, where that was known. */
+  readonly rate?: number;
   /**
    * Beside the method's own: `featureMean` [1, n], `featureMap` [k, n] or `featureScale` [1, n] where observations are transformed, and
    * `stateMean` [1, d].
@@ -52,6 +54,8 @@ export interface FitOptions {
   readonly onProgress?: FitContext["onProgress"];
   readonly stateNames?: readonly string[];
   readonly observationNames?: readonly string[];
+  /** Bins a second, kept with the model: recordings of another rate move by other steps. */
+  readonly rate?: number;
 }
 
 /**
@@ -75,6 +79,7 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
     features,
     stateNames: given.stateNames,
     observationNames: given.observationNames,
+    rate: given.rate,
     parameters: {
       arrays: { ...parameters.arrays, ...transform.arrays, stateMean: matrix(1, states.columns, stateMean) },
       notes: parameters.notes,

@@ -2,11 +2,14 @@
  * Fitted filters on disk: one safetensors file whose metadata say what fitted it; and a running filter's state, which carries the
  * fingerprint of its model, so that it cannot be given to another.
  */
+import { z } from "zod";
 import { ensure, VentrisError } from "../../errors.ts";
 import { storage } from "../../files.ts";
+import { checkJson, parseJsonObject } from "../../json.ts";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
 import type { Filter } from "./filter.ts";
-import type { FilterModel } from "./fit.ts";
+import { findFilter } from "./filters.ts";
+import { type FilterModel, openFilter } from "./fit.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
 const modelFormat = "ventris filter 1";
@@ -14,12 +17,28 @@ const stateFormat = "ventris filter state 1";
 /** Bounds on what a stranger's file can make us allocate. */
 const maximumValues = 2 ** 28;
 
-type Card = Omit<FilterModel, "parameters"> & { readonly notes: FilterModel["parameters"]["notes"] };
+const names = z.array(z.string()).optional();
+const dimension = z.int().min(1).max(65_536);
+const cardSchema = z.object({
+  method: z.string(),
+  options: z.record(z.string(), z.unknown()),
+  features: z.union([z.enum(["as-is", "centred", "standardised"]), dimension]),
+  stateNames: names,
+  observationNames: names,
+  rate: z.number().positive().optional(),
+  stateDimension: dimension,
+  observationDimension: dimension,
+  bins: z.int(),
+  skippedBins: z.int(),
+  // What is no number is null in JSON.
+  notes: z.record(z.string(), z.union([z.number(), z.string(), z.null().transform(() => Number.NaN)])),
+});
+type Card = z.output<typeof cardSchema>;
 
 /** Writes the model atomically. Errors: `disk_full`, `unavailable`. */
 export async function saveFilter(path: string, model: FilterModel): Promise<void> {
   const { parameters, ...rest } = model;
-  const card: Card = { ...rest, notes: parameters.notes };
+  const card = { ...rest, notes: parameters.notes };
   const tensors = Object.entries(parameters.arrays).map(([name, { rows, columns, data }]) => ({
     name,
     type: "F64" as const,
@@ -36,14 +55,25 @@ export async function saveFilter(path: string, model: FilterModel): Promise<void
 /** Errors: `unavailable`, `bad_file` for what is no filter, is damaged, or has values that are not finite. */
 export async function loadFilter(path: string): Promise<FilterModel> {
   const { card, arrays, metadata } = await readArrays(path, modelFormat, "a fitted filter");
-  const { notes, ...rest } = card as unknown as Card;
+  const { notes, ...rest }: Card = checkJson(cardSchema, card, path);
   const model: FilterModel = { ...rest, parameters: { arrays, notes } };
   ensure(
     metadata.fingerprint === (await fingerprint(model)),
     "bad_file",
     `${path}: its contents do not match its fingerprint; it is damaged`,
   );
+  tryStep(model, path);
   return model;
+}
+
+/** Whether a model holds what its method needs, which one bin shows. A fingerprint can be forged along with the rest. */
+function tryStep(model: FilterModel, path: string): void {
+  try {
+    openFilter(findFilter(model.method), model).step(new Float64Array(model.observationDimension));
+  } catch (cause) {
+    const why = cause instanceof VentrisError ? cause.message : "arrays are missing or of other sizes";
+    throw new VentrisError("bad_file", `${path} is no working ${model.method} filter: ${why}`, { cause });
+  }
 }
 
 /** Writes a running filter's state. */
@@ -84,12 +114,7 @@ async function readArrays(path: string, format: string, what: string) {
   const file = await openSafetensors(path);
   try {
     ensure(file.metadata.format === format, "bad_file", `${path} is not ${what}`);
-    let card: Record<string, unknown>;
-    try {
-      card = JSON.parse(file.metadata.card);
-    } catch (cause) {
-      throw new VentrisError("bad_file", `${path}: its description is not JSON`, { cause });
-    }
+    const card = parseJsonObject(file.metadata.card ?? "", `${path}: its description`);
     const arrays: Record<string, Matrix> = {};
     let total = 0;
     for (const { name, type, shape } of file.tensors.values()) {

@@ -42,7 +42,7 @@ export async function readBrainVision(path: string): Promise<Recording> {
   );
   const interval = Number(wanted("SamplingInterval"));
   ensure(
-    interval > 0 && Number.isFinite(interval),
+    interval > 0 && Number.isFinite(interval) && Number.isFinite(1e6 / interval),
     "bad_file",
     `${path}: SamplingInterval is ${common.get("SamplingInterval")} microseconds`,
   );

@@ -91,11 +91,12 @@ export function readEdf(bytes: Uint8Array, origin: string): Recording {
   if (reserved.startsWith("EDF+D") || reserved.startsWith("BDF+D")) {
     remarks.push("the recording has gaps (EDF+D): its records are joined, and their times are in the annotations");
   }
-  ensure(
-    seconds > 0 || signals.every(isText),
-    "bad_file",
-    `${origin}: a record lasts ${seconds} s, so that its signals have no rate`,
-  );
+  for (const { label, samples } of signals.filter((signal) => !isText(signal)))
+    ensure(
+      seconds > 0 && Number.isFinite(samples / seconds),
+      "bad_file",
+      `${origin}: a record lasts ${seconds} s, so that ${label} has no rate`,
+    );
   const channels = signals
     .filter((signal) => !isText(signal))
     .map(
@@ -153,9 +154,9 @@ function readSignals(
         `${origin}: ${where("the digital range")} is empty (${digital[0]} to ${digital[1]}), so that no value can be scaled`,
       );
       ensure(
-        physical[0] !== physical[1],
+        physical[0] !== physical[1] && Number.isFinite((physical[1] - physical[0]) * 2 * limit),
         "bad_file",
-        `${origin}: ${where("the physical range")} is empty (${physical[0]} to ${physical[1]})`,
+        `${origin}: ${where("the physical range")} is empty or without end (${physical[0]} to ${physical[1]})`,
       );
       ensure(
         Math.abs(digital[0]) <= limit && Math.abs(digital[1]) <= limit,

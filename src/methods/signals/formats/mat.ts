@@ -239,7 +239,7 @@ function readMatrix(reader: Reader, element: Element, depth: number): { name: st
     const utf8 = part.type === 16;
     const text = utf8
       ? Buffer.from(bytes.subarray(part.from, part.from + part.length)).toString("utf8")
-      : String.fromCharCode(...readNumbers(reader, part));
+      : Array.from(readNumbers(reader, part), (code) => String.fromCharCode(code)).join("");
     return { name, value: { kind: "text", text } };
   }
   ensure(

@@ -127,8 +127,14 @@ function arrayTable({ shape, data }: NumericArray, origin: string): Table {
     `${origin} is an array [${shape}]; tables have rows and columns`,
   );
   const [rows, columns = 1] = shape;
+  ensure(rows >= 1 && columns >= 1, "bad_file", `${origin} is an array [${shape}]: it has no values`);
+  checkColumns(columns, origin);
   return { names: numbered(columns), values: matrix(rows, columns, data), remarks: [] };
 }
+
+const mostColumns = 65_536;
+const checkColumns = (count: number, origin: string): void =>
+  ensure(count <= mostColumns, "bad_file", `${origin} has ${count} columns; at most ${mostColumns} are read`);
 
 const numbered = (count: number) => Array.from({ length: count }, (_, i) => `${i + 1}`);
 
@@ -176,19 +182,17 @@ async function rawTable(bytes: Buffer, path: string, type: keyof typeof rawTypes
     columns = shared ?? (Number.isInteger(json.bins) ? bytes.length / width / (json.bins as number) : undefined),
   } = json;
   const { rate = typeof json.bin_seconds === "number" ? 1 / json.bin_seconds : undefined } = json;
-  const names =
-    Array.isArray(columns) && columns.every((name) => typeof name === "string")
-      ? (columns as string[])
-      : Number.isInteger(columns)
-        ? numbered(columns as number)
-        : undefined;
+  const named = Array.isArray(columns) && columns.every((name) => typeof name === "string");
+  const count = named ? columns.length : columns;
   ensure(
-    names && names.length >= 1 && names.length <= 65_536,
+    typeof count === "number" && Number.isInteger(count) && count >= 1,
     "bad_file",
     `${described}: columns must be a list of names or a number`,
   );
+  checkColumns(count, described);
+  const names = named ? (columns as string[]) : numbered(count);
   ensure(
-    rate === undefined || (typeof rate === "number" && rate > 0),
+    rate === undefined || (typeof rate === "number" && rate > 0 && Number.isFinite(rate)),
     "bad_file",
     `${described}: rate is ${JSON.stringify(rate)}`,
   );
@@ -219,7 +223,9 @@ export function parseDelimited(text: string, origin: string): Table {
   const names = named ? first.map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")) : numbered(first.length);
   const rows = named ? lines.slice(1) : lines;
   ensure(rows.length > 0, "bad_file", `${origin} has names but no rows`);
-  const values = matrix(rows.length, names.length);
+  // Each further column costs a row its separator: text too short for all of them has a row that the loop refuses.
+  const fits = rows.length * (names.length - 1) <= text.length;
+  const values = matrix(fits ? rows.length : 0, names.length);
   for (const [r, line] of rows.entries()) {
     const fields = cells(line);
     const number = r + (named ? 2 : 1);

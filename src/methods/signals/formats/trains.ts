@@ -25,6 +25,9 @@ type Json = Readonly<Record<string, unknown>>;
 
 const isNumbers = (value: unknown): value is number[] =>
   Array.isArray(value) && value.every((v) => typeof v === "number" || v === null);
+/** Seconds between samples, so many that there is a rate. */
+const isPeriod = (value: unknown): value is number =>
+  typeof value === "number" && value > 0 && Number.isFinite(value) && Number.isFinite(1 / value);
 const isLists = (value: unknown): value is number[][] => Array.isArray(value) && value.every(isNumbers);
 
 /** Errors: `bad_option` where spikes are to be counted and `bin`, in seconds, is not given; `bad_file` for JSON of another form. */
@@ -79,7 +82,7 @@ function emptyRows(rows: number, columns: number, origin: string): Matrix {
 
 function count(times: readonly number[], width: number, bins: number, add: (row: number) => void): void {
   for (const at of times) {
-    const row = Math.floor(at / width);
+    const row = Math.floor((at ?? Number.NaN) / width); // a time that is null is none
     if (row >= 0 && row < bins) add(row);
   }
 }
@@ -87,8 +90,8 @@ function count(times: readonly number[], width: number, bins: number, add: (row:
 function binMeans(times: readonly number[], values: readonly number[], width: number, bins: number): Float64Array {
   const [sums, found] = [new Float64Array(bins), new Float64Array(bins)];
   for (const [i, at] of times.entries()) {
-    const row = Math.floor(at / width);
-    if (row < 0 || row >= bins || !Number.isFinite(values[i])) continue;
+    const row = Math.floor((at ?? Number.NaN) / width);
+    if (!(row >= 0 && row < bins) || !Number.isFinite(values[i])) continue;
     sums[row] += values[i];
     found[row]++;
   }
@@ -116,7 +119,7 @@ function tracksOf(json: Json, origin: string): Track[] {
     });
   }
   if (typeof step !== "number") return [];
-  ensure(step > 0 && typeof t0 === "number", "bad_file", `${origin}: sample_seconds or t0 is no time`);
+  ensure(isPeriod(step) && typeof t0 === "number", "bad_file", `${origin}: sample_seconds or t0 is no time`);
   return Object.entries(json).flatMap(([name, values]) =>
     isNumbers(values) && !name.startsWith("spike_times") && name !== "gap_s"
       ? [{ name, values, times: values.map((_, i) => t0 + i * step) }]
@@ -132,7 +135,7 @@ function samples(json: Json, tracks: readonly Track[], bin: number | undefined, 
       ? tracks
       : Object.entries(json).flatMap(([name, values]) => (isNumbers(values) ? [{ name, values }] : []));
   ensure(
-    typeof dt === "number" && dt > 0 && columns.length > 0,
+    isPeriod(dt) && columns.length > 0,
     "bad_file",
     `${origin}: neither spike trains (units, spike_times, spike_index) nor samples (dt and a list) are in it`,
   );
@@ -155,7 +158,7 @@ const largest = (values: readonly number[]): number => values.reduce((most, valu
 
 function countTrials(json: Json, trials: readonly number[][], bin: number | undefined, origin: string): Counted {
   const { dt = 0.001, t_ms: span } = json;
-  ensure(typeof dt === "number" && dt > 0, "bad_file", `${origin}: dt is no time`);
+  ensure(isPeriod(dt), "bad_file", `${origin}: dt is no time`);
   const beside = Object.entries(json).flatMap(([name, value]) =>
     name !== "spike_index" &&
     name !== "t_ms" &&

@@ -1,8 +1,9 @@
 /** Recordings of read sentences: what a data set holds, how it is split by sentence, and how batches are drawn from it. */
 import { join } from "node:path";
+import { z } from "zod";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { parseJsonObject } from "../../../json.ts";
+import { checkJson, parseJsonObject } from "../../../json.ts";
 import { makeFolder } from "../../../node-folders.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../../../weights/index.ts";
 import { readBytes } from "../formats/bytes.ts";
@@ -105,6 +106,31 @@ const format = "ventris sentences 1";
 const files = { index: "sentences.json", eeg: "eeg.safetensors" };
 const maximumIndexBytes = 256_000_000;
 
+const places = z.array(z.int().min(0));
+const size = z.int().min(1).max(1_000_000);
+const indexSchema = z.object({
+  shape: z.object({ rate: z.number().positive(), points: size, channels: size }),
+  sentences: z.array(
+    z.object({
+      id: z.string(),
+      text: z.string(),
+      paraphrases: z.array(z.string()),
+      labels: z.record(z.string(), z.string()),
+    }),
+  ),
+  recordings: z.array(
+    z.object({
+      sentence: z.int(),
+      task: z.string(),
+      dataset: z.string(),
+      subject: z.string(),
+      length: z.int().min(1),
+    }),
+  ),
+  splits: z.object({ train: places, validation: places, test: places }),
+  rejected: z.record(z.string(), z.number()),
+});
+
 export async function saveSentenceSet(folder: string, set: SentenceSet): Promise<void> {
   const { shape, sentences, recordings, splits, rejected, eeg } = set;
   await makeFolder(folder);
@@ -122,28 +148,22 @@ export async function saveSentenceSet(folder: string, set: SentenceSet): Promise
 /** Errors: `unavailable`, `bad_file` where index and recordings do not fit each other or a sentence is in two splits. */
 export async function loadSentenceSet(folder: string): Promise<SentenceSet> {
   const path = join(folder, files.index);
-  const index = parseJsonObject(await readBytes(path, maximumIndexBytes), path) as unknown as Omit<
-    SentenceSet,
-    "eeg"
-  > & { format?: string };
-  ensure(
-    index.format === format && Array.isArray(index.recordings) && Array.isArray(index.sentences),
-    "bad_file",
-    `${path} is no index of sentences; ventris eeg prepare makes one`,
-  );
+  const json = parseJsonObject(await readBytes(path, maximumIndexBytes), path);
+  ensure(json.format === format, "bad_file", `${path} is no index of sentences; ventris eeg prepare makes one`);
+  const index = checkJson(indexSchema, json, path);
   const { shape, sentences, recordings, splits } = index;
-  const known = recordings.every(
-    ({ sentence }) => Number.isInteger(sentence) && sentence >= 0 && sentence < sentences.length,
-  );
-  ensure(known, "bad_file", `${path}: a recording belongs to a sentence that is not there`);
+  for (const [i, { sentence, length }] of recordings.entries()) {
+    ensure(sentences[sentence], "bad_file", `${path}: recording ${i + 1} belongs to a sentence that is not there`);
+    ensure(
+      length <= shape.points,
+      "bad_file",
+      `${path}: recording ${i + 1} has ${length} real points of ${shape.points}`,
+    );
+  }
   const place = new Map<number, Split>();
   for (const part of ["train", "validation", "test"] as const) {
-    for (const r of splits?.[part] ?? []) {
-      ensure(
-        Number.isInteger(r) && r >= 0 && r < recordings.length,
-        "bad_file",
-        `${path}: the split ${part} names a recording that is not there`,
-      );
+    for (const r of splits[part]) {
+      ensure(r < recordings.length, "bad_file", `${path}: the split ${part} names a recording that is not there`);
       const { sentence } = recordings[r];
       const before = place.get(sentence) ?? part;
       ensure(

@@ -6,9 +6,10 @@
  */
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { z } from "zod";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { parseJsonObject } from "../../../json.ts";
+import { checkJson, parseJsonObject } from "../../../json.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, t5Decoder, t5Encoder } from "../../../models/t5.ts";
 import type { Value } from "../../../runtime/program.ts";
@@ -241,17 +242,48 @@ export async function saveGlim(folder: string, model: GlimModel, textFolder?: st
   await writeFileAtomically(join(folder, files.card), JSON.stringify(card, null, 2));
 }
 
+const size = z.int().min(1).max(65_536);
+const three = <Schema extends z.ZodType>(one: Schema) => z.tuple([one, one, one]);
+const names = z.array(z.string());
+const cardSchema = z.object({
+  config: z
+    .object({
+      points: size,
+      channels: size,
+      slots: size.max(4096),
+      width: size,
+      heads: size,
+      encoderBlocks: z.int().min(0).max(100),
+      decoderBlocks: z.int().min(0).max(100),
+      textWidth: size,
+      promptWidth: size,
+      prompts: three(size),
+    })
+    .refine(({ points, channels }) => points * channels <= 2 ** 24, "points times channels are at most 16 million")
+    .refine(
+      ({ channels, width, textWidth, heads }) => [channels, width, textWidth].every((whole) => whole % heads === 0),
+      "heads must divide channels, width and textWidth",
+    ),
+  settings: z.object({
+    lambda: z.number(),
+    commitment: z.number(),
+    sourceLength: size,
+    targetLength: size,
+    tasks: names,
+    datasets: names,
+    subjects: names,
+    promptDrop: three(z.number()),
+  }),
+  text: z.string(),
+  textFingerprint: z.string(),
+});
+
 /** Errors: `unavailable`, `bad_file`; `bad_option` where the text model is another than the one it was trained with. */
 export async function loadGlim(folder: string): Promise<GlimModel> {
   const path = join(folder, files.card);
-  const card = parseJsonObject(await readBytes(path, 10_000_000), path) as unknown as {
-    format: string;
-    config: GlimConfig;
-    settings: GlimSettings;
-    text: string;
-    textFingerprint: string;
-  };
-  ensure(card.format === format, "bad_file", `${path} is no model that ventris eeg train wrote`);
+  const json = parseJsonObject(await readBytes(path, 10_000_000), path);
+  ensure(json.format === format, "bad_file", `${path} is no model that ventris eeg train wrote`);
+  const card = checkJson(cardSchema, json, path);
   const text = await openTextModel(card.text === files.text ? join(folder, files.text) : card.text);
   ensure(
     fingerprint(text) === card.textFingerprint,
@@ -261,12 +293,28 @@ export async function loadGlim(folder: string): Promise<GlimModel> {
   const source = await openSafetensors(join(folder, files.weights));
   try {
     const parameters: Parameter[] = [];
-    for (const { name, shape } of source.tensors.values())
-      parameters.push({ name, shape, values: await source.readFloat32(name), decay: false });
+    for (const [name, { shape: wanted }] of parametersWanted(card.config)) {
+      const found = source.tensors.get(name);
+      ensure(found, "bad_file", `${join(folder, files.weights)} lacks ${name}`);
+      ensure(
+        found.shape.join() === wanted.join(),
+        "bad_file",
+        `${join(folder, files.weights)}: ${name} is [${found.shape}], and ${path} asks for [${[...wanted]}]`,
+      );
+      parameters.push({ name, shape: found.shape, values: await source.readFloat32(name), decay: false });
+    }
     return { config: card.config, settings: card.settings, text, parameters };
   } finally {
     await source.close();
   }
+}
+
+/** Every parameter of a model with this config, but the text model's. */
+function parametersWanted(config: GlimConfig): Map<string, Tensor> {
+  const scope = { config, make: parameterMaker() };
+  const h = encodeEeg(scope, eegInputs(1, config));
+  const sentence = input("states", [1, 1, config.textWidth]);
+  return new Map([...parametersOf(pooled(scope, "eeg", h)), ...parametersOf(pooled(scope, "text", sentence))]);
 }
 
 function fingerprint({ config, weights }: TextModel): string {

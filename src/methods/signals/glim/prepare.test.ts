@@ -51,7 +51,7 @@ describe("readings", () => {
   it("are refused where files, times, rates or labels contradict", async () => {
     const cases: [unknown[], string, RegExp][] = [
       [["{broken"], "bad_file", /line 1/],
-      [[{ file: "s.edf" }], "bad_file", /line 1: a reading needs a file and a sentence/],
+      [[{ file: "s.edf" }], "bad_file", /line 1: sentence is missing/],
       [[{ file: "none.edf", sentence: "x" }], "unavailable", /none\.edf/],
       [[{ file: "s.edf", start: 9, end: 12, sentence: "x" }], "bad_file", /ends at 10\.00 s, before/],
       [[{ file: "s.edf", start: 3, end: 2, sentence: "x" }], "bad_file", /ends before it begins/],

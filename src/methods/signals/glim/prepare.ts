@@ -1,7 +1,8 @@
 /** From files to a data set: a table that says where each sentence was read, or ZuCo's own .mat files. */
 import { basename, dirname, join } from "node:path";
+import { z } from "zod";
 import { ensure } from "../../../errors.ts";
-import { decodeUtf8, isObject, parseJson } from "../../../json.ts";
+import { checkJson, decodeUtf8, parseJson } from "../../../json.ts";
 import { readBrainVision } from "../formats/brainvision.ts";
 import { extensionOf, readBytes } from "../formats/bytes.ts";
 import { readEdf } from "../formats/edf.ts";
@@ -13,21 +14,23 @@ import type { RecordingEntry, Sentence, SentenceSet } from "./dataset.ts";
 import { splitBySentence } from "./dataset.ts";
 import { type InputShape, prepareSentence } from "./preprocess.ts";
 
+const seconds = z.number().min(0);
 /** One line of the table of readings: which part of which file is the reading of which sentence. */
-export interface Reading {
-  readonly file: string;
+const readingSchema = z.object({
+  file: z.string().min(1),
   /** Seconds; default: the whole file. */
-  readonly start?: number;
-  readonly end?: number;
-  readonly sentence: string;
-  readonly paraphrases?: readonly string[];
-  readonly labels?: Readonly<Record<string, string>>;
-  readonly subject?: string;
-  readonly task?: string;
-  readonly dataset?: string;
+  start: seconds.optional(),
+  end: seconds.optional(),
+  sentence: z.string().regex(/\S/, "a text that is not empty"),
+  paraphrases: z.array(z.string()).optional(),
+  labels: z.record(z.string(), z.string()).optional(),
+  subject: z.string().optional(),
+  task: z.string().optional(),
+  dataset: z.string().optional(),
   /** Samples a second, for files that do not say. */
-  readonly rate?: number;
-}
+  rate: z.number().positive().optional(),
+});
+export type Reading = z.output<typeof readingSchema>;
 
 const maximumReadings = 1_000_000;
 
@@ -37,24 +40,12 @@ export async function readReadings(path: string): Promise<Reading[]> {
   ensure(lines.length <= maximumReadings, "bad_file", `${path} has more than ${maximumReadings} lines`);
   return lines.flatMap((line, i): Reading[] => {
     if (line.trim() === "") return [];
-    const value = parseJson(line, `${path}, line ${i + 1}`);
-    const sound =
-      isObject(value) &&
-      typeof value.file === "string" &&
-      typeof value.sentence === "string" &&
-      value.sentence.trim() !== "";
-    ensure(sound, "bad_file", `${path}, line ${i + 1}: a reading needs a file and a sentence`);
-    const reading = value as unknown as Reading;
-    for (const key of ["start", "end", "rate"] as const)
-      ensure(
-        reading[key] === undefined || (Number.isFinite(reading[key]) && reading[key]! >= 0),
-        "bad_file",
-        `${path}, line ${i + 1}: ${key} is ${JSON.stringify(reading[key])}`,
-      );
+    const where = `${path}, line ${i + 1}`;
+    const reading = checkJson(readingSchema, parseJson(line, where), where);
     ensure(
       reading.start === undefined || reading.end === undefined || reading.end > reading.start,
       "bad_file",
-      `${path}, line ${i + 1}: it ends before it begins`,
+      `${where}: it ends before it begins`,
     );
     return [reading];
   });
@@ -254,7 +245,8 @@ function collect(
     collected.ids.set(key, sentence);
     collected.sentences.push({ id: `s${sentence + 1}`, text: text.trim(), paraphrases, labels });
   } else {
-    const known = collected.sentences[sentence].labels;
+    const before = collected.sentences[sentence];
+    const known = before.labels;
     for (const [question, label] of Object.entries(labels)) {
       ensure(
         known[question] === undefined || known[question] === label,
@@ -262,6 +254,11 @@ function collect(
         `the sentence ${JSON.stringify(text.slice(0, 60))} is labelled both ${known[question]} and ${label} in ${question}`,
       );
     }
+    collected.sentences[sentence] = {
+      ...before,
+      paraphrases: [...new Set([...before.paraphrases, ...paraphrases])],
+      labels: { ...known, ...labels },
+    };
   }
   collected.recordings.push({ sentence, task, dataset, subject, length: prepared.length });
   collected.signals.push(prepared.eeg);

@@ -3,7 +3,7 @@
 import { dirname } from "node:path";
 import { defineReproduction, type Json, type Measurement, type Step } from "../../../papers/reproduction.ts";
 import { meanOf } from "../../../papers/statistics.ts";
-import { evaluateGlim, pointsBetween, similarities } from "./evaluate.ts";
+import { type Control, evaluateGlim, type Overlap, pointsBetween, type Report, similarities } from "./evaluate.ts";
 import { trainGlim } from "./index.ts";
 import { trainTextModel } from "./language.ts";
 import { classSentences, synthesiseSentences, syntheticDefaults } from "./synthetic.ts";
@@ -11,6 +11,7 @@ import { analyseWords, readWordCorpus } from "./zuco-words.ts";
 
 interface Size extends Record<string, Json> {
   sentences: number;
+  readings: number;
   channels: number;
   points: number;
   noise: number;
@@ -21,12 +22,13 @@ interface Size extends Record<string, Json> {
   shuffles: number;
 }
 
-const pool = 24;
+const pools = [24, 100, 1000] as const;
 
 export const reproduction = defineReproduction<Size>({
   sizes: {
     tiny: {
       sentences: 300,
+      readings: 2,
       channels: 8,
       points: 32,
       noise: 0.5,
@@ -38,6 +40,7 @@ export const reproduction = defineReproduction<Size>({
     },
     quick: {
       sentences: 800,
+      readings: 2,
       channels: 16,
       points: 64,
       noise: 0.7,
@@ -48,38 +51,59 @@ export const reproduction = defineReproduction<Size>({
       shuffles: 2,
     },
     full: {
-      sentences: 1200,
+      sentences: 12_000, // a tenth of them is tested on: pools of 1000 need them
+      readings: 1,
       channels: 16,
       points: 64,
       noise: 0.7,
-      textSteps: 600,
-      steps: 1500,
+      textSteps: 1000,
+      steps: 5000,
       width: 32,
       folds: 10,
       shuffles: 5,
     },
   },
-  steps: ({ folds }) => (folds > 0 ? 3 : 2),
+  steps: ({ folds }) => (folds > 0 ? 4 : 3),
   async measure({ step, seed, signal, data }, size) {
-    const tied = await step("with the contrastive loss", (context) => trained(size, 0.5, seed, signal, context));
-    const loose = await step("without it", (context) => trained(size, 0, seed, signal, context));
+    const [tied, loose, literal] = [
+      await step("with the contrastive loss", (context) => trained(size, "as published", seed, signal, context)),
+      await step("without it", (context) => trained(size, "no contrastive loss", seed, signal, context)),
+      await step("without paraphrases", (context) => trained(size, "no paraphrases", seed, signal, context)),
+    ];
     const share = (hits: readonly number[]) =>
       meanOf(
         hits.map((hit) => 100 * hit),
         seed,
       );
-    const measurements: Measurement[] = [
+    const measurements: Measurement[] = pools.flatMap((pool) =>
+      tied.real[pool]
+        ? [
+            {
+              claim: pool === 24 ? "retrieval" : `retrieval-${pool}`,
+              ...share(tied.real[pool].top1),
+              details: {
+                "top-1 in % by chance": 100 / pool,
+                "top-5 in %": share(tied.real[pool].top5).value,
+                "top-10 in %": share(tied.real[pool].top10).value,
+                "top-1 in %, noise": share(tied.noise[pool].top1).value,
+                "top-1 in %, shuffled": share(tied.shuffled[pool].top1).value,
+                "top-1 in %, no prompt": share(tied.unprompted[pool].top1).value,
+                "top-1 in %, λ = 0": share(loose.real[pool].top1).value,
+                "top-1 in %, no paraphrases": share(literal.real[pool].top1).value,
+              },
+            },
+          ]
+        : [],
+    );
+    measurements.push(
+      { claim: "noise", ...share(tied.noise[24].top1) },
+      { claim: "shuffled", ...share(tied.shuffled[24].top1) },
+      { claim: "contrastive", ...pointsBetween(tied.real[24].top1, loose.real[24].top1, seed) },
       {
-        claim: "retrieval",
-        ...share(tied.hits),
-        details: { "top-1 in % with the loss of the text decoder alone": share(loose.hits).value, ...tied.details },
-      },
-      { claim: "noise", ...share(tied.noise) },
-      { claim: "shuffled", ...share(tied.shuffled) },
-      {
-        claim: "contrastive",
-        ...pointsBetween(tied.hits, loose.hits, seed),
-        details: { "distinct texts with the loss": tied.distinct, "distinct texts without": loose.distinct },
+        claim: "repeats",
+        value: 100 * (tied.distinct - loose.distinct),
+        count: tied.texts,
+        details: { "distinct texts in %, with the loss": 100 * tied.distinct, without: 100 * loose.distinct },
       },
       {
         claim: "classification",
@@ -87,9 +111,20 @@ export const reproduction = defineReproduction<Size>({
           tied.topicRight.map((right) => 100 * (right - tied.topicMajority)),
           seed,
         ),
+        details: tied.classes,
       },
-      { claim: "teacher-forcing", value: 100 * (tied.noiseForced - tied.noiseFree), count: tied.hits.length },
-    ];
+      {
+        claim: "teacher-forcing",
+        value: 100 * (tied.noiseOverlap.forced["BLEU-1"] - tied.noiseOverlap.free["BLEU-1"]),
+        count: tied.texts,
+        details: {
+          ...labelled("as published", tied.overlap),
+          ...labelled("noise", tied.noiseOverlap),
+          ...labelled("λ = 0", loose.overlap),
+          ...labelled("no paraphrases", literal.overlap),
+        },
+      },
+    );
     if (size.folds > 0) {
       const folder = dirname(data("zuco-words", "zuco1-word-eeg-et-ner.tsv.gz"));
       const results = await step("words", async ({ progress }) => {
@@ -127,7 +162,7 @@ export const reproduction = defineReproduction<Size>({
   /** Recordings that training never saw, each with the sentences of the test set that are nearest to it. */
   async trace(signal) {
     const size = { ...shownOff, seed: 1 };
-    const { set, model } = await train(size, 0.5, size.seed, signal, { progress: () => {} });
+    const { set, model } = await train(size, "as published", size.seed, signal, { progress: () => {} });
     const members = set.splits.test.slice(0, 12);
     const { similarity, sentences, own } = await similarities(model, set, members, "none", size.seed);
     const { points, channels } = set.shape;
@@ -151,6 +186,7 @@ export const reproduction = defineReproduction<Size>({
 /** For the picture: enough that the signal tells the topic. */
 const shownOff: Size = {
   sentences: 400,
+  readings: 2,
   channels: 8,
   points: 64,
   noise: 0.5,
@@ -161,16 +197,18 @@ const shownOff: Size = {
   shuffles: 0,
 };
 
+type Variant = "as published" | "no contrastive loss" | "no paraphrases";
+
 /** A set of synthetic recordings, and a model trained on its training part. */
 async function train(
   size: Size,
-  lambda: number,
+  variant: Variant,
   seed: number,
   signal: AbortSignal,
   { progress, folder }: Pick<Step, "progress"> & Partial<Step>,
 ) {
-  const { sentences, channels, points, noise, textSteps, steps, width } = size;
-  const set = synthesiseSentences({ ...syntheticDefaults, sentences, channels, points, noise, seed });
+  const { sentences, readings, channels, points, noise, textSteps, steps, width } = size;
+  const set = synthesiseSentences({ ...syntheticDefaults, sentences, readings, channels, points, noise, seed });
   const lengths = { sourceLength: 14, targetLength: 12 };
   const known = [...new Set(set.splits.train.map((r) => set.recordings[r].sentence))].map((i) => set.sentences[i]);
   const pairs = known.flatMap(({ text, paraphrases }) => paraphrases.map((p) => [text, p] as const));
@@ -186,7 +224,10 @@ async function train(
     signal,
     onProgress: (share) => progress(0.25 * share),
   });
-  const model = await trainGlim(set, text, {
+  // Where a sentence has no other wordings, it is itself what training aims at.
+  const aims = variant === "no paraphrases" ? set.sentences.map((one) => ({ ...one, paraphrases: [] })) : set.sentences;
+  const lambda = variant === "no contrastive loss" ? 0 : 0.5;
+  const model = await trainGlim({ ...set, sentences: aims }, text, {
     settings: { lambda, commitment: 0, ...lengths, promptDrop: [0, 1, 1] },
     config: { slots: 6, width, heads: 4, encoderBlocks: 2, decoderBlocks: 1, promptWidth: 16 },
     steps,
@@ -200,35 +241,64 @@ async function train(
   return { set, model };
 }
 
-async function trained(size: Size, lambda: number, seed: number, signal: AbortSignal, step: Step) {
-  const { set, model } = await train(size, lambda, seed, signal, step);
-  const shared = { split: "test" as const, pools: [pool, 100], classes: classSentences, limit: 400, beams: 2, seed };
-  const real = await evaluateGlim(model, set, { ...shared, control: "none", texts: true });
-  const noisy = await evaluateGlim(model, set, { ...shared, control: "noise", texts: true });
-  const shuffled = await evaluateGlim(model, set, { ...shared, control: "shuffled", texts: false });
-  const hits = (report: typeof real) => (report.ranks[pool] ?? []).map((rank) => (rank === 0 ? 1 : 0));
+async function trained(size: Size, variant: Variant, seed: number, signal: AbortSignal, step: Step) {
+  const { set, model } = await train(size, variant, seed, signal, step);
+  const shared = { split: "test" as const, pools, classes: classSentences, beams: 2, seed };
+  const evaluated = (control: Control) =>
+    evaluateGlim(model, set, { ...shared, control, limit: set.splits.test.length, texts: false });
+  const written = (control: Control) => evaluateGlim(model, set, { ...shared, control, limit: 400, texts: true });
+  const real = await evaluated("none");
+  const [texts, noiseTexts] = [(await written("none")).texts!, (await written("noise")).texts!];
   const { topic, sentiment } = real.classification;
   return {
-    hits: hits(real),
-    noise: hits(noisy),
-    shuffled: hits(shuffled),
-    distinct: real.texts!.distinct,
+    real: hits(real),
+    noise: hits(await evaluated("noise")),
+    shuffled: hits(await evaluated("shuffled")),
+    unprompted: hits(await evaluated("no-prompt")),
+    texts: Math.min(400, real.recordings),
+    distinct: texts.distinct / Math.min(400, real.recordings),
     topicRight: [...topic.right],
     topicMajority: topic.majority,
-    noiseForced: noisy.texts!.teacherForced.bleu[0],
-    noiseFree: noisy.texts!.freeRunning.bleu[0],
-    details: {
-      "top-5 in %": 100 * (real.retrieval[pool]?.top5.value ?? 0),
-      ...(real.retrieval[100] && { "top-1 among 100 in %": 100 * real.retrieval[100].top1.value }),
+    classes: {
       "topic accuracy in %": 100 * topic.fromEeg.value,
       "topic majority in %": 100 * topic.majority,
       "topic accuracy from the text in %": 100 * topic.fromText,
       "sentiment accuracy in %": 100 * sentiment.fromEeg.value,
       "sentiment majority in %": 100 * sentiment.majority,
-      "BLEU-1 free-running in %": 100 * real.texts!.freeRunning.bleu[0],
-      "BLEU-1 teacher-forced in %": 100 * real.texts!.teacherForced.bleu[0],
-      "BLEU-1 of one constant sentence in %": 100 * real.texts!.constant.bleu[0],
-      "BLEU-1 free-running from noise in %": 100 * noisy.texts!.freeRunning.bleu[0],
+      "sentiment accuracy from the text in %": 100 * sentiment.fromText,
     },
+    overlap: overlaps(texts),
+    noiseOverlap: overlaps(noiseTexts),
   };
 }
+
+/** By pool, for each recording: 1 where its sentence is among the first 1, 5 or 10. */
+const hits = ({ ranks }: Report): Record<string, Record<"top1" | "top5" | "top10", number[]>> =>
+  Object.fromEntries(
+    Object.entries(ranks).map(([pool, list]) => {
+      const among = (most: number) => list.map((rank) => (rank < most ? 1 : 0));
+      return [pool, { top1: among(1), top5: among(5), top10: among(10) }];
+    }),
+  );
+
+const overlaps = (texts: NonNullable<Report["texts"]>) => {
+  const scores = ({ bleu, rouge1, bleu1Raw }: Overlap) => ({
+    "BLEU-1": bleu[0],
+    "BLEU-2": bleu[1],
+    "ROUGE-1 F": rouge1.f,
+    "BLEU-1 against the sentence itself": bleu1Raw,
+  });
+  return {
+    free: scores(texts.freeRunning),
+    forced: scores(texts.teacherForced),
+    constant: scores(texts.constant),
+  };
+};
+
+/** Every overlap under the name of how its text came about. */
+const labelled = (of: string, { free, forced, constant }: ReturnType<typeof overlaps>): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries({ "free-running": free, "teacher-forced": forced, "one constant sentence": constant }).flatMap(
+      ([how, scores]) => Object.entries(scores).map(([name, value]) => [`${of}, ${how}: ${name} in %`, 100 * value]),
+    ),
+  );
