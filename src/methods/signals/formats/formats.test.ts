@@ -89,6 +89,9 @@ describe.each([
       ],
       [edited(bytes, at(216), "1e12    "), /samples a record/],
       [edited(bytes, 0, "GARBAGE!"), /neither EDF nor BDF/],
+      [edited(bytes, 244, "1e-320  "), /lasts 1e-320 s, so that Fz has no rate/],
+      [edited(bytes, 244, "0       "), /lasts 0 s, so that Fz has no rate/],
+      [edited(edited(bytes, at(104), "-1e308  "), at(112), "1e308   "), /physical range .*without end/],
     ];
     for (const [bad, message] of wrong.filter((_, i) => i !== 6 && i !== 8))
       expect(() => readEdf(bad, "file"), String(message)).toThrow(failure("bad_file", message));
@@ -144,6 +147,7 @@ describe("BrainVision", () => {
       [/DataPoints=\d+/, "DataPoints=7", "bad_file", /says there are 7 points/],
       ["IEEE_FLOAT_32", "FLOAT_80", "bad_file", /FLOAT_80/],
       [/SamplingInterval=.*/, "SamplingInterval=0", "bad_file", /SamplingInterval/],
+      [/SamplingInterval=.*/, "SamplingInterval=1e-320", "bad_file", /SamplingInterval/],
       ["Brain Vision", "Some", "bad_file", /does not begin/],
       ["Ch2=Cz", "Ch7=Cz", "bad_file", /does not describe channel 2/],
     ];
@@ -163,6 +167,10 @@ describe("tables", () => {
     expect(() => parseDelimited("1,2\n3", "t")).toThrow(failure("bad_file", /line 2: 1 fields, but 2/));
     expect(() => parseDelimited("a,b\n3,x", "t")).toThrow(failure("bad_file", /line 2: "x" in column b/));
     expect(() => parseDelimited("", "t")).toThrow(failure("bad_file", /empty/));
+    // A hundred thousand columns named, as many empty lines: 80 GB, if it were believed.
+    expect(() => parseDelimited(`${",".repeat(1e5)}\n${"\n".repeat(1e5)}1`, "t")).toThrow(
+      failure("bad_file", /line 2: 1 fields, but 100001/),
+    );
     const table = parseDelimited("x,y,Fz\n1,2,3", "t");
     expect(pickColumns(table, "Fz,1-2", "t")).toMatchObject({ names: ["Fz", "x", "y"] });
     expect(() => pickColumns(table, "4", "t")).toThrow(failure("bad_option", /no column "4"/));
@@ -171,6 +179,15 @@ describe("tables", () => {
   it("are read from NumPy arrays, alone and in archives", async () => {
     const array = { shape: [2, 3], data: Float64Array.of(1, 2, 3, 4, 5, Number.NaN) };
     expect(readNpy(writeNpy(array), "a")).toEqual(array);
+    for (const shape of [
+      [0, 4],
+      [0, 4_000_000_000],
+    ]) {
+      await writeFile(join(folder, "none.npy"), writeNpy({ shape, data: new Float64Array(0) }));
+      await expect(readTable(join(folder, "none.npy"))).rejects.toEqual(failure("bad_file", /it has no values/));
+    }
+    await writeFile(join(folder, "wide.npy"), writeNpy({ shape: [1, 70_000], data: new Float64Array(70_000) }));
+    await expect(readTable(join(folder, "wide.npy"))).rejects.toEqual(failure("bad_file", /70000 columns/));
     await writeFile(join(folder, "a.npy.gz"), gzipSync(writeNpy(array)));
     expect((await readTable(join(folder, "a.npy.gz"))).values).toMatchObject({ rows: 2, columns: 3 });
     const good = Buffer.from(writeNpy(array));
@@ -194,6 +211,14 @@ describe("tables", () => {
     await writeFile(join(folder, "r.f32"), new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer));
     await writeFile(join(folder, "r.json"), JSON.stringify({ columns: ["a", "b"], rate: 50 }));
     expect(await readTable(join(folder, "r.f32"))).toMatchObject({ names: ["a", "b"], rate: 50, values: { rows: 2 } });
+    for (const [json, message] of [
+      [{ columns: 4e9 }, /4000000000 columns/],
+      [{ columns: 2, bin_seconds: 0 }, /rate is null/],
+      [{ columns: 1.5 }, /list of names or a number/],
+    ] as const) {
+      await writeFile(join(folder, "r.json"), JSON.stringify(json));
+      await expect(readTable(join(folder, "r.f32")), String(message)).rejects.toEqual(failure("bad_file", message));
+    }
     await writeFile(join(folder, "r.json"), JSON.stringify({ columns: 3 }));
     await expect(readTable(join(folder, "r.f32"))).rejects.toEqual(failure("bad_file", /no whole number of rows/));
   });

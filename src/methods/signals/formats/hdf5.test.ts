@@ -9,7 +9,15 @@ import { readTable } from "./table.ts";
 
 interface Writable {
   create_group(name: string): Writable;
-  create_dataset(options: { name: string; data: unknown; shape?: number[]; dtype?: string }): Writable;
+  create_dataset(options: {
+    name: string;
+    data: unknown;
+    shape?: number[];
+    dtype?: string;
+    chunks?: number[];
+    maxshape?: (number | null)[];
+  }): Writable;
+  resize(shape: number[]): void;
   create_reference(): unknown;
   flush(): void;
   close(): void;
@@ -59,6 +67,12 @@ test.skipIf(!library)(
     await expect(readTable(`${path}#trial/foot`)).rejects.toEqual(failure("bad_file", /no dataset trial\/foot/));
     await expect(readTable(`${path}#words`)).rejects.toEqual(failure("bad_file", /words is not a numeric dataset/));
     await expect(readTable(`${path}#trial`)).rejects.toEqual(failure("bad_file", /no dataset trial/));
+    // A file of 3 KB that says it is 16 TB: what was never written costs nothing there.
+    const vast = await written("vast.h5", (root) => {
+      const data = Float64Array.from([1, 2, 3, 4, 5, 6]);
+      root.create_dataset({ name: "d", data, shape: [3, 2], chunks: [3, 2], maxshape: [null, 2] }).resize([2 ** 40, 2]);
+    });
+    await expect(readTable(vast)).rejects.toEqual(failure("bad_file", /d says it is \[1099511627776,2\]/));
     const bytes = await readFile(path);
     await writeFile(join(folder, "cut.h5"), bytes.subarray(0, bytes.length / 2));
     await expect(readTable(join(folder, "cut.h5#spikes"))).rejects.toEqual(

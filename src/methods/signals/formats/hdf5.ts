@@ -1,5 +1,6 @@
 /** HDF5 through the optional package h5wasm, which is loaded when such a file is opened. */
 import { ensure, VentrisError } from "../../../errors.ts";
+import { maximumBytes } from "./bytes.ts";
 import type { NumericArray } from "./npy.ts";
 
 /** What we use of the package. */
@@ -66,6 +67,18 @@ export async function withHdf5<T>(bytes: Uint8Array, origin: string, use: (file:
   }
 }
 
+/** What a dataset holds. Shapes in a header cost nothing: a large one is refused before a value is read. Errors: `bad_file`. */
+export function hdfValue(dataset: HdfDataset, what: string, origin: string): unknown {
+  const { shape } = dataset;
+  const size = (shape ?? []).reduce((all, n) => all * Number(n), 1);
+  ensure(
+    size <= maximumBytes / 8,
+    "bad_file",
+    `${origin}: ${what} says it is [${shape}]: more than ${maximumBytes / 8} values are not read`,
+  );
+  return dataset.value;
+}
+
 /** A numeric dataset. Errors: `bad_file` naming it. */
 export function hdfArray(file: HdfGroup, path: string, origin: string): NumericArray {
   const dataset = file.get(path);
@@ -74,7 +87,8 @@ export function hdfArray(file: HdfGroup, path: string, origin: string): NumericA
     "bad_file",
     `${origin} has no dataset ${path}; it has ${file.keys().join(", ")}`,
   );
-  const { value, shape } = dataset;
+  const { shape } = dataset;
+  const value = hdfValue(dataset, path, origin);
   ensure(
     ArrayBuffer.isView(value) && !(value instanceof DataView),
     "bad_file",

@@ -93,6 +93,8 @@ describe("spike trains", () => {
 
   it("that are absent leave samples; what is neither is refused by name", async () => {
     expect(rowsOf(countTrains({ dt: 0.001, eeg: [1, null, 3] }, undefined, "t"))).toEqual([[1], [NaN], [3]]);
+    // A time that is null is no spike at 0.
+    expect(rowsOf(countTrains({ units: [[null, 0.5, 2.5]] }, 1, "t"))).toEqual([[1], [0]]);
     const cases: [object, number | undefined, string, RegExp][] = [
       [{ units: [[1, 2]] }, undefined, "bad_option", /--bin says in how many seconds/],
       [{ spike_index: [[1]], dt: 0.001 }, undefined, "bad_option", /--bin/],
@@ -104,6 +106,8 @@ describe("spike trains", () => {
       [{ words: ["a"] }, 1, "bad_file", /neither spike trains/],
       [{ dt: 0.001, a: [1, 2], b: [1] }, undefined, "bad_file", /b has 1 samples, a 2/],
       [{ spike_index: [[1]], dt: -1 }, 1, "bad_file", /dt is no time/],
+      [{ spike_index: [[1]], dt: 1e-320 }, 1, "bad_file", /dt is no time/],
+      [{ dt: Number.POSITIVE_INFINITY, eeg: [1, 2] }, undefined, "bad_file", /neither spike trains/],
     ];
     for (const [json, bin, code, message] of cases)
       expect(() => countTrains(json as never, bin, "t"), String(message)).toThrow(failure(code, message));

@@ -6,7 +6,7 @@ import { checkJson, decodeUtf8, parseJson } from "../../../json.ts";
 import { readBrainVision } from "../formats/brainvision.ts";
 import { extensionOf, readBytes } from "../formats/bytes.ts";
 import { readEdf } from "../formats/edf.ts";
-import { isHdf5, withHdf5 } from "../formats/hdf5.ts";
+import { type HdfDataset, hdfValue, isHdf5, withHdf5 } from "../formats/hdf5.ts";
 import { type MatNumbers, readMat } from "../formats/mat.ts";
 import type { Recording } from "../formats/recording.ts";
 import { readTable } from "../formats/table.ts";
@@ -145,14 +145,16 @@ function hdfSentences(
   path: string,
 ): { content: string; raw?: Float64Array[]; dataset: string }[] {
   const field = (name: string) => {
-    const dataset = file.get(`sentenceData/${name}`) as { value?: unknown } | null;
-    ensure(dataset && Array.isArray(dataset.value), "bad_file", `${path} has no references sentenceData/${name}`);
-    return dataset.value.flat() as unknown[];
+    const dataset = file.get(`sentenceData/${name}`);
+    const value = dataset && "shape" in dataset && hdfValue(dataset, `sentenceData/${name}`, path);
+    ensure(Array.isArray(value), "bad_file", `${path} has no references sentenceData/${name}`);
+    return value.flat() as unknown[];
   };
-  const follow = (reference: unknown) => {
+  const follow = (reference: unknown): HdfDataset | undefined => {
     const isReference = typeof reference === "object" && reference !== null;
     ensure(isReference, "bad_file", `${path}: sentenceData holds something else than references`);
-    return file.dereference(reference) as { shape?: readonly number[]; value?: unknown } | null;
+    const target = file.dereference(reference);
+    return target && "shape" in target ? target : undefined;
   };
   const [raws, contents] = [field("rawData"), field("content")];
   ensure(
@@ -161,12 +163,13 @@ function hdfSentences(
     `${path}: ${contents.length} sentences, but raw data of ${raws.length}`,
   );
   return contents.map((reference, i) => {
-    const codes = follow(reference)?.value;
+    const text = follow(reference);
+    const codes = text && hdfValue(text, `the content of sentence ${i + 1}`, path);
     ensure(codes instanceof Uint16Array, "bad_file", `${path}: the content of sentence ${i + 1} is no text`);
     const content = Array.from(codes, (code) => String.fromCharCode(code)).join("");
     const target = follow(raws[i]);
     const [samples, channels] = target?.shape ?? [];
-    const values = target?.value as ArrayLike<number> | undefined;
+    const values = target && (hdfValue(target, `the recording of sentence ${i + 1}`, path) as ArrayLike<number> | null);
     if (!values || !(samples > 1 && channels > 1)) return { content, dataset: "ZuCo2" };
     const raw = Array.from({ length: channels }, (_, k) =>
       Float64Array.from({ length: samples }, (_, t) => values[t * channels + k]),

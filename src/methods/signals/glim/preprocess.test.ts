@@ -125,6 +125,11 @@ describe("MATLAB files of level 5", () => {
     );
   });
 
+  it("hold texts of any length", () => {
+    const long = text("a".repeat(300_000));
+    expect(readMat(writeMat({ long }), "f.mat").get("long")).toEqual(long);
+  });
+
   it("are refused where a header lies, at no cost", () => {
     const wrong = (at: number, value: number) => {
       const copy = Buffer.from(bytes);
