@@ -107,8 +107,20 @@ function placeOfRow(row) {
   const [y, x] = [Math.floor(row / side), row % side].map((i) => Math.floor((3 * i) / side));
   return 3 * y + x;
 }
-const referencesOf = (scene, text) =>
-  mentionsOf(scene, text).map(({ end, places }) => ({ end, things: places.map((place) => rowsOfPlaces[place]) }));
+/** What words speak of; the words that follow still do, until others speak of something else. */
+function referencesOf(scene, text) {
+  const mentions = mentionsOf(scene, text).map(({ end, places }) => ({
+    end,
+    things: places.map((at) => rowsOfPlaces[at]),
+  }));
+  const ends = [...text.matchAll(/\w+|[?.]/g)].map((word) => word.index + word[0].length);
+  return ends
+    .flatMap((end) => mentions.findLast((mention) => mention.end <= end) ?? [])
+    .map(({ things }, i, all) => ({
+      end: ends[ends.length - all.length + i],
+      things,
+    }));
+}
 /** Questions of these kinds, each once, with what their words and those of the answers speak of. */
 function turnsAbout(scene, kinds, number) {
   const turns = kinds.flatMap((kind, i) => questionAbout(scene, kind, seed + i, number) ?? []);
@@ -144,7 +156,7 @@ function conversation(number, row) {
   const { picture, turns } = namedItem(one, choose, kind === "drawing");
   return { pixels: prepared(picture, preparation), turns };
 }
-const firstBatch = options.from ? 8_000_000 : 0;
+const firstBatch = options.from ? 10_000_000 : 0;
 const batchOf = (number) =>
   seeingBatch(
     tokenizer,
@@ -291,7 +303,7 @@ const result = await train({
     decay: Math.floor(steps * 0.35),
     final: 0.00002,
   }),
-  optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: 0.05 },
+  optimiser: { beta1: 0.9, beta2: 0.98, weightDecay: 0.05 },
   clip: 1,
   seed,
   config: { recipe: "recipes/argos.mjs", steps },
