@@ -1,12 +1,13 @@
 /**
  * How argos is trained: phaistos with a small vision tower, in two stages. First the tower alone: each row of a picture names the words of what
- * stands there, among the embeddings of phaistos's tokens. Then the text model, on questions and answers about what it is shown. Three kinds of pictures
+ * stands there, among the embeddings of phaistos's tokens. Then the text model, on questions and answers about what it is shown, while one of its
+ * attention heads is shown what their words speak of. Three kinds of pictures
  * (generated scenes with checkable questions, emoji of one artist with their names, quick drawings of ten kinds) and phaistos's skills without a
  * picture, so that these stay. Goes on where it was stopped. EMOJI and DRAWINGS are folders of data (emoji of two artists as PNG in tar files with captions; quick drawings); the other artist's emoji and the last
  * drawings of each kind are for testing and are not read.
  *
  *     npm run build && node recipes/argos.mjs RUN OUT --emoji EMOJI --drawings DRAWINGS [--looking N] [--steps N] [--seconds N] [--threads N]
- *     … --from OUT --peak 0.0008: the second stage once more from the text model that it gave (with --looking 0 from its eyes too), with other
+ *     … --from OUT --peak 0.0003: the second stage once more from the text model that it gave (with --looking 0 from its eyes too), with other
  *         pictures and questions
  */
 import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
@@ -48,7 +49,7 @@ const { values: options, positionals } = parseArgs({
     steps: { type: "string", default: "4000" },
     seconds: { type: "string", default: "100000" },
     threads: { type: "string", default: "2" },
-    peak: { type: "string", default: "0.0012" },
+    peak: { type: "string", default: "0.0003" },
   },
 });
 const [run, out] = positionals;
