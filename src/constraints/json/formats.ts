@@ -11,8 +11,27 @@ const hour = "(?:[01][0-9]|2[0-3])";
 const minute = "[0-5][0-9]";
 const offset = `(?:[Zz]|[+-]${hour}:?${minute}|[+-]${hour})`;
 const clock = `${hour}:${minute}:[0-5][0-9](?:\\.[0-9]+)?`;
-/** Leap seconds exist at 23:59:60 UTC alone. */
-const leapSecond = `(?:23:59:60(?:\\.[0-9]+)?(?:[Zz]|[+-]00(?::?00)?))`;
+/** Leap seconds exist at 23:59:60 UTC alone: of each local time there is one offset to the east and one to the west. */
+const leapSecond = (() => {
+  const two = (value: number): string => `${value}`.padStart(2, "0");
+  const range = (size: number): number[] => Array.from({ length: size }, (_, i) => i);
+  const offsets = (local: number): string => {
+    const east = (local + 1) % 1440;
+    const west = 1439 - local;
+    const written = (minutes: number): string => {
+      const [hours, rest] = [two(Math.floor(minutes / 60)), two(minutes % 60)];
+      return rest === "00" ? `${hours}(?::?00)?` : `${hours}:?${rest}`;
+    };
+    return `(?:\\+${written(east)}|-${written(west)}${east === 0 ? "|[Zz]" : ""})`;
+  };
+  const minutes = (hours: number): string =>
+    range(60)
+      .map((rest) => `${two(rest)}:60(?:\\.[0-9]+)?${offsets(60 * hours + rest)}`)
+      .join("|");
+  return `(?:${range(24)
+    .map((hours) => `${two(hours)}:(?:${minutes(hours)})`)
+    .join("|")})`;
+})();
 const time = `(?:${clock}${offset}|${leapSecond})`;
 
 const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";

@@ -172,10 +172,46 @@ describe("JSON Schema", () => {
     expect(refused).toBeLessThan(30);
   });
 
+  it("takes numbers as JavaScript writes them, however large or small", () => {
+    for (const [schema, valid, invalid] of [
+      [{ type: "integer" }, [1e21, 1.2345678910111214e52, -3e300], [1e-7]],
+      [{ minimum: 0, maximum: 1 }, [1e-7, 9.99e-300], [1e21, -1e-7]],
+      [{ exclusiveMaximum: 9.727837981879871e26 }, [9.72783797e26, -1e30], [9.727837981879871e26, 1e27]],
+      [{ minimum: 1e22, maximum: 3e22 }, [2.5e22, 3e22], [3.5e22, 9e21, 1e-7]],
+      [{ multipleOf: 3 }, [1.2e21], [1e21]],
+      [{ multipleOf: 1e-8 }, [1e-7, 12391239123], [1.5e-8]],
+      [{ const: [1e30, 1e-9] }, [[1e30, 1e-9]], [[1e31, 1e-9]]],
+      [{ not: { minimum: 5 } }, [1e-7, -1e21], [1e21]],
+    ] as const) {
+      for (const value of valid) expect(accepts(schema, value), `${JSON.stringify(schema)} ${value}`).toBe(true);
+      for (const value of invalid) expect(accepts(schema, value), `${JSON.stringify(schema)} ${value}`).toBe(false);
+    }
+    // What JavaScript reads as infinite is no number.
+    const any = jsonSchemaConstraint({ type: "number" });
+    for (const [text, valid] of [
+      ["1E-5", true],
+      ["12.5e+08", true],
+      ["1e300", true],
+      ["1e999", false],
+    ] as const) {
+      expect(isValid(any, text), text).toBe(valid);
+    }
+  });
+  obeysTheLaws("numbers with exponents", {
+    constraint: () => jsonSchemaConstraint({ type: "array", items: { minimum: 1e21, maximum: 2e22 }, maxItems: 1 }),
+    valid: ["[1e+21]", "[1.5e+22]", "[1000000000000000000000]", "[1.0e+21]"],
+    invalid: ["[1e21]", "[2.5e+22]", "[9e+20]", "[1e+210]"],
+    alphabet: "[]0123456789.e+-",
+  });
+
   it("knows formats as their standards do", () => {
     for (const [format, valid, invalid] of [
       ["date", ["2024-02-29", "2000-02-29", "1999-12-31"], ["1900-02-29", "2023-04-31", "2023-13-01", "23-01-01"]],
-      ["time", ["12:00:00Z", "23:59:60Z", "01:02:03.45+02:30"], ["24:00:00Z", "12:00:60Z", "12:00:00"]],
+      [
+        "time",
+        ["12:00:00Z", "23:59:60Z", "01:02:03.45+02:30", "15:59:60-08:00", "01:29:60+01:30"],
+        ["24:00:00Z", "12:00:60Z", "12:00:00", "01:29:60+01:31"],
+      ],
       ["date-time", ["2024-01-01T00:00:00Z", "2024-01-01t00:00:00.1-01:00"], ["2024-01-01", "2024-02-30T00:00:00Z"]],
       ["email", ["a.b+c@example.com"], ["a@b@c", "a..b@c.de", "@c.de"]],
       ["uri", ["https://a.b/c?d=e#f", "urn:x:y", "mailto:a@b"], ["a b", "//a", "http://a b", "%"]],

@@ -1,11 +1,12 @@
 /**
- * Number literals whose value is in a set. Without a condition, or as plain integers, every JSON spelling counts (integers without
- * exponent); with bounds or multiples, numbers are written as decimals without exponent.
+ * Number literals whose value is in a set. Without a condition every JSON spelling counts that JavaScript reads as a finite number. Integers,
+ * and numbers with bounds or multiples, are written as decimals; those that JavaScript writes with an exponent may be written so, too.
  */
 import type { TextState } from "../automaton.ts";
 import { createPosition, type Position, utf8 } from "../position.ts";
 import { compileRegex } from "../regex/compile.ts";
 import { at, type Decimal, negative } from "./decimals.ts";
+import { exponentsOf, hasFar, matching, mostDigits } from "./exponents.ts";
 import { allNumbers, hasNumber, includes, integers, type NumberSet } from "./number-sets.ts";
 
 const known = new Map<string, Position>();
@@ -21,19 +22,27 @@ export function numberLiteral(set: NumberSet): Position {
   return position;
 }
 
+/** Exponents of three digits that leave any mantissa finite. */
+const large = "([12][0-9]{2}|30[0-7])";
 const regular = (pattern: string): Position => utf8(compileRegex(pattern) as TextState);
 
 function create(set: NumberSet): Position {
-  if (set.key === allNumbers.key) return regular("-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE][-+]?[0-9]+)?");
-  if (set.key === integers.key) return regular("-?(0|[1-9][0-9]*)(\\.0+)?");
+  if (set.key === allNumbers.key) {
+    const near = "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE](-[0-9]+|\\+?0*[0-9]{1,2}))?";
+    return regular(`${near}|-?[1-9](\\.[0-9]+)?[eE]\\+?0*${large}`);
+  }
+  if (set.key === integers.key) {
+    return regular(`-?(0|[1-9][0-9]*)(\\.0+)?|-?[1-9](\\.[0-9]{1,16})?e\\+(2[1-9]|[3-9][0-9]|${large})`);
+  }
   return bounded(set);
 }
 
-/** What has been written. `fraction` is undefined before the point. */
+/** What has been written. `fraction` is undefined before the point, `exponent` (with its sign) before the e. */
 interface Written {
   readonly minus: boolean;
   readonly whole: string;
   readonly fraction: string | undefined;
+  readonly exponent?: string;
 }
 
 function bounded(set: NumberSet): Position {
@@ -44,9 +53,28 @@ function bounded(set: NumberSet): Position {
   /** So many digits before the point leave every bound behind and every multiple reachable. */
   const enough = longest + steps.reduce((most, { digits }) => Math.max(most, `${digits}`.length), 0) + 2;
   const positions = new Map<string, Position | null>();
+  const far = [exponentsOf(set), exponentsOf(mirror(set))];
+  const farOf = (minus: boolean) => far[minus ? 1 : 0];
+  const signed = (minus: boolean): NumberSet => (minus ? mirror(set) : set);
+
+  /** Whether digits can be followed by an exponent, at once or after further digits. */
+  const canBeFar = ({ minus, whole, fraction = "" }: Written): boolean =>
+    /^[1-9]$/.test(whole) &&
+    fraction.length <= mostDigits &&
+    farOf(minus).whole.length + farOf(minus).partly.length > 0;
+
+  /** What the exponents that may follow depend on. */
+  function farKey(written: Written): string {
+    const { minus, whole, fraction, exponent } = written;
+    if (exponent === undefined && !canBeFar(written)) return "";
+    const digits = farOf(minus).partly.length > 0 ? `${whole}.${fraction ?? ""}` : "";
+    return `e${exponent ?? fraction?.length}:${digits}`;
+  }
 
   /** Equal keys go on alike: places relative to the bounds, and remainders. */
-  function keyOf({ minus, whole, fraction }: Written): string {
+  function keyOf(written: Written): string {
+    const { minus, whole, fraction } = written;
+    if (written.exponent !== undefined) return `${minus}${farKey(written)}`;
     const digits = BigInt(`${whole}${fraction ?? ""}` || "0");
     const tail = fraction === undefined ? 0 : Math.min(fraction.length, finest + 1);
     const places = ends.map((end) => place(end, minus, whole, fraction));
@@ -54,24 +82,21 @@ function bounded(set: NumberSet): Position {
       fraction && fraction.length > width.scale ? `${digits}` : digits % width.digits,
     );
     const form = whole === "" ? "" : whole === "0" ? "0" : Math.min(whole.length, longest + 1);
-    return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}`;
+    return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}${farKey(written)}`;
   }
 
   /** Whether some continuation is in the set, the text as it stands included. */
   function isLive(written: Written): boolean {
-    const { minus, whole, fraction } = written;
-    const has = (from: Decimal, to: Decimal): boolean =>
-      minus ? hasMirrored(from, to) : hasNumber(set, from, to, true);
-    const hasMirrored = (from: Decimal, to: Decimal): boolean => {
-      // (-to, -from]: the open end is the lower one.
-      const mirrored = mirror(set);
-      return hasNumber(mirrored, from, to, true);
-    };
-    if (whole === "") return minus ? hasNumber(mirror(set), zero, undefined) : hasNumber(set, undefined, undefined);
+    const { minus, whole, fraction, exponent } = written;
+    const own = signed(minus);
+    const has = (from: Decimal, to: Decimal): boolean => hasNumber(own, from, to, true);
+    if (whole === "") return minus ? hasNumber(own, zero, undefined) : hasNumber(set, undefined, undefined);
     const digits = BigInt(`${whole}${fraction ?? ""}`);
+    const behind = fraction?.length ?? 0;
+    if (exponent !== undefined) return matching(own, farOf(minus), digits, behind, exponent).length > 0;
+    if (canBeFar(written) && hasFar(own, farOf(minus), digits, behind)) return true;
     if (fraction !== undefined || whole === "0") {
-      const scale = fraction?.length ?? 0;
-      return has({ digits, scale }, { digits: digits + 1n, scale });
+      return has({ digits, scale: behind }, { digits: digits + 1n, scale: behind });
     }
     for (let more = 0; whole.length + more <= Math.max(enough, whole.length); more++) {
       const width = 10n ** BigInt(more);
@@ -91,8 +116,16 @@ function bounded(set: NumberSet): Position {
   }
 
   function make(written: Written): Position {
-    const { minus, whole, fraction } = written;
+    const { minus, whole, fraction, exponent } = written;
     const digits = BigInt(`${whole}${fraction ?? ""}` || "0");
+    if (exponent !== undefined) {
+      const ways = matching(signed(minus), farOf(minus), digits, fraction?.length ?? 0, exponent);
+      return createPosition(
+        ways.includes(exponent),
+        () => ways.some((way) => way !== exponent),
+        (byte) => positionAt({ ...written, exponent: exponent + String.fromCharCode(byte) }),
+      );
+    }
     const value = { digits: minus ? -digits : digits, scale: fraction?.length ?? 0 };
     const accepts = whole !== "" && fraction !== "" && includes(set, value);
     return createPosition(
@@ -103,6 +136,9 @@ function bounded(set: NumberSet): Position {
         if (character === "-") return whole === "" && !minus ? positionAt({ ...written, minus: true }) : undefined;
         if (character === ".") {
           return whole !== "" && fraction === undefined ? positionAt({ ...written, fraction: "" }) : undefined;
+        }
+        if (character === "e") {
+          return fraction !== "" && canBeFar(written) ? positionAt({ ...written, exponent: "" }) : undefined;
         }
         if (!/[0-9]/.test(character)) return undefined;
         if (fraction !== undefined) return positionAt({ ...written, fraction: fraction + character });

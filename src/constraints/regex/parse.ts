@@ -214,7 +214,10 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     if (at >= characters.length) fail("an escape does not end");
     if (eat("b")) return 8;
     if (eat("-")) return 0x2d;
-    return escapedClass() ?? escapedPoint();
+    const start = at;
+    const set = escapedClass();
+    // \W of either case is without what folds to a letter of \w.
+    return (set && (ignoreCase ? scan(`\\${characters.slice(start, at).join("")}`, "iu") : set)) ?? escapedPoint();
   }
 
   const asRanges = (value: number | CodePoints): CodePoints => (typeof value === "number" ? [[value, value]] : value);

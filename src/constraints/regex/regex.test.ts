@@ -65,6 +65,7 @@ describe("regular expressions", () => {
       [/^.$/su, ["\n", "😀", "ab"]],
       [/^\p{Script=Greek}+\P{L}$/u, ["Ωμ1", "Ωμ", "ab1"]],
       [/^[^k]$/iu, ["K", "\u212a", "x"]],
+      [/^[^\W]$/iu, ["K", "\u212a", "s", "é"]],
     ] as const) {
       for (const sample of samples) {
         const constraint = regexConstraint(pattern);
