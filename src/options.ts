@@ -474,9 +474,9 @@ export interface DiverseBeamOptions {
   groups?: number;
   /** What a token costs that an earlier group has chosen at this place, in nats: larger makes texts more different and less likely. From 0 to 1000000000. Default 0.5. */
   strength?: number;
-  /** What counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), or the same few tokens anywhere (ngram). Default "hamming". */
-  diversity?: "hamming" | "cumulative" | "ngram";
-  /** Of diversity ngram: how many tokens in a row count as a repetition; fewer punish more often. From 1 to 16. Default 2. */
+  /** What counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), the same few tokens anywhere (ngram), or, by the cosine of the model's embeddings, a token like it at the same place (embedding) and a few like them anywhere (embedding-ngram). Default "hamming". */
+  diversity?: "hamming" | "cumulative" | "ngram" | "embedding" | "embedding-ngram";
+  /** Of the diversities ngram and embedding-ngram: how many tokens in a row count as a repetition; fewer punish more often. From 1 to 16. Default 2. */
   ngram?: number;
   /** Of diversity cumulative: the larger, the longer texts that have parted still count as alike, and are kept away from one another. From 0.001 to 1000000. Default 1. */
   diversityTemperature?: number;

@@ -173,6 +173,32 @@ describe("groups", () => {
     expect(grams([9, 4])!(4)).toBe(2);
     expect(grams([])).toBeUndefined();
     expect(penaltiesOf(diversity("hamming", { strength: 0 }), earlier)([1, 2])).toBeUndefined();
+
+    // Tokens as points: 1 and 2 alike, 3 across, 6 opposite to 3, 9 nowhere.
+    const points: Readonly<Record<number, [number, number]>> = {
+      1: [1, 0],
+      2: [3, 4],
+      3: [0, 2],
+      6: [0, -1],
+      9: [0, 0],
+    };
+    const embeddings = {
+      of(tokens: readonly number[]) {
+        const vector = Float32Array.from([0, 1].map((i) => tokens.reduce((sum, token) => sum + points[token][i], 0)));
+        return { vector, length: Math.hypot(...vector) };
+      },
+    };
+    const texts = [
+      [1, 2, 3],
+      [2, 1, 3],
+      [1, 2, 6],
+    ];
+    const soft = penaltiesOf(diversity("embedding", { embeddings }), texts)([1, 2])!;
+    expect([1, 2, 3, 6, 9].map(soft)).toEqual([0, 2 * 2 * 0.8, 2 * 2, 2, 0].map((value) => expect.closeTo(value, 6)));
+    // [1, 2] is (4, 4), of which each text has one; [2, 3] is (3, 6), [1, 3] is (1, 2), [2, 6] is (3, 3): from (4, 4).
+    const softGrams = penaltiesOf(diversity("embedding-ngram", { embeddings }), texts)([9, 1])!;
+    expect(softGrams(2)).toBeCloseTo(2 * (3 + 2 * (3 / Math.sqrt(10)) + 1), 6);
+    expect(penaltiesOf(diversity("embedding-ngram", { embeddings }), texts)([])).toBeUndefined();
   });
 });
 

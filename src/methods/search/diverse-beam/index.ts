@@ -4,7 +4,8 @@ import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { beamOptions } from "../beam/index.ts";
 import { concludeBeams, searchBeams } from "../beams.ts";
-import { diversities } from "../diversity.ts";
+import { diversities, needsEmbeddings } from "../diversity.ts";
+import { embeddingsOf } from "../embeddings.ts";
 
 export const diverseBeam = defineMethod({
   name: "diverse-beam",
@@ -39,14 +40,16 @@ export const diverseBeam = defineMethod({
       .enum(diversities)
       .default("hamming")
       .describe(
-        "what counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), or the same few tokens anywhere (ngram)",
+        "what counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), the same few tokens anywhere (ngram), or, by the cosine of the model's embeddings, a token like it at the same place (embedding) and a few like them anywhere (embedding-ngram)",
       ),
     ngram: z
       .int()
       .min(1)
       .max(16)
       .default(2)
-      .describe("of diversity ngram: how many tokens in a row count as a repetition; fewer punish more often"),
+      .describe(
+        "of the diversities ngram and embedding-ngram: how many tokens in a row count as a repetition; fewer punish more often",
+      ),
     diversityTemperature: z
       .number()
       .min(1e-3)
@@ -77,7 +80,8 @@ export const diverseBeam = defineMethod({
       "bad_option",
       "strength: with 0 all groups would be the same; use the method beam, or one group",
     );
-    const diversity = { kind, strength, length: ngram, temperature: diversityTemperature, penalizeEnd };
+    const embeddings = needsEmbeddings(kind) ? await embeddingsOf(decoding.model) : undefined;
+    const diversity = { kind, strength, length: ngram, temperature: diversityTemperature, penalizeEnd, embeddings };
     const settings = { beams, groups, diversity, lengthPenalty, earlyStopping, rankBy };
     concludeBeams(decoding, await searchBeams(decoding, settings), lengthPenalty, rankBy);
   },

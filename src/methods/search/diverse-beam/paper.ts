@@ -35,7 +35,7 @@ export const paper: Paper = {
     methodOptions: { beams: 6, groups: 3, strength: 1 },
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
-  missing: "Diversity by embeddings; captions and translation are not measured.",
+  missing: "Captions and translation are not measured.",
   claims: [
     {
       id: "distinct",
