@@ -18,8 +18,6 @@ export const mostDigits = 16;
 /** From 10^21 on and below 10^-6; where doubles overflow or lose digits plain decimals have to do. */
 const written = [...Array.from({ length: 287 }, (_, i) => i + 21), ...Array.from({ length: 301 }, (_, i) => -i - 7)];
 
-const power = (exponent: number): Decimal =>
-  exponent >= 0 ? { digits: 10n ** BigInt(exponent), scale: 0 } : { digits: 1n, scale: -exponent };
 const approximate = ({ digits, scale }: Decimal): number => Number(`${digits}e-${scale}`);
 
 /** Exponents of the positive numbers of a set. */
@@ -29,6 +27,7 @@ export function exponentsOf(set: NumberSet): Exponents {
     high ? approximate(high) : Infinity,
   ]);
   const step = set.step ? approximate(set.step) : 0;
+  const divided = set.step ? dividedPower(set.step) : -Infinity;
   const whole: number[] = [];
   const partly: number[] = [];
   for (const exponent of written) {
@@ -37,16 +36,18 @@ export function exponentsOf(set: NumberSet): Exponents {
     const meets = ends.some(([low, high]) => low < to * 1.1 && high >= from * 0.9);
     if (!meets || step >= to * 1.1) continue;
     const inside = ends.some(([low, high]) => low <= from * 0.9 && high >= to * 1.1);
-    const all = inside && set.avoided.length === 0 && (!set.step || isMultiple(power(exponent - mostDigits), set.step));
+    const all = inside && set.avoided.length === 0 && exponent - mostDigits >= divided;
     (all ? whole : partly).push(exponent);
   }
   return { whole, partly };
 }
 
-function isMultiple(value: Decimal, of: Decimal): boolean {
-  const scale = Math.max(value.scale, of.scale);
-  const at = ({ digits, scale: own }: Decimal): bigint => digits * 10n ** BigInt(scale - own);
-  return at(value) % at(of) === 0n;
+/** The least power of ten that is a multiple of a step, and with it all larger ones; infinite where none is. */
+function dividedPower({ digits, scale }: Decimal): number {
+  let [rest, twos, fives] = [digits, 0, 0];
+  for (; rest % 2n === 0n; rest /= 2n) twos += 1;
+  for (; rest % 5n === 0n; rest /= 5n) fives += 1;
+  return rest === 1n ? Math.max(twos, fives) - scale : Infinity;
 }
 
 /** `digits`, of which `fraction` stand behind the point, times 10 to the exponent. */

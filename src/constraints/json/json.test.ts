@@ -150,7 +150,9 @@ describe("JSON Schema", () => {
     ),
   })).value;
 
-  it("agrees with ajv on schemas of all keywords together, and says so when nothing is valid", () => {
+  it("agrees with ajv on schemas of all keywords together, and says so when nothing is valid", {
+    timeout: 300_000,
+  }, () => {
     let refused = 0;
     const run = fc.property(schemas, fc.array(values, { minLength: 8, maxLength: 8 }), (schema, samples) => {
       const validate = judge(schema);
@@ -168,7 +170,7 @@ describe("JSON Schema", () => {
         expect(isValid(constraint, JSON.stringify(value)), JSON.stringify(value)).toBe(validate(value));
       }
     });
-    fc.assert(run, { numRuns: 600, seed: 12 });
+    fc.assert(run, { numRuns: 400, seed: 12 });
     expect(refused).toBeLessThan(30);
   });
 
