@@ -27,9 +27,9 @@ export interface RequestOptions {
   typicalP?: number;
   /** Keep only tokens whose logit is within this many standard deviations of the highest. Above 0. */
   topNSigma?: number;
-  /** Keep only tokens of at least this probability; 0 turns it off. From 0 below 1. Default 0. */
+  /** Keep only tokens of at least this probability; 0 turns it off. From 0 and below 1. Default 0. */
   epsilon?: number;
-  /** Like epsilon, with a lower bound where the entropy is high; 0 turns it off. From 0 below 1. Default 0. */
+  /** Like epsilon, with a lower bound where the entropy is high; 0 turns it off. From 0 and below 1. Default 0. */
   eta?: number;
   /** “exclude top choices”: at some tokens, drop all top choices except the least likely of them. */
   xtc?: {

@@ -11,7 +11,11 @@ export function define(command: Command): void {
   command
     .argument("[arguments...]", "name of a benchmark, and its flags")
     .allowUnknownOption()
-    .helpOption(false)
+    .helpOption("-h, --help", "show this help")
+    .addHelpText(
+      "after",
+      "\nWithout a name it lists the benchmarks and their flags.\n\nExample:\n  ventris bench speculation --quick",
+    )
     .action((words: string[]) => {
       ensure(
         existsSync(script),

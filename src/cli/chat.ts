@@ -50,7 +50,7 @@ export function define(command: Command): void {
         .argParser((pair: string, all: string[] | undefined) => [...(all ?? []), pair]),
     );
   addSamplingFlags(command);
-  addOutputFlags(command, { json: false });
+  addOutputFlags(command, { json: false, defaults: { maxTokens: "as many as the context has room for" } });
   command.option("--json", "print a JSON object for each answer, on a line of its own");
   command.addHelpText(
     "after",

@@ -48,8 +48,8 @@ interface CompareFlags extends RequestFlags {
   out?: string;
 }
 
-/** Long enough that a speed means something. */
-const defaultTokens = 200;
+/** Long enough that a speed means something, and a text that all lossless methods must write. */
+const defaults = { temperature: 0, maxTokens: 200 };
 const mostPrompts = 1000;
 
 export function define(command: Command): void {
@@ -64,8 +64,8 @@ export function define(command: Command): void {
     .addOption(
       new Option(
         "--methods <list>",
-        'names between commas, files with methods of your own among them, or a JSON list of names and objects with options: \'["greedy", {"name": "dyspec", "budget": 8}, {"name": "dyspec", "budget": 32}]\'',
-      ).default(undefined, "plain decoding, and all methods that need no further options"),
+        'names between commas, files with methods of your own among them; default: plain decoding, and all methods that need no further options. Or a JSON list of names and objects with options: \'["greedy", {"name": "dyspec", "budget": 8}, {"name": "dyspec", "budget": 32}]\'',
+      ),
     )
     .option("--draft <model>", "the draft model of all methods that have one, instead of their default")
     .addOption(number("--repeat", "measure every prompt this many times", 1000).default(4))
@@ -73,17 +73,16 @@ export function define(command: Command): void {
     .addOption(
       number("--rounds", "how many rounds of each method --tree shows").default(undefined, "3").implies({ tree: true }),
     );
-  addSamplingFlags(command);
-  addOutputFlags(command);
+  addSamplingFlags(command, defaults);
+  addOutputFlags(command, { defaults });
   command.option("--out <file>", "write the comparison to a page (.html) or its figure (.svg), to keep or to send");
   command.addHelpText(
     "after",
     `
-In a comparison the temperature is 0 and the output has ${defaultTokens} tokens, unless you
-say otherwise. All methods run in turn, after a run that is not counted. Speeds
-are relative to plain decoding, with 95 % intervals over repetitions and
-prompts. Lossless methods must write the very text of plain decoding; if one
-does not, the exit status is 1.
+All methods run in turn, after a run that is not counted. Speeds are relative to
+plain decoding, with 95 % intervals over repetitions and prompts. Lossless
+methods must write the very text of plain decoding; if one does not, the exit
+status is 1.
 
 Examples:
   ventris compare "Once upon a time"
@@ -96,7 +95,7 @@ Examples:
 async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const { out } = flags;
   ensure(out === undefined || /\.(html|svg)$/.test(out), "bad_option", `--out ${out}: the file ends in .html or .svg`);
-  const request = { temperature: 0, maxTokens: defaultTokens, ...(await readRequest(flags)) };
+  const request = { ...defaults, ...(await readRequest(flags)) };
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   const prompts = await readPrompts(words, flags);
   await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });

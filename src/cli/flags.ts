@@ -12,16 +12,22 @@ interface SchemaFlagOptions {
   group?: string;
   /** Letters that stand for options, by their names. */
   short?: Readonly<Record<string, string>>;
+  /** What holds in place of the schema's own defaults, by option. */
+  defaults?: Readonly<Record<string, unknown>>;
 }
 
 /** Adds a flag for every option of the shape. Values that the schema refuses are `bad_option` naming the flag. */
-export function addSchemaFlags(command: Command, shape: Shape, { group, short = {} }: SchemaFlagOptions = {}): void {
+export function addSchemaFlags(
+  command: Command,
+  shape: Shape,
+  { group, short = {}, defaults = {} }: SchemaFlagOptions = {},
+): void {
   for (const [name, schema] of Object.entries(shape)) {
     const flag = kebab(name);
     const list = isTextList(schema);
     const option = new Option(
       `${short[name] ? `-${short[name]}, ` : ""}--${flag} <${placeholder(schema)}>`,
-      describeOption(schema),
+      describeOption(schema, defaults[name]),
     );
     if (group) option.helpGroup(group);
     command.addOption(
@@ -76,8 +82,9 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
 }
 
 /** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default 0.` */
-export function describeOption(schema: z.ZodType): string {
-  const { hostOnly: _, default: standard, ...field } = describeSchema(schema);
+export function describeOption(schema: z.ZodType, instead?: unknown): string {
+  const { hostOnly: _, default: own, ...field } = describeSchema(schema);
+  const standard = instead ?? own;
   const { properties = {}, required = [], examples = [] } = field;
   const fields = Object.entries(properties).map(([name, { description, default: value, ...inner }]) => {
     const facts = [

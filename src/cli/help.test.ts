@@ -1,4 +1,4 @@
-/** Every help text of every command: sentences in groups that fit a terminal of 80 columns. */
+/** Every help text of every command: sentences in groups that fit a terminal. */
 import { readdirSync, readFileSync } from "node:fs";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
@@ -38,15 +38,17 @@ describe.each(names)("ventris %s", (name) => {
     }
   });
 
-  it("fits 80 columns, no word broken", async () => {
+  it.each([80, 60])("fits %i columns, no word broken", async (width) => {
     for (const command of withBelow(await commandOf(name))) {
       let text = "";
-      command.configureOutput({ writeOut: (piece) => (text += piece), getOutHelpWidth: () => 80 });
-      command.outputHelp();
+      command.configureOutput({ writeOut: (piece) => (text += piece), getOutHelpWidth: () => width });
+      if (width < 80)
+        text = command.helpInformation(); // what is written below it has line breaks of its own
+      else command.outputHelp();
       for (const line of text.split("\n")) {
         // What has no spaces to break at, such as an example in JSON, may stand out.
         const [last] = line.trimStart().split(/ {2,}/).slice(-1);
-        if (last.includes(" ")) expect(line.length, line).toBeLessThanOrEqual(80);
+        if (last.includes(" ")) expect(line.length, line).toBeLessThanOrEqual(width);
       }
       const described = command.options.flatMap(({ description }) => description.split(/\s+/));
       const shown = new Set(text.split(/\s+/).map((word) => word.toLowerCase().replace(/\.$/, "")));
@@ -81,6 +83,30 @@ it("names the stages of --order, and the fields of JSON options with an example"
   expect(jsonFlags.length).toBeGreaterThan(4);
   for (const [, flag, description] of jsonFlags) expect(description, flag).toMatch(/Example: '\{.*\}'/);
   expect(text).toContain("multiplier: strength of the penalty; 0 turns it off (from 0 to 1000, needed)");
+});
+
+it("states the defaults of the command, once", async () => {
+  const wordsOf = async (name: string) => (await commandOf(name)).helpInformation().replace(/\s+/g, " ");
+  const defaultOf = (text: string, flag: string) =>
+    new RegExp(`${flag} <number> .*?Default ([^.]*)\\.`).exec(text)?.[1];
+  const given = async (name: string) => {
+    const text = await wordsOf(name);
+    return ["--temperature", "--max-tokens", "--top-k"].map((flag) => defaultOf(text, flag));
+  };
+  expect(await given("run")).toEqual(["1", "256", "0"]);
+  expect(await given("compare")).toEqual(["0", "200", "0"]);
+  expect(await given("chat")).toEqual(["1", "as many as the context has room for", "0"]);
+  for (const name of names) {
+    for (const command of withBelow(await commandOf(name))) {
+      const help = command.createHelp();
+      for (const option of help.visibleOptions(command)) {
+        const text = help.optionDescription(option);
+        expect(text.match(/\bDefault |[;.] default: /g)?.length ?? 0, `${name} ${option.flags}: ${text}`).toBeLessThan(
+          2,
+        );
+      }
+    }
+  }
 });
 
 it("has every module of a command in the list", () => {

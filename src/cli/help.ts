@@ -14,10 +14,12 @@ export const groups = {
 } as const;
 
 export const helpStyle: HelpConfiguration = {
+  // Narrow terminals, too: an unwrapped line would be broken in the middle of its words.
+  minWidthToWrap: 16,
   styleTitle: (title) => styled(process.stdout, "bold", title),
   optionDescription({ description, argChoices, defaultValue, defaultValueDescription }) {
     const choices = argChoices && `One of ${argChoices.join(", ")}.`;
-    const value = defaultValueDescription ?? shownDefault(defaultValue);
+    const value = /\bdefault: /.test(description) ? "" : (defaultValueDescription ?? shownDefault(defaultValue));
     return [described(description), choices, value && `Default ${value}.`].filter(Boolean).join(" ");
   },
   argumentDescription: ({ description, argChoices, defaultValue }) =>

@@ -93,15 +93,21 @@ export function addLoadFlags(command: Command): void {
 const outputNames = ["maxTokens", "minTokens", "stop", "stopTokens", "constraint", "logprobs"] as const;
 const insideNames = ["taps", "edits"] as const;
 
-export function addSamplingFlags(command: Command): void {
+/** Defaults of a command that are not the library's. */
+type Defaults = Readonly<Record<string, unknown>>;
+
+export function addSamplingFlags(command: Command, defaults: Defaults = {}): void {
   const { shape } = requestOptions;
   const others = Object.entries(shape).filter(([name]) => ![...outputNames, ...insideNames].includes(name as never));
-  addSchemaFlags(command, Object.fromEntries(others), { group: groups.sampling });
+  addSchemaFlags(command, Object.fromEntries(others), { group: groups.sampling, defaults });
   command.optionsGroup(groups.sampling);
   addShaperFlag(command);
 }
 
-export function addOutputFlags(command: Command, { json = true } = {}): void {
+export function addOutputFlags(
+  command: Command,
+  { json = true, defaults = {} }: { json?: boolean; defaults?: Defaults } = {},
+): void {
   const { constraint, stop, ...output } = requestOptions.pick(
     Object.fromEntries(outputNames.map((name) => [name, true])) as Record<(typeof outputNames)[number], true>,
   ).shape;
@@ -114,6 +120,7 @@ export function addOutputFlags(command: Command, { json = true } = {}): void {
     {
       group: groups.output,
       short: { maxTokens: "n" },
+      defaults,
     },
   );
   addSchemaFlags(command, { stopTokens: output.stopTokens }, { group: groups.output });

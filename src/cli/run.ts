@@ -66,8 +66,8 @@ export function define(command: Command): void {
     .addOption(
       new Option(
         "--method <name>",
-        'how to decode: a name from ventris methods, a file with a method of your own such as ./my-method.ts, or JSON with options, as \'{"name": "dyspec", "budget": 16}\'',
-      ).default(undefined, "sample, or greedy at temperature 0"),
+        'how to decode: a name from ventris methods, or a file with a method of your own such as ./my-method.ts; default: sample, or greedy at temperature 0. Or JSON with options: \'{"name": "dyspec", "budget": 16}\'',
+      ),
     )
     .option(
       "--set <name=value>",

@@ -18,11 +18,16 @@ describe("a terminal", () => {
 
   it("has colours unless NO_COLOR is set or it has none", () => {
     const screen = { isTTY: true, hasColors: () => true, write() {} };
-    vi.stubEnv("NO_COLOR", "");
+    for (const name of ["NO_COLOR", "FORCE_COLOR"]) vi.stubEnv(name, "");
     expect(styled(screen, "bold", "x")).toBe("\x1b[1mx\x1b[22m");
     expect(styled({ ...screen, hasColors: () => false }, "bold", "x")).toBe("x");
     expect(styled({ ...screen, isTTY: false }, "bold", "x")).toBe("x");
+    vi.stubEnv("FORCE_COLOR", "1");
+    expect(styled({ write() {} }, "red", "x")).toBe("\x1b[31mx\x1b[39m");
     vi.stubEnv("NO_COLOR", "1");
+    expect(styled(screen, "bold", "x")).toBe("x");
+    vi.stubEnv("NO_COLOR", "");
+    vi.stubEnv("FORCE_COLOR", "0");
     expect(styled(screen, "bold", "x")).toBe("x");
   });
 

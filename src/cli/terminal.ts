@@ -23,9 +23,17 @@ const codes: Readonly<Record<Style, readonly [on: number, off: number]>> = {
   green: [32, 39],
 };
 
-/** The text in a style, or as it is where the screen has no colours: no terminal, a dumb one, or NO_COLOR is set. */
+/** None where NO_COLOR is set; else as FORCE_COLOR says, in a pipe, too; else where the screen is a terminal that has them. */
+function hasColours(screen: Screen): boolean {
+  const { FORCE_COLOR, NO_COLOR } = process.env;
+  if (NO_COLOR) return false;
+  if (FORCE_COLOR) return !["0", "false"].includes(FORCE_COLOR);
+  return screen.isTTY === true && screen.hasColors?.() === true;
+}
+
+/** The text in a style, or as it is where the screen has no colours. */
 export function styled(screen: Screen, style: Style, text: string): string {
-  if (!screen.isTTY || process.env.NO_COLOR || !screen.hasColors?.()) return text;
+  if (!hasColours(screen)) return text;
   const [on, off] = codes[style];
   return `\x1b[${on}m${text}\x1b[${off}m`;
 }

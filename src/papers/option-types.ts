@@ -119,7 +119,8 @@ export function rangeOf({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }
   if (low === undefined && open) return "";
   const from = low === undefined ? "" : exclusiveMinimum !== undefined ? `above ${low}` : `from ${low}`;
   const to = open ? "" : exclusiveMaximum !== undefined ? `below ${high}` : `to ${high}`;
-  return sentence([from, to].filter(Boolean).join(from.startsWith("above") && to ? " up " : " "));
+  const between = exclusiveMaximum !== undefined ? " and " : exclusiveMinimum !== undefined ? " up " : " ";
+  return sentence([from, to].filter(Boolean).join(between));
 }
 
 function typeOf(field: Described, depth: number): string {
