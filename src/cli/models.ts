@@ -94,7 +94,10 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
   const told = broken.filter(({ origin }) => origin !== "here" || folders.length > 0);
   for (const { name, problem } of told) say(`${name} cannot be used: ${problem}`);
   const others = broken.length - told.length;
-  if (others > 0) say(`${plural(others, "file")} here cannot be used as models; ventris models . says why`);
+  if (others > 0)
+    say(
+      `${plural(others, "file")} here cannot be used as ${others === 1 ? "a model" : "models"}; ventris models . says why`,
+    );
 }
 
 /** Errors: those of `writeFileList`. */
