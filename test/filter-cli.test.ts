@@ -174,6 +174,19 @@ it("refuses what makes no sense, by name and with status 2", async () => {
     expect(outcome.stderr, words.join(" ")).toMatch(message);
     expect(outcome.status, words.join(" ")).toBe(status);
   }
+  // A filter knows the steps of its dynamics: a recording of another rate has others.
+  const wave = Float32Array.from({ length: 600 }, (_, i) => Math.sin(i / 9) + 0.2 * Math.sin(7.3 * i));
+  for (const rate of [50, 100]) {
+    await writeFile(join(folder, `w${rate}.f32`), new Uint8Array(wave.buffer));
+    await writeFile(join(folder, `w${rate}.json`), JSON.stringify({ columns: ["z", "a", "b"], rate }));
+  }
+  const fit = await filter(["fit", "w50.f32", "--state", "z", "--method", "kalman", "--out", "w.filter"]);
+  expect(fit).toMatchObject({ status: 0 });
+  expect(await filter(["run", "w.filter", "w50.f32", "--state", "z"])).toMatchObject({ status: 0 });
+  expect(await filter(["run", "w.filter", "w100.f32", "--state", "z"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/fitted to 50 bins a second, and w100\.f32 has 100/),
+  });
   const bad = await filter(["run", "k.filter", "--stream"], "1,2\n");
   expect(bad).toMatchObject({ status: 1, stderr: expect.stringMatching(/line 1: 2 values.*3 channels/) });
 });

@@ -336,6 +336,17 @@ describe("bad data", () => {
       failure("bad_option", /state of another model/),
     );
     await expect(loadFilter(state)).rejects.toEqual(failure("bad_file", /not a fitted filter/));
+    // Whole, with its own fingerprint, and yet no filter.
+    const { A: _, ...rest } = model.parameters.arrays;
+    for (const [forged, message] of [
+      [{ ...model, parameters: { arrays: rest, notes: {} } }, /is no working kalman filter/],
+      [{ ...model, observationDimension: 3 }, /is no working kalman filter/],
+      [{ ...model, stateDimension: 1e9 }, /stateDimension must be at most 65536/],
+      [{ ...model, method: "none" }, /no filter is called "none"/],
+    ] as const) {
+      await saveFilter(join(folder, "forged"), forged);
+      await expect(loadFilter(join(folder, "forged")), String(message)).rejects.toEqual(failure("bad_file", message));
+    }
     const { readFile } = await import("node:fs/promises");
     const bytes = await readFile(file);
     bytes[bytes.length - 3] ^= 1;

@@ -69,7 +69,11 @@ export async function loadFilter(path: string): Promise<FilterModel> {
 /** Whether a model holds what its method needs, which one bin shows. A fingerprint can be forged along with the rest. */
 function tryStep(model: FilterModel, path: string): void {
   try {
-    openFilter(findFilter(model.method), model).step(new Float64Array(model.observationDimension));
+    const filter = openFilter(findFilter(model.method), model);
+    const { mean } = filter.step(new Float64Array(model.observationDimension));
+    // Features that are no numbers count as missing.
+    const answers = mean.every(Number.isFinite) && filter.counters.missing === 0;
+    ensure(answers, "bad_file", "a bin of zeros has no estimate");
   } catch (cause) {
     const why = cause instanceof VentrisError ? cause.message : "arrays are missing or of other sizes";
     throw new VentrisError("bad_file", `${path} is no working ${model.method} filter: ${why}`, { cause });

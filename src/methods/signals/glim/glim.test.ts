@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
@@ -228,6 +228,20 @@ describe("from recordings to texts", () => {
     const alone = await encodeRecordings(again, set, [1], "none", 1);
     for (let k = 0; k < 16; k++) expect(alone.vectors[k]).toBeCloseTo(a.vectors[16 + k], 5);
     expect((await encodeTexts(again, ["anna loved the soup ."])).length).toBe(16);
+    const card = JSON.parse(await readFile(join(out, "glim.json"), "utf8"));
+    for (const [change, message] of [
+      [{ config: { ...card.config, slots: 5 } }, /queries is \[4,16\], and .*glim\.json asks for \[5,16\]/],
+      [{ config: { ...card.config, encoderBlocks: 2 } }, /lacks encoder\.1\./],
+      [{ config: { ...card.config, points: 60_000, channels: 60_000 } }, /at most 16 million/],
+      [{ config: { ...card.config, heads: 3 } }, /heads must divide/],
+      [{ settings: undefined }, /settings is missing/],
+      [{ text: 7 }, /text must be a text, not 7/],
+    ] as const) {
+      await writeFile(join(out, "glim.json"), JSON.stringify({ ...card, ...change }));
+      await expect(loadGlim(out), String(message)).rejects.toEqual(failure("bad_file", message));
+    }
+    await writeFile(join(out, "glim.json"), JSON.stringify({ ...card, textFingerprint: "another" }));
+    await expect(loadGlim(out)).rejects.toEqual(failure("bad_option", /trained with another text model/));
   });
 
   it("writes with one beam what the most likely token at each step makes", async () => {
@@ -283,6 +297,13 @@ describe("from recordings to texts", () => {
       failure("bad_file", /both in train and in test/),
     );
     await expect(broken((copy) => copy.recordings.pop())).rejects.toEqual(failure("bad_file", /recording|asks for/));
+    for (const [change, message] of [
+      [(copy: typeof index) => delete copy.shape, /shape is missing/],
+      [(copy: typeof index) => delete copy.splits.test, /splits\.test is missing/],
+      [(copy: typeof index) => (copy.sentences[0].labels = ["good"]), /sentences\[0\]\.labels must be an object/],
+      [(copy: typeof index) => (copy.recordings[0].length = 33), /recording 1 has 33 real points of 32/],
+    ] as const)
+      await expect(broken(change), String(message)).rejects.toEqual(failure("bad_file", message));
     await expect(
       broken((copy) => {
         copy.recordings[0].sentence = 9999;
