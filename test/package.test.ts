@@ -132,6 +132,18 @@ describe("in an empty folder, where only the registry can be reached", () => {
     },
   );
 
+  it("comes without a Redis client, and says how to get it when it is asked to share", { timeout: 120_000 }, ({ skip }) => {
+    if (unreachable) skip(unreachable);
+    const main = join(empty, "node_modules", "ventris", "dist", "cli", "main.js");
+    const { status, stderr } = call(
+      process.execPath,
+      [main, "serve", "--port", "0", "--model", "knossos", "--share", "redis://127.0.0.1:9"],
+      empty,
+    );
+    expect(stderr).toContain("npm install @redis/client");
+    expect(status).not.toBe(0);
+  });
+
   it("a script of thirty lines compiles and runs, on WebAssembly where the native runtime is missing", {
     timeout: 300_000,
   }, async ({ skip }) => {
