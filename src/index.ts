@@ -30,6 +30,7 @@ export type { Capability, CompanionRole, Model } from "./engine/model.ts";
 export type { Hypothesis } from "./engine/output.ts";
 export type { Instrumenting } from "./engine/reading.ts";
 export type { RemoteLimits } from "./engine/remote/client.ts";
+export type { Endpoint, EndpointPolicy } from "./engine/remote/endpoints.ts";
 export type { RemoteOptions } from "./engine/remote/model.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { ScoredText, ScoredToken } from "./engine/score.ts";

@@ -766,8 +766,8 @@ export interface AutoOptions {
   } & Readonly<Record<string, unknown>>)[];
   /** Draft model of the default arms chain and dyspec; default: pylos where its vocabulary fits, else none, and those arms are left out. Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** The bandit that learns which method is fastest for which request: LinUCB learns from few requests; those named Neu or Neural, and EENet, learn finer rules and need more of them. Default "LinUCB". */
-  policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
+  /** The bandit that learns which method is fastest for which request: LinUCB learns from few requests, and DiscountedLinUCB forgets old ones; those named Neu or Neural, and EENet, learn finer rules and need more of them. Default "LinUCB". */
+  policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "DiscountedLinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
   /** Options of the policy, as JSON: {"alpha": 0.1}. Default {}. Of the host alone: a server refuses it in requests. */
   policyOptions?: Readonly<Record<string, unknown>>;
   /** Folder where what was learnt is kept, or "none"; default: beside the model, in auto, where it can be written. Of the host alone: a server refuses it in requests. */

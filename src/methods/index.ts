@@ -1,9 +1,10 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
-import { remoteKind } from "../engine/remote/kind.ts";
+import { createRemoteKind } from "../engine/remote/kind.ts";
 import { nearest, VentrisError } from "../errors.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
+import { makeEndpointChooser } from "./choice/endpoints.ts";
 import { awrs } from "./constrained/awrs/index.ts";
 import { smc } from "./constrained/smc/index.ts";
 import { cd } from "./contrast/cd/index.ts";
@@ -77,7 +78,7 @@ const decoders: readonly Method[] = [
 export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */
-export const modelKinds: readonly ModelKind[] = [remoteKind];
+export const modelKinds: readonly ModelKind[] = [createRemoteKind(makeEndpointChooser)];
 
 /** Shapers that work inside every method. */
 export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory, codebook];

@@ -4,6 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import { delay } from "../../turn.ts";
+import type { Endpoint, EndpointChoice } from "./endpoints.ts";
 
 /** How patient calls to an engine behind a network are, and what they may spend. */
 export interface RemoteLimits {
@@ -29,14 +30,26 @@ export interface Spending {
 export interface RemoteClient {
   readonly url: string;
   readonly spent: Readonly<Spending>;
+  /** Of several engines that serve one model: what each has done. */
+  readonly endpoints?: readonly Readonly<Endpoint>[];
   /**
-   * Events of an answer, parsed; it is left early by leaving the loop. Errors: `bad_option` for what the engine refuses, with its words;
+   * Events of an answer, parsed; it is left early by leaving the loop. `told` hears which of several engines was chosen. Errors: `bad_option` for what the engine refuses, with its words;
    * `unavailable` for an engine that cannot be reached or has not what is asked for, and for a budget that is spent; `runtime_failed` for
    * an answer that is none; `aborted`.
    */
-  stream(path: string, body: object, signal?: AbortSignal): AsyncGenerator<unknown, void>;
+  stream(
+    path: string,
+    body: object,
+    signal?: AbortSignal,
+    told?: (choice: EndpointChoice) => void,
+  ): AsyncGenerator<unknown, void>;
   /** A whole answer. Errors: the same. */
-  ask(path: string, body: object | undefined, signal?: AbortSignal): Promise<unknown>;
+  ask(
+    path: string,
+    body: object | undefined,
+    signal?: AbortSignal,
+    told?: (choice: EndpointChoice) => void,
+  ): Promise<unknown>;
   /** Counts tokens that were received. */
   count(tokens: number): void;
   close(): void;
@@ -45,11 +58,18 @@ export interface RemoteClient {
 /** An event, and a whole answer, hold a few hundred kilobytes at most; both bounds are far beyond. */
 const [longestEvent, longestAnswer, longestError] = [4 * 2 ** 20, 64 * 2 ** 20, 64 * 2 ** 10];
 /** Seconds: the first pause before another try, which doubles, and the longest, whatever the engine asks for. */
-const [firstPause, longestPause] = [0.25, 30];
+export const [firstPause, longestPause] = [0.25, 30];
 
-export function createClient(url: string, apiKey: string | undefined, limits: RemoteLimits): RemoteClient {
+export const nothingSpent = (): Spending => ({ requests: 0, retries: 0, tokens: 0 });
+
+/** `spent`: the account of clients that share a budget. */
+export function createClient(
+  url: string,
+  apiKey: string | undefined,
+  limits: RemoteLimits,
+  spent: Spending = nothingSpent(),
+): RemoteClient {
   const { timeout = 60, retries = 2, concurrency = 8, budget = {} } = limits;
-  const spent: Spending = { requests: 0, retries: 0, tokens: 0 };
   const closing = new AbortController();
   const turns = createTurns(concurrency);
 
@@ -184,7 +204,8 @@ class RemoteError extends VentrisError {
   }
 }
 
-const isPassing = (error: VentrisError): error is RemoteError => error instanceof RemoteError && error.passing;
+/** Whether another try may succeed. */
+export const isPassing = (error: unknown): error is RemoteError => error instanceof RemoteError && error.passing;
 
 /** What a status that is no success means, in the engine's own words where it has some. */
 async function refusal(where: string, response: Response): Promise<RemoteError> {

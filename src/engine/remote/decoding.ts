@@ -10,6 +10,7 @@ import type { Model } from "../model.ts";
 import { createOutput, type Hypothesis } from "../output.ts";
 import { type Stream, uniform } from "../random.ts";
 import type { BareLogprob, FinishReason } from "../trace.ts";
+import type { EndpointChoice } from "./endpoints.ts";
 import type { Remote } from "./model.ts";
 import { type Piece, readEvent } from "./pieces.ts";
 import { createRemoteVocabulary, type RemoteVocabulary, remoteEnd } from "./vocabulary.ts";
@@ -158,13 +159,17 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     return ["/chat/completions", { ...common, ...scores, messages: given, ...remote.body }];
   }
 
+  const tell = ({ urls, predicted, probabilities, chosen }: EndpointChoice): void => {
+    emit({ type: "choice", arms: [...urls], predicted: [...predicted], probabilities: [...probabilities], chosen });
+  };
+
   async function* draw(drawing: Drawing): AsyncGenerator<Drawn, void> {
     const [path, body] = bodyOf(drawing);
     const kind = typeof given === "string" ? "completion" : "chat";
     let { from } = drawing;
     let [count, finish]: [number, "end" | "length" | undefined] = [0, undefined];
     counters.passes += 1;
-    for await (const event of remote.client.stream(path, body, signals)) {
+    for await (const event of remote.client.stream(path, body, signals, tell)) {
       first ??= performance.now();
       const answered = readEvent(event, kind);
       finish ??= answered.finish;

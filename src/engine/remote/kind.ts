@@ -1,12 +1,16 @@
 /** The kind of model that stands behind a network: what a reference and its options may be. */
 import { ensure } from "../../errors.ts";
 import type { ModelKind } from "../method.ts";
+import type { MakeEndpointChooser } from "./endpoints.ts";
 import { isRemote, openRemote, remoteOptions } from "./model.ts";
 
 const own = Object.keys(remoteOptions);
 
-/** Options of one kind of model mean nothing to the other. Errors: `bad_option`. */
-export const remoteKind: ModelKind = {
+/**
+ * Options of one kind of model mean nothing to the other. `makeChooser`: of choices among several engines, which are a method's matter. Errors:
+ * `bad_option`.
+ */
+export const createRemoteKind = (makeChooser: MakeEndpointChooser): ModelKind => ({
   name: "remote",
   async open(reference, options) {
     const given = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name]));
@@ -25,6 +29,6 @@ export const remoteKind: ModelKind = {
       "bad_option",
       `${idle}: it is about models that are loaded here, and ${reference} is behind a network`,
     );
-    return openRemote(reference, options);
+    return openRemote(reference, options, makeChooser);
   },
-};
+});

@@ -1,13 +1,22 @@
 /** `open("http://host:port/v1", { model })`: an engine that speaks OpenAI's interface, as a model that can continue texts. */
 import { z } from "zod";
 import { ensure, nearest, shown, VentrisError } from "../../errors.ts";
+import { warnOnce } from "../../warnings.ts";
 import type { ModelParts } from "../model.ts";
-import { createClient, type RemoteClient, type RemoteLimits } from "./client.ts";
+import { createClient, isPassing, nothingSpent, type RemoteClient, type RemoteLimits } from "./client.ts";
+import { createEndpoints, type EndpointPolicy, type MakeEndpointChooser } from "./endpoints.ts";
 
 /** Options of a model behind a network. */
 export interface RemoteOptions extends RemoteLimits {
   /** The name of the model there; default: the only one. `http://host:port/v1#name` says it, too. */
   readonly model?: string;
+  /**
+   * Further engines that serve this model: each request goes to one that a bandit chooses by how long tokens took there, and to another when
+   * that one fails before its first token. `concurrency` is of each, `retries` and `budget` are of all together.
+   */
+  readonly endpoints?: readonly string[];
+  /** The bandit policy that chooses among them, by name or with its options. Default DiscountedLinUCB. */
+  readonly endpointPolicy?: EndpointPolicy;
   /** Sent as a bearer token; default: the variable VENTRIS_REMOTE_API_KEY. */
   readonly apiKey?: string;
   /** Whether tokens and log-probabilities are asked for. False: for engines that give none; a piece of text then counts as a token. */
@@ -18,6 +27,8 @@ export interface RemoteOptions extends RemoteLimits {
 
 export const remoteOptions = {
   model: z.string().min(1).max(500).optional(),
+  endpoints: z.array(z.string().min(1).max(4096)).min(1).max(63).optional(),
+  endpointPolicy: z.union([z.string().max(200), z.looseObject({ name: z.string().max(200) })]).optional(),
   apiKey: z.string().min(1).max(10_000).optional(),
   logprobs: z.boolean().optional(),
   body: z.record(z.string(), z.json()).optional(),
@@ -43,15 +54,10 @@ export const isRemote = (reference: string): boolean => /^https?:\/\//i.test(ref
 export async function openRemote(
   reference: string,
   options: RemoteOptions & { signal?: AbortSignal },
+  makeChooser: MakeEndpointChooser,
 ): Promise<Omit<ModelParts, "openCompanion">> {
   const started = performance.now();
-  ensure(URL.canParse(reference), "bad_option", `${shown(reference)} is no address: write http://host:port/v1`);
-  const address = new URL(reference);
-  ensure(
-    !address.username && !address.password,
-    "bad_option",
-    "keys do not belong into an address: open(url, { apiKey })",
-  );
+  const address = addressOf(reference);
   const named = decodeURIComponent(address.hash.slice(1)) || undefined;
   const {
     model: wanted = named,
@@ -59,11 +65,19 @@ export async function openRemote(
     signal,
     ...rest
   } = options;
-  const { logprobs = true, body = {}, ...limits } = rest;
-  address.hash = "";
-  const url = address.href.replace(/\/+$/, "");
-  const client = createClient(url, apiKey, limits);
-  const model = await modelThere(client, wanted, signal);
+  const { logprobs = true, body = {}, endpoints = [], endpointPolicy, ...limits } = rest;
+  const urls = [address, ...endpoints.map(addressOf)].map(urlOf);
+  const twice = urls.find((url, i) => urls.indexOf(url) < i);
+  ensure(twice === undefined, "bad_option", `endpoints: ${twice} is there twice`);
+  ensure(urls.length > 1 || endpointPolicy === undefined, "bad_option", "endpointPolicy: it chooses among endpoints");
+  const spent = nothingSpent();
+  const once = { ...limits, retries: 0 };
+  const clients = urls.map((url) => createClient(url, apiKey, urls.length > 1 ? once : limits, spent));
+  const client =
+    clients.length > 1
+      ? createEndpoints(clients, spent, limits, makeChooser(clients.length, endpointPolicy ?? "DiscountedLinUCB"))
+      : clients[0];
+  const model = await modelOfAll(clients, wanted, signal);
   const remote: Remote = { client, model, logprobs, body, close: client.close };
   return {
     name: model,
@@ -72,8 +86,43 @@ export async function openRemote(
     abilities: { remote },
     secondsToLoad: (performance.now() - started) / 1000,
     parameterCount: 0,
-    identity: `${url} ${model}`,
+    identity: `${client.url} ${model}`,
   };
+}
+
+/** Errors: `bad_option`. */
+function addressOf(reference: string): URL {
+  const sound = isRemote(reference) && URL.canParse(reference);
+  ensure(sound, "bad_option", `${shown(reference)} is no address: write http://host:port/v1`);
+  const address = new URL(reference);
+  const keyed = address.username !== "" || address.password !== "";
+  ensure(!keyed, "bad_option", "keys do not belong into an address: open(url, { apiKey })");
+  return address;
+}
+
+function urlOf(address: URL): string {
+  const bare = new URL(address);
+  bare.hash = "";
+  return bare.href.replace(/\/+$/, "");
+}
+
+/** Its name at all that answer; who does not now may later. Errors: of one that has it not; of the first, where none answers. */
+async function modelOfAll(
+  clients: readonly RemoteClient[],
+  wanted: string | undefined,
+  signal?: AbortSignal,
+): Promise<string> {
+  const asked = await Promise.allSettled(clients.map((client) => modelThere(client, wanted, signal)));
+  const names = asked.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
+  const failures = asked.flatMap((one) => (one.status === "rejected" ? [one.reason as Error] : []));
+  const lasting = failures.find((error) => !isPassing(error)) ?? (names.length === 0 ? failures[0] : undefined);
+  if (lasting) throw lasting;
+  for (const { message } of failures) warnOnce(`an endpoint does not answer, and is tried again later: ${message}`);
+  const other = names.find((name) => name !== names[0]);
+  ensure(other === undefined, "bad_option", () => {
+    return `endpoints: they serve ${names[0]} and ${other}: name one, open(url, { model })`;
+  });
+  return names[0];
 }
 
 const list = z.object({ data: z.array(z.object({ id: z.string().max(500) })).max(10_000) });

@@ -188,6 +188,54 @@ test.each(Object.keys(policies))(
   },
 );
 
+test("DiscountedLinUCB is its definition, LinUCB without discount, and follows losses that change", () => {
+  const [width, ridge, alpha, discount] = [3, 0.5, 0.7, 0.9];
+  const context = (i: number): Float64Array => Float64Array.from([1, Math.sin(i), Math.cos(3 * i)], (x) => x / 2);
+  const policy = createPolicyByName("DiscountedLinUCB", { width, ridge, alpha, discount });
+  const plain = createPolicyByName("LinUCB", { width, ridge, alpha });
+  const same = createPolicyByName("DiscountedLinUCB", { width, ridge, alpha, discount: 1 });
+  const losses = Array.from({ length: 12 }, (_, i) => 0.5 + 0.4 * Math.sin(5 * i));
+  for (const [i, loss] of losses.entries()) for (const one of [policy, plain, same]) one.observe(context(i), loss);
+  // Weighted least squares by their normal equations, and Cramer's rule.
+  const weighted = (by: number): number[][] =>
+    [0, 1, 2].map((a) =>
+      [0, 1, 2].map((b) =>
+        losses.reduce((sum, _, i) => sum + by ** (11 - i) * context(i)[a] * context(i)[b], a === b ? ridge : 0),
+      ),
+    );
+  const sums = [0, 1, 2].map((a) => losses.reduce((sum, y, i) => sum + discount ** (11 - i) * y * context(i)[a], 0));
+  const determinant = ([a, b, c]: number[][]): number =>
+    a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0]) + a[2] * (b[0] * c[1] - b[1] * c[0]);
+  const solved = (m: number[][], v: ArrayLike<number>): number[] =>
+    [0, 1, 2].map((k) => determinant(m.map((row, i) => row.map((x, j) => (j === k ? v[i] : x)))) / determinant(m));
+  const contexts = [20, 21, 22].map(context);
+  const [once, twice] = [weighted(discount), weighted(discount ** 2)];
+  const { predictions } = policy.choose(contexts);
+  for (const [arm, x] of contexts.entries()) {
+    const theta = solved(once, sums);
+    const along = solved(once, x);
+    const spread = along.reduce((sum, a, i) => sum + a * along.reduce((s, b, j) => s + twice[i][j] * b, 0), 0);
+    const foretold = x.reduce((sum, value, i) => sum + value * theta[i], 0);
+    expect(predictions[arm]).toBeCloseTo(foretold - alpha * Math.sqrt(spread), 10);
+  }
+  const [a, b] = [plain, same].map((one) => one.choose(contexts).predictions);
+  for (const [arm, value] of a.entries()) expect(b[arm]).toBeCloseTo(value, 10);
+
+  // Two arms that change places: what is lost afterwards.
+  const lost = (name: string): number => {
+    const chooser = createPolicyByName(name, { width: 2, alpha: 0.2, ridge: 0.1 });
+    let sum = 0;
+    for (let i = 0; i < 400; i++) {
+      const { arm, round } = chooser.choose([Float64Array.of(1, 0), Float64Array.of(0, 1)]);
+      const loss = (arm === 0) === i < 200 ? 0.2 : 0.6;
+      chooser.learn(round, loss);
+      if (i >= 200) sum += loss - 0.2;
+    }
+    return sum;
+  };
+  expect(lost("DiscountedLinUCB")).toBeLessThan(0.4 * lost("LinUCB"));
+});
+
 test("bad input is refused by name and changes nothing; odd input is handled", () => {
   const policy = neuSquareCB(small);
   const contexts = cosineTask().round(0).contexts;

@@ -2,6 +2,7 @@
 export type { Standing } from "../../sharing/index.ts";
 export { type Outlook, outlook } from "./auto/outlook.ts";
 export { type ArmRecord, forgetLearnt, type Learnt, learntIn, stateFolder } from "./auto/state.ts";
+export { type DiscountedOptions, discountedLinUCB } from "./discounted.ts";
 export { type LinearOptions, linearSquareCB, linUCB } from "./linear.ts";
 export { type NeuralBanditOptions, neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
 export {

@@ -1,5 +1,6 @@
 /** The policies by name. */
 import { nearest, VentrisError } from "../../errors.ts";
+import { discountedLinUCB } from "./discounted.ts";
 import { linearSquareCB, linUCB } from "./linear.ts";
 import { neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
 import { eeNet, fixedArm, neuralEpsilonGreedy, neuralTS, neuralUCB } from "./neural-baselines.ts";
@@ -12,6 +13,7 @@ export const policies: Readonly<Record<string, Maker>> = {
   NeuSquareCB: neuSquareCB,
   NeuFastCB: neuFastCB,
   LinUCB: linUCB,
+  DiscountedLinUCB: discountedLinUCB,
   LinearSquareCB: linearSquareCB,
   NeuralUCB: neuralUCB,
   NeuralTS: neuralTS,

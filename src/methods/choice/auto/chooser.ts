@@ -3,6 +3,7 @@ import { VentrisError } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import type { Sharing } from "../../../sharing/index.ts";
 import { cacheKey, holdLock } from "../../../weights/index.ts";
+import { lossOf } from "../arms.ts";
 import { createPolicyByName } from "../policies.ts";
 import type { Policy } from "../policy.ts";
 import { type Circumstances, contextsOf, featureNames, featuresOf } from "./features.ts";
@@ -46,12 +47,6 @@ export interface Chooser {
   /** Saves what was learnt. */
   close(): Promise<void>;
 }
-
-/**
- * Seconds a token as a loss: half for the seconds of a plain token on an idle machine, an eighth less for each time twice as fast, more for
- * each time twice as slow. What makes all arms slower alike, as a busy machine does, adds the same to all of them.
- */
-const lossOf = (seconds: number, pace: number): number => Math.min(1, Math.max(0, 0.5 + Math.log2(seconds / pace) / 8));
 
 /** Fewer tokens than these say more about the clock than about the method. */
 const leastTokens = 4;

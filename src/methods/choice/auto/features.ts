@@ -1,5 +1,6 @@
 /** What a choice of method is made by: a few numbers of the prompt, the request and the machine, each within about [0, 1]. */
 import { processors, waitingProcesses } from "../../../machine.ts";
+import { armContext } from "../arms.ts";
 
 export interface Circumstances {
   readonly prompt: ArrayLike<number>;
@@ -49,17 +50,6 @@ function machineLoad(): number {
   return waiting / (1 + waiting);
 }
 
-/** One vector an arm, of length 1: the features in the arm's own block of zeros, so that arms share no coefficient. */
-export function contextsOf(features: readonly number[], agreements: readonly number[]): Float64Array[] {
-  const size = featureNames.length;
-  return agreements.map((agreement, arm) => {
-    const context = new Float64Array(size * agreements.length);
-    const own = [...features, agreement];
-    const length = Math.sqrt(own.reduce((sum, value) => sum + value * value, 0));
-    context.set(
-      own.map((value) => value / length),
-      arm * size,
-    );
-    return context;
-  });
-}
+/** One vector an arm. */
+export const contextsOf = (features: readonly number[], agreements: readonly number[]): Float64Array[] =>
+  agreements.map((agreement, arm) => armContext([...features, agreement], arm, agreements.length));

@@ -24,6 +24,7 @@ type ArmChoice = string | z.infer<typeof named>;
 /** Options of policies for this use, where a few hundred requests must do; what is given comes on top. */
 export const suited: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   LinUCB: { alpha: 0.05, ridge: 0.1 },
+  DiscountedLinUCB: { alpha: 0.05, ridge: 0.1, discount: 0.995 },
   LinearSquareCB: { gamma: 2000, ridge: 0.1 },
   NeuSquareCB: { hidden: 32, rate: 0.3, gamma: 1000 },
   NeuFastCB: { hidden: 32, rate: 0.3, gamma: 1000 },
@@ -56,7 +57,7 @@ const options = z.strictObject({
     .enum(learning as [string, ...string[]])
     .default("LinUCB")
     .describe(
-      "the bandit that learns which method is fastest for which request: LinUCB learns from few requests; those named Neu or Neural, and EENet, learn finer rules and need more of them",
+      "the bandit that learns which method is fastest for which request: LinUCB learns from few requests, and DiscountedLinUCB forgets old ones; those named Neu or Neural, and EENet, learn finer rules and need more of them",
     ),
   policyOptions: hostOnly(
     z.record(z.string(), z.unknown()).default({}).describe('options of the policy, as JSON: {"alpha": 0.1}'),
