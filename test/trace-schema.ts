@@ -21,6 +21,13 @@ const counters = z.strictObject({
   draftPasses: count,
   failedDrafts: z.int().min(1).optional(),
   constraintChecks: count,
+  missed: z
+    .strictObject({
+      places: count,
+      largest: z.number().min(0).max(1.001),
+      share: z.number().min(0).max(1).optional(),
+    })
+    .optional(),
   search: z
     .strictObject({
       tokens: count,

@@ -54,6 +54,8 @@ export function vocabularyOf(tokenizer: Tokenizer, size: number): Vocabulary {
 export interface ConstrainingParts {
   constraint: Constraint;
   tokenizer: Tokenizer | undefined;
+  /** Default: the tokenizer's. */
+  vocabulary?: Vocabulary;
   vocabularySize: number;
   promptLength: number;
   endTokens: ReadonlySet<number>;
@@ -63,7 +65,7 @@ export interface ConstrainingParts {
 export function createConstraining(parts: ConstrainingParts): Constraining {
   const { constraint, tokenizer, vocabularySize, promptLength, endTokens } = parts;
   ensure(tokenizer, "bad_option", "constraint: constraints need a tokenizer, and this model has none");
-  const vocabulary = vocabularyOf(tokenizer, vocabularySize);
+  const vocabulary = parts.vocabulary ?? vocabularyOf(tokenizer, vocabularySize);
   const states = new WeakMap<ForestNode, { state: ConstraintState | undefined }>();
   const ends = [...endTokens].filter((token) => token < vocabularySize);
   const single = new WeakSet<ForestNode>();

@@ -261,7 +261,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
 }
 
 /** Cut off before the constraint was satisfied, an output is not what it had to be: that must show. */
-function reasonUnder(constraining: Constraining, tokens: readonly number[], reason: FinishReason): FinishReason {
+export function reasonUnder(constraining: Constraining, tokens: readonly number[], reason: FinishReason): FinishReason {
   if (reason === "aborted" || reason === "end") return reason;
   const state = tokens.reduce<ConstraintState | undefined>(
     (at, token) => at && constraining.after(at, token),

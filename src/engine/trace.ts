@@ -21,6 +21,12 @@ export interface Counters {
   /** Rounds without a draft because what the drafter made was not finite; absent while there are none. */
   failedDrafts?: number;
   constraintChecks: number;
+  /**
+   * Of runs over what an engine behind a network lists: places where a token that it did not list may have been valid, a bound on the
+   * probability of such tokens at one place, and an estimated bound on their texts' share of all valid mass, which bounds the distance in total
+   * variation from the exact law. No places: weights are exact.
+   */
+  missed?: { places: number; largest: number; share?: number };
   /** Of searches over steps: tokens drawn in all, calls of the reward, nodes taken up, steps drawn twice or rejected, most open nodes. */
   search?: {
     tokens: number;

@@ -4,13 +4,14 @@
  */
 import { ensure, VentrisError } from "../../errors.ts";
 import type { Decoding, DecodingParts, Outcome, RequestSettings } from "../decoding.ts";
-import { requestOptions, tokensOfRows } from "../decoding.ts";
+import { reasonUnder, requestOptions, tokensOfRows } from "../decoding.ts";
 import type { ForestNode } from "../forest.ts";
 import type { Model } from "../model.ts";
 import { createOutput, type Hypothesis } from "../output.ts";
 import { type Stream, uniform } from "../random.ts";
 import type { BareLogprob, FinishReason } from "../trace.ts";
 import type { EndpointChoice } from "./endpoints.ts";
+import { createListing, type ListingDecoding, refuseShaping } from "./listing.ts";
 import type { Remote } from "./model.ts";
 import { type Piece, readEvent } from "./pieces.ts";
 import { createRemoteVocabulary, type RemoteVocabulary, remoteEnd } from "./vocabulary.ts";
@@ -46,6 +47,8 @@ export interface Drawing {
 }
 
 export interface RemoteDecoding extends Decoding {
+  /** The same request over what the engine lists of next tokens. Errors: `bad_option` for what such laws cannot honour. */
+  listing(): ListingDecoding;
   /**
    * Tokens as the engine draws them, the end among them; without an end it was cut off at `maxTokens`. Leaving the loop ends the request
    * there. Errors: those of the client; `bad_option` for a chat whose answer is to be continued.
@@ -58,14 +61,13 @@ export const isRemoteDecoding = (decoding: Decoding): decoding is RemoteDecoding
 /** What can be said in OpenAI's terms, or is done here. */
 const honoured = new Set<keyof RequestSettings>([
   ...(["temperature", "topP", "frequencyPenalty", "presencePenalty", "maxTokens", "stop"] as const),
-  ...(["seed", "request", "logprobs"] as const),
+  ...(["seed", "request", "logprobs", "constraint"] as const),
 ]);
 
 const inside = "it is about the inside of a model, which stays with the engine behind the network";
 const told =
   "an engine behind a network is told what OpenAI's interface has a field for, and this is none (the option body of open gives it fields of its own)";
 const whyNot: Readonly<Record<string, string>> = {
-  constraint: "each token would have to be chosen here, and an engine behind a network chooses them there",
   taps: inside,
   edits: inside,
 };
@@ -108,6 +110,7 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
   const began = performance.now();
   let first: number | undefined;
   let hypotheses: readonly Hypothesis[] | undefined;
+  let listing: ListingDecoding | undefined;
   const output = createOutput({
     stop: settings.stop,
     stopTokens: [],
@@ -152,9 +155,7 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
       const scores = remote.logprobs && { logprobs };
       return ["/completions", { ...common, ...scores, prompt: given + text, ...remote.body }];
     }
-    ensure(text === "", "bad_option", () => {
-      return "the answer of a chat cannot be continued from its middle over the network: give the prompt as a text, or use a method that draws whole answers (best-of-n, self-consistency)";
-    });
+    ensure(text === "", "bad_option", notFromItsMiddle);
     const scores = remote.logprobs && { logprobs: true, ...(logprobs > 0 && { top_logprobs: logprobs }) };
     return ["/chat/completions", { ...common, ...scores, messages: given, ...remote.body }];
   }
@@ -164,6 +165,11 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
   };
 
   async function* draw(drawing: Drawing): AsyncGenerator<Drawn, void> {
+    ensure(
+      !settings.constraint,
+      "bad_option",
+      "constraint: each token would have to be chosen here, and an engine behind a network chooses them there, but for the methods awrs and smc, which draw from what it lists",
+    );
     const [path, body] = bodyOf(drawing);
     const kind = typeof given === "string" ? "completion" : "chat";
     let { from } = drawing;
@@ -234,6 +240,12 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     shapeFreely: absent("distributions"),
     choose: absent("distributions"),
     draw,
+    listing() {
+      ensure(typeof given === "string", "bad_option", notFromItsMiddle);
+      refuseShaping(settings);
+      listing = createListing({ base: this, remote, prompt: given, signal: signals, tell });
+      return listing;
+    },
     commit(commitments) {
       const taken = output.commit(commitments);
       update();
@@ -250,7 +262,8 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
       update();
       const start = first ?? endedAt;
       return {
-        ...{ reason, stop, text, tokens, hypotheses, counters, taps: undefined },
+        ...{ stop, text, tokens, hypotheses, counters, taps: undefined },
+        reason: listing?.constraining ? reasonUnder(listing.constraining, tokens, reason) : reason,
         logprobs: settings.logprobs === undefined ? undefined : logprobs,
         seconds: { prefill: (start - began) / 1000, decode: (endedAt - start) / 1000 },
       };
@@ -258,6 +271,9 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     close: () => own.abort(),
   };
 }
+
+const notFromItsMiddle =
+  "the answer of a chat cannot be continued from its middle over the network: give the prompt as a text, or use a method that draws whole answers (best-of-n, self-consistency)";
 
 const nodeAfter = (parent: RemoteNode, token: number): RemoteNode => ({
   ...{ parent, token, depth: parent.depth + 1, logits: undefined, taps: undefined },

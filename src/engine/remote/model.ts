@@ -21,6 +21,10 @@ export interface RemoteOptions extends RemoteLimits {
   readonly apiKey?: string;
   /** Whether tokens and log-probabilities are asked for. False: for engines that give none; a piece of text then counts as a token. */
   readonly logprobs?: boolean;
+  /** How many of the likeliest tokens methods that draw tokens here ask for (`awrs`, `smc`); engines have limits of their own. Default 20. */
+  readonly topLogprobs?: number;
+  /** Names that the engine gives tokens which end a text, for these methods; default: the usual ones, such as `</s>`. */
+  readonly ends?: readonly string[];
   /** Fields of every request beside OpenAI's, for what the engine has of its own: `{ top_k: 40 }`. */
   readonly body?: Readonly<Record<string, unknown>>;
 }
@@ -31,6 +35,8 @@ export const remoteOptions = {
   endpointPolicy: z.union([z.string().max(200), z.looseObject({ name: z.string().max(200) })]).optional(),
   apiKey: z.string().min(1).max(10_000).optional(),
   logprobs: z.boolean().optional(),
+  topLogprobs: z.int().min(1).max(1000).optional(),
+  ends: z.array(z.string().max(200)).min(1).max(100).optional(),
   body: z.record(z.string(), z.json()).optional(),
   timeout: z.number().positive().max(86_400).optional(),
   retries: z.int().min(0).max(100).optional(),
@@ -44,6 +50,8 @@ export interface Remote {
   /** Its name there. */
   readonly model: string;
   readonly logprobs: boolean;
+  readonly topLogprobs: number;
+  readonly ends: ReadonlySet<string>;
   readonly body: Readonly<Record<string, unknown>>;
   close(): void;
 }
@@ -65,7 +73,8 @@ export async function openRemote(
     signal,
     ...rest
   } = options;
-  const { logprobs = true, body = {}, endpoints = [], endpointPolicy, ...limits } = rest;
+  const { logprobs = true, topLogprobs = 20, ends = usualEnds, ...further } = rest;
+  const { body = {}, endpoints = [], endpointPolicy, ...limits } = further;
   const urls = [address, ...endpoints.map(addressOf)].map(urlOf);
   const twice = urls.find((url, i) => urls.indexOf(url) < i);
   ensure(twice === undefined, "bad_option", `endpoints: ${twice} is there twice`);
@@ -78,17 +87,26 @@ export async function openRemote(
       ? createEndpoints(clients, spent, limits, makeChooser(clients.length, endpointPolicy ?? "DiscountedLinUCB"))
       : clients[0];
   const model = await modelOfAll(clients, wanted, signal);
-  const remote: Remote = { client, model, logprobs, body, close: client.close };
+  const remote: Remote = {
+    ...{ client, model, logprobs, topLogprobs, body, close: client.close },
+    ends: new Set(ends),
+  };
   return {
     name: model,
     folder: "",
     tokenizer: undefined,
-    abilities: { remote },
+    abilities: { remote, ...(logprobs && { "top-logprobs": remote }) },
     secondsToLoad: (performance.now() - started) / 1000,
     parameterCount: 0,
     identity: `${client.url} ${model}`,
   };
 }
+
+/** What the tokens that end texts are called in published models. */
+const usualEnds = [
+  ...["</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<|eos|>"],
+  ...["<end_of_turn>", "<|return|>", "[EOS]", "<|EOT|>"],
+];
 
 /** Errors: `bad_option`. */
 function addressOf(reference: string): URL {

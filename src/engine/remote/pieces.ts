@@ -21,31 +21,53 @@ export interface Answered {
 const text = z.string().max(1 << 20);
 const logprob = z.number().max(1e-3).nullable();
 const finish = z.string().max(100).nullish();
-/** Of completions. Alternatives are numbers by name; engines differ in what they give at the first token. */
+const entry = z.object({ token: text, logprob });
+const content = z
+  .array(entry.extend({ top_logprobs: z.array(entry).max(1000).nullish() }))
+  .max(100_000)
+  .nullish();
+/**
+ * Of completions. Alternatives are numbers by name; engines differ in what they give at the first token, and llama.cpp's server gives the form
+ * of chats.
+ */
 const completion = z.object({
   text,
   finish_reason: finish,
   logprobs: z
-    .object({
-      tokens: z.array(text).max(100_000),
-      token_logprobs: z.array(logprob).max(100_000),
-      top_logprobs: z.array(z.record(text, logprob).nullable()).max(100_000).nullish(),
-    })
+    .union([
+      z.object({
+        tokens: z.array(text).max(100_000),
+        token_logprobs: z.array(logprob).max(100_000),
+        top_logprobs: z.array(z.record(text, logprob).nullable()).max(100_000).nullish(),
+      }),
+      z.object({ content }),
+    ])
     .nullish(),
 });
-const entry = z.object({ token: text, logprob });
 const chat = z.object({
   delta: z.object({ content: text.nullish() }),
   finish_reason: finish,
-  logprobs: z
-    .object({
-      content: z
-        .array(entry.extend({ top_logprobs: z.array(entry).max(1000).nullish() }))
-        .max(100_000)
-        .nullish(),
-    })
-    .nullish(),
+  logprobs: z.object({ content }).nullish(),
 });
+type Token = Omit<Piece, "tokens">;
+type Logprobs = z.output<typeof completion>["logprobs"] | z.output<typeof chat>["logprobs"];
+
+function tokensOf(logprobs: Logprobs): Token[] | undefined {
+  if (!logprobs) return undefined;
+  if ("tokens" in logprobs) {
+    const { tokens, token_logprobs: values, top_logprobs: tops } = logprobs;
+    return tokens.map((name, i) => ({
+      text: name,
+      logprob: values[i] ?? undefined,
+      top: Object.entries(tops?.[i] ?? {}).map(([other, value]) => ({ text: other, logprob: value ?? -Infinity })),
+    }));
+  }
+  return logprobs.content?.map(({ token, logprob: own, top_logprobs: top }) => ({
+    text: token,
+    logprob: own ?? undefined,
+    top: (top ?? []).map((one) => ({ text: one.token, logprob: one.logprob ?? -Infinity })),
+  }));
+}
 const chunk = <Choice extends z.ZodType>(choice: Choice) =>
   z.object({ choices: z.array(choice).max(16), error: z.unknown().optional() });
 const [completionChunk, chatChunk] = [chunk(completion), chunk(chat)];
@@ -60,33 +82,39 @@ export function readEvent(event: unknown, kind: "completion" | "chat"): Answered
       throw failed(`an event is no part of a chat: ${error.issues[0].message} at ${error.issues[0].path.join(".")}`);
     const [choice] = data.choices;
     if (!choice) return { pieces: [], finish: undefined };
-    const tokens = choice.logprobs?.content?.map(({ token, logprob: own, top_logprobs: top }) => ({
-      text: token,
-      logprob: own ?? undefined,
-      top: (top ?? []).map((one) => ({ text: one.token, logprob: one.logprob ?? -Infinity })),
-    }));
+    const tokens = tokensOf(choice.logprobs);
     return { pieces: piecesOf(choice.delta.content ?? "", tokens), finish: ending(choice.finish_reason) };
   }
+  const choice = completionOf(event);
+  if (!choice) return { pieces: [], finish: undefined };
+  return { pieces: piecesOf(choice.text, tokensOf(choice.logprobs)), finish: ending(choice.finish_reason) };
+}
+
+function completionOf(event: unknown): z.output<typeof completion> | undefined {
   const { data, error } = completionChunk.safeParse(event);
   if (error)
     throw failed(
       `an event is no part of a completion: ${error.issues[0].message} at ${error.issues[0].path.join(".")}`,
     );
-  const [choice] = data.choices;
-  if (!choice) return { pieces: [], finish: undefined };
-  const { tokens: names, token_logprobs: values, top_logprobs: tops } = choice.logprobs ?? {};
-  const tokens = names?.map((name, i) => ({
-    text: name,
-    logprob: values?.[i] ?? undefined,
-    top: Object.entries(tops?.[i] ?? {}).map(([other, value]) => ({ text: other, logprob: value ?? -Infinity })),
-  }));
-  return { pieces: piecesOf(choice.text, tokens), finish: ending(choice.finish_reason) };
+  return data.choices[0];
+}
+
+/** What may come at a place: names with natural logs, in no order, and the name of the token that was drawn. */
+export interface Listing {
+  readonly drawn: string;
+  readonly top: readonly { readonly text: string; readonly logprob: number }[];
+}
+
+/** Of a whole completion of one token; undefined where nothing is listed. Errors: `runtime_failed` for what is no completion. */
+export function readListing(answer: unknown): Listing | undefined {
+  const first = tokensOf(completionOf(answer)?.logprobs)?.[0];
+  return first && first.top.length > 0 ? { drawn: first.text, top: first.top } : undefined;
 }
 
 const failed = (message: string): VentrisError => new VentrisError("runtime_failed", `the engine's answer: ${message}`);
 
 /** Tokens where their texts are the event's text; else, as where one ends within a character, all in one. */
-function piecesOf(whole: string, tokens: readonly Omit<Piece, "tokens">[] = []): Piece[] {
+function piecesOf(whole: string, tokens: readonly Token[] = []): Piece[] {
   if (tokens.length > 0 && tokens.map((token) => token.text).join("") === whole)
     return tokens.map((token) => ({ ...token, tokens: 1 }));
   if (whole === "" && tokens.length === 0) return [];

@@ -2,8 +2,12 @@
 import { z } from "zod";
 import type { ConstraintState } from "../../constraints/index.ts";
 import type { Decoding } from "../../engine/decoding.ts";
+import type { ForestNode } from "../../engine/forest.ts";
 import { arrival, type Race, winnerOf } from "../../engine/race.ts";
 import { type Stream, uniform } from "../../engine/random.ts";
+import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
+import { isListing } from "../../engine/remote/listing.ts";
+import { ensure } from "../../errors.ts";
 import { drawLocally, estimators, type LocalDraw, type LocalOptions, type Source } from "./local.ts";
 
 export const localOptions = z.strictObject({
@@ -28,7 +32,64 @@ export const localOptions = z.strictObject({
     .describe(
       "of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long",
     ),
+  mostMissed: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe(
+      "of engines behind a network, which list their likeliest tokens alone: fail where tokens that are not listed may be valid with more than this probability; 0 takes nothing but exact weights, 1 any, and the counter missed says how much it was",
+    ),
 });
+
+/** Where all of a model's distributions are known this changes nothing; over a network, what the engine lists of them is asked for. */
+export const overLaws = (decoding: Decoding): Decoding => (isRemoteDecoding(decoding) ? decoding.listing() : decoding);
+
+interface Law {
+  /** Sums to 1. */
+  readonly law: Float64Array;
+  /** What it sums to in the model's own distribution: less than 1 where likely tokens alone are known. */
+  readonly mass: number;
+  /** A bound on the probability of tokens that may be valid and are not in the law. */
+  readonly missed: number;
+}
+
+/**
+ * The next-token law at a node; `last`: of which the end alone is wanted. Errors: `unavailable` where more than `mostMissed` of it may be
+ * missed.
+ */
+export function lawAt(decoding: Decoding, node: ForestNode, { mostMissed }: { mostMissed: number }, last = false): Law {
+  const law = decoding.shapeFreely(node);
+  if (!isListing(decoding)) return { law, mass: 1, missed: 0 };
+  const missed = decoding.missedAt(node, last);
+  ensure(missed <= mostMissed, "unavailable", () => {
+    const shown = missed.toPrecision(2);
+    return `mostMissed: tokens that the engine does not list may be valid with a probability of up to ${shown} at place ${node.depth + 1} of the text, and ${mostMissed} is the most: ask for more of them (topLogprobs of open), or allow it`;
+  });
+  return { law, mass: decoding.listedAt(node).mass, missed };
+}
+
+/** An account of what may have been missed, for the counters of a run whose laws are listed ones. */
+export function accountOfMissed(decoding: Decoding) {
+  let [places, largest, logMass] = [0, 0, -Infinity];
+  return {
+    /** At a place, by a particle of this weight among so many. */
+    at(missed: number, logWeight: number, particles = 1): void {
+      if (!(missed > 0) || logWeight === -Infinity) return;
+      places += 1;
+      largest = Math.max(largest, missed);
+      const more = logWeight + Math.log(missed / particles);
+      const [high, low] = more > logMass ? [more, logMass] : [logMass, more];
+      logMass = high + Math.log1p(Math.exp(low - high));
+    },
+    /** `logEvidence`: of the mass of valid texts; undefined where factors beside the constraint say nothing about what was missed. */
+    close(logEvidence: number | undefined): void {
+      if (!isListing(decoding)) return;
+      const share = logEvidence === undefined ? undefined : 1 / (1 + Math.exp(logEvidence - logMass));
+      decoding.counters.missed = { places, largest, ...(share !== undefined && { share }) };
+    },
+  };
+}
 
 /** Draws of their own for the particles of a request; particle 0 has the request's. */
 export const streamOf = (stream: Stream, particle: number): Stream =>

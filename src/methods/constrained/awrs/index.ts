@@ -4,7 +4,7 @@
  */
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { drawToken, localOptions } from "../sampling.ts";
+import { accountOfMissed, drawToken, lawAt, localOptions, overLaws } from "../sampling.ts";
 
 export const awrs = defineMethod({
   name: "awrs",
@@ -12,8 +12,11 @@ export const awrs = defineMethod({
   summary: "samples under a constraint by weighted rejection: few checks instead of a mask",
   source: "Lipkin et al. 2025, Fast Controlled Generation with Adaptive Weighted Rejection Sampling (arXiv 2504.05410)",
   lossless: true,
+  suffices: ["top-logprobs"],
   options: localOptions,
-  async decode(decoding, options) {
+  async decode(given, options) {
+    const decoding = overLaws(given);
+    const missing = accountOfMissed(decoding);
     const { constraining, stream } = decoding;
     let tip = await decoding.prefill();
     let logWeight = 0;
@@ -24,7 +27,8 @@ export const awrs = defineMethod({
       // At temperature 0 there is nothing to draw: the best allowed token is what a mask finds.
       if (decoding.greedy || !constraining) token = decoding.choose(tip);
       else {
-        const law = decoding.shapeFreely(tip);
+        const { law, mass, missed } = lawAt(decoding, tip, options);
+        missing.at(missed, logWeight);
         const draw = drawToken(decoding, stream, position, law, constraining.stateAt(tip), options);
         token = draw.token;
         ensure(
@@ -32,7 +36,7 @@ export const awrs = defineMethod({
           "constraint_dead_end",
           `constraint ${constraining.constraint.name}: awrs found no valid token after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
         );
-        logWeight += Math.log(draw.weight);
+        logWeight += Math.log(draw.weight) + Math.log(mass);
         const checks = decoding.counters.constraintChecks - before;
         decoding.emit({ type: "constraint", rejected: [...draw.rejected], token, checks });
       }
@@ -42,6 +46,7 @@ export const awrs = defineMethod({
       decoding.lease.release([tip]);
       tip = next;
     }
+    missing.close(logWeight);
     if (constraining && !decoding.greedy) {
       decoding.emit({ type: "particles", tokens: [], weights: [1], logEvidence: logWeight });
     }

@@ -10,7 +10,7 @@ import { defineMethod } from "../../../engine/method.ts";
 import type { Hypothesis } from "../../../engine/output.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { drawToken, localOptions, pickBy, sourceOf, streamOf } from "../sampling.ts";
+import { accountOfMissed, drawToken, lawAt, localOptions, overLaws, pickBy, sourceOf, streamOf } from "../sampling.ts";
 
 const options = z.strictObject({
   ...localOptions.shape,
@@ -78,8 +78,11 @@ export const smc = defineMethod({
   summary: "particles that follow the model given the constraint, weighed and resampled",
   source: "Lipkin et al. 2025 (arXiv 2504.05410); Loula et al. 2025",
   lossless: false,
+  suffices: ["top-logprobs"],
   options,
-  async decode(decoding, settings) {
+  async decode(given, settings) {
+    const decoding = overLaws(given);
+    const missing = accountOfMissed(decoding);
     const { constraining, endTokens, stream } = decoding;
     ensure(
       !decoding.greedy,
@@ -130,21 +133,23 @@ export const smc = defineMethod({
     function grow(particle: Particle, i: number, last: boolean): Particle {
       const { tip, tokens, from } = particle;
       const state = constraining?.stateAt(tip);
-      const law = decoding.shapeFreely(tip);
+      const { law, mass, missed } = lawAt(decoding, tip, settings, last);
       const own = streamOf(stream, i + generation * count);
       let token: number;
       let logWeight = particle.logWeight - particle.twist;
+      missing.at(missed, logWeight, count);
       if (last) {
         // Proper for texts of at most maxTokens: the end is forced, and weighed by how likely and valid it was.
         token = [...endTokens][0];
-        const mass = [...endTokens].reduce((sum, end) => sum + (law[end] ?? 0), 0);
-        logWeight += Math.log(mass) + validity(tip, tokens, token);
+        const ending = [...endTokens].reduce((sum, end) => sum + (law[end] ?? 0), 0);
+        logWeight += Math.log(ending * mass) + validity(tip, tokens, token);
       } else if (constraining && settings.proposal === "constrained") {
         const draw = drawToken(decoding, own, tip.depth + 1, law, state, settings);
         token = draw.token;
-        logWeight += Math.log(draw.weight);
+        logWeight += Math.log(draw.weight) + Math.log(mass);
       } else {
         token = sourceOf(own, tip.depth + 1, law).pick(0, law);
+        logWeight += Math.log(mass);
         if (settings.verify === "each-token" || endTokens.has(token)) logWeight += validity(tip, tokens, token);
       }
       const ended = token < 0 || endTokens.has(token);
@@ -158,7 +163,7 @@ export const smc = defineMethod({
         tokens: [...tokens, token],
         from: [...from, tip],
         tip,
-        logprob: particle.logprob + Math.log(token < 0 ? 0 : law[token]),
+        logprob: particle.logprob + Math.log(token < 0 ? 0 : law[token] * mass),
         logWeight,
         twist: ended ? 0 : twist,
         done: ended || dead,
@@ -197,7 +202,9 @@ export const smc = defineMethod({
     }
 
     async function answer(): Promise<void> {
-      const weights = normalise(particles.map(({ logWeight }) => logWeight));
+      const logWeights = particles.map(({ logWeight }) => logWeight);
+      const weights = normalise(logWeights);
+      missing.close(critic ? undefined : logSumExp(logWeights) - Math.log(count));
       ensure(weights, "constraint_dead_end", `constraint: all ${count} particles died; more particles may find a way`);
       const posterior = new Map<string, { particle: Particle; weight: number }>();
       particles.forEach((particle, i) => {
