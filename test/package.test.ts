@@ -132,7 +132,9 @@ describe("in an empty folder, where only the registry can be reached", () => {
     },
   );
 
-  it("comes without a Redis client, and says how to get it when it is asked to share", { timeout: 120_000 }, ({ skip }) => {
+  it("comes without a Redis client, and says how to get it when it is asked to share", { timeout: 120_000 }, ({
+    skip,
+  }) => {
     if (unreachable) skip(unreachable);
     const main = join(empty, "node_modules", "ventris", "dist", "cli", "main.js");
     const { status, stderr } = call(
