@@ -426,6 +426,8 @@ export interface AwrsOptions {
   loops?: number;
   /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
+  /** Of engines behind a network, which list their likeliest tokens alone: fail where tokens that are not listed may be valid with more than this probability; 0 takes nothing but exact weights, 1 any, and the counter missed says how much it was. From 0 to 1. Default 1. */
+  mostMissed?: number;
 }
 
 /** Options of `smc`: particles that follow the model given the constraint, weighed and resampled. */
@@ -436,6 +438,8 @@ export interface SmcOptions {
   loops?: number;
   /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
+  /** Of engines behind a network, which list their likeliest tokens alone: fail where tokens that are not listed may be valid with more than this probability; 0 takes nothing but exact weights, 1 any, and the counter missed says how much it was. From 0 to 1. Default 1. */
+  mostMissed?: number;
   /** How many texts are grown side by side; more follow the constrained distribution more closely and cost as much more. From 1 to 512. Default 5. */
   particles?: number;
   /** Resample, which drops light texts and copies heavy ones, when the effective number of particles falls below this share of all: higher resamples sooner, 0 never does (importance sampling). From 0 to 1. Default 0.5. */

@@ -164,7 +164,7 @@ export function createListing({ base, remote, prompt, signal, tell }: ListingPar
       );
       const last = commitments[taken - 1];
       const state = last && constraining?.stateAt(last.from);
-      const next = state && constraining.after(state, last.token);
+      const next = state && constraining?.after(state, last.token);
       if (next?.complete && !canGoOn(next)) base.finish("end"); // no request is needed to find that out
       return taken;
     },

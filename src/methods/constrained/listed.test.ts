@@ -2,10 +2,16 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { methodChoice } from "../../calls.ts";
 import { uniform } from "../../engine/random.ts";
 import { type OpenModel, type OpenOptions, open } from "../../open.ts";
 
 type Law = (text: string) => Readonly<Record<string, number>>;
+/** At the beginning, and after any text. */
+const laws =
+  (first: Readonly<Record<string, number>>, then: Readonly<Record<string, number>>): Law =>
+  (text) =>
+    text === "" ? first : then;
 
 const servers: Server[] = [];
 const models: OpenModel[] = [];
@@ -139,8 +145,7 @@ describe("particles", () => {
 
   it("are exact over a few listed tokens where no other one can be valid", async () => {
     // 0.2 is not listed at first, and 0.25 after it; but "x" and "c" are all that is valid, and then the end.
-    const law: Law = (text) =>
-      text === "" ? { x: 0.3, c: 0.3, a: 0.2, b: 0.15, "</s>": 0.05 } : { "</s>": 0.4, a: 0.35, b: 0.2, c: 0.05 };
+    const law = laws({ x: 0.3, c: 0.3, a: 0.2, b: 0.15, "</s>": 0.05 }, { "</s>": 0.4, a: 0.35, b: 0.2, c: 0.05 });
     const { model } = await behind(law, {}, { most: 3 });
     const method = { name: "smc", particles: 40, mostMissed: 0 } as const;
     const { hypotheses, counters } = await model.generate(">", { method, maxTokens: 3, constraint: { regex: "x|c" } });
@@ -172,12 +177,20 @@ describe("particles", () => {
 it("refuses by option what is not exact, and says how much it is", async () => {
   const { model } = await behind(random, {}, { most: 3 });
   for (const name of ["smc", "awrs"] as const) {
-    const refused = model.generate(">", { method: { name, mostMissed: 0 }, maxTokens: 5, constraint: { regex } });
+    const refused = model.generate(">", {
+      method: methodChoice({ name, mostMissed: 0 }),
+      maxTokens: 5,
+      constraint: { regex },
+    });
     await expect(refused).rejects.toMatchObject({
       code: "unavailable",
       message: expect.stringMatching(/mostMissed.*up to 0\.\d+ .*topLogprobs/),
     });
-    const { counters } = await model.generate(">", { method: { name }, maxTokens: 5, constraint: { regex } });
+    const { counters } = await model.generate(">", {
+      method: methodChoice({ name }),
+      maxTokens: 5,
+      constraint: { regex },
+    });
     expect(counters.missed!.places).toBeGreaterThan(0);
   }
 });
