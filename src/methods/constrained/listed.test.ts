@@ -157,16 +157,14 @@ describe("particles", () => {
   });
 
   it("bound a few texts that are not listed by the least that is", async () => {
-    const law: Law = (text) => (text === "" ? { c: 0.5, d: 0.3, a: 0.15, ab: 0.05 } : { "</s>": 0.9, a: 0.1 });
+    const law = laws({ c: 0.5, d: 0.3, a: 0.15, ab: 0.05 }, { "</s>": 0.9, a: 0.1 });
     const { model } = await behind(law, {}, { most: 2 });
     const method = { name: "smc", particles: 20 } as const;
     const { counters } = await model.generate(">", { method, maxTokens: 3, constraint: { regex: "a|c" } });
     // "a" alone may be valid, but 0.2 is not listed, and no unlisted token exceeds 0.3.
     expect(counters.missed!.largest).toBeCloseTo(0.2, 10);
-    const few: Law = (text) =>
-      text === ""
-        ? { c: 0.5, d: 0.05, ...Object.fromEntries([..."efghijklmnopqrs"].map((x) => [x, 0.03])) }
-        : { "</s>": 1 };
+    const others = Object.fromEntries([..."efghijklmnopqrs"].map((x) => [x, 0.03]));
+    const few = laws({ c: 0.5, d: 0.05, ...others }, { "</s>": 1 });
     const other = await behind(few, {}, { most: 2 });
     const bounded = await other.model.generate(">", { method, maxTokens: 3, constraint: { regex: "e|f|c" } });
     // Two texts of at most 0.05 each, of 0.45; the engine lists the drawn token "c" first, so that 0.05 is the least.
@@ -246,7 +244,7 @@ it("refuses a chat, and a model that was opened without log-probabilities", asyn
 });
 
 it("takes a part of a character for what may be missed, where the constraint has room for it", async () => {
-  const law: Law = (text) => (text === "" ? { a: 0.6, "bytes:\\xc3": 0.3, "\ufffd": 0.1 } : { "</s>": 0.8, b: 0.2 });
+  const law = laws({ a: 0.6, "bytes:\\xc3": 0.3, "\ufffd": 0.1 }, { "</s>": 0.8, b: 0.2 });
   const { model } = await behind(law);
   const largest = async (form: string): Promise<number> => {
     const method = { name: "smc", particles: 8 } as const;
