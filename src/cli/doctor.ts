@@ -109,9 +109,10 @@ async function doctor(flags: DoctorFlags): Promise<void> {
   const wrong = checks.some(({ state }) => state === "wrong");
   if (!flags.json) print(checks.map(line).join("\n"));
   const gains = flags.model === undefined || wrong ? undefined : await measureGains({ ...flags, model: flags.model });
-  if (flags.json)
-    printJson({ checks, ...(gains && { model: gains.model, passes: gains.passes, methods: gains.methods }) });
-  else if (gains) showGains(gains);
+  if (flags.json) {
+    const { model, contextLength, passes, methods: gained } = gains ?? {};
+    printJson({ checks, ...(gains && { model, contextLength, passes, methods: gained }) });
+  } else if (gains) showGains(gains);
   else if (!wrong) say("To see what each method can gain here: ventris doctor --model knossos");
   if (wrong) process.exitCode = 1;
 }
@@ -207,6 +208,8 @@ async function probe(device: Device): Promise<{ works: boolean; reason?: string 
 interface Gains {
   readonly model: string;
   readonly parameters: number;
+  /** Where it was set. */
+  readonly contextLength?: number;
   readonly passes: PassCurve;
   readonly methods: readonly Gain[];
 }
@@ -239,17 +242,18 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
     }
     ensure(!signal.aborted, "aborted", "interrupted");
     endProgress();
-    return { model: model.name, parameters: model.parameterCount, passes, methods: gains };
+    const { contextLength } = flags;
+    return { model: model.name, parameters: model.parameterCount, contextLength, passes, methods: gains };
   });
 }
 
-function showGains({ model, parameters, passes, methods: gains }: Gains): void {
+function showGains({ model, parameters, contextLength, passes, methods: gains }: Gains): void {
   const width = Math.min(100, widthOf(process.stdout));
   const time = (rows: number): string => {
     const milliseconds = 1000 * passSeconds(passes, rows);
     return `${milliseconds < 10 ? milliseconds.toPrecision(2) : milliseconds.toFixed(0)} ms`;
   };
-  const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters) on this machine`;
+  const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters${contextLength === undefined ? "" : `, opened for ${contextLength} tokens`}) on this machine`;
   print(`\n${wrap(title, width).join("\n")}`);
   print(`a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}\n`);
   const load = underLoad(passes);

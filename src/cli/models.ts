@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../references.ts";
 import { cacheFolder, openCheckpoint, writeFileList } from "../weights/index.ts";
@@ -20,6 +21,8 @@ export interface ModelEntry {
   bytes: number;
   architecture?: string;
   parameters?: number;
+  /** Tokens that it has positions for. */
+  contextLength?: number;
   /** Names of the trained parts beside it. */
   parts?: string[];
   /** Why it could not be read. */
@@ -76,7 +79,7 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
   }
   print(
     formatTable(
-      ["model", "where", "architecture", "parameters", "size", "parts"],
+      ["model", "where", "architecture", "parameters", "context", "size", "parts"],
       entries
         .filter(({ problem }) => !problem)
         .map((entry) => [
@@ -84,6 +87,7 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
           { shipped: "ships", cached: "downloaded", here: "folder here" }[entry.origin],
           entry.architecture ?? "-",
           entry.parameters === undefined ? "-" : formatCount(entry.parameters),
+          entry.contextLength === undefined ? "-" : String(entry.contextLength),
           formatBytes(entry.bytes),
           entry.parts?.join(", ") || "-",
         ]),
@@ -245,6 +249,7 @@ async function describeModel(name: string, origin: ModelEntry["origin"], path: s
         bytes,
         architecture: String(Array.isArray(architectures) ? architectures[0] : architectures),
         parameters,
+        contextLength: contextOf(source.config),
         parts,
       };
     } finally {
@@ -253,6 +258,16 @@ async function describeModel(name: string, origin: ModelEntry["origin"], path: s
   } catch (error) {
     if (!(error instanceof VentrisError || "syscall" in (error as object))) throw error;
     return { name, origin, path, bytes, problem: (error as Error).message };
+  }
+}
+
+/** Undefined of what is listed and cannot be opened. */
+function contextOf(config: Record<string, unknown>): number | undefined {
+  try {
+    const { longer, contextLength } = familyOf(config).config;
+    return longer?.contextLength ?? contextLength;
+  } catch {
+    return undefined;
   }
 }
 

@@ -28,10 +28,12 @@ export interface ModelFlags {
   device?: LoadOptions["device"];
   weights?: LoadOptions["weights"];
   keyValues?: LoadOptions["keyValues"];
+  contextLength?: number;
 }
 
 const promptIds = z.array(z.int().min(0)).min(1);
 const threads = z.int().min(1).max(256);
+const contextLength = z.int().min(1);
 
 /** Longest prompt in bytes; far beyond any context. */
 const longestPrompt = 16 * 2 ** 20;
@@ -76,6 +78,14 @@ export function addLoadFlags(command: Command): void {
       )
         .choices(cacheFormats)
         .default(undefined, "auto"),
+    )
+    .addOption(
+      new Option(
+        "--context-length <tokens>",
+        "tokens of prompt and output together that the model is opened for: fewer than it has, or, of models with LongRoPE, more than their usual context; what it has no positions for is refused",
+      )
+        .default(undefined, "all that the model has; ventris models says how many")
+        .argParser(parse(contextLength, "--context-length")),
     )
     .addOption(
       new Option("--device <name>", "where the model runs; ventris doctor says what works here")
@@ -171,11 +181,12 @@ export async function readRequest(flags: RequestFlags): Promise<DecodeOptions> {
   return options;
 }
 
-export const loadOptions = ({ threads, device, weights, keyValues }: ModelFlags): LoadOptions => ({
+export const loadOptions = ({ threads, device, weights, keyValues, contextLength }: ModelFlags): LoadOptions => ({
   threads,
   device,
   weights,
   keyValues,
+  contextLength,
 });
 
 /** The prompt from exactly one place: arguments, --prompt-file, --prompt-ids, or else standard input where it is no terminal. */
