@@ -13,6 +13,7 @@ import { loadFilter, loadState, saveFilter, saveState } from "./model-file.ts";
 import { fitNetwork, networkJacobian, networkRegression } from "./network.ts";
 import { fitStateModel, spectralRadius } from "./recursion.ts";
 import { angleBetween, score } from "./scores.ts";
+import { trajectorySvg } from "./trajectory-svg.ts";
 import { unscentedCorrection } from "./ukf/index.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-filters-"));
@@ -400,4 +401,14 @@ describe("small matrices", () => {
     });
     expect(score(decoded, decoded).classes).toBeUndefined();
   });
+});
+
+it("a picture says which bins and states it leaves out", () => {
+  const drawn = (bins: number, d: number) =>
+    trajectorySvg({
+      trajectory: { means: matrix(bins, d), covariances: matrix(bins, d * d), indefinite: new Uint8Array(bins) },
+      title: "t",
+    });
+  expect(drawn(700, 2)).toContain(">bins (0 to 700)<");
+  expect(drawn(1000, 7)).toContain(">bins (0 to 700), the first 700 of 1000 bins, the first 6 of 7 states<");
 });

@@ -18,14 +18,15 @@ const [width, rowHeight, left, right, top] = [760, 150, 64, 20, 42];
 const [ink, decodedColour, trueColour, paper] = ["#26221c", "#a3341f", "#3b5b6d", "#f6f1e7"];
 /** Nobody sees more points than pixels. */
 const maximumBins = 700;
+const maximumRows = 6;
 
-/** The first 700 bins. Errors: `bad_option` for an empty trajectory. */
+/** The first 700 bins and 6 states, and says so where there are more. Errors: `bad_option` for an empty trajectory. */
 export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: TrajectoryPicture): string {
   const { means, covariances } = trajectory;
   const d = means.columns;
   const bins = Math.min(means.rows, maximumBins);
   ensure(bins > 0, "bad_option", "a trajectory without bins cannot be drawn");
-  const rows = Math.min(d, 6);
+  const rows = Math.min(d, maximumRows);
   const planar = d === 2 ? 340 : 0;
   const height = top + rows * rowHeight + planar + 40;
   const parts = [
@@ -36,8 +37,13 @@ export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: T
     `<text x="${left}" y="34"><tspan fill="${decodedColour}">decoded, ± 2 deviations</tspan>${truth ? `  <tspan fill="${trueColour}">true</tspan>` : ""}</text>`,
   ];
   for (let k = 0; k < rows; k++) parts.push(drawSeries(k));
+  const shown = binSeconds ? `seconds (0 to ${number(bins * binSeconds)})` : `bins (0 to ${bins})`;
+  const cut = [
+    ...(bins < means.rows ? [`the first ${bins} of ${means.rows} bins`] : []),
+    ...(rows < d ? [`the first ${rows} of ${d} states`] : []),
+  ];
   parts.push(
-    `<text x="${(left + width - right) / 2}" y="${top + rows * rowHeight + 14}" text-anchor="middle">${binSeconds ? `seconds (0 to ${number(bins * binSeconds)})` : `bins (0 to ${bins})`}</text>`,
+    `<text x="${(left + width - right) / 2}" y="${top + rows * rowHeight + 14}" text-anchor="middle">${[shown, ...cut].join(", ")}</text>`,
   );
   if (planar > 0) parts.push(drawPlane(top + rows * rowHeight + 30, planar - 30));
   return `${parts.join("\n")}\n</svg>\n`;

@@ -1,12 +1,13 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
 import { writeEdf } from "../formats/edf.ts";
 import { writeMat } from "../formats/mat.ts";
 import { fitLogistic } from "./logistic.ts";
 import { prepareReadings, prepareZuco } from "./prepare.ts";
-import { analyseWords, parseWords } from "./zuco-words.ts";
+import { analyseWords, parseWords, readWordCorpus } from "./zuco-words.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-prepare-"));
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -119,6 +120,27 @@ describe("the analysis of words", () => {
     expect(() => parseWords("a\tb", "t")).toThrow(failure("bad_file", /line 1: 2 fields where there should be 27/));
     expect(() => parseWords(row("x", "B-XYZ"), "t")).toThrow(failure("bad_file", /B-XYZ/));
     expect(() => parseWords(row("x", "O", "2.5"), "t")).toThrow(failure("bad_file", /no whole number/));
+  });
+
+  it("takes a table of labels for the sentences of its own words alone", async () => {
+    const row = (word: string) => [word, ...new Array(25).fill("1"), "O"].join("\t");
+    const words = ["Good film", "Dull plot"].map((text) => text.split(" ").map(row).join("\n")).join("\n\n");
+    await writeFile(join(folder, "zuco1-word-eeg-et-ner.tsv.gz"), gzipSync(words));
+    const labelled = async (...lines: string[]) => {
+      await writeFile(
+        join(folder, "zuco1-sentiment_labels_task1.csv"),
+        `id;sentence;control;label\n${lines.join("\n")}\n`,
+      );
+      return readWordCorpus(folder);
+    };
+    expect((await labelled("1;Good film.;;1", "2;Dull plot.;;-1")).sentiment).toEqual([2, 0]);
+    await expect(labelled("1;Dull plot.;;-1", "2;Good film.;;1")).rejects.toEqual(
+      failure("bad_file", /not of the same sentences: 0 of 2 agree/),
+    );
+    await expect(labelled("1;Good film.;;1", "2;Dull plot.;;1", "3;Third.;;0")).rejects.toEqual(
+      failure("bad_file", /2 of 3 agree/),
+    );
+    await expect(labelled("1;Good film.;;7")).rejects.toEqual(failure("bad_file", /sentence 1 has no sentiment/));
   });
 
   it("finds what EEG adds where it adds, and nothing where it does not", async () => {
