@@ -60,7 +60,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
   ensure(
     templated || (transcript && model.tokenizer),
     "unavailable",
-    `the model ${model.name} has no chat template: ask for a transcript, or write the conversation as text and use decode`,
+    `the model ${model.name} has no chat template: chat({ transcript: true }) writes a plain transcript, and decode takes whatever text you make of the conversation`,
   );
   const history: ChatMessage[] = [
     ...(system === undefined ? [] : [{ role: "system", content: system }]),
