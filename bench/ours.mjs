@@ -234,7 +234,9 @@ export async function ourControl() {
   const { awrs } = await import("../dist/methods/constrained/awrs/index.js");
   const { smc } = await import("../dist/methods/constrained/smc/index.js");
   const { runToy } = await import("../dist/methods/constrained/toy.js");
+  const { overlap } = await import("../dist/methods/search/diverse-beam/reproduce.js");
   return {
+    overlap,
     runToy,
     awrs,
     smc,
@@ -245,6 +247,22 @@ export async function ourControl() {
     choices: (/** @type {string[]} */ list) => createConstraint({ choices: list }),
     createVocabulary,
   };
+}
+
+/** How searches over steps are compared. */
+export async function ourSearches() {
+  const { costAt } = await import("../dist/methods/search/a-star/measuring.js");
+  const { bootstrap, mean } = await import("../dist/papers/statistics.js");
+  return { bootstrap, costAt, mean };
+}
+
+/** Scoring of given answers, loaded only where it is measured. */
+export async function ourChoices() {
+  const choice = await import("../dist/evaluation/choice.js");
+  const tasks = await import("../dist/evaluation/tasks.js");
+  const { shapedScore } = await import("../dist/evaluation/shaped.js");
+  const { shaperChoice } = await import("../dist/calls.js");
+  return { ...choice, ...tasks, shapedScore, shaperChoice };
 }
 
 /** What `auto` chooses with, loaded only where it is measured. */

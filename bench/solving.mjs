@@ -1,9 +1,9 @@
 /**
- * A* over steps against best-of-n, on multi-step arithmetic with a solver and a reward of known errors: the rows of `control` that the
- * reproduction of a-star measures.
+ * A* over steps against best-of-n on multi-step arithmetic: with a solver and a reward of known errors, which the reproduction of a-star measures,
+ * and with phaistos and its own reward head.
  */
 import { atLeast, reported } from "./harness/report.mjs";
-import { ourReproduction } from "./ours.mjs";
+import { heldOutItems, openModel, ourReproduction, ourSearches, shippedModel } from "./ours.mjs";
 
 /** @typedef {import("./harness/report.mjs").Settings} Settings */
 /** @typedef {import("./harness/report.mjs").Measurement} Measurement */
@@ -21,10 +21,106 @@ const measured =
     return { value: shown(found.value), runs: (found.interval ?? [found.value]).map(shown), note: found.note };
   };
 
+const widths = { "a-star": [2, 3, 4, 6], "best-of-n": [2, 4, 8, 16] };
+/** Samples of best-of-n whose accuracy is to be reached; a temperature at which phaistos errs often enough. */
+const at = 8;
+const temperature = 1.8;
+/** Of both: judged by its last line alone, which only repeats a number, best-of-n would take wrong solutions. */
+const aggregate = "min";
+
+/** @typedef {Record<string, [right: number, tokens: number, calls: number]>} Solved by method and width */
+/** @type {Promise<Solved[]> | undefined} */
+let solved;
+
+/** Held-out problems of three steps, by every search. @param {Settings} settings @returns {Promise<Solved[]>} */
+async function solveAll({ quick, progress }) {
+  const folder = shippedModel("phaistos");
+  if (!folder) throw new Error("models/phaistos is absent");
+  const { model, close } = await openModel(folder, { threads: 2 });
+  try {
+    const items = heldOutItems("arithmetic", quick ? 40 : 240).filter(({ facts }) => facts.steps.length === 3);
+    const result = [];
+    for (const [i, { prompt, check }] of items.entries()) {
+      if (i % 10 === 0) progress(`  problem ${i + 1} of ${items.length}`);
+      /** @type {Solved} */
+      const row = {};
+      for (const [name, list] of Object.entries(widths)) {
+        for (const width of list) {
+          const size = name === "a-star" ? { children: width, budget: 2000 } : { samples: width };
+          const method = { name, ...size, aggregate };
+          const run = model.decode([{ role: "user", content: prompt }], {
+            method: /** @type {any} */ (method),
+            temperature,
+            maxTokens: 96,
+            request: i,
+          });
+          const { text, counters } = await run.final;
+          const { tokens, rewardCalls } = /** @type {any} */ (counters).search;
+          row[`${name} ${width}`] = [check(text) ? 1 : 0, tokens, rewardCalls];
+        }
+      }
+      result.push(row);
+    }
+    return result;
+  } finally {
+    await close();
+  }
+}
+
+/** What best-of-n spends over what A* spends at its accuracy. @param {1 | 2} cost tokens or calls of the reward @returns {(settings: Settings) => Promise<Measurement>} */
+const byHead = (cost) => async (settings) => {
+  solved ??= solveAll(settings);
+  const { bootstrap, costAt, mean } = await ourSearches();
+  const all = await solved;
+  /** @param {readonly Solved[]} sample @param {keyof typeof widths} name @param {readonly number[]} list @returns {[number, number][]} */
+  const curve = (sample, name, list) =>
+    list
+      .map((width) => {
+        const rows = sample.map((one) => one[`${name} ${width}`]);
+        return /** @type {[number, number]} */ ([mean(rows.map((row) => row[cost])), mean(rows.map((row) => row[0]))]);
+      })
+      .sort((a, b) => a[0] - b[0]);
+  /** @param {readonly Solved[]} sample */
+  const ratio = (sample) => {
+    const [[theirs, accuracy]] = curve(sample, "best-of-n", [at]);
+    const ours = curve(sample, "a-star", widths["a-star"]);
+    const reached = costAt(ours, accuracy);
+    if (reached !== undefined) return theirs / reached;
+    // A* never gets there: what best-of-n spends for the best that A* does get.
+    const [spent, best] = ours.reduce((a, b) => (b[1] > a[1] ? b : a));
+    return (costAt(curve(sample, "best-of-n", widths["best-of-n"]), best) ?? theirs) / spent;
+  };
+  const { value, interval } = bootstrap(all, ratio, 1);
+  /** @param {keyof typeof widths} name */
+  const shown = (name) =>
+    curve(all, name, widths[name])
+      .map(([spent, accuracy]) => `${(100 * accuracy).toFixed(1)} % for ${spent.toFixed(0)}`)
+      .join(", ");
+  return {
+    value,
+    runs: [...(interval ?? [])],
+    note: `${all.length} problems, temperature ${temperature}; a-star ${shown("a-star")}; best-of-n ${shown("best-of-n")}`,
+  };
+};
+
 export const rows = [
-  { what: "best-of-n over a-star: tokens at equal accuracy", target: atLeast(2), measure: measured("tokens") },
   {
-    what: "best-of-n over a-star: reward calls at equal accuracy",
+    what: "best-of-n over a-star, phaistos and its reward head: tokens at equal accuracy",
+    target: atLeast(2),
+    measure: byHead(1),
+  },
+  {
+    what: "best-of-n over a-star, phaistos and its reward head: reward calls at equal accuracy",
+    target: atLeast(1),
+    measure: byHead(2),
+  },
+  {
+    what: "best-of-n over a-star, solver of known errors: tokens at equal accuracy",
+    target: atLeast(2),
+    measure: measured("tokens"),
+  },
+  {
+    what: "best-of-n over a-star, solver of known errors: reward calls at equal accuracy",
     target: atLeast(1),
     measure: measured("reward-passes", (saved) => 1 / (1 - saved / 100)),
   },

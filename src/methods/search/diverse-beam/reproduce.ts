@@ -19,7 +19,7 @@ function distinct(texts: readonly string[], n: number): number {
 }
 
 /** Share of a reference's words, in order, that a text has: the longest common subsequence over the reference's length. */
-function overlap(text: string, reference: string): number {
+export function overlap(text: string, reference: string): number {
   const [a, b] = [text, reference].map((one) => one.toLowerCase().match(/[a-z']+/g) ?? []);
   let row = new Array<number>(b.length + 1).fill(0);
   for (const word of a) {
