@@ -1,6 +1,6 @@
 /** The studio in a real Chromium, on the real server and model. Skipped, with a reason, where there is no browser. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -9,21 +9,12 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { papers } from "../src/papers/index.ts";
 import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
+import { examination } from "./fixtures/examination.ts";
 
 const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const executablePath = places.find((path) => path && existsSync(path));
+const records = join(root, "reproductions");
 const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
-
-/** Runs in the page: how far it is wider than the window, and what can be operated and has no name. */
-const examination = `(() => {
-  const operable = [...document.querySelectorAll("a, button, input, select, textarea, summary, [role=button]")];
-  const named = (element) =>
-    element.getAttribute("aria-label") || element.getAttribute("aria-labelledby") || element.textContent.trim() || element.labels?.length;
-  return {
-    wide: document.documentElement.scrollWidth - innerWidth,
-    nameless: operable.filter((element) => !named(element)).map((element) => element.outerHTML.slice(0, 120)),
-  };
-})()`;
 
 describe.skipIf(!works)(
   `the studio in a browser${works ? "" : " (no chromium: apt-get install chromium, or set CHROMIUM)"}`,
@@ -85,6 +76,24 @@ describe.skipIf(!works)(
       await card.locator("svg[role=img]").nth(1).waitFor(); // the picture of its stored trace
     });
 
+    it("draws every card that has a run or a curve that is kept, and says in words why another is empty", async () => {
+      await go("/");
+      await page.locator(".tablet").nth(23).waitFor();
+      const kept = new Map(
+        papers.map(({ name }) => {
+          const record = existsSync(join(records, `${name}.json`))
+            ? readFileSync(join(records, `${name}.json`), "utf8")
+            : "";
+          return [name, existsSync(join(records, `${name}.trace.jsonl`)) || record.includes('"plot"')];
+        }),
+      );
+      for (const [name, drawn] of kept) {
+        const picture = page.locator(".tablet", { has: page.locator(`#paper-${name}`) }).locator(".clay");
+        if (drawn) await picture.locator("[role=img], ol, dl").first().waitFor();
+        else await picture.getByText(/^(Nothing to draw yet|Planned)/).waitFor();
+      }
+    });
+
     it("runs a paper's prompt in the playground, by keyboard alone, and says where each token came from", {
       timeout: 120_000,
     }, async () => {
@@ -103,6 +112,57 @@ describe.skipIf(!works)(
       await page.getByLabel("most likely here").waitFor();
       await page.getByRole("img", { name: /tokens drafted/ }).waitFor();
       expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
+    });
+
+    it("is walked by keyboard: a room begins at its beginning, a key does what the focus says, a button keeps it", {
+      timeout: 60_000,
+    }, async () => {
+      const focused = () =>
+        page.evaluate<string>(
+          "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()",
+        );
+      await go("/");
+      await page.keyboard.press("Tab");
+      expect(await focused()).toBe("Skip to the room");
+      await page.keyboard.press("Enter");
+      expect(await focused()).toBe("gallery");
+      await page.getByRole("link", { name: "trace", exact: true }).first().focus();
+      await page.keyboard.press("Enter");
+      await page.getByRole("button", { name: "play" }).waitFor();
+      await expect.poll(focused).toBe("trace");
+      const options = page.getByText("options of the run");
+      await options.focus();
+      await page.keyboard.press("Space"); // opens what has the focus, and does not play
+      await page.getByText('"temperature"').or(page.getByText('"maxTokens"')).first().waitFor();
+      await page.getByRole("button", { name: "play" }).waitFor();
+      await page.getByRole("slider", { name: "step" }).focus();
+      await page.keyboard.press("Home");
+      await page.keyboard.press("ArrowRight");
+      await expect.poll(() => page.url()).toContain("at=2");
+      await page.getByText(/^step 2: \d+ rows?, \d+ tokens?/).waitFor(); // what a pointer reads over a bar
+      await go("/#/playground?paper=dyspec");
+      await page.getByLabel("maxTokens", { exact: true }).fill("8");
+      await page.getByRole("button", { name: "run", exact: true }).focus();
+      await page.keyboard.press("Enter");
+      await ended();
+      expect(await focused()).toBe("run");
+    });
+
+    it("takes an address that was cut short for a name that is not there", async () => {
+      await go("/#/trace/%E0%A4%A");
+      await page.getByRole("alert").filter({ hasText: "no trace is kept" }).waitFor();
+    });
+
+    it("moves nothing where motion is not wanted", async () => {
+      await go("/");
+      await page.locator(".tablet .clay svg").nth(20).waitFor();
+      const drawn = () =>
+        page.evaluate<string>("[...document.querySelectorAll('.clay')].map((one) => one.innerHTML).join()");
+      await page.waitForLoadState("networkidle");
+      const before = await drawn();
+      await page.waitForTimeout(1200);
+      expect((await drawn()) === before).toBe(true);
+      expect(await page.evaluate("document.getAnimations().length")).toBe(0);
     });
 
     it("compares two methods with one seed, and says that the lossless ones agree", { timeout: 120_000 }, async () => {
@@ -307,7 +367,7 @@ describe.skipIf(!works)(
       [1600, "light"],
       [1600, "dark"],
     ] as const)(
-      "fits %d pixels in %s, with a label for everything that can be operated",
+      "fits %d pixels in %s, with names, roles and inks that everybody can read",
       { timeout: 60_000 },
       async (width, theme) => {
         await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
@@ -325,8 +385,8 @@ describe.skipIf(!works)(
           await go(`/#/${room}`);
           await page.locator("main h1").waitFor();
           await page.waitForLoadState("networkidle");
-          const { wide, nameless } = await page.evaluate<{ wide: number; nameless: string[] }>(examination);
-          expect({ room, wide: Math.max(0, wide), nameless }).toEqual({ room, wide: 0, nameless: [] });
+          const found = await page.evaluate<object>(examination);
+          expect({ room, ...found }).toEqual({ room, wide: 0, faults: [] });
         }
       },
     );

@@ -65,6 +65,8 @@ describe("a trace of a stranger", () => {
       { type: "contrast", position: 0, token: 1, tokens: [1, 2], before: [0.5], after: [1, 0] },
       "differ in length",
     ],
+    ["readings that are none", { type: "taps", position: 0, rows: 1, values: { final: "much" } }, '"values"'],
+    ["readings by the million", { type: "taps", position: 0, rows: 1, values: { final: numbers(1e5) } }, '"values"'],
     ["an acceptance that is none", { type: "learn", updates: 1, acceptance: 5 }, '"acceptance"'],
     ["points that are none", { type: "point", chosen: 0, inputs: [1, 2] }, '"inputs"'],
     [
@@ -101,6 +103,17 @@ it.each(traces)("%s is read whole, and all of its steps have a picture or words"
   for (const step of reading.steps) if (step.kind === "other") expect(wordsOf(step.event)).toMatch(/^[A-Z].*\.$/);
   expect(pictureOf(reading.steps)).toBeDefined();
   for (let i = 1; i < events.length; i++) expect(events[i].at ?? 0).toBeGreaterThanOrEqual(events[i - 1].at ?? 0);
+});
+
+it("every system that was measured has a picture: a trace, or a curve of its record", () => {
+  const measured = papers.filter(({ name }) => existsSync(new URL(`${name}.json`, records)));
+  expect(measured.length).toBeGreaterThan(20);
+  const curve = (name: string): boolean =>
+    JSON.parse(readFileSync(new URL(`${name}.json`, records), "utf8")).measurements.some(
+      ({ plot }: { plot?: object }) => plot,
+    );
+  const blank = measured.filter(({ name }) => !traces.includes(`${name}.trace.jsonl`) && !curve(name));
+  expect(blank.map(({ name }) => name)).toEqual([]);
 });
 
 it("every system that was measured and can show a run has a trace that is kept", () => {

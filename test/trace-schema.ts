@@ -84,6 +84,7 @@ export const traceEvent = z.discriminatedUnion("type", [
   kind("learn", {
     updates: count,
     loss: z.number().optional(),
+    heldOut: z.number().optional(),
     acceptance: z.strictObject({ positions: z.number(), exact: z.number(), empirical: z.number() }).optional(),
     note: z.string().optional(),
   }),
@@ -180,6 +181,7 @@ export const traceEvent = z.discriminatedUnion("type", [
   }),
   kind("retrieval", {
     signal: z.array(numbers),
+    of: z.string().optional(),
     candidates: z.array(z.string()),
     scores: numbers,
     truth: count.optional(),

@@ -98,8 +98,11 @@ export type MethodEvent =
     }
   /** What verification kept: node numbers of the accepted path, then the token the target itself added. */
   | { type: "verify"; path: number[]; token: number; text?: string; reasons: string[]; seconds: number }
-  /** A method that learns while it serves: updates done so far, the last one's loss (nats), and what this request showed. */
-  | { type: "learn"; updates: number; loss?: number; acceptance?: Acceptance; note?: string }
+  /**
+   * A method that learns: updates done so far, the last one's loss (nats), that on texts it does not learn from, and, of one that learns while it
+   * serves, what this request showed.
+   */
+  | { type: "learn"; updates: number; loss?: number; heldOut?: number; acceptance?: Acceptance; note?: string }
   /**
    * A step of a beam: hypothesis i continues hypothesis `parents[i]` of the step before by `tokens[i]`. `scores` are what the method
    * ranks by, `groups` the group of each, `finished` those that have ended.
@@ -174,8 +177,11 @@ export type MethodEvent =
   | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][] }
   /** Which class every cell of a square over the plane is given after a task, row by row from the bottom (-1: none), and the task's samples. */
   | { type: "regions"; task: number; side: number; classes: number[]; samples?: [number, number, number][] }
-  /** Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `truth` the place of the right text. */
-  | { type: "retrieval"; signal: number[][]; candidates: string[]; scores: number[]; truth?: number }
+  /**
+   * Texts ranked by a signal, best first: `signal` are its channels, thinned out for drawing; `of` says what it was read from; `truth` is the place of
+   * the right text.
+   */
+  | { type: "retrieval"; signal: number[][]; of?: string; candidates: string[]; scores: number[]; truth?: number }
   | {
       type: "finish";
       reason: FinishReason;

@@ -23,9 +23,13 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
   measure(context: ReproductionContext, options: Options): Promise<Measurement[]>;
   /**
    * For systems that `decode` does not run by a name and options alone: the events of a short run, drawn as the picture of the gallery's card.
-   * Models that it opens, it closes.
+   * Models that it opens, it closes. `data` as in the context.
    */
-  trace?(signal: AbortSignal, open: (reference: string) => Promise<OpenModel>): Promise<TimedEvent[]>;
+  trace?(
+    signal: AbortSignal,
+    open: (reference: string) => Promise<OpenModel>,
+    data: ReproductionContext["data"],
+  ): Promise<TimedEvent[]>;
 }
 
 /** Keeps the options' type while a reproduction is defined. */

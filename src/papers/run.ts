@@ -163,7 +163,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
  */
 export async function showcase(paper: Paper, signal: AbortSignal): Promise<TimedEvent[]> {
   const reproduction = await paper.reproduction?.();
-  if (reproduction?.trace) return reproduction.trace(signal, open);
+  if (reproduction?.trace) return reproduction.trace(signal, open, dataPath);
   const { showcase: shown, lives } = paper;
   ensure(
     reproduction && shown && lives.method,

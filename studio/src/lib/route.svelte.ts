@@ -5,9 +5,18 @@ export interface Route {
   readonly parameters: URLSearchParams;
 }
 
+/** An address that somebody cut short is taken as it stands. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 function read(): Route {
   const [path, query = ""] = location.hash.replace(/^#\/?/, "").split("?");
-  const [room, name] = path.split("/").map(decodeURIComponent);
+  const [room, name] = path.split("/").map(decoded);
   return { room: room || "gallery", name, parameters: new URLSearchParams(query) };
 }
 

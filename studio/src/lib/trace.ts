@@ -46,6 +46,8 @@ export type Step = { readonly at?: number; readonly outputLength: number } & (
   | { readonly kind: "posterior"; readonly posterior: Of<"posterior"> }
   | { readonly kind: "point"; readonly point: Of<"point"> }
   | { readonly kind: "retrieval"; readonly retrieval: Of<"retrieval"> }
+  | { readonly kind: "taps"; readonly taps: Of<"taps"> }
+  | { readonly kind: "learn"; readonly learn: Of<"learn"> }
   | { readonly kind: "other"; readonly event: TraceEvent }
 );
 
@@ -183,6 +185,8 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
         case "regions":
         case "point":
         case "retrieval":
+        case "taps":
+        case "learn":
           push({ kind: event.type, [event.type]: event, at } as unknown as Step);
           break;
         case "finish":
@@ -213,6 +217,8 @@ export function pictureOf(steps: readonly Step[]): StepKind | undefined {
     "memory",
     "regions",
     "choice",
+    "taps",
+    "learn",
   ];
   // A single particle, as a method alone has it, is no picture.
   const tells = (step: Step): boolean => step.kind !== "particles" || step.particles.weights.length > 1;
@@ -227,9 +233,10 @@ export function wordsOf(event: TraceEvent): string | undefined {
   if (event.type === "truncate") return `The text ends at position ${event.length}: the canvas is cut there.`;
   if (event.type === "refresh") return `The cache of ${event.positions} positions was computed anew.`;
   if (event.type !== "learn") return undefined;
-  const { updates, acceptance, loss, note } = event;
-  const parts = [`The draft has learnt in ${updates} ${updates === 1 ? "update" : "updates"} so far`];
-  if (loss !== undefined) parts.push(`its loss is ${loss.toFixed(3)}`);
+  const { updates, acceptance, loss, heldOut, note } = event;
+  const parts = [`Learnt in ${updates} ${updates === 1 ? "update" : "updates"} so far`];
+  if (loss !== undefined) parts.push(`the loss is ${loss.toFixed(3)}`);
+  if (heldOut !== undefined) parts.push(`on texts left out it is ${heldOut.toFixed(3)}`);
   if (acceptance) {
     const { empirical, positions } = acceptance;
     parts.push(`${(100 * empirical).toFixed(0)} % of ${positions} proposals were accepted in this run`);
@@ -303,6 +310,10 @@ const isPositions = (value: unknown): boolean =>
   isNumbers(value) && (value as number[]).every((at) => Number.isInteger(at) && at >= 0 && at < mostDrawn);
 const isLength = (value: unknown): boolean =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) <= mostDrawn;
+/** Of each tap as many numbers as will ever be drawn. */
+const isReadings = (value: unknown): boolean =>
+  isObject(value) &&
+  Object.values(value as object).every((one) => isNumbers(one) && (one as unknown[]).length <= mostDrawn);
 const isPoints = (value: unknown): boolean =>
   Array.isArray(value) && value.every((one) => isNumbers(one) && one.length >= 2);
 
@@ -311,11 +322,13 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   start: { method: isText, model: isText, prompt: isNumbers, seed: isNumber, options: isObject },
   prefill: { tokens: isNumber, cached: isNumber, passes: isNumber, seconds: isNumber },
   tokens: { tokens: isNumbers, text: isText, logprobs: isOptional(Array.isArray), forced: isOptional(isNumbers) },
+  taps: { position: isNumber, rows: isLength, values: isReadings },
   draft: { tokens: isNumbers, parents: isTree, values: isOptional(isNumbers), passes: isNumber, seconds: isNumber },
   verify: { path: isPositions, token: isNumber, reasons: isTexts, seconds: isNumber },
   learn: {
     updates: isNumber,
     loss: isOptional(isNumber),
+    heldOut: isOptional(isNumber),
     note: isOptional(isText),
     acceptance: isOptional(
       (value) =>
@@ -368,6 +381,7 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(isPoints) },
   retrieval: {
     signal: (value) => Array.isArray(value) && value.every(isNumbers),
+    of: isOptional(isText),
     candidates: isTexts,
     scores: isNumbers,
     truth: isOptional(isNumber),

@@ -1,6 +1,7 @@
 /** The claims about codebook features on the finite-state task, and on stories where knossos has its codebooks. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { TimedEvent } from "../../../engine/trace.ts";
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { readTexts } from "../../../text/text-files.ts";
@@ -131,6 +132,23 @@ export const reproduction = defineReproduction<Sizes>({
         },
       },
     ];
+  },
+  /** A text that the model writes through its codebooks, and the codes that fire in its last layer at every token. */
+  async trace(signal, open) {
+    await using model = await open("knossos");
+    const codebooks = await openCodebooks(model, codebookKind);
+    const { site } = codebooks[codebooks.length - 1].bottleneck;
+    const run = model.decode("Once upon a time there was a", {
+      temperature: 0,
+      maxTokens: 32,
+      taps: [idsReading(site)],
+      shapers: [{ name: "codebook" }],
+      signal,
+    });
+    const events: TimedEvent[] = [];
+    const started = performance.now();
+    for await (const event of run) events.push({ ...event, at: (performance.now() - started) / 1000 });
+    return events;
   },
 });
 

@@ -1,6 +1,7 @@
 /** The claims about feature neurons on knossos: who stands out, what a clamp does, and what fine-tuning leaves of it. */
 import { join } from "node:path";
 import { normal, uniform } from "../../../engine/random.ts";
+import type { TimedEvent } from "../../../engine/trace.ts";
 import { defineReproduction, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
 import { bootstrap, mean } from "../../../papers/statistics.ts";
 import { writeValues } from "../../../training/export.ts";
@@ -114,7 +115,40 @@ export const reproduction = defineReproduction<Sizes>({
       await checkpoint.close();
     }
   },
+  /** Of each word the neuron that stands for it most: its weights, and the tokens that they decode to. */
+  async trace(signal, open) {
+    await using model = await open("knossos");
+    const checkpoint = await openNeurons(model.folder);
+    try {
+      const events: TimedEvent[] = [];
+      const shown = new Set<string>(); // a neuron may be the nearest to several words
+      for (const word of words.slice(0, shownWords)) {
+        const wanted = conceptTokens(checkpoint.tokenizer, word);
+        const map = await mapNeurons(checkpoint, { wanted, signal });
+        const [{ layer, neuron, tokens }] = rankNeurons(map, "wanted", 1);
+        if (shown.has(`${layer} ${neuron}`)) continue;
+        shown.add(`${layer} ${neuron}`);
+        const width = checkpoint.config.hiddenSize;
+        const weights = (await checkpoint.vectors(layer, "up")).subarray(neuron * width, (neuron + 1) * width);
+        const truth = tokens.findIndex(({ token }) => wanted.includes(token));
+        events.push({
+          type: "retrieval",
+          signal: [Array.from(weights, round)],
+          of: `neuron ${neuron} of layer ${layer}, the nearest to “${word}”`,
+          candidates: tokens.map(({ token }) => checkpoint.tokenizer!.decode([token], { continued: true })),
+          scores: tokens.map(({ score }) => round(score)),
+          ...(truth >= 0 && { truth }),
+        });
+      }
+      return events;
+    } finally {
+      await checkpoint.close();
+    }
+  },
 });
+
+/** Words that the trace shows. */
+const shownWords = 12;
 
 async function mapped(checkpoint: NeuronCheckpoint, signal: AbortSignal): Promise<{ map: NeuronMap; seconds: number }> {
   const map = await mapNeurons(checkpoint, { signal });
