@@ -79,13 +79,15 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
   function committed(event: Of<"tokens"> & { at?: number }): void {
     reading.text += event.text;
     if (reading.canvas > 0) return; // what a canvas holds was said position by position
-    const step = round || constraint ? reading.steps.length - 1 : reading.steps.length;
+    // Of a round, a constraint or a reading the token belongs to the step that told of it.
+    const told = round || constraint || reading.steps[reading.steps.length - 1]?.kind === "taps";
+    const step = told ? reading.steps.length - 1 : reading.steps.length;
     for (const [i, token] of event.tokens.entries()) {
       const { origin: from, rejected, reason } = describe(token, i);
       const origin = event.forced?.includes(i) ? "forced" : from;
       reading.tokens.push({ token, origin, step, logprob: event.logprobs?.[i], rejected, reason });
     }
-    if (!round && !constraint && event.tokens.length > 0)
+    if (!told && event.tokens.length > 0)
       push({ kind: "token", tokens: event.tokens.length, at: event.at } as Step);
     else if (reading.steps.length > 0) {
       const last = reading.steps[reading.steps.length - 1];
