@@ -1,6 +1,6 @@
 /** The studio in a real Chromium, on the real server and model. Skipped, with a reason, where there is no browser. */
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,7 +13,6 @@ import { examination } from "./fixtures/examination.ts";
 
 const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const executablePath = places.find((path) => path && existsSync(path));
-const records = join(root, "reproductions");
 const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
 
 describe.skipIf(!works)(
@@ -76,24 +75,6 @@ describe.skipIf(!works)(
       await card.locator("svg[role=img]").nth(1).waitFor(); // the picture of its stored trace
     });
 
-    it("draws every card that has a run or a curve that is kept, and says in words why another is empty", async () => {
-      await go("/");
-      await page.locator(".tablet").nth(23).waitFor();
-      const kept = new Map(
-        papers.map(({ name }) => {
-          const record = existsSync(join(records, `${name}.json`))
-            ? readFileSync(join(records, `${name}.json`), "utf8")
-            : "";
-          return [name, existsSync(join(records, `${name}.trace.jsonl`)) || record.includes('"plot"')];
-        }),
-      );
-      for (const [name, drawn] of kept) {
-        const picture = page.locator(".tablet", { has: page.locator(`#paper-${name}`) }).locator(".clay");
-        if (drawn) await picture.locator("[role=img], ol, dl").first().waitFor();
-        else await picture.getByText(/^(Nothing to draw yet|Planned)/).waitFor();
-      }
-    });
-
     it("runs a paper's prompt in the playground, by keyboard alone, and says where each token came from", {
       timeout: 120_000,
     }, async () => {
@@ -112,57 +93,6 @@ describe.skipIf(!works)(
       await page.getByLabel("most likely here").waitFor();
       await page.getByRole("img", { name: /tokens drafted/ }).waitFor();
       expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
-    });
-
-    it("is walked by keyboard: a room begins at its beginning, a key does what the focus says, a button keeps it", {
-      timeout: 60_000,
-    }, async () => {
-      const focused = () =>
-        page.evaluate<string>(
-          "document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent.trim()",
-        );
-      await go("/");
-      await page.keyboard.press("Tab");
-      expect(await focused()).toBe("Skip to the room");
-      await page.keyboard.press("Enter");
-      expect(await focused()).toBe("gallery");
-      await page.getByRole("link", { name: "trace", exact: true }).first().focus();
-      await page.keyboard.press("Enter");
-      await page.getByRole("button", { name: "play" }).waitFor();
-      await expect.poll(focused).toBe("trace");
-      const options = page.getByText("options of the run");
-      await options.focus();
-      await page.keyboard.press("Space"); // opens what has the focus, and does not play
-      await page.getByText('"temperature"').or(page.getByText('"maxTokens"')).first().waitFor();
-      await page.getByRole("button", { name: "play" }).waitFor();
-      await page.getByRole("slider", { name: "step" }).focus();
-      await page.keyboard.press("Home");
-      await page.keyboard.press("ArrowRight");
-      await expect.poll(() => page.url()).toContain("at=2");
-      await page.getByText(/^step 2: \d+ rows?, \d+ tokens?/).waitFor(); // what a pointer reads over a bar
-      await go("/#/playground?paper=dyspec");
-      await page.getByLabel("maxTokens", { exact: true }).fill("8");
-      await page.getByRole("button", { name: "run", exact: true }).focus();
-      await page.keyboard.press("Enter");
-      await ended();
-      expect(await focused()).toBe("run");
-    });
-
-    it("takes an address that was cut short for a name that is not there", async () => {
-      await go("/#/trace/%E0%A4%A");
-      await page.getByRole("alert").filter({ hasText: "no trace is kept" }).waitFor();
-    });
-
-    it("moves nothing where motion is not wanted", async () => {
-      await go("/");
-      await page.locator(".tablet .clay svg").nth(20).waitFor();
-      const drawn = () =>
-        page.evaluate<string>("[...document.querySelectorAll('.clay')].map((one) => one.innerHTML).join()");
-      await page.waitForLoadState("networkidle");
-      const before = await drawn();
-      await page.waitForTimeout(1200);
-      expect((await drawn()) === before).toBe(true);
-      expect(await page.evaluate("document.getAnimations().length")).toBe(0);
     });
 
     it("compares two methods with one seed, and says that the lossless ones agree", { timeout: 120_000 }, async () => {
