@@ -87,8 +87,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
       const origin = event.forced?.includes(i) ? "forced" : from;
       reading.tokens.push({ token, origin, step, logprob: event.logprobs?.[i], rejected, reason });
     }
-    if (!told && event.tokens.length > 0)
-      push({ kind: "token", tokens: event.tokens.length, at: event.at } as Step);
+    if (!told && event.tokens.length > 0) push({ kind: "token", tokens: event.tokens.length, at: event.at } as Step);
     else if (reading.steps.length > 0) {
       const last = reading.steps[reading.steps.length - 1];
       reading.steps[reading.steps.length - 1] = { ...last, outputLength: reading.tokens.length };
