@@ -10,6 +10,9 @@ export interface PictureHeader {
   readonly height: number;
 }
 
+/** "Adob", of "Adobe". */
+const adobeName = 0x41646f62;
+
 const ascii = (bytes: Uint8Array, from: number, length: number): string =>
   String.fromCharCode(...bytes.subarray(from, from + length));
 
@@ -66,18 +69,24 @@ function webpHeader(bytes: Uint8Array, view: DataView, name: string): PictureHea
   return { format: "webp", width: (bits & 0x3fff) + 1, height: ((bits >> 14) & 0x3fff) + 1 };
 }
 
-/** The first frame header that is met, whatever the coding. */
+/** The first frame header that is met, whatever the coding. Errors: `bad_file` for four inks of which nobody says how they are stored. */
 function jpegHeader(view: DataView, name: string): PictureHeader {
   let at = 2;
+  let adobe = false;
   for (;;) {
     ensure(view.getUint8(at) === 0xff, "bad_file", `${name}: a JPEG file whose segments do not follow each other`);
     const marker = view.getUint8(at + 1);
     if (marker === 0xff) at += 1;
     else if (marker >= 0xd0 && marker <= 0xd9) at += 2;
-    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker))
+    else if (marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker)) {
+      // Adobe's programs store inks upside down and say so; others store them either way, and colours read the wrong way are another picture.
+      ensure(adobe || view.getUint8(at + 9) !== 4, "bad_file", () => {
+        return `${name}: a JPEG file in the four inks of print that does not say how they are stored (it has no Adobe segment): save it in red, green and blue`;
+      });
       return { format: "jpeg", height: view.getUint16(at + 5), width: view.getUint16(at + 7) };
-    else {
+    } else {
       const length = view.getUint16(at + 2);
+      adobe ||= marker === 0xee && length >= 14 && view.getUint32(at + 4) === adobeName;
       ensure(length >= 2, "bad_file", `${name}: a JPEG file with a segment of ${length} bytes`);
       at += 2 + length;
     }

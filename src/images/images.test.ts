@@ -212,6 +212,7 @@ describe("a file", () => {
       jpeg([0xff, 0xc0, 0, 11, 8, huge >> 8, huge & 255, huge >> 8, huge & 255, 1, 1, 0x11, 0]),
       /65535 x 65535/,
     ],
+    ["a JPEG in four inks that nobody explains", plainJpeg([200, 60, 30, 255], false), /four inks of print.* no Adobe/],
     ["a JPEG with a segment of no length", jpeg([0xff, 0xe0, 0, 0]), /a segment of 0 bytes/],
     ["a WebP of an unknown kind", new TextEncoder().encode("RIFF0000WEBPVP9 00000000000000"), /an unknown kind/],
     ["a file of many megabytes", new Uint8Array(33 * 2 ** 20), /bytes, and a picture may have/],
