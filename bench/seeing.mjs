@@ -80,22 +80,42 @@ const identity = (/** @type {"pictures" | "texts"} */ kind) =>
     return { value: Math.min(...runs), runs, note: `${used.join(", ")}; ${prompts.length} prompts` };
   });
 
+/** A picture of nothing and a request for anything: questions that a model knows the answer of would show no difference of laws. @param {any} model */
+function unsurePrompts(model) {
+  const size = model.config.vision.imageSize;
+  const pixels = Uint8Array.from({ length: 3 * size * size }, (_, i) => {
+    const [channel, x, y] = [i % 3, Math.floor(i / 3) % size, Math.floor(i / 3 / size)];
+    return Math.round(128 + 127 * Math.sin(x / (5 + 3 * channel) + y / (7 - channel)));
+  });
+  const image = { width: size, height: size, pixels };
+  return [
+    {
+      type: "picture",
+      content: [
+        { type: "image", image },
+        { type: "text", text: "What is in the picture?" },
+      ],
+    },
+    { type: "text", content: "Write down what you like." },
+  ].map(({ type, content }) => ({ type, prompt: [{ role: "user", content }] }));
+}
+
 /**
  * Tokens of many draws by drafting against those of plain sampling with other draws: chi-square over its 99.9 % bound; at most 1 holds.
- * @param {number} temperature
+ * @param {number} temperature @param {number} draftedAt another one is a control: it must not hold
  */
-const sameLaw = (temperature) =>
+const sameLaw = (temperature, draftedAt = temperature) =>
   needing(["multimodal"], async (model, { quick }) => {
     const draws = quick ? 200 : 1500;
     const runs = [];
     const notes = [];
-    for (const [i, prompt] of [promptsOf(model, "pictures", 1)[0], promptsOf(model, "texts", 7)[5]].entries()) {
+    for (const { type, prompt } of unsurePrompts(model)) {
       /** @param {number} first @param {object} more */
       const drawn = async (first, more) => {
         const outcomes = [];
         for (let from = 0; from < draws; from += 16) {
           const many = Array.from({ length: Math.min(16, draws - from) }, async (_, j) => {
-            const options = { temperature, maxTokens: 4, seed: 9, request: first + from + j, ...more };
+            const options = { temperature, maxTokens: 8, seed: 9, request: first + from + j, ...more };
             return (await model.decode(prompt, options).final).tokens.join();
           });
           outcomes.push(...(await Promise.all(many)));
@@ -103,12 +123,13 @@ const sameLaw = (temperature) =>
         return outcomes;
       };
       const plain = await drawn(1_000_000, {});
-      const drafted = await drawn(0, { method: methodOf("multimodal") });
+      const drafted = await drawn(0, { method: methodOf("multimodal"), temperature: draftedAt });
       const { statistic, freedom } = seeing.twoSampleChiSquare(drafted, plain);
       runs.push(statistic / chiSquareBound(freedom));
-      notes.push(`${["picture", "text"][i]}: ${format(statistic)} at ${freedom} degrees of freedom`);
+      notes.push(`${type}: ${format(statistic)} at ${freedom} degrees of freedom`);
     }
-    return { value: Math.max(...runs), runs, note: `${notes.join("; ")}; ${draws} draws` };
+    const value = draftedAt === temperature ? Math.max(...runs) : Math.min(...runs);
+    return { value, runs, note: `${notes.join("; ")}; ${draws} draws` };
   });
 
 /** The 99.9 % quantile (Wilson and Hilferty). @param {number} freedom */
@@ -315,6 +336,11 @@ export const rows = [
     target: atMost(1, ""),
     measure: sameLaw(temperature),
   })),
+  {
+    what: "a control that must be above 1: drafted samples of temperature 1 against plain ones of 0.7",
+    target: atLeast(1, ""),
+    measure: sameLaw(0.7, 1),
+  },
   { what: "tokens a pass with pictures: decoupled over coupled", target: atLeast(1), measure: overCoupled("pictures") },
   { what: "tokens a pass of texts: decoupled over coupled", target: atLeast(0.98), measure: overCoupled("texts") },
   ...[...drafters, ...ablations].flatMap((name) =>
