@@ -166,6 +166,7 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
     await model.writePart(at, { kind: "medusa", sites: ["final"], settings: { distance: 2 }, tensors });
     const part = await model.part(at, "medusa");
     expect(part.card).toMatchObject({ kind: "medusa", name: "medusa", settings: { distance: 2 }, sites: ["final"] });
+    expect(part.card.base.name).toBe("stories260k"); // not where it lies on this machine
     const read = headOf(part.tensors.get("weight")!);
     const text = texts[3].slice(0, 20);
     const options = { temperature: 0, maxTokens: 4, taps: ["medusa.logits", "final"] };

@@ -94,7 +94,7 @@ export async function writePart(
     format,
     name,
     kind,
-    base: { name: base.name, fingerprint: base.fingerprint },
+    base: { name: withoutPath(base.name), fingerprint: base.fingerprint },
     sites: [...sites],
     settings,
     ...(training !== undefined && { training }),
@@ -109,6 +109,10 @@ export async function writePart(
   await writeSafetensors(within(folder, partFiles.weights), entries, { format });
   await writeFileAtomically(within(folder, partFiles.card), `${JSON.stringify(card, null, 2)}\n`);
 }
+
+/** A card goes where others read it: the last name of a folder says enough. */
+const withoutPath = (name: string): string =>
+  /^([./\\~]|[A-Za-z]:[\\/])/.test(name) ? nameOf(name.replace(/[\\/]+$/, "")) : name;
 
 /**
  * Reads a part for a base. Errors: `unavailable` where there is none; `bad_file` for a card or tensors that do not fit each other;
