@@ -63,6 +63,5 @@ export const paper: Paper = {
       holds: { atLeast: 1 },
     },
   ],
-  missing: "Neither a model of ours that sees nor a draft of it ships yet, so that nothing of this is measured.",
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };
