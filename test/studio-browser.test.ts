@@ -1,6 +1,6 @@
 /** The studio in a real Chromium, on the real server and model. Skipped, with a reason, where there is no browser. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import { examination } from "./fixtures/examination.ts";
 
 const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const executablePath = places.find((path) => path && existsSync(path));
+const records = join(root, "reproductions");
 const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
 
 describe.skipIf(!works)(
@@ -75,6 +76,24 @@ describe.skipIf(!works)(
       await card.locator("svg[role=img]").nth(1).waitFor(); // the picture of its stored trace
     });
 
+    it("draws every card that has a run or a curve that is kept, and says in words why another is empty", async () => {
+      await go("/");
+      await page.locator(".tablet").nth(23).waitFor();
+      const kept = new Map(
+        papers.map(({ name }) => {
+          const record = existsSync(join(records, `${name}.json`))
+            ? readFileSync(join(records, `${name}.json`), "utf8")
+            : "";
+          return [name, existsSync(join(records, `${name}.trace.jsonl`)) || record.includes('"plot"')];
+        }),
+      );
+      for (const [name, drawn] of kept) {
+        const picture = page.locator(".tablet", { has: page.locator(`#paper-${name}`) }).locator(".clay");
+        if (drawn) await picture.locator("[role=img], ol, dl").first().waitFor();
+        else await picture.getByText(/^(Nothing to draw yet|Planned)/).waitFor();
+      }
+    });
+
     it("runs a paper's prompt in the playground, by keyboard alone, and says where each token came from", {
       timeout: 120_000,
     }, async () => {
@@ -93,6 +112,23 @@ describe.skipIf(!works)(
       await page.getByLabel("most likely here").waitFor();
       await page.getByRole("img", { name: /tokens drafted/ }).waitFor();
       expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
+    });
+
+    it("takes an address that was cut short for a name that is not there", async () => {
+      await go("/#/trace/%E0%A4%A");
+      await page.getByRole("alert").filter({ hasText: "no trace is kept" }).waitFor();
+    });
+
+    it("moves nothing where motion is not wanted", async () => {
+      await go("/");
+      await page.locator(".tablet .clay svg").nth(20).waitFor();
+      const drawn = () =>
+        page.evaluate<string>("[...document.querySelectorAll('.clay')].map((one) => one.innerHTML).join()");
+      await page.waitForLoadState("networkidle");
+      const before = await drawn();
+      await page.waitForTimeout(1200);
+      expect((await drawn()) === before).toBe(true);
+      expect(await page.evaluate("document.getAnimations().length")).toBe(0);
     });
 
     it("compares two methods with one seed, and says that the lossless ones agree", { timeout: 120_000 }, async () => {
