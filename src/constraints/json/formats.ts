@@ -28,9 +28,7 @@ const leapSecond = (() => {
     return `(?:\\+${written(east)}|-${written(west)}${east === 0 ? "|[Zz]" : ""})`;
   };
   const minutes = (hours: number): string =>
-    [14, 29, 44, 59]
-      .map((rest) => `${two(rest)}:60(?:\\.[0-9]+)?${offsets(60 * hours + rest)}`)
-      .join("|");
+    [14, 29, 44, 59].map((rest) => `${two(rest)}:60(?:\\.[0-9]+)?${offsets(60 * hours + rest)}`).join("|");
   return `(?:${range(24)
     .map((hours) => `${two(hours)}:(?:${minutes(hours)})`)
     .join("|")})`;
