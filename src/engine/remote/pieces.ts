@@ -22,10 +22,7 @@ const text = z.string().max(1 << 20);
 const logprob = z.number().max(1e-3).nullable();
 const finish = z.string().max(100).nullish();
 const entry = z.object({ token: text, logprob });
-const content = z
-  .array(entry.extend({ top_logprobs: z.array(entry).max(1000).nullish() }))
-  .max(100_000)
-  .nullish();
+const content = z.array(entry.extend({ top_logprobs: z.array(entry).max(1000).nullish() })).max(100_000);
 /**
  * Of completions. Alternatives are numbers by name; engines differ in what they give at the first token, and llama.cpp's server gives the form
  * of chats.
@@ -47,7 +44,7 @@ const completion = z.object({
 const chat = z.object({
   delta: z.object({ content: text.nullish() }),
   finish_reason: finish,
-  logprobs: z.object({ content }).nullish(),
+  logprobs: z.object({ content: content.nullish() }).nullish(),
 });
 type Token = Omit<Piece, "tokens">;
 type Logprobs = z.output<typeof completion>["logprobs"] | z.output<typeof chat>["logprobs"];
