@@ -397,12 +397,13 @@ describe("listings", () => {
     const broken = join(folder, "hub", "owner", "name", "0".repeat(40));
     await mkdir(broken, { recursive: true });
     await writeFile(join(broken, "model.safetensors"), "no weights");
-    const entries: { name: string; parameters?: number; problem?: string }[] = JSON.parse(
+    const entries: { name: string; parameters?: number; contextLength?: number; problem?: string }[] = JSON.parse(
       (await ventris(["models", "--json"])).stdout,
     );
     const named = Object.fromEntries(entries.map((entry) => [entry.name, entry]));
     expect(named.knossos).toMatchObject({ origin: "shipped", architecture: "LlamaForCausalLM" });
     expect(named.knossos.parameters).toBeGreaterThan(5e6);
+    expect(named.knossos.contextLength).toBe(1024);
     expect(named["owner/name"]).toMatchObject({ origin: "cached", problem: expect.stringContaining(broken) });
   });
 
@@ -414,6 +415,20 @@ describe("listings", () => {
     expect(found.name).toBe(join("own", "small"));
     const { status } = await ventris(["run", "-n", "1", "--model", found.name, prompt]);
     expect(status).toBe(0);
+    const short = await ventris([
+      "run",
+      "--context-length",
+      "9",
+      "--temperature",
+      "0",
+      "--json",
+      "--model",
+      found.name,
+      "A",
+    ]);
+    expect(JSON.parse(short.stdout)).toMatchObject({ finish: "context" });
+    const long = await ventris(["run", "--context-length", "1000000", "--model", found.name, "A"]);
+    expect(long.stderr).toMatch(/contextLength must be/);
     expect((await ventris(["models", "nowhere"])).stderr).toMatch(/no folder nowhere/);
   });
 

@@ -4,6 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type OpenModel, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt } from "./build.ts";
+import { families } from "./fixtures/families.ts";
+import { type Json, removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let server: Listening;
 let [near, far, talker]: OpenModel[] = [];
@@ -103,6 +105,67 @@ describe("searches", () => {
     expect(text).toContain("Answer: 61");
     expect(hypotheses!.reduce((sum, { score }) => Math.max(sum, score), 0)).toBeGreaterThan(0.5);
   });
+});
+
+it("smc over what the server lists follows the law of the very model, opened here", async () => {
+  // Scaled so that its law is flat enough for particles to meet every text.
+  const tiny = await writeTinyModel({ tokenizer: true, config: { ...families.granite, logits_scaling: 6 } as Json });
+  const own = await listen({ port: 0, groups: serveGroups(false), serve: [tiny.folder] });
+  const options = { ends: ["<end>"], topLogprobs: 100 }; // of 64 tokens
+  const [here, there] = [await open(tiny.folder), await open(`${own.url}v1`, options)];
+  try {
+    const [start, form, longest] = ["the cat", /^( ?[act]){2}$/, 4];
+    // Everything that may be said, by the model here: the law after a text is that of the text as it is cut.
+    const exact = new Map<string, number>();
+    const visit = async (text: string, tokens: number, mass: number): Promise<void> => {
+      const ids = here.tokenizer!.encode(start + text);
+      const { logits } = await here.forward(ids, { logits: "last" });
+      const most = Math.max(...logits);
+      const total = logits.reduce((sum, x) => sum + Math.exp(x - most), 0);
+      for (const [id, logit] of logits.entries()) {
+        const p = (mass * Math.exp(logit - most)) / total;
+        const more = here.tokenizer!.decode([id], { continued: true });
+        if (here.tokenizer!.endTokens.includes(id)) {
+          if (form.test(text)) exact.set(text, (exact.get(text) ?? 0) + p);
+        } else if (more !== "" && tokens + 1 < longest && /^( ?[act]?){2}$/.test(text + more))
+          await visit(text + more, tokens + 1, p);
+      }
+    };
+    await visit("", 0, 1);
+    const evidence = [...exact.values()].reduce((a, b) => a + b, 0);
+    const method = { name: "smc", particles: 512, threshold: 0, mostMissed: 0 } as const;
+    const found = new Map<string, number>();
+    const request = { method, maxTokens: longest, constraint: { regex: "( ?[act]){2}" } };
+    let mean = 0;
+    const runs = 10;
+    for (let seed = 0; seed < runs; seed++) {
+      const run = there.decode(start, { ...request, seed });
+      let logEvidence = 0;
+      for await (const event of run) if (event.type === "particles") logEvidence = event.logEvidence!;
+      const { hypotheses, counters } = await run.final;
+      expect(counters.missed).toEqual({ places: 0, largest: 0, share: 0 });
+      mean += Math.exp(logEvidence) / runs;
+      for (const { text, score } of hypotheses!)
+        found.set(text, (found.get(text) ?? 0) + (score * Math.exp(logEvidence)) / runs);
+    }
+    for (const [text, mass] of found) found.set(text, mass / mean);
+    expect(Math.abs(mean / evidence - 1)).toBeLessThan(0.1);
+    expect(found.size).toBeGreaterThan(5);
+    let distance = 0;
+    for (const text of new Set([...exact.keys(), ...found.keys()]))
+      distance += Math.abs((exact.get(text) ?? 0) / evidence - (found.get(text) ?? 0)) / 2;
+    expect(distance).toBeLessThan(0.08);
+    // And with fewer listed than there are valid ones it says so.
+    const few = await open(`${own.url}v1`, { ...options, topLogprobs: 20 });
+    const { counters: of20 } = await few.generate(start, { ...request, method: { ...method, mostMissed: 1 } });
+    expect(of20.missed!.share).toBeGreaterThan(0);
+    await few.close();
+  } finally {
+    await here.close();
+    await there.close();
+    await own.close();
+    await removeModel(tiny);
+  }
 });
 
 it("holds nothing there once it was left", async () => {
