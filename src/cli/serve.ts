@@ -7,6 +7,7 @@ import { VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { listen, serveGroups, usualLimits } from "../server/listen.ts";
 import { type PictureOrigins, pictureOrigins } from "../server/remote-pictures.ts";
+import { settleHeap } from "../server/settled-heap.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -180,6 +181,7 @@ async function serve(flags: ServeFlags): Promise<void> {
     await server.close();
     throw error;
   }
+  settleHeap();
   const local = ["127.0.0.1", "::1", "localhost"].includes(host);
   await interruptible((signal) => {
     const ended = new Promise<void>((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
