@@ -133,6 +133,8 @@ describe.skipIf(!works)(
 
     it("compares two methods with one seed, and says that the lossless ones agree", { timeout: 120_000 }, async () => {
       await go("/#/playground?paper=aded");
+      // The paper's own settings come a moment later, and would take the second method away.
+      await expect.poll(() => page.getByRole("combobox", { name: "method" }).first().inputValue()).toBe("aded");
       await page.getByRole("button", { name: "+ a method beside it" }).click();
       await page.getByRole("combobox", { name: "method 2" }).selectOption("greedy");
       await page.getByLabel("maxTokens", { exact: true }).fill("24");
