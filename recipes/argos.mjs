@@ -115,12 +115,10 @@ function referencesOf(scene, text) {
     things: places.map((at) => rowsOfPlaces[at]),
   }));
   const ends = [...text.matchAll(/\w+|[?.]/g)].map((word) => word.index + word[0].length);
-  return ends
-    .flatMap((end) => mentions.findLast((mention) => mention.end <= end) ?? [])
-    .map(({ things }, i, all) => ({
-      end: ends[ends.length - all.length + i],
-      things,
-    }));
+  return ends.flatMap((end) => {
+    const spoken = mentions.findLast((mention) => mention.end <= end);
+    return spoken ? [{ ...spoken, end }] : [];
+  });
 }
 /** Questions of these kinds, each once, with what their words and those of the answers speak of. */
 function turnsAbout(scene, kinds, number) {
