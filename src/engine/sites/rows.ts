@@ -81,7 +81,6 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
     const selected = shapes.get(limit)?.shape[0] === selectedRows;
     return { edit, limit, isGated: shapes.has(limit), given, selected, stage: stageOfSite(edit.site, after) };
   });
-  type Filled = ReturnType<typeof allocate>;
   function allocate({ limit, isGated, given }: (typeof inputsOf)[number], rows: number) {
     const limits = new Float32Array(rows);
     const feeds: Record<string, OnnxValue> = {};
@@ -94,7 +93,7 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
     return { rows, limits, arrays, feeds };
   }
   /** Of the last pass: a program runs once at a time, and the next pass mostly has as many rows. */
-  const last: (Filled | undefined)[] = [];
+  const last: ReturnType<typeof allocate>[] = [];
 
   return (sites: RowSites | undefined, stages: Stages, select: readonly number[]): Record<string, OnnxValue> => {
     if (inputsOf.length === 0) return fixed;
@@ -103,9 +102,8 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
       const { edit, selected, stage } = input;
       const inStage = (place: number): number | undefined => placeInStage(place, stages, stage);
       const rows = selected ? select.length : stages.lanes * stages.rows[stage];
-      const known = last[number];
-      const { limits, arrays, feeds } = known?.rows === rows ? known : allocate(input, rows);
-      last[number] = { rows, limits, arrays, feeds };
+      if (last[number]?.rows !== rows) last[number] = allocate(input, rows);
+      const { limits, arrays, feeds } = last[number];
       limits.fill(0);
       for (const { data } of arrays) data instanceof Float32Array ? data.fill(0) : data.fill(0n);
       for (const { at, edits: acting, row } of sites?.edited ?? []) {
