@@ -1,20 +1,10 @@
 /** Several engines as one model: which of them is asked, and what becomes of a request when one fails. */
-import { createServer, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { listening, openAt } from "./engines.fixture.ts";
 import type { Remote } from "./model.ts";
-
-const servers: Server[] = [];
-const models: OpenModel[] = [];
-afterEach(async () => {
-  for (const model of models.splice(0)) await model.close();
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  }
-});
 
 interface Engine {
   readonly url: string;
@@ -45,22 +35,18 @@ async function engine(how: Engine["how"], name = "small"): Promise<Engine> {
       response.end("data: [DONE]\n\n");
     }
   };
-  const server = createServer((request, response) => {
+  const url = await listening((request, response) => {
     request.resume();
     if (request.url === "/v1/models") response.end(JSON.stringify({ data: [{ id: name }] }));
     else request.on("end", () => void speak(response));
   });
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const one: Engine = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, how, asked: 0, most: 0 };
+  const one: Engine = { url, how, asked: 0, most: 0 };
   return one;
 }
 
-async function opened(engines: readonly { url: string }[], options: OpenOptions = {}): Promise<OpenModel> {
+function opened(engines: readonly { url: string }[], options: OpenOptions = {}): Promise<OpenModel> {
   const [first, ...others] = engines.map(({ url }) => url);
-  const model = await open(first, { endpoints: others, ...options });
-  models.push(model);
-  return model;
+  return openAt(first, { endpoints: others, ...options });
 }
 const say = async (model: OpenModel, times: number): Promise<void> => {
   for (let i = 0; i < times; i++) expect((await model.generate("Say", { maxTokens: 9 })).text).toBe("aaaaaaaa");

@@ -1,26 +1,16 @@
 /** An engine behind a network as it may be: slow, in trouble, wrong, endless. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { listening, openAt } from "./engines.fixture.ts";
 
 type Answer = (response: ServerResponse, body: Record<string, unknown>, request: IncomingMessage) => void;
-
-const servers: Server[] = [];
-const models: OpenModel[] = [];
-afterEach(async () => {
-  for (const model of models.splice(0)) await model.close();
-  for (const server of servers.splice(0)) {
-    server.closeAllConnections();
-    await new Promise((resolve) => server.close(resolve));
-  }
-});
 
 /** A model behind a server whose completions answer so, one after the other, the last one again and again. */
 async function behind(answers: Answer[], options: OpenOptions = {}): Promise<OpenModel> {
   let asked = 0;
-  const server = createServer((request, response) => {
+  const url = await listening((request, response) => {
     const parts: Buffer[] = [];
     request.on("data", (part) => parts.push(part));
     request.on("end", () => {
@@ -31,12 +21,7 @@ async function behind(answers: Answer[], options: OpenOptions = {}): Promise<Ope
       }
     });
   });
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  const model = await open(`http://127.0.0.1:${port}/v1`, options);
-  models.push(model);
-  return model;
+  return openAt(url, options);
 }
 
 const event = (choice: unknown): string => `data: ${JSON.stringify({ choices: [choice] })}\n\n`;

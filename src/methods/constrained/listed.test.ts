@@ -1,10 +1,9 @@
 /** Particles and weighted rejection over what an engine behind a network lists: against everything that a small engine can say, enumerated. */
-import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
-import { afterEach, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { methodChoice } from "../../calls.ts";
 import { uniform } from "../../engine/random.ts";
-import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { listening, openAt } from "../../engine/remote/engines.fixture.ts";
+import type { OpenModel, OpenOptions } from "../../open.ts";
 
 type Law = (text: string) => Readonly<Record<string, number>>;
 /** At the beginning, and after any text. */
@@ -12,13 +11,6 @@ const laws =
   (first: Readonly<Record<string, number>>, then: Readonly<Record<string, number>>): Law =>
   (text) =>
     text === "" ? first : then;
-
-const servers: Server[] = [];
-const models: OpenModel[] = [];
-afterEach(async () => {
-  for (const model of models.splice(0)) await model.close();
-  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
-});
 
 interface Engine {
   /** Tokens that are listed at most. */
@@ -31,7 +23,7 @@ interface Engine {
 /** An engine with this law of the next token; "</s>" ends a text. */
 async function behind(law: Law, options: OpenOptions = {}, { most = 100, asks, chatForm }: Engine = {}) {
   const seen: { prompt: string }[] = [];
-  const server = createServer((request, response) => {
+  const url = await listening((request, response) => {
     if (request.url === "/v1/models") return response.end(JSON.stringify({ data: [{ id: "small" }] }));
     const parts: Buffer[] = [];
     request.on("data", (part) => parts.push(part));
@@ -50,11 +42,7 @@ async function behind(law: Law, options: OpenOptions = {}, { most = 100, asks, c
       response.end(JSON.stringify({ choices: [choice] }));
     });
   });
-  servers.push(server);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const model = await open(`http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, options);
-  models.push(model);
-  return { model, seen };
+  return { model: await openAt(url, options), seen };
 }
 
 const letters = ["a", "b", "ab", "c", "</s>"];
