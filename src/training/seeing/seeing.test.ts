@@ -1,9 +1,15 @@
 import { expect, test } from "vitest";
 import { uniform } from "../../engine/random.ts";
 import { familyOf } from "../../models/families.ts";
+import { textGraph } from "../../models/graph.ts";
+import { parameterMaker } from "../../models/parameters.ts";
 import { visionParameters } from "../../models/vision/tower.ts";
+import { reduceMean } from "../../tensor/index.ts";
+import { graphObjective } from "../graph-objective.ts";
+import { modelParameters } from "../next-token.ts";
+import { int64 } from "../parts.ts";
 import { initialValues } from "../recipe.ts";
-import { type SeeingBatch, seeingObjective } from "./objective.ts";
+import { pictureFeeds, picturesOf, type SeeingBatch, seeingObjective } from "./objective.ts";
 import { replicatedSeeing } from "./replicas.ts";
 import { mentionsOf, type Scene } from "./scenes.ts";
 import { replicatedWords, type WordsBatch, wordsObjective } from "./words.ts";
@@ -78,6 +84,50 @@ test("the text model alone: its gradients are those of the whole, and the tower 
   await text.release();
 });
 
+/** By its definition, in float64, from the queries and keys that attention compares: the mean over the tokens that are asked. */
+async function lookingEntropy(
+  own: typeof values,
+  given: SeeingBatch,
+  { layer, head }: { layer: number; head: number },
+) {
+  const { rows, length } = shape;
+  const [at, of] = ["queries", "keys"].map((name) => `layers.${layer}.attention.${name}`);
+  const parameter = parameterMaker();
+  const { edit } = picturesOf(config, shape, parameter);
+  const graph = textGraph(family, config, { rows, length, instruments: { taps: [at, of], edits: [edit] }, parameter });
+  const tokens = Array.from({ length: rows }, (_, row) => [
+    ...given.tokens.slice(row * (length + 1), row * (length + 1) + length),
+  ]);
+  const reader = await graphObjective<SeeingBatch>({
+    loss: reduceMean(graph.logits),
+    trained: modelParameters(family, config, own),
+    fixed: new Map(),
+    feeds: (one) => ({ ...pictureFeeds(config, shape, one), tokens: int64(tokens.flat(), [rows, length]) }),
+    outputs: graph.readings,
+  });
+  const { outputs } = await reader.evaluate(given);
+  await reader.release();
+  const { headDimension, heads, keyValueHeads } = config;
+  const keyHead = Math.floor((head * keyValueHeads) / heads);
+  const part = (name: string, row: number, which: number, count: number): Float32Array =>
+    (outputs[name].data as Float32Array).subarray((row * count + which) * headDimension).subarray(0, headDimension);
+  let [sum, asked] = [0, 0];
+  for (let row = 0; row < rows * length; row++) {
+    const text = row - (row % length);
+    const scores = Array.from({ length: (row % length) + 1 }, (_, key) => {
+      const [query, other] = [part(at, row, head, heads), part(of, text + key, keyHead, keyValueHeads)];
+      return query.reduce((all, value, i) => all + value * other[i], 0) / Math.sqrt(headDimension);
+    });
+    const total = Math.log(scores.reduce((all, score) => all + Math.exp(score), 0));
+    for (const [key, score] of scores.entries()) {
+      const look = given.looks![row * length + key];
+      sum += look * (total - score);
+      asked += look;
+    }
+  }
+  return sum / asked;
+}
+
 test("a head is shown where to look: the loss is the answers' and its cross entropy's share, its gradients are its slopes", async () => {
   const grounding = { layer: 0, head: 1, share: 0.5 };
   const looks = new Float32Array(shape.rows * shape.length ** 2);
@@ -95,7 +145,9 @@ test("a head is shown where to look: the loss is the answers' and its cross entr
   // What is measured on held-out texts is the answers alone.
   expect(await objective.loss(grounded)).toBeCloseTo(await plain.loss(batch()), 6);
   const { loss, gradients } = await objective.gradients(grounded);
-  expect(loss - (await plain.loss(batch()))).toBeGreaterThan(0.3);
+  const expected = grounding.share * (await lookingEntropy(own, grounded, grounding));
+  expect(expected).toBeGreaterThan(0.3);
+  expect(loss - (await plain.loss(batch()))).toBeCloseTo(expected, 5);
   const halves = await replicatedSeeing(json, own, { ...shape, threads: 2, trains: "text", grounding });
   expect((await halves.gradients(grounded)).loss).toBeCloseTo(loss, 5);
   for (const name of ["q_proj", "k_proj"]) {
