@@ -20,12 +20,12 @@ const decodeRow = (what, options) => ({
   /** @param {Settings} settings */
   async measure({ runs, quick, progress }) {
     const traced = await knossos();
-    const count = quick ? 32 : 128;
+    const count = quick ? 32 : 256;
     const given = options(traced);
     const measured = await alternate(
       () => traced.decode(count, given),
       () => traced.decode(count, {}),
-      runs * 3,
+      runs * 5,
       (line) => progress(`  ${line} ms a token`),
     );
     return { ...ratio(measured), note: `${format(median(measured.a))} and ${format(median(measured.b))} ms a token` };

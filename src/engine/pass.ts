@@ -260,7 +260,6 @@ function passOf(
   const rotations = rotaryFeeds(config, (data, dims) => value("float32", data, dims));
   const scratches: Scratch[] = [];
   const siteInputs = createSiteInputs(lowered, value);
-  const always = new Set(lowered.always.taps);
   const wanted = new Set(lowered.inputs.map(({ name }) => name));
   const after = beginnings(lowered.asked.edits);
   const edits = [...lowered.always.edits, ...lowered.asked.edits];
@@ -268,9 +267,15 @@ function passOf(
     const edit = edits.find((one) => name === one.name || name.startsWith(`${one.name}.`));
     return stageOfSite(edit?.site ?? name, after);
   };
-  const rowsOf = new Map<string, Site["rows"]>(
-    lowered.outputs.map(({ name, shape }) => [name, shape[0] === selectedRows ? "selected" : "all"]),
-  );
+  /** Outputs "PREFIX.NAME". */
+  const described = (prefix: string) =>
+    lowered.outputs.flatMap(({ name: output, shape }) => {
+      if (!output.startsWith(`${prefix}.`)) return [];
+      const name = output.slice(prefix.length + 1);
+      const rows: Site["rows"] = shape[0] === selectedRows ? "selected" : "all";
+      return { output, name, rows, always: lowered.always.taps.includes(name), stage: stageOf(name) };
+    });
+  const [tapped, checked] = [described("tap"), described("bad")];
   return {
     config,
     // The kernel takes rows in pairs, and sums a row that is left over in another order.
@@ -316,25 +321,20 @@ function passOf(
         feeds[name("real")] = value("int64", int64s(real), [heads * first]);
       });
       for (const name of Object.keys(feeds)) if (stages.length > 1 && !wanted.has(name)) delete feeds[name];
-      const { logits, "new.keys": keys, "new.values": values, ...rest } = await program.run(feeds);
-      const named = (prefix: string): Record<string, Tapped> =>
-        Object.fromEntries(
-          Object.entries(rest)
-            .filter(([name]) => name.startsWith(prefix))
-            .map(([full, value]) => {
-              const name = full.slice(prefix.length);
-              return [
-                name,
-                { rows: rowsOf.get(full)!, always: always.has(name), value, stage: stageOf(name) } as const,
-              ];
-            }),
-        );
+      const outputs = await program.run(feeds);
+      const named = (described: typeof tapped): Record<string, Tapped> => {
+        const result: Record<string, Tapped> = {};
+        for (const { output, name, rows, always, stage } of described) {
+          result[name] = { rows, always, stage, value: outputs[output] };
+        }
+        return result;
+      };
       return {
-        logits: logits.data as Float32Array,
-        keys: keys.data as Stored,
-        values: values.data as Stored,
-        taps: named("tap."),
-        bad: named("bad."),
+        logits: outputs.logits.data as Float32Array,
+        keys: outputs["new.keys"].data as Stored,
+        values: outputs["new.values"].data as Stored,
+        taps: named(tapped),
+        bad: named(checked),
       };
     },
     release,

@@ -5,13 +5,11 @@
 import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
 import {
-  abs,
   add,
   type ElementType,
-  greater,
   input,
   less,
-  reduceMean,
+  reduceL1,
   sameShape,
   shapeText,
   type Tensor,
@@ -92,7 +90,7 @@ export interface Hooks {
   readonly outputs: Record<string, Tensor>;
 }
 
-/** Rows of larger numbers are taken for infinite: their squares would be, further on. */
+/** A row whose absolute values have a larger sum is taken for infinite: its squares would be, further on. */
 export const largestValue = 1e15;
 
 /**
@@ -133,16 +131,14 @@ export function createHooks(
       return `the edit ${edit.name} at ${edit.site} gives ${result.type} ${is}, but the site is ${value.type} ${must}`;
     });
     if (!gated?.has(edit)) return result;
-    // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN. Nothing is below zero, which is
-    // the limit in rows without the edit.
+    // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN: such a row stays as it was. No
+    // sum is below zero, which is the limit in rows without the edit.
     const limit = input(`${edit.name}.limit`, [rows, 1]);
-    const good = less(reduceMean(abs(result), -1, true), limit);
-    outputs[`bad.${edit.name}`] = where(good, 0, limit);
-    const acts = greater(limit, 0);
-    const rewritten = where(good, result, 0);
+    const acts = less(reduceL1(result, -1, true), limit);
+    outputs[`bad.${edit.name}`] = where(acts, 0, limit);
     // A sum stays one: with the norm that follows it is one operator, whose bits are not those of a norm by itself. Rows without the edit
     // have to be what they are in a program that has no edits.
-    return isSum ? add(where(acts, 0, value), rewritten) : where(acts, rewritten, value);
+    return isSum ? add(where(acts, 0, value), where(acts, result, 0)) : where(acts, result, value);
   };
 
   return {

@@ -141,6 +141,7 @@ const cases: Record<string, Case> = {
   },
   reduceSum: { shapes: [[2, 3, 2]], build: (x) => t.reduceSum(x, [0, 2]) },
   reduceMean: { shapes: [[2, 3]], build: (x) => t.reduceMean(x, 1, true) },
+  reduceL1: { shapes: [[3, 4]], build: (x) => t.reduceL1(x, -1) },
   reduceMax: { shapes: [[3, 4]], build: (x) => t.reduceMax(x, -1) },
   "topK, split and part": { shapes: [[3, 5]], build: (x) => t.topK(x, 2).values },
   cumulativeSum: { shapes: [[3, 4]], build: (x) => t.cumulativeSum(x, 1) },

@@ -69,6 +69,9 @@ function restoreAxes(g: Tensor, node: Tensor): Tensor {
   );
 }
 
+/** g with the sign of x. */
+const signed = (g: Tensor, x: Tensor): Tensor => where(less(x, 0), negate(g), where(greater(x, 0), g, 0));
+
 /** The one number that a tensor repeats, when the graph alone tells it. */
 function uniformValue({ operation, inputs, attributes, shape }: Tensor): number | undefined {
   if (operation === "constant")
@@ -100,7 +103,7 @@ const rules: Record<string, Rule> = {
   tanh: elementwise((g, _, y) => multiply(g, subtract(1, square(y)))),
   sigmoid: elementwise((g, _, y) => multiply(g, multiply(y, subtract(1, y)))),
   relu: elementwise((g, x) => where(greater(x, 0), g, 0)),
-  abs: elementwise((g, x) => where(less(x, 0), negate(g), where(greater(x, 0), g, 0))),
+  abs: elementwise(signed),
   erf: elementwise((g, x) => multiply(g, multiply(exp(negate(square(x))), 2 / Math.sqrt(Math.PI)))),
   sine: elementwise((g, x) => multiply(g, cosine(x))),
   cosine: elementwise((g, x) => negate(multiply(g, sine(x)))),
@@ -177,6 +180,7 @@ const rules: Record<string, Rule> = {
     const count = elementCount((node.attributes.axes as number[]).map((axis) => node.inputs[0].shape[axis]));
     return [expand(multiply(restoreAxes(g, node), 1 / count), node.inputs[0].shape)];
   },
+  reduceL1: (g, node) => [signed(restoreAxes(g, node), node.inputs[0])],
   reduceMax: (g, node) => {
     const [x] = node.inputs;
     const chosen = equal(x, restoreAxes(node, node));

@@ -127,6 +127,7 @@ const rules: Record<string, Rule> = {
   reduceSum: reduce("ReduceSum"),
   reduceMean: reduce("ReduceMean"),
   reduceMax: reduce("ReduceMax"),
+  reduceL1: reduce("ReduceL1"),
   argMax: ({ builder, nameOf }, { inputs }) =>
     builder.node("ArgMax", [nameOf(inputs[0])], { attributes: { axis: -1, keepdims: 0 } })[0],
   cumulativeSum: ({ builder, nameOf }, { inputs, attributes }) =>

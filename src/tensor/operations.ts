@@ -290,6 +290,8 @@ function reduction(operation: string): (x: Tensor, axes?: number | readonly numb
 export const reduceSum = reduction("reduceSum");
 export const reduceMean = reduction("reduceMean");
 export const reduceMax = reduction("reduceMax");
+/** The sum of absolute values. */
+export const reduceL1 = reduction("reduceL1");
 
 /** Index (int64) of the largest entry along the last axis; the first of equals. */
 export const argMax = (x: Tensor): Tensor => createTensor("argMax", [x], x.shape.slice(0, -1), "int64");

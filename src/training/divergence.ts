@@ -1,5 +1,5 @@
 /** How far a student's distribution is from its teacher's. */
-import { abs, add, exp, log, multiply, reduceSum, subtract, type Tensor } from "../tensor/index.ts";
+import { add, exp, log, multiply, reduceL1, reduceSum, subtract, type Tensor } from "../tensor/index.ts";
 
 /**
  * `forward-kl`: D(p || q) = sum p (log p - log q) of teacher p and student q. `reverse-kl`: D(q || p). `jsd`: the mean of D(p || m)
@@ -14,7 +14,7 @@ export function divergenceOf(divergence: Divergence, teacher: Tensor, student: T
   const kl = (from: Tensor, to: Tensor): Tensor => reduceSum(multiply(exp(from), subtract(from, to)), -1);
   if (divergence === "forward-kl") return kl(teacher, student);
   if (divergence === "reverse-kl") return kl(student, teacher);
-  if (divergence === "total-variation") return multiply(reduceSum(abs(subtract(exp(teacher), exp(student))), -1), 0.5);
+  if (divergence === "total-variation") return multiply(reduceL1(subtract(exp(teacher), exp(student)), -1), 0.5);
   const mean = log(add(multiply(add(exp(teacher), exp(student)), 0.5), 1e-30)); // two masses of 0 have a mean of 0
   return multiply(add(kl(teacher, mean), kl(student, mean)), 0.5);
 }

@@ -41,8 +41,9 @@ export function createTapDelivery(taps: readonly string[], emit: (event: TraceEv
 
 /** Written out: iterating over typed arrays takes longer than a small model's pass allows. */
 function numbersOf(rows: readonly Float32Array[]): number[] {
-  const numbers: number[] = [];
-  for (const row of rows) for (let i = 0; i < row.length; i++) numbers.push(row[i]);
+  const numbers = new Array<number>(rows.length * (rows[0]?.length ?? 0));
+  let to = 0;
+  for (const row of rows) for (let i = 0; i < row.length; i++) numbers[to++] = row[i];
   return numbers;
 }
 

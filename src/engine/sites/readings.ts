@@ -12,9 +12,26 @@ const asks = ({ taps, edits }: Row): boolean => taps.length > 0 || edits.length 
 /** Lists of taps and of edits that rows ask for, each once. */
 export type Parts = Map<unknown, Instruments>;
 
+/** What a list asks for: one object for each list, so that passes that ask for the same are known by it. */
+const known = new WeakMap<Row["taps"] | Row["edits"], Instruments>();
+
+function partOf<List extends Row["taps"] | Row["edits"]>(list: List, make: (list: List) => Instruments): Instruments {
+  const part = known.get(list) ?? make(list);
+  known.set(list, part);
+  return part;
+}
+
 function addParts(parts: Parts, { taps, edits }: Row): void {
-  if (taps.length > 0 && !parts.has(taps)) parts.set(taps, { taps, edits: [] });
-  if (edits.length > 0 && !parts.has(edits)) parts.set(edits, { taps: [], edits: edits.map(({ edit }) => edit) });
+  if (taps.length > 0 && !parts.has(taps))
+    parts.set(
+      taps,
+      partOf(taps, (names) => ({ taps: names, edits: [] })),
+    );
+  if (edits.length > 0 && !parts.has(edits))
+    parts.set(
+      edits,
+      partOf(edits, (list) => ({ taps: [], edits: list.map(({ edit }) => edit) })),
+    );
 }
 
 /** Adds what these rows ask for to what others do; false, and nothing added, where they cannot be in one pass. */
@@ -60,7 +77,8 @@ export const notFinite = ({ name, site }: Edit, position: number | undefined): V
 
 /** Keeps with a row's node what was read there. */
 export function keepReadings({ node, taps, edits }: Row, outputs: PassOutputs, place: RowPlace): void {
-  for (const [name, tapped] of Object.entries(outputs.taps)) {
+  for (const name in outputs.taps) {
+    const tapped = outputs.taps[name];
     if (!tapped.always && !taps.includes(name)) continue;
     const values = rowOf(tapped, place);
     if (!values) continue;
@@ -84,6 +102,6 @@ function rowOf({ rows, value, stage }: Tapped, { at, selected, stages }: RowPlac
 /** A copy of a part of what a program gave, as floats. */
 export function floatsOf(data: Tapped["value"]["data"], from: number, to: number): Float32Array<ArrayBuffer> {
   // Nearly everything is floats already, and a function for each number would cost more than the pass.
-  if (data instanceof Float32Array) return new Float32Array(data.subarray(from, to));
+  if (data instanceof Float32Array) return data.slice(from, to);
   return Float32Array.from(data.subarray(from, to) as ArrayLike<number | bigint>, Number);
 }

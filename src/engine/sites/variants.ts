@@ -20,19 +20,26 @@ const mostHooks = 48;
 export function withVariants(base: Pass, make: (asked: Instruments) => Promise<Pass>): Pass {
   /** The one used last comes last. */
   const variants: Variant[] = [];
+  /** What the last pass asked for, and its program: the next one mostly asks for the same. */
+  let last: { asked: Instruments; variant: Variant } | undefined;
 
+  /** Hooks cost time whether rows ask for them or not: the program with the fewest. */
   function covering(asked: Instruments): Variant {
-    const found = variants.findLast((variant) => serves(variant.asked, asked)) ?? compile(asked);
+    if (last?.asked === asked && variants.includes(last.variant)) return last.variant;
+    const serving = variants.filter((variant) => serves(variant.asked, asked));
+    const fewest = Math.min(...serving.map((variant) => hooksOf(variant.asked)));
+    const found = serving.findLast((variant) => hooksOf(variant.asked) === fewest) ?? compile(asked);
     variants.splice(variants.indexOf(found), 1);
     variants.push(found);
+    last = { asked, variant: found };
     return found;
   }
 
+  /** A program for just what is asked; where there are many already, for what the latest has, too, or they would take turns. */
   function compile(asked: Instruments): Variant {
-    const latest = variants.at(-1)?.asked ?? noInstruments;
+    const latest = variants.length < mostVariants ? noInstruments : variants[variants.length - 1].asked;
     const joined = merge(latest, asked);
-    const few = joined && joined.taps.length + joined.edits.length <= mostHooks;
-    const wanted = few && serves(joined, asked) ? joined : asked;
+    const wanted = joined && hooksOf(joined) <= mostHooks && serves(joined, asked) ? joined : asked;
     const variant: Variant = { asked: wanted, pass: make(wanted), running: 0 };
     variants.push(variant);
     variant.pass.catch(() => variants.splice(variants.indexOf(variant), 1));
@@ -65,6 +72,8 @@ export function withVariants(base: Pass, make: (asked: Instruments) => Promise<P
   };
 }
 
+const hooksOf = ({ taps, edits }: Instruments): number => taps.length + edits.length;
+
 /** A program has rows that begin after each of its layers of that kind: a pass without such rows is another program's. */
 const serves = (has: Instruments, asked: Instruments): boolean =>
   covers(has, asked) && beginnings(has.edits).join() === beginnings(asked.edits).join();
@@ -94,9 +103,10 @@ export function merge(a: Instruments, b: Instruments): Instruments | undefined {
 
 /** What several rows ask for together; undefined where no one program does it. */
 export function unite(parts: Iterable<Instruments>): Instruments | undefined {
-  let result: Instruments | undefined = noInstruments;
   // Long lists first: they say most about the order.
-  for (const part of [...parts].sort((a, b) => b.edits.length - a.edits.length)) result &&= merge(result, part);
+  const [longest = noInstruments, ...others] = [...parts].sort((a, b) => b.edits.length - a.edits.length);
+  let result: Instruments | undefined = longest;
+  for (const part of others) result &&= merge(result, part);
   return result;
 }
 
