@@ -177,6 +177,26 @@ describe("lm-evaluation-harness", () => {
     },
   );
 
+  it("finds a continuation as likely as the library does where the model would end the text behind it", async () => {
+    const story = await knossos.generate(contexts[0], { temperature: 0, maxTokens: 400, logprobs: 1 });
+    expect(story.finish).toBe("end");
+    const whole = [...knossos.tokenizer!.encode(contexts[0]), ...story.tokens];
+    const { choices } = (await (
+      await ask({ prompt: [whole], max_tokens: 1, logprobs: 1, echo: true })
+    ).json()) as Answer;
+    const [{ logprobs }] = choices;
+    expect(logprobs.token_logprobs).toHaveLength(whole.length + 1);
+    const told = logprobs.token_logprobs.slice(-1 - story.tokens.length, -1) as number[];
+    const { tokens: scored } = await knossos.score(whole);
+    const expected = scored.slice(-story.tokens.length).map(({ logprob }) => logprob!);
+    expect(told.reduce((sum, one) => sum + one, 0)).toBeCloseTo(
+      expected.reduce((sum, one) => sum + one, 0),
+      8,
+    );
+    expect(logprobs.tokens.at(-1)).toBe(story.ending!.text);
+    expect(logprobs.token_logprobs.at(-1)).toBeCloseTo(story.ending!.raw, 4);
+  });
+
   it("generates until a text, from a text", async () => {
     const response = await ask({ prompt: contexts, max_tokens: 30, stop: ["\n\n", "."] });
     const { choices } = (await response.json()) as Answer;
@@ -188,6 +208,31 @@ describe("lm-evaluation-harness", () => {
 });
 
 describe("log-probabilities of completions", () => {
+  it("are as many as the tokens that were decoded, the one that ended the text included, streamed as in a whole", async () => {
+    const request = {
+      model,
+      prompt: "Once upon a time there was a cat.",
+      temperature: 0,
+      max_tokens: 400,
+      logprobs: 1,
+    };
+    const { choices, usage } = await client.completions.create(request);
+    const [{ finish_reason: reason, logprobs, text }] = choices;
+    expect(reason).toBe("stop");
+    expect(logprobs!.tokens).toHaveLength(usage!.completion_tokens);
+    expect(logprobs!.text_offset!.at(-1)).toBe(text.length);
+    const gathered: string[] = [];
+    let streamed = "";
+    for await (const chunk of await client.completions.create({ ...request, stream: true })) {
+      for (const choice of chunk.choices) {
+        gathered.push(...(choice.logprobs?.tokens ?? []));
+        streamed += choice.text;
+      }
+    }
+    expect(gathered).toEqual(logprobs!.tokens);
+    expect(streamed).toBe(text);
+  });
+
   it("name every token and its alternatives, with offsets into the text, streamed as in a whole", async () => {
     const request = { model, prompt, max_tokens: 20, logprobs: 4, seed: 2, echo: true };
     const { choices } = await client.completions.create(request);

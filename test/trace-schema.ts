@@ -40,6 +40,14 @@ const counters = z.strictObject({
     .optional(),
 });
 
+const tokenLogprob = z.strictObject({
+  token,
+  text: z.string(),
+  raw: logprob,
+  shaped: logprob,
+  top: z.array(z.strictObject({ token, text: z.string(), raw: logprob })).optional(),
+});
+
 /** What every event may have. `at` is there in saved traces alone. */
 const notes = { request: count.optional(), texts: z.array(z.string()).optional(), at: seconds.optional() };
 const kind = <Name extends string, Shape extends z.ZodRawShape>(type: Name, shape: Shape) =>
@@ -59,17 +67,7 @@ export const traceEvent = z.discriminatedUnion("type", [
     tokens,
     text: z.string(),
     forced: z.array(count).min(1).optional(),
-    logprobs: z
-      .array(
-        z.strictObject({
-          token,
-          text: z.string(),
-          raw: logprob,
-          shaped: logprob,
-          top: z.array(z.strictObject({ token, text: z.string(), raw: logprob })).optional(),
-        }),
-      )
-      .optional(),
+    logprobs: z.array(tokenLogprob).optional(),
   }),
   kind("taps", { position: count, rows: z.int().min(1), values: z.record(z.string(), numbers) }),
   kind("draft", {
@@ -189,6 +187,7 @@ export const traceEvent = z.discriminatedUnion("type", [
   kind("finish", {
     reason: z.enum(["stop", "length", "context", "aborted", "end", "incomplete"]),
     stop: z.string().optional(),
+    ending: tokenLogprob.optional(),
     counters,
     seconds: z.strictObject({ load: seconds, prefill: seconds, decode: seconds }),
   }),

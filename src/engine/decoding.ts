@@ -143,6 +143,8 @@ export interface Outcome {
   text: string;
   tokens: readonly number[];
   logprobs: readonly TokenLogprob[] | undefined;
+  /** Of the token that ended the text. */
+  ending?: TokenLogprob;
   taps: Readonly<Record<string, TapRows>> | undefined;
   hypotheses: readonly Hypothesis[] | undefined;
   /** Of a canvas: everything behind the prompt, end tokens and masks that are left included. */
@@ -241,7 +243,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     emit,
     finish: output.end,
     outcome() {
-      const { reason, stop, text, tokens, logprobs, endedAt } = output;
+      const { reason, stop, text, tokens, logprobs, ending, endedAt } = output;
       ensure(reason && endedAt, "internal", "the method returned before its run was finished");
       updateCounters();
       return {
@@ -250,6 +252,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
         text,
         tokens,
         logprobs: alternatives === undefined ? undefined : logprobs,
+        ending,
         taps: settings.taps && delivery.result(),
         hypotheses,
         counters,

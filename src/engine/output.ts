@@ -31,6 +31,8 @@ export interface Output<From extends { readonly token: number } = Commitment> {
   readonly tokens: readonly number[];
   /** Of `tokens`, where they were asked for. */
   readonly logprobs: readonly TokenLogprob[];
+  /** Of the token that ended the text, where they were asked for. */
+  readonly ending: TokenLogprob | undefined;
   readonly text: string;
   /** Tokens chosen, the one that ended the text included. */
   readonly generated: number;
@@ -73,6 +75,7 @@ export function createOutput<From extends { readonly token: number } = Commitmen
   const detokenizer = tokenizer && createDetokenizer(tokenizer, { continued: promptLength > 0 });
   const tokens: number[] = [];
   const logprobs: TokenLogprob[] = [];
+  let ending: TokenLogprob | undefined;
   let text = "";
   let generated = 0;
   let reason: FinishReason | undefined;
@@ -111,6 +114,9 @@ export function createOutput<From extends { readonly token: number } = Commitmen
   return {
     tokens,
     logprobs,
+    get ending() {
+      return ending;
+    },
     get text() {
       return text;
     },
@@ -143,7 +149,10 @@ export function createOutput<From extends { readonly token: number } = Commitmen
         fresh += piece.text;
         ends = piece.ends;
         if (forced && !piece.dropped && forced(commitment)) only.push(tokens.length - 1 - first);
-        if (describe && !piece.dropped) described.push(withTexts(describe(commitment), tokenizer));
+        if (!describe) continue;
+        const one = withTexts(describe(commitment), tokenizer);
+        if (piece.dropped) ending = one;
+        else described.push(one);
       }
       text += fresh;
       logprobs.push(...described);

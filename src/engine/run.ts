@@ -19,6 +19,8 @@ export interface RunResult {
   readonly text: string;
   readonly tokens: readonly number[];
   readonly logprobs?: readonly TokenLogprob[];
+  /** Of the token that ended the text, which is none of `tokens`; where log-probabilities were asked for. */
+  readonly ending?: TokenLogprob;
   /** What the request's taps read: row i is position i of the text. The last token's row is absent where nothing needed it. */
   readonly taps?: Readonly<Record<string, TapRows>>;
   /** Of searches: the texts found, best first. */
@@ -154,9 +156,10 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
   }
 
   function conclude(outcome: Outcome): RunResult {
-    const { reason, stop, text, tokens, logprobs, taps, hypotheses, canvas, counters, seconds } = outcome;
+    const { reason, stop, text, tokens, logprobs, ending, taps, hypotheses, canvas, counters, seconds } = outcome;
     const times = { load: model.secondsToLoad, ...seconds };
-    emit({ type: "finish", reason, ...(stop !== undefined && { stop }), counters: { ...counters }, seconds: times });
+    const ended = { ...(stop !== undefined && { stop }), ...(ending && { ending }) };
+    emit({ type: "finish", reason, ...ended, counters: { ...counters }, seconds: times });
     const result: RunResult = {
       text,
       tokens,
@@ -165,7 +168,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
       ...(hypotheses && { hypotheses }),
       ...(canvas && { canvas }),
       finish: reason,
-      ...(stop !== undefined && { stop }),
+      ...ended,
       counters,
       seconds: times,
     };

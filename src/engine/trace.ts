@@ -186,6 +186,8 @@ export type MethodEvent =
       type: "finish";
       reason: FinishReason;
       stop?: string;
+      /** Of the token that ended the text, where log-probabilities were asked for. */
+      ending?: TokenLogprob;
       counters: Counters;
       seconds: { load: number; prefill: number; decode: number };
     };

@@ -36,7 +36,13 @@ export interface ServedLogprob {
 export type OutputEvent =
   | { readonly type: "begin"; readonly promptTokens: number }
   | { readonly type: "text"; readonly text: string; readonly tokens: number; readonly logprobs?: ServedLogprob[] }
-  | { readonly type: "done"; readonly reason: FinishReason; readonly counters: Counters };
+  | {
+      readonly type: "done";
+      readonly reason: FinishReason;
+      readonly counters: Counters;
+      /** The token that ended the text, where log-probabilities were asked for. */
+      readonly ending?: ServedLogprob;
+    };
 
 /** Texts under the model's own distribution. */
 export interface ScoreRequest {

@@ -28,7 +28,10 @@ export async function* outputOf(model: OpenModel, run: Run, detail: Detail): Asy
       yield { type: "text", text, tokens, ...(logprobs && { logprobs }) };
       [text, tokens, logprobs] = ["", 0, undefined];
     }
-    if (event.type === "finish") yield { type: "done", reason: event.reason, counters: event.counters };
+    if (event.type === "finish") {
+      const { reason, counters, ending } = event;
+      yield { type: "done", reason, counters, ...(ending && { ending: servedLogprob(model, ending) }) };
+    }
   }
 }
 

@@ -242,7 +242,7 @@ export function createFilling(parts: DecodingParts): Filling {
     },
     finish: (reason) => output.end(reason),
     outcome() {
-      const { reason, stop, text, tokens, logprobs } = output;
+      const { reason, stop, text, tokens, logprobs, ending } = output;
       ensure(reason, "internal", "the method returned before its run was finished");
       counters.generated = output.generated;
       counters.tokensPerPass = counters.passes > 0 ? counters.generated / counters.passes : counters.generated;
@@ -252,6 +252,7 @@ export function createFilling(parts: DecodingParts): Filling {
         text,
         tokens,
         logprobs: settings.logprobs === undefined ? undefined : logprobs,
+        ending,
         taps: undefined,
         hypotheses: undefined,
         canvas: Array.from(sequence.subarray(start)),

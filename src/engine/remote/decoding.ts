@@ -174,11 +174,13 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     const kind = typeof given === "string" ? "completion" : "chat";
     let { from } = drawing;
     let [count, finish]: [number, "end" | "length" | undefined] = [0, undefined];
+    let last: Piece | undefined;
     counters.passes += 1;
     for await (const event of remote.client.stream(path, body, signals, tell)) {
       first ??= performance.now();
       const answered = readEvent(event, kind);
       finish ??= answered.finish;
+      last ??= answered.ending;
       for (const piece of answered.pieces) {
         count += piece.tokens;
         remote.client.count(piece.tokens);
@@ -192,7 +194,8 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
       }
     }
     ensure(finish, "runtime_failed", `${remote.client.url}${path}: the answer broke off`);
-    if (finish === "end") yield { token: remoteEnd, from, text: "", logprob: 0, ends: true };
+    if (finish === "end")
+      yield { token: remoteEnd, from: { ...from, next: last }, text: "", logprob: last?.logprob ?? 0, ends: true };
   }
 
   const root: RemoteNode = {
@@ -257,7 +260,7 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     emit,
     finish: (reason: FinishReason) => output.end(reason),
     outcome() {
-      const { reason, stop, text, tokens, logprobs, endedAt } = output;
+      const { reason, stop, text, tokens, logprobs, ending, endedAt } = output;
       ensure(reason && endedAt, "internal", "the method returned before its run was finished");
       update();
       const start = first ?? endedAt;
@@ -265,6 +268,8 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
         ...{ stop, text, tokens, hypotheses, counters, taps: undefined },
         reason: listing?.constraining ? reasonUnder(listing.constraining, tokens, reason) : reason,
         logprobs: settings.logprobs === undefined ? undefined : logprobs,
+        // Not every engine says how likely the end was.
+        ending: Number.isNaN(ending?.raw) ? undefined : ending,
         seconds: { prefill: (start - began) / 1000, decode: (endedAt - start) / 1000 },
       };
     },

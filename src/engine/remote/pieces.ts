@@ -14,6 +14,8 @@ export interface Piece {
 
 export interface Answered {
   readonly pieces: readonly Piece[];
+  /** The token that ended the text, where the engine tells of it. */
+  readonly ending?: Piece;
   /** Why the text ends here; undefined where it goes on. */
   readonly finish: "end" | "length" | undefined;
 }
@@ -84,7 +86,10 @@ export function readEvent(event: unknown, kind: "completion" | "chat"): Answered
   }
   const choice = completionOf(event);
   if (!choice) return { pieces: [], finish: undefined };
-  return { pieces: piecesOf(choice.text, tokensOf(choice.logprobs)), finish: ending(choice.finish_reason) };
+  const [pieces, finish] = [piecesOf(choice.text, tokensOf(choice.logprobs)), ending(choice.finish_reason)];
+  // Without a stop text, what ends a text and says nothing is the token for that.
+  const silent = finish === "end" && choice.text === "" && pieces.length === 1;
+  return silent ? { pieces: [], ending: pieces[0], finish } : { pieces, finish };
 }
 
 function completionOf(event: unknown): z.output<typeof completion> | undefined {

@@ -72,6 +72,16 @@ describe("a request", () => {
     });
   });
 
+  it("takes the token that ends a text for that, and no part of it", async () => {
+    const ended = event({ text: "", finish_reason: "stop", logprobs: { tokens: ["</s>"], token_logprobs: [-0.5] } });
+    const model = await behind([stream(say("Hello"), ended)]);
+    const { text, tokens, finish, ending, counters } = await model.generate("Say", { logprobs: 0 });
+    expect({ text, tokens: tokens.length, finish, generated: counters.generated }).toEqual({
+      ...{ text: "Hello", tokens: 1, finish: "end", generated: 2 },
+    });
+    expect(ending).toMatchObject({ raw: -0.5 });
+  });
+
   it("is tried again when the engine is in trouble, as late as it says", async () => {
     const model = await behind([status(503), status(429, { "Retry-After": "0.3" }), hello]);
     const began = performance.now();

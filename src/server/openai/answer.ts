@@ -14,6 +14,8 @@ import { optionNamed } from "./fields.ts";
 export interface Choice {
   readonly text: string;
   readonly logprobs: readonly ServedLogprob[];
+  /** Of the token that ended the text. */
+  readonly ending?: ServedLogprob;
   readonly reason: FinishReason;
   readonly usage: Usage;
 }
@@ -95,6 +97,7 @@ export async function collect(events: AsyncIterable<ChoiceEvent[]>, choices: num
   const texts = Array.from({ length: choices }, () => ({
     text: "",
     logprobs: [] as ServedLogprob[],
+    ending: undefined as ServedLogprob | undefined,
     reason: "aborted" as FinishReason,
     usage: noUsage,
   }));
@@ -106,7 +109,10 @@ export async function collect(events: AsyncIterable<ChoiceEvent[]>, choices: num
         choice.text += one.text;
         choice.logprobs.push(...(one.logprobs ?? []));
       }
-      if (one.type === "done") [choice.reason, choice.usage] = [one.reason, withCounters(choice.usage, one)];
+      if (one.type === "done") {
+        const usage = withCounters(choice.usage, one);
+        [choice.reason, choice.ending, choice.usage] = [one.reason, one.ending, usage];
+      }
     }
   }
   return texts;
@@ -182,7 +188,7 @@ export async function answer(c: Context, context: RouteContext, answering: Answe
 export interface Rendering {
   begin(choice: number): object | undefined;
   text(choice: number, event: Extract<OutputEvent, { type: "text" }>): object | undefined;
-  end(choice: number, reason: FinishReason): readonly object[];
+  end(choice: number, event: Extract<OutputEvent, { type: "done" }>): readonly object[];
 }
 
 /** Chunks of completions and of chats, the usage behind them where it is wanted, and the mark of the end. */
@@ -204,7 +210,7 @@ export async function* chunksOf(
       } else if (one.type === "text") piece += chunk(rendering.text(choice, one));
       else {
         usages[choice] = withCounters(usages[choice], one);
-        piece += rendering.end(choice, one.reason).map(chunk).join("");
+        piece += rendering.end(choice, one).map(chunk).join("");
       }
     }
     if (piece) yield piece;

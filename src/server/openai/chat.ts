@@ -165,7 +165,7 @@ function rendering(wanted: boolean, mode: ToolRules["mode"] | undefined): Render
       held.logprobs = content === undefined ? list : [];
       return content === undefined ? undefined : choice(index, { content }, list);
     },
-    end(index, reason) {
+    end(index, { reason }) {
       const { reader, logprobs } = readers.get(index)!;
       const { call, text } = reader.end();
       if (!call) return [choice(index, text ? { content: text } : {}, logprobs, finishReason(reason))];

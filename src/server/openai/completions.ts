@@ -122,11 +122,15 @@ interface Echo {
   readonly tokens: readonly ServedLogprob[];
 }
 
-function whole({ text: said, logprobs, reason }: Choice, index: number, echo: Echo, wanted: boolean): object {
+/** The token that ends a text is told with the others, so that the numbers of tokens and of log-probabilities agree. */
+const withEnding = (list: readonly ServedLogprob[], ending: ServedLogprob | undefined): readonly ServedLogprob[] =>
+  ending ? [...list, ending] : list;
+
+function whole({ text: said, logprobs, ending, reason }: Choice, index: number, echo: Echo, wanted: boolean): object {
   return {
     index,
     text: echo.text + said,
-    logprobs: wanted ? createCompletionLogprobs()([...echo.tokens, ...logprobs]) : null,
+    logprobs: wanted ? createCompletionLogprobs()(withEnding([...echo.tokens, ...logprobs], ending)) : null,
     finish_reason: finishReason(reason),
   };
 }
@@ -149,6 +153,6 @@ function rendering(echoOf: (choice: number) => Echo, wanted: boolean): Rendering
       return echo.tokens.length > 0 ? choice(index, echo.text, echo.tokens, null) : undefined;
     },
     text: (index, { text: said, logprobs = [] }) => choice(index, said, logprobs, null),
-    end: (index, reason) => [choice(index, "", [], finishReason(reason))],
+    end: (index, { reason, ending }) => [choice(index, "", withEnding([], ending), finishReason(reason))],
   };
 }
