@@ -5,6 +5,7 @@ import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/pr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { open } from "../src/open.ts";
 import { ensureBuilt, root } from "./build.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // each call is a process of its own, and machines may be busy
@@ -97,6 +98,16 @@ describe("run", () => {
       ventris([...flags, "--prompt-ids", ids]),
     ]);
     for (const other of others) expect(JSON.parse(other.stdout).tokens).toEqual(result.tokens);
+  });
+
+  it("says a prompt in the model's chat form where that is asked for", async () => {
+    await using model = await open("phaistos");
+    const question = "Tom has 9 books. Tom finds 8 more. How many books does Tom have now?";
+    const expected = await model.generate([{ role: "user", content: question }], { temperature: 0 });
+    const words = ["--json", "--chat", "--model", "phaistos", "--temperature", "0", question];
+    expect(JSON.parse((await ventris(["run", ...words])).stdout).tokens).toEqual(expected.tokens);
+    const compared = await ventris(["compare", "--methods", "greedy", "--repeat", "1", ...words]);
+    expect(JSON.parse(compared.stdout).methods[0].tokens).toEqual(expected.tokens);
   });
 
   it("decodes several samples at once and prints them in order, each as it is alone", async () => {
@@ -306,6 +317,8 @@ describe("misuse and failure", () => {
     ["two prompts", ["run", "--prompt-ids", "1", prompt], /give the prompt once/],
     ["token ids outside the vocabulary", ["run", "--prompt-ids", "1,999999"], /999999 is not a token id/],
     ["token ids that are none", ["run", "--prompt-ids", "1,x"], /--prompt-ids/],
+    ["ids that would be said", ["run", "--chat", "--prompt-ids", "1,2"], /--chat: what is said is a text/],
+    ["a chat form of blanks", ["run", "--chat", "--fill", "a ___"], /--chat and --fill: give one/],
     [
       "greedy with a temperature",
       ["run", "--method", "greedy", "--temperature", "1", prompt],

@@ -114,6 +114,34 @@ describe.skipIf(!works)(
       expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
     });
 
+    it("asks a chat model what its paper's card asks, in its chat form", { timeout: 120_000 }, async () => {
+      await go("/#/playground?paper=localleap");
+      await expect.poll(() => page.getByLabel("said to the model in its chat form").isChecked()).toBe(true);
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await ended();
+      expect(
+        await page
+          .locator("[data-token]")
+          .allTextContents()
+          .then((all) => all.join("")),
+      ).toContain("Answer: 77");
+      await page.getByLabel("model", { exact: true }).selectOption("knossos"); // has none
+      await expect.poll(() => page.getByLabel("said to the model in its chat form").count()).toBe(0);
+    });
+
+    it("leads from the list of measurements to each, and there by its address alone", async () => {
+      await go("/#/measurements");
+      const contents = page.getByRole("navigation", { name: "What was measured" });
+      await contents.getByRole("link", { name: "LocalLeap" }).click();
+      const heading = page.getByRole("heading", { name: "LocalLeap" });
+      const top = async () => (await heading.boundingBox())?.y ?? Infinity;
+      await expect.poll(top).toBeLessThan(60);
+      expect(await page.evaluate("document.activeElement?.id")).toBe("m-localleap");
+      await go("/");
+      await go("/#/measurements/localleap");
+      await expect.poll(top).toBeLessThan(60);
+    });
+
     it("takes an address that was cut short for a name that is not there", async () => {
       await go("/#/trace/%E0%A4%A");
       await page.getByRole("alert").filter({ hasText: "no trace is kept" }).waitFor();

@@ -198,6 +198,20 @@ describe("runs", () => {
     expect(events.at(-1)!.type).toBe("finish");
   });
 
+  it("says a prompt in the model's chat form where that is asked for", async () => {
+    const { open } = await import("../src/open.ts");
+    await using model = await open("phaistos");
+    const content = "Tom has 9 books. Tom finds 8 more. How many books does Tom have now?";
+    const expected = await model.generate([{ role: "user", content }], { method: "greedy" });
+    const said = { model: "phaistos", prompt: content, chat: true, method: { name: "greedy" } };
+    const { events } = eventsOf(await (await post("/api/runs", said)).text());
+    expect(events.map((event) => (event as { text?: string }).text ?? "").join("")).toBe(expected.text);
+    const ids = await post("/api/runs", { ...said, prompt: [1, 2] });
+    expect([ids.status, await ids.text()]).toEqual([400, expect.stringMatching(/prompt: .*a text/)]);
+    const { failure } = eventsOf(await (await post("/api/runs", { ...request, chat: true })).text());
+    expect(failure?.message).toContain("no chat template");
+  });
+
   it("takes a constraint as data, and says which tokens it forced and what is wrong with a bad one", async () => {
     const run = async (constraint: object) =>
       eventsOf(await (await post("/api/runs", { ...request, options: { constraint } })).text());

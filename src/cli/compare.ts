@@ -1,20 +1,12 @@
 /** `ventris compare`: several methods on the same prompts with the same seed, side by side. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { DecodeOptions } from "../calls.ts";
+import type { DecodeOptions, Text } from "../calls.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { type OpenModel, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import {
-  type Comparison,
-  compareMethods,
-  measureOf,
-  type Prompt,
-  speedUp,
-  tokensPerSecond,
-  verdictOf,
-} from "./comparison.ts";
+import { type Comparison, compareMethods, measureOf, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
 import { listed, notesOf, rowsOf, textsOf, treesOf } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
@@ -28,6 +20,7 @@ import {
   addOutputFlags,
   addPromptFlags,
   addSamplingFlags,
+  inForm,
   loadOptions,
   type RequestFlags,
   readPrompt,
@@ -151,14 +144,14 @@ const withDraft = ({ method, options }: ChosenMethod, draft: string | undefined)
   options: draft !== undefined && "draft" in method.options.shape ? { draft, ...options } : options,
 });
 
-async function readPrompts(words: readonly string[], flags: CompareFlags): Promise<Prompt[]> {
-  if (flags.prompts === undefined) return [await readPrompt(words, flags)];
+async function readPrompts(words: readonly string[], flags: CompareFlags): Promise<Text[]> {
+  if (flags.prompts === undefined) return [inForm(await readPrompt(words, flags), flags)];
   const others = words.length > 0 || flags.promptFile !== undefined || flags.promptIds !== undefined;
   ensure(!others, "bad_option", "give one prompt or --prompts, not both");
   const lines = (await readPromptFile(flags.prompts)).split(/\r?\n/).filter((line) => line.trim() !== "");
   ensure(lines.length > 0, "bad_option", `--prompts: ${flags.prompts} has no lines`);
   ensure(lines.length <= mostPrompts, "bad_option", `--prompts: ${lines.length} prompts are more than ${mostPrompts}`);
-  return lines;
+  return lines.map((line) => inForm(line, flags));
 }
 
 const toJson = (

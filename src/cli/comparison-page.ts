@@ -1,5 +1,6 @@
 /** A comparison as a page that needs nothing beside itself, and its figure alone as SVG. */
-import type { DecodeOptions } from "../calls.ts";
+import type { DecodeOptions, Text } from "../calls.ts";
+import type { ChatMessage } from "../text/index.ts";
 import { type Comparison, measureOf, speedUp, type Verdict, verdictOf } from "./comparison.ts";
 import { listed, rowsOf, textsOf } from "./comparison-report.ts";
 import { treeLegend } from "./tree.ts";
@@ -20,6 +21,13 @@ const colours: Readonly<Record<Verdict, string>> = {
   slower: "#a3341f",
   "no clear difference": "#7a7266",
 };
+
+/** Messages as they were written: their contents. */
+function shownPrompt(prompt: Text): string {
+  if (typeof prompt === "string") return prompt;
+  if (prompt.every((part) => typeof part === "number")) return `token ids ${prompt.join(", ")}`;
+  return prompt.map((message) => (message as ChatMessage).content).join("\n");
+}
 
 /** Bars of speed over plain decoding, with intervals; plain is the line at 1. */
 export function comparisonFigure({ title, comparison }: Pick<ComparisonPage, "title" | "comparison">): string {
@@ -79,7 +87,7 @@ export function comparisonPage(page: ComparisonPage): string {
     ...notes.map((note) => `${note}.`),
   ];
   const texts = prompts.flatMap((prompt, i) => [
-    `<h3>${typeof prompt === "string" ? escaped(prompt) : `token ids ${prompt.join(", ")}`}</h3>`,
+    `<h3>${escaped(shownPrompt(prompt))}</h3>`,
     ...textsOf(comparison, i).map(
       ({ labels, text }) =>
         `<p class="by">${escaped(listed(labels))}</p><blockquote>${escaped(text.trim())}</blockquote>`,

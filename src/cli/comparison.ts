@@ -1,5 +1,5 @@
 /** Methods measured side by side: the same prompts, the same seed, interleaved repetitions; what is equal, and what is faster. */
-import type { DecodeOptions } from "../calls.ts";
+import type { DecodeOptions, Text } from "../calls.ts";
 import type { Outlook } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
@@ -8,8 +8,6 @@ import { engineModel, type OpenModel } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
 import { type Margin, marginOf } from "./margin.ts";
 import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
-
-export type Prompt = string | readonly number[];
 
 /** One method, over all prompts and repetitions. */
 export interface Entry {
@@ -40,7 +38,7 @@ export interface Difference {
 }
 
 export interface Comparison {
-  readonly prompts: readonly Prompt[];
+  readonly prompts: readonly Text[];
   readonly entries: readonly Entry[];
   readonly skipped: readonly Skipped[];
   readonly differences: readonly Difference[];
@@ -51,7 +49,7 @@ export interface Comparison {
 
 export interface CompareOptions {
   readonly model: OpenModel;
-  readonly prompts: readonly Prompt[];
+  readonly prompts: readonly Text[];
   readonly methods: readonly ChosenMethod[];
   readonly request: DecodeOptions;
   readonly repetitions: number;
@@ -129,7 +127,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   return { prompts, entries: measured, skipped, differences, margin, repetitions };
 }
 
-async function run(model: OpenModel, prompt: Prompt, chosen: ChosenMethod, request: DecodeOptions) {
+async function run(model: OpenModel, prompt: Text, chosen: ChosenMethod, request: DecodeOptions) {
   const started = model.decode(prompt, { ...request, method: choiceOf(chosen) });
   const events: TraceEvent[] = [];
   for await (const event of started) events.push(event);

@@ -3,7 +3,7 @@
  * methods agree with it as long as nothing moves that far.
  */
 import { z } from "zod";
-import type { DecodeOptions } from "../calls.ts";
+import type { DecodeOptions, Text } from "../calls.ts";
 import type { ForestNode } from "../engine/forest.ts";
 import { defineMethod } from "../engine/method.ts";
 import { arrival, winnerOf } from "../engine/race.ts";
@@ -24,7 +24,7 @@ const mostTogether = 32;
 /** Decodes plainly, and computes what was decoded again in passes of many rows; undefined for an output without a choice. */
 export async function marginOf(
   model: OpenModel,
-  prompts: readonly (string | readonly number[])[],
+  prompts: readonly Text[],
   request: DecodeOptions,
 ): Promise<Margin | undefined> {
   let [decisions, nearest, moved] = [0, Infinity, 0];

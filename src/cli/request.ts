@@ -2,7 +2,7 @@
 import { open as openFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { DecodeOptions } from "../calls.ts";
+import type { DecodeOptions, Text } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions } from "../engine/load.ts";
 import type { ReadyEdit } from "../engine/sites/ready.ts";
@@ -18,6 +18,7 @@ import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 export interface RequestFlags extends Record<string, unknown>, ConstraintFlags, ShaperFlags, ModelFlags {
   promptFile?: string;
   promptIds?: number[];
+  chat?: true;
   clamp?: ReadyEdit[];
   json?: true;
 }
@@ -48,7 +49,8 @@ export function addPromptFlags(command: Command): void {
       new Option("--prompt-ids <list>", "give the prompt as token ids between commas").argParser(
         parse(promptIds, "--prompt-ids"),
       ),
-    );
+    )
+    .option("--chat", "give the prompt in the model's chat form, as what the user says");
 }
 
 /** What `--model` may be, as every command explains it. */
@@ -188,6 +190,13 @@ export const loadOptions = ({ threads, device, weights, keyValues, contextLength
   keyValues,
   contextLength,
 });
+
+/** A prompt as `--chat` wants it. */
+export function inForm(prompt: string | number[], { chat }: RequestFlags): Text {
+  if (!chat) return prompt;
+  ensure(typeof prompt === "string", "bad_option", "--chat: what is said is a text, not --prompt-ids");
+  return [{ role: "user", content: prompt }];
+}
 
 /** The prompt from exactly one place: arguments, --prompt-file, --prompt-ids, or else standard input where it is no terminal. */
 export async function readPrompt(words: readonly string[], flags: RequestFlags): Promise<string | number[]> {

@@ -6,7 +6,6 @@ import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
-import type { PicturePrompt } from "../pictures.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
@@ -22,6 +21,7 @@ import {
   addOutputFlags,
   addPromptFlags,
   addSamplingFlags,
+  inForm,
   loadOptions,
   type RequestFlags,
   readPrompt,
@@ -146,10 +146,8 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   });
 }
 
-type Template = Extract<Prompt, { readonly fill: string }>;
-
 /** A prompt to continue, a question about pictures, or a text with blanks. Errors: `bad_option` for several at once. */
-async function promptOf(words: string[], flags: RunFlags): Promise<string | number[] | Template | PicturePrompt> {
+async function promptOf(words: string[], flags: RunFlags): Promise<Prompt> {
   const { fill, fillLengths: lengths, promptFile, promptIds, image } = flags;
   ensure(
     lengths === undefined || fill !== undefined,
@@ -157,11 +155,12 @@ async function promptOf(words: string[], flags: RunFlags): Promise<string | numb
     "--fill-lengths says how long the blanks of --fill are: give both",
   );
   ensure(image === undefined || fill === undefined, "bad_option", "--image and --fill: give one of them");
+  ensure(!flags.chat || fill === undefined, "bad_option", "--chat and --fill: give one of them");
   if (image) {
     ensure(promptIds === undefined, "bad_option", "--image: beside pictures the prompt is a text, not --prompt-ids");
     return [...image.map((file) => ({ image: file })), (await readPrompt(words, flags)) as string];
   }
-  if (fill === undefined) return readPrompt(words, flags);
+  if (fill === undefined) return inForm(await readPrompt(words, flags), flags);
   const other = words.length > 0 || promptFile !== undefined || promptIds !== undefined;
   ensure(!other, "bad_option", "--fill: the text to fill stands in the place of a prompt: give one of them");
   return { fill, ...(lengths && { lengths }) };

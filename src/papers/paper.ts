@@ -44,6 +44,8 @@ export interface Home {
 
 export interface Showcase {
   readonly prompt: string;
+  /** Whether the prompt is what the user says in the model's chat form. */
+  readonly chat?: boolean;
   readonly model?: string;
   /** As `decode` takes them, `method` with its options aside. */
   readonly options?: Readonly<Record<string, unknown>>;

@@ -174,7 +174,8 @@ export async function showcase(paper: Paper, signal: AbortSignal): Promise<Timed
   const method = methodChoice({ ...shown.methodOptions, name: lives.method });
   const events: TimedEvent[] = [];
   const started = performance.now();
-  for await (const event of model.decode(shown.prompt, { ...shown.options, method, signal })) {
+  const prompt = shown.chat ? [{ role: "user", content: shown.prompt }] : shown.prompt;
+  for await (const event of model.decode(prompt, { ...shown.options, method, signal })) {
     events.push({ ...event, at: (performance.now() - started) / 1000 });
   }
   return events;

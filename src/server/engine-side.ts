@@ -79,9 +79,10 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
 
   const calls: { [Name in keyof Calls]: Answering<Name> } = {
     async open(_, name) {
-      const { config, parameterCount: parameters, secondsToLoad, capabilities } = await model(name);
+      const { config, parameterCount: parameters, secondsToLoad, capabilities, tokenizer } = await model(name);
       const { vocabularySize, contextLength } = config;
-      return { name, vocabularySize, contextLength, parameters, secondsToLoad, capabilities: [...capabilities] };
+      const chats = tokenizer?.encodeChat !== undefined;
+      return { name, vocabularySize, contextLength, parameters, secondsToLoad, chats, capabilities: [...capabilities] };
     },
     async vocabulary(_, name) {
       const { tokenizer, config } = await model(name);

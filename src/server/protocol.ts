@@ -183,6 +183,8 @@ export interface ModelFacts {
   readonly vocabularySize: number;
   readonly contextLength: number;
   readonly parameters: number;
+  /** Whether it has a chat template. */
+  readonly chats: boolean;
   /** What methods may need of it. */
   readonly capabilities: readonly string[];
   readonly secondsToLoad: number;

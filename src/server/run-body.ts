@@ -15,7 +15,9 @@ const runBody = z.strictObject({
   method: z.record(z.string(), z.json()).and(z.object({ name: z.string() })),
   options: z.record(z.string(), z.json()).default({}),
   shapers: z.array(z.json()).max(16).default([]),
-  /** What stands before the prompt, which is then said as a chat's first words. */
+  /** Whether the prompt is said as a chat's first words. */
+  chat: z.boolean().default(false),
+  /** What stands before the prompt, which is then said so, too. */
   pictures: z
     .array(z.string().regex(/^data:/, "a picture comes with the request, as a data URL"))
     .max(8)
@@ -33,8 +35,9 @@ export interface RunRules {
 
 /** Errors: `bad_option`, and `unavailable` for a model that is not listed. */
 export async function readRun(body: unknown, rules: RunRules): Promise<RunRequest> {
-  const { model, prompt, method, options, shapers, pictures } = parseBody(runBody, body);
-  ensure(pictures.length === 0 || typeof prompt === "string", "bad_option", "prompt: beside pictures it is a text");
+  const { model, prompt, method, options, shapers, pictures, chat } = parseBody(runBody, body);
+  const said = chat || pictures.length > 0;
+  ensure(!said || typeof prompt === "string", "bad_option", "prompt: what is said in a chat is a text, not ids");
   await rules.known(model);
   const { name, ...given } = method;
   const chosen = findMethod(name);
@@ -46,14 +49,17 @@ export async function readRun(body: unknown, rules: RunRules): Promise<RunReques
   });
   return {
     model,
-    prompt: pictures.length > 0 ? { messages: [shownAndSaid(pictures, prompt as string)] } : prompt,
+    prompt: said ? { messages: [shownAndSaid(pictures, prompt as string)] } : prompt,
     options: { ...options, shapers: also.map(shaperChoice), method: methodChoice(method) },
   };
 }
 
 const shownAndSaid = (pictures: readonly string[], text: string) => ({
   role: "user",
-  content: [...pictures.map((url) => ({ type: "image_url", image_url: { url } })), { type: "text", text }],
+  content:
+    pictures.length === 0
+      ? text
+      : [...pictures.map((url) => ({ type: "image_url", image_url: { url } })), { type: "text", text }],
 });
 
 /**

@@ -82,6 +82,7 @@ export interface ModelInfo {
 export interface ModelFacts {
   vocabularySize: number;
   contextLength: number;
+  chats: boolean;
   capabilities: string[];
 }
 
@@ -170,6 +171,8 @@ export interface RunRequest {
   method: { name: string } & Record<string, unknown>;
   options: Record<string, unknown>;
   shapers?: object[];
+  /** The prompt is said in the model's chat form. */
+  chat?: boolean;
   /** Data URLs, shown before the prompt. */
   pictures?: string[];
 }

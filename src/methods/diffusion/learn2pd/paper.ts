@@ -15,7 +15,18 @@ export const paper: Paper = {
     "Learn2PD trains a filter of a few thousand numbers that tells from the confidences of a block which predictions are final already.",
     "End-of-text prediction stops decoding what comes after the end.",
   ],
-  lives: { folder: "methods/diffusion/learn2pd", method: "learn2pd" },
+  lives: {
+    folder: "methods/diffusion/learn2pd",
+    method: "learn2pd",
+    command:
+      'ventris run --model mycenae --method learn2pd --temperature 0 --chat "Tom has 9 books. Tom finds 8 more. …"',
+  },
+  showcase: {
+    model: "mycenae",
+    prompt: "Ann has 6 pears. Then Ann has 3 times as many. Ann finds 4 more. How many pears does Ann have now?",
+    chat: true,
+    options: { temperature: 0, maxTokens: 64 },
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "No record in full yet: mycenae, which ships, is young.",
   claims: [

@@ -14,7 +14,18 @@ export const paper: Paper = {
     "LocalLeap commits positions above a high confidence, and near them those above a lower one, because a sure position makes its neighbours reliable.",
     "Nothing is trained.",
   ],
-  lives: { folder: "methods/diffusion/localleap", method: "localleap" },
+  lives: {
+    folder: "methods/diffusion/localleap",
+    method: "localleap",
+    command:
+      'ventris run --model mycenae --method localleap --temperature 0 --chat "Tom has 9 books. Tom finds 8 more. …"',
+  },
+  showcase: {
+    model: "mycenae",
+    prompt: "Ben has 14 stones. Then Ben has 5 times as many. Ben finds 7 more. How many stones does Ben have now?",
+    chat: true,
+    options: { temperature: 0, maxTokens: 64 },
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing: "No record in full yet: mycenae, which ships, is young.",
   claims: [

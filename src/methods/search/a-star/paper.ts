@@ -17,9 +17,14 @@ export const paper: Paper = {
   lives: {
     folder: "methods/search/a-star",
     method: "a-star",
-    command:
-      'ventris run --method a-star --set reward=arithmetic --model MODEL "Start with 5. + 3, * 2. What is the result?"',
+    command: 'ventris run --model phaistos --method a-star --chat "Start with 5. + 3, * 2. What is the result?"',
     function: 'model.decode(prompt, { method: { name: "a-star", reward: ({ steps }) => judge(steps) } })',
+  },
+  showcase: {
+    model: "phaistos",
+    prompt: "Start with 15. - 7, * 6, + 9. What is the result?",
+    chat: true,
+    options: { temperature: 1.2, maxTokens: 128, seed: 2 },
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
