@@ -26,14 +26,21 @@ function describeUnion(
   path: readonly PropertyKey[],
 ) {
   const isWhole = ([first]: readonly Issue[]): boolean =>
-    first.path.length === 0 && (first.code === "invalid_type" || first.code === "custom");
+    first.path.length === 0 && (first.code === "invalid_type" || first.code === "custom" || isOfOtherType(first));
   const fitting = branches.filter((issues) => !isWhole(issues));
-  const kinds = branches.flatMap(([first]) => (first.code === "invalid_type" ? [kind(first.expected)] : []));
+  const kinds = branches.flatMap(([first]) => {
+    if (first.code === "invalid_type") return [kind(first.expected)];
+    return isOfOtherType(first) ? [list(first.values.map(shown))] : [];
+  });
   if (fitting.length === 0 && kinds.length === branches.length)
     return `${field} must be ${[...new Set(kinds)].join(" or ")}${given}`;
   const told = fitting.length > 0 ? fitting : branches;
   return [...new Set(told.map((issues) => describeIssues(issues, undefined, path)))].join(", or ");
 }
+
+/** A value that must be one of some, and is not even of their type. */
+const isOfOtherType = (issue: Issue): issue is z.core.$ZodIssueInvalidValue =>
+  issue.code === "invalid_value" && !issue.values.some((value) => typeof value === typeof issue.input);
 
 function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: readonly PropertyKey[]): string {
   const path = [...within, ...issue.path];

@@ -5,6 +5,7 @@ import type { ConstraintChoice } from "./constraints/index.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
 import type { Reward } from "./methods/search/rewards.ts";
+import type { Edit } from "./models/edits.ts";
 
 /** What every request takes, whatever its method. */
 export interface RequestOptions {
@@ -96,8 +97,8 @@ export interface RequestOptions {
   constraint?: ConstraintChoice;
   /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). */
   taps?: readonly string[];
-  /** Changes to values inside the model: objects with site, at (positions, or all), entries, and set, add, scale, clamp or project. Default []. */
-  edits?: readonly (ReadyEdit | AppliedEdit)[];
+  /** Changes to values inside the model: objects with site, at (positions, or all), entries or heads, and set, add, scale, clamp or project. */
+  edits?: readonly (ReadyEdit | AppliedEdit | Edit)[];
 }
 
 /** Options of `chain`: one draft model proposes a chain of tokens, the target checks it in one pass. */

@@ -10,7 +10,7 @@ import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
-import { add, multiply, scalar, slice } from "../src/tensor/index.ts";
+import { add, multiply, scalar, slice, type Tensor } from "../src/tensor/index.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
@@ -179,6 +179,7 @@ describe("edits of a run", () => {
     ["no numbers", { inputs: () => ({ by: [] }) }, /its input by was given 0 numbers/],
     ["no input", {}, /its input by was given no value/],
     ["one of another name", { inputs: () => ({ bye: [1] }) }, /its input by was given no value/],
+    ["one too many", { inputs: () => ({ by: [1], bye: [1] }) }, /position 0: it has no input bye/],
     ["what is no number", { inputs: () => ({ by: [Number.NaN] }) }, /gave values that are not finite/],
   ])("%s end the run that has them, and nobody else's", async (_, applied, message) => {
     const plain = await model.decode([9, ...tokens], { temperature: 0, maxTokens: 6 }).final;
@@ -206,12 +207,39 @@ describe("edits of a run", () => {
       { edit: { name: "odd", site, parameters: { p: { shape: [32], values: new Float32Array(3) } }, apply: throws } },
       /its parameter p \[32\] needs a Float32Array of 32 numbers, not of 3/,
     ],
+    [{ edit: { name: "odd", site, apply: (x: object) => x } }, /apply must give .*, not a tensor alone/],
+    [{ edit: { name: "odd", site, apply: async () => ({}) } }, /apply must give .*, not a promise/],
+    [{ edit: { name: "odd", site, apply: () => ({ vale: 1 }) } }, /apply must give .*, and gave "vale"/],
+    [
+      { name: "layers.0", site, apply: (x: Tensor) => ({ readings: { residual: x } }) },
+      /its reading residual would be called layers\.0\.residual, as a site is/,
+    ],
+    [{ edit: { name: "odd", site } }, /a module is written \{ edit: \{ name, site, apply \} \}/],
+    [{ edit: { name: "odd", site, apply: throws }, keys: "" }, /there is no "keys" beside a module/],
+    [{ edit: { name: "odd", site, apply: throws }, at: [3] }, /at of a module is a function of the position/],
+    [{ edit: { name: "odd", site, apply: throws }, inputs: () => ({}) }, /the edit odd takes no inputs/],
+    [{ site, at: 3, add: 1 }, /edits\[0\]\.at must be "all" or a list, not 3/],
+    [{ site, heads: [1], entries: [2], add: 1 }, /give entries or heads, not both/],
+    [{ site, add: Float32Array.of(1, Number.NaN) }, /edits\[0\]\.add\[1\] must be a number, not NaN$/],
     [{ site, at: [96], add: 1 }, /position 96 at layers\.0\.residual is outside the context of 96/],
     [{ site, clamp: { min: 2, max: 1 } }, /min must be at most max/],
     [{ site, clamp: {} }, /give min, max or both/],
   ])("%j is refused by name", async (edit, message) => {
     const run = async () => model.decode(tokens, { edits: [edit as ReadyEdit] }).final;
     await expect(run()).rejects.toMatchObject({ name: "VentrisError", message: expect.stringMatching(message) });
+  });
+
+  test("a module that needs nothing is an edit by itself, and its texts are shared", async () => {
+    const lens = logitLens("layers.0.residual");
+    const taps = [lensReading("layers.0.residual")];
+    const run = (edits: (Edit | AppliedEdit)[]) =>
+      model.generate(tokens, { temperature: 0, maxTokens: 2, taps, edits });
+    const bare = await run([lens]);
+    const written = await run([{ edit: lens, key: "" }]);
+    expect(bare.taps).toEqual(written.taps);
+    expect((await model.generate(tokens, { temperature: 0, maxTokens: 2, edits: [lens] })).counters.cachedTokens).toBe(
+      7,
+    );
   });
 
   test("an edit that gives another shape is refused", async () => {

@@ -120,8 +120,12 @@ export function createHooks(
       select: (x) => (site.rows === "selected" ? x : select(x, site.name)),
     });
     for (const [key, reading] of Object.entries(given.readings ?? {})) {
+      const full = `${edit.name}.${key}`;
+      ensure(!sites.some((s) => s.name === full), "bad_option", () => {
+        return `the edit ${edit.name}: its reading ${key} would be called ${full}, as a site is`;
+      });
       requireTensor(reading, `the edit ${edit.name}: its reading ${key}`);
-      outputs[`tap.${edit.name}.${key}`] = reading;
+      outputs[`tap.${full}`] = reading;
     }
     const result = given.value;
     if (!result) return value;
@@ -166,15 +170,22 @@ function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<E
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${why}`, { cause });
   }
-  ensure(isObject(given), "bad_option", () => {
-    return `the edit ${edit.name}: apply must give { value, readings }, each where there is one, not ${shown(given)}`;
+  const what = isTensor(given) ? "a tensor alone" : given instanceof Promise ? "a promise" : undefined;
+  ensure(isObject(given) && !what, "bad_option", () => {
+    return `the edit ${edit.name}: apply must give { value, readings }, each where there is one, not ${what ?? shown(given)}`;
+  });
+  const other = Object.keys(given).find((key) => key !== "value" && key !== "readings");
+  ensure(other === undefined, "bad_option", () => {
+    return `the edit ${edit.name}: apply must give { value, readings }, and gave ${shown(other)}`;
   });
   return given as ReturnType<Edit["apply"]>;
 }
 
+const isTensor = (given: unknown): boolean =>
+  isObject(given) && Array.isArray(given.shape) && typeof given.type === "string";
+
 function requireTensor(given: unknown, what: string): void {
-  const fits = isObject(given) && Array.isArray(given.shape) && typeof given.type === "string";
-  ensure(fits, "bad_option", () => `${what} must be a tensor, not ${shown(given)}`);
+  ensure(isTensor(given), "bad_option", () => `${what} must be a tensor, not ${shown(given)}`);
 }
 
 /** To be called when the model is built: errors as for `createHooks`, for readings that no edit gave. */

@@ -19,12 +19,16 @@ export interface Site {
   readonly name: string;
   /** Numbers in a row. */
   readonly width: number;
+  /** Heads that lie side by side in a row, each with width / heads numbers. Only of attention's queries, keys, values and heads. */
+  readonly heads?: number;
   /** Whether it has a row for every token, or only for those whose logits are wanted. */
   readonly rows: "all" | "selected";
 }
 
 /** Leading dimension of sites after the selection, in every program. */
 export const selectedRows = "selected";
+
+const perHead = /\.attention\.(queries|keys|values|heads)$/;
 
 const rowsOf = (leading: Dimension): Site["rows"] => (leading === selectedRows ? "selected" : "all");
 
@@ -39,13 +43,20 @@ export function sitesOf(family: Family, config: ModelConfig): Site[] {
     attention: (layer) => input(`attended.${layer}`, ["batch*length", config.heads * config.headDimension]),
     parameter: (name, shape) => input(name, shape),
     site(name, value) {
-      sites.push({ name, width: value.shape[1] as number, rows: rowsOf(value.shape[0]) });
+      const width = value.shape[1] as number;
+      const heads = perHead.test(name) && { heads: width / config.headDimension };
+      sites.push({ name, width, ...heads, rows: rowsOf(value.shape[0]) });
       return value;
     },
     select: ({ shape }) => input("hidden", [selectedRows, shape[1]]),
   });
   return sites;
 }
+
+const layerOf = (site: string): number | undefined => {
+  const [, layer] = /^layers\.(\d+)\./.exec(site) ?? [];
+  return layer === undefined ? undefined : Number(layer);
+};
 
 /** The layer that a site ends: where rows can begin that the layers below do not have. */
 export function layerEndedBy(site: string): number | undefined {
@@ -57,11 +68,15 @@ export function layerEndedBy(site: string): number | undefined {
 export function siteNamed(sites: readonly Site[], name: string): Site {
   const found = sites.find((site) => site.name === name);
   ensure(found, "bad_option", () => {
+    const shortened = name.slice(0, 200);
+    const layers = 1 + sites.reduce((last, site) => Math.max(last, layerOf(site.name) ?? -1), -1);
+    if ((layerOf(name) ?? -1) >= layers)
+      return `the model has no site ${shortened}: it has ${layers} layers, layers.0 to layers.${layers - 1}`;
     const meant = nearest(
-      name.slice(0, 200),
+      shortened,
       sites.map((site) => site.name),
     );
-    return `the model has no site ${name.slice(0, 200)}; ${meant ? `did you mean ${meant}?` : "sites() lists them"}`;
+    return `the model has no site ${shortened}; ${meant ? `did you mean ${meant}?` : "sites() lists them"}`;
   });
   return found;
 }

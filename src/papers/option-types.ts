@@ -29,7 +29,7 @@ export const describeSchema = (schema: z.ZodType): Described =>
 /** Fields whose types are functions or values that JSON cannot say; their TypeScript types are given by hand. */
 const byHand: Readonly<Record<string, string>> = {
   stop: "string | readonly string[]",
-  edits: "readonly (ReadyEdit | AppliedEdit)[]",
+  edits: "readonly (ReadyEdit | AppliedEdit | Edit)[]",
   constraint: "ConstraintChoice",
   reward: '"arithmetic" | Reward',
 };
@@ -48,6 +48,7 @@ import type { ConstraintChoice } from "./constraints/index.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
 import type { Reward } from "./methods/search/rewards.ts";
+import type { Edit } from "./models/edits.ts";
 
 /** What every request takes, whatever its method. */
 export interface RequestOptions ${interfaceBody(describeSchema(request), 0)}

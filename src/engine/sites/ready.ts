@@ -4,24 +4,55 @@
  * x ← x + (x · against) along.
  */
 import { z } from "zod";
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
+import { isObject } from "../../json.ts";
 import type { Edit } from "../../models/edits.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
 import { add, maximum, minimum, multiply, reduceSum, type Tensor } from "../../tensor/index.ts";
 import type { AppliedEdit } from "./rows.ts";
 
+const isFloats = (value: unknown): value is Floats => value instanceof Float32Array || value instanceof Float64Array;
+
+type Floats = Float32Array | Float64Array;
+
 const number = z.number().min(-1e15).max(1e15);
-/** One number for all entries, or one for each. */
-const numbers = z.union([number, z.array(number).min(1)]);
+
+/** A schema that is chosen by the value, so that what is wrong is said of that one alone. */
+const chosen = <Output, Input>(choose: (value: unknown) => z.ZodType<Output>): z.ZodType<Output, Input> =>
+  z.unknown().transform((value, context) => {
+    const parsed = choose(value).safeParse(value, { reportInput: true });
+    if (parsed.success) return parsed.data;
+    context.issues.push(...(parsed.error.issues as typeof context.issues));
+    return z.NEVER;
+  }) as unknown as z.ZodType<Output, Input>;
+
+/** One number for each entry; what a tap read is taken as it is. */
+const vector = z.preprocess(
+  (value) => (isFloats(value) ? Array.from(value) : value),
+  z.array(number).min(1),
+) as z.ZodType<number[], readonly number[] | Floats>;
+
+type Numbers<Vector> = number | Vector | readonly Vector[];
+
+/** One number for all entries, one for each, or such a list for each position of `at`. */
+const numbers = chosen<Numbers<number[]>, Numbers<readonly number[] | Floats>>((value) => {
+  if (isFloats(value)) return vector;
+  if (!Array.isArray(value)) return numberOrList;
+  return Array.isArray(value[0]) || isFloats(value[0]) ? z.array(vector) : vector;
+});
+const numberOrList = z.union([number, z.array(number)]);
+
+const indices = z.array(z.int().min(0)).min(1);
 
 export const readyEdit = z
   .strictObject({
     site: z.string().max(200).describe("the place: a name of `sites`"),
     at: z
-      .union([z.literal("all"), z.array(z.int().min(0)).min(1)])
+      .union([z.literal("all"), indices])
       .default("all")
       .describe("positions of the text whose rows are edited"),
-    entries: z.array(z.int().min(0)).min(1).optional().describe("which numbers of a row; all unless given"),
+    entries: indices.optional().describe("which numbers of a row; all unless given"),
+    heads: indices.optional().describe("of a site with heads, which of them"),
     set: numbers.optional(),
     add: numbers.optional(),
     scale: numbers.optional(),
@@ -32,28 +63,46 @@ export const readyEdit = z
       .optional(),
     project: z
       .strictObject({
-        direction: z.array(number).min(1),
+        direction: vector,
         amount: number.default(1).describe("1 removes the component along the direction, -1 doubles it"),
       })
       .optional(),
   })
   .refine((edit) => kinds.filter((kind) => edit[kind] !== undefined).length === 1, {
     message: "give one of set, add, scale, clamp, project",
-  });
+  })
+  .refine(({ entries, heads }) => !entries || !heads, { message: "give entries or heads, not both" });
 const kinds = ["set", "add", "scale", "clamp", "project"] as const;
 
 /** An edit of a request, ready for passes. */
 export type ReadyEdit = z.input<typeof readyEdit>;
 type Settings = z.output<typeof readyEdit>;
 
-/** An edit of a request: a ready one, or a module with what it needs at run time. */
-export const requestEdit = z.union([
-  readyEdit,
-  z.custom<AppliedEdit>(
-    (value) => typeof (value as AppliedEdit | undefined)?.edit?.apply === "function",
-    "a module is written { edit: { name, site, apply } }",
-  ),
-]);
+const moduleKeys = ["edit", "at", "inputs", "key"];
+
+const appliedEdit = z.custom<AppliedEdit>().superRefine((value, context) => {
+  const { edit, at, inputs, key, ...others } = value;
+  const [other] = Object.keys(others);
+  const wrong =
+    typeof edit?.apply !== "function"
+      ? "a module is written { edit: { name, site, apply } }"
+      : other !== undefined
+        ? `there is no ${shown(other)} beside a module (known: ${moduleKeys.join(", ")})`
+        : at !== undefined && typeof at !== "function"
+          ? "at of a module is a function of the position, such as (position) => position === 3"
+          : inputs !== undefined && typeof inputs !== "function"
+            ? "inputs of a module is a function of the row, such as () => ({ strength: [2] })"
+            : key !== undefined && typeof key !== "string" && "key of a module is a text";
+  if (wrong) context.addIssue({ code: "custom", message: wrong });
+});
+
+const bareEdit = z.custom<Edit>().transform((edit): AppliedEdit => ({ edit }));
+
+/** An edit of a request: a ready one, or a module, with what it needs at run time where it needs something. */
+export const requestEdit = chosen<Settings | AppliedEdit, ReadyEdit | AppliedEdit | Edit>((value) => {
+  if (!isObject(value)) return readyEdit;
+  return "edit" in value ? appliedEdit : "apply" in value && typeof value.apply === "function" ? bareEdit : readyEdit;
+});
 
 /** Ready edits of one request at one site; each is a module of its own. */
 const mostAtSite = 8;
@@ -110,35 +159,83 @@ export function applyEdits(
     const slot = slots.get(site.name) ?? 0;
     slots.set(site.name, slot + 1);
     ensure(slot < mostAtSite, "bad_option", `edits: more than ${mostAtSite} at ${site.name}; join some of them`);
-    const inputs = inputsOf(edit, site);
-    const beyond = edit.at === "all" ? undefined : edit.at.find((position) => position >= contextLength);
-    ensure(beyond === undefined, "bad_option", () => {
-      return `edits: position ${beyond} at ${site.name} is outside the context of ${contextLength}`;
+    const positions = edit.at === "all" ? [] : edit.at;
+    requireOnce(positions, contextLength, (position, twice) => {
+      return `position ${position} at ${site.name} is ${twice ? "given twice" : `outside the context of ${contextLength}`}`;
     });
-    const positions = edit.at === "all" ? undefined : new Set(edit.at);
+    const everywhere = edit.at === "all" ? inputsOf(edit, site) : undefined;
+    const inputs = new Map(
+      positions.map((position, i) => [position, inputsOf(edit, site, { i, of: positions.length })]),
+    );
     return {
       edit: moduleAt(site, slot, edit),
-      ...(positions && { at: (position: number) => positions.has(position) }),
-      inputs: () => inputs,
+      ...(!everywhere && { at: (position: number) => inputs.has(position) }),
+      inputs: ({ position }) => everywhere ?? inputs.get(position)!,
       key: JSON.stringify(edit),
     };
   });
 }
 
-function inputsOf(edit: Settings, site: Site): Record<string, Float32Array> {
-  const { set, add, scale, clamp, project, entries } = edit;
+/** Errors: `bad_option` for a number that is not below the limit, or is there twice. */
+function requireOnce(
+  numbers: readonly number[],
+  limit: number,
+  what: (number: number, twice: boolean) => string,
+): void {
+  const beyond = numbers.find((number) => number >= limit);
+  ensure(beyond === undefined, "bad_option", () => `edits: ${what(beyond!, false)}`);
+  const twice = numbers.find((number, i) => numbers.indexOf(number) < i);
+  ensure(twice === undefined, "bad_option", () => `edits: ${what(twice!, true)}`);
+}
+
+/** The entries of a row that an edit is about. */
+function entriesOf({ entries, heads }: Settings, { name, width, heads: count }: Site): readonly number[] {
+  const all = Array.from({ length: width }, (_, i) => i);
+  if (heads) {
+    ensure(
+      count !== undefined,
+      "bad_option",
+      () => `edits: ${name} has no heads; attention's queries, keys, values and heads have`,
+    );
+    requireOnce(heads, count, (head, twice) => {
+      return twice
+        ? `head ${head} of ${name} is given twice`
+        : `${name} has ${count} heads, so that there is no head ${head}`;
+    });
+    const size = width / count;
+    return heads.flatMap((head) => all.slice(head * size, (head + 1) * size));
+  }
+  requireOnce(entries ?? [], width, (entry, twice) => {
+    return twice
+      ? `entry ${entry} of ${name} is given twice`
+      : `${name} has ${width} entries, so that there is no entry ${entry}`;
+  });
+  return entries ?? all;
+}
+
+/** What an edit's module gets in a row: at one of the positions, where it says which. */
+function inputsOf(edit: Settings, site: Site, place?: { i: number; of: number }): Record<string, Float32Array> {
+  const { set, add, scale, clamp, project } = edit;
   const { name, width } = site;
-  const wrong = entries?.find((entry) => entry >= width);
-  ensure(wrong === undefined, "bad_option", `edits: ${name} has ${width} entries, so that there is no entry ${wrong}`);
-  const chosen = entries ?? Array.from({ length: width }, (_, i) => i);
+  const chosen = entriesOf(edit, site);
   const neutral = (value: number): Float32Array => new Float32Array(width).fill(value);
-  const write = (to: Float32Array, values: number | readonly number[]): void => {
+  const write = (to: Float32Array, given: Numbers<number[]>): void => {
+    const values = here(given);
     const count = typeof values === "number" ? chosen.length : values.length;
     ensure(count === chosen.length, "bad_option", () => {
       return `edits: ${count} values for ${chosen.length} entries of ${name} (one number stands for all)`;
     });
     for (const [i, entry] of chosen.entries()) to[entry] = typeof values === "number" ? values : values[i];
   };
+  function here(given: Numbers<number[]>): number | readonly number[] {
+    if (typeof given === "number" || typeof given[0] === "number") return given as number | number[];
+    const count = place?.of ?? 0;
+    ensure(given.length === count, "bad_option", () => {
+      const positions = place ? `${count} positions` : "all positions; say at which";
+      return `edits: ${given.length} lists of values for ${positions} at ${name}`;
+    });
+    return given[place!.i] as number[];
+  }
   if (project) {
     const { direction, amount } = project;
     ensure(direction.length === width, "bad_option", () => {

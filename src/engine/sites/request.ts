@@ -1,4 +1,5 @@
 /** What one request wants read and rewritten, checked and made ready for a lease. */
+import { ensure } from "../../errors.ts";
 import { checkInstruments } from "../../models/edits.ts";
 import type { Site } from "../../models/sites.ts";
 import { type AppliedEdit, type LeaseSites, noSites } from "./rows.ts";
@@ -15,6 +16,13 @@ function numberOf(object: object): number {
   return counted;
 }
 
+/** Whose inputs or parameters are not told apart by a key may differ from call to call: nobody else shares their texts. */
+function keyOf(applied: AppliedEdit): string {
+  const { key, at, inputs, edit } = applied;
+  const varies = at ?? inputs ?? edit.parameters;
+  return key ?? (varies ? `#${numberOf(applied)}` : "");
+}
+
 /** Errors: `bad_option` for an unknown site (with the nearest name) and two edits of one name. */
 export function leaseSites(
   sites: readonly Site[],
@@ -23,12 +31,14 @@ export function leaseSites(
 ): LeaseSites {
   if (taps.length === 0 && edits.length === 0) return noSites;
   checkInstruments(sites, { taps, edits: edits.map(({ edit }) => edit) });
+  for (const { edit, inputs } of edits) {
+    ensure(!inputs || edit.inputs, "bad_option", () => `the edit ${edit.name} takes no inputs, and is given some`);
+  }
   const after = new Set(sites.filter(({ rows }) => rows === "selected").map(({ name }) => name));
   return {
     taps: [...new Set(taps)],
     edits,
-    // Whose inputs are not told apart by a key may differ from call to call: nobody else shares their texts.
-    world: edits.map((applied) => `${numberOf(applied.edit)}:${applied.key ?? `#${numberOf(applied)}`}`).join("|"),
+    world: edits.map((applied) => `${numberOf(applied.edit)}:${keyOf(applied)}`).join("|"),
     // A reading may lie after the selection, too; only sites that surely do not are cheaper.
     selected: taps.some((tap) => after.has(tap) || !sites.some(({ name }) => name === tap)),
   };

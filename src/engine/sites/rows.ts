@@ -23,7 +23,10 @@ export interface AppliedEdit {
   readonly at?: (position: number) => boolean;
   /** The values of all its inputs in a row, each with as many numbers as the input's shape has. What this throws ends its own request alone. */
   readonly inputs?: (row: PlacedRow) => Readonly<Record<string, ArrayLike<number>>>;
-  /** What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Left out: nobody shares them. */
+  /**
+   * What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Left out: nobody shares them, unless it has neither,
+   * and the edit no parameters.
+   */
   readonly key?: string;
 }
 
@@ -118,6 +121,8 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
           if (applied.at?.(row.position) === false) continue;
           const given = arrays.length > 0 ? applied.inputs?.({ ...row, placeOf }) : undefined;
           for (const { key, width } of arrays) checkInput(given?.[key], key, width);
+          const unknown = given && Object.keys(given).find((key) => !arrays.some((array) => array.key === key));
+          ensure(unknown === undefined, "bad_option", () => `it has no input ${unknown}`);
           for (const { key, data, width } of arrays) {
             const values = given![key];
             if (data instanceof Float32Array) data.set(values, place * width);

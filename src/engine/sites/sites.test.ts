@@ -141,6 +141,28 @@ describe("ready edits", () => {
       },
     ],
     [
+      "ablate a head",
+      { site: "layers.1.attention.heads", heads: [2], set: 0 },
+      (value) => {
+        value.fill(0, 16, 24);
+      },
+    ],
+    [
+      "other values at each position, as a tap gave them",
+      { site: "layers.0.residual", at: [4, 1], set: [Float32Array.from(direction), direction.map((x) => -x)] },
+      (value, position) => {
+        if (position === 4 || position === 1)
+          for (const [i, x] of direction.entries()) value[i] = position === 4 ? Math.fround(x) : -x;
+      },
+    ],
+    [
+      "a vector as a tap gave it",
+      { site: "layers.0.residual", add: Float32Array.from(direction) },
+      (value) => {
+        for (const [i, x] of direction.entries()) value[i] += Math.fround(x);
+      },
+    ],
+    [
       "set a site after the selection",
       { site: "final", entries: [2], set: -1 },
       (value) => {
@@ -211,6 +233,13 @@ describe("ready edits", () => {
     [{ site: "layers.0.mlp.upp", set: 1 }, /no site layers.0.mlp.upp; did you mean layers.0.mlp.up/],
     [{ site: "layers.0.mlp.up", entries: [64], set: 1 }, /64 entries.*no entry 64/],
     [{ site: "layers.0.mlp.up", entries: [1, 2], set: [1, 2, 3] }, /3 values for 2 entries/],
+    [{ site: "layers.0.mlp.up", entries: [1, 1], add: 1 }, /entry 1 of layers.0.mlp.up is given twice/],
+    [{ site: "layers.0.mlp.up", at: [3, 2, 3], add: 1 }, /position 3 at layers.0.mlp.up is given twice/],
+    [{ site: "layers.9.mlp.up", add: 1 }, /no site layers.9.mlp.up: it has 2 layers, layers.0 to layers.1/],
+    [{ site: "layers.0.mlp.up", heads: [0], set: 0 }, /layers.0.mlp.up has no heads/],
+    [{ site: "layers.0.attention.keys", heads: [2], set: 0 }, /keys has 2 heads, so that there is no head 2/],
+    [{ site: "layers.0.residual", set: [direction, direction] }, /2 lists of values for all positions; say at which/],
+    [{ site: "layers.0.residual", at: [1], set: [direction, direction] }, /2 lists of values for 1 positions/],
     [{ site: "layers.0.residual", project: { direction: [1, 2] } }, /direction of 2 numbers.*32/],
     [{ site: "layers.0.residual", project: { direction: new Array(32).fill(0) } }, /direction.*is zero/],
   ] as [ReadyEdit, RegExp][])("%j is refused", (edit, message) => {
