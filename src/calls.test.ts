@@ -3,7 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
-import { type DecodeOptions, defineMethod, type MethodChoice, type OpenModel, open } from "./index.ts";
+import {
+  type DecodeOptions,
+  type Decoding,
+  defineMethod,
+  defineShaper,
+  findMethod,
+  type MethodChoice,
+  type OpenModel,
+  open,
+  readChat,
+  resolveModel,
+} from "./index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "calls-"));
 let model: OpenModel;
@@ -17,6 +28,30 @@ afterAll(async () => {
 
 // biome-ignore lint/suspicious/noExplicitAny: wrong on purpose
 const wrong = (value: unknown) => value as any;
+
+const own = (decode: (decoding: Decoding) => Promise<void>) =>
+  defineMethod({
+    name: "own",
+    family: "plain",
+    summary: "does as told",
+    lossless: false,
+    options: z.strictObject({}),
+    decode,
+  });
+
+const once = defineShaper({
+  name: "once",
+  summary: "lowers the logits of what the text has",
+  options: z.strictObject({ times: z.number().min(0).default(1).describe("strength") }),
+  create: (_, { times }) => ({
+    name: "once",
+    logits(node, logits) {
+      const shaped = logits.slice();
+      for (let at: typeof node | undefined = node; at; at = at.parent) if (at.token >= 0) shaped[at.token] -= 4 * times;
+      return shaped;
+    },
+  }),
+});
 
 describe("every wrong call is a VentrisError that says what is wrong", () => {
   const calls: [name: string, call: () => unknown, message: RegExp][] = [
@@ -32,7 +67,110 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       /prompt must be a text, token ids or chat messages/,
     ],
     ["decode with null", () => model.decode("Hi", wrong(null)), /options must be an object, not null/],
-    ["a stop pattern", () => model.decode("Hi", { stop: wrong(/a/) }), /stop must be a list, not \/a\//],
+    [
+      "a stop pattern",
+      () => model.decode("Hi", { stop: wrong(/a/) }),
+      /stop must be a text or a list of texts, not \/a\//,
+    ],
+    [
+      "a progress that is no function",
+      () => open("knossos", wrong({ onProgress: true })),
+      /onProgress must be a function, not true/,
+    ],
+    [
+      "a controller as a signal",
+      () => open("knossos", wrong({ signal: new AbortController() })),
+      /signal must be an AbortSignal, not an AbortController/,
+    ],
+    ["a promised prompt", () => model.decode(wrong(Promise.resolve("Hi"))), /not a Promise that was not awaited/],
+    [
+      "ids in a typed array",
+      () => model.decode(wrong(Uint32Array.of(1, 2))),
+      /not a Uint32Array of 2; Array.from makes a list/,
+    ],
+    [
+      "a shaper without its function",
+      () => model.decode("Hi", { shapers: [wrong({ name: "x", logits: () => {} })] }),
+      /one of your own is a function that returns it.*see defineShaper/,
+    ],
+    ["a number as a shaper", () => model.decode("Hi", { shapers: [wrong(3)] }), /a shaper must be a name.*not 3/],
+    [
+      "a shaper's misspelt option",
+      () => model.decode("Hi", { shapers: [{ shaper: once, options: { tims: 2 } }] }),
+      /once options: .*did you mean "times"/,
+    ],
+    [
+      "a constraint by another name",
+      () => model.decode("Hi", { constraint: wrong({ regexp: "a" }) }),
+      /given: regexp; did you mean "regex"/,
+    ],
+    [
+      "a schema of zod",
+      () => model.decode("Hi", { constraint: { jsonSchema: z.object({ a: z.string() }) } }),
+      /z\.toJSONSchema/,
+    ],
+    [
+      "continuations of a text",
+      () => model.continuations(wrong("Hi")),
+      /continuations: the first argument must be an object, not "Hi"/,
+    ],
+    [
+      "continuations as texts",
+      () => model.continuations({ context: [1], options: [wrong(" a")] }),
+      /options\[0\] must be a list of token ids, not " a"; tokenizer.encode/,
+    ],
+    [
+      "a chat with a misspelt option",
+      () => model.chat(wrong({ systm: "a", transcript: true })),
+      /chat: .*did you mean "system"/,
+    ],
+    [
+      "a chat with a number",
+      () => model.chat({ system: wrong(5), transcript: true }),
+      /chat: system must be a text, not 5/,
+    ],
+    [
+      "a chat with a text of messages",
+      () => model.chat({ messages: wrong("x"), transcript: true }),
+      /messages must be a list, not "x"/,
+    ],
+    [
+      "a chat with wrong defaults",
+      () => model.chat({ defaults: wrong({ temprature: 1 }), transcript: true }),
+      /chat defaults options: .*did you mean "temperature"/,
+    ],
+    [
+      "save without a path",
+      () => model.chat({ transcript: true }).save(wrong(undefined)),
+      /save takes the path of a file, not undefined/,
+    ],
+    ["readChat without a path", () => readChat(wrong(undefined)), /readChat takes the path of a file, not undefined/],
+    ["encode without a text", () => model.tokenizer!.encode(wrong(5)), /encode takes a text, not 5/],
+    ["decode of a text", () => model.tokenizer!.decode(wrong("abc")), /decode takes a list of token ids, not "abc"/],
+    [
+      "decode of a typed array",
+      () => model.tokenizer!.decode(wrong(Uint32Array.of(1))),
+      /decode takes a list of token ids, not a Uint32Array of 1/,
+    ],
+    ["findMethod without a name", () => findMethod(wrong(undefined)), /name of a method must be a text, not undefined/],
+    ["resolveModel without a name", () => resolveModel(wrong(undefined)), /resolveModel takes the name/],
+    ["defineMethod of nothing", () => defineMethod(wrong(undefined)), /one of your own has a name.*Given: undefined/],
+    ["defineShaper of nothing", () => defineShaper(wrong({ name: "x" })), /see defineShaper. Given/],
+    [
+      "a method that only returns",
+      () => model.generate("Hi", { method: own(async () => {}) }),
+      /the method own returned before its run was finished.*decoding\.finish/,
+    ],
+    [
+      "a method that ends for no reason",
+      () => model.generate("Hi", { method: own(async (decoding) => decoding.finish(wrong("done"))) }),
+      /finishes with one of stop, end.*not "done"/,
+    ],
+    [
+      "a method that commits a number",
+      () => model.generate("Hi", { method: own(async (decoding) => void decoding.commit(wrong(5))) }),
+      /commit takes a list of \{ token, from \}, not 5/,
+    ],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],
     ["a method without a name", () => model.decode("Hi", { method: wrong({ length: 3 }) }), /method has no name/],
     ["a misspelt method", () => model.decode("Hi", { method: wrong("gredy") }), /did you mean "greedy"/],
@@ -137,6 +275,19 @@ test("embed: unit vectors, nearer for nearer texts", async () => {
   const dot = (x: Float32Array, y: Float32Array) => x.reduce((sum, value, i) => sum + value * y[i], 0);
   expect(dot(a, a)).toBeCloseTo(1, 5);
   expect(dot(a, b)).toBeGreaterThan(dot(a, c));
+});
+
+test("a shaper of one's own, made by defineShaper, with and without options", async () => {
+  const request = { temperature: 0, maxTokens: 24 };
+  const repeats = (tokens: readonly number[]) => tokens.length - new Set(tokens).size;
+  const plain = await model.generate("Once upon a time", request);
+  const shaped = await model.generate("Once upon a time", { ...request, shapers: [once] });
+  const off = await model.generate("Once upon a time", {
+    ...request,
+    shapers: [{ shaper: once, options: { times: 0 } }],
+  });
+  expect(off.tokens).toEqual(plain.tokens);
+  expect(repeats(shaped.tokens)).toBeLessThan(repeats(plain.tokens));
 });
 
 test("a method of one's own decodes, with options, and shows its name in the trace", async () => {

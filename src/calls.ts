@@ -13,7 +13,7 @@ import {
 } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
-import type { Method } from "./engine/method.ts";
+import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
 import type { Model } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
@@ -52,8 +52,12 @@ export type NamedMethod = string | ({ name: string } & Readonly<Record<string, u
 /** As the argument of `decode`, which says whatever is wrong with it. */
 export const methodChoice = (choice: NamedMethod): MethodChoice => choice as MethodChoice;
 
-/** A shaper by name, with its options beside the name where it has any, or one of one's own. */
-export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper;
+/** A shaper by name, with its options beside the name where it has any, or one of one's own: the function that makes it, or what `defineShaper` gave. */
+export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper | OwnShaper;
+
+/** A shaper that is not in the registry, with its options beside it where it has any. */
+// biome-ignore lint/suspicious/noExplicitAny: a shaper of any options
+export type OwnShaper = ShaperKind<any> | { shaper: ShaperKind<any>; options?: Readonly<Record<string, unknown>> };
 
 /** A choice that is known at run time alone, as the argument of `decode`, which says whatever is wrong with it. */
 export const shaperChoice = (choice: NamedMethod): ShaperChoice => choice as ShaperChoice;
@@ -69,12 +73,27 @@ export interface DecodeOptions extends RequestOptions {
 
 /** Starts decoding. Errors in the arguments are thrown at once. */
 export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
-  requireObject(options, "decode", "options");
   const model = opened.capabilities.has("remote") ? forRequest(opened) : opened;
+  const request = readRequest(model, options, "decode");
+  const template = isTemplate(prompt) ? templateOf(model, prompt) : undefined;
+  return startRun({
+    ...request,
+    model,
+    prompt: template
+      ? templateRows(model, template)
+      : isPicturePrompt(prompt) || hasPictures(prompt)
+        ? pictureRows(model, prompt)
+        : promptRows(model, prompt as RowsPrompt),
+    template,
+  });
+}
+
+/** What options ask for, with everything filled in. Errors: `bad_option` for what this model cannot honour or nobody knows. */
+export function readRequest(model: Model, options: DecodeOptions, call: string) {
+  requireObject(options, call, "options");
   const { method: choice, shapers = [], signal, stop, ...request } = options;
   requireSignal(signal);
   const chosen = resolveMethod(choice);
-  const template = isTemplate(prompt) ? templateOf(model, prompt) : undefined;
   const method = chosen?.method ?? findMethod(usualMethod(model, request.temperature));
   const settings = parseOptions(
     requestOptions,
@@ -83,7 +102,7 @@ export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {
       ...Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined)),
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
-    "decode",
+    call,
   );
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);
@@ -94,26 +113,13 @@ export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {
     "bad_option",
     "shapers: they change distributions, which stay with the engine behind the network",
   );
-  return startRun({
-    model,
-    method,
-    methodOptions,
-    prompt: template
-      ? templateRows(model, template)
-      : isPicturePrompt(prompt) || hasPictures(prompt)
-        ? pictureRows(model, prompt)
-        : promptRows(model, prompt as RowsPrompt),
-    template,
-    settings,
-    shapers: making,
-    signal,
-  });
+  return { method, methodOptions, settings, shapers: making, signal };
 }
 
 type RowsPrompt = Exclude<Prompt, TemplateText | PicturePrompt>;
 
 const isTemplate = (prompt: Prompt): prompt is TemplateText =>
-  typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && "fill" in prompt;
+  typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && Object.hasOwn(prompt, "fill");
 
 function templateOf({ tokenizer, name, capabilities }: Model, given: TemplateText): Template {
   ensure(capabilities.has("canvas"), "bad_option", () => {
@@ -154,15 +160,36 @@ function makersOf(shapers: readonly ShaperChoice[]): MakeShaper[] {
 
 function shaperOf(choice: ShaperChoice): MakeShaper {
   if (typeof choice === "function") return choice;
-  const { name, ...given } = typeof choice === "string" ? { name: choice } : { ...choice };
+  ensure(
+    typeof choice === "string" || (typeof choice === "object" && choice !== null),
+    "bad_option",
+    () => `a shaper must be a name, { name, …options } or one of your own, not ${shown(choice)}`,
+  );
+  const { kind, given } = chosenShaper(choice);
+  const options = parseOptions(kind.options, given as never, kind.name);
+  return (host) => kind.create(host, options);
+}
+
+function chosenShaper(choice: string | object): { kind: ShaperKind; given: object } {
+  if (typeof choice === "string") return { kind: findShaper(choice), given: {} };
+  if ("shaper" in choice) {
+    const { shaper, options = {}, ...others } = choice as { shaper: unknown; options?: object };
+    requireNothingElse(others, "shapers", ["shaper", "options"]);
+    requireObject(options, "shapers", "options");
+    requireShaperKind(shaper);
+    return { kind: shaper, given: options };
+  }
+  if (Object.values(choice).some((field) => typeof field === "function")) {
+    requireShaperKind(choice);
+    return { kind: choice, given: {} };
+  }
+  const { name, ...given } = choice as { name?: unknown };
   ensure(
     typeof name === "string",
     "bad_option",
-    `a shaper has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
+    () => `a shaper has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
   );
-  const kind = findShaper(name);
-  const options = parseOptions(kind.options, given, name);
-  return (host) => kind.create(host, options);
+  return { kind: findShaper(name), given };
 }
 
 /** The whole result, for those who want no stream. Errors reject. */
@@ -176,9 +203,9 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
   ensure(
     typeof choice === "object" && choice !== null,
     "bad_option",
-    `method must be a name, { name, …options } or a method made by defineMethod, not ${shown(choice)}`,
+    () => `method must be a name, { name, …options } or a method made by defineMethod, not ${shown(choice)}`,
   );
-  if ("decode" in choice) return { method: requireMethod(choice), options: {} };
+  if ("decode" in choice) return { method: ownMethod(choice), options: {} };
   if ("method" in choice) {
     const { method, options = {}, ...others } = choice as { method: Method; options?: object };
     ensure(
@@ -187,7 +214,7 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
       `method: there is no field ${Object.keys(others)[0]} beside method and options`,
     );
     requireObject(options, "method", "options");
-    return { method: requireMethod(method), options };
+    return { method: ownMethod(method), options };
   }
   const { name, ...options } = choice as { name?: unknown };
   ensure(
@@ -198,19 +225,9 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
   return { method: findMethod(name), options };
 }
 
-/** Errors: `bad_option` for what `defineMethod` did not make. */
-function requireMethod(value: unknown): Method {
-  const { name, decode, options } = (value ?? {}) as { [field in keyof Method]?: unknown };
-  const whole =
-    typeof name === "string" &&
-    typeof decode === "function" &&
-    typeof options === "object" &&
-    options &&
-    "shape" in options;
-  ensure(whole, "bad_option", () => {
-    return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
-  });
-  return value as Method;
+function ownMethod(value: unknown): Method {
+  requireMethod(value);
+  return value;
 }
 
 /** How a text is scored. */
@@ -257,9 +274,23 @@ export async function continuations(
   const { shapers = [], normalise, masked, signal, ...others } = options;
   requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
   requireSignal(signal);
-  promptTokens(model, given.context);
-  for (const option of given.options) promptTokens(model, option);
+  requireObject(given, "continuations", "the first argument");
+  const { context, options: lists, ...besides } = given;
+  requireNothingElse(besides, "continuations", ["context", "options"]);
+  requireTokens(model, context, "context");
+  ensure(Array.isArray(lists), "bad_option", `continuations: options must be a list, not ${shown(lists)}`);
+  for (const [i, option] of lists.entries()) requireTokens(model, option, `options[${i}]`);
   return scoreContinuations(model, given, { shapers: makersOf(shapers), normalise, masked, signal });
+}
+
+/** Errors: `bad_option`. */
+function requireTokens(model: Model, tokens: unknown, field: string): void {
+  ensure(
+    Array.isArray(tokens),
+    "bad_option",
+    () => `continuations: ${field} must be a list of token ids, not ${shown(tokens)}; tokenizer.encode makes them`,
+  );
+  promptTokens(model, tokens as number[]);
 }
 
 /** How a text is embedded. */
@@ -291,7 +322,8 @@ function promptRows(model: Model, prompt: RowsPrompt): readonly (number | Vector
   ensure(
     typeof prompt === "string" || Array.isArray(prompt),
     "bad_option",
-    `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}`,
+    () =>
+      `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : ""}`,
   );
   const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
   ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
@@ -353,19 +385,34 @@ function textTokens({ tokenizer, name }: Model, prompt: string): readonly number
   return tokenizer.encode(prompt);
 }
 
-function chatTokens({ tokenizer, name }: Model, messages: readonly ChatMessage[]): readonly number[] {
+/** Errors: `bad_option` for what is no list of messages. */
+export function requireMessages(messages: unknown): asserts messages is readonly ChatMessage[] {
+  ensure(Array.isArray(messages), "bad_option", () => `messages must be a list, not ${shown(messages)}`);
   for (const [i, message] of messages.entries())
     ensure(
       typeof message === "object" && message !== null && typeof message.role === "string",
       "bad_option",
       () => `message ${i + 1} must have a role and content, not ${shown(message)}`,
     );
+}
+
+function chatTokens({ tokenizer, name }: Model, messages: readonly ChatMessage[]): readonly number[] {
+  requireMessages(messages);
   ensure(
     tokenizer?.encodeChat,
     "unavailable",
     `the model ${name} has no chat template: give the prompt as text, written as the model expects it`,
   );
   return tokenizer.encodeChat(messages);
+}
+
+/** Errors: `bad_option`. */
+export function requirePath(value: unknown, call: string): asserts value is string {
+  ensure(
+    typeof value === "string" && value !== "",
+    "bad_option",
+    () => `${call} takes the path of a file, not ${shown(value)}`,
+  );
 }
 
 export function requireObject(value: unknown, call: string, what: string): void {

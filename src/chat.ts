@@ -2,7 +2,15 @@
  * A conversation: messages in order, answers decoded on the prefix that the forest still has, history that can be branched, saved and
  * opened again.
  */
-import { type DecodeOptions, decode, requireObject } from "./calls.ts";
+import {
+  type DecodeOptions,
+  decode,
+  readRequest,
+  requireMessages,
+  requireNothingElse,
+  requireObject,
+  requirePath,
+} from "./calls.ts";
 import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
@@ -55,7 +63,20 @@ const largestFile = 2 ** 26;
 /** Errors: `bad_option`; `unavailable` for a model without a chat template. */
 export function createChat(model: Model, options: ChatSessionOptions = {}): ChatSession {
   requireObject(options, "chat", "options");
-  const { system, messages = [], defaults = {}, transcript = false } = options;
+  const { system, messages = [], defaults = {}, transcript = false, ...others } = options;
+  requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"]);
+  ensure(
+    system === undefined || typeof system === "string",
+    "bad_option",
+    () => `chat: system must be a text, not ${shown(system)}`,
+  );
+  ensure(
+    typeof transcript === "boolean",
+    "bad_option",
+    () => `chat: transcript must be true or false, not ${shown(transcript)}`,
+  );
+  requireMessages(messages);
+  readRequest(model, defaults, "chat defaults");
   const templated = model.tokenizer?.encodeChat !== undefined;
   ensure(
     templated || (transcript && model.tokenizer),
@@ -130,6 +151,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
     },
     branch: () => createChat(model, { messages: history, defaults, transcript }),
     async save(path) {
+      requirePath(path, "save");
       const messages = history.map(storable);
       await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify({ format, messages }, null, 2)}\n`));
     },
@@ -168,6 +190,7 @@ const stoppedByUser = ({ stop = [], ...options }: DecodeOptions): DecodeOptions 
 
 /** Messages of a saved conversation. Errors: `unavailable`, `bad_file`. */
 export async function readChat(path: string): Promise<ChatMessage[]> {
+  requirePath(path, "readChat");
   let text: string;
   try {
     const bytes = await readWhole(path, largestFile);

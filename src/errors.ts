@@ -40,12 +40,18 @@ export function ensure(condition: unknown, code: ErrorCode, message: string | ((
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (value instanceof RegExp || typeof value === "number" || typeof value === "bigint") return String(value);
+  if (value instanceof Promise) return "a Promise that was not awaited";
+  if (ArrayBuffer.isView(value))
+    return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`;
   let json: string;
   try {
     json = JSON.stringify(value) ?? String(value);
   } catch {
     return "a value that nests too deeply to be shown";
   }
+  // Of what has no fields to show, its class says more than two braces.
+  const kind: unknown = json === "{}" ? (value as object).constructor : Object;
+  if (typeof kind === "function" && kind !== Object) return `${/^[AEIOU]/.test(kind.name) ? "an" : "a"} ${kind.name}`;
   return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
 }
 

@@ -9,6 +9,7 @@ export {
   methodChoice,
   type NamedMethod,
   type OwnMethod,
+  type OwnShaper,
   type Prompt,
   type ScoreOptions,
   type ShaperChoice,
@@ -20,7 +21,7 @@ export type { Constraint, ConstraintChoice, ConstraintState, Predicate } from ".
 export type { Template, TemplateText } from "./engine/canvas/template.ts";
 export type { ContinuationOptions, Continuations, ScoredContinuations } from "./engine/continuations.ts";
 export type { Decoding, DecodingParts, Outcome } from "./engine/decoding.ts";
-export type { ForestOptions, VectorRow } from "./engine/forest.ts";
+export type { ForestNode, ForestOptions, VectorRow } from "./engine/forest.ts";
 export type { Forward, ForwardResult, ForwardSettings } from "./engine/forward/index.ts";
 export type { ForwardSequence, KeptRows } from "./engine/forward/input.ts";
 export type { Learnable, OpenForest, ParameterValues } from "./engine/learnable.ts";

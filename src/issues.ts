@@ -52,7 +52,7 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
     issue.code !== "invalid_format" &&
     !/^(Invalid|Too (big|small)|Unrecognized)/.test(issue.message)
   )
-    return `${field}: ${issue.message}`;
+    return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
       return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path))).join("; ");
@@ -72,8 +72,7 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
       return `${field} must be ${word} ${bound}${given}`;
     }
     case "invalid_value": {
-      const close = typeof issue.input === "string" ? nearest(issue.input, issue.values.map(String)) : undefined;
-      return `${field} must be ${list(issue.values.map(shown))}${given}${close ? `; did you mean "${close}"?` : ""}`;
+      return oneOf(issue.values, field, issue.input);
     }
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
@@ -81,16 +80,30 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
       return `${field} must be ${issue.format === "regex" ? issue.message : `a ${issue.format}`}${given}`;
     case "invalid_union":
       return issue.errors.length === 0
-        ? `${field} must be one of the known kinds${given}`
+        ? oneOf(
+            "options" in issue ? (issue.options ?? []) : [],
+            field,
+            (issue.input as Record<PropertyKey, unknown> | undefined)?.[path.at(-1) ?? ""],
+          )
         : describeUnion(issue.errors, field, given, path);
     case "invalid_key":
     case "invalid_element":
       return describeIssues(issue.issues, undefined, path);
     default: {
       const message = /^Invalid/.test(issue.message) ? `cannot be this${given}` : issue.message;
-      return path.length === 0 ? message : `${field}: ${message}`;
+      return path.length === 0 ? message : ownWords(message, field, given);
     }
   }
+}
+
+/** A schema's own words: a sentence about the field where they say what it must be, else a remark on it. */
+const ownWords = (message: string, field: string, given: string): string =>
+  message.startsWith("must be ") ? `${field} ${message}${given}` : `${field}: ${message}`;
+
+function oneOf(values: readonly unknown[], field: string, input: unknown): string {
+  const close = typeof input === "string" ? nearest(input, values.map(String)) : undefined;
+  const given = input === undefined ? "" : `, not ${shown(input)}`;
+  return `${field} must be ${list(values.map(shown))}${given}${close ? `; did you mean "${close}"?` : ""}`;
 }
 
 function unknownKey(key: string, field: string, path: readonly PropertyKey[], known: readonly string[]): string {
@@ -128,8 +141,13 @@ function keysAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): st
     const inner = at?._zod.def as unknown as { shape?: Record<string, z.ZodType>; element?: z.ZodType } | undefined;
     at = unwrapped(typeof part === "number" ? inner?.element : inner?.shape?.[String(part)]);
   }
-  const shape = (at?._zod.def as unknown as { shape?: object } | undefined)?.shape;
-  return shape ? Object.keys(shape) : [];
+  return namesOf(at);
+}
+
+/** Of a choice between objects the names of all of them. */
+function namesOf(schema: z.ZodType | undefined): string[] {
+  const { shape, options = [] } = (schema?._zod.def ?? {}) as { shape?: object; options?: readonly z.ZodType[] };
+  return shape ? Object.keys(shape) : [...new Set(options.flatMap(namesOf))];
 }
 
 /** A schema without its layers of `optional` and `default`. */

@@ -12,6 +12,7 @@ import {
   promptTokens,
   requireNothingElse,
   requireObject,
+  requirePath,
   type ScoreOptions,
   score,
   type Text,
@@ -38,6 +39,7 @@ import type { Edit } from "./models/edits.ts";
 import { siteNamed } from "./models/sites.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
+import { requireReference } from "./weights/references.ts";
 
 /** How a model is opened. */
 export interface OpenOptions extends LoadOptions, RemoteOptions {
@@ -104,7 +106,7 @@ export interface TraceOptions extends TextTraceOptions {
   edits?: DecodeOptions["edits"];
 }
 
-const func = z.custom<() => void>((value) => typeof value === "function", "a function");
+const func = z.custom<() => void>((value) => typeof value === "function", "must be a function");
 const openOptions = z.strictObject({
   device: z.enum(["cpu", "webgpu", "cuda"]).optional(),
   threads: z.int().min(1).max(256).optional(),
@@ -137,11 +139,7 @@ const openOptions = z.strictObject({
  * Errors: `unavailable` with the nearest name, and those of loading.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
-  ensure(
-    typeof reference === "string" && reference !== "",
-    "bad_option",
-    `open takes the name of a shipped model, a path or a name of the hub ("org/name"), not ${shown(reference)}`,
-  );
+  requireReference(reference, "open");
   requireObject(options, "open", "options");
   parseOptions(openOptions, options as never, "open");
   const model = await openModel(reference, options);
@@ -155,11 +153,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     trace: (text: string | readonly number[], tracing: TraceOptions) =>
       trace(model, promptTokens(model, text), tracing),
     async writeTrace(path: string, text: string | readonly number[], tracing: TraceOptions) {
-      ensure(
-        typeof path === "string" && path !== "",
-        "bad_option",
-        `writeTrace takes the path of a file, not ${shown(path)}`,
-      );
+      requirePath(path, "writeTrace");
       checkTracing(tracing);
       const tokens = promptTokens(model, text);
       const all = model.sites();

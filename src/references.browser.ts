@@ -6,7 +6,7 @@ import { ensure, nearest, VentrisError } from "./errors.ts";
 import { folderOf, nameOf, within } from "./files.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
-import { fromHub, isOfHub, type Resolving } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 
 export type { OpenProgress, Resolving } from "./weights/references.ts";
@@ -29,6 +29,7 @@ export async function shippedModels(): Promise<string[]> {
  * `disk_full`.
  */
 export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
+  requireReference(reference, "resolveModel");
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   if (isOfHub(reference)) return fromHub(reference, options);
   const named = /^[\w-][\w.-]*$/.test(reference);

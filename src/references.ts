@@ -3,7 +3,7 @@ import { ensure, nearest, VentrisError } from "./errors.ts";
 import { exists, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { modelsFolder } from "./shipped.ts";
-import { fromHub, isOfHub, type Resolving } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
 
 export type { OpenProgress, Resolving } from "./weights/references.ts";
 
@@ -14,6 +14,7 @@ export async function shippedModels(): Promise<string[]> {
 
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
 export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
+  requireReference(reference, "resolveModel");
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);

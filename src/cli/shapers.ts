@@ -1,15 +1,13 @@
 /** Shapers as a flag: what has a say in the distributions beside the options, in the order in which they are given. */
 import { type Command, Option } from "commander";
-import type { ShaperChoice } from "../calls.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findShaper, shapers } from "../methods/index.ts";
+import type { ShaperWithOptions } from "../options.ts";
 import { parseAssignments } from "./flags.ts";
 
 export interface ShaperFlags {
   shaper?: string[];
 }
-
-type NamedShaper = Exclude<ShaperChoice, string | ((...given: never[]) => unknown)>;
 
 export function addShaperFlag(command: Command): void {
   command.addOption(
@@ -21,9 +19,9 @@ export function addShaperFlag(command: Command): void {
 }
 
 /** Errors: `bad_option` for a shaper that nobody knows and for options that it has not. */
-export const readShapers = ({ shaper = [] }: ShaperFlags): NamedShaper[] => shaper.map(readShaper);
+export const readShapers = ({ shaper = [] }: ShaperFlags): ShaperWithOptions[] => shaper.map(readShaper);
 
-function readShaper(text: string): NamedShaper {
+function readShaper(text: string): ShaperWithOptions {
   if (text.trimStart().startsWith("{")) {
     const choice = parsed(text);
     ensure(
@@ -32,10 +30,10 @@ function readShaper(text: string): NamedShaper {
       `--shaper: write it as {"name": …, options}, not ${text.slice(0, 200)}`,
     );
     findShaper(choice.name);
-    return choice as NamedShaper;
+    return choice as ShaperWithOptions;
   }
   const [name, ...assignments] = text.trim().split(/\s+/);
-  return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) } as NamedShaper;
+  return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) } as ShaperWithOptions;
 }
 
 function parsed(text: string): unknown {

@@ -1,5 +1,5 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
@@ -31,8 +31,13 @@ type Kind = "jsonSchema" | "regex" | "choices" | "grammar" | "sqlSchema" | "smil
 const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
   jsonSchema: {
     options: ["whitespace", "unknownFormats"],
-    make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) =>
-      jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options }),
+    make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) => {
+      // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
+      ensure(!(Object(jsonSchema) === jsonSchema && "~standard" in (jsonSchema as object)), "bad_option", () => {
+        return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
+      });
+      return jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options });
+    },
   },
   regex: {
     options: [],
@@ -85,12 +90,18 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   );
   const given = kinds.filter((kind) => Object.hasOwn(choice, kind));
   ensure(given.length === 1, "bad_option", () => {
-    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || Object.keys(choice).join(", ") || "nothing"}`;
+    const [other] = Object.keys(choice);
+    const meant = other === undefined || given.length > 0 ? undefined : nearest(other, kinds);
+    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || Object.keys(choice).join(", ") || "nothing"}${meant ? `; did you mean "${meant}"?` : ""}`;
   });
   const { options, make } = makers[given[0]];
   for (const name of Object.keys(choice)) {
     if (name === given[0] || options.includes(name)) continue;
-    throw new VentrisError("bad_option", `constraint: ${given[0]} has no option "${name}"`);
+    const meant = nearest(name, options);
+    throw new VentrisError(
+      "bad_option",
+      `constraint: ${given[0]} has no option "${name}"${meant ? `; did you mean "${meant}"?` : ""}`,
+    );
   }
   const key = keyOf(choice);
   const known = made.get(key);

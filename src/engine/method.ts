@@ -1,5 +1,6 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
+import { ensure, shown } from "../errors.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, Model, ModelParts } from "./model.ts";
@@ -76,8 +77,22 @@ const isHostOnly = (schema: z.ZodType): boolean =>
   schema.meta()?.hostOnly === true ||
   ((schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) && isHostOnly(schema.unwrap() as z.ZodType));
 
-/** Keeps a method's option types while it is defined. */
-export const defineMethod = <Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> => method;
+/** Errors: `bad_option` for what is no method. */
+export function requireMethod(value: unknown): asserts value is Method {
+  const { name, decode, options } = (value ?? {}) as { [field in keyof Method]?: unknown };
+  const whole = typeof name === "string" && typeof decode === "function" && isSchema(options);
+  ensure(whole, "bad_option", () => {
+    return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
+  });
+}
+
+const isSchema = (value: unknown): boolean => typeof value === "object" && value !== null && "shape" in value;
+
+/** Keeps a method's option types while it is defined. Errors: `bad_option` for what is no method. */
+export function defineMethod<Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> {
+  requireMethod(method);
+  return method;
+}
 
 /** A kind of model that is no transformer checkpoint: a filter of signals, a recurrent network, a model behind a network. */
 export interface ModelKind {
@@ -100,5 +115,17 @@ export interface ShaperKind<Schema extends z.ZodObject = z.ZodObject> {
   create(host: ShaperHost, options: z.output<Schema>): Shaper | Promise<Shaper>;
 }
 
-/** Keeps a shaper's option types while it is defined. */
-export const defineShaper = <Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> => kind;
+/** Errors: `bad_option` for what is no kind of shaper. */
+export function requireShaperKind(value: unknown): asserts value is ShaperKind {
+  const { name, create, options } = (value ?? {}) as { [field in keyof ShaperKind]?: unknown };
+  const whole = typeof name === "string" && typeof create === "function" && isSchema(options);
+  ensure(whole, "bad_option", () => {
+    return `shaper: one of your own is a function that returns it, () => ({ name, logits … }), or has a name, options (a schema: z.strictObject({ … })) and a function create; see defineShaper. Given: ${shown(value)}`;
+  });
+}
+
+/** Keeps a shaper's option types while it is defined. Errors: `bad_option` for what is no kind of shaper. */
+export function defineShaper<Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> {
+  requireShaperKind(kind);
+  return kind;
+}

@@ -12,7 +12,9 @@ const MAXIMUM_LENGTH = 1000;
 
 export const stoppingOptions = z.strictObject({
   stop: z
-    .array(z.string().min(1).max(MAXIMUM_LENGTH).refine(wellFormed, "half a surrogate pair"))
+    .array(z.string().min(1).max(MAXIMUM_LENGTH).refine(wellFormed, "half a surrogate pair"), {
+      error: ({ code }) => (code === "invalid_type" ? "must be a text or a list of texts" : undefined),
+    })
     .max(MAXIMUM_STOPS)
     .default([])
     .describe("texts that end the output, and are left out of it"),

@@ -1,7 +1,7 @@
 /** The registry: every method, listed once. */
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
-import { nearest, VentrisError } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { makeEndpointChooser } from "./choice/endpoints.ts";
@@ -90,6 +90,7 @@ export const findMethod = (name: string): Method => named(methods, name, "method
 export const findShaper = (name: string): ShaperKind => named(shapers, name, "shaper");
 
 function named<T extends { readonly name: string }>(list: readonly T[], name: string, what: string): T {
+  ensure(typeof name === "string", "bad_option", () => `the name of a ${what} must be a text, not ${shown(name)}`);
   const found = list.find((entry) => entry.name === name);
   if (found) return found;
   const names = list.map((entry) => entry.name);

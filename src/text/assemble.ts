@@ -1,5 +1,5 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -87,9 +87,12 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       fingerprint ??= fingerprintOf([...pieces, ...factsOf(parts).map((fact) => utf8.encode(fact))]);
       return fingerprint;
     },
-    encode: (text, options = {}) =>
-      (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix]),
+    encode(text, options = {}) {
+      ensure(typeof text === "string", "bad_option", () => `encode takes a text, not ${shown(text)}`);
+      return (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix]);
+    },
     decode(ids, options = {}) {
+      ensure(Array.isArray(ids), "bad_option", () => `decode takes a list of token ids, not ${shown(ids)}`);
       const decoder = createByteDecoder(dropsLeadingSpace && !options.continued);
       const texts = ids.map((id) => decoder.push(options.special ? pieceOf(id) : tokenizer.tokenBytes(id)));
       return texts.join("") + decoder.flush();

@@ -2,7 +2,7 @@
  * Messages in the form that a template can write. Templates differ: some take text alone, some only lists of parts, most know nothing
  * of tools. What a template would drop or write as a data structure is put into its form where that says the same, else refused.
  */
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
 import type { ChatMessage, ChatOptions, ContentPart } from "./tokenizer.ts";
 
@@ -37,6 +37,9 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
     entries.map(([key, item]) => [map(key), mapStrings(item, map, `${where}.${key.slice(0, 100)}`, depth + 1)]),
   );
 }
+
+/** Templates write any role as it is; one of these that is misspelt would become a speaker whom the model never met. */
+const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"];
 
 /** Fields that need no place of their own in a template: `checkResults` sees to what the last two say. */
 const told = new Set(["role", "content", "id", "name", "tool_call_id"]);
@@ -84,7 +87,9 @@ export function shapeMessages(
 ): ChatInput {
   const { source, file } = template;
   const mentions = (word: string) =>
-    new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/\W/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(source);
+    new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(
+      source,
+    );
   const refuse = (what: string): never => {
     throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it`);
   };
@@ -99,6 +104,13 @@ export function shapeMessages(
       typeof message.role === "string",
       "bad_option",
       `${where}.role must be a string, not ${shown(message.role)}`,
+    );
+    const { role } = message;
+    const meant = usualRoles.includes(role) ? undefined : nearest(role, usualRoles);
+    ensure(
+      meant === undefined || mentions(role),
+      "bad_option",
+      `${where}.role is ${shown(role)}, which the template has no words of its own for; did you mean "${meant}"?`,
     );
     if (says(message.name) && !says(message.tool_call_id) && !template.forms().names(message.role))
       refuse(`${where}.name is given`);

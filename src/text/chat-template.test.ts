@@ -92,6 +92,8 @@ describe("what messages hold", () => {
     [printed, { role: "user", content: text("a") }, "user:a;"],
     [forParts, { role: "user", content: text("a", "b") }, "user:ab;"],
     [forParts, { role: "user", content: "plain" }, "user:plain;"],
+    [printed, { role: "narrator", content: "a" }, "narrator:a;"],
+    [`${printed}{# usr: a role of its own #}`, { role: "usr", content: "a" }, "usr:a;"],
   ])("is written by %s: %j", (source, message, expected) => {
     expect(compileChatTemplate(source, "chat.json", {})([message])).toBe(expected);
   });
@@ -102,6 +104,8 @@ describe("what messages hold", () => {
     [forTools, { role: "user", content: "x", name: "n" }, /messages\[0\]\.name is given/],
     [forText, { role: "tool", content: "x", tool_call_id: "a" }, /messages\[0\]\.tool_call_id: no call/],
     [forText, { role: "user", content: "x", tool_call_id: "a" }, /messages\[0\]\.tool_call_id is given/],
+    [forText, { role: "usr", content: "x" }, /messages\[0\]\.role is "usr".*did you mean "user"/],
+    [forText, { role: "user", content: "x", "a b-c": 1 }, /messages\[0\]\.a b-c is given/],
     [forText, { role: "user", content: null }, /messages\[0\]\.content is null/],
     [forText, { role: "user" }, /messages\[0\]\.content is null/],
     [forText, { role: "user", content: [{ type: "image_url", image_url: {} }] }, /content\[0\] is of type "image_url"/],

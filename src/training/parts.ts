@@ -226,7 +226,7 @@ export async function startPart(
     const meant = nearest(kind.slice(0, 200), names);
     return `part: there is no kind ${kind.slice(0, 200)} (there are ${names.join(", ")})${meant ? `; did you mean ${meant}?` : ""}`;
   });
-  const parsed = found.settings.safeParse(settings);
+  const parsed = found.settings.safeParse(settings, { reportInput: true });
   ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, found.settings)}`);
   const { sites, trained, tensors, loss, measured, stated, feeds } = await found.graph(task, parsed.data);
   const objective = await graphObjective<TokenBatch>({

@@ -124,7 +124,7 @@ export async function readRecipe(path: string): Promise<Recipe> {
   } catch (cause) {
     throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
   }
-  const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`));
+  const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`), { reportInput: true });
   if (!parsed.success)
     throw new VentrisError("bad_option", `recipe ${path}: ${describeIssues(parsed.error.issues, recipeSchema)}`);
   const { data, lora, continues, answers, separateDocuments, part } = parsed.data;

@@ -148,6 +148,17 @@ describe("other ways of training", () => {
     }
   });
 
+  it.each<[object, RegExp]>([
+    [{ rows: -4 }, /rows must be at least 1, not -4/],
+    [{ schedule: { kind: "cosin", peak: 1 } }, /schedule\.kind must be "constant".*not "cosin"; did you mean "cosine"/],
+    [{ schedule: { kind: "constant", peek: 1 } }, /no option "peek" in schedule; did you mean "peak"/],
+  ])("says of a wrong field what it must be, and what was given: %j", async (fields, message) => {
+    await expect(fresh(fields, "wrong-field")).rejects.toMatchObject({
+      name: "VentrisError",
+      message: expect.stringMatching(message),
+    });
+  });
+
   it("of a single document the end is held out; of a short one nothing can be", async () => {
     await writeFile(join(folder, "one.txt"), texts("The cat").join(" "));
     const { result, runFolder } = await fresh({ data: [{ path: "one.txt" }] }, "one");

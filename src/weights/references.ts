@@ -1,4 +1,5 @@
 /** What opening a model says of itself, and models of the hub. */
+import { ensure, shown } from "../errors.ts";
 import { downloadModel } from "./hub.ts";
 
 /** What opening a model is doing. */
@@ -10,6 +11,13 @@ export type OpenProgress =
 export interface Resolving {
   readonly signal?: AbortSignal;
   readonly onProgress?: (progress: OpenProgress) => void;
+}
+
+/** Errors: `bad_option` for what cannot be the name of a model. */
+export function requireReference(reference: unknown, call: string): asserts reference is string {
+  ensure(typeof reference === "string" && reference !== "", "bad_option", () => {
+    return `${call} takes the name of a shipped model, a path or a name of the hub ("org/name"), not ${shown(reference)}`;
+  });
 }
 
 /** "org/name". */

@@ -119,7 +119,7 @@ function logitsOf(
   ensure(
     made instanceof Float32Array && made.length === left.length,
     "bad_option",
-    () => `the shaper ${shaper.name}: logits returned ${sized(made)}, not a Float32Array of ${left.length} values`,
+    () => `the shaper ${shaper.name}: logits returned ${shown(made)}, not a Float32Array of ${left.length} values`,
   );
   return made;
 }
@@ -131,13 +131,10 @@ function allowedBy(shaper: Shaper, node: ForestNode): Uint32Array | undefined {
     made === undefined || (made instanceof Uint32Array && (words === undefined || made.length === words)),
     "bad_option",
     () =>
-      `the shaper ${shaper.name}: allowed returned ${sized(made)}, not a Uint32Array of ${words} words or undefined`,
+      `the shaper ${shaper.name}: allowed returned ${shown(made)}, not a Uint32Array of ${words} words or undefined`,
   );
   return made;
 }
-
-const sized = (value: unknown): string =>
-  ArrayBuffer.isView(value) ? `a ${value.constructor.name} of ${(value as Float32Array).length}` : shown(value);
 
 /** What all of them rewrite and read. Two may read the same: a module that both bring with the same key acts once. */
 export function editsOfShapers(shapers: readonly Shaper[]): AppliedEdit[] {
