@@ -8,6 +8,7 @@ import { ensure, nearest, VentrisError } from "../errors.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../references.ts";
+import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, openCheckpoint, writeFileList } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
@@ -17,6 +18,9 @@ export interface ModelEntry {
   name: string;
   origin: "shipped" | "cached" | "here";
   path: string;
+  /** Of a downloaded one: what was asked for, and the commit that it was. */
+  revision?: string;
+  commit?: string;
   /** Of the weights and everything beside them. */
   bytes: number;
   architecture?: string;
@@ -84,7 +88,7 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
         .filter(({ problem }) => !problem)
         .map((entry) => [
           entry.name,
-          { shipped: "ships", cached: "downloaded", here: "folder here" }[entry.origin],
+          whereOf(entry, entries),
           entry.architecture ?? "-",
           entry.parameters === undefined ? "-" : formatCount(entry.parameters),
           entry.contextLength === undefined ? "-" : String(entry.contextLength),
@@ -102,6 +106,13 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
     say(
       `${plural(others, "file")} here cannot be used as ${others === 1 ? "a model" : "models"}; ventris models . says why`,
     );
+}
+
+/** Of a downloaded one the revision, too, where the name does not say which it is. */
+function whereOf({ name, origin, revision, commit = "" }: ModelEntry, entries: readonly ModelEntry[]): string {
+  const alone = entries.filter((other) => other.origin === "cached" && other.name === name).length === 1;
+  if (origin !== "cached") return { shipped: "ships", here: "folder here" }[origin];
+  return alone && revision === "main" ? "downloaded" : `downloaded, ${revision ?? "partly"} ${commit.slice(0, 7)}`;
 }
 
 /** Errors: those of `writeFileList`. */
@@ -220,11 +231,21 @@ async function cachedModels(): Promise<ModelEntry[]> {
     for (const name of await foldersIn(join(hub, owner))) {
       for (const commit of await foldersIn(join(hub, owner, name))) {
         if (!/^[0-9a-f]{40}$/.test(commit)) continue;
-        entries.push(await describeModel(`${owner}/${name}`, "cached", join(hub, owner, name, commit)));
+        const found = await cachedModel(`${owner}/${name}`, join(hub, owner, name, commit), commit);
+        if (found.bytes > 0) entries.push(found); // a refused download leaves an empty folder
       }
     }
   }
   return entries;
+}
+
+async function cachedModel(name: string, path: string, commit: string): Promise<ModelEntry> {
+  const entry = await describeModel(name, "cached", path);
+  const note = await noteOf(path);
+  if (note) return { ...entry, revision: note.revision, commit };
+  const weights = (await readdir(path).catch(() => [])).some((file) => /\.(safetensors|gguf)$/.test(file));
+  const problem = weights ? entry.problem : `its download was cut off: ventris pull ${name} goes on with it`;
+  return { ...entry, commit, ...(problem && { problem }) };
 }
 
 async function foldersIn(path: string): Promise<string[]> {

@@ -24,8 +24,9 @@ export function define(command: Command): void {
       `
 Files are checked against the hub's own hashes. What was cut off goes on with
 the same command. Then --model takes the name, or for another revision the
-folder that is printed. HF_ENDPOINT names a mirror of the hub, VENTRIS_CACHE the
-folder of the cache; ventris models --remove NAME takes a model away again.`,
+folder that is printed. HF_TOKEN opens models that need a login, HF_ENDPOINT
+names a mirror of the hub, VENTRIS_CACHE the folder of the cache; ventris models
+--remove NAME takes a model away again.`,
     )
     .action(pull);
 }
@@ -42,13 +43,18 @@ async function pull(name: string, { revision, file, json }: PullFlags): Promise<
       showProgress(`${share} % of ${formatBytes(total)}, ${formatBytes(speed)}/s${left}: ${part}`);
     };
     let folder: string;
+    let earlier: Error | undefined;
+    const onEarlier = (reason: Error): void => {
+      earlier = reason;
+    };
     try {
-      folder = await downloadModel(name, { revision, file, signal, onProgress });
+      folder = await downloadModel(name, { revision, file, signal, onProgress, onEarlier });
     } catch (error) {
       endProgress();
-      throw advised(error, name);
+      throw advised(error, { name, revision });
     }
     endProgress();
+    if (earlier) say(`whether there is a newer one cannot be told: ${earlier.message}`);
     const bytes = await folderSize(folder);
     if (json) printJson({ name, revision, folder, bytes });
     else {
@@ -61,20 +67,28 @@ async function pull(name: string, { revision, file, json }: PullFlags): Promise<
 }
 
 /** What to do about it, where the hub's own words do not say. */
-function advised(error: unknown, name: string): unknown {
+function advised(error: unknown, wanted: Wanted): unknown {
   if (!(error instanceof VentrisError)) return error;
   const { code, message } = error;
-  const advice = adviceFor(code, message, name);
+  const advice = adviceFor(code, message, wanted);
   return advice ? new VentrisError(code, `${message}\n${advice}`, { cause: error }) : error;
 }
 
-function adviceFor(code: VentrisError["code"], message: string, name: string): string | undefined {
+interface Wanted {
+  readonly name: string;
+  readonly revision: string;
+}
+
+function adviceFor(code: VentrisError["code"], message: string, { name, revision }: Wanted): string | undefined {
   if (code === "aborted") return "what has arrived is kept: the same command goes on from there";
   if (code === "disk_full")
     return "what has arrived is kept: free some space (ventris models --remove NAME takes a model away), and the same command goes on from there; VENTRIS_CACHE names a folder on another disk";
   if (code !== "unavailable") return undefined;
   if (/cannot reach|nothing arrived|ended at byte/.test(message))
     return "check the connection and call this again, which goes on from where it was; HF_ENDPOINT names a mirror, and a folder that was copied here by other means can be given as --model";
-  if (/answers 40[134]/.test(message)) return `look at the name: ${name} must be public and spelt as on the hub`;
-  return undefined;
+  if (/no such revision/.test(message)) return `look at the revision: ${name} has no branch, tag or commit ${revision}`;
+  if (!/answers 40[134]/.test(message)) return undefined;
+  return process.env.HF_TOKEN
+    ? `look at the name: ${name} must be spelt as on the hub, and HF_TOKEN be of somebody who may read it`
+    : `look at the name: ${name} must be spelt as on the hub; one that is not public needs a token of the hub in HF_TOKEN`;
 }

@@ -7,6 +7,8 @@ export interface Connection {
   readonly signal?: AbortSignal;
   /** Milliseconds without a byte after which a connection counts as cut. */
   readonly stallTimeout: number;
+  /** Goes with every request to the server that is asked; what it points to elsewhere is not told. */
+  readonly token?: string;
 }
 
 /** What is known of a file: its bytes, and their SHA-256 or git's blob SHA-1. Without a size it cannot be resumed. */
@@ -205,8 +207,8 @@ export async function announced(url: string, connection: Connection): Promise<An
  */
 async function withResponse<T>(
   url: string,
-  { signal, stallTimeout }: Connection,
-  request: Asked,
+  { signal, stallTimeout, token }: Connection,
+  { headers, ...request }: Asked,
   use: (response: Response, body: AsyncIterable<Uint8Array>) => Promise<T>,
 ): Promise<T> {
   const stalled = new AbortController();
@@ -225,9 +227,13 @@ async function withResponse<T>(
     }
   }
   try {
-    const response = await fetch(url, { ...(request as RequestInit), signal: AbortSignal.any(signals) });
+    const response = await fetch(url, {
+      ...(request as RequestInit),
+      headers: { ...headers, ...(token && { Authorization: `Bearer ${token}` }) },
+      signal: AbortSignal.any(signals),
+    });
     wind();
-    if (!response.ok) throw refusal(url, response.status);
+    if (!response.ok) throw refusal(url, response);
     return await use(response, read(response));
   } catch (error) {
     if (error instanceof VentrisError || error instanceof Interrupted) throw error;
@@ -245,14 +251,24 @@ async function withResponse<T>(
   }
 }
 
-function refusal(url: string, status: number): Error {
-  const reasons: Record<number, string> = {
-    401: "no such repository, or one that needs a login",
-    403: "access to this repository is restricted",
-    404: "no such repository, revision or file",
-    429: "too many requests; wait a little",
-  };
-  const message = `${url} answers ${status}${reasons[status] ? ` (${reasons[status]})` : ""}`;
+/** What the hub says beside the status. */
+const hubReasons: Readonly<Record<string, string>> = {
+  RepoNotFound: "no such repository, or a private one",
+  GatedRepo: "its owner lets in only whom they know",
+  RevisionNotFound: "no such revision",
+  EntryNotFound: "no such file",
+};
+const reasons: Readonly<Record<number, string>> = {
+  401: "no such repository, or one that needs a login",
+  403: "access to this repository is restricted",
+  404: "no such repository, revision or file",
+  429: "too many requests; wait a little",
+};
+
+function refusal(url: string, { status, headers }: Response): Error {
+  const told = hubReasons[headers.get("x-error-code") ?? ""];
+  const reason = told ?? reasons[status] ?? (status >= 500 ? "the server is in trouble; try again later" : undefined);
+  const message = `${url} answers ${status}${reason ? ` (${reason})` : ""}`;
   return (status >= 500 && status !== 501) || status === 429
     ? new Interrupted(message)
     : new VentrisError("unavailable", message, { cause: { status } });

@@ -24,7 +24,9 @@ let lies: {
   troubles?: number;
   extra?: boolean;
 };
-let requests: { url: string; range?: string }[];
+let requests: { url: string; range?: string; token?: string }[];
+/** Where weights are sent for, as the hub sends to its stores. */
+let elsewhere: string | undefined;
 let server: Server;
 let endpoint: string;
 let folder: string;
@@ -32,7 +34,11 @@ let folder: string;
 beforeAll(async () => {
   server = createServer((request, response) => {
     const url = request.url!;
-    requests.push({ url, range: request.headers.range });
+    requests.push({ url, range: request.headers.range, token: request.headers.authorization });
+    if (url.startsWith("/api/models/closed/"))
+      return void response.writeHead(401, { "x-error-code": "GatedRepo" }).end("{}");
+    if (url.startsWith("/api/models/someone/model/revision/") && !url.includes("/main"))
+      return void response.writeHead(404, { "x-error-code": "RevisionNotFound" }).end("{}");
     if (url.startsWith("/api/models/someone/model/revision/main")) {
       const siblings = Object.entries(files).map(([rfilename, content]) => {
         const blobId = createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex");
@@ -44,6 +50,8 @@ beforeAll(async () => {
       response.end(JSON.stringify({ sha: commit, siblings }));
       return;
     }
+    if (elsewhere && url.includes("/resolve/") && url.endsWith(".safetensors"))
+      return void response.writeHead(302, { location: `${elsewhere}${url}` }).end();
     if (lies.troubles && lies.troubles-- > 0) return void response.writeHead(503).end();
     const content = files[url.replace(`/someone/model/resolve/${commit}/`, "")];
     if (!content) return void response.writeHead(404).end();
@@ -77,6 +85,7 @@ beforeEach(async () => {
   };
   lies = {};
   requests = [];
+  elsewhere = undefined;
 });
 afterEach(async () => {
   vi.unstubAllEnvs();
@@ -222,6 +231,29 @@ describe("a disk that is full", () => {
   });
 });
 
+test("a token goes to the hub with every request, and nowhere else", async () => {
+  const strangers: (string | undefined)[] = [];
+  const store = createServer((request, response) => {
+    strangers.push(request.headers.authorization);
+    response.end(weights);
+  });
+  await new Promise<void>((resolve) => store.listen(0, "127.0.0.1", resolve));
+  elsewhere = `http://localhost:${(store.address() as AddressInfo).port}`;
+  vi.stubEnv("HF_TOKEN", "secret");
+  try {
+    await download();
+  } finally {
+    store.closeAllConnections();
+    store.close();
+    elsewhere = undefined;
+  }
+  expect(requests.map(({ token }) => token)).toEqual(requests.map(() => "Bearer secret"));
+  expect(strangers).toEqual([undefined]);
+  requests = [];
+  await download({ token: "", folder: join(folder, "own"), endpoint: `${endpoint}/` });
+  expect(requests[0].token).toBeUndefined();
+});
+
 describe("what arrives is checked", () => {
   test("a wrong hash is refused and nothing stays", async () => {
     lies.hash = true;
@@ -282,6 +314,11 @@ describe("which weights", () => {
   test("none", async () => {
     files = { "config.json": Buffer.from("{}"), "../model.safetensors": weights };
     expect((await failure(download())).message).toMatch(/holds no model.safetensors/);
+    files = { "config.json": Buffer.from("{}"), "pytorch_model.bin": weights };
+    expect((await failure(download())).message).toMatch(
+      /; pytorch_model.bin is not read, for such a file may run code/,
+    );
+    expect(existsSync(join(folder, "hub"))).toBe(false); // nothing was written for them
   });
 });
 
@@ -300,13 +337,22 @@ describe("without a network", () => {
     expect(error.code).toBe("unavailable");
     expect(error.message).toMatch(/cannot reach http:\/\/127.0.0.1:\d+\/api\/models\/someone\/model\/.*ECONNREFUSED/);
     const own = await download();
-    expect(await download({ endpoint: nowhere })).toBe(own);
+    const heard: string[] = [];
+    const onEarlier = ({ message }: Error) => heard.push(message);
+    expect(await download({ endpoint: nowhere, onEarlier })).toBe(own);
+    expect(heard).toEqual([expect.stringMatching(/cannot reach/)]);
+    await download({ onEarlier });
+    expect(heard).toHaveLength(1);
     await writeFile(join(own, "model.safetensors"), "damaged");
     expect((await failure(download({ endpoint: nowhere }))).code).toBe("unavailable");
   });
 
-  test("no such repository", async () => {
+  test("no such repository, no such revision, one that is closed", async () => {
     expect((await failure(downloadModel("no/body", { endpoint }))).message).toMatch(/404 \(no such repository/);
+    expect((await failure(download({ revision: "v9" }))).message).toMatch(/404 \(no such revision\)/);
+    expect((await failure(downloadModel("closed/model", { endpoint }))).message).toMatch(
+      /401 \(its owner lets in only/,
+    );
   });
 });
 

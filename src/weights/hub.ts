@@ -30,6 +30,10 @@ export interface DownloadOptions {
   onProgress?: (progress: DownloadProgress) => void;
   /** Default `HF_ENDPOINT`, else https://huggingface.co. */
   endpoint?: string;
+  /** Of models that need a login. Default `HF_TOKEN`. It is told to the endpoint alone. */
+  token?: string;
+  /** Hears why the hub could not be asked, where an earlier download is taken instead. */
+  onEarlier?: (reason: Error) => void;
   /** Milliseconds without a byte after which a connection counts as cut; default 30 s. */
   stallTimeout?: number;
 }
@@ -65,20 +69,23 @@ export async function downloadModel(repository: string, options: DownloadOptions
   const {
     revision = "main",
     endpoint = globalThis.process?.env.HF_ENDPOINT || "https://huggingface.co",
+    token = globalThis.process?.env.HF_TOKEN || undefined,
     signal,
     stallTimeout = 30_000,
   } = options;
   checkName(repository, revision);
   const own = within(await cacheFolder(), "hub", repository);
   const reference = within(own, "revisions", `${encodeURIComponent(revision)}.txt`);
-  const connection = { signal, stallTimeout };
+  const connection = { signal, stallTimeout, token };
   const remote = await openRemote(repository, revision, endpoint, connection).catch(async (error) => {
     const folder = options.folder ?? (await earlierDownload(own, reference));
     const note = error.code === "unavailable" && folder ? await readNote(folder, repository, options.file) : undefined;
-    if (note?.revision === revision) return folder!;
-    throw error;
+    if (note?.revision !== revision) throw error;
+    options.onEarlier?.(error);
+    return folder!;
   });
   if (typeof remote === "string") return remote;
+  weightFiles(remote, options.file); // what has none is refused before anything is written
   const folder = options.folder ?? within(own, remote.commit);
   await (await keeping()).makeFolder(folder).catch((error) => {
     throw writeError(error, folder);
@@ -120,7 +127,7 @@ interface Note {
 /** The note of a folder that holds all it says, and the file that is asked for; undefined otherwise. */
 async function readNote(folder: string, repository: string, wanted: string | undefined): Promise<Note | undefined> {
   try {
-    const note: Note = JSON.parse(await readText(within(folder, completeName)));
+    const note = (await noteOf(folder))!;
     const whole = await Promise.all(
       note.files.map(async ({ name, size }) => (await sizeOf(within(folder, name))) === size),
     );
@@ -130,6 +137,13 @@ async function readNote(folder: string, repository: string, wanted: string | und
     return undefined; // absent or damaged: the download is done again, and every file is checked
   }
 }
+
+/** Of a folder in the cache; undefined where no download has come to its end. */
+export const noteOf = (folder: string): Promise<Note | undefined> =>
+  readText(within(folder, completeName)).then(
+    (text) => JSON.parse(text) as Note,
+    () => undefined,
+  );
 
 async function openRemote(
   repository: string,
@@ -183,7 +197,12 @@ async function downloadAll(
       received += file.size;
     }
   };
-  const weights = await weightFiles(remote, folder, options.file, (index) => take([index]));
+  const weights = weightFiles(remote, options.file);
+  const [index] = weights;
+  if (index.name === indexName) {
+    await take([index]);
+    weights.push(...(await shardsOf(remote, within(folder, indexName))));
+  }
   await take([...described, ...weights]);
   const files = [...described, ...weights].map(({ name, size }) => ({ name, size }));
   const note: Note = { repository: remote.repository, revision, commit: remote.commit, files };
@@ -211,14 +230,10 @@ const wholeName = (name: string): string => name.replace(partEnding, "-of-$2.ggu
 
 const bytesOf = (files: readonly RemoteFile[]) => files.reduce((sum, file) => sum + file.size, 0);
 
-/** The weights to fetch: one safetensors file, or the shards of an index (fetched by `takeIndex` first), or a GGUF file with all its parts. */
-async function weightFiles(
-  remote: Remote,
-  folder: string,
-  wanted: string | undefined,
-  takeIndex: (index: RemoteFile) => Promise<void>,
-): Promise<RemoteFile[]> {
-  const { repository, files } = remote;
+const indexName = "model.safetensors.index.json";
+
+/** The weights to fetch: one safetensors file, or the index of several, or a GGUF file with all its parts. Errors: `bad_option`, `unavailable`. */
+function weightFiles({ repository, files }: Remote, wanted: string | undefined): RemoteFile[] {
   if (wanted !== undefined) {
     const file = files.get(wanted);
     ensure(file && wanted.endsWith(".gguf"), "bad_option", `${repository} has no GGUF file ${wanted}`);
@@ -226,19 +241,8 @@ async function weightFiles(
   }
   const whole = files.get("model.safetensors");
   if (whole) return [whole];
-  const index = files.get("model.safetensors.index.json");
-  if (index) {
-    await takeIndex(index);
-    const shards = new Set((await readIndex(within(folder, index.name))).values());
-    return [
-      index,
-      ...[...shards].map((name) => {
-        const shard = files.get(name);
-        ensure(shard, "bad_file", `${repository}: ${index.name} lists ${name}, which the repository does not hold`);
-        return shard;
-      }),
-    ];
-  }
+  const index = files.get(indexName);
+  if (index) return [index];
   const ggufs = [...files.values()].filter(({ name }) => name.endsWith(".gguf"));
   const wholes = new Set(ggufs.map(({ name }) => wholeName(name)));
   ensure(
@@ -246,10 +250,21 @@ async function weightFiles(
     "bad_option",
     () => `${repository} holds several GGUF files; choose one with file: ${ggufs.map(({ name }) => name).join(", ")}`,
   );
-  ensure(
-    wholes.size === 1,
-    "unavailable",
-    `${repository} holds no model.safetensors, model.safetensors.index.json or *.gguf`,
-  );
+  const pickles = [...files.keys()].filter((name) => /\.(bin|pt|pth|ckpt)$/.test(name));
+  ensure(wholes.size === 1, "unavailable", () => {
+    const instead =
+      pickles.length > 0 ? `; ${pickles[0]} is not read, for such a file may run code as it is opened` : "";
+    return `${repository} holds no model.safetensors, ${indexName} or *.gguf${instead}`;
+  });
   return ggufs;
+}
+
+/** Errors: `bad_file`. */
+async function shardsOf({ repository, files }: Remote, index: string): Promise<RemoteFile[]> {
+  const names = new Set((await readIndex(index)).values());
+  return [...names].map((name) => {
+    const shard = files.get(name);
+    ensure(shard, "bad_file", `${repository}: ${indexName} lists ${name}, which the repository does not hold`);
+    return shard;
+  });
 }
