@@ -64,6 +64,27 @@ it("has the answer when its stream has ended: the next words may follow at once"
   expect(chat.messages).toHaveLength(6);
 });
 
+it("stays as it was when an answer fails, and may go on at once", async () => {
+  const chat = model.chat({ defaults });
+  await chat.send(question).reply;
+  const before = chat.messages;
+  const long = "cats and dogs ".repeat(500);
+  const fails = async (stream: AsyncIterable<unknown>) => {
+    const read = async () => {
+      for await (const _ of stream);
+    };
+    await expect(read()).rejects.toMatchObject({ code: "context_full" });
+    expect(chat.messages).toEqual(before);
+  };
+  await fails(chat.send(long).text);
+  await fails(chat.send(long));
+  await expect(chat.send(long).reply).rejects.toMatchObject({ code: "context_full" });
+  await expect(async () => chat.retry({ temperature: -1 }).reply).rejects.toMatchObject({ code: "bad_option" });
+  expect(chat.messages).toEqual(before);
+  await chat.retry().reply;
+  expect(chat.messages).toHaveLength(2);
+});
+
 it("branches: what is said in one is not heard in the other, and both reuse the prefix", async () => {
   const chat = model.chat({ system: "Be brief.", defaults });
   await chat.send(question).reply;

@@ -42,8 +42,8 @@ export interface ChatSession {
   /** All messages so far. A copy: changing it changes nothing. */
   readonly messages: readonly ChatMessage[];
   /**
-   * Adds the user's words, or words and pictures in order, and starts the answer. Errors: `bad_option` while an answer is under way, and as
-   * `decode`.
+   * Adds the user's words, or words and pictures in order, and starts the answer. What fails leaves the history as it was. Errors: `bad_option`
+   * while an answer is under way, and as `decode`.
    */
   send(said: string | PicturePrompt, options?: DecodeOptions): Answer;
   /** Takes back the last exchange; false when there is none. */
@@ -89,8 +89,8 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
   ];
   let answering = false;
 
-  function answer(given: DecodeOptions): Answer {
-    ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+  /** `before`: the history that a failure leaves. */
+  function answer(given: DecodeOptions, before: readonly ChatMessage[]): Answer {
     const options = { ...defaults, ...given };
     const run = templated
       ? decode(model, history, options)
@@ -101,13 +101,23 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       history.push({ role: "assistant", content: text });
       return text;
     };
-    const reply = run.final.then(keep).finally(() => {
-      answering = false;
-    });
+    const reply = run.final
+      .then(keep, (error) => {
+        history.splice(0, history.length, ...before);
+        throw error;
+      })
+      .finally(() => {
+        answering = false;
+      });
     reply.catch(() => {}); // whoever only streams sees it there
-    // Who has read the stream to its end finds the answer in the history, and may send the next words.
+    // Who has read the stream to its end finds the answer in the history, or what a failure left, and may send the next words.
     const kept = async function* <T>(stream: AsyncIterable<T>) {
-      yield* stream;
+      try {
+        yield* stream;
+      } catch (error) {
+        await reply.catch(() => {});
+        throw error;
+      }
       await reply.catch(() => {});
     };
     return Object.assign(Object.create(run) as Run, {
@@ -115,6 +125,17 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       text: { [Symbol.asyncIterator]: () => kept(run.text) },
       [Symbol.asyncIterator]: () => kept(run),
     });
+  }
+
+  function ask(given: DecodeOptions, change: () => void): Answer {
+    const before = [...history];
+    change();
+    try {
+      return answer(given, before);
+    } catch (error) {
+      history.splice(0, history.length, ...before);
+      throw error;
+    }
   }
 
   const lastOfUser = (): number => history.findLastIndex(({ role }) => role === "user");
@@ -128,13 +149,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
         return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
       });
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
-      history.push(pictures ? messageOf(said) : { role: "user", content: said as string });
-      try {
-        return answer(given);
-      } catch (error) {
-        history.pop(); // nothing was asked
-        throw error;
-      }
+      return ask(given, () => history.push(pictures ? messageOf(said) : { role: "user", content: said as string }));
     },
     undo() {
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
@@ -146,8 +161,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       const at = lastOfUser();
       ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
-      history.splice(at + 1);
-      return answer(given);
+      return ask(given, () => history.splice(at + 1));
     },
     branch: () => createChat(model, { messages: history, defaults, transcript }),
     async save(path) {

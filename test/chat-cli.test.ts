@@ -108,6 +108,30 @@ describe("chat in a pipe", () => {
     expect(stderr.match(/plain transcript/g)).toHaveLength(1);
   });
 
+  it("takes no message that does not fit, says how to make room, and goes on when there is some", async () => {
+    const long = "cats and dogs ".repeat(170);
+    const lines = [sum, long, long, "/history", "/forget 7", "/forget", sum, "/forget 1", "/history"];
+    const { status, stdout, stderr } = await ventris(
+      ["chat", "--temperature", "0", "-n", "20", "--json"],
+      lines.join("\n"),
+    );
+    expect(status).toBe(2); // of the last that was wrong
+    expect(stderr).toMatch(
+      /longer than the context of 1024\nthe conversation stays as it was: \/forget N takes your first N/,
+    );
+    const told = stdout
+      .trimEnd()
+      .split("\n")
+      .map((line) => JSON.parse(line));
+    const [before, after] = told.filter(({ messages }) => messages).map(({ messages }) => messages);
+    const said = (messages: { role: string; content: string }[]) =>
+      messages.filter(({ role }) => role === "user").map(({ content }) => content);
+    expect(said(before)).toEqual([sum, long.trim()]);
+    expect(said(after)).toEqual([sum]);
+    expect(stderr).toContain("there are 2 messages of yours: /forget takes 1 to 2");
+    expect(stderr).toContain("forgotten: 1 message of yours, with what was answered");
+  });
+
   it("says what is wrong and goes on", async () => {
     const lines = ["/nope", "/set temprature=1", "/load missing.json", "/trace t.jsonl", "/retry", "Hello"];
     const { status, stdout, stderr } = await ventris(["chat", "--temperature", "0"], lines.join("\n"));
@@ -162,6 +186,7 @@ describe.skipIf(!has)("chat in a terminal", () => {
 
 describe("pull", () => {
   const commit = "0123456789abcdef0123456789abcdef01234567";
+  const other = "fedcba9876543210fedcba9876543210fedcba98";
   const files = new Map<string, Buffer>();
   let hub: Server;
   let endpoint: string;
@@ -175,15 +200,17 @@ describe("pull", () => {
     hub = createServer((request, response) => {
       const url = request.url!;
       asked.push({ url, range: request.headers.range });
-      if (url.startsWith("/api/models/someone/story/revision/main")) {
+      const [, revision] = /^\/api\/models\/someone\/story\/revision\/(main|v2)\b/.exec(url) ?? [];
+      if (revision) {
         const siblings = [...files].map(([rfilename, content]) => ({
           rfilename,
           size: content.length,
           blobId: createHash("sha1").update(`blob ${content.length}\0`).update(content).digest("hex"),
         }));
-        return void response.end(JSON.stringify({ sha: commit, siblings }));
+        const sha = revision === "v2" ? other : commit;
+        return void response.end(JSON.stringify({ sha, siblings }));
       }
-      const content = files.get(url.replace(`/someone/story/resolve/${commit}/`, ""));
+      const content = files.get(url.replace(/^\/someone\/story\/resolve\/\w+\//, ""));
       if (!content) return void response.writeHead(404).end();
       const from = Number(/bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
       response.writeHead(from ? 206 : 200, {
@@ -213,6 +240,10 @@ describe("pull", () => {
     const first = await interrupted;
     expect(first.status).toBe(130);
     expect(first.stderr).toContain("the same command goes on from there");
+    const partly = await ventris(["models"]);
+    expect(partly.stderr).toContain(
+      "someone/story cannot be used: its download was cut off: ventris pull someone/story",
+    );
 
     hangAfter = undefined;
     asked = [];
@@ -232,6 +263,15 @@ describe("pull", () => {
     );
     const run = await ventris(["run", "--model", "someone/story", "-n", "4", "--json", "Once"], "", nowhere);
     expect(run.status, run.stderr).toBe(0);
+    const earlier = await ventris(["pull", "someone/story"], "", nowhere);
+    expect([earlier.status, earlier.stdout]).toEqual([0, `${path}\n`]);
+    expect(earlier.stderr).toContain("whether there is a newer one cannot be told: cannot reach");
+    expect((await ventris(["models"])).stdout).toMatch(/^someone\/story +downloaded +Llama/m);
+
+    await ventris(["pull", "someone/story", "--revision", "v2"], "", { HF_ENDPOINT: endpoint });
+    const both = (await ventris(["models"])).stdout;
+    expect(both).toMatch(/^someone\/story +downloaded, main 0123456 /m);
+    expect(both).toMatch(/^someone\/story +downloaded, v2 fedcba9 /m);
 
     const unasked = await ventris(["models", "--remove", "someone/story"]);
     expect([unasked.status, unasked.stderr]).toEqual([2, expect.stringContaining("say --yes")]);
@@ -251,6 +291,7 @@ describe("pull", () => {
     expect(offline.stderr).toContain("check the connection");
     const missing = await ventris(["pull", "someone/other"], "", { HF_ENDPOINT: endpoint });
     expect([missing.status, missing.stderr]).toEqual([1, expect.stringContaining("spelt as on the hub")]);
+    expect(missing.stderr).toContain("needs a token of the hub in HF_TOKEN");
     const misspelt = await ventris(["pull", "story"], "", { HF_ENDPOINT: endpoint });
     expect(misspelt.status).toBe(2);
     await writeFile(join(folder, "empty"), "");

@@ -155,11 +155,31 @@ const commands: Readonly<Record<string, ChatCommand>> = {
       return undefined;
     },
   },
+  forget: {
+    usage: "/forget N",
+    summary: "take your first N messages and their answers out, which makes room in the context; alone: the first",
+    run(conversation, rest) {
+      const { messages } = conversation.session;
+      const mine = messages.flatMap(({ role }, i) => (role === "user" ? [i] : []));
+      ensure(mine.length > 0, "bad_option", "/forget: nothing was said yet");
+      const count = rest === "" ? 1 : Number(rest);
+      ensure(Number.isInteger(count) && count >= 1 && count <= mine.length, "bad_option", () => {
+        const there = mine.length === 1 ? "is one message" : `are ${mine.length} messages`;
+        return `there ${there} of yours: /forget takes 1${mine.length > 1 ? ` to ${mine.length}` : ""}`;
+      });
+      const system = messages.slice(0, messages[0].role === "system" ? 1 : 0);
+      const later = messages.slice(mine[count] ?? messages.length);
+      conversation.session = begin(conversation.model, [...system, ...later]);
+      say(`forgotten: ${plural(count, "message")} of yours, with what was answered`);
+      return undefined;
+    },
+  },
   history: {
     usage: "/history",
     summary: "show the conversation",
     run({ session, json }) {
       if (json) printJson({ messages: session.messages });
+      else if (session.messages.length === 0) say("nothing was said yet");
       else for (const { role, content } of session.messages) print(`${role}: ${wordsOf(content)}`);
       return undefined;
     },

@@ -91,10 +91,13 @@ async function turn(conversation: Conversation, line: string, lines: Lines): Pro
     else if (answer) await show(conversation, answer, lines);
   } catch (error) {
     if (!(error instanceof VentrisError)) throw error;
-    fail(error);
+    fail(error.code === "context_full" ? new VentrisError(error.code, `${error.message}\n${howToMakeRoom}`) : error);
     if (!lines.terminal) process.exitCode = error.code === "bad_option" ? 2 : 1;
   }
 }
+
+const howToMakeRoom =
+  "the conversation stays as it was: /forget N takes your first N messages and their answers out, and makes room";
 
 async function show(conversation: Conversation, answer: Answer, lines: Lines): Promise<void> {
   const { stdout, stderr } = process;
@@ -179,7 +182,11 @@ function linesOf(): Lines {
       close();
     } else if (answer) answer.abort();
     else {
-      say("\n(Ctrl-C again leaves)");
+      // As in shells: what was typed goes first.
+      if (reader.line === "") say("\n(Ctrl-C again leaves)");
+      else interruptions = 0;
+      reader.write(null, { ctrl: true, name: "e" });
+      reader.write(null, { ctrl: true, name: "u" });
       reader.prompt();
     }
   };
