@@ -90,6 +90,8 @@ it.each([
   ["options without a method", ["--set", "length=4"], 2, /--method/],
   ["a model that is not there", ["--model", "minos"], 1, /no model "minos"/],
   ["an origin that is none", ["--cors", "localhost"], 2, /--cors localhost: write an origin/],
+  ["a key that is empty", ["--api-key", ""], 2, /--api-key is empty/],
+  ["an address that is not here", ["--host", "nowhere.invalid"], 1, /--host nowhere.invalid is no address/],
   ["a limit out of range", ["--max-concurrent", "0"], 2, /max-concurrent/],
 ])("refuses %s", async (_, words, status, says) => {
   const { exited, stderr } = await serve(words);

@@ -337,6 +337,30 @@ describe("an end in order", () => {
   });
 });
 
+it("counts requests by their routes, those of clients that went away apart", async () => {
+  const one = await another({});
+  await (await post("/v1/chat/completions", { model: "minos", messages: [] }, {}, one)).text();
+  await (await post("/v1/completions", { ...story, model: "minos" }, {}, one)).text();
+  await (await fetch(at("/v1/models/knossos", one))).text();
+  await (await fetch(at("/stranger/1", one))).text();
+  const leaving = new AbortController();
+  const left = post("/v1/completions", long, { signal: leaving.signal }, one).catch(() => "gone");
+  await until(() => one.engine.active > 0);
+  leaving.abort();
+  expect(await left).toBe("gone");
+  const page = async () => (await fetch(at("/metrics", one))).text();
+  await until(async () => (await page()).includes('status="499"'));
+  const text = await page();
+  for (const [method, route, status] of [
+    ["POST", "/v1/chat/completions", 400],
+    ["POST", "/v1/completions", 404],
+    ["POST", "/v1/completions", 499],
+    ["GET", "/v1/models/:name", 200],
+    ["GET", "other", 404],
+  ])
+    expect(text).toContain(`ventris_requests_total{method="${method}",route="${route}",status="${status}"} 1\n`);
+});
+
 it("tells Prometheus what it did", async () => {
   await (await post("/v1/completions", { ...story, decoding: { method: "prompt-lookup" } })).text();
   const text = await (await fetch(at("/metrics"))).text();

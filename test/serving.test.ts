@@ -314,6 +314,37 @@ it.each([
   expect({ status, param }, message).toEqual({ status: 400, param: field });
 });
 
+it.each<[string, string, object, number, string, RegExp]>([
+  ["a negative length", "completions", { prompt, max_tokens: -3 }, 400, "max_tokens", /^max_tokens must be at least 0/],
+  [
+    "a method with its options inside",
+    "completions",
+    { prompt, decoding: { method: { name: "dyspec" } } },
+    400,
+    "decoding.method",
+    /its options stand beside it/,
+  ],
+  ["vectors of a model without", "embeddings", { input: "The", model: "mycenae" }, 404, "model", /has no forest/],
+])("says what to do about %s", async (_, route, body, status, param, message) => {
+  const url = new URL(`v1/${route}`, server.url);
+  const response = await fetch(url, { method: "POST", body: JSON.stringify({ model, ...body }) });
+  const { error } = (await response.json()) as { error: { param: string; message: string } };
+  expect({ status: response.status, param: error.param }).toEqual({ status, param });
+  expect(error.message).toMatch(message);
+});
+
+it("says how a route is asked, and where routes are", async () => {
+  const ask = async (path: string, init?: RequestInit) => {
+    const response = await fetch(new URL(path, server.url), init);
+    return { status: response.status, allow: response.headers.get("allow"), text: await response.text() };
+  };
+  const other = await ask("v1/chat/completions");
+  expect(other).toMatchObject({ status: 405, allow: "POST", text: expect.stringContaining("is asked with POST") });
+  expect(await ask("")).toMatchObject({ status: 404, text: expect.stringContaining("below /v1") });
+  const stranger = await ask("v1/models", { headers: { origin: "http://elsewhere:3000" } });
+  expect(stranger).toMatchObject({ status: 403, text: expect.stringContaining("--cors lets its pages call") });
+});
+
 it("names the method where what it needs is not beside the model", async () => {
   const request = { model: "phaistos", prompt, max_tokens: 2, decoding: { method: "eagle" } };
   const { status, param, message } = await refusal(

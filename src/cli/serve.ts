@@ -156,6 +156,11 @@ async function serve(flags: ServeFlags): Promise<void> {
     studio = false,
   } = flags;
   const key = apiKey === "" ? undefined : apiKey;
+  if (flags.apiKey === "")
+    throw new VentrisError(
+      "bad_option",
+      "--api-key is empty, which would protect nothing: leave it out to ask for none",
+    );
   for (const origin of cors) checkOrigin(origin);
   const method = await usualMethod(flags.method, flags.set);
   const server = await listen({

@@ -47,10 +47,14 @@ export function createAdmission({ maxConcurrent, maxQueue }: { maxConcurrent: nu
       if (queue.length === 0 && active + sequences <= maxConcurrent) return begin(sequences);
       if (queue.length >= maxQueue) {
         const seconds = Math.min(60, Math.max(1, Math.ceil((usual * (queue.length + 1)) / maxConcurrent)));
-        throw new RequestError("unavailable", `${queue.length} requests wait already; try again in ${seconds} s`, {
-          status: 429,
-          headers: { "Retry-After": String(seconds) },
-        });
+        throw new RequestError(
+          "unavailable",
+          `as many requests as may wait do already (${queue.length}); try again in ${seconds} s`,
+          {
+            status: 429,
+            headers: { "Retry-After": String(seconds) },
+          },
+        );
       }
       return new Promise((resolve, reject) => {
         const one: Waiting = {

@@ -7,6 +7,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
+import { matchedRoutes } from "hono/route";
 import type { Admission } from "./admission.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
@@ -62,7 +63,7 @@ export function createApp({ groups, bodyBytes, apiKey, origins, open, ...context
   app.use(async (c, next) => {
     if (!open()) throw new RequestError("aborted", "the server is stopping", { headers: { Connection: "close" } });
     await next();
-    metrics.answered(c.req.method, routeOf(c), c.res.status);
+    metrics.answered(c.req.method, routeOf(c), statusFor(c));
   });
   app.use(
     bodyLimit({
@@ -79,7 +80,7 @@ export function createApp({ groups, bodyBytes, apiKey, origins, open, ...context
     return c.body(text, 200, { "Content-Type": type });
   });
   for (const { path, routes } of groups) app.route(path, routes(context));
-  app.notFound((c) => failure(c, new RequestError("unavailable", `nothing at ${c.req.method} ${c.req.path}`)));
+  app.notFound((c) => failure(c, absent(app, c, groups)));
   app.onError((error, c) => failure(c, error));
   return app;
 }
@@ -89,10 +90,31 @@ function failure(c: Context, error: unknown): Response {
   return c.json(body, status, { ...headers });
 }
 
+/** What answers at a path, and not only stands before all of them. */
+const answers = ({ method }: { readonly method: string }): boolean => method !== "ALL";
+
 /** A label of few values: paths of strangers are none. */
-function routeOf(c: Context): string {
-  const [, first = "", second = ""] = c.req.path.split("/");
-  return c.res.status === 404 ? "other" : first === "v1" || first === "api" ? `/${first}/${second}` : `/${first}`;
+const routeOf = (c: Context): string =>
+  matchedRoutes(c)
+    .findLast(answers)
+    ?.path.replace(/\{.*?\}/g, "") ?? "other";
+
+/** A client that has gone is none of the server's failures: 499, as nginx counts it. */
+const statusFor = (c: Context): number => (c.res.status === 503 && c.req.raw.signal.aborted ? 499 : c.res.status);
+
+function absent(app: Hono, { req: { method, path } }: Context, groups: readonly RouteGroup[]): RequestError {
+  const there = app.routes.find((route) => answers(route) && route.path === path);
+  if (there) {
+    const headers = { Allow: there.method };
+    return new RequestError("unavailable", `${path} is asked with ${there.method}, not ${method}`, {
+      status: 405,
+      headers,
+    });
+  }
+  const hint = groups.some((group) => group.path === "/v1")
+    ? ": OpenAI's clients ask below /v1, such as /v1/models, and ventris serve --studio has a page at /"
+    : "";
+  return new RequestError("unavailable", `nothing at ${method} ${path}${hint}`);
 }
 
 const loopbackNames = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;
@@ -109,8 +131,9 @@ function expected(loopback: boolean, origins: readonly string[]): MiddlewareHand
         : !own && !origins.includes(origin) && !origins.includes("*")
           ? `Origin ${origin}`
           : undefined;
-    if (strange) throw new RequestError("bad_option", `${strange} is not served here`, { status: 403 });
-    return next();
+    if (!strange) return next();
+    const remedy = strange.startsWith("Origin") ? ": --cors lets its pages call" : "";
+    throw new RequestError("bad_option", `${strange} is not served here${remedy}`, { status: 403 });
   };
 }
 

@@ -17,6 +17,12 @@ export interface Catalogue {
   find(name: string): Promise<string>;
 }
 
+/** Of a folder its birth: what is kept beside a model changes when it was written last. */
+function createdAt(path: string): number {
+  const { birthtimeMs = 0, mtimeMs = 0 } = statSync(path, { throwIfNoEntry: false }) ?? {};
+  return Math.floor((birthtimeMs || mtimeMs) / 1000);
+}
+
 /** `only`: references that were given at the start, as they are; none: whatever is listed. */
 export function createCatalogue(only: readonly string[] = []): Catalogue {
   const started = Math.floor(Date.now() / 1000);
@@ -27,7 +33,7 @@ export function createCatalogue(only: readonly string[] = []): Catalogue {
     const entries = (await listModels()).filter(({ problem }) => problem === undefined);
     return entries.map(({ name, path, origin }) => ({
       name,
-      created: Math.floor((statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0) / 1000),
+      created: createdAt(path),
       origin,
     }));
   }

@@ -5,7 +5,7 @@ import { describeIssues } from "../issues.ts";
 import { isObject } from "../json.ts";
 import { privateFolders } from "./places.ts";
 
-export type Status = 400 | 401 | 403 | 404 | 408 | 413 | 429 | 500 | 503;
+export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
 
 /** An error that knows the field it is about, or a status of its own. */
 export class RequestError extends VentrisError {

@@ -114,7 +114,12 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     server.once("listening", resolve);
     server.once("error", (cause: NodeJS.ErrnoException) => {
       const taken = cause.code === "EADDRINUSE";
-      const message = taken ? `port ${port} is taken: choose another with --port, or 0 for any` : cause.message;
+      const absent = cause.code === "ENOTFOUND" || cause.code === "EADDRNOTAVAIL" || cause.code === "EAI_AGAIN";
+      const message = taken
+        ? `port ${port} is taken: choose another with --port, or 0 for any`
+        : absent
+          ? `--host ${host} is no address of this machine (${cause.message})`
+          : cause.message;
       reject(new VentrisError("unavailable", message, { cause }));
     });
   });

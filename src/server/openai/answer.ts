@@ -228,7 +228,7 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
     (error instanceof FormError || /^constraint\b/.test(message) ? fields.constraint : undefined) ??
     (fields.prompt === "messages" ? place : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
-    (/has no chat template\b/.test(message) ? "model" : undefined) ??
+    (/has no chat template\b|^the model \S+ has no forest\b/.test(message) ? "model" : undefined) ??
     (code === "bad_option" ? optionNamed(message, options) : undefined) ??
     (/^the model (.* )?has no site/.test(message) && options.edits ? "decoding.edits" : undefined) ??
     (/^no part "/.test(message) ? "decoding.method" : undefined) ??

@@ -23,7 +23,8 @@ const fields = z.strictObject({
   ...samplingFields,
   /** An empty text is decoded from the begin token. */
   prompt: textsField(z.string().max(longestPrompt), 128),
-  max_tokens: z.union([z.literal(0), tokenLimit]).default(16),
+  /** 0: nothing is decoded. */
+  max_tokens: z.int().min(0).max(tokenLimit.maxValue!).default(16),
   echo: z.boolean().default(false),
   logprobs: z.int().min(0).max(100).optional(),
 });

@@ -281,7 +281,9 @@ function checked(schema: z.ZodType, given: Record<string, unknown>, refuse: Refu
 }
 
 const textOf = (value: unknown, field: string, refuse: Refuse): string =>
-  typeof value === "string" ? value : refuse(field, "must be a name");
+  typeof value === "string"
+    ? value
+    : refuse(field, `must be a name${field === "method" ? "; its options stand beside it in decoding" : ""}`);
 
 function about<T>(field: string, find: () => T): T {
   try {

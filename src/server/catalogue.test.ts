@@ -1,0 +1,18 @@
+import { cp, mkdtemp, rm, utimes } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { expect, it, onTestFinished, vi } from "vitest";
+import { createCatalogue } from "./catalogue.ts";
+
+it("tells when a model came, whatever is kept beside it later", async () => {
+  const cache = await mkdtemp(join(tmpdir(), "ventris-catalogue-"));
+  onTestFinished(() => rm(cache, { recursive: true }));
+  vi.stubEnv("VENTRIS_CACHE", cache);
+  const folder = join(cache, "hub", "someone", "story", "0".repeat(40));
+  await cp(new URL("../../models/pylos", import.meta.url), folder, { recursive: true });
+  const created = async () => (await createCatalogue().list()).find(({ name }) => name === "someone/story")!.created;
+  const before = await created();
+  expect(Math.abs(before - Date.now() / 1000)).toBeLessThan(60);
+  await utimes(folder, new Date(), new Date(Date.now() + 3_600_000));
+  expect(await created()).toBe(before);
+});
