@@ -36,7 +36,6 @@ import { ensure, shown, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Edit } from "./models/edits.ts";
-import { siteNamed } from "./models/sites.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { requireReference } from "./weights/references.ts";
@@ -86,7 +85,7 @@ export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposab
    * `runtime_failed`.
    */
   forward(
-    tokens: readonly number[],
+    text: string | readonly number[],
     options?: ForwardOptions & Omit<ForwardSequence, "tokens">,
   ): Promise<ForwardResult>;
   forward(sequences: readonly ForwardSequence[], options?: ForwardOptions): Promise<ForwardResult[]>;
@@ -156,9 +155,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
       requirePath(path, "writeTrace");
       checkTracing(tracing);
       const tokens = promptTokens(model, text);
-      const all = model.sites();
-      const widths = new Map(tracing.taps.map((tap) => [tap, siteNamed(all, tap).width]));
-      await writeTrace(path, trace(model, tokens, tracing), tokens.length, widths);
+      await writeTrace(path, trace(model, tokens, tracing), tokens.length);
       return tokens.length;
     },
     forward: forwardOf(model),
@@ -232,7 +229,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   ensure(
     Array.isArray(given) || ArrayBuffer.isView(given),
     "bad_option",
-    `forward takes token ids, or a list of { tokens }, not ${shown(given)}`,
+    `forward takes a text, token ids, or a list of { tokens }, not ${shown(given)}`,
   );
   const single = typeof (given as readonly unknown[])[0] !== "object";
   ensure(
@@ -263,7 +260,8 @@ function checkForward(given: unknown, options: ForwardOptions): void {
 }
 
 function forwardOf(model: Model): OpenModel["forward"] {
-  return (async (given: readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+  return (async (text: string | readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
+    const given = typeof text === "string" ? promptTokens(model, text) : text;
     checkForward(given, options);
     const { taps = [], edits, keep = false, ...rest } = options as ForwardOptions & Omit<ForwardSequence, "tokens">;
     const single = typeof given[0] !== "object";

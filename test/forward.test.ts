@@ -100,6 +100,16 @@ test("given keys and values stand for rows that are not computed again", async (
   ]);
   expect(difference(a.logits, flat(tiny.logits(tokens).slice(5)))).toBeLessThan(1e-4);
   expect(difference(b.logits, flat(tiny.logits(other).slice(2)))).toBeLessThan(1e-4);
+  // Of several calls, one after the other.
+  const { kept: further } = await model.forward(tokens.slice(5, 7), { past: kept, keep: true, logits: "none" });
+  const c = await model.forward(tokens.slice(7), { past: [kept!, further!] });
+  expect(difference(c.logits, tiny.logits(tokens)[7])).toBeLessThan(1e-4);
+});
+
+test("a text is its tokens", async () => {
+  await using knossos = await open("knossos", { threads: 1 });
+  const { logits } = await knossos.forward("Once upon", { logits: "last" });
+  expect(logits).toEqual((await knossos.forward(knossos.tokenizer!.encode("Once upon"), { logits: "last" })).logits);
 });
 
 describe("bad input", () => {
@@ -124,6 +134,24 @@ describe("bad input", () => {
     [tokens, { past: { length: 1, keys: [], values: [] } }, /2 layers of keys and values \[2, 1, 8\]/],
     [tokens, { taps: ["embd"] }, /did you mean embed/],
     [tokens, { logits: "none" as const }, /nothing is asked for/],
+    [
+      tokens,
+      { logits: "none" as const, taps: ["final"] },
+      /final: of rows whose logits are wanted, and logits is "none"/,
+    ],
+    [[1, 2], { mask: [0, -1e9, 0, 0] }, /1 where a row looks and 0 elsewhere, not -1000000000 \(row 0, column 1\)/],
+    [[1, 2], { mask: [true, false, true, true] as never }, /and 0 elsewhere, not true \(row 0, column 0\)/],
+    [[1], { positions: [0.5] }, /position 0\.5 is no whole number/],
+    [
+      tokens,
+      { embeddings: new Map([[1, new Float32Array(32).fill(Number.NaN)]]) },
+      /embedding of row 1 has values .*not finite/,
+    ],
+    [
+      tokens,
+      { edits: [{ site: "embed", at: [8], scale: 2 }] },
+      /embed.* acts nowhere: the rows have the positions 0 to 7/,
+    ],
   ])("%j %j", async (given, options, message) => {
     await expect(model.forward(given, options)).rejects.toThrow(message);
   });

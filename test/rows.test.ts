@@ -52,7 +52,10 @@ describe("vectors in a prompt", () => {
     expect(difference(b.node.logits!, withSoft([...tokens.slice(0, 4), 50]).at(-1)!)).toBeLessThan(1e-4);
     const c = await other.prefill([soft[0], { id: "third", values: vector(3) }, ...tokens]);
     expect([c.computed, c.cached]).toEqual([7, 1]);
-    for (const lease of [first, second, other]) lease.close();
+    const renamed = model.forest.lease();
+    const d = await renamed.prefill([{ ...soft[0], values: vector(3) }, ...tokens]);
+    expect(d.cached).toBe(0); // its id was that of other values
+    for (const lease of [first, second, other, renamed]) lease.close();
     expect(model.forest.held).toBe(0);
   });
 

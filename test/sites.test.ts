@@ -74,6 +74,19 @@ describe("taps of a run", () => {
     },
   );
 
+  test.each(["beam", "diverse-beam"])(
+    "%s: rows of the best text, though it was not always the best",
+    async (method) => {
+      const site = "layers.1.residual";
+      const run = model.decode(tokens, { method: methodChoice(method), temperature: 1, maxTokens: 12, taps: [site] });
+      const { tokens: output, taps } = await run.final;
+      expect(taps![site].rows).toBe(tokens.length + output.length - 1);
+      const wanted = reference(site, [...tokens, ...output.slice(0, -1)]);
+      expect(difference(taps![site].values, wanted)).toBeLessThan(1e-4);
+      expect(model.forest.held).toBe(0);
+    },
+  );
+
   test("cached prompts are recomputed for their taps", async () => {
     await model.decode(tokens, { temperature: 0, maxTokens: 2 }).final;
     const { taps, counters } = await model.decode(tokens, { temperature: 0, maxTokens: 2, taps: ["embed"] }).final;
@@ -281,6 +294,32 @@ describe("traces of whole texts", () => {
     const wanted = [0, 90, 180].flatMap((at) => reference("layers.1.mlp.gate", long.slice(at, at + 90)));
     expect(difference(rows, wanted)).toBeLessThan(1e-4);
     expect(model.forest.held).toBe(0);
+  });
+
+  test("what cannot be is refused at once, not at the first chunk", () => {
+    const taps = ["embed"];
+    expect(() => model.trace(long, { taps, window: 0 })).toThrow(/window must be a whole number from 1 to 96, not 0/);
+    expect(() => model.trace(long, { taps, window: 97 })).toThrow(/window/);
+    const edits = [{ site: "embed", at: [30], scale: 2 }];
+    expect(() => model.trace(long, { taps, window: 30, edits })).toThrow(/acts nowhere: .* positions 0 to 29/);
+  });
+
+  test("readings of edits go into a file, too", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "ventris-trace-"));
+    try {
+      const path = join(folder, "lens.safetensors");
+      const tap = lensReading("layers.0.residual");
+      const options = { taps: [tap, "embed"], edits: [logitLens("layers.0.residual")] };
+      await model.writeTrace(path, long.slice(0, 20), options);
+      const file = await openSafetensors(path);
+      expect(file.tensors.get(`${tap}@0`)!.shape).toEqual([20, 64]);
+      const written = await file.readFloat32(`${tap}@0`);
+      for await (const { values } of model.trace(long.slice(0, 20), options))
+        expect(written).toEqual(values[tap].values);
+      await file.close();
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 
   test("in a file, and with edits", async () => {

@@ -31,7 +31,7 @@ export interface ForestNode {
 
 /** A vector that stands for a token: an image patch, a part of a soft prompt. */
 export interface VectorRow {
-  /** Names the contents: below one parent, rows of one name are one node, shared and cached like tokens. */
+  /** Names the contents: below one parent, rows of one name and the same values are one node, shared and cached like tokens. */
   readonly id: string;
   /** [width], in place of a token's embedding. */
   readonly values: Float32Array;

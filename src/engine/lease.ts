@@ -1,6 +1,7 @@
 /** One caller's hold on a forest: what it asks for, and what it lets go of. */
 import { ensure, shown } from "../errors.ts";
 import { layerEndedBy } from "../models/sites.ts";
+import { fingerprintOf } from "../text/fingerprint.ts";
 import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
 import { type Job, Node, type NodeKey, notAToken, type Path } from "./node.ts";
@@ -45,7 +46,9 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         "bad_option",
         () => `the vector ${token.id} has ${length} numbers, and the model's width is ${hiddenSize}`,
       );
-      return `vector ${token.id}`;
+      // Not the id alone: one that is given to other values later must not find what the first ones left.
+      const { buffer, byteOffset } = token.values;
+      return `vector ${token.id} ${fingerprintOf([new Uint32Array(buffer, byteOffset, length)])}`;
     }
     ensure(token !== notAToken, "bad_option", "a row that is a vector cannot be given to another model as a token");
     ensure(

@@ -1,5 +1,5 @@
-/** Short hash (64 bits, not cryptographic) of byte strings and their order, the same on every machine. */
-export function fingerprintOf(parts: Iterable<Uint8Array>): string {
+/** Short hash (64 bits, not cryptographic) of strings of bytes or words and their order, the same on every machine. */
+export function fingerprintOf(parts: Iterable<Uint8Array | Uint32Array>): string {
   let [a, b] = [0x811c9dc5, 0x9e3779b1];
   const mix = (value: number) => {
     a = Math.imul(a ^ value, 0x01000193);

@@ -20,7 +20,7 @@ import {
 import { gather, input, type LoweredProgram, type LoweringOptions, lower, type Tensor } from "../../tensor/index.ts";
 import { joined, type TapRows } from "../sites/delivery.ts";
 import { floatsOf, notFinite } from "../sites/readings.ts";
-import { type AppliedEdit, createSiteInputs, type LoweredPass, type RowSites } from "../sites/rows.ts";
+import { type AppliedEdit, createSiteInputs, type LoweredPass, type RowSites, requireActing } from "../sites/rows.ts";
 import { union } from "../sites/variants.ts";
 import { applyVector } from "../sites/vectors.ts";
 import { type Batch, type ForwardSequence, type KeptRows, layOutBatch } from "./input.ts";
@@ -104,8 +104,17 @@ export function createForward(parts: ForwardParts): Forward {
     const { sequences, length, past, select } = batch;
     const sites = sitesOfBatch(batch, taps, edits);
     const logits = select.length > 0;
+    const isRow = (at: number): boolean => at % length < sequences[Math.floor(at / length)].tokens.length;
+    requireActing(
+      edits,
+      batch.positions.filter((_, at) => isRow(at)),
+      "forward",
+    );
     const compiled = await programFor({ asked: sites.needed, past: past > 0, keep, logits });
     const { program, lowered } = compiled;
+    ensure(logits || !lowered.inputs.some(({ name }) => name === "select"), "bad_option", () => {
+      return `forward: ${taps.join(", ")}: of rows whose logits are wanted, and logits is "none"`;
+    });
     const groups = config.heads / config.keyValueHeads;
     const dims = [sequences.length, length];
     const needed = new Set(lowered.inputs.map(({ name }) => name));

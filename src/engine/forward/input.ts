@@ -22,14 +22,17 @@ export interface ForwardSequence {
   readonly positions?: ArrayLike<number>;
   /** Input vectors instead of tokens' embeddings: [rows, width] for all rows, or those of some rows by number. */
   readonly embeddings?: Float32Array | ReadonlyMap<number, Float32Array>;
-  /** Rows that stand before these and are not computed: the `kept` of another call, or parts of them. */
-  readonly past?: KeptRows;
+  /** Rows that stand before these and are not computed: the `kept` of another call, or those of several, one after the other. */
+  readonly past?: KeptRows | readonly KeptRows[];
   /** Rows whose logits (and other values after the selection) are wanted. Default "all". */
   readonly logits?: "all" | "last" | "none" | readonly number[];
 }
 
+/** A sequence whose past is one. */
+type LaidOut = ForwardSequence & { readonly past: KeptRows | undefined };
+
 export interface Batch {
-  readonly sequences: readonly ForwardSequence[];
+  readonly sequences: readonly LaidOut[];
   /** Rows of the longest sequence; the others are padded. */
   readonly length: number;
   readonly past: number;
@@ -47,8 +50,11 @@ export interface Batch {
 const hidden = -1e9;
 
 /** Errors: `bad_option` and `bad_shape` naming the sequence and what does not fit. */
-export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequence[]): Batch {
-  ensure(sequences.length > 0, "bad_option", "forward: no sequence was given");
+export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence[]): Batch {
+  ensure(given.length > 0, "bad_option", "forward: no sequence was given");
+  const sequences = given.map((sequence, s): LaidOut => {
+    return { ...sequence, past: pastOf(config, sequence, given.length === 1 ? "forward" : `forward, sequence ${s}`) };
+  });
   const lengths = sequences.map(({ tokens }) => tokens.length);
   const [length, past] = [Math.max(...lengths), Math.max(...sequences.map((s) => s.past?.length ?? 0))];
   const groups = config.heads / config.keyValueHeads;
@@ -63,9 +69,20 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
   const selected = sequences.map((sequence, s) => {
     const name = sequences.length === 1 ? "forward" : `forward, sequence ${s}`;
     const rows = lengths[s];
-    ensure(rows > 0, "bad_option", `${name}: it has no rows`);
+    ensure(
+      rows > 0,
+      "bad_option",
+      `${name}: it has no rows: tokens say how many, also where embeddings stand for them`,
+    );
     checkRows(config, sequence, name);
-    for (const [row, vector] of vectorsOf(config, sequence, name)) vectors.set(s * length + row, vector);
+    for (const [row, vector] of vectorsOf(config, sequence, name)) {
+      ensure(
+        vector.every(Number.isFinite),
+        "bad_option",
+        () => `${name}: the embedding of row ${row} has values that are not finite`,
+      );
+      vectors.set(s * length + row, vector);
+    }
     const before = sequence.past?.length ?? 0;
     for (let row = 0; row < length; row++) {
       const at = s * length + row;
@@ -92,7 +109,7 @@ export function layOutBatch(config: ModelConfig, sequences: readonly ForwardSequ
 /** Opens a row's columns [past + length]: its own past stands at the beginning of the batch's. */
 function look(
   columns: Float32Array,
-  { tokens, positions, past: kept, mask: given }: ForwardSequence,
+  { tokens, positions, past: kept, mask: given }: LaidOut,
   row: number,
   past: number,
   diffusion: ModelConfig["diffusion"],
@@ -110,9 +127,9 @@ function look(
   }
 }
 
-function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string): void {
+function checkRows(config: ModelConfig, sequence: LaidOut, name: string): void {
   const { tokens, positions, mask, past, embeddings } = sequence;
-  const { vocabularySize, contextLength, layers, keyValueHeads, headDimension } = config;
+  const { vocabularySize, contextLength } = config;
   const rows = tokens.length;
   const covered = embeddings instanceof Float32Array;
   const table = typeof embeddings === "object" && embeddings instanceof Map;
@@ -132,7 +149,8 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
   });
   for (let row = 0; row < rows; row++) {
     const position = positions ? positions[row] : before + row;
-    const fits = Number.isInteger(position) && position >= 0 && position < contextLength;
+    ensure(Number.isInteger(position), "bad_option", () => `${name}: position ${position} is no whole number`);
+    const fits = position >= 0 && position < contextLength;
     ensure(fits, "context_full", () => `${name}: position ${position} is outside the context of ${contextLength}`);
   }
   if (typeof mask === "string") {
@@ -143,23 +161,54 @@ function checkRows(config: ModelConfig, sequence: ForwardSequence, name: string)
     requireNumbers(mask, `${name}: mask`);
     const wanted = rows * (before + rows);
     ensure(mask.length === wanted, "bad_shape", () => {
-      return `${name}: the mask has ${mask.length} entries, and [${rows}, ${before + rows}] has ${wanted}`;
+      return `${name}: the mask has ${mask.length} entries, and [${rows}, ${before + rows}] has ${wanted}, row after row`;
     });
     for (let row = 0; row < rows; row++) {
       let sees = false;
-      for (let column = 0; column < before + rows; column++) sees ||= mask[row * (before + rows) + column] !== 0;
+      for (let column = 0; column < before + rows; column++) {
+        const looks = mask[row * (before + rows) + column];
+        // An additive mask, or one of true and false, would be read the wrong way round.
+        ensure(looks === 0 || looks === 1, "bad_option", () => {
+          return `${name}: a mask has 1 where a row looks and 0 elsewhere, not ${String(looks)} (row ${row}, column ${column})`;
+        });
+        sees ||= looks === 1;
+      }
       ensure(sees, "bad_option", () => `${name}: by its mask row ${row} sees nothing, not even itself`);
     }
   }
-  if (past) {
-    const size = keyValueHeads * before * headDimension;
-    const fits = [past.keys, past.values].every(
+}
+
+/** What stands before a sequence, as one. Errors: `bad_shape`. */
+function pastOf(config: ModelConfig, { past }: ForwardSequence, name: string): KeptRows | undefined {
+  if (past === undefined) return undefined;
+  const { layers, keyValueHeads: heads, headDimension: dimension } = config;
+  const parts = Array.isArray(past) ? (past as readonly KeptRows[]) : [past as KeptRows];
+  for (const part of parts) {
+    const size = heads * part?.length * dimension;
+    const fits = [part?.keys, part?.values].every(
       (p) => Array.isArray(p) && p.length === layers && p.every((x) => x instanceof Float32Array && x.length === size),
     );
     ensure(fits, "bad_shape", () => {
-      return `${name}: past must be { length, keys, values }, ${layers} layers of keys and values [${keyValueHeads}, ${before}, ${headDimension}]`;
+      return `${name}: past must be { length, keys, values }, ${layers} layers of keys and values [${heads}, ${part?.length}, ${dimension}]`;
     });
   }
+  if (parts.length === 1) return parts[0];
+  const length = parts.reduce((sum, part) => sum + part.length, 0);
+  const joined = (kind: "keys" | "values"): Float32Array[] =>
+    Array.from({ length: layers }, (_, layer) => {
+      const plane = new Float32Array(heads * length * dimension);
+      let before = 0;
+      for (const part of parts) {
+        const size = part.length * dimension;
+        for (let head = 0; head < heads; head++) {
+          const own = part[kind][layer].subarray(head * size, (head + 1) * size);
+          plane.set(own, (head * length + before) * dimension);
+        }
+        before += part.length;
+      }
+      return plane;
+    });
+  return { length, keys: joined("keys"), values: joined("values") };
 }
 
 function requireNumbers(list: ArrayLike<number> | undefined, what: string): void {

@@ -1,4 +1,5 @@
 /** What a request's taps read, position by position from the first token of the prompt on, as the trace and the result give it. */
+import { ensure } from "../../errors.ts";
 import type { ForestNode } from "../forest.ts";
 import type { TraceEvent } from "../trace.ts";
 
@@ -22,8 +23,11 @@ export function createTapDelivery(taps: readonly string[], emit: (event: TraceEv
   let position = 0;
   return {
     take(nodes) {
-      const fresh = nodes.filter((node) => node.taps && node.depth >= position);
-      if (names.length === 0 || fresh.length === 0) return;
+      if (names.length === 0) return;
+      const fresh = nodes.filter((node) => node.depth >= position);
+      if (fresh.length === 0) return;
+      const isWhole = fresh.every((node, i) => node.taps && node.depth === position + i);
+      ensure(isWhole, "internal", "a row that was tapped became output after it had been let go of");
       const values: Record<string, number[]> = {};
       for (const name of names) {
         const rows = fresh.map((node) => node.taps![name]);

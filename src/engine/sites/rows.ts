@@ -142,6 +142,21 @@ export function createSiteInputs({ inputs: described, always, asked }: LoweredPa
   };
 }
 
+/** Errors: `bad_option` for an edit that acts at none of the positions that there are: it would be ignored. */
+export function requireActing(edits: readonly AppliedEdit[], positions: readonly number[], subject: string): void {
+  for (const { edit, at } of edits) {
+    if (!at) continue;
+    try {
+      if (positions.some((position) => at(position))) continue;
+    } catch {
+      continue; // said by the pass, with the row where it fails
+    }
+    const sorted = [...positions].sort((a, b) => a - b);
+    const where = `the rows have the positions ${sorted[0]} to ${sorted.at(-1)}`;
+    throw new VentrisError("bad_option", `${subject}: the edit ${edit.name} at ${edit.site} acts nowhere: ${where}`);
+  }
+}
+
 function checkInput(values: ArrayLike<number> | undefined, key: string, width: number): void {
   ensure(values, "bad_option", () => `its input ${key} was given no value`);
   ensure(values.length === width, "bad_option", () => {

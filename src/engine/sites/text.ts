@@ -3,13 +3,13 @@ import { ensure } from "../../errors.ts";
 import { type TensorToWrite, writeSafetensors } from "../../weights/safetensors.ts";
 import type { Forest, ForestNode } from "../forest.ts";
 import { joined, type TapRows } from "./delivery.ts";
-import type { LeaseSites } from "./rows.ts";
+import { type LeaseSites, requireActing } from "./rows.ts";
 
 /** What is read of a text of any length, and in which windows. */
 export interface TextTraceOptions {
   /** Sites, and readings of edits. */
   readonly taps: readonly string[];
-  /** Tokens after which the text begins anew, as if nothing stood before. Default: the model's context. */
+  /** Tokens after which the text begins anew, at position 0 for the model and its edits, as if nothing stood before. Default: the model's context. */
   readonly window?: number;
   readonly signal?: AbortSignal;
 }
@@ -23,8 +23,8 @@ export interface TextTraceChunk {
   readonly values: Readonly<Record<string, TapRows>>;
 }
 
-/** Errors: `bad_option` for an empty text or a window out of range, `aborted`, and those of passes. */
-export async function* traceTokens(
+/** Errors: `bad_option` for an empty text, a window out of range, or an edit that acts nowhere, at once; `aborted`, and those of passes. */
+export function traceTokens(
   forest: Forest,
   tokens: readonly number[],
   sites: LeaseSites,
@@ -33,6 +33,18 @@ export async function* traceTokens(
   ensure(tokens.length > 0, "bad_option", "trace: the text is empty");
   const fits = Number.isInteger(window) && window >= 1 && window <= forest.contextLength;
   ensure(fits, "bad_option", `trace: window must be a whole number from 1 to ${forest.contextLength}, not ${window}`);
+  const positions = Array.from({ length: Math.min(window, tokens.length) }, (_, i) => i);
+  requireActing(sites.edits, positions, "trace");
+  return traceWindows(forest, tokens, sites, window, signal);
+}
+
+async function* traceWindows(
+  forest: Forest,
+  tokens: readonly number[],
+  sites: LeaseSites,
+  window: number,
+  signal: AbortSignal | undefined,
+): AsyncGenerator<TextTraceChunk, void> {
   for (let start = 0; start < tokens.length; start += window) {
     const end = Math.min(tokens.length, start + window);
     const lease = forest.lease(sites);
@@ -67,10 +79,10 @@ export async function writeTrace(
   path: string,
   chunks: AsyncGenerator<TextTraceChunk, void>,
   count: number,
-  widths: ReadonlyMap<string, number>,
 ): Promise<void> {
   let held = new Map<string, Float32Array>();
   let waiting: TextTraceChunk | undefined;
+  const widths = new Map<string, number>();
 
   /** Rows start to end of all taps: parts that go beyond wait for the next block. */
   async function fill(start: number, end: number): Promise<void> {
@@ -107,6 +119,9 @@ export async function writeTrace(
     }
   }
   try {
+    waiting = (await chunks.next()).value as TextTraceChunk;
+    // How wide the readings of edits are, only their rows say.
+    for (const [tap, { width }] of Object.entries(waiting.values)) widths.set(tap, width);
     await writeSafetensors(path, tensors(), { format: "ventris trace 1", tokens: String(count) });
   } finally {
     await chunks.return();

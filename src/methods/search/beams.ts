@@ -137,8 +137,8 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
     const all = next.flat();
     const nodes =
       all.length === 0 ? [] : await lease.extend(all.map(({ beam }) => ({ parent: beam.from.tip, token: beam.token })));
-    // Logits of what nobody goes on from are needed for log-probabilities alone.
-    if (decoding.settings.logprobs === undefined) {
+    // What nobody goes on from is needed for log-probabilities and taps alone.
+    if (decoding.settings.logprobs === undefined && !decoding.settings.taps) {
       lease.release(
         new Set(
           live

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
+import { notAToken } from "../../../engine/node.ts";
 import { ensure } from "../../../errors.ts";
 import { divergences } from "../../../training/distillation.ts";
 import { nodesOf } from "../budget.ts";
@@ -162,6 +163,9 @@ export const online = defineMethod({
   outlook: draftModelOutlook({ levels: ({ length }) => Array(length).fill(1) }),
   options,
   async decode(decoding, options) {
+    ensure(!decoding.prompt.includes(notAToken), "bad_option", () => {
+      return "online: a row that is a vector cannot be given to a draft that learns from texts of tokens; chain and dyspec draft without such rows";
+    });
     const draft = await (await draftsOf(decoding.model, options)).route(options.route);
     await decodeOnline(decoding, draft, options);
   },
