@@ -3,10 +3,11 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { startChild } from "./harness/child.mjs";
-import { alternate, median, ratio } from "./harness/measure.mjs";
+import { alternate, format, median, ratio } from "./harness/measure.mjs";
 import { atLeast, atMost, reported } from "./harness/report.mjs";
 import { commandLine, openModel, shippedModel } from "./ours.mjs";
 import { describeSettings, fastestSettings, startLlamaCpp } from "./peers/llama-cpp.mjs";
+import { promptsOf, textsMissing } from "./texts.mjs";
 import { ggufInCache, ggufOf } from "./weights/gguf.mjs";
 import { randomCheckpoint, randomPrompt } from "./weights/random.mjs";
 import { shapes } from "./weights/shapes.mjs";
@@ -55,13 +56,16 @@ function againstLlamaCpp(shape, context, count, peerThreads, sameFile) {
 }
 
 /**
- * Both sides must compute the same model, or their times say nothing: the share of greedy tokens that agree on knossos,
- * each prompt counted up to the first that differs. Arithmetic differs in the last bits, so that near ties may part.
+ * Both sides must compute the same model, or their times say nothing: the share of greedy tokens that agree on knossos going on with stories,
+ * each text counted up to the first that differs or to its end. Both round to eight bits what their 4-bit products take, each kernel in
+ * its own way, so that near ties part: how near they were is in the note.
  * @param {Settings} settings @returns {Promise<Measurement>}
  */
 async function agreement({ quick, progress }) {
   const folder = shippedModel("knossos");
   if (!folder) return absent;
+  const missing = textsMissing();
+  if (missing) return { skipped: missing };
   const gguf = ggufInCache(folder, "Q4_0");
   const count = quick ? 16 : 64;
   const peer = startLlamaCpp(gguf, { contextSize: 512 });
@@ -69,15 +73,19 @@ async function agreement({ quick, progress }) {
   try {
     await peer.open({ threads: 1, flashAttention: false });
     const shares = [];
-    for (let seed = 0; seed < (quick ? 2 : 8); seed++) {
-      const prompt = randomPrompt(48, shapes.knossos.vocab_size, seed);
-      const left = (await ours.generate(prompt, count)).tokens;
+    let lead = 0;
+    for (const prompt of promptsOf("stories", quick ? 4 : 32, 48, (text) => [
+      ...(ours.model.tokenizer?.encode(text) ?? []),
+    ])) {
+      const { tokens: left } = await ours.generate(prompt, count, { minTokens: 0 });
       const right = (await peer.generate(prompt, count)).tokens;
       const parting = left.findIndex((token, i) => token !== right[i]);
-      shares.push((parting < 0 ? left.length : parting) / left.length);
-      progress(`  prompt ${seed + 1}: ${parting < 0 ? "all" : parting} of ${left.length} tokens agree`);
+      shares.push(parting < 0 ? 1 : parting / left.length);
+      if (parting >= 0) lead = Math.max(lead, await ours.lead([...prompt, ...left.slice(0, parting)], right[parting]));
+      progress(`  text ${shares.length}: ${parting < 0 ? "all" : parting} of ${left.length} tokens agree`);
     }
-    return { value: shares.reduce((a, b) => a + b) / shares.length, runs: shares };
+    const value = shares.reduce((a, b) => a + b) / shares.length;
+    return { value, runs: shares, note: `where they part, ours is ahead by at most ${format(lead)} nats` };
   } finally {
     await ours.close();
     await peer.close();

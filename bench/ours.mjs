@@ -97,11 +97,18 @@ export async function openModel(path, options) {
 
     /**
      * Greedy, one request; seconds for all but the first of count + 1 tokens, as the peer counts.
-     * @param {readonly number[]} prompt @param {number} count
+     * @param {readonly number[]} prompt @param {number} count @param {object} [more] further options of `decode`
      */
-    async generate(prompt, count) {
-      const { tokens, seconds } = await request(prompt, count + 1).final;
+    async generate(prompt, count, more) {
+      const { tokens, seconds } = await request(prompt, count + 1, more).final;
       return { tokens, seconds: seconds.decode };
+    },
+
+    /** By how many nats the best token after a text is ahead of another; infinite where that is not among the next hundred. @param {readonly number[]} text @param {number} other */
+    async lead(text, other) {
+      const { tokens } = await model.score([...text, other], { top: 100 });
+      const top = tokens[tokens.length - 1].top ?? [];
+      return top[0].logprob - (top.find(({ token }) => token === other)?.logprob ?? -Infinity);
     },
 
     /**
