@@ -11,6 +11,9 @@ export interface Table {
   readonly remarks: readonly string[];
 }
 
+/** Most numbers of a table from text: packed, a small file can say many. */
+export const mostValues = 2 ** 26;
+
 /** A field's number; NaN for a gap, undefined for what is no number. */
 export function readNumber(field: string): number | undefined {
   const text = field.trim();

@@ -5,8 +5,8 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { deflateRawSync, deflateSync } from "node:zlib";
-import { afterAll, expect, it } from "vitest";
+import { deflateRawSync, deflateSync, gzipSync } from "node:zlib";
+import { afterAll, describe, expect, it } from "vitest";
 import { uniform } from "../../../engine/random.ts";
 import { VentrisError } from "../../../errors.ts";
 import { decodeUtf8, parseJsonObject } from "../../../json.ts";
@@ -267,4 +267,52 @@ it("tables of readings and data sets of sentences", async () => {
     await survivesAsFile(join("set", part), sound, () => loadSentenceSet(path));
     await file(join("set", part), sound);
   }
+});
+
+describe("small files that say much", () => {
+  const refused = expect.objectContaining({ name: "VentrisError", code: "bad_file" });
+  const filled = (text: string, times: number) => Buffer.alloc(text.length * times, text);
+  const packed = async (name: string, ...parts: (string | Buffer)[]) =>
+    file(name, gzipSync(Buffer.concat(parts.map((part) => Buffer.from(part))), { level: 1 }));
+
+  it("text of as many lines as bytes is not held line by line", async () => {
+    await expect(readTable(await packed("empty.csv.gz", filled("\n", 2 ** 24)))).rejects.toEqual(refused);
+    await expect(readTable(await packed("long.csv.gz", filled("1\n", 2 ** 26 + 1)))).rejects.toEqual(refused);
+    await expect(readTable(await packed("wide.csv.gz", filled("1,", 2 ** 25), "1"))).rejects.toEqual(refused);
+  }, 60_000);
+
+  it("JSON of brackets is refused before it is parsed", async () => {
+    const started = performance.now();
+    await expect(readTable(await packed("deep.json.gz", '{"units":', filled("[", 2 ** 25)))).rejects.toEqual(refused);
+    const flat = await packed("flat.json.gz", '{"units":[', filled("[],", 2 ** 23), "[]]}");
+    await expect(readTable(flat, { bin: 1 })).rejects.toEqual(refused);
+    // Brackets in names are text.
+    const name = "[".repeat(100);
+    const named = JSON.stringify({ dt: 0.1, [`${name}\\"${name}`]: [1, 2, 3] });
+    expect((await readTable(await file("named.json", named))).values.rows).toBe(3);
+    expect(performance.now() - started).toBeLessThan(10_000);
+  }, 60_000);
+
+  it("MATLAB files of empty cells, of bytes and of text", () => {
+    const element = (type: number, body: Uint8Array) => {
+      const tag = Buffer.alloc(8);
+      tag.writeUInt32LE(type, 0);
+      tag.writeUInt32LE(body.length, 4);
+      return Buffer.concat([tag, body]);
+    };
+    const ints = (...values: number[]) => element(5, Buffer.from(Int32Array.from(values).buffer));
+    const mat = (kind: number, count: number, body: Uint8Array) => {
+      const flags = element(6, Buffer.from(Uint32Array.of(kind, 0).buffer));
+      const matrix = element(14, Buffer.concat([flags, ints(1, count), element(1, new Uint8Array(0)), body]));
+      return Buffer.concat([writeMat({}), element(15, deflateSync(matrix, { level: 1 }))]);
+    };
+    const started = performance.now();
+    const cells = 2 ** 22 + 1;
+    expect(() => readMat(mat(1, cells, filled("\x0e\0\0\0\0\0\0\0", cells)), "file")).toThrow(/more than \d+ arrays/);
+    const bytes = 2 ** 27 + 8;
+    expect(() => readMat(mat(9, bytes, element(2, Buffer.alloc(bytes))), "file")).toThrow(/more than \d+ values/);
+    const letters = 2 ** 24 + 1;
+    expect(() => readMat(mat(4, letters, element(2, filled("a", letters))), "file")).toThrow(/bytes of text/);
+    expect(performance.now() - started).toBeLessThan(30_000);
+  }, 60_000);
 });

@@ -35,14 +35,19 @@ export interface MatStructs {
 
 const maximumDepth = 32;
 const maximumDimensions = 16;
+/** Of a file: values, as double precision, and arrays, each of which takes some hundred bytes here and may take eight there. */
+const mostValues = 2 ** 27;
+const mostArrays = 2 ** 22;
+const longestText = 2 ** 24;
+const nothing: MatNumbers = { kind: "numbers", shape: [0, 0], data: new Float64Array(0) };
 
 interface Reader {
   readonly view: DataView;
   readonly bytes: Uint8Array;
   readonly little: boolean;
   readonly origin: string;
-  /** Bytes that packed parts may still grow to. */
-  budget: { left: number };
+  /** What the file may still become: bytes that packed parts grow to, values, arrays. */
+  readonly budget: { bytes: number; values: number; arrays: number };
 }
 
 interface Element {
@@ -53,7 +58,7 @@ interface Element {
   readonly next: number;
 }
 
-/** The variables of a file by name; only those in `wanted`, where given, are unpacked whole. Errors: `bad_file`, `unavailable` for 7.3. */
+/** The variables of a file by name. Errors: `bad_file`, for version 7.3 as well. */
 export function readMat(bytes: Uint8Array, origin: string): Map<string, MatValue> {
   if (isHdf5(bytes)) {
     throw new VentrisError(
@@ -68,7 +73,11 @@ export function readMat(bytes: Uint8Array, origin: string): Map<string, MatValue
   );
   const mark = latin1(bytes.subarray(126, 128));
   ensure(mark === "IM" || mark === "MI", "bad_file", `${origin}: its byte order ${JSON.stringify(mark)} is not known`);
-  const reader = readerOf(bytes, mark === "IM", origin, { left: maximumBytes });
+  const reader = readerOf(bytes, mark === "IM", origin, {
+    bytes: maximumBytes,
+    values: mostValues,
+    arrays: mostArrays,
+  });
   const variables = new Map<string, MatValue>();
   for (let at = 128; at < bytes.length; ) {
     const element = readElement(reader, at, bytes.length);
@@ -97,13 +106,13 @@ function unpack(reader: Reader, { from, length }: Element): Reader {
   const { bytes, little, origin, budget } = reader;
   let inner: Uint8Array;
   try {
-    inner = inflateSync(bytes.subarray(from, from + length), { maxOutputLength: Math.max(1, budget.left) });
+    inner = inflateSync(bytes.subarray(from, from + length), { maxOutputLength: Math.max(1, budget.bytes) });
   } catch (cause) {
     throw new VentrisError("bad_file", `${origin}: a packed variable cannot be unpacked: ${(cause as Error).message}`, {
       cause,
     });
   }
-  budget.left -= inner.length;
+  budget.bytes -= inner.length;
   return readerOf(inner, little, origin, budget);
 }
 
@@ -148,14 +157,17 @@ const widths: Record<number, number> = {
   18: 4,
 };
 
-function readNumbers({ view, little, origin }: Reader, { type, from, length }: Element): Float64Array {
+function readNumbers({ view, little, origin, budget }: Reader, { type, from, length }: Element): Float64Array {
   const width = widths[type];
   ensure(
     width !== undefined && length % width === 0,
     "bad_file",
     `${origin}: numbers of type ${type} in ${length} bytes are not known`,
   );
-  const read: Record<number, (at: number) => number> = {
+  const count = length / width;
+  ensure(count <= budget.values, "bad_file", `${origin} has more than ${mostValues} values`);
+  budget.values -= count;
+  const readers: Record<number, (at: number) => number> = {
     1: (at) => view.getInt8(at),
     2: (at) => view.getUint8(at),
     3: (at) => view.getInt16(at, little),
@@ -170,14 +182,18 @@ function readNumbers({ view, little, origin }: Reader, { type, from, length }: E
     17: (at) => view.getUint16(at, little),
     18: (at) => view.getUint32(at, little),
   };
-  return Float64Array.from({ length: length / width }, (_, i) => read[type](from + i * width));
+  const read = readers[type];
+  const values = new Float64Array(count);
+  for (let i = 0; i < count; i++) values[i] = read(from + i * width);
+  return values;
 }
 
 function readMatrix(reader: Reader, element: Element, depth: number): { name: string; value: MatValue } {
-  const { origin, bytes } = reader;
+  const { origin, bytes, budget } = reader;
+  ensure(budget.arrays-- > 0, "bad_file", `${origin} has more than ${mostArrays} arrays`);
   ensure(element.type === 14, "bad_file", `${origin}: an element of type ${element.type} stands where a matrix should`);
   ensure(depth <= maximumDepth, "bad_file", `${origin}: structs and cells nest deeper than ${maximumDepth}`);
-  if (element.length === 0) return { name: "", value: { kind: "numbers", shape: [0, 0], data: new Float64Array(0) } };
+  if (element.length === 0) return { name: "", value: nothing };
   const end = element.from + element.length;
   let at = element.from;
   const take = (): Element => {
@@ -236,6 +252,11 @@ function readMatrix(reader: Reader, element: Element, depth: number): { name: st
   }
   if (kind === 4) {
     const part = take();
+    ensure(
+      part.length <= longestText,
+      "bad_file",
+      `${origin}: ${name || "a text"} has ${part.length} bytes of text, more than ${longestText}`,
+    );
     const utf8 = part.type === 16;
     const text = utf8
       ? Buffer.from(bytes.subarray(part.from, part.from + part.length)).toString("utf8")

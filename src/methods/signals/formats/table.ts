@@ -16,12 +16,12 @@ import { decodeUtf8, parseJsonObject } from "../../../json.ts";
 import { matrix } from "../matrix.ts";
 import { readBrainVision } from "./brainvision.ts";
 import { extensionOf, readBytes } from "./bytes.ts";
-import { readNumber, type Table } from "./columns.ts";
+import { mostValues, readNumber, type Table } from "./columns.ts";
 import { readEdf } from "./edf.ts";
 import { hdfArray, isHdf5, withHdf5 } from "./hdf5.ts";
 import { type NumericArray, openNpz, readNpy } from "./npy.ts";
 import type { Recording } from "./recording.ts";
-import { countTrains } from "./trains.ts";
+import { checkLists, countTrains, mostJsonBytes } from "./trains.ts";
 
 export const tableExtensions = [
   "csv",
@@ -69,8 +69,9 @@ export async function readTable(reference: string, { bin }: SignalTableOptions =
     `--bin: ${path} has rows already; only spike trains (.json) are counted`,
   );
   if (extension === "vhdr") return recordingTable(await readBrainVision(path), path);
-  const bytes = await readBytes(path);
+  const bytes = await readBytes(path, extension === "json" ? mostJsonBytes : undefined);
   if (extension === "edf" || extension === "bdf") return recordingTable(readEdf(bytes, path), path);
+  if (extension === "json") checkLists(bytes, path);
   if (extension === "json") return { ...countTrains(parseJsonObject(bytes, path), bin, path), remarks: [] };
   if (extension === "npy") return arrayTable(readNpy(bytes, path), path);
   if (extension === "npz") {
@@ -202,7 +203,8 @@ async function rawTable(bytes: Buffer, path: string, type: keyof typeof rawTypes
     `${path} has ${bytes.length} bytes, which is no whole number of rows of ${names.length} columns`,
   );
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const data = Float64Array.from({ length: bytes.length / width }, (_, i) => read(view, i * width));
+  const data = new Float64Array(bytes.length / width);
+  for (let i = 0; i < data.length; i++) data[i] = read(view, i * width);
   return {
     names,
     values: matrix(data.length / names.length, names.length, data),
@@ -211,28 +213,53 @@ async function rawTable(bytes: Buffer, path: string, type: keyof typeof rawTypes
   };
 }
 
+/** The fields of a line: between the first separator of comma, semicolon and tab that it has, or between blanks. */
+export function fieldsOf(line: string, separator: string | RegExp = separatorOf(line)): string[] {
+  return (separator instanceof RegExp ? line.trim() : line).split(separator, mostColumns + 1);
+}
+
+const separatorOf = (line: string): string | RegExp => [",", ";", "\t"].find((mark) => line.includes(mark)) ?? /\s+/;
+
+/** Where the line from `at` on ends. */
+const endOf = (text: string, at: number): number => {
+  const end = text.indexOf("\n", at);
+  return end < 0 ? text.length : end;
+};
+const lineAt = (text: string, at: number): string => text.slice(at, endOf(text, at)).replace(/\r$/, "");
+
 /** Comma, semicolon, tab or blanks between fields; names in the first line if it is not all numbers. Errors: `bad_file` with the line. */
 export function parseDelimited(text: string, origin: string): Table {
-  const lines = text.split(/\r?\n/);
-  while (lines.length > 0 && lines[lines.length - 1].trim() === "") lines.pop();
-  ensure(lines.length > 0, "bad_file", `${origin} is empty`);
-  const separator = [",", ";", "\t"].find((mark) => lines[0].includes(mark)) ?? /\s+/;
-  const cells = (line: string) => (separator instanceof RegExp ? line.trim() : line).split(separator);
-  const first = cells(lines[0]);
+  let last = text.length;
+  while (last > 0 && text.charCodeAt(last - 1) <= 32) last--;
+  ensure(last > 0, "bad_file", `${origin} is empty`);
+  const end = endOf(text, last); // of the last line that has something in it
+  const head = lineAt(text, 0);
+  const separator = separatorOf(head);
+  const first = fieldsOf(head, separator);
   const named = first.some((cell) => readNumber(cell) === undefined);
   const names = named ? first.map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")) : numbered(first.length);
-  const rows = named ? lines.slice(1) : lines;
-  ensure(rows.length > 0, "bad_file", `${origin} has names but no rows`);
+  checkColumns(names.length, origin);
+  // Lines are taken from the text one by one: all at once, short lines would take far more room than the text.
+  const start = named ? endOf(text, 0) + 1 : 0;
+  ensure(start < end, "bad_file", `${origin} has names but no rows`);
+  const most = Math.floor(mostValues / names.length);
+  let rows = 0;
+  for (let at = start; at < end && rows <= most; at = endOf(text, at) + 1) rows++;
   // Each further column costs a row its separator: text too short for all of them has a row that the loop refuses.
-  const fits = rows.length * (names.length - 1) <= text.length;
-  const values = matrix(fits ? rows.length : 0, names.length);
-  for (const [r, line] of rows.entries()) {
-    const fields = cells(line);
+  const fits = rows * (names.length - 1) <= text.length;
+  ensure(
+    rows <= most || !fits,
+    "bad_file",
+    `${origin} has more than ${most} rows of ${names.length} columns, which is more than can be held`,
+  );
+  const values = matrix(fits ? rows : 0, names.length);
+  for (let r = 0, at = start; r < rows; r++, at = endOf(text, at) + 1) {
+    const fields = fieldsOf(lineAt(text, at), separator);
     const number = r + (named ? 2 : 1);
     ensure(
       fields.length === names.length,
       "bad_file",
-      `${origin}, line ${number}: ${fields.length} fields, but ${names.length} columns`,
+      () => `${origin}, line ${number}: ${fields.length} fields, but ${names.length} columns`,
     );
     for (const [c, field] of fields.entries()) {
       const value = readNumber(field);

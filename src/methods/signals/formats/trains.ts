@@ -12,6 +12,7 @@
 import { ensure } from "../../../errors.ts";
 import { isObject } from "../../../json.ts";
 import { type Matrix, matrix } from "../matrix.ts";
+import { mostValues } from "./columns.ts";
 
 export interface Counted {
   readonly names: string[];
@@ -19,8 +20,10 @@ export interface Counted {
   readonly rate: number;
 }
 
-/** What a file may make us hold, in numbers. */
-const mostValues = 2 ** 26;
+/** Bounds of a file: JSON.parse holds tens of bytes for each bracket. */
+export const mostJsonBytes = 2 ** 28;
+const mostLists = 2 ** 20;
+const deepest = 64;
 type Json = Readonly<Record<string, unknown>>;
 
 const isNumbers = (value: unknown): value is number[] =>
@@ -29,6 +32,27 @@ const isNumbers = (value: unknown): value is number[] =>
 const isPeriod = (value: unknown): value is number =>
   typeof value === "number" && value > 0 && Number.isFinite(value) && Number.isFinite(1 / value);
 const isLists = (value: unknown): value is number[][] => Array.isArray(value) && value.every(isNumbers);
+
+/** Refuses, before it is parsed, JSON of so many or so deep lists that it would take far more room than its text. Errors: `bad_file`. */
+export function checkLists(bytes: Uint8Array, origin: string): void {
+  let [depth, lists, quoted] = [0, 0, false];
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i];
+    if (quoted) {
+      if (byte === 0x5c) i++;
+      else if (byte === 0x22) quoted = false;
+    } else if (byte === 0x22) quoted = true;
+    else if (byte === 0x5b || byte === 0x7b) {
+      lists++;
+      if (++depth > deepest || lists > mostLists) break;
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+  ensure(
+    depth <= deepest && lists <= mostLists,
+    "bad_file",
+    `${origin} has more lists than recordings have: at most ${mostLists}, ${deepest} deep, are read`,
+  );
+}
 
 /** Errors: `bad_option` where spikes are to be counted and `bin`, in seconds, is not given; `bad_file` for JSON of another form. */
 export function countTrains(json: Json, bin: number | undefined, origin: string): Counted {
