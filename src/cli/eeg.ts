@@ -307,6 +307,7 @@ async function smallText(
     batch: 32,
     ...lengths,
     seed,
+    checkpointFolder: join(out, "run", "text"),
     signal,
     onProgress,
   });

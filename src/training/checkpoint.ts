@@ -20,6 +20,8 @@ export interface Checkpoint {
   readonly history: readonly HistoryEntry[];
   /** The caller's own record of what is trained on what; any JSON. */
   readonly config: unknown;
+  /** What the steps depended on. */
+  readonly basis?: Readonly<Record<string, unknown>>;
 }
 
 /** A checkpoint's tensors, by position in the parameters it was loaded for. */
@@ -42,7 +44,7 @@ export async function saveCheckpoint(
   folder: string,
   checkpoint: Checkpoint & { readonly parameters: readonly Parameter[]; readonly optimiser: AdamWState },
 ): Promise<void> {
-  const { step, seed, history, config, parameters, optimiser } = checkpoint;
+  const { step, seed, history, config, basis, parameters, optimiser } = checkpoint;
   for (const { name, values } of parameters) {
     ensure(
       Number.isFinite(euclideanNorm([values])),
@@ -50,7 +52,7 @@ export async function saveCheckpoint(
       () => `parameter "${name}" is no longer finite; not saved`,
     );
   }
-  const run = JSON.stringify({ step, seed, updates: optimiser.step, history, config: config ?? null });
+  const run = JSON.stringify({ step, seed, updates: optimiser.step, history, config: config ?? null, basis });
   const arrays = [...parameters.map(({ values }) => values), ...optimiser.moments];
   const tensors = parameters.flatMap(({ name, shape, values }, i) => [
     { name, type: "F32" as const, shape, data: values },

@@ -45,7 +45,8 @@ async function abortedAt(step: number, options: Partial<TrainOptions<Examples>>)
   });
 }
 
-const failure = (code: string) => expect.objectContaining({ name: "VentrisError", code });
+const failure = (code: string, message = /./) =>
+  expect.objectContaining({ name: "VentrisError", code, message: expect.stringMatching(message) });
 
 describe("training", () => {
   it("learns, and reports what it does", async () => {
@@ -166,6 +167,17 @@ describe("resuming", () => {
     const checkpointFolder = await newFolder();
     await trained({ checkpointFolder, steps: 3, seed: 1 });
     await expect(trained({ checkpointFolder, seed: 2 })).rejects.toEqual(failure("bad_checkpoint"));
+    const basis = { rate: 0.1, data: ["a", "b"] };
+    const folder = await newFolder();
+    await trained({ checkpointFolder: folder, steps: 3, basis });
+    const other = { ...basis, rate: 0.2 };
+    await expect(trained({ checkpointFolder: folder, basis: other })).rejects.toEqual(
+      failure("bad_checkpoint", /trained with another rate;/),
+    );
+    await expect(trained({ checkpointFolder: folder, steps: 2, basis })).rejects.toEqual(
+      failure("bad_checkpoint", /3 steps behind it, more than the 2/),
+    );
+    expect((await trained({ checkpointFolder: folder, steps: 5, basis })).resumedFrom).toBe(3);
     const both = await Promise.allSettled([1, 1].map((seed) => trained({ checkpointFolder, seed })));
     const refused = both.filter((outcome) => outcome.status === "rejected");
     expect(refused.map(({ reason }) => reason)).toEqual([failure("unavailable")]);

@@ -5,6 +5,7 @@
  */
 import { ensure } from "../errors.ts";
 import { append, within } from "../files.ts";
+import { sameJson } from "../json.ts";
 import { nextTurn } from "../turn.ts";
 import { withFileLock, writeFileAtomically } from "../weights/cache.ts";
 import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
@@ -36,6 +37,8 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly seed?: number;
   /** Any JSON about the run, kept in the checkpoint for readers. */
   readonly config?: unknown;
+  /** What the steps depend on besides the seed, as JSON: resuming a checkpoint of anything else, or of more steps, is refused. */
+  readonly basis?: Readonly<Record<string, unknown>>;
   /** Where to keep checkpoint and loss curve, and to resume from when there is one; default: nowhere. */
   readonly checkpointFolder?: string;
   /** Default: every 60 seconds. The end of a run is always saved. */
@@ -83,10 +86,20 @@ export async function train<Batch = TokenBatch>(options: TrainOptions<Batch>): P
 }
 
 async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
-  const { objective, schedule, clip, evaluation, config, checkpointFolder: folder, onProgress, signal } = options;
+  const {
+    objective,
+    schedule,
+    clip,
+    evaluation,
+    config,
+    basis,
+    checkpointFolder: folder,
+    onProgress,
+    signal,
+  } = options;
   const { steps = Infinity, maxSeconds = Infinity, accumulate = 1, seed = 0, recordEvery = 10 } = options;
   const { parameters } = objective;
-  const resumed = folder === undefined ? undefined : await resume(folder, seed, parameters);
+  const resumed = folder === undefined ? undefined : await resume(folder, options, parameters);
   const optimiser = resumed?.optimiser ?? adamwState(parameters);
   const history = [...(resumed?.history ?? [])];
   // Entries after the checkpoint belong to steps that are about to be repeated.
@@ -107,7 +120,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
   };
   const save = async () => {
     if (folder === undefined || saved.step === step) return;
-    await saveCheckpoint(folder, { step, seed, history, config, parameters, optimiser });
+    await saveCheckpoint(folder, { step, seed, history, config, basis, parameters, optimiser });
     saved = { step, seconds: secondsNow() };
   };
   const saveDue = () => {
@@ -175,7 +188,11 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
 }
 
 /** Loads the folder's checkpoint into the parameters; undefined when there is none. */
-async function resume(folder: string, seed: number, parameters: readonly Parameter[]) {
+async function resume(
+  folder: string,
+  { seed = 0, steps = Infinity, basis }: Pick<TrainOptions<never>, "seed" | "steps" | "basis">,
+  parameters: readonly Parameter[],
+) {
   const checkpoint = await loadCheckpoint(folder, parameters);
   if (!checkpoint) return undefined;
   ensure(
@@ -183,6 +200,21 @@ async function resume(folder: string, seed: number, parameters: readonly Paramet
     "bad_checkpoint",
     `the checkpoint in ${folder} was trained with seed ${checkpoint.seed}, not ${seed}; use that seed or another folder`,
   );
+  if (basis && checkpoint.basis) {
+    const [before, now] = [checkpoint.basis, JSON.parse(JSON.stringify(basis))];
+    const changed = Object.keys({ ...before, ...now }).filter((field) => !sameJson(before[field], now[field]));
+    ensure(
+      changed.length === 0,
+      "bad_checkpoint",
+      () =>
+        `the checkpoint in ${folder} was trained with another ${changed.join(", ")}; give what it was begun with, or another folder`,
+    );
+    ensure(
+      checkpoint.step <= steps,
+      "bad_checkpoint",
+      `the checkpoint in ${folder} has ${checkpoint.step} steps behind it, more than the ${steps} asked for; give another folder`,
+    );
+  }
   for (const [i, { values }] of parameters.entries()) values.set(checkpoint.values[i]);
   return checkpoint;
 }

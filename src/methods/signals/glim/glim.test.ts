@@ -339,6 +339,47 @@ describe("from recordings to texts", () => {
     ).rejects.toEqual(failure("bad_option", /4 slots and a source length of 12/));
   });
 
+  it("goes on with a training only as it was begun", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "ventris-glim-run-"));
+    try {
+      const small = {
+        width: 16,
+        layers: 1,
+        heads: 2,
+        batch: 4,
+        ...shape,
+        seed: 3,
+        checkpointFolder: join(folder, "text"),
+      };
+      const text = await trainTextModel(pairs, { ...small, steps: 2 });
+      const again = await trainTextModel(pairs, { ...small, steps: 2 });
+      for (const [name, values] of text.weights) expect(again.weights.get(name)).toEqual(values);
+      await expect(trainTextModel(pairs.slice(1), { ...small, steps: 2 })).rejects.toEqual(
+        failure("bad_checkpoint", /another pairs/),
+      );
+      const options = {
+        settings: { lambda: 0.5, commitment: 0, ...shape, promptDrop: [0, 1, 1] as const },
+        config: { slots: 4, width: 16, heads: 2, encoderBlocks: 1, decoderBlocks: 1, promptWidth: 8 },
+        batch: 8,
+        learningRate: 1e-3,
+        seed: 1,
+        checkpointFolder: join(folder, "run"),
+      };
+      await trainGlim(set, text, { ...options, steps: 2 });
+      for (const [what, change, data] of [
+        ["lambda", { settings: { ...options.settings, lambda: 0 } }, set],
+        ["learningRate", { learningRate: 2e-3 }, set],
+        ["recordings", {}, { ...set, eeg: set.eeg.map((v) => 2 * v) }],
+      ] as const)
+        await expect(trainGlim(data, text, { ...options, ...change, steps: 3 }), what).rejects.toEqual(
+          failure("bad_checkpoint", new RegExp(`another ${what};`)),
+        );
+      expect((await trainGlim(set, text, { ...options, steps: 3 })).losses.length).toBeGreaterThan(0);
+    } finally {
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   it("has a codec of words that keeps what it knows", () => {
     const codec = wordCodec(["<pad>", "</s>", "<unk>", "the", "soup", "."]);
     expect(codec.encode("The soup, .")).toEqual([3, 4, 2, 5]);

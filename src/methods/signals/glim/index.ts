@@ -155,6 +155,7 @@ export async function trainGlim(
       objective,
       steps,
       seed,
+      basis: { ...settings, ...config, batch, learningRate, text: fingerprint(text), recordings: recordingsPrint(set) },
       signal,
       checkpointFolder,
       schedule: constant({ peak: learningRate, warmup: Math.min(20, steps >> 1) }),
@@ -315,6 +316,13 @@ function parametersWanted(config: GlimConfig): Map<string, Tensor> {
   const h = encodeEeg(scope, eegInputs(1, config));
   const sentence = input("states", [1, 1, config.textWidth]);
   return new Map([...parametersOf(pooled(scope, "eeg", h)), ...parametersOf(pooled(scope, "text", sentence))]);
+}
+
+function recordingsPrint({ sentences, recordings, splits, eeg }: SentenceSet): string {
+  return createHash("sha256")
+    .update(JSON.stringify([sentences, recordings, splits]))
+    .update(new Uint8Array(eeg.buffer, eeg.byteOffset, eeg.byteLength))
+    .digest("hex");
 }
 
 function fingerprint({ config, weights }: TextModel): string {

@@ -1,4 +1,6 @@
 /** The frozen text model: an encoder–decoder with its codec, a published one or a small one of ours, and decoding from given states. */
+
+import { createHash } from "node:crypto";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { normal, uniform } from "../../../engine/random.ts";
@@ -168,6 +170,8 @@ export interface SmallTextOptions {
   readonly sourceLength: number;
   readonly targetLength: number;
   readonly seed: number;
+  /** Keeps the training, which goes on from there; default: nowhere. */
+  readonly checkpointFolder?: string;
   readonly signal?: AbortSignal;
   readonly onProgress?: (share: number) => void;
 }
@@ -178,6 +182,7 @@ export async function trainTextModel(
   options: SmallTextOptions,
 ): Promise<TextModel> {
   const { width, layers, heads, steps, batch, sourceLength, targetLength, seed, signal, onProgress } = options;
+  const { checkpointFolder } = options;
   const known = new Set(pairs.flatMap(([a, b]) => [...splitWords(promptFor(a)), ...splitWords(b)]));
   const vocabulary = ["<pad>", "</s>", "<unk>", ...[...known].sort()];
   const codec = wordCodec(vocabulary);
@@ -222,7 +227,12 @@ export async function trainTextModel(
       objective,
       steps,
       seed,
+      basis: {
+        ...{ width, layers, heads, batch, sourceLength, targetLength },
+        pairs: createHash("sha256").update(JSON.stringify(pairs)).digest("hex"),
+      },
       signal,
+      checkpointFolder,
       schedule: constantRate({ peak: 2e-3, warmup: Math.min(50, steps >> 1) }),
       optimiser: { weightDecay: 0 },
       clip: 1,
