@@ -249,6 +249,22 @@ describe("log-probabilities of completions", () => {
       for (const choice of chunk.choices) gathered.push(...(choice.logprobs?.tokens ?? []));
     expect(gathered).toEqual(tokens);
   });
+
+  it("name the tokens of text that is held back until the end, streamed as in a whole", async () => {
+    for (let length = 6; length < 12; length++) {
+      const request = { model, prompt, max_tokens: length, logprobs: 0, temperature: 0 };
+      const [{ text }] = (await client.completions.create(request)).choices;
+      const held = { ...request, stop: `${text.slice(-6)}\u2603` }; // the end of the text might be this one's beginning
+      const [whole] = (await client.completions.create(held)).choices;
+      const streamed = { text: "", tokens: [] as string[] };
+      for await (const { choices } of await client.completions.create({ ...held, stream: true }))
+        for (const one of choices) {
+          streamed.text += one.text;
+          streamed.tokens.push(...(one.logprobs?.tokens ?? []));
+        }
+      expect(streamed).toEqual({ text, tokens: whole.logprobs!.tokens });
+    }
+  });
 });
 
 it("places every token of an echo where its character begins, however many tokens that has", async () => {

@@ -252,7 +252,8 @@ function join(events: Told[], event: Told): void {
     return;
   }
   const { text, tokens, logprobs } = event;
-  const all = logprobs && [...(last.logprobs ?? []), ...logprobs];
+  // Text that was held back comes at the end by itself: its tokens were told before.
+  const all = last.logprobs || logprobs ? [...(last.logprobs ?? []), ...(logprobs ?? [])] : undefined;
   events[events.length - 1] = {
     type: "text",
     text: last.text + text,
