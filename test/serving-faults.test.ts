@@ -1,7 +1,8 @@
 /** What `ventris serve` stands: strangers' bodies, clients that go away, too many of them, a worker that is killed, an end in order. */
+import { connect } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI from "openai";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { type Listening, type ListenOptions, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt } from "./build.ts";
 
@@ -135,6 +136,31 @@ describe("strangers' bodies", () => {
     const response = await fetch(at("/v1/completions"), { method: "POST", body, duplex: "half" } as RequestInit);
     expect(response.status).toBe(status);
     expect(await response.json()).toMatchObject({ error: { code: "bad_option" } });
+  });
+
+  it("are refused when they are no UTF-8: other characters would stand for what was sent", async () => {
+    const [before, after] = JSON.stringify({ ...story, prompt: "caf|" }).split("|");
+    const body = Buffer.concat([Buffer.from(before), Buffer.from([0xe9]), Buffer.from(after)]);
+    const response = await fetch(at("/v1/completions"), { method: "POST", body });
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { message: "the body is not UTF-8" } });
+  });
+
+  it.each([
+    ["in one piece", "Content-Length: 500\r\n\r\n{"],
+    ["in chunks", "Transfer-Encoding: chunked\r\n\r\n10\r\n{"],
+  ])("that break off, %s, are no fault of the server", async (_, rest) => {
+    const said = vi.spyOn(console, "error").mockImplementation(() => {});
+    try {
+      const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+      socket.write(`POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n${rest}`);
+      await delay(200);
+      socket.destroy();
+      await delay(200);
+      expect(said).not.toHaveBeenCalled();
+    } finally {
+      said.mockRestore();
+    }
   });
 });
 

@@ -11,7 +11,7 @@ import { matchedRoutes } from "hono/route";
 import type { Admission } from "./admission.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
-import { answerOf, RequestError } from "./errors.ts";
+import { answerOf, notArrived, RequestError } from "./errors.ts";
 import type { Metrics } from "./metrics.ts";
 import type { PictureOrigins } from "./remote-pictures.ts";
 
@@ -65,16 +65,7 @@ export function createApp({ groups, bodyBytes, apiKey, origins, open, ...context
     await next();
     metrics.answered(c.req.method, routeOf(c), statusFor(c));
   });
-  app.use(
-    bodyLimit({
-      maxSize: bodyBytes,
-      onError: () => {
-        // The rest of the body is not read, so that the connection cannot serve another request.
-        const headers = { Connection: "close" };
-        throw new RequestError("bad_option", `a body of more than ${bodyBytes} bytes`, { status: 413, headers });
-      },
-    }),
-  );
+  app.use(limited(bodyBytes));
   app.get("/metrics", async (c) => {
     const { type, text } = await metrics.page();
     return c.body(text, 200, { "Content-Type": type });
@@ -115,6 +106,25 @@ function absent(app: Hono, { req: { method, path } }: Context, groups: readonly 
     ? ": OpenAI's clients ask below /v1, such as /v1/models, and ventris serve --studio has a page at /"
     : "";
   return new RequestError("unavailable", `nothing at ${method} ${path}${hint}`);
+}
+
+/** Bodies in chunks are read here. */
+function limited(bodyBytes: number): MiddlewareHandler {
+  const limit = bodyLimit({
+    maxSize: bodyBytes,
+    onError: () => {
+      // The rest of the body is not read, so that the connection cannot serve another request.
+      const headers = { Connection: "close" };
+      throw new RequestError("bad_option", `a body of more than ${bodyBytes} bytes`, { status: 413, headers });
+    },
+  });
+  return async (c, next) => {
+    try {
+      return await limit(c, next);
+    } catch (error) {
+      throw error instanceof RequestError ? error : notArrived(error as Error);
+    }
+  };
 }
 
 const loopbackNames = /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/i;

@@ -108,22 +108,37 @@ export function answerOf(error: unknown): {
 
 /** Errors: `bad_option`. */
 export async function readJson(request: Request): Promise<unknown> {
-  let text: string;
+  let bytes: ArrayBuffer;
   try {
-    text = await request.text();
+    bytes = await request.arrayBuffer();
   } catch (cause) {
     if ((cause as Error).name === "BodyLimitError") throw cause; // told by the limit itself
-    throw new RequestError("aborted", `the body did not arrive: ${(cause as Error).message}`, { status: 400 });
+    throw notArrived(cause as Error);
   }
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = JSON.parse(textOf(bytes));
   } catch (cause) {
+    if (cause instanceof RequestError) throw cause;
     throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
   }
   requireShallow(body);
   if (!isObject(body)) throw new RequestError("bad_option", `the body must be a JSON object, not ${shown(body)}`);
   return body;
+}
+
+/** Of who went away, or whose connection broke, before the body was here whole. */
+export const notArrived = ({ message }: Error): RequestError =>
+  new RequestError("aborted", `the body did not arrive: ${message}`, { status: 400 });
+
+/** Bytes that are no text would else become other characters than were sent. Errors: `bad_option`. */
+function textOf(bytes: ArrayBuffer): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    if (!(cause instanceof TypeError)) throw cause;
+    throw new RequestError("bad_option", "the body is not UTF-8");
+  }
 }
 
 /** Far beyond what any field holds, and far from what fills a stack. */
