@@ -3,6 +3,8 @@
  * request, which holds its own full pages instead of everybody's and of what is kept as cached prefixes. The last pages of texts
  * stand behind them in either.
  */
+
+import { hidden } from "../models/attention.ts";
 import type { OnnxValue } from "../runtime/program.ts";
 import { pageSize } from "./arena.ts";
 import { type Column, type LastPages, seat } from "./last-pages.ts";
@@ -30,7 +32,6 @@ export interface Layout {
   readonly inputs: Readonly<Record<string, OnnxValue>>;
 }
 
-const minusInfinity = -1e9; // finite: a row of -Infinity alone would give NaN
 /** Copying into lanes pays when they leave at most this part of what rows would look over in the arena. */
 const worthwhile = 0.7;
 /** Lanes have equally many rows; rows of nobody may make up this part of a pass, as they are computed like others. */
@@ -229,7 +230,7 @@ export function createLayouts(
       (again.length > 0 ? [...first, ...again] : first).filter(({ node }) => !isNew[lane].has(node)),
     );
     const pages = fullPages + lastPages;
-    const masks = maskBuffers.map((buffer) => buffer(pages * count * most * pageSize).fill(minusInfinity));
+    const masks = maskBuffers.map((buffer) => buffer(pages * count * most * pageSize).fill(hidden));
     const places = new Int32Array(count * most);
     const rows: { row: Row; at: number }[] = [];
     laneRows.forEach((lane, index) => {

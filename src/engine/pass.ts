@@ -22,6 +22,8 @@ import {
   input,
   type LoweringOptions,
   lower,
+  maximum,
+  minimum,
   product,
   reshape,
   type Tensor,
@@ -156,7 +158,9 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
   const pages = (name: string, count: Dimension, width: number, of: StoredType): Tensor =>
     cast(input(name, [count, "lanes", keyValueHeads, pageSize, width], of), "float32");
   const store = (layer: number, kind: "keys" | "values", value: Tensor): Tensor => {
-    const kept = cast(value, type);
+    // An edit's row may hold more than half precision does; as infinities, it would reach other rows.
+    const bounded = type === "float16" && asked.edits.length > 0 ? minimum(maximum(value, -65504), 65504) : value;
+    const kept = cast(bounded, type);
     stored[kind].push(storedRows(kept, stageOfLayer(layer, after)));
     return cast(kept, "float32");
   };

@@ -30,6 +30,12 @@ import {
 import type { Attention, AttentionStyle } from "./family.ts";
 
 /**
+ * Added to the score of what a row may not look at. Far below every score that edits can bring about (see `largestValue`): what is hidden would
+ * else be looked at, and its values reach other texts. Finite, as a row of -Infinity alone would give NaN.
+ */
+export const hidden = -1e38;
+
+/**
  * Grouped-query attention (Ainslie et al. 2023) in one shape: the queries that share a key head stand below one another as extra rows,
  * so that a plain batched product serves them all.
  */
@@ -70,7 +76,7 @@ function causalBlocks(length: number, groups: number, window: number): CausalBlo
     for (let row = 0; row < rows; row++) {
       const position = start + (row % (end - start));
       for (let key = 0; key < end; key++) {
-        if (key > position || key <= position - window) mask[row * end + key] = -1e9;
+        if (key > position || key <= position - window) mask[row * end + key] = hidden;
       }
     }
     return { start, end, mask: constant(mask, [1, 1, rows, end]) };
@@ -155,7 +161,7 @@ function withinDocuments({ start, end, mask }: CausalBlock, groups: number, docu
     ),
     [batch, 1, groups * rows, 1],
   );
-  return where(equal(ofRows, reshape(slice(documents, 1, 0, end), [batch, 1, 1, end])), mask, -1e9);
+  return where(equal(ofRows, reshape(slice(documents, 1, 0, end), [batch, 1, 1, end])), mask, hidden);
 }
 
 /** Sum of tensors of growing size along the last axis, the shorter ones followed by zeros. */

@@ -3,7 +3,7 @@
  * positions that are not computed come from planes, in which those of the rows take their places, so that a column is a position in
  * every pass, whatever is computed in it and whatever shares it.
  */
-import { groupQueries, joinHeads, scoresOf } from "../../models/attention.ts";
+import { groupQueries, hidden, joinHeads, scoresOf } from "../../models/attention.ts";
 import { createHooks, type Instruments } from "../../models/edits.ts";
 import type { Attention, Family, ModelConfig } from "../../models/family.ts";
 import { parameterMaker } from "../../models/parameters.ts";
@@ -72,7 +72,7 @@ export function lowerCanvas(
   const { keyValueHeads: heads, headDimension: dimension } = config;
   const parameter = parameterMaker();
   const selection = input("select", [selectedRows], "int64");
-  const select = (hidden: Tensor): Tensor => gather(hidden, selection);
+  const select = (rows: Tensor): Tensor => gather(rows, selection);
   const hooks = createHooks(family, config, always, { parameter, select });
   const kept: Record<string, Tensor> = {};
   const plane = (name: string): Tensor => input(name, ["batch", heads, "columns", dimension]);
@@ -97,8 +97,6 @@ export function lowerCanvas(
   });
   return lower({ logits, ...kept, ...hooks.outputs }, { parameters: "weights", blocks, products, layout });
 }
-
-const hidden = -1e9;
 
 export async function startCanvasPass(
   parts: CanvasPassParts,

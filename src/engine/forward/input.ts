@@ -1,5 +1,7 @@
 /** What `forward` is given: sequences, what their rows see, and which rows are asked for. Checked and laid out as one padded batch. */
+
 import { ensure, shown } from "../../errors.ts";
+import { hidden } from "../../models/attention.ts";
 import { type ModelConfig, reachesOf } from "../../models/family.ts";
 
 /** Keys and values of rows, by layer: [key-value heads, length, head dimension] each, rotated. */
@@ -46,8 +48,6 @@ export interface Batch {
   /** Vectors by row of the batch. */
   readonly vectors: ReadonlyMap<number, Float32Array>;
 }
-
-const hidden = -1e9;
 
 /** Errors: `bad_option` and `bad_shape` naming the sequence and what does not fit. */
 export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence[]): Batch {

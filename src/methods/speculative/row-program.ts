@@ -2,6 +2,7 @@
  * A small network beside its model, run row by row over the keys and values of earlier rows: a draft of one layer, or the model with layers left out.
  * Rows name the row that they stand below, so that trees of them share their stem; what is only drafted is cut off again.
  */
+import { hidden } from "../../models/attention.ts";
 import { createHooks, type Edit } from "../../models/edits.ts";
 import { type Family, type ModelConfig, reachesOf } from "../../models/family.ts";
 import { maskedAttention } from "../../models/masked-attention.ts";
@@ -10,8 +11,6 @@ import { rotaryFeeds, rotaryInputs } from "../../models/rope.ts";
 import type { Value } from "../../runtime/program.ts";
 import { input, parametersOf, type Tensor } from "../../tensor/index.ts";
 import { partProgram } from "./part-program.ts";
-
-const hidden = -1e9;
 
 export interface RowNetwork {
   readonly family: Family;
