@@ -208,7 +208,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         let at: Node | undefined = node;
         while (end < tokens.length - 1) {
           const known: Node | undefined = trees.childOf(at, keyOf(tokens[end]), sites.world);
-          if (!known || known.pending || !has(known)) break;
+          if (!known || known.pending || known.broken || !has(known)) break;
           visit?.([known]);
           at = known;
           end += 1;
