@@ -10,7 +10,7 @@ import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type OpenModel, open } from "../src/open.ts";
-import { add, multiply, scalar, slice, type Tensor } from "../src/tensor/index.ts";
+import { add, gather, multiply, scalar, slice, type Tensor } from "../src/tensor/index.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
@@ -148,6 +148,70 @@ describe("edits of a run", () => {
     };
     const run = model.decode(tokens, { edits: [{ edit: NaNs }] }).final;
     await expect(run).rejects.toThrow(/the edit broken at final gave values that are not finite/);
+  });
+
+  test("a run whose edit is not finite somewhere in the prompt ends so however often it is asked for", async () => {
+    const scale = { site: "layers.0.residual", scale: 1e15 };
+    for (const at of [0, 3, tokens.length - 1])
+      for (let time = 0; time < 3; time++) {
+        const edits = [scale, scale].map((one) => ({ ...one, at: [at] }));
+        const run = model.decode(tokens, { temperature: 0, maxTokens: 2, edits }).final;
+        await expect(run).rejects.toThrow(`at position ${at}`);
+      }
+  });
+
+  test("what fails of one run's edit, before or while a pass runs, is that run's; others of the pass go on", async () => {
+    const wrong = (name: string): Edit => ({
+      name,
+      site: "layers.0.residual",
+      apply: (value) => ({ value: slice(value, 1, 0, 4) }),
+    });
+    const chosen: Edit = {
+      name: "chosen",
+      site: "layers.0.residual",
+      inputs: { row: { type: "int64", shape: [] } },
+      apply: (value, { inputs: { row } }) => ({ value: add(value, multiply(gather(value, row), scalar(0))) }),
+    };
+    const decode = (options: object) =>
+      model.decode(tokens, { temperature: 0, maxTokens: 6, ...options }).final.then(
+        (final) => final.tokens,
+        (error) => error.message as string,
+      );
+    const plain = await decode({});
+    const outside = { edit: chosen, inputs: () => ({ row: [1e6] }) };
+    const asked = [
+      ...["one", "two", "three", "four", "five"].map((name) => ({ edits: [{ edit: wrong(name) }] })),
+      { edits: [outside] },
+      { edits: [{ site: "layers.0.mlp.up", scale: 1 }] },
+      { taps: ["final"] },
+      {},
+    ];
+    const got = await Promise.all(asked.map(decode));
+    for (const [i, name] of ["one", "two", "three", "four", "five"].entries())
+      expect(got[i]).toContain(`the edit ${name} at`);
+    expect(got[5]).toMatch(/Gather/);
+    expect(got.slice(6)).toEqual([plain, plain, plain]);
+    expect(await decode({})).toEqual(plain);
+    expect(model.forest.held).toBe(0);
+  });
+
+  test.each(["f32", "f16"] as const)("values of any size stay their own run's, with keys in %s", async (keyValues) => {
+    await using own = await open(tiny.folder, { threads: 1, keyValues });
+    const decode = (options: object, text = tokens) =>
+      own.decode(text, { temperature: 0, maxTokens: 6, ...options }).final.then(
+        (final) => final.tokens,
+        () => "refused",
+      );
+    const other = [3, 8, 1];
+    const alone = [await decode({}), await decode({}, other)];
+    const site = "layers.0.attention.norm";
+    for (const edit of [{ set: 1e5 }, { set: 1e9 }, { scale: 1e9 }, { scale: -1e12 }, { entries: [0], set: 9e14 }]) {
+      const edits = [{ site, ...edit }];
+      const [large, ...others] = await Promise.all([decode({ edits }), decode({}), decode({}, other)]);
+      expect(others).toEqual(alone);
+      expect(large).not.toBe("refused");
+      expect([await decode({}), await decode({}, other)]).toEqual(alone);
+    }
   });
 
   test("requests whose edits no one program can have take turns: of one name and different, or in another order", async () => {

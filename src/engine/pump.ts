@@ -6,7 +6,7 @@ import type { ForestCounters } from "./forest.ts";
 import type { Layouts } from "./layout.ts";
 import type { Job, Node, Path } from "./node.ts";
 import type { Pass } from "./pass.ts";
-import { joinParts, keepReadings, type Parts, sitesOfRows } from "./sites/readings.ts";
+import { asks, joinParts, keepReadings, type Parts, sitesOfRows } from "./sites/readings.ts";
 import type { Trees } from "./trees.ts";
 
 export interface Pump {
@@ -57,18 +57,27 @@ export function createPump(pass: Pass, trees: Trees, layouts: Layouts, maxRows: 
         rows += job.rows.length;
       }
       const admitted = admit(jobs);
-      if (admitted.length === 0) continue;
-      try {
-        await runPass(admitted);
-        for (const job of admitted) {
-          for (const { node } of job.rows) settle(node, job);
-          job.finish();
-        }
-      } catch (error) {
-        for (const job of admitted) abandon(job, error);
-      }
+      if (admitted.length > 0) await runJobs(admitted);
     }
     pumping = undefined; // in the same turn as the last look at the queue: a job that comes later starts it again
+  }
+
+  /** What a pass fails of may be one job's edits: each then has a pass of its own, in their order, as some go on from others' rows. */
+  async function runJobs(jobs: readonly Job[]): Promise<void> {
+    try {
+      await runPass(jobs);
+    } catch (error) {
+      const apart = jobs.length > 1 && jobs.some(({ rows }) => rows.some(asks));
+      for (const job of jobs) {
+        if (!apart || job.rows.some(({ node }) => node.parent?.gone)) abandon(job, error);
+        else await runJobs([job]);
+      }
+      return;
+    }
+    for (const job of jobs) {
+      for (const { node } of job.rows) settle(node, job);
+      job.finish();
+    }
   }
 
   function abandon(job: Job, error: unknown): void {

@@ -7,7 +7,8 @@ import type { RowSites } from "./rows.ts";
 import { placeInStage, type Stages } from "./stages.ts";
 import { union, unite } from "./variants.ts";
 
-const asks = ({ taps, edits }: Row): boolean => taps.length > 0 || edits.length > 0;
+/** Whether a row has anything read or rewritten. */
+export const asks = ({ taps, edits }: Row): boolean => taps.length > 0 || edits.length > 0;
 
 /** Lists of taps and of edits that rows ask for, each once. */
 export type Parts = Map<unknown, Instruments>;

@@ -10,7 +10,8 @@ import { beginnings } from "./stages.ts";
 interface Variant {
   readonly asked: Instruments;
   readonly pass: Promise<Pass>;
-  running: number;
+  /** Who waits for it, or runs in it. */
+  users: number;
 }
 
 /** Programs kept; and hooks in one of them, beyond which a new one starts with what is asked for alone. */
@@ -22,52 +23,99 @@ export function withVariants(base: Pass, make: (asked: Instruments) => Promise<P
   const variants: Variant[] = [];
   /** What the last pass asked for, and its program: the next one mostly asks for the same. */
   let last: { asked: Instruments; variant: Variant } | undefined;
+  const leaving = new Set<Promise<void>>();
+  let released = false;
 
   /** Hooks cost time whether rows ask for them or not: the program with the fewest. */
   function covering(asked: Instruments): Variant {
     if (last?.asked === asked && variants.includes(last.variant)) return last.variant;
     const serving = variants.filter((variant) => serves(variant.asked, asked));
     const fewest = Math.min(...serving.map((variant) => hooksOf(variant.asked)));
-    const found = serving.findLast((variant) => hooksOf(variant.asked) === fewest) ?? compile(asked);
-    variants.splice(variants.indexOf(found), 1);
+    const found = serving.findLast((variant) => hooksOf(variant.asked) === fewest) ?? compile(withLatest(asked));
+    take(found);
     variants.push(found);
     last = { asked, variant: found };
     return found;
   }
 
-  /** A program for just what is asked; where there are many already, for what the latest has, too, or they would take turns. */
-  function compile(asked: Instruments): Variant {
+  /** Just what is asked; where there are many programs already, what the latest has, too, or they would take turns. */
+  function withLatest(asked: Instruments): Instruments {
     const latest = variants.length < mostVariants ? noInstruments : variants[variants.length - 1].asked;
     const joined = merge(latest, asked);
-    const wanted = joined && hooksOf(joined) <= mostHooks && serves(joined, asked) ? joined : asked;
-    const variant: Variant = { asked: wanted, pass: make(wanted), running: 0 };
+    return joined && hooksOf(joined) <= mostHooks && serves(joined, asked) ? joined : asked;
+  }
+
+  /** The program for just what is asked. */
+  const alone = (asked: Instruments): Variant =>
+    variants.find((variant) => hooksOf(variant.asked) === hooksOf(asked) && serves(variant.asked, asked)) ??
+    compile(asked);
+
+  function compile(asked: Instruments): Variant {
+    const variant: Variant = { asked, pass: make(asked), users: 0 };
     variants.push(variant);
-    variant.pass.catch(() => variants.splice(variants.indexOf(variant), 1));
-    const idle = variants.findIndex((v) => v.running === 0 && v !== variant);
-    if (variants.length > mostVariants && idle >= 0) discard(variants.splice(idle, 1)[0]);
+    variant.pass.catch(() => take(variant));
     return variant;
   }
 
-  const discard = (variant: Variant): Promise<void> => variant.pass.then((pass) => pass.release());
+  /** Out of those kept, unless it is out already. */
+  function take(variant: Variant): void {
+    const at = variants.indexOf(variant);
+    if (at >= 0) variants.splice(at, 1);
+  }
+
+  function discard(variant: Variant): void {
+    take(variant);
+    const gone: Promise<void> = variant.pass
+      .then((pass) => pass.release())
+      .catch(() => {}) // it did not compile: who asked for it is told
+      .finally(() => leaving.delete(gone));
+    leaving.add(gone);
+  }
+
+  function dropSpare(): void {
+    for (const variant of [...variants]) if (variants.length > mostVariants && variant.users === 0) discard(variant);
+  }
+
+  /** A program stays while `action` goes on. */
+  async function holding<Result>(variant: Variant, action: () => Promise<Result>): Promise<Result> {
+    variant.users += 1;
+    try {
+      dropSpare();
+      return await action();
+    } finally {
+      variant.users -= 1;
+      dropSpare();
+    }
+  }
+
+  /** Errors: those of compiling what is asked, and `aborted` when all is released. */
+  async function within<Result>(asked: Instruments, action: (pass: Pass) => Promise<Result>): Promise<Result> {
+    ensure(!released, "aborted", "the model was closed");
+    const variant = covering(asked);
+    return holding(variant, async () => {
+      const pass = await variant.pass.catch((error) => {
+        if (hooksOf(variant.asked) === hooksOf(asked)) throw error;
+      });
+      if (pass) return action(pass);
+      // What is in it for others may be why it does not compile.
+      const own = alone(asked);
+      return holding(own, async () => action(await own.pass));
+    });
+  }
 
   return {
     ...base,
     async prepare(asked) {
-      if (asked.taps.length + asked.edits.length > 0) await covering(asked).pass;
+      if (hooksOf(asked) > 0) await within(asked, async () => {});
     },
     async run(inputs) {
-      if (!inputs.sites) return base.run(inputs);
-      const variant = covering(inputs.sites.needed);
-      variant.running += 1;
-      try {
-        return await (await variant.pass).run(inputs);
-      } finally {
-        variant.running -= 1;
-      }
+      return inputs.sites ? within(inputs.sites.needed, (pass) => pass.run(inputs)) : base.run(inputs);
     },
     async release() {
+      released = true;
       await base.release();
-      await Promise.allSettled(variants.map(discard));
+      for (const variant of [...variants]) discard(variant);
+      await Promise.all(leaving);
     },
   };
 }
