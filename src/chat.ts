@@ -14,7 +14,7 @@ import {
 import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
-import { readWhole } from "./files.ts";
+import { readWhole, whyUnreadable } from "./files.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
@@ -212,7 +212,7 @@ export async function readChat(path: string): Promise<ChatMessage[]> {
     text = new TextDecoder().decode(bytes);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
   let saved: { format?: unknown; messages?: unknown };
   try {

@@ -157,6 +157,16 @@ export async function* readPieces(path: string, pieceBytes = 2 ** 18): AsyncGene
 export const errorCode = (error: unknown): string | undefined =>
   error instanceof Error ? (error as Error & { code?: string }).code : undefined;
 
+/** Why a file cannot be read, in words for people where the storage's own are for programs. */
+export const whyUnreadable = (error: unknown): string => reasons[errorCode(error) ?? ""] ?? (error as Error).message;
+
+const reasons: Readonly<Record<string, string>> = {
+  ENOENT: "there is no such file",
+  ENOTDIR: "there is no such file",
+  EISDIR: "it is a folder",
+  EACCES: "it may not be read",
+};
+
 /** Turns a storage's error met while writing `path` into ours; errors of other kinds are returned as they are. */
 export function writeError(error: unknown, path: string): unknown {
   if (error instanceof VentrisError) return error;

@@ -8,7 +8,7 @@ import type { VectorRow } from "./engine/forest.ts";
 import type { Model } from "./engine/model.ts";
 import type { Vision } from "./engine/vision.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
-import { readWhole } from "./files.ts";
+import { readWhole, whyUnreadable } from "./files.ts";
 import { checkPicture, decodePicture, mostPictureBytes, type Picture, pictureHeader } from "./images/index.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 
@@ -167,7 +167,7 @@ async function readPicture(source: ImageSource, where: string): Promise<Picture>
   try {
     bytes = await readWhole(source, mostPictureBytes);
   } catch (cause) {
-    throw new VentrisError("unavailable", `cannot read the picture ${source}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read the picture ${source}: ${whyUnreadable(cause)}`, { cause });
   }
   ensure(bytes, "bad_file", `${source} is larger than ${mostPictureBytes} bytes, which is too long for a picture`);
   return decodePicture(bytes, source);

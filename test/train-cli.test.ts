@@ -32,7 +32,7 @@ interface Outcome {
 const start = (words: readonly string[]): ChildProcessWithoutNullStreams =>
   spawn(process.execPath, [join(root, "dist", "cli", "main.js"), ...words], {
     cwd: folder,
-    env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: join(folder, "cache") },
+    env: { ...process.env, NO_COLOR: "1", VENTRIS_CACHE: join(folder, "cache"), HF_ENDPOINT: "http://127.0.0.1:9" },
   });
 function outcome(child: ChildProcessWithoutNullStreams): Promise<Outcome> {
   const texts = { stdout: "", stderr: "" };
@@ -77,9 +77,19 @@ it("--init writes a recipe that fits the texts; it is trained, and its samples g
   const trained = await json("train", short, "--run", "run", "--out", "model");
   expect(trained).toMatchObject({ recipe: "begun", reason: "steps", step: 6, steps: 6, resumedFrom: 0 });
   const state = await json("train", "status", "run");
-  expect(state).toMatchObject({ name: "begun", running: false, step: 6, steps: 6, heldOutLoss: trained.heldOutLoss });
+  const { loss, heldOutLoss } = trained; // the same figures wherever they are told
+  expect(state).toMatchObject({ name: "begun", running: false, step: 6, steps: 6, loss, heldOutLoss });
   const told = await ventris("train", "status", "run");
   expect(told.stdout).toMatch(/state +finished *\nstep +6 of 6 *\nloss +\d\.\d{3} nats a token/);
+
+  await refused(["train", "statu", "run"], /no command "statu".*did you mean "status"/);
+  await refused(["train", short, "further"], /train takes one recipe; what else is further/);
+  await refused(["train", "begun"], /recipe begun cannot be read: it is not a file; did you mean begun.recipe\.json/);
+  await refused(["train", "gone.json"], /recipe gone\.json cannot be read: there is no such file$/m);
+  const relative = await variant("relative", () => ({ data: [{ path: "here.txt" }] }));
+  await refused(["train", relative], /data\[0\]\.path: where is here\.txt\? Give its folder by --data/);
+  const long = await variant("too-long", () => ({ length: 5000 }));
+  await refused(["train", long], /length is 5000, and the model reads at most 512 tokens/);
 
   const samples = await json("train", "sample", "run", "--tokens", "5", "--temperature", "0", "Day", "The fox");
   expect(samples.map(({ prompt }: { prompt: string }) => prompt)).toEqual(["Day", "The fox"]);
@@ -124,7 +134,18 @@ describe("finetune", () => {
     const before = await json("eval", "perplexity", "more.txt", "--model", "model", "--limit", "20");
     const words = ["train", "finetune", "model", "more.txt", "--length", "32"];
     const rates = ["--learning-rate", "0.005", "--epochs", "1"];
-    expect(await json(...words, ...rates, "--folder", "whole")).toMatchObject({ recipe: "whole", reason: "steps" });
+    const { stdout, stderr } = await ventris(...words, ...rates, "--folder", "whole", "--json");
+    expect(JSON.parse(stdout)).toMatchObject({ recipe: "whole", reason: "steps" });
+    const { steps, rows, length } = JSON.parse(await readFile(path("whole", "recipe.json"), "utf8"));
+    // One epoch reads what is not held out once, but for a batch.
+    const read = Number(/(\d+) training tokens/.exec(stderr)![1]);
+    expect(Math.abs(steps * rows * length - read)).toBeLessThanOrEqual(rows * length);
+    await refused(["train", "status", "whole"], /whole is no training run.*did you mean whole.run/);
+    await refused(["run", "--model", "whole", "Day"], /no weights in .*did you mean .*whole.model/);
+    await refused(
+      ["run", "--model", "whole/modl", "Day"],
+      /there is no such folder here \(did you mean "whole.model"\?\), and of the hub/,
+    );
     const whole = await json("eval", "perplexity", "more.txt", "--model", path("whole", "model"), "--limit", "20");
     expect(whole.perToken.value).toBeLessThan(0.8 * before.perToken.value);
 

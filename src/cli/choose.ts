@@ -5,6 +5,7 @@ import { gunzipSync } from "node:zlib";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { choice } from "../methods/index.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { resolveModel } from "../references.ts";
@@ -187,7 +188,7 @@ async function readTableFile(path: string): Promise<choice.Table> {
   try {
     bytes = await readFile(path);
   } catch (cause) {
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
   try {
     const text = (path.endsWith(".gz") ? gunzipSync(bytes, { maxOutputLength: largestTable }) : bytes).toString("utf8");

@@ -3,6 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import type { ConstraintChoice, SqlSchema } from "../constraints/index.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { decodeUtf8 } from "../json.ts";
 
 /** Largest file that describes a constraint. */
@@ -70,7 +71,7 @@ async function readText(path: string, flag: string): Promise<string> {
     return decodeUtf8(await readFile(path), path);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_option", `${flag}: cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("bad_option", `${flag}: cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 

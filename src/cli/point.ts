@@ -5,6 +5,7 @@ import { basename, join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { pointing } from "../methods/index.ts";
 import { progressWriter } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -194,7 +195,7 @@ async function readPoints(path: string): Promise<{ points: Point[]; between: (a:
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
   if (path.endsWith(".tsp")) {
     const { points, between } = pointing.readTsplib(text, basename(path));

@@ -8,6 +8,7 @@ import { cacheFormats, type LoadOptions } from "../engine/load.ts";
 import type { ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { decodeUtf8 } from "../json.ts";
 import { neurons } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
@@ -222,7 +223,7 @@ export async function readPromptFile(path: string): Promise<string> {
     return promptText(await readBounded(file.createReadStream(), path), path);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read the prompt: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read the prompt from ${path}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 

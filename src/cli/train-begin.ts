@@ -3,14 +3,16 @@ import { existsSync } from "node:fs";
 import { readFile, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
-import { planTraining, productRate } from "../training/plan.ts";
+import { heldOutShare, planTraining, productRate } from "../training/plan.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
+import { plural } from "./table.ts";
 
 export interface BeginOptions {
   readonly folder: string;
@@ -38,7 +40,7 @@ async function sizeOf(texts: readonly string[]): Promise<number> {
   let bytes = 0;
   for (const path of texts) {
     const found = await stat(path).catch((cause) => {
-      throw new VentrisError("unavailable", `cannot read ${path}: ${cause.message}`, { cause });
+      throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
     });
     bytes += found.size * (path.endsWith(".gz") ? 3 : 1);
   }
@@ -50,10 +52,6 @@ const nameOf = (folder: string): string =>
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "") || "model";
-
-/** A small text holds out more of itself, so that there are a few batches to measure on. */
-const heldOutShare = (tokens: number, batch: number): number =>
-  Math.min(0.2, Math.max(0.01, Number(((6 * batch) / tokens).toFixed(3))));
 
 const list = (texts: readonly string[]): string =>
   texts.map((path) => `    { "path": ${JSON.stringify(resolve(path))} }`).join(",\n");
@@ -86,7 +84,7 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
   "name": ${JSON.stringify(nameOf(folder))},
   "description": "A language model trained from scratch.",
   "licence": "unknown: say here what the texts allow",
-  // ${(plan.parameters / 1e6).toFixed(1)} million parameters: what ${tokens} tokens of text and ${minutes} minutes at half of this machine's
+  // ${(plan.parameters / 1e6).toFixed(1)} million parameters: what ${tokens} tokens of text and ${plural(minutes, "minute")} at half of this machine's
   // ${rate.toFixed(0)} GFLOP/s can train. Larger models need more of both.
   "config": {
     "architectures": ["LlamaForCausalLM"],
@@ -111,10 +109,10 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
   "data": [
 ${list(texts)}
   ],
-  "heldOut": ${heldOutShare(tokens, plan.rows * plan.length)},
+  "heldOut": ${plan.heldOut},
   "rows": ${plan.rows},
   "length": ${plan.length},
-  // ${plan.epochs.toFixed(1)} passes over the text, about ${Math.ceil(plan.minutes)} minutes.
+  // ${plan.epochs.toFixed(1)} passes over the text, about ${plural(Math.ceil(plan.minutes), "minute")}.
   "steps": ${plan.steps},
   "seed": 1,
   // The rate rises, stays, and falls over the last two fifths, where most is learned.
@@ -148,7 +146,7 @@ function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: n
     tokens >= leastBatches * rows * long,
     "bad_option",
     () =>
-      `the texts have ${tokens} tokens, and training needs ${leastBatches * rows * long} or more${mayShrink ? "" : ", or a smaller --length"}`,
+      `the texts have ${plural(tokens, "token")}, and training needs ${leastBatches * rows * long} or more: give more text${mayShrink ? "" : ", or a smaller --length"}`,
   );
   return { rows, length: long };
 }
@@ -174,7 +172,8 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
   const tokens = corpus.train.tokens.length;
   const context = Number(config.max_position_embeddings ?? config.n_positions ?? 1024);
   const { rows, length } = batchFor(tokens, Math.min(options.length ?? 256, context), options.length === undefined);
-  const steps = Math.max(1, Math.ceil((epochs * tokens) / (rows * length)));
+  const heldOut = heldOutShare(tokens, rows * length);
+  const steps = Math.max(1, Math.ceil((epochs * tokens * (1 - heldOut)) / (rows * length)));
   const rate = options.learningRate ?? (lora ? 2e-4 : 2e-5);
   const recipe = {
     name: nameOf(folder),
@@ -183,7 +182,7 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
     config,
     tokenizer: base,
     data: texts.map((file) => ({ path: resolve(file) })),
-    heldOut: heldOutShare(tokens, rows * length),
+    heldOut,
     rows,
     length,
     separateDocuments: tokenizer.beginToken !== undefined,

@@ -3,6 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
 import { rewardHeads } from "../methods/index.ts";
 import { open } from "../open.ts";
@@ -72,7 +73,7 @@ async function readProblemFile(path: string): Promise<string> {
     return decodeUtf8(await readFile(path), path);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 

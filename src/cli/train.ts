@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, nearest, VentrisError } from "../errors.ts";
 import { partKinds, trainTable } from "../methods/index.ts";
 import { makeFolder } from "../node-folders.ts";
 import { open } from "../open.ts";
@@ -114,6 +114,7 @@ export function define(command: Command): void {
     )
     .addOption(threadsFlag())
     .option("--json", "print the outcome as one JSON object")
+    .allowExcessArguments() // refused with what may have been meant
     .action(trainModel);
   command
     .command("finetune")
@@ -224,8 +225,12 @@ export function define(command: Command): void {
     .action(makeTexts);
 }
 
-async function trainModel(path: string | undefined, flags: TrainFlags): Promise<void> {
+async function trainModel(path: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
   const { init, texts, minutes, threads, json } = flags;
+  if (path !== undefined && !existsSync(path)) requireNoCommand(path, command);
+  ensure(command.args.length <= 1, "bad_option", () => {
+    return `train takes one recipe; what else is ${command.args.slice(1).join(" ")}? (--help shows the usage)`;
+  });
   if (init !== undefined) {
     ensure(path === undefined, "bad_option", "--init writes a recipe: do not give one too");
     ensure(texts, "bad_option", "--init: which texts? give --texts FILE…");
@@ -239,10 +244,24 @@ async function trainModel(path: string | undefined, flags: TrainFlags): Promise<
   ensure(path, "bad_option", "give a recipe, or --init FOLDER --texts FILE… to have one written");
   const recipe = await readRecipe(path);
   const dataFolder = flags.data ?? process.env.VENTRIS_DATA;
-  const elsewhere = recipe.data.every((file) => isAbsolute(file.path) || file.path.startsWith("./"));
-  ensure(dataFolder || elsewhere, "bad_option", "where are the texts? give --data, or set VENTRIS_DATA");
+  const relative = recipe.data.findIndex((file) => !isAbsolute(file.path) && !file.path.startsWith("./"));
+  ensure(dataFolder || relative < 0, "bad_option", () => {
+    const { path: file } = recipe.data[relative];
+    return `recipe ${path}: data[${relative}].path: where is ${file}? Give its folder by --data or VENTRIS_DATA, its whole path, or ./${file} beside the recipe`;
+  });
   ensure(!dataFolder || existsSync(dataFolder), "bad_option", `--data: there is no folder ${dataFolder}`);
   await runAndTell(path, { ...flags, data: dataFolder ?? ".", run: flags.run ?? join("runs", recipe.name) });
+}
+
+/** Errors: `bad_option` for a word that is no recipe, and nearly one of the commands. */
+function requireNoCommand(word: string, { commands }: Command): void {
+  const names = commands.map((command) => command.name());
+  const meant = /^[\w-]+$/.test(word) ? nearest(word, names) : undefined;
+  ensure(
+    meant === undefined,
+    "bad_option",
+    `train has no command "${word}", and there is no such recipe; did you mean "${meant}"?`,
+  );
 }
 
 /** Trains as a recipe says, with progress, and tells how it ended. */
@@ -276,7 +295,7 @@ async function runAndTell(
     }),
   ).finally(progress.done);
   const { reason, step, resumedFrom, history } = result;
-  const loss = history[history.length - 1]?.loss;
+  const loss = history[history.length - 1]?.smoothedLoss; // as progress and status tell it
   const heldOutLoss = history.findLast((entry) => entry.heldOutLoss !== undefined)?.heldOutLoss;
   if (json) {
     const { name, steps } = recipe;

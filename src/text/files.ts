@@ -1,6 +1,6 @@
 /** Bounded reading of the small text files that belong to a tokenizer. */
 import { ensure, VentrisError } from "../errors.ts";
-import { readWhole, storage } from "../files.ts";
+import { readWhole, storage, whyUnreadable } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 
 /** The largest published tokenizer.json has 35 MB. */
@@ -15,7 +15,7 @@ export async function readIfPresent(path: string): Promise<Uint8Array | undefine
     return bytes;
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
   }
 }
 

@@ -4,7 +4,7 @@
  */
 import { uniform } from "../engine/random.ts";
 import { ensure, VentrisError } from "../errors.ts";
-import { storage, within } from "../files.ts";
+import { storage, whyUnreadable, within } from "../files.ts";
 import { parseJson } from "../json.ts";
 import { sha } from "../sha.ts";
 import { documents, type TextFile } from "../text/text-files.ts";
@@ -71,7 +71,7 @@ async function identity(path: string): Promise<string> {
   try {
     return await fileIdentity(path);
   } catch (error) {
-    throw new VentrisError("unavailable", `cannot read ${path}: ${(error as Error).message}`, { cause: error });
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(error)}`, { cause: error });
   }
 }
 

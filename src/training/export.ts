@@ -1,5 +1,5 @@
 /** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
-import { ensure } from "../errors.ts";
+import { VentrisError } from "../errors.ts";
 import { copy, exists, keeping, nameOf, readText, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
@@ -143,7 +143,11 @@ export async function noteRun(
 /** The note of a run. Errors: `unavailable` where there is none, `bad_file`. */
 export async function readNote(folder: string): Promise<RunNote> {
   const path = within(folder, noteFile);
-  ensure(await exists(path), "unavailable", `${folder} is no training run: it has no ${noteFile}`);
+  if (!(await exists(path))) {
+    const run = within(folder, "run"); // where the commands keep it
+    const meant = (await exists(within(run, noteFile))) ? `; did you mean ${run}?` : "";
+    throw new VentrisError("unavailable", `${folder} is no training run: it has no ${noteFile}${meant}`);
+  }
   return (await readJson(path)) as unknown as RunNote;
 }
 

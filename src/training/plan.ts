@@ -13,7 +13,9 @@ export interface Plan {
   readonly rows: number;
   readonly length: number;
   readonly steps: number;
-  /** Times that training sees the text. */
+  /** Share of the text that is held out. */
+  readonly heldOut: number;
+  /** Times that training sees the rest. */
   readonly epochs: number;
   readonly minutes: number;
 }
@@ -45,6 +47,10 @@ const batches = [
   [2_000_000, 8, 256],
 ] as const;
 
+/** A small text holds out more of itself, so that there are a few batches, of so many tokens each, to measure on. */
+export const heldOutShare = (tokens: number, batch: number): number =>
+  Math.min(0.2, Math.max(0.01, Number(((6 * batch) / tokens).toFixed(3))));
+
 /** `rate`: products in GFLOP/s, see `productRate`. Errors: `bad_option` for texts shorter than a few batches. */
 export function planTraining(tokens: number, vocabularySize: number, rate: number, minutes: number): Plan {
   const operations = efficiency * rate * 1e9 * minutes * 60;
@@ -62,7 +68,9 @@ export function planTraining(tokens: number, vocabularySize: number, rate: numbe
     "bad_option",
     `the texts have about ${tokens} tokens: a model of its own needs ${batches[0][0]} or more. Give more text, or train a model further that is here: ventris train finetune knossos`,
   );
-  const most = Math.min(operations / (6 * chosen.parameters), mostEpochs * tokens);
+  const heldOut = heldOutShare(tokens, rows * length);
+  const read = tokens * (1 - heldOut);
+  const most = Math.min(operations / (6 * chosen.parameters), mostEpochs * read);
   const steps = Math.max(20, Math.floor(most / (rows * length)));
   const trained = steps * rows * length;
   return {
@@ -70,7 +78,8 @@ export function planTraining(tokens: number, vocabularySize: number, rate: numbe
     rows,
     length,
     steps,
-    epochs: trained / tokens,
+    heldOut,
+    epochs: trained / read,
     minutes: (6 * chosen.parameters * trained) / (efficiency * rate * 1e9 * 60),
   };
 }

@@ -1,7 +1,7 @@
 /** What a recipe says, and how it is read: JSON, in which `//` begins a comment. */
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
-import { readText } from "../files.ts";
+import { exists, readText, whyUnreadable, within } from "../files.ts";
 import { describeIssues } from "../issues.ts";
 import { parseJson } from "../json.ts";
 import { divergences } from "./divergence.ts";
@@ -122,7 +122,9 @@ export async function readRecipe(path: string): Promise<Recipe> {
   try {
     source = await readText(path);
   } catch (cause) {
-    throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${(cause as Error).message}`, { cause });
+    const inside = within(path, "recipe.json");
+    const meant = (await exists(inside)) ? `; did you mean ${inside}?` : "";
+    throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${whyUnreadable(cause)}${meant}`, { cause });
   }
   const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`), { reportInput: true });
   if (!parsed.success)

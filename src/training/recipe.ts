@@ -64,7 +64,12 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   ensure(
     tokenizer.vocabularySize <= config.vocabularySize,
     "bad_config",
-    `the tokenizer has ${tokenizer.vocabularySize} tokens, the model ${config.vocabularySize}`,
+    `recipe ${path}: config.vocab_size is ${config.vocabularySize}, and the tokenizer has ${tokenizer.vocabularySize} tokens`,
+  );
+  ensure(
+    length <= config.contextLength,
+    "bad_option",
+    `recipe ${path}: length is ${length}, and the model reads at most ${config.contextLength} tokens (config.max_position_embeddings or its like)`,
   );
 
   await refuseChangedRun(options.runFolder, recipe);

@@ -1,6 +1,6 @@
 /** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
 import { ensure, nearest, VentrisError } from "../errors.ts";
-import { type OpenFile, storage } from "../files.ts";
+import { type OpenFile, storage, whyUnreadable } from "../files.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
 import { readGgufBlocks } from "./quantize.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
@@ -32,7 +32,7 @@ export async function openFile(path: string): Promise<WeightFile> {
     return { path, size: handle.size, identity: handle.identity, handle };
   } catch (error) {
     if (error instanceof VentrisError) throw error;
-    throw new VentrisError("unavailable", `cannot open ${path}: ${(error as Error).message}`, { cause: error });
+    throw new VentrisError("unavailable", `cannot open ${path}: ${whyUnreadable(error)}`, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Finds the weights of a checkpoint, whatever format they are in. */
 import { ensure, VentrisError } from "../errors.ts";
-import { folderOf, readWhole, storage, within } from "../files.ts";
+import { exists, folderOf, readWhole, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { partEnding } from "./gguf.ts";
 import { openGgufModel } from "./gguf-llama.ts";
@@ -76,16 +76,30 @@ export async function findWeights(folderOrFile: string): Promise<string> {
     );
   }
   const names = await files.list(folderOrFile);
-  const whole = ["model.safetensors", "model.safetensors.index.json"].find((name) => names.includes(name));
+  const whole = wholeFiles.find((name) => names.includes(name));
   if (whole) return within(folderOrFile, whole);
   const ggufs = names.filter((name) => name.endsWith(".gguf"));
   if (ggufs.length === 1) return within(folderOrFile, ggufs[0]);
   const wholes = new Set(ggufs.map((name) => name.replace(partEnding, "-of-$2.gguf")));
   // All are parts of one file: the first names them.
   if (wholes.size === 1 && ggufs.every((name) => partEnding.test(name))) return within(folderOrFile, ggufs.sort()[0]);
+  // The folder of a training or of several models is taken for that of a model.
+  const inner = ggufs.length > 1 ? undefined : await folderWithWeights(folderOrFile, names);
   throw unavailable(
     ggufs.length > 1
       ? `${folderOrFile} holds several GGUF files (${ggufs.join(", ")}); name the one to open`
-      : `no weights in ${folderOrFile}: looked for model.safetensors, model.safetensors.index.json and *.gguf`,
+      : `no weights in ${folderOrFile}: looked for model.safetensors, model.safetensors.index.json and *.gguf${inner ? `; did you mean ${inner}?` : ""}`,
   );
+}
+
+const wholeFiles = ["model.safetensors", "model.safetensors.index.json"];
+/** Entries of a folder that are looked into. */
+const mostLookedInto = 100;
+
+async function folderWithWeights(folder: string, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names.slice(0, mostLookedInto)) {
+    const inner = within(folder, name);
+    for (const file of wholeFiles) if (await exists(within(inner, file)).catch(() => false)) return inner;
+  }
+  return undefined;
 }

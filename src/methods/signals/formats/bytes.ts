@@ -3,6 +3,7 @@ import { readFile, stat } from "node:fs/promises";
 import { promisify } from "node:util";
 import { gunzip } from "node:zlib";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { whyUnreadable } from "../../../files.ts";
 
 /** Most bytes of a recording, unpacked: as double precision it may take four times as much. */
 export const maximumBytes = 2 ** 29;
@@ -16,7 +17,7 @@ export async function readBytes(path: string, limit = maximumBytes): Promise<Buf
     bytes = await readFile(path);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `${path} cannot be read: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("unavailable", `${path} cannot be read: ${whyUnreadable(cause)}`, { cause });
   }
   if (!path.endsWith(".gz")) return bytes;
   try {
