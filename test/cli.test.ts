@@ -474,6 +474,23 @@ describe("listings", () => {
       expect((await ventris(["models", ...words])).stderr).toMatch(said);
   });
 
+  it("has no help for a command that there is not, and knows near names", async () => {
+    for (const words of [["trian", "--help"], ["help", "trian"], ["trian"]]) {
+      const { status, stdout, stderr } = await ventris(words);
+      expect([status, stdout]).toEqual([2, ""]);
+      expect(stderr).toMatch(/unknown command 'trian'\s+\(Did you mean train\?\)/);
+    }
+    expect((await ventris(["help", "pull"])).stdout).toMatch(/^Usage: ventris pull/);
+  });
+
+  it("refuses gains of a model whose methods draft nothing, with the commands that help", async () => {
+    const { status, stderr } = await ventris(["doctor", "--model", "mycenae"]);
+    expect([status, stderr]).toEqual([
+      2,
+      expect.stringMatching(/writes from left to right, and mycenae does not; ventris methods --model mycenae/),
+    ]);
+  });
+
   it("examines the machine", async () => {
     const { status, stdout } = await ventris(["doctor", "--json"]);
     const checks: { what: string; state: string; remedy?: string }[] = JSON.parse(stdout).checks;

@@ -54,8 +54,9 @@ describe.skipIf(!has)("a terminal", () => {
     expect(text).toContain("loading knossos");
     const lines = screen(text);
     expect(lines.join("\n")).not.toContain("loading");
-    for (const line of lines.slice(0, -2)) expect(line.length).toBeLessThanOrEqual(60);
-    expect(lines.at(-2)).toMatch(/^40 tokens · 40 passes · /);
+    for (const line of lines) expect(line.length).toBeLessThanOrEqual(60);
+    expect(lines.at(-3)).toMatch(/^40 tokens · 40 passes · /);
+    expect(lines.at(-2)).toMatch(/ended by --max-tokens$/);
   });
 
   it("shows colours, and none where NO_COLOR is set", () => {
@@ -71,6 +72,23 @@ describe.skipIf(!has)("a terminal", () => {
       expect(lines.length).toBeGreaterThan(3);
       for (const line of lines) expect(line.length, line).toBeLessThanOrEqual(columns);
     }
+  });
+
+  it.each([60, 80])("breaks no word of claims, errors and help in %i columns", (columns) => {
+    const fits = (line: string): boolean => line.length <= columns || /^(command|function| {2})/.test(line);
+    for (const words of [
+      ["papers", "dyspec"],
+      ["run", "--method", "gredy", "Once"],
+      ["reproduce", "--help"],
+      ["filter", "--help"],
+    ]) {
+      const lines = screen(inTerminal(columns, words));
+      expect(lines.length).toBeGreaterThan(3);
+      for (const line of lines) expect(fits(line), line).toBe(true);
+    }
+    const claims = screen(inTerminal(columns, ["papers", "dyspec"]));
+    const here = claims.findIndex((line) => line.startsWith("    here"));
+    expect(claims[here + 1]).toMatch(/^ {11}\S/);
   });
 
   it("begins with a story, decodes it again, and says what to try", () => {

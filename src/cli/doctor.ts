@@ -217,6 +217,11 @@ interface Gains {
 async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gains> {
   const { temperature, draft } = flags;
   await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  ensure(
+    model.capabilities.has("forest"),
+    "bad_option",
+    `--model: gains are measured of methods that draft for a model which writes from left to right, and ${model.name} does not; ventris methods --model ${model.name} lists its own methods, and ventris compare --model ${model.name} measures them`,
+  );
   return await interruptible(async (signal) => {
     if (flags.measure) await forgetPassCurves();
     showProgress(`measuring passes of ${model.name}`);

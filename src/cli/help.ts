@@ -1,7 +1,7 @@
 /** How help reads: options in groups, descriptions as sentences, values and defaults named. */
 import { type Command, type HelpConfiguration, Option } from "commander";
 import { sentence } from "../papers/option-types.ts";
-import { styled, widthOf } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wrap } from "./terminal.ts";
 
 /** Groups of options, in the order in which help shows them. */
 export const groups = {
@@ -40,6 +40,17 @@ export const helpStyle: HelpConfiguration = {
 export function helpWidth(): number {
   const width = widthOf(process.stdout);
   return width === Infinity ? 80 : Math.min(100, width);
+}
+
+/** What is written for 80 columns: its paragraphs wrapped anew where there are fewer. What is indented stays as it is. */
+export function rewrapped(text: string, width: number): string {
+  if (width >= 80 || text.split("\n").every((line) => displayWidth(line) <= width || line.startsWith(" "))) return text;
+  // A line that was wrapped is long, and the next one goes on with it.
+  return text
+    .replace(/(?<=^\S.{55,})\n(?=[^\s✓✗·])/gmu, " ")
+    .split("\n")
+    .flatMap((line) => (line.startsWith(" ") ? line : wrap(line, width)))
+    .join("\n");
 }
 
 /** An example at the end must not get a full stop, which might be copied with it. */

@@ -8,7 +8,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { VentrisError } from "../errors.ts";
-import { addCommonFlags, helpStyle, helpWidth } from "./help.ts";
+import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
 interface CommandModule {
@@ -144,7 +144,7 @@ const json = words.includes("--json") && !words.slice(0, words.indexOf("--json")
 setJson(json);
 try {
   const program = await createProgram(words);
-  await program.parseAsync(words, { from: "user" });
+  await program.parseAsync(asked(words), { from: "user" });
 } catch (error) {
   process.exitCode = report(error);
 }
@@ -159,6 +159,7 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .configureOutput({
       outputError: (text, write) => write(text.replace(/^error: /, "ventris: ")),
       getOutHelpWidth: helpWidth,
+      writeOut: (text) => process.stdout.write(rewrapped(text, helpWidth())),
     })
     .configureHelp(helpStyle)
     .helpCommand("help [command]", "show the help of a command")
@@ -173,6 +174,14 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     if (name !== "bench") addCommonFlags(command); // which hands every flag on
   }
   return program;
+}
+
+/** The help of a command that there is not would be that of all: the word is told instead. */
+function asked(given: readonly string[]): string[] {
+  const [first, second] = given.filter((word) => !word.startsWith("-"));
+  const wanted = first === "help" ? second : first;
+  const known = wanted === undefined || wanted === "help" || Object.hasOwn(commands, wanted);
+  return known ? [...given] : [wanted];
 }
 
 function packageVersion(): string {

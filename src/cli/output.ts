@@ -2,7 +2,7 @@
  * Where words go: the result to stdout; progress and messages to stderr. `--quiet` leaves the result and errors alone. Under `--json` an error is
  * on stdout, too, as an object of its own: whoever reads the result reads there why there is none.
  */
-import { type Screen, styled, widthOf } from "./terminal.ts";
+import { type Screen, styled, widthOf, wrap } from "./terminal.ts";
 
 let quiet = false;
 let json = false;
@@ -34,10 +34,12 @@ export function say(text: string): void {
   if (!quiet) complain(text);
 }
 
-/** What went wrong: said in any case. */
+/** What went wrong: said in any case. In a terminal no word is broken; what is indented (a place in the program) stays as it is. */
 export function complain(text: string): void {
   endProgress();
-  process.stderr.write(`${text}\n`);
+  const { stderr } = process;
+  const lines = text.split("\n").flatMap((line) => (line.startsWith(" ") ? line : wrap(line, widthOf(stderr))));
+  stderr.write(`${stderr.isTTY ? lines.join("\n") : text}\n`);
 }
 
 /** An error, in words for people, and for programs under `--json`: `code` is that of the library's errors. */

@@ -7,6 +7,7 @@ import { readRecord } from "../papers/records.ts";
 import { claimLines } from "../papers/tables.ts";
 import { print, printJson } from "./output.ts";
 import { formatTable } from "./table.ts";
+import { widthOf, wrapLines } from "./terminal.ts";
 
 export function define(command: Command): void {
   command
@@ -15,7 +16,7 @@ export function define(command: Command): void {
     .action((name: string | undefined, { json }: { json?: true }) => {
       const chosen = name === undefined ? papers : [findPaper(name)];
       if (json) printJson(chosen.map(toJson));
-      else print(name === undefined ? overview(chosen) : details(chosen[0]));
+      else print(name === undefined ? overview(chosen) : details(chosen[0], widthOf(process.stdout)));
     });
 }
 
@@ -34,7 +35,8 @@ function overview(listed: readonly Paper[]): string {
   return formatTable(["#", "paper", "state", "claims", "what it does"], rows);
 }
 
-function details(paper: Paper): string {
+function details(paper: Paper, width: number): string {
+  const wrapped = (...lines: string[]): string => wrapLines(lines.join("\n"), width);
   const { lives, reproduction } = paper;
   const home = Object.entries({
     folder: `src/${lives.folder}`,
@@ -43,13 +45,16 @@ function details(paper: Paper): string {
     function: lives.function,
   }).flatMap(([what, where]) => (where === undefined ? [] : [`${what.padEnd(9)} ${where}`]));
   return [
-    `${paper.number}. ${paper.system}`,
-    `${paper.authors.join(", ")} (${paper.year}): ${paper.title}${paper.venue ? `. ${paper.venue}` : ""}${paper.arxiv ? `, arXiv ${paper.arxiv}` : ""}`,
+    wrapped(
+      `${paper.number}. ${paper.system}`,
+      `${paper.authors.join(", ")} (${paper.year}): ${paper.title}${paper.venue ? `. ${paper.venue}` : ""}${paper.arxiv ? `, arXiv ${paper.arxiv}` : ""}`,
+      "",
+      ...paper.what,
+    ),
     "",
-    ...paper.what,
-    "",
+    // What may be copied is not broken.
     ...(reproduction ? home : [`planned for src/${lives.folder}: nothing of it can be run yet`]),
     "",
-    claimLines(paper, readRecord(paper.name)),
+    wrapped(claimLines(paper, readRecord(paper.name))),
   ].join("\n");
 }

@@ -20,6 +20,7 @@ import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
+import { widthOf, wrapLines } from "./terminal.ts";
 
 interface ReproduceFlags {
   list?: true;
@@ -92,7 +93,10 @@ async function run(name: string | undefined, flags: ReproduceFlags): Promise<voi
   );
   for (const path of await writeRecord(record, flags)) say(`wrote ${path}`);
   if (flags.json) printJson({ ...record, holds: holds(paper, record) });
-  else print(`${paper.system}: ${paper.title}\n\n${claimLines(paper, record)}`);
+  else {
+    const title = paper.title.startsWith(`${paper.system}:`) ? paper.title : `${paper.system}: ${paper.title}`;
+    print(wrapLines(`${title}\n\n${claimLines(paper, record)}`, widthOf(process.stdout)));
+  }
 }
 
 function overview(states: readonly RecordState[]): string {

@@ -65,6 +65,22 @@ export function wrap(text: string, width: number): string[] {
   });
 }
 
+/**
+ * Lines wrapped one by one: what goes on stands below the text of its line, behind the label that begins it (with two spaces or more after it,
+ * or a sign) where it has one.
+ */
+export function wrapLines(text: string, width: number): string {
+  return text
+    .split("\n")
+    .flatMap((line) => {
+      if (displayWidth(line) <= width) return [line];
+      const [label] = /^ *(\S{1,12}(?: \S{1,12})? {2,}|[✓✗·] )?/.exec(line)!;
+      const [first, ...rest] = wrap(line.slice(label.length), Math.max(20, width - displayWidth(label)));
+      return [label + first, ...rest.map((more) => " ".repeat(displayWidth(label)) + more)];
+    })
+    .join("\n");
+}
+
 /** Text that comes piece by piece, wrapped as by `wrap`: a word is written once it is known where it ends. */
 export function wordWriter(screen: Screen): { write(text: string): void; end(): void } {
   const width = widthOf(screen);

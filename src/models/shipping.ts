@@ -77,7 +77,7 @@ export async function findPart(modelFolder: string, reference: string, kind?: st
   const meant = nearest(short, names) ?? beside.find(({ card }) => card.kind === kind)?.card.name;
   throw new VentrisError(
     "unavailable",
-    `no part "${short}": it is neither beside the model (${names.join(", ") || "none"}), nor a folder with a card${meant ? `; did you mean "${meant}"?` : await partElsewhere(reference, kind)}`,
+    `no part "${short}": the model ${names.length === 0 ? "has no parts" : `has the part${names.length === 1 ? "" : "s"} ${names.join(", ")}`}, and no folder of this name holds one${meant ? `; did you mean "${meant}"?` : await partElsewhere(reference, kind)}`,
   );
 }
 
