@@ -202,7 +202,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["trace without options", () => model.trace("a b", wrong(undefined)), /trace: options must be an object/],
     ["trace with a misspelt one", () => model.trace("a", wrong({ taps: [], windw: 3 })), /did you mean "window"/],
-    ["forward without tokens", () => model.forward(wrong(undefined)), /forward takes token ids/],
+    ["forward without tokens", () => model.forward(wrong(undefined)), /forward takes a text, token ids/],
     ["forward with a misspelt option", () => model.forward([1, 2], wrong({ msk: 1 })), /did you mean "mask"/],
     ["forward with null", () => model.forward([1, 2], wrong(null)), /forward: options must be an object, not null/],
     ["forward with other logits", () => model.forward([1, 2], { logits: wrong("some") }), /logits must be "all"/],
