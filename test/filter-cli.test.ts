@@ -190,3 +190,66 @@ it("refuses what makes no sense, by name and with status 2", async () => {
   const bad = await filter(["run", "k.filter", "--stream"], "1,2\n");
   expect(bad).toMatchObject({ status: 1, stderr: expect.stringMatching(/line 1: 2 values.*3 channels/) });
 });
+
+it("takes the columns that a filter was fitted to by their names, and says which states it is scored against", async () => {
+  const text = (await readFile(join(folder, "data.csv"), "utf8")).trimEnd();
+  const reordered = text.split("\n").map((line) => line.split(",").reverse().join(","));
+  await writeFile(join(folder, "reordered.csv"), reordered.join("\n"));
+  await writeFile(join(folder, "nameless.csv"), text.split("\n").slice(1).join("\n"));
+  await writeFile(join(folder, "renamed.csv"), text.replace("a,b,c", "a,b,d"));
+  await filter(["fit", "data.csv", "--state", "x,y", "--method", "kalman", "--out", "named.filter"]);
+  const first = await filter(["run", "named.filter", "data.csv", "--state", "x,y"]);
+  const second = await filter(["run", "named.filter", "reordered.csv"]);
+  expect(second.stdout).toBe(first.stdout);
+  // No names of its own: by its places, as they are asked for.
+  expect((await filter(["run", "named.filter", "nameless.csv", "--channels", "3-5"])).stdout).toBe(first.stdout);
+  expect(await filter(["run", "named.filter", "renamed.csv", "--state", "x,y"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/renamed\.csv has no column c, which the filter was fitted to/),
+  });
+  const swapped = await filter(["run", "named.filter", "data.csv", "--state", "y,x"]);
+  expect(swapped.stderr).toMatch(/scored against y,x; the filter was fitted to x,y/);
+});
+
+it("learns from all bins where it is told to, and refuses to score on bins without a state", async () => {
+  const all = ["data.csv", "--state", "x,y", "--train", "0:400"];
+  const fitted = await filter(["fit", ...all, "--method", "kalman", "--out", "all.filter"]);
+  expect(fitted).toMatchObject({ status: 0, stdout: expect.stringMatching(/no bins are left to score on/) });
+  const compared = await filter(["compare", ...all, "--methods", "kalman"]);
+  expect(compared).toMatchObject({ status: 2, stderr: expect.stringMatching(/takes all bins/) });
+  const lines = (await readFile(join(folder, "data.csv"), "utf8")).trimEnd().split("\n");
+  const unknown = lines.map((line, i) => (i > 320 ? line.replace(/^[^,]*/, "") : line));
+  await writeFile(join(folder, "unknown.csv"), unknown.join("\n"));
+  const refused = await filter(["fit", "unknown.csv", "--state", "x,y", "--method", "kalman", "--out", "u.filter"]);
+  expect(refused).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/none of the bins 320:400 has a true state/),
+  });
+});
+
+it("counts the steps of the whole comparison, and reads fields between tabs with gaps", async () => {
+  const rows = Array.from(
+    { length: 6000 },
+    (_, t) => `${Math.sin(t / 9)},${Math.sin(t / 9 + 0.1) + 0.2 * Math.sin(7.7 * t)}`,
+  );
+  await writeFile(join(folder, "long.csv"), `x,a\n${rows.join("\n")}\n`);
+  const compared = await filter([
+    "compare",
+    "long.csv",
+    "--state",
+    "x",
+    "--train",
+    "0:1000",
+    "--methods",
+    "kalman",
+    "--json",
+  ]);
+  expect(JSON.parse(compared.stdout).results[0].counters.steps).toBe(5000);
+  await filter(["fit", "data.csv", "--state", "x,y", "--method", "kalman", "--out", "tabs.filter"]);
+  const answers = await filter(["run", "tabs.filter", "--stream", "--json"], "0.1\t\t0.3\n\t0.2\t0.3\n0.1\t0.2\t0.3\n");
+  const lines = answers.stdout
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line).missing);
+  expect(lines).toEqual([true, true, false, undefined]);
+});

@@ -78,21 +78,29 @@ export interface Paired {
   rate?: number;
 }
 
-export async function readPaired(path: string, flags: DataFlags): Promise<Paired> {
+/** `fitted`: the columns that a filter was fitted to, which are taken by their names where no others are asked for. */
+export async function readPaired(
+  path: string,
+  flags: DataFlags,
+  fitted: { readonly stateNames?: readonly string[]; readonly observationNames?: readonly string[] } = {},
+): Promise<Paired> {
   const table = await signals.readTable(path, { bin: flags.bin });
   for (const remark of table.remarks) say(`${path}: ${remark}`);
   let states: { names: string[]; values: signals.Matrix } | undefined;
-  let rest = table.names.map((_, i) => i + 1);
+  let [rest, rate] = [table.names.map((_, i) => i), table.rate];
   if (flags.state && !flags.states) {
-    states = signals.pickColumns(table, flags.state, path);
-    const taken = new Set(states.names);
-    rest = rest.filter((i) => !taken.has(table.names[i - 1]));
+    const { places, ...picked } = signals.pickColumns(table, flags.state, path);
+    states = picked;
+    rest = rest.filter((i) => !places.includes(i));
   } else if (flags.states) {
     const other = await signals.readTable(flags.states);
     for (const remark of other.remarks) say(`${flags.states}: ${remark}`);
-    states = flags.state
-      ? signals.pickColumns(other, flags.state, flags.states)
+    const known = fitted.stateNames?.every((name) => other.names.includes(name));
+    const wanted = flags.state ?? (known ? signals.placesByName(other, fitted.stateNames!, flags.states) : undefined);
+    states = wanted
+      ? signals.pickColumns(other, wanted, flags.states)
       : { names: [...other.names], values: other.values };
+    rate ??= other.rate;
     ensure(
       other.values.rows === table.values.rows,
       "bad_option",
@@ -109,7 +117,8 @@ export async function readPaired(path: string, flags: DataFlags): Promise<Paired
     "bad_option",
     `${path}: all columns are states; what is observed?`,
   );
-  const chosen = signals.pickColumns(table, flags.channels ?? rest.join(","), path);
+  const learnt = fitted.observationNames && signals.placesByName(table, fitted.observationNames, path);
+  const chosen = signals.pickColumns(table, flags.channels ?? learnt ?? rest, path);
   const bins = table.values.rows - Math.abs(flags.lag);
   ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
   if (flags.outliers !== undefined) {
@@ -122,14 +131,14 @@ export async function readPaired(path: string, flags: DataFlags): Promise<Paired
   const paired = states && cut(states.values, Math.max(0, flags.lag));
   if (flags.moving !== undefined) {
     ensure(paired, "bad_option", "--moving needs the true states: give --states FILE or --state COLUMNS");
-    forgetRest(paired, flags.moving / (table.rate ?? 1));
+    forgetRest(paired, flags.moving / (rate ?? 1));
   }
   return {
     observations: cut(chosen.values, Math.max(0, -flags.lag)),
     observationNames: chosen.names,
     states: paired,
     stateNames: states?.names,
-    rate: table.rate,
+    rate,
   };
 }
 
@@ -162,21 +171,28 @@ function forgetRest({ rows, columns, data }: signals.Matrix, step: number): void
 export const slice = ({ columns, data }: signals.Matrix, from: number, to: number): signals.Matrix =>
   signals.matrix(to - from, columns, data.slice(from * columns, to * columns));
 
+/** What to learn from, and what to score on; nothing is left for that where all is learnt from. */
 export function splitData({ observations, states }: Paired, { train, test }: DataFlags) {
   ensure(states, "bad_option", "which columns are states? give --states FILE or --state COLUMNS");
   const bins = observations.rows;
   const learn = train ?? [0, Math.floor((test?.[0] ?? bins) * (test ? 1 : 0.8))];
-  const held = test ?? [learn[1], bins];
-  for (const [name, [from, to]] of [
-    ["--train", learn],
-    ["--test", held],
-  ] as const) {
+  const held = test ?? (learn[1] === bins ? undefined : [learn[1], bins]);
+  for (const [name, [from, to]] of [["--train", learn] as const, ...(held ? [["--test", held] as const] : [])]) {
     ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${bins} bins`);
   }
-  ensure(learn[1] <= held[0] || held[1] <= learn[0], "bad_option", "--train and --test overlap");
-  const part = ([from, to]: readonly [number, number]) => ({
+  const part = ([from, to]: readonly number[]) => ({
     states: slice(states, from, to),
     observations: slice(observations, from, to),
   });
-  return { train: part(learn), test: part(held) };
+  if (!held) return { train: part(learn) };
+  ensure(learn[1] <= held[0] || held[1] <= learn[0], "bad_option", "--train and --test overlap");
+  const known = part(held);
+  const d = states.columns;
+  const complete = (t: number) => known.states.data.subarray(t * d, (t + 1) * d).every(Number.isFinite);
+  ensure(
+    Array.from({ length: known.states.rows }, (_, t) => t).some(complete),
+    "bad_option",
+    `none of the bins ${held[0]}:${held[1]} has a true state to score on; give others with --test`,
+  );
+  return { train: part(learn), test: known };
 }

@@ -29,7 +29,7 @@ export async function stream(
       const started = performance.now();
       let given: Float64Array | undefined;
       if (text.trim() !== "") {
-        const fields = text.trim().split(/[,;\s]\s*/);
+        const fields = signals.fieldsOf(text);
         ensure(
           fields.length === observation.length,
           "bad_file",

@@ -186,10 +186,8 @@ async function runFit(path: string, flags: FitFlags): Promise<void> {
   );
   const { model } = await fitOne(flags.method, data, train, flags, options);
   await signals.saveFilter(flags.out, model);
-  const scores = signals.score(
-    signals.filterAll(signals.openFilter(method, model), test.observations).means,
-    test.states,
-  );
+  const scores =
+    test && signals.score(signals.filterAll(signals.openFilter(method, model), test.observations).means, test.states);
   const { notes } = model.parameters;
   if (flags.json)
     printJson({
@@ -205,7 +203,8 @@ async function runFit(path: string, flags: FitFlags): Promise<void> {
     for (const [name, value] of Object.entries(notes))
       say(`${name}: ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
     if (model.skippedBins > 0) say(`left out, as its values are not finite: ${plural(model.skippedBins, "bin")}`);
-    print(`${model.method}: ${describeScores(scores)} on ${scores.bins} held-out bins, written to ${flags.out}`);
+    const found = scores ? `${describeScores(scores)} on ${scores.bins} held-out bins` : "no bins are left to score on";
+    print(`${model.method}: ${found}, written to ${flags.out}`);
   }
 }
 
@@ -245,7 +244,9 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
   ensure(dataPath, "bad_option", "what is to be decoded? give a recording, or --stream");
   ensure(!flags.stateFile, "bad_option", "--state-file goes with --stream");
   const { model, method, filter } = opened;
-  const data = await readPaired(dataPath, flags);
+  const data = await readPaired(dataPath, flags, model);
+  if (data.stateNames && model.stateNames && `${data.stateNames}` !== `${model.stateNames}`)
+    say(`scored against ${data.stateNames}; the filter was fitted to ${model.stateNames}`);
   ensure(
     !model.rate || !data.rate || Math.abs(model.rate - data.rate) <= 1e-6 * model.rate,
     "bad_option",
@@ -310,6 +311,7 @@ const rowsOf = ({ rows, columns, data }: signals.Matrix): number[][] =>
 async function runCompare(path: string, flags: CompareFlags): Promise<void> {
   const data = await readPaired(path, flags);
   const { train, test } = splitData(data, flags);
+  ensure(test, "bad_option", "--train takes all bins: a comparison needs others to score on");
   const assigned = optionsByMethod(flags.methods, flags.set);
   const results = [];
   for (const name of flags.methods) {
@@ -323,8 +325,8 @@ async function runCompare(path: string, flags: CompareFlags): Promise<void> {
       seconds,
       trajectory,
       scores: signals.score(trajectory.means, test.states),
+      counters: { ...filter.counters }, // of the trajectory: timing filters anew
       microseconds: stepTimes(filter, test.observations),
-      counters: { ...filter.counters },
     });
   }
   const best = results.reduce((a, b) => (b.scores.nrmse < a.scores.nrmse ? b : a));

@@ -24,14 +24,24 @@ export function readNumber(field: string): number | undefined {
 }
 
 /**
- * Columns by names or by numbers from 1, with ranges: `x,y`, `1-10`, `Fz,3-5`. Errors: `bad_option` naming what is not there.
+ * Columns by names or by numbers from 1, with ranges: `x,y`, `1-10`, `Fz,3-5`; or by their places from 0. Errors: `bad_option` naming what
+ * is not there.
  */
 export function pickColumns(
-  { names, values }: Table,
-  wanted: string,
+  table: Table,
+  wanted: string | readonly number[],
   origin: string,
-): { names: string[]; values: Matrix } {
-  const indices = wanted.split(",").flatMap((part) => {
+): { names: string[]; values: Matrix; places: readonly number[] } {
+  const { names, values } = table;
+  const places = typeof wanted === "string" ? placesOf(table, wanted, origin) : wanted;
+  const out = matrix(values.rows, places.length);
+  for (let r = 0; r < values.rows; r++)
+    for (const [k, c] of places.entries()) out.data[r * places.length + k] = values.data[r * values.columns + c];
+  return { names: places.map((c) => names[c]), values: out, places };
+}
+
+function placesOf({ names }: Table, wanted: string, origin: string): number[] {
+  return wanted.split(",").flatMap((part) => {
     const word = part.trim();
     const named = names.indexOf(word);
     if (named >= 0) return [named];
@@ -44,8 +54,23 @@ export function pickColumns(
     );
     return Array.from({ length: high - low + 1 }, (_, i) => low - 1 + i);
   });
-  const out = matrix(values.rows, indices.length);
-  for (let r = 0; r < values.rows; r++)
-    for (const [k, c] of indices.entries()) out.data[r * indices.length + k] = values.data[r * values.columns + c];
-  return { names: indices.map((c) => names[c]), values: out };
+}
+
+/**
+ * Where columns of these names are, in the order of the names: a recording is another order away from the one that was learnt from. Undefined
+ * where the table has no names of its own, or names do not tell columns apart. Errors: `bad_option` naming what the table lacks.
+ */
+export function placesByName({ names }: Table, wanted: readonly string[], origin: string): number[] | undefined {
+  const numbered = names.every((name, i) => name === `${i + 1}`);
+  const distinct = new Set(names).size === names.length && new Set(wanted).size === wanted.length;
+  const places = wanted.map((name) => names.indexOf(name));
+  if (!distinct || (numbered && places.includes(-1))) return undefined;
+  const lacking = wanted.filter((_, i) => places[i] < 0);
+  if (lacking.length === wanted.length && wanted.every((name) => /^\d+$/.test(name))) return undefined;
+  ensure(
+    lacking.length === 0,
+    "bad_option",
+    `${origin} has no column ${lacking.slice(0, 8).join(", ")}, which the filter was fitted to; if others stand for them, name all in order with --channels`,
+  );
+  return places;
 }
