@@ -159,7 +159,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "a method that only returns",
       () => model.generate("Hi", { method: own(async () => {}) }),
-      /the method own returned before its run was finished.*decoding\.finish/,
+      /the method returned before its run was finished.*decoding\.finish/,
     ],
     [
       "a method that ends for no reason",

@@ -247,7 +247,11 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     finish: output.end,
     outcome() {
       const { reason, stop, text, tokens, logprobs, ending, endedAt } = output;
-      ensure(reason && endedAt, "internal", "the method returned before its run was finished");
+      ensure(
+        reason && endedAt,
+        "bad_option",
+        'the method returned before its run was finished: it goes on while decoding.remaining is above 0, or says decoding.finish("stop")',
+      );
       updateCounters();
       return {
         reason: constraining ? reasonUnder(constraining, tokens, reason) : reason,
