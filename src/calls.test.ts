@@ -110,6 +110,11 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       /z\.toJSONSchema/,
     ],
     [
+      "a schema of a library with plain objects",
+      () => model.decode("Hi", { constraint: { jsonSchema: { kind: "schema", type: "string", "~standard": {} } } }),
+      /z\.toJSONSchema/,
+    ],
+    [
       "continuations of a text",
       () => model.continuations(wrong("Hi")),
       /continuations: the first argument must be an object, not "Hi"/,
@@ -339,3 +344,12 @@ test("a model without a chat template says so, for messages and for sessions", (
   expect(() => model.chat()).toThrow(/no chat template/);
   expect(() => model.decode([{ role: "user", content: "Hi" }])).toThrow(/no chat template/);
 });
+
+test.each([["draft-2020-12"], ["draft-7"], ["openapi-3.0"]] as const)(
+  "takes a schema as zod writes it: %s",
+  async (target) => {
+    const jsonSchema = z.toJSONSchema(z.object({ answer: z.int().min(1).max(9) }), { target });
+    const { text } = await model.generate("Hi", { constraint: { jsonSchema }, maxTokens: 60, seed: 1 });
+    expect(JSON.parse(text).answer).toBeGreaterThan(0);
+  },
+);

@@ -28,12 +28,18 @@ export type ConstraintChoice =
 
 type Kind = "jsonSchema" | "regex" | "choices" | "grammar" | "sqlSchema" | "smiles";
 
+/** A schema of zod or its like (standardschema.dev), and no JSON Schema that one of them made, which has their mark unseen. */
+function isOfLibrary(schema: unknown): boolean {
+  if (Object(schema) !== schema || !("~standard" in (schema as object))) return false;
+  return Object.getPrototypeOf(schema) !== Object.prototype || Object.keys(schema as object).includes("~standard");
+}
+
 const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
   jsonSchema: {
     options: ["whitespace", "unknownFormats"],
     make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) => {
       // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
-      ensure(!(Object(jsonSchema) === jsonSchema && "~standard" in (jsonSchema as object)), "bad_option", () => {
+      ensure(!isOfLibrary(jsonSchema), "bad_option", () => {
         return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
       });
       return jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options });
