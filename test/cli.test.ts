@@ -304,6 +304,11 @@ describe("misuse and failure", () => {
       ["run", "--temprature", "1", prompt],
       /unknown option '--temprature'\n\(Did you mean --temperature\?/,
     ],
+    [
+      "a word too many",
+      ["chat", "phaistos"],
+      /^ventris: chat does not know what to do with "phaistos"; --model names a model\n/,
+    ],
     ["an unknown method", ["run", "--method", "gredy", prompt], /did you mean "greedy"/],
     [
       "a method's unknown option",

@@ -3,7 +3,10 @@ import { spawnSync } from "node:child_process";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { PhotonImage } from "@cf-wasm/photon";
+import { generateText, type ModelMessage, tool } from "ai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { z } from "zod";
+import { ventris } from "../src/ai-sdk/index.ts";
 import { readChat } from "../src/chat.ts";
 import { type OpenModel, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
@@ -29,6 +32,7 @@ beforeAll(async () => {
 }, 300_000);
 afterAll(async () => {
   await model?.close();
+  await ventris.close();
   await server?.close();
   await rm(tiny.folder, { recursive: true, force: true });
 });
@@ -45,6 +49,30 @@ async function ask(content: unknown, more: object = {}) {
   return { status: response.status, json: (await response.json()) as Record<string, never> };
 }
 const question = { type: "text", text: "what is it" };
+
+it("the AI SDK's provider sees pictures among the parts of a message, and refuses what it cannot honour", async () => {
+  const sees = ventris(tiny.folder);
+  const ask = (content: object[], more: object = {}) =>
+    generateText({
+      ...{ model: sees, temperature: 0, maxOutputTokens: 5, maxRetries: 0 },
+      messages: [{ role: "user", content }] as ModelMessage[],
+      ...more,
+    });
+  const wanted = await model.generate([{ image: file }, "what is it"], { temperature: 0, maxTokens: 5 });
+  for (const image of [file, Buffer.from(file).toString("base64")]) {
+    const { text, usage } = await ask([{ type: "image", image }, question]);
+    expect(text).toBe(wanted.text);
+    expect(usage.inputTokens).toBe(wanted.counters.prefillTokens + wanted.counters.cachedTokens);
+  }
+  const picture = { type: "image", image: file };
+  await expect(ask([picture, question], { model: ventris("phaistos") })).rejects.toThrow(/cannot see/);
+  await expect(ask([{ type: "image", image: new Uint8Array(9), mediaType: "image/png" }, question])).rejects.toThrow();
+  await expect(ask([{ type: "file", data: file, mediaType: "application/pdf" }, question])).rejects.toThrow(
+    /type file/,
+  );
+  const tools = { add: tool({ inputSchema: z.object({ a: z.int() }) }) };
+  await expect(ask([picture, question], { tools })).rejects.toThrow(/beside pictures there can be none/);
+});
 
 describe("the server", () => {
   it("sees a picture that comes with the question as a data URL", async () => {

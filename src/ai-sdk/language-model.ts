@@ -18,7 +18,7 @@ import type { FinishReason } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
 import { createCallReader, type Tool, type ToolCall, type ToolRules, toolConstraint } from "../tool-calls.ts";
-import { promptTokens } from "./prompt.ts";
+import { promptOf } from "./prompt.ts";
 
 export const languageModel = (modelId: string, opened: () => Promise<OpenModel>): LanguageModelV3 => ({
   specificationVersion: "v3",
@@ -87,7 +87,7 @@ async function start(model: OpenModel, options: LanguageModelV3CallOptions): Pro
     ...(json && { constraint: { jsonSchema: responseFormat.schema ?? true } }),
     ...(rules && { constraint: toolConstraint(rules) }),
   };
-  const prompt = promptTokens(model, options.prompt, tools, warnings);
+  const prompt = promptOf(model, options.prompt, tools, warnings);
   return { run: model.decode(prompt, { ...(own as DecodeOptions), ...given }), rules, seed, warnings };
 }
 

@@ -1,21 +1,34 @@
 /** Prompts of the AI SDK as messages of ours. */
-import type { LanguageModelV3Message, LanguageModelV3Prompt, SharedV3Warning } from "@ai-sdk/provider";
-import { VentrisError } from "../errors.ts";
+import type {
+  LanguageModelV3FilePart,
+  LanguageModelV3Message,
+  LanguageModelV3Prompt,
+  SharedV3Warning,
+} from "@ai-sdk/provider";
+import { fromBase64 } from "../base64.ts";
+import type { Prompt } from "../calls.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
-import type { ChatMessage } from "../text/tokenizer.ts";
+import { hasPictures } from "../pictures.ts";
+import type { ChatMessage, ContentPart } from "../text/tokenizer.ts";
 import { chatTokens, type Tool } from "../tool-calls.ts";
 
 /**
- * Ids of a prompt, in the model's chat template; where the model has none, the one text of a user, which is continued as it is.
- * Errors: `bad_option` for files, and for a conversation without a template.
+ * Ids of a prompt, in the model's chat template, or its messages where there are pictures among them; where the model has no template, the one
+ * text of a user, which is continued as it is. Errors: `bad_option` for other files, and for a conversation without a template.
  */
-export function promptTokens(
+export function promptOf(
   { tokenizer, name }: OpenModel,
   prompt: LanguageModelV3Prompt,
   tools: readonly Tool[],
   warnings: SharedV3Warning[],
-): readonly number[] {
+): Prompt {
   const messages = prompt.flatMap((message) => messagesOf(message, warnings));
+  const seen: boolean = hasPictures(messages);
+  if (seen) {
+    ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
+    return messages;
+  }
   if (tokenizer?.encodeChat) return chatTokens(tokenizer, messages, tools);
   const [only, ...others] = messages;
   const plain = others.length === 0 && tools.length === 0 && only?.role === "user" && typeof only.content === "string";
@@ -38,9 +51,14 @@ function messagesOf({ role, content }: LanguageModelV3Message, warnings: SharedV
     });
   }
   let text = "";
+  const parts: ContentPart[] = [];
   const calls: object[] = [];
   for (const part of content) {
-    if (part.type === "text") text += part.text;
+    if (part.type === "text") {
+      text += part.text;
+      parts.push({ type: "text", text: part.text });
+    } else if (role === "user" && part.type === "file" && /^image\//.test(part.mediaType))
+      parts.push({ type: "image", image: pictureOf(part) });
     else if (part.type === "reasoning") {
       warnings.push({
         type: "unsupported",
@@ -52,7 +70,16 @@ function messagesOf({ role, content }: LanguageModelV3Message, warnings: SharedV
       calls.push({ id: part.toolCallId, type: "function", function: call });
     } else throw refused(part.type);
   }
-  return [{ role, content: text, ...(calls.length > 0 && { tool_calls: calls }) }];
+  const seen = parts.some(({ type }) => type === "image");
+  return [{ role, content: seen ? parts : text, ...(calls.length > 0 && { tool_calls: calls }) }];
+}
+
+/** The SDK itself fetches what is given by its address. */
+function pictureOf({ data }: LanguageModelV3FilePart): Uint8Array {
+  ensure(!(data instanceof URL), "bad_option", "the prompt has a picture by its address: give its bytes");
+  const bytes = typeof data === "string" ? fromBase64(data) : data;
+  ensure(bytes, "bad_option", "the prompt has a picture whose text is no base64");
+  return bytes;
 }
 
 type Output = Extract<
@@ -73,4 +100,7 @@ function resultText(output: Output): string {
 }
 
 const refused = (type: string): VentrisError =>
-  new VentrisError("bad_option", `the prompt has a part of type ${type}, which text models do not take`);
+  new VentrisError(
+    "bad_option",
+    `the prompt has a part of type ${type}, which these models do not take: texts, and pictures for those that see`,
+  );

@@ -142,8 +142,9 @@ process.on("warning", (warning) => {
 const words = process.argv.slice(2);
 const json = words.includes("--json") && !words.slice(0, words.indexOf("--json")).includes("--");
 setJson(json);
+let program: Command | undefined;
 try {
-  const program = await createProgram(words);
+  program = await createProgram(words);
   await program.parseAsync(asked(words), { from: "user" });
 } catch (error) {
   process.exitCode = report(error);
@@ -157,7 +158,7 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .enablePositionalOptions() // a flag belongs to the command that it follows: `train` and `train tokenizer` share names
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(text.replace(/^error: /, "ventris: ")),
+      outputError: (text, write) => write(`ventris: ${inOurWords(text, program)}`),
       getOutHelpWidth: helpWidth,
       writeOut: (text) => process.stdout.write(rewrapped(text, helpWidth())),
     })
@@ -184,6 +185,17 @@ function asked(given: readonly string[]): string[] {
   return known ? [...given] : [wanted];
 }
 
+/** What is wrong with a command line; of words that are too many, which they are. */
+function inOurWords(text: string, program: Command | undefined): string {
+  const plain = text.replace(/^error: /, "");
+  const [, name] = /^too many arguments for '([\w-]+)'/.exec(plain) ?? [];
+  const command = name && program?.commands.find((one) => one.name() === name);
+  if (!command) return plain;
+  const extra = command.args.slice(command.registeredArguments.length).map((word) => JSON.stringify(word));
+  const model = command.options.some(({ long }) => long === "--model") ? "; --model names a model" : "";
+  return plain.replace(/^.*/, `${name} does not know what to do with ${extra.join(" ")}${model}`);
+}
+
 function packageVersion(): string {
   return JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")).version;
 }
@@ -193,7 +205,7 @@ function report(error: unknown): number {
   if (error instanceof CommanderError) {
     if (error.exitCode === 0) return 0;
     // In words it has spoken already.
-    if (json) printJson({ error: { code: "bad_option", message: error.message.replace(/^error: /, "") } });
+    if (json) printJson({ error: { code: "bad_option", message: inOurWords(error.message, program) } });
     return 2;
   }
   const known = error instanceof VentrisError;
