@@ -284,6 +284,23 @@ describe("edits of a run", () => {
       { edit: { name: "odd", site, parameters: { p: { shape: [32], values: new Float32Array(3) } }, apply: throws } },
       /its parameter p \[32\] needs a Float32Array of 32 numbers, not of 3/,
     ],
+    [{ edit: { name: "odd", site, inputs: { a: { shape: [-1] } }, apply: throws } }, /its input a must have/],
+    [
+      { edit: { name: "odd", site, inputs: { a: { shape: [], type: "bool" } }, apply: throws } },
+      /its input a must have/,
+    ],
+    [{ edit: { name: "odd\n", site, apply: throws } }, /has no name/],
+    [
+      {
+        edit: {
+          name: "model.norm",
+          site,
+          parameters: { weight: { shape: [1], values: new Float32Array(1) } },
+          apply: throws,
+        },
+      },
+      /its parameter would be called model\.norm\.weight, as one of the model's is/,
+    ],
     [{ edit: { name: "odd", site, apply: (x: object) => x } }, /apply must give .*, not a tensor alone/],
     [{ edit: { name: "odd", site, apply: async () => ({}) } }, /apply must give .*, not a promise/],
     [{ edit: { name: "odd", site, apply: () => ({ vale: 1 }) } }, /apply must give .*, and gave "vale"/],
@@ -317,6 +334,20 @@ describe("edits of a run", () => {
     expect((await model.generate(tokens, { temperature: 0, maxTokens: 2, edits: [lens] })).counters.cachedTokens).toBe(
       7,
     );
+  });
+
+  test("readings of one name are refused within a request, and kept apart between requests", async () => {
+    const reads = (name: string, key: string, factor: number): AppliedEdit => ({
+      edit: { name, site: "embed", apply: (value) => ({ readings: { [key]: multiply(value, scalar(factor)) } }) },
+    });
+    const [one, other] = [reads("a", "b.c", 1), reads("a.b", "c", 2)];
+    const read = async (edits: AppliedEdit[]) => {
+      const { taps } = await model.decode(tokens, { temperature: 0, maxTokens: 2, edits, taps: ["a.b.c", "embed"] })
+        .final;
+      return taps!["a.b.c"].values[3] / taps!.embed.values[3];
+    };
+    expect(await Promise.all([read([one]), read([other])])).toEqual([1, 2]);
+    await expect(read([one, other])).rejects.toThrow(/its reading c would be called a\.b\.c, as another edit's is/);
   });
 
   test("an edit that gives another shape is refused", async () => {

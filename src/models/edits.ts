@@ -105,6 +105,16 @@ export function createHooks(
 ): Hooks {
   const sites = sitesOf(family, config);
   checkInstruments(sites, { taps, edits });
+  for (const { name, parameters } of edits) {
+    const taken = family
+      .parameters(config)
+      .find((one) => parameters?.[one.name.slice(name.length + 1)] && one.name.startsWith(`${name}.`));
+    ensure(
+      !taken,
+      "bad_option",
+      () => `the edit ${name}: its parameter would be called ${taken!.name}, as one of the model's is`,
+    );
+  }
   const outputs: Record<string, Tensor> = {};
   const wanted = new Set(taps);
 
@@ -123,6 +133,9 @@ export function createHooks(
       const full = `${edit.name}.${key}`;
       ensure(!sites.some((s) => s.name === full), "bad_option", () => {
         return `the edit ${edit.name}: its reading ${key} would be called ${full}, as a site is`;
+      });
+      ensure(!Object.hasOwn(outputs, `tap.${full}`), "bad_option", () => {
+        return `the edit ${edit.name}: its reading ${key} would be called ${full}, as another edit's is`;
       });
       requireTensor(reading, `the edit ${edit.name}: its reading ${key}`);
       outputs[`tap.${full}`] = reading;
@@ -202,9 +215,18 @@ export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
 /** Errors: as for `createHooks`, as far as they show before the edits are applied. */
 export function checkInstruments(sites: readonly Site[], { taps, edits }: Instruments): void {
   const names = new Set<string>();
-  for (const { name, site, begins, parameters = {} } of edits) {
-    const named = typeof name === "string" && name !== "" && name.length <= 200;
+  for (const { name, site, begins, parameters = {}, inputs = {} } of edits) {
+    const named = typeof name === "string" && name !== "" && name.length <= 200 && !/\p{Cc}/u.test(name);
     ensure(named, "bad_option", () => `an edit at ${shown(site)} has no name, which its inputs and readings go by`);
+    for (const [key, { type = "float32", shape }] of Object.entries(inputs)) {
+      const fits =
+        ["float32", "int64"].includes(type) &&
+        Array.isArray(shape) &&
+        shape.every((size) => Number.isSafeInteger(size) && size > 0);
+      ensure(fits, "bad_option", () => {
+        return `the edit ${name}: its input ${key} must have a type (float32 or int64) and a shape of whole numbers from 1 on, not ${shown({ type, shape })}`;
+      });
+    }
     for (const [key, { shape, values }] of Object.entries(parameters)) {
       const size = shape.reduce((a, b) => a * b, 1);
       ensure(values instanceof Float32Array && values.length === size, "bad_shape", () => {
