@@ -3,7 +3,7 @@
  * then records that hold some samples of each signal in turn. A value is (v - dmin) · (pmax - pmin) / (dmax - dmin) + pmin.
  */
 import { ensure } from "../../../errors.ts";
-import { latin1 } from "./bytes.ts";
+import { latin1, maximumBytes } from "./bytes.ts";
 import type { Annotation, Channel, Recording } from "./recording.ts";
 
 interface Signal {
@@ -19,7 +19,10 @@ interface Signal {
 const maximumSignals = 4096;
 const annotationLabels = ["EDF Annotations", "BDF Annotations"];
 
-/** Errors: `bad_file` naming the field; a last record that is cut off is left out, with a remark. */
+/**
+ * Gaps of EDF+D are NaN, so that samples are where their time says. Errors: `bad_file` naming the field; a last record that is cut off is
+ * left out, with a remark.
+ */
 export function readEdf(bytes: Uint8Array, origin: string): Recording {
   ensure(bytes.length >= 256, "bad_file", `${origin} has ${bytes.length} bytes, too few for an EDF header`);
   const text = latin1(bytes.subarray(0, 256));
@@ -82,14 +85,14 @@ export function readEdf(bytes: Uint8Array, origin: string): Recording {
   const view = new DataView(bytes.buffer, bytes.byteOffset + headerBytes, records * recordBytes);
   const isText = ({ label }: Signal) => annotationLabels.includes(label);
   const annotations: Annotation[] = [];
-  for (const signal of signals.filter(isText)) {
+  const starts: number[] = []; // of records, as their first list says
+  for (const [i, signal] of signals.filter(isText).entries()) {
     for (let r = 0; r < records; r++) {
       const at = headerBytes + r * recordBytes + signal.offset;
-      annotations.push(...parseAnnotations(bytes.subarray(at, at + signal.samples * width), origin));
+      const found = parseAnnotations(bytes.subarray(at, at + signal.samples * width), origin);
+      if (i === 0) starts.push(found[0]?.text === "" ? found[0].onset : Number.NaN);
+      annotations.push(...found);
     }
-  }
-  if (reserved.startsWith("EDF+D") || reserved.startsWith("BDF+D")) {
-    remarks.push("the recording has gaps (EDF+D): its records are joined, and their times are in the annotations");
   }
   for (const { label, samples } of signals.filter((signal) => !isText(signal)))
     ensure(
@@ -97,6 +100,12 @@ export function readEdf(bytes: Uint8Array, origin: string): Recording {
       "bad_file",
       `${origin}: a record lasts ${seconds} s, so that ${label} has no rate`,
     );
+  const interrupted = reserved.startsWith("EDF+D") || reserved.startsWith("BDF+D");
+  const onsets = interrupted ? checkStarts(starts, records, seconds, recordBytes, origin) : undefined;
+  if (onsets && records > 0) {
+    const missing = onsets[records - 1] - (records - 1) * seconds;
+    if (missing > 0) remarks.push(`gaps of ${Number(missing.toFixed(3))} s in all are missing values`);
+  }
   const channels = signals
     .filter((signal) => !isText(signal))
     .map(
@@ -104,10 +113,18 @@ export function readEdf(bytes: Uint8Array, origin: string): Recording {
         name: signal.label,
         unit: signal.unit,
         rate: signal.samples / seconds,
-        samples: readSamples(view, signal, records, recordBytes, width),
+        samples: atTheirTimes(readSamples(view, signal, records, recordBytes, width), signal.samples, seconds, onsets),
       }),
     );
-  return { channels, annotations: annotations.filter(({ text }) => text !== ""), remarks };
+  // Annotations count from the time in the header, samples from the first record's.
+  const first = starts[0] || 0;
+  return {
+    channels,
+    annotations: annotations
+      .filter(({ text }) => text !== "")
+      .map((annotation) => ({ ...annotation, onset: annotation.onset - first })),
+    remarks,
+  };
 }
 
 function readSignals(
@@ -169,6 +186,46 @@ function readSignals(
     return signal;
   });
   return { signals, recordBytes };
+}
+
+/** Seconds from the first record to each of a recording with gaps. Errors: `bad_file`. */
+function checkStarts(
+  starts: readonly number[],
+  records: number,
+  seconds: number,
+  recordBytes: number,
+  origin: string,
+): number[] {
+  const onsets = Array.from({ length: records }, (_, r) => starts[r] - starts[0]);
+  for (const [r, onset] of onsets.entries()) {
+    ensure(
+      r === 0 ? Number.isFinite(starts[0]) : onset >= onsets[r - 1] + seconds - 1e-3 * seconds,
+      "bad_file",
+      `${origin} has gaps (EDF+D), but its record ${r + 1} does not say when it begins, or begins before the one before it ends`,
+    );
+  }
+  const span = (onsets[records - 1] ?? 0) / seconds + 1;
+  ensure(
+    span * recordBytes <= maximumBytes,
+    "bad_file",
+    `${origin} has gaps (EDF+D) that make it as long as ${Math.round(span)} records, more than can be held`,
+  );
+  return onsets;
+}
+
+/** Samples of records that begin at these times, NaN between them; as they are where no times are given. */
+function atTheirTimes(
+  samples: Float64Array,
+  perRecord: number,
+  seconds: number,
+  onsets: readonly number[] | undefined,
+): Float64Array {
+  if (!onsets || onsets.length === 0) return samples;
+  const place = (onset: number) => Math.round((onset * perRecord) / seconds);
+  const out = new Float64Array(place(onsets[onsets.length - 1]) + perRecord).fill(Number.NaN);
+  for (const [r, onset] of onsets.entries())
+    out.set(samples.subarray(r * perRecord, (r + 1) * perRecord), place(onset));
+  return out;
 }
 
 function readSamples(

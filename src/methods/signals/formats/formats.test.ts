@@ -71,6 +71,36 @@ describe.each([
     expect(cut.remarks).toEqual([expect.stringMatching(/4 records are declared, 3 are complete/)]);
   });
 
+  it("fills the gaps of a recording in parts, so that samples are where their time says", () => {
+    const parts = edited(bytes, 192, name === "EDF" ? "EDF+D" : "BDF+D");
+    // Other times of its four records, of the same length.
+    const moved = (source: Uint8Array, times: readonly string[]) => {
+      let copy = source;
+      for (const [r, time] of times.entries()) {
+        const at = Buffer.from(copy).indexOf(`+${r}\x14\x14\0`, 256 + 256 * count);
+        copy = edited(copy, at, `+${time}\x14\x14`.padEnd(`+${r}\x14\x14\0`.length, "\0"));
+      }
+      return copy;
+    };
+    const back = readEdf(moved(parts, ["0", "1", "4", "7"]), "file");
+    const [whole] = readEdf(bytes, "file").channels;
+    const [{ samples }] = back.channels;
+    expect(samples).toHaveLength(8 * 64);
+    expect(samples.subarray(0, 128)).toEqual(whole.samples.subarray(0, 128));
+    expect(samples.subarray(128, 256).every(Number.isNaN)).toBe(true);
+    expect(samples.subarray(256, 320)).toEqual(whole.samples.subarray(128, 192));
+    expect(samples.subarray(320, 448).every(Number.isNaN)).toBe(true);
+    expect(samples.subarray(448)).toEqual(whole.samples.subarray(192));
+    expect(back.remarks).toEqual(["gaps of 4 s in all are missing values"]);
+    // Annotations count from the header's time, which may lie before the first record.
+    const late = readEdf(moved(bytes, ["1"]), "file").annotations;
+    expect(late.map(({ onset }) => onset)).toEqual(recording.annotations.map(({ onset }) => onset - 1));
+    expect(() => readEdf(moved(parts, ["0", "0"]), "file")).toThrow(failure("bad_file", /its record 2 does not say/));
+    expect(() => readEdf(moved(parts, ["X"]), "file")).toThrow(failure("bad_file", /not with a time/));
+    const shortest = edited(moved(parts, ["0", "1", "2", "9"]), 244, "1e-9    ");
+    expect(() => readEdf(shortest, "file")).toThrow(failure("bad_file", /more than can be held/));
+  });
+
   it("refuses headers that lie", () => {
     const at = (block: number) => 256 + count * block;
     const wrong: [Uint8Array, RegExp][] = [
