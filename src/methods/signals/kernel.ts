@@ -2,6 +2,8 @@
  * Kernel regression (Nadaraya 1964, Watson 1964): f(x) = Σ wᵢ yᵢ / Σ wᵢ with wᵢ = exp(-|x - xᵢ|² / 2h). The bandwidth h is a VARIANCE.
  * Weights are taken relative to the nearest point's, so that they cannot all vanish.
  */
+import { ensure } from "../../errors.ts";
+import { nextTurn } from "../../turn.ts";
 import type { Matrix } from "./matrix.ts";
 import { minimisePositive, type Regression } from "./regression.ts";
 
@@ -42,60 +44,79 @@ export function kernelRegression(x: Matrix, y: Matrix, bandwidth: number): Regre
   };
 }
 
-/** Squared distances of all pairs, row i holding those to j < i, and each point's to the nearest other one. */
-export interface PairDistances {
-  readonly pairs: Float64Array;
+/** Squared distances from some points, the folds, to all: [folds, points], a fold's to itself infinite; and from each to the nearest. */
+export interface FoldDistances {
+  readonly folds: readonly number[];
+  readonly distances: Float64Array;
   readonly nearest: Float64Array;
 }
 
-export function pairDistances({ rows: m, columns: n, data }: Matrix): PairDistances {
-  const pairs = new Float64Array((m * (m - 1)) / 2);
-  const nearest = new Float64Array(m).fill(Infinity);
-  for (let i = 0, at = 0; i < m; i++) {
-    for (let j = 0; j < i; j++) {
-      let sum = 0;
+/** Distances held at most: 256 MiB. */
+const mostDistances = 2 ** 25;
+
+/** All points are folds, or where those would be too many, as many as can be, evenly spaced. */
+export function foldDistances({ rows: m, columns: n, data }: Matrix, most = mostDistances): FoldDistances {
+  const count = Math.max(1, Math.min(m, Math.floor(most / m)));
+  const folds = Array.from({ length: count }, (_, i) => Math.floor((i * m) / count));
+  const distances = new Float64Array(count * m);
+  const nearest = new Float64Array(count).fill(Infinity);
+  for (const [f, i] of folds.entries()) {
+    for (let j = 0; j < m; j++) {
+      let sum = i === j ? Infinity : 0;
       for (let k = 0; k < n; k++) {
         const difference = data[i * n + k] - data[j * n + k];
         sum += difference * difference;
       }
-      pairs[at++] = sum;
-      if (sum < nearest[i]) nearest[i] = sum;
-      if (sum < nearest[j]) nearest[j] = sum;
+      distances[f * m + j] = sum;
+      if (sum < nearest[f]) nearest[f] = sum;
     }
   }
-  return { pairs, nearest };
+  return { folds, distances, nearest };
 }
 
 /**
- * Sum of squared errors when each point is predicted from all others, the point itself removed from numerator and denominator. Weights
- * are relative to the nearest other point's, so that no fold is lost to underflow.
+ * Sum of squared errors when each fold is predicted from all other points, the point itself removed from numerator and denominator.
+ * Weights are relative to the nearest other point's, so that no fold is lost to underflow.
  */
-export function leaveOneOutError({ pairs, nearest }: PairDistances, y: Matrix, bandwidth: number): number {
+export function leaveOneOutError({ folds, distances, nearest }: FoldDistances, y: Matrix, bandwidth: number): number {
   const [m, d] = [y.rows, y.columns];
   const scale = 1 / (2 * bandwidth);
-  const sums = new Float64Array(m * d);
-  const totals = new Float64Array(m);
   const reach = negligible / scale;
-  const add = (i: number, j: number, weight: number) => {
-    totals[i] += weight;
-    for (let k = 0; k < d; k++) sums[i * d + k] += weight * y.data[j * d + k];
-  };
-  for (let i = 0, at = 0; i < m; i++) {
-    const limit = nearest[i] + reach;
-    for (let j = 0; j < i; j++, at++) {
-      const distance = pairs[at];
-      if (distance <= limit) add(i, j, Math.exp((nearest[i] - distance) * scale));
-      if (distance <= nearest[j] + reach) add(j, i, Math.exp((nearest[j] - distance) * scale));
-    }
-  }
+  const sums = new Float64Array(d);
   let error = 0;
-  for (let i = 0; i < m; i++)
-    for (let k = 0; k < d; k++) error += (sums[i * d + k] / totals[i] - y.data[i * d + k]) ** 2;
+  for (const [f, i] of folds.entries()) {
+    const limit = nearest[f] + reach;
+    let total = 0;
+    sums.fill(0);
+    for (let j = 0; j < m; j++) {
+      const distance = distances[f * m + j];
+      if (!(distance <= limit) || j === i) continue;
+      const weight = Math.exp((nearest[f] - distance) * scale);
+      total += weight;
+      for (let k = 0; k < d; k++) sums[k] += weight * y.data[j * d + k];
+    }
+    for (let k = 0; k < d; k++) error += (sums[k] / total - y.data[i * d + k]) ** 2;
+  }
   return error;
 }
 
-/** The bandwidth near `start` with the least leave-one-out error. */
-export function leaveOneOutBandwidth(x: Matrix, y: Matrix, start: number): number {
-  const distances = pairDistances(x);
-  return minimisePositive((bandwidth) => leaveOneOutError(distances, y, bandwidth), start);
+/** Evaluations that a search from a good start takes; one from a bad start takes more. */
+const usualEvaluations = 16;
+
+/** The bandwidth near `start` with the least leave-one-out error. Errors: `aborted`. */
+export async function leaveOneOutBandwidth(
+  x: Matrix,
+  y: Matrix,
+  start: number,
+  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
+): Promise<number> {
+  const distances = foldDistances(x);
+  let done = 0;
+  return minimisePositive(async (bandwidth) => {
+    await nextTurn();
+    ensure(!signal?.aborted, "aborted", "fitting was interrupted");
+    const error = leaveOneOutError(distances, y, bandwidth);
+    onProgress?.(++done, Math.max(done, usualEvaluations));
+    return error;
+  }, start);
 }

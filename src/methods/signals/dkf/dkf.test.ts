@@ -4,7 +4,7 @@ import { type Filter, filterAll } from "../filter.ts";
 import { fitFilter, openFilter } from "../fit.ts";
 import { gaussianProcessRegression } from "../gaussian-process.ts";
 import { kalman, linearCorrection } from "../kalman/index.ts";
-import { kernelRegression, leaveOneOutError, pairDistances } from "../kernel.ts";
+import { foldDistances, kernelRegression, leaveOneOutBandwidth, leaveOneOutError } from "../kernel.ts";
 import { type Matrix, matrix, symmetricEigen } from "../matrix.ts";
 import { createRecursion, linearPrediction } from "../recursion.ts";
 import { score } from "../scores.ts";
@@ -240,9 +240,15 @@ describe("kernel regression", () => {
   const y = matrix(40, 4, Float64Array.from({ length: 160 }, normal));
 
   it("has the leave-one-out error that refits without each point have", () => {
-    for (const bandwidth of [0.01, 0.3, 4]) {
+    // All folds, and every fourth where so many distances are too many.
+    for (const [bandwidth, most, step] of [
+      [0.01, 1600, 1],
+      [0.3, 1600, 1],
+      [4, 1600, 1],
+      [0.3, 400, 4],
+    ]) {
       let expected = 0;
-      for (let left = 0; left < 40; left++) {
+      for (let left = 0; left < 40; left += step) {
         const others = Array.from({ length: 40 }, (_, i) => i).filter((i) => i !== left);
         const rows = (a: Matrix) =>
           matrix(
@@ -254,8 +260,26 @@ describe("kernel regression", () => {
         kernelRegression(rows(x), rows(y), bandwidth)(x.data.subarray(3 * left, 3 * left + 3), out);
         for (let k = 0; k < 4; k++) expected += (out[k] - y.data[4 * left + k]) ** 2;
       }
-      expect(leaveOneOutError(pairDistances(x), y, bandwidth)).toBeCloseTo(expected, 9);
+      expect(leaveOneOutError(foldDistances(x, most), y, bandwidth)).toBeCloseTo(expected, 9);
     }
+  });
+
+  it("finds its bandwidth in bounded room, and stops between evaluations", async () => {
+    // All pairs of 40 000 points would take 6 GB.
+    const many = matrix(40_000, 1, Float64Array.from({ length: 40_000 }, normal));
+    expect(foldDistances(many).distances.byteLength).toBeLessThanOrEqual(2 ** 28);
+    const controller = new AbortController();
+    const counts: number[] = [];
+    const search = leaveOneOutBandwidth(x, y, 0.3, {
+      signal: controller.signal,
+      onProgress(done, total) {
+        counts.push(done);
+        expect(total).toBeGreaterThanOrEqual(done);
+        if (done === 3) setImmediate(() => controller.abort()); // as a signal to the process comes
+      },
+    });
+    await expect(search).rejects.toMatchObject({ code: "aborted" });
+    expect(counts.length).toBeLessThan(6);
   });
 
   it("is the ratio of sums of its definition", () => {

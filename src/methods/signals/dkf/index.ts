@@ -28,8 +28,8 @@ export const dkf = defineFilter({
     }
     const [first, second] = splitRows(data.states.rows, options.heldOut, context.seed);
     const learnt = await fitRegression(data, first, options, context);
-    const residuals = residualsOf(learnt.regression, data, second);
-    const spread = fitCovariance(selectRows(data.observations, second), residuals, options);
+    const residuals = await residualsOf(learnt.regression, data, second, context.signal);
+    const spread = await fitCovariance(selectRows(data.observations, second), residuals, options, context);
     const notes = { spectralRadius: radius, ...learnt.notes, ...spread.notes };
     return { arrays: { A, G, S, ...learnt.arrays, ...spread.arrays }, notes };
   },

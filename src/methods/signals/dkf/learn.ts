@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { nextTurn } from "../../../turn.ts";
 import type { FitContext, PreparedData } from "../filter.ts";
 import { fitGaussianProcess, gaussianProcessRegression } from "../gaussian-process.ts";
 import { kernelRegression, leaveOneOutBandwidth } from "../kernel.ts";
@@ -119,8 +120,8 @@ export async function fitRegression(
     return { arrays: { ...network }, regression: networkRegression(network), notes: {} };
   }
   if (options.regression === "kernel") {
-    const bandwidth = options.bandwidth ?? leaveOneOutBandwidth(x, y, 0.25);
-    report(1, 1);
+    const bandwidth =
+      options.bandwidth ?? (await leaveOneOutBandwidth(x, y, 0.25, { signal: context.signal, onProgress: report }));
     // Residuals are those of the 70 %; the filter then uses all points with the bandwidth found.
     const kept = options.prototypes > 0 ? averageDirections(x, y, options.prototypes) : undefined;
     const arrays = {
@@ -174,15 +175,20 @@ export function openRegression(arrays: Arrays, regression: Options["regression"]
   return gaussianProcessRegression(kind, points, weights, hyperparameters);
 }
 
-export function residualsOf(
+export async function residualsOf(
   regression: Regression,
   { states, observations }: PreparedData,
   rows: readonly number[],
-): Matrix {
+  signal?: AbortSignal,
+): Promise<Matrix> {
   const [n, d] = [observations.columns, states.columns];
   const out = matrix(rows.length, d);
   const predicted = new Float64Array(d);
   for (const [i, row] of rows.entries()) {
+    if (i % 256 === 0) {
+      await nextTurn();
+      ensure(!signal?.aborted, "aborted", "fitting was interrupted");
+    }
     regression(observations.data.subarray(row * n, (row + 1) * n), predicted);
     for (let k = 0; k < d; k++) out.data[i * d + k] = states.data[row * d + k] - predicted[k];
   }
@@ -190,7 +196,12 @@ export function residualsOf(
 }
 
 /** Kernel regression of r rᵀ on x: a convex combination of outer products, so positive semi-definite; or their mean. */
-export function fitCovariance(x: Matrix, residuals: Matrix, options: Options): Learnt {
+export async function fitCovariance(
+  x: Matrix,
+  residuals: Matrix,
+  options: Options,
+  { signal, onProgress }: Pick<FitContext, "signal" | "onProgress"> = {},
+): Promise<Learnt> {
   const d = residuals.columns;
   if (options.covariance === "constant") {
     const Q = covariance(residuals);
@@ -209,7 +220,12 @@ export function fitCovariance(x: Matrix, residuals: Matrix, options: Options): L
     }
   }
   const start = options.regression === "kernel" ? 5 : 0.25;
-  const found = options.covarianceBandwidth ?? leaveOneOutBandwidth(x, residualProducts, start);
+  const found =
+    options.covarianceBandwidth ??
+    (await leaveOneOutBandwidth(x, residualProducts, start, {
+      signal,
+      onProgress: (done, total) => onProgress?.("covariance", done, total),
+    }));
   const residualBandwidth = matrix(1, 1, Float64Array.of(found));
   const arrays = { residualPoints: x, residualProducts, residualBandwidth };
   return { arrays: arrays, notes: { covarianceBandwidth: found } };
