@@ -60,11 +60,15 @@ const longestShown = 200;
 /** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
 const [mostCandidates, longestName] = [10_000, 200];
 
-/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is close. */
-export function nearest(wanted: string, candidates: readonly string[]): string | undefined {
+/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it. */
+export function nearest(
+  wanted: string,
+  candidates: readonly string[],
+  farthest = Math.max(2, Math.floor(wanted.length / 2)),
+): string | undefined {
   if (wanted.length > longestName) return undefined;
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(wanted.length / 2)) + 1;
+  let bestDistance = farthest + 1;
   for (const candidate of candidates.slice(0, mostCandidates)) {
     // The lengths alone are as far apart as that.
     if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;

@@ -19,9 +19,11 @@ export function parseJson(source: string | Uint8Array, origin: string): unknown 
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new VentrisError("bad_file", `${origin}: not valid JSON (truncated?): ${(cause as Error).message}`, {
-      cause,
-    });
+    const { message } = cause as Error;
+    const at = Number(/at position (\d+)/.exec(message)?.[1] ?? text.length);
+    const place = text.trimEnd().includes("\n") ? `, line ${text.slice(0, at).split("\n").length}` : "";
+    const cut = at >= text.trimEnd().length ? " (truncated?)" : "";
+    throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${message}`, { cause });
   }
 }
 

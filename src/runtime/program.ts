@@ -89,7 +89,12 @@ export async function compile(lowered: LoweredProgram, options: CompileOptions =
   } catch (cause) {
     const message = (cause as Error).message;
     if (device !== "cpu") {
-      throw new VentrisError("unavailable", `device "${device}" cannot be used on this machine: ${message}`, { cause });
+      const words = message.replace(/\s+/g, " ").trim();
+      throw new VentrisError(
+        "unavailable",
+        `device "${device}" cannot be used on this machine; ventris doctor says what it needs. ONNX Runtime: ${words}`,
+        { cause },
+      );
     }
     throw new VentrisError("runtime_failed", `ONNX Runtime refused a program: ${message}`, { cause });
   }

@@ -11,7 +11,7 @@ import { openWeights } from "../weights/index.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import { readNote } from "./export.ts";
-import { runRecipe } from "./recipe.ts";
+import { readRecipe, runRecipe } from "./recipe.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-recipe-"));
 const texts = (subject: string) => Array.from({ length: 400 }, (_, i) => `${subject} ${i} sat on mat ${i * 7}.`);
@@ -157,6 +157,14 @@ describe("other ways of training", () => {
       name: "VentrisError",
       message: expect.stringMatching(message),
     });
+  });
+
+  it("names the line where a recipe is no JSON", async () => {
+    const path = join(folder, "comma.json");
+    await writeFile(path, '// a comment\n{\n  "name": "x",\n}\n');
+    await expect(readRecipe(path)).rejects.toThrow(/recipe .*comma\.json, line 4: not valid JSON: /);
+    await writeFile(path, '{\n  "name": "x",');
+    await expect(readRecipe(path)).rejects.toThrow(/line 2: not valid JSON \(truncated\?\)/);
   });
 
   it("of a single document the end is held out; of a short one nothing can be", async () => {

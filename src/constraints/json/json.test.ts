@@ -235,6 +235,8 @@ describe("JSON Schema", () => {
       ["{}", /object or a boolean/],
       [{ type: "strng" }, /#: type: there is no type "strng"; did you mean "string"/],
       [{ properties: { a: { minimum: "1" } } }, /#\/properties\/a: minimum: must be a number/],
+      [{ propertis: { a: true } }, /#: propertis: there is no such keyword; did you mean "properties"/],
+      [{ items: { reqired: ["a"] } }, /#\/items: reqired: .*did you mean "required"/],
       [{ unevaluatedProperties: false }, /unevaluatedProperties: is not supported/],
       [{ $ref: "#/$defs/x", $defs: { y: {} } }, /\$ref "#\/\$defs\/x" leads nowhere/],
       [{ $ref: "https://example.com/other.json" }, /leads out of the document/],
@@ -253,6 +255,11 @@ describe("JSON Schema", () => {
     ] as const) {
       expect(() => jsonSchemaConstraint(schema), JSON.stringify(schema)).toThrow(message);
     }
+  });
+
+  it("takes what no draft knows as an annotation", () => {
+    for (const name of ["example", "note", "nullable", "x-items", "optional", "types"])
+      expect(jsonSchemaConstraint({ type: "integer", minimum: 0, maximum: 9, [name]: "any" })).toBeDefined();
   });
 
   it("stands deep nesting, large schemas and large counts", () => {

@@ -1,6 +1,7 @@
 /**
  * From a schema object to the condition that its keywords make together. Every keyword of the supported drafts is enforced here, is an
- * annotation by the standard, or is refused by name; names that no draft knows are annotations, as the standard says.
+ * annotation by the standard, or is refused by name; names that no draft knows are annotations, as the standard says,
+ * but for those that are nearly a keyword's.
  */
 import { ensure, nearest, VentrisError } from "../../errors.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
@@ -33,6 +34,15 @@ const refused: Readonly<Record<string, string>> = {
   $dynamicRef: "it is a reference that depends on the way to it",
   $recursiveRef: "it is a reference that depends on the way to it",
 };
+
+/** Keywords that a text must satisfy. */
+const restricting = new Set(
+  "$ref type enum const properties required additionalProperties patternProperties propertyNames minProperties maxProperties items prefixItems additionalItems contains minContains maxContains minItems maxItems uniqueItems minLength maxLength pattern format minimum maximum exclusiveMinimum exclusiveMaximum multipleOf allOf anyOf oneOf not if then else dependentRequired dependentSchemas dependencies".split(
+    " ",
+  ),
+);
+/** Of shorter ones too many words are near. */
+const longRestricting = [...restricting].filter((keyword) => keyword.length >= 5);
 
 /** Keywords that a draft does not have, though another one does. */
 const since2019 = ["dependentRequired", "dependentSchemas", "minContains", "maxContains"];
@@ -159,6 +169,11 @@ export function createReader(
 
     for (const keyword of Object.keys(schema)) {
       if (Object.hasOwn(refused, keyword)) bad(keyword, `is not supported: ${refused[keyword]}`);
+      // A misspelt keyword would be an annotation, and what it asks for would not hold.
+      const meant = restricting.has(keyword)
+        ? undefined
+        : nearest(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
+      if (meant) bad(keyword, `there is no such keyword; did you mean "${meant}"?`);
     }
     checkDraft(schema, draft, bad);
 

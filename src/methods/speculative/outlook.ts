@@ -64,7 +64,7 @@ export const draftModelOutlook =
 /** What decides how many drafts are right, and where they gain most: of copies from the text, and of guesses that a trained part makes. */
 const ofCopies = ["how much the text repeats itself", "texts that repeat names, phrases or code gain most"] as const;
 const ofGuesses = [
-  "the text and on how well its part was trained",
+  "the text and on how well the model, or a part of it, was trained to guess",
   "guesses gain most where a pass over several tokens costs little more than over one, as with a large model",
 ] as const;
 
