@@ -149,16 +149,9 @@ function requireCapabilities({ name, capabilities }: Model, method: Method): voi
   if (suffices?.every((need) => capabilities.has(need))) return;
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
-    const needed = missing.map((need) => (meanings[need] ? `${need} (${meanings[need]})` : need)).join(", ");
-    return `the method ${method.name} needs of its model: ${needed}; the model ${name} has: ${has}${shippedWith(missing)}`;
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${shippedWith(missing)}`;
   });
 }
-
-/** Capabilities whose names do not say what a model that has them does. */
-const meanings: Readonly<Record<string, string>> = {
-  forest: "it writes from left to right",
-  canvas: "it fills in the places of a text in any order",
-};
 
 function makersOf(shapers: readonly ShaperChoice[]): MakeShaper[] {
   ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
