@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
+import { uniform } from "../../../engine/random.ts";
 import { writeEdf } from "../formats/edf.ts";
 import { writeMat } from "../formats/mat.ts";
 import { fitLogistic } from "./logistic.ts";
@@ -164,6 +165,28 @@ describe("the analysis of words", () => {
     expect(real.gainAlone.points.interval![0]).toBeGreaterThan(20);
     const [, none] = await analyseWords(corpus(false), options);
     expect(none.gainAlone.points.value).toBeLessThan(real.gainAlone.points.value / 3);
+  });
+
+  it("does not take for EEG that a word was passed over, which the eyes tell", async () => {
+    // Entities are passed over far more often; what was read has bands that say nothing.
+    const draw = (...at: number[]) => uniform({ seed: 5, request: at[0] }, at[1], "data", at[2]);
+    const sentences = Array.from({ length: 150 }, (_, s) =>
+      Array.from({ length: 6 }, (_, w) => {
+        const entity = draw(s, w, 0) < 0.5 ? 1 : 0;
+        const passed = draw(s, w, 1) < (entity === 1 ? 0.8 : 0.1);
+        const eeg = passed ? undefined : Array.from({ length: 8 }, (_, k) => 1 + Math.floor(4 * draw(s, w, 2 + k)));
+        return { word: `word${(s * 13 + w * 29) % 90}`, eeg, entity };
+      }),
+    );
+    const corpus = { sentences, sentiment: Array.from({ length: 60 }, (_, s) => s % 3) };
+    const [, { gainAlone, eegAlone, majority }] = await analyseWords(corpus, {
+      folds: 3,
+      shuffles: 2,
+      passes: 4,
+      seed: 1,
+    });
+    expect(eegAlone.accuracy).toBeGreaterThan(majority + 0.1); // it is seen, by both
+    expect(Math.abs(gainAlone.points.value)).toBeLessThan(5);
   });
 
   it("fits probabilities, not only decisions", () => {

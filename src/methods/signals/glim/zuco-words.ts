@@ -1,7 +1,8 @@
 /**
  * The paper's question on real signal: does EEG add to what the text says already? On ZuCo's published word-level features, the sentiment of
- * a sentence and the entity type of a word are told from text features alone, with EEG, and with EEG shuffled among the words. The text
- * features include the word's length and how often it occurs, since EEG while reading depends on both.
+ * a sentence and the entity type of a word are told from text features alone, with EEG, and with EEG shuffled among what was read. The text
+ * features include the word's length and how often it occurs, since EEG while reading depends on both. That a word was passed over is known
+ * from the eyes: the shuffled control has it as the real one does, so that only the bands differ.
  */
 import { join } from "node:path";
 import { uniform } from "../../../engine/random.ts";
@@ -137,6 +138,8 @@ interface Unit {
   readonly sentence: number;
   readonly text: Example["features"];
   readonly eeg: Example["features"];
+  /** Whether there is EEG of it. */
+  readonly read: boolean;
   readonly label: number;
 }
 
@@ -155,7 +158,10 @@ export async function analyseWords(corpus: WordCorpus, options: WordsOptions): P
       return outcomes;
     };
     const permutations = Array.from({ length: options.shuffles }, (_, s) =>
-      permutation(units.length, options.seed + 1000 * (s + 1)),
+      permutation(
+        units.map(({ read }) => read),
+        options.seed + 1000 * (s + 1),
+      ),
     );
     const text = await measure(({ text }) => text);
     const both = await measure(({ text, eeg }) => [...text, ...eeg]);
@@ -251,9 +257,14 @@ async function crossValidate(
   return outcomes;
 }
 
-function permutation(size: number, seed: number): number[] {
-  const keys = Array.from({ length: size }, (_, i) => uniform({ seed, request: 8 }, i, "data"));
-  return keys.map((_, i) => i).sort((a, b) => keys[a] - keys[b]);
+/** For each unit the one whose EEG it gets: those that were read among themselves, and those that were not keep their none. */
+function permutation(read: readonly boolean[], seed: number): number[] {
+  const places = [...read.keys()].filter((i) => read[i]);
+  const keys = new Map(places.map((i) => [i, uniform({ seed, request: 8 }, i, "data")]));
+  const shuffled = [...places].sort((a, b) => keys.get(a)! - keys.get(b)!);
+  const order = [...read.keys()];
+  for (const [k, i] of places.entries()) order[i] = shuffled[k];
+  return order;
 }
 
 /** A place among the hashed features, after the 64 that have places of their own (0 is the constant). */
@@ -281,7 +292,7 @@ function sentimentUnits({ sentences, sentiment }: WordCorpus): Unit[] {
     const read = words.flatMap(({ eeg }) => (eeg ? [eeg] : []));
     const means =
       read.length === 0 ? undefined : Array.from({ length: bands }, (_, k) => average(read.map((values) => values[k])));
-    return { sentence: s, text: [...features], eeg: eegFeatures(means), label };
+    return { sentence: s, text: [...features], eeg: eegFeatures(means), read: means !== undefined, label };
   });
 }
 
@@ -305,7 +316,7 @@ function entityUnits({ sentences }: WordCorpus): Unit[] {
         [hashed(`p ${near(-1)}`), 1],
         [hashed(`n ${near(1)}`), 1],
       ];
-      return { sentence, text, eeg: eegFeatures(eeg), label: entity };
+      return { sentence, text, eeg: eegFeatures(eeg), read: eeg !== undefined, label: entity };
     }),
   );
 }
