@@ -8,12 +8,12 @@ import { choicesConstraint, regexConstraint } from "./regex/index.ts";
 import { smilesConstraint } from "./smiles/index.ts";
 import { type SqlSchema, sqlConstraint } from "./sql/index.ts";
 
-/** Models get lost in blanks where any number may follow; a request that wants more says so. */
-const usualWhitespace = 1;
+/** Models get lost in blanks, and in zeros behind a point, where any number may follow; a request that wants more says so. */
+const usual = { whitespace: 1, zeros: 0 };
 
 /** A constraint as a request names it: exactly one of these, a function of one's own, or a constraint made before. */
 export type ConstraintChoice =
-  /** JSON that a schema allows; `whitespace` is 1 unless given. */
+  /** JSON that a schema allows; `whitespace` is 1 and `zeros` 0 unless given. */
   | ({ readonly jsonSchema: unknown } & JsonSchemaOptions)
   | { readonly regex: string | RegExp }
   | { readonly choices: readonly string[] }
@@ -36,13 +36,13 @@ function isOfLibrary(schema: unknown): boolean {
 
 const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choice: never): Constraint } } = {
   jsonSchema: {
-    options: ["whitespace", "unknownFormats"],
+    options: ["whitespace", "zeros", "unknownFormats"],
     make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) => {
       // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
       ensure(!isOfLibrary(jsonSchema), "bad_option", () => {
         return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
       });
-      return jsonSchemaConstraint(jsonSchema, { whitespace: usualWhitespace, ...options });
+      return jsonSchemaConstraint(jsonSchema, { ...usual, ...options });
     },
   },
   regex: {

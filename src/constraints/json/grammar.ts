@@ -14,6 +14,8 @@ import { jsonString } from "./strings.ts";
 export interface GrammarOptions {
   /** Longest run of blanks and line ends between tokens of JSON. */
   readonly whitespace: number;
+  /** Most zeros behind the point of an integer. */
+  readonly zeros: number;
 }
 
 /** Marks of JSON, the same for all schemas. */
@@ -23,7 +25,7 @@ export function createGrammar(
   conditions: Conditions,
   shapes: Shapes,
   courses: Courses,
-  { whitespace }: GrammarOptions,
+  { whitespace, zeros }: GrammarOptions,
 ): (condition: Condition) => Sequence {
   const blank = whitespace === Infinity ? "[ \\t\\n\\r]*" : `[ \\t\\n\\r]{0,${whitespace}}`;
   const mark = (pattern: string): Terminal => {
@@ -62,7 +64,7 @@ export function createGrammar(
       return [
         ...(words.length > 0 ? [sequence(terminal(utf8(oneOf(words) as TextState)))] : []),
         ...(text ? [sequence(terminal(jsonString(text)))] : []),
-        ...numbers.map((set) => sequence(terminal(numberLiteral(set)))),
+        ...numbers.map((set) => sequence(terminal(numberLiteral(set, zeros)))),
         ...arrays.flatMap(arrayOf),
         ...objects.flatMap(objectOf),
       ];
@@ -80,7 +82,7 @@ export function createGrammar(
           const starts = [
             ...(words.length > 0 ? [utf8(oneOf(words) as TextState)] : []),
             ...(text ? [jsonString(text)] : []),
-            ...numbers.map(numberLiteral),
+            ...numbers.map((set) => numberLiteral(set, zeros)),
           ];
           const then = (bytes: Uint8Array): Link =>
             after(

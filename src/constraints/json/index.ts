@@ -14,6 +14,8 @@ import { createReader, type ReaderOptions } from "./read.ts";
 export interface JsonSchemaOptions extends ReaderOptions {
   /** Longest run of blanks and line ends between the tokens of JSON. Default: any. 0 gives compact JSON. */
   readonly whitespace?: number;
+  /** Longest run of zeros that end a number behind its last possible place, as in 1.00 for an integer. Default: any. 0: integers have no point. */
+  readonly zeros?: number;
 }
 
 /** States of automata that making a constraint may look at: seconds at most. */
@@ -24,12 +26,11 @@ const mostVisited = 250_000;
  * keyword and place.
  */
 export function jsonSchemaConstraint(schema: unknown, options: JsonSchemaOptions = {}): Constraint {
-  const { whitespace = Infinity } = options;
-  ensure(
-    whitespace === Infinity || (Number.isInteger(whitespace) && whitespace >= 0),
-    "bad_option",
-    `whitespace must be a whole number from 0, not ${whitespace}`,
-  );
+  const { whitespace = Infinity, zeros = Infinity } = options;
+  for (const [name, run] of Object.entries({ whitespace, zeros })) {
+    const sound = run === Infinity || (Number.isInteger(run) && run >= 0);
+    ensure(sound, "bad_option", `${name} must be a whole number from 0, not ${run}`);
+  }
   const document = openDocument(schema);
   const reader = createReader(document, () => tools, options);
   const tools = createConditions(reader.read);
@@ -43,7 +44,7 @@ export function jsonSchemaConstraint(schema: unknown, options: JsonSchemaOptions
     ensure(courses.possible(top), "bad_option", () => explainContradiction(root, conditions, courses, reader));
     // What is refused is refused at once, wherever in the schema it stands, and not within a text.
     readAll(top, courses);
-    const grammar = createGrammar(conditions, shapes, courses, { whitespace });
+    const grammar = createGrammar(conditions, shapes, courses, { whitespace, zeros });
     return machineConstraint("json-schema", grammar(top));
   });
 }

@@ -94,6 +94,32 @@ describe("JSON Schema", () => {
     invalid: ["-2.5", "0.3", "1000.25", "1001", "01", "1.", "12.55"],
     alphabet: "-0123456789.",
   });
+  obeysTheLaws("numbers without needless zeros", {
+    constraint: () =>
+      jsonSchemaConstraint(
+        {
+          type: "array",
+          prefixItems: [
+            { type: "integer" },
+            { type: "integer", minimum: 1, maximum: 2000, not: { multipleOf: 7 } },
+            { type: "number", multipleOf: 0.25, exclusiveMinimum: -2.5 },
+            { enum: [1, 2.5, 1e21, 1.5e22] },
+            { type: "integer", minimum: 1e21 },
+          ],
+          items: false,
+          minItems: 3,
+        },
+        { zeros: 0 },
+      ),
+    valid: [
+      "[-12,10,0.75]",
+      "[0,2000,-2.25,2.5]",
+      "[1e+21,1,0,1,1.5e+22]",
+      "[1.5e+22,1,12,1.5e+22,1000000000000000000000]",
+    ],
+    invalid: ["[1.0,1,0]", "[1,1.0,0]", "[1,1,0.750]", "[1,1,0,2.50]", "[1,7,0]", "[1,1,0,1,1]"],
+    alphabet: "-0123456789.e+,[]",
+  });
   obeysTheLaws("strings in all spellings", {
     constraint: () => jsonSchemaConstraint({ enum: ["a😀é", "b/\\", "\ud800", "\ud800x"] }),
     valid: ['"a😀é"', '"\\u0061\\ud83d\\ude00\\u00E9"', '"b\\/\\\\"', '"\\ud800"', '"\\uD800x"'],
@@ -282,6 +308,27 @@ describe("JSON Schema", () => {
     const long = jsonSchemaConstraint({ type: "string", minLength: 3_000, pattern: "^(?:a|b)*$" });
     expect(isValid(long, JSON.stringify("ab".repeat(1_500)))).toBe(true);
     expect(isValid(jsonSchemaConstraint({ type: "array", minItems: 1e6 }), "[1]")).toBe(false);
+  });
+
+  it("zeros behind the last place can be bounded", () => {
+    const says = (schema: unknown, zeros: number, texts: readonly string[]) => {
+      const constraint = jsonSchemaConstraint(schema, { zeros });
+      return texts.filter((text) => isValid(constraint, text));
+    };
+    const texts = ["1", "1.0", "1.00", "10", "-3", "0", "0.0", "2.5", "2.50", "2.5000", "1e+21", "1.5e+22"];
+    const integer = { type: "integer" };
+    expect(says(integer, 0, texts)).toEqual(["1", "10", "-3", "0", "1e+21", "1.5e+22"]);
+    expect(says({ ...integer, minimum: 0 }, 0, texts)).toEqual(["1", "10", "0", "1e+21", "1.5e+22"]);
+    expect(says({ ...integer, minimum: 1, maximum: 10 }, 0, texts)).toEqual(["1", "10"]);
+    expect(says({ ...integer, minimum: 1, maximum: 10 }, 1, texts)).toEqual(["1", "1.0", "10"]);
+    expect(says({ enum: [1, 2.5] }, 0, texts)).toEqual(expect.arrayContaining(["1", "2.5"]));
+    expect(says({ enum: [1, 2.5] }, 0, texts)).not.toContain("2.50");
+    expect(says({ type: "number", multipleOf: 0.5 }, 0, texts)).not.toContain("2.50");
+    expect(says({ type: "number", multipleOf: 0.5 }, 2, texts)).toContain("2.50");
+    expect(says({ type: "number", multipleOf: 0.5 }, 2, texts)).not.toContain("2.5000");
+    expect(says({ type: "number" }, 0, ["2.5000"])).toEqual(["2.5000"]);
+    expect(says(integer, Infinity, ["1.000000"])).toEqual(["1.000000"]);
+    expect(() => jsonSchemaConstraint(integer, { zeros: -1 })).toThrow(/zeros must be a whole number from 0/);
   });
 
   it("whitespace can be bounded", () => {

@@ -11,13 +11,14 @@ import { allNumbers, hasNumber, includes, integers, type NumberSet } from "./num
 
 const known = new Map<string, Position>();
 
-/** Numbers in a set that has some. */
-export function numberLiteral(set: NumberSet): Position {
-  let position = known.get(set.key);
+/** Numbers in a set that has some. `zeros`: the most that end a number behind its last possible place. */
+export function numberLiteral(set: NumberSet, zeros = Infinity): Position {
+  const key = `${zeros} ${set.key}`;
+  let position = known.get(key);
   if (!position) {
     if (known.size > 1_000) known.clear();
-    position = create(set);
-    known.set(set.key, position);
+    position = create(set, zeros);
+    known.set(key, position);
   }
   return position;
 }
@@ -26,16 +27,26 @@ export function numberLiteral(set: NumberSet): Position {
 const large = "([12][0-9]{2}|30[0-7])";
 const regular = (pattern: string): Position => utf8(compileRegex(pattern) as TextState);
 
-function create(set: NumberSet): Position {
+function create(set: NumberSet, zeros: number): Position {
   if (set.key === allNumbers.key) {
     const near = "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE](-[0-9]+|\\+?0*[0-9]{1,2}))?";
     return regular(`${near}|-?[1-9](\\.[0-9]+)?[eE]\\+?0*${large}`);
   }
   if (set.key === integers.key) {
-    return regular(`-?(0|[1-9][0-9]*)(\\.0+)?|-?[1-9](\\.[0-9]{1,16})?e\\+(2[1-9]|[3-9][0-9]|${large})`);
+    const pointed = zeros === Infinity ? "(\\.0+)?" : zeros > 0 ? `(\\.0{1,${zeros}})?` : "";
+    return regular(`-?(0|[1-9][0-9]*)${pointed}|-?[1-9](\\.[0-9]{1,16})?e\\+(2[1-9]|[3-9][0-9]|${large})`);
   }
-  return bounded(set);
+  return bounded(set, placesOf(set) + zeros);
 }
+
+/** Places behind the point at which something may stand; infinite where there is no last one. */
+function placesOf({ step, intervals }: NumberSet): number {
+  if (step) return Math.max(0, step.scale);
+  const scales = intervals.map(({ low, high }) => (low && high && show(low) === show(high) ? low.scale : Infinity));
+  return Math.max(0, ...scales);
+}
+
+const show = ({ digits, scale }: Decimal): string => `${digits}e-${scale}`;
 
 /** What has been written. `fraction` is undefined before the point, `exponent` (with its sign) before the e. */
 interface Written {
@@ -45,11 +56,14 @@ interface Written {
   readonly exponent?: string;
 }
 
-function bounded(set: NumberSet): Position {
+/** `most`: digits behind the point of what has no exponent. */
+function bounded(set: NumberSet, most: number): Position {
   const ends = set.intervals.flatMap(({ low, high }) => [low, high].filter((end) => end !== undefined));
   const steps = [...(set.step ? [set.step] : []), ...set.avoided];
   const longest = ends.reduce((most, end) => Math.max(most, wholeDigits(end)), 1);
   const finest = [...ends, ...steps].reduce((most, { scale }) => Math.max(most, scale), 0);
+  /** How many digits there are behind the point matters up to here. */
+  const counted = Math.max(finest, most === Infinity ? 0 : most);
   /** So many digits before the point leave every bound behind and every multiple reachable. */
   const enough = longest + steps.reduce((most, { digits }) => Math.max(most, `${digits}`.length), 0) + 2;
   const positions = new Map<string, Position | null>();
@@ -76,7 +90,7 @@ function bounded(set: NumberSet): Position {
     const { minus, whole, fraction } = written;
     if (written.exponent !== undefined) return `${minus}${farKey(written)}`;
     const digits = BigInt(`${whole}${fraction ?? ""}` || "0");
-    const tail = fraction === undefined ? 0 : Math.min(fraction.length, finest + 1);
+    const tail = fraction === undefined ? 0 : Math.min(fraction.length, counted + 1);
     const places = ends.map((end) => place(end, minus, whole, fraction));
     const rests = steps.map((width) =>
       fraction && fraction.length > width.scale ? `${digits}` : digits % width.digits,
@@ -95,6 +109,7 @@ function bounded(set: NumberSet): Position {
     const behind = fraction?.length ?? 0;
     if (exponent !== undefined) return matching(own, farOf(minus), digits, behind, exponent).length > 0;
     if (canBeFar(written) && hasFar(own, farOf(minus), digits, behind)) return true;
+    if (behind > most || (fraction !== undefined && most === 0)) return false;
     if (fraction !== undefined || whole === "0") {
       return has({ digits, scale: behind }, { digits: digits + 1n, scale: behind });
     }
@@ -127,7 +142,7 @@ function bounded(set: NumberSet): Position {
       );
     }
     const value = { digits: minus ? -digits : digits, scale: fraction?.length ?? 0 };
-    const accepts = whole !== "" && fraction !== "" && includes(set, value);
+    const accepts = whole !== "" && fraction !== "" && value.scale <= most && includes(set, value);
     return createPosition(
       accepts,
       () => true,
