@@ -315,6 +315,9 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
       await expect(graphObjective({ loss, trained: [norm], fixed: new Map(), feeds })).rejects.toThrow(
         /neither trained nor given/,
       );
+      const objective = await graphObjective({ loss, trained: [norm], fixed: values, feeds });
+      await expect(objective.gradients([])).rejects.toThrow(/feeds gives nothing for the graph's input tokens/);
+      await objective.release();
     });
   });
 });

@@ -238,6 +238,16 @@ describe("a shaper function that gives what is no shaper, or no logits", () => {
   });
 });
 
+test.each([
+  [Number.NaN, /^the shaper odd: logits returned NaN for token 5$/],
+  [Infinity, /^the shaper odd: logits returned Infinity for token 5$/],
+])("logits with %s are the shaper's, not the model's", async (value, message) => {
+  const odd: MakeShaper = () => ({ name: "odd", logits: (_, logits) => logits.with(5, value).fill(-Infinity, 0, 3) });
+  const error = await model.decode(prompt, { maxTokens: 4, shapers: [odd] }).final.catch((e) => e);
+  expect(error).toMatchObject({ code: "runtime_failed", message: expect.stringMatching(message) });
+  expect(model.forest.held).toBe(0);
+});
+
 test("an unknown shaper is refused at once", () => {
   expect(() => model.decode(prompt, { shapers: [shaperChoice("dolla")] })).toThrow(/no shaper is called "dolla"/);
 });

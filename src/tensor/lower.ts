@@ -43,7 +43,9 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && !isWeight(lowering, tensor));
     if (!isInput) continue;
     const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
-    ensure(!inputs.some((i) => i.name === description.name), "bad_shape", `two inputs are called ${description.name}`);
+    ensure(!inputs.some((i) => i.name === description.name), "bad_shape", () => {
+      return `two inputs are called ${description.name}: give one tensor to both places, or each a name of its own`;
+    });
     inputs.push(description);
     builder.input(description.name, tensor.type, tensor.shape);
     names.set(tensor, description.name);

@@ -77,6 +77,10 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
 
   async function run({ program, inputs }: Awaited<ReturnType<typeof start>>, batch: Batch) {
     const given = Object.entries(await feeds(batch, inputs)).filter(([name]) => inputs.has(name));
+    for (const name of inputs) {
+      const isGiven = names.has(name) || given.some(([key]) => key === name);
+      ensure(isGiven, "bad_option", () => `training: feeds gives nothing for the graph's input ${name}`);
+    }
     const values = given.map(([name, { data, dims }]) => [name, make(elementTypeOf(data), data, dims)]);
     return program.run({ ...weights, ...Object.fromEntries(values) });
   }

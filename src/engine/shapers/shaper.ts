@@ -121,6 +121,12 @@ function logitsOf(
     "bad_option",
     () => `the shaper ${shaper.name}: logits returned ${shown(made)}, not a Float32Array of ${left.length} values`,
   );
+  let sum = 0; // one look at all of them: NaN stays NaN, and so does an infinity beside one of the other sign
+  for (let token = 0; token < made.length; token++) sum += made[token];
+  ensure(!Number.isNaN(sum) && sum !== Infinity, "runtime_failed", () => {
+    const token = made.findIndex((value) => Number.isNaN(value) || value === Infinity);
+    return `the shaper ${shaper.name}: logits returned ${made[token]} for token ${token}`;
+  });
   return made;
 }
 
