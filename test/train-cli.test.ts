@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { ensureBuilt, root } from "./build.ts";
+import { open } from "../src/open.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // each call is a process of its own, and machines may be busy
 
@@ -176,8 +177,24 @@ describe("finetune", () => {
     expect(existsSync(path("line"))).toBe(false); // and the tokenizer that was made for it
   });
 
+  it("a part of the model, which stays as it is", async () => {
+    const before = await readFile(path("model", "model.safetensors"));
+    const words = ["train", "finetune", "model", "more.txt", "--length", "32", "--epochs", "1", "--folder", "soft"];
+    const result = await json(...words, "--part", "soft-prompt", "--set", "vectors=2");
+    expect(result).toMatchObject({ recipe: "soft", reason: "steps", out: join("soft", "part") });
+    expect(await readFile(path("model", "model.safetensors"))).toEqual(before);
+    await using model = await open(path("model"), { threads: 1 });
+    const part = await model.part(path("soft", "part"), "soft-prompt");
+    expect(part.card.settings).toEqual({ vectors: 2 });
+    expect(part.tensors.get("vectors")!.shape).toEqual([2, model.config.hiddenSize]);
+  });
+
   it("what cannot be is said, and nothing is begun", async () => {
     const words = ["train", "finetune", "model", "more.txt", "--folder", "never"];
+    await refused([...words, "--set", "vectors=4"], /--set belongs to --part/);
+    await refused([...words, "--part", "soft-promt"], /no kind soft-promt .*did you mean soft-prompt/);
+    await refused([...words, "--part", "soft-prompt", "--set", "vector=4"], /did you mean "vectors"/);
+    await refused([...words, "--part", "soft-prompt", "--lora", "2"], /--lora and --part: train one of them/);
     await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);
     await refused(["train", "finetune", "model", "gone.txt", "--folder", "never"], /cannot read gone\.txt/);
     expect(existsSync(path("never"))).toBe(false);

@@ -130,7 +130,13 @@ export interface FinetuneOptions extends Omit<BeginOptions, "minutes"> {
   readonly learningRate?: number;
   readonly length?: number;
   readonly lora?: { readonly r: number; readonly alpha: number; readonly targets: readonly string[] };
+  /** A part of the model instead, which stays as it is. */
+  readonly part?: { readonly kind: string; readonly settings: Readonly<Record<string, unknown>> };
 }
+
+/** Where in its folder the result goes. */
+export const resultOf = ({ lora, part }: Pick<FinetuneOptions, "lora" | "part">): string =>
+  lora ? "adapter" : part ? "part" : "model";
 
 /** Rows of a batch and their length, and from how many tokens of text on: so many batches must fit. */
 const leastBatches = 10;
@@ -156,7 +162,7 @@ function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: n
  * Errors: `bad_option` where another one is there.
  */
 export async function beginFinetuning(options: FinetuneOptions): Promise<string> {
-  const { folder, model, texts, epochs, lora, signal } = options;
+  const { folder, model, texts, epochs, lora, part, signal } = options;
   await sizeOf(texts);
   const base = await resolveModel(model);
   ensure(
@@ -174,10 +180,10 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
   const { rows, length } = batchFor(tokens, Math.min(options.length ?? 256, context), options.length === undefined);
   const heldOut = heldOutShare(tokens, rows * length);
   const steps = Math.max(1, Math.ceil((epochs * tokens * (1 - heldOut)) / (rows * length)));
-  const rate = options.learningRate ?? (lora ? 2e-4 : 2e-5);
+  const rate = options.learningRate ?? (part ? 2e-3 : lora ? 2e-4 : 2e-5);
   const recipe = {
     name: nameOf(folder),
-    description: `${basename(base)}, trained further on ${texts.map((file) => basename(file)).join(", ")}.`,
+    description: `${part ? `A part of ${basename(base)} (${part.kind}), trained` : `${basename(base)}, trained further`} on ${texts.map((file) => basename(file)).join(", ")}.`,
     licence: "that of the base, and what the texts allow",
     config,
     tokenizer: base,
@@ -185,21 +191,22 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
     heldOut,
     rows,
     length,
-    separateDocuments: tokenizer.beginToken !== undefined,
+    ...(!part && { separateDocuments: tokenizer.beginToken !== undefined }),
     steps,
     seed: 1,
     schedule: { kind: "cosine", peak: rate, warmup: Math.ceil(steps / 20), final: rate / 10 },
-    optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: lora ? 0 : 0.01 },
+    optimiser: { beta1: 0.9, beta2: 0.95, weightDecay: lora || part ? 0 : 0.01 },
     clip: 1,
     continues: { model: base, tokens: 0, minutes: 0 },
     ...(lora && { lora }),
+    ...(part && { part }),
   };
   const written = `${JSON.stringify(recipe, null, 2)}\n`;
   const there = await readFile(path, "utf8").catch(() => undefined);
   ensure(
     there === undefined || there === written,
     "bad_option",
-    `${path} is there already and says something else: give another folder, or run it by ventris train ${path} --run ${join(folder, "run")} --out ${join(folder, lora ? "adapter" : "model")}`,
+    `${path} is there already and says something else: give another folder, or run it by ventris train ${path} --run ${join(folder, "run")} --out ${join(folder, resultOf(options))}`,
   );
   if (there === undefined) await inNewFolder(folder, () => writeFileAtomically(path, written));
   return path;

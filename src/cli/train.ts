@@ -11,14 +11,15 @@ import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { readNote } from "../training/export.ts";
+import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
-import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { numberFlag, parseAssignments, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
-import { beginFinetuning, beginTraining } from "./train-begin.ts";
+import { beginFinetuning, beginTraining, type FinetuneOptions, resultOf } from "./train-begin.ts";
 import { lookingOn, runStatus, sample, writeRunModel } from "./train-look.ts";
 import { defineReward } from "./train-reward.ts";
 
@@ -44,6 +45,8 @@ interface FinetuneFlags {
   lora?: number;
   alpha?: number;
   targets: string[];
+  part?: string;
+  set: string[];
   threads?: number;
   maxMinutes?: number;
   json?: true;
@@ -118,7 +121,7 @@ export function define(command: Command): void {
     .action(trainModel);
   command
     .command("finetune")
-    .description("train a model further on texts: all of its weights, or a small LoRA beside them")
+    .description("train a model further on texts: all of its weights, a small LoRA beside them, or a part of it")
     .argument(
       "<model>",
       "the model: the name of one that ships, a checkpoint folder, or a name on the hub such as HuggingFaceTB/SmolLM2-135M",
@@ -126,11 +129,15 @@ export function define(command: Command): void {
     .argument("<texts...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .requiredOption(
       "--folder <folder>",
-      "folder for everything: the recipe, the checkpoint, and the result in model or adapter",
+      "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part",
     )
     .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
     .addOption(
-      numberFlag("--learning-rate", z.number().positive(), "highest learning rate; default: 2e-5, of a LoRA 2e-4"),
+      numberFlag(
+        "--learning-rate",
+        z.number().positive(),
+        "highest learning rate; default: 2e-5, of a LoRA 2e-4, of a part 2e-3",
+      ),
     )
     .addOption(numberFlag("--length", z.int().min(1), "tokens of each training row; default: 256"))
     .addOption(numberFlag("--lora", z.int().min(1), "train a LoRA of this rank instead of all weights"))
@@ -139,6 +146,18 @@ export function define(command: Command): void {
       new Option("--targets <names>", "matrices that get a LoRA, between commas, as q_proj,v_proj")
         .argParser((text) => text.split(","))
         .default(["all-linear"], "all-linear"),
+    )
+    .option(
+      "--part <kind>",
+      `train a part of the model, which stays as it is: ${[...ownPartKinds, ...partKinds].map(({ name }) => name).join(", ")}`,
+    )
+    .addOption(
+      new Option(
+        "--set <name=value>",
+        "a setting of the part, as vectors=8 of a soft-prompt. May be given several times.",
+      )
+        .argParser((text, before: string[]) => [...before, text])
+        .default([], "none"),
     )
     .addOption(threadsFlag())
     .addOption(
@@ -313,14 +332,24 @@ async function runAndTell(
   if (reason === "aborted") process.exitCode = 130;
 }
 
+/** What `--part` and `--set` say. Errors: `bad_option`. */
+function partOf({ part: kind, set }: FinetuneFlags): FinetuneOptions["part"] {
+  ensure(kind !== undefined || set.length === 0, "bad_option", "--set belongs to --part");
+  if (kind === undefined) return undefined;
+  const { shape } = findPartKind(kind, partKinds).settings as z.ZodObject;
+  return { kind, settings: parseAssignments(shape, set, `a part ${kind}`) };
+}
+
 async function finetune(model: string, texts: string[], flags: FinetuneFlags): Promise<void> {
   const { folder, epochs, learningRate, length, lora: r, alpha, targets, threads, maxMinutes, json } = flags;
   ensure(r !== undefined || alpha === undefined, "bad_option", "--alpha belongs to --lora");
+  ensure(r === undefined || flags.part === undefined, "bad_option", "--lora and --part: train one of them");
   const lora = r === undefined ? undefined : { r, alpha: alpha ?? 2 * r, targets };
+  const part = partOf(flags);
   const path = await interruptible((signal) =>
-    beginFinetuning({ folder, model, texts, epochs, learningRate, length, lora, signal }),
+    beginFinetuning({ folder, model, texts, epochs, learningRate, length, lora, part, signal }),
   );
-  const [run, out] = [join(folder, "run"), join(folder, lora ? "adapter" : "model")];
+  const [run, out] = [join(folder, "run"), join(folder, resultOf({ lora, part }))];
   say(`${path} says how; once it is changed, it is run by ventris train ${path} --run ${run} --out ${out}`);
   await runAndTell(path, { data: ".", run, out, threads, maxMinutes, json });
 }

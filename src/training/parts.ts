@@ -212,13 +212,8 @@ export interface PartRun {
   write(folder: string, about: { name: string; step: number; history: readonly HistoryEntry[] }): Promise<void>;
 }
 
-/** Errors: `bad_option` for an unknown kind, settings that it does not take, or a batch that does not fit it; those of compiling. */
-export async function startPart(
-  { kind, settings = {} }: StatedPart,
-  task: PartTask & { base: string; threads?: number },
-  more: readonly PartKind[] = [],
-): Promise<PartRun> {
-  const { family, config, values, rows, length, base, threads } = task;
+/** The kind of this name, of these and `more`. Errors: `bad_option` with the names that there are. */
+export function findPartKind(kind: string, more: readonly PartKind[] = []): PartKind {
   const kinds = [...partKinds, ...more];
   const found = kinds.find(({ name }) => name === kind);
   ensure(found, "bad_option", () => {
@@ -226,6 +221,17 @@ export async function startPart(
     const meant = nearest(kind.slice(0, 200), names);
     return `part: there is no kind ${kind.slice(0, 200)} (there are ${names.join(", ")})${meant ? `; did you mean ${meant}?` : ""}`;
   });
+  return found;
+}
+
+/** Errors: `bad_option` for an unknown kind, settings that it does not take, or a batch that does not fit it; those of compiling. */
+export async function startPart(
+  { kind, settings = {} }: StatedPart,
+  task: PartTask & { base: string; threads?: number },
+  more: readonly PartKind[] = [],
+): Promise<PartRun> {
+  const { family, config, values, rows, length, base, threads } = task;
+  const found = findPartKind(kind, more);
   const parsed = found.settings.safeParse(settings, { reportInput: true });
   ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, found.settings)}`);
   const { sites, trained, tensors, loss, measured, stated, feeds } = await found.graph(task, parsed.data);
