@@ -173,7 +173,7 @@ const guides: Readonly<Record<string, RegExp>> = {
   "docs/how/logprobs": /^(".*" -?\d\.\d\d.*\n){4}\d+\.\d \d+\ntrue\n$/,
   "docs/how/seeds": /^true true false\n$/,
   "docs/how/look-inside":
-    /layers\.0\.attention\.keys 128 4\n[\s\S]*layers\.5\.residual  time\nking 7\.\d+ queen 5\.\d+\n0 5\.\d+\n1 5\.\d+\n2 7\.\d+\n[\s\S]+\n11 rows/,
+    /layers\.0\.attention\.keys 128 4\n[\s\S]*layers\.5\.residual {2}time\nking 7\.\d+ queen 5\.\d+\n0 5\.\d+\n1 5\.\d+\n2 7\.\d+\n[\s\S]+\n11 rows/,
   "docs/how/memory": /\S/,
   "docs/how/gpu": /^(no such device here: unavailable|[\s\S]*\S)\n$/,
   "docs/how/serve": /61/,
