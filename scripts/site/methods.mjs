@@ -145,13 +145,14 @@ function commands({ name, paper, method, shaper }) {
 function showcase({ name, paper }) {
   const shown = paper?.showcase;
   if (!shown) return [];
-  const { prompt, model = "knossos", options = {}, methodOptions = {} } = shown;
+  const { prompt: said, chat, model = "knossos", options = {}, methodOptions = {} } = shown;
+  const prompt = chat ? [{ role: "user", content: said }] : said;
   const given = { ...options, method: { name, ...methodOptions } };
   const program = [
     'import { open } from "ventris";',
     "",
     `await using model = await open(${JSON.stringify(model)});`,
-    `const result = await model.generate(${JSON.stringify(prompt)}, ${literal(given)});`,
+    `const result = await model.generate(${literal(prompt)}, ${literal(given)});`,
     "console.log(result.text);",
     `console.log(result.counters.generated, "tokens in", result.counters.passes, "passes");`,
   ];
