@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
-import { ensureBuilt, root } from "./build.ts";
 import { open } from "../src/open.ts";
+import { ensureBuilt, root } from "./build.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // each call is a process of its own, and machines may be busy
 
