@@ -20,6 +20,13 @@ async function commandOf(name: string): Promise<Command> {
 
 const withBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withBelow)];
 
+it("FEATURES.md names every command, and none as missing", () => {
+  const features = readFileSync(new URL("../../FEATURES.md", import.meta.url), "utf8");
+  const row = /^\| command line +\|.*$/m.exec(features)![0];
+  expect([...row.matchAll(/`([^`]+)`/g)].flatMap(([, listed]) => listed.split(" ")).sort()).toEqual([...names].sort());
+  expect(row).not.toContain("✗");
+});
+
 describe.each(names)("ventris %s", (name) => {
   it("explains itself in sentences", async () => {
     for (const command of withBelow(await commandOf(name))) {

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { describeOption, readEscapes } from "./flags.ts";
+import { rewrapped } from "./help.ts";
 import { formatTable, plural } from "./table.ts";
-import { displayWidth, styled, widthOf, wordWriter, wrap } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wordWriter, wrap, wrapLines } from "./terminal.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -14,6 +15,30 @@ describe("a terminal", () => {
     expect(widthOf({ write() {} })).toBe(Infinity);
     vi.stubEnv("COLUMNS", "64");
     expect(widthOf({ write() {} })).toBe(64);
+  });
+
+  it("wraps lines below their own text, behind what labels them", () => {
+    const lines = ["✓ It holds for all of them.", "    here   1.92 times, of eight prompts", "short"].join("\n");
+    expect(wrapLines(lines, 24)).toBe(
+      [
+        "✓ It holds for all of",
+        "  them.",
+        "    here   1.92 times,",
+        "           of eight",
+        "           prompts",
+        "short",
+      ].join("\n"),
+    );
+    expect(wrapLines(lines, 80)).toBe(lines);
+  });
+
+  it("wraps the paragraphs of help anew where they do not fit, and leaves what is indented", () => {
+    const text =
+      "All of them run in turn, after one run that is not counted. Speeds are relative\nto plain decoding.\n\nExamples:\n  ventris compare --methods greedy,chain,dyspec --tree";
+    expect(rewrapped(text, 80)).toBe(text);
+    expect(rewrapped(text, 50)).toBe(
+      "All of them run in turn, after one run that is not\ncounted. Speeds are relative to plain decoding.\n\nExamples:\n  ventris compare --methods greedy,chain,dyspec --tree",
+    );
   });
 
   it("has colours unless NO_COLOR is set or it has none", () => {
