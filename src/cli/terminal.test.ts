@@ -18,17 +18,18 @@ describe("a terminal", () => {
   });
 
   it("wraps lines below their own text, behind what labels them", () => {
-    const lines = ["✓ It holds for all of them.", "    here   1.92 times, of eight prompts", "short"].join("\n");
-    expect(wrapLines(lines, 24)).toBe(
-      [
-        "✓ It holds for all of",
-        "  them.",
-        "    here   1.92 times,",
-        "           of eight",
-        "           prompts",
-        "short",
-      ].join("\n"),
-    );
+    const lines = [
+      "✓ It holds for all of them, and for others.",
+      "    here   1.92 times, n = 8, of eight prompts",
+      "short",
+    ].join("\n");
+    expect(wrapLines(lines, 40).split("\n")).toEqual([
+      "✓ It holds for all of them, and for",
+      "  others.",
+      "    here   1.92 times, n = 8, of eight",
+      "           prompts",
+      "short",
+    ]);
     expect(wrapLines(lines, 80)).toBe(lines);
   });
 
