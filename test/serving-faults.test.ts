@@ -138,6 +138,16 @@ describe("strangers' bodies", () => {
     expect(await response.json()).toMatchObject({ error: { code: "bad_option" } });
   });
 
+  it("are refused where a key would be passed over, and with it what a schema says of it", async () => {
+    const schema = '{"properties":{"a":{"properties":{"__proto__":{"type":"integer"}}}}}';
+    const response = await post(
+      "/v1/completions",
+      `{"model":"knossos","prompt":"a","decoding":{"constraint":{"jsonSchema":${schema}}}}`,
+    );
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining("__proto__") } });
+  });
+
   it("are refused when they are no UTF-8: other characters would stand for what was sent", async () => {
     const [before, after] = JSON.stringify({ ...story, prompt: "caf|" }).split("|");
     const body = Buffer.concat([Buffer.from(before), Buffer.from([0xe9]), Buffer.from(after)]);

@@ -122,7 +122,7 @@ export async function readJson(request: Request): Promise<unknown> {
     if (cause instanceof RequestError) throw cause;
     throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
   }
-  requireShallow(body);
+  requireReadable(body);
   if (!isObject(body)) throw new RequestError("bad_option", `the body must be a JSON object, not ${shown(body)}`);
   return body;
 }
@@ -144,14 +144,21 @@ function textOf(bytes: ArrayBuffer): string {
 /** Far beyond what any field holds, and far from what fills a stack. */
 const deepest = 500;
 
-/** Whatever reads a body may recurse into it. Level by level, so that this itself needs no stack. Errors: `bad_option`. */
-function requireShallow(body: unknown): void {
+/**
+ * Whatever reads a body may recurse into it, and passes over a key `__proto__`: what a schema says of a property of that name, for instance.
+ * Level by level, so that this itself needs no stack. Errors: `bad_option`.
+ */
+function requireReadable(body: unknown): void {
   const isNested = (value: unknown): value is object => typeof value === "object" && value !== null;
   let level = [body].filter(isNested);
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > deepest) throw new RequestError("bad_option", `the body nests deeper than ${deepest} levels`);
     const inner: object[] = [];
-    for (const one of level) for (const value of Object.values(one)) if (isNested(value)) inner.push(value);
+    for (const one of level) {
+      if (Object.hasOwn(one, "__proto__"))
+        throw new RequestError("bad_option", "the body has a key __proto__, which nothing here reads");
+      for (const value of Object.values(one)) if (isNested(value)) inner.push(value);
+    }
     level = inner;
   }
 }
