@@ -147,6 +147,7 @@ async function runPrepare(source: string, flags: PrepareFlags): Promise<void> {
     shape,
     seed,
     onRejected: (what: string, why: string) => say(`${what}: ${why}`),
+    onRemark: (what: string, remark: string) => say(`${what}: ${remark}`),
     onProgress: (done: number, total: number) => {
       if (performance.now() - shown < 2000 && done < total) return;
       shown = performance.now();

@@ -46,8 +46,28 @@ describe("readings", () => {
       [1, "A", 96],
       [0, "B", 96],
     ]);
-    expect(Object.values(set.rejected)).toEqual([1]);
+    expect(set.rejected).toEqual({ "it is shorter than 0.5 s": 1 });
     expect(set.eeg.length).toBe(3 * 128 * 4);
+  });
+
+  it("say what was odd about recordings that are used: cut files, dead channels", async () => {
+    const path = join(folder, "odd.jsonl");
+    await writeFile(join(folder, "cut.edf"), edf.subarray(0, edf.length - 10));
+    await writeFile(
+      join(folder, "dead.csv"),
+      `a,b\n${Array.from({ length: 300 }, (_, t) => `${9 * Math.sin(t)},\n`).join("")}`,
+    );
+    const lines = [
+      { file: "cut.edf", start: 0, end: 1.5, sentence: "One." },
+      { file: "dead.csv", rate: 256, sentence: "Two." },
+    ];
+    await writeFile(path, lines.map((line) => JSON.stringify(line)).join("\n"));
+    const remarks: string[] = [];
+    await prepareReadings(path, { ...options, onRemark: (_, remark) => remarks.push(remark) });
+    expect(remarks).toEqual([
+      expect.stringMatching(/records are declared/),
+      "1 of 2 channels have no values and are taken as zero",
+    ]);
   });
 
   it("are refused where files, times, rates or labels contradict", async () => {
@@ -101,7 +121,7 @@ it("ZuCo's files of level 5 become recordings of subject and task", async () => 
   expect(set.recordings).toEqual([{ sentence: 0, task: "SR", dataset: "ZuCo1", subject: "ZAB", length: 64 }]);
   expect(Object.keys(set.rejected).sort()).toEqual([
     expect.stringMatching(/no raw data/),
-    expect.stringMatching(/more than/),
+    expect.stringMatching(/longer than/),
   ]);
   await writeFile(path, writeMat({ other: text("x") }));
   await expect(prepareZuco([path], options)).rejects.toEqual(failure("bad_file", /sentenceData/));

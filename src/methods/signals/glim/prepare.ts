@@ -12,7 +12,7 @@ import type { Recording } from "../formats/recording.ts";
 import { readTable } from "../formats/table.ts";
 import type { RecordingEntry, Sentence, SentenceSet } from "./dataset.ts";
 import { splitBySentence } from "./dataset.ts";
-import { type InputShape, prepareSentence } from "./preprocess.ts";
+import { type InputShape, kindOf, prepareSentence } from "./preprocess.ts";
 
 const seconds = z.number().min(0);
 /** One line of the table of readings: which part of which file is the reading of which sentence. */
@@ -63,6 +63,8 @@ export interface PrepareOptions {
   readonly shape: InputShape;
   readonly seed: number;
   readonly onRejected?: (what: string, why: string) => void;
+  /** What was odd about a recording that is used, and how it was taken. */
+  readonly onRemark?: (what: string, remark: string) => void;
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -73,7 +75,10 @@ export async function prepareReadings(path: string, options: PrepareOptions): Pr
   let open: { file: string; recording: Recording } | undefined;
   for (const [i, reading] of readings.entries()) {
     const file = join(dirname(path), reading.file);
-    if (open?.file !== file) open = { file, recording: await openRecording(file, reading.rate) };
+    if (open?.file !== file) {
+      open = { file, recording: await openRecording(file, reading.rate) };
+      for (const remark of open.recording.remarks) options.onRemark?.(file, remark);
+    }
     const { channels } = open.recording;
     const [{ rate }] = channels;
     ensure(
@@ -203,7 +208,7 @@ async function openRecording(path: string, rate: number | undefined): Promise<Re
       samples: Float64Array.from({ length: rows }, (_, t) => data[t * columns + k]),
     })),
     annotations: [],
-    remarks: [],
+    remarks: table.remarks,
   };
 }
 
@@ -214,7 +219,7 @@ function inMicrovolts(samples: Float64Array, unit: string): Float64Array {
 }
 
 function reject(collected: Collected, what: string, why: string, { onRejected }: PrepareOptions): void {
-  const kind = why.replace(/[\d.]+(e-?\d+)?/g, "#");
+  const kind = kindOf(why);
   collected.rejected[kind] = (collected.rejected[kind] ?? 0) + 1;
   onRejected?.(what, why);
 }
@@ -240,6 +245,10 @@ function collect(
   if ("rejected" in prepared) {
     reject(collected, `${file}: ${text.slice(0, 40)}`, prepared.rejected, options);
     return;
+  }
+  if (prepared.zeroed > 0) {
+    const dead = `${prepared.zeroed} of ${channels.length} channels have no values and are taken as zero`;
+    options.onRemark?.(`${file}: ${text.slice(0, 40)}`, dead);
   }
   const key = text.trim().toLowerCase();
   let sentence = collected.ids.get(key);

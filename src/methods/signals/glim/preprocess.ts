@@ -18,6 +18,9 @@ export interface RawSentence {
   readonly dropLast?: boolean;
 }
 
+/** What a reason says of one recording stands in brackets at its end. */
+export const kindOf = (reason: string): string => reason.replace(/ \([^()]*\)$/, "");
+
 export type Prepared =
   | { readonly eeg: Float32Array<ArrayBuffer>; readonly length: number; readonly zeroed: number }
   | { readonly rejected: string };
@@ -28,7 +31,7 @@ const longest = 10;
 
 /**
  * The recording as [points, channels], zero-padded, and how many points are real; or why it is left out: values that are not finite, silence,
- * too short or too long, amplitudes that look like volts. A channel that is all NaN or constant is set to zero and counted. Errors:
+ * too short or too long, amplitudes that look like volts. A channel that is all NaN is set to zero and counted. Errors:
  * `bad_option` for more channels than the encoder takes, or a rate below its own.
  */
 export function prepareSentence({ channels: given, rate, dropLast = false }: RawSentence, shape: InputShape): Prepared {
@@ -48,11 +51,11 @@ export function prepareSentence({ channels: given, rate, dropLast = false }: Raw
   );
   const samples = channels[0]?.length ?? 0;
   if (samples < shortest * rate)
-    return { rejected: `it lasts ${(samples / rate).toFixed(2)} s, less than ${shortest} s` };
+    return { rejected: `it is shorter than ${shortest} s (${(samples / rate).toFixed(2)} s)` };
   if (samples > longest * rate)
-    return { rejected: `it lasts ${(samples / rate).toFixed(2)} s, more than ${longest} s` };
+    return { rejected: `it is longer than ${longest} s (${(samples / rate).toFixed(2)} s)` };
   const length = Math.floor((samples * shape.rate) / rate);
-  if (length > shape.points) return { rejected: `its ${length} points do not fit the encoder's ${shape.points}` };
+  if (length > shape.points) return { rejected: `it has more points than the encoder's ${shape.points} (${length})` };
   const dead = channels.map((channel) => channel.every((v) => Number.isNaN(v)));
   if (dead.every(Boolean)) return { rejected: "all values are NaN" };
   const bad = channels.findIndex((channel, k) => !dead[k] && !channel.every(Number.isFinite));
@@ -62,10 +65,12 @@ export function prepareSentence({ channels: given, rate, dropLast = false }: Raw
   const middle = medianMagnitude(alive);
   if (middle < 0.01)
     return {
-      rejected: `its median amplitude is ${middle.toExponential(1)}: that looks like volts, and microvolts are expected`,
+      rejected: `its median amplitude looks like volts, and microvolts are expected (${middle.toExponential(1)})`,
     };
   if (middle > 1e5)
-    return { rejected: `its median amplitude is ${middle.toExponential(1)}: that is no scalp recording in microvolts` };
+    return {
+      rejected: `its median amplitude is that of no scalp recording in microvolts (${middle.toExponential(1)})`,
+    };
   const eeg = new Float32Array(shape.points * shape.channels);
   for (const [k, channel] of channels.entries()) {
     if (dead[k]) continue;
