@@ -1,6 +1,6 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
 import { pagedAttention } from "../models/attention.ts";
-import { checkReadings, createHooks, type Instruments, noInstruments } from "../models/edits.ts";
+import { checkReadings, createHooks, type Instruments, noInstruments, withinHalf } from "../models/edits.ts";
 import { type Family, type ModelConfig, reachesOf } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
 import { rotaryFeeds, rotaryInputs } from "../models/rope.ts";
@@ -22,8 +22,6 @@ import {
   input,
   type LoweringOptions,
   lower,
-  maximum,
-  minimum,
   product,
   reshape,
   type Tensor,
@@ -159,8 +157,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
     cast(input(name, [count, "lanes", keyValueHeads, pageSize, width], of), "float32");
   const store = (layer: number, kind: "keys" | "values", value: Tensor): Tensor => {
     // An edit's row may hold more than half precision does; as infinities, it would reach other rows.
-    const bounded = type === "float16" && asked.edits.length > 0 ? minimum(maximum(value, -65504), 65504) : value;
-    const kept = cast(bounded, type);
+    const kept = cast(type === "float16" && asked.edits.length > 0 ? withinHalf(value) : value, type);
     stored[kind].push(storedRows(kept, stageOfLayer(layer, after)));
     return cast(kept, "float32");
   };

@@ -9,6 +9,8 @@ import {
   type ElementType,
   input,
   less,
+  maximum,
+  minimum,
   reduceL1,
   sameShape,
   shapeText,
@@ -92,6 +94,9 @@ export interface Hooks {
 
 /** A row whose absolute values have a larger sum is taken for infinite: its squares would be, further on. */
 export const largestValue = 1e15;
+
+/** The value, its numbers brought to the nearest that half precision holds. */
+export const withinHalf = (value: Tensor): Tensor => minimum(maximum(value, -65504), 65504);
 
 /**
  * The hook for `family.build` that taps and edits as told. Errors: `bad_option` for an unknown site or reading (with the nearest name) and
