@@ -21,8 +21,6 @@ import { chooseLengths, templateTokens } from "./template.ts";
 export interface Filling {
   /** Fills the canvas as a policy says; made anew for each attempt where lengths are to be found. */
   run(make: (request: PolicyRequest) => Policy | Promise<Policy>, settings: CanvasSettings): Promise<void>;
-  /** Something has ended the run. */
-  readonly finished: boolean;
   finish(reason: FinishReason): void;
   outcome(): Outcome;
   close(): void;
@@ -241,9 +239,6 @@ export function createFilling(parts: DecodingParts): Filling {
       ended = performance.now();
       if (aborted()) output.end("aborted");
       else output.end("end"); // unless it ended before: the end of a template, or of a canvas that was cut
-    },
-    get finished() {
-      return output.reason !== undefined;
     },
     finish: (reason) => output.end(reason),
     outcome() {
