@@ -27,8 +27,8 @@ const family = [
 ];
 /** As each would be used: what is worth its cost on this machine. */
 const open = family.map(({ name }) => ({ name }));
-/** A folder with a model that `recipes/knossos-units.json` made. */
-const units = process.env.VENTRIS_BENCH_UNITS;
+/** A folder with a model that `recipes/knossos-units.json` made: the one in the repository unless another is named. */
+const units = process.env.VENTRIS_BENCH_UNITS ?? shippedModel("knossos-units");
 
 /** @param {string} name */
 const named = (name) => /** @type {Method} */ (family.find((method) => method.name === name));
@@ -218,7 +218,11 @@ const identity = (temperature) =>
 
 /** Tokens a pass of a units model at the smallest beta whose texts lose at most 3 % of agreement with its own greedy ones. */
 const lexicalUnits = onTarget(async ({ prompts }, { progress }) => {
-  if (!units) return { skipped: "VENTRIS_BENCH_UNITS names no model (recipes/knossos-units.json makes one)" };
+  if (!units)
+    return {
+      skipped:
+        "models/knossos-units is absent, and VENTRIS_BENCH_UNITS names no other (recipes/knossos-units.json makes one)",
+    };
   const { model } = await openModel(units, { threads });
   try {
     let best = 1;

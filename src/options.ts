@@ -407,7 +407,7 @@ export interface SelfSpeculativeOptions {
 
 /** Options of `lexical-units`: a model trained for it says a phrase it is sure of in one pass; lossy, or verified as drafts. */
 export interface LexicalUnitsOptions {
-  /** Tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass. From 0 to 2. Default 0.9. */
+  /** Tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass. From 0 to 2. Default 0.8. */
   beta?: number;
   /** Most tokens a pass, one and those of the placeholders behind it: more than the model was trained with rarely help. From 1 to 16. Default 4. */
   lookAhead?: number;

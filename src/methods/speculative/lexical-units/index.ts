@@ -153,7 +153,7 @@ export const lexicalUnits = defineMethod({
       .number()
       .min(0)
       .max(2)
-      .default(0.9)
+      .default(0.8)
       .describe(
         "tokens of placeholders are taken while each has at least this probability: lower takes more a pass and makes more mistakes; above 1 takes one token a pass",
       ),

@@ -30,11 +30,17 @@ export const paper: Paper = {
   lives: {
     folder: "methods/speculative/lexical-units",
     method: "lexical-units",
-    command:
-      "ventris train recipes/knossos-units.json --out knossos-units && ventris run --model knossos-units --method lexical-units --temperature 0",
-    function: 'model.decode(prompt, { method: { name: "lexical-units", beta: 0.9 }, temperature: 0 })',
+    command: 'ventris run --model knossos-units --method lexical-units --temperature 0 "Once upon a time"',
+    function: 'model.decode(prompt, { method: { name: "lexical-units", beta: 0.8 }, temperature: 0 })',
   },
-  missing: "A trained model does not ship: it is a copy of all of knossos's weights.",
+  showcase: {
+    model: "knossos-units",
+    prompt: "Once upon a time there was a little girl named Lily. She",
+    options: { temperature: 0, maxTokens: 64 },
+  },
+  reproduction: async () => (await import("./reproduce.ts")).reproduction,
+  missing:
+    "The trained model, a copy of all of knossos's weights, is in the repository and not in the npm package; quality is agreement with the model's own choice, not a task's score.",
   claims: [
     {
       id: "prose-speed",
@@ -68,5 +74,4 @@ export const paper: Paper = {
       holds: { atMost: -0.9 },
     },
   ],
-  reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };

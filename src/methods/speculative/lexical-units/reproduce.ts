@@ -1,24 +1,23 @@
-/** Lexical unit decoding's claims, on a copy of knossos that is trained for it here: passes, agreement with its own greedy text, code, the dial. */
+/** Lexical unit decoding's claims, on the copy of knossos that was trained for it: passes, agreement with its own greedy text, code, the dial. */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { methodChoice } from "../../../calls.ts";
 import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { documents } from "../../../text/text-files.ts";
-import { isHeldOut } from "../../../training/data.ts";
 import { runRecipe } from "../../../training/recipe.ts";
 import { readConfig } from "../../../weights/index.ts";
 import { rankCorrelation, serve, spread, storyPrompts } from "../measuring.ts";
 
 const betas = [0.5, 0.7, 0.8, 0.9, 0.95, 0.99];
-const usual = 0.9;
+const usual = 0.8;
 /** Short structured texts, for the tiny size. */
 const structured = [
   "one cat, two cats, three cats, four cats. one dog, two dogs, three dogs, four dogs. one hen, two hens,",
   "The red ball is red. The blue ball is blue. The green ball is green. The yellow ball is yellow. The black",
 ];
 
-interface Dial {
+type Dial = {
   /** Tokens a pass, and share of tokens that are the model's own choice after the text before them, by beta. */
   readonly tokensPerPass: number[];
   readonly agreement: number[];
@@ -38,76 +37,84 @@ async function dialOf(model: OpenModel, prompt: readonly number[], tokens: numbe
   return dial;
 }
 
+/** A model that is taught units in so many steps: too few to be good, enough to see that all of it works. */
+async function train(
+  base: OpenModel,
+  steps: number,
+  seed: number,
+  folder: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const texts = Array.from({ length: 60 }, (_, i) => `${structured[i % 2]} ${i} `.repeat(8));
+  await writeFile(join(folder, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
+  const recipe = {
+    name: "knossos-units",
+    description: "knossos, trained further for lexical units.",
+    licence: "Apache-2.0",
+    config: await readConfig(base.folder),
+    tokenizer: base.folder,
+    data: [{ path: "./texts.jsonl" }],
+    heldOut: 0.05,
+    rows: 4,
+    length: 96,
+    steps,
+    seed,
+    schedule: { kind: "cosine", peak: 3e-4, warmup: 1 },
+    clip: 1,
+    continues: { model: base.folder, tokens: 0, minutes: 0 },
+    units: { pad: "<|pad|>", threshold: 0.8, longest: 4, most: 12 },
+  };
+  const path = join(folder, "recipe.json");
+  await writeFile(path, JSON.stringify(recipe));
+  const out = join(folder, "model");
+  await runRecipe(path, { dataFolder: folder, runFolder: join(folder, "run"), out, signal });
+  return out;
+}
+
 export const reproduction = defineReproduction({
   sizes: {
-    tiny: { prompts: 2, promptTokens: 24, tokens: 16, steps: 2, minutes: 1 },
-    quick: { prompts: 6, promptTokens: 64, tokens: 48, steps: 40, minutes: 2 },
-    full: { prompts: 40, promptTokens: 128, tokens: 128, steps: 600, minutes: 45 },
+    tiny: { prompts: 2, promptTokens: 24, tokens: 16, trainingSteps: 2 },
+    quick: { prompts: 6, promptTokens: 64, tokens: 48, trainingSteps: 0 },
+    full: { prompts: 40, promptTokens: 128, tokens: 128, trainingSteps: 0 },
   },
-  steps: () => 1,
-  async measure(context, { prompts: count, promptTokens, tokens, steps, minutes }) {
+  steps: ({ prompts, trainingSteps }) => (trainingSteps > 0 ? 1 : prompts),
+  async measure(context, { prompts: count, promptTokens, tokens, trainingSteps }) {
     const { open, step, signal, seed, size, data } = context;
-    const base = await open("knossos");
-    // What is trained lives as long as its step: all is measured there.
-    const measured = await step("training and measuring", async ({ folder, progress }) => {
-      const texts: string[] = [];
-      if (size === "tiny") texts.push(...Array.from({ length: 60 }, (_, i) => `${structured[i % 2]} ${i} `.repeat(8)));
-      else
-        for await (const text of documents({ path: data("gutenberg-stories", "tales.jsonl.gz") }))
-          if (!isHeldOut(text)) texts.push(text);
-      await writeFile(join(folder, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
-      const recipe = {
-        name: "knossos-units",
-        description: "knossos, trained further for lexical units.",
-        licence: "Apache-2.0",
-        config: await readConfig(base.folder),
-        tokenizer: base.folder,
-        data: [{ path: "./texts.jsonl" }],
-        heldOut: 0.05,
-        rows: 4,
-        length: 96,
-        steps,
-        seed,
-        schedule: { kind: "cosine", peak: 3e-4, warmup: Math.min(20, steps - 1) },
-        clip: 1,
-        continues: { model: base.folder, tokens: 0, minutes: 0 },
-        units: { pad: "<|pad|>", threshold: 0.8, longest: 4, most: 12 },
-      };
-      const path = join(folder, "recipe.json");
-      await writeFile(path, JSON.stringify(recipe));
-      const out = join(folder, "model");
-      const result = await runRecipe(path, {
-        dataFolder: folder,
-        runFolder: join(folder, "run"),
-        out,
-        maxSeconds: 60 * minutes,
-        signal,
-        onProgress: ({ step: at }) => progress(at / steps / 2),
-      });
-      const model = await open(out);
-      const prose = await storyPrompts(context, model, count, promptTokens);
-      const encode = (text: string): number[] => [...model.tokenizer!.encode(text)].slice(0, promptTokens);
-      const code =
-        size === "tiny"
-          ? structured.slice(0, count).map(encode)
-          : spread(await sqlOf(data("spider", "dev.jsonl")), count).map(encode);
-      const dials: { prose: Dial; code: Dial }[] = [];
-      for (let i = 0; i < Math.min(prose.length, code.length); i++) {
-        dials.push({
-          prose: await dialOf(model, prose[i], tokens, signal),
-          code: await dialOf(model, code[i], tokens, signal),
-        });
-        progress(0.5 + (i + 1) / prose.length / 2);
-      }
-      return { done: result.step, dials } as unknown as Json;
+    const encode = ({ tokenizer }: OpenModel, text: string): number[] =>
+      [...tokenizer!.encode(text)].slice(0, promptTokens);
+    const code = size === "tiny" ? structured : spread(await sqlOf(data("spider", "dev.jsonl")), count);
+    interface Dials {
+      readonly prose: Dial;
+      readonly code: Dial;
+    }
+    const dials: Dials[] = [];
+    const measureText = async (model: OpenModel, prose: readonly number[], i: number): Promise<Json> => ({
+      prose: await dialOf(model, prose, tokens, signal),
+      code: await dialOf(model, encode(model, code[i]), tokens, signal),
     });
-    const { done, dials } = measured as unknown as { done: number; dials: { prose: Dial; code: Dial }[] };
+    if (trainingSteps > 0) {
+      const base = await open("knossos");
+      // What is trained lives as long as its step: all is measured there.
+      const measured = await step("training and measuring", async ({ folder }) => {
+        const model = await open(await train(base, trainingSteps, seed, folder, signal));
+        const all: Json[] = [];
+        for (const [i, text] of (await storyPrompts(context, model, count, promptTokens)).entries())
+          all.push(await measureText(model, text, i));
+        return all;
+      });
+      dials.push(...(measured as unknown as Dials[]));
+    } else {
+      const model = await open("knossos-units");
+      const texts = await storyPrompts(context, model, Math.min(count, code.length), promptTokens);
+      for (const [i, text] of texts.entries())
+        dials.push((await step(`text ${i + 1}`, () => measureText(model, text, i))) as unknown as Dials);
+    }
     const at = betas.indexOf(usual);
     const dial = betas.map((beta, i): [number, number] => [
       beta,
       mean(dials.map(({ prose }) => prose.tokensPerPass[i])),
     ]);
-    const note = `${done} steps of training`;
+    const note = trainingSteps > 0 ? `${trainingSteps} steps of training` : "the model in the repository";
     return [
       {
         claim: "prose-speed",
