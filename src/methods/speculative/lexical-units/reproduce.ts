@@ -21,7 +21,7 @@ type Dial = {
   /** Tokens a pass, and share of tokens that are the model's own choice after the text before them, by beta. */
   readonly tokensPerPass: number[];
   readonly agreement: number[];
-}
+};
 
 async function dialOf(model: OpenModel, prompt: readonly number[], tokens: number, signal: AbortSignal): Promise<Dial> {
   const dial: Dial = { tokensPerPass: [], agreement: [] };
