@@ -37,6 +37,7 @@ export const paper: Paper = {
     model: "knossos-units",
     prompt: "Once upon a time there was a little girl named Lily. She",
     options: { temperature: 0, maxTokens: 64 },
+    methodOptions: { verify: true },
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
