@@ -53,7 +53,8 @@ export function sitesOf(family: Family, config: ModelConfig): Site[] {
   return sites;
 }
 
-const layerOf = (site: string): number | undefined => {
+/** The layer that a site is in; undefined before and behind all layers. */
+export const layerOf = (site: string): number | undefined => {
   const [, layer] = /^layers\.(\d+)\./.exec(site) ?? [];
   return layer === undefined ? undefined : Number(layer);
 };

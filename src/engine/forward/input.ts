@@ -52,9 +52,8 @@ export interface Batch {
 /** Errors: `bad_option` and `bad_shape` naming the sequence and what does not fit. */
 export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence[]): Batch {
   ensure(given.length > 0, "bad_option", "forward: no sequence was given");
-  const sequences = given.map((sequence, s): LaidOut => {
-    return { ...sequence, past: pastOf(config, sequence, given.length === 1 ? "forward" : `forward, sequence ${s}`) };
-  });
+  const nameOf = (s: number): string => (given.length === 1 ? "forward" : `forward, sequence ${s}`);
+  const sequences = given.map((sequence, s): LaidOut => ({ ...sequence, past: pastOf(config, sequence, nameOf(s)) }));
   const lengths = sequences.map(({ tokens }) => tokens.length);
   const [length, past] = [Math.max(...lengths), Math.max(...sequences.map((s) => s.past?.length ?? 0))];
   const groups = config.heads / config.keyValueHeads;
@@ -67,7 +66,7 @@ export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence
   const vectors = new Map<number, Float32Array>();
 
   const selected = sequences.map((sequence, s) => {
-    const name = sequences.length === 1 ? "forward" : `forward, sequence ${s}`;
+    const name = nameOf(s);
     const rows = lengths[s];
     ensure(
       rows > 0,

@@ -17,8 +17,11 @@ export type Parts = Map<unknown, Instruments>;
 const known = new WeakMap<Row["taps"] | Row["edits"], Instruments>();
 
 function partOf<List extends Row["taps"] | Row["edits"]>(list: List, make: (list: List) => Instruments): Instruments {
-  const part = known.get(list) ?? make(list);
-  known.set(list, part);
+  let part = known.get(list);
+  if (!part) {
+    part = make(list);
+    known.set(list, part);
+  }
   return part;
 }
 

@@ -163,14 +163,15 @@ export function applyEdits(
     requireOnce(positions, contextLength, (position, twice) => {
       return `position ${position} at ${site.name} is ${twice ? "given twice" : `outside the context of ${contextLength}`}`;
     });
-    const everywhere = edit.at === "all" ? inputsOf(edit, site) : undefined;
+    // One for all positions, unless each has values of its own: they are as many as the context is long.
+    const shared = edit.at === "all" || !hasLists(edit) ? inputsOf(edit, site) : undefined;
     const inputs = new Map(
-      positions.map((position, i) => [position, inputsOf(edit, site, { i, of: positions.length })]),
+      positions.map((position, i) => [position, shared ?? inputsOf(edit, site, { i, of: positions.length })]),
     );
     return {
       edit: moduleAt(site, slot, edit),
-      ...(!everywhere && { at: (position: number) => inputs.has(position) }),
-      inputs: ({ position }) => everywhere ?? inputs.get(position)!,
+      ...(edit.at !== "all" && { at: (position: number) => inputs.has(position) }),
+      inputs: ({ position }) => shared ?? inputs.get(position)!,
       key: JSON.stringify(edit),
     };
   });
@@ -184,9 +185,16 @@ function requireOnce(
 ): void {
   const beyond = numbers.find((number) => number >= limit);
   ensure(beyond === undefined, "bad_option", () => `edits: ${what(beyond!, false)}`);
-  const twice = numbers.find((number, i) => numbers.indexOf(number) < i);
-  ensure(twice === undefined, "bad_option", () => `edits: ${what(twice!, true)}`);
+  const seen = new Set<number>();
+  for (const number of numbers) {
+    ensure(!seen.has(number), "bad_option", () => `edits: ${what(number, true)}`);
+    seen.add(number);
+  }
 }
+
+/** Whether an edit has a list of values for each position. */
+const hasLists = ({ set, add, scale }: Settings): boolean =>
+  [set, add, scale].some((given) => Array.isArray(given) && typeof given[0] !== "number");
 
 /** The entries of a row that an edit is about. */
 function entriesOf({ entries, heads }: Settings, { name, width, heads: count }: Site): readonly number[] {

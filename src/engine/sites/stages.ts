@@ -3,7 +3,7 @@
  * which they begin; stage 0 has those that begin as tokens, each further stage those that have joined, too.
  */
 import type { Edit } from "../../models/edits.ts";
-import { layerEndedBy } from "../../models/sites.ts";
+import { layerEndedBy, layerOf } from "../../models/sites.ts";
 
 /** Rows of each lane in every stage. */
 export interface Stages {
@@ -21,8 +21,8 @@ export const stageOfLayer = (layer: number, after: readonly number[]): number =>
 
 /** The stage whose rows a site has. */
 export function stageOfSite(site: string, after: readonly number[]): number {
-  const [, layer] = /^layers\.(\d+)\./.exec(site) ?? [];
-  if (layer !== undefined) return stageOfLayer(Number(layer) + (layerEndedBy(site) === undefined ? 0 : 1), after);
+  const layer = layerOf(site);
+  if (layer !== undefined) return stageOfLayer(layer + (layerEndedBy(site) === undefined ? 0 : 1), after);
   return site.startsWith("embed") ? 0 : after.length;
 }
 
