@@ -179,6 +179,11 @@ describe("from recordings to texts", () => {
     seed: 2,
   });
   const shape = { sourceLength: 12, targetLength: 10 };
+  /** Of a model that trains in no time. */
+  const small = {
+    settings: { lambda: 0.5, commitment: 0, ...shape, promptDrop: [0, 1, 1] as const },
+    config: { slots: 4, width: 16, heads: 2, encoderBlocks: 1, decoderBlocks: 1, promptWidth: 8 },
+  };
   const pairs = set.sentences.flatMap(({ text, paraphrases }) => paraphrases.map((p) => [text, p] as const));
 
   it("trains, decodes, evaluates with every control, and comes back from its files", async () => {
@@ -325,8 +330,7 @@ describe("from recordings to texts", () => {
     expect([...(feeds.prompts.data as BigInt64Array)]).toEqual([1n, 0n, 0n]);
     const text = await trainTextModel(pairs, { width: 16, layers: 1, heads: 2, steps: 1, batch: 4, ...shape, seed: 3 });
     const options = {
-      settings: { lambda: 0.5, commitment: 0, ...shape, promptDrop: [0, 1, 1] as const },
-      config: { slots: 4, width: 16, heads: 2, encoderBlocks: 1, decoderBlocks: 1, promptWidth: 8 },
+      ...small,
       steps: 1,
       learningRate: 1e-3,
       seed: 1,
@@ -342,7 +346,7 @@ describe("from recordings to texts", () => {
   it("goes on with a training only as it was begun", async () => {
     const folder = await mkdtemp(join(tmpdir(), "ventris-glim-run-"));
     try {
-      const small = {
+      const smallText = {
         width: 16,
         layers: 1,
         heads: 2,
@@ -351,15 +355,14 @@ describe("from recordings to texts", () => {
         seed: 3,
         checkpointFolder: join(folder, "text"),
       };
-      const text = await trainTextModel(pairs, { ...small, steps: 2 });
-      const again = await trainTextModel(pairs, { ...small, steps: 2 });
+      const text = await trainTextModel(pairs, { ...smallText, steps: 2 });
+      const again = await trainTextModel(pairs, { ...smallText, steps: 2 });
       for (const [name, values] of text.weights) expect(again.weights.get(name)).toEqual(values);
-      await expect(trainTextModel(pairs.slice(1), { ...small, steps: 2 })).rejects.toEqual(
+      await expect(trainTextModel(pairs.slice(1), { ...smallText, steps: 2 })).rejects.toEqual(
         failure("bad_checkpoint", /another pairs/),
       );
       const options = {
-        settings: { lambda: 0.5, commitment: 0, ...shape, promptDrop: [0, 1, 1] as const },
-        config: { slots: 4, width: 16, heads: 2, encoderBlocks: 1, decoderBlocks: 1, promptWidth: 8 },
+        ...small,
         batch: 8,
         learningRate: 1e-3,
         seed: 1,
