@@ -24,7 +24,7 @@ const mostModels = 3;
  * Milliseconds between messages, but for the first text of a run. A fast model says several tokens in this time, and a message for each would
  * cost the passes a good part of their processor time; nobody reads faster.
  */
-const pace = 25;
+const pace = 40;
 
 export interface EngineCarrier {
   readonly openOptions: OpenOptions;
