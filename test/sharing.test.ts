@@ -88,6 +88,41 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     expect([5, 6]).toContain(await learnt(teacher)); // the last one of the other may have come meanwhile
   });
 
+  it("gives a draft that one replica trained to the other, which then drafts as well and says the same", async () => {
+    const { url } = await redis();
+    const draft = await writeTinyModel({
+      seed: 2,
+      tokenizer: true,
+      config: { num_hidden_layers: 1, tie_word_embeddings: false },
+    });
+    const [teacher, pupil, alone] = [await replica(url), await replica(`${url}/0`), await replica()];
+    const method = { name: "online", draft: draft.folder, interval: 1, learningRate: 5e-3, length: 3 };
+    /** `learn: false` measures a draft and teaches it nothing. */
+    const served = async (model: OpenModel, learn: boolean) => {
+      const request = { maxTokens: 24, temperature: 1, seed: 3, method: { ...method, learn } as never };
+      const run = model.decode(prompt, request);
+      const learned: { updates: number; acceptance?: { exact: number } }[] = [];
+      for await (const event of run) if (event.type === "learn") learned.push(event);
+      return { ...learned.at(-1)!, exact: learned.at(-1)!.acceptance!.exact, text: (await run.final).text };
+    };
+    const before = await served(pupil, false);
+    for (let i = 0; i < 60; i++) await served(teacher, true);
+    const taught = await served(teacher, false);
+    models.splice(models.indexOf(teacher), 1);
+    await teacher.close(); // which publishes what it did not have the time to
+    await shared(pupil, 1000);
+    await pupil.sharing!.exchange();
+    const [after, without] = [await served(pupil, false), await served(alone, false)];
+    expect([before.updates, without.updates]).toEqual([0, 0]);
+    expect(after.updates).toBeGreaterThan(0);
+    expect(taught.exact).toBeGreaterThan(before.exact + 0.1);
+    expect(Math.abs(after.exact - taught.exact)).toBeLessThan(0.05);
+    expect(without.exact).toBeCloseTo(before.exact, 6);
+    expect(new Set([before, taught, after, without].map(({ text }) => text)).size).toBe(1);
+    expect(pupil.sharing!.status).toMatchObject({ alone: undefined, refused: 0 });
+    await removeModel(draft);
+  });
+
   it("goes on alone when the server dies in the middle, and shares again when it is back", async () => {
     const port = await freePort();
     const first = await startRedis([], port);

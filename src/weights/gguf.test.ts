@@ -133,7 +133,8 @@ describe("bad files are refused with file and tensor", () => {
     ["one part of several", () => ggufBytes({ "split.count": 3 }, []), /one part of 3/],
     ["an odd alignment", () => ggufBytes({ "general.alignment": 48 }, []), /power of two, not 48/],
     ["no alignment", () => ggufBytes({ "general.alignment": 0 }, []), /alignment/],
-    ["a type that is not supported", () => ggufBytes({}, [w({ type: 9 })]), /tensor w: ggml type 9 is not supported/],
+    ["a type that is not supported", () => ggufBytes({}, [w({ type: 18 })]), /tensor w: ggml type IQ3_XXS is not supp/],
+    ["a type that there is not", () => ggufBytes({}, [w({ type: 77 })]), /tensor w: ggml type 77 is not supported/],
     [
       "rows that are not whole blocks",
       () => ggufBytes({}, [w({ type: 2, shape: [4, 8] })]),

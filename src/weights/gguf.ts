@@ -37,6 +37,23 @@ const typeNumbers: ReadonlyMap<number, WeightType> = new Map([
   [30, "BF16"],
 ]);
 
+/** Those we do not read, by the names that files of them bear. */
+const otherTypes: ReadonlyMap<number, string> = new Map([
+  [9, "Q8_1"],
+  [15, "Q8_K"],
+  [16, "IQ2_XXS"],
+  [17, "IQ2_XS"],
+  [18, "IQ3_XXS"],
+  [19, "IQ1_S"],
+  [21, "IQ3_S"],
+  [22, "IQ2_S"],
+  [25, "I16"],
+  [29, "IQ1_M"],
+  [34, "TQ1_0"],
+  [35, "TQ2_0"],
+  [39, "MXFP4"],
+]);
+
 /**
  * Opens a file, or all parts of one that was split: any of them names them all. Errors: `unavailable` when a part cannot be opened,
  * `bad_file` when a header is unsound or parts do not belong together.
@@ -226,7 +243,7 @@ function locateTensors(file: WeightFile, header: Header, alignment: number): Map
     ensure(
       type,
       "bad_file",
-      `${where}: ggml type ${dtype} is not supported (${[...typeNumbers.values()].join(", ")} are)`,
+      `${where}: ggml type ${otherTypes.get(dtype) ?? dtype} is not supported (${[...typeNumbers.values()].join(", ")} are)`,
     );
     const shape = reversed.map(Number).reverse();
     const length = tensorBytes(type, shape);
