@@ -221,7 +221,9 @@ async function check(
       if (!quantised) return;
       for (const [name, tensor] of tensors) {
         if (tensor.shape.length !== 2) continue;
-        const stored = inBlocks(kinds[blocks.size % kinds.length], tensor, blocks.size);
+        // Rows that move do so as they are stored, too.
+        const kind = /[qk]_proj|query_key_value/.test(name) ? "Q4_0" : kinds[blocks.size % kinds.length];
+        const stored = inBlocks(kind, tensor, blocks.size);
         blocks.set(name, stored);
         tensors.set(name, { ...tensor, data: stored.values });
       }
