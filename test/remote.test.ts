@@ -1,9 +1,14 @@
 /** `ventris serve` as an engine behind a network: what the same model says there and here. */
+import { execFile } from "node:child_process";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type OpenModel, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
-import { ensureBuilt } from "./build.ts";
+import { ensureBuilt, root } from "./build.ts";
 import { families } from "./fixtures/families.ts";
 import { type Json, removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
@@ -166,6 +171,41 @@ it("smc over what the server lists follows the law of the very model, opened her
     await own.close();
     await removeModel(tiny);
   }
+});
+
+describe("on the command line", () => {
+  const call = promisify(execFile);
+  const ventris = (...words: string[]) =>
+    call(process.execPath, [join(root, "dist/cli/main.js"), "run", "--json", ...words, prompt]).catch((error) => error);
+  const said = ["--temperature", "0.8", "--seed", "7", "--max-tokens", "8"];
+
+  it("several engines are given, and the trace says which was asked", async () => {
+    const address = `${server.url}v1#knossos`;
+    const other = `${server.url}v1`.replace("127.0.0.1", "localhost");
+    const folder = await mkdtemp(join(tmpdir(), "ventris-remote-"));
+    const trace = join(folder, "trace.jsonl");
+    const policy = ["--endpoint-policy", '{"name": "LinUCB", "alpha": 0.5}', "--timeout", "30", "--retries", "1"];
+    const run = ["--model", address, "--endpoints", other, ...policy, "--samples", "2", "--trace", trace, ...said];
+    const { stdout, stderr } = await ventris(...run);
+    expect(stderr).toBe("");
+    const { samples } = JSON.parse(stdout);
+    const wanted = await near.generate(prompt, { temperature: 0.8, seed: 7, maxTokens: 8 });
+    expect(samples[0].text).toBe(wanted.text);
+    expect(samples[1].text).not.toBe(wanted.text);
+    const choices = (await readFile(trace, "utf8")).split("\n").filter((line) => line.includes('"type":"choice"'));
+    expect(choices).toHaveLength(2);
+    for (const line of choices) expect(JSON.parse(line).arms.sort()).toEqual([`${server.url}v1`, other]);
+    await rm(folder, { recursive: true });
+  });
+
+  it("what belongs to an engine is refused of a model that is loaded here, and a budget ends", async () => {
+    const near = await ventris("--endpoints", `${server.url}v1`, ...said);
+    expect([near.code, near.stdout]).toEqual([2, expect.stringMatching(/endpoints: .*behind a network.*knossos/)]);
+    const spent = ["--model", `${server.url}v1#knossos`, "--budget", '{"requests": 1}', "--samples", "2"];
+    expect((await ventris(...spent, ...said)).stdout).toMatch(/budget/);
+    const unknown = ["--model", `${server.url}v1#knossos`, "--endpoints", "http://localhost:1/v1"];
+    expect((await ventris(...unknown, "--endpoint-policy", "LinUBC", ...said)).stdout).toMatch(/LinUCB/);
+  });
 });
 
 it("holds nothing there once it was left", async () => {

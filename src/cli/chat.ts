@@ -10,11 +10,10 @@ import { readMethod } from "./method-choice.ts";
 import { endProgress, fail, print, printJson, say, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
-  addLoadFlags,
+  addOpenFlags,
   addOutputFlags,
   addSamplingFlags,
-  loadOptions,
-  modelHelp,
+  openOptions,
   type RequestFlags,
   readRequest,
 } from "./request.ts";
@@ -33,10 +32,8 @@ export function define(command: Command): void {
   command.optionsGroup(groups.prompt);
   command
     .option("--system <text>", "tell the model what it is to be, before the conversation")
-    .option("--load <file>", "go on with a conversation that /save wrote")
-    .optionsGroup(groups.model)
-    .option("-m, --model <name>", modelHelp, "phaistos");
-  addLoadFlags(command);
+    .option("--load <file>", "go on with a conversation that /save wrote");
+  addOpenFlags(command, "phaistos");
   command
     .addOption(
       new Option(
@@ -68,7 +65,7 @@ It works in a pipe, too, where each line of standard input is a message:
 async function chat(flags: ChatFlags): Promise<void> {
   const options = await readRequest(flags);
   const method = await readMethod(flags.method, flags.set);
-  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
   endProgress();
   const conversation = await openConversation(model, { ...flags, options, method });
   if (!model.tokenizer?.encodeChat)

@@ -16,12 +16,12 @@ import { type ChosenMethod, readMethods } from "./method-choice.ts";
 import { complain, endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
-  addModelFlags,
+  addOpenFlags,
   addOutputFlags,
   addPromptFlags,
   addSamplingFlags,
   inForm,
-  loadOptions,
+  openOptions,
   type RequestFlags,
   readPrompt,
   readPromptFile,
@@ -51,7 +51,7 @@ export function define(command: Command): void {
   command.argument("[prompt...]", "the text to continue; read from standard input when it is piped");
   addPromptFlags(command);
   command.option("--prompts <file>", "compare on several prompts: every line of the file is one");
-  addModelFlags(command);
+  addOpenFlags(command);
   command
     .optionsGroup(groups.method)
     .addOption(
@@ -91,7 +91,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const request = { ...defaults, ...(await readRequest(flags)) };
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   const prompts = await readPrompts(words, flags);
-  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
     model.tokenizer

@@ -7,6 +7,7 @@ import { displayWidth, styled, widthOf, wrap } from "./terminal.ts";
 export const groups = {
   prompt: "Prompt:",
   model: "Model:",
+  engine: "Model behind a network:",
   method: "Method:",
   sampling: "Sampling:",
   output: "Output:",

@@ -5,6 +5,7 @@ import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions } from "../engine/load.ts";
+import { type RemoteOptions, remoteOptions } from "../engine/remote/model.ts";
 import type { ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
 import { ensure, VentrisError } from "../errors.ts";
@@ -57,11 +58,23 @@ export function addPromptFlags(command: Command): void {
 /** What `--model` may be, as every command explains it. */
 export const modelHelp =
   "a model that ships with the package (ventris models lists them), a folder or weight file on this machine, or a name on the Hugging Face hub such as HuggingFaceTB/SmolLM2-135M, which is downloaded the first time";
+/** Where it may also be behind a network. */
+const nearOrFar = `${modelHelp}; or an engine that is already running, as http://host:port/v1#name`;
 
 export function addModelFlags(command: Command): void {
   command.optionsGroup(groups.model).option("-m, --model <name>", modelHelp, "knossos");
   addLoadFlags(command);
 }
+
+/** `--model`, loaded here or behind a network, with what belongs to either. */
+export function addOpenFlags(command: Command, standard = "knossos"): void {
+  command.optionsGroup(groups.model).option("-m, --model <name>", nearOrFar, standard);
+  addLoadFlags(command);
+  addSchemaFlags(command, engineShape, { group: groups.engine });
+}
+
+/** The name is in the address, and keys are in a variable; log-probabilities are the request's. */
+const { model: _, apiKey: __, logprobs: ___, ...engineShape } = remoteOptions;
 
 /** How a model is loaded, whichever it is. */
 export function addLoadFlags(command: Command): void {
@@ -190,6 +203,12 @@ export const loadOptions = ({ threads, device, weights, keyValues, contextLength
   weights,
   keyValues,
   contextLength,
+});
+
+/** Options of `open` for `addOpenFlags`. */
+export const openOptions = (flags: ModelFlags & Readonly<Record<string, unknown>>): LoadOptions & RemoteOptions => ({
+  ...loadOptions(flags),
+  ...pickFlags(flags, engineShape),
 });
 
 /** A prompt as `--chat` wants it. */

@@ -17,12 +17,12 @@ import { endProgress, print, printJson, say, showProgress, write } from "./outpu
 import { progressOfOpening } from "./progress.ts";
 import {
   addInsideFlags,
-  addModelFlags,
+  addOpenFlags,
   addOutputFlags,
   addPromptFlags,
   addSamplingFlags,
   inForm,
-  loadOptions,
+  openOptions,
   type RequestFlags,
   readPrompt,
   readRequest,
@@ -59,7 +59,7 @@ export function define(command: Command): void {
         "tokens of each blank, between commas; found stands for the length that the model is surest of",
       ).argParser((text) => parseValue(fillLengths, "--fill-lengths", text)),
     );
-  addModelFlags(command);
+  addOpenFlags(command);
   addInsideFlags(command);
   command
     .optionsGroup(groups.method)
@@ -107,7 +107,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   const method = await readMethod(flags.method, flags.set);
   const options = await readRequest(flags);
   const prompt = await promptOf(words, flags);
-  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
   endProgress();
 
   await interruptible(async (signal) => {

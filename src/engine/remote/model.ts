@@ -31,17 +31,60 @@ export interface RemoteOptions extends RemoteLimits {
 
 export const remoteOptions = {
   model: z.string().min(1).max(500).optional(),
-  endpoints: z.array(z.string().min(1).max(4096)).min(1).max(63).optional(),
-  endpointPolicy: z.union([z.string().max(200), z.looseObject({ name: z.string().max(200) })]).optional(),
+  endpoints: z
+    .array(z.string().min(1).max(4096))
+    .min(1)
+    .max(63)
+    .optional()
+    .describe(
+      "the address of a further engine that serves this model, such as http://other:8080/v1: each request goes to the one that answers soonest, which a bandit learns, and to another when that one fails",
+    ),
+  endpointPolicy: z
+    .union([z.string().max(200), z.looseObject({ name: z.string().max(200) })])
+    .optional()
+    .describe(
+      "the bandit's policy that chooses among the endpoints, by its name in ventris/choice, or as JSON with its options; default: DiscountedLinUCB, which forgets",
+    ),
   apiKey: z.string().min(1).max(10_000).optional(),
   logprobs: z.boolean().optional(),
-  topLogprobs: z.int().min(1).max(1000).optional(),
-  ends: z.array(z.string().max(200)).min(1).max(100).optional(),
-  body: z.record(z.string(), z.json()).optional(),
-  timeout: z.number().positive().max(86_400).optional(),
-  retries: z.int().min(0).max(100).optional(),
-  concurrency: z.int().min(1).max(1024).optional(),
-  budget: z.strictObject({ requests: z.int().min(1).optional(), tokens: z.int().min(1).optional() }).optional(),
+  topLogprobs: z
+    .int()
+    .min(1)
+    .max(1000)
+    .optional()
+    .describe("how many likely next tokens awrs and smc ask it for; engines have limits of their own; default: 20"),
+  ends: z
+    .array(z.string().max(200))
+    .min(1)
+    .max(100)
+    .optional()
+    .describe("a token that ends a text there, for awrs and smc; default: the usual ones, such as </s>"),
+  body: z
+    .record(z.string(), z.json())
+    .optional()
+    .describe("fields of every request beside OpenAI's, for what the engine has of its own")
+    .meta({ examples: [{ top_k: 40 }] }),
+  timeout: z
+    .number()
+    .positive()
+    .max(86_400)
+    .optional()
+    .describe("seconds without a byte after which a request has failed; default: 60"),
+  retries: z
+    .int()
+    .min(0)
+    .max(100)
+    .optional()
+    .describe("how often a request that failed before its first token is sent again; default: 2"),
+  concurrency: z.int().min(1).max(1024).optional().describe("requests under way at once, for each engine; default: 8"),
+  budget: z
+    .strictObject({
+      requests: z.int().min(1).optional().describe("requests that may be sent in all"),
+      tokens: z.int().min(1).optional().describe("tokens that may be received in all"),
+    })
+    .optional()
+    .describe("what may be spent, after which requests are refused")
+    .meta({ examples: [{ requests: 100 }] }),
 } satisfies Record<keyof RemoteOptions, z.ZodType>;
 
 /** What such a model brings under the name `remote`. */
