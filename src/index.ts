@@ -18,9 +18,13 @@ export {
 } from "./calls.ts";
 export { type Answer, type ChatSession, type ChatSessionOptions, readChat } from "./chat.ts";
 export type { Constraint, ConstraintChoice, ConstraintState, Predicate } from "./constraints/index.ts";
+export type { Canvas, Sheet, SheetCall } from "./engine/canvas/canvas.ts";
 export type { Template, TemplateText } from "./engine/canvas/template.ts";
 export type { ContinuationOptions, Continuations, ScoredContinuations } from "./engine/continuations.ts";
 export type { Decoding, DecodingParts, Outcome } from "./engine/decoding.ts";
+export type { EncoderDecoder, WriteOptions, Written } from "./engine/encoder-decoder/index.ts";
+export type { FoundText } from "./engine/encoder-decoder/search.ts";
+export type { Codec } from "./engine/encoder-decoder/text-model.ts";
 export type { ForestNode, ForestOptions, VectorRow } from "./engine/forest.ts";
 export type { Forward, ForwardResult, ForwardSettings } from "./engine/forward/index.ts";
 export type { ForwardSequence, KeptRows } from "./engine/forward/input.ts";
@@ -46,12 +50,16 @@ export type { WeightFormat } from "./engine/weight-plan.ts";
 export { type ErrorCode, VentrisError } from "./errors.ts";
 export type { Picture } from "./images/index.ts";
 export { findMethod, methods } from "./methods/index.ts";
+export type { Pointer } from "./methods/pointing/kind.ts";
 export type { Reward, Solution } from "./methods/search/rewards.ts";
+export type { FittedFilter } from "./methods/signals/kind.ts";
 export type { Edit, EditContext, EditInput, EditParameter } from "./models/edits.ts";
 export { lensReading, logitLens } from "./models/lens.ts";
 export type { Part, PartCard, PartTensor } from "./models/parts.ts";
 export type { Site } from "./models/sites.ts";
+export type { T5Config } from "./models/t5.ts";
 export {
+  type Abilities,
   type ForwardOptions,
   type OpenModel,
   type OpenOptions,

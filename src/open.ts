@@ -18,12 +18,15 @@ import {
   type Text,
 } from "./calls.ts";
 import { type ChatSession, type ChatSessionOptions, createChat } from "./chat.ts";
+import type { Canvas } from "./engine/canvas/canvas.ts";
 import type { Continuations, ScoredContinuations } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
+import type { EncoderDecoder } from "./engine/encoder-decoder/index.ts";
+import type { Forest } from "./engine/forest.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { cacheFormats, type LoadOptions, loadModel } from "./engine/load.ts";
-import { createModel, type Model, type ModelParts } from "./engine/model.ts";
+import { type Capability, createModel, type Model, type ModelParts } from "./engine/model.ts";
 import { type RemoteOptions, remoteOptions } from "./engine/remote/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import type { ScoredText } from "./engine/score.ts";
@@ -31,10 +34,13 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import { applyEdits } from "./engine/sites/ready.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
+import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { modelKinds } from "./methods/index.ts";
+import type { Pointer } from "./methods/pointing/kind.ts";
+import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
@@ -53,8 +59,24 @@ export interface OpenOptions extends LoadOptions, RemoteOptions {
   onProgress?: (progress: OpenProgress) => void;
 }
 
+/** What kinds of models bring, by the names of their capabilities. */
+export interface Abilities {
+  readonly forest: Forest;
+  readonly canvas: Canvas;
+  readonly vision: Vision;
+  /** Of pointer networks. */
+  readonly pointing: Pointer;
+  /** Of fitted filters of signals. */
+  readonly filter: FittedFilter;
+  /** Of T5 checkpoints. */
+  readonly "encoder-decoder": EncoderDecoder;
+}
+
 /** A model that `open` gave: everything that can be done with it. */
-export interface OpenModel extends Omit<Model, "use" | "forward">, AsyncDisposable {
+export interface OpenModel extends Omit<Model, "use" | "forward" | "ability">, AsyncDisposable {
+  /** What a kind of model brings under a name of its own: see `Abilities`. Errors: `unavailable` where it has it not. */
+  ability<Name extends keyof Abilities>(name: Name): Abilities[Name];
+  ability<T>(name: Capability): T;
   /**
    * Starts decoding from a text, token ids, or the messages of a chat. Errors in the arguments are thrown at once; later ones reject
    * `final` and end the iteration.
@@ -187,9 +209,14 @@ async function openModel(reference: string, { signal, onProgress, share, ...opti
   const { device, maxRows, memoryLimit } = options;
   if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
-  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal });
+  let located: Promise<string> | undefined;
+  const locate = (): Promise<string> => {
+    located ??= resolveModel(reference, { signal, onProgress });
+    return located;
+  };
+  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal }, locate);
   if (!parts) {
-    const path = await resolveModel(reference, { signal, onProgress });
+    const path = await locate();
     onProgress?.({ stage: "load" });
     parts = await loadModel(path, reference, options);
   }

@@ -12,7 +12,7 @@ import { listed, notesOf, rowsOf, textsOf, treesOf } from "./comparison-report.t
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { type ChosenMethod, readMethods } from "./method-choice.ts";
+import { type ChosenMethod, decodesNothing, readMethods } from "./method-choice.ts";
 import { complain, endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
@@ -106,6 +106,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     const { entries, skipped, differences } = comparison;
     ensure(entries.length > 0 || signal.aborted, "unavailable", () => {
       const reasons = skipped.map(({ label, reason }) => `${label}: ${reason}`);
+      if (reasons.length === 0) return decodesNothing(model);
       return `none of these methods can work with this model (${reasons.join("; ")})`;
     });
     const rounds = flags.tree ? (flags.rounds ?? 3) : 0;

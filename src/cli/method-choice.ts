@@ -1,6 +1,7 @@
 /** Methods as the command line names them: by name, as JSON with options, or as a module of one's own. */
 import type { MethodChoice } from "../calls.ts";
 import type { Method } from "../engine/method.ts";
+import type { Model } from "../engine/model.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findMethod } from "../methods/index.ts";
 import { parseAssignments } from "./flags.ts";
@@ -14,6 +15,20 @@ export interface ChosenMethod {
 
 /** As `decode` takes it. */
 export const choiceOf = ({ method, options }: ChosenMethod): MethodChoice => ({ method, options });
+
+/** Where each of these is used instead. */
+const usedBy: Readonly<Record<string, string>> = {
+  pointing: "ventris point answers with it",
+  filter: "ventris filter run follows signals with it",
+  "encoder-decoder": 'programs write with it, model.ability("encoder-decoder").write(text)',
+};
+
+/** Of a model that no method decodes with. */
+export function decodesNothing({ name, capabilities }: Pick<Model, "name" | "capabilities">): string {
+  const uses = [...capabilities].flatMap((one) => usedBy[one] ?? []);
+  const has = [...capabilities].join(", ") || "nothing";
+  return `no decoding method works with the model ${name}, which has: ${has}${uses.map((use) => `; ${use}`).join("")}`;
+}
 
 /** `name`, a module's path, or JSON with options beside the name; `assignments` are further options as `name=value`. */
 export async function readMethod(

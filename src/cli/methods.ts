@@ -7,7 +7,8 @@ import { ensure } from "../errors.ts";
 import { findMethod, methods, shapers } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { describeOption, placeholder } from "./flags.ts";
-import { print, printJson } from "./output.ts";
+import { decodesNothing } from "./method-choice.ts";
+import { print, printJson, say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 import { formatTable } from "./table.ts";
 import { widthOf, wrap } from "./terminal.ts";
@@ -29,6 +30,7 @@ export function define(command: Command): void {
       const listed = methods.filter(({ needs = ["forest"] }) => !able || needs.every((need) => able.has(need)));
       // Lists of methods alone have been read by programs since before there were shapers.
       if (json) printJson(listed.map(toJson));
+      else if (able && listed.length === 0) say(decodesNothing({ name: model!, capabilities: able }));
       else print(overview(listed, able?.has("forest") === false ? [] : shapers));
     });
 }

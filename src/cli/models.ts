@@ -1,15 +1,15 @@
 /** `ventris models`: the models that ship with the package, those downloaded from the hub, and those in folders here. */
-import { existsSync } from "node:fs";
 import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
 import { ensure, nearest, VentrisError } from "../errors.ts";
+import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
 import { resolveModel, shippedModels } from "../references.ts";
 import { noteOf } from "../weights/hub.ts";
-import { cacheFolder, openCheckpoint, writeFileList } from "../weights/index.ts";
+import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatBytes, formatTable, plural } from "./table.ts";
@@ -111,7 +111,7 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
 /** Of a downloaded one the revision, too, where the name does not say which it is. */
 function whereOf({ name, origin, revision, commit = "" }: ModelEntry, entries: readonly ModelEntry[]): string {
   const alone = entries.filter((other) => other.origin === "cached" && other.name === name).length === 1;
-  if (origin !== "cached") return { shipped: "ships", here: "folder here" }[origin];
+  if (origin !== "cached") return { shipped: "ships", here: "here" }[origin];
   return alone && revision === "main" ? "downloaded" : `downloaded, ${revision ?? "partly"} ${commit.slice(0, 7)}`;
 }
 
@@ -190,10 +190,17 @@ async function modelsHere(folders: readonly string[], known: readonly ModelEntry
     const add = async (path: string): Promise<void> => {
       found.push(await describeModel(nameHere(path), "here", path));
     };
+    /** A filter, a pointer network: what says so itself. Other weights without a config are no model. */
+    const addFile = async (path: string): Promise<void> => {
+      const format = await fileFormat(path).catch(() => undefined);
+      const kind = modelKinds.find((one) => one.fileFormat !== undefined && one.fileFormat === format);
+      if (kind) found.push({ ...(await describeFile(path)), architecture: kind.name });
+    };
     if (names.includes("config.json") && names.some((name) => /^model.*\.safetensors(\.index\.json)?$/.test(name))) {
       await add(folder);
       return;
     }
+    for (const name of names) if (/\.(safetensors|filter)$/.test(name)) await addFile(join(folder, name));
     // Of a split file the first part stands for all.
     for (const name of names)
       if (/\.gguf$/.test(name) && !/-0*([2-9]|\d{2,})-of-\d+\.gguf$/.test(name)) await add(join(folder, name));
@@ -203,7 +210,10 @@ async function modelsHere(folders: readonly string[], known: readonly ModelEntry
   };
   for (const folder of folders.length > 0 ? folders : ["."]) {
     const path = resolve(folder);
-    ensure(existsSync(path), "unavailable", `there is no folder ${folder}`);
+    const there = await stat(path).catch(() => undefined);
+    ensure(there?.isDirectory(), "unavailable", () => {
+      return there ? `${folder} is a file: name the folder that it lies in` : `there is no folder ${folder}`;
+    });
     await look(path, 0);
   }
   return found;
@@ -251,6 +261,13 @@ async function cachedModel(name: string, path: string, commit: string): Promise<
 async function foldersIn(path: string): Promise<string[]> {
   const entries = await readdir(path, { withFileTypes: true }).catch(() => []);
   return entries.filter((entry) => entry.isDirectory()).map((entry) => entry.name);
+}
+
+async function describeFile(path: string): Promise<ModelEntry> {
+  const { tensors, close } = await openSafetensors(path);
+  await close();
+  const parameters = [...tensors.values()].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
+  return { name: nameHere(path), origin: "here", path, bytes: await folderSize(path), parameters };
 }
 
 /** Reads headers only. A model that cannot be read is listed with the reason. */

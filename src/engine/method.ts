@@ -97,11 +97,32 @@ export function defineMethod<Schema extends z.ZodObject>(method: Method<Schema>)
 /** A kind of model that is no transformer checkpoint: a filter of signals, a recurrent network, a model behind a network. */
 export interface ModelKind {
   readonly name: string;
-  /** The parts of the model that a reference names; undefined: it is not of this kind. Errors: those of loading one that is. */
+  /** Of kinds that are one safetensors file of ours: what its metadata say. */
+  readonly fileFormat?: string;
+  /**
+   * The parts of the model that a reference names; undefined: it is not of this kind. `locate`: where its files lie, downloaded first where
+   * that is to be done. Errors: those of loading one that is.
+   */
   open(
     reference: string,
-    options: LoadOptions & RemoteOptions & { share?: string; signal?: AbortSignal },
+    options: KindOptions,
+    locate: () => Promise<string>,
   ): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
+}
+
+/** What `open` was told. */
+export type KindOptions = LoadOptions & RemoteOptions & { share?: string; signal?: AbortSignal };
+
+/** Refuses options that mean nothing to a kind of model. Errors: `bad_option` naming the first. */
+export function requireOnly(
+  reference: string,
+  kind: string,
+  options: KindOptions,
+  known: readonly (keyof KindOptions)[],
+): void {
+  const given = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name]));
+  const idle = given.find((name) => name !== "signal" && !known.includes(name as keyof KindOptions));
+  ensure(idle === undefined, "bad_option", `${idle}: it means nothing to ${reference}, which is ${kind}`);
 }
 
 /** A shaper as registry and faces know it: contrast, memories and the like, by name and options. */

@@ -1,4 +1,5 @@
 /** The registry: every method, listed once. */
+import { encoderDecoderKind } from "../engine/encoder-decoder/kind.ts";
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
 import { ensure, nearest, shown, VentrisError } from "../errors.ts";
@@ -17,6 +18,7 @@ import { codebookPart } from "./insight/codebook/recipe-part.ts";
 import { knnLm } from "./memory/knn-lm/index.ts";
 import { mlpMemory } from "./memory/mlp-memory/index.ts";
 import { greedy, sample } from "./plain/index.ts";
+import { pointingKind } from "./pointing/kind.ts";
 import { aStar } from "./search/a-star/index.ts";
 import { beam } from "./search/beam/index.ts";
 import { bestOfN } from "./search/best-of-n/index.ts";
@@ -24,6 +26,7 @@ import { diverseBeam } from "./search/diverse-beam/index.ts";
 import { particleFiltering } from "./search/particle-filtering/index.ts";
 import { rewardBeam } from "./search/reward-beam/index.ts";
 import { selfConsistency } from "./search/self-consistency/index.ts";
+import { filterKind } from "./signals/kind.ts";
 import { aded } from "./speculative/aded/index.ts";
 import { chain } from "./speculative/chain/index.ts";
 import { dyspec } from "./speculative/dyspec/index.ts";
@@ -78,7 +81,12 @@ const decoders: readonly Method[] = [
 export const methods: readonly Method[] = [...decoders, createAuto(decoders)];
 
 /** Models that are no transformer checkpoints, in the order in which they are asked whether a reference is theirs. */
-export const modelKinds: readonly ModelKind[] = [createRemoteKind(makeEndpointChooser)];
+export const modelKinds: readonly ModelKind[] = [
+  createRemoteKind(makeEndpointChooser),
+  pointingKind,
+  filterKind,
+  encoderDecoderKind,
+];
 
 /** Shapers that work inside every method. */
 export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory, codebook];

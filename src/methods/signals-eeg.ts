@@ -1,4 +1,5 @@
 /** EEG to text, for faces: apart from the filters, since it brings the trainer. */
+export { openTextModel } from "../engine/encoder-decoder/text-model.ts";
 export { loadSentenceSet, type SentenceSet, type Split, saveSentenceSet } from "./signals/glim/dataset.ts";
 export {
   type ClassTexts,
@@ -10,7 +11,7 @@ export {
   type Report,
 } from "./signals/glim/evaluate.ts";
 export { loadGlim, saveGlim, trainGlim } from "./signals/glim/index.ts";
-export { openTextModel, trainTextModel } from "./signals/glim/language.ts";
+export { trainTextModel } from "./signals/glim/language.ts";
 export { prepareReadings, prepareZuco } from "./signals/glim/prepare.ts";
 export { publishedShape } from "./signals/glim/preprocess.ts";
 export { classSentences, synthesiseSentences, syntheticDefaults } from "./signals/glim/synthetic.ts";

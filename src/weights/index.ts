@@ -30,6 +30,7 @@ export {
 } from "./quantize.ts";
 export {
   describeTensor,
+  fileFormat,
   openSafetensors,
   openSharded,
   type SafetensorsSource,

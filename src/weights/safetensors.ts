@@ -41,6 +41,21 @@ export function openSafetensors(path: string): Promise<SafetensorsSource> {
 }
 
 /**
+ * What a safetensors file of ours, whatever its name ends in, says that it holds; undefined for every other file and folder. Errors: as
+ * `openSafetensors`, for one whose name says that it is one.
+ */
+export async function fileFormat(path: string): Promise<string | undefined> {
+  try {
+    const { metadata, close } = await openSafetensors(path);
+    await close();
+    return metadata.format;
+  } catch (error) {
+    if (path.endsWith(".safetensors")) throw error;
+    return undefined;
+  }
+}
+
+/**
  * Opens the shards that a `model.safetensors.index.json` lists as one source. The index and the shards must agree on
  * every tensor. Errors: as `openSafetensors`.
  */

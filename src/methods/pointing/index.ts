@@ -175,7 +175,7 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
   }
 }
 
-const format = "ventris pointing 1";
+export const pointingFormat = "ventris pointing 1";
 
 /** Writes one safetensors file, halves; its metadata say what it is. Errors: `disk_full`, `unavailable`. */
 export async function savePointing(path: string, { task, network, weights, trained }: PointingModel): Promise<void> {
@@ -185,7 +185,10 @@ export async function savePointing(path: string, { task, network, weights, train
     shape,
     data: values,
   }));
-  await writeSafetensors(path, tensors, { format, card: JSON.stringify({ task, shape: network.shape, trained }) });
+  await writeSafetensors(path, tensors, {
+    format: pointingFormat,
+    card: JSON.stringify({ task, shape: network.shape, trained }),
+  });
 }
 
 /** The file of the network that ships for a task. */
@@ -195,7 +198,7 @@ export const shippedNetwork = (task: TaskName): string => within(modelsFolder(),
 export async function openPointing(path: string): Promise<PointingModel> {
   const source = await openSafetensors(path);
   try {
-    ensure(source.metadata?.format === format, "bad_file", `${path} is no pointing network of ours`);
+    ensure(source.metadata?.format === pointingFormat, "bad_file", `${path} is no pointing network of ours`);
     const { task, shape, trained } = readCard(path, source.metadata.card);
     const weights = new Map<string, Weight>();
     for (const [name, dimensions] of weightShapes(shape)) {

@@ -10,9 +10,9 @@ import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts"
 import type { Filter } from "./filter.ts";
 import { findFilter } from "./filters.ts";
 import { type FilterModel, openFilter } from "./fit.ts";
+import { filterFormat } from "./kind.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
-const modelFormat = "ventris filter 1";
 const stateFormat = "ventris filter state 1";
 /** Bounds on what a stranger's file can make us allocate. */
 const maximumValues = 2 ** 28;
@@ -46,7 +46,7 @@ export async function saveFilter(path: string, model: FilterModel): Promise<void
     data: data as Float64Array<ArrayBuffer>,
   }));
   await writeSafetensors(path, tensors, {
-    format: modelFormat,
+    format: filterFormat,
     card: JSON.stringify(card),
     fingerprint: await fingerprint(model),
   });
@@ -54,7 +54,7 @@ export async function saveFilter(path: string, model: FilterModel): Promise<void
 
 /** Errors: `unavailable`, `bad_file` for what is no filter, is damaged, or has values that are not finite. */
 export async function loadFilter(path: string): Promise<FilterModel> {
-  const { card, arrays, metadata } = await readArrays(path, modelFormat, "a fitted filter");
+  const { card, arrays, metadata } = await readArrays(path, filterFormat, "a fitted filter");
   const { notes, ...rest }: Card = checkJson(cardSchema, card, path);
   const model: FilterModel = { ...rest, parameters: { arrays, notes } };
   ensure(

@@ -1,4 +1,5 @@
 /** Evaluation: retrieval in pools, classification without training for it, overlap of texts with and without teacher forcing, and the controls. */
+import { openDecoder, openGraph, parametersOfModel } from "../../../engine/encoder-decoder/search.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
@@ -8,7 +9,7 @@ import { input } from "../../../tensor/index.ts";
 import { normals } from "../dkf/synthetic.ts";
 import type { SentenceSet, Split } from "./dataset.ts";
 import { eegFeeds, eegInputs, type GlimModel } from "./index.ts";
-import { openDecoder, openGraph, parametersOfModel, promptFor, textFeeds, textInputs } from "./language.ts";
+import { promptFor, textFeeds, textInputs } from "./language.ts";
 import { bleu, cosines, retrievalRanks, rouge1 } from "./metrics.ts";
 import { encodeEeg, pooled } from "./model.ts";
 
@@ -258,13 +259,16 @@ export async function generateTexts(model: GlimModel, states: Float32Array, beam
   const { config, settings, text } = model;
   const size = config.slots * config.textWidth;
   const count = states.length / size;
-  const decoder = await openDecoder(text, rows, config.slots, settings.targetLength, beams);
+  const decoder = await openDecoder(text, { rows, slots: config.slots, length: settings.targetLength, beams });
   const generated: string[] = [];
   try {
     for (let at = 0; at < count; at += rows) {
       const part = new Float32Array(rows * size);
       part.set(states.subarray(at * size, Math.min(count, at + rows) * size));
-      generated.push(...(await decoder.generate(part)).slice(0, count - at));
+      const found = (await decoder.find(part)).slice(0, count - at);
+      generated.push(
+        ...found.map(({ tokens }) => text.codec.decode(tokens.filter((id) => id !== text.config.eos_token_id))),
+      );
     }
   } finally {
     await decoder.release();

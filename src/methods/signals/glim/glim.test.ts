@@ -2,6 +2,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { openDecoder, openGraph, parametersOfModel } from "../../../engine/encoder-decoder/search.ts";
+import { wordCodec } from "../../../engine/encoder-decoder/text-model.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, t5Decoder } from "../../../models/t5.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
@@ -9,7 +11,7 @@ import { input, lower, parametersOf } from "../../../tensor/index.ts";
 import { distinctBatches, loadSentenceSet, type RecordingEntry, saveSentenceSet, splitBySentence } from "./dataset.ts";
 import { encodeRecordings, encodeTexts, evaluateGlim } from "./evaluate.ts";
 import { eegFeeds, loadGlim, saveGlim, trainGlim } from "./index.ts";
-import { openDecoder, openGraph, parametersOfModel, trainTextModel, wordCodec } from "./language.ts";
+import { trainTextModel } from "./language.ts";
 import { bleu, cosines, retrievalRanks, rouge1 } from "./metrics.ts";
 import { conditionedBlock, encodeEeg, type GlimConfig, initialParameters } from "./model.ts";
 import { classSentences, synthesiseSentences } from "./synthetic.ts";
@@ -282,8 +284,8 @@ describe("from recordings to texts", () => {
       ids.push(line.indexOf(Math.max(...line)));
     }
     await graph.release();
-    const decoder = await openDecoder(text, 1, 4, 8, 1);
-    expect(await decoder.generate(states)).toEqual([text.codec.decode(ids.filter((id) => id !== 1))]);
+    const decoder = await openDecoder(text, { rows: 1, slots: 4, length: 8, beams: 1 });
+    expect((await decoder.find(states)).map(({ tokens }) => tokens)).toEqual([ids]);
     await decoder.release();
   });
 

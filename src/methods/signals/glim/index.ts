@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
+import { openTextModel, saveTextModel, type TextModel } from "../../../engine/encoder-decoder/text-model.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { checkJson, parseJsonObject } from "../../../json.ts";
@@ -18,7 +19,7 @@ import { constant, graphObjective, type Parameter, type TrainProgress, train } f
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../../../weights/index.ts";
 import { readBytes } from "../formats/bytes.ts";
 import { distinctBatches, type SentenceSet } from "./dataset.ts";
-import { openTextModel, promptFor, saveTextModel, type TextModel, textFeeds, textInputs } from "./language.ts";
+import { promptFor, textFeeds, textInputs } from "./language.ts";
 import {
   commitmentLoss,
   contrastiveLoss,

@@ -1,0 +1,50 @@
+/** Filters of signals as models: safetensors files of ours, by their metadata. */
+import { type ModelKind, requireOnly } from "../../engine/method.ts";
+import { folderOf } from "../../files.ts";
+import { fileFormat } from "../../weights/index.ts";
+import type { Filter, Trajectory } from "./filter.ts";
+import type { FilterModel } from "./fit.ts";
+import type { Matrix } from "./matrix.ts";
+
+/** What the metadata of their files say. */
+export const filterFormat = "ventris filter 1";
+
+/** What a model with the capability `filter` brings. */
+export interface FittedFilter {
+  readonly model: FilterModel;
+  /** Before its first bin: for signals that come one bin at a time. */
+  start(): Filter;
+  /** The estimates of a whole recording [bins, n]. Errors: `bad_shape`. */
+  follow(observations: Matrix): Trajectory;
+  /** The same with what came later known, too. Errors: `bad_option` for a method whose estimates cannot be smoothed. */
+  smooth(observations: Matrix): Trajectory;
+}
+
+export const filterKind: ModelKind = {
+  name: "filter of signals",
+  fileFormat: filterFormat,
+  async open(reference, options, locate) {
+    const path = await locate();
+    if ((await fileFormat(path)) !== filterFormat) return undefined;
+    requireOnly(reference, "a filter of signals", options, []);
+    const started = performance.now();
+    // Whoever opens a language model does not read the filters' code.
+    const { filterAll, findFilter, loadFilter, openFilter, smoothAll } = await import("./everywhere.ts");
+    const model = await loadFilter(path);
+    const method = findFilter(model.method);
+    const start = (): Filter => openFilter(method, model);
+    const filter: FittedFilter = {
+      model,
+      start,
+      follow: (observations) => filterAll(start(), observations),
+      smooth: (observations) => smoothAll(method, model, observations),
+    };
+    return {
+      ...{ name: reference, folder: folderOf(path), tokenizer: undefined },
+      abilities: { filter },
+      secondsToLoad: (performance.now() - started) / 1000,
+      parameterCount: Object.values(model.parameters.arrays).reduce((sum, { data }) => sum + data.length, 0),
+      identity: path,
+    };
+  },
+};

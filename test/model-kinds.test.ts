@@ -1,0 +1,252 @@
+/** Models that are no key-value transformer are opened like all others; what they lack is refused by name. */
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { openDecoder, openGraph, parametersOfModel } from "../src/engine/encoder-decoder/search.ts";
+import { saveTextModel, type TextModel, wordCodec } from "../src/engine/encoder-decoder/text-model.ts";
+import { methods, type OpenModel, open } from "../src/index.ts";
+import { openPointing, point, shippedNetwork } from "../src/methods/pointing/index.ts";
+import { findFilter, fitFilter, matrix, openFilter, saveFilter, smoothAll } from "../src/methods/signals.ts";
+import { parameterMaker } from "../src/models/parameters.ts";
+import { masked, readT5Config, t5Decoder, t5Encoder, t5Parameters } from "../src/models/t5.ts";
+import { input } from "../src/tensor/index.ts";
+import { ensureBuilt, root } from "./build.ts";
+
+const folder = await mkdtemp(join(tmpdir(), "ventris-kinds-"));
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+const words = ["<pad>", "</s>", "<unk>", "the", "fox", "king", "saw", "a", "harbour", "slept"];
+const config = readT5Config({
+  ...{ model_type: "t5", is_encoder_decoder: true, vocab_size: words.length, d_model: 12, d_kv: 4, d_ff: 24 },
+  ...{ num_layers: 2, num_heads: 3, feed_forward_proj: "gated-gelu", tie_word_embeddings: false },
+});
+const weights = new Map(
+  t5Parameters(config).map(({ name, shape }, p) => [
+    name,
+    Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) =>
+      shape.length === 1 ? 1 : 0.6 * Math.sin(1.3 * i * i + p * 7.7),
+    ),
+  ]),
+);
+const text: TextModel = { config, weights, codec: wordCodec(words), vocabulary: words };
+
+/** Two hidden dimensions that turn slowly, seen through three channels. */
+const bins = 200;
+const states = matrix(bins, 2);
+const observations = matrix(bins, 3);
+for (let t = 0; t < bins; t++) {
+  const [x, y] = [Math.cos(t / 9), Math.sin(t / 9)];
+  states.data.set([x, y], 2 * t);
+  observations.data.set([x + 0.1 * Math.sin(7 * t), y - 0.1 * Math.cos(5 * t), x - y], 3 * t);
+}
+
+const cli = (words: readonly string[]): Promise<{ stdout: string; stderr: string }> =>
+  promisify(execFile)(process.execPath, [join(root, "dist", "cli", "main.js"), ...words], { cwd: folder }).catch(
+    (error) => error,
+  );
+
+const places = { pointing: shippedNetwork("hull"), filter: join(folder, "arm.filter"), text: join(folder, "t5") };
+const opened = {} as Record<"pointing" | "filter" | "text", OpenModel>;
+beforeAll(async () => {
+  ensureBuilt();
+  await saveFilter(places.filter, await fitFilter(findFilter("kalman"), { states, observations }));
+  await saveTextModel(places.text, text);
+  for (const kind of ["pointing", "filter", "text"] as const) opened[kind] = await open(places[kind]);
+}, 300_000);
+afterAll(async () => {
+  for (const model of Object.values(opened)) await model.close();
+});
+
+test("a pointer network answers as its function does", async () => {
+  const points = [
+    [0.1, 0.2],
+    [0.9, 0.1],
+    [0.5, 0.5],
+    [0.4, 0.9],
+  ] as const;
+  const pointer = opened.pointing.ability("pointing");
+  expect(pointer.task).toBe("hull");
+  expect(pointer.point(points)).toEqual(point(await openPointing(places.pointing), points));
+  expect(() => pointer.point(points.slice(0, 2))).toThrow(/3/);
+  expect([...opened.pointing.capabilities]).toEqual(["pointing"]);
+  expect(opened.pointing.parameterCount).toBeGreaterThan(100_000);
+});
+
+test("a filter follows bin by bin, whole, and smoothed", async () => {
+  const filter = opened.filter.ability("filter");
+  const method = findFilter("kalman");
+  const whole = filter.follow(observations);
+  const running = filter.start();
+  const reference = openFilter(method, filter.model);
+  for (let t = 0; t < bins; t++) {
+    const bin = observations.data.subarray(3 * t, 3 * t + 3);
+    const { mean } = running.step(bin);
+    expect(mean).toEqual(reference.step(bin).mean);
+    expect(whole.means.data.subarray(2 * t, 2 * t + 2)).toEqual(mean);
+  }
+  expect(filter.smooth(observations)).toEqual(smoothAll(method, filter.model, observations));
+  expect(filter.smooth(observations).means.data).not.toEqual(whole.means.data);
+  expect(() => filter.follow(matrix(4, 2))).toThrow(/2 channels.*fitted to 3/);
+});
+
+describe("an encoder–decoder", () => {
+  const given = "the fox saw a king";
+  const ids = [...text.codec.encode(given), config.eos_token_id];
+
+  test("encodes as its graph without padding does", async () => {
+    const stack = { config, make: parameterMaker() };
+    const graph = await openGraph(
+      { states: t5Encoder(stack, input("source", [1, ids.length], "int64"), input("mask", [1, 1, 1, ids.length])) },
+      parametersOfModel(text),
+    );
+    const { states: expected } = await graph.run({
+      source: { data: BigInt64Array.from(ids, BigInt), dims: [1, ids.length] },
+      mask: { data: new Float32Array(ids.length), dims: [1, 1, 1, ids.length] },
+    });
+    await graph.release();
+    const { states, tokens } = await opened.text.ability("encoder-decoder").encode(given);
+    expect(tokens).toEqual(ids);
+    expect(states.length).toBe(ids.length * config.d_model);
+    for (const [i, value] of states.entries()) expect(value).toBeCloseTo((expected.data as Float32Array)[i], 5);
+  });
+
+  test("writes what the likeliest token at each step makes; more beams find a text at least as likely", async () => {
+    const writer = opened.text.ability("encoder-decoder");
+    const { states } = await writer.encode(given);
+    const length = 6;
+    const graph = await openGraph(
+      {
+        logits: t5Decoder(
+          { config, make: parameterMaker() },
+          input("tokens", [1, length], "int64"),
+          input("states", [1, ids.length, config.d_model]),
+        ),
+      },
+      parametersOfModel(text),
+    );
+    const expected: number[] = [];
+    let logprob = 0;
+    while (expected.length < length && expected.at(-1) !== config.eos_token_id) {
+      const tokens = BigInt64Array.from({ length }, (_, i) => BigInt(i === 0 ? 0 : (expected[i - 1] ?? 0)));
+      const { logits } = await graph.run({
+        tokens: { data: tokens, dims: [1, length] },
+        states: { data: states, dims: [1, ids.length, config.d_model] },
+      });
+      const from = expected.length * words.length;
+      const line = Array.from((logits.data as Float32Array).subarray(from, from + words.length));
+      const largest = Math.max(...line);
+      logprob -= Math.log(line.reduce((sum, value) => sum + Math.exp(value - largest), 0));
+      expected.push(line.indexOf(largest));
+    }
+    await graph.release();
+    const one = await writer.write(given, { maxTokens: length });
+    expect(one.tokens).toEqual(expected);
+    expect(one.logprob).toBeCloseTo(logprob, 4);
+    expect(one.text).toBe(text.codec.decode(expected));
+    const many = await writer.write(given, { maxTokens: length, beams: 4 });
+    const score = ({ logprob, tokens }: typeof one): number => logprob / tokens.length;
+    expect(score(many)).toBeGreaterThanOrEqual(score(one) - 1e-6);
+    expect(await writer.write(given, { maxTokens: length, beams: 4 })).toEqual(many);
+  });
+
+  test("holds calls at once apart, and can be aborted", async () => {
+    const writer = opened.text.ability("encoder-decoder");
+    const texts = ["the fox", "a king slept", "the harbour", "a", "the king saw the harbour"];
+    const alone = [];
+    for (const one of texts) alone.push(await writer.write(one, { maxTokens: 5 }));
+    // Sizes of their own: graphs are forgotten meanwhile.
+    const together = await Promise.all(texts.map((one) => writer.write(one, { maxTokens: 5 })));
+    const others = await Promise.all([7, 8, 9, 10, 11, 12].map((maxTokens) => writer.write("a fox", { maxTokens })));
+    expect(together).toEqual(alone);
+    expect(others.length).toBe(6);
+    await expect(writer.write("a", { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+    await expect(writer.write("a", { beams: 0 })).rejects.toThrow(/beams/);
+    await expect(writer.write("a", { tokens: 3 } as never)).rejects.toThrow(/tokens/);
+    await expect(writer.write("fox ".repeat(3000))).rejects.toMatchObject({ code: "context_full" });
+    await expect(writer.write("x".repeat(10_000_000))).rejects.toMatchObject({ code: "context_full" });
+  });
+
+  test("says what is wrong with its files", async () => {
+    const json = JSON.parse(await readFile(join(places.text, "config.json"), "utf8"));
+    const broken = join(folder, "broken");
+    await saveTextModel(broken, text);
+    await writeFile(join(broken, "config.json"), JSON.stringify({ ...json, num_layers: 3 }));
+    await expect(open(broken)).rejects.toMatchObject({
+      code: "bad_file",
+      message: expect.stringMatching(/encoder\.block\.2/),
+    });
+    await writeFile(
+      join(broken, "config.json"),
+      JSON.stringify({ ...json, model_type: "bart", architectures: ["Bart"] }),
+    );
+    await expect(open(broken)).rejects.toMatchObject({
+      code: "bad_config",
+      message: expect.stringMatching(/Bart.*T5ForConditionalGeneration/),
+    });
+  });
+
+  test("sees the padding of neither texts nor beams", async () => {
+    const size = { rows: 1, slots: ids.length, length: 4, beams: 3 };
+    const { states } = await opened.text.ability("encoder-decoder").encode(given);
+    const bare = await openDecoder(text, size);
+    const padded = await openDecoder(text, { ...size, slots: 9, masks: true });
+    const wider = new Float32Array(9 * config.d_model).fill(3);
+    wider.set(states);
+    const [expected] = await bare.find(states);
+    const [found] = await padded.find(wider, new Float32Array(9).fill(masked, ids.length));
+    expect(found.tokens).toEqual(expected.tokens);
+    expect(found.logprob).toBeCloseTo(expected.logprob, 4);
+    await bare.release();
+    await padded.release();
+  });
+});
+
+describe.each(["pointing", "filter", "text"] as const)("%s", (kind) => {
+  test("is refused by name where it lacks what is asked for", async () => {
+    const model = opened[kind];
+    const capability = kind === "text" ? "encoder-decoder" : kind;
+    expect([...model.capabilities]).toEqual([capability]);
+    for (const { name, needs = ["forest"] } of methods)
+      expect(() => model.decode([1, 2], { method: name } as never), name).toThrow(
+        new RegExp(`the method ${name} needs of its model: ${needs.join(", ")}; .* has: ${capability}`),
+      );
+    const lacking = {
+      code: expect.stringMatching(/unavailable|bad_option/),
+      message: expect.stringMatching(capability),
+    };
+    expect(() => model.sites()).toThrow(/has no sites/);
+    expect(() => model.forest).toThrow(/has no forest/);
+    await expect(model.forward([1, 2])).rejects.toMatchObject(lacking);
+    await expect(model.score([1, 2])).rejects.toMatchObject(lacking);
+    await expect(model.embed([1, 2])).rejects.toMatchObject(lacking);
+    expect(() => model.ability("canvas")).toThrow(/has no canvas; what it has: /);
+    await expect(open(places[kind], { weights: "int8" })).rejects.toThrow(
+      /weights: it means nothing to .*, which is a/,
+    );
+    await expect(open(places[kind], { contextLength: 64 })).rejects.toThrow(/contextLength: it means nothing to/);
+  });
+});
+
+test("the list of models has those in a folder, and says what they are", async () => {
+  const listed = JSON.parse((await cli(["models", folder, "--json"])).stdout) as {
+    path: string;
+    architecture: string;
+  }[];
+  const found = Object.fromEntries(listed.map(({ path, architecture }) => [path, architecture]));
+  expect(found[places.filter]).toBe("filter of signals");
+  expect(found[places.text]).toBe("T5ForConditionalGeneration");
+  expect((await cli(["models", places.filter])).stderr).toMatch(/is a file: name the folder/);
+  const compared = await cli(["compare", "--model", places.pointing, "Hi"]);
+  expect(compared.stderr).toMatch(/no decoding method works with .*, which has: pointing; ventris point answers/);
+});
+
+test("a file that only looks like one of these is refused", async () => {
+  const other = join(folder, "other.safetensors");
+  await copyFile(places.filter, other);
+  const bytes = await readFile(other);
+  await writeFile(other, bytes.subarray(0, bytes.length - 16));
+  await expect(open(other)).rejects.toMatchObject({ code: "bad_file" });
+});
