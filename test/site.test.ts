@@ -1,4 +1,7 @@
-/** The documentation site's pages: none links to nothing, each method's says what its paper, schema and record say, and its programs run. */
+/**
+ * The documentation site's pages: none links to nothing, each method's says what its paper, schema and record say, and its programs run. Then
+ * the site as it is built: every page is there, and fits a telephone.
+ */
 import { spawnSync } from "node:child_process";
 import {
   cpSync,
@@ -14,6 +17,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Command } from "commander";
+import { type Browser, chromium } from "playwright-core";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { headings, links, rewriteLinks, section, slug, withoutTitle } from "../scripts/site/markdown.mjs";
@@ -25,6 +29,7 @@ import { optionsMark, optionsTable } from "../src/papers/option-tables.ts";
 import { readRecord } from "../src/papers/records.ts";
 import { claimsMark, claimsTable } from "../src/papers/tables.ts";
 import { ensureBuilt, root } from "./build.ts";
+import { type PageServer, servePages } from "./fixtures/page-server.ts";
 
 const tables: Tables = {
   papers,
@@ -207,4 +212,99 @@ it("writes what changed, and takes away what is no more", () => {
   expect(["old.md", "methods/dyspec.md", "api/kept.md", "index.md"].map((name) => existsSync(join(out, name)))).toEqual(
     [false, false, true, true],
   );
+});
+
+const builder = join(root, "docs", "site");
+const installed = existsSync(join(builder, "node_modules", ".installed"));
+/** What builds it is a package of its own, which is fetched the first time. */
+const why =
+  installed || spawnSync("npm", ["view", "vitepress", "version"], { encoding: "utf8" }).status === 0
+    ? undefined
+    : "what builds the site is not installed, and the package registry cannot be reached";
+
+const executablePath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
+  (path) => path && existsSync(path),
+);
+
+describe.skipIf(why)(`the documentation site${why ? `: ${why}` : ""}`, () => {
+  const dist = join(builder, "dist");
+  const names = (place: string, kind: string): string[] =>
+    readdirSync(join(builder, place), { recursive: true, encoding: "utf8" })
+      .filter((name) => name.endsWith(kind))
+      .map((name) => name.replaceAll("\\", "/").slice(0, -kind.length));
+  beforeAll(() => {
+    ensureBuilt();
+    const { status, stderr } = spawnSync(process.execPath, ["scripts/docs.mjs"], { cwd: root, encoding: "utf8" });
+    expect(status, stderr).toBe(0);
+  }, 300_000);
+
+  it("has every page, and one for each entry of the library", () => {
+    const [pages, built] = [names("pages", ".md"), names("dist", ".html")];
+    expect(pages.length).toBeGreaterThan(100);
+    expect(pages.filter((name) => !built.includes(name))).toEqual([]);
+    const { exports } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+    const entries = Object.keys(exports).filter((name) => name !== "./package.json");
+    const titles = names("dist/api", ".html").map((name) =>
+      /<h1[^>]*>([^<]*)/.exec(readFileSync(join(dist, "api", `${name}.html`), "utf8"))?.[1].trim(),
+    );
+    expect(titles).toEqual(expect.arrayContaining(entries.map((name) => `ventris${name.slice(1)}`)));
+    // The side bar calls them by their names, whatever their addresses.
+    const shown = readFileSync(join(dist, "api", "ventris.html"), "utf8");
+    for (const name of entries) expect(shown).toMatch(new RegExp(`class="text"[^>]*>ventris${name.slice(1)}<`));
+  });
+
+  describe.skipIf(!executablePath)(`in a browser${executablePath ? "" : " (no chromium)"}`, () => {
+    let browser: Browser;
+    let server: PageServer;
+    beforeAll(async () => {
+      server = await servePages({ "/": dist });
+      browser = await chromium.launch({ executablePath, args: ["--no-sandbox"] });
+    });
+    afterAll(async () => {
+      await browser?.close();
+      await server?.close();
+    });
+
+    it.each([360, 1600])(
+      "shows pages of every kind on %i pixels, none wider than that, and without errors",
+      {
+        timeout: 120_000,
+      },
+      async (width) => {
+        const page = await browser.newPage({ viewport: { width, height: 800 } });
+        const faults: string[] = [];
+        page.on("pageerror", ({ message }) => faults.push(message));
+        page.on("response", (answer) => answer.status() >= 400 && faults.push(`${answer.status()} ${answer.url()}`));
+        const kinds = [
+          "index",
+          "how/json",
+          "guide/models",
+          "guide/cli",
+          "methods/dyspec",
+          "methods/glim",
+          "papers/index",
+        ];
+        for (const name of [...kinds, "api/ventris", "models/argos", "tutorial/2-first-run", "features", "changelog"]) {
+          await page.goto(`${server.url}${name}.html`);
+          await page.locator(".VPContent").waitFor();
+          const wide = await page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+          );
+          if (wide !== 0) faults.push(`${name} is ${wide} pixels too wide`);
+        }
+        expect(faults).toEqual([]);
+        await page.close();
+      },
+    );
+
+    it("finds pages by its search", { timeout: 60_000 }, async () => {
+      const page = await browser.newPage({ viewport: { width: 1600, height: 800 } });
+      await page.goto(`${server.url}index.html`);
+      await page.locator("#local-search button").click();
+      await page.locator(".search-input").fill("hidden transfer");
+      await page.locator(".results .result").first().waitFor();
+      expect(await page.locator(".results .result").first().textContent()).toMatch(/hidden transfer/i);
+      await page.close();
+    });
+  });
 });

@@ -2,7 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { defineConfig } from "vitepress";
-import { slug } from "../../../scripts/site/markdown.mjs";
+import { slug, titleOf } from "../../../scripts/site/markdown.mjs";
 import { dark, light } from "./code.mjs";
 
 const path = (place) => fileURLToPath(new URL(place, import.meta.url));
@@ -16,9 +16,14 @@ const library = () => {
   return readdirSync(folder, { recursive: true })
     .map((name) => name.replaceAll("\\", "/"))
     .filter((name) => name.endsWith(".md") && name !== "index.md")
-    .map((name) => name.replace(/(\/index)?\.md$/, (index) => (index.startsWith("/index") ? "/" : "")))
-    .sort()
-    .map((name) => ({ text: name.replace(/\/$/, "").replace("/namespaces/", ": "), link: `/api/${name}` }));
+    .map((name) => {
+      const link = `/api/${name.replace(/(\/index)?\.md$/, (index) => (index.startsWith("/index") ? "/" : ""))}`;
+      // Addresses may have a number behind them, where two names are alike but for capitals.
+      const title = titleOf(readFileSync(`${folder}/${name}`, "utf8"));
+      const [entry, within] = name.split("/namespaces/");
+      return { text: within ? `${entry}: ${title}` : title, link };
+    })
+    .sort((a, b) => (a.text < b.text ? -1 : 1));
 };
 
 export default defineConfig({
