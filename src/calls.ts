@@ -28,6 +28,7 @@ import { findMethod, findShaper } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
+import { muchTooLong, requireAtMost } from "./text/most.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
@@ -116,6 +117,7 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
   return { method, methodOptions, settings, shapers: making, signal };
 }
 
+type PromptReader = Pick<Model, "name" | "capabilities" | "config" | "tokenizer">;
 type RowsPrompt = Exclude<Prompt, TemplateText | PicturePrompt>;
 
 const isTemplate = (prompt: Prompt): prompt is TemplateText =>
@@ -317,8 +319,11 @@ export async function embed(model: Model, text: Text, options: EmbedOptions = {}
   return Float32Array.from(sum, (value) => value / norm);
 }
 
-/** Rows of a prompt. A canvas may be filled without one. Errors: `bad_option` for what is no prompt, an empty one, an unknown token or a vector of another width. */
-function promptRows(model: Model, prompt: RowsPrompt): readonly (number | VectorRow)[] {
+/**
+ * Rows of a prompt, of a `whole` one however long it is. A canvas may be filled without one. Errors: `bad_option` for what is no prompt, an
+ * empty one, an unknown token or a vector of another width; `context_full` for a text that is much too long.
+ */
+function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): readonly (number | VectorRow)[] {
   ensure(
     typeof prompt === "string" || Array.isArray(prompt),
     "bad_option",
@@ -327,12 +332,14 @@ function promptRows(model: Model, prompt: RowsPrompt): readonly (number | Vector
   );
   const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
   ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
-  if (typeof prompt === "string") return textTokens(model, prompt);
+  const most = whole ? undefined : muchTooLong(model.config.contextLength);
+  if (typeof prompt === "string") return textTokens(model, prompt, most);
   const [first] = prompt;
   if (first === undefined) return [];
   if (typeof first === "object" && !(first && "values" in first))
-    return chatTokens(model, prompt as readonly ChatMessage[]);
+    return chatTokens(model, prompt as readonly ChatMessage[], most);
   const rows = prompt as readonly (number | VectorRow)[];
+  requireAtMost(rows.length, most ?? Infinity);
   const placeholder = model.config.vision?.imageToken;
   ensure(placeholder === undefined || !rows.includes(placeholder), "bad_option", () => {
     return `prompt: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
@@ -341,7 +348,7 @@ function promptRows(model: Model, prompt: RowsPrompt): readonly (number | Vector
   return rows;
 }
 
-function requireRow({ config: { vocabularySize, hiddenSize } }: Model, row: number | VectorRow): void {
+function requireRow({ config: { vocabularySize, hiddenSize } }: PromptReader, row: number | VectorRow): void {
   if (typeof row !== "object" || row === null) {
     const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
     ensure(
@@ -361,9 +368,13 @@ function requireRow({ config: { vocabularySize, hiddenSize } }: Model, row: numb
   ensure(values.every(Number.isFinite), "bad_option", `prompt: the vector ${id} has values that are not finite`);
 }
 
-/** Ids of a text. Errors: as of a prompt; `unavailable` without a tokenizer or template. */
+/** Rows of a text or of ids as `decode` has them, for who decodes the same several times. Errors: as of a prompt. */
+export const decodedRows = (model: PromptReader, prompt: string | readonly number[]): readonly (number | VectorRow)[] =>
+  promptRows(model, prompt);
+
+/** Ids of a text of any length. Errors: as of a prompt; `unavailable` without a tokenizer or template. */
 export function promptTokens(model: Model, text: Text): readonly number[] {
-  const rows = promptRows(model, text);
+  const rows = promptRows(model, text, true);
   ensure(
     rows.every((row) => typeof row === "number"),
     "bad_option",
@@ -372,7 +383,7 @@ export function promptTokens(model: Model, text: Text): readonly number[] {
   return rows as readonly number[];
 }
 
-function textTokens({ tokenizer, name }: Model, prompt: string): readonly number[] {
+function textTokens({ tokenizer, name }: PromptReader, prompt: string, most: number | undefined): readonly number[] {
   ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer: give the prompt as token ids`);
   // A rendered template begins with a special token's text, which would be cut into plain characters.
   for (const text of tokenizer.specialTokens?.keys() ?? []) {
@@ -382,7 +393,7 @@ function textTokens({ tokenizer, name }: Model, prompt: string): readonly number
       `the prompt begins with the text of the special token ${text}, which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`,
     );
   }
-  return tokenizer.encode(prompt);
+  return tokenizer.encode(prompt, { most });
 }
 
 /** Errors: `bad_option` for what is no list of messages. */
@@ -396,14 +407,18 @@ export function requireMessages(messages: unknown): asserts messages is readonly
     );
 }
 
-function chatTokens({ tokenizer, name }: Model, messages: readonly ChatMessage[]): readonly number[] {
+function chatTokens(
+  { tokenizer, name }: PromptReader,
+  messages: readonly ChatMessage[],
+  most: number | undefined,
+): readonly number[] {
   requireMessages(messages);
   ensure(
     tokenizer?.encodeChat,
     "unavailable",
     `the model ${name} has no chat template: give the prompt as text, written as the model expects it`,
   );
-  return tokenizer.encodeChat(messages);
+  return tokenizer.encodeChat(messages, { most });
 }
 
 /** Errors: `bad_option`. */

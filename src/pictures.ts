@@ -10,6 +10,7 @@ import type { Vision } from "./engine/vision.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkPicture, decodePicture, mostPictureBytes, type Picture, pictureHeader } from "./images/index.ts";
+import { muchTooLong } from "./text/most.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 
 /** A file's path or a data URL, the bytes of a file (PNG, JPEG, WebP, GIF), or pixels. */
@@ -67,7 +68,7 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
  * has no chat template, or whose template writes another number of places; later `bad_file` and `unavailable` for pictures.
  */
 export function pictureRows(
-  model: Pick<Model, "name" | "capabilities" | "tokenizer" | "ability">,
+  model: Pick<Model, "name" | "capabilities" | "tokenizer" | "ability" | "config">,
   prompt: PicturePrompt | readonly ChatMessage[],
 ): () => Promise<Rows> {
   const messages = isPicturePrompt(prompt) ? [messageOf(prompt)] : prompt;
@@ -96,7 +97,7 @@ export function pictureRows(
   );
   for (const { source, where } of sources) checkSource(source, where);
   const vision = model.ability<Vision>("vision");
-  const tokens = tokenizer.encodeChat(stripped);
+  const tokens = tokenizer.encodeChat(stripped, { most: muchTooLong(model.config.contextLength) });
   const found = tokens.filter((token) => token === vision.imageToken).length;
   ensure(found === sources.length, "bad_option", () => {
     return `${sources.length} pictures are given, and the chat template of ${model.name} writes ${found} places for pictures`;

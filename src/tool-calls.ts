@@ -218,27 +218,28 @@ export function createCallReader(mode: ToolRules["mode"] | undefined): CallReade
 
 /**
  * Ids of a chat with tools, as the template writes them; a template that knows no tools gets them in words: descriptions in the system
- * message, earlier calls as the JSON that they were. Errors: `bad_option`, of the template.
+ * message, earlier calls as the JSON that they were. Errors: `bad_option`, of the template; `context_full` for more tokens than `most`.
  */
 export function chatTokens(
   { encodeChat }: Pick<Tokenizer, "encodeChat">,
   messages: readonly ChatMessage[],
   tools: readonly Tool[] = [],
+  most?: number,
 ): number[] {
   ensure(encodeChat, "bad_option", "this model has no chat template: give it a prompt instead of messages");
   checkResults(messages);
   const called = messages.some((message) => message.tool_calls !== undefined);
-  if (tools.length === 0 && !called) return encodeChat(messages);
+  if (tools.length === 0 && !called) return encodeChat(messages, { most });
   const written = messages.map(withObjects);
   const given = tools.map((tool) => ({
     type: "function",
     function: { ...tool, parameters: tool.parameters ?? noParameters },
   }));
   try {
-    return encodeChat(written, given.length > 0 ? { tools: given } : undefined);
+    return encodeChat(written, { ...(given.length > 0 && { tools: given }), most });
   } catch (error) {
     if (!(error instanceof VentrisError && error.code === "bad_option")) throw error;
-    return encodeChat(inWords(messages, tools));
+    return encodeChat(inWords(messages, tools), { most });
   }
 }
 

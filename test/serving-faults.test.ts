@@ -148,6 +148,32 @@ describe("strangers' bodies", () => {
     expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining("__proto__") } });
   });
 
+  it("hold nobody up and fill no memory, however often a prompt of megabytes is to be read", {
+    timeout: 60_000,
+  }, async () => {
+    const wide = await another({ bodyBytes: 2 ** 22 });
+    const text = "word ".repeat(780_000);
+    const ids = Array.from({ length: 1_900_000 }, () => 7);
+    const cases = [
+      ["/v1/completions", "prompt", { model: "knossos", prompt: text, n: 128 }],
+      ["/v1/completions", "prompt", { model: "knossos", prompt: "w".repeat(3_900_000), n: 128, stream: true }],
+      ["/v1/completions", "prompt", { model: "knossos", prompt: ids, n: 128 }],
+      ["/v1/completions", "prompt", { model: "knossos", prompt: text, echo: true, max_tokens: 0 }],
+      ["/v1/chat/completions", "messages", { model: "phaistos", messages: [{ role: "user", content: text }], n: 128 }],
+      ["/v1/embeddings", "input", { model: "knossos", input: text }],
+    ] as const;
+    await post("/v1/chat/completions", { model: "phaistos", messages: [{ role: "user", content: "Hello" }] }, {}, wide);
+    const began = performance.now();
+    for (const [path, field, body] of cases) {
+      const response = await post(path, body, {}, wide);
+      const { error } = (await response.json()) as { error: { param: string; code: string } };
+      expect([response.status, error.param, error.code], `${path} ${field}`).toEqual([400, field, "context_full"]);
+    }
+    expect(wide.engine.restarts).toBe(0);
+    // Read for every choice, the first alone takes longer.
+    expect(performance.now() - began).toBeLessThan(8000);
+  });
+
   it("are refused when they are no UTF-8: other characters would stand for what was sent", async () => {
     const [before, after] = JSON.stringify({ ...story, prompt: "caf|" }).split("|");
     const body = Buffer.concat([Buffer.from(before), Buffer.from([0xe9]), Buffer.from(after)]);

@@ -10,6 +10,7 @@ import type { Prompt } from "../calls.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
+import { muchTooLong } from "../text/most.ts";
 import type { ChatMessage, ContentPart } from "../text/tokenizer.ts";
 import { chatTokens, type Tool } from "../tool-calls.ts";
 
@@ -18,7 +19,7 @@ import { chatTokens, type Tool } from "../tool-calls.ts";
  * text of a user, which is continued as it is. Errors: `bad_option` for other files, and for a conversation without a template.
  */
 export function promptOf(
-  { tokenizer, name }: OpenModel,
+  { tokenizer, name, config }: OpenModel,
   prompt: LanguageModelV3Prompt,
   tools: readonly Tool[],
   warnings: SharedV3Warning[],
@@ -29,7 +30,8 @@ export function promptOf(
     ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
     return messages;
   }
-  if (tokenizer?.encodeChat) return chatTokens(tokenizer, messages, tools);
+  const most = muchTooLong(config.contextLength);
+  if (tokenizer?.encodeChat) return chatTokens(tokenizer, messages, tools, most);
   const [only, ...others] = messages;
   const plain = others.length === 0 && tools.length === 0 && only?.role === "user" && typeof only.content === "string";
   if (!plain || !tokenizer) {
@@ -39,7 +41,7 @@ export function promptOf(
     type: "other",
     message: `the model ${name} has no chat template: it continues the prompt as a text`,
   });
-  return tokenizer.encode(only.content as string);
+  return tokenizer.encode(only.content as string, { most });
 }
 
 function messagesOf({ role, content }: LanguageModelV3Message, warnings: SharedV3Warning[]): ChatMessage[] {

@@ -3,14 +3,16 @@
  * happens.
  */
 import { joinBytes } from "../bytes.ts";
-import type { DecodeOptions, MethodChoice, Prompt } from "../calls.ts";
+import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
 import { onSharingChange, sharingStatus } from "../sharing/index.ts";
+import { muchTooLong } from "../text/most.ts";
 import type { ChatMessage } from "../text/tokenizer.ts";
 import { chatTokens, toolConstraint } from "../tool-calls.ts";
+import { nextTurn } from "../turn.ts";
 import type { Calls, ChatPrompt, FromEngine, PlainError, RunMessage, RunRequest, ToEngine, Told } from "./protocol.ts";
 import { servedCode, servedCodebooks, servedCodes, servedSearch, servedText } from "./worker-codes.ts";
 import { servedMarkov } from "./worker-markov.ts";
@@ -25,6 +27,9 @@ const mostModels = 3;
  * cost the passes a good part of their processor time; nobody reads faster.
  */
 const pace = 40;
+
+/** Tokens of a text whose vector is wanted, which may be many times longer than the context. */
+const longestEmbedded = 100_000;
 
 export interface EngineCarrier {
   readonly openOptions: OpenOptions;
@@ -115,7 +120,12 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     score: async (signal, request) => scored(await model(request.model), request, signal),
     async embed(signal, name, texts) {
       const opened = await model(name);
-      const ids = texts.map((text) => (typeof text === "string" ? tokenizerOf(opened).encode(text) : text));
+      const ids: (readonly number[])[] = [];
+      for (const text of texts) {
+        ids.push(typeof text === "string" ? tokenizerOf(opened).encode(text, { most: longestEmbedded }) : text);
+        await nextTurn(); // others are decoded meanwhile
+        ensure(!signal.aborted, "aborted", "the request was aborted");
+      }
       const vectors = await readAll(ids, (tokens) => opened.embed(tokens, { signal }));
       return { vectors, tokens: sum(ids.map(({ length }) => length)) };
     },
@@ -139,6 +149,8 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
       };
     },
   };
+
+  const read = oncePerPrompt();
 
   /** Events of all runs that wait to be sent: what happens meanwhile travels in one message. */
   let waiting = new Map<number, Told[]>();
@@ -173,7 +185,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     const started = performance.now();
     try {
       const opened = await model(request.model);
-      const decoding = opened.decode(promptOf(opened, request.prompt), optionsOf(request, opened, stop.signal));
+      const decoding = opened.decode(read(opened, request.prompt), optionsOf(request, opened, stop.signal));
       if (detail === "trace") {
         for await (const event of decoding) tell(id, { ...event, at: (performance.now() - started) / 1000 });
       } else for await (const event of outputOf(opened, decoding, detail)) tell(id, event);
@@ -222,15 +234,38 @@ function tokenizerOf({ tokenizer, name }: OpenModel): NonNullable<OpenModel["tok
   return tokenizer;
 }
 
-const isChat = (prompt: RunRequest["prompt"]): prompt is ChatPrompt =>
-  typeof prompt === "object" && "messages" in prompt;
+/** Several choices have one prompt, and to read a long one holds up all else: what it is to a model, or its error, is kept while it is. */
+function oncePerPrompt(): typeof promptOf {
+  const known = new WeakMap<object, WeakMap<OpenModel, () => Prompt>>();
+  return (opened, prompt) => {
+    const models = known.get(prompt) ?? new WeakMap<OpenModel, () => Prompt>();
+    known.set(prompt, models);
+    const found = models.get(opened);
+    if (found) return found();
+    try {
+      const made = promptOf(opened, prompt);
+      models.set(opened, () => made);
+      return made;
+    } catch (error) {
+      models.set(opened, () => {
+        throw error;
+      });
+      throw error;
+    }
+  };
+}
 
-/** Messages become ids here, for their template may be given tools. */
+/** Texts and messages become ids here; a template may be given tools. */
 function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
-  if (!isChat(prompt)) return prompt.length === 0 && opened.capabilities.has("forest") ? beginOf(opened) : prompt;
-  const { tokenizer, name } = opened;
+  if (!("messages" in prompt)) {
+    const given = "text" in prompt ? prompt.text : prompt;
+    if (given.length === 0 && opened.capabilities.has("forest")) return beginOf(opened);
+    return opened.capabilities.has("remote") ? given : decodedRows(opened, given);
+  }
+  const { tokenizer, name, config } = opened;
   ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
-  return hasPictures(prompt.messages) ? picturesOf(prompt) : chatTokens(tokenizer, prompt.messages, prompt.tools);
+  if (hasPictures(prompt.messages)) return picturesOf(prompt);
+  return chatTokens(tokenizer, prompt.messages, prompt.tools, muchTooLong(config.contextLength));
 }
 
 /** Messages with pictures, which come with the request: a path would be one of this machine's files. Errors: `bad_option`. */

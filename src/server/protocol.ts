@@ -13,10 +13,15 @@ export interface ChatPrompt {
   readonly tools?: readonly Tool[];
 }
 
+/** An object, as the others are: runs that begin with one and the same are told of it once, and it is read once for all of them. */
+export interface TextPrompt {
+  readonly text: string;
+}
+
 /** A request to decode, as plain data. */
 export interface RunRequest {
   readonly model: string;
-  readonly prompt: string | readonly number[] | ChatPrompt;
+  readonly prompt: TextPrompt | readonly number[] | ChatPrompt;
   readonly options: Omit<DecodeOptions, "signal">;
   /** Calls of tools that the answer may or must be; they take the place of a constraint. */
   readonly tools?: ToolRules;

@@ -49,7 +49,8 @@ export async function readRun(body: unknown, rules: RunRules): Promise<RunReques
   });
   return {
     model,
-    prompt: said ? { messages: [shownAndSaid(pictures, prompt as string)] } : prompt,
+    prompt:
+      typeof prompt !== "string" ? prompt : said ? { messages: [shownAndSaid(pictures, prompt)] } : { text: prompt },
     options: { ...options, shapers: also.map(shaperChoice), method: methodChoice(method) },
   };
 }

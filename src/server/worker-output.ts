@@ -3,6 +3,7 @@ import type { Run } from "../engine/run.ts";
 import type { TokenLogprob } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
+import { muchTooLong } from "../text/most.ts";
 import type { Detail, OutputEvent, ScoreRequest, ServedLogprob } from "./protocol.ts";
 
 /** What a run says, as text. Errors: those of the run. */
@@ -91,7 +92,7 @@ export async function scored(
   if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer: nothing can be echoed`);
   const texts = prompts.map((prompt) => {
     if (prompt.length === 0) return beginOf(model);
-    return typeof prompt === "string" ? tokenizer.encode(prompt) : prompt;
+    return typeof prompt === "string" ? tokenizer.encode(prompt, { most: muchTooLong(forest.contextLength) }) : prompt;
   });
   for (const { length } of texts) {
     if (length <= forest.contextLength) continue;

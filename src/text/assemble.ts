@@ -5,6 +5,7 @@ import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { createByteDecoder } from "./detokenizer.ts";
 import { fingerprintOf } from "./fingerprint.ts";
+import { requireAtMost } from "./most.ts";
 import type { Normalizer } from "./normalizers.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -16,8 +17,11 @@ export interface TokenizerParts {
   added: readonly AddedToken[];
   /** What is done to a text before it is cut; undefined where that is nothing. */
   normalize: Normalizer | undefined;
-  /** Appends the ids of a normalised text without added tokens. `first` says that it begins the whole text. */
-  encodeSection(text: string, first: boolean, ids: number[]): void;
+  /**
+   * Appends the ids of a normalised text without added tokens. `first` says that it begins the whole text. Errors: `context_full` as soon as
+   * it is seen that there are more than `most`.
+   */
+  encodeSection(text: string, first: boolean, ids: number[], most: number): void;
   /** Ids that the tokenizer's template puts before a text. */
   prefix: readonly number[];
   beginToken: number | undefined;
@@ -57,22 +61,26 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       sections: readonly (string | AddedToken)[],
       first: boolean,
       ids: number[],
+      most: number,
       next: SectionEncoder,
     ) => {
       for (const [index, section] of sections.entries()) {
-        if (typeof section === "string") next(section, first && index === 0, ids);
+        if (typeof section === "string") next(section, first && index === 0, ids, most);
         else ids.push(section.id);
+        requireAtMost(ids.length, most);
       }
       return ids;
     };
-    const encodeSection: SectionEncoder = (text, first, ids) =>
+    const encodeSection: SectionEncoder = (text, first, ids, most) =>
       append(
         splitNormalized(normalize ? normalize(text) : text),
         first && normalize?.dropsStart(text) !== true,
         ids,
+        most,
         parts.encodeSection,
       );
-    return (text: string, ids: number[], first = true) => append(split(text), first, ids, encodeSection);
+    return (text: string, ids: number[], { most = Infinity, first = true } = {}) =>
+      append(split(text), first, ids, most, encodeSection);
   };
   const encodeAll = encoderFor(added);
   const encodeOrdinary = encoderFor(ordinary);
@@ -89,7 +97,10 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     },
     encode(text, options = {}) {
       ensure(typeof text === "string", "bad_option", () => `encode takes a text, not ${shown(text)}`);
-      return (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix]);
+      const { most } = options;
+      return (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix], {
+        most,
+      });
     },
     decode(ids, options = {}) {
       ensure(Array.isArray(ids), "bad_option", () => `decode takes a list of token ids, not ${shown(ids)}`);
@@ -103,12 +114,12 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     // The template's own tokens are found before anything is done to the text; those inside messages stay text.
     const splitTemplate = createAddedTokenSplitter(added.filter((token) => token.special));
     tokenizer.applyChatTemplate = chatTemplate;
-    tokenizer.encodeChat = (messages, options) => {
-      const guard = guardMessages(messages, options ?? {}, tokenizer.specialTokens!.keys());
+    tokenizer.encodeChat = (messages, { most, ...options } = {}) => {
+      const guard = guardMessages(messages, options, tokenizer.specialTokens!.keys());
       const ids: number[] = [];
       for (const [index, section] of splitTemplate(chatTemplate(guard.messages, guard.options)).entries()) {
         if (typeof section !== "string") ids.push(section.id);
-        else encodeOrdinary(guard.restore(section), ids, index === 0);
+        else encodeOrdinary(guard.restore(section), ids, { most, first: index === 0 });
       }
       return ids;
     };

@@ -90,6 +90,20 @@ describe("merging", () => {
     expect(() => mergeRules(vocabulary, [["b", "a"]])).toThrow(/x\.json: merge 0 \("b" and "a"\)/);
   });
 
+  it("gives up on an endless word before it takes it apart or merges it", () => {
+    const never = (): never => expect.unreachable();
+    const encoder = (fuses: boolean, symbolsOf: (word: string) => number[]) =>
+      createWordEncoder({ symbolsOf, rule: never, longest: 4, fuses });
+    const tooLong = { code: "context_full" };
+    expect(() => encoder(false, never)("a".repeat(2000), [], 200)).toThrow(expect.objectContaining(tooLong));
+    // Unknown neighbours may be one symbol: only the symbols tell.
+    const ids: number[] = [];
+    encoder(true, () => [0])("a".repeat(2000), ids, 200);
+    expect(ids).toEqual([0]);
+    const many = encoder(true, (word) => Array.from(word, () => 0));
+    expect(() => many("a".repeat(2000), [], 200)).toThrow(expect.objectContaining(tooLong));
+  });
+
   it("remembers words without mixing them up, also once the memory was full", () => {
     let calls = 0;
     const encode = createWordEncoder({
@@ -98,6 +112,7 @@ describe("merging", () => {
         return [Number(word)];
       },
       rule: () => undefined,
+      longest: 1,
     });
     const ids: number[] = [];
     for (const word of [7, 8, 7]) encode(String(word), ids);

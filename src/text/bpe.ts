@@ -1,9 +1,10 @@
 /** Byte-pair encoding of words with given merges: byte-level (GPT-2, Llama 3, Qwen) and SentencePiece style (Llama 2). */
 import { ensure } from "../errors.ts";
 import { createHeap } from "../heap.ts";
+import { requireAtMost } from "./most.ts";
 
-/** Encodes one word (a pre-token, or a whole section where there is no pre-tokeniser) and appends its ids. */
-export type WordEncoder = (word: string, ids: number[]) => void;
+/** Encodes one word (a pre-token, or a whole section where there is no pre-tokeniser) and appends its ids. Errors: `context_full` beyond `most` ids. */
+export type WordEncoder = (word: string, ids: number[], most?: number) => void;
 
 /** What two neighbours merge into: lower ranks go first. Undefined where they do not merge. */
 export type MergeRule = (left: number, right: number) => { rank: number; id: number } | undefined;
@@ -13,29 +14,47 @@ const cachedWords = 1 << 18;
 const longestCachedWord = 64;
 
 /**
- * `symbolsOf` gives the ids of a word before merging; a word that `wholeWord` knows is not taken apart at all; `finish` makes ids of
- * what merging left.
+ * `symbolsOf` gives the ids of a word before merging, of which one token takes `longest` at most; a word that `wholeWord` knows is not
+ * taken apart at all; `finish` makes ids of what merging left.
  */
 export function createWordEncoder(options: {
   symbolsOf: (word: string) => number[];
   rule: MergeRule;
+  longest: number;
+  /** Whether neighbours may be one symbol: else every UTF-16 unit is half a symbol at least. */
+  fuses?: boolean;
   wholeWord?: (word: string) => number | undefined;
   finish?: (symbols: number[]) => number[];
 }): WordEncoder {
-  const { symbolsOf, rule, wholeWord, finish = (symbols) => symbols } = options;
+  const { symbolsOf, rule, longest, fuses = false, wholeWord, finish = (symbols) => symbols } = options;
   const cache = new Map<string, readonly number[]>();
-  const encode = (word: string): readonly number[] => {
+  const taken = (word: string, before: number, most: number): readonly number[] => {
+    // An endless word is neither taken apart nor merged first.
+    if (!fuses) requireAtMost(before + word.length / 2 / longest, most);
+    const symbols = symbolsOf(word);
+    requireAtMost(before + symbols.length / longest, most);
+    return finish(mergeSymbols(symbols, rule));
+  };
+  const encode = (word: string, before: number, most: number): readonly number[] => {
     const whole = wholeWord?.(word);
-    const encoded = whole === undefined ? finish(mergeSymbols(symbolsOf(word), rule)) : [whole];
+    const encoded = whole === undefined ? taken(word, before, most) : [whole];
     if (word.length <= longestCachedWord) {
       if (cache.size >= cachedWords) cache.clear();
       cache.set(ownCopy(word), encoded);
     }
     return encoded;
   };
-  return (word, ids) => {
-    for (const id of cache.get(word) ?? encode(word)) ids.push(id);
+  return (word, ids, most = Infinity) => {
+    for (const id of cache.get(word) ?? encode(word, ids.length, most)) ids.push(id);
+    requireAtMost(ids.length, most);
   };
+}
+
+/** Of tokens as they are written, each symbol with one character at least. */
+export function longestOf(tokens: Iterable<string>): number {
+  let longest = 1;
+  for (const { length } of tokens) longest = Math.max(longest, length);
+  return longest;
 }
 
 /** V8 keeps the whole text alive for a slice of it; a flattened concatenation, and a slice of that, stands on its own. */

@@ -142,8 +142,10 @@ describe.skipIf(!stories)(`SentencePiece by scores${stories ? "" : `: ${noData}`
   it("gives the ids of llama2.c's own file, and any text back", async () => {
     const own = await openTokenizer(await folderWith(await metadata()));
     const other = await openTok512(join(stories!, "tok512.bin"));
+    // The sign that stands for a space is one to the file, as it is to SentencePiece.
+    const texts = fc.oneof(fc.string({ unit: "grapheme" }), fc.lorem()).filter((text) => !text.includes("▁"));
     fc.assert(
-      fc.property(fc.oneof(fc.string({ unit: "grapheme" }), fc.lorem()), (text) => {
+      fc.property(texts, (text) => {
         expect(own.encode(text)).toEqual(other.encode(text));
         expect(own.decode(own.encode(text))).toBe(text);
       }),

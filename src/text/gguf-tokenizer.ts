@@ -6,7 +6,7 @@ import { ensure, shown, VentrisError } from "../errors.ts";
 import { warnOnce } from "../warnings.ts";
 import { type AddedToken, plainToken } from "./added-tokens.ts";
 import { assembleTokenizer, type TokenizerParts } from "./assemble.ts";
-import { createWordEncoder } from "./bpe.ts";
+import { createWordEncoder, longestOf } from "./bpe.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { ggufSplits } from "./gguf-splits.ts";
 import type { Tokenizer } from "./tokenizer.ts";
@@ -199,6 +199,7 @@ function sentencePiece(metadata: Metadata, vocabulary: GgufVocabulary, origin: s
       const id = idOfPiece.get(textOf(left) + textOf(right));
       return id === undefined ? undefined : { rank: -scores[id], id };
     },
+    longest: longestOf(idOfPiece.keys()),
     finish: (symbols) => symbols.flatMap(idsOf),
   });
   const addsSpace = flag("add_space_prefix", true);
@@ -210,7 +211,7 @@ function sentencePiece(metadata: Metadata, vocabulary: GgufVocabulary, origin: s
     added,
     normalize: undefined,
     // Also after a token in the text: the file's own reader puts a space before every section.
-    encodeSection: (text, _, ids) => encodeWord(`${addsSpace ? "▁" : ""}${text.replaceAll(" ", "▁")}`, ids),
+    encodeSection: (text, _, ids, most) => encodeWord(`${addsSpace ? "▁" : ""}${text.replaceAll(" ", "▁")}`, ids, most),
     dropsLeadingSpace: addsSpace,
     rules: JSON.stringify(["scores", addsSpace, unknownToken ?? null, kinds, scores]),
     addsBegin: true,

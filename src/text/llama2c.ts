@@ -3,7 +3,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 import { plainToken } from "./added-tokens.ts";
 import { assembleTokenizer } from "./assemble.ts";
-import { byteName, characterSymbols, createWordEncoder } from "./bpe.ts";
+import { byteName, characterSymbols, createWordEncoder, longestOf } from "./bpe.ts";
 import { readIfPresent } from "./files.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -38,6 +38,7 @@ export function readLlama2cTokenizer(bytes: Uint8Array, origin: string, outputs?
       const id = first === undefined || second === undefined ? undefined : mergeable.get(first + second);
       return id === undefined ? undefined : { rank: -scores[id], id };
     },
+    longest: longestOf(mergeable.keys()),
   });
   const added = ["<unk>", "<s>", "</s>"].map((content, id) => ({ ...plainToken, id, content }));
   return assembleTokenizer({
@@ -46,7 +47,7 @@ export function readLlama2cTokenizer(bytes: Uint8Array, origin: string, outputs?
     pieces: tokens.map((token, id) => (isByte(id) ? Uint8Array.of(id - firstByte) : token)),
     added,
     normalize: undefined,
-    encodeSection: (text, _, ids) => encodeWord(` ${text}`, ids),
+    encodeSection: (text, _, ids, most) => encodeWord(` ${text}`, ids, most),
     prefix: [begin],
     beginToken: begin,
     // Training texts followed one another with nothing but a begin token between, so it ends a text too.

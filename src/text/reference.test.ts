@@ -71,6 +71,12 @@ describe("ids are those of the reference", () => {
         cases.map(([text]) => text),
       ),
     ).toEqual(cases);
+    // A limit changes no ids, and is met exactly.
+    for (const [text, { length: most }] of cases) {
+      const encode = (limit: number) => tokenizer.encode(text, { special: false, allowSpecial: true, most: limit });
+      expect(encode(most)).toHaveLength(most);
+      if (most > 0) expect(() => encode(most - 1)).toThrow(expect.objectContaining({ code: "context_full" }));
+    }
   });
 });
 

@@ -7,8 +7,9 @@ import { isObject } from "../json.ts";
 import { warnOnce } from "../warnings.ts";
 import { type AddedToken, plainToken } from "./added-tokens.ts";
 import type { TokenizerParts } from "./assemble.ts";
-import { type BpeVocabulary, characterSymbols, createWordEncoder, mergeRules } from "./bpe.ts";
+import { type BpeVocabulary, characterSymbols, createWordEncoder, longestOf, mergeRules } from "./bpe.ts";
 import { byteLevelWriting, bytesOfToken } from "./byte-level.ts";
+import { requireAtMost } from "./most.ts";
 import { createNormalizer, replaceAll } from "./normalizers.ts";
 import { literalPattern } from "./pattern.ts";
 import { createPreTokenizer, readPattern } from "./pre-tokenizers.ts";
@@ -59,8 +60,12 @@ export function readTokenizerJson(json: Json, origin: string, named: readonly st
     prefix,
     dropsLeadingSpace,
     normalize: normalizers.length === 0 ? undefined : createNormalizer(normalizers, origin, fail),
-    encodeSection(text, first, out) {
-      if (text !== "") cut(text, first, (word) => encoder.encode(word, out));
+    encodeSection(text, first, out, most) {
+      if (text === "") return;
+      cut(text, first, (word) => {
+        encoder.encode(word, out, most);
+        requireAtMost(out.length, most);
+      });
     },
     rules: [JSON.stringify([normalizers, steps].map((list) => list.map(canonical))), encoder.rules].join("\n"),
   };
@@ -79,7 +84,7 @@ function canonical(step: Json): Json {
 }
 
 interface ModelEncoder {
-  encode: (word: string, ids: number[]) => void;
+  encode: (word: string, ids: number[], most: number) => void;
   /** What it depends on beside the vocabulary. */
   rules: string;
 }
@@ -105,6 +110,8 @@ function readBpe(model: Json, tokens: ModelTokens, writesBytes: boolean, fail: F
     encode: createWordEncoder({
       symbolsOf: (word) => symbolsOf(written(word)),
       rule: mergeRules(vocabulary, merges),
+      longest: longestOf(ids.keys()),
+      fuses: fuseUnknown && !writesBytes,
       wholeWord: model.ignore_merges === true ? (word) => whole(written(word)) : undefined,
     }),
     rules: [

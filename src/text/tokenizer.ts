@@ -14,9 +14,10 @@ export interface Tokenizer {
   /**
    * Ids of a text. `special` (default true) adds the begin token where the tokenizer's own template does; an end token of
    * the template is left out, for the text is there to be continued. `allowSpecial` (default false) turns the text of
-   * special tokens into their ids; without it such text is encoded as the plain characters it consists of.
+   * special tokens into their ids; without it such text is encoded as the plain characters it consists of. Errors: `context_full` for a text
+   * of more than `most` ids, as soon as that is seen, which may take a small part of the time for all of it.
    */
-  encode(text: string, options?: { special?: boolean; allowSpecial?: boolean }): number[];
+  encode(text: string, options?: { special?: boolean; allowSpecial?: boolean; most?: number }): number[];
   /**
    * Text of ids; ill-formed UTF-8 becomes U+FFFD. Special tokens are left out unless `special`. `continued` says that the
    * ids go on from earlier ones, so that a leading space is part of the text.
@@ -54,4 +55,6 @@ export interface ChatOptions {
   addGenerationPrompt?: boolean;
   /** Descriptions of tools (JSON), for templates that know how to write them. */
   tools?: readonly unknown[];
+  /** As of `encode`. */
+  most?: number;
 }

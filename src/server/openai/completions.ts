@@ -56,9 +56,10 @@ export async function completions(c: Context, context: RouteContext): Promise<Re
       `${prompts.length} prompts of ${n} choices each: ${mostChoices} choices are the most`,
       { param: "n" },
     );
-  const requests = prompts.flatMap((prompt) =>
-    Array.from({ length: n }, (_, request): RunRequest => ({ model, prompt, options: { ...options, request } })),
-  );
+  const requests = prompts.flatMap((given) => {
+    const prompt = typeof given === "string" ? { text: given } : given;
+    return Array.from({ length: n }, (_, request): RunRequest => ({ model, prompt, options: { ...options, request } }));
+  });
   const head = { id: `cmpl-${randomUUID()}`, object: "text_completion", created: Math.floor(Date.now() / 1000), model };
   let scores: ServedLogprob[][] = [];
   const echoOf = (choice: number): Echo => {
