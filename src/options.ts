@@ -77,7 +77,7 @@ export interface RequestOptions {
   logitBias?: Readonly<Record<string, number | null>>;
   /** Token ids that are never produced. */
   badTokens?: readonly number[];
-  /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat. Default "hf". */
+  /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat; and minTokens, which comes first unless the list places it. Default "hf". */
   order?: "hf" | "llamacpp" | "vllm" | readonly string[];
   /** Texts that end the output, and are left out of it. Default []. */
   stop?: string | readonly string[];

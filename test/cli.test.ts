@@ -512,6 +512,12 @@ describe("listings", () => {
     for (const device of ["cpu", "webgpu", "cuda"]) expect(stdout).toMatch(new RegExp(`^[✓·] ${device} +\\S.*$`, "m"));
     expect(stdout).not.toMatch(/✗|onnxruntime_src|pass times/);
     expect(stderr).toBe("To see what each method can gain here: ventris doctor --model knossos\n");
+    // And so does whoever asks for one that is not there.
+    for (const [, device] of stdout.matchAll(/^· (webgpu|cuda)/gm)) {
+      const { status, ...told } = await ventris(["run", "--device", device, "-n", "4", "Once"]);
+      expect([status, told.stdout]).toEqual([1, ""]);
+      expect(told.stderr).toMatch(new RegExp(`^ventris: --device ${device} does not work on this machine: .+\n$`));
+    }
   });
 
   it("shows what each method can gain with a model here, from measured pass times and acceptance", async () => {
@@ -582,6 +588,8 @@ describe("compare", () => {
     ]);
     expect(stderr).toMatch(/^chain was skipped: /m);
     expect(status).toBe(0);
+    const filling = ["compare", "--model", "mycenae", "--methods", "random,learn2pd", "-n", "8", "--repeat", "1"];
+    expect((await ventris([...filling, prompt])).stderr).toMatch(/^learn2pd was skipped: the filter .* blocks of 32/m);
   });
 
   it("prints the text once, names rows by the options that differ, and says when an output is short", async () => {
@@ -742,6 +750,11 @@ describe("papers and their reproduction", () => {
     expect(one.stdout).toContain("holds when");
     const wrong = await outcome(start(["papers", "dispec"]));
     expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining('did you mean "dyspec"?')]);
+    const far = await outcome(start(["papers", "something-else"]));
+    expect(far.stderr).toMatch(/^ventris: no paper is called "something-else"\. Papers: dkf, /);
+    // Whatever it names is there to be typed; a folder of sources is in no package.
+    expect(one.stdout).toMatch(/^method {4}dyspec \(its options: ventris methods dyspec\)$/m);
+    expect(one.stdout).toMatch(/^measure {3}ventris reproduce dyspec$/m);
   });
 
   it("lists which records are there, missing or stale", async () => {

@@ -173,8 +173,18 @@ describe("finetune", () => {
       ["train", "finetune", "model", "line.txt", "--folder", "line"],
       /the texts have \d+ tokens, and training needs 160 or more/,
     );
-    await refused(["train", "--init", "line", "--texts", "line.txt"], /a model of its own needs 2000 or more/);
+    const beginning = ["train", "--init", "line", "--texts", "line.txt"];
+    await refused(
+      beginning,
+      /a model of their own needs 2000 or more: give more text, or 160 or more to train a shipped/,
+    );
     expect(existsSync(path("line"))).toBe(false); // and the tokenizer that was made for it
+    // What it advises can be done as it stands there.
+    const { stderr } = await ventris("train", "--init", "begun page", "--texts", "page.txt");
+    const advice = /train a shipped model further on these: ventris (.*)$/m.exec(stderr)?.[1] ?? "";
+    const advised = advice.match(/"[^"]*"|\S+/g)!.map((word) => word.replaceAll('"', ""));
+    expect(advised).toEqual(["train", "finetune", "knossos", "page.txt", "--folder", "begun page"]);
+    expect((await json(...advised, "--max-minutes", "0.00001")).recipe).toBe("begun-page");
   });
 
   it("a part of the model, which stays as it is", async () => {

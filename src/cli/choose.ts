@@ -51,7 +51,7 @@ export function define(command: Command): void {
     .addOption(
       new Option(
         "--policy <name>",
-        `one of ${Object.keys(policies).join(", ")}. May be given several times.`,
+        `a policy to play: one of ${Object.keys(policies).join(", ")}. May be given several times.`,
       ).argParser((name: string, previous: string[] | undefined) => [...(previous ?? []), name]),
     )
     .addOption(

@@ -90,7 +90,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       const draft = "draft" in chosen.method.options.shape && /draft/.test(error.message);
       skipped.push({
         label: labels[i],
-        reason: `${error.message}${draft ? "; --draft MODEL names another draft" : ""}`,
+        reason: `${withoutName(error.message, chosen.method.name)}${draft ? "; --draft MODEL names another draft" : ""}`,
       });
       continue;
     }
@@ -126,6 +126,10 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   const margin = agree ? await marginOf(model, watched, { ...request, signal }).catch(unlessAborted) : undefined;
   return { prompts, entries: measured, skipped, differences, margin, repetitions };
 }
+
+/** What an error says of a method, where the method's name stands before it already. */
+export const withoutName = (message: string, name: string): string =>
+  message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
 
 async function run(model: OpenModel, prompt: Text, chosen: ChosenMethod, request: DecodeOptions) {
   const started = model.decode(prompt, { ...request, method: choiceOf(chosen) });

@@ -69,7 +69,7 @@ export function define(command: Command): void {
     .command("train-filter")
     .description("train a filter of Learn2PD on collected records; it becomes a part of the model")
     .argument("<model>", "the model that the records are of")
-    .requiredOption("--records <files...>", "files that ventris diffusion collect wrote, with seeds of their own")
+    .requiredOption("--records <files...>", "files that ventris diffusion collect wrote, each with another seed")
     .requiredOption(
       "--out <folder>",
       "folder for the trained filter, a part of the model; parts/learn2pd in the model's folder is found by its name",

@@ -1,6 +1,5 @@
 /** `ventris doctor`: whether this installation works, what is missing and how to get it, and what methods can gain with a model here. */
-import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
@@ -11,10 +10,11 @@ import { methods } from "../methods/index.ts";
 import { engineModel, open } from "../open.ts";
 import { shippedModels } from "../references.ts";
 import { loadRuntime } from "../runtime/load.ts";
-import { compile, type Device, defaultThreads } from "../runtime/program.ts";
-import { add, input, lower, scalar } from "../tensor/index.ts";
+import { type Device, defaultThreads } from "../runtime/program.ts";
 import { cacheFolder } from "../weights/index.ts";
+import { withoutName } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
+import { devices, deviceWorks, probe, remedies } from "./devices.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
@@ -23,17 +23,6 @@ import { progressOfOpening } from "./progress.ts";
 import { addModelFlags, loadOptions, type ModelFlags } from "./request.ts";
 import { formatBytes, formatTable } from "./table.ts";
 import { styled, widthOf, wrap } from "./terminal.ts";
-
-const devices = ["cpu", "webgpu", "cuda"] as const;
-
-/** What to do where a device does not work. */
-const remedies: Readonly<Record<Device, string>> = {
-  cpu: "install again with npm ci: onnxruntime-node has no library for this platform here",
-  webgpu: "needs a GPU with a Vulkan, Metal or DirectX 12 driver",
-  cuda: existsSync("/proc/driver/nvidia")
-    ? "install CUDA 12, cuDNN 9, then run node node_modules/onnxruntime-node/script/install"
-    : "needs an NVIDIA GPU, CUDA 12 and cuDNN 9 on Linux x64",
-};
 
 const expectedModels = ["knossos", "pylos"];
 
@@ -172,37 +161,10 @@ async function examineRuntime(): Promise<Check[]> {
   }
 }
 
-/**
- * Tries a device in a process of its own: that ONNX Runtime was built for a device does not mean that this machine has one, and what its
- * libraries write about that is for their makers.
- */
 function examineDevice(device: Device): Check {
-  const words = [process.argv[1], "doctor", "--probe", device];
-  const { stdout, status } = spawnSync(process.execPath, words, {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-    timeout: 60_000,
-  });
-  let works = false;
-  try {
-    works = status === 0 && JSON.parse(stdout.trim().split("\n").at(-1)!).works === true;
-  } catch {
-    // it ended before it could say so
-  }
-  if (works) return { what: device, state: "ok", found: "works" };
+  if (deviceWorks(device)) return { what: device, state: "ok", found: "works" };
   const state = device === "cpu" ? "wrong" : "absent";
   return { what: device, state, found: device === "cpu" ? "does not work" : "not here", remedy: remedies[device] };
-}
-
-async function probe(device: Device): Promise<{ works: boolean; reason?: string }> {
-  const program = lower({ sum: add(input("x", [1]), scalar(1)) }, { parameters: "weights" });
-  try {
-    await (await compile(program, { device, threads: 1 })).release();
-    return { works: true };
-  } catch (error) {
-    if (!(error instanceof VentrisError)) throw error;
-    return { works: false, reason: error.message.replace(/\s+/g, " ").trim() };
-  }
 }
 
 interface Gains {
@@ -240,7 +202,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
         gains.push({
           method: method.name,
           lossless,
-          because: /draft/.test(error.message) ? `${error.message}; --draft MODEL names another` : error.message,
+          because: `${withoutName(error.message, method.name)}${/draft/.test(error.message) ? "; --draft MODEL names another" : ""}`,
           unfit: true,
         });
       }

@@ -58,15 +58,15 @@ Files: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need a field rat
       "--text <folder>",
       "the text model: a folder with a model of the T5 family; default: a small one is trained on the paraphrases",
     )
-    .addOption(number("--lambda", "share of the contrastive loss", z.number().min(0).max(1)).default(0.5))
+    .addOption(number("--lambda", "share of the contrastive loss, from 0 to 1", z.number().min(0).max(1)).default(0.5))
     .addOption(number("--commitment", "weight of the commitment loss", z.number().min(0).max(100)).default(0))
-    .addOption(number("--steps", "training steps").default(1000))
-    .addOption(number("--text-steps", "training steps of the small text model").default(600))
+    .addOption(number("--steps", "how many training steps").default(1000))
+    .addOption(number("--text-steps", "how many training steps the small text model gets").default(600))
     .addOption(number("--batch", "recordings in a step, each of another sentence").default(24))
     .addOption(number("--rate", "learning rate", z.number().positive().max(1)).default(1e-3))
     .addOption(number("--slots", "how many learned queries read a recording").default(8))
     .addOption(number("--width", "width of the queries").default(64))
-    .addOption(number("--heads", "attention heads").default(4))
+    .addOption(number("--heads", "how many attention heads").default(4))
     .addOption(number("--blocks", "how many blocks the encoder has, and the decoder of the queries").default(2))
     .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .option("--published", "use the published sizes: 96 slots of width 256, 8 heads, 6 blocks")
@@ -116,9 +116,9 @@ Files: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need a field rat
   command
     .command("words")
     .description(
-      "ask whether EEG adds to the text in telling sentiment and entities, on ZuCo's published word features",
+      "test whether EEG helps to tell sentiment and named entities better than the text alone, on ZuCo's published word features",
     )
-    .argument("<folder>", "with zuco1-word-eeg-et-ner.tsv.gz and zuco1-sentiment_labels_task1.csv")
+    .argument("<folder>", "a folder with zuco1-word-eeg-et-ner.tsv.gz and zuco1-sentiment_labels_task1.csv")
     .addOption(number("--folds", "how many folds the cross-validation has", z.int().min(2).max(100)).default(10))
     .addOption(
       number("--shuffles", "how often the control with shuffled EEG is drawn", z.int().min(1).max(100)).default(5),

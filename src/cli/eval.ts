@@ -67,9 +67,11 @@ export function define(command: Command): void {
     .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .requiredOption("--draft <model>", "the draft: a model with the same tokenizer")
     .addOption(
-      numberFlag("--temperature", z.number().positive().max(10), "of both models; agreement is greedy anyway").default(
-        1,
-      ),
+      numberFlag(
+        "--temperature",
+        z.number().positive().max(10),
+        "temperature of both models; agreement is measured of their likeliest tokens anyway",
+      ).default(1),
     )
     .addOption(
       numberFlag(
@@ -89,7 +91,7 @@ export function define(command: Command): void {
     )
     .option(
       "--normalise",
-      "score answers by log-probabilities of what the shapers leave, not by their scores as they are",
+      "score answers by log-probabilities, normalised over the tokens that the shapers leave, and not by their scores as they are",
     )
     .addOption(numberFlag("--masked", z.number().max(0), "score of a token that a shaper rules out; default: -1000"));
   addShaperFlag(lm);

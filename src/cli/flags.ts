@@ -1,7 +1,7 @@
 /** Command-line flags from an options schema: one per option, in kebab case, with its description, type and default. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { didYouMean, ensure, VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
 import { describeSchema, docstring, rangeOf } from "../papers/option-types.ts";
 
@@ -54,10 +54,9 @@ export function parseAssignments(shape: Shape, pairs: readonly string[], subject
     ensure(!(name in result), "bad_option", `the option ${name} is given twice`);
     if (!Object.hasOwn(shape, name)) {
       const names = Object.keys(shape);
-      const meant = nearest(name, names);
       throw new VentrisError(
         "bad_option",
-        `${subject} has no option "${name}"${meant ? `; did you mean "${meant}"?` : "."} Options: ${names.join(", ") || "none"}`,
+        `${subject} has no option "${name}"${didYouMean(name, names)} Options: ${names.join(", ") || "none"}`,
       );
     }
     result[name] = parseValue(shape[name], name, text);
@@ -70,7 +69,7 @@ export const numberFlag = (flag: string, schema: z.ZodType, description: string)
   new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
 export const threadsFlag = (): Option =>
-  numberFlag("--threads", z.int().min(1).max(256), "threads within an operation; default: all cores, at most 8");
+  numberFlag("--threads", z.int().min(1).max(256), "how many threads compute at once; default: all cores, at most 8");
 
 /** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or texts between commas. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {

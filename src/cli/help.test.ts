@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
+import { requestStages } from "../engine/shapers/options.ts";
 import { standardStages } from "../engine/shapers/stages.ts";
 import { addCommonFlags, helpStyle } from "./help.ts";
 
@@ -85,11 +86,19 @@ it("groups the options of run and compare, with short names for the common ones"
 
 it("names the stages of --order, and the fields of JSON options with an example", async () => {
   const text = (await commandOf("run")).helpInformation().replace(/\s+/g, " ");
-  for (const stage of Object.keys(standardStages)) expect(text).toMatch(new RegExp(`Stages: [^.]*\\b${stage}\\b`));
+  for (const stage of [...Object.keys(standardStages), ...requestStages])
+    expect(text).toMatch(new RegExp(`Stages: [^.]*\\b${stage}\\b`));
   const jsonFlags = [...text.matchAll(/(--[\w-]+) <json>(.*?)(?= --)/g)];
   expect(jsonFlags.length).toBeGreaterThan(4);
   for (const [, flag, description] of jsonFlags) expect(description, flag).toMatch(/Example: '\{.*\}'/);
   expect(text).toContain("multiplier: strength of the penalty; 0 turns it off (from 0 to 1000, needed)");
+});
+
+it("says which options a command cannot do without", async () => {
+  const [tokenizer] = (await commandOf("train")).commands.filter((command) => command.name() === "tokenizer");
+  const text = tokenizer.helpInformation().replace(/\s+/g, " ");
+  expect(text).toMatch(/--out <folder> .*? Needed\. --json/);
+  expect(text.match(/Needed\./g)).toHaveLength(1);
 });
 
 it("states the defaults of the command, once", async () => {

@@ -1,7 +1,7 @@
 /** How help reads: options in groups, descriptions as sentences, values and defaults named. */
 import { type Command, type HelpConfiguration, Option } from "commander";
 import { sentence } from "../papers/option-types.ts";
-import { displayWidth, styled, widthOf, wrap } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wrapLines } from "./terminal.ts";
 
 /** Groups of options, in the order in which help shows them. */
 export const groups = {
@@ -18,8 +18,9 @@ export const helpStyle: HelpConfiguration = {
   // Narrow terminals, too: an unwrapped line would be broken in the middle of its words.
   minWidthToWrap: 16,
   styleTitle: (title) => styled(process.stdout, "bold", title),
-  optionDescription({ description, argChoices, defaultValue, defaultValueDescription }) {
+  optionDescription({ description, argChoices, defaultValue, defaultValueDescription, mandatory }) {
     const choices = argChoices && `One of ${argChoices.join(", ")}.`;
+    if (mandatory) return [described(description), choices, "Needed."].filter(Boolean).join(" ");
     const value = /\bdefault: /.test(description) ? "" : (defaultValueDescription ?? shownDefault(defaultValue));
     return [described(description), choices, value && `Default ${value}.`].filter(Boolean).join(" ");
   },
@@ -43,15 +44,25 @@ export function helpWidth(): number {
   return width === Infinity ? 80 : Math.min(100, width);
 }
 
-/** What is written for 80 columns: its paragraphs wrapped anew where there are fewer. What is indented stays as it is. */
+/** A line of a list: what it is about, two spaces or more, and what is said of it, which later lines go on with below. */
+const listed = /^ +\S{1,12}(?: \S{1,12})? {2,}(?=\S)/;
+
+/** What is written for 80 columns: its paragraphs and lists wrapped anew where there are fewer. What is indented else stays as it is. */
 export function rewrapped(text: string, width: number): string {
-  if (width >= 80 || text.split("\n").every((line) => displayWidth(line) <= width || line.startsWith(" "))) return text;
-  // A line that was wrapped is long, and the next one goes on with it.
-  return text
-    .replace(/(?<=^\S.{55,})\n(?=[^\s✓✗·])/gmu, " ")
-    .split("\n")
-    .flatMap((line) => (line.startsWith(" ") ? line : wrap(line, width)))
-    .join("\n");
+  const given = text.split("\n");
+  if (width >= 80 || given.every((line) => displayWidth(line) <= width)) return text;
+  const lines: string[] = [];
+  for (const [i, line] of given.entries()) {
+    const last = lines.at(-1) ?? "";
+    const label = listed.exec(last)?.[0].length;
+    const goesOn = last.startsWith(" ")
+      ? label !== undefined && /\S/.exec(line)?.index === label
+      : // A line that was wrapped is long.
+        (given[i - 1]?.length ?? 0) > 55 && /^[^\s✓✗·]/.test(line);
+    if (goesOn) lines[lines.length - 1] = `${last} ${line.trimStart()}`;
+    else lines.push(line);
+  }
+  return lines.map((line) => (line.startsWith(" ") && !listed.test(line) ? line : wrapLines(line, width))).join("\n");
 }
 
 /** An example at the end must not get a full stop, which might be copied with it. */

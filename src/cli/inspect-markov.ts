@@ -41,11 +41,11 @@ export function defineMarkov(command: Command): void {
     .description("measure what the states of every layer know of the next tokens, and how the head reads them")
     .argument(
       "[texts...]",
-      "text files: .txt, or .jsonl whose lines have a field text; default: texts that the model writes itself: the first of several, the last of a run",
+      "text files: .txt, or .jsonl whose lines have a field text; default: texts that the model writes itself (of several models the first one writes them, of a run the last)",
     )
     .option(
       "-m, --model <names...>",
-      `${modelHelp}; several: checkpoints of one training, in its order; default: knossos`,
+      `${modelHelp}. Several are checkpoints of one training, in its order. Default knossos.`,
     )
     .option(
       "--run <folder>",
@@ -60,25 +60,46 @@ export function defineMarkov(command: Command): void {
         .argParser((text) => parseValue(z.array(z.enum(markov.measurements)).min(1), "--what", text))
         .default([...markov.measurements], "all"),
     )
-    .addOption(numberFlag("--contexts", z.int().min(100).max(100_000), "how many contexts are looked at").default(4000))
     .addOption(
-      list("--distances", z.int().min(1).max(16), "how far ahead, numbers between commas; default: 1,2,3,4").default(
-        [1, 2, 3, 4],
-        "1,2,3,4",
+      numberFlag("--contexts", z.int().min(100).max(100_000), "how many positions of the texts are looked at").default(
+        4000,
       ),
     )
+    .addOption(
+      list(
+        "--distances",
+        z.int().min(1).max(16),
+        "how many tokens ahead the surplus is measured, numbers between commas",
+      ).default([1, 2, 3, 4], "1,2,3,4"),
+    )
     .addOption(list("--layers", z.int().min(0), "these layers alone, numbers between commas; default: all"))
-    .addOption(numberFlag("--steps", z.int().min(1).max(100_000), "steps that each probe is trained for").default(400))
+    .addOption(
+      numberFlag(
+        "--steps",
+        z.int().min(1).max(100_000),
+        "how many steps each probe is trained for; a probe is a small network that reads one layer",
+      ).default(400),
+    )
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
-    .option("--picture <file.svg>", "draw the surplus, or else the first measurement, over the layers into this file")
+    .option(
+      "--picture <file.svg>",
+      "draw a measurement over the layers into this file: the surplus, or without it the first of --what",
+    )
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
       "after",
       `
-Figures are in nats. "surplus 1" is what a state tells of the token after the
-next one, once the next is known: what a drafting head has to gain from it.
-"gap" is loss minus stated entropy: above 0 a model is surer than it is right.
+Measurements, in nats:
+  entropy    how unsure the model is of the next token; "gap" is its loss minus
+             that: above 0 a model is surer than it is right
+  surplus    "surplus 1" is what a state tells of the token after the next one,
+             once the next is known: what a drafting head has to gain from it
+  fisher     in how many directions of the last state predictions change, and
+             how much of its variance lies in those where they do not
+  alignment  how well states span what tells predictions apart, or the tokens
+             that came; of another model with --reference
+  coherence  how much a state tells of the next state
 
 Examples:
   ventris inspect markov stories.jsonl

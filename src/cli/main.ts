@@ -108,7 +108,7 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
   },
   choose: {
     group: beyond,
-    summary: "what the method auto has learnt, and contextual bandits on a table",
+    summary: "show what the method auto has learnt, and play contextual bandits on a table",
     load: () => import("./choose.ts"),
   },
   diffusion: {

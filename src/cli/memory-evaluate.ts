@@ -37,7 +37,7 @@ export function addEvaluate(command: Command): void {
     )
     .requiredOption("--memory <folder>", "the folder that ventris memory build or train wrote")
     .option("-m, --model <name>", modelHelp, "knossos")
-    .addOption(numberFlag("--k", z.int().min(1).max(65536), "neighbours that the search looks up").default(64))
+    .addOption(numberFlag("--k", z.int().min(1).max(65536), "how many neighbours the search looks up").default(64))
     .addOption(
       numberFlag("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
     )

@@ -53,7 +53,9 @@ An interrupted build goes on where it was when the same call is repeated.
     )
     .action(build);
   addBuildFlags(command.command("train"))
-    .description("the same, and train a small network that answers as the search would: for the shaper mlp-memory")
+    .description(
+      "build a datastore, and train a small network on it that answers as a search in it would: for the shaper mlp-memory",
+    )
     .addOption(numberFlag("--k", z.int().min(1).max(65536), "neighbours that it learns from").default(64))
     .addOption(
       numberFlag("--temperature", z.number().positive(), "divides the squared distances of neighbours").default(16),
@@ -62,12 +64,14 @@ An interrupted build goes on where it was when the same call is repeated.
       numberFlag(
         "--alpha",
         z.number().min(0).max(1),
-        "weight of the imitation; the rest is that of the next tokens",
+        "how much of the loss is the imitation of the search, from 0 to 1; the next tokens of the texts have the rest",
       ).default(0.4),
     )
     .addOption(numberFlag("--blocks", z.int().min(1).max(64), "feed-forward blocks of the network").default(3))
     .addOption(numberFlag("--passes", z.number().positive(), "how often it sees every token").default(12))
-    .addOption(numberFlag("--rows", z.int().min(1).max(65536), "tokens of a step").default(256))
+    .addOption(
+      numberFlag("--rows", z.int().min(1).max(65536), "how many tokens each training step learns from").default(256),
+    )
     .addOption(numberFlag("--rate", z.number().positive().max(1), "learning rate of AdamW").default(2e-3))
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addHelpText(
@@ -98,7 +102,9 @@ const addBuildFlags = (command: Command): Command =>
         "longest text that a state is computed from; default: the context, at most 512",
       ),
     )
-    .addOption(numberFlag("--max-size", z.number().positive(), "MiB on disk that the datastore may take"))
+    .addOption(
+      numberFlag("--max-size", z.number().positive(), "most space on disk that the datastore may take, in MiB"),
+    )
     .addOption(threadsFlag())
     .option("--json", "print one JSON object");
 

@@ -38,7 +38,10 @@ export function define(command: Command): void {
     .argument("[folders...]", "where to look for models of your own; default: the current folder, three levels deep")
     .option("--remove <name>", "remove a downloaded model from the cache folder")
     .option("--yes", "remove without asking")
-    .option("--files <folder>", "write the list of files that pages open this model, or this folder's models, by")
+    .option(
+      "--files <folder>",
+      "write ventris-files.json into this folder, which pages in a browser need to open the model, or the models, in it",
+    )
     .option("--json", "print a JSON list")
     .addHelpText(
       "after",

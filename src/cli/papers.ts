@@ -1,4 +1,5 @@
 /** `ventris papers`: the 24 published systems, and what of each runs here. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
@@ -38,11 +39,14 @@ function overview(listed: readonly Paper[]): string {
 function details(paper: Paper, width: number): string {
   const wrapped = (...lines: string[]): string => wrapLines(lines.join("\n"), width);
   const { lives, reproduction } = paper;
+  // The package has no sources: only in a checkout is there a folder to look into.
+  const folder = existsSync(new URL(`../../src/${lives.folder}`, import.meta.url));
   const home = Object.entries({
-    folder: `src/${lives.folder}`,
-    method: lives.method,
+    method: lives.method && `${lives.method} (its options: ventris methods ${lives.method})`,
     command: lives.command,
     function: lives.function,
+    measure: reproduction && `ventris reproduce ${paper.name}`,
+    folder: folder ? `src/${lives.folder}` : undefined,
   }).flatMap(([what, where]) => (where === undefined ? [] : [`${what.padEnd(9)} ${where}`]));
   return [
     wrapped(
@@ -53,7 +57,7 @@ function details(paper: Paper, width: number): string {
     ),
     "",
     // What may be copied is not broken.
-    ...(reproduction ? home : [`planned for src/${lives.folder}: nothing of it can be run yet`]),
+    ...(home.length > 0 ? home : ["planned: nothing of it can be run yet"]),
     "",
     wrapped(claimLines(paper, readRecord(paper.name))),
   ].join("\n");

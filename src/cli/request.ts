@@ -13,6 +13,7 @@ import { whyUnreadable } from "../files.ts";
 import { decodeUtf8 } from "../json.ts";
 import { neurons } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
+import { devices, ensureDevice } from "./devices.ts";
 import { addSchemaFlags, parseValue, pickFlags, readEscapes } from "./flags.ts";
 import { groups } from "./help.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
@@ -105,11 +106,11 @@ export function addLoadFlags(command: Command): void {
     )
     .addOption(
       new Option("--device <name>", "where the model runs; ventris doctor says what works here")
-        .choices(["cpu", "webgpu", "cuda"])
+        .choices(devices)
         .default(undefined, "cpu"),
     )
     .addOption(
-      new Option("--threads <number>", "threads within an operation")
+      new Option("--threads <number>", "how many threads compute at once")
         .default(undefined, "all cores, at most 8")
         .argParser(parse(threads, "--threads")),
     );
@@ -197,13 +198,11 @@ export async function readRequest(flags: RequestFlags): Promise<DecodeOptions> {
   return options;
 }
 
-export const loadOptions = ({ threads, device, weights, keyValues, contextLength }: ModelFlags): LoadOptions => ({
-  threads,
-  device,
-  weights,
-  keyValues,
-  contextLength,
-});
+/** Errors: `unavailable` for a device that this machine has not. */
+export function loadOptions({ threads, device, weights, keyValues, contextLength }: ModelFlags): LoadOptions {
+  ensureDevice(device);
+  return { threads, device, weights, keyValues, contextLength };
+}
 
 /** Options of `open` for `addOpenFlags`. */
 export const openOptions = (flags: ModelFlags & Readonly<Record<string, unknown>>): LoadOptions & RemoteOptions => ({

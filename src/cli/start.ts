@@ -42,7 +42,7 @@ export function define(command: Command): void {
         .argParser((text) => parseValue(z.int().min(0).max(Number.MAX_SAFE_INTEGER), "--seed", text)),
     )
     .addOption(
-      new Option("--threads <number>", "threads within an operation")
+      new Option("--threads <number>", "how many threads compute at once")
         .default(undefined, "all cores, at most 8")
         .argParser((text) => parseValue(z.int().min(1).max(256), "--threads", text)),
     )

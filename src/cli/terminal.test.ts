@@ -42,6 +42,15 @@ describe("a terminal", () => {
     );
   });
 
+  it("wraps the lists of help anew, below what they say", () => {
+    const list =
+      "Commands:\n  /method NAME  decode by another method, with options as NAME=VALUE behind it;\n                alone: show it\n  /quit         end\n\n  ventris chat --system 'You answer in one sentence' --load talk.json";
+    expect(rewrapped(list, 80)).toBe(list);
+    expect(rewrapped(list, 60)).toBe(
+      "Commands:\n  /method NAME  decode by another method, with options as\n                NAME=VALUE behind it; alone: show it\n  /quit         end\n\n  ventris chat --system 'You answer in one sentence' --load talk.json",
+    );
+  });
+
   it("has colours unless NO_COLOR is set or it has none", () => {
     const screen = { isTTY: true, hasColors: () => true, write() {} };
     for (const name of ["NO_COLOR", "FORCE_COLOR"]) vi.stubEnv(name, "");

@@ -9,7 +9,7 @@ import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
-import { heldOutShare, planTraining, productRate } from "../training/plan.ts";
+import { heldOutShare, leastTokens, planTraining, productRate } from "../training/plan.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
 import { plural } from "./table.ts";
@@ -47,6 +47,9 @@ async function sizeOf(texts: readonly string[]): Promise<number> {
   return bytes;
 }
 
+/** As it is typed in a command. */
+const asWord = (path: string): string => (/[\s"']/.test(path) ? JSON.stringify(path) : path);
+
 const nameOf = (folder: string): string =>
   basename(resolve(folder))
     .toLowerCase()
@@ -76,6 +79,7 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
   const tokenizer = await openTokenizer(tokenizerFolder);
   const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
   const tokens = corpus.train.tokens.length;
+  if (tokens < leastTokens) throw await tooSmall(tokens, options);
   showProgress("measuring the machine");
   const rate = await productRate(threads);
   const plan = planTraining(tokens, tokenizer.vocabularySize, rate, minutes);
@@ -124,6 +128,20 @@ ${list(texts)}
   await writeFileAtomically(path, recipe);
 }
 
+/** What can be done with texts that are too small for a model of their own: to train a shipped one further, if they suffice for that. */
+async function tooSmall(tokens: number, { folder, texts, signal }: BeginOptions): Promise<VentrisError> {
+  const tokenizer = await openTokenizer(await resolveModel("knossos"));
+  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const further =
+    corpus.train.tokens.length < leastForFinetuning
+      ? `, or ${leastForFinetuning} or more to train a shipped model further (ventris train finetune)`
+      : `, or train a shipped model further on these: ventris train finetune knossos ${texts.map(asWord).join(" ")} --folder ${asWord(folder)}`;
+  return new VentrisError(
+    "bad_option",
+    `the texts have about ${plural(tokens, "token")}, and a model of their own needs ${leastTokens} or more: give more text${further}`,
+  );
+}
+
 export interface FinetuneOptions extends Omit<BeginOptions, "minutes"> {
   readonly model: string;
   readonly epochs: number;
@@ -139,14 +157,16 @@ export const resultOf = ({ lora, part }: Pick<FinetuneOptions, "lora" | "part">)
   lora ? "adapter" : part ? "part" : "model";
 
 /** Rows of a batch and their length, and from how many tokens of text on: so many batches must fit. */
-const leastBatches = 10;
+const [leastBatches, shortest] = [10, 16];
+/** One row of the shortest length in a batch. */
+const leastForFinetuning = leastBatches * shortest;
 
 /** Small texts are read in smaller batches. Errors: `bad_option`. */
 function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: number; length: number } {
   let [rows, long] = [4, length];
-  while (tokens < leastBatches * rows * long && (rows > 1 || (mayShrink && long > 16))) {
+  while (tokens < leastBatches * rows * long && (rows > 1 || (mayShrink && long > shortest))) {
     if (rows > 1) rows /= 2;
-    else long = Math.max(16, Math.floor(long / 2));
+    else long = Math.max(shortest, Math.floor(long / 2));
   }
   ensure(
     tokens >= leastBatches * rows * long,

@@ -8,7 +8,7 @@ import { decodeUtf8, parseJson } from "../json.ts";
 import { rewardHeads } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { checkSteps, skillItem, skills } from "../training/skills/index.ts";
-import { numberFlag } from "./flags.ts";
+import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, printJson, say, showProgress } from "./output.ts";
 
@@ -31,9 +31,18 @@ export function defineReward(command: Command): void {
   command
     .command("reward")
     .description("train a reward head of a model on solutions that it writes, for a-star and its like")
-    .argument("<model>", "a shipped model, a folder or file, or org/name on the hub")
-    .requiredOption("--out <folder>", "gets the part; MODEL/parts/reward is found by itself")
-    .option("--problems <file>", "JSON lines {prompt, answer}; default: the arithmetic skill, whose steps are checked")
+    .argument(
+      "<model>",
+      "the model: the name of one that ships, a checkpoint folder, or a name on the hub such as HuggingFaceTB/SmolLM2-135M",
+    )
+    .requiredOption(
+      "--out <folder>",
+      "folder for the trained head, a part of the model; parts/reward in the model's folder is found by its name",
+    )
+    .option(
+      "--problems <file>",
+      "file of JSON lines with the fields prompt and answer; default: the arithmetic tasks, whose steps are checked",
+    )
     .addOption(
       numberFlag("--count", z.int().min(5).max(1_000_000), "how many problems are solved to learn from").default(200),
     )
@@ -47,13 +56,17 @@ export function defineReward(command: Command): void {
     .addOption(
       new Option(
         "--labels <kind>",
-        "right steps so far, or what the solution came to; default: steps where they can be checked",
+        "what the head learns to foretell: whether the steps so far are right, or whether the solution ends with the right answer; default: steps where they can be checked, else outcome",
       ).choices(["steps", "outcome"]),
     )
     .option("--delimiter <text...>", "what ends a step; default: the end of a line")
-    .option("--answer <expression>", "how a finished solution gives its answer, in the first group", "^Answer: *(.*)$")
-    .addOption(numberFlag("--seed", z.int().min(0), "of problems, solutions and the split").default(0))
-    .addOption(numberFlag("--threads", z.int().min(1).max(256), "threads within an operation"))
+    .option(
+      "--answer <expression>",
+      "regular expression that finds the answer of a finished solution, in its first group",
+      "^Answer: *(.*)$",
+    )
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(threadsFlag())
     .option("--json", "print one JSON object at the end")
     .option("--debug", "show where an error comes from")
     .action(trainReward);

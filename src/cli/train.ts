@@ -157,7 +157,7 @@ export function define(command: Command): void {
         "a setting of the part, as vectors=8 of a soft-prompt. May be given several times.",
       )
         .argParser((text, before: string[]) => [...before, text])
-        .default([], "none"),
+        .default([], ""),
     )
     .addOption(threadsFlag())
     .addOption(
@@ -211,7 +211,7 @@ export function define(command: Command): void {
     .action(makeTrigrams);
   command
     .command("texts")
-    .description("let a model write texts itself, to train its draft on or to count tri-grams in")
+    .description("let a model write texts itself, to train its draft on or to count triples of tokens in")
     .argument(
       "<files...>",
       "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",

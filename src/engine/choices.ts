@@ -4,8 +4,9 @@ import { type Choosing, createChoosing } from "./choosing.ts";
 import { type Constraining, createConstraining } from "./constraining.ts";
 import type { DecodingParts, RequestSettings } from "./decoding.ts";
 import type { Stream } from "./random.ts";
-import { shapingOptions } from "./shapers/options.ts";
+import { type requestStages, shapingOptions } from "./shapers/options.ts";
 import { joinShapers, type Shaped } from "./shapers/shaper.ts";
+import type { StageDefinition } from "./shapers/stages.ts";
 import { minTokensStage } from "./stopping.ts";
 
 export interface Choices {
@@ -34,7 +35,9 @@ export function createChoices(parts: ChoiceParts): Choices {
       vocabularySize,
       tokenizer,
       stages: Object.assign(
-        { minTokens: minTokensStage(settings.minTokens, endTokens) },
+        { minTokens: minTokensStage(settings.minTokens, endTokens) } satisfies Readonly<
+          Record<(typeof requestStages)[number], StageDefinition>
+        >,
         ...shapers.map(({ stages }) => stages),
       ),
       shaped,

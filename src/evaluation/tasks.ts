@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { didYouMean, ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
 import type { ChoiceItem } from "./choice.ts";
 
@@ -211,12 +211,7 @@ export const tasks: readonly Task[] = [
 export function taskNamed(name: string): Task {
   const names = tasks.map((task) => task.name);
   const found = tasks.find((task) => task.name === name);
-  const meant = nearest(name, names);
-  ensure(
-    found,
-    "bad_option",
-    `no task "${name}"${meant ? `; did you mean "${meant}"?` : ""} Tasks: ${names.join(", ")}`,
-  );
+  ensure(found, "bad_option", `no task "${name}"${didYouMean(name, names)} Tasks: ${names.join(", ")}`);
   return found;
 }
 

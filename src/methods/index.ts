@@ -2,7 +2,7 @@
 import { encoderDecoderKind } from "../engine/encoder-decoder/kind.ts";
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+import { didYouMean, ensure, shown, VentrisError } from "../errors.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { makeEndpointChooser } from "./choice/endpoints.ts";
@@ -102,10 +102,9 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
   const found = list.find((entry) => entry.name === name);
   if (found) return found;
   const names = list.map((entry) => entry.name);
-  const meant = nearest(name.slice(0, 200), names);
   throw new VentrisError(
     "bad_option",
-    `no ${what} is called "${name.slice(0, 200)}"${meant ? `; did you mean "${meant}"?` : "."} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
+    `no ${what} is called "${name.slice(0, 200)}"${didYouMean(name, names)} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
   );
 }
 

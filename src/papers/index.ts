@@ -1,5 +1,5 @@
 /** The papers: all 24 systems, built or planned, in the order of their numbers. */
-import { nearest, VentrisError } from "../errors.ts";
+import { didYouMean, VentrisError } from "../errors.ts";
 import { paper as neuralBandit } from "../methods/choice/neural-bandit/paper.ts";
 import { paper as awrs } from "../methods/constrained/awrs/paper.ts";
 import { paper as lol } from "../methods/contrast/lol/paper.ts";
@@ -59,9 +59,8 @@ export function findPaper(name: string): Paper {
   const found = papers.find((paper) => paper.name === name);
   if (found) return found;
   const names = papers.map((paper) => paper.name);
-  const meant = nearest(name, names);
   throw new VentrisError(
     "bad_option",
-    `no paper is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Papers: ${names.join(", ")}`,
+    `no paper is called "${name}"${didYouMean(name, names)} Papers: ${names.join(", ")}`,
   );
 }

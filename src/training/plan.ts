@@ -51,6 +51,9 @@ const batches = [
 export const heldOutShare = (tokens: number, batch: number): number =>
   Math.min(0.2, Math.max(0.01, Number(((6 * batch) / tokens).toFixed(3))));
 
+/** What a model needs that is trained from scratch. */
+export const leastTokens = batches[0][0];
+
 /** `rate`: products in GFLOP/s, see `productRate`. Errors: `bad_option` for texts shorter than a few batches. */
 export function planTraining(tokens: number, vocabularySize: number, rate: number, minutes: number): Plan {
   const operations = efficiency * rate * 1e9 * minutes * 60;
@@ -66,7 +69,7 @@ export function planTraining(tokens: number, vocabularySize: number, rate: numbe
   ensure(
     rows !== undefined && length !== undefined,
     "bad_option",
-    `the texts have about ${tokens} tokens: a model of its own needs ${batches[0][0]} or more. Give more text, or train a model further that is here: ventris train finetune knossos`,
+    `the texts have about ${tokens} tokens, and a model of their own needs ${leastTokens} or more: give more text`,
   );
   const heldOut = heldOutShare(tokens, rows * length);
   const read = tokens * (1 - heldOut);

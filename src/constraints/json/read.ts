@@ -3,7 +3,7 @@
  * annotation by the standard, or is refused by name; names that no draft knows are annotations, as the standard says,
  * but for those that are nearly a keyword's.
  */
-import { ensure, nearest, VentrisError } from "../../errors.ts";
+import { didYouMean, ensure, nearest, VentrisError } from "../../errors.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -242,11 +242,7 @@ export function createReader(
       const automaton = formatOf(name);
       if (automaton) text("format", () => automaton);
       else if (unknownFormats === "refuse") {
-        const meant = nearest(name, formatNames);
-        bad(
-          "format",
-          `"${name}" is not known${meant ? `; did you mean "${meant}"?` : "."} Known: ${formatNames.join(", ")}`,
-        );
+        bad("format", `"${name}" is not known${didYouMean(name, formatNames)} Known: ${formatNames.join(", ")}`);
       }
     });
 

@@ -1,6 +1,6 @@
 /** `open("http://host:port/v1", { model })`: an engine that speaks OpenAI's interface, as a model that can continue texts. */
 import { z } from "zod";
-import { ensure, nearest, shown, VentrisError } from "../../errors.ts";
+import { didYouMean, ensure, shown, VentrisError } from "../../errors.ts";
 import { warnOnce } from "../../warnings.ts";
 import type { ModelParts } from "../model.ts";
 import { createClient, isPassing, nothingSpent, type RemoteClient, type RemoteLimits } from "./client.ts";
@@ -213,8 +213,7 @@ async function modelThere(client: RemoteClient, wanted: string | undefined, sign
     return names[0];
   }
   ensure(names.includes(wanted), "bad_option", () => {
-    const meant = nearest(wanted, names);
-    return `${client.url} has no model ${shown(wanted)}${meant ? `; did you mean "${meant}"?` : ""} There are ${shownNames}`;
+    return `${client.url} has no model ${shown(wanted)}${didYouMean(wanted, names)} There are ${shownNames}`;
   });
   return wanted;
 }

@@ -2,7 +2,7 @@
  * The shaper chain: an explicit, ordered list of stages from a model's logits to the distribution of the next token. It
  * holds no state between calls, so that one chain serves every node of every tree of a run, in any order.
  */
-import { ensure, nearest } from "../../errors.ts";
+import { didYouMean, ensure } from "../../errors.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { winnerOf } from "../race.ts";
 import { best, bestLogit, type Candidates, load, weigh, withCandidates } from "./candidates.ts";
@@ -139,8 +139,7 @@ function resolveOrder(
   const names = typeof order === "string" ? presets[order] : order;
   for (const name of names) {
     ensure(Object.hasOwn(definitions, name), "bad_option", () => {
-      const hint = nearest(name, Object.keys(definitions));
-      return `order: no stage is called "${name}"${hint ? `; did you mean "${hint}"?` : ""} Stages: ${Object.keys(definitions).join(", ")}`;
+      return `order: no stage is called "${name}"${didYouMean(name, Object.keys(definitions))} Stages: ${Object.keys(definitions).join(", ")}`;
     });
   }
   ensure(new Set(names).size === names.length, "bad_option", "order: every stage may stand there only once");

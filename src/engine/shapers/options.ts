@@ -26,6 +26,9 @@ export const dryOptions = z.strictObject({
     .describe("texts or token ids at which a repeat ends"),
 });
 
+/** Stages that requests bring beside the standard ones. */
+export const requestStages = ["minTokens"] as const;
+
 export const shapingOptions = z.strictObject({
   temperature: z
     .number()
@@ -143,7 +146,7 @@ export const shapingOptions = z.strictObject({
     .union([z.enum(presetNames), z.array(z.string())])
     .default("hf")
     .describe(
-      `order of these stages: that of a known engine, or a list of names. Stages: ${Object.keys(standardStages).join(", ")}`,
+      `order of these stages: that of a known engine, or a list of names. Stages: ${Object.keys(standardStages).join(", ")}; and ${requestStages.join(", ")}, which comes first unless the list places it`,
     ),
 });
 

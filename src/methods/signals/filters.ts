@@ -1,5 +1,5 @@
 /** The registry of filters. */
-import { nearest, VentrisError } from "../../errors.ts";
+import { didYouMean, VentrisError } from "../../errors.ts";
 import { assumedDensity } from "./assumed-density/index.ts";
 import { dkf } from "./dkf/index.ts";
 import { ekf } from "./ekf/index.ts";
@@ -30,9 +30,8 @@ export function findFilter(name: string): FilterMethod {
   const found = filters.find((method) => method.name === name);
   if (found) return found;
   const names = filters.map((method) => method.name);
-  const meant = nearest(name, names);
   throw new VentrisError(
     "bad_option",
-    `no filter is called "${name}"${meant ? `; did you mean "${meant}"?` : ""} Filters: ${names.join(", ")}`,
+    `no filter is called "${name}"${didYouMean(name, names)} Filters: ${names.join(", ")}`,
   );
 }
