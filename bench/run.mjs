@@ -1,4 +1,7 @@
 // The benchmark runner; `npm run bench` starts it after installing and building (scripts/bench.mjs).
+import { spawnSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describeMachine } from "./harness/machine.mjs";
 import { measureRows, table } from "./harness/report.mjs";
@@ -22,7 +25,7 @@ const benchmarks = {
   seeing: () => import("./seeing.mjs"),
 };
 
-const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--quick] [--rows TEXT] [--model NAME]`;
+const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--record] [--quick] [--rows TEXT] [--model NAME]`;
 
 /** @param {string} message @returns {never} */
 function misuse(message) {
@@ -36,6 +39,7 @@ function readArguments() {
       allowPositionals: true,
       options: {
         json: { type: "boolean" },
+        record: { type: "boolean" },
         quick: { type: "boolean" },
         rows: { type: "string" },
         model: { type: "string" },
@@ -49,6 +53,8 @@ function readArguments() {
 const { values, positionals } = readArguments();
 if (positionals.length !== 1) misuse("name one benchmark");
 const name = positionals[0];
+if (values.record && (values.quick || values.rows || values.model))
+  misuse("--record keeps a whole run, with the shipped models: without --quick, --rows and --model");
 if (!Object.hasOwn(benchmarks, name)) misuse(`there is no benchmark "${name}"`);
 
 /** @type {{ rows: readonly import("./harness/report.mjs").RowDefinition[], useModel?: (name: string) => void }} */
@@ -67,7 +73,23 @@ const quick = values.quick ?? false;
 const settings = { quick, runs: quick ? 2 : 5, progress: (/** @type {string} */ line) => console.error(line) };
 const machine = describeMachine();
 const { rows, notes, failed } = await measureRows(chosen, settings);
-if (values.json) console.log(JSON.stringify({ name, machine, date: new Date().toISOString(), rows }));
+const record = { name, machine, date: new Date().toISOString(), rows };
+if (values.record) keep();
+if (values.json) console.log(JSON.stringify(record));
 else console.log(`\n${machine.cpu}, ${machine.cores} cores, node ${machine.node}\n\n${table(rows, notes)}`);
 // Models that rows share stay open: nothing is left to be done, so nothing is waited for.
-process.exit(failed ? 1 : 0);
+process.exit(failed ? 1 : process.exitCode);
+
+/** In bench/results, and in the tables that are made of it. A run in which something failed or was skipped replaces no record. */
+function keep() {
+  const gaps = rows.filter(({ value }) => value === null).map(({ what }) => what);
+  if (gaps.length > 0) {
+    console.error(`not recorded, as these rows have no value: ${gaps.join("; ")}`);
+    process.exitCode = 1;
+    return;
+  }
+  writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(record)}\n`);
+  spawnSync(process.execPath, [fileURLToPath(new URL("../scripts/tables.mjs", import.meta.url))], {
+    stdio: ["ignore", 2, 2],
+  });
+}

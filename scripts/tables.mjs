@@ -1,8 +1,9 @@
-// Writes the tables that are made of papers, records and schemas: in FEATURES.md and in the READMEs of the methods. `--check` only
-// says which are stale.
+// Writes the tables that are made of papers, records and schemas: in FEATURES.md, in the READMEs of the methods and in docs/measurements.md.
+// `--check` only says which are stale.
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { markdownTable } from "../bench/harness/report.mjs";
 import { build } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -15,7 +16,20 @@ const { claimsMark, claimsTable, featuresMark, featuresTable, replaceBetween } =
   "../dist/papers/tables.js"
 );
 
+const measurements = join("docs", "measurements.md");
+/** Benchmarks whose records are shown where their marks are. */
+const shown = readFileSync(join(root, measurements), "utf8").matchAll(/<!-- benchmark-([\w-]+):begin -->/g);
+const recordOf = (name) => {
+  const path = join(root, "bench", "results", `${name}.json`);
+  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+};
+
 const files = [
+  ...[...shown].map(([, name]) => ({
+    path: measurements,
+    mark: `benchmark-${name}`,
+    content: () => markdownTable(recordOf(name), `npm run --silent bench -- ${name} --record`),
+  })),
   { path: "FEATURES.md", mark: featuresMark, content: () => featuresTable(papers, (name) => readRecord(name)) },
   ...papers.map((paper) => ({
     path: join("src", paper.lives.folder, "README.md"),

@@ -94,3 +94,26 @@ export function table(rows, notes) {
     )
     .join("\n");
 }
+
+/** @typedef {{ name: string, machine: Record<string, string | number>, date: string, rows: Row[] }} BenchmarkRecord */
+
+/** A record as docs/measurements.md shows it. @param {BenchmarkRecord | undefined} record @param {string} command */
+export function markdownTable(record, command) {
+  if (!record) return `Not recorded yet: \`${command}\`.`;
+  const { machine, date, rows } = record;
+  const lines = rows.map(({ what, target, value, holds }) => {
+    const bounded = /^[≥≤]/.test(target);
+    const unit = target.replace(/^([≥≤] [\d.]+|reported(, )?)/, "");
+    const shown =
+      value === null ? "not measured" : `${format(value)}${unit && `${unit === "×" ? "" : " "}${unit.trim()}`}`;
+    return `| ${what} | ${bounded ? target : "–"} | ${shown}${bounded && value !== null ? (holds ? " ✓" : " ✗") : ""} |`;
+  });
+  const { cpu, cores, memoryGiB, system, node, onnxruntime } = machine;
+  return [
+    "| what | target | measured |",
+    "|---|---|---|",
+    ...lines,
+    "",
+    `Measured on ${date.slice(0, 10)} by \`${command}\`: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
+  ].join("\n");
+}

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import { describe, expect, it } from "vitest";
 import { papers } from "./index.ts";
 import { drawPlot } from "./plot.ts";
@@ -31,6 +31,39 @@ describe("generated tables", () => {
       expect(replaceBetween(text, claimsMark, claimsTable(paper, readRecord(paper.name))), stale).toBe(text);
     },
   );
+
+  it("of docs/measurements.md are those of the benchmarks' records", async () => {
+    // Of a package of its own, which has no types.
+    const { markdownTable } = await import(pathToFileURL(join(root, "bench", "harness", "report.mjs")).href);
+    const text = readFileSync(join(root, "docs", "measurements.md"), "utf8");
+    const names = [...text.matchAll(/<!-- benchmark-([\w-]+):begin -->/g)].map(([, name]) => name);
+    expect(names).toContain("browser");
+    for (const name of names) {
+      const path = join(root, "bench", "results", `${name}.json`);
+      const record = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+      const table = markdownTable(record, `npm run --silent bench -- ${name} --record`);
+      expect(replaceBetween(text, `benchmark-${name}`, table), stale).toBe(text);
+    }
+    const rows = [
+      { what: "speed", target: "≥ 0.35×", value: 0.5, holds: true, runs: [] },
+      { what: "bytes", target: "≤ 15 MB", value: 20, holds: false, runs: [] },
+      { what: "time", target: "reported, ms", value: 3, holds: true, runs: [] },
+      { what: "gone", target: "≥ 1×", value: null, holds: false, runs: [] },
+    ];
+    const machine = { cpu: "C", cores: 2, memoryGiB: 4, system: "S", node: "20", onnxruntime: "1" };
+    expect(markdownTable({ name: "x", machine, date: "2026-01-02T03", rows }, "run x")).toBe(
+      [
+        "| what | target | measured |",
+        "|---|---|---|",
+        "| speed | ≥ 0.35× | 0.5× ✓ |",
+        "| bytes | ≤ 15 MB | 20 MB ✗ |",
+        "| time | – | 3 ms |",
+        "| gone | ≥ 1× | not measured |",
+        "",
+        "Measured on 2026-01-02 by `run x`: C, 2 cores, 4 GiB, S, Node 20, ONNX Runtime 1.",
+      ].join("\n"),
+    );
+  });
 
   it("shows plots that are there", () => {
     for (const { name } of papers) {
