@@ -349,6 +349,9 @@ test("training learns hulls of five points, resumes exactly, runs on any size, a
   const resumed = await trainPointing({ ...options, steps: 120, folder: run });
   const whole = await trainPointing({ ...options, steps: 120 });
   expect(resumed.result.history.at(-1)?.loss).toBe(whole.result.history.at(-1)?.loss);
+  await expect(trainPointing({ ...options, steps: 130, rate: 0.01, folder: run })).rejects.toThrow(
+    /another rate; give/,
+  );
   const first = whole.result.history[0].loss;
   expect(whole.result.history.at(-1)?.loss).toBeLessThan(0.85 * first);
   const file = join(folder, "hull.safetensors");

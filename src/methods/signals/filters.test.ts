@@ -382,6 +382,21 @@ describe("small matrices", () => {
     expect(spectralRadius(matrix(2, 2))).toBe(0);
   });
 
+  it("that grow are said to, in the notes of the fit", async () => {
+    const grow = async (by: number) => {
+      const states = matrix(40, 1);
+      const observations = matrix(40, 1);
+      for (let t = 0; t < 40; t++) {
+        states.data[t] = by ** t * (1 + 0.01 * Math.sin(7 * t));
+        observations.data[t] = states.data[t] + 0.1 * Math.cos(5 * t);
+      }
+      const fitted = await fitFilter(findFilter("kalman"), { states, observations }, { centreStates: false });
+      return fitted.parameters.notes.warning;
+    };
+    expect(await grow(1.1)).toMatch(/^the learnt dynamics grow by (9|10|11) % a bin: over missing bins/);
+    expect(await grow(0.98)).toBeUndefined();
+  });
+
   it("are compared by angles in [0, π], and zero vectors have one", () => {
     expect(angleBetween([1, 0.1], [1, -0.1])).toBeCloseTo(2 * Math.atan2(0.1, 1), 12);
     expect(angleBetween([-1, 0.1], [-1, -0.1])).toBeCloseTo(2 * Math.atan2(0.1, 1), 12);

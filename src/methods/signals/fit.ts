@@ -82,7 +82,7 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
     rate: given.rate,
     parameters: {
       arrays: { ...parameters.arrays, ...transform.arrays, stateMean: matrix(1, states.columns, stateMean) },
-      notes: parameters.notes,
+      notes: { ...parameters.notes, ...growing(parameters.notes.spectralRadius) },
     },
     stateDimension: states.columns,
     observationDimension: whole.observations.columns,
@@ -90,6 +90,17 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
     skippedBins: data.states.rows - states.rows,
   };
 }
+
+/** A radius is known up to about a hundredth, and a random walk's is 1. */
+const growth = 1.02;
+
+/** Where nothing is observed, estimates follow the dynamics alone. */
+const growing = (radius: number | string | undefined): { warning?: string } =>
+  typeof radius === "number" && radius > growth
+    ? {
+        warning: `the learnt dynamics grow by ${(100 * (radius - 1)).toFixed(0)} % a bin: over missing bins the estimates run away`,
+      }
+    : {};
 
 /** A filter of the model, at its start. */
 export function openFilter(method: FilterMethod, model: FilterModel): Filter {

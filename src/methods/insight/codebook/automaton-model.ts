@@ -4,6 +4,7 @@ import { nameOf, within } from "../../../files.ts";
 import { familyOf } from "../../../models/families.ts";
 import { fingerprintOf, writePart } from "../../../models/parts.ts";
 import { sitesOf } from "../../../models/sites.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { writeConfigured } from "../../../training/export.ts";
 import { type TrainProgress, train } from "../../../training/loop.ts";
 import { initialValues } from "../../../training/recipe.ts";
@@ -107,6 +108,7 @@ export async function trainAutomatonModel(
         schedule: linear({ peak: rate, warmup: Math.min(100, Math.ceil(count / 10)), steps: count, final: rate / 20 }),
         optimiser: { beta2: 0.99, weightDecay: 0.01 },
         seed,
+        basis: { ...{ rows, length, rate, sites, codes, k }, automaton: await digestOf(JSON.stringify(automaton)) },
         checkpointFolder: within(folder, "training", name),
         signal,
         onProgress,

@@ -6,6 +6,7 @@ import type { Lora } from "../../../models/lora.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { lower } from "../../../tensor/index.ts";
 import { drawBatch, evaluationBatches, type TokenIds } from "../../../training/data.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { weightFile } from "../../../training/graph-objective.ts";
 import { type TrainProgress, type TrainResult, train } from "../../../training/loop.ts";
 import type { Values } from "../../../training/next-token.ts";
@@ -92,6 +93,10 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
       schedule: linear({ peak: rate, warmup: Math.max(1, Math.floor(steps / 20)), steps, final: rate / 20 }),
       optimiser: { weightDecay: 0.01 },
       seed,
+      basis: {
+        ...{ ...shape, train: options.train, lora: options.lora, loss: options.loss, beta: options.beta },
+        ...{ weight: options.weight, rows, length, rate, texts: await digestOf(Int32Array.from(tokens)) },
+      },
       maxSeconds: options.maxSeconds,
       checkpointFolder: options.folder,
       signal: options.signal,

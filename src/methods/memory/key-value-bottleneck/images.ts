@@ -17,6 +17,7 @@ import {
   reshape,
   type Tensor,
 } from "../../../tensor/index.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { graphObjective, weightFile } from "../../../training/graph-objective.ts";
 import { train } from "../../../training/loop.ts";
 import type { Parameter } from "../../../training/objective.ts";
@@ -123,6 +124,7 @@ export async function trainEncoder(
       schedule: linearSchedule({ peak: 2e-3, warmup: Math.min(20, steps >> 2), steps }),
       clip: 1,
       seed,
+      basis: { classes, images: await digestOf(images, labels) },
       checkpointFolder: folder,
       signal,
       onProgress: ({ step }) => onProgress?.(step / steps),

@@ -144,6 +144,7 @@ describe("training", () => {
     const training = new AbortController();
     const onTrain = ({ step }: { step: number }) => step === 15 && training.abort();
     await expect(make(stopped, { signal: training.signal, onTrain })).rejects.toThrow(/step 15 of 40/);
+    await expect(make(stopped, { alpha: 0.9 })).rejects.toThrow(/another alpha; give/);
     await make(stopped);
     const [a, b] = await Promise.all([paths.memory, stopped].map((folder) => fixture.model.part(folder)));
     for (const [name, { values }] of a.tensors) expect(b.tensors.get(name)!.values).toEqual(values);

@@ -7,6 +7,7 @@ import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { add, input, logSoftmax, multiply, negate, reduceMean, reduceSum } from "../../../tensor/index.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { type GraphObjective, graphObjective } from "../../../training/graph-objective.ts";
 import { type TrainProgress, train } from "../../../training/loop.ts";
 import type { Parameter } from "../../../training/objective.ts";
@@ -110,7 +111,10 @@ export async function trainMemory(lessons: Lessons, options: MemoryTrainingOptio
       optimiser: { weightDecay: 0 },
       clip: 1,
       seed,
-      config: { shape, alpha: options.alpha, rows, learningRate, entries } as never,
+      basis: {
+        ...{ shape, alpha: options.alpha, rows, learningRate, warmup },
+        lessons: await digestOf(lessons.states, lessons.values, lessons.teacher.tokens, lessons.teacher.probabilities),
+      },
       checkpointFolder: folder,
       signal,
       onProgress,
