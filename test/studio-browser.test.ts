@@ -64,6 +64,41 @@ describe.skipIf(!works)(
     const go = (hash: string) => page.goto(new URL(hash, server.url).href);
     const ended = () => page.getByText("ended by").first().waitFor();
 
+    /** What Tab may stop at; of a group of choices one is a stop. */
+    const controls = `[...document.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")]
+      .filter((one) => one.checkVisibility() && one.tabIndex >= 0 && !one.disabled && one.type !== "radio")`;
+    /** The controls of a room are all there. */
+    const settled = async (): Promise<void> => {
+      for (let [before, now] = [-1, 0]; before !== now; ) {
+        before = now;
+        await page.waitForTimeout(700);
+        now = (await page.evaluate(`${controls}.length`)) as number;
+      }
+    };
+    interface Stop {
+      readonly name: string;
+      readonly marked: boolean;
+      readonly shown: boolean;
+      readonly element: string;
+    }
+    /** Where the focus is; nothing where it was before, or behind the last control. */
+    const stopHere = `(() => {
+      const element = document.activeElement;
+      if (element === document.body || element.dataset.walked) return undefined;
+      element.dataset.walked = "yes";
+      const referred = (element.getAttribute("aria-labelledby") ?? "").split(" ").map((id) => document.getElementById(id));
+      const labels = [...(element.labels ?? []), ...referred].map((other) => other?.textContent);
+      const names = [element.ariaLabel, element.textContent, element.title, ...labels];
+      const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(element);
+      const { top, bottom, left, right } = element.getBoundingClientRect();
+      return {
+        name: names.map((name) => name?.trim()).find(Boolean) ?? "",
+        marked: (outlineStyle !== "none" && Number.parseFloat(outlineWidth) > 0) || boxShadow !== "none",
+        shown: bottom > 0 && top < innerHeight && right > 0 && left < innerWidth,
+        element: element.outerHTML.slice(0, 160),
+      };
+    })()`;
+
     it("shows 24 papers in the order of their numbers, with their claims", async () => {
       await go("/");
       await page.locator(".tablet").nth(23).waitFor();
@@ -112,6 +147,38 @@ describe.skipIf(!works)(
       await page.getByLabel("most likely here").waitFor();
       await page.getByRole("img", { name: /tokens drafted/ }).waitFor();
       expect(await page.locator("[data-token][tabindex='0']").count()).toBe(1); // one stop for Tab
+    });
+
+    it("is walked through by Tab: every control of every room is reached, has a name, and is seen to have the focus", {
+      timeout: 120_000,
+    }, async () => {
+      await page.setViewportSize({ width: 360, height: 800 });
+      for (const room of ["gallery", "playground", "trace", "models", "inside", "measurements"]) {
+        await page.goto("about:blank"); // each room is a page of its own, with the focus before its beginning
+        await go(`/#/${room}`);
+        await page.locator("main h1, main h2, main form").first().waitFor();
+        await settled();
+        const walked: Stop[] = [];
+        for (;;) {
+          await page.keyboard.press("Tab");
+          const stop = (await page.evaluate(stopHere)) as Stop | undefined;
+          if (!stop) break;
+          walked.push(stop);
+        }
+        expect(walked.length, room).toBeGreaterThan(10);
+        for (const { element, ...stop } of walked)
+          expect({ ...stop, name: stop.name !== "" }, `${room}: ${element}`).toEqual({
+            name: true,
+            marked: true,
+            shown: true,
+          });
+        const missed = await page.evaluate(
+          `(${controls}).filter((one) => !one.dataset.walked).map((one) => one.outerHTML.slice(0, 160))`,
+        );
+        expect(missed, room).toEqual([]);
+        const wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth");
+        expect(wide, `${room} is wider than the page`).toBe(false);
+      }
     });
 
     it("asks a chat model what its paper's card asks, in its chat form", { timeout: 120_000 }, async () => {
