@@ -332,7 +332,8 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
   );
   const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
   ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
-  const most = whole ? undefined : muchTooLong(model.config.contextLength);
+  // An engine behind a network knows its own context.
+  const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
   if (typeof prompt === "string") return textTokens(model, prompt, most);
   const [first] = prompt;
   if (first === undefined) return [];

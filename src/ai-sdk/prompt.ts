@@ -19,7 +19,7 @@ import { chatTokens, type Tool } from "../tool-calls.ts";
  * text of a user, which is continued as it is. Errors: `bad_option` for other files, and for a conversation without a template.
  */
 export function promptOf(
-  { tokenizer, name, config }: OpenModel,
+  model: OpenModel,
   prompt: LanguageModelV3Prompt,
   tools: readonly Tool[],
   warnings: SharedV3Warning[],
@@ -30,7 +30,8 @@ export function promptOf(
     ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
     return messages;
   }
-  const most = muchTooLong(config.contextLength);
+  const { tokenizer, name } = model;
+  const most = tokenizer && muchTooLong(model.config.contextLength);
   if (tokenizer?.encodeChat) return chatTokens(tokenizer, messages, tools, most);
   const [only, ...others] = messages;
   const plain = others.length === 0 && tools.length === 0 && only?.role === "user" && typeof only.content === "string";

@@ -262,10 +262,10 @@ function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
     if (given.length === 0 && opened.capabilities.has("forest")) return beginOf(opened);
     return opened.capabilities.has("remote") ? given : decodedRows(opened, given);
   }
-  const { tokenizer, name, config } = opened;
+  const { tokenizer, name } = opened;
   ensure(tokenizer?.encodeChat, "bad_option", `the model ${name} has no chat template: ask for completions instead`);
   if (hasPictures(prompt.messages)) return picturesOf(prompt);
-  return chatTokens(tokenizer, prompt.messages, prompt.tools, muchTooLong(config.contextLength));
+  return chatTokens(tokenizer, prompt.messages, prompt.tools, muchTooLong(opened.config.contextLength));
 }
 
 /** Messages with pictures, which come with the request: a path would be one of this machine's files. Errors: `bad_option`. */
