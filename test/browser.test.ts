@@ -517,8 +517,10 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     await alone.shown.getByText(/on one thread, as its server does not isolate the page$/).waitFor();
     await alone.shown.goto(`${place}#/playground`);
     expect((await run(alone.shown, 4)).length).toBe(4);
-    await alone.context.close();
     expect(alone.faults).toEqual([]);
+    await alone.shown.goto(`${place}#/trace/dispec`);
+    await alone.shown.getByText("dispec: nothing is kept under this name").waitFor();
+    await alone.context.close();
   });
 
   it("runs the answer of docs/how as it is copied", { timeout: 120_000 }, async () => {

@@ -106,7 +106,8 @@ async function ask(path: string, init?: RequestInit): Promise<Response> {
   const body = await response.json().catch(() => undefined);
   throw new ApiError(
     body?.error?.code ?? "internal",
-    body?.error?.message ?? `HTTP ${response.status}`,
+    // A server says what is missing; a site of files cannot.
+    body?.error?.message ?? (response.status === 404 ? "nothing is kept under this name" : `HTTP ${response.status}`),
     body?.error?.fields,
   );
 }
