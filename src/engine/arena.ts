@@ -1,11 +1,13 @@
 /**
  * The key-value arena: one row of keys and values for every slot, in host memory. The runtime takes the arrays as inputs without
- * copying them; a pass returns only its new rows, which are written here. A device form would keep the same interface.
+ * copying them; a pass returns only its new rows, which are written here. Where a device has memory of its own, copies of the arrays lie
+ * there, and what changed is sent before a pass, by pages.
  *
  * Slots lie in pages. A page whose slots hold as many positions of one text, in order, serves passes as it lies.
  */
 import { ensure } from "../errors.ts";
 import type { ModelConfig } from "../models/family.ts";
+import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { OnnxValue, ValueMaker } from "../runtime/program.ts";
 import { float16Value } from "../weights/half.ts";
 
@@ -91,6 +93,8 @@ export interface Arena {
   copy(from: number, to: number): void;
   /** Copies a slot's row to planes in float32: that of the first head to row `at` of all their rows. */
   read(slot: number, targets: readonly Planes[], at: number): void;
+  /** Gives back what it holds of a device. No pass may follow. */
+  release(): void;
 }
 
 /** One row of what a pass computed: keys [layers, lanes, heads, rows, dimension], and values with one column more, of ones. */
@@ -105,7 +109,14 @@ export interface Entry {
 
 const smallest = 128;
 
-export function createArena(config: ModelConfig, type: StoredType, value: ValueMaker, limitBytes: number): Arena {
+/** `device`: where the arrays are to have copies. */
+export function createArena(
+  config: ModelConfig,
+  type: StoredType,
+  value: ValueMaker,
+  limitBytes: number,
+  device?: DeviceMemory,
+): Arena {
   const { keyValueHeads: heads, headDimension: dimension } = config;
   const bytesPerSlot = bytesPerToken(config, type);
   const limit = Math.floor(limitBytes / bytesPerSlot);
@@ -118,6 +129,8 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
   let used = 0;
   let lowestFree = 0;
   let planes: Planes[] = [];
+  /** Pages that the device has not as they are. */
+  const stale = new Set<number>();
   const known = new Map<number, Readonly<Record<string, OnnxValue>>>();
 
   function resize(next: number, keep: boolean): void {
@@ -135,10 +148,21 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       marks.set(taken);
       counts.set(filled);
     }
-    [planes, taken, filled, capacity] = [fresh, marks, counts, next];
+    for (const array of planes.flatMap(({ keys, values }) => [keys, values])) device?.drop(array);
     known.clear();
+    stale.clear();
+    [planes, taken, filled, capacity] = [fresh, marks, counts, next];
   }
   resize(Math.min(smallest, limit), false);
+
+  function send(page: number): void {
+    const [from, to] = [page, page + 1].map((count) => count * heads * pageSize);
+    for (const { keys, values } of planes) {
+      device?.renew(keys.subarray(from * dimension, to * dimension));
+      device?.renew(values.subarray(from * (dimension + 1), to * (dimension + 1)));
+    }
+    stale.delete(page);
+  }
 
   /** Number of a slot's first row, over all heads of its page. */
   const rowOf = (slot: number): number => Math.floor(slot / pageSize) * heads * pageSize + (slot % pageSize);
@@ -155,9 +179,10 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       return planes;
     },
     inputs(pages) {
+      for (const page of [...stale]) if (page < pages) send(page);
       let made = known.get(pages);
       if (!made) {
-        made = planeInputs(planes, config, { type, pages, lanes: 1, names: fullPageNames }, value);
+        made = planeInputs(planes, config, { type, pages, lanes: 1, names: fullPageNames }, device?.value ?? value);
         known.set(pages, made);
       }
       return made;
@@ -206,6 +231,7 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       return true;
     },
     write({ keys, values, lanes, lane, rows, row }, slot) {
+      if (device) stale.add(Math.floor(slot / pageSize));
       planes.forEach((plane, layer) => {
         for (let head = 0; head < heads; head++) {
           const from = ((layer * lanes + lane) * heads + head) * rows + row;
@@ -216,6 +242,7 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
       });
     },
     copy(from, to) {
+      if (device) stale.add(Math.floor(to / pageSize));
       for (const { keys, values } of planes) {
         for (let head = 0; head < heads; head++) {
           const [source, target] = [rowOf(from) + head * pageSize, rowOf(to) + head * pageSize];
@@ -233,6 +260,10 @@ export function createArena(config: ModelConfig, type: StoredType, value: ValueM
           copy(values, from, targets[layer].values, to, dimension + 1);
         }
       });
+    },
+    release() {
+      known.clear();
+      device?.close();
     },
   };
 }

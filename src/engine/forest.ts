@@ -161,6 +161,7 @@ export function createForest(
     async close() {
       closed = true;
       await pump.idle();
+      arena.release();
       await pass.release();
     },
   };

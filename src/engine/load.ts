@@ -7,6 +7,7 @@ import { type Family, type ModelConfig, withContext } from "../models/family.ts"
 import { mergedParameters, readLora } from "../models/lora.ts";
 import { findParameters } from "../models/parameters.ts";
 import { fingerprintOf } from "../models/parts.ts";
+import { deviceMemory } from "../runtime/device-memory.ts";
 import { type CompileOptions, defaultThreads, valueMaker } from "../runtime/program.ts";
 import type { LoweredProgram } from "../tensor/index.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
@@ -171,10 +172,11 @@ async function startForest(
   { memoryLimit, ...options }: ForestOptions & { memoryLimit: number },
 ) {
   const [base, value] = await Promise.all([startPass(config, lowered, compiling), valueMaker()]);
+  const device = await deviceMemory(compiling.device ?? "cpu");
   const pass = withVariants(base, async (asked) =>
     startPass(config, lowerPass(family, config, { ...common, asked, layout: lowered }), compiling),
   );
-  return { forest: createForest(pass, createMemory(config, common.stored, value, memoryLimit), options) };
+  return { forest: createForest(pass, createMemory(config, common.stored, value, memoryLimit, device), options) };
 }
 
 /** Of a masked diffusion model, in which nothing grows to the right alone. */

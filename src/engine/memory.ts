@@ -1,5 +1,6 @@
 /** All that a forest keeps of its rows' keys and values. */
 import type { ModelConfig } from "../models/family.ts";
+import type { DeviceMemory } from "../runtime/device-memory.ts";
 import type { ValueMaker } from "../runtime/program.ts";
 import { type Arena, createArena, type StoredType } from "./arena.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
@@ -13,8 +14,14 @@ export interface Memory {
 }
 
 /** Errors: `bad_option` for a limit that holds no token. */
-export function createMemory(config: ModelConfig, type: StoredType, value: ValueMaker, limitBytes: number): Memory {
-  const arena = createArena(config, type, value, limitBytes);
+export function createMemory(
+  config: ModelConfig,
+  type: StoredType,
+  value: ValueMaker,
+  limitBytes: number,
+  device?: DeviceMemory,
+): Memory {
+  const arena = createArena(config, type, value, limitBytes, device);
   return {
     arena,
     lanes: createLanes(config, value, arena),
