@@ -146,11 +146,34 @@ describe("what cannot be", () => {
     ["other JSON", "[]", "bad_file"],
     ["nothing", "null", "bad_file"],
     ["another format", '{"format":"ventris chat 9","messages":[]}', "bad_file"],
-    ["messages without roles", '{"format":"ventris chat 1","messages":[{}]}', "bad_file"],
   ])("a saved conversation with %s", async (name, text, code) => {
     const path = join(folder, `${name}.json`);
     if (text !== undefined) await writeFile(path, text);
     await expect(readChat(path)).rejects.toMatchObject({ code, message: expect.stringContaining(path) });
+  });
+
+  it.each<[what: string, saved: object, message: RegExp]>([
+    ["no messages", {}, /messages is missing/],
+    ["no list of them", { messages: "hi" }, /messages must be a list/],
+    ["no role", { messages: [{}] }, /messages\[0\]\.role is missing/],
+    ["a number as content", { messages: [{ role: "user", content: 5 }] }, /messages\[0\]\.content must be .*not 5/],
+    ["an object as content", { messages: [{ role: "user", content: {} }] }, /messages\[0\]\.content must be/],
+    ["a part that is none", { messages: [{ role: "user", content: [1] }] }, /messages\[0\]\.content\[0\] must be/],
+    [
+      "a text part without",
+      { messages: [{ role: "user", content: [{ type: "text" }] }] },
+      /content\[0\]\.text: a part of type text needs it/,
+    ],
+    [
+      "a picture without",
+      { messages: [{ role: "user", content: [{ type: "image" }] }] },
+      /content\[0\]\.image: a part of type image needs it/,
+    ],
+    ["another field", { messages: [], options: {} }, /options/],
+  ])("a saved conversation that has %s, by the field", async (what, saved, message) => {
+    const path = join(folder, `${what}.json`);
+    await writeFile(path, JSON.stringify({ format: "ventris chat 1", ...saved }));
+    await expect(readChat(path)).rejects.toMatchObject({ code: "bad_file", message: expect.stringMatching(message) });
   });
 
   it("special tokens in what is said stay text", async () => {

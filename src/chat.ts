@@ -2,6 +2,7 @@
  * A conversation: messages in order, answers decoded on the prefix that the forest still has, history that can be branched, saved and
  * opened again.
  */
+import { z } from "zod";
 import {
   type DecodeOptions,
   decode,
@@ -15,6 +16,7 @@ import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
+import { checkJson, parseJsonObject } from "./json.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
@@ -57,6 +59,24 @@ export interface ChatSession {
 }
 
 const format = "ventris chat 1";
+/** A part as templates know it: what they take beside texts and pictures is theirs. */
+const savedPart = z
+  .looseObject({ type: z.string().min(1), text: z.string().optional(), image: z.string().min(1).optional() })
+  .refine(({ type, text }) => type !== "text" || text !== undefined, {
+    path: ["text"],
+    error: "a part of type text needs it",
+  })
+  .refine(({ type, image }) => type !== "image" || image !== undefined, {
+    path: ["image"],
+    error: "a part of type image needs it",
+  });
+/** As `save` writes it; a message of calls has no content. */
+const savedChat = z.strictObject({
+  format: z.literal(format),
+  messages: z.array(
+    z.looseObject({ role: z.string().min(1), content: z.union([z.string(), z.array(savedPart)]).nullish() }),
+  ),
+});
 /** Bytes of a saved conversation. */
 const largestFile = 2 ** 26;
 
@@ -205,26 +225,17 @@ const stoppedByUser = ({ stop = [], ...options }: DecodeOptions): DecodeOptions 
 /** Messages of a saved conversation. Errors: `unavailable`, `bad_file`. */
 export async function readChat(path: string): Promise<ChatMessage[]> {
   requirePath(path, "readChat");
-  let text: string;
-  try {
-    const bytes = await readWhole(path, largestFile);
-    ensure(bytes, "bad_file", `${path}: more than ${largestFile} bytes; it is no saved conversation`);
-    text = new TextDecoder().decode(bytes);
-  } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
-  }
-  let saved: { format?: unknown; messages?: unknown };
-  try {
-    saved = JSON.parse(text);
-  } catch (cause) {
-    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
-  }
-  const { messages } = saved ?? {};
+  const bytes = await readWhole(path, largestFile).catch((cause) => {
+    throw cause instanceof VentrisError
+      ? cause
+      : new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+  });
+  ensure(bytes, "bad_file", `${path}: more than ${largestFile} bytes; it is no saved conversation`);
+  const saved = parseJsonObject(bytes, path);
   ensure(
-    saved?.format === format && Array.isArray(messages) && messages.every((m) => typeof m?.role === "string"),
+    saved.format === format,
     "bad_file",
-    `${path} is no conversation saved by chat`,
+    `${path} is no conversation saved by chat: its format is ${shown(saved.format)}`,
   );
-  return messages as ChatMessage[];
+  return checkJson(savedChat, saved, path).messages as ChatMessage[];
 }

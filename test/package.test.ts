@@ -5,7 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, posix } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt, root } from "./build.ts";
 import { unnamedTypes } from "./public-types.ts";
@@ -65,7 +65,22 @@ it("is small: under 40 MB with the shipped models, at most 3 MB without, and hol
   expect(call("tar", ["-czf", "bare.tgz", "bare"], folder).status).toBe(0);
   const { length } = await readFile(join(folder, "bare.tgz"));
   expect(length).toBeLessThan(3 * megabyte);
-  expect(packed.files.filter(({ path }) => /^(src|test|studio|bench)\/|\.test\.|tsbuildinfo/.test(path))).toEqual([]);
+  const sources = /^(src|bench)\/.*(?<!README\.md)$|^(test|studio)\/|\.test\.|tsbuildinfo/;
+  expect(packed.files.filter(({ path }) => sources.test(path))).toEqual([]);
+});
+
+it("holds whatever its pages point to", async () => {
+  const paths = packed.files.map(({ path }) => path);
+  const there = (path: string) => paths.some((one) => one === path || one.startsWith(`${path}/`));
+  const missing: string[] = [];
+  for (const page of paths.filter((path) => path.endsWith(".md"))) {
+    const text = await readFile(join(root, page), "utf8");
+    for (const [, to] of text.matchAll(/\]\((?![a-z]+:)([^)#\s]+)/g)) {
+      const path = posix.normalize(posix.join(posix.dirname(page), to)).replace(/\/$/, "");
+      if (!there(path)) missing.push(`${page}: ${to}`);
+    }
+  }
+  expect(missing).toEqual([]);
 });
 
 it("has manifest and types in order, for publint and for attw", { timeout: 300_000 }, () => {

@@ -37,7 +37,8 @@ const post = (url: string, path: string, body: object): Promise<Response> =>
 it("answers at the address that it prints, and lets a request end when it is told to stop", async () => {
   const { child, url, exited, stderr } = await serve(["--model", "knossos"]);
   expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
-  const body = { model: "knossos", prompt: "The", max_tokens: 100, stream: true, decoding: { minTokens: 100 } };
+  const many = { n: 3, max_tokens: 100, stream: true, decoding: { minTokens: 100 } };
+  const body = { model: "knossos", prompt: "The", ...many }; // three texts, and one request
   const response = await post(url, "/v1/completions", body);
   const reading = response.text();
   child.kill("SIGTERM");

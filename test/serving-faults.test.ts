@@ -348,6 +348,83 @@ describe("limits", () => {
   });
 });
 
+/** What a connection gives back on these words, until it is quiet. */
+async function spoken(words: string, { url } = server, quiet = 500): Promise<{ head: string; body: string }> {
+  const socket = connect(Number(new URL(url).port), "127.0.0.1");
+  let said = "";
+  let heard = Date.now();
+  socket.on("data", (bytes) => {
+    said += bytes;
+    heard = Date.now();
+  });
+  socket.on("error", () => {});
+  socket.write(words);
+  while (!socket.closed && (said === "" || Date.now() - heard < quiet)) await delay(20);
+  socket.destroy();
+  const [head, body = ""] = said.split("\r\n\r\n");
+  return { head, body };
+}
+
+describe("what HTTP itself refuses", () => {
+  const host = "Host: 127.0.0.1\r\n";
+  const chunked = (body: string) =>
+    `POST /v1/completions HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n${body}\r\n0\r\n\r\n`;
+  it.each<[what: string, words: string, status: number, message: RegExp]>([
+    ["a Host that is none", "GET /health HTTP/1.1\r\nHost: a b\r\n\r\n", 400, /Host/],
+    ["a port that is none", "GET /health HTTP/1.1\r\nHost: 127.0.0.1:99999\r\n\r\n", 400, /Host/],
+    ["a user before the Host", "GET /health HTTP/1.1\r\nHost: x@127.0.0.1\r\n\r\n", 400, /Host/],
+    ["no Host", "GET /health HTTP/1.1\r\n\r\n", 403, /Host \(none\)/],
+    ["another server's name", "GET /health HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403, /Host evil\.example/],
+    ["no path", `OPTIONS * HTTP/1.1\r\n${host}\r\n`, 400, /Host/],
+    ["no HTTP", "\x16\x03\x01\x02\r\n\r\n", 400, /cannot be read/],
+    ["endless headers", `GET /health HTTP/1.1\r\n${host}X: ${"a".repeat(20_000)}\r\n\r\n`, 431, /cannot be read/],
+    ["chunks of another length", chunked("5\r\n{123456789}"), 400, /./],
+    ["chunks of no length", chunked("zz\r\n{}"), 400, /./],
+    [
+      "a body of two lengths",
+      `POST /v1/completions HTTP/1.1\r\n${host}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}`,
+      400,
+      /./,
+    ],
+    ["another expectation", `GET /health HTTP/1.1\r\n${host}Expect: coffee\r\n\r\n`, 417, /Expect/],
+    [
+      "a packed body",
+      `POST /v1/completions HTTP/1.1\r\n${host}Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}`,
+      415,
+      /Content-Encoding gzip/,
+    ],
+  ])("is told as JSON: %s", async (_, words, status, message) => {
+    const { head, body } = await spoken(words);
+    expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+    const { error } = JSON.parse(body) as { error: { message: string; type: string; code: string } };
+    expect(error).toMatchObject({ type: "invalid_request_error", code: "bad_option" });
+    expect(error.message).toMatch(message);
+  });
+
+  it("disturbs no stream that has begun on the same connection", async () => {
+    const body = JSON.stringify({ ...story, stream: true });
+    const post = `POST /v1/completions HTTP/1.1\r\n${host}Content-Length: ${body.length}\r\n\r\n${body}`;
+    const { head, body: begun } = await spoken(`${post}\x16\x03\r\n\r\n`);
+    expect(`${head}${begun}`.match(/HTTP\/1\.1/g) ?? []).toHaveLength(1);
+    await until(() => server.engine.active === 0 && server.admission.active === 0);
+  });
+
+  it("answers requests that follow one another on a connection, each with its own", async () => {
+    const get = (path: string) => `GET ${path} HTTP/1.1\r\n${host}\r\n`;
+    const body = JSON.stringify({ ...story, max_tokens: 1 });
+    const post = `POST /v1/completions HTTP/1.1\r\n${host}Content-Length: ${body.length}\r\n\r\n${body}`;
+    const socket = connect(Number(new URL(server.url).port), "127.0.0.1");
+    let said = "";
+    socket.on("data", (bytes) => {
+      said += bytes;
+    });
+    socket.write(`${post}${get("/health")}${get("/nowhere")}${post}`);
+    await until(() => (said.match(/HTTP\/1\.1 /g) ?? []).length === 4);
+    socket.destroy();
+    expect(said.match(/HTTP\/1\.1 \d+/g)).toEqual([200, 200, 404, 200].map((status) => `HTTP/1.1 ${status}`));
+  });
+});
+
 describe("the worker", () => {
   it("may be killed: 503 for what was under way, and another one for what comes", { timeout: 60_000 }, async () => {
     const other = await another({ serve: ["knossos"] });

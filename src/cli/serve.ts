@@ -198,8 +198,8 @@ async function serve(flags: ServeFlags): Promise<void> {
     if (!local && key === undefined) say("ventris: no --api-key is set: whoever reaches this address can use it");
     return ended;
   });
-  const { active } = server.engine;
-  if (active > 0) say(`stopping: ${plural(active, "request")} under way`);
+  const { underWay } = server;
+  if (underWay > 0) say(`stopping: ${plural(underWay, "request")} under way`);
   const { finished, aborted } = await server.close(grace);
   say(`stopped${finished + aborted > 0 ? `: ${finished} finished, ${aborted} aborted` : ""}`);
 }

@@ -5,7 +5,7 @@ import { describeIssues } from "../issues.ts";
 import { isObject } from "../json.ts";
 import { privateFolders } from "./places.ts";
 
-export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 429 | 500 | 503;
+export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 417 | 429 | 431 | 500 | 503;
 
 /** An error that knows the field it is about, or a status of its own. */
 export class RequestError extends VentrisError {
@@ -108,6 +108,11 @@ export function answerOf(error: unknown): {
 
 /** Errors: `bad_option`. */
 export async function readJson(request: Request): Promise<unknown> {
+  const coding = request.headers.get("content-encoding") ?? "identity";
+  if (coding.toLowerCase() !== "identity")
+    throw new RequestError("bad_option", `a body with Content-Encoding ${coding} is not read: send it plain`, {
+      status: 415,
+    });
   let bytes: ArrayBuffer;
   try {
     bytes = await request.arrayBuffer();

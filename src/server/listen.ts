@@ -2,7 +2,6 @@
 import { readFileSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { fileURLToPath } from "node:url";
-import { serve } from "@hono/node-server";
 import type { NamedMethod } from "../calls.ts";
 import { VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
@@ -10,6 +9,7 @@ import { requireShare } from "../sharing/index.ts";
 import { type Admission, createAdmission } from "./admission.ts";
 import { createApp, type RouteGroup } from "./app.ts";
 import { createCatalogue } from "./catalogue.ts";
+import { createConnections } from "./connections.ts";
 import { type GuardedEngine, startGuardedEngine } from "./guarded.ts";
 import { insideRoutes } from "./inside.ts";
 import { createMetrics } from "./metrics.ts";
@@ -55,6 +55,8 @@ export interface Listening {
   readonly url: string;
   readonly engine: GuardedEngine;
   readonly admission: Admission;
+  /** Requests that are not answered to the end. */
+  readonly underWay: number;
   /** Takes no more requests, gives those under way `seconds` to end, aborts the rest, and says how many of each there were. */
   close(seconds?: number): Promise<{ readonly finished: number; readonly aborted: number }>;
 }
@@ -109,7 +111,9 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     origins,
     open: () => open,
   });
-  const server = serve({ fetch: app.fetch, port, hostname: host, autoCleanupIncoming: true });
+  const connections = createConnections(app.fetch, host);
+  const { server } = connections;
+  server.listen(port, host);
   await new Promise<void>((resolve, reject) => {
     server.once("listening", resolve);
     server.once("error", (cause: NodeJS.ErrnoException) => {
@@ -128,15 +132,19 @@ export async function listen(options: ListenOptions): Promise<Listening> {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${bound}/`,
     engine,
     admission,
+    get underWay() {
+      return connections.underWay;
+    },
     async close(seconds = 0) {
       open = false;
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      const underWay = engine.active;
+      const { underWay } = connections;
       const deadline = performance.now() + seconds * 1000;
-      while (engine.active > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
-      const aborted = engine.active;
+      const left = (): number => connections.underWay;
+      while (left() > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 20));
+      const aborted = Math.min(underWay, left());
       await engine.close();
-      if ("closeAllConnections" in server) server.closeAllConnections();
+      server.closeAllConnections();
       await closed;
       return { finished: underWay - aborted, aborted };
     },
