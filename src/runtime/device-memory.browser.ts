@@ -31,7 +31,7 @@ export async function deviceMemory(device: Device): Promise<DeviceMemory | undef
   return {
     value(type, data, dims) {
       for (const copy of dropped.splice(0)) copy.destroy();
-      const { buffer } = data as ArrayBufferView<ArrayBufferLike>;
+      const { buffer } = data as ArrayBufferView;
       if (buffer.byteLength > most || buffer.byteLength % 4 !== 0)
         return new ort.Tensor(type as "float32", data as Float32Array, dims);
       let copy = copies.get(buffer);

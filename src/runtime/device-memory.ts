@@ -8,9 +8,9 @@ export interface DeviceMemory {
    */
   readonly value: ValueMaker;
   /** Sends a part of a buffer anew, if there is a copy of it. Begin and length are multiples of 4 bytes. */
-  renew(part: ArrayBufferView<ArrayBufferLike>): void;
+  renew(part: ArrayBufferView): void;
   /** The copy of an array's buffer is needed no more, once what runs now has ended: it goes before the next argument is made. */
-  drop(whole: ArrayBufferView<ArrayBufferLike>): void;
+  drop(whole: ArrayBufferView): void;
   /** Ends all copies. Nothing may run with them. */
   close(): void;
 }
