@@ -384,8 +384,16 @@ export function promptTokens(model: Model, text: Text): readonly number[] {
   return rows as readonly number[];
 }
 
-function textTokens({ tokenizer, name }: PromptReader, prompt: string, most: number | undefined): readonly number[] {
-  ensure(tokenizer, "unavailable", `the model ${name} has no tokenizer: give the prompt as token ids`);
+function textTokens(
+  { tokenizer, name, capabilities }: PromptReader,
+  prompt: string,
+  most: number | undefined,
+): readonly number[] {
+  ensure(tokenizer, "unavailable", () => {
+    const takesIds = capabilities.has("forest") || capabilities.has("canvas");
+    const instead = takesIds ? ": give the prompt as token ids" : `; what it has: ${[...capabilities].join(", ")}`;
+    return `the model ${name} has no tokenizer${instead}`;
+  });
   // A rendered template begins with a special token's text, which would be cut into plain characters.
   for (const text of tokenizer.specialTokens?.keys() ?? []) {
     ensure(

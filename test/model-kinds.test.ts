@@ -5,14 +5,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createVentris } from "../src/ai-sdk/index.ts";
 import { openDecoder, openGraph, parametersOfModel } from "../src/engine/encoder-decoder/search.ts";
 import { saveTextModel, type TextModel, wordCodec } from "../src/engine/encoder-decoder/text-model.ts";
+import { storage } from "../src/files.ts";
 import { methods, type OpenModel, open } from "../src/index.ts";
 import { openPointing, point, shippedNetwork } from "../src/methods/pointing/index.ts";
 import { findFilter, fitFilter, matrix, openFilter, saveFilter, smoothAll } from "../src/methods/signals.ts";
 import { parameterMaker } from "../src/models/parameters.ts";
 import { masked, readT5Config, t5Decoder, t5Encoder, t5Parameters } from "../src/models/t5.ts";
 import { input } from "../src/tensor/index.ts";
+import { openSafetensors, writeSafetensors } from "../src/weights/safetensors.ts";
+
+type WrittenTensor = Parameters<typeof writeSafetensors>[1] extends Iterable<infer Tensor> ? Tensor : never;
+
 import { ensureBuilt, root } from "./build.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-kinds-"));
@@ -71,6 +77,17 @@ test("a pointer network answers as its function does", async () => {
   expect(pointer.task).toBe("hull");
   expect(pointer.point(points)).toEqual(point(await openPointing(places.pointing), points));
   expect(() => pointer.point(points.slice(0, 2))).toThrow(/3/);
+  for (const [given, options, said] of [
+    [null, {}, /points are a list of \[x, y\], not null/],
+    ["abc", {}, /not "abc"/],
+    [[...points, [1, 1, 1]], {}, /point 5 is \(1, 1, 1\), not two numbers/],
+    [[...points, [1e300, -1e300]], {}, /point 5 .* of at most 1e\+100/],
+    [points, { beam: 3 }, /no option "beam"; did you mean "beams"/],
+    [points, { rule: "toString" }, /rule must be "none"/],
+    [points, { signal: {} }, /signal must be an AbortSignal/],
+    [points, null, /must be an object/],
+  ] as const)
+    expect(() => pointer.point(given as never, options as never)).toThrow(said);
   expect([...opened.pointing.capabilities]).toEqual(["pointing"]);
   expect(opened.pointing.parameterCount).toBeGreaterThan(100_000);
 });
@@ -90,6 +107,15 @@ test("a filter follows bin by bin, whole, and smoothed", async () => {
   expect(filter.smooth(observations)).toEqual(smoothAll(method, filter.model, observations));
   expect(filter.smooth(observations).means.data).not.toEqual(whole.means.data);
   expect(() => filter.follow(matrix(4, 2))).toThrow(/2 channels.*fitted to 3/);
+  const lists = { rows: 1, columns: 3, data: [1, 2, 3] };
+  for (const given of [null, [[1, 2, 3]], lists, { ...matrix(9, 3), rows: 99 }]) {
+    expect(() => filter.follow(given as never)).toThrow(/a recording is a matrix/);
+    expect(() => filter.smooth(given as never)).toThrow(/a recording is a matrix/);
+  }
+  for (const given of [null, "abc"]) expect(() => running.step(given as never)).toThrow(/a list of 3 numbers/);
+  await expect(fitFilter(method, { states, observations }, { stateNames: ["only one"] })).rejects.toThrow(
+    /stateNames are 1, and there are 2/,
+  );
 });
 
 describe("an encoder–decoder", () => {
@@ -188,6 +214,32 @@ describe("an encoder–decoder", () => {
     });
   });
 
+  test("refuses tokens that its weights do not know, and calls after it was closed", async () => {
+    const other = join(folder, "other-tokens");
+    await saveTextModel(other, text);
+    await rm(join(other, "words.json"));
+    for (const name of ["tokenizer.json", "tokenizer_config.json"])
+      await copyFile(join(root, "models", "pylos", name), join(other, name));
+    const model = await open(other);
+    const writer = model.ability("encoder-decoder");
+    await expect(writer.write("The old king was")).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(/the token \d+, and the model knows 10 alone/),
+    });
+    await model.close();
+
+    const closing = await open(places.text);
+    const late = closing.ability("encoder-decoder");
+    const before = late.write(given, { maxTokens: 5 });
+    await closing.close();
+    expect((await before).tokens.length).toBeGreaterThan(0);
+    await expect(late.write(given)).rejects.toMatchObject({
+      code: "aborted",
+      message: expect.stringMatching(/closed/),
+    });
+    await closing.close();
+  });
+
   test("sees the padding of neither texts nor beams", async () => {
     const size = { rows: 1, slots: ids.length, length: 4, beams: 3 };
     const { states } = await opened.text.ability("encoder-decoder").encode(given);
@@ -223,6 +275,14 @@ describe.each(["pointing", "filter", "text"] as const)("%s", (kind) => {
     await expect(model.score([1, 2])).rejects.toMatchObject(lacking);
     await expect(model.embed([1, 2])).rejects.toMatchObject(lacking);
     expect(() => model.ability("canvas")).toThrow(/has no canvas; what it has: /);
+    for (const name of ["toString", "__proto__"]) expect(() => model.ability(name)).toThrow(/has no /);
+    const untold = {
+      code: "unavailable",
+      message: expect.stringMatching(`has no tokenizer; what it has: ${capability}`),
+    };
+    await expect(model.score("a")).rejects.toMatchObject(untold);
+    await expect(model.embed("a")).rejects.toMatchObject(untold);
+    await expect(model.forward("a")).rejects.toMatchObject(untold);
     await expect(open(places[kind], { weights: "int8" })).rejects.toThrow(
       /weights: it means nothing to .*, which is a/,
     );
@@ -238,9 +298,65 @@ test("the list of models has those in a folder, and says what they are", async (
   const found = Object.fromEntries(listed.map(({ path, architecture }) => [path, architecture]));
   expect(found[places.filter]).toBe("filter of signals");
   expect(found[places.text]).toBe("T5ForConditionalGeneration");
+  const served = await cli(["serve", "--port", "0", "--model", places.text]);
+  expect(served.stderr).toMatch(/has: encoder-decoder; what is served writes texts/);
+  const prompt = [{ role: "user" as const, content: [{ type: "text" as const, text: "Hi" }] }];
+  for (const kind of ["text", "pointing"] as const)
+    await expect(createVentris()(places[kind]).doGenerate({ prompt })).rejects.toThrow(
+      /has no tokenizer; what it has: /,
+    );
   expect((await cli(["models", places.filter])).stderr).toMatch(/is a file: name the folder/);
   const compared = await cli(["compare", "--model", places.pointing, "Hi"]);
   expect(compared.stderr).toMatch(/no decoding method works with .*, which has: pointing; ventris point answers/);
+});
+
+/** A file with another card or other tensors, whose fingerprint fits them where there is one. */
+async function forged(
+  from: string,
+  change: (card: Record<string, never>, tensors: WrittenTensor[]) => void,
+): Promise<string> {
+  const source = await openSafetensors(from);
+  const tensors: WrittenTensor[] = [];
+  for (const [name, { type, shape }] of source.tensors) {
+    const { buffer } = await source.readBytes(name);
+    const data = type === "F64" ? new Float64Array(buffer) : await source.readFloat32(name);
+    tensors.push({ name, type: type as "F16", shape, data: data as never });
+  }
+  await source.close();
+  const card = JSON.parse(source.metadata.card);
+  change(card, tensors);
+  const hash = (await storage()).hash("sha256").update(JSON.stringify([card.method, card.options, card.features]));
+  for (const { name, shape, data } of tensors.toSorted((a, b) => (a.name < b.name ? -1 : 1)))
+    hash.update(`${name} ${shape[0]} ${shape[1]}`).update(new Uint8Array((data as Float64Array<ArrayBuffer>).buffer));
+  const path = join(folder, "forged.safetensors");
+  await writeSafetensors(path, tensors, {
+    ...source.metadata,
+    card: JSON.stringify(card),
+    ...(source.metadata.fingerprint && { fingerprint: hash.hex() }),
+  });
+  return path;
+}
+
+test.each([
+  ["pointing", { shape: { kind: "pointer", hidden: 0 } }, /shape\.hidden must be at least 1/],
+  ["pointing", { shape: { kind: "pointer", hidden: 4096 } }, /encoder\.input is \[512,2\], expected \[16384,2\]/],
+  ["pointing", { shape: { kind: "pointer", hidden: 128, more: 1 } }, /no option "more" in shape/],
+  ["pointing", { task: "__proto__" }, /task must be "hull"/],
+  ["pointing", { trained: { sizes: [5], steps: "x", seed: {} } }, /trained\.sizes.*trained\.steps.*trained\.seed/],
+  ["filter", { method: "particle", options: { particles: 1e9 } }, /particles must be at most/],
+  ["filter", { options: { ridge: 0, more: 1 } }, /no option "more"/],
+  ["filter", { observationDimension: 65_536 }, /2 states of 65536 channels, and its arrays are for 2 of 3/],
+  ["filter", { stateDimension: 5 }, /5 states of 3 channels/],
+  ["filter", { stateNames: ["one"] }, /stateNames: must name each state/],
+] as const)("a forged %s file with %j is refused", async (kind, card, said) => {
+  const path = await forged(places[kind], (found) => Object.assign(found, card));
+  await expect(open(path)).rejects.toMatchObject({ code: "bad_file", message: expect.stringMatching(said) });
+});
+
+test("a pointer network's file with a tensor that has no place in it is refused", async () => {
+  const more = { name: "more", type: "F32" as const, shape: [1], data: new Float32Array(1) };
+  const path = await forged(places.pointing, (_, tensors) => tensors.push(more));
+  await expect(open(path)).rejects.toThrow(/the tensor more has no place in a pointer network/);
 });
 
 test("a file that only looks like one of these is refused", async () => {

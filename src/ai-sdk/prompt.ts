@@ -30,12 +30,17 @@ export function promptOf(
     ensure(tools.length === 0, "bad_option", "tools: beside pictures there can be none");
     return messages;
   }
-  const { tokenizer, name } = model;
+  const { tokenizer, name, capabilities } = model;
   const most = tokenizer && muchTooLong(model.config.contextLength);
   if (tokenizer?.encodeChat) return chatTokens(tokenizer, messages, tools, most);
+  ensure(
+    tokenizer,
+    "bad_option",
+    () => `the model ${name} has no tokenizer; what it has: ${[...capabilities].join(", ")}`,
+  );
   const [only, ...others] = messages;
   const plain = others.length === 0 && tools.length === 0 && only?.role === "user" && typeof only.content === "string";
-  if (!plain || !tokenizer) {
+  if (!plain) {
     throw new VentrisError("bad_option", `the model ${name} has no chat template: give it one prompt and nothing else`);
   }
   warnings.push({

@@ -174,7 +174,11 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     sharing: parts.sharing,
     capabilities,
     ability<T>(name: string): T {
-      const found = name in abilities ? abilities[name] : has[name as keyof typeof has];
+      const found = Object.hasOwn(abilities, name)
+        ? abilities[name]
+        : Object.hasOwn(has, name)
+          ? has[name as keyof typeof has]
+          : undefined;
       ensure(found !== undefined, "unavailable", () => lacking(name));
       return found as T;
     },

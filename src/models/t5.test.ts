@@ -257,6 +257,21 @@ describe("configs and names", () => {
     expect(() => readT5Config({ ...published, feed_forward_proj: "gated-silu" })).toThrow(/feed_forward_proj/);
     expect(() => readT5Config({ ...published, d_model: -1 })).toThrow(/d_model/);
     expect(() => readT5Config({ ...published, attention_window_size: 3 })).toThrow(/attention_window_size/);
+    expect(() => readT5Config({ ...published, dense_act_fn: "silu" })).toThrow(/contradicts dense_act_fn/);
+    expect(() => readT5Config({ ...published, is_gated_act: false })).toThrow(/is_gated_act/);
+  });
+
+  it.each([
+    ["decoder_start_token_id", 32128],
+    ["pad_token_id", 1e9],
+    ["eos_token_id", 32128],
+    ["relative_attention_max_distance", 16],
+    ["relative_attention_max_distance", 2],
+    ["relative_attention_num_buckets", 2],
+    ["layer_norm_epsilon", 1e300],
+    ["d_model", 2 ** 40],
+  ])("are refused where %s is %d", (field, value) => {
+    expect(() => readT5Config({ ...published, [field]: value })).toThrow(new RegExp(`config: ${field}: `));
   });
 
   it("have the buckets of the paper: exact near, logarithmic far", () => {

@@ -27,7 +27,7 @@ const size = z
   .int()
   .min(1)
   .max(2 ** 20);
-const schema = z.object({
+const fields = z.object({
   vocab_size: size,
   d_model: size,
   d_kv: size,
@@ -35,27 +35,39 @@ const schema = z.object({
   num_layers: z.int().min(1).max(256),
   num_decoder_layers: z.int().min(1).max(256).optional(),
   num_heads: z.int().min(1).max(1024),
-  relative_attention_num_buckets: z.int().min(2).max(4096).default(32),
+  relative_attention_num_buckets: z.int().min(4).max(4096).default(32),
   relative_attention_max_distance: z.int().min(2).max(65_536).default(128),
-  layer_norm_epsilon: z.number().positive().default(1e-6),
+  layer_norm_epsilon: z.number().positive().max(1).default(1e-6),
   feed_forward_proj: z.enum(["relu", "gated-gelu"]).default("relu"),
   tie_word_embeddings: z.boolean().default(true),
   decoder_start_token_id: z.int().min(0).default(0),
   pad_token_id: z.int().min(0).default(0),
   eos_token_id: z.int().min(0).default(1),
+  // What published configs say of the feed-forward part besides.
+  dense_act_fn: z.string().optional(),
+  is_gated_act: z.boolean().optional(),
 });
+const special = ["decoder_start_token_id", "pad_token_id", "eos_token_id"] as const;
+const schema = fields
+  .superRefine((config, { addIssue }) => {
+    const wrong = (field: string, message: string) => addIssue({ code: "custom", path: [field], message });
+    for (const field of special)
+      if (config[field] >= config.vocab_size)
+        wrong(field, `${config[field]} is no token: the vocabulary has ${config.vocab_size}`);
+    const { relative_attention_num_buckets: buckets, relative_attention_max_distance: farthest } = config;
+    // Near distances have a bucket each; the others share up to the farthest, logarithmically.
+    if (farthest <= buckets >> 1)
+      wrong("relative_attention_max_distance", `${farthest} is not beyond the ${buckets >> 1} distances of their own`);
+    const gated = config.feed_forward_proj === "gated-gelu";
+    const activation = gated ? "gelu_new" : "relu";
+    if ((config.dense_act_fn ?? activation) !== activation || (config.is_gated_act ?? gated) !== gated)
+      wrong("feed_forward_proj", `${config.feed_forward_proj} contradicts dense_act_fn or is_gated_act`);
+  })
+  .transform(({ dense_act_fn: _, is_gated_act: __, ...config }) => config);
 export type T5Config = z.output<typeof schema>;
 
 /** What published configs say besides, and what follows from the rest. */
-const implied = new Set([
-  "is_encoder_decoder",
-  "n_positions",
-  "dropout_rate",
-  "classifier_dropout",
-  "is_gated_act",
-  "dense_act_fn",
-  "output_past",
-]);
+const implied = new Set(["is_encoder_decoder", "n_positions", "dropout_rate", "classifier_dropout", "output_past"]);
 
 /** Reads a published config.json. Errors: `bad_config` naming the field. */
 export function readT5Config(json: Readonly<Record<string, unknown>>): T5Config {
@@ -68,7 +80,7 @@ export function readT5Config(json: Readonly<Record<string, unknown>>): T5Config 
     "bad_config",
     `config: the architecture ${JSON.stringify(architectures ?? json.model_type)} is not T5ForConditionalGeneration`,
   );
-  const known = Object.keys(schema.shape);
+  const known = Object.keys(fields.shape);
   for (const [name, value] of Object.entries(json)) {
     if (known.includes(name) || implied.has(name)) continue;
     const { verdict, meant } = judgeField(name, value, known);

@@ -84,8 +84,13 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
 
   const calls: { [Name in keyof Calls]: Answering<Name> } = {
     async open(_, name) {
-      const { config, parameterCount: parameters, secondsToLoad, capabilities, tokenizer } = await model(name);
-      const { vocabularySize, contextLength } = config;
+      const opened = await model(name);
+      const { parameterCount: parameters, secondsToLoad, capabilities, tokenizer } = opened;
+      const decodes = ["forest", "canvas", "remote"].some((one) => capabilities.has(one));
+      ensure(decodes, "bad_option", () => {
+        return `the model ${opened.name} has: ${[...capabilities].join(", ")}; what is served writes texts token by token`;
+      });
+      const { vocabularySize, contextLength } = opened.config;
       const chats = tokenizer?.encodeChat !== undefined;
       return { name, vocabularySize, contextLength, parameters, secondsToLoad, chats, capabilities: [...capabilities] };
     },

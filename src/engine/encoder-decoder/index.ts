@@ -1,6 +1,6 @@
 /** An encoder–decoder as a model's ability: text in, states, the likeliest text out. */
 import { z } from "zod";
-import { ensure } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
 import { parameterMaker } from "../../models/parameters.ts";
 import { masked, type T5Config, t5Encoder } from "../../models/t5.ts";
 import type { CompileOptions } from "../../runtime/program.ts";
@@ -54,9 +54,11 @@ export function createEncoderDecoder(
   const parameters = parametersOfModel(model);
   const graphs = new Map<string, Promise<{ release(): Promise<void> }>>();
   let last: Promise<unknown> = Promise.resolve();
+  let closed = false;
 
   /** One after the other: a graph that is forgotten is in nobody's use then. */
   function inTurn<T>(action: () => Promise<T>): Promise<T> {
+    if (closed) return Promise.reject(new VentrisError("aborted", "the encoder–decoder was closed"));
     const result = last.then(action, action);
     last = result.catch(() => {});
     return result;
@@ -89,6 +91,10 @@ export function createEncoderDecoder(
     );
     const tokens = [...codec.encode(text), config.eos_token_id];
     ensure(tokens.length <= most, "context_full", `the text has ${tokens.length} tokens; ${most} are the most`);
+    const unknown = tokens.find((id) => id >= config.vocab_size);
+    ensure(unknown === undefined, "bad_option", () => {
+      return `the text has the token ${unknown}, and the model knows ${config.vocab_size} alone: its tokenizer is another model's`;
+    });
     const slots = padded(tokens.length);
     const graph = await kept(`encoder ${slots}`, () => {
       const stack = { config, make: parameterMaker() };
@@ -123,10 +129,13 @@ export function createEncoderDecoder(
         return { ...found, text: codec.decode(found.tokens.filter((id) => id !== config.eos_token_id)) };
       });
     },
-    close: () =>
-      inTurn(async () => {
+    close() {
+      const done = inTurn(async () => {
         for (const graph of graphs.values()) await (await graph).release();
         graphs.clear();
-      }),
+      });
+      closed = true; // calls that were there before are answered
+      return done;
+    },
   };
 }

@@ -1,7 +1,7 @@
 /**
  * Encoder–decoders of the T5 family on disk: a published checkpoint folder, or a small one of ours with whole words for tokens.
  */
-import { ensure } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
 import { exists, readWhole, within } from "../../files.ts";
 import { parseJsonObject } from "../../json.ts";
 import { readT5Config, readT5Weights, type T5Config, t5Parameters } from "../../models/t5.ts";
@@ -48,7 +48,9 @@ export async function openTextModel(folder: string): Promise<TextModel> {
     const weights = await readT5Weights(source, config);
     const list = within(folder, wordsFile);
     if (await exists(list)) {
-      const bytes = await readWhole(list, 50_000_000);
+      const bytes = await readWhole(list, 50_000_000).catch((cause) => {
+        throw new VentrisError("bad_file", `${list}: ${cause.message}`, { cause });
+      });
       const { words } = parseJsonObject(bytes ?? "", list);
       ensure(
         Array.isArray(words) && words.length === config.vocab_size && words.every((w) => typeof w === "string"),

@@ -1,5 +1,5 @@
 /** Exact answers to the planar tasks, and what answers are scored by: convex hulls, Delaunay triangulations, areas. */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
 
 /** A point of the plane. */
 export type Point = readonly [x: number, y: number];
@@ -252,19 +252,26 @@ export const distance = (a: Point, b: Point): number => Math.hypot(a[0] - b[0], 
 /** Whether two points have the same coordinates. */
 export const samePoint = (a: Point, b: Point): boolean => a[0] === b[0] && a[1] === b[1];
 
+/** Differences of larger coordinates, and their products, are not finite. */
+const largest = 1e100;
+
 /** Errors: `bad_option` for too few points and for coordinates that are no finite numbers, naming the point (counted from 1). */
 export function requirePoints(points: readonly Point[], least: number, most = 5000): void {
+  ensure(Array.isArray(points), "bad_option", () => `points are a list of [x, y], not ${shown(points)}`);
   const { length } = points;
   ensure(
     length >= least && length <= most,
     "bad_option",
     `${length} points are given, and ${least} to ${most} are needed`,
   );
-  for (const [i, [x, y]] of points.entries())
+  for (const [i, point] of points.entries())
     ensure(
-      Number.isFinite(x) && Number.isFinite(y),
+      Array.isArray(point) && point.length === 2 && point.every((x) => Number.isFinite(x) && Math.abs(x) <= largest),
       "bad_option",
-      () => `point ${i + 1} is (${x}, ${y}), not two numbers`,
+      () => {
+        const given = Array.isArray(point) ? `(${point.join(", ")})` : shown(point);
+        return `point ${i + 1} is ${given}, not two numbers of at most ${largest}`;
+      },
     );
 }
 

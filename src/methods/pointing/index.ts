@@ -1,6 +1,9 @@
 /** Pointer networks: trained on solved examples of a task, kept in one file, pointing at any number of points. */
-import { ensure, VentrisError } from "../../errors.ts";
+import { z } from "zod";
+import { parseOptions } from "../../engine/shapers/options.ts";
+import { ensure } from "../../errors.ts";
 import { within } from "../../files.ts";
+import { checkJson, parseJsonObject } from "../../json.ts";
 import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
@@ -15,8 +18,8 @@ import {
   type Weight,
   weightShapes,
 } from "./network.ts";
-import type { RuleName } from "./rules.ts";
-import { type Answer, pointAt } from "./search.ts";
+import { type RuleName, rules } from "./rules.ts";
+import { type Answer, mostBeams, pointAt } from "./search.ts";
 import { type TaskName, tasks } from "./tasks.ts";
 import { drawBatch, pointingObjective } from "./training.ts";
 
@@ -69,6 +72,12 @@ export interface Pointed extends Answer {
   readonly others: readonly Answer[];
 }
 
+const pointOptions = z.strictObject({
+  beams: z.int().min(1).max(mostBeams).optional(),
+  rule: z.enum(Object.keys(rules) as RuleName[]).optional(),
+  signal: z.instanceof(AbortSignal, { error: "must be an AbortSignal" }).optional(),
+});
+
 const mostPoints = 2000;
 
 /**
@@ -81,9 +90,9 @@ export function point(
   options: PointOptions = {},
 ): Pointed {
   const task = tasks[name];
+  const { beams = task.beams, rule = task.rule, signal } = parseOptions(pointOptions, options, "point");
   requirePoints(points, task.least, mostPoints);
   const { points: inside, changed } = normalise(points);
-  const { beams = task.beams, rule = task.rule, signal } = options;
   const [best, ...others] = pointAt(network, inside, { beams, rule, signal });
   return { ...best, others, normalised: changed };
 }
@@ -200,7 +209,8 @@ export async function openPointing(path: string): Promise<PointingModel> {
   const source = await openSafetensors(path);
   try {
     ensure(source.metadata?.format === pointingFormat, "bad_file", `${path} is no pointing network of ours`);
-    const { task, shape, trained } = readCard(path, source.metadata.card);
+    const card = parseJsonObject(source.metadata.card ?? "", `${path}: its card`);
+    const { task, shape, trained } = checkJson(cardSchema, card, `${path}: its card`);
     const weights = new Map<string, Weight>();
     for (const [name, dimensions] of weightShapes(shape)) {
       const stored = source.tensors.get(name);
@@ -213,26 +223,21 @@ export async function openPointing(path: string): Promise<PointingModel> {
       const values = await source.readFloat32(name);
       weights.set(name, { name, shape: dimensions, values });
     }
+    const extra = [...source.tensors.keys()].find((name) => !weights.has(name));
+    ensure(extra === undefined, "bad_file", `${path}: the tensor ${extra} has no place in a ${shape.kind} network`);
     return { task, network: createNetwork(shape, weights), weights, trained };
   } finally {
     await source.close();
   }
 }
 
-function readCard(
-  path: string,
-  text: string | undefined,
-): Pick<PointingModel, "task" | "trained"> & { shape: NetworkShape } {
-  try {
-    const card = JSON.parse(text ?? "");
-    const { kind, hidden, largest = 0 } = card.shape;
-    const sound =
-      Object.hasOwn(tasks, card.task) &&
-      ["pointer", "attention", "plain"].includes(kind) &&
-      [hidden, largest, ...card.trained.sizes].every((n) => Number.isInteger(n) && n >= 0 && n <= 4096);
-    if (sound) return card;
-  } catch (cause) {
-    throw new VentrisError("bad_file", `${path}: its card cannot be read`, { cause });
-  }
-  throw new VentrisError("bad_file", `${path}: its card names no task and shape that are known`);
-}
+const width = z.int().min(1).max(4096);
+const cardSchema = z.object({
+  task: z.enum(Object.keys(tasks) as TaskName[]),
+  shape: z.strictObject({ kind: z.enum(["pointer", "attention", "plain"]), hidden: width, largest: width.optional() }),
+  trained: z.object({
+    sizes: z.tuple([width, width]).readonly(),
+    steps: z.int().min(0),
+    seed: z.int(),
+  }),
+});

@@ -365,7 +365,7 @@ test("training learns hulls of five points, resumes exactly, runs on any size, a
   );
   expect(outside.normalised).toBe(true);
   expect(() => point(opened, square.slice(0, 2))).toThrow(/2 points are given/);
-  expect(() => point(opened, square, { beams: 0 })).toThrow(/beams is 0/);
+  expect(() => point(opened, square, { beams: 0 })).toThrow(/beams must be at least 1/);
 
   const damaged = readFileSync(file);
   writeFileSync(join(folder, "cut.safetensors"), damaged.subarray(0, damaged.length - 40));

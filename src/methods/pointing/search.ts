@@ -32,7 +32,7 @@ interface Hypothesis {
   rule: RuleState;
 }
 
-const mostBeams = 1000;
+export const mostBeams = 1000;
 
 /** Best answers first. Errors: `bad_option`; `constraint_dead_end` when every hypothesis came to a point where nothing is allowed; `aborted`. */
 export function pointAt(network: Network, points: readonly Point[], options: SearchOptions = {}): Answer[] {

@@ -4,7 +4,7 @@
  * with a mean and a covariance, in arrays of its own that the next call overwrites, so that a step leaves no garbage.
  */
 import type { z } from "zod";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, shown, VentrisError } from "../../errors.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
 /** Paired recordings, row = bin. A row with a value that is not finite is a gap: nothing is learnt from it or across it. */
@@ -112,6 +112,12 @@ export function count(counters: FilterCounters, estimate: Estimate): void {
 /** Whether an observation can be used. Errors: `bad_shape` for another number of values. */
 export function usable(observation: ArrayLike<number> | undefined, n: number): observation is ArrayLike<number> {
   if (observation === undefined) return false;
+  if (!Array.isArray(observation) && !ArrayBuffer.isView(observation)) {
+    throw new VentrisError(
+      "bad_shape",
+      `an observation is a list of ${n} numbers, or undefined where the bin is missing, not ${shown(observation)}`,
+    );
+  }
   if (observation.length !== n) {
     throw new VentrisError(
       "bad_shape",
@@ -133,6 +139,12 @@ export interface Trajectory {
 /** Filters a whole recording from its start: the same estimates as `step` gives one by one. */
 export function filterAll(filter: Filter, observations: Matrix): Trajectory {
   const { stateDimension: d, observationDimension: n } = filter;
+  const { rows, columns, data } = observations ?? {};
+  ensure(
+    Number.isInteger(rows) && data instanceof Float64Array && data.length === rows * columns,
+    "bad_shape",
+    () => `a recording is a matrix { rows, columns, data } in float64, row by row, not ${shown(observations)}`,
+  );
   ensure(
     observations.columns === n,
     "bad_shape",

@@ -66,6 +66,8 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
   const options = parseOptions(method.options, given.options ?? {}, method.name) as Record<string, unknown>;
   const whole = withoutGaps(data);
+  requireNames("stateNames", given.stateNames, whole.states.columns);
+  requireNames("observationNames", given.observationNames, whole.observations.columns);
   checkVariance(whole, features, given);
   const transform = fitFeatures(whole.observations, features);
   const stateMean = centreStates ? columnMeans(whole.states) : new Float64Array(whole.states.columns);
@@ -105,8 +107,12 @@ const growing = (radius: number | string | undefined): { warning?: string } =>
 /** A filter of the model, at its start. */
 export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   const { stateDimension: d, observationDimension: n, parameters } = model;
-  const inner = method.open(parameters, model.options);
+  const inner = method.open(parameters, parseOptions(method.options, model.options, method.name));
   const transform = openFeatures(parameters.arrays);
+  const channels = parameters.arrays.featureMean?.columns ?? inner.observationDimension;
+  ensure(channels === n && inner.stateDimension === d, "bad_shape", () => {
+    return `the model says ${d} states of ${n} channels, and its arrays are for ${inner.stateDimension} of ${channels}`;
+  });
   const stateMean = parameters.arrays.stateMean.data;
   const features = new Float64Array(inner.observationDimension);
   const estimate = newEstimate(d);
@@ -171,6 +177,12 @@ function withoutGaps({ states, observations }: FilterData): PreparedData {
     `${kept.length} bins are complete (of ${states.rows}); a state of ${states.columns} dimensions needs more than ${states.columns}`,
   );
   return { states: selectRows(states, kept), observations: selectRows(observations, kept), starts };
+}
+
+function requireNames(option: string, names: readonly string[] | undefined, count: number): void {
+  ensure(names === undefined || names.length === count, "bad_option", () => {
+    return `${option} are ${names!.length}, and there are ${count} to be named`;
+  });
 }
 
 function checkVariance(data: PreparedData, features: Features, { stateNames, observationNames }: FitOptions): void {

@@ -19,7 +19,7 @@ const maximumValues = 2 ** 28;
 
 const names = z.array(z.string()).optional();
 const dimension = z.int().min(1).max(65_536);
-const cardSchema = z.object({
+const fields = z.object({
   method: z.string(),
   options: z.record(z.string(), z.unknown()),
   features: z.union([z.enum(["as-is", "centred", "standardised"]), dimension]),
@@ -33,6 +33,17 @@ const cardSchema = z.object({
   // What is no number is null in JSON.
   notes: z.record(z.string(), z.union([z.number(), z.string(), z.null().transform(() => Number.NaN)])),
 });
+const named = (list: readonly string[] | undefined, count: number): boolean =>
+  list === undefined || list.length === count;
+const cardSchema = fields
+  .refine((card) => named(card.stateNames, card.stateDimension), {
+    path: ["stateNames"],
+    message: "must name each state",
+  })
+  .refine((card) => named(card.observationNames, card.observationDimension), {
+    path: ["observationNames"],
+    message: "must name each channel",
+  });
 type Card = z.output<typeof cardSchema>;
 
 /** Writes the model atomically. Errors: `disk_full`, `unavailable`. */
