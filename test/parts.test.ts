@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { Edit, EditParameter } from "../src/models/edits.ts";
 import { textGraph } from "../src/models/graph.ts";
+import { loraSites, writeLora } from "../src/models/lora.ts";
 import { parameterMaker, readParameters } from "../src/models/parameters.ts";
 import { type OpenModel, open } from "../src/open.ts";
 import {
@@ -30,6 +31,7 @@ import {
   graphObjective,
   type Parameter,
 } from "../src/training/index.ts";
+import { initialLora } from "../src/training/lora.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { dataPath, noData } from "./data.ts";
 import { removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
@@ -276,6 +278,21 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
       await using other = await open(tiny.folder, { threads: 1 });
       await expect(other.part(at)).rejects.toThrow(/trained on another model .*stories260k.*the weights differ/);
       await removeModel(tiny);
+    });
+
+    test("a model with a LoRA adapter is another base: its parts and the bare model's are kept apart", async () => {
+      const { family, config } = model;
+      const lora = { rank: 1, alpha: 1, targets: ["q_proj"] };
+      const sites = loraSites(family, config, lora);
+      const adapter = join(folder, "adapter");
+      await writeLora(adapter, { config: lora, sites, values: initialLora(sites, 1, 1) }, stories!);
+      await using adapted = await open(stories!, { threads: 1, lora: adapter });
+      const [bare, own] = [join(folder, "of-bare"), join(folder, "of-adapted")];
+      await model.writePart(bare, { kind: "probe", tensors });
+      await adapted.writePart(own, { kind: "probe", tensors });
+      expect((await adapted.part(own)).tensors.get("a")).toEqual(tensor);
+      await expect(adapted.part(bare)).rejects.toThrow(/the weights differ/);
+      await expect(model.part(own)).rejects.toThrow(/the weights differ/);
     });
 
     test("tensors that are missing, of another shape, unknown, or not finite; a damaged card", async () => {

@@ -7,7 +7,7 @@ import { decode, methodChoice } from "../../src/calls.ts";
 import { createModel } from "../../src/engine/model.ts";
 import { type DecodeOptions, methods, type OpenModel, open } from "../../src/index.ts";
 import type { Edit } from "../../src/models/edits.ts";
-import { linear } from "../../src/tensor/index.ts";
+import { linear, maximum, minimum } from "../../src/tensor/index.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
 import { entries } from "./entries.ts";
 
@@ -110,6 +110,36 @@ describe.each(["f32", "int8", "int4"])("%s", (weights) => {
       expect(model.forest.held).toBe(0);
     });
   }
+});
+
+describe.each([
+  { name: "beam", beams: 3 },
+  { name: "diverse-beam", beams: 4, groups: 2 },
+  { name: "smc", particles: 4 },
+] as const)("$name", (method) => {
+  test("under an edit writes what it writes on a model opened with that edit, alone and beside requests without", async () => {
+    const model = models.get("f32")!;
+    const bounds: Edit = { name: "bounds", site, apply: (value) => ({ value: minimum(maximum(value, -0.6), 0.6) }) };
+    await using bounded = await open(files[0].folder, { threads: 1, weights: "f32", edits: [bounds] });
+    const given: DecodeOptions = {
+      ...{ method, temperature: 1, seed: 4, maxTokens: 8, logprobs: 3, taps: [site] },
+      constraint: { regex: "[a-z ]*" },
+    };
+    const of = async (one: OpenModel, more: DecodeOptions = {}) => {
+      const { tokens, logprobs, taps } = await one.generate(prompt, { ...given, ...more });
+      return { tokens, logprobs, rows: taps![site] };
+    };
+    const clean = await of(model);
+    const wanted = await of(bounded);
+    expect(wanted).not.toEqual(clean);
+    // Another program, whose last bits may differ; those of one program may not.
+    const edited = await of(model, { edits: [bounds] });
+    expect(edited.tokens).toEqual(wanted.tokens);
+    for (const [i, value] of wanted.rows.values.entries()) expect(edited.rows.values[i]).toBeCloseTo(value, 3);
+    expect(await of(model)).toEqual(clean);
+    expect(await Promise.all([of(model), of(model, { edits: [bounds] }), of(model)])).toEqual([clean, edited, clean]);
+    expect(model.forest.held).toBe(0);
+  });
 });
 
 test("every method is refused by name where the model lacks what it needs, and nothing is begun", () => {

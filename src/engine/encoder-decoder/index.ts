@@ -28,7 +28,7 @@ export interface EncoderDecoder {
   readonly config: T5Config;
   /** Its tokens. The end mark is not among those of a text. */
   readonly codec: Codec;
-  /** The encoder's states of a text and its end mark: [tokens + 1, d_model]. Errors: `context_full` beyond 2,048 tokens. */
+  /** The encoder's states of a text and its end mark: [tokens + 1, d_model]. Errors: `context_full` beyond 2,048 tokens, `bad_option`, `aborted`. */
   encode(text: string): Promise<{ readonly states: Float32Array; readonly tokens: readonly number[] }>;
   /** The text that beam search finds for another: by the mean log-probability of its tokens. Errors: `bad_option`, `context_full`, `aborted`. */
   write(text: string, options?: WriteOptions): Promise<Written>;
