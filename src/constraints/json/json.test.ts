@@ -284,7 +284,7 @@ describe("JSON Schema", () => {
   });
 
   it("takes what no draft knows as an annotation", () => {
-    for (const name of ["example", "note", "nullable", "x-items", "optional", "types"])
+    for (const name of ["example", "note", "nullable", "x-items", "optional", "types", "_format", "_uniqueItems"])
       expect(jsonSchemaConstraint({ type: "integer", minimum: 0, maximum: 9, [name]: "any" })).toBeDefined();
   });
 
@@ -308,6 +308,22 @@ describe("JSON Schema", () => {
     const long = jsonSchemaConstraint({ type: "string", minLength: 3_000, pattern: "^(?:a|b)*$" });
     expect(isValid(long, JSON.stringify("ab".repeat(1_500)))).toBe(true);
     expect(isValid(jsonSchemaConstraint({ type: "array", minItems: 1e6 }), "[1]")).toBe(false);
+  });
+
+  it("takes no number that reading rounds to what it must not be a multiple of", () => {
+    const accepts = (schema: object, text: string): boolean => isValid(jsonSchemaConstraint(schema), text);
+    const long = { type: "integer", not: { multipleOf: 123456789012345680 } };
+    for (const text of ["123456789012345678", "123456789012345677", "123456789012345680", "0", "246913578024691360"])
+      expect(accepts(long, text), text).toBe(false);
+    for (const text of ["1", "-9007199254740991", "9007199254740992", "123456789012345"])
+      expect(accepts(long, text), text).toBe(true);
+    const five = { not: { multipleOf: 5 } };
+    for (const text of ["5.00000000000000001", "4.9999999999999999", "45035996273704961", "1e22"])
+      expect(accepts(five, text), text).toBe(false);
+    for (const text of ["0.30000000000000004", "51.50735091234567", "4.999", "9007199254740991", "1e-7"])
+      expect(accepts(five, text), text).toBe(true);
+    // Beyond what doubles can tell apart all are multiples, on both sides of a not.
+    expect(accepts({ not: five }, "1e+22")).toBe(true);
   });
 
   it("zeros behind the last place can be bounded", () => {

@@ -2,7 +2,7 @@
  * Sets of numbers that JSON Schema can describe: intervals with closed ends, multiples of one number, and no multiples of others. An open
  * end is the neighbouring double as JavaScript writes it, so that no text rounds to a value beyond.
  */
-import { at, compareDecimals, type Decimal, decimalOf, leastCommonMultiple, neighbour } from "./decimals.ts";
+import { at, compareDecimals, type Decimal, decimalOf, leastCommonMultiple, negative, neighbour } from "./decimals.ts";
 
 /** Undefined ends are infinite. */
 export interface Interval {
@@ -58,7 +58,17 @@ export function intersectNumbers(a: NumberSet, b: NumberSet): NumberSet | undefi
   return hasNumber(set, undefined, undefined) ? set : undefined;
 }
 
-/** What is in none of a set, as a union. */
+/** From here on doubles do not have every integer. */
+const exactIntegers = 2 ** 53;
+const withinExact = (times: number): Interval[] => {
+  const end = decimalOf(Math.min(exactIntegers * times, Number.MAX_VALUE));
+  return [{ low: negative(end), high: end }];
+};
+
+/** Integers that doubles have exactly. */
+export const smallIntegers: NumberSet = numberSet(withinExact(1), { digits: 1n, scale: 0 });
+
+/** What is in none of a set, as a union. Where doubles are too coarse to tell, all numbers count as multiples: there validators say so, too. */
 export function complementNumbers({ intervals, step, avoided }: NumberSet): NumberSet[] {
   const gaps: Interval[] = [];
   let low: Decimal | undefined;
@@ -72,7 +82,10 @@ export function complementNumbers({ intervals, step, avoided }: NumberSet): Numb
     if (interval.high) low = decimalOf(neighbour(numberOf(interval.high), 1));
   }
   if (open) gaps.push({ low });
-  const parts = [...(step ? [numberSet([{}], undefined, [step])] : []), ...avoided.map((n) => numberSet([{}], n))];
+  const parts = [
+    ...(step ? [numberSet(withinExact(numberOf(step)), undefined, [step])] : []),
+    ...avoided.map((n) => numberSet([{}], n)),
+  ];
   return [...(gaps.length > 0 ? [numberSet(gaps)] : []), ...parts];
 }
 

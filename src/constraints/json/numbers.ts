@@ -5,9 +5,17 @@
 import type { TextState } from "../automaton.ts";
 import { createPosition, type Position, utf8 } from "../position.ts";
 import { compileRegex } from "../regex/compile.ts";
-import { at, type Decimal, negative } from "./decimals.ts";
+import { at, type Decimal, leastCommonMultiple, negative } from "./decimals.ts";
 import { exponentsOf, hasFar, matching, mostDigits } from "./exponents.ts";
-import { allNumbers, hasNumber, includes, integers, type NumberSet } from "./number-sets.ts";
+import {
+  allNumbers,
+  hasNumber,
+  includes,
+  integers,
+  intersectNumbers,
+  type NumberSet,
+  smallIntegers,
+} from "./number-sets.ts";
 
 const known = new Map<string, Position>();
 
@@ -58,7 +66,13 @@ interface Written {
 
 /** `most`: digits behind the point of what has no exponent. */
 function bounded(set: NumberSet, most: number): Position {
-  const ends = set.intervals.flatMap(({ low, high }) => [low, high].filter((end) => end !== undefined));
+  // What is to be no multiple must not be rounded to one when it is read: it has no more digits than doubles keep, is a small integer, or
+  // is a fraction far enough from every multiple.
+  const rounds = set.avoided.length > 0;
+  const small = rounds ? intersectNumbers(set, smallIntegers) : undefined;
+  const ends = [...set.intervals, ...(small?.intervals ?? [])].flatMap(({ low, high }) =>
+    [low, high].filter((end) => end !== undefined),
+  );
   const steps = [...(set.step ? [set.step] : []), ...set.avoided];
   const longest = ends.reduce((most, end) => Math.max(most, wholeDigits(end)), 1);
   const finest = [...ends, ...steps].reduce((most, { scale }) => Math.max(most, scale), 0);
@@ -95,21 +109,34 @@ function bounded(set: NumberSet, most: number): Position {
     const rests = steps.map((width) =>
       fraction && fraction.length > width.scale ? `${digits}` : digits % width.digits,
     );
+    const kept = rounds ? `${Math.min(`${digits}`.length, keptDigits + 2)},${trimmed(digits).length}` : "";
     const form = whole === "" ? "" : whole === "0" ? "0" : Math.min(whole.length, longest + 1);
-    return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}${farKey(written)}`;
+    return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}:${kept}${farKey(written)}`;
   }
 
   /** Whether some continuation is in the set, the text as it stands included. */
   function isLive(written: Written): boolean {
     const { minus, whole, fraction, exponent } = written;
     const own = signed(minus);
-    const has = (from: Decimal, to: Decimal): boolean => hasNumber(own, from, to, true);
+    const ownSmall = small && (minus ? mirror(small) : small);
+    const has = (from: Decimal, to: Decimal): boolean =>
+      rounds
+        ? hasNumber(onGrid(own, from), from, to, true) ||
+          (ownSmall !== undefined && hasNumber(ownSmall, from, to, true))
+        : hasNumber(own, from, to, true);
     if (whole === "") return minus ? hasNumber(own, zero, undefined) : hasNumber(set, undefined, undefined);
     const digits = BigInt(`${whole}${fraction ?? ""}`);
     const behind = fraction?.length ?? 0;
     if (exponent !== undefined) return matching(own, farOf(minus), digits, behind, exponent).length > 0;
     if (canBeFar(written) && hasFar(own, farOf(minus), digits, behind)) return true;
     if (behind > most || (fraction !== undefined && most === 0)) return false;
+    if (
+      rounds &&
+      fraction &&
+      includes(own, { digits, scale: behind }) &&
+      isKept(written, digits, { digits, scale: behind })
+    )
+      return true;
     if (fraction !== undefined || whole === "0") {
       return has({ digits, scale: behind }, { digits: digits + 1n, scale: behind });
     }
@@ -118,6 +145,11 @@ function bounded(set: NumberSet, most: number): Position {
       if (has({ digits: digits * width, scale: 0 }, { digits: (digits + 1n) * width, scale: 0 })) return true;
     }
     return false;
+  }
+
+  function isKept({ whole, fraction }: Written, digits: bigint, value: Decimal): boolean {
+    if (!rounds || trimmed(digits).length <= keptDigits || (small && includes(small, value))) return true;
+    return fraction !== undefined && set.avoided.every((n) => isFar(value, n, whole.length));
   }
 
   function positionAt(written: Written): Position | undefined {
@@ -142,7 +174,8 @@ function bounded(set: NumberSet, most: number): Position {
       );
     }
     const value = { digits: minus ? -digits : digits, scale: fraction?.length ?? 0 };
-    const accepts = whole !== "" && fraction !== "" && value.scale <= most && includes(set, value);
+    const accepts =
+      whole !== "" && fraction !== "" && value.scale <= most && includes(set, value) && isKept(written, digits, value);
     return createPosition(
       accepts,
       () => true,
@@ -163,6 +196,27 @@ function bounded(set: NumberSet, most: number): Position {
   }
 
   return positionAt({ minus: false, whole: "", fraction: undefined })!;
+}
+
+/** Decimals of so many digits are written again as they were when doubles have read them. */
+const keptDigits = 15;
+/** Without zeros at the end. */
+const trimmed = (digits: bigint): string => `${digits}`.replace(/0+$/, "");
+
+/** Whether no rounding to a double makes a value with so many digits before the point a multiple. */
+function isFar(value: Decimal, of: Decimal, before: number): boolean {
+  const scale = Math.max(value.scale, of.scale);
+  const [rest, width] = [magnitude({ digits: at(value, scale), scale }) % at(of, scale), at(of, scale)];
+  const distance = rest < width - rest ? rest : width - rest;
+  return distance * 2n ** 53n > 10n ** BigInt(before + scale);
+}
+
+/** Of what begins like `from`, that with no more digits than are kept. */
+function onGrid(set: NumberSet, from: Decimal): NumberSet {
+  const spare = keptDigits - (from.digits === 0n ? 0 : `${from.digits}`.length);
+  const places = from.scale + spare;
+  const grid = places >= 0 ? { digits: 1n, scale: places } : { digits: 10n ** BigInt(-places), scale: 0 };
+  return { ...set, step: set.step ? leastCommonMultiple(set.step, grid) : grid };
 }
 
 const zero: Decimal = { digits: 0n, scale: 0 };

@@ -169,10 +169,11 @@ export function createReader(
 
     for (const keyword of Object.keys(schema)) {
       if (Object.hasOwn(refused, keyword)) bad(keyword, `is not supported: ${refused[keyword]}`);
-      // A misspelt keyword would be an annotation, and what it asks for would not hold.
-      const meant = restricting.has(keyword)
-        ? undefined
-        : nearest(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
+      // A misspelt keyword would be an annotation, and what it asks for would not hold. With _ before it, it was put out of use on purpose.
+      const meant =
+        restricting.has(keyword) || keyword.startsWith("_")
+          ? undefined
+          : nearest(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
       if (meant) bad(keyword, `there is no such keyword; did you mean "${meant}"?`);
     }
     checkDraft(schema, draft, bad);
