@@ -507,6 +507,10 @@ export interface AStarOptions {
   answer?: string;
   /** How many next steps are drawn for a partial solution that is taken up: more look wider, fewer deeper. From 1 to 64. Default 4. */
   children?: number;
+  /** How many of the children are drawn when a solution is taken up; the others follow where the search comes back to it: 1 with some slack spends fewest tokens, in more passes; default: all of them, as published. From 1 to 64. */
+  atOnce?: number;
+  /** How much worse in f than the best that waits a solution may be and still be gone on with where it is deeper: more turns back less often, which spends fewer tokens and trusts the reward's small differences less. From 0 to 1. Default 0. */
+  slack?: number;
   /** What a step costs, from h = 1 - reward before and after it: rise where it became worse, drop where it became better, abs for any change, zero for nothing, which makes the search greedy. Default "rise". */
   edgeCost?: "rise" | "drop" | "abs" | "zero";
   /** Where the search goes on: from the best of all partial solutions that wait (open), or from the best of the steps just drawn (children), which never goes back. Default "open". */

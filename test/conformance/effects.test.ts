@@ -200,6 +200,8 @@ const changes: Readonly<Record<string, Changes>> = {
     ...rewards,
     answer: to(answer, { answerBy: "vote" }),
     children: to(2),
+    atOnce: to(1),
+    slack: to(1),
     edgeCost: ["src/methods/search/steps.test.ts", "f is what its closed forms say, for every cost"],
     scope: to("children"),
     until: ["src/methods/search/steps.test.ts", "until generated ends as soon as nothing that waits is better"],

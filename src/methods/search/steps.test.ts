@@ -119,6 +119,39 @@ describe("a-star", () => {
     expect((await run(aStar, { ...options, scope: "children" }, toy(3))).text[0]).toBe("a");
   });
 
+  test("steps drawn one at a time are those of all at once, and fewer where the first will do", async () => {
+    const options = { reward: oracle, children: 16 };
+    const all = await run(aStar, options, toy(5));
+    const few = await run(aStar, { ...options, atOnce: 1 }, toy(5));
+    expect(few.text).toBe(solved);
+    expect(few.counters.search!.tokens).toBeLessThan(all.counters.search!.tokens / 4);
+    expect(few.counters.search!.rewardCalls).toBeLessThan(all.counters.search!.rewardCalls);
+    // What the first node gets one by one, it would have got together.
+    const texts = ({ events }: { events: readonly { type: string }[] }) =>
+      explored(events)
+        .filter(({ tokens, parent }) => tokens && parent === 0)
+        .map(({ tokens }) => tokens!.join());
+    expect(texts(all).slice(0, texts(few).length)).toEqual(texts(few));
+    const limited = await run(aStar, { ...options, atOnce: 1, maxOpen: 2 }, toy(5));
+    expect(limited.text).toBe(solved);
+    await expect(run(aStar, { ...options, atOnce: 17 }, toy(5))).rejects.toThrow(/atOnce: 17/);
+    await expect(run(aStar, { ...options, atOnce: 1, scope: "children" }, toy(5))).rejects.toThrow(/scope/);
+  });
+
+  test("slack goes on deeper as long as the best that waits is not better by more", async () => {
+    // Every line costs a little, which alone would send the search back to the lines before.
+    const falling: Reward = ({ steps }) => 0.9 - 0.05 * steps.length;
+    const options = { reward: falling, children: 8, atOnce: 1, edgeCost: "zero" };
+    const back = await run(aStar, options, toy(4));
+    const on = await run(aStar, { ...options, slack: 0.5 }, toy(4));
+    expect(on.counters.search!.expansions).toBe(5);
+    expect(back.counters.search!.expansions).toBeGreaterThan(8);
+    // Where it is more, it turns back.
+    const trapped = { reward: trap, children: 8, edgeCost: "zero" };
+    expect((await run(aStar, { ...trapped, slack: 0.2 }, toy(3))).text[0]).toBe("b");
+    expect((await run(aStar, { ...trapped, slack: 1 }, toy(3))).text[0]).toBe("a");
+  });
+
   test("a seed repeats its tree, and another has another", async () => {
     const options = { reward: trap, children: 3 };
     const one = await run(aStar, options, toy(5), 4);

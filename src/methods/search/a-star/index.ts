@@ -21,6 +21,22 @@ const options = z.strictObject({
     .max(64)
     .default(4)
     .describe("how many next steps are drawn for a partial solution that is taken up: more look wider, fewer deeper"),
+  atOnce: z
+    .int()
+    .min(1)
+    .max(64)
+    .optional()
+    .describe(
+      "how many of the children are drawn when a solution is taken up; the others follow where the search comes back to it: 1 with some slack spends fewest tokens, in more passes; default: all of them, as published",
+    ),
+  slack: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe(
+      "how much worse in f than the best that waits a solution may be and still be gone on with where it is deeper: more turns back less often, which spends fewer tokens and trusts the reward's small differences less",
+    ),
   edgeCost: z
     .enum(edgeCosts)
     .default("rise")
@@ -77,6 +93,9 @@ interface Node {
   readonly h: number | undefined;
   readonly f: number;
   readonly reward: number;
+  /** How many of its children have been drawn, and which. */
+  drawn: number;
+  readonly seen: Set<string>;
 }
 
 /** A total order: f, then the deeper, the better by reward, the older. */
@@ -98,7 +117,14 @@ export const aStar = defineMethod({
   suffices: ["remote"],
   options,
   async decode(decoding, settings) {
-    const { children, edgeCost: kind, scope, until, answerBy, budget, maxOpen } = settings;
+    const { children, slack, edgeCost: kind, scope, until, answerBy, budget, maxOpen } = settings;
+    const atOnce = settings.atOnce ?? children;
+    ensure(atOnce <= children, "bad_option", `atOnce: ${atOnce} at a time are more than the ${children} children`);
+    ensure(
+      scope === "open" || (slack === 0 && atOnce === children),
+      "bad_option",
+      "scope: children leaves nothing to come back to, which slack and atOnce are about: leave them out, or take scope open",
+    );
     const reserve = settings.reserve ?? Math.min(128, Math.floor(budget / 8));
     ensure(
       reserve < budget,
@@ -116,7 +142,8 @@ export const aStar = defineMethod({
     const { ledger } = steps;
     let made = 0;
     let open = createHeap<Node>(comesFirst);
-    open.push({ id: made++, state: rootState(await decoding.prefill()), g: 0, h: undefined, f: 0, reward: 1 });
+    const root = { state: rootState(await decoding.prefill()), g: 0, h: undefined, f: 0, reward: 1 };
+    open.push({ id: made++, ...root, drawn: 0, seen: new Set() });
     decoding.emit({ type: "explore", node: 0, parent: -1, score: 0 });
     const goals: Node[] = [];
     let popped: Node | undefined;
@@ -126,11 +153,11 @@ export const aStar = defineMethod({
     let cutOff: Node | undefined;
 
     while (open.size > 0 && !spent) {
-      const node = open.pop()!;
+      const node = take();
       current = node;
       decoding.emit({ type: "explore", node: node.id, parent: -1, score: node.f });
       ensure(
-        kind !== "drop" || scope === "children" || node.f >= lastF - 1e-9,
+        kind !== "drop" || scope === "children" || slack > 0 || node.f >= lastF - 1e-9,
         "internal",
         "a-star: f fell from one node to the next, which a consistent cost rules out",
       );
@@ -146,6 +173,7 @@ export const aStar = defineMethod({
       const drawn = await expand(node);
       if (scope === "children" && drawn.length > 0) open = createHeap<Node>(comesFirst);
       for (const child of drawn) open.push(child);
+      if (node.drawn < children) open.push(node);
       ledger.peakOpen = Math.max(ledger.peakOpen, open.size);
       if (open.size > maxOpen) trim();
       const best = goals.reduce<Node | undefined>((a, b) => (a && comesFirst(a, b) ? a : b), undefined);
@@ -157,14 +185,29 @@ export const aStar = defineMethod({
     }
     await answer();
 
-    /** The children of a node: as many steps as are drawn, differ, and get a reward. */
+    /** The first that waits, or the deepest of those that are worse by no more than the slack (a focal list: Pearl and Kim 1982). */
+    function take(): Node {
+      let chosen = open.pop()!;
+      const most = chosen.f + slack;
+      const passed: Node[] = [];
+      for (let next = slack > 0 ? open.pop() : undefined; next; next = open.pop()) {
+        const deeper = next.f <= most && next.state.depth > chosen.state.depth;
+        passed.push(deeper ? chosen : next);
+        if (deeper) chosen = next;
+        if (next.f > most) break;
+      }
+      for (const node of passed) open.push(node);
+      return chosen;
+    }
+
+    /** The next children of a node: as many steps as are drawn, differ, and get a reward. */
     async function expand(node: Node): Promise<Node[]> {
       ledger.expansions += 1;
-      const wanted = Array.from({ length: children }, (_, j) => ({
-        state: node.state,
-        draws: j === 0 && node.state.draws === 0 ? 0 : 1 + node.id * children + j,
-      }));
-      const seen = new Set<string>();
+      const wanted = Array.from({ length: Math.min(atOnce, children - node.drawn) }, () => {
+        const j = node.drawn++;
+        return { state: node.state, draws: j === 0 && node.state.draws === 0 ? 0 : 1 + node.id * children + j };
+      });
+      const { seen } = node;
       const states = (await steps.grow(wanted, budget - reserve - ledger.tokens)).filter((state) => {
         if (!state) return false;
         const isNew = !seen.has(state.tokens.join());
@@ -186,7 +229,7 @@ export const aStar = defineMethod({
         const reward = aggregated(settings.aggregate, node.h === undefined ? undefined : 1 - node.h, values[i]);
         const h = 1 - reward;
         const g = node.g + edgeCost(kind, node.h, h);
-        const child: Node = { id: made++, state, g, h, f: g + h, reward };
+        const child: Node = { id: made++, state, g, h, f: g + h, reward, drawn: 0, seen: new Set() };
         const solution = state.ended === "end";
         if (solution) goals.push(child);
         result.push(child);
@@ -207,14 +250,16 @@ export const aStar = defineMethod({
       const first = open.pop();
       if (!first) return true;
       open.push(first);
-      return goal.f <= first.f;
+      return goal.f <= first.f + slack;
     }
 
     /** Keeps the best half, so that this is not done again at every step. */
     function trim(): void {
       const kept: Node[] = [];
       while (kept.length < Math.ceil(maxOpen / 2)) kept.push(open.pop()!);
-      for (let rest = open.pop(); rest; rest = open.pop()) steps.forget(rest.state);
+      for (let rest = open.pop(); rest; rest = open.pop()) {
+        if (rest.drawn === 0) steps.forget(rest.state); // others have children
+      }
       open = createHeap<Node>(comesFirst, kept);
     }
 

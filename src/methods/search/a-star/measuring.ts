@@ -12,6 +12,7 @@ import { bestOfN } from "../best-of-n/index.ts";
 import { particleFiltering } from "../particle-filtering/index.ts";
 import type { Reward } from "../rewards.ts";
 import { selfConsistency } from "../self-consistency/index.ts";
+import type { EdgeCost } from "./costs.ts";
 import { aStar } from "./index.ts";
 
 /** A chain of so many operations on numbers up to 99. */
@@ -94,10 +95,14 @@ export interface Spent {
   readonly expansions: number;
 }
 
+/** Where steps are judged wrongly at times, the product of their rewards is what all of them say together: best for all that take it. */
+const aggregate = "product";
+const star = (width: number, edgeCost: EdgeCost) => ({ children: width, budget: 6000, edgeCost, aggregate });
+
 export const searches = {
-  "a-star": (width: number) => ({ method: aStar, options: { children: width, budget: 6000 } }),
-  "a-star drop": (width: number) => ({ method: aStar, options: { children: width, budget: 6000, edgeCost: "drop" } }),
-  "best-of-n": (width: number) => ({ method: bestOfN, options: { samples: width } }),
+  "a-star": (width: number) => ({ method: aStar, options: star(width, "drop") }),
+  "a-star rise": (width: number) => ({ method: aStar, options: star(width, "rise") }),
+  "best-of-n": (width: number) => ({ method: bestOfN, options: { samples: width, aggregate } }),
   "particle-filtering": (width: number) => ({ method: particleFiltering, options: { particles: width } }),
   "self-consistency": (width: number) => ({ method: selfConsistency, options: { samples: width } }),
 } as const;
