@@ -44,6 +44,7 @@ import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
 import { type OpenProgress, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
+import { fileFormat } from "./weights/index.ts";
 import { requireReference } from "./weights/references.ts";
 
 /** How a model is opened. */
@@ -183,8 +184,9 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     forward: forwardOf(model),
     [Symbol.asyncDispose]: model.close,
   } satisfies Partial<OpenModel>;
-  // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
+  // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now or when the model is copied.
   const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
+  for (const property of Object.values(properties)) if (property.get) property.enumerable = false;
   const opened = Object.defineProperties({}, properties) as OpenModel;
   engineModels.set(opened, model);
   return opened;
@@ -217,6 +219,10 @@ async function openModel(reference: string, { signal, onProgress, share, ...opti
   for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal }, locate);
   if (!parts) {
     const path = await locate();
+    const format = await fileFormat(path);
+    ensure(!format?.startsWith("ventris"), "bad_file", () => {
+      return `${path} says that it holds "${format}", which is no model that this version opens`;
+    });
     onProgress?.({ stage: "load" });
     parts = await loadModel(path, reference, options);
   }

@@ -190,6 +190,9 @@ describe("an encoder–decoder", () => {
     expect(others.length).toBe(6);
     await expect(writer.write("a", { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
     await expect(writer.write("a", { beams: 0 })).rejects.toThrow(/beams/);
+    await expect(writer.write("a", { beams: 64, maxTokens: 1024 })).rejects.toThrow(
+      /beams: 64 of 1024 tokens are 65536/,
+    );
     await expect(writer.write("a", { tokens: 3 } as never)).rejects.toThrow(/tokens/);
     await expect(writer.write("fox ".repeat(3000))).rejects.toMatchObject({ code: "context_full" });
     await expect(writer.write("x".repeat(10_000_000))).rejects.toMatchObject({ code: "context_full" });
@@ -270,6 +273,7 @@ describe.each(["pointing", "filter", "text"] as const)("%s", (kind) => {
       message: expect.stringMatching(capability),
     };
     expect(() => model.sites()).toThrow(/has no sites/);
+    expect({ ...model }.name).toBe(model.name);
     expect(() => model.forest).toThrow(/has no forest/);
     await expect(model.forward([1, 2])).rejects.toMatchObject(lacking);
     await expect(model.score([1, 2])).rejects.toMatchObject(lacking);
@@ -357,6 +361,12 @@ test("a pointer network's file with a tensor that has no place in it is refused"
   const more = { name: "more", type: "F32" as const, shape: [1], data: new Float32Array(1) };
   const path = await forged(places.pointing, (_, tensors) => tensors.push(more));
   await expect(open(path)).rejects.toThrow(/the tensor more has no place in a pointer network/);
+});
+
+test("a file of a kind that this version does not know is said to be one", async () => {
+  const later = join(folder, "later.safetensors");
+  await writeSafetensors(later, [], { format: "ventris pointing 9" });
+  await expect(open(later)).rejects.toThrow(/says that it holds "ventris pointing 9", which is no model/);
 });
 
 test("a file that only looks like one of these is refused", async () => {

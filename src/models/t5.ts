@@ -212,9 +212,10 @@ export function t5Encoder(stack: Stack, tokens: Tensor, mask: Tensor): Tensor {
 
 /**
  * Logits [rows · length, vocabulary] for the next token after each of tokens int64 [rows, length], given states [rows, slots, d_model] that
- * stand for the encoder's; `mask` additive [rows, 1, 1, slots], or undefined where all are seen.
+ * stand for the encoder's; `mask` additive [rows, 1, 1, slots], or undefined where all are seen. `wanted` int64 [count]: only these of
+ * the rows · length, in this order.
  */
-export function t5Decoder(stack: Stack, tokens: Tensor, states: Tensor, mask?: Tensor): Tensor {
+export function t5Decoder(stack: Stack, tokens: Tensor, states: Tensor, mask?: Tensor, wanted?: Tensor): Tensor {
   const { config, make } = stack;
   const { d_model: d, vocab_size, tie_word_embeddings: tied } = config;
   const [rows, length] = tokens.shape as number[];
@@ -230,7 +231,8 @@ export function t5Decoder(stack: Stack, tokens: Tensor, states: Tensor, mask?: T
     x = add(x, feedForward(stack, `${layer}.2`, norm(stack, `${layer}.2`, x)));
   }
   x = rmsNorm(x, make("decoder.final_layer_norm.weight", [d]), config.layer_norm_epsilon);
-  const flat = reshape(x, [rows * length, d]);
+  const all = reshape(x, [rows * length, d]);
+  const flat = wanted ? gather(all, wanted) : all;
   // Where the embedding serves as the output matrix, what it multiplies is scaled down.
   return tied ? linear(multiply(flat, d ** -0.5), embedding) : linear(flat, make("lm_head.weight", [vocab_size, d]));
 }

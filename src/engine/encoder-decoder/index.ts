@@ -35,6 +35,8 @@ export interface EncoderDecoder {
 }
 
 const most = 2048;
+/** Tokens of all hypotheses: scores of attention grow with their square. */
+const mostWritten = 8192;
 const writeOptions = z.strictObject({
   beams: z.int().min(1).max(64).default(1),
   maxTokens: z.int().min(1).max(1024).default(64),
@@ -121,6 +123,9 @@ export function createEncoderDecoder(
       }),
     async write(text, given = {}) {
       const { beams, maxTokens, signal } = parseOptions(writeOptions, given as never, "write");
+      ensure(beams * maxTokens <= mostWritten, "bad_option", () => {
+        return `beams: ${beams} of ${maxTokens} tokens are ${beams * maxTokens}, and ${mostWritten} are the most; fewer beams or maxTokens`;
+      });
       return inTurn(async () => {
         const { states, mask } = await encoded(text);
         const size = { rows: 1, slots: mask.length, length: maxTokens, beams, masks: true };

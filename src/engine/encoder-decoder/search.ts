@@ -66,6 +66,7 @@ export async function openDecoder(model: TextModel, size: DecoderSize, options: 
     input("decoderTokens", [width, length], "int64"),
     input("states", [width, slots, config.d_model]),
     masks ? input("statesMask", [width, 1, 1, slots]) : undefined,
+    input("wanted", [width], "int64"),
   );
   const graph = await openGraph({ logits }, parametersOfModel(model), options);
   return {
@@ -90,11 +91,16 @@ export async function openDecoder(model: TextModel, size: DecoderSize, options: 
             for (const [i, id] of tokens.slice(0, length - 1).entries()) given[at + i + 1] = BigInt(id);
           }
         }
-        const { logits: out } = await graph.run({ ...feeds, decoderTokens: { data: given, dims: [width, length] } });
+        const wanted = BigInt64Array.from({ length: width }, (_, row) => BigInt(row * length + step));
+        const { logits: out } = await graph.run({
+          ...feeds,
+          decoderTokens: { data: given, dims: [width, length] },
+          wanted: { data: wanted, dims: [width] },
+        });
         for (const [r, one] of search.entries()) {
           if (one.open.length === 0) continue;
           const grown = one.open.flatMap(({ tokens, logprob }, b) => {
-            const from = ((r * beams + b) * length + step) * config.vocab_size;
+            const from = (r * beams + b) * config.vocab_size;
             const line = (out.data as Float32Array).subarray(from, from + config.vocab_size);
             const largest = line.reduce((a, v) => Math.max(a, v), -Infinity);
             ensure(Number.isFinite(largest), "runtime_failed", "the decoder's outputs are not finite");
