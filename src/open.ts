@@ -186,7 +186,9 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   } satisfies Partial<OpenModel>;
   // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now or when the model is copied.
   const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
-  for (const property of Object.values(properties)) if (property.get) property.enumerable = false;
+  const lacking = { config: "sites", family: "sites", forest: "forest", forward: "forward" } as const;
+  for (const [name, capability] of Object.entries(lacking))
+    if (!model.capabilities.has(capability)) properties[name as keyof typeof lacking].enumerable = false;
   const opened = Object.defineProperties({}, properties) as OpenModel;
   engineModels.set(opened, model);
   return opened;
