@@ -8,3 +8,9 @@ export function joinBytes(pieces: readonly Uint8Array[]): Uint8Array<ArrayBuffer
   }
   return all;
 }
+
+/**
+ * Whether a text has bytes: surrogates come in pairs, and half of one would become another character. In Unicode mode a pair is one
+ * character, and only half of one matches the class.
+ */
+export const wellFormed = (text: string): boolean => !/\p{Surrogate}/u.test(text);

@@ -23,7 +23,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, nearest, shown, VentrisError } from "./errors.ts";
+import { ensure, nearest, requireObject, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
@@ -436,14 +436,6 @@ export function requirePath(value: unknown, call: string): asserts value is stri
     typeof value === "string" && value !== "",
     "bad_option",
     () => `${call} takes the path of a file, not ${shown(value)}`,
-  );
-}
-
-export function requireObject(value: unknown, call: string, what: string): void {
-  ensure(
-    typeof value === "object" && value !== null && !Array.isArray(value),
-    "bad_option",
-    `${call}: ${what} must be an object, not ${shown(value)}`,
   );
 }
 

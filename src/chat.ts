@@ -3,18 +3,10 @@
  * opened again.
  */
 import { z } from "zod";
-import {
-  type DecodeOptions,
-  decode,
-  readRequest,
-  requireMessages,
-  requireNothingElse,
-  requireObject,
-  requirePath,
-} from "./calls.ts";
+import { type DecodeOptions, decode, readRequest, requireMessages, requireNothingElse, requirePath } from "./calls.ts";
 import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
-import { ensure, shown, VentrisError } from "./errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkJson, parseJsonObject } from "./json.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";

@@ -36,6 +36,20 @@ export function ensure(condition: unknown, code: ErrorCode, message: string | ((
   if (!condition) throw new VentrisError(code, typeof message === "string" ? message : message());
 }
 
+/** What callers without types may give in place of an object of options. Errors: `bad_option`. */
+export function requireObject(value: unknown, call: string, what: string): void {
+  ensure(
+    typeof value === "object" && value !== null && !Array.isArray(value),
+    "bad_option",
+    () => `${call}: ${what} must be an object, not ${shown(value)}`,
+  );
+}
+
+/** The same of a function. Errors: `bad_option`. */
+export function requireFunction(value: unknown, call: string, what: string): void {
+  ensure(typeof value === "function", "bad_option", () => `${call}: ${what} must be a function, not ${shown(value)}`);
+}
+
 /** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";

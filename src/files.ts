@@ -2,7 +2,7 @@
  * Where models, tokenizers and parts are read from and derived files are kept: the disk under Node; elsewhere, in a page for instance,
  * whatever was given to `useFiles` before the first model was opened. Paths are names with "/" between folders.
  */
-import { ensure, VentrisError } from "./errors.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
 
 export interface OpenFile {
   readonly size: number;
@@ -189,7 +189,11 @@ export function writeError(error: unknown, path: string): unknown {
 }
 
 const windows = typeof process !== "undefined" && process.platform === "win32";
-const lastBorder = (path: string): number => Math.max(path.lastIndexOf("/"), windows ? path.lastIndexOf("\\") : -1);
+/** Every path that a caller gives comes by here. Errors: `bad_option` for what is no text. */
+function lastBorder(path: string): number {
+  ensure(typeof path === "string", "bad_option", () => `a path must be a text, not ${shown(path)}`);
+  return Math.max(path.lastIndexOf("/"), windows ? path.lastIndexOf("\\") : -1);
+}
 
 /** A name within a folder, or a path of names. */
 export const within = (folder: string, ...names: string[]): string =>

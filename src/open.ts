@@ -11,7 +11,6 @@ import {
   type Prompt,
   promptTokens,
   requireNothingElse,
-  requireObject,
   requirePath,
   type ScoreOptions,
   score,
@@ -36,7 +35,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, shown, VentrisError } from "./errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";

@@ -1,11 +1,14 @@
 /** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
-import { ensure, nearest, VentrisError } from "./errors.ts";
+import { ensure, nearest, requireObject, VentrisError } from "./errors.ts";
 import { exists, folderOf, nameOf, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { modelsFolder } from "./shipped.ts";
 import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
 
 export type { OpenProgress, Resolving } from "./weights/references.ts";
+
+/** What the package leaves out, as its manifest says, too. */
+export const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];
 
 /** Names of the models that ship with the package. */
 export async function shippedModels(): Promise<string[]> {
@@ -24,6 +27,7 @@ async function nearestPath(reference: string): Promise<string | undefined> {
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
 export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
+  requireObject(options, "resolveModel", "options");
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);
@@ -38,6 +42,11 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
       throw new VentrisError("unavailable", message, { cause });
     });
   }
+  ensure(
+    !inRepositoryOnly.includes(reference),
+    "unavailable",
+    `no model "${reference}" here: it is in the repository of Ventris and not in the package, which would be too large; give the path of its folder in a clone`,
+  );
   throw new VentrisError(
     "unavailable",
     `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,

@@ -148,6 +148,31 @@ describe("strangers' bodies", () => {
     expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining("__proto__") } });
   });
 
+  it.each([
+    ["/v1/completions", '{"model":"knossos","prompt":"a \\ud800 b"}', "prompt"],
+    ["/v1/completions", '{"model":"knossos","prompt":["a","\\udc00"]}', "prompt"],
+    ["/v1/chat/completions", '{"model":"phaistos","messages":[{"role":"user","content":"\\ud800"}]}', "messages"],
+    ["/v1/embeddings", '{"model":"knossos","input":"\\udfff"}', "input"],
+  ])("are refused where half of a character would become another: %s %s", async (path, body, param) => {
+    const response = await post(path, body);
+    expect(response.status).toBe(400);
+    expect(await response.json()).toMatchObject({
+      error: { param, message: `${param}: a text has half a surrogate pair` },
+    });
+    const whole = await post("/v1/completions", '{"model":"knossos","prompt":"a \\ud83d\\ude00","max_tokens":1}');
+    expect(whole.status).toBe(200);
+  });
+
+  it("that name a model by a path hear which models are here", async () => {
+    for (const name of [process.cwd(), "/etc/passwd", "../models/knossos", "~/models/x", "C:\\models"]) {
+      const response = await post("/v1/completions", { model: name, prompt: "a" });
+      expect(response.status).toBe(404);
+      const { error } = (await response.json()) as { error: { message: string } };
+      expect(error.message).toMatch(/^no model .*; the models here: .*knossos/);
+      expect(error.message).not.toContain(process.cwd());
+    }
+  });
+
   it("hold nobody up and fill no memory, however often a prompt of megabytes is to be read", {
     timeout: 60_000,
   }, async () => {

@@ -50,13 +50,15 @@ export function textsOf({ entries }: Comparison, prompt: number): { labels: stri
 }
 
 /** What a reader must know to read the figures: outputs too short, and methods that cannot gain here, once with the figures. */
-export function notesOf({ entries, prompts, margin }: Comparison): string[] {
+export function notesOf({ entries, prompts, margin, repetitions }: Comparison): string[] {
   const notes: string[] = margin ? [marginNote(margin)] : [];
   const lengths = entries.flatMap(({ results }) => results.map(({ counters }) => counters.generated));
   if (lengths.length > 0 && Math.max(...lengths) < fewTokens)
     notes.push(
       `the output has only ${plural(Math.max(...lengths), "token")}${prompts.length > 1 ? " a prompt" : ""}: too few for its speeds to mean much`,
     );
+  if (entries.length > 1 && repetitions * prompts.length === 2)
+    notes.push("intervals of two measurements are wide: --repeat 4, or more prompts, narrow them");
   const why = new Map<string, string[]>();
   for (const { label, outlook } of entries) {
     const reason = reasonFor(outlook);

@@ -2,7 +2,7 @@
  * A loaded model: what it can do (its capabilities), a tokenizer, and whatever methods keep with it. Most models are transformers with a forest;
  * a filter of signals or a model behind a network is a model with other capabilities.
  */
-import { ensure } from "../errors.ts";
+import { ensure, requireFunction } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { findPart, shippedWith } from "../models/shipping.ts";
@@ -194,7 +194,10 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     get forward() {
       return need("forward");
     },
-    parameterValues: async (wanted) => need("parameterValues", "parameters")(wanted),
+    parameterValues: async (wanted) => {
+      if (wanted !== undefined) requireFunction(wanted, "parameterValues", "the first argument");
+      return need("parameterValues", "parameters")(wanted);
+    },
     learnable: async () => need("learnable", "learning")(),
     sites,
     fingerprint,

@@ -2,7 +2,9 @@
  * When an output ends: stop strings in the decoded text, tokens that end it, and limits on its length. Text that may turn
  * out to begin a stop string is held back, so that a stream never shows part of one.
  */
+
 import { z } from "zod";
+import { wellFormed } from "../bytes.ts";
 import { drop } from "./shapers/candidates.ts";
 import { parseOptions } from "./shapers/options.ts";
 import type { ShapingContext, StageDefinition, StageFunction } from "./shapers/stages.ts";
@@ -150,9 +152,4 @@ function step(from: State, unit: number): State {
     if (next) return next;
     if (!state.fallback) return state;
   }
-}
-
-/** Surrogates come in pairs: in Unicode mode a pair is one character, and only half of one matches the class. */
-function wellFormed(text: string): boolean {
-  return !/\p{Surrogate}/u.test(text);
 }

@@ -49,7 +49,7 @@ export function createCatalogue(only: readonly string[] = []): Catalogue {
       const meant = nearest(name, names);
       throw new RequestError(
         "unavailable",
-        `no model "${name.slice(0, 200)}" is here; the models here: ${names.join(", ") || "none"}${meant ? `; did you mean "${meant}"?` : ""}`,
+        `no model ${/^[\\/~.]|^[a-z]:/i.test(name) ? "is opened by a path" : `"${name.slice(0, 200)}" is here`}; the models here: ${names.join(", ") || "none"}${meant ? `; did you mean "${meant}"?` : ""}`,
         { param: "model" },
       );
     },

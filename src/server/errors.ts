@@ -1,5 +1,6 @@
 /** Failures as clients get them: `{ error: { message, type, param, code } }`, as OpenAI's clients read it, with a status. */
 import type { z } from "zod";
+import { wellFormed } from "../bytes.ts";
 import { shown, VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
 import { isObject } from "../json.ts";
@@ -150,19 +151,29 @@ function textOf(bytes: ArrayBuffer): string {
 const deepest = 500;
 
 /**
- * Whatever reads a body may recurse into it, and passes over a key `__proto__`: what a schema says of a property of that name, for instance.
- * Level by level, so that this itself needs no stack. Errors: `bad_option`.
+ * Whatever reads a body may recurse into it, passes over a key `__proto__` (what a schema says of a property of that name, for instance), and
+ * takes half a character for another one. Level by level, so that this itself needs no stack. Errors: `bad_option`.
  */
 function requireReadable(body: unknown): void {
   const isNested = (value: unknown): value is object => typeof value === "object" && value !== null;
-  let level = [body].filter(isNested);
+  let level = [body].filter(isNested).map((value) => ({ value, field: undefined as string | undefined }));
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > deepest) throw new RequestError("bad_option", `the body nests deeper than ${deepest} levels`);
-    const inner: object[] = [];
-    for (const one of level) {
-      if (Object.hasOwn(one, "__proto__"))
+    const inner: typeof level = [];
+    for (const { value, field: within } of level) {
+      if (Object.hasOwn(value, "__proto__"))
         throw new RequestError("bad_option", "the body has a key __proto__, which nothing here reads");
-      for (const value of Object.values(one)) if (isNested(value)) inner.push(value);
+      const look = (one: unknown, field: string | undefined): void => {
+        if (isNested(one)) inner.push({ value: one, field });
+        else if (typeof one === "string" && !wellFormed(one))
+          throw new RequestError("bad_option", `${field}: a text has half a surrogate pair`, { param: field });
+      };
+      if (Array.isArray(value)) for (const one of value) look(one, within);
+      else
+        for (const [key, one] of Object.entries(value)) {
+          look(key, within ?? "the body");
+          look(one, within ?? key);
+        }
     }
     level = inner;
   }

@@ -1,5 +1,5 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
-import { ensure, shown } from "../errors.ts";
+import { ensure, requireObject, shown } from "../errors.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -46,7 +46,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     ensure(
       Number.isInteger(id) && id >= 0 && id < size,
       "bad_option",
-      () => `token id ${id} is outside the vocabulary of ${origin} (${size} ids)`,
+      () => `token id ${shown(id)} is outside the vocabulary of ${origin} (${size} ids)`,
     );
     return pieces[id] ?? nothing;
   };
@@ -97,6 +97,7 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     },
     encode(text, options = {}) {
       ensure(typeof text === "string", "bad_option", () => `encode takes a text, not ${shown(text)}`);
+      requireObject(options, "encode", "options");
       const { most } = options;
       return (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix], {
         most,

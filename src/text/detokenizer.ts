@@ -1,4 +1,5 @@
 /** Text from token ids as they arrive. */
+import { requireObject } from "../errors.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Ids one by one into text, whose pieces never end within a character. */
@@ -14,6 +15,8 @@ export interface Detokenizer {
  * the ids go on from a prompt, so that a leading space stays.
  */
 export function createDetokenizer(tokenizer: Tokenizer, options: { continued?: boolean } = {}): Detokenizer {
+  requireObject(tokenizer, "createDetokenizer", "the tokenizer");
+  requireObject(options, "createDetokenizer", "options");
   const decoder = createByteDecoder(tokenizer.dropsLeadingSpace === true && !options.continued);
   return { push: (id) => decoder.push(tokenizer.tokenBytes(id)), flush: decoder.flush };
 }

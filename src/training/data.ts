@@ -3,7 +3,7 @@
  * number, so that a resumed run sees the batches that it would have seen.
  */
 import { uniform } from "../engine/random.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
 import { storage, whyUnreadable, within } from "../files.ts";
 import { parseJson } from "../json.ts";
 import { sha } from "../sha.ts";
@@ -56,6 +56,9 @@ const formatName = "ventris corpus 1";
  * `disk_full` while caching.
  */
 export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
+  requireObject(options, "corpus", "options");
+  requireObject(options.tokenizer, "corpus", "tokenizer");
+  ensure(Array.isArray(options.files), "bad_option", () => `corpus: files must be a list, not ${shown(options.files)}`);
   const { files, tokenizer, heldOut = 0.01 } = options;
   ensure(heldOut >= 0 && heldOut < 1, "bad_option", `corpus: heldOut is ${heldOut} and must lie in [0, 1)`);
   ensure(files.length > 0, "bad_option", "corpus: no files are given");

@@ -2,7 +2,7 @@
  * Any loss over a graph as a training objective. Its parameters are split in two: those that are trained are inputs and get gradients; the
  * others are constants of the compiled program, copied when it is compiled, so that nothing can change them.
  */
-import { ensure, nearest } from "../errors.ts";
+import { ensure, nearest, requireObject } from "../errors.ts";
 import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
 import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
 import type { Objective, Parameter } from "./objective.ts";
@@ -42,6 +42,7 @@ export interface GraphObjective<Batch> extends Objective<Batch> {
  * values of another size; those of compiling.
  */
 export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch>): Promise<GraphObjective<Batch>> {
+  requireObject(options, "training", "options");
   const { loss, measured = loss, trained, fixed, feeds, outputs = {}, threads, profile } = options;
   const graph = parametersOf(loss, measured, ...Object.values(outputs));
   const reached = parametersOf(loss);

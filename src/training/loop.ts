@@ -3,7 +3,7 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { ensure } from "../errors.ts";
+import { ensure, requireObject } from "../errors.ts";
 import { append, within } from "../files.ts";
 import { sameJson } from "../json.ts";
 import { nextTurn } from "../turn.ts";
@@ -270,6 +270,7 @@ function defaultTokenCount(batch: unknown): number {
 }
 
 function checkOptions<Batch>(options: TrainOptions<Batch>): void {
+  requireObject(options, "train", "options");
   const { steps, maxSeconds, clip, accumulate, recordEvery, evaluation, checkpointEvery } = options;
   ensure(steps !== undefined || maxSeconds !== undefined, "bad_option", "train: give steps, maxSeconds or both");
   const whole = { steps, accumulate, recordEvery, "evaluation.every": evaluation?.every };

@@ -2,7 +2,7 @@
  * Learning-rate schedules as pure functions of the step. Each warms up linearly over `warmup` steps (step `warmup - 1` is
  * the first at the full rate), then follows its shape and stays at `final` after its last step.
  */
-import { ensure } from "../errors.ts";
+import { ensure, requireObject } from "../errors.ts";
 
 /** Learning rate of an optimiser step; steps count from 0. */
 export type Schedule = (step: number) => number;
@@ -43,6 +43,7 @@ export function cosine(options: DecayOptions): Schedule {
  * MiniCPM, section 4). A run can be lengthened by resuming it before its decay. Errors: `bad_option`.
  */
 export function warmupStableDecay(options: DecayOptions & { readonly decay: number }): Schedule {
+  requireObject(options, "schedule", "options");
   const { steps, decay, warmup = 0 } = options;
   ensure(
     decay >= 0 && decay <= steps - warmup,
@@ -54,6 +55,7 @@ export function warmupStableDecay(options: DecayOptions & { readonly decay: numb
 
 /** After warm-up and `hold` steps at the peak, goes to the final rate along `shape`, from 1 at progress 0 to 0 at progress 1. */
 function decayed(options: DecayOptions, hold: number, shape: (progress: number) => number): Schedule {
+  requireObject(options, "schedule", "options");
   const { peak, steps, warmup = 0, final = 0 } = options;
   ensure(steps > 0 && warmup <= steps, "bad_option", `schedule: warmup ${warmup} does not fit into ${steps} steps`);
   ensure(final >= 0 && final <= peak, "bad_option", `schedule: final ${final} must lie in [0, peak]`);
@@ -66,6 +68,7 @@ function decayed(options: DecayOptions, hold: number, shape: (progress: number) 
 }
 
 function warmed(options: ScheduleOptions, after: Schedule): Schedule {
+  requireObject(options, "schedule", "options");
   const { peak, warmup = 0 } = options;
   ensure(peak > 0 && Number.isFinite(peak), "bad_option", `schedule: peak ${peak} must be a positive number`);
   ensure(

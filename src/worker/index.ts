@@ -8,7 +8,7 @@ import type { ForwardResult } from "../engine/forward/index.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { ScoredText } from "../engine/score.ts";
 import type { TraceEvent } from "../engine/trace.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, requireObject, VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { modelsFolder, pageAddress } from "../shipped.browser.ts";
 import { type Answer, browserLocks, type CallName, type Request, type WorkerFacts } from "./protocol.ts";
@@ -46,6 +46,7 @@ type Asked = Request extends infer One ? (One extends Request ? Omit<One, "id"> 
  * no workers; `runtime_failed` when the worker ends by itself, then and from then on.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<WorkerModel> {
+  requireObject(options, "open", "options");
   const { signal, onProgress, ...rest } = options;
   ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const worker = startWorker();

@@ -4,7 +4,7 @@
  * with a mean and a covariance, in arrays of its own that the next call overwrites, so that a step leaves no garbage.
  */
 import type { z } from "zod";
-import { ensure, shown, VentrisError } from "../../errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "../../errors.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
 /** Paired recordings, row = bin. A row with a value that is not finite is a gap: nothing is learnt from it or across it. */
@@ -138,6 +138,7 @@ export interface Trajectory {
 
 /** Filters a whole recording from its start: the same estimates as `step` gives one by one. */
 export function filterAll(filter: Filter, observations: Matrix): Trajectory {
+  requireObject(filter, "filterAll", "the filter");
   const { stateDimension: d, observationDimension: n } = filter;
   const { rows, columns, data } = observations ?? {};
   ensure(

@@ -1,5 +1,5 @@
 /** The registry of filters. */
-import { didYouMean, VentrisError } from "../../errors.ts";
+import { didYouMean, shown, VentrisError } from "../../errors.ts";
 import { assumedDensity } from "./assumed-density/index.ts";
 import { dkf } from "./dkf/index.ts";
 import { ekf } from "./ekf/index.ts";
@@ -32,6 +32,6 @@ export function findFilter(name: string): FilterMethod {
   const names = filters.map((method) => method.name);
   throw new VentrisError(
     "bad_option",
-    `no filter is called "${name}"${didYouMean(name, names)} Filters: ${names.join(", ")}`,
+    `no filter is called ${shown(name)}${typeof name === "string" ? didYouMean(name, names) : "."} Filters: ${names.join(", ")}`,
   );
 }

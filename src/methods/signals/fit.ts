@@ -1,7 +1,7 @@
 /** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
 
 import { parseOptions } from "../../engine/shapers/options.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, requireObject } from "../../errors.ts";
 import {
   type Estimate,
   type Filter,
@@ -63,6 +63,9 @@ export interface FitOptions {
  * without variance (named), more channels than bins.
  */
 export async function fitFilter(method: FilterMethod, data: FilterData, given: FitOptions = {}): Promise<FilterModel> {
+  requireObject(method, "fitFilter", "the filter (findFilter gives one by its name)");
+  requireObject(data, "fitFilter", "data");
+  requireObject(given, "fitFilter", "options");
   const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
   const options = parseOptions(method.options, given.options ?? {}, method.name) as Record<string, unknown>;
   const whole = withoutGaps(data);
@@ -106,6 +109,8 @@ const growing = (radius: number | string | undefined): { warning?: string } =>
 
 /** A filter of the model, at its start. */
 export function openFilter(method: FilterMethod, model: FilterModel): Filter {
+  requireObject(method, "openFilter", "the filter (findFilter gives one by its name)");
+  requireObject(model, "openFilter", "the fitted model");
   const { stateDimension: d, observationDimension: n, parameters } = model;
   const inner = method.open(parameters, parseOptions(method.options, model.options, method.name));
   const transform = openFeatures(parameters.arrays);

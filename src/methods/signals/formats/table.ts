@@ -11,7 +11,7 @@
  * Any of them but .vhdr and .h5 also with .gz.
  */
 import { existsSync } from "node:fs";
-import { ensure, VentrisError } from "../../../errors.ts";
+import { ensure, shown, VentrisError } from "../../../errors.ts";
 import { decodeUtf8, parseJsonObject } from "../../../json.ts";
 import { matrix } from "../matrix.ts";
 import { readBrainVision } from "./brainvision.ts";
@@ -51,6 +51,11 @@ export interface SignalTableOptions {
  * missing or has nothing to count.
  */
 export async function readTable(reference: string, { bin }: SignalTableOptions = {}): Promise<Table> {
+  ensure(
+    typeof reference === "string",
+    "bad_option",
+    () => `readTable takes the path of a file, not ${shown(reference)}`,
+  );
   const [path, array] = splitReference(reference);
   const extension = extensionOf(path);
   ensure(
