@@ -8,7 +8,7 @@ import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/re
 export type { OpenProgress, Resolving } from "./weights/references.ts";
 
 /** What the package leaves out, as its manifest says, too. */
-export const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];
+const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];
 
 /** Names of the models that ship with the package. */
 export async function shippedModels(): Promise<string[]> {
