@@ -135,10 +135,16 @@ async function openNetwork(task: pointing.TaskName, path: string | undefined): P
   return model;
 }
 
+const searchOf = ({ beams, rule }: Pick<PointFlags, "beams" | "rule">, signal: AbortSignal): pointing.PointOptions => ({
+  ...(beams !== undefined && { beams }),
+  ...(rule !== undefined && { rule }),
+  signal,
+});
+
 async function pointFile(task: pointing.TaskName, path: string, flags: PointFlags): Promise<void> {
   const { points, between } = await readPoints(path);
   const model = await openNetwork(task, flags.model);
-  const result = await interruptible(async (signal) => pointing.point(model, points, { ...flags, signal }));
+  const result = await interruptible(async (signal) => pointing.point(model, points, searchOf(flags, signal)));
   if (result.normalised)
     say("the points lie outside the unit square: they were moved and scaled into it, in their own proportions");
   const { exact, valid, quality } = pointing.tasks[task].score(
@@ -261,7 +267,7 @@ async function evaluate(task: pointing.TaskName, flags: EvaluateFlags): Promise<
       // The training draws from other numbers: its seeds count batches from 0.
       const points = pointing.drawPoints(size, seed, 2 ** 31 + i);
       const truth = pointing.tasks[task].solve(points);
-      const answer = pointing.point(model, points, { ...flags, signal }).places;
+      const answer = pointing.point(model, points, searchOf(flags, signal)).places;
       scores.push(pointing.tasks[task].score(points, answer, truth));
       if (task !== "tour") continue;
       const between = (a: number, b: number): number => pointing.distance(points[a], points[b]);
