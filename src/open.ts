@@ -25,6 +25,7 @@ import type { Forest } from "./engine/forest.ts";
 import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { cacheFormats, type LoadOptions, loadModel } from "./engine/load.ts";
+import type { ModelPlace } from "./engine/method.ts";
 import { type Capability, createModel, type Model, type ModelParts } from "./engine/model.ts";
 import { type RemoteOptions, remoteOptions } from "./engine/remote/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
@@ -41,7 +42,7 @@ import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
-import { type OpenProgress, resolveModel } from "./references.ts";
+import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { fileFormat } from "./weights/index.ts";
 import { requireReference } from "./weights/references.ts";
@@ -183,11 +184,8 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     forward: forwardOf(model),
     [Symbol.asyncDispose]: model.close,
   } satisfies Partial<OpenModel>;
-  // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now or when the model is copied.
+  // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
   const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
-  const lacking = { config: "sites", family: "sites", forest: "forest", forward: "forward" } as const;
-  for (const [name, capability] of Object.entries(lacking))
-    if (!model.capabilities.has(capability)) properties[name as keyof typeof lacking].enumerable = false;
   const opened = Object.defineProperties({}, properties) as OpenModel;
   engineModels.set(opened, model);
   return opened;
@@ -212,15 +210,10 @@ async function openModel(reference: string, { signal, onProgress, share, ...opti
   const { device, maxRows, memoryLimit } = options;
   if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
-  let located: Promise<string> | undefined;
-  const locate = (): Promise<string> => {
-    located ??= resolveModel(reference, { signal, onProgress });
-    return located;
-  };
-  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal }, locate);
+  const place = placeOf(reference, { signal, onProgress });
+  for (const kind of modelKinds) parts ??= await kind.open(reference, { ...options, share, signal }, place);
   if (!parts) {
-    const path = await locate();
-    const format = await fileFormat(path);
+    const [path, format] = [await place.path(), await place.format()];
     ensure(!format?.startsWith("ventris"), "bad_file", () => {
       return `${path} says that it holds "${format}", which is no model that this version opens`;
     });
@@ -240,6 +233,22 @@ async function openModel(reference: string, { signal, onProgress, share, ...opti
   if (!signal?.aborted) return model;
   await model.close();
   throw new VentrisError("aborted", `opening ${reference} was aborted`, { cause: signal.reason });
+}
+
+function placeOf(reference: string, how: Resolving): ModelPlace {
+  let path: Promise<string> | undefined;
+  let format: Promise<string | undefined> | undefined;
+  const place: ModelPlace = {
+    path() {
+      path ??= resolveModel(reference, how);
+      return path;
+    },
+    format() {
+      format ??= place.path().then(fileFormat);
+      return format;
+    },
+  };
+  return place;
 }
 
 /** Errors: `bad_option`. */

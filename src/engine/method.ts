@@ -1,6 +1,7 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
 import { ensure, shown } from "../errors.ts";
+import { folderOf } from "../files.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, Model, ModelParts } from "./model.ts";
@@ -99,19 +100,31 @@ export interface ModelKind {
   readonly name: string;
   /** Of kinds that are one safetensors file of ours: what its metadata say. */
   readonly fileFormat?: string;
-  /**
-   * The parts of the model that a reference names; undefined: it is not of this kind. `locate`: where its files lie, downloaded first where
-   * that is to be done. Errors: those of loading one that is.
-   */
+  /** The parts of the model that a reference names; undefined: it is not of this kind. Errors: those of loading one that is. */
   open(
     reference: string,
     options: KindOptions,
-    locate: () => Promise<string>,
+    place: ModelPlace,
   ): Promise<Omit<ModelParts, "openCompanion"> | undefined>;
+}
+
+/** Where a reference leads, looked up once for all kinds that ask. */
+export interface ModelPlace {
+  /** Of its files, downloaded first where that is to be done. */
+  path(): Promise<string>;
+  /** See `fileFormat`. */
+  format(): Promise<string | undefined>;
 }
 
 /** What `open` was told. */
 export type KindOptions = LoadOptions & RemoteOptions & { share?: string; signal?: AbortSignal };
+
+/** The first of the options that were given which is of this sort. */
+export const givenOption = (
+  options: KindOptions,
+  isSought: (name: keyof KindOptions) => boolean,
+): keyof KindOptions | undefined =>
+  (Object.keys(options) as (keyof KindOptions)[]).find((name) => options[name] !== undefined && isSought(name));
 
 /** Refuses options that mean nothing to a kind of model. Errors: `bad_option` naming the first. */
 export function requireOnly(
@@ -120,10 +133,34 @@ export function requireOnly(
   options: KindOptions,
   known: readonly (keyof KindOptions)[],
 ): void {
-  const given = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name]));
-  const idle = given.find((name) => name !== "signal" && !known.includes(name as keyof KindOptions));
+  const idle = givenOption(options, (name) => name !== "signal" && !known.includes(name));
   ensure(idle === undefined, "bad_option", `${idle}: it means nothing to ${reference}, which is ${kind}`);
 }
+
+/** What a kind of model that is one safetensors file of ours is made of. */
+export interface FileKind {
+  readonly name: string;
+  readonly fileFormat: string;
+  /** Its abilities, and how many numbers it learnt. */
+  load(path: string): Promise<Pick<ModelParts, "abilities" | "parameterCount">>;
+}
+
+export const createFileKind = ({ name, fileFormat, load }: FileKind): ModelKind => ({
+  name,
+  fileFormat,
+  async open(reference, options, place) {
+    if ((await place.format()) !== fileFormat) return undefined;
+    requireOnly(reference, `a ${name}`, options, []);
+    const path = await place.path();
+    const started = performance.now();
+    const loaded = await load(path);
+    const secondsToLoad = (performance.now() - started) / 1000;
+    return {
+      ...{ name: reference, folder: folderOf(path), tokenizer: undefined, identity: path, secondsToLoad },
+      ...loaded,
+    };
+  },
+});
 
 /** A shaper as registry and faces know it: contrast, memories and the like, by name and options. */
 export interface ShaperKind<Schema extends z.ZodObject = z.ZodObject> {

@@ -164,7 +164,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     return value as T;
   }
 
-  return {
+  const model: Model = {
     name: parts.name,
     folder: parts.folder,
     tokenizer: parts.tokenizer,
@@ -244,4 +244,8 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
       return closing;
     },
   };
+  // What it lacks is an error when it is asked for, and not when the model is copied.
+  for (const name of ["config", "family", "forest", "forward"] as const)
+    if (parts[name] === undefined) Object.defineProperty(model, name, { enumerable: false });
+  return model;
 }

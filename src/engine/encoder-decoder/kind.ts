@@ -7,8 +7,8 @@ import { openTextModel } from "./text-model.ts";
 
 export const encoderDecoderKind: ModelKind = {
   name: "encoder-decoder",
-  async open(reference, options, locate) {
-    const folder = await locate();
+  async open(reference, options, place) {
+    const folder = await place.path();
     // What is no folder with a config is no matter of this kind, and neither is saying what is wrong with it.
     const config = await readConfig(folder).catch(() => undefined);
     if (config?.model_type !== "t5" && config?.is_encoder_decoder !== true) return undefined;

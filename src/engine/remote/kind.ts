@@ -1,6 +1,6 @@
 /** The kind of model that stands behind a network: what a reference and its options may be. */
 import { ensure } from "../../errors.ts";
-import type { ModelKind } from "../method.ts";
+import { givenOption, type ModelKind } from "../method.ts";
 import type { MakeEndpointChooser } from "./endpoints.ts";
 import { isRemote, openRemote, remoteOptions } from "./model.ts";
 
@@ -13,9 +13,8 @@ const own = Object.keys(remoteOptions);
 export const createRemoteKind = (makeChooser: MakeEndpointChooser): ModelKind => ({
   name: "remote",
   async open(reference, options) {
-    const given = Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name]));
     if (!isRemote(reference)) {
-      const idle = given.find((name) => own.includes(name));
+      const idle = givenOption(options, (name) => own.includes(name));
       ensure(
         idle === undefined,
         "bad_option",
@@ -23,7 +22,7 @@ export const createRemoteKind = (makeChooser: MakeEndpointChooser): ModelKind =>
       );
       return undefined;
     }
-    const idle = given.find((name) => !own.includes(name) && name !== "signal" && name !== "onProgress");
+    const idle = givenOption(options, (name) => name !== "signal" && !own.includes(name));
     ensure(
       idle === undefined,
       "bad_option",

@@ -1,7 +1,5 @@
 /** Pointer networks as models: safetensors files of ours, by their metadata. */
-import { type ModelKind, requireOnly } from "../../engine/method.ts";
-import { folderOf } from "../../files.ts";
-import { fileFormat } from "../../weights/index.ts";
+import { createFileKind } from "../../engine/method.ts";
 import type { Point } from "./geometry.ts";
 import { openPointing, type Pointed, type PointingModel, type PointOptions, point, pointingFormat } from "./index.ts";
 
@@ -11,22 +9,13 @@ export interface Pointer extends PointingModel {
   point(points: readonly Point[], options?: PointOptions): Pointed;
 }
 
-export const pointingKind: ModelKind = {
+export const pointingKind = createFileKind({
   name: "pointer network",
   fileFormat: pointingFormat,
-  async open(reference, options, locate) {
-    const path = await locate();
-    if ((await fileFormat(path)) !== pointingFormat) return undefined;
-    requireOnly(reference, "a pointer network", options, []);
-    const started = performance.now();
+  async load(path) {
     const model = await openPointing(path);
-    const pointer: Pointer = { ...model, point: (points, how) => point(model, points, how) };
-    return {
-      ...{ name: reference, folder: folderOf(path), tokenizer: undefined },
-      abilities: { pointing: pointer },
-      secondsToLoad: (performance.now() - started) / 1000,
-      parameterCount: [...model.weights.values()].reduce((sum, { values }) => sum + values.length, 0),
-      identity: path,
-    };
+    const pointing: Pointer = { ...model, point: (points, how) => point(model, points, how) };
+    const parameterCount = [...model.weights.values()].reduce((sum, { values }) => sum + values.length, 0);
+    return { abilities: { pointing }, parameterCount };
   },
-};
+});

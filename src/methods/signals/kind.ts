@@ -1,7 +1,5 @@
 /** Filters of signals as models: safetensors files of ours, by their metadata. */
-import { type ModelKind, requireOnly } from "../../engine/method.ts";
-import { folderOf } from "../../files.ts";
-import { fileFormat } from "../../weights/index.ts";
+import { createFileKind } from "../../engine/method.ts";
 import type { Filter, Trajectory } from "./filter.ts";
 import type { FilterModel } from "./fit.ts";
 import type { Matrix } from "./matrix.ts";
@@ -20,14 +18,10 @@ export interface FittedFilter {
   smooth(observations: Matrix): Trajectory;
 }
 
-export const filterKind: ModelKind = {
+export const filterKind = createFileKind({
   name: "filter of signals",
   fileFormat: filterFormat,
-  async open(reference, options, locate) {
-    const path = await locate();
-    if ((await fileFormat(path)) !== filterFormat) return undefined;
-    requireOnly(reference, "a filter of signals", options, []);
-    const started = performance.now();
+  async load(path) {
     // Whoever opens a language model does not read the filters' code.
     const { filterAll, findFilter, loadFilter, openFilter, smoothAll } = await import("./everywhere.ts");
     const model = await loadFilter(path);
@@ -39,12 +33,7 @@ export const filterKind: ModelKind = {
       follow: (observations) => filterAll(start(), observations),
       smooth: (observations) => smoothAll(method, model, observations),
     };
-    return {
-      ...{ name: reference, folder: folderOf(path), tokenizer: undefined },
-      abilities: { filter },
-      secondsToLoad: (performance.now() - started) / 1000,
-      parameterCount: Object.values(model.parameters.arrays).reduce((sum, { data }) => sum + data.length, 0),
-      identity: path,
-    };
+    const parameterCount = Object.values(model.parameters.arrays).reduce((sum, { data }) => sum + data.length, 0);
+    return { abilities: { filter }, parameterCount };
   },
-};
+});

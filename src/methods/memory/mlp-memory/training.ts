@@ -111,10 +111,18 @@ export async function trainMemory(lessons: Lessons, options: MemoryTrainingOptio
       optimiser: { weightDecay: 0 },
       clip: 1,
       seed,
-      basis: {
-        ...{ shape, alpha: options.alpha, rows, learningRate, warmup },
-        lessons: await digestOf(lessons.states, lessons.values, lessons.teacher.tokens, lessons.teacher.probabilities),
-      },
+      basis:
+        folder === undefined
+          ? undefined
+          : {
+              ...{ shape, alpha: options.alpha, rows, learningRate, warmup },
+              lessons: await digestOf(
+                lessons.states,
+                lessons.values,
+                lessons.teacher.tokens,
+                lessons.teacher.probabilities,
+              ),
+            },
       checkpointFolder: folder,
       signal,
       onProgress,

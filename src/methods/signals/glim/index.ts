@@ -4,7 +4,6 @@
  *
  *     loss = λ · clip + (1 - λ) · lm + γ · commit
  */
-import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { z } from "zod";
 import { openTextModel, saveTextModel, type TextModel } from "../../../engine/encoder-decoder/text-model.ts";
@@ -15,6 +14,7 @@ import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, t5Decoder, t5Encoder } from "../../../models/t5.ts";
 import type { Value } from "../../../runtime/program.ts";
 import { add, input, multiply, parametersOf, scalar, type Tensor } from "../../../tensor/index.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { constant, graphObjective, type Parameter, type TrainProgress, train } from "../../../training/index.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../../../weights/index.ts";
 import { readBytes } from "../formats/bytes.ts";
@@ -156,7 +156,14 @@ export async function trainGlim(
       objective,
       steps,
       seed,
-      basis: { ...settings, ...config, batch, learningRate, text: fingerprint(text), recordings: recordingsPrint(set) },
+      basis: {
+        ...settings,
+        ...config,
+        batch,
+        learningRate,
+        text: await fingerprint(text),
+        recordings: await recordingsPrint(set),
+      },
       signal,
       checkpointFolder,
       schedule: constant({ peak: learningRate, warmup: Math.min(20, steps >> 1) }),
@@ -239,7 +246,7 @@ export async function saveGlim(folder: string, model: GlimModel, textFolder?: st
     config,
     settings,
     text: text.vocabulary ? files.text : textFolder,
-    textFingerprint: fingerprint(text),
+    textFingerprint: await fingerprint(text),
   };
   await writeFileAtomically(join(folder, files.card), JSON.stringify(card, null, 2));
 }
@@ -288,7 +295,7 @@ export async function loadGlim(folder: string): Promise<GlimModel> {
   const card = checkJson(cardSchema, json, path);
   const text = await openTextModel(card.text === files.text ? join(folder, files.text) : card.text);
   ensure(
-    fingerprint(text) === card.textFingerprint,
+    (await fingerprint(text)) === card.textFingerprint,
     "bad_option",
     `${folder} was trained with another text model than the one in ${card.text}`,
   );
@@ -319,16 +326,10 @@ function parametersWanted(config: GlimConfig): Map<string, Tensor> {
   return new Map([...parametersOf(pooled(scope, "eeg", h)), ...parametersOf(pooled(scope, "text", sentence))]);
 }
 
-function recordingsPrint({ sentences, recordings, splits, eeg }: SentenceSet): string {
-  return createHash("sha256")
-    .update(JSON.stringify([sentences, recordings, splits]))
-    .update(new Uint8Array(eeg.buffer, eeg.byteOffset, eeg.byteLength))
-    .digest("hex");
-}
+const recordingsPrint = ({ sentences, recordings, splits, eeg }: SentenceSet): Promise<string> =>
+  digestOf(JSON.stringify([sentences, recordings, splits]), eeg);
 
-function fingerprint({ config, weights }: TextModel): string {
-  const hash = createHash("sha256").update(JSON.stringify(config));
-  for (const [name, { buffer, byteOffset, byteLength }] of [...weights].sort(([a], [b]) => (a < b ? -1 : 1)))
-    hash.update(name).update(new Uint8Array(buffer, byteOffset, byteLength));
-  return hash.digest("hex");
+function fingerprint({ config, weights }: TextModel): Promise<string> {
+  const sorted = [...weights].sort(([a], [b]) => (a < b ? -1 : 1));
+  return digestOf(JSON.stringify(config), ...sorted.flat());
 }

@@ -1,5 +1,4 @@
 /** The text model's part in the training: prompts, padded batches, and training a small one of ours. */
-import { createHash } from "node:crypto";
 import { splitWords, type TextModel, wordCodec } from "../../../engine/encoder-decoder/text-model.ts";
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
@@ -7,6 +6,7 @@ import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, readT5Config, type T5Config, t5Decoder, t5Encoder, t5Parameters } from "../../../models/t5.ts";
 import type { Value } from "../../../runtime/program.ts";
 import { input } from "../../../tensor/index.ts";
+import { digestOf } from "../../../training/digest.ts";
 import { constant as constantRate, graphObjective, type Parameter, train } from "../../../training/index.ts";
 import { tokenLoss } from "./model.ts";
 
@@ -136,7 +136,7 @@ export async function trainTextModel(
       seed,
       basis: {
         ...{ width, layers, heads, batch, sourceLength, targetLength },
-        pairs: createHash("sha256").update(JSON.stringify(pairs)).digest("hex"),
+        pairs: await digestOf(JSON.stringify(pairs)),
       },
       signal,
       checkpointFolder,
