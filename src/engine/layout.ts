@@ -103,12 +103,27 @@ interface PlacedRow {
 
 const placeOf = ({ page, column }: Column): number => page * pageSize + column;
 
+type Arguments = Readonly<Record<string, OnnxValue>>;
+
+/** The arguments of full and of last pages in one object, made once for each two that come together: they are some hundred, and mostly the same from step to step. */
+function createJoin(): (full: Arguments, last: Arguments) => Arguments {
+  const made = new WeakMap<Arguments, { readonly last: Arguments; readonly both: Arguments }>();
+  return (full, last) => {
+    const known = made.get(full);
+    if (known?.last === last) return known.both;
+    const both = { ...full, ...last };
+    made.set(full, { last, both });
+    return both;
+  };
+}
+
 /** `windows`: how far back a position sees, its own included, in layers of each kind. `evenRows`: a row of nobody makes the rows of a pass even in number. */
 export function createLayouts(
   { arena, lanes, openRows }: Memory,
   { windows, evenRows }: { windows: readonly (number | undefined)[]; evenRows: boolean },
 ): Layouts {
   const maskBuffers = windows.map(createScratch);
+  const joined = createJoin();
   /** Who has which lane. */
   const taken: (Path | undefined)[] = [];
 
@@ -250,7 +265,7 @@ export function createLayouts(
         });
       });
     });
-    const arrays = { ...inputs(fullPages), ...open.arrange(earlier, lastPages) };
+    const arrays = joined(inputs(fullPages), open.arrange(earlier, lastPages));
     return { rows, count: count * most, lanes: count, stages, pairs, pages, places, masks, inputs: arrays };
   }
 
