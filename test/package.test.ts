@@ -69,6 +69,12 @@ it("is small: under 40 MB with the shipped models, at most 3 MB without, and hol
   expect(packed.files.filter(({ path }) => sources.test(path))).toEqual([]);
 });
 
+it("holds nothing of what lies here alone: of models only what the repository has", () => {
+  const { stdout } = call("git", ["ls-files", "models"], root);
+  const kept = new Set(stdout.split("\n"));
+  expect(packed.files.flatMap(({ path }) => (path.startsWith("models/") && !kept.has(path) ? [path] : []))).toEqual([]);
+});
+
 it("holds whatever its pages point to", async () => {
   const paths = packed.files.map(({ path }) => path);
   const there = (path: string) => paths.some((one) => one === path || one.startsWith(`${path}/`));
