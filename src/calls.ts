@@ -23,9 +23,10 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, nearest, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
+import { embedWays, requestWays, scoreWays, suggestion, type Ways } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
@@ -104,6 +105,7 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
     call,
+    requestWays,
   );
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);
@@ -246,7 +248,7 @@ export interface ScoreOptions {
 export async function score(model: Model, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
   requireObject(options, "score", "options");
   const { top = 0, signal, ...others } = options;
-  requireNothingElse(others, "score", ["top", "signal"]);
+  requireNothingElse(others, "score", ["top", "signal"], scoreWays);
   requireSignal(signal);
   ensure(
     Number.isInteger(top) && top >= 0 && top <= 100,
@@ -304,7 +306,7 @@ export interface EmbedOptions {
 export async function embed(model: Model, text: Text, options: EmbedOptions = {}): Promise<Float32Array<ArrayBuffer>> {
   requireObject(options, "embed", "options");
   const { signal, ...others } = options;
-  requireNothingElse(others, "embed", ["signal"]);
+  requireNothingElse(others, "embed", ["signal"], embedWays);
   requireSignal(signal);
   if (model.capabilities.has("remote")) return embedRemotely(model, text, { signal });
   const tokens = promptTokens(model, text);
@@ -444,10 +446,10 @@ function requireSignal(signal: unknown): void {
   throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
 }
 
-export function requireNothingElse(others: object, call: string, known: readonly string[]): void {
+/** Errors: `bad_option` naming what is no option, what was meant by it or how else it is had, and those that there are. */
+export function requireNothingElse(others: object, call: string, known: readonly string[], ways?: Ways): void {
   const [extra] = Object.keys(others);
   ensure(extra === undefined, "bad_option", () => {
-    const meant = nearest(extra, known);
-    return `${call}: there is no option ${shown(extra)}${meant ? `; did you mean "${meant}"?` : ""} (known: ${known.join(", ")})`;
+    return `${call}: there is no option ${shown(extra)}${suggestion(extra, known, ways)} (known: ${known.join(", ") || "none"})`;
   });
 }

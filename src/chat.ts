@@ -9,6 +9,7 @@ import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkJson, parseJsonObject } from "./json.ts";
+import { chatWays } from "./names.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
@@ -76,7 +77,7 @@ const largestFile = 2 ** 26;
 export function createChat(model: Model, options: ChatSessionOptions = {}): ChatSession {
   requireObject(options, "chat", "options");
   const { system, messages = [], defaults = {}, transcript = false, ...others } = options;
-  requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"]);
+  requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"], chatWays);
   ensure(
     system === undefined || typeof system === "string",
     "bad_option",

@@ -1,19 +1,21 @@
 /** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
 import type { z } from "zod";
 import { nearest, shown } from "./errors.ts";
+import { suggestion, type Ways } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
 
 /** Issues that are told one by one: a long list of wrong values is not said value by value. */
 const mostTold = 8;
 
-/** All issues in one line. `schema` gives the known names for "did you mean". */
+/** All issues in one line. `schema` gives the known names for "did you mean", `ways` how else is had what is no option here. */
 export function describeIssues(
   issues: readonly Issue[],
   schema?: z.ZodType,
   within: readonly PropertyKey[] = [],
+  ways?: Ways,
 ): string {
-  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within)))];
+  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within, ways)))];
   const more = issues.length - mostTold;
   return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
 }
@@ -42,7 +44,12 @@ function describeUnion(
 const isOfOtherType = (issue: Issue): issue is z.core.$ZodIssueInvalidValue =>
   issue.code === "invalid_value" && !issue.values.some((value) => typeof value === typeof issue.input);
 
-function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: readonly PropertyKey[]): string {
+function describeIssue(
+  issue: Issue,
+  schema: z.ZodType | undefined,
+  within: readonly PropertyKey[],
+  ways?: Ways,
+): string {
   const path = [...within, ...issue.path];
   const field = path.length === 0 ? "options" : pathText(path);
   const given = "input" in issue && issue.input !== undefined ? `, not ${shown(issue.input)}` : "";
@@ -55,7 +62,7 @@ function describeIssue(issue: Issue, schema: z.ZodType | undefined, within: read
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path))).join("; ");
+      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path), ways)).join("; ");
     case "invalid_type":
       if (issue.input === undefined) return `${field} is missing: it must be ${kind(issue.expected)}`;
       return `${field} must be ${kind(issue.expected)}${given}`;
@@ -106,11 +113,18 @@ function oneOf(values: readonly unknown[], field: string, input: unknown): strin
   return `${field} must be ${list(values.map(shown))}${given}${close ? `; did you mean "${close}"?` : ""}`;
 }
 
-function unknownKey(key: string, field: string, path: readonly PropertyKey[], known: readonly string[]): string {
-  const close = nearest(key, known);
+function unknownKey(
+  key: string,
+  field: string,
+  path: readonly PropertyKey[],
+  known: readonly string[],
+  ways?: Ways,
+): string {
   const where = path.length === 0 ? "" : ` in ${field}`;
-  const all = close || known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
-  return `there is no option ${JSON.stringify(key)}${where}${close ? `; did you mean "${close}"?` : all}`;
+  const all = known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
+  // Ways are about the options themselves, not about what lies inside one.
+  const hint = suggestion(key, known, path.length === 0 ? ways : undefined);
+  return `there is no option ${JSON.stringify(key)}${where}${hint || all}`;
 }
 
 const pathText = (path: readonly PropertyKey[]): string =>

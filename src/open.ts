@@ -42,6 +42,7 @@ import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
+import { openWays } from "./names.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { fileFormat } from "./weights/index.ts";
@@ -163,7 +164,7 @@ const openOptions = z.strictObject({
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
   requireReference(reference, "open");
   requireObject(options, "open", "options");
-  parseOptions(openOptions, options as never, "open");
+  parseOptions(openOptions, options as never, "open", openWays);
   const model = await openModel(reference, options);
   const face = {
     decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),

@@ -1,8 +1,9 @@
 /** Command-line flags from an options schema: one per option, in kebab case, with its description, type and default. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { didYouMean, ensure, VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
+import { suggestion } from "../names.ts";
 import { describeSchema, docstring, rangeOf } from "../papers/option-types.ts";
 
 type Shape = Readonly<Record<string, z.ZodType>>;
@@ -56,7 +57,7 @@ export function parseAssignments(shape: Shape, pairs: readonly string[], subject
       const names = Object.keys(shape);
       throw new VentrisError(
         "bad_option",
-        `${subject} has no option "${name}"${didYouMean(name, names)} Options: ${names.join(", ") || "none"}`,
+        `${subject} has no option "${name}"${suggestion(name, names) || "."} Options: ${names.join(", ") || "none"}`,
       );
     }
     result[name] = parseValue(shape[name], name, text);

@@ -8,6 +8,7 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { VentrisError } from "../errors.ts";
+import { suggestion } from "../names.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
@@ -125,6 +126,21 @@ Try:
   ventris compare "Once upon a time"
   ventris run --help`;
 
+/** What other tools call commands. */
+const otherCommands: Readonly<Record<string, string>> = {
+  ...{ generate: "run", complete: "run", completion: "run", write: "run", ask: "run", infer: "run", sample: "run" },
+  ...{ talk: "chat", list: "models", ls: "models", show: "models", rm: "models --remove", remove: "models --remove" },
+  ...{ download: "pull", fetch: "pull", get: "pull", server: "serve", api: "serve", ui: "studio", web: "studio" },
+  ...{
+    finetune: "train finetune",
+    "fine-tune": "train finetune",
+    tokenizer: "train tokenizer",
+    lora: "train finetune",
+  },
+  ...{ evaluate: "eval", perplexity: "eval perplexity", benchmark: "bench", info: "doctor", check: "doctor" },
+  ...{ version: "--version", demo: "start", init: "train --init" },
+};
+
 // A reader that has seen enough (`ventris … | head`) is no failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error;
@@ -166,6 +182,7 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .helpCommand("help [command]", "show the help of a command")
     .addHelpText("after", closing)
     .hook("preAction", (_, action) => setQuiet(action.opts().quiet === true))
+    .showSuggestionAfterError(false) // ours know other tools' names, too
     .showHelpAfterError("(--help shows the usage)");
   const [first, second] = given.filter((word) => !word.startsWith("-"));
   const wanted = first === "help" ? second : first;
@@ -185,9 +202,52 @@ function asked(given: readonly string[]): string[] {
   return known ? [...given] : [wanted];
 }
 
-/** What is wrong with a command line; of words that are too many, which they are. */
+/** What is wrong with a command line, as sentences that name the flag. */
 function inOurWords(text: string, program: Command | undefined): string {
   const plain = text.replace(/^error: /, "");
+  const command = program && commandOf(program, words);
+  const [, kind, unknown] = /^unknown (option|command) '([^']*)'/.exec(plain) ?? [];
+  if (kind === "option" && command)
+    return plain.replace(/^.*/, `there is no option ${unknown}${meantFlag(unknown, command)}`);
+  if (kind === "command" && command)
+    return plain.replace(/^.*/, `there is no command ${unknown}${meantCommand(unknown, command)}`);
+  return ofValues(ofArguments(plain, program));
+}
+
+/** The command that the words lead to. */
+function commandOf(command: Command, given: readonly string[]): Command {
+  for (const [i, word] of given.entries()) {
+    const next = command.commands.find((one) => one.name() === word);
+    if (next) return commandOf(next, given.slice(i + 1));
+  }
+  return command;
+}
+
+function meantFlag(unknown: string, command: Command): string {
+  const known = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
+  return suggestion(unknown.replace(/^-+/, ""), [...known, "help"]).replace(/"(.*)"/, "--$1");
+}
+
+function meantCommand(unknown: string, command: Command): string {
+  const known = command.commands.map((one) => one.name());
+  const other = !command.parent && Object.hasOwn(otherCommands, unknown) ? otherCommands[unknown] : undefined;
+  return other ? `; did you mean ${other}?` : suggestion(unknown, known).replace(/"(.*)"/, "$1");
+}
+
+/** Of flags: their values, and those that are needed. */
+function ofValues(text: string): string {
+  return text
+    .replace(/^option '(?:-\w, )?(--[\w-]+) ([^']*)' argument missing/, "$1 needs a value: $1 $2")
+    .replace(
+      /^option '(?:-\w, )?(--[\w-]+) [^']*' argument '([^']*)' is invalid\. Allowed choices are (.*), (.*)\./,
+      "$1 must be $3 or $4, not $2",
+    )
+    .replace(/^required option '(?:-\w, )?(--[^']*)' not specified/, "$1 is needed")
+    .replace(/^missing required argument '([^']*)'/, "<$1> is needed");
+}
+
+/** Of words that are too many, which they are. */
+function ofArguments(plain: string, program: Command | undefined): string {
   const [, name] = /^too many arguments for '([\w-]+)'/.exec(plain) ?? [];
   const command = name && program?.commands.find((one) => one.name() === name);
   if (!command) return plain;

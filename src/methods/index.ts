@@ -3,6 +3,7 @@ import { encoderDecoderKind } from "../engine/encoder-decoder/kind.ts";
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
 import { didYouMean, ensure, shown, VentrisError } from "../errors.ts";
+import { methodSuggestion } from "../names.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { makeEndpointChooser } from "./choice/endpoints.ts";
@@ -104,7 +105,7 @@ function named<T extends { readonly name: string }>(list: readonly T[], name: st
   const names = list.map((entry) => entry.name);
   throw new VentrisError(
     "bad_option",
-    `no ${what} is called "${name.slice(0, 200)}"${didYouMean(name, names)} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
+    `no ${what} is called "${name.slice(0, 200)}"${what === "method" ? methodSuggestion(name, names) : didYouMean(name, names)} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
   );
 }
 

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
+import type { Ways } from "../../names.ts";
 import { standardStages } from "./stages.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
@@ -155,13 +156,14 @@ export type ShapingOptions = z.input<typeof shapingOptions>;
 /** The same with every default filled in. */
 export type ShapingSettings = z.output<typeof shapingOptions>;
 
-/** Checks options and fills in defaults. Errors: `bad_option` naming each wrong option and its range. */
+/** Checks options and fills in defaults. Errors: `bad_option` naming each wrong option and its range, or another way to what is no option. */
 export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
   options: z.input<Schema>,
   subject: string,
+  ways?: Ways,
 ): z.output<Schema> {
   const parsed = schema.safeParse(options, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.error.issues, schema)}`);
+  throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.error.issues, schema, [], ways)}`);
 }

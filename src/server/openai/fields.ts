@@ -6,6 +6,7 @@ import { hostOnlyOptions } from "../../engine/method.ts";
 import { nearest, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import { findMethod, findShaper } from "../../methods/index.ts";
+import { meantBy } from "../../names.ts";
 import { fieldOf, RequestError } from "../errors.ts";
 
 const { temperature, topP, frequencyPenalty, presencePenalty, logitBias, stop, seed, maxTokens } = requestOptions.shape;
@@ -71,24 +72,12 @@ export const samplingFields = {
   decoding: z.record(z.string(), z.json()).optional(),
 };
 
-/** What other servers call options that `decoding` has here. */
+/** Fields of other servers for what is an option in `decoding` here. */
 export const otherNames: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries({
-    ...{
-      top_k: "topK",
-      min_p: "minP",
-      typical_p: "typicalP",
-      repetition_penalty: "repetitionPenalty",
-      min_tokens: "minTokens",
-    },
-    ...{
-      stop_token_ids: "stopTokens",
-      guided_json: "constraint",
-      guided_regex: "constraint",
-      guided_choice: "constraint",
-    },
-    ...{ guided_grammar: "constraint", grammar: "constraint" },
-  }).map(([field, option]) => [field, `write it as ${option} in decoding`]),
+  [
+    ...["top_k", "min_p", "typical_p", "repetition_penalty", "min_tokens", "stop_token_ids"],
+    ...["guided_json", "guided_regex", "guided_choice", "guided_grammar", "grammar"],
+  ].map((field) => [field, `write it as ${meantBy(field, Object.keys(requestOptions.shape))} in decoding`]),
 );
 
 type SamplingFields = Partial<z.output<z.ZodObject<typeof samplingFields>>>;

@@ -1,0 +1,76 @@
+/** Names of other libraries lead to ours, and every name that is promised exists. */
+import { describe, expect, test } from "vitest";
+import { requestOptions } from "./engine/decoding.ts";
+import { VentrisError } from "./errors.ts";
+import { findMethod } from "./methods/index.ts";
+import { embedWays, meantBy, openWays, requestWays, suggestion } from "./names.ts";
+
+const request = [...Object.keys(requestOptions.shape), "method", "shapers", "signal"];
+
+describe("names from elsewhere", () => {
+  test.each([
+    ["maxNewTokens", "maxTokens"],
+    ["max_tokens", "maxTokens"],
+    ["maxOutputTokens", "maxTokens"],
+    ["max_completion_tokens", "maxTokens"],
+    ["nPredict", "maxTokens"],
+    ["n_predict", "maxTokens"],
+    ["max_length", "maxTokens"],
+    ["min_new_tokens", "minTokens"],
+    ["topK", "topK"],
+    ["top_p", "topP"],
+    ["temp", "temperature"],
+    ["stopSequences", "stop"],
+    ["stop_strings", "stop"],
+    ["customStopTriggers", "stop"],
+    ["eos_token_id", "stopTokens"],
+    ["repeatPenalty", "repetitionPenalty"],
+    ["repeat_last_n", "penaltyWindow"],
+    ["no_repeat_ngram_size", "noRepeatNgram"],
+    ["bad_words_ids", "badTokens"],
+    ["tokenBias", "logitBias"],
+    ["abortSignal", "signal"],
+    ["responseFormat", "constraint"],
+    ["top_logprobs", "logprobs"],
+    ["temprature", "temperature"],
+  ])("%s of a request is %s", (given, ours) => {
+    expect(suggestion(given, request, requestWays)).toBe(`; did you mean "${ours}"?`);
+  });
+
+  test.each([
+    ["num_return_sequences", requestWays, /another number as request/],
+    ["numBeams", requestWays, /method: \{ name: "beam", beams/],
+    ["systemPrompt", requestWays, /model\.chat/],
+    ["onTextChunk", requestWays, /\.text/],
+    ["do_sample", requestWays, /temperature 0/],
+    ["prompt", requestWays, /first argument/],
+    ["draftModel", requestWays, /method: \{ name: "dyspec", draft/],
+    ["modelPath", openWays, /first argument/],
+    ["cache_dir", openWays, /VENTRIS_CACHE/],
+    ["pooling", embedWays, /mean of the final states/],
+  ])("%s is no option, and is had in another way", (given, ways, told) => {
+    expect(suggestion(given, request, ways)).toMatch(told);
+  });
+
+  test("a name of elsewhere counts only where ours is known", () => {
+    expect(meantBy("stopSequences", ["weights"])).toBeUndefined();
+    expect(meantBy("dtype", ["weights", "device"])).toBe("weights");
+    expect(meantBy("num-beams", ["beams"])).toBe("beams");
+  });
+
+  test("what the ways name exists", () => {
+    for (const way of Object.values(requestWays)) {
+      for (const [, name] of way.matchAll(/(?:name|method): "([^"]+)"/g)) expect(findMethod(name).name).toBe(name);
+    }
+  });
+
+  test.each([
+    ["beam_search", /did you mean "beam"/],
+    ["speculative", /did you mean "chain"/],
+    ["gredy", /did you mean "greedy"/],
+    ["nucleus", /topP/],
+  ])("the method %s", (given, told) => {
+    expect(() => findMethod(given)).toThrow(VentrisError);
+    expect(() => findMethod(given)).toThrow(told);
+  });
+});

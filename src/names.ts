@@ -1,0 +1,172 @@
+/**
+ * Names that people bring from elsewhere: from other libraries, from OpenAI's interface, or mistyped. The one place that knows what they are
+ * called here.
+ */
+import { nearest } from "./errors.ts";
+
+/** Ours, and what others call the same, written as `plain` writes them. A name counts only where ours is known. */
+const peers: Readonly<Record<string, string>> = {
+  // of a request
+  maxTokens:
+    "maxnewtokens maxoutputtokens maxcompletiontokens maxgeneratedtokens maxlength maxlen npredict numpredict numtokens tokenlimit",
+  minTokens: "minnewtokens minlength minoutputtokens",
+  stop: "stopsequence stopsequences stopstring stopstrings stopword stopwords stoptexts customstoptriggers stoptriggers stops antiprompt",
+  stopTokens: "stoptokenids stopids eostokenid eostokenids endtokens",
+  temperature: "temp dosample",
+  topNSigma: "topsigma nsigma",
+  epsilon: "epsiloncutoff",
+  eta: "etacutoff",
+  repetitionPenalty: "repeatpenalty penaltyrepeat penalty",
+  frequencyPenalty: "penaltyfreq alphafrequency",
+  presencePenalty: "penaltypresent alphapresence",
+  penaltyWindow: "repeatlastn penaltylastn lasttokens repetitioncontext repetitionpenaltyrange",
+  noRepeatNgram: "norepeatngramsize",
+  badTokens: "badwordsids suppresstokens bannedtokens",
+  logitBias: "tokenbias sequencebias",
+  mirostat: "mirostattau mirostateta mirostatmode",
+  dry: "drymultiplier dryrepeatpenalty",
+  xtc: "xtcprobability xtcthreshold",
+  order: "samplers samplerorder samplingorder",
+  seed: "randomseed manualseed generator rngseed",
+  logprobs: "toplogprobs nprobs outputscores returnlogprobs",
+  constraint:
+    "grammar format responseformat outputformat jsonschema schema structuredoutputs guidedjson guidedregex guidedchoice guidedgrammar regex choices prefixallowedtokensfn",
+  shapers: "logitsprocessor logitsprocessors logitprocessors",
+  taps: "outputhiddenstates hooks",
+  signal: "abortsignal cancellationtoken stoponabortsignal",
+  method: "decoder decoding strategy algorithm",
+  // of a method
+  draft: "draftmodel assistantmodel",
+  length: "numdrafttokens numassistanttokens numspeculativetokens draftmax",
+  beams: "numbeams beamwidth beamsize width",
+  rollouts: "n numsamples numreturnsequences",
+  // of a model that is opened
+  weights: "dtype quantization quantize quant precision torchdtype loadin8bit loadin4bit",
+  keyValues: "cachetype kvcache kvcachedtype cachetypek typek",
+  contextLength: "contextsize nctx numctx context maxmodellen maxseqlen ctxsize maxcontext",
+  device: "gpu gpulayers ngpulayers ngl backend executionproviders devicemap",
+  threads: "nthreads numthreads maxthreads threadcount",
+  onProgress: "progresscallback onloadprogress ondownloadprogress initprogresscallback",
+  lora: "loraadapter adapter adapters peft",
+  // of a conversation
+  system: "systemprompt systemmessage instructions",
+  messages: "history chathistory conversationhistory conversation",
+  // of a score
+  top: "logprobs toplogprobs",
+  // of the command line
+  prompt: "text input",
+};
+
+const ours = new Map<string, string[]>();
+for (const [name, others] of Object.entries(peers))
+  for (const other of others.split(" ")) ours.set(other, [...(ours.get(other) ?? []), name]);
+
+/** The same name however its words are joined: maxNewTokens, max_new_tokens, --max-new-tokens. */
+const plain = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
+
+/** What stands for an unknown name among those that are known: what others call so, or the nearest. */
+export function meantBy(name: string, known: readonly string[]): string | undefined {
+  const same = plain(name);
+  const candidates = known.map((one) => [plain(one), one] as const);
+  const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
+  return (
+    named(same) ??
+    (ours.get(same) ?? []).map((mine) => named(plain(mine))).find((found) => found !== undefined) ??
+    nearest(name, known)
+  );
+}
+
+/** How what other libraries have as an option is had here, where it is none, by its name written plain. */
+export type Ways = Readonly<Record<string, string>>;
+
+const spread = (ways: Readonly<Record<string, string>>): Ways =>
+  Object.fromEntries(Object.entries(ways).flatMap(([names, way]) => names.split(" ").map((name) => [name, way])));
+
+const streaming = "iterate the text of a run, for await (const piece of model.decode(…).text)";
+
+/** Of a request. */
+export const requestWays = spread({
+  "prompt messages input text contents": "it is the first argument, before the options",
+  "system systemprompt systemmessage instructions": "it is an option of model.chat, or a message of the role system",
+  "numreturnsequences n bestof numcompletions":
+    "call it once for each text, with another number as request; the calls share their passes",
+  "numbeams beams beamwidth beamsize": 'choose the method, as in method: { name: "beam", beams: 4 }',
+  "numbeamgroups diversitypenalty": 'choose the method, as in method: "diverse-beam"',
+  "penaltyalpha contrastivesearch":
+    "there is no contrastive search; the shapers dola, lol and cd contrast distributions",
+  "draft draftmodel assistantmodel speculative speculativedecoding numdrafttokens numassistanttokens":
+    'choose the method, as in method: { name: "dyspec", draft: "pylos" }',
+  "promptlookupnumtokens promptlookup": 'choose the method, as in method: "prompt-lookup"',
+  "stream streamer ontextchunk ontoken onresponsechunk callbackfunction callback onchunk": streaming,
+  "model modelid": "the model is what open gave, and the call is its method",
+  "tools toolchoice functions functioncall": "docs/how/tools.md shows how tools are called",
+  "returnfulltext echo": "the result is what was written behind the prompt, and never the prompt itself",
+  "threads device weights contextlength dtype gpulayers contextsize nctx nthreads":
+    "it is an option of open, for all requests of the model",
+  dosample: "temperature 0 takes the likeliest token, and above it tokens are drawn",
+  timeout: "give a signal, as AbortSignal.timeout(10_000)",
+});
+
+/** Of opening a model. */
+export const openWays = spread({
+  "model modelpath modelid path repo repoid filename": "it is the first argument, before the options",
+  "cachedir cachefolder modelsdirectory": "the environment variable VENTRIS_CACHE names the cache folder",
+  "token accesstoken hftoken authtoken": "the environment variable HF_TOKEN opens private models of the hub",
+  "baseurl endpoint url": 'open takes the address in place of a name, as in open("http://host:port/v1", { model })',
+  "localfilesonly offline": "without a network the copy in the cache is used",
+  "embedding embeddings": "every model embeds, by model.embed",
+  "draft draftmodel assistantmodel": 'it is an option of methods, as in method: { name: "dyspec", draft: "pylos" }',
+  "temperature topk topp seed maxtokens": "it is an option of each request: decode, generate, chat",
+});
+
+/** Of a conversation. */
+export const chatWays = spread({
+  "template chattemplate chatwrapper": "the template is that of the model's tokenizer",
+  "temperature topk topp minp seed maxtokens maxnewtokens method stop constraint signal":
+    "it is an option of answers: chat({ defaults: { … } }) for all, send(text, { … }) for one",
+});
+
+/** Of a score. */
+export const scoreWays = spread({
+  "temperature topk topp": "a text is scored under the model's own distribution",
+});
+
+/** Of an embedding. */
+export const embedWays = spread({
+  "pooling normalize normalise": "an embedding is the mean of the final states, scaled to length 1",
+});
+
+/** The end of a sentence about a name that there is not: which is meant, how else it is had, or nothing. */
+export function suggestion(name: string, known: readonly string[], ways: Ways = {}): string {
+  const way = Object.hasOwn(ways, plain(name)) ? ways[plain(name)] : undefined;
+  const meant = meantBy(name, known);
+  if (way !== undefined && (meant === undefined || plain(meant) !== plain(name))) return `: ${way}`;
+  return meant === undefined ? "" : `; did you mean "${meant}"?`;
+}
+
+/** The same for methods, where others' names are those of an algorithm. */
+const algorithms = spread({
+  "beamsearch beams": "beam",
+  "argmax greedysearch greedydecoding": "greedy",
+  "sampling multinomial random ancestral": "sample",
+  "speculative speculativedecoding speculativesampling assisted assisteddecoding draftmodel draft": "chain",
+  "ngram promptlookupdecoding lookup pld": "prompt-lookup",
+  "grammarconstrained constrained": "awrs",
+  astar: "a-star",
+  "bon rejectionsampling": "best-of-n",
+  "majorityvoting voting": "self-consistency",
+  "draftverify layerskip": "self-speculative",
+});
+
+const samplingNames = new Set(
+  "nucleus nucleussampling topp toppsampling topk topksampling minp typical temperature mirostat".split(" "),
+);
+
+/** The end of a sentence about a method that there is not. */
+export function methodSuggestion(name: string, known: readonly string[]): string {
+  const same = plain(name);
+  if (samplingNames.has(same))
+    return "; cuts of the distribution are options of every request (topP, topK, minP …), and the method sample draws.";
+  const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : nearest(name, known);
+  return meant === undefined ? "." : `; did you mean "${meant}"?`;
+}
