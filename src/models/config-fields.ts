@@ -11,7 +11,7 @@ const harmless = new Set(
   decoder_start_token_id output_attentions output_hidden_states output_scores return_dict return_dict_in_generate torchscript
   use_bfloat16 tf_legacy_loss problem_type finetuning_task num_labels id2label label2id task_specific_params summary_type
   summary_use_proj summary_activation summary_first_dropout summary_proj_to_labels is_llama_config is_decoder
-  chunk_size_feed_forward cross_attention_hidden_size max_window_layers n_ctx prefix max_length max_new_tokens min_length
+  chunk_size_feed_forward attn_implementation cross_attention_hidden_size max_window_layers n_ctx prefix max_length max_new_tokens min_length
   min_new_tokens do_sample early_stopping num_beams num_beam_groups num_return_sequences diversity_penalty temperature top_k
   top_p min_p typical_p epsilon_cutoff eta_cutoff repetition_penalty length_penalty no_repeat_ngram_size
   encoder_no_repeat_ngram_size bad_words_ids forced_bos_token_id forced_eos_token_id suppress_tokens begin_suppress_tokens
@@ -26,7 +26,7 @@ const weighty = new RegExp(
   size sizes embed embd embedding embeddings wpe wte vocab logit logits softcap softcapping cap clip clamp expert experts moe router
   topk gate gated gating mlp ffn ff feedforward conv ssm state mamba recurrent residual skip parallel tie tied share shared quant
   quantization quantized bits group lora adapter adapters pruned prune encoder decoder cross tp interleaved partial temperature
-  compression`
+  compression config`
     .split(/\s+/)
     .join("|")})(_|$)`,
   "i",

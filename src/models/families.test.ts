@@ -48,6 +48,8 @@ describe("fields of published configs", () => {
     [{ ropeTheta: 5 }, /ropeTheta/],
     [{ rope_interleaved: true }, /rope_interleaved/],
     [{ is_encoder_decoder: true }, /is_encoder_decoder/],
+    [{ sliding_window: 8 }, /sliding_window = 8 is not supported/],
+    [{ text_config: { hidden_size: 64 } }, /text_config/],
     [{ hiden_size: 32 }, /hiden_size.*did you mean hidden_size/],
     [{ rms_norm_esp: 1 }, /did you mean rms_norm_eps/],
   ])("that may matter are refused: %j", (fields, message) => {
@@ -322,7 +324,96 @@ describe("published configs of further families", () => {
     expect(familyOf({ ...rest, rope_parameters }).config).toEqual(read("gemma-3-1b"));
   });
 
+  it("take for a field that is left out what their classes take for it", () => {
+    const plain = { ...llamaConfig, max_position_embeddings: undefined, model_type: undefined };
+    const read = (kind: string, change = {}) =>
+      familyOf({ ...plain, architectures: [`${kind}ForCausalLM`], ...change });
+    expect(read("Mistral").config).toMatchObject({ contextLength: 131072, window: 4096 });
+    expect(read("Mistral", { sliding_window: null }).config.window).toBeUndefined();
+    for (const kind of ["Qwen2", "Qwen3"]) {
+      expect(read(kind).config).toMatchObject({ contextLength: 32768, window: undefined });
+      const switched = { use_sliding_window: true, max_window_layers: 1 };
+      expect(read(kind, switched).config).toMatchObject({ window: 4096, windowed: [false, true] });
+      expect(read(kind, { ...switched, sliding_window: null }).config.window).toBeUndefined();
+    }
+  });
+
+  const linear = { rope_type: "linear", factor: 2 };
+  it.each<[string, object, object]>([
+    [
+      "OLMo-2-1B",
+      { rope_theta: undefined, rope_scaling: { ...linear, rope_theta: 7 } },
+      { rope_theta: 7, rope_scaling: linear },
+    ],
+    [
+      "OLMo-2-1B",
+      { rope_theta: undefined, rope_parameters: { ...linear, rope_theta: 7 } },
+      { rope_theta: 7, rope_scaling: linear },
+    ],
+    ["OLMo-2-1B", { rope_scaling: linear, rope_parameters: linear }, { rope_scaling: linear }],
+    [
+      "Phi-4-mini",
+      { rope_scaling: { ...linear, partial_rotary_factor: 0.5 }, partial_rotary_factor: undefined },
+      { rope_scaling: linear, partial_rotary_factor: 0.5 },
+    ],
+    [
+      "pythia-70m",
+      {
+        rotary_emb_base: undefined,
+        rotary_pct: undefined,
+        rope_scaling: { ...linear, rope_theta: 7, partial_rotary_factor: 0.5 },
+      },
+      { rotary_emb_base: 7, rotary_pct: 0.5, rope_scaling: linear },
+    ],
+  ])("%s says of its rotation in one place what it says in another: %j", (name, one, other) => {
+    const read = (change: object) => familyOf({ ...published[name], ...change }).config.rotations;
+    expect(read(one)).toEqual(read(other));
+    expect(read(one)).not.toEqual(read({}));
+  });
+
   it.each<[string, object, RegExp]>([
+    [
+      "OLMo-2-1B",
+      { rope_parameters: { rope_theta: 7 } },
+      /rope_theta = 500000 contradicts rope_theta of the rope scaling = 7/,
+    ],
+    ["OLMo-2-1B", { rope_scaling: linear, rope_parameters: { ...linear, factor: 3 } }, /say different things/],
+    ["OLMo-2-1B", { rope_scaling: { ...linear, partial_rotary_factor: 0.5 } }, /partial_rotary_factor = 0.5/],
+    ["OLMo-2-1B", { rope_scaling: { ...linear, type: "yarn" } }, /rope_type = "linear" contradicts its type = "yarn"/],
+    ["OLMo-2-1B", { rope_scaling: { rope_type: "yarn", factor: 1e300 } }, /more than 16777216 positions/],
+    [
+      "OLMo-2-1B",
+      {
+        rope_scaling: {
+          rope_type: "llama3",
+          factor: 8,
+          low_freq_factor: 4,
+          high_freq_factor: 4,
+          original_max_position_embeddings: 1024,
+        },
+      },
+      /high_freq_factor must be above/,
+    ],
+    ["Phi-3.5-mini", { original_max_position_embeddings: 1 }, /LongRoPE needs original_max_position_embeddings/],
+    [
+      "Phi-3.5-mini",
+      {
+        rope_scaling: {
+          type: "longrope",
+          short_factor: pairs(48),
+          long_factor: pairs(48),
+          original_max_position_embeddings: 8192,
+        },
+      },
+      /4096 contradicts 8192/,
+    ],
+    ["pythia-70m", { rope_theta: 7 }, /rotary_emb_base = 10000 contradicts rope_theta = 7/],
+    ["pythia-70m", { rope_parameters: { partial_rotary_factor: 0.5 } }, /rotary_pct = 0.25 contradicts/],
+    [
+      "gemma-3-1b",
+      { rope_parameters: { sliding_attention: { rope_type: "default", rope_theta: 7 } } },
+      /rope_local_base_freq = 10000 contradicts rope_theta of the rope scaling = 7/,
+    ],
     ["granite-3.3-2b", { attention_multiplier: -1 }, /attention_multiplier must be a positive number/],
     ["granite-3.3-2b", { num_local_experts: 8 }, /num_local_experts/],
     ["OLMo-2-1B", { attention_bias: true }, /attention_bias = true/],

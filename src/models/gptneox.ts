@@ -23,7 +23,7 @@ import {
   type ModelConfig,
   type ParameterSpecification,
 } from "./family.ts";
-import { scaledRotation, turnedDimensions } from "./rope-scaling.ts";
+import { scaledRotation, statedRotation, statedScheme, turnedDimensions } from "./rope-scaling.ts";
 import { perHeadSite } from "./sites.ts";
 
 function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
@@ -36,12 +36,15 @@ function readConfig(json: Readonly<Record<string, unknown>>): ModelConfig {
   config.only("is_decoder", false, true, undefined);
   // gelu_fast and gelu_new are two spellings of the approximation by a hyperbolic tangent.
   config.only("hidden_act", "gelu", "gelu_fast", "gelu_new", "gelu_pytorch_tanh", undefined);
-  const rope = config.object("rope_parameters");
-  const share = config.positive("rotary_pct", (rope?.partial_rotary_factor as number | undefined) ?? 0.25);
-  const theta = config.positive("rotary_emb_base", (rope?.rope_theta as number | undefined) ?? 10000);
-  config.only("rope_theta", undefined, theta);
-  config.only("partial_rotary_factor", undefined, share);
-  const { rotation, contextLength } = scaledRotation(config.raw("rope_scaling") ?? rope, {
+  const {
+    scheme,
+    theta = 10000,
+    share = 0.25,
+  } = statedRotation(config, statedScheme(config, config.object("rope_parameters")), {
+    theta: ["rotary_emb_base", "rope_theta"],
+    share: ["rotary_pct", "partial_rotary_factor"],
+  });
+  const { rotation, contextLength } = scaledRotation(scheme, {
     dimension: turnedDimensions(headDimension, share),
     theta,
     contextLength: config.integer("max_position_embeddings", 2048),

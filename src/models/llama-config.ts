@@ -1,7 +1,7 @@
 /** Configs of the Llama family: what its members have in common, and the fields that each has of its own. */
 import { ensure, shown } from "../errors.ts";
 import { ConfigReader, type LlamaVariant, type ModelConfig } from "./family.ts";
-import { scaledRotation, turnedDimensions } from "./rope-scaling.ts";
+import { scaledRotation, statedRotation, statedScheme, turnedDimensions } from "./rope-scaling.ts";
 
 /** Sizes that were read before a member reads its own fields. */
 interface Shape {
@@ -24,8 +24,8 @@ interface Member {
   readonly queryKeyNorm?: ModelConfig["queryKeyNorm"];
   /** Only the first dimensions of a head may turn. */
   readonly partial?: true;
-  /** Whether `sliding_window` holds: always, only with `use_sliding_window`, or always and with this size if none is stated. */
-  readonly window?: "stated" | "switched" | number;
+  /** That `sliding_window` holds: with this size if none is stated, and only with `use_sliding_window` where that switches it. */
+  readonly window?: { readonly size?: number; readonly switched?: true };
   /** Layers that see the window where `layer_types` does not say it. Default: all. */
   readonly windowed?: (config: ConfigReader, shape: Shape) => (layer: number) => boolean;
   /** Default: silu. */
@@ -35,11 +35,19 @@ interface Member {
   readonly turns?: (config: ConfigReader, shape: Shape) => readonly boolean[];
 }
 
+const qwenWindow = { size: 4096, switched: true } as const;
+
 const members: Readonly<Record<string, Member>> = {
   LlamaForCausalLM: {},
-  MistralForCausalLM: { window: "stated" },
-  Qwen2ForCausalLM: { attentionBias: true, window: "switched", windowed: fromLayer },
-  Qwen3ForCausalLM: { headDimension: 128, queryKeyNorm: "heads", window: "switched", windowed: fromLayer },
+  MistralForCausalLM: { contextLength: 131072, window: { size: 4096 } },
+  Qwen2ForCausalLM: { contextLength: 32768, attentionBias: true, window: qwenWindow, windowed: fromLayer },
+  Qwen3ForCausalLM: {
+    contextLength: 32768,
+    headDimension: 128,
+    queryKeyNorm: "heads",
+    window: qwenWindow,
+    windowed: fromLayer,
+  },
   GraniteForCausalLM: {
     variant: (config) => ({
       embeddingScale: config.positive("embedding_multiplier", 1),
@@ -53,7 +61,7 @@ const members: Readonly<Record<string, Member>> = {
     theta: 2e6,
     contextLength: 32768,
     tied: true,
-    window: "switched",
+    window: { switched: true },
     // What does not turn is what sees a window, where there is one.
     windowed: (config, shape) => (layer) => !rotatedLayers(config, shape)[layer],
     turns: rotatedLayers,
@@ -62,7 +70,7 @@ const members: Readonly<Record<string, Member>> = {
     epsilon: 1e-5,
     contextLength: 4096,
     partial: true,
-    window: "stated",
+    window: {},
     variant: (config) => {
       for (const neutral of ["full_attn_mod", "interpolate_factor"]) config.only(neutral, 1, undefined);
       return { fused: true };
@@ -79,7 +87,7 @@ const members: Readonly<Record<string, Member>> = {
     contextLength: 8192,
     tied: true,
     headDimension: 256,
-    window: 4096,
+    window: { size: 4096 },
     windowed: () => (layer) => layer % 2 === 0,
     activation: geluActivation,
     variant: (config, shape) => gemma(config, shape, { attention: 50, logits: 30 }),
@@ -91,7 +99,7 @@ const members: Readonly<Record<string, Member>> = {
     tied: true,
     headDimension: 256,
     queryKeyNorm: "heads",
-    window: 4096,
+    window: { size: 4096 },
     windowed: gemmaPattern,
     activation: geluActivation,
     variant: (config, shape) => gemma(config, shape, {}),
@@ -232,20 +240,21 @@ function readRotations(
   );
   const given = config.object("rope_parameters");
   // Where kinds of layers differ in it, each has its own.
-  const byKind = given !== undefined && member.windowTheta !== undefined && Object.hasOwn(given, "full_attention");
-  const rope = (byKind ? given.full_attention : given) as Readonly<Record<string, unknown>> | undefined;
+  const byKind =
+    given !== undefined && member.windowTheta !== undefined && layerKinds.some((k) => Object.hasOwn(given, k));
   const stray = byKind ? Object.keys(given).find((kind) => !layerKinds.includes(kind)) : undefined;
   ensure(stray === undefined, "bad_config", `config: rope_parameters.${stray} is no kind of layer`);
-  const theta = config.positive("rope_theta", (rope?.rope_theta as number | undefined) ?? member.theta ?? 10000);
-  const share = config.positive("partial_rotary_factor", (rope?.partial_rotary_factor as number | undefined) ?? 1);
+  const ofKind = (kind: string) => (byKind ? new ConfigReader(given).object(kind) : undefined);
+  const scheme = statedScheme(config, byKind ? ofKind("full_attention") : given);
+  const stated = statedRotation(config, scheme, { theta: ["rope_theta"], share: ["partial_rotary_factor"] });
+  const { theta = member.theta ?? 10000, share = 1 } = stated;
   ensure(
     share === 1 || member.partial,
     "bad_config",
     `config: partial_rotary_factor = ${share} is not supported (only 1)`,
   );
   const length = config.integer("max_position_embeddings", member.contextLength ?? 2048);
-  const scaling = config.object("rope_scaling") ?? rope;
-  const within = scaling?.original_max_position_embeddings !== undefined;
+  const within = scheme?.original_max_position_embeddings !== undefined;
   const beside = member.partial && (!within || config.states("original_max_position_embeddings"));
   const original = beside ? config.integer("original_max_position_embeddings", 4096) : undefined;
   const common = {
@@ -253,16 +262,18 @@ function readRotations(
     contextLength: length,
     ...(original && { originalLength: original }),
   };
-  const { rotation, contextLength, longer } = scaledRotation(scaling, { ...common, theta });
+  const { rotation, contextLength, longer } = scaledRotation(scheme, { ...common, theta });
   const result = {
     rotations: [rotation],
     contextLength,
     ...(longer && { longer: { contextLength: longer.contextLength, rotations: [longer.rotation] } }),
   };
   if (member.windowTheta !== undefined) {
-    const own = (byKind ? given.sliding_attention : undefined) as Readonly<Record<string, unknown>> | undefined;
-    const base = config.positive("rope_local_base_freq", (own?.rope_theta as number | undefined) ?? member.windowTheta);
-    const local = scaledRotation(own, { ...common, theta: base });
+    const own = statedRotation(config, ofKind("sliding_attention"), { theta: ["rope_local_base_freq"], share: [] });
+    ensure(own.share === undefined || own.share === 1, "bad_config", () => {
+      return `config: partial_rotary_factor = ${own.share} of sliding_attention is not supported (only 1)`;
+    });
+    const local = scaledRotation(own.scheme, { ...common, theta: own.theta ?? member.windowTheta });
     return { ...result, rotations: [rotation, local.rotation], rotationOf: windowed.map((sees) => (sees ? 1 : 0)) };
   }
   const turns = member.turns?.(config, shape);
@@ -274,9 +285,11 @@ const layerKinds = ["full_attention", "sliding_attention"];
 /** The window's size, where one is in use, and the layers that see it. Errors: `bad_config` for layers with a window that is not there. */
 function readWindow(config: ConfigReader, member: Member, shape: Shape): { size?: number; windowed: boolean[] } {
   const { layers } = shape;
-  if (member.window === undefined) config.only("use_sliding_window", false, undefined);
-  const switchedOn = config.boolean("use_sliding_window", member.window !== "switched");
-  const fallback = typeof member.window === "number" && !config.states("sliding_window") ? member.window : undefined;
+  if (member.window === undefined) {
+    for (const field of ["use_sliding_window", "sliding_window"]) config.only(field, false, undefined);
+  }
+  const switchedOn = config.boolean("use_sliding_window", !member.window?.switched);
+  const fallback = config.states("sliding_window") ? undefined : member.window?.size;
   const stated = config.raw("sliding_window") === undefined ? fallback : config.integer("sliding_window");
   const size = member.window !== undefined && switchedOn ? stated : undefined;
   const kinds = config.raw("layer_types");

@@ -1,5 +1,6 @@
 /** Rotations that are stretched to longer contexts than a model began with, as configs say it in `rope_scaling` or `rope_parameters`. */
 import { ensure, shown } from "../errors.ts";
+import type { ConfigReader } from "./family.ts";
 import { plainRotation, type Rotation } from "./rope.ts";
 
 export interface RotationShape {
@@ -29,7 +30,56 @@ export function turnedDimensions(headDimension: number, share: number): number {
   return dimension;
 }
 
-/** Fields that every scheme may have beside its own, and that are read elsewhere. */
+/** What a config says of one rotation, wherever it says it. */
+export interface StatedRotation {
+  readonly scheme: Readonly<Record<string, unknown>> | undefined;
+  readonly theta: number | undefined;
+  /** Of a head's dimensions, which turn. */
+  readonly share: number | undefined;
+}
+
+/** Names under which an architecture's config has the base and the share, outside of a scheme. */
+export interface RotationNames {
+  readonly theta: readonly string[];
+  readonly share: readonly string[];
+}
+
+/** The object that holds a config's scheme of rotation, given its `rope_parameters`. Errors: `bad_config` for two that are not the same. */
+export function statedScheme(config: ConfigReader, parameters: StatedRotation["scheme"]): StatedRotation["scheme"] {
+  const scaling = config.object("rope_scaling");
+  const same = !scaling || !parameters || JSON.stringify(scaling) === JSON.stringify(parameters);
+  ensure(same, "bad_config", "config: rope_scaling and rope_parameters are both there, and say different things");
+  return scaling ?? parameters;
+}
+
+/** Errors: `bad_config` for values out of range, and for two places that say different things. */
+export function statedRotation(
+  config: ConfigReader,
+  scheme: StatedRotation["scheme"],
+  names: RotationNames,
+): StatedRotation {
+  const agreed = (fields: readonly string[], inScheme: string): number | undefined => {
+    const places = fields.map((name): [string, unknown] => [name, config.raw(name)]);
+    places.push([`${inScheme} of the rope scaling`, scheme?.[inScheme]]);
+    const stated = places.filter(([, value]) => value !== undefined && value !== null);
+    for (const [name, value] of stated) {
+      const positive = typeof value === "number" && value > 0 && Number.isFinite(value);
+      ensure(positive, "bad_config", () => `config: ${name} must be a positive number, not ${shown(value)}`);
+      const [[first, wanted]] = stated;
+      ensure(value === wanted, "bad_config", () => {
+        return `config: ${first} = ${shown(wanted)} contradicts ${name} = ${shown(value)}; which of the two is it?`;
+      });
+    }
+    return stated[0]?.[1] as number | undefined;
+  };
+  return {
+    scheme,
+    theta: agreed(names.theta, "rope_theta"),
+    share: agreed(names.share, "partial_rotary_factor"),
+  };
+}
+
+/** Fields that every scheme may have beside its own, and that `statedRotation` reads. */
 const common = ["rope_type", "type", "rope_theta", "partial_rotary_factor"];
 
 const fields: Readonly<Record<string, readonly string[]>> = {
@@ -53,6 +103,8 @@ const fields: Readonly<Record<string, readonly string[]>> = {
 interface Options {
   number(name: string): number;
   optional(name: string): number | undefined;
+  /** A number of positions. */
+  length(name: string): number | undefined;
   flag(name: string, fallback: boolean): boolean;
   /** One positive number for each of so many pairs of dimensions. */
   list(name: string, pairs: number): readonly number[];
@@ -72,8 +124,12 @@ export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRo
     () => `config: rope_scaling must be an object, not ${shown(scaling)}`,
   );
   const given = scaling as Readonly<Record<string, unknown>>;
-  const stated = given.rope_type ?? given.type ?? "default";
-  const type = stated === "su" ? "longrope" : stated; // its name at first
+  const [type, older] = [given.rope_type ?? given.type ?? "default", given.type ?? given.rope_type ?? "default"].map(
+    (stated) => (stated === "su" ? "longrope" : stated), // its name at first
+  );
+  ensure(type === older, "bad_config", () => {
+    return `config: rope_scaling.rope_type = ${shown(type)} contradicts its type = ${shown(older)}`;
+  });
   ensure(
     typeof type === "string" && Object.hasOwn(fields, type),
     "bad_config",
@@ -101,6 +157,12 @@ export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRo
       ensure(value !== undefined, "bad_config", `config: rope_scaling.${name} must be a positive number`);
       return value;
     },
+    length(name) {
+      const value = optional(name);
+      const whole = value === undefined || (Number.isInteger(value) && value <= mostPositions);
+      ensure(whole, "bad_config", `config: rope_scaling.${name} must be a whole number up to ${mostPositions}`);
+      return value;
+    },
     flag(name, fallback) {
       const value = given[name] ?? fallback;
       ensure(typeof value === "boolean", "bad_config", `config: rope_scaling.${name} must be true or false`);
@@ -124,6 +186,9 @@ export function scaledRotation(scaling: unknown, shape: RotationShape): ScaledRo
   return { rotation: { ...plain, frequencies }, contextLength };
 }
 
+/** What a config's whole numbers go up to. */
+const mostPositions = 2 ** 24;
+
 /** All frequencies divided by the factor (Chen et al. 2023). */
 function linear({ frequencies }: Rotation, { number }: Options): Float64Array {
   const factor = number("factor");
@@ -134,6 +199,7 @@ function linear({ frequencies }: Rotation, { number }: Options): Float64Array {
 function llama3({ frequencies }: Rotation, { number }: Options): Float64Array {
   const factor = number("factor");
   const [low, high] = [number("low_freq_factor"), number("high_freq_factor")];
+  ensure(low < high, "bad_config", `config: rope_scaling.high_freq_factor must be above its low_freq_factor, ${low}`);
   const original = number("original_max_position_embeddings");
   return frequencies.map((frequency) => {
     const turns = (original * frequency) / (2 * Math.PI);
@@ -151,10 +217,10 @@ function llama3({ frequencies }: Rotation, { number }: Options): Float64Array {
  * Without a factor it is the ratio of the contexts; `truncate` (default) rounds the ends of the ramp to whole dimensions.
  */
 function yarn({ frequencies }: Rotation, options: Options, { dimension, theta, contextLength }: RotationShape) {
-  const { number, optional, flag } = options;
+  const { number, optional, length, flag } = options;
   ensure(theta > 1, "bad_config", `config: YaRN needs a rope_theta above 1, not ${theta}`);
   if (optional("factor") === undefined) number("original_max_position_embeddings");
-  const original = optional("original_max_position_embeddings") ?? contextLength;
+  const original = length("original_max_position_embeddings") ?? contextLength;
   const factor = optional("factor") ?? contextLength / original;
   const temperature = (weight: number): number => (factor <= 1 ? 1 : 0.1 * weight * Math.log(factor) + 1);
   const [scale, allDimensions] = [optional("mscale"), optional("mscale_all_dim")];
@@ -172,10 +238,11 @@ function yarn({ frequencies }: Rotation, options: Options, { dimension, theta, c
     const share = Math.min(1, Math.max(0, (i - low) / width));
     return share * (frequency / factor) + (1 - share) * frequency;
   });
-  return {
-    rotation: { frequencies: stretched, amplitude },
-    contextLength: Math.max(contextLength, Math.floor(factor * original)),
-  };
+  const reach = Math.floor(factor * original);
+  ensure(reach <= mostPositions, "bad_config", () => {
+    return `config: rope_scaling.factor = ${factor} makes more than ${mostPositions} positions of ${original}`;
+  });
+  return { rotation: { frequencies: stretched, amplitude }, contextLength: Math.max(contextLength, reach) };
 }
 
 /**
@@ -184,8 +251,13 @@ function yarn({ frequencies }: Rotation, options: Options, { dimension, theta, c
  * or the other. Scores are divided by a temperature as published: cosines and sines times sqrt(1 + ln(s) / ln(L)).
  */
 function longRope({ frequencies }: Rotation, options: Options, { contextLength, originalLength }: RotationShape) {
-  const { number, optional, list } = options;
-  const original = originalLength ?? number("original_max_position_embeddings");
+  const { optional, length, list } = options;
+  const within = length("original_max_position_embeddings");
+  ensure(within === undefined || originalLength === undefined || within === originalLength, "bad_config", () => {
+    return `config: original_max_position_embeddings = ${originalLength} contradicts ${within} of its rope_scaling`;
+  });
+  const original = originalLength ?? within ?? 0;
+  ensure(original > 1, "bad_config", "config: LongRoPE needs original_max_position_embeddings, above 1");
   const ratio =
     originalLength === undefined ? (optional("factor") ?? contextLength / original) : contextLength / original;
   const published = ratio <= 1 ? 1 : Math.sqrt(1 + Math.log(ratio) / Math.log(original));
