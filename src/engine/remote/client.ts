@@ -8,7 +8,7 @@ import type { Endpoint, EndpointChoice } from "./endpoints.ts";
 
 /** How patient calls to an engine behind a network are, and what they may spend. */
 export interface RemoteLimits {
-  /** Seconds without a byte after which a request has failed. Default 60. */
+  /** Seconds without a byte after which a request has failed, 300 at most. Default 60. */
   readonly timeout?: number;
   /** How often a request is tried anew that failed before its first token. Default 2. */
   readonly retries?: number;
@@ -58,7 +58,15 @@ export interface RemoteClient {
 /** An event, and a whole answer, hold a few hundred kilobytes at most; both bounds are far beyond. */
 const [longestEvent, longestAnswer, longestError] = [4 * 2 ** 20, 64 * 2 ** 20, 64 * 2 ** 10];
 /** Seconds: the first pause before another try, which doubles, and the longest, whatever the engine asks for. */
-export const [firstPause, longestPause] = [0.25, 30];
+export const firstPause = 0.25;
+const longestPause = 30;
+
+/** Waits before another try. Errors: `aborted`. */
+export async function pause(seconds: number, signal: AbortSignal | undefined): Promise<void> {
+  await delay(Math.min(longestPause, seconds) * 1000, signal).catch((cause) => {
+    throw new VentrisError("aborted", "the request was aborted", { cause });
+  });
+}
 
 export const nothingSpent = (): Spending => ({ requests: 0, retries: 0, tokens: 0 });
 
@@ -135,10 +143,7 @@ export function createClient(
           const failure = explain(error, url + path, { late: late.signal.aborted, timeout, signals });
           if (began || attempt >= retries || !isPassing(failure)) throw failure;
           spent.retries += 1;
-          const seconds = Math.min(longestPause, failure.retryAfter ?? firstPause * 2 ** attempt);
-          await delay(seconds * 1000, AbortSignal.any(signals)).catch((cause) => {
-            throw new VentrisError("aborted", "the request was aborted", { cause });
-          });
+          await pause(failure.retryAfter ?? firstPause * 2 ** attempt, AbortSignal.any(signals));
         } finally {
           clearTimeout(timer);
           late.abort(); // of an answer that was left, nothing more is to come
@@ -221,12 +226,19 @@ async function refusal(where: string, response: Response): Promise<RemoteError> 
   }
   const passing = status === 408 || status === 429 || status >= 500;
   const code = passing || status === 404 || status === 401 || status === 403 ? "unavailable" : "bad_option";
-  const seconds = Number(response.headers.get("retry-after") ?? Number.NaN);
+  const seconds = secondsOf(response.headers.get("retry-after"));
   const hint = status === 401 || status === 403 ? " (open(url, { apiKey }) gives a key)" : "";
   return new RemoteError(code, `${where} answered ${status}: ${words || response.statusText}${hint}`, {
     passing,
     ...(seconds >= 0 && { retryAfter: seconds }),
   });
+}
+
+/** What `Retry-After` says: seconds, or a date. */
+function secondsOf(after: string | null): number {
+  if (after === null) return Number.NaN;
+  const seconds = Number(after);
+  return Number.isNaN(seconds) ? Math.max(0, Date.parse(after) - Date.now()) / 1000 : seconds;
 }
 
 /** Of a body that may be of any length. */

@@ -4,8 +4,7 @@
  * tokens took.
  */
 import { ensure } from "../../errors.ts";
-import { delay } from "../../turn.ts";
-import { firstPause, isPassing, longestPause, type RemoteClient, type RemoteLimits, type Spending } from "./client.ts";
+import { firstPause, isPassing, pause, type RemoteClient, type RemoteLimits, type Spending } from "./client.ts";
 import { readEvent } from "./pieces.ts";
 
 /** What one engine has done since the model was opened. */
@@ -67,6 +66,7 @@ export function createEndpoints(
     record: { url: client.url, requests: 0, failures: 0, tokens: 0, seconds: 0 } as Endpoint,
   }));
   type Arm = (typeof arms)[number];
+  const closing = new AbortController();
 
   /** Among those that were not tried for this request, and have room where one has. */
   function decide(tried: ReadonlySet<Arm>, path: string, body: object | undefined) {
@@ -138,8 +138,8 @@ export function createEndpoints(
         spent.retries += 1;
         if (tried.size < arms.length) continue;
         tried.clear();
-        const pause = error.retryAfter ?? firstPause * 2 ** ((attempt + 1) / arms.length - 1);
-        await delay(Math.min(longestPause, pause) * 1000, signal);
+        const seconds = error.retryAfter ?? firstPause * 2 ** ((attempt + 1) / arms.length - 1);
+        await pause(seconds, AbortSignal.any([closing.signal, ...(signal ? [signal] : [])]));
       } finally {
         decision.dropped(); // where nothing was learnt
         arm.waiting -= 1;
@@ -173,6 +173,7 @@ export function createEndpoints(
       spent.tokens += more;
     },
     close() {
+      closing.abort();
       for (const { client } of arms) client.close();
     },
   };

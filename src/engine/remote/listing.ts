@@ -44,6 +44,8 @@ export const isListing = (decoding: Decoding): decoding is ListingDecoding => "l
 
 /** Below this a missing probability is rounding: engines compute these numbers in 32 bits. */
 const rounding = 1e-6;
+/** Above 1 by more than this, a sum of probabilities is none, whatever they were rounded to on the way. */
+const roundingOfSums = 0.02;
 /** Valid texts that are looked for among the unlisted tokens, at most; where there are more, all of these may be valid. */
 const mostTexts = 64;
 /**
@@ -179,19 +181,25 @@ export function createListing({ base, remote, prompt, signal, tell }: ListingPar
 }
 
 /** Names as tokens of the request's vocabulary. */
-function listedOf({ drawn, top }: Listing, tokenizer: RemoteVocabulary, ends: ReadonlySet<string>): Listed {
-  const sorted = [...top].sort((a, b) => b.logprob - a.logprob || (a.text < b.text ? -1 : 1));
+function listedOf({ drawn, top: sorted }: Listing, tokenizer: RemoteVocabulary, ends: ReadonlySet<string>): Listed {
   const known = new Map<number, number>();
   const unsayable: { bytes: Uint8Array | undefined; probability: number }[] = [];
   let all = 0;
   for (const { text, logprob } of sorted) {
     const probability = Math.exp(logprob);
     all += probability;
-    if (ends.has(text)) known.set(remoteEnd, (known.get(remoteEnd) ?? 0) + probability);
-    else if (text === "" || text.includes("\ufffd") || text.startsWith("bytes:"))
+    const isEnd = ends.has(text);
+    if (!isEnd && (text === "" || text.includes("\ufffd") || text.startsWith("bytes:"))) {
       unsayable.push({ bytes: bytesOfName(text), probability });
-    else known.set(tokenizer.idOf(text), probability);
+      continue;
+    }
+    // Several tokens may say the same.
+    const token = isEnd ? remoteEnd : tokenizer.idOf(text);
+    known.set(token, (known.get(token) ?? 0) + probability);
   }
+  ensure(all < 1 + roundingOfSums, "runtime_failed", () => {
+    return `the engine's answer: the probabilities that it lists after a text sum to ${all.toPrecision(4)}`;
+  });
   // Engines add the drawn token to the likeliest: where it is the last, it says nothing about what is not listed.
   const last = sorted.at(-1);
   const least = last && last.text === drawn && sorted.length > 1 ? sorted[sorted.length - 2] : last;

@@ -29,6 +29,9 @@ export interface RemoteOptions extends RemoteLimits {
   readonly body?: Readonly<Record<string, unknown>>;
 }
 
+/** Seconds after which Node's own fetch gives up. */
+const longestTimeout = 300;
+
 export const remoteOptions = {
   model: z.string().min(1).max(500).optional(),
   endpoints: z
@@ -67,9 +70,9 @@ export const remoteOptions = {
   timeout: z
     .number()
     .positive()
-    .max(86_400)
+    .max(longestTimeout)
     .optional()
-    .describe("seconds without a byte after which a request has failed; default: 60"),
+    .describe(`seconds without a byte after which a request has failed, ${longestTimeout} at most; default: 60`),
   retries: z
     .int()
     .min(0)
@@ -109,15 +112,22 @@ export async function openRemote(
 ): Promise<Omit<ModelParts, "openCompanion">> {
   const started = performance.now();
   const address = addressOf(reference);
-  const named = decodeURIComponent(address.hash.slice(1)) || undefined;
+  const named = nameOf(address);
   const {
     model: wanted = named,
     apiKey = globalThis.process?.env.VENTRIS_REMOTE_API_KEY || undefined,
     signal,
     ...rest
   } = options;
+  // Its failure would show the key.
+  const sendable = apiKey === undefined || /^[\x21-\x7e]+$/.test(apiKey);
+  ensure(sendable, "bad_option", "apiKey (or VENTRIS_REMOTE_API_KEY): a key has no spaces, line breaks or accents");
   const { logprobs = true, topLogprobs = 20, ends = usualEnds, ...further } = rest;
   const { body = {}, endpoints = [], endpointPolicy, ...limits } = further;
+  const taken = Object.keys(body).find((name) => saidByOptions.includes(name));
+  ensure(taken === undefined, "bad_option", () => {
+    return `body.${taken}: options and methods say it, and it is about what comes back: body is for fields that they have none for`;
+  });
   const urls = [address, ...endpoints.map(addressOf)].map(urlOf);
   const twice = urls.find((url, i) => urls.indexOf(url) < i);
   ensure(twice === undefined, "bad_option", `endpoints: ${twice} is there twice`);
@@ -145,6 +155,13 @@ export async function openRemote(
   };
 }
 
+/** Fields of requests that are written here. */
+const saidByOptions = [
+  ...["model", "prompt", "messages", "input", "stream", "stream_options", "n", "best_of", "echo", "suffix", "stop"],
+  ...["max_tokens", "temperature", "top_p", "frequency_penalty", "presence_penalty", "seed"],
+  ...["logprobs", "top_logprobs"],
+];
+
 /** What the tokens that end texts are called in published models. */
 const usualEnds = [
   ...["</s>", "<eos>", "<|endoftext|>", "<|end_of_text|>", "<|eot_id|>", "<|im_end|>", "<|end|>", "<|eos|>"],
@@ -158,7 +175,19 @@ function addressOf(reference: string): URL {
   const address = new URL(reference);
   const keyed = address.username !== "" || address.password !== "";
   ensure(!keyed, "bad_option", "keys do not belong into an address: open(url, { apiKey })");
+  ensure(address.search === "", "bad_option", () => {
+    return `${shown(reference)}: paths are added to the address, which has no room for a query`;
+  });
   return address;
+}
+
+/** The model's name in an address. Errors: `bad_option`. */
+function nameOf({ hash }: URL): string | undefined {
+  try {
+    return decodeURIComponent(hash.slice(1)) || undefined;
+  } catch (cause) {
+    throw new VentrisError("bad_option", `${shown(hash)} is no name of a model: a % is written %25`, { cause });
+  }
 }
 
 function urlOf(address: URL): string {

@@ -6,7 +6,7 @@ export interface Piece {
   readonly text: string;
   /** Natural log under the engine's own distribution; undefined where it gave none. */
   readonly logprob: number | undefined;
-  /** The likeliest tokens there, where they were asked for. */
+  /** The likeliest tokens there, where they were asked for, in order. */
   readonly top: readonly { readonly text: string; readonly logprob: number }[];
   /** How many tokens it is: more than one where the engine's own are not told apart. */
   readonly tokens: number;
@@ -58,15 +58,22 @@ function tokensOf(logprobs: Logprobs): Token[] | undefined {
     return tokens.map((name, i) => ({
       text: name,
       logprob: values[i] ?? undefined,
-      top: Object.entries(tops?.[i] ?? {}).map(([other, value]) => ({ text: other, logprob: value ?? -Infinity })),
+      top: inOrder(Object.entries(tops?.[i] ?? {})),
     }));
   }
   return logprobs.content?.map(({ token, logprob: own, top_logprobs: top }) => ({
     text: token,
     logprob: own ?? undefined,
-    top: (top ?? []).map((one) => ({ text: one.token, logprob: one.logprob ?? -Infinity })),
+    top: inOrder((top ?? []).map((one) => [one.token, one.logprob])),
   }));
 }
+
+/** Alternatives as they are said, likeliest first. */
+export const inOrder = (said: readonly (readonly [string, number | null])[]): Token["top"] =>
+  said
+    .map(([text, logprob]) => ({ text, logprob: logprob ?? -Infinity }))
+    .sort((a, b) => b.logprob - a.logprob || (a.text < b.text ? -1 : 1));
+
 const chunk = <Choice extends z.ZodType>(choice: Choice) =>
   z.object({ choices: z.array(choice).max(16), error: z.unknown().optional() });
 const [completionChunk, chatChunk] = [chunk(completion), chunk(chat)];
@@ -101,7 +108,7 @@ function completionOf(event: unknown): z.output<typeof completion> | undefined {
   return data.choices[0];
 }
 
-/** What may come at a place: names with natural logs, in no order, and the name of the token that was drawn. */
+/** What may come at a place: names with natural logs, likeliest first, and the name of the token that was drawn. */
 export interface Listing {
   readonly drawn: string;
   readonly top: readonly { readonly text: string; readonly logprob: number }[];

@@ -1,9 +1,10 @@
 /** Given texts under a model behind a network: their log-probabilities, by echo, and their vectors. */
 import { z } from "zod";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, shown, VentrisError } from "../../errors.ts";
 import type { Model } from "../model.ts";
 import type { ScoredText, ScoredToken } from "../score.ts";
 import type { Remote } from "./model.ts";
+import { inOrder } from "./pieces.ts";
 import type { RemoteVocabulary } from "./vocabulary.ts";
 
 interface Asking {
@@ -18,6 +19,7 @@ const echoed = z.object({
   choices: z
     .array(
       z.object({
+        text: name,
         logprobs: z.object({
           tokens: z.array(name).max(most),
           token_logprobs: z.array(value).max(most),
@@ -72,13 +74,18 @@ export async function scoreRemotely(model: Model, given: unknown, { top = 0, sig
   const answer = await remote.client.ask("/completions", body, signal);
   const { choices } = read(echoed, answer, remote, "log-probabilities of prompts (echo with logprobs)");
   const { tokens: names, token_logprobs: values, top_logprobs: tops } = choices[0].logprobs;
+  // An engine that does not know of echo continues the text, and scores what it says itself.
+  ensure(choices[0].text === prompt, "unavailable", () => {
+    return `the engine behind ${remote.client.url} gives no log-probabilities of prompts: it was to echo the text, and said ${shown(choices[0].text.slice(0, 100))}`;
+  });
   ensure(names.length === values.length && names.length >= 2, "bad_option", () => {
     return `score: the text has ${names.length} tokens there, and the first follows nothing`;
   });
   const tokens = names.map((text, i): ScoredToken => {
-    const others = Object.entries(tops?.[i] ?? {}).map(([other, logprob]) => {
-      return { token: vocabulary.idOf(other), text: other, logprob: logprob ?? -Infinity };
-    });
+    const others = inOrder(Object.entries(tops?.[i] ?? {})).map((one) => ({
+      token: vocabulary.idOf(one.text),
+      ...one,
+    }));
     const logprob = i === 0 ? undefined : (values[i] ?? -Infinity);
     return { token: vocabulary.idOf(text), text, logprob, ...(top > 0 && i > 0 && { top: others }) };
   });

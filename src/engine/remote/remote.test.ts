@@ -93,6 +93,24 @@ describe("a request", () => {
     });
   });
 
+  it("is tried again at the date that the engine says", async () => {
+    const model = await behind([status(429, { "Retry-After": new Date(Date.now() + 2000).toUTCString() }), hello]);
+    const began = performance.now();
+    expect((await model.generate("Say")).text).toBe("Hello");
+    expect(performance.now() - began).toBeGreaterThan(700); // dates have whole seconds, and the first pause is shorter
+  });
+
+  it("lists alternatives likeliest first, however they came", async () => {
+    const top_logprobs = [{ b: -3, a: -0.1, c: -1 }];
+    const model = await behind([
+      stream(
+        event({ text: "a", finish_reason: "stop", logprobs: { tokens: ["a"], token_logprobs: [-0.1], top_logprobs } }),
+      ),
+    ]);
+    const { logprobs } = await model.generate("Say", { logprobs: 2 });
+    expect(logprobs![0].top!.map(({ text }) => text)).toEqual(["a", "c"]);
+  });
+
   it("is not tried again when the engine refuses it, or once it has said something", async () => {
     const refused = await behind([status(400), hello]);
     expect(await failure(refused.generate("Say"))).toMatchObject({
@@ -214,6 +232,26 @@ describe("opening", () => {
       message: expect.stringMatching(/^retries/),
     });
     expect(await failure(open("http://me:secret@127.0.0.1:9/v1"))).toMatchObject({ code: "bad_option" });
+    expect(await failure(open("http://127.0.0.1:9/v1#100%"))).toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(/%25/),
+    });
+    expect(await failure(open("http://127.0.0.1:9/v1?version=2"))).toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(/no room for a query/),
+    });
+    expect(await failure(open("http://127.0.0.1:9/v1", { timeout: 301 }))).toMatchObject({ code: "bad_option" });
+  });
+
+  it("shows no key that cannot be sent, and takes no field of the body that an option says", async () => {
+    const keyed = await failure(open("http://127.0.0.1:9/v1", { apiKey: "secret\nof mine" }));
+    expect(keyed).toMatchObject({ code: "bad_option", message: expect.stringMatching(/^apiKey/) });
+    expect(JSON.stringify(keyed)).not.toContain("secret");
+    for (const name of ["n", "stream", "max_tokens", "stop"])
+      expect(await failure(behind([hello], { body: { [name]: 2 } }))).toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(new RegExp(`^body.${name}`)),
+      });
   });
 });
 
@@ -227,6 +265,22 @@ it.each([
   const model = await behind([hello]);
   const refused = (async () => model.generate("Say", options))();
   expect(await failure(refused)).toMatchObject({ code: "bad_option", message: expect.stringMatching(message) });
+});
+
+it("scores no text that the engine did not echo", async () => {
+  const answer =
+    (text: string): Answer =>
+    (response) => {
+      const logprobs = { tokens: ["Say", " more"], token_logprobs: [null, -1] };
+      response.end(JSON.stringify({ choices: [{ text, logprobs }] }));
+    };
+  const echoing = await behind([answer("Say more")]);
+  expect((await echoing.score("Say more")).logprob).toBe(-1);
+  const other = await behind([answer("and more")]);
+  expect(await failure(other.score("Say more"))).toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/was to echo the text, and said "and more"/),
+  });
 });
 
 it("continues no chat from its middle, and says so", async () => {

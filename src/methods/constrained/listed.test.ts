@@ -242,3 +242,46 @@ it("takes a part of a character for what may be missed, where the constraint has
   expect(await largest("a|é")).toBeCloseTo(0.4, 10);
   expect(await largest("a|b")).toBeCloseTo(0.1, 10);
 });
+
+describe("names", () => {
+  /** An engine that lists these tokens after every text. */
+  async function naming(listed: readonly (readonly [string, number])[]) {
+    const top_logprobs = listed.map(([token, p]) => ({ token, logprob: Math.log(p) }));
+    const [{ token, logprob }] = top_logprobs;
+    const choice = { text: token, finish_reason: "length", logprobs: { content: [{ token, logprob, top_logprobs }] } };
+    const url = await listening((request, response) => {
+      request.resume();
+      response.end(JSON.stringify(request.url === "/v1/models" ? { data: [{ id: "small" }] } : { choices: [choice] }));
+    });
+    return openAt(url);
+  }
+  const request = {
+    constraint: { regex: "[ab]" },
+    method: { name: "smc", particles: 500, threshold: 0 },
+    seed: 1,
+  } as const;
+
+  it("of two tokens that say the same are one, as likely as both", async () => {
+    const model = await naming([
+      ["b", 0.3],
+      ["a", 0.25],
+      ["a", 0.25],
+      ["</s>", 0.2],
+    ]);
+    const { hypotheses, counters } = await model.generate(">", request);
+    expect(counters.missed).toEqual({ places: 0, largest: 0, share: 0 });
+    const share = hypotheses!.filter(({ text }) => text === "a").reduce((sum, { score }) => sum + score, 0);
+    expect(Math.abs(share - 0.625)).toBeLessThan(0.07);
+  });
+
+  it("whose probabilities sum to more than 1 are refused", async () => {
+    const model = await naming([
+      ["a", 0.9],
+      ["b", 0.8],
+    ]);
+    await expect(model.generate(">", request)).rejects.toMatchObject({
+      code: "runtime_failed",
+      message: expect.stringMatching(/sum to 1.700/),
+    });
+  });
+});
