@@ -331,3 +331,37 @@ export function listTexts(state: TextState | undefined, limit: number): string[]
   if (state && state.edges.length > 0 && state.edges[0].to === state) return undefined;
   return !state || walk(state, "") ? texts : undefined;
 }
+
+/** How many texts the automaton accepts, or `limit` if there are more. */
+export function countTexts(start: TextState | undefined, limit: number): number {
+  if (!start) return 0;
+  const known = new Map<TextState, number>();
+  /** The way to the state at hand, and by how many texts it can be gone. Each of them begins some accepted text. */
+  const way: { readonly state: TextState; readonly ways: number; edge: number; texts: number }[] = [];
+  const onWay = new Set<TextState>();
+  const enter = (state: TextState, ways: number): void => {
+    way.push({ state, ways, edge: 0, texts: state.accepts ? 1 : 0 });
+    onWay.add(state);
+  };
+  enter(start, 1);
+  for (let at = way.at(-1); at; at = way.at(-1)) {
+    if (at.texts >= limit || at.ways >= limit) return limit;
+    const edge = at.state.edges[at.edge];
+    if (!edge) {
+      known.set(at.state, at.texts);
+      onWay.delete(at.state);
+      way.pop();
+      continue;
+    }
+    // A state that comes again on the way leads to endlessly many texts.
+    if (onWay.has(edge.to)) return limit;
+    const width = edge.high - edge.low + 1;
+    const texts = known.get(edge.to);
+    if (texts === undefined) enter(edge.to, at.ways * width);
+    else {
+      at.texts += texts * width;
+      at.edge += 1;
+    }
+  }
+  return known.get(start)!;
+}

@@ -1,8 +1,8 @@
 /** How an array of a shape may go on: what the next item may be, whether it may end, and whether an end can still be reached. */
 import { ensure } from "../../errors.ts";
-import { except, listTexts, oneOf } from "../automaton.ts";
+import { countTexts, except, oneOf } from "../automaton.ts";
 import type { Condition, Conditions } from "./conditions.ts";
-import { complementNumbers, exactly, intersectNumbers } from "./number-sets.ts";
+import { complementNumbers, countNumbers, exactly, intersectNumbers } from "./number-sets.ts";
 import type { ArrayShape } from "./shapes.ts";
 
 export interface ArrayState {
@@ -47,10 +47,9 @@ export function createArrayCourse(
   { all, and, not, values, valuesOf }: Conditions,
   { possible, settled }: Possibility,
 ): ArrayCourse {
-  const { items, rest, counts, least, unique } = shape;
+  const { items, rest, counts, least, most } = shape;
+  const unique = shape.unique && most > 1;
   ensure(counts.length <= mostCounts, "bad_option", `JSON schema: more than ${mostCounts} contains at once`);
-  if (unique) checkUnique();
-  const most = unique ? Math.min(shape.most, sizeOf(rest)) : shape.most;
   const relevant = Math.max(items.length, least, most === Infinity ? 0 : most, ...counts.map(({ from }) => from));
 
   const at = (index: number, counted: readonly number[], seen: readonly string[]): ArrayState => {
@@ -58,40 +57,20 @@ export function createArrayCourse(
     return { key: `${capped}:${counted}:${JSON.stringify(seen)}`, index: capped, counted, seen };
   };
 
-  function checkUnique(): void {
+  /** Why items cannot be kept different here; undefined where they can. */
+  function whyNotUnique(): string | undefined {
+    if (items.length > 0 || counts.length > 0) return "together with prefixItems or contains is not supported";
     const { arrays, objects } = valuesOf(rest);
-    ensure(
-      items.length === 0 && counts.length === 0,
-      "bad_option",
-      "JSON schema: uniqueItems together with prefixItems or contains is not supported",
-    );
-    ensure(
-      arrays.length === 0 && objects.length === 0,
-      "bad_option",
-      "JSON schema: uniqueItems is supported for items that are texts, numbers, booleans or null, not for arrays or objects",
-    );
+    if (arrays.length === 0 && objects.length === 0) return undefined;
+    return "is supported for items that are texts, numbers, booleans or null, not for arrays or objects";
   }
 
-  /** How many values there are, as far as that is easily told. */
-  function sizeOf(condition: Condition): number {
-    const { words, numbers, text } = valuesOf(condition);
-    const texts = listTexts(text, 500);
-    if (!texts) return Infinity;
-    let size = words.length + texts.length;
-    for (const set of numbers) {
-      for (const { low, high } of set.intervals) {
-        if (!low || !high) return Infinity;
-        const single = low.digits === high.digits && low.scale === high.scale;
-        if (single) size += 1;
-        else if (!set.step) return Infinity;
-        else {
-          const scale = Math.max(low.scale, high.scale, set.step.scale);
-          const whole = (value: { digits: bigint; scale: number }) => value.digits * 10n ** BigInt(scale - value.scale);
-          size += Number((whole(high) - whole(low)) / whole(set.step)) + 1;
-        }
-      }
-    }
-    return size;
+  let enough: boolean | undefined;
+  /** Whether there are as many different items as there must be. */
+  function hasEnough(): boolean {
+    const { words, numbers, text } = valuesOf(rest);
+    enough ??= words.length + countTexts(text, least) + countNumbers(numbers, least) >= least;
+    return enough;
   }
 
   /** Items that are none of those there. */
@@ -151,8 +130,8 @@ export function createArrayCourse(
   function isLive(start: ArrayState): boolean {
     const old = live.get(start.key);
     if (old !== undefined) return old;
-    // Items that must differ: `most` already says how many different ones there are.
-    if (unique) return keep(start, most >= least && start.index <= most && (start.index >= least || possible(rest)));
+    // Items that differ leave as many values as are needed, if there ever were enough.
+    if (unique && !whyNotUnique()) return keep(start, start.index <= most && hasEnough());
     if (counts.length === 0) return keep(start, isPlainLive(start));
     const origin = new Map<string, string | undefined>([[start.key, undefined]]);
     const stack = [start];
@@ -192,10 +171,15 @@ export function createArrayCourse(
     unique,
     canClose,
     isLive,
-    conditions: () => [
-      ...[...items, rest],
-      ...counts.flatMap(({ what }) => [...items, rest].flatMap((item) => [and([item, what]), and([item, not(what)])])),
-    ],
+    conditions() {
+      const refused = unique ? whyNotUnique() : undefined;
+      ensure(!refused, "bad_option", `JSON schema: uniqueItems ${refused}`);
+      const each = [...items, rest];
+      return [
+        ...each,
+        ...counts.flatMap(({ what }) => each.flatMap((item) => [and([item, what]), and([item, not(what)])])),
+      ];
+    },
     choices(state) {
       let found = known.get(state.key);
       if (!found) {

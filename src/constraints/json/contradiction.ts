@@ -27,11 +27,13 @@ export function explainContradiction(
         courses.possible(conditions.and(some.map(({ condition }) => condition)));
       if (canHold(upTo)) continue;
       const last = parts[end - 1];
-      // The culprit is an earlier keyword without which the rest could hold; a type is seldom what was meant wrongly.
+      // The culprits are earlier keywords without which the rest could hold; a type is seldom what was meant wrongly.
       const others = upTo.slice(0, -1).filter((part) => canHold(upTo.filter((one) => one !== part)));
-      const other = others.find(({ keyword }) => keyword !== "type") ?? others[0];
-      const against = other ? `"${other.keyword}" and "${last.keyword}"` : `"${last.keyword}" and what comes before it`;
-      return `JSON schema ${where}: ${against} contradict each other: nothing satisfies both`;
+      const meant = others.filter(({ keyword }) => keyword !== "type");
+      const culprits = (meant.length > 0 ? meant : others).map(({ keyword }) => `"${keyword}"`);
+      if (culprits.length === 0) culprits.push("what comes before it");
+      const all = culprits.length === 1 ? "both" : "them all";
+      return `JSON schema ${where}: ${culprits.join(", ")} and "${last.keyword}" contradict each other: nothing satisfies ${all}`;
     }
     return `JSON schema ${where}: nothing satisfies it`;
   };

@@ -3,7 +3,7 @@
  * numbers are all in it are told apart from those where digits decide, so that digits need remembering for the latter only.
  */
 import type { Decimal } from "./decimals.ts";
-import { hasNumber, includes, type NumberSet } from "./number-sets.ts";
+import { hasNumber, includes, type NumberSet, onlyMultiples } from "./number-sets.ts";
 
 export interface Exponents {
   /** All numbers d.ddd·10^e, 1 ≤ d < 10, are in the set. */
@@ -56,13 +56,25 @@ const scaled = (digits: bigint, fraction: number, exponent: number): Decimal => 
   return scale >= 0 ? { digits, scale } : { digits: digits * 10n ** BigInt(-scale), scale: 0 };
 };
 
+const writable = new WeakMap<NumberSet, Map<number, NumberSet>>();
+
+/** What of a set is written with an exponent in as many digits as there may be. */
+function writableAt(set: NumberSet, exponent: number): NumberSet {
+  const known = writable.get(set) ?? new Map<number, NumberSet>();
+  writable.set(set, known);
+  const found = known.get(exponent) ?? onlyMultiples(set, scaled(1n, mostDigits, exponent));
+  known.set(exponent, found);
+  return found;
+}
+
 /** Whether some number in the set begins with these digits, or is written by them if no more may follow. */
 export function hasFar(set: NumberSet, { whole, partly }: Exponents, digits: bigint, fraction: number): boolean {
   return (
     whole.length > 0 ||
-    partly.some((exponent) =>
-      hasNumber(set, scaled(digits, fraction, exponent), scaled(digits + 1n, fraction, exponent), true),
-    )
+    partly.some((exponent) => {
+      const [from, to] = [scaled(digits, fraction, exponent), scaled(digits + 1n, fraction, exponent)];
+      return hasNumber(writableAt(set, exponent), from, to, true);
+    })
   );
 }
 

@@ -347,6 +347,40 @@ describe("JSON Schema", () => {
     expect(() => jsonSchemaConstraint(integer, { zeros: -1 })).toThrow(/zeros must be a whole number from 0/);
   });
 
+  it("digits that an exponent follows are only those that some exponent suits", () => {
+    const { start } = jsonSchemaConstraint({ multipleOf: 7 });
+    const last = [..."0123456789"].filter((digit) => pushAll(start, Buffer.from(`6.193079240910519${digit}`)));
+    expect(last.map((digit) => 6193079240910519n * 10n + BigInt(digit)).every((value) => value % 7n === 0n)).toBe(true);
+    expect(last.length).toBeGreaterThan(0);
+    for (const digit of last) {
+      expect(isValid(jsonSchemaConstraint({ multipleOf: 7 }), `6.193079240910519${digit}e+21`)).toBe(true);
+    }
+  });
+
+  it("items that must differ are as many as there are different values", () => {
+    const unique = (items: object, minItems: number) => () =>
+      jsonSchemaConstraint({ type: "array", uniqueItems: true, items, minItems });
+    const letters = { type: "string", pattern: "^[ab]{1,3}$" };
+    const overlapping = { anyOf: [{ enum: [1, 2, null] }, { type: "integer", minimum: 2, maximum: 3 }] };
+    const odd = { type: "integer", minimum: 1, maximum: 9, not: { multipleOf: 2 } };
+    for (const [items, most] of [
+      [letters, 14],
+      [overlapping, 4],
+      [odd, 5],
+      [{ type: "number", minimum: 1, exclusiveMaximum: 1.0000000000000004 }, 2],
+    ] as const) {
+      expect(unique(items, most)).not.toThrow();
+      expect(unique(items, most + 1)).toThrow(/"minItems", "uniqueItems" and "items" contradict each other/);
+    }
+    for (const items of [{ type: "string" }, { type: "integer", minimum: 5 }, { pattern: "^(ab)*c", type: "string" }]) {
+      expect(unique(items, 100_000)).not.toThrow();
+    }
+    expect(() => jsonSchemaConstraint({ uniqueItems: true, maxItems: 1 })).not.toThrow();
+    expect(() => jsonSchemaConstraint({ uniqueItems: true, maxItems: 2 })).toThrow(
+      /uniqueItems is supported for items/,
+    );
+  });
+
   it("whitespace can be bounded", () => {
     const compact = jsonSchemaConstraint({ type: "array" }, { whitespace: 0 });
     expect(isValid(compact, "[1,2]")).toBe(true);

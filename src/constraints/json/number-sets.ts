@@ -58,6 +58,12 @@ export function intersectNumbers(a: NumberSet, b: NumberSet): NumberSet | undefi
   return hasNumber(set, undefined, undefined) ? set : undefined;
 }
 
+/** What of a set is a multiple of a number, too; it may be nothing. */
+export const onlyMultiples = (set: NumberSet, of: Decimal): NumberSet => ({
+  ...set,
+  step: set.step ? leastCommonMultiple(set.step, of) : of,
+});
+
 /** From here on doubles do not have every integer. */
 const exactIntegers = 2 ** 53;
 const withinExact = (times: number): Interval[] => {
@@ -138,4 +144,38 @@ export function includes({ intervals, step, avoided }: NumberSet, value: Decimal
     ({ low, high }) => (!low || compareDecimals(low, value) <= 0) && (!high || compareDecimals(value, high) <= 0),
   );
   return inside && (!step || isMultiple(value, step)) && !avoided.some((n) => isMultiple(value, n));
+}
+
+/** How many different doubles some sets have together, or `limit` if there are more. */
+export function countNumbers(sets: readonly NumberSet[], limit: number): number {
+  const found = new Set<number>();
+  for (const set of sets) {
+    for (const value of members(set)) {
+      if (value === undefined || found.size >= limit) return limit;
+      found.add(value);
+    }
+  }
+  return Math.min(found.size, limit);
+}
+
+/** The numbers of a set in order, as doubles; undefined where they have no end. */
+function* members(set: NumberSet): Generator<number | undefined> {
+  const { intervals, step } = set;
+  for (const { low, high } of intervals) {
+    if (!low || !high) {
+      if (hasNumber(set, low, high)) yield undefined;
+      continue;
+    }
+    const scale = Math.max(low.scale, high.scale, step?.scale ?? 0);
+    if (step) {
+      const width = at(step, scale);
+      for (let digits = ceiling(at(low, scale), width); digits <= at(high, scale); digits += width) {
+        if (includes(set, { digits, scale })) yield numberOf({ digits, scale });
+      }
+    } else {
+      for (let value = numberOf(low); value <= numberOf(high); value = neighbour(value, 1)) {
+        if (includes(set, decimalOf(value))) yield value;
+      }
+    }
+  }
 }

@@ -5,7 +5,7 @@
 import type { TextState } from "../automaton.ts";
 import { createPosition, type Position, utf8 } from "../position.ts";
 import { compileRegex } from "../regex/compile.ts";
-import { at, type Decimal, leastCommonMultiple, negative } from "./decimals.ts";
+import { at, type Decimal, negative } from "./decimals.ts";
 import { exponentsOf, hasFar, matching, mostDigits } from "./exponents.ts";
 import {
   allNumbers,
@@ -14,6 +14,7 @@ import {
   integers,
   intersectNumbers,
   type NumberSet,
+  onlyMultiples,
   smallIntegers,
 } from "./number-sets.ts";
 
@@ -216,7 +217,7 @@ function onGrid(set: NumberSet, from: Decimal): NumberSet {
   const spare = keptDigits - (from.digits === 0n ? 0 : `${from.digits}`.length);
   const places = from.scale + spare;
   const grid = places >= 0 ? { digits: 1n, scale: places } : { digits: 10n ** BigInt(-places), scale: 0 };
-  return { ...set, step: set.step ? leastCommonMultiple(set.step, grid) : grid };
+  return onlyMultiples(set, grid);
 }
 
 const zero: Decimal = { digits: 0n, scale: 0 };
