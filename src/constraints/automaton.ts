@@ -80,8 +80,8 @@ interface Graph<Node> {
   accepts(node: Node): boolean;
   edges(node: Node): readonly Edge<Node>[];
   known?(node: Node): TextState | undefined;
-  /** Every node can reach an accepting one. */
-  readonly live?: boolean;
+  /** Whether the node can surely reach an accepting one; for the others that is searched. */
+  live?(node: Node): boolean;
   /** Names the graph where it is too large. */
   readonly subject: string;
 }
@@ -112,7 +112,7 @@ export function build<Node>(graph: Graph<Node>, start: Node): TextState | undefi
     const key = graph.key(node);
     const old = made.get(key);
     if (old) return old;
-    if (!graph.live && !isLive(node)) return undefined;
+    if (!graph.live?.(node) && !isLive(node)) return undefined;
     const state = createState(graph.accepts(node), () => join(graph.edges(node), stateOf));
     made.set(key, state);
     return state;
@@ -123,12 +123,17 @@ export function build<Node>(graph: Graph<Node>, start: Node): TextState | undefi
     const first = live.get(graph.key(start));
     if (first !== undefined) return first;
     const origin = new Map<string | number, string | number | undefined>([[graph.key(start), undefined]]);
-    // By turns the oldest and the latest: depth alone runs round in loops, breadth alone drowns in alternatives.
+    // By turns the oldest and the latest: depth alone runs round in loops, breadth alone drowns in alternatives. What breadth finds is left
+    // to it, so that depth goes on from where it was.
     const waiting: Node[] = [start];
-    for (let oldest = 0, turn = 0; oldest < waiting.length; turn++) {
-      const node = turn % 2 === 0 ? waiting[oldest++] : (waiting.pop() as Node);
+    const latest: Node[] = [start];
+    const expanded = new Set<string | number>();
+    for (let oldest = 0, deep = true; oldest < waiting.length; deep = !deep) {
+      const node = (deep ? latest.pop() : undefined) ?? waiting[oldest++];
       const key = graph.key(node);
-      if (graph.known?.(node) || graph.accepts(node) || live.get(key)) {
+      if (expanded.has(key)) continue;
+      expanded.add(key);
+      if (graph.known?.(node) || graph.accepts(node) || graph.live?.(node) || live.get(key)) {
         for (let at: string | number | undefined = key; at !== undefined; at = origin.get(at)) live.set(at, true);
         return true;
       }
@@ -143,6 +148,7 @@ export function build<Node>(graph: Graph<Node>, start: Node): TextState | undefi
         if (origin.has(next) || live.get(next) === false) continue;
         origin.set(next, key);
         waiting.push(to);
+        if (deep) latest.push(to);
       }
     }
     for (const key of origin.keys()) live.set(key, false);
@@ -229,7 +235,7 @@ export function union(a: TextState | undefined, b: TextState | undefined): TextS
   return build<Pair>(
     {
       subject: "texts of either condition",
-      live: true,
+      live: () => true,
       key: pairKey,
       accepts: ([x, y]) => (x?.accepts ?? false) || (y?.accepts ?? false),
       edges: ([x, y]) => pairEdges(x, y),
@@ -272,7 +278,7 @@ export function oneOf(texts: Iterable<string>, { ignoreCase = false } = {}): Tex
   return build<Branch>(
     {
       subject: "a list of texts",
-      live: true,
+      live: () => true,
       key: ({ name }) => name,
       accepts: ({ ends }) => ends,
       edges: ({ below }) =>
@@ -293,7 +299,7 @@ export function ofLength(least: number, most: number): TextState | undefined {
   return build<number>(
     {
       subject: "lengths",
-      live: true,
+      live: () => true,
       key: (count) => count,
       accepts: (count) => count >= least,
       edges: (count) => (count < most ? [{ low: 0, high: LAST_CODE_POINT, to: count + 1 }] : []),

@@ -90,3 +90,7 @@ export function scan(written: string, flags: string): CodePoints {
   scanned.set(key, points);
   return points;
 }
+
+/** What \w stands for: in either case also the two characters beyond ASCII that fold to letters of it. */
+export const wordsOf = ({ ignoreCase = false }: { readonly ignoreCase?: boolean }): CodePoints =>
+  ignoreCase ? scan("\\w", "iu") : wordCharacters;

@@ -4,7 +4,7 @@
  */
 import { ensure } from "../../errors.ts";
 import { build, type Edge, LAST_CODE_POINT, type TextState } from "../automaton.ts";
-import { type CodePoints, complement, contains, wordCharacters } from "./code-points.ts";
+import { type CodePoints, complement, contains, wordsOf } from "./code-points.ts";
 import { type Expression, type Flags, parseRegex, shorten } from "./parse.ts";
 
 type Instruction =
@@ -26,14 +26,20 @@ export function compileRegex(source: string, { search = false, ...flags }: Regex
   const expression = parseRegex(source, flags);
   const anything: Expression = { kind: "set", points: [[0, LAST_CODE_POINT]] };
   const rest: Expression = { kind: "repeat", item: anything, least: 0, most: Infinity };
-  return automatonOf(search ? { kind: "sequence", items: [rest, expression, rest] } : expression, source);
+  const whole: Expression = search ? { kind: "sequence", items: [rest, expression, rest] } : expression;
+  return automatonOf(whole, source, flags);
 }
 
 /** The automaton of an expression; `subject` names it in errors. */
-export function automatonOf(expression: Expression, subject: string): TextState | undefined {
+export function automatonOf(expression: Expression, subject: string, flags: Flags = {}): TextState | undefined {
   const { program, start } = assemble(expression, subject);
   const boundaries = program.some((i) => i.kind === "assert" && (i.what === "boundary" || i.what === "no boundary"));
-  const useful = coreachable(program);
+  const words = wordsOf(flags);
+  const others = complement(words);
+  // Once a character has been read, the start is behind.
+  const useful = coreachable(program, (what) => what !== "start");
+  // From here acceptance is reached whatever comes before and behind: nothing needs searching for.
+  const sure = coreachable(program, () => false);
 
   interface Node {
     /** Instructions before anything that consumes nothing has been followed. */
@@ -71,10 +77,9 @@ export function automatonOf(expression: Expression, subject: string): TextState 
 
   function edges(from: Node): Edge<Node>[] {
     if (!boundaries) return edgesOver(follow(from, "other"), undefined, false);
-    return [
-      ...edgesOver(follow(from, "word"), wordCharacters, true),
-      ...edgesOver(follow(from, "other"), complement(wordCharacters), false),
-    ].sort((a, b) => a.low - b.low);
+    return [...edgesOver(follow(from, "word"), words, true), ...edgesOver(follow(from, "other"), others, false)].sort(
+      (a, b) => a.low - b.low,
+    );
   }
 
   function edgesOver(found: readonly number[], only: CodePoints | undefined, word: boolean): Edge<Node>[] {
@@ -105,6 +110,7 @@ export function automatonOf(expression: Expression, subject: string): TextState 
 
   return build<Node>(
     {
+      live: ({ at }) => at.some((i) => sure[i]),
       subject: `regular expression /${shorten(subject)}/`,
       key: ({ key }) => key,
       accepts: (at) => follow(at, "end").some((i) => program[i].kind === "accept"),
@@ -149,12 +155,15 @@ function assemble(expression: Expression, subject: string): { program: Instructi
   return { program, start };
 }
 
-/** Instructions from which acceptance can be reached once a character has been read. */
-function coreachable(program: readonly Instruction[]): boolean[] {
+type Assertion = (Instruction & { readonly kind: "assert" })["what"];
+
+/** Instructions from which acceptance can be reached if the given assertions hold. */
+function coreachable(program: readonly Instruction[], holds: (what: Assertion) => boolean): boolean[] {
   const before: number[][] = program.map(() => []);
   program.forEach((instruction, i) => {
     if (instruction.kind === "accept") return;
-    if (instruction.kind === "assert" && instruction.what === "start") return;
+    if (instruction.kind === "assert" && !holds(instruction.what)) return;
+    if (instruction.kind === "set" && instruction.points.length === 0) return;
     for (const to of instruction.kind === "split" ? instruction.to : [instruction.to]) before[to].push(i);
   });
   const useful = program.map(() => false);

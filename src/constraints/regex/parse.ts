@@ -60,14 +60,16 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
 
   function sequence(): Expression {
     const items: Expression[] = [];
-    while (at < characters.length && !peek("|") && !peek(")")) items.push(quantified(term()));
+    while (at < characters.length && !peek("|") && !peek(")")) items.push(quantified());
     return items.length === 1 ? items[0] : { kind: "sequence", items };
   }
 
-  function quantified(item: Expression): Expression {
+  function quantified(): Expression {
+    const grouped = peek("(");
+    const item = term();
     const bounds = quantifier();
     if (!bounds) return item;
-    if (item.kind === "assert") fail("an assertion cannot be repeated");
+    if (item.kind === "assert" && !grouped) fail("an assertion cannot be repeated");
     eat("?"); // lazy: the same texts
     if (quantifier()) fail("nothing to repeat");
     return { kind: "repeat", item, least: bounds[0], most: bounds[1] };

@@ -45,6 +45,7 @@ describe("regular expressions", () => {
     "a{,2}",
     "\\u0061\\x62|\\cA",
     "a^b|$c|\\Ba",
+    "(^)?a(?:\\b)*(?:$){1,2}",
   ];
   it.each(patterns)("finds what JavaScript finds: %s", (pattern) => {
     const automaton = compileRegex(pattern, { search: true });
@@ -66,6 +67,8 @@ describe("regular expressions", () => {
       [/^\p{Script=Greek}+\P{L}$/u, ["Ωμ1", "Ωμ", "ab1"]],
       [/^[^k]$/iu, ["K", "\u212a", "x"]],
       [/^[^\W]$/iu, ["K", "\u212a", "s", "é"]],
+      [/^a\b.$/iu, ["aſ", "a\u212a", "aé", "a "]],
+      [/^a\b.$/u, ["aſ", "ab"]],
     ] as const) {
       for (const sample of samples) {
         const constraint = regexConstraint(pattern);
@@ -95,6 +98,15 @@ describe("regular expressions", () => {
     expect(() => regexConstraint(/a/m)).toThrow(/flag m/);
     expect(() => regexConstraint("(".repeat(2000))).toThrow(/nested deeper/);
     expect(() => choicesConstraint([])).toThrow(/empty/);
+  });
+
+  it("finds an end however far away it is", () => {
+    for (const pattern of [".*a.{200}", "(?:^|x)(?:.*a.{200}|b\\b)"]) {
+      const { start } = regexConstraint(pattern);
+      expect(pushAll(start, new TextEncoder().encode("ab".repeat(150)))).toBeDefined();
+    }
+    expect(isValid(regexConstraint("[]x|y[]|z"), "z")).toBe(true);
+    expect(() => regexConstraint("[]x|y[]")).toThrow(/no text/);
   });
 
   it("takes linear time where backtracking would take for ever", () => {
