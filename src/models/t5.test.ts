@@ -176,15 +176,8 @@ function reference(
     y = plus(y, dense(norm(y, `${layer}.2.layer_norm.weight`), `${layer}.2`));
   }
   y = norm(y, "decoder.final_layer_norm.weight");
-  if (config.tie_word_embeddings)
-    return {
-      states,
-      logits: times(
-        y.map((r) => r.map((v) => v * d ** -0.5)),
-        "shared.weight",
-      ),
-    };
-  return { states, logits: times(y, "lm_head.weight") };
+  const last = config.scale_decoder_outputs ? y.map((r) => r.map((v) => v * d ** -0.5)) : y;
+  return { states, logits: times(last, config.tie_word_embeddings ? "shared.weight" : "lm_head.weight") };
 }
 
 function graph(config: T5Config) {
@@ -211,6 +204,8 @@ async function run(config: T5Config, outputs: Record<string, Tensor>) {
 describe.each([
   ["version 1.1, as Flan-T5", {}],
   ["version 1.0: relu, tied", { feed_forward_proj: "relu", tie_word_embeddings: true }],
+  ["tied and not scaled", { tie_word_embeddings: true, scale_decoder_outputs: false }],
+  ["scaled and not tied", { scale_decoder_outputs: true }],
 ])("T5, %s", (_, over) => {
   it("gives the states and logits of its definition in double precision", async () => {
     const config = small(over);

@@ -40,6 +40,8 @@ const fields = z.object({
   layer_norm_epsilon: z.number().positive().max(1).default(1e-6),
   feed_forward_proj: z.enum(["relu", "gated-gelu"]).default("relu"),
   tie_word_embeddings: z.boolean().default(true),
+  /** Whether what the output matrix multiplies is divided by the root of the width: where the embedding serves as that matrix, if nothing is said. */
+  scale_decoder_outputs: z.boolean().optional(),
   decoder_start_token_id: z.int().min(0).default(0),
   pad_token_id: z.int().min(0).default(0),
   eos_token_id: z.int().min(0).default(1),
@@ -63,7 +65,10 @@ const schema = fields
     if ((config.dense_act_fn ?? activation) !== activation || (config.is_gated_act ?? gated) !== gated)
       wrong("feed_forward_proj", `${config.feed_forward_proj} contradicts dense_act_fn or is_gated_act`);
   })
-  .transform(({ dense_act_fn: _, is_gated_act: __, ...config }) => config);
+  .transform(({ dense_act_fn: _, is_gated_act: __, ...config }) => ({
+    ...config,
+    scale_decoder_outputs: config.scale_decoder_outputs ?? config.tie_word_embeddings,
+  }));
 export type T5Config = z.output<typeof schema>;
 
 /** What published configs say besides, and what follows from the rest. */
@@ -217,7 +222,7 @@ export function t5Encoder(stack: Stack, tokens: Tensor, mask: Tensor): Tensor {
  */
 export function t5Decoder(stack: Stack, tokens: Tensor, states: Tensor, mask?: Tensor, wanted?: Tensor): Tensor {
   const { config, make } = stack;
-  const { d_model: d, vocab_size, tie_word_embeddings: tied } = config;
+  const { d_model: d, vocab_size, tie_word_embeddings: tied, scale_decoder_outputs: scaled } = config;
   const [rows, length] = tokens.shape as number[];
   const embedding = make("shared.weight", [vocab_size, d]);
   let x = gather(embedding, tokens);
@@ -233,8 +238,7 @@ export function t5Decoder(stack: Stack, tokens: Tensor, states: Tensor, mask?: T
   x = rmsNorm(x, make("decoder.final_layer_norm.weight", [d]), config.layer_norm_epsilon);
   const all = reshape(x, [rows * length, d]);
   const flat = wanted ? gather(all, wanted) : all;
-  // Where the embedding serves as the output matrix, what it multiplies is scaled down.
-  return tied ? linear(multiply(flat, d ** -0.5), embedding) : linear(flat, make("lm_head.weight", [vocab_size, d]));
+  return linear(scaled ? multiply(flat, d ** -0.5) : flat, tied ? embedding : make("lm_head.weight", [vocab_size, d]));
 }
 
 function positionBias({ config, make }: Stack, stack: "encoder" | "decoder", length: number): Tensor {
