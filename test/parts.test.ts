@@ -18,6 +18,7 @@ import {
   input,
   linear,
   parameter,
+  parametersOf,
   reduceMean,
   reshape,
   type Tensor,
@@ -217,6 +218,24 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
     expect(final).toBeLessThan(first - 0.5);
     await objective.release();
     expect(hash()).toBe(before);
+  });
+
+  test("in a graph of one's own, parameters of edits go by their names, which must be nobody else's", () => {
+    const { family, config } = model;
+    const edit = (name: string, key: string): Edit => ({
+      name,
+      site: "final",
+      parameters: { [key]: { shape: [64], values: new Float32Array(64) } },
+      apply: (value, { parameters }) => ({ value: add(value, parameters[key]) }),
+    });
+    const graph = (...edits: Edit[]) => textGraph(family, config, { rows, length, instruments: { taps: [], edits } });
+    expect(() => graph(edit("model.norm", "weight"))).toThrow(
+      /the edit model\.norm: its parameter would be called model\.norm\.weight, as one of the model's is/,
+    );
+    expect(() => graph(edit("a", "b.c"), edit("a.b", "c"))).toThrow(
+      /the edit a\.b: its parameter would be called a\.b\.c, as another edit's is/,
+    );
+    expect(parametersOf(graph(edit("a", "b"), edit("a.b", "c")).logits).has("a.b.c")).toBe(true);
   });
 
   test("two models in one graph have weights of their own, and one that runs twice has them once", async () => {

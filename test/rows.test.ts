@@ -218,27 +218,36 @@ describe("look-ahead rows", () => {
     lease.close();
   });
 
-  test("that begin after a layer leave readings of earlier sites to the rows that have them", async () => {
-    const lens = logitLens("layers.0.residual");
-    const reading = lensReading("layers.0.residual");
-    const begin = { ...transferAt("layers.1.residual", { begins: true }), name: "begin" };
-    // Under keys of their own neither finds the other's nodes.
-    const leased = (key: string) => model.forest.lease(leaseSites(model.sites(), [reading], [{ edit: lens, key }]));
-    const [lease, plain] = [leased("with"), leased("without")];
-    const { node } = await lease.prefill([31, ...tokens]);
-    const inputs: AppliedEdit["inputs"] = (row) => ({ source: [row.placeOf(row.node!.parent!)!] });
-    const [real, ahead, other] = await lease.extend([
-      { parent: node, token: 12 },
-      { parent: 0, token: 0, ahead: { edits: [{ edit: begin, inputs }] } },
-      { parent: node, token: 13 },
-    ]);
-    expect(ahead.logits).toBeDefined();
-    expect(ahead.taps?.[reading]).toBeUndefined();
-    const { node: top } = await plain.prefill([31, ...tokens]);
-    const wanted = await plain.extend([12, 13].map((token) => ({ parent: top, token })));
-    expect([real, other].map((one) => one.taps![reading])).toEqual(wanted.map((one) => one.taps![reading]));
-    for (const one of [lease, plain]) one.close();
-  });
+  // Whatever the edit is called: a site or a reading that begins like its name is none of its own.
+  test.each(["begin", "lens", "layers.0"])(
+    "that begin after a layer by %s leave readings of earlier sites alone",
+    async (name) => {
+      const lens = logitLens("layers.0.residual");
+      const [reading, site] = [lensReading("layers.0.residual"), "layers.0.mlp.up"];
+      const begin = { ...transferAt("layers.1.residual", { begins: true }), name };
+      // Under keys of their own neither finds the other's nodes.
+      const leased = (key: string) => {
+        const edit = { edit: lens, key: `${key} ${name}` };
+        return model.forest.lease(leaseSites(model.sites(), [reading, site], [edit]));
+      };
+      const [lease, plain] = [leased("with"), leased("without")];
+      const { node } = await lease.prefill([31, ...tokens]);
+      const inputs: AppliedEdit["inputs"] = (row) => ({ source: [row.placeOf(row.node!.parent!)!] });
+      const [real, ahead, other] = await lease.extend([
+        { parent: node, token: 12 },
+        { parent: 0, token: 0, ahead: { edits: [{ edit: begin, inputs }] } },
+        { parent: node, token: 13 },
+      ]);
+      expect(ahead.logits).toBeDefined();
+      expect(ahead.taps?.[reading]).toBeUndefined();
+      expect(ahead.taps?.[site]).toBeUndefined();
+      const { node: top } = await plain.prefill([31, ...tokens]);
+      const wanted = await plain.extend([12, 13].map((token) => ({ parent: top, token })));
+      for (const tap of [reading, site])
+        expect([real, other].map((one) => one.taps![tap])).toEqual(wanted.map((one) => one.taps![tap]));
+      for (const one of [lease, plain]) one.close();
+    },
+  );
 
   test.each<[string, LoadOptions]>([
     ["float32", { weights: "f32" }],

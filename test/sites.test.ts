@@ -290,17 +290,6 @@ describe("edits of a run", () => {
       /its input a must have/,
     ],
     [{ edit: { name: "odd\n", site, apply: throws } }, /has no name/],
-    [
-      {
-        edit: {
-          name: "model.norm",
-          site,
-          parameters: { weight: { shape: [1], values: new Float32Array(1) } },
-          apply: throws,
-        },
-      },
-      /its parameter would be called model\.norm\.weight, as one of the model's is/,
-    ],
     [{ edit: { name: "odd", site, apply: (x: object) => x } }, /apply must give .*, not a tensor alone/],
     [{ edit: { name: "odd", site, apply: async () => ({}) } }, /apply must give .*, not a promise/],
     [{ edit: { name: "odd", site, apply: () => ({ vale: 1 }) } }, /apply must give .*, and gave "vale"/],
@@ -334,6 +323,55 @@ describe("edits of a run", () => {
     expect((await model.generate(tokens, { temperature: 0, maxTokens: 2, edits: [lens] })).counters.cachedTokens).toBe(
       7,
     );
+  });
+
+  test("an edit, its inputs, parameters and readings may be called as anything of the program is", async () => {
+    const made = (name: string, key: string, own: string): AppliedEdit => ({
+      edit: {
+        name,
+        site: "layers.0.residual",
+        inputs: { [key]: { shape: [1] } },
+        parameters: { [own]: { shape: [1], values: Float32Array.of(0.25) } },
+        apply(value, { inputs, parameters }) {
+          const result = add(value, add(inputs[key], parameters[own]));
+          return { value: result, readings: { [key]: result } };
+        },
+      },
+      inputs: () => ({ [key]: [0.5] }),
+    });
+    const run = async (...edits: AppliedEdit[]) => {
+      const [{ edit }] = edits;
+      const tap = `${edit.name}.${Object.keys(edit.inputs!)[0]}`;
+      const options = { edits, taps: [tap] };
+      const { tokens: written, taps } = await model.decode(tokens, { temperature: 0, maxTokens: 3, ...options }).final;
+      const whole = await model.forward([5, 9, 2], { ...options, keep: true });
+      return { written, values: taps![tap].values, logits: whole.logits, kept: whole.kept };
+    };
+    const plain = await run(made("shift", "by", "own"));
+    const names: [string, string, string][] = [
+      ["new", "keys", "values"],
+      ["keys", "0", "1"],
+      ["kept.keys", "0", "1"],
+      ["selected", "0", "rows"],
+      ["tap.layers.0", "residual", "other"],
+      ["bad.shift", "limit", "limit"], // its own limit is one of the program's inputs, too
+      ["memory", "plan", "own"],
+      ["model.layers.0.mlp", "x", "up_proj.weight"],
+      ["v1", "keys", "keys"],
+      ["__proto__", "constructor", "__proto"],
+    ];
+    for (const [name, key, own] of names) expect(await run(made(name, key, own)), name).toEqual(plain);
+    // Two whose names only together are the same.
+    const none = (name: string, key: string): AppliedEdit => ({
+      edit: {
+        name,
+        site: "layers.0.residual",
+        inputs: { [key]: { shape: [1] } },
+        apply: (value, { inputs }) => ({ value: add(value, inputs[key]) }),
+      },
+      inputs: () => ({ [key]: [0] }),
+    });
+    expect(await run(made("shift", "by", "own"), none("a", "b.c"), none("a.b", "c"))).toEqual(plain);
   });
 
   test("readings of one name are refused within a request, and kept apart between requests", async () => {

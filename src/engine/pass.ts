@@ -1,6 +1,13 @@
 /** The compiled forward pass of a model over new rows and the key-value arena: what the forest runs. */
 import { pagedAttention } from "../models/attention.ts";
-import { checkReadings, createHooks, type Instruments, noInstruments, withinHalf } from "../models/edits.ts";
+import {
+  calledByNumber,
+  checkReadings,
+  createHooks,
+  type Instruments,
+  noInstruments,
+  withinHalf,
+} from "../models/edits.ts";
 import { type Family, type ModelConfig, reachesOf } from "../models/family.ts";
 import { parameterMaker } from "../models/parameters.ts";
 import { rotaryFeeds, rotaryInputs } from "../models/rope.ts";
@@ -137,6 +144,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
     parameter,
     select: (rows, site) => gather(rows, selections[stageOfSite(site, after)]),
     gated: new Set(asked.edits),
+    called: calledByNumber(instruments.edits),
     join(value, site) {
       const stage = stageOfSite(site, after);
       const size = product(["lanes", ofStage("rows", stage)]);
@@ -191,7 +199,7 @@ export function lowerPass(family: Family, config: ModelConfig, options: PassOpti
     { logits, "new.keys": concat(stored.keys, 0), "new.values": concat(stored.values, 0), ...hooks.outputs },
     { parameters: place, blocks, products, layout },
   );
-  return { ...lowered, always, asked };
+  return { ...lowered, always, asked, madeAt: hooks.madeAt };
 }
 
 /** Compiles a lowered pass. Errors: those of `compile`. */
@@ -231,14 +239,8 @@ export async function startOpenPass(
   return {
     withWeights(values) {
       let weights = wrap(values);
-      const pass = passOf(
-        config,
-        lowered,
-        program,
-        value,
-        () => weights,
-        async () => {},
-      );
+      const keepOpen = async (): Promise<void> => {};
+      const pass = passOf(config, lowered, program, value, () => weights, keepOpen);
       const setWeights = (next: ReadonlyMap<string, Float32Array>): void => {
         weights = wrap(next);
       };
@@ -263,18 +265,14 @@ function passOf(
   const siteInputs = createSiteInputs(lowered, value);
   const wanted = new Set(lowered.inputs.map(({ name }) => name));
   const after = beginnings(lowered.asked.edits);
-  const edits = [...lowered.always.edits, ...lowered.asked.edits];
-  const stageOf = (name: string): number => {
-    const edit = edits.find((one) => name === one.name || name.startsWith(`${one.name}.`));
-    return stageOfSite(edit?.site ?? name, after);
-  };
   /** Outputs "PREFIX.NAME". */
   const described = (prefix: string) =>
     lowered.outputs.flatMap(({ name: output, shape }) => {
       if (!output.startsWith(`${prefix}.`)) return [];
       const name = output.slice(prefix.length + 1);
       const rows: Site["rows"] = shape[0] === selectedRows ? "selected" : "all";
-      return { output, name, rows, always: lowered.always.taps.includes(name), stage: stageOf(name) };
+      const stage = stageOfSite(lowered.madeAt.get(output)!, after);
+      return { output, name, rows, always: lowered.always.taps.includes(name), stage };
     });
   const [tapped, checked] = [described("tap"), described("bad")];
   return {

@@ -48,7 +48,7 @@ export interface EditContext {
 
 /** A module that replaces what a site holds, as a tensor program. */
 export interface Edit {
-  /** Names its parameters, inputs and readings in a program: "NAME.KEY". */
+  /** Its readings go by it, "NAME.KEY"; in a graph of one's own its parameters and inputs, too. */
   readonly name: string;
   readonly site: string;
   readonly parameters?: Readonly<Record<string, EditParameter>>;
@@ -79,17 +79,32 @@ export interface HookOptions {
   readonly parameter: MakeParameter;
   /** Of the rows that a site has, those whose logits are wanted. */
   readonly select: (rows: Tensor, site: string) => Tensor;
-  /** Edits that act only in rows that ask for them (input "NAME.limit" [rows, 1], `largestValue` or 0), and whose results are checked (output "bad.NAME"). */
+  /** Edits that act only in rows that ask for them (an input, the limit [rows, 1]: `largestValue` or 0), and whose results are checked (output "bad.NAME"). */
   readonly gated?: ReadonlySet<Edit>;
+  /** What the program calls parameters, inputs and limits of edits. Default: "NAME.KEY". */
+  readonly called?: Called;
   /** The rows from a site on, where some begin there. */
   readonly join?: (rows: Tensor, site: string) => Tensor;
 }
+
+/** What a program calls something that an edit has. */
+export type Called = (edit: Edit, what: "parameter" | "input" | "limit", key?: string) => string;
+
+/** By an edit's number: its own name and keys are anybody's, and may be what the program calls something else. */
+export const calledByNumber =
+  (edits: readonly Edit[]): Called =>
+  (edit, what, key) =>
+    `edit.${edits.indexOf(edit)}.${what}${key === undefined ? "" : `.${key}`}`;
+
+const calledByName: Called = ({ name }, what, key = what) => `${name}.${key}`;
 
 /** A hook for a model's sites, and the outputs that it made. */
 export interface Hooks {
   readonly site: SiteHook;
   /** Outputs of the program: "tap.NAME" [rows, …], "bad.NAME" [rows, 1], 0 where all is well. Complete once the model is built. */
   readonly outputs: Record<string, Tensor>;
+  /** Of each output, the site where it was made. */
+  readonly madeAt: Map<string, string>;
 }
 
 /** A row whose absolute values have a larger sum is taken for infinite: its squares would be, further on. */
@@ -106,30 +121,36 @@ export function createHooks(
   family: Family,
   config: ModelConfig,
   { taps, edits }: Instruments,
-  { parameter, select, gated, join }: HookOptions,
+  { parameter, select, gated, called = calledByName, join }: HookOptions,
 ): Hooks {
   const sites = sitesOf(family, config);
   checkInstruments(sites, { taps, edits });
-  for (const { name, parameters } of edits) {
-    const taken = family
-      .parameters(config)
-      .find((one) => parameters?.[one.name.slice(name.length + 1)] && one.name.startsWith(`${name}.`));
-    ensure(
-      !taken,
-      "bad_option",
-      () => `the edit ${name}: its parameter would be called ${taken!.name}, as one of the model's is`,
-    );
+  // A parameter is made once for each name: of two that share one, the second would silently be the first.
+  const taken = new Map(family.parameters(config).map(({ name }) => [name, "one of the model's"]));
+  for (const edit of edits) {
+    for (const key of Object.keys(edit.parameters ?? {})) {
+      const full = called(edit, "parameter", key);
+      ensure(!taken.has(full), "bad_option", () => {
+        return `the edit ${edit.name}: its parameter would be called ${full}, as ${taken.get(full)} is`;
+      });
+      taken.set(full, "another edit's");
+    }
   }
   const outputs: Record<string, Tensor> = {};
+  const madeAt = new Map<string, string>();
   const wanted = new Set(taps);
+  const give = (output: string, value: Tensor, site: string): void => {
+    outputs[output] = value;
+    madeAt.set(output, site);
+  };
 
   const applied = (edit: Edit, site: Site, value: Tensor, isSum: boolean): Tensor => {
     const rows = value.shape[0];
     const given = resultOf(edit, value, {
       site,
-      parameters: mapValues(edit.parameters, ({ shape }, key) => parameter(`${edit.name}.${key}`, shape)),
+      parameters: mapValues(edit.parameters, ({ shape }, key) => parameter(called(edit, "parameter", key), shape)),
       inputs: mapValues(edit.inputs, ({ type = "float32", shape }, key) =>
-        input(`${edit.name}.${key}`, [rows, ...shape], type),
+        input(called(edit, "input", key), [rows, ...shape], type),
       ),
       readout: (residual) => family.readout(config, parameter, residual),
       select: (x) => (site.rows === "selected" ? x : select(x, site.name)),
@@ -143,7 +164,7 @@ export function createHooks(
         return `the edit ${edit.name}: its reading ${key} would be called ${full}, as another edit's is`;
       });
       requireTensor(reading, `the edit ${edit.name}: its reading ${key}`);
-      outputs[`tap.${full}`] = reading;
+      give(`tap.${full}`, reading, edit.site);
     }
     const result = given.value;
     if (!result) return value;
@@ -155,9 +176,9 @@ export function createHooks(
     if (!gated?.has(edit)) return result;
     // What is not finite would reach other requests' rows through attention, where even a masked NaN is NaN: such a row stays as it was. No
     // sum is below zero, which is the limit in rows without the edit.
-    const limit = input(`${edit.name}.limit`, [rows, 1]);
+    const limit = input(called(edit, "limit"), [rows, 1]);
     const acts = less(reduceL1(result, -1, true), limit);
-    outputs[`bad.${edit.name}`] = where(acts, 0, limit);
+    give(`bad.${edit.name}`, where(acts, 0, limit), edit.site);
     // A sum stays one: with the norm that follows it is one operator, whose bits are not those of a norm by itself. Rows without the edit
     // have to be what they are in a program that has no edits.
     return isSum ? add(where(acts, 0, value), where(acts, result, 0)) : where(acts, result, value);
@@ -165,6 +186,7 @@ export function createHooks(
 
   return {
     outputs,
+    madeAt,
     site(name, value) {
       const isSum = value.operation === "add";
       let result = join && edits.some((edit) => edit.begins && edit.site === name) ? join(value, name) : value;
@@ -172,7 +194,7 @@ export function createHooks(
         if (edit.site !== name) continue;
         result = applied(edit, siteNamed(sites, name), result, isSum);
       }
-      if (wanted.has(name)) outputs[`tap.${name}`] = result;
+      if (wanted.has(name)) give(`tap.${name}`, result, name);
       return result;
     },
   };

@@ -292,6 +292,22 @@ describe("quantised weights", () => {
   });
 });
 
+test("inputs and outputs may be called as anything but one another", async () => {
+  const [x, y] = [t.input("v0", [2]), t.input("c1", [2])];
+  const total = t.add(t.multiply(x, t.constant(data(2, 3), [2])), t.multiply(y, t.constant(data(2, 4), [2])));
+  const inputs: Parameters<typeof run>[1] = { v0: [data(2, 1), [2]], c1: [data(2, 2), [2]] };
+  const result = await run({ v2: total, v3: t.exp(total) }, inputs);
+  const wanted = [0, 1].map((i) => data(2, 1)[i] * data(2, 3)[i] + data(2, 2)[i] * data(2, 4)[i]);
+  expectClose(result.v2, wanted);
+  expectClose(result.v3, wanted.map(Math.exp), 1e-4);
+  for (const name of ["v0", "c1"])
+    expect(() => t.lower({ [name]: total }, { parameters: "inputs" })).toThrow(
+      `two values of a program are called ${name}`,
+    );
+  const varying = t.exp(t.input(t.planInput, ["rows"]));
+  expect(() => t.lower({ y: varying }, { parameters: "inputs" })).toThrow(/are called memory\.plan/);
+});
+
 describe("sizes known only at run time", () => {
   test("split takes them from any tensor that has them", async () => {
     const [a, b] = [t.input("a", [2, "rows"]), t.input("b", [2, "slots"])];
@@ -315,6 +331,6 @@ describe("sizes known only at run time", () => {
     expect(() => t.lower({ y: t.reshape(x, [2, "2*rows"]) }, { parameters: "inputs" })).not.toThrow();
     expect(() => t.lower({ y: t.expand(t.scalar(1), ["rows", 4]) }, { parameters: "inputs" })).toThrow(/expand.*rows/);
     const twice = { y: t.add(t.input("x", [2]), t.input("x", [2])) };
-    expect(() => t.lower(twice, { parameters: "inputs" })).toThrow(/two inputs are called x/);
+    expect(() => t.lower(twice, { parameters: "inputs" })).toThrow(/two values of a program are called x/);
   });
 });

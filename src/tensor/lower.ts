@@ -25,7 +25,7 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
   for (const tensor of order) {
     for (const x of new Set(tensor.inputs)) consumers.set(x, [...(consumers.get(x) ?? []), tensor]);
   }
-  const builder = createOnnxBuilder();
+  const builder = createOnnxBuilder(Object.keys(outputs));
   const names = new Map<Tensor, string>();
   const weights = new Map<string, WeightBinding>();
   const inputs: ValueDescription[] = [];
@@ -43,9 +43,6 @@ export function lower(outputs: Record<string, Tensor>, options: LoweringOptions)
     const isInput = tensor.operation === "input" || (tensor.operation === "parameter" && !isWeight(lowering, tensor));
     if (!isInput) continue;
     const description = { name: tensor.attributes.name as string, type: tensor.type, shape: tensor.shape };
-    ensure(!inputs.some((i) => i.name === description.name), "bad_shape", () => {
-      return `two inputs are called ${description.name}: give one tensor to both places, or each a name of its own`;
-    });
     inputs.push(description);
     builder.input(description.name, tensor.type, tensor.shape);
     names.set(tensor, description.name);

@@ -8,6 +8,7 @@ import {
   type TensorProtoSchema,
   type ValueInfoProtoSchema,
 } from "onnx-buf";
+import { ensure } from "../errors.ts";
 import type { Shape } from "./shape.ts";
 import { type ElementType, elementTypeOf, type TensorData } from "./tensor.ts";
 
@@ -51,19 +52,35 @@ export interface NodeOptions {
   outputs?: number | readonly boolean[];
 }
 
-export function createOnnxBuilder(): OnnxBuilder {
+/** `reserved`: names that outputs will have. Errors: `bad_shape` where two values have one name, which ONNX knows them by. */
+export function createOnnxBuilder(reserved: readonly string[]): OnnxBuilder {
   const nodes: MessageInitShape<typeof NodeProtoSchema>[] = [];
   const initializers: MessageInitShape<typeof TensorProtoSchema>[] = [];
   const inputs: MessageInitShape<typeof ValueInfoProtoSchema>[] = [];
   const outputs: MessageInitShape<typeof ValueInfoProtoSchema>[] = [];
   const constants = new Map<string, string>();
+  const taken = new Set(reserved);
+  const declared = new Set<string>();
   let counter = 0;
   let externalBytes = 0;
+  /** A name of its own for what has none. */
+  function fresh(letter: string): string {
+    let name = `${letter}${counter++}`;
+    while (taken.has(name)) name = `${letter}${counter++}`;
+    return name;
+  }
+  function declare(name: string): void {
+    ensure(!declared.has(name), "bad_shape", () => {
+      return `two values of a program are called ${name}: give one tensor to both places, or each a name of its own`;
+    });
+    declared.add(name);
+    taken.add(name);
+  }
 
   return {
     node(operator, nodeInputs, { attributes = {}, domain = "", outputs: wanted = 1 } = {}) {
       const places = typeof wanted === "number" ? Array.from({ length: wanted }, () => true) : wanted;
-      const names = places.map((place) => (place ? `v${counter++}` : ""));
+      const names = places.map((place) => (place ? fresh("v") : ""));
       nodes.push({
         name: `${operator}_${nodes.length}`,
         opType: operator,
@@ -80,7 +97,7 @@ export function createOnnxBuilder(): OnnxBuilder {
       const key = bytes.length <= 256 ? `${type}[${shape}]${bytes.join(",")}` : undefined;
       const known = key && constants.get(key);
       if (known) return known;
-      const name = `c${counter++}`;
+      const name = fresh("c");
       initializers.push({ name, dataType: dataTypes[type], dims: shape.map(BigInt), rawData: bytes.slice() });
       if (key) constants.set(key, name);
       return name;
@@ -89,6 +106,7 @@ export function createOnnxBuilder(): OnnxBuilder {
       return externalBytes;
     },
     external(name, type, shape, byteLength, at) {
+      declare(name);
       // Page borders let the runtime map the file into memory instead of reading it.
       const offset = at ?? Math.ceil(externalBytes / 4096) * 4096;
       externalBytes = Math.max(externalBytes, offset + byteLength);
@@ -106,9 +124,11 @@ export function createOnnxBuilder(): OnnxBuilder {
       return offset;
     },
     input(name, type, shape) {
+      declare(name);
       inputs.push(valueInfo(name, type, shape));
     },
     output(name, source, type, shape) {
+      declare(name);
       nodes.push({ name: `output_${outputs.length}`, opType: "Identity", input: [source], output: [name] });
       outputs.push(valueInfo(name, type, shape));
     },

@@ -3,7 +3,7 @@
  * values; several sequences in one pass. The same definition as the forest's, over the same weight file, compiled for what is asked.
  */
 import { ensure } from "../../errors.ts";
-import { createHooks, type Instruments } from "../../models/edits.ts";
+import { calledByNumber, createHooks, type Instruments } from "../../models/edits.ts";
 import { type Family, type ModelConfig, reachesOf } from "../../models/family.ts";
 import { maskedAttention } from "../../models/masked-attention.ts";
 import { parameterMaker } from "../../models/parameters.ts";
@@ -170,7 +170,8 @@ async function compileFor({ family, config, always, blocks, products, layout, co
   const selection = input("select", [selectedRows], "int64");
   const select = (hidden: Tensor): Tensor => gather(hidden, selection);
   const instruments = { taps: [...always.taps, ...asked.taps], edits: [...always.edits, ...asked.edits] };
-  const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits) });
+  const called = calledByNumber(instruments.edits);
+  const hooks = createHooks(family, config, instruments, { parameter, select, gated: new Set(asked.edits), called });
   const kept: Record<string, Tensor> = {};
   const reaches = reachesOf(config);
   const seen = ["batch", 1, groups === 1 ? "length" : `${groups}*length`, past ? "length+past" : "length"];
@@ -194,7 +195,12 @@ async function compileFor({ family, config, always, blocks, products, layout, co
   ensure(Object.keys(outputs).length > 0, "bad_option", "forward: nothing is asked for: no logits, taps or kept rows");
   const ofModel = new Set(family.parameters(config).map(({ name }) => name));
   const place = (name: string) => (ofModel.has(name) ? "weights" : "inputs");
-  const lowered = { ...lower(outputs, { parameters: place, blocks, products, layout }), always, asked };
+  const lowered = {
+    ...lower(outputs, { parameters: place, blocks, products, layout }),
+    always,
+    asked,
+    madeAt: hooks.madeAt,
+  };
   return { lowered, program: await compile(lowered, compiling) };
 }
 

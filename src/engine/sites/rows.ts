@@ -1,6 +1,6 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
 import { ensure, VentrisError } from "../../errors.ts";
-import { type Edit, type Instruments, largestValue } from "../../models/edits.ts";
+import { calledByNumber, type Edit, type Instruments, largestValue } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
 import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
 import type { LoweredProgram } from "../../tensor/index.ts";
@@ -62,23 +62,27 @@ export interface RowSites {
 export interface LoweredPass extends LoweredProgram {
   readonly always: Instruments;
   readonly asked: Instruments;
+  /** Of each output of a tap or an edit, the site where it was made. */
+  readonly madeAt: ReadonlyMap<string, string>;
 }
 
 /** Makes a program's inputs of what its rows ask for; `select` are the selected ones. */
 export function createSiteInputs({ inputs: described, always, asked }: LoweredPass, value: ValueMaker) {
   const shapes = new Map(described.map(({ name, shape, type }) => [name, { shape, type }]));
   const fixed: Record<string, OnnxValue> = {};
-  for (const { name, parameters = {} } of [...always.edits, ...asked.edits]) {
-    for (const [key, { shape, values }] of Object.entries(parameters)) {
-      const full = `${name}.${key}`;
+  const edits = [...always.edits, ...asked.edits];
+  const called = calledByNumber(edits);
+  for (const edit of edits) {
+    for (const [key, { shape, values }] of Object.entries(edit.parameters ?? {})) {
+      const full = called(edit, "parameter", key);
       if (shapes.has(full)) fixed[full] = value("float32", values, shape);
     }
   }
   const after = beginnings(asked.edits);
   const inputsOf = asked.edits.map((edit) => {
-    const limit = `${edit.name}.limit`;
+    const limit = called(edit, "limit");
     const given = Object.entries(edit.inputs ?? {}).map(([key, { type = "float32", shape }]) => {
-      const name = `${edit.name}.${key}`;
+      const name = called(edit, "input", key);
       return { key, type, width: shape.reduce((a, b) => a * b, 1), shape, used: shapes.has(name), name };
     });
     const selected = shapes.get(limit)?.shape[0] === selectedRows;
