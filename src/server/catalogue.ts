@@ -1,8 +1,7 @@
 /** The models that requests may name: those that are listed on this machine, or the ones the server was started for. Never a path. */
 import { statSync } from "node:fs";
 import { listModels } from "../cli/models.ts";
-import { nearest } from "../errors.ts";
-import { RequestError } from "./errors.ts";
+import { notHere } from "./listed.ts";
 
 export interface Served {
   readonly name: string;
@@ -46,12 +45,7 @@ export function createCatalogue(only: readonly string[] = []): Catalogue {
         known.add(name); // looked for once
         return name;
       }
-      const meant = nearest(name, names);
-      throw new RequestError(
-        "unavailable",
-        `no model ${/^[\\/~.]|^[a-z]:/i.test(name) ? "is opened by a path" : `"${name.slice(0, 200)}" is here`}; the models here: ${names.join(", ") || "none"}${meant ? `; did you mean "${meant}"?` : ""}`,
-        { param: "model" },
-      );
+      throw notHere(name, names);
     },
   };
 }
