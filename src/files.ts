@@ -208,5 +208,11 @@ export function folderOf(path: string): string {
   return border < 0 ? "." : path.slice(0, Math.max(1, border));
 }
 
+/** A folder itself; of a file, or of nothing, the folder that the path lies in. */
+export async function folderAt(path: string): Promise<string> {
+  const found = await (await storage()).find(path).catch(() => undefined);
+  return found?.kind === "folder" ? path : folderOf(path);
+}
+
 /** The last name of a path. */
 export const nameOf = (path: string): string => path.slice(lastBorder(path) + 1);

@@ -15,6 +15,8 @@ import { findFilter, fitFilter, matrix, openFilter, saveFilter, smoothAll } from
 import { parameterMaker } from "../src/models/parameters.ts";
 import { masked, readT5Config, t5Decoder, t5Encoder, t5Parameters } from "../src/models/t5.ts";
 import { input } from "../src/tensor/index.ts";
+import { ggufBytes } from "../src/weights/gguf.fixture.ts";
+import { type Codes, gptqTensors, valuesOf } from "../src/weights/packed-integers.fixture.ts";
 import { openSafetensors, writeSafetensors } from "../src/weights/safetensors.ts";
 
 type WrittenTensor = Parameters<typeof writeSafetensors>[1] extends Iterable<infer Tensor> ? Tensor : never;
@@ -214,6 +216,78 @@ describe("an encoder–decoder", () => {
     await expect(open(broken)).rejects.toMatchObject({
       code: "bad_config",
       message: expect.stringMatching(/Bart.*T5ForConditionalGeneration/),
+    });
+  });
+
+  test("is opened by its weight file, too", async () => {
+    const own = await open(join(places.text, "model.safetensors"));
+    const [found, expected] = await Promise.all(
+      [own, opened.text].map((model) => model.ability("encoder-decoder").write(given, { maxTokens: 4 })),
+    );
+    expect(found).toEqual(expected);
+    await own.close();
+    // A file of another kind beside it is that kind.
+    await copyFile(places.filter, join(places.text, "arm.filter"));
+    await using filter = await open(join(places.text, "arm.filter"));
+    expect([...filter.capabilities]).toEqual(["filter"]);
+  });
+
+  test("may be stored in packed integers; whole numbers without a scale, and GGUF, are refused by name", async () => {
+    const place = join(folder, "quantised");
+    const wide = readT5Config({ ...config, model_type: "t5", d_model: 32, d_kv: 8, d_ff: 64 });
+    const codes: Codes = {
+      ...{ outputs: 32, inputs: 64, bits: 4, groupSize: 32 },
+      code: (output, input) => (7 * output + 3 * input) % 16,
+      zero: (output, group) => 7 + ((output + group) % 2),
+      scale: (output) => 2 ** -(5 + (output % 2)),
+    };
+    const matrices = t5Parameters(wide).flatMap(({ name, shape }) => (shape.join() === "32,64" ? [name] : []));
+    expect(matrices.length).toBe(4);
+    const values = new Map(
+      t5Parameters(wide).map(({ name, shape }, p) => [
+        name,
+        matrices.includes(name)
+          ? valuesOf(codes)
+          : Float32Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) =>
+              shape.length === 1 ? 1 : 0.4 * Math.sin(1.3 * i * i + p * 7.7),
+            ),
+      ]),
+    );
+    await saveTextModel(place, { config: wide, weights: values, codec: text.codec, vocabulary: words });
+    const written = async () => {
+      await using model = await open(place);
+      return model.ability("encoder-decoder").write(given, { maxTokens: 6 });
+    };
+    const expected = await written();
+    const file = join(place, "model.safetensors");
+    const store = async (as: (name: string) => WrittenTensor[]): Promise<void> => {
+      const plain = t5Parameters(wide).map(({ name, shape }) => ({
+        ...{ name, shape },
+        type: "F32" as const,
+        data: values.get(name)!,
+      }));
+      await writeSafetensors(
+        file,
+        plain.flatMap((tensor) => (matrices.includes(tensor.name) ? as(tensor.name) : [tensor])),
+        { format: "pt" },
+      );
+    };
+    const said = JSON.parse(await readFile(join(place, "config.json"), "utf8"));
+    const quantization_config = { quant_method: "gptq", bits: 4, group_size: 32, desc_act: false, sym: false };
+    await writeFile(join(place, "config.json"), JSON.stringify({ ...said, quantization_config }));
+    await store((name) => gptqTensors(name.replace(/\.weight$/, ""), codes));
+    expect(await written()).toEqual(expected);
+
+    await writeFile(join(place, "config.json"), JSON.stringify(said));
+    await store((name) => [{ name, type: "I8", shape: [32, 64], data: new Int8Array(2048).fill(3) } as WrittenTensor]);
+    await expect(open(place)).rejects.toMatchObject({
+      code: "bad_file",
+      message: expect.stringMatching(/DenseReluDense\.wo\.weight is stored as whole numbers \(I8\)/),
+    });
+    await writeFile(join(place, "t5.gguf"), ggufBytes({ "general.architecture": "t5" }, []));
+    await expect(open(join(place, "t5.gguf"))).rejects.toMatchObject({
+      code: "bad_config",
+      message: expect.stringMatching(/t5\.gguf: architecture "t5" is not supported/),
     });
   });
 

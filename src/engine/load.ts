@@ -1,6 +1,6 @@
 /** From a checkpoint to a compiled pass: config, weights in the wanted precision, tokenizer, forest. */
 import { ensure, VentrisError } from "../errors.ts";
-import { folderOf, storage } from "../files.ts";
+import { folderAt, storage } from "../files.ts";
 import type { Instruments } from "../models/edits.ts";
 import { familyOf } from "../models/families.ts";
 import { type Family, type ModelConfig, withContext } from "../models/family.ts";
@@ -83,7 +83,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
   } = options;
   requireFormat("weights", format, weightFormats);
   requireFormat("keyValues", keyValues, cacheFormats);
-  const folder = (await (await storage()).find(path).catch(() => undefined))?.kind === "folder" ? path : folderOf(path);
+  const folder = await folderAt(path);
   const source = await openCheckpoint(path);
   try {
     const { family, config: stated } = familyOf(source.config);

@@ -1,7 +1,7 @@
 /** Finds a program's parameters in a checkpoint and checks that they fit the config. */
 import { ensure, nearest, VentrisError } from "../errors.ts";
 import { type BlockFormat, parameter, type Tensor } from "../tensor/index.ts";
-import type { QuantizedMatrix, WeightSource } from "../weights/source.ts";
+import type { QuantizedMatrix, WeightInfo, WeightSource, WeightType } from "../weights/source.ts";
 import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
 import { unreadByVision } from "./vision/tower.ts";
 
@@ -57,14 +57,7 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
       `${source.origin}: the tensor ${name} is missing${meant ? ` (the closest name is ${meant})` : ""}`,
     );
   }
-  const stored = source.tensors.get(found)!;
-  const wanted = transposed ? [...shape].reverse() : shape;
-  const fits = stored.shape.length === wanted.length && stored.shape.every((d, i) => d === wanted[i]);
-  ensure(
-    fits,
-    "bad_file",
-    `${source.origin}: ${found} has shape [${stored.shape}], but the config asks for [${wanted}]`,
-  );
+  const stored = requireParameter(source, found, transposed ? [...shape].reverse() : shape);
   const read = async () => {
     const stored = await source.readFloat32(found);
     const values = shift === 0 ? stored : stored.map((x) => x + shift);
@@ -81,6 +74,22 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
     },
     readBlocks: () => source.readBlocks(found),
   };
+}
+
+/** Types that say how large numbers are; whole numbers without a scale are what is left of somebody's quantisation. */
+const wholeTypes: readonly WeightType[] = ["I8", "U8", "I32", "I64", "BOOL"];
+
+/** A tensor that is there, fit to be a parameter of this shape. Errors: `bad_file`. */
+export function requireParameter(source: WeightSource, name: string, wanted: readonly number[]): WeightInfo {
+  const stored = source.tensors.get(name)!;
+  const fits = stored.shape.length === wanted.length && stored.shape.every((d, i) => d === wanted[i]);
+  ensure(fits, "bad_file", () => {
+    return `${source.origin}: ${name} has shape [${stored.shape}], but the config asks for [${wanted}]`;
+  });
+  ensure(!wholeTypes.includes(stored.type), "bad_file", () => {
+    return `${source.origin}: ${name} is stored as whole numbers (${stored.type}), and no quantization_config says what they stand for`;
+  });
+  return stored;
 }
 
 function refuseUnusedTensors(

@@ -22,6 +22,7 @@ import {
 import type { WeightSource } from "../weights/source.ts";
 import { judgeField } from "./config-fields.ts";
 import type { MakeParameter } from "./family.ts";
+import { requireParameter } from "./parameters.ts";
 
 const size = z
   .int()
@@ -155,13 +156,8 @@ export async function readT5Weights(
 ): Promise<Map<string, Float32Array<ArrayBuffer>>> {
   const values = new Map<string, Float32Array<ArrayBuffer>>();
   for (const { name, shape } of t5Parameters(config)) {
-    const info = source.tensors.get(name);
-    ensure(info, "bad_file", `${source.origin}: the tensor ${name} is missing`);
-    ensure(
-      info.shape.join() === shape.join(),
-      "bad_file",
-      `${source.origin}: ${name} has shape [${info.shape}], but the config asks for [${shape}]`,
-    );
+    ensure(source.tensors.has(name), "bad_file", `${source.origin}: the tensor ${name} is missing`);
+    requireParameter(source, name, shape);
     values.set(name, await source.readFloat32(name));
   }
   // Copies of the embedding that published files carry.

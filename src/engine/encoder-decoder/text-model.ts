@@ -2,7 +2,7 @@
  * Encoder–decoders of the T5 family on disk: a published checkpoint folder, or a small one of ours with whole words for tokens.
  */
 import { ensure, VentrisError } from "../../errors.ts";
-import { exists, readWhole, within } from "../../files.ts";
+import { exists, folderAt, readWhole, within } from "../../files.ts";
 import { parseJsonObject } from "../../json.ts";
 import { readT5Config, readT5Weights, type T5Config, t5Parameters } from "../../models/t5.ts";
 import { openTokenizer } from "../../text/index.ts";
@@ -40,9 +40,10 @@ export function wordCodec(vocabulary: readonly string[]): Codec {
 export const splitWords = (text: string): string[] =>
   text.toLowerCase().match(/[\p{L}\p{N}']+|[^\s\p{L}\p{N}']/gu) ?? [];
 
-/** Errors: `bad_config`, `bad_file`, `unavailable` as the parts of a checkpoint folder give them. */
-export async function openTextModel(folder: string): Promise<TextModel> {
-  const source = await openCheckpoint(folder);
+/** Of a checkpoint folder or its weight file. Errors: `bad_config`, `bad_file`, `unavailable` as its parts give them. */
+export async function openTextModel(path: string): Promise<TextModel> {
+  const source = await openCheckpoint(path);
+  const folder = await folderAt(path);
   try {
     const config = readT5Config(source.config);
     const weights = await readT5Weights(source, config);
