@@ -260,6 +260,22 @@ describe.skipIf(!works)(
       await page.getByText("the only one its constraint allowed").waitFor();
     });
 
+    it("says of a model that writes no text that it cannot, before anything is run", async () => {
+      const fact = "the model other has: pointing; what is served writes texts token by token";
+      await page.route("**/api/models", (route) => route.fulfill({ json: [{ name: "knossos" }, { name: "other" }] }));
+      await page.route("**/api/models/other/**", (route) =>
+        route.fulfill({ status: 400, json: { error: { message: fact, code: "bad_option" } } }),
+      );
+      await page.goto(`${server.url}#/playground`);
+      await page.getByLabel("model", { exact: true }).selectOption("other");
+      await page.getByText(fact).waitFor();
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.getByText("Choose another model: this one cannot write here.").waitFor();
+      expect(await page.getByText("Nothing decoded yet.").count()).toBe(1);
+      await page.getByLabel("model", { exact: true }).selectOption("knossos");
+      await page.getByText(fact).waitFor({ state: "detached" });
+    });
+
     it("says what is wrong at the field, before and after asking the server", async () => {
       await go("/#/playground?paper=dyspec");
       await page.getByText("options: draft").click();
