@@ -112,6 +112,38 @@ describe("packed integers", () => {
   });
 });
 
+describe("biases of zeros, which writers of packed integers give every matrix", () => {
+  const codes: Codes = {
+    ...{ outputs: 64, inputs: 64, bits: 4, groupSize: 32, zero: () => 8, scale: () => 1 / 64 },
+    code: (output, input) => (output * 5 + input * 3) % 16,
+  };
+  it.each(["LlamaForCausalLM", "Qwen2ForCausalLM"])(
+    "are taken by a model that has a place for them alone: %s",
+    async (architecture) => {
+      const kind = { architectures: [architecture], model_type: architecture.slice(0, 5).toLowerCase() };
+      const tiny = await writeTinyModel({ config: { ...kind, hidden_size: 64, head_dim: 16 } });
+      const packed = await mkdtemp(join(folder, "biased-"));
+      const whole = (name: string, shape: readonly number[], data: ArrayLike<number>): TensorToWrite => ({
+        ...{ name, type: "F32", shape, data: Float32Array.from(data) },
+      });
+      const zeros = (name: string) => whole(name, [64], new Float32Array(64));
+      const tensors = [...tiny.weights]
+        .filter(([name]) => !/q_proj/.test(name))
+        .map(([name, { shape, data }]) => whole(name, shape, data));
+      for (let layer = 0; layer < 2; layer++) {
+        const stem = `model.layers.${layer}.self_attn.q_proj`;
+        tensors.push(...gptqTensors(stem, codes), zeros(`${stem}.bias`));
+      }
+      await writeSafetensors(join(packed, "model.safetensors"), tensors);
+      const quantization_config = { quant_method: "gptq", bits: 4, group_size: 32 };
+      await writeFile(join(packed, "config.json"), JSON.stringify({ ...tiny.config, quantization_config }));
+      await using model = await open(packed);
+      expect((await model.decode([1, 2, 3], { temperature: 0, maxTokens: 4 }).final).tokens).toHaveLength(4);
+      await removeModel(tiny);
+    },
+  );
+});
+
 describe("a checkpoint that is replaced in place", () => {
   it("is prepared anew, shards and all", async () => {
     const [first, second] = await Promise.all([1, 2].map((seed) => writeTinyModel({ seed, shards: 2 })));

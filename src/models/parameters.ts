@@ -99,7 +99,10 @@ function refuseUnusedTensors(
 ): void {
   const used = new Set(specifications.flatMap(({ sources }) => sources));
   const ignored = /rotary_emb\.inv_freq$|(attn|attention)\.(masked_)?bias$|^(language_model\.)?lm_head\.weight$/;
-  const unused = [...source.tensors.keys()].find((name) => !used.has(name) && !ignored.test(name) && !unread(name));
+  const [unused] =
+    [...source.tensors].find(
+      ([name, { spare }]) => !spare && !used.has(name) && !ignored.test(name) && !unread(name),
+    ) ?? [];
   ensure(
     unused === undefined,
     "bad_file",

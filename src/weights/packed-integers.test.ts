@@ -77,7 +77,7 @@ describe("packed integers", () => {
     await source.close();
   });
 
-  it("lie beside plain tensors, and biases of zeros are none", async () => {
+  it("lie beside plain tensors, and biases of zeros are told apart", async () => {
     const plain = { name: "norm.weight", type: "F32", shape: [2], data: Float32Array.of(1, 2) } as const;
     const bias = {
       name: "n.bias",
@@ -89,7 +89,8 @@ describe("packed integers", () => {
       [...gptqTensors("m", codesOf(), { bias: true }), ...gptqTensors("n", codesOf()), plain, bias],
       gptq,
     );
-    expect([...source.tensors.keys()].sort()).toEqual(["m.weight", "n.bias", "n.weight", "norm.weight"]);
+    expect([...source.tensors.keys()].sort()).toEqual(["m.bias", "m.weight", "n.bias", "n.weight", "norm.weight"]);
+    expect([...source.tensors.values()].filter(({ spare }) => spare).map(({ name }) => name)).toEqual(["m.bias"]);
     expect(await source.readFloat32("norm.weight")).toEqual(plain.data);
     await source.close();
   });

@@ -58,8 +58,9 @@ export async function dequantizing(source: WeightSource, quantization: unknown):
   }
   for (const [name, info] of source.tensors) {
     const stem = name.replace(/\.\w+$/, "");
-    if (packed.has(`${stem}.weight`) && (parts.test(name) || (await isZeroBias(source, name)))) continue;
-    tensors.set(name, info);
+    const ofPacked = packed.has(`${stem}.weight`);
+    if (ofPacked && parts.test(name)) continue;
+    tensors.set(name, ofPacked && (await isZeroBias(source, name)) ? { ...info, spare: true } : info);
   }
   const unpack = (name: string) => readMatrix(source, packed.get(name)!, packing);
   return {

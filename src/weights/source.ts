@@ -26,6 +26,8 @@ export interface WeightInfo {
   readonly shape: readonly number[];
   /** The blocks of a matrix that can be used as it is stored: `readBlocks` gives them. */
   readonly blocks?: BlockFormat;
+  /** Nothing but zeros, which were written for every model: one that has no place for them does without. */
+  readonly spare?: true;
 }
 
 /**
