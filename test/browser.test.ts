@@ -368,6 +368,28 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
     expect(rest).toEqual([expect.stringMatching(/bytes=\d{7}/)]);
   });
 
+  it("downloads a model once, when pages and workers of the site open it at the same time", {
+    timeout: 120_000,
+  }, async () => {
+    const context = await browser.newContext();
+    const pages = await Promise.all([context.newPage(), context.newPage()]);
+    for (const one of pages) await one.goto(server.url);
+    server.asked.length = 0;
+    const texts = await Promise.all(
+      pages.map((one) =>
+        one.evaluate(`Promise.all([ventris.open, ventris.openInWorker].map(async (open) => {
+          const model = await open("pylos");
+          const { text } = await model.generate("Once upon a time", { temperature: 0, maxTokens: 4 });
+          await model.close();
+          return text;
+        })).catch(({ message }) => message)`),
+      ),
+    );
+    await context.close();
+    expect(new Set(texts.flat() as string[]).size, JSON.stringify(texts)).toBe(1);
+    expect(server.asked.filter((line) => line.startsWith("GET /models/pylos/model.safetensors"))).toHaveLength(1);
+  });
+
   it("decodes in a worker, where the page stays free, a run is aborted, and functions are refused", {
     timeout: 300_000,
   }, async () => {

@@ -5,6 +5,7 @@
  */
 import { ensure } from "../errors.ts";
 import { folderOf, within } from "../files.ts";
+import { withFileLock } from "../weights/cache.ts";
 import { announced, type Connection, downloadFile, type Expected, sizeOf } from "../weights/download.ts";
 import { type FileList, listName, listSchema } from "../weights/file-list.ts";
 import type { Store, Stored } from "./store.ts";
@@ -123,7 +124,14 @@ export function webFiles(store: Store, { stallTimeout = 30_000 } = {}): Web {
     return entry && { size: entry.size, hash: { algorithm: "sha256", hex: entry.sha256 } };
   }
 
-  async function download(address: string, wanted: Note, options: Parameters<Web["fetch"]>[1] = {}): Promise<string> {
+  /** Other pages and workers of the site may want the same at the same time: one downloads it, the others find it then. */
+  const download = (address: string, wanted: Note, options: Parameters<Web["fetch"]>[1] = {}): Promise<string> =>
+    withFileLock(copyOf(address), () => downloadAlone(address, wanted, options), {
+      timeout: Infinity,
+      signal: options.signal,
+    });
+
+  async function downloadAlone(address: string, wanted: Note, options: NonNullable<Parameters<Web["fetch"]>[1]>) {
     const [copy, kept] = [copyOf(address), await readNote(noteOf(address))];
     const here = await sizeOf(copy);
     if (kept && here !== undefined && isSame(kept, wanted)) {
