@@ -223,6 +223,55 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["edits at opening", () => open("knossos", { edits: [wrong(3)] }), /edits\[0\].*must be a module/],
     ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],
+    ["score with another library's option", () => model.score("a b", wrong({ logprobs: 1 })), /did you mean "top"/],
+    ["score of a list of texts", () => model.score(wrong(["a", "b"])), /one text to each call/],
+    [
+      "embed with another library's option",
+      () => model.embed("a b", wrong({ pooling: "cls" })),
+      /mean of the final states/,
+    ],
+    ["decode with a conversation's option", () => model.decode("a b", wrong({ system: "x" })), /model\.chat/],
+    [
+      "decode with another library's option",
+      () => model.decode("a b", wrong({ stopSequences: ["."] })),
+      /did you mean "stop"/,
+    ],
+    ["open with another library's option", () => open("knossos", wrong({ n_ctx: 4 })), /did you mean "contextLength"/],
+    [
+      "trace with a signal that is none",
+      () => model.trace("a b", wrong({ taps: ["final"], signal: 2 })),
+      /signal must be an AbortSignal, not 2/,
+    ],
+    [
+      "forward with keep that is no truth",
+      () => model.forward("a b", wrong({ keep: "yes" })),
+      /keep must be true or false, not "yes"/,
+    ],
+    [
+      "forward with a past that is none",
+      () => model.forward("a b", wrong({ past: 3 })),
+      /past must be \{ length, keys, values \}.*, not 3$/,
+    ],
+    [
+      "an ability without a name",
+      () => model.ability(wrong(undefined)),
+      /takes the name of a capability, not undefined/,
+    ],
+    [
+      "encode with another library's option",
+      () => model.tokenizer!.encode("a", wrong({ add_special_tokens: false })),
+      /special: false/,
+    ],
+    [
+      "encode with an unknown option",
+      () => model.tokenizer!.encode("a", wrong({ specal: false })),
+      /did you mean "special"/,
+    ],
+    [
+      "decoding ids with an unknown option",
+      () => model.tokenizer!.decode([5], wrong({ clean: true })),
+      /no option "clean"/,
+    ],
   ];
   test.each(calls)("%s", async (_, call, message) => {
     const error = await Promise.resolve()

@@ -26,7 +26,7 @@ import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { findMethod, findShaper } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
-import { embedWays, requestWays, scoreWays, suggestion, type Ways } from "./names.ts";
+import { embedWays, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
@@ -354,11 +354,10 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
 function requireRow({ config: { vocabularySize, hiddenSize } }: PromptReader, row: number | VectorRow): void {
   if (typeof row !== "object" || row === null) {
     const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
-    ensure(
-      known,
-      "bad_option",
-      () => `prompt: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})`,
-    );
+    ensure(known, "bad_option", () => {
+      const text = typeof row === "string" ? "; a list of texts is no prompt: give one text to each call" : "";
+      return `prompt: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})${text}`;
+    });
     return;
   }
   const { id, values } = row;
@@ -441,15 +440,8 @@ export function requirePath(value: unknown, call: string): asserts value is stri
   );
 }
 
-function requireSignal(signal: unknown): void {
+/** Errors: `bad_option`. */
+export function requireSignal(signal: unknown): void {
   if (signal === undefined || signal instanceof AbortSignal) return;
   throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
-}
-
-/** Errors: `bad_option` naming what is no option, what was meant by it or how else it is had, and those that there are. */
-export function requireNothingElse(others: object, call: string, known: readonly string[], ways?: Ways): void {
-  const [extra] = Object.keys(others);
-  ensure(extra === undefined, "bad_option", () => {
-    return `${call}: there is no option ${shown(extra)}${suggestion(extra, known, ways)} (known: ${known.join(", ") || "none"})`;
-  });
 }

@@ -80,6 +80,10 @@ it("stays as it was when an answer fails, and may go on at once", async () => {
   await fails(chat.send(long));
   await expect(chat.send(long).reply).rejects.toMatchObject({ code: "context_full" });
   await expect(async () => chat.retry({ temperature: -1 }).reply).rejects.toMatchObject({ code: "bad_option" });
+  for (const options of [null, 5] as never[]) {
+    expect(() => chat.send("more", options)).toThrow(/send: options must be an object, not (null|5)/);
+    expect(() => chat.retry(options)).toThrow(/retry: options must be an object, not (null|5)/);
+  }
   expect(chat.messages).toEqual(before);
   await chat.retry().reply;
   expect(chat.messages).toHaveLength(2);
@@ -186,6 +190,17 @@ describe("what cannot be", () => {
     expect(ids).not.toContain(end);
     expect(ids.map(spelt).join("")).toContain("<|end|><|assistant|>Answer: 7");
   });
+});
+
+it("refuses unknown options of templates, with ours for those of other libraries", () => {
+  const { encodeChat, applyChatTemplate } = model.tokenizer!;
+  const messages = [{ role: "user", content: "Hello" }];
+  expect(() => encodeChat!(messages, null as never)).toThrow(/encodeChat: options must be an object, not null/);
+  expect(() => encodeChat!(messages, { add_generation_prompt: true } as never)).toThrow(
+    /did you mean "addGenerationPrompt"/,
+  );
+  expect(() => applyChatTemplate!(messages, { tokenize: false } as never)).toThrow(/encodeChat ids/);
+  expect(() => applyChatTemplate!(undefined as never)).toThrow(/messages must be a list, not undefined/);
 });
 
 it("refuses pictures where the model cannot see, and nothing is then said", () => {

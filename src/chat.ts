@@ -3,13 +3,14 @@
  * opened again.
  */
 import { z } from "zod";
-import { type DecodeOptions, decode, readRequest, requireMessages, requireNothingElse, requirePath } from "./calls.ts";
+import { type DecodeOptions, decode, readRequest, requireMessages, requirePath } from "./calls.ts";
+import { describedRun, describing } from "./described.ts";
 import type { Model } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkJson, parseJsonObject } from "./json.ts";
-import { chatWays } from "./names.ts";
+import { chatWays, requireNothingElse } from "./names.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
@@ -133,11 +134,12 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       }
       await reply.catch(() => {});
     };
-    return Object.assign(Object.create(run) as Run, {
-      reply,
-      text: { [Symbol.asyncIterator]: () => kept(run.text) },
-      [Symbol.asyncIterator]: () => kept(run),
-    });
+    const text = { [Symbol.asyncIterator]: () => kept(run.text) };
+    const { final, abort } = run;
+    return describedRun(
+      { final, abort, text, [Symbol.asyncIterator]: () => kept(run), reply },
+      `an answer of ${model.name}: await its reply, or iterate its text`,
+    );
   }
 
   function ask(given: DecodeOptions, change: () => void): Answer {
@@ -152,11 +154,12 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
   }
 
   const lastOfUser = (): number => history.findLastIndex(({ role }) => role === "user");
-  return {
+  const session: ChatSession = {
     get messages() {
       return history.map((message) => ({ ...message }));
     },
     send(said, given = {}) {
+      requireObject(given, "send", "options");
       const pictures = isPicturePrompt(said);
       ensure(pictures || (typeof said === "string" && said !== ""), "bad_option", () => {
         return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
@@ -171,6 +174,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       return at >= 0;
     },
     retry(given = {}) {
+      requireObject(given, "retry", "options");
       const at = lastOfUser();
       ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
@@ -183,6 +187,10 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
       await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify({ format, messages }, null, 2)}\n`));
     },
   };
+  return describing(session, "ChatSession", () => {
+    const { length } = history;
+    return `a conversation with ${model.name}, ${length} ${length === 1 ? "message" : "messages"} so far: send, undo, retry, branch, save, messages`;
+  });
 }
 
 /** A message as JSON can hold it. Errors: `bad_option`. */

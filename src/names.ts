@@ -2,7 +2,7 @@
  * Names that people bring from elsewhere: from other libraries, from OpenAI's interface, or mistyped. The one place that knows what they are
  * called here.
  */
-import { nearest } from "./errors.ts";
+import { ensure, nearest, shown } from "./errors.ts";
 
 /** Ours, and what others call the same, written as `plain` writes them. A name counts only where ours is known. */
 const peers: Readonly<Record<string, string>> = {
@@ -136,12 +136,28 @@ export const embedWays = spread({
   "pooling normalize normalise": "an embedding is the mean of the final states, scaled to length 1",
 });
 
+/** Of a tokenizer. */
+export const tokenizerWays = spread({
+  addspecialtokens: "special: false leaves the begin token out",
+  "skipspecialtokens parsespecial":
+    "special tokens are left out unless special is true; allowSpecial reads their texts",
+  "tokenize returntensors returndict": "applyChatTemplate gives a text, encodeChat ids",
+});
+
 /** The end of a sentence about a name that there is not: which is meant, how else it is had, or nothing. */
 export function suggestion(name: string, known: readonly string[], ways: Ways = {}): string {
   const way = Object.hasOwn(ways, plain(name)) ? ways[plain(name)] : undefined;
   const meant = meantBy(name, known);
   if (way !== undefined && (meant === undefined || plain(meant) !== plain(name))) return `: ${way}`;
   return meant === undefined ? "" : `; did you mean "${meant}"?`;
+}
+
+/** Errors: `bad_option` naming what is no option, what was meant by it or how else it is had, and those that there are. */
+export function requireNothingElse(others: object, call: string, known: readonly string[], ways?: Ways): void {
+  const [extra] = Object.keys(others);
+  ensure(extra === undefined, "bad_option", () => {
+    return `${call}: there is no option ${shown(extra)}${suggestion(extra, known, ways)} (known: ${known.join(", ") || "none"})`;
+  });
 }
 
 /** The same for methods, where others' names are those of an algorithm. */

@@ -10,13 +10,14 @@ import {
   generate,
   type Prompt,
   promptTokens,
-  requireNothingElse,
   requirePath,
+  requireSignal,
   type ScoreOptions,
   score,
   type Text,
 } from "./calls.ts";
 import { type ChatSession, type ChatSessionOptions, createChat } from "./chat.ts";
+import { describing } from "./described.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
 import type { Continuations, ScoredContinuations } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
@@ -42,7 +43,7 @@ import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
-import { openWays } from "./names.ts";
+import { openWays, requireNothingElse } from "./names.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { fileFormat } from "./weights/index.ts";
@@ -188,8 +189,17 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
   const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
   const opened = Object.defineProperties({}, properties) as OpenModel;
+  describing(opened, "Model", () => describeModel(model, Object.keys(face)));
   engineModels.set(opened, model);
   return opened;
+}
+
+/** What it is and can do, for who prints it. */
+function describeModel({ name, capabilities, parameterCount, ...model }: Model, calls: readonly string[]): string {
+  if (!capabilities.has("forward")) return `the model ${name}: ${[...capabilities].join(", ")}`;
+  const { architecture, contextLength } = model.config;
+  const count = parameterCount.toLocaleString("en");
+  return `the model ${name} (${architecture}, ${count} parameters, a context of ${contextLength} tokens): ${calls.join(", ")}`;
 }
 
 const engineModels = new WeakMap<OpenModel, Model>();
@@ -255,8 +265,9 @@ function placeOf(reference: string, how: Resolving): ModelPlace {
 /** Errors: `bad_option`. */
 function checkTracing(options: TraceOptions): void {
   requireObject(options, "trace", "options");
-  const { taps, edits: _, window: __, signal: ___, ...others } = options;
+  const { taps, edits: _, window: __, signal, ...others } = options;
   requireNothingElse(others, "trace", ["taps", "edits", "window", "signal"]);
+  requireSignal(signal);
   ensure(
     Array.isArray(taps) && taps.every((tap) => typeof tap === "string"),
     "bad_option",
@@ -269,13 +280,18 @@ const sequenceOptions = ["mask", "positions", "past", "embeddings", "logits"] as
 /** Errors: `bad_option`. */
 function checkForward(given: unknown, options: ForwardOptions): void {
   requireObject(options, "forward", "options");
-  const { taps, edits: _, keep: __, ...others } = options as ForwardOptions & Record<string, unknown>;
+  const { taps, edits: _, keep, ...others } = options as ForwardOptions & Record<string, unknown>;
   ensure(
     Array.isArray(given) || ArrayBuffer.isView(given),
     "bad_option",
     `forward takes a text, token ids, or a list of { tokens }, not ${shown(given)}`,
   );
   const single = typeof (given as readonly unknown[])[0] !== "object";
+  ensure(
+    keep === undefined || typeof keep === "boolean",
+    "bad_option",
+    () => `forward: keep must be true or false, not ${shown(keep)}`,
+  );
   ensure(
     taps === undefined || Array.isArray(taps),
     "bad_option",

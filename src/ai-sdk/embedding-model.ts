@@ -1,6 +1,6 @@
 /** Texts as vectors: the mean of their final states, scaled to length 1. */
 import type { EmbeddingModelV3 } from "@ai-sdk/provider";
-import { requireNothingElse } from "../calls.ts";
+import { requireNothingElse } from "../names.ts";
 import type { OpenModel } from "../open.ts";
 
 export const embeddingModel = (modelId: string, opened: () => Promise<OpenModel>): EmbeddingModelV3 => ({

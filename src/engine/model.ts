@@ -2,7 +2,7 @@
  * A loaded model: what it can do (its capabilities), a tokenizer, and whatever methods keep with it. Most models are transformers with a forest;
  * a filter of signals or a model behind a network is a model with other capabilities.
  */
-import { ensure, requireFunction } from "../errors.ts";
+import { ensure, requireFunction, shown } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { findPart, shippedWith } from "../models/shipping.ts";
@@ -179,7 +179,9 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
         : Object.hasOwn(has, name)
           ? has[name as keyof typeof has]
           : undefined;
-      ensure(found !== undefined, "unavailable", () => lacking(name));
+      ensure(found !== undefined, typeof name === "string" ? "unavailable" : "bad_option", () => {
+        return typeof name === "string" ? lacking(name) : `ability takes the name of a capability, not ${shown(name)}`;
+      });
       return found as T;
     },
     get config() {

@@ -1,5 +1,6 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
 import { describeConstraint } from "../constraints/index.ts";
+import { describedRun } from "../described.ts";
 import { VentrisError } from "../errors.ts";
 import type { Template } from "./canvas/template.ts";
 import { createDecoding, emptyCounters, type Outcome, type RequestSettings, tokensOfRows } from "./decoding.ts";
@@ -193,15 +194,13 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
     }
   }
 
-  return {
-    [Symbol.asyncIterator]: iterate,
-    text: {
-      async *[Symbol.asyncIterator]() {
-        for await (const event of iterate()) if (event.type === "tokens" && event.text) yield event.text;
-      },
+  const text: AsyncIterable<string> = {
+    async *[Symbol.asyncIterator]() {
+      for await (const event of iterate()) if (event.type === "tokens" && event.text) yield event.text;
     },
-    final,
-    abort,
-    toString: () => `a run of ${method.name} on ${model.name}: iterate it or its text, or await its final result`,
   };
+  return describedRun(
+    { [Symbol.asyncIterator]: iterate, text, final, abort },
+    `a run of ${method.name} on ${model.name}: iterate it or its text, or await its final result`,
+  );
 }

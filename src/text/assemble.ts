@@ -1,5 +1,7 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
+import { describing } from "../described.ts";
 import { ensure, requireObject, shown } from "../errors.ts";
+import { requireNothingElse, tokenizerWays } from "../names.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
@@ -7,7 +9,7 @@ import { createByteDecoder } from "./detokenizer.ts";
 import { fingerprintOf } from "./fingerprint.ts";
 import { requireAtMost } from "./most.ts";
 import type { Normalizer } from "./normalizers.ts";
-import type { Tokenizer } from "./tokenizer.ts";
+import type { ChatMessage, ChatOptions, Tokenizer } from "./tokenizer.ts";
 
 export interface TokenizerParts {
   /** For messages: the file or folder. */
@@ -36,7 +38,7 @@ export interface TokenizerParts {
 
 export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
   const { origin, pieces, added, prefix, beginToken, endTokens, dropsLeadingSpace, chatTemplate, normalize } = parts;
-  const special = new Set(added.filter((token) => token.special).map((token) => token.id));
+  const specialIds = new Set(added.filter((token) => token.special).map((token) => token.id));
   const ordinary = added.filter((token) => !token.special);
   const size = Math.max(pieces.length, parts.outputs ?? 0);
   const nothing = new Uint8Array(0);
@@ -98,24 +100,31 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
     encode(text, options = {}) {
       ensure(typeof text === "string", "bad_option", () => `encode takes a text, not ${shown(text)}`);
       requireObject(options, "encode", "options");
-      const { most } = options;
-      return (options.allowSpecial ? encodeAll : encodeOrdinary)(text, options.special === false ? [] : [...prefix], {
-        most,
-      });
+      const { special, allowSpecial, most, ...others } = options;
+      requireNothingElse(others, "encode", ["special", "allowSpecial", "most"], tokenizerWays);
+      return (allowSpecial ? encodeAll : encodeOrdinary)(text, special === false ? [] : [...prefix], { most });
     },
     decode(ids, options = {}) {
       ensure(Array.isArray(ids), "bad_option", () => `decode takes a list of token ids, not ${shown(ids)}`);
-      const decoder = createByteDecoder(dropsLeadingSpace && !options.continued);
-      const texts = ids.map((id) => decoder.push(options.special ? pieceOf(id) : tokenizer.tokenBytes(id)));
+      requireObject(options, "decode", "options");
+      const { special, continued, ...others } = options;
+      requireNothingElse(others, "decode", ["special", "continued"], tokenizerWays);
+      const decoder = createByteDecoder(dropsLeadingSpace && !continued);
+      const texts = ids.map((id) => decoder.push(special ? pieceOf(id) : tokenizer.tokenBytes(id)));
       return texts.join("") + decoder.flush();
     },
-    tokenBytes: (id) => (special.has(id) ? nothing : pieceOf(id)),
+    tokenBytes: (id) => (specialIds.has(id) ? nothing : pieceOf(id)),
   };
   if (chatTemplate) {
     // The template's own tokens are found before anything is done to the text; those inside messages stay text.
     const splitTemplate = createAddedTokenSplitter(added.filter((token) => token.special));
-    tokenizer.applyChatTemplate = chatTemplate;
-    tokenizer.encodeChat = (messages, { most, ...options } = {}) => {
+    tokenizer.applyChatTemplate = (messages, options = {}) => {
+      checkChat(messages, options, "applyChatTemplate");
+      return chatTemplate(messages, options);
+    };
+    tokenizer.encodeChat = (messages, given = {}) => {
+      checkChat(messages, given, "encodeChat");
+      const { most, ...options } = given;
       const guard = guardMessages(messages, options, tokenizer.specialTokens!.keys());
       const ids: number[] = [];
       for (const [index, section] of splitTemplate(chatTemplate(guard.messages, guard.options)).entries()) {
@@ -125,7 +134,18 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       return ids;
     };
   }
-  return tokenizer;
+  return describing(tokenizer, "Tokenizer", () => {
+    const chats = tokenizer.encodeChat ? ", encodeChat, applyChatTemplate" : "";
+    return `a tokenizer of ${tokenizer.vocabularySize} tokens: encode, decode, tokenBytes${chats}`;
+  });
+}
+
+/** Errors: `bad_option`. */
+function checkChat(messages: readonly ChatMessage[], options: ChatOptions, call: string): void {
+  ensure(Array.isArray(messages), "bad_option", () => `${call}: messages must be a list, not ${shown(messages)}`);
+  requireObject(options, call, "options");
+  const { addGenerationPrompt: _, tools: __, most: ___, ...others } = options;
+  requireNothingElse(others, call, ["addGenerationPrompt", "tools", "most"], tokenizerWays);
 }
 
 const utf8 = new TextEncoder();

@@ -93,7 +93,6 @@ export function shapeMessages(
   const refuse = (what: string): never => {
     throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it`);
   };
-  ensure(Array.isArray(messages), "bad_option", "messages must be a list");
   if (options.tools?.length && !mentions("tools")) refuse("tools are given");
 
   checkResults(messages);

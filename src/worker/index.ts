@@ -3,6 +3,7 @@
  * results are those of `open` in "ventris", as far as they are data: a function cannot cross to another thread.
  */
 import type { ContinuationScoring, DecodeOptions, EmbedOptions, Prompt, ScoreOptions, Text } from "../calls.ts";
+import { describedRun, describing } from "../described.ts";
 import type { Continuations, ScoredContinuations } from "../engine/continuations.ts";
 import type { ForwardResult } from "../engine/forward/index.ts";
 import type { Run, RunResult } from "../engine/run.ts";
@@ -118,10 +119,10 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     await ask({ type: "close" }).catch(() => {});
     die(new VentrisError("bad_option", `the model ${facts.name} is closed`));
   }
-  return {
+  const model: WorkerModel = {
     ...facts,
     decode: (prompt, { signal, ...options } = {}) =>
-      startRun((own, hear) => ask({ type: "decode", prompt, options }, own, hear), signal),
+      startRun(facts.name, (own, hear) => ask({ type: "decode", prompt, options }, own, hear), signal),
     generate: (prompt, { signal, ...options } = {}) =>
       call("generate", [prompt, options], signal) as Promise<RunResult>,
     score: (...values) => call("score", values) as Promise<ScoredText>,
@@ -133,6 +134,14 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     close,
     [Symbol.asyncDispose]: close,
   };
+  return describing(
+    model,
+    "Model",
+    () =>
+      `the model ${facts.name} in a worker: ${Object.keys(model)
+        .filter((key) => typeof model[key as keyof WorkerModel] === "function")
+        .join(", ")}`,
+  );
 }
 
 const ended = (how: string): VentrisError =>
@@ -152,6 +161,7 @@ function send(worker: WebWorker, request: Request): void {
 
 /** A run whose events and pieces of text come as messages. */
 function startRun(
+  name: string,
   begin: (signal: AbortSignal, hear: (answer: Answer) => void) => Promise<unknown>,
   signal: AbortSignal | undefined,
 ): Run {
@@ -169,13 +179,11 @@ function startRun(
     for (const one of [events, pieces]) one.end(failure);
   };
   final.then(() => done(), done); // whoever only iterates is told there
-  return {
-    final,
-    abort,
-    text: pieces.all,
-    [Symbol.asyncIterator]: () => events.all[Symbol.asyncIterator](),
-    toString: () => "a run (its text: await run.final, or for await (const piece of run.text))",
-  };
+  const iterate = () => events.all[Symbol.asyncIterator]();
+  return describedRun(
+    { final, abort, text: pieces.all, [Symbol.asyncIterator]: iterate },
+    `a run on ${name} in a worker: iterate it or its text, or await its final result`,
+  );
 }
 
 /** Values that come one by one, for as many readers as there are; one that leaves early calls `left`. */

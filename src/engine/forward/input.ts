@@ -188,7 +188,8 @@ function pastOf(config: ModelConfig, { past }: ForwardSequence, name: string): K
       (p) => Array.isArray(p) && p.length === layers && p.every((x) => x instanceof Float32Array && x.length === size),
     );
     ensure(fits, "bad_shape", () => {
-      return `${name}: past must be { length, keys, values }, ${layers} layers of keys and values [${heads}, ${part?.length}, ${dimension}]`;
+      const given = typeof part === "object" && part !== null ? "" : `, not ${shown(part)}`;
+      return `${name}: past must be { length, keys, values }, ${layers} layers of keys and values [${heads}, length, ${dimension}]${given}`;
     });
   }
   if (parts.length === 1) return parts[0];
