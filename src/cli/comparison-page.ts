@@ -20,6 +20,7 @@ const colours: Readonly<Record<Verdict, string>> = {
   faster: "#4c6131",
   slower: "#a3341f",
   "no clear difference": "#7a7266",
+  "too few runs": "#7a7266",
 };
 
 /** Messages as they were written: their contents. */

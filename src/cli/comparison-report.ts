@@ -57,8 +57,10 @@ export function notesOf({ entries, prompts, margin, repetitions }: Comparison): 
     notes.push(
       `the output has only ${plural(Math.max(...lengths), "token")}${prompts.length > 1 ? " a prompt" : ""}: too few for its speeds to mean much`,
     );
-  if (entries.length > 1 && repetitions * prompts.length === 2)
-    notes.push("intervals of two measurements are wide: --repeat 4, or more prompts, narrow them");
+  if (entries.length > 1 && repetitions * prompts.length < 3)
+    notes.push(
+      `${plural(repetitions * prompts.length, "run")} of each method: too few to say which is faster; --repeat 4, or more prompts, give intervals`,
+    );
   const why = new Map<string, string[]>();
   for (const { label, outlook } of entries) {
     const reason = reasonFor(outlook);

@@ -165,23 +165,31 @@ function differencesOf(entries: readonly Entry[]): Difference[] {
 /** Whether this very text is promised of a method. */
 export const promised = ({ lossless, repeats }: Pick<Entry, "lossless" | "repeats">): boolean => lossless && repeats;
 
-/** How many times as fast as plain decoding: the geometric mean over runs of the same prompt and repetition. */
+/** With fewer measurements an interval is a hundred times as wide as what it is about, and says nothing. */
+const fewest = 3;
+
+/** How many times as fast as plain decoding: the geometric mean over runs of the same prompt and repetition; of few runs without interval. */
 export function speedUp(entry: Entry, plain: Entry): Estimate {
   const count = Math.min(entry.secondsPerToken.length, plain.secondsPerToken.length);
   const logs = Array.from({ length: count }, (_, i) => Math.log(plain.secondsPerToken[i] / entry.secondsPerToken[i]));
   const { value, interval } = meanWithin(logs);
-  return { value: Math.exp(value), interval: interval && [Math.exp(interval[0]), Math.exp(interval[1])], count };
+  return {
+    value: Math.exp(value),
+    interval: count < fewest ? undefined : interval && [Math.exp(interval[0]), Math.exp(interval[1])],
+    count,
+  };
 }
 
 export const tokensPerSecond = ({ secondsPerToken }: Entry): number =>
   secondsPerToken.length / secondsPerToken.reduce((a, b) => a + b, 0);
 
-export type Verdict = "plain" | "faster" | "slower" | "no clear difference";
+export type Verdict = "plain" | "faster" | "slower" | "no clear difference" | "too few runs";
 
 /** What the interval allows to say. */
 export function verdictOf(entry: Entry, plain: Entry): Verdict {
   if (entry === plain) return "plain";
-  const { value, interval = [value / 1.05, value * 1.05] } = speedUp(entry, plain);
+  const { interval } = speedUp(entry, plain);
+  if (!interval) return "too few runs";
   return interval[0] > 1 ? "faster" : interval[1] < 1 ? "slower" : "no clear difference";
 }
 
