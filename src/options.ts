@@ -179,13 +179,13 @@ export interface DyspecOptions {
   algorithm?: "heap" | "threshold";
   /** What the chance of a drafted token is taken to be: as measured for this pair of models, or the draft's own probability, as published. Default "measured". */
   estimate?: "measured" | "draft";
-  /** Of the algorithm threshold: draft a token only where the chance of reaching it is at least this; lower drafts more; default: 1 / budget. Above 0 up to 1. */
+  /** Draft a token, under the algorithm threshold, only where the chance of reaching it is at least this: lower drafts more; default: 1 / budget. Above 0 up to 1. */
   threshold?: number;
-  /** Of the algorithm heap: tokens that one draft pass scores ahead, default 8; more cost fewer passes and some wasted work; with a fixed budget the tree is the same. From 1 to 64. */
+  /** Tokens that one draft pass of the algorithm heap scores ahead, default 8: more cost fewer passes and some wasted work; with a fixed budget the tree is the same. From 1 to 64. */
   width?: number;
   /** Race: emit plain sampling's own tokens, one text per seed; published: the paper's accept-or-correct rule, same distribution, other text (the draft's temperature is then 0.6 where the target's is 0). Default "race". */
   verification?: "race" | "published";
-  /** Of the algorithm heap: most passes of the draft in a round; fewer end the tree early; default: no such limit. From 1 to 128. */
+  /** Most passes of the draft in a round of the algorithm heap: fewer end the tree early; default: no such limit. From 1 to 128. */
   maximumPasses?: number;
 }
 
@@ -317,7 +317,7 @@ export interface PromptTokensOptions {
   prompts?: string;
   /** A draft model that has prompt tokens of its own: it drafts with them, and the model verifies chains; default: none, and the model drafts for itself. Of the host alone: a server refuses it in requests. */
   draft?: string;
-  /** Of a draft model: tokens that it drafts in a round; more pay off where it is often right; default: 5. From 1 to 32. */
+  /** Tokens that a draft model drafts in a round: more pay off where it is often right; default: 5. From 1 to 32. */
   length?: number;
   /** How many tokens beyond the next are guessed: fewer cost less where far guesses are rarely right; default: as many as were trained. From 1 to 16. */
   levels?: number;
@@ -423,9 +423,9 @@ export interface LexicalUnitsOptions {
 export interface AwrsOptions {
   /** How the probability of all valid tokens is estimated, which weighs a text: recursive needs few checks and is a good first choice; adaptive, geometric and with-replacement ask further tokens; masking checks every token and is exact; improper gives no estimate and is fastest. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
-  /** Of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
+  /** How many further valid draws go into an estimate of the estimators geometric and with-replacement: more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
   loops?: number;
-  /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
+  /** Give up a draw of the estimators recursive and geometric after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
   /** Of engines behind a network, which list their likeliest tokens alone: fail where tokens that are not listed may be valid with more than this probability; 0 takes nothing but exact weights, 1 any, and the counter missed says how much it was. From 0 to 1. Default 1. */
   mostMissed?: number;
@@ -435,9 +435,9 @@ export interface AwrsOptions {
 export interface SmcOptions {
   /** How the probability of all valid tokens is estimated, which weighs a text: recursive needs few checks and is a good first choice; adaptive, geometric and with-replacement ask further tokens; masking checks every token and is exact; improper gives no estimate and is fastest. Default "recursive". */
   estimator?: "adaptive" | "recursive" | "geometric" | "with-replacement" | "masking" | "improper";
-  /** Of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
+  /** How many further valid draws go into an estimate of the estimators geometric and with-replacement: more make its noise smaller and cost more checks. From 1 to 64. Default 2. */
   loops?: number;
-  /** Of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
+  /** Give up a draw of the estimators recursive and geometric after so many rejections; lower it where one check of the constraint takes long. From 2. Default 9007199254740991. */
   maxRejects?: number;
   /** Of engines behind a network, which list their likeliest tokens alone: fail where tokens that are not listed may be valid with more than this probability; 0 takes nothing but exact weights, 1 any, and the counter missed says how much it was. From 0 to 1. Default 1. */
   mostMissed?: number;
@@ -447,7 +447,7 @@ export interface SmcOptions {
   threshold?: number;
   /** Where tokens come from: constrained draws valid ones only; model draws as if there were no constraint and drops what breaks it, which wastes texts and is there to compare with. Default "constrained". */
   proposal?: "constrained" | "model";
-  /** Of the proposal model: check the constraint after each token (sample and verify), or once at the end (sample and rerank), where a check is slow. Default "each-token". */
+  /** When the proposal model checks the constraint: after each token (sample and verify), or once at the end (sample and rerank), where a check is slow. Default "each-token". */
   verify?: "each-token" | "end";
   /** Which text becomes the output: draw takes one by weight, which is right for samples; heaviest takes the best supported one, for a single good answer. Default "draw". */
   answer?: "draw" | "heaviest";
@@ -481,7 +481,7 @@ export interface DiverseBeamOptions {
   strength?: number;
   /** What counts as a repetition: the same token at the same place (hamming), the more alike the texts so far (cumulative), the same few tokens anywhere (ngram), or, by the cosine of the model's embeddings, a token like it at the same place (embedding) and a few like them anywhere (embedding-ngram). Default "hamming". */
   diversity?: "hamming" | "cumulative" | "ngram" | "embedding" | "embedding-ngram";
-  /** Of the diversities ngram and embedding-ngram: how many tokens in a row count as a repetition; fewer punish more often. From 1 to 16. Default 2. */
+  /** How many tokens in a row count as a repetition for the diversities ngram and embedding-ngram: fewer punish more often. From 1 to 16. Default 2. */
   ngram?: number;
   /** Of diversity cumulative: the larger, the longer texts that have parted still count as alike, and are kept away from one another. From 0.001 to 1000000. Default 1. */
   diversityTemperature?: number;
@@ -611,7 +611,7 @@ export interface LowConfidenceOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -627,7 +627,7 @@ export interface FixedKOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -645,7 +645,7 @@ export interface RandomOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -665,7 +665,7 @@ export interface EntropyOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -685,7 +685,7 @@ export interface MarginOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -701,7 +701,7 @@ export interface ThresholdOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -721,7 +721,7 @@ export interface LocalleapOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -743,7 +743,7 @@ export interface Learn2pdOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -759,7 +759,7 @@ export interface OracleOptions {
   blockLength?: number;
   /** Keys and values that passes use again instead of computing them anew, faster and no longer exact: those before the block (prefix), all outside of it (dual), those of each token from one pass after it was filled (delayed), or none. Default "none". */
   cache?: "none" | "prefix" | "dual" | "delayed";
-  /** Of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
+  /** Compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed. From 1. */
   refresh?: number;
   /** Classifier-free guidance: how far to move away from what the model would say without the prompt; larger follows the prompt more strictly and doubles the cost of a pass; 0 is off. From 0 to 100. Default 0. */
   guidance?: number;
@@ -857,7 +857,7 @@ export interface KnnLmOptions {
   lambda?: number;
   /** Exact looks at all keys; inverted looks only at the lists nearest to the state, which is faster in large datastores and misses some neighbours. Default "exact". */
   search?: "exact" | "inverted";
-  /** Of the search inverted: how many lists it looks at; more miss fewer neighbours and take longer. From 1 to 65536. Default 16. */
+  /** How many lists the search inverted looks at: more miss fewer neighbours and take longer. From 1 to 65536. Default 16. */
   probes?: number;
 }
 

@@ -5,6 +5,7 @@ import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, nearest, VentrisError } from "../errors.ts";
 import type { OpenModel } from "../open.ts";
+import { sentence } from "../papers/option-types.ts";
 import type { ChatMessage } from "../text/tokenizer.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseAssignments } from "./flags.ts";
@@ -87,7 +88,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   method: {
     usage: "/method NAME",
     summary:
-      "decode by another method, with options as NAME=VALUE behind it; default: as at the start without --method; alone: show it",
+      "decode by another method, with options as NAME=VALUE behind it; the name default stands for the usual one; without a name, show which it is",
     async run(conversation, rest) {
       if (rest !== "") {
         const [name, ...assignments] = rest.startsWith("{") ? [rest] : rest.split(/\s+/);
@@ -99,7 +100,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   set: {
     usage: "/set NAME=VALUE",
-    summary: "set an option, such as temperature=0.2; NAME= sets it back; alone: show them",
+    summary: "set an option, such as temperature=0.2; NAME= sets it back; without a name, show what is set",
     run(conversation, rest) {
       const [, cleared] = /^(\w+)=$/.exec(rest) ?? [];
       if (cleared) {
@@ -116,7 +117,7 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   system: {
     usage: "/system TEXT",
-    summary: "tell the model what it is to be; alone: take that back",
+    summary: "tell the model what it is to be; without a text, take that back",
     run(conversation, rest) {
       setSystem(conversation, rest);
       say(
@@ -157,7 +158,8 @@ const commands: Readonly<Record<string, ChatCommand>> = {
   },
   forget: {
     usage: "/forget N",
-    summary: "take your first N messages and their answers out, which makes room in the context; alone: the first",
+    summary:
+      "take your first N messages and their answers out, which makes room in the context; without a number, the first of them",
     run(conversation, rest) {
       const { messages } = conversation.session;
       const mine = messages.flatMap(({ role }, i) => (role === "user" ? [i] : []));
@@ -218,14 +220,14 @@ const commands: Readonly<Record<string, ChatCommand>> = {
       return undefined;
     },
   },
-  quit: { usage: "/quit", summary: "leave", run: () => "leave" },
+  quit: { usage: "/quit", summary: "leave the conversation", run: () => "leave" },
 };
 
 const column = 19;
 
 export const commandHelp: string = Object.values(commands)
   .map(({ usage, summary }) => {
-    const [first, ...rest] = wrap(summary, 80 - column);
+    const [first, ...rest] = wrap(sentence(summary), 80 - column);
     return [`  ${usage}`.padEnd(column) + first, ...rest.map((line) => " ".repeat(column) + line), ""].join("\n");
   })
   .join("");

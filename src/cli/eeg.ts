@@ -41,11 +41,15 @@ export function define(command: Command): void {
     .addHelpText(
       "after",
       `
-A reading is a line of JSON, with a file of its own or a part of one:
+A table of readings has a line of JSON for each sentence that somebody read. It
+names a recording, and where the reading begins and ends in it (in seconds, if
+it is not the whole file):
   {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…",
    "paraphrases": ["…"], "labels": {"sentiment": "good"},
    "subject": "…", "task": "…"}
-Files: .edf .bdf .vhdr .csv .npy .f32 …; those without a rate need a field rate.`,
+Recordings are .edf, .bdf, .vhdr, .csv, .tsv, .npy, .npz, .h5 or raw files.
+Where a format does not say how many samples a second there are, the line needs
+a field rate.`,
     )
     .option("--json", "print one JSON object")
     .action(runPrepare);

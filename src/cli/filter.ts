@@ -52,9 +52,10 @@ export function define(command: Command): void {
     "after",
     `\nFilters, with what --set can set:\n${listing()}
 
-Data: .csv .tsv .txt .npy .npz#ARRAY .h5#DATASET .edf .bdf .vhdr, or raw
-.f32 .u8 .i16 with a NAME.json beside it, or spike trains as .json, counted with
---bin; most of them also compressed (.gz).`,
+Data is read from .csv, .tsv, .txt, .npy, .npz#ARRAY, .h5#DATASET, .edf, .bdf
+and .vhdr files, from raw .f32, .u8 and .i16 files with a NAME.json beside them,
+and from spike trains as .json, which --bin counts. Most of them may be
+compressed (.gz).`,
   );
   const fit = command
     .command("fit")

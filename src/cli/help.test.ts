@@ -2,8 +2,12 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { Command } from "commander";
 import { describe, expect, it } from "vitest";
+import type { z } from "zod";
 import { requestStages } from "../engine/shapers/options.ts";
 import { standardStages } from "../engine/shapers/stages.ts";
+import { methods, shapers } from "../methods/index.ts";
+import { filters } from "../methods/signals.ts";
+import { commandHelp } from "./chat-commands.ts";
 import { addCommonFlags, helpStyle } from "./help.ts";
 
 const main = readFileSync(new URL("./main.ts", import.meta.url), "utf8");
@@ -40,6 +44,8 @@ describe.each(names)("ventris %s", (name) => {
         const words = `${command.name()} ${what}: ${text}`;
         expect(text.trim().split(/\s+/).length, words).toBeGreaterThan(2);
         expect(text, words).toMatch(/^["“\p{Lu}✓\d]/u);
+        // What is said of one kind names the kind within the sentence.
+        expect(text, words).not.toMatch(/^Of an? |^Of the /);
         expect(text, words).toMatch(/[.'”]$/);
         expect(text, words).not.toMatch(/undefined|\(default: |repeatable|;\.|\.\.|"" /);
       }
@@ -65,6 +71,15 @@ describe.each(names)("ventris %s", (name) => {
         if (!hidden.has(word)) expect(shown, word).toContain(word.toLowerCase().replace(/\.$/, ""));
     }
   });
+});
+
+it("explains the options of methods and filters, and the commands of a chat, in sentences, too", () => {
+  const schemas = [...methods, ...shapers, ...filters].map(({ name, options }) => [name, options.shape] as const);
+  for (const [name, shape] of schemas)
+    for (const [option, schema] of Object.entries(shape as Record<string, z.ZodType>))
+      expect(schema.description, `${name} ${option}`).not.toMatch(/^of (an?|the) /);
+  for (const entry of commandHelp.trimEnd().split(/\n(?= {2}\/)/))
+    expect(entry).toMatch(/^ *\/\w+.*? {2,}\p{Lu}.*\.$/su);
 });
 
 it("the page of the command line names every command", () => {

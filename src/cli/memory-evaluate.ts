@@ -55,6 +55,7 @@ export function addEvaluate(command: Command): void {
     .addHelpText(
       "after",
       `
+Example:
   ventris memory evaluate later-tales.txt --memory tales`,
     )
     .action(evaluate);

@@ -24,7 +24,7 @@ export const canvasOptions = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      "of a cache: compute everything anew after so many passes; fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed",
+      "compute everything anew after so many passes, where there is a cache: fewer are closer to no cache and slower; default: at each new block for prefix and dual, 8 for delayed",
     ),
   guidance: z
     .number()

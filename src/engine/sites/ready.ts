@@ -52,7 +52,7 @@ export const readyEdit = z
       .default("all")
       .describe("positions of the text whose rows are edited"),
     entries: indices.optional().describe("which numbers of a row; all unless given"),
-    heads: indices.optional().describe("of a site with heads, which of them"),
+    heads: indices.optional().describe("which heads, of a site that has them"),
     set: numbers.optional(),
     add: numbers.optional(),
     scale: numbers.optional(),

@@ -23,14 +23,14 @@ export const localOptions = z.strictObject({
     .max(64)
     .default(2)
     .describe(
-      "of the estimators geometric and with-replacement: how many further valid draws go into an estimate; more make its noise smaller and cost more checks",
+      "how many further valid draws go into an estimate of the estimators geometric and with-replacement: more make its noise smaller and cost more checks",
     ),
   maxRejects: z
     .int()
     .min(2)
     .default(Number.MAX_SAFE_INTEGER)
     .describe(
-      "of the estimators recursive and geometric: give up the draw after so many rejections; lower it where one check of the constraint takes long",
+      "give up a draw of the estimators recursive and geometric after so many rejections; lower it where one check of the constraint takes long",
     ),
   mostMissed: z
     .number()

@@ -30,7 +30,7 @@ export const networkOptions = {
     .min(1)
     .max(1000)
     .default(10)
-    .describe("of a network: its tanh units; more fit finer, need more data and take longer"),
+    .describe("tanh units of the network, where one is learnt: more fit finer, need more data and take longer"),
   iterations: z
     .int()
     .min(1)

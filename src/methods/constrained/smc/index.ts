@@ -40,7 +40,7 @@ const options = z.strictObject({
     .enum(["each-token", "end"])
     .default("each-token")
     .describe(
-      "of the proposal model: check the constraint after each token (sample and verify), or once at the end (sample and rerank), where a check is slow",
+      "when the proposal model checks the constraint: after each token (sample and verify), or once at the end (sample and rerank), where a check is slow",
     ),
   answer: z
     .enum(["draw", "heaviest"])

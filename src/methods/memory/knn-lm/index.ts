@@ -55,7 +55,7 @@ export const knnLm = defineShaper({
       .min(1)
       .max(65536)
       .default(16)
-      .describe("of the search inverted: how many lists it looks at; more miss fewer neighbours and take longer"),
+      .describe("how many lists the search inverted looks at: more miss fewer neighbours and take longer"),
   }),
   async create(host, { datastore: folder, k, temperature, lambda, search: kind, probes }) {
     const { datastore, search } = await openSearch(host, folder, kind === "exact" ? undefined : probes);

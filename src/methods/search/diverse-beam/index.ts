@@ -48,7 +48,7 @@ export const diverseBeam = defineMethod({
       .max(16)
       .default(2)
       .describe(
-        "of the diversities ngram and embedding-ngram: how many tokens in a row count as a repetition; fewer punish more often",
+        "how many tokens in a row count as a repetition for the diversities ngram and embedding-ngram: fewer punish more often",
       ),
     diversityTemperature: z
       .number()

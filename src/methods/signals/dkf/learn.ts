@@ -60,7 +60,7 @@ export const dkfOptions = z.strictObject({
     .max(20_000)
     .default(2000)
     .describe(
-      "of a Gaussian process: most training points that it keeps; more fit better, and fitting takes the cube of them",
+      "most training points that a Gaussian process keeps: more fit better, and fitting takes the cube of them",
     ),
   hyperparameterPoints: z
     .int()
@@ -68,7 +68,7 @@ export const dkfOptions = z.strictObject({
     .max(5000)
     .default(400)
     .describe(
-      "of a Gaussian process: training points that its length scale and noise are chosen on; more choose better and take longer",
+      "training points on which a Gaussian process chooses its length scale and noise: more choose better and take longer",
     ),
   prototypes: z
     .int()

@@ -44,7 +44,7 @@ export const particle = defineFilter({
       .min(2)
       .max(16)
       .default(2)
-      .describe("of the observation mixture: linear models in it; more fit finer and need more data"),
+      .describe("linear models in the mixture, where that is the observation model: more fit finer and need more data"),
     hidden: networkOptions.hidden,
     iterations: networkOptions.iterations.describe("most training steps of the observation model, mixture or network"),
     seed: z.int().min(0).default(0).describe("seed of the particles' draws: the same seed gives the same path"),

@@ -145,7 +145,7 @@ export const dyspec = defineMethod({
       .max(1)
       .optional()
       .describe(
-        "of the algorithm threshold: draft a token only where the chance of reaching it is at least this; lower drafts more; default: 1 / budget",
+        "draft a token, under the algorithm threshold, only where the chance of reaching it is at least this: lower drafts more; default: 1 / budget",
       ),
     width: z
       .int()
@@ -153,7 +153,7 @@ export const dyspec = defineMethod({
       .max(64)
       .optional()
       .describe(
-        "of the algorithm heap: tokens that one draft pass scores ahead, default 8; more cost fewer passes and some wasted work; with a fixed budget the tree is the same",
+        "tokens that one draft pass of the algorithm heap scores ahead, default 8: more cost fewer passes and some wasted work; with a fixed budget the tree is the same",
       ),
     verification: verificationOption,
     maximumPasses: z
@@ -162,7 +162,7 @@ export const dyspec = defineMethod({
       .max(128)
       .optional()
       .describe(
-        "of the algorithm heap: most passes of the draft in a round; fewer end the tree early; default: no such limit",
+        "most passes of the draft in a round of the algorithm heap: fewer end the tree early; default: no such limit",
       ),
   }),
   async decode(decoding, options) {

@@ -41,7 +41,7 @@ export const promptTokens = defineMethod({
       .min(1)
       .max(32)
       .optional()
-      .describe("of a draft model: tokens that it drafts in a round; more pay off where it is often right; default: 5"),
+      .describe("tokens that a draft model drafts in a round: more pay off where it is often right; default: 5"),
     ...foresightOptions,
     ...rowOptions,
     ...acceptanceOptions,
