@@ -28,7 +28,8 @@ const files = [
   ...[...shown].map(([, name]) => ({
     path: measurements,
     mark: `benchmark-${name}`,
-    content: () => markdownTable(recordOf(name), `npm run --silent bench -- ${name} --record`),
+    content: () =>
+      markdownTable(recordOf(name), `npm run --silent bench -- ${name} --record`, recordOf("second-machine")?.[name]),
   })),
   { path: "FEATURES.md", mark: featuresMark, content: () => featuresTable(papers, (name) => readRecord(name)) },
   ...papers.map((paper) => ({

@@ -97,23 +97,52 @@ export function table(rows, notes) {
 
 /** @typedef {{ name: string, machine: Record<string, string | number>, date: string, rows: Row[] }} BenchmarkRecord */
 
-/** A record as docs/measurements.md shows it. @param {BenchmarkRecord | undefined} record @param {string} command */
-export function markdownTable(record, command) {
+/** What a value is against its target, as the target is written; of one without a bound, nothing. @param {string} target @param {number} value */
+function verdict(target, value) {
+  const [, relation, bound] = /^([≥≤]) ([\d.]+)/.exec(target) ?? [];
+  if (!relation) return "";
+  return (relation === "≥" ? value >= Number(bound) : value <= Number(bound)) ? " ✓" : " ✗";
+}
+
+/** @param {string} target @param {number} value */
+function withUnit(target, value) {
+  const unit = target.replace(/^([≥≤] [\d.]+|reported(, )?)/, "");
+  return `${format(value)}${unit && `${unit === "×" ? "" : " "}${unit.trim()}`}`;
+}
+
+/** What a second machine measured of a row, marked where the row does not hold there as it does here. @param {Row} row @param {number} there */
+function elsewhere({ target, value }, there) {
+  const mark = verdict(target, there);
+  const moved = value !== null && Math.abs(there / value - 1) > 0.1;
+  if (mark === "") return `${withUnit(target, there)}${moved ? " ≠" : ""}`;
+  return `${withUnit(target, there)}${mark}${value !== null && verdict(target, value) !== mark ? " ≠" : ""}`;
+}
+
+/**
+ * A record as docs/measurements.md shows it, with what a second machine measured of some rows.
+ * @param {BenchmarkRecord | undefined} record @param {string} command @param {Record<string, number>} [second]
+ */
+export function markdownTable(record, command, second) {
   if (!record) return `Not recorded yet: \`${command}\`.`;
   const { machine, date, rows } = record;
-  const lines = rows.map(({ what, target, value, holds }) => {
-    const bounded = /^[≥≤]/.test(target);
-    const unit = target.replace(/^([≥≤] [\d.]+|reported(, )?)/, "");
-    const shown =
-      value === null ? "not measured" : `${format(value)}${unit && `${unit === "×" ? "" : " "}${unit.trim()}`}`;
-    return `| ${what} | ${bounded ? target : "–"} | ${shown}${bounded && value !== null ? (holds ? " ✓" : " ✗") : ""} |`;
+  const lines = rows.map((row) => {
+    const { what, target, value } = row;
+    const shown = value === null ? "not measured" : `${withUnit(target, value)}${verdict(target, value)}`;
+    const there = second && ` ${what in second ? elsewhere(row, second[what]) : "–"} |`;
+    return `| ${what} | ${/^[≥≤]/.test(target) ? target : "–"} | ${shown} |${there ?? ""}`;
   });
   const { cpu, cores, memoryGiB, system, node, onnxruntime } = machine;
   return [
-    "| what | target | measured |",
-    "|---|---|---|",
+    `| what | target | measured |${second ? " second machine |" : ""}`,
+    `|---|---|---|${second ? "---|" : ""}`,
     ...lines,
     "",
+    ...(second
+      ? [
+          "≠: this row does not hold on the second machine as it does on the first (without a target: it is another by more than a tenth).",
+          "",
+        ]
+      : []),
     `Measured on ${date.slice(0, 10)} by \`${command}\`: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
   ].join("\n");
 }

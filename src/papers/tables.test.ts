@@ -36,12 +36,18 @@ describe("generated tables", () => {
     // Of a package of its own, which has no types.
     const { markdownTable } = await import(pathToFileURL(join(root, "bench", "harness", "report.mjs")).href);
     const text = readFileSync(join(root, "docs", "measurements.md"), "utf8");
+    const recordOf = (name: string) => {
+      const path = join(root, "bench", "results", `${name}.json`);
+      return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+    };
     const names = [...text.matchAll(/<!-- benchmark-([\w-]+):begin -->/g)].map(([, name]) => name);
     expect(names).toContain("browser");
     for (const name of names) {
-      const path = join(root, "bench", "results", `${name}.json`);
-      const record = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
-      const table = markdownTable(record, `npm run --silent bench -- ${name} --record`);
+      const table = markdownTable(
+        recordOf(name),
+        `npm run --silent bench -- ${name} --record`,
+        recordOf("second-machine")?.[name],
+      );
       expect(replaceBetween(text, `benchmark-${name}`, table), stale).toBe(text);
     }
     const rows = [
@@ -62,6 +68,19 @@ describe("generated tables", () => {
         "",
         "Measured on 2026-01-02 by `run x`: C, 2 cores, 4 GiB, S, Node 20, ONNX Runtime 1.",
       ].join("\n"),
+    );
+    const second = { speed: 0.2, bytes: 21, time: 3.1 };
+    const beside: string = markdownTable({ name: "x", machine, date: "2026-01-02T03", rows }, "run x", second);
+    expect(beside.split("\n").slice(0, 6)).toEqual([
+      "| what | target | measured | second machine |",
+      "|---|---|---|---|",
+      "| speed | ≥ 0.35× | 0.5× ✓ | 0.2× ✗ ≠ |",
+      "| bytes | ≤ 15 MB | 20 MB ✗ | 21 MB ✗ |",
+      "| time | – | 3 ms | 3.1 ms |",
+      "| gone | ≥ 1× | not measured | – |",
+    ]);
+    expect(markdownTable({ name: "x", machine, date: "2026-01-02T03", rows }, "run x", { time: 4 })).toMatch(
+      /3 ms \| 4 ms ≠ \|/,
     );
   });
 
