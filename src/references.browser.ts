@@ -6,6 +6,7 @@ import { ensure, nearest, VentrisError } from "./errors.ts";
 import { folderOf, nameOf, within } from "./files.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
+import { isWeightFile } from "./weights/open.ts";
 import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 
@@ -38,7 +39,7 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
     "",
   );
   ensure(isAddress(address), "unavailable", `no model "${reference}": a page opens models by http and https`);
-  const isFile = /\.(safetensors|gguf|safetensors\.index\.json)$/.test(address);
+  const isFile = isWeightFile(address);
   const { web } = await pageStore();
   const folder = isFile ? folderOf(address) : address;
   web.refresh(folder);

@@ -43,6 +43,11 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
     });
   }
   ensure(
+    !/^https?:/i.test(reference),
+    "unavailable",
+    `no model "${reference}": files of the web are opened in a page; here, download it, or give a name of the hub ("org/name")`,
+  );
+  ensure(
     !inRepositoryOnly.includes(reference),
     "unavailable",
     `no model "${reference}" here: it is in the repository of Ventris and not in the package, which would be too large; give the path of its folder in a clone`,

@@ -189,7 +189,13 @@ describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install ch
       code: "unavailable",
       message: expect.stringMatching(/models\/knosos: nothing of a model is there.*config\.json/),
     });
-    expect(await refused("./nowhere/model.gguf")).toMatchObject({ code: "unavailable" });
+    for (const file of ["./nowhere/model.gguf", `${server.url}nowhere/model.gguf`]) {
+      expect(await refused(file)).toMatchObject({
+        code: "unavailable",
+        message: expect.stringMatching(/nowhere\/model\.gguf: there is no such file/),
+      });
+    }
+    expect(await refused(`${server.url}models/pylos/model.safetensors`)).toBeUndefined();
     await mkdir(join(folder, "odd"), { recursive: true });
     await cp(join(root, "models", "pylos", "config.json"), join(folder, "odd", "config.json"));
     await writeFile(join(folder, "odd", "model.safetensors"), "this is no model, but a text of some length");

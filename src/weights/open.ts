@@ -61,6 +61,9 @@ export async function readConfig(folder: string): Promise<Readonly<Record<string
 /** A page of JSON, with room for lists by layer and label. */
 const largestConfig = 16 * 2 ** 20;
 
+/** By its name: a file of weights, or the list of several. */
+export const isWeightFile = (path: string): boolean => /\.(safetensors|gguf|safetensors\.index\.json)$/.test(path);
+
 /** The file that `openWeights` opens. */
 export async function findWeights(folderOrFile: string): Promise<string> {
   const unavailable = (message: string, cause?: unknown) => new VentrisError("unavailable", message, { cause });
@@ -70,7 +73,7 @@ export async function findWeights(folderOrFile: string): Promise<string> {
   });
   if (!found) throw unavailable(`no weights at ${folderOrFile}: there is no such file or folder`);
   if (found.kind === "file") {
-    if (/\.(safetensors|gguf|safetensors\.index\.json)$/.test(folderOrFile)) return folderOrFile;
+    if (isWeightFile(folderOrFile)) return folderOrFile;
     throw unavailable(
       `${folderOrFile} is not a weight file: .safetensors, .safetensors.index.json and .gguf are known`,
     );

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { didYouMean, ensure, shown, VentrisError } from "../../errors.ts";
 import { warnOnce } from "../../warnings.ts";
+import { isWeightFile } from "../../weights/open.ts";
 import type { ModelParts } from "../model.ts";
 import { createClient, isPassing, nothingSpent, type RemoteClient, type RemoteLimits } from "./client.ts";
 import { createEndpoints, type EndpointPolicy, type MakeEndpointChooser } from "./endpoints.ts";
@@ -102,7 +103,9 @@ export interface Remote {
   close(): void;
 }
 
-export const isRemote = (reference: string): boolean => /^https?:\/\//i.test(reference);
+/** An address is an engine's, but for one of a file of weights, which a page opens. */
+export const isRemote = (reference: string): boolean =>
+  /^https?:\/\//i.test(reference) && !isWeightFile(reference.split(/[?#]/)[0]);
 
 /** Errors: `bad_option` for an address that is none, and a model that is not there or not named; those of asking. */
 export async function openRemote(

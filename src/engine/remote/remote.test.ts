@@ -232,6 +232,10 @@ describe("opening", () => {
       message: expect.stringMatching(/^retries/),
     });
     expect(await failure(open("http://me:secret@127.0.0.1:9/v1"))).toMatchObject({ code: "bad_option" });
+    expect(await failure(open("http://127.0.0.1:9/model.gguf"))).toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/files of the web are opened in a page/),
+    });
     expect(await failure(open("http://127.0.0.1:9/v1#100%"))).toMatchObject({
       code: "bad_option",
       message: expect.stringMatching(/%25/),
