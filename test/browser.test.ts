@@ -38,6 +38,16 @@ const cases = {
   dyspec: { ...sampled, method: { name: "dyspec" as const, draft: "pylos", budget: 16 } },
   aded: { ...sampled, method: "aded" as const },
   constrained: { ...sampled, constraint: { regex: "[a-z ]{1,40}\\." } },
+  schema: {
+    ...sampled,
+    constraint: {
+      jsonSchema: { type: "object", properties: { born: { type: "string", format: "date" } }, required: ["born"] },
+    },
+  },
+  grammar: { ...sampled, constraint: { grammar: 'root ::= "a" | "b" root' } },
+  choices: { ...sampled, constraint: { choices: ["a red fox", "a grey one"] } },
+  sql: { ...sampled, constraint: { sqlSchema: { cats: ["name", "age"] } } },
+  molecule: { ...sampled, constraint: { smiles: true as const } },
 };
 
 describe.skipIf(!works)(`a page${works ? "" : " (no chromium: apt-get install chromium, or set CHROMIUM)"}`, () => {

@@ -153,6 +153,20 @@ describe("in an empty folder, where only the registry can be reached", () => {
     },
   );
 
+  it("ventris/ai-sdk compiles with the oldest and the newest TypeScript beside the types that it names", {
+    timeout: 300_000,
+  }, async ({ skip }) => {
+    if (unreachable) skip(unreachable);
+    const named = npm(["install", "--ignore-scripts", "@ai-sdk/provider@3", "@types/json-schema"], empty);
+    expect(named.status, named.stderr).toBe(0);
+    await cp(join(root, "test", "fixtures", "ai-sdk-entry.ts.txt"), join(empty, "sdk.ts"));
+    const options = { ...settings, lib: ["es2022", "dom"], noEmit: true, types: [] };
+    for (const version of ["5.4", "7"]) {
+      const { stdout, status } = await compile(version, options, "sdk");
+      expect([version, stdout, status]).toEqual([version, "", 0]);
+    }
+  });
+
   it("comes without a Redis client, and says how to get it when it is asked to share", { timeout: 120_000 }, ({
     skip,
   }) => {
