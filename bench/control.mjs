@@ -255,13 +255,19 @@ const known =
   "type enum const properties required additionalProperties patternProperties propertyNames minProperties maxProperties items prefixItems additionalItems contains minContains maxContains minItems maxItems uniqueItems minimum maximum exclusiveMinimum exclusiveMaximum multipleOf minLength maxLength pattern format $ref $defs definitions allOf anyOf oneOf not if dependencies dependentRequired dependentSchemas unevaluatedProperties unevaluatedItems".split(
     " ",
   );
-/** The keyword that a refusal names, or what it says. @param {string} message */
+/** @type {readonly [string, RegExp][]} */
+const reasons = [
+  ["a format that is not known", /format: ".*" is not known/],
+  ["a misspelt keyword", /there is no such keyword/],
+  ["uniqueItems", /uniqueItems is supported|uniqueItems together|uniqueItems: cannot/],
+  ["nothing satisfies it", /nothing satisfies/],
+  ["too many cases", /multiply to more|too many|more than \d+ (patterns|contains)/],
+  ["a pattern with look-around or back-references", /look-ahead|look-behind|back-reference/],
+  ["$ref that leads back to itself", /leads back/],
+];
+/** Why a schema is refused, in few words, or else what is said. @param {string} message */
 const reasonOf = (message) =>
-  known.find((keyword) => new RegExp(`\\b${keyword.replace("$", "\\$")}\\b`).test(message.replace(/^[^:]*: /, ""))) ??
-  message
-    .replace(/^[^:]*: /, "")
-    .replace(/".*"|\d+/g, "…")
-    .slice(0, 60);
+  reasons.find(([, said]) => said.test(message))?.[0] ?? message.replace(/".*"|\d+/g, "…").slice(0, 60);
 
 /** @param {unknown} schema @returns {Set<string>} */
 function keywordsOf(schema) {

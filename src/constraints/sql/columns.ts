@@ -16,6 +16,9 @@ import {
 import { act, choice, type Goals, mark, rule } from "./tokens.ts";
 import * as words from "./words.ts";
 
+/** Stands for a name that nothing has. */
+const unheardOf = "\0";
+
 export type Columns = ReturnType<typeof createColumns>;
 
 export function createColumns(tables: readonly Table[]) {
@@ -108,8 +111,11 @@ export function createColumns(tables: readonly Table[]) {
   /** A name that FROM will give to a table. */
   const futureName: Token<Query> = {
     kind: "token",
-    texts: ({ phase }) =>
-      phase === "before" ? texts("future", () => words.freshName([...names.tables.keys()])) : undefined,
+    // To a table that is not named yet all names are the same: where one would not do, none begins.
+    texts: (query) =>
+      query.phase === "before" && qualify(query, unheardOf)
+        ? texts("future", () => words.freshName([...names.tables.keys()]))
+        : undefined,
     read: (query, name) => qualify(query, lowerCase(name)),
     begins: "word",
     ends: "word",

@@ -1,5 +1,5 @@
 /** FROM as goals: tables and subqueries that together bring every column asked for, each from one of them. */
-import { lowerCase } from "../automaton.ts";
+import { lowerCase, oneOf, type TextState } from "../automaton.ts";
 import type { Goal, Token } from "../goals.ts";
 import type { Columns } from "./columns.ts";
 import type { Expressions } from "./expressions.ts";
@@ -43,17 +43,29 @@ export function createSources({ names, texts, nameOf }: Columns, { expression, s
     const called = name ?? own;
     return addSource(query, { ...rest, ...(called !== undefined && { name: called }) }, names);
   };
+  /** Names that the source at hand may get: those that are waited for where they suit it, and others where it does not matter. */
+  const sourceNames = (query: Query): TextState | undefined => {
+    const [unheardOf, ...awaited] = futureNames(query);
+    const suits = (name: string): boolean => place(query, name) !== undefined;
+    if (!suits(unheardOf)) {
+      const only = awaited.filter(suits);
+      return texts(`only ${JSON.stringify(only)}`, () => oneOf(only, { ignoreCase: true }));
+    }
+    const others = awaited.filter((name) => !suits(name));
+    const taken = [...names.tables.keys(), ...query.sources.flatMap(({ name }) => name ?? []), ...others];
+    return texts(`source ${JSON.stringify(taken)}`, () => words.freshName(taken));
+  };
   const sourceName: Token<Query> = {
     kind: "token",
-    texts: ({ sources }) => {
-      const taken = [...names.tables.keys(), ...sources.flatMap(({ name }) => name ?? [])];
-      return texts(`source ${JSON.stringify(taken)}`, () => words.freshName(taken));
-    },
+    texts: sourceNames,
     read: (query, name) => place(query, lowerCase(name)),
     begins: "word",
     ends: "word",
   };
-  const placed: Goal<Query> = rule(() => [[act((query) => place(query, undefined))], [maybe(word("as")), sourceName]]);
+  const placed: Goal<Query> = rule((query) => [
+    [act((query) => place(query, undefined))],
+    ...(sourceNames(query) ? [[maybe(word("as")), sourceName]] : []),
+  ]);
   const derived: Goals = subquery((query) => {
     const { expected, stars, sources, wanted } = query;
     const left = expected !== undefined && stars.length > 0 ? expected - widthOf(sources) : undefined;

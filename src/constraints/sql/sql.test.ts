@@ -84,6 +84,19 @@ describe("SQL", () => {
     return database;
   }
 
+  it("offers a table's further name only where it leads to an end", () => {
+    const { start } = sqlConstraint({ one: ["x"] });
+    const reads = (text: string): boolean => pushAll(start, Buffer.from(text)) !== undefined;
+    // x is of one table alone, so that no second one can come, and the only one is called as it was before.
+    expect(reads("select x, one.x - o")).toBe(true);
+    expect(reads("select x, one.x - other")).toBe(false);
+    expect(reads("select x, q.x from one q")).toBe(true);
+    expect(reads("select x, q.x from one as q where")).toBe(true);
+    expect(reads("select x, q.x from one r")).toBe(false);
+    expect(reads("select x, one.x from one as")).toBe(false);
+    expect(reads("select q.x from one r, one q")).toBe(true);
+  });
+
   it("reads schemas as statements and as data, and says what is wrong with them", () => {
     const statements = `
       -- two tables
