@@ -57,6 +57,17 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
   const calls: [name: string, call: () => unknown, message: RegExp][] = [
     ["open without a name", () => open(wrong(undefined)), /open takes the name/],
     ["open with null", () => open("knossos", wrong(null)), /options must be an object, not null/],
+    [
+      "an abort signal by another name",
+      () => model.decode("a b", wrong({ abortSignal: new AbortController().signal })),
+      /did you mean "signal"/,
+    ],
+    ["a misspelt method", () => model.decode("a b", wrong({ mehtod: "greedy" })), /did you mean "method"/],
+    [
+      "a constraint in a list",
+      () => model.decode("a b", wrong({ constraint: ["x"] })),
+      /constraint must be an object that names a constraint/,
+    ],
     ["open with an unknown option", () => open("knossos", wrong({ dtype: "q8" })), /no option "dtype"/],
     ["open with a misspelt one", () => open("knossos", wrong({ thread: 2 })), /did you mean "threads"/],
     ["open with weights unknown", () => open("knossos", wrong({ weights: "q4" })), /"auto", "f32", "int8" or "int4"/],

@@ -105,7 +105,7 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
     call,
-    requestWays,
+    { besides: ["method", "shapers", "signal"], ways: requestWays },
   );
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);

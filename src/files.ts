@@ -2,7 +2,7 @@
  * Where models, tokenizers and parts are read from and derived files are kept: the disk under Node; elsewhere, in a page for instance,
  * whatever was given to `useFiles` before the first model was opened. Paths are names with "/" between folders.
  */
-import { ensure, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFunction, requireObject, shown, VentrisError } from "./errors.ts";
 
 export interface OpenFile {
   readonly size: number;
@@ -77,6 +77,8 @@ let chosen: Files | undefined;
 
 /** From now on files are read and kept there. */
 export function useFiles(files: Files): void {
+  requireObject(files, "useFiles", "what keeps files");
+  requireFunction(files.open, "useFiles", "open");
   chosen = files;
 }
 

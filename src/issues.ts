@@ -1,21 +1,21 @@
 /** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
 import type { z } from "zod";
 import { nearest, shown } from "./errors.ts";
-import { suggestion, type Ways } from "./names.ts";
+import { type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
 
 /** Issues that are told one by one: a long list of wrong values is not said value by value. */
 const mostTold = 8;
 
-/** All issues in one line. `schema` gives the known names for "did you mean", `ways` how else is had what is no option here. */
+/** All issues in one line. `schema` gives the known names for "did you mean", `others` what else there is beside its options. */
 export function describeIssues(
   issues: readonly Issue[],
   schema?: z.ZodType,
   within: readonly PropertyKey[] = [],
-  ways?: Ways,
+  others?: Others,
 ): string {
-  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within, ways)))];
+  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within, others)))];
   const more = issues.length - mostTold;
   return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
 }
@@ -48,7 +48,7 @@ function describeIssue(
   issue: Issue,
   schema: z.ZodType | undefined,
   within: readonly PropertyKey[],
-  ways?: Ways,
+  others?: Others,
 ): string {
   const path = [...within, ...issue.path];
   const field = path.length === 0 ? "options" : pathText(path);
@@ -62,7 +62,7 @@ function describeIssue(
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path), ways)).join("; ");
+      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path), others)).join("; ");
     case "invalid_type":
       if (issue.input === undefined) return `${field} is missing: it must be ${kind(issue.expected)}`;
       return `${field} must be ${kind(issue.expected)}${given}`;
@@ -118,12 +118,13 @@ function unknownKey(
   field: string,
   path: readonly PropertyKey[],
   known: readonly string[],
-  ways?: Ways,
+  others?: Others,
 ): string {
   const where = path.length === 0 ? "" : ` in ${field}`;
   const all = known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
-  // Ways are about the options themselves, not about what lies inside one.
-  const hint = suggestion(key, known, path.length === 0 ? ways : undefined);
+  // Those are beside the options themselves, not beside what lies inside one.
+  const { besides = [], ways } = path.length === 0 ? (others ?? {}) : {};
+  const hint = suggestion(key, [...known, ...besides], ways);
   return `there is no option ${JSON.stringify(key)}${where}${hint || all}`;
 }
 

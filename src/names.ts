@@ -76,6 +76,12 @@ export function meantBy(name: string, known: readonly string[]): string | undefi
   );
 }
 
+/** What stands beside the options of a schema: further options, which it does not know, and ways. */
+export interface Others {
+  readonly besides?: readonly string[];
+  readonly ways?: Ways;
+}
+
 /** How what other libraries have as an option is had here, where it is none, by its name written plain. */
 export type Ways = Readonly<Record<string, string>>;
 

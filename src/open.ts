@@ -165,7 +165,7 @@ const openOptions = z.strictObject({
 export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
   requireReference(reference, "open");
   requireObject(options, "open", "options");
-  parseOptions(openOptions, options as never, "open", openWays);
+  parseOptions(openOptions, options as never, "open", { ways: openWays });
   const model = await openModel(reference, options);
   const face = {
     decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),

@@ -1,4 +1,5 @@
 /** Where the models are that a plain name means. */
+import { ensure, shown } from "./errors.ts";
 
 const scope = globalThis as unknown as { document?: { baseURI: string }; location: { href: string } };
 let [chosen, page]: (string | undefined)[] = [];
@@ -16,5 +17,8 @@ export const modelsFolder = (): string => chosen ?? new URL("models", pageAddres
 
 /** From now on a model that is named without a path lies in this folder of the web. */
 export function useModels(folder: string | URL): void {
+  ensure((typeof folder === "string" && folder !== "") || folder instanceof URL, "bad_option", () => {
+    return `useModels takes a folder's path or address, not ${shown(folder)}`;
+  });
   chosen = new URL(String(folder), pageAddress()).href.replace(/\/+$/, "");
 }

@@ -1,14 +1,22 @@
 /** What callers without types may give by mistake: each call says what is wrong, as a VentrisError and never as the language's own. */
 import { describe, expect, test } from "vitest";
 import { VentrisError } from "./errors.ts";
+import * as choice from "./methods/choice/index.ts";
 import * as pointing from "./methods/pointing/index.ts";
 import * as signals from "./methods/signals.ts";
+import { lensReading, logitLens } from "./models/lens.ts";
 import { resolveModel } from "./references.ts";
+import { useModels } from "./shipped.ts";
 import * as text from "./text/index.ts";
 import * as training from "./training/index.ts";
 import * as weights from "./weights/index.ts";
 
 type Call = (...values: unknown[]) => unknown;
+/** Of a generator, which begins when it is asked. */
+const iterated =
+  (call: unknown): Call =>
+  (...values) =>
+    ((call as Call)(...values) as AsyncIterator<unknown>).next();
 const calls: Record<string, [call: unknown, ...given: unknown[]]> = {
   "resolveModel(7)": [resolveModel, 7],
   'resolveModel("x", null)': [resolveModel, "x", null],
@@ -18,6 +26,20 @@ const calls: Record<string, [call: unknown, ...given: unknown[]]> = {
   "openTokenizer(null)": [text.openTokenizer, null],
   "createDetokenizer(undefined)": [text.createDetokenizer, undefined],
   "trainTokenizer([], null)": [text.trainTokenizer, [], null],
+  "readTexts(undefined)": [iterated(text.readTexts), undefined],
+  'readTexts("a.txt")': [iterated(text.readTexts), "a.txt"],
+  "documents(null)": [iterated(text.documents), null],
+  "documents({})": [iterated(text.documents), {}],
+  "writeSafetensors(5)": [weights.writeSafetensors, 5],
+  'writeSafetensors("x", null)': [weights.writeSafetensors, "x", null],
+  "useFiles(5)": [weights.useFiles, 5],
+  "useFiles({})": [weights.useFiles, {}],
+  "useModels(5)": [useModels, 5],
+  "logitLens()": [logitLens],
+  "lensReading(5)": [lensReading, 5],
+  'createPolicyByName("constructor", {})': [choice.createPolicyByName, "constructor", {}],
+  'createPolicyByName("linUCB", null)': [choice.createPolicyByName, "linUCB", null],
+  'choice.readTable("x")': [choice.readTable, "x"],
   "train(undefined)": [training.train, undefined],
   "cosine()": [training.cosine],
   "constant(7)": [training.constant, 7],

@@ -324,6 +324,17 @@ describe("misuse and failure", () => {
       ["chat", "phaistos"],
       /^ventris: chat does not know what to do with "phaistos"; --model names a model\n/,
     ],
+    ["a constraint that is a word", ["run", "--constraint", "x", prompt], /--constraint must be an object that names/],
+    [
+      "one method as JSON",
+      ["compare", "--methods", '{"name":"beam","beans":4}', prompt],
+      /beam options: there is no option "beans"; did you mean "beams"/,
+    ],
+    [
+      "a text in place of a recipe",
+      ["train", "texts.txt"],
+      /texts\.txt is a text, and train takes a recipe: ventris train --init/,
+    ],
     ["an unknown method", ["run", "--method", "gredy", prompt], /did you mean "greedy"/],
     [
       "a method's unknown option",

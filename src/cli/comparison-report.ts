@@ -16,6 +16,7 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
     const drafted = total(({ counters }) => counters.drafted);
     const accepted = total(({ counters }) => counters.accepted);
     const { value, interval } = speedUp(entry, plain);
+    const within = entry === plain || !interval ? "" : ` [${interval.map((end) => end.toFixed(2)).join(", ")}]`;
     const verdict = verdictOf(entry, plain);
     return [
       entry.label,
@@ -23,7 +24,7 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
       (total(({ counters }) => counters.tokensPerPass) / entry.results.length).toFixed(2),
       drafted > 0 ? `${Math.round((100 * accepted) / drafted)} %` : "-",
       tokensPerSecond(entry).toFixed(0),
-      `${value.toFixed(2)}×${interval ? ` [${interval.map((end) => end.toFixed(2)).join(", ")}]` : ""}`,
+      `${value.toFixed(2)}×${within}`,
       verdict === "plain" ? "" : verdict === "slower" ? "✗ slower" : verdict,
     ];
   });

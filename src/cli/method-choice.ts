@@ -45,7 +45,12 @@ export async function readMethod(
 
 /** Several methods: names between commas, or a JSON list of names and objects. */
 export async function readMethods(text: string): Promise<ChosenMethod[]> {
-  const list = /^\s*\[/.test(text) ? (parseJson(text) as unknown[]) : text.split(",").map((name) => name.trim());
+  const json = /^\s*[[{]/.test(text) ? parseJson(text) : undefined;
+  const list: readonly unknown[] = Array.isArray(json)
+    ? json
+    : json !== undefined
+      ? [json]
+      : text.split(",").map((name) => name.trim());
   ensure(list.length > 0, "bad_option", "--methods names no method");
   return Promise.all(list.map(chosen));
 }

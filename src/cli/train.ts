@@ -261,6 +261,9 @@ async function trainModel(path: string | undefined, flags: TrainFlags, command: 
   }
   ensure(texts === undefined, "bad_option", "--texts belongs to --init; a recipe names its texts itself");
   ensure(path, "bad_option", "give a recipe, or --init FOLDER --texts FILE… to have one written");
+  ensure(!/\.(txt|jsonl)(\.gz)?$/.test(path), "bad_option", () => {
+    return `${path} is a text, and train takes a recipe: ventris train --init FOLDER --texts ${path} writes one, and ventris train finetune MODEL ${path} --folder FOLDER trains a model further`;
+  });
   const recipe = await readRecipe(path);
   const dataFolder = flags.data ?? process.env.VENTRIS_DATA;
   const relative = recipe.data.findIndex((file) => !isAbsolute(file.path) && !file.path.startsWith("./"));

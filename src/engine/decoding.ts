@@ -23,7 +23,7 @@ import { stoppingOptions } from "./stopping.ts";
 import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.ts";
 
 const isChoice = (value: unknown): value is ConstraintChoice =>
-  typeof value === "function" || (typeof value === "object" && value !== null);
+  typeof value === "function" || (typeof value === "object" && value !== null && !Array.isArray(value));
 
 export const requestOptions = z.strictObject({
   ...shapingOptions.shape,

@@ -1,3 +1,4 @@
+import { ensure, shown } from "../errors.ts";
 import type { Edit } from "./edits.ts";
 
 const lenses = new Map<string, Edit>();
@@ -7,6 +8,7 @@ const lenses = new Map<string, Edit>();
  * "lens@SITE.logits" [vocabulary] of every row whose logits are wanted; the site stays as it is. Always the same object for a site.
  */
 export function logitLens(site: string): Edit {
+  requireSite(site, "logitLens");
   const known = lenses.get(site);
   if (known) return known;
   const lens: Edit = {
@@ -19,4 +21,16 @@ export function logitLens(site: string): Edit {
 }
 
 /** Name of the reading under which the logit lens of a site is found. */
-export const lensReading = (site: string): string => `lens@${site}.logits`;
+export function lensReading(site: string): string {
+  requireSite(site, "lensReading");
+  return `lens@${site}.logits`;
+}
+
+/** Errors: `bad_option`. */
+function requireSite(site: unknown, call: string): void {
+  ensure(
+    typeof site === "string" && site !== "",
+    "bad_option",
+    () => `${call} takes the name of a site, not ${shown(site)}`,
+  );
+}

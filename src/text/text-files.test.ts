@@ -47,7 +47,7 @@ describe("documents", () => {
   it("are refused with file and line when the file is broken", async () => {
     const zipped = gzipSync("text ".repeat(1000));
     const cases: [TextFile, string, RegExp][] = [
-      [{ path: join(base, "absent.txt") }, "unavailable", /absent\.txt/],
+      [{ path: join(base, "absent.txt") }, "unavailable", /absent\.txt: there is no such file$/],
       [{ path: join(base, "absent.txt.gz") }, "unavailable", /absent\.txt\.gz/],
       [{ path: await file("c.csv", "a") }, "bad_option", /c\.csv/],
       [{ path: await file("c.txt", "a"), field: "text" }, "bad_option", /field/],
@@ -58,10 +58,10 @@ describe("documents", () => {
         /line 3: no text in the field "text"/,
       ],
       [{ path: await file("e.jsonl", "null") }, "bad_file", /line 1/],
-      [{ path: await file("f.txt", Uint8Array.of(97, 0xff)) }, "bad_file", /f\.txt/],
-      [{ path: await file("g.txt", Uint8Array.of(97, 0xe2, 0x82)) }, "bad_file", /g\.txt/],
+      [{ path: await file("f.txt", Uint8Array.of(97, 0xff)) }, "bad_file", /f\.txt: it is no text in UTF-8$/],
+      [{ path: await file("g.txt", Uint8Array.of(97, 0xe2, 0x82)) }, "bad_file", /g\.txt: it is no text in UTF-8$/],
       [{ path: await file("h.txt.gz", zipped.subarray(0, zipped.length - 9)) }, "bad_file", /h\.txt\.gz/],
-      [{ path: await file("i.txt.gz", Buffer.from("not gzip")) }, "bad_file", /i\.txt\.gz/],
+      [{ path: await file("i.txt.gz", Buffer.from("not gzip")) }, "bad_file", /i\.txt\.gz: it cannot be unzipped: /],
     ];
     for (const [text, code, message] of cases) await expect(all(text)).rejects.toEqual(failure(code, message));
   });

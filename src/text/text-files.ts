@@ -1,6 +1,6 @@
 /** Documents from text files: `.txt`, `.jsonl`, and either with `.gz`. Everything is streamed and bounded. */
-import { ensure, VentrisError } from "../errors.ts";
-import { readPieces } from "../files.ts";
+import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
+import { readPieces, whyUnreadable } from "../files.ts";
 import { isObject, parseJson } from "../json.ts";
 
 /** A file of documents, and how they are told apart. */
@@ -21,6 +21,8 @@ const maximumCharacters = 2 ** 28;
  * missing text, or more than 2^28 characters in one piece.
  */
 export async function* documents(file: TextFile): AsyncGenerator<string> {
+  requireObject(file, "documents", "the file");
+  ensure(typeof file.path === "string", "bad_option", () => `documents: path must be a text, not ${shown(file.path)}`);
   const format = /\.(txt|jsonl)(\.gz)?$/.exec(file.path)?.[1];
   ensure(format, "bad_option", `${file.path}: expected a file that ends in .txt or .jsonl, or either with .gz`);
   const unused = format === "txt" ? "field" : "separator";
@@ -32,6 +34,9 @@ export async function* documents(file: TextFile): AsyncGenerator<string> {
 
 /** The documents of several files, all with their usual field and separation. Errors: as `documents`. */
 export async function* readTexts(paths: Iterable<string>): AsyncGenerator<string> {
+  ensure(typeof paths === "object" && paths?.[Symbol.iterator] !== undefined, "bad_option", () => {
+    return `readTexts takes a list of paths, not ${shown(paths)}`;
+  });
   for (const path of paths) yield* documents({ path });
 }
 
@@ -85,6 +90,13 @@ async function* lines(path: string): AsyncGenerator<string> {
 /** The file's text piece by piece, unzipped and decoded. */
 async function* decoded(path: string): AsyncGenerator<string> {
   const decoder = new TextDecoder("utf-8", { fatal: true });
+  const text = (bytes?: Uint8Array): string => {
+    try {
+      return bytes ? decoder.decode(bytes, { stream: true }) : decoder.decode();
+    } catch (cause) {
+      throw new VentrisError("bad_file", `${path}: it is no text in UTF-8`, { cause });
+    }
+  };
   /** What reading failed with; anything else is the contents' fault. */
   let unreadable: unknown;
   async function* pieces() {
@@ -96,14 +108,13 @@ async function* decoded(path: string): AsyncGenerator<string> {
     }
   }
   try {
-    for await (const chunk of path.endsWith(".gz") ? unzipped(pieces()) : pieces())
-      yield decoder.decode(chunk, { stream: true });
-    yield decoder.decode();
+    for await (const chunk of path.endsWith(".gz") ? unzipped(pieces()) : pieces()) yield text(chunk);
+    yield text();
   } catch (error) {
     if (error instanceof VentrisError) throw error;
-    const { message } = (unreadable ?? error) as Error;
-    if (unreadable) throw new VentrisError("unavailable", `cannot read ${path}: ${message}`, { cause: error });
-    throw new VentrisError("bad_file", `${path}: ${message}`, { cause: error });
+    if (unreadable)
+      throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(unreadable)}`, { cause: error });
+    throw new VentrisError("bad_file", `${path}: it cannot be unzipped: ${(error as Error).message}`, { cause: error });
   }
 }
 

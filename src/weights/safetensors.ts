@@ -269,6 +269,12 @@ export async function writeSafetensors(
   tensors: Iterable<TensorToWrite>,
   metadata?: Readonly<Record<string, string>>,
 ): Promise<void> {
+  ensure(typeof path === "string" && path !== "", "bad_option", () => {
+    return `writeSafetensors takes the path of a file, not ${shown(path)}`;
+  });
+  ensure(typeof tensors === "object" && tensors?.[Symbol.iterator] !== undefined, "bad_option", () => {
+    return `writeSafetensors takes a list of tensors, not ${shown(tensors)}`;
+  });
   // Widest types first keeps every tensor aligned to its element size, as the reference writer does.
   const inOrder = [...tensors].sort((a, b) => elementBytes(b.type) - elementBytes(a.type));
   const header = encodeHeader(path, inOrder, metadata);

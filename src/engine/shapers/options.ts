@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
-import type { Ways } from "../../names.ts";
+import type { Others } from "../../names.ts";
 import { standardStages } from "./stages.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
@@ -161,9 +161,12 @@ export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
   options: z.input<Schema>,
   subject: string,
-  ways?: Ways,
+  others?: Others,
 ): z.output<Schema> {
   const parsed = schema.safeParse(options, { reportInput: true });
   if (parsed.success) return parsed.data;
-  throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.error.issues, schema, [], ways)}`);
+  throw new VentrisError(
+    "bad_option",
+    `${subject} options: ${describeIssues(parsed.error.issues, schema, [], others)}`,
+  );
 }

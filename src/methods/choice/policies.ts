@@ -1,5 +1,5 @@
 /** The policies by name. */
-import { nearest, VentrisError } from "../../errors.ts";
+import { nearest, requireObject, VentrisError } from "../../errors.ts";
 import { discountedLinUCB } from "./discounted.ts";
 import { linearSquareCB, linUCB } from "./linear.ts";
 import { neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
@@ -29,10 +29,10 @@ export function createPolicyByName(
   options: { width: number; seed?: number } & Record<string, unknown>,
   saved?: PolicyState,
 ): Policy {
-  const make = policies[name];
-  if (make) return make(options, saved);
+  requireObject(options, "createPolicyByName", "options");
+  if (Object.hasOwn(policies, name)) return policies[name](options, saved);
   const known = Object.keys(policies);
-  const close = nearest(name, known);
+  const close = nearest(String(name), known);
   throw new VentrisError(
     "bad_option",
     `there is no bandit policy "${name}"${close ? `; did you mean ${close}?` : ""} (${known.join(", ")})`,

@@ -1,6 +1,6 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
 import type { Policy } from "./policy.ts";
 
 /** One round: contexts to choose among, and the losses of the choices. */
@@ -151,6 +151,7 @@ const mostCategories = 64;
  * values, "?", are a word or the column's mean), and a column of ones is added. Errors: `bad_file` naming the line.
  */
 export function readTable(name: string, text: string): Table {
+  ensure(typeof text === "string", "bad_option", () => `readTable takes a name and a text, not ${shown(text)}`);
   const lines = text.split(/\r?\n/).filter((line) => line.trim() !== "");
   ensure(lines.length >= 3, "bad_file", `${name}: expected a header line and at least two rows`);
   const header = lines[0].split(",");

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { fromBase64, toBase64 } from "../../../base64.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { exists, keeping, readWhole, storage, within } from "../../../files.ts";
+import { exists, keeping, readWhole, storage, whyUnreadable, within } from "../../../files.ts";
 import type { Standing } from "../../../sharing/index.ts";
 import { withFileLock, writeFileAtomically } from "../../../weights/index.ts";
 import type { PolicyState } from "../policy.ts";
@@ -119,7 +119,7 @@ export async function forgetLearnt(folder: string): Promise<string[]> {
 async function statesOf(folder: string): Promise<string[]> {
   if (!(await exists(folder))) return [];
   const names = await (await storage()).list(folder).catch((error) => {
-    throw new VentrisError("unavailable", `cannot read ${folder}: ${error.message}`, { cause: error });
+    throw new VentrisError("unavailable", `cannot read ${folder}: ${whyUnreadable(error)}`, { cause: error });
   });
   return names.filter((name) => /^auto-[0-9a-f]{12}\.json$/.test(name)).map((name) => within(folder, name));
 }

@@ -194,12 +194,14 @@ describe("tables", () => {
     expect(parseDelimited("a;b\n1;2\n;NaN\n", "t")).toMatchObject({ names: ["a", "b"], values: { rows: 2 } });
     expect([...parseDelimited("1 2\n3 4", "t").values.data]).toEqual([1, 2, 3, 4]);
     expect(Number.isNaN(parseDelimited("1,\n2,3", "t").values.data[1])).toBe(true);
-    expect(() => parseDelimited("1,2\n3", "t")).toThrow(failure("bad_file", /line 2: 1 fields, but 2/));
+    expect(() => parseDelimited("1,2\n3", "t")).toThrow(
+      failure("bad_file", /line 2: expected as many fields as the first line has \(2\), found 1/),
+    );
     expect(() => parseDelimited("a,b\n3,x", "t")).toThrow(failure("bad_file", /line 2: "x" in column b/));
     expect(() => parseDelimited("", "t")).toThrow(failure("bad_file", /empty/));
     // Sixty thousand columns named, more empty lines: 48 GB, if it were believed.
     expect(() => parseDelimited(`${",".repeat(6e4)}\n${"\n".repeat(1e5)}1`, "t")).toThrow(
-      failure("bad_file", /line 2: 1 fields, but 60001/),
+      failure("bad_file", /line 2: expected as many fields as the first line has \(60001\), found 1/),
     );
     const table = parseDelimited("x,y,Fz\n1,2,3", "t");
     expect(pickColumns(table, "Fz,1-2", "t")).toMatchObject({ names: ["Fz", "x", "y"] });

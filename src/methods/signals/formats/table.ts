@@ -264,7 +264,8 @@ export function parseDelimited(text: string, origin: string): Table {
     ensure(
       fields.length === names.length,
       "bad_file",
-      () => `${origin}, line ${number}: ${fields.length} fields, but ${names.length} columns`,
+      () =>
+        `${origin}, line ${number}: expected as many fields as the first line has (${names.length}), found ${fields.length}`,
     );
     for (const [c, field] of fields.entries()) {
       const value = readNumber(field);
