@@ -50,7 +50,7 @@ export interface RemoteClient {
     signal?: AbortSignal,
     told?: (choice: EndpointChoice) => void,
   ): Promise<unknown>;
-  /** Counts tokens that were received. */
+  /** Counts tokens that were received. Errors: `unavailable` for one beyond the budget. */
   count(tokens: number): void;
   close(): void;
 }
@@ -70,6 +70,25 @@ export async function pause(seconds: number, signal: AbortSignal | undefined): P
 
 export const nothingSpent = (): Spending => ({ requests: 0, retries: 0, tokens: 0 });
 
+type Budget = NonNullable<RemoteLimits["budget"]>;
+
+const isSpent = (what: keyof Budget, limit: number | undefined, url: string) => (): string =>
+  `the budget of ${limit} ${what} for ${url} is spent: open it with a larger one`;
+
+/** Whether another request may be sent. Errors: `unavailable`. */
+function afford(spent: Spending, budget: Budget, url: string): void {
+  for (const what of ["requests", "tokens"] as const) {
+    const limit = budget[what];
+    ensure(limit === undefined || spent[what] < limit, "unavailable", isSpent(what, limit, url));
+  }
+}
+
+/** Errors: `unavailable`. */
+export function countTokens(spent: Spending, tokens: number, { tokens: limit }: Budget, url: string): void {
+  spent.tokens += tokens;
+  ensure(limit === undefined || spent.tokens <= limit, "unavailable", isSpent("tokens", limit, url));
+}
+
 /** `spent`: the account of clients that share a budget. */
 export function createClient(
   url: string,
@@ -80,15 +99,6 @@ export function createClient(
   const { timeout = 60, retries = 2, concurrency = 8, budget = {} } = limits;
   const closing = new AbortController();
   const turns = createTurns(concurrency);
-
-  function afford(): void {
-    for (const what of ["requests", "tokens"] as const) {
-      const limit = budget[what];
-      ensure(limit === undefined || spent[what] < limit, "unavailable", () => {
-        return `the budget of ${limit} ${what} for ${url} is spent: open it with a larger one`;
-      });
-    }
-  }
 
   /** One try. The response's head has come, with a good status; `touch` says that something came. */
   async function once(path: string, body: object | undefined, signal: AbortSignal, touch: () => void) {
@@ -112,7 +122,7 @@ export function createClient(
     const leave = await turns.enter(AbortSignal.any(signals));
     try {
       for (let attempt = 0; ; attempt++) {
-        afford();
+        afford(spent, budget, url);
         spent.requests += 1;
         const late = new AbortController();
         let timer: ReturnType<typeof setTimeout> | undefined;
@@ -179,9 +189,7 @@ export function createClient(
       for await (const bytes of bytesOf(path, body, signal)) text += decoder.decode(bytes, { stream: true });
       return parsed(text, url + path);
     },
-    count(tokens) {
-      spent.tokens += tokens;
-    },
+    count: (tokens) => countTokens(spent, tokens, budget, url),
     close: () => closing.abort(),
   };
 }
@@ -225,7 +233,8 @@ async function refusal(where: string, response: Response): Promise<RemoteError> 
     // Its first words will do.
   }
   const passing = status === 408 || status === 429 || status >= 500;
-  const code = passing || status === 404 || status === 401 || status === 403 ? "unavailable" : "bad_option";
+  const absent = passing || status === 404 || status === 401 || status === 403;
+  const code = response.ok ? "runtime_failed" : absent ? "unavailable" : "bad_option";
   const seconds = secondsOf(response.headers.get("retry-after"));
   const hint = status === 401 || status === 403 ? " (open(url, { apiKey }) gives a key)" : "";
   return new RemoteError(code, `${where} answered ${status}: ${words || response.statusText}${hint}`, {

@@ -4,7 +4,15 @@
  * tokens took.
  */
 import { ensure } from "../../errors.ts";
-import { firstPause, isPassing, pause, type RemoteClient, type RemoteLimits, type Spending } from "./client.ts";
+import {
+  countTokens,
+  firstPause,
+  isPassing,
+  pause,
+  type RemoteClient,
+  type RemoteLimits,
+  type Spending,
+} from "./client.ts";
 import { readEvent } from "./pieces.ts";
 
 /** What one engine has done since the model was opened. */
@@ -57,7 +65,7 @@ export interface EndpointChoice extends Pick<EndpointDecision, "chosen" | "predi
 export function createEndpoints(
   clients: readonly RemoteClient[],
   spent: Spending,
-  { retries = 2, concurrency = 8 }: RemoteLimits,
+  { retries = 2, concurrency = 8, budget = {} }: RemoteLimits,
   choose: EndpointChooser,
 ): RemoteClient {
   const arms = clients.map((client) => ({
@@ -147,8 +155,9 @@ export function createEndpoints(
     }
   }
 
+  const url = clients.map((client) => client.url).join(", ");
   return {
-    url: clients.map((client) => client.url).join(", "),
+    url,
     spent,
     endpoints: arms.map(({ record }) => record),
     stream: (path, body, signal, told) =>
@@ -169,9 +178,7 @@ export function createEndpoints(
       for await (const answer of answered(path, body, signal, told, whole)) return answer;
       ensure(false, "internal", "an answer was neither given nor refused");
     },
-    count(more) {
-      spent.tokens += more;
-    },
+    count: (tokens) => countTokens(spent, tokens, budget, url),
     close() {
       closing.abort();
       for (const { client } of arms) client.close();

@@ -131,6 +131,7 @@ describe("a request", () => {
 
   it.each<[string, Answer, RegExp]>([
     ["what is no event", stream("data: {nonsense\n\n"), /no JSON/],
+    ["no answer at all", (response) => response.writeHead(204).end(), /answered 204/],
     ["an event without choices", stream('data: {"choice": 1}\n\n'), /no part of a completion/],
     ["a failure on the way", stream(say("Hel"), 'data: {"error": {"message": "worker died"}}\n\n'), /worker died/],
     ["an answer that breaks off", stream(say("Hel")), /broke off/],
@@ -210,6 +211,23 @@ describe("limits", () => {
       code: "unavailable",
       message: expect.stringMatching(/budget of 2 requests/),
     });
+    // Of tokens, in the middle of a text.
+    for (const options of [{}, { endpoints: ["http://127.0.0.1:9/v1"], retries: 0 }]) {
+      const letters = stream(...Array.from({ length: 20 }, () => say("a")), say("", "stop"));
+      const counted = await behind([letters], { budget: { tokens: 5 }, ...options });
+      const run = counted.decode("Say", { maxTokens: 20 });
+      let text = "";
+      const reading = (async () => {
+        for await (const piece of run.text) text += piece;
+      })();
+      expect(await failure(run.final)).toMatchObject({
+        code: "unavailable",
+        message: expect.stringMatching(/budget of 5 tokens/),
+      });
+      await failure(reading);
+      expect(text).toBe("aaaaa");
+      expect(await failure(counted.generate("Say"))).toMatchObject({ code: "unavailable" });
+    }
   });
 });
 
