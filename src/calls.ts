@@ -431,6 +431,17 @@ function chatTokens(
   return tokenizer.encodeChat(messages, { most });
 }
 
+/** Where nothing else is asked of a model than texts. Errors: `bad_option` naming what it has instead. */
+export function requireWriting(
+  { name, capabilities }: { readonly name: string; readonly capabilities: ReadonlySet<string> },
+  what: string,
+): void {
+  const writes = ["forest", "canvas", "remote"].some((one) => capabilities.has(one));
+  ensure(writes, "bad_option", () => {
+    return `the model ${name} has: ${[...capabilities].join(", ")}; ${what} writes texts token by token`;
+  });
+}
+
 /** Errors: `bad_option`. */
 export function requirePath(value: unknown, call: string): asserts value is string {
   ensure(

@@ -368,6 +368,29 @@ describe.each(["pointing", "filter", "text"] as const)("%s", (kind) => {
   });
 });
 
+test.each(["pointing", "filter", "text"] as const)("a worker says of %s that it writes no texts", async (kind) => {
+  // The thread's script speaks through the globals of a worker.
+  const told: { id: number; type: string; code?: string; message?: string }[] = [];
+  const scope = globalThis as unknown as { name?: string; postMessage?: unknown; onmessage?: unknown };
+  Object.assign(scope, { name: "", postMessage: (answer: (typeof told)[number]) => told.push(answer) });
+  try {
+    await import("../src/worker/thread.ts");
+    hearing ??= scope.onmessage as typeof hearing;
+    const page = "http://localhost/";
+    await hearing!({
+      data: { id: 7, type: "open", reference: places[kind], options: {}, page, models: undefined, life: "one" },
+    });
+  } finally {
+    for (const name of ["name", "postMessage", "onmessage"] as const) delete scope[name];
+  }
+  const has = kind === "text" ? "encoder-decoder" : kind;
+  const message = `the model ${places[kind]} has: ${has}; what runs in a worker writes texts token by token`;
+  expect(told.filter(({ type }) => type !== "progress")).toEqual([
+    { id: 7, type: "error", code: "bad_option", message },
+  ]);
+});
+let hearing: ((message: { data: unknown }) => Promise<void>) | undefined;
+
 test("the list of models has those in a folder, and says what they are", async () => {
   const listed = JSON.parse((await cli(["models", folder, "--json"])).stdout) as {
     path: string;

@@ -208,7 +208,11 @@ async function prepareFrom(
   );
   if ((await stat(source)).isDirectory()) {
     const files = (await readdir(source)).filter((name) => name.endsWith(".mat")).sort();
-    ensure(files.length > 0, "bad_option", `${source} has no .mat files`);
+    ensure(
+      files.length > 0,
+      "bad_option",
+      `${source} has no .mat files; tables of ZuCo's word features are for ventris eeg words`,
+    );
     return eeg.prepareZuco(
       files.map((name) => join(source, name)),
       options,

@@ -3,7 +3,7 @@
  * happens.
  */
 import { joinBytes } from "../bytes.ts";
-import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt } from "../calls.ts";
+import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt, requireWriting } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type OpenModel, type OpenOptions, open } from "../open.ts";
@@ -86,10 +86,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     async open(_, name) {
       const opened = await model(name);
       const { parameterCount: parameters, secondsToLoad, capabilities, tokenizer } = opened;
-      const decodes = ["forest", "canvas", "remote"].some((one) => capabilities.has(one));
-      ensure(decodes, "bad_option", () => {
-        return `the model ${opened.name} has: ${[...capabilities].join(", ")}; what is served writes texts token by token`;
-      });
+      requireWriting(opened, "what is served");
       const { vocabularySize, contextLength } = opened.config;
       const chats = tokenizer?.encodeChat !== undefined;
       return { name, vocabularySize, contextLength, parameters, secondsToLoad, chats, capabilities: [...capabilities] };

@@ -1,4 +1,5 @@
 /** The worker's side of `ventris/worker`: one model, opened and used as a page asks. */
+import { requireWriting } from "../calls.ts";
 import { VentrisError } from "../errors.ts";
 import { type OpenModel, open } from "../open.ts";
 import { setPage } from "../shipped.browser.ts";
@@ -52,6 +53,7 @@ async function answer(request: Request): Promise<unknown> {
           onProgress: (progress) => scope.postMessage({ id, type: "progress", progress }),
         }),
       );
+      requireWriting(model, "what runs in a worker");
       return {
         name: model.name,
         parameterCount: model.parameterCount,

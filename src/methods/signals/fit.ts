@@ -206,18 +206,17 @@ function checkVariance(data: PreparedData, features: Features, { stateNames, obs
       .map((k) => names?.[k] ?? `${k + 1}`)
       .join(", ") + (columns.length > 8 ? ` and ${columns.length - 8} more` : "");
   const still = constant(data.states);
-  ensure(
-    still.length === 0,
-    "bad_option",
-    () => `state ${named(still, stateNames)} never changes: nothing can be learnt about it`,
+  ensure(still.length === 0, "bad_option", () =>
+    still.length === 1
+      ? `state ${named(still, stateNames)} never changes: nothing can be learnt about it`
+      : `states ${named(still, stateNames)} never change: nothing can be learnt about them`,
   );
   if (typeof features === "number") return; // components of no variance are not among the first
   const silent = constant(data.observations);
-  ensure(
-    silent.length === 0,
-    "bad_option",
-    () =>
-      `channel ${named(silent, observationNames)} has the same value in all bins: leave it out, or take principal components (features: a number)`,
+  ensure(silent.length === 0, "bad_option", () =>
+    silent.length === 1
+      ? `channel ${named(silent, observationNames)} has the same value in all bins: leave it out, or take principal components (features: a number)`
+      : `channels ${named(silent, observationNames)} have the same values in all bins: leave them out, or take principal components (features: a number)`,
   );
   const { rows, columns } = data.observations;
   ensure(

@@ -240,6 +240,10 @@ describe("tables", () => {
   it("are refused by extension, and raw rows need their description", async () => {
     await expect(readTable("x.docx")).rejects.toEqual(failure("bad_option", /\.docx are not read/));
     await expect(readTable(join(folder, "none.csv"))).rejects.toEqual(failure("unavailable", /cannot be read/));
+    await writeFile(join(folder, "alone.f32"), new Uint8Array(16));
+    await expect(readTable(join(folder, "alone.f32"))).rejects.toEqual(
+      failure("bad_file", /alone\.f32 holds raw numbers, .* write .*alone\.json, with its columns/),
+    );
     await writeFile(join(folder, "r.f32"), new Uint8Array(Float32Array.of(1, 2, 3, 4).buffer));
     await writeFile(join(folder, "r.json"), JSON.stringify({ columns: ["a", "b"], rate: 50 }));
     expect(await readTable(join(folder, "r.f32"))).toMatchObject({ names: ["a", "b"], rate: 50, values: { rows: 2 } });

@@ -32,6 +32,13 @@ export function isHdf5(bytes: Uint8Array): boolean {
   return [0, 512].some((at) => signature.every((byte, i) => bytes[at + i] === byte));
 }
 
+/** The library says where in its own source a fault went through, line after line; what is wrong stands in the innermost. */
+function whyOf(cause: unknown): string {
+  const said = (cause as Error).message;
+  const innermost = [...said.matchAll(/^\s*#\d+: .*\(\): (.+)$/gm)].at(-1)?.[1];
+  return innermost ?? said.split("\n")[0];
+}
+
 let files = 0;
 
 /** Hands the open file to `use`. Errors: `unavailable` without the package; `bad_file` for what it cannot open. */
@@ -61,7 +68,7 @@ export async function withHdf5<T>(bytes: Uint8Array, origin: string, use: (file:
     }
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_file", `${origin} cannot be read as HDF5: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("bad_file", `${origin} cannot be read as HDF5: ${whyOf(cause)}`, { cause });
   } finally {
     FS.unlink(path);
   }

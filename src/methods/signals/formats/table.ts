@@ -177,6 +177,9 @@ async function describe(path: string): Promise<{ described: string; json: Record
   const own = path.replace(/\.gz$/, "").replace(/\.[^.]*$/, "");
   const [, stem, part] = /^(.*)\.([^./\\]+)$/.exec(own) ?? [];
   const described = `${!existsSync(`${own}.json`) && stem && existsSync(`${stem}.json`) ? stem : own}.json`;
+  ensure(existsSync(described), "bad_file", () => {
+    return `${path} holds raw numbers, and nothing says what they are: write ${described}, with its columns (names, or how many)`;
+  });
   return { described, json: parseJsonObject(await readBytes(described, 1_000_000), described), part: part ?? "" };
 }
 

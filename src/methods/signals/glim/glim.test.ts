@@ -249,6 +249,10 @@ describe("from recordings to texts", () => {
     }
     await writeFile(join(out, "glim.json"), JSON.stringify({ ...card, textFingerprint: "another" }));
     await expect(loadGlim(out)).rejects.toEqual(failure("bad_option", /trained with another text model/));
+    const elsewhere = join(out, "text");
+    await expect(loadGlim(elsewhere)).rejects.toEqual(
+      failure("unavailable", /has no glim\.json: it is no model that ventris eeg train wrote/),
+    );
   });
 
   it("writes with one beam what the most likely token at each step makes", async () => {

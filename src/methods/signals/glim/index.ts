@@ -4,6 +4,7 @@
  *
  *     loss = λ · clip + (1 - λ) · lm + γ · commit
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { openTextModel, saveTextModel, type TextModel } from "../../../engine/encoder-decoder/text-model.ts";
@@ -290,6 +291,11 @@ const cardSchema = z.object({
 /** Errors: `unavailable`, `bad_file`; `bad_option` where the text model is another than the one it was trained with. */
 export async function loadGlim(folder: string): Promise<GlimModel> {
   const path = join(folder, files.card);
+  ensure(
+    existsSync(path),
+    "unavailable",
+    `${folder} has no ${files.card}: it is no model that ventris eeg train wrote`,
+  );
   const json = parseJsonObject(await readBytes(path, 10_000_000), path);
   ensure(json.format === format, "bad_file", `${path} is no model that ventris eeg train wrote`);
   const card = checkJson(cardSchema, json, path);
