@@ -337,5 +337,7 @@ const recordingsPrint = ({ sentences, recordings, splits, eeg }: SentenceSet): P
 
 function fingerprint({ config, weights }: TextModel): Promise<string> {
   const sorted = [...weights].sort(([a], [b]) => (a < b ? -1 : 1));
-  return digestOf(JSON.stringify(config), ...sorted.flat());
+  // In whichever order its fields were written.
+  const fields = Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1));
+  return digestOf(JSON.stringify(fields), ...sorted.flat());
 }
