@@ -1,5 +1,5 @@
 /** A user's own function as a constraint. */
-import { ensure } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import type { Constraint, ConstraintState } from "./contract.ts";
 
 /** true: the text is valid as it stands; false: not yet; "never": no text that begins so is valid. */
@@ -11,7 +11,13 @@ export type Predicate = (text: string) => boolean | "never";
  */
 export function predicateConstraint(judge: Predicate): Constraint {
   const ask = (text: string): boolean | "never" => {
-    const answer = judge(text);
+    let answer: unknown;
+    try {
+      answer = judge(text);
+    } catch (cause) {
+      const why = (cause as Error)?.message ?? cause;
+      throw new VentrisError("bad_option", `constraint: the function failed on ${shown(text)}: ${why}`, { cause });
+    }
     ensure(
       answer === true || answer === false || answer === "never",
       "bad_option",

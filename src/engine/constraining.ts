@@ -33,6 +33,8 @@ export interface Constraining {
   forcedAt(node: ForestNode): boolean;
   /** Whether nothing but the end may follow. */
   mustEnd(node: ForestNode, token: number): boolean;
+  /** The output up to a node, or the end of a long one, for messages. */
+  textTo(node: ForestNode): string;
   /** Questions asked: a mask asks about the whole vocabulary. */
   readonly checks: number;
 }
@@ -125,6 +127,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
       if (isSingle(bits)) single.add(node);
       return bits;
     },
+    textTo,
     forcedAt: (node) => single.has(node),
     mustEnd(node, token) {
       const state = stateAt(node);

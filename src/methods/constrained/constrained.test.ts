@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { createConstraint } from "../../constraints/index.ts";
 import { choicesConstraint, regexConstraint } from "../../constraints/regex/index.ts";
 import { uniform } from "../../engine/random.ts";
 import { enumerateOutcomes } from "../speculative/enumerate.ts";
@@ -267,7 +268,18 @@ describe("particles", () => {
       constraint: choicesConstraint(["ay", "bxx"]),
       law: (prefix: string) => (prefix === "" ? [0, 0, 1, 0, 0] : [1, 0, 0, 0, 0]),
     };
-    await expect(runToy(smc, smcOptions({}), hopeless, 1)).rejects.toMatchObject({ code: "constraint_dead_end" });
+    await expect(runToy(smc, smcOptions({}), hopeless, 1)).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/the first of them at what can follow "[a-z]*"/),
+    });
+    await expect(runToy(awrs, awrs.options.parse({}), hopeless, 1)).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/awrs found no token that can follow "[a-z]*" after \d+ rejections/),
+    });
+    const failing = (): never => {
+      throw new Error("no opinion today");
+    };
+    expect(() => createConstraint(failing)).toThrow(/^constraint: the function failed on "": no opinion today$/);
   });
 
   test("the same seed gives the same particles, weights and number of checks", async () => {

@@ -31,10 +31,12 @@ export const awrs = defineMethod({
         missing.at(missed, logWeight);
         const draw = drawToken(decoding, stream, position, law, constraining.stateAt(tip), options);
         token = draw.token;
+        const from = tip;
         ensure(
           token >= 0,
           "constraint_dead_end",
-          `constraint ${constraining.constraint.name}: awrs found no valid token after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
+          () =>
+            `constraint ${constraining.constraint.name}: awrs found no token that can follow "${constraining.textTo(from)}" after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
         );
         logWeight += Math.log(draw.weight) + Math.log(mass);
         const checks = decoding.counters.constraintChecks - before;

@@ -110,7 +110,9 @@ export const smc = defineMethod({
       let parents: number[] | undefined;
       const normalised = normalise(particles.map(({ logWeight }) => logWeight));
       ensure(normalised, "constraint_dead_end", () => {
-        return `constraint ${constraining?.constraint.name ?? "critic"}: all ${count} particles died after ${step + 1} tokens; more particles may find a way`;
+        const [{ tip }] = particles;
+        const where = constraining ? `, the first of them at what can follow "${constraining.textTo(tip)}"` : "";
+        return `constraint ${constraining?.constraint.name ?? "critic"}: all ${count} particles died after ${step + 1} tokens${where}; more particles may find a way`;
       });
       const effective = 1 / normalised.reduce((sum, weight) => sum + weight * weight, 0);
       const shown = { tokens: particles.map(({ tokens }) => tokens[step] ?? -1), weights: normalised };
