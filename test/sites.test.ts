@@ -15,6 +15,7 @@ import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
 import { type ReferenceTensor, type ReferenceWeights, referenceLogits } from "./fixtures/reference.ts";
+import { writeTinyDiffusion } from "./fixtures/tiny-diffusion.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let tiny: TinyModel;
@@ -372,6 +373,31 @@ describe("edits of a run", () => {
       inputs: () => ({ [key]: [0] }),
     });
     expect(await run(made("shift", "by", "own"), none("a", "b.c"), none("a.b", "c"))).toEqual(plain);
+  });
+
+  test("an edit that is part of the model brings its parameters, on a tree and on a canvas, and takes no inputs", async () => {
+    const shiftBy = (by: number): Edit => ({
+      name: "keys",
+      site: "layers.0.residual",
+      parameters: { "0": { shape: [1], values: Float32Array.of(by) } },
+      apply: (value, { parameters }) => ({ value: add(value, parameters["0"]) }),
+    });
+    const diffusion = await writeTinyDiffusion();
+    try {
+      for (const folder of [tiny.folder, diffusion.folder]) {
+        const written = async (edits: Edit[]) => {
+          await using own = await open(folder, { threads: 1, edits });
+          return (await own.decode(tokens, { maxTokens: 8, temperature: 0 }).final).tokens;
+        };
+        expect(await written([shiftBy(0)])).toEqual(await written([]));
+        expect(await written([shiftBy(30)])).not.toEqual(await written([]));
+        await expect(open(folder, { edits: [shift] })).rejects.toThrow(
+          /the edit shift takes inputs, which a request gives/,
+        );
+      }
+    } finally {
+      await rm(diffusion.folder, { recursive: true });
+    }
   });
 
   test("readings of one name are refused within a request, and kept apart between requests", async () => {

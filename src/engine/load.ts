@@ -81,6 +81,11 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     lora,
     ...compileOptions
   } = options;
+  for (const { name, inputs } of edits) {
+    ensure(Object.keys(inputs ?? {}).length === 0, "bad_option", () => {
+      return `open options: edits: the edit ${name} takes inputs, which a request gives: give it to decode`;
+    });
+  }
   requireFormat("weights", format, weightFormats);
   requireFormat("keyValues", keyValues, cacheFormats);
   const folder = await folderAt(path);

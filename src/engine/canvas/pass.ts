@@ -4,7 +4,7 @@
  * every pass, whatever is computed in it and whatever shares it.
  */
 import { groupQueries, hidden, joinHeads, scoresOf } from "../../models/attention.ts";
-import { createHooks, type Instruments } from "../../models/edits.ts";
+import { calledByNumber, createHooks, type Instruments, noInstruments } from "../../models/edits.ts";
 import type { Attention, Family, ModelConfig } from "../../models/family.ts";
 import { parameterMaker } from "../../models/parameters.ts";
 import { rotaryFeeds, rotaryInputs } from "../../models/rope.ts";
@@ -22,6 +22,7 @@ import {
   softmax,
   type Tensor,
 } from "../../tensor/index.ts";
+import { createSiteInputs } from "../sites/rows.ts";
 
 /** Columns come in so many, and rows in pairs: kernels then add up in the same order, whatever the sizes. */
 export const columnStep = 64;
@@ -73,7 +74,7 @@ export function lowerCanvas(
   const parameter = parameterMaker();
   const selection = input("select", [selectedRows], "int64");
   const select = (rows: Tensor): Tensor => gather(rows, selection);
-  const hooks = createHooks(family, config, always, { parameter, select });
+  const hooks = createHooks(family, config, always, { parameter, select, called: calledByNumber(always.edits) });
   const kept: Record<string, Tensor> = {};
   const plane = (name: string): Tensor => input(name, ["batch", heads, "columns", dimension]);
   const places = input("places", ["batch", heads, "rows", 3], "int64");
@@ -95,7 +96,9 @@ export function lowerCanvas(
     site: hooks.site,
     select,
   });
-  return lower({ logits, ...kept, ...hooks.outputs }, { parameters: "weights", blocks, products, layout });
+  const ofModel = new Set(family.parameters(config).map(({ name }) => name));
+  const place = (name: string) => (ofModel.has(name) ? "weights" : "inputs");
+  return lower({ logits, ...kept, ...hooks.outputs }, { parameters: place, blocks, products, layout });
 }
 
 export async function startCanvasPass(
@@ -114,6 +117,8 @@ export async function startCanvasPass(
     return keeping;
   };
   const rotations = rotaryFeeds(config, (data, dims) => value("float32", data, dims));
+  const { always } = parts;
+  const ofEdits = createSiteInputs({ ...lowered, always, asked: noInstruments, madeAt: new Map() }, value);
   let nothing = new Float32Array(0);
 
   /** Planes of the batch: a sequence's own, or copies side by side where there are several. */
@@ -180,6 +185,7 @@ export async function startCanvasPass(
       const keep = sequences.some((sequence) => sequence.keep);
       const feeds: Record<string, OnnxValue> = {
         ...planesOf(sequences, columns),
+        ...ofEdits(undefined, { lanes: batch, rows: [rows] }, select),
         tokens: value("int64", tokens, [batch, rows]),
         positions: value("int64", BigInt64Array.from(positions, BigInt), [batch, rows]),
         places: value("int64", places, [batch, heads, rows, 3]),
