@@ -19,7 +19,9 @@ const packageFolder = fileURLToPath(new URL("../../", import.meta.url));
 const [studio, modules] = ["studio", "browser/bundle"].map((name) => join(packageFolder, "dist", name));
 
 /** The runtime's files that pages need: its script, which is also its threads', and its program. */
-const runtimeFiles = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"];
+const [runtimeScript, runtimeProgram] = ["ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"];
+/** Many servers do not know `.mjs`, and a script that is not called one by its server is not run. */
+const sitesScript = runtimeScript.replace(/mjs$/, "js");
 
 /** By this file a site is known that may be written over. */
 const mark = "data/site.json";
@@ -89,10 +91,12 @@ async function writeEngine(site: string): Promise<void> {
   const runtime = dirname(createRequire(import.meta.url).resolve("onnxruntime-web"));
   await mkdir(join(site, "engine"));
   await mkdir(join(site, "runtime"));
-  for (const name of runtimeFiles) await cp(join(runtime, name), join(site, "runtime", name));
+  await cp(join(runtime, runtimeProgram), join(site, "runtime", runtimeProgram));
+  const script = await readFile(join(runtime, runtimeScript), "utf8");
+  await writeFile(join(site, "runtime", sitesScript), script.replaceAll(runtimeScript, sitesScript));
   for (const name of await readdir(modules)) {
     const text = await readFile(join(modules, name), "utf8");
-    const placed = text.replace(/(["'`])onnxruntime-web\/wasm\1/g, `"../runtime/${runtimeFiles[0]}"`);
+    const placed = text.replace(/(["'`])onnxruntime-web\/wasm\1/g, `"../runtime/${sitesScript}"`);
     await writeFile(join(site, "engine", name), placed);
   }
 }
