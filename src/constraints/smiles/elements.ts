@@ -40,16 +40,21 @@ const bonds: Readonly<Record<string, readonly [number, number, number, number, n
   Te: [0, 1, 6, 5, 4, 0],
 };
 const inert = ["He", "Ne", "Ar", "Kr", "Xe", "Rn"];
+/** Of uncharged metals. Each positive charge is an electron less to bind with, each negative one an electron more. */
 const ofMetals = 6;
-const few: readonly (readonly [string, number])[] = [
+const fewer: readonly (readonly [string, number])[] = [
   ["Li Na K Rb Cs At", 1],
   ["Be Mg Ca Sr Ba Ra Po", 2],
-  ["Al Ga In Tl", 4],
+  ["Al Ga In Tl", 3],
+  ["Sn", 4],
+  ["Sb", 5],
 ];
 
+/** -1: there is no such atom. */
 export function mostBonds(element: string, charge: number): number {
   const known = bonds[element];
   if (known) return known[charge + 2] ?? -1;
   if (inert.includes(element)) return 0;
-  return few.find(([names]) => names.split(" ").includes(element))?.[1] ?? ofMetals;
+  const uncharged = fewer.find(([names]) => names.split(" ").includes(element))?.[1] ?? ofMetals;
+  return Math.max(-1, uncharged - charge);
 }

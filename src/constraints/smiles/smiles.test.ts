@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
 import { type ConstraintState, isValid } from "../contract.ts";
 import { obeysTheLaws } from "../laws.fixture.ts";
+import { elements, mostBonds } from "./elements.ts";
 import { smilesConstraint } from "./index.ts";
 
 describe("SMILES", () => {
@@ -71,6 +72,17 @@ describe("SMILES", () => {
       }
     }
     expect(molecules).toBeGreaterThan(30);
+  });
+
+  it("gives no element of any charge more bonds than the judge does", () => {
+    for (const element of elements)
+      for (let charge = -2; charge <= 3; charge++) {
+        const most = mostBonds(element, charge);
+        if (most < 0) continue;
+        const atom = `[${element}${charge === 0 ? "" : charge > 0 ? `+${charge}` : charge}]`;
+        const text = most === 0 ? atom : `C${atom}${"(C)".repeat(most - 1)}`;
+        expect(problemOf(text), text).toBeUndefined();
+      }
   });
 
   it.skipIf(!dataPath("smiles"))(
