@@ -78,7 +78,7 @@ const [mostCandidates, longestName] = [10_000, 200];
 export function nearest(
   wanted: string,
   candidates: readonly string[],
-  farthest = Math.max(2, Math.floor(wanted.length / 2)),
+  farthest = Math.max(2, Math.floor(wanted.length / 3)),
 ): string | undefined {
   if (wanted.length > longestName) return undefined;
   let best: string | undefined;
