@@ -263,6 +263,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.forward("a b", wrong({ past: 3 })),
       /past must be \{ length, keys, values \}.*, not 3$/,
     ],
+    ["an ability whose name is misspelt", () => model.ability("forwad"), /did you mean "forward"\?$/],
     [
       "an ability without a name",
       () => model.ability(wrong(undefined)),

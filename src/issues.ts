@@ -62,7 +62,7 @@ function describeIssue(
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, path), others)).join("; ");
+      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, issue.path), others)).join("; ");
     case "invalid_type":
       if (issue.input === undefined) return `${field} is missing: it must be ${kind(issue.expected)}`;
       return `${field} must be ${kind(issue.expected)}${given}`;

@@ -109,7 +109,7 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
     "eos_token_id": ${tokenizer.endTokens[0]}
   },
   "tokenizer": "tokenizer",
-  // A "weight" for every file says how often it is drawn from; without weights, by size.
+  // A "weight" for every file says how often it is drawn from; without weights, by size. A "separator" ("\\n\\n": blank lines) cuts a .txt file into documents.
   "data": [
 ${list(texts)}
   ],

@@ -2,7 +2,7 @@
  * A loaded model: what it can do (its capabilities), a tokenizer, and whatever methods keep with it. Most models are transformers with a forest;
  * a filter of signals or a model behind a network is a model with other capabilities.
  */
-import { ensure, requireFunction, shown } from "../errors.ts";
+import { ensure, nearest, requireFunction, shown } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { findPart, shippedWith } from "../models/shipping.ts";
@@ -180,7 +180,9 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
           ? has[name as keyof typeof has]
           : undefined;
       ensure(found !== undefined, typeof name === "string" ? "unavailable" : "bad_option", () => {
-        return typeof name === "string" ? lacking(name) : `ability takes the name of a capability, not ${shown(name)}`;
+        if (typeof name !== "string") return `ability takes the name of a capability, not ${shown(name)}`;
+        const meant = nearest(name, [...capabilities]);
+        return meant ? `the model ${parts.name} has no ${shown(name)}; did you mean "${meant}"?` : lacking(name);
       });
       return found as T;
     },

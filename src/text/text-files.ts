@@ -9,7 +9,7 @@ export interface TextFile {
   /** Which property of a `.jsonl` record is the text; default "text". */
   readonly field?: string;
   /** What stands between the documents of a `.txt` file; default: the whole file is one document. */
-  readonly separator?: RegExp;
+  readonly separator?: string | RegExp;
 }
 
 /** Characters of one document, or of one `.txt` file: a bound for damaged and hostile (gzip) files, below V8's own. */

@@ -7,9 +7,11 @@ import { readLora } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
 import { open } from "../open.ts";
 import { trainTokenizer } from "../text/bpe-training.ts";
+import { openTokenizer } from "../text/open-tokenizer.ts";
 import { openWeights } from "../weights/index.ts";
 import { openSafetensors } from "../weights/safetensors.ts";
 import { checkpointPath } from "./checkpoint.ts";
+import { loadCorpus } from "./data.ts";
 import { readNote } from "./export.ts";
 import { readRecipe, runRecipe } from "./recipe.ts";
 
@@ -113,6 +115,20 @@ describe("other ways of training", () => {
     const { result } = await fresh({ data, separateDocuments: true, recompute: true, accumulate: 2 }, "mixed");
     expect(result.step).toBe(2);
     expect(result.history.at(-1)!.tokens).toBe(2 * 2 * 16);
+  });
+
+  it("a text file is one document, or those between what its separator says", async () => {
+    await writeFile(join(folder, "texts.txt"), texts("The cat").join("\n###\n"));
+    const separated = { path: "texts.txt", separator: "\n###\n" };
+    expect((await fresh({ data: [separated] }, "separated")).result.step).toBe(2);
+    const tokenizer = await openTokenizer(join(folder, "tokenizer"));
+    const countOf = async (file: { separator?: string }) => {
+      const files = [{ ...file, path: join(folder, "texts.txt") }];
+      const { train, heldOut } = await loadCorpus({ files, tokenizer, heldOut: 0.2 });
+      return train.documents + heldOut.documents;
+    };
+    expect(await countOf({})).toBe(1);
+    expect(await countOf(separated)).toBe(400);
   });
 
   it("weights that sum to 0, or that some files lack, and misspelt fields are refused by name", async () => {
