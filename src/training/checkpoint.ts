@@ -12,6 +12,9 @@ import { type AdamWState, euclideanNorm } from "./adamw.ts";
 import type { HistoryEntry } from "./history.ts";
 import type { Parameter } from "./objective.ts";
 
+/** What a training's steps depend on besides the seed, as JSON. */
+export type Basis = Readonly<Record<string, unknown>>;
+
 /** A training run as it stands: values, optimiser, history. */
 export interface Checkpoint {
   /** Optimiser steps done. */
@@ -21,7 +24,7 @@ export interface Checkpoint {
   /** The caller's own record of what is trained on what; any JSON. */
   readonly config: unknown;
   /** What the steps depended on. */
-  readonly basis?: Readonly<Record<string, unknown>>;
+  readonly basis?: Basis;
 }
 
 /** A checkpoint's tensors, by position in the parameters it was loaded for. */

@@ -1,6 +1,7 @@
 /** Training: optimiser, schedules, loop, checkpoints and data, for any model that can give its loss and gradients. */
 export { type AdamWOptions, type AdamWState, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
 export {
+  type Basis,
   type Checkpoint,
   checkpointPath,
   type LoadedCheckpoint,

@@ -169,15 +169,15 @@ describe("resuming", () => {
     await expect(trained({ checkpointFolder, seed: 2 })).rejects.toEqual(failure("bad_checkpoint"));
     const basis = { rate: 0.1, data: ["a", "b"] };
     const folder = await newFolder();
-    await trained({ checkpointFolder: folder, steps: 3, basis });
+    await trained({ checkpointFolder: folder, steps: 3, basis: () => basis });
     const other = { ...basis, rate: 0.2 };
-    await expect(trained({ checkpointFolder: folder, basis: other })).rejects.toEqual(
+    await expect(trained({ checkpointFolder: folder, basis: () => other })).rejects.toEqual(
       failure("bad_checkpoint", /trained with another rate;/),
     );
-    await expect(trained({ checkpointFolder: folder, steps: 2, basis })).rejects.toEqual(
+    await expect(trained({ checkpointFolder: folder, steps: 2, basis: () => basis })).rejects.toEqual(
       failure("bad_checkpoint", /3 steps behind it, more than the 2/),
     );
-    expect((await trained({ checkpointFolder: folder, steps: 5, basis })).resumedFrom).toBe(3);
+    expect((await trained({ checkpointFolder: folder, steps: 5, basis: () => basis })).resumedFrom).toBe(3);
     const both = await Promise.allSettled([1, 1].map((seed) => trained({ checkpointFolder, seed })));
     const refused = both.filter((outcome) => outcome.status === "rejected");
     expect(refused.map(({ reason }) => reason)).toEqual([failure("unavailable")]);

@@ -9,7 +9,7 @@ import { sameJson } from "../json.ts";
 import { nextTurn } from "../turn.ts";
 import { withFileLock, writeFileAtomically } from "../weights/cache.ts";
 import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
-import { loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
+import { type Basis, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
 import type { Objective, Parameter, TokenBatch } from "./objective.ts";
 import type { Schedule } from "./schedule.ts";
@@ -37,8 +37,11 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly seed?: number;
   /** Any JSON about the run, kept in the checkpoint for readers. */
   readonly config?: unknown;
-  /** What the steps depend on besides the seed, as JSON: resuming a checkpoint of anything else, or of more steps, is refused. */
-  readonly basis?: Readonly<Record<string, unknown>>;
+  /**
+   * What the steps depend on besides the seed, as JSON: resuming a checkpoint of anything else, or of more steps, is refused. Asked for
+   * where a folder keeps the run, as digests of much data take their time.
+   */
+  readonly basis?: () => Basis | Promise<Basis>;
   /** Where to keep checkpoint and loss curve, and to resume from when there is one; default: nowhere. */
   readonly checkpointFolder?: string;
   /** Default: every 60 seconds. The end of a run is always saved. */
@@ -86,20 +89,11 @@ export async function train<Batch = TokenBatch>(options: TrainOptions<Batch>): P
 }
 
 async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
-  const {
-    objective,
-    schedule,
-    clip,
-    evaluation,
-    config,
-    basis,
-    checkpointFolder: folder,
-    onProgress,
-    signal,
-  } = options;
+  const { objective, schedule, clip, evaluation, config, checkpointFolder: folder, onProgress, signal } = options;
   const { steps = Infinity, maxSeconds = Infinity, accumulate = 1, seed = 0, recordEvery = 10 } = options;
   const { parameters } = objective;
-  const resumed = folder === undefined ? undefined : await resume(folder, options, parameters);
+  const basis = folder === undefined ? undefined : await options.basis?.();
+  const resumed = folder === undefined ? undefined : await resume(folder, { ...options, basis }, parameters);
   const optimiser = resumed?.optimiser ?? adamwState(parameters);
   const history = [...(resumed?.history ?? [])];
   // Entries after the checkpoint belong to steps that are about to be repeated.
@@ -190,7 +184,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
 /** Loads the folder's checkpoint into the parameters; undefined when there is none. */
 async function resume(
   folder: string,
-  { seed = 0, steps = Infinity, basis }: Pick<TrainOptions<never>, "seed" | "steps" | "basis">,
+  { seed = 0, steps = Infinity, basis }: { readonly seed?: number; readonly steps?: number; readonly basis?: Basis },
   parameters: readonly Parameter[],
 ) {
   const checkpoint = await loadCheckpoint(folder, parameters);

@@ -118,7 +118,7 @@ export async function startCanvasPass(
   };
   const rotations = rotaryFeeds(config, (data, dims) => value("float32", data, dims));
   const { always } = parts;
-  const ofEdits = createSiteInputs({ ...lowered, always, asked: noInstruments, madeAt: new Map() }, value);
+  const ofEdits = createSiteInputs({ ...lowered, always, asked: noInstruments }, value);
   let nothing = new Float32Array(0);
 
   /** Planes of the batch: a sequence's own, or copies side by side where there are several. */

@@ -67,7 +67,10 @@ export interface LoweredPass extends LoweredProgram {
 }
 
 /** Makes a program's inputs of what its rows ask for; `select` are the selected ones. */
-export function createSiteInputs({ inputs: described, always, asked }: LoweredPass, value: ValueMaker) {
+export function createSiteInputs(
+  { inputs: described, always, asked }: Pick<LoweredPass, "inputs" | "always" | "asked">,
+  value: ValueMaker,
+) {
   const shapes = new Map(described.map(({ name, shape, type }) => [name, { shape, type }]));
   const fixed: Record<string, OnnxValue> = {};
   const edits = [...always.edits, ...asked.edits];

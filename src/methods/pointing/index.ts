@@ -172,7 +172,7 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
       clip,
       seed,
       config: { task: name, sizes, shape, rows, start },
-      basis: { task: name, sizes, ...shape, rows, start, rate, clip },
+      basis: () => ({ task: name, sizes, ...shape, rows, start, rate, clip }),
       countTokens: () => rows,
       ...(options.folder !== undefined && { checkpointFolder: options.folder }),
       ...(options.signal && { signal: options.signal }),

@@ -108,7 +108,9 @@ export async function trainAutomatonModel(
         schedule: linear({ peak: rate, warmup: Math.min(100, Math.ceil(count / 10)), steps: count, final: rate / 20 }),
         optimiser: { beta2: 0.99, weightDecay: 0.01 },
         seed,
-        basis: { ...{ rows, length, rate, sites, codes, k }, automaton: await digestOf(JSON.stringify(automaton)) },
+        basis: async () => {
+          return { rows, length, rate, sites, codes, k, automaton: await digestOf(JSON.stringify(automaton)) };
+        },
         checkpointFolder: within(folder, "training", name),
         signal,
         onProgress,

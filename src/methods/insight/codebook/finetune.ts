@@ -93,13 +93,10 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
       schedule: linear({ peak: rate, warmup: Math.max(1, Math.floor(steps / 20)), steps, final: rate / 20 }),
       optimiser: { weightDecay: 0.01 },
       seed,
-      basis:
-        options.folder === undefined
-          ? undefined
-          : {
-              ...{ ...shape, train: options.train, lora: options.lora, loss: options.loss, beta: options.beta },
-              ...{ weight: options.weight, rows, length, rate, texts: await digestOf(Int32Array.from(tokens)) },
-            },
+      basis: async () => ({
+        ...{ ...shape, train: options.train, lora: options.lora, loss: options.loss, beta: options.beta },
+        ...{ weight: options.weight, rows, length, rate, texts: await digestOf(Int32Array.from(tokens)) },
+      }),
       maxSeconds: options.maxSeconds,
       checkpointFolder: options.folder,
       signal: options.signal,

@@ -124,7 +124,7 @@ export async function trainEncoder(
       schedule: linearSchedule({ peak: 2e-3, warmup: Math.min(20, steps >> 2), steps }),
       clip: 1,
       seed,
-      basis: folder === undefined ? undefined : { classes, images: await digestOf(images, labels) },
+      basis: async () => ({ classes, images: await digestOf(images, labels) }),
       checkpointFolder: folder,
       signal,
       onProgress: ({ step }) => onProgress?.(step / steps),

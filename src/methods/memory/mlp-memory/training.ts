@@ -111,18 +111,11 @@ export async function trainMemory(lessons: Lessons, options: MemoryTrainingOptio
       optimiser: { weightDecay: 0 },
       clip: 1,
       seed,
-      basis:
-        folder === undefined
-          ? undefined
-          : {
-              ...{ shape, alpha: options.alpha, rows, learningRate, warmup },
-              lessons: await digestOf(
-                lessons.states,
-                lessons.values,
-                lessons.teacher.tokens,
-                lessons.teacher.probabilities,
-              ),
-            },
+      basis: async () => {
+        const { states, values, teacher } = lessons;
+        const digest = await digestOf(states, values, teacher.tokens, teacher.probabilities);
+        return { shape, alpha: options.alpha, rows, learningRate, warmup, lessons: digest };
+      },
       checkpointFolder: folder,
       signal,
       onProgress,

@@ -157,14 +157,14 @@ export async function trainGlim(
       objective,
       steps,
       seed,
-      basis: {
+      basis: async () => ({
         ...settings,
         ...config,
         batch,
         learningRate,
         text: await fingerprint(text),
         recordings: await recordingsPrint(set),
-      },
+      }),
       signal,
       checkpointFolder,
       schedule: constant({ peak: learningRate, warmup: Math.min(20, steps >> 1) }),

@@ -134,10 +134,10 @@ export async function trainTextModel(
       objective,
       steps,
       seed,
-      basis: {
+      basis: async () => ({
         ...{ width, layers, heads, batch, sourceLength, targetLength },
         pairs: await digestOf(JSON.stringify(pairs)),
-      },
+      }),
       signal,
       checkpointFolder,
       schedule: constantRate({ peak: 2e-3, warmup: Math.min(50, steps >> 1) }),
