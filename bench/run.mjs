@@ -1,10 +1,10 @@
 // The benchmark runner; `npm run bench` starts it after installing and building (scripts/bench.mjs).
 import { spawnSync } from "node:child_process";
-import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { describeMachine } from "./harness/machine.mjs";
-import { measureRows, table } from "./harness/report.mjs";
+import { openRecord } from "./harness/record.mjs";
+import { measureRows, table, targetText } from "./harness/report.mjs";
 
 /** Each module exports `rows`; imported on demand, since each brings its own peers. */
 const benchmarks = {
@@ -53,8 +53,8 @@ function readArguments() {
 const { values, positionals } = readArguments();
 if (positionals.length !== 1) misuse("name one benchmark");
 const name = positionals[0];
-if (values.record && (values.quick || values.rows || values.model))
-  misuse("--record keeps a whole run, with the shipped models: without --quick, --rows and --model");
+if (values.record && (values.quick || values.model))
+  misuse("--record keeps full measurements of the shipped models: without --quick and --model");
 if (!Object.hasOwn(benchmarks, name)) misuse(`there is no benchmark "${name}"`);
 
 /** @type {{ rows: readonly import("./harness/report.mjs").RowDefinition[], useModel?: (name: string) => void }} */
@@ -72,24 +72,24 @@ if (chosen.length === 0) {
 const quick = values.quick ?? false;
 const settings = { quick, runs: quick ? 2 : 5, progress: (/** @type {string} */ line) => console.error(line) };
 const machine = describeMachine();
-const { rows, notes, failed } = await measureRows(chosen, settings);
-const record = { name, machine, date: new Date().toISOString(), rows };
-if (values.record) keep();
-if (values.json) console.log(JSON.stringify(record));
+const all = definitions.map(({ what, target }) => ({ what, target: targetText(target) }));
+const record = values.record ? openRecord(name, machine) : undefined;
+const found = (/** @type {readonly import("./harness/report.mjs").Row[]} */ rows) => ({
+  name,
+  machine,
+  date: new Date().toISOString(),
+  rows: [...rows],
+});
+// After every row: a run that is interrupted keeps what it has, and `--rows` goes on with the others.
+const { rows, notes, failed } = await measureRows(chosen, settings, (rows) => record?.save(found(rows), all));
+if (record) {
+  const gaps = rows.filter(({ value }) => value === null).map(({ what }) => what);
+  if (gaps.length > 0) console.error(`not recorded, as they have no value now: ${gaps.join("; ")}`);
+  const tables = fileURLToPath(new URL("../scripts/tables.mjs", import.meta.url));
+  spawnSync(process.execPath, [tables], { stdio: ["ignore", 2, 2] });
+  if (gaps.length > 0) process.exitCode = 1;
+}
+if (values.json) console.log(JSON.stringify(found(rows)));
 else console.log(`\n${machine.cpu}, ${machine.cores} cores, node ${machine.node}\n\n${table(rows, notes)}`);
 // Models that rows share stay open: nothing is left to be done, so nothing is waited for.
 process.exit(failed ? 1 : process.exitCode);
-
-/** In bench/results, and in the tables that are made of it. A run in which something failed or was skipped replaces no record. */
-function keep() {
-  const gaps = rows.filter(({ value }) => value === null).map(({ what }) => what);
-  if (gaps.length > 0) {
-    console.error(`not recorded, as these rows have no value: ${gaps.join("; ")}`);
-    process.exitCode = 1;
-    return;
-  }
-  writeFileSync(new URL(`results/${name}.json`, import.meta.url), `${JSON.stringify(record)}\n`);
-  spawnSync(process.execPath, [fileURLToPath(new URL("../scripts/tables.mjs", import.meta.url))], {
-    stdio: ["ignore", 2, 2],
-  });
-}

@@ -11,7 +11,7 @@ import { format } from "./measure.mjs";
 
 /**
  * As printed by `--json`; a row that was skipped or failed has no value and does not hold.
- * @typedef {{ what: string, target: string, value: number | null, holds: boolean, runs: number[] }} Row
+ * @typedef {{ what: string, target: string, value: number | null, holds: boolean, runs: number[], date?: string }} Row
  */
 
 /** @param {number} bound @param {string} [unit] @returns {Target} */
@@ -22,7 +22,7 @@ export const atMost = (bound, unit = "×") => ({ relation: "<=", bound, unit });
 export const reported = (unit = "×") => ({ relation: "none", bound: 0, unit });
 
 /** @param {Target} target */
-function targetText({ relation, bound, unit }) {
+export function targetText({ relation, bound, unit }) {
   if (relation === "none") return `reported${unit && `, ${unit.trim()}`}`;
   return `${relation === ">=" ? "≥" : "≤"} ${bound}${unit}`;
 }
@@ -37,8 +37,9 @@ function holds({ relation, bound }, value) {
  * Measures the rows in order. A failing row is reported and does not stop the others.
  * @param {readonly RowDefinition[]} definitions
  * @param {Settings} settings
+ * @param {(rows: readonly Row[]) => void} [onRow] hears of the rows so far, after each
  */
-export async function measureRows(definitions, settings) {
+export async function measureRows(definitions, settings, onRow) {
   /** @type {Row[]} */
   const rows = [];
   /** @type {string[]} what the table says beside each row */
@@ -64,8 +65,9 @@ export async function measureRows(definitions, settings) {
       note = `failed: ${error instanceof Error ? error.message : error}`;
     }
     if (note) settings.progress(`  ${note}`);
-    rows.push(row);
+    rows.push({ ...row, date: new Date().toISOString() });
     notes.push(note);
+    onRow?.(rows);
   }
   return { rows, notes, failed };
 }
@@ -132,6 +134,11 @@ export function markdownTable(record, command, second) {
     return `| ${what} | ${/^[≥≤]/.test(target) ? target : "–"} | ${shown} |${there ?? ""}`;
   });
   const { cpu, cores, memoryGiB, system, node, onnxruntime } = machine;
+  const days = rows
+    .filter(({ value }) => value !== null)
+    .map((row) => (row.date ?? date).slice(0, 10))
+    .sort();
+  const [first, last] = [days[0], days[days.length - 1]];
   return [
     `| what | target | measured |${second ? " second machine |" : ""}`,
     `|---|---|---|${second ? "---|" : ""}`,
@@ -143,6 +150,6 @@ export function markdownTable(record, command, second) {
           "",
         ]
       : []),
-    `Measured on ${date.slice(0, 10)} by \`${command}\`: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
+    `Measured ${first === last ? `on ${first}` : `from ${first} to ${last}`} by \`${command}\`: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
   ].join("\n");
 }

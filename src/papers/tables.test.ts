@@ -84,6 +84,32 @@ describe("generated tables", () => {
     );
   });
 
+  it("of benchmarks keep older rows where newer ones were not measured, and say from when to when", async () => {
+    const { merged } = await import(pathToFileURL(join(root, "bench", "harness", "record.mjs")).href);
+    const { markdownTable } = await import(pathToFileURL(join(root, "bench", "harness", "report.mjs")).href);
+    const machine = { cpu: "C", cores: 2, memoryGiB: 4, system: "S", node: "20", onnxruntime: "1" };
+    const row = (what: string, value: number | null) => ({
+      what,
+      target: "≥ 1×",
+      value,
+      holds: value !== null,
+      runs: [],
+    });
+    const before = { name: "x", machine, date: "2026-01-01T00", rows: [row("gone", 1), row("old", 2), row("both", 3)] };
+    const now = { name: "x", machine, date: "2026-01-02T00", rows: [row("both", 4), row("old", null)] };
+    const all = ["both", "old", "never", "moved"].map((what) => ({ what, target: what === "moved" ? "≥ 2×" : "≥ 1×" }));
+    const record = merged({ ...before, rows: [...before.rows, row("moved", 5)] }, now, all);
+    expect(record.rows.map(({ what, value, date }: Record<string, unknown>) => [what, value, date])).toEqual([
+      ["both", 4, "2026-01-02T00"],
+      ["old", 2, "2026-01-01T00"],
+      ["never", null, undefined],
+      ["moved", null, undefined],
+    ]);
+    const table: string = markdownTable(record, "run x");
+    expect(table).toContain("| never | ≥ 1× | not measured |");
+    expect(table).toContain("Measured from 2026-01-01 to 2026-01-02 by `run x`");
+  });
+
   it("shows plots that are there", () => {
     for (const { name } of papers) {
       for (const { claim, plot } of readRecord(name)?.measurements ?? []) {
