@@ -111,6 +111,42 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       /once options: .*did you mean "times"/,
     ],
     [
+      "an order with a misspelt stage",
+      () => model.decode("Hi", { order: wrong(["topk"]) }),
+      /order\[0\]: no stage is called "topk"; did you mean "topK"\?/,
+    ],
+    ["an order that repeats", () => model.decode("Hi", { order: ["topK", "topK"] }), /order: every stage .* only once/],
+    [
+      "a constraint with two keys, one misspelt",
+      () => model.decode("Hi", { constraint: wrong({ regex: "a", whitspace: 2 }) }),
+      /constraint: regex: there is no option "whitspace"/,
+    ],
+    [
+      "a constraint's option, misspelt before it",
+      () => model.decode("Hi", { constraint: wrong({ whitspace: 2, jsonSchema: {} }) }),
+      /jsonSchema: there is no option "whitspace"; did you mean "whitespace"\?/,
+    ],
+    [
+      "two misspelt keys of a constraint",
+      () => model.decode("Hi", { constraint: wrong({ whitespace: 2, jsonShema: {} }) }),
+      /given: whitespace, jsonShema; did you mean "jsonSchema"\?/,
+    ],
+    [
+      "a constraint as others write it",
+      () => model.decode("Hi", { constraint: wrong({ json_schema: {} }) }),
+      /did you mean "jsonSchema"\?/,
+    ],
+    [
+      "a misspelt field of a message",
+      () => model.decode(wrong([{ rol: "user", content: "Hi" }])),
+      /messages\[0\] has no field "rol"; did you mean "role"\?/,
+    ],
+    [
+      "a content as others call it",
+      () => model.decode(wrong([{ role: "user", text: "Hi" }])),
+      /no field "text"; did you mean "content"\?/,
+    ],
+    [
       "a constraint by another name",
       () => model.decode("Hi", { constraint: wrong({ regexp: "a" }) }),
       /given: regexp; did you mean "regex"/,
@@ -209,7 +245,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("Hi", { dry: wrong({ multiplier: 1, bas: 2 }) }),
       /no option "bas" in dry; did you mean "base"/,
     ],
-    ["a number as a message", () => model.decode(wrong([{ content: "x" }])), /message 1 must have a role/],
+    ["a number as a message", () => model.decode(wrong([{ content: "x" }])), /messages\[0\] must have a role/],
     ["a token id out of range", () => model.decode([1, 1e9]), /1000000000 is not a token id/],
     [
       "a rendered template",
@@ -305,9 +341,12 @@ test("options that do not exist do not compile, and those that do have their typ
   expectTypeOf<DecodeOptions["temperature"]>().toEqualTypeOf<number | undefined>();
   // @ts-expect-error: misspelt
   const misspelt: DecodeOptions = { method: { name: "chain", lenght: 3 } };
+  // @ts-expect-error: no such stage
+  const disordered: DecodeOptions = { order: ["topk"] };
+  const ordered: DecodeOptions = { order: ["topK", "mine.cut"] };
   // @ts-expect-error: no such method
   const unknown: DecodeOptions = { method: "gredy" };
-  expect([misspelt, unknown]).toHaveLength(2);
+  expect([misspelt, unknown, disordered, ordered]).toHaveLength(4);
 });
 
 test("generate gives the result, and it reads as its text", async () => {

@@ -29,6 +29,7 @@ import { shippedWith } from "./models/shipping.ts";
 import { embedWays, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
+import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
 
@@ -409,12 +410,7 @@ function textTokens(
 /** Errors: `bad_option` for what is no list of messages. */
 export function requireMessages(messages: unknown): asserts messages is readonly ChatMessage[] {
   ensure(Array.isArray(messages), "bad_option", () => `messages must be a list, not ${shown(messages)}`);
-  for (const [i, message] of messages.entries())
-    ensure(
-      typeof message === "object" && message !== null && typeof message.role === "string",
-      "bad_option",
-      () => `message ${i + 1} must have a role and content, not ${shown(message)}`,
-    );
+  for (const [i, message] of messages.entries()) requireMessage(message, `messages[${i}]`);
 }
 
 function chatTokens(

@@ -39,6 +39,7 @@ export type { Endpoint, EndpointPolicy } from "./engine/remote/endpoints.ts";
 export type { RemoteOptions } from "./engine/remote/model.ts";
 export type { Run, RunResult } from "./engine/run.ts";
 export type { ScoredText, ScoredToken } from "./engine/score.ts";
+export type { StageName } from "./engine/shapers/options.ts";
 export type { MakeShaper, Shaper, ShaperHost } from "./engine/shapers/shaper.ts";
 export type { TapRows } from "./engine/sites/delivery.ts";
 export type { ReadyEdit } from "./engine/sites/ready.ts";

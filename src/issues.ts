@@ -15,7 +15,10 @@ export function describeIssues(
   within: readonly PropertyKey[] = [],
   others?: Others,
 ): string {
-  const told = [...new Set(issues.slice(0, mostTold).map((issue) => describeIssue(issue, schema, within, others)))];
+  // A misspelt name says why another is missing.
+  const first = ({ code }: Issue): number => (code === "unrecognized_keys" ? 0 : 1);
+  const ordered = issues.toSorted((a, b) => first(a) - first(b)).slice(0, mostTold);
+  const told = [...new Set(ordered.map((issue) => describeIssue(issue, schema, within, others)))];
   const more = issues.length - mostTold;
   return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
 }

@@ -51,6 +51,9 @@ const peers: Readonly<Record<string, string>> = {
   // of a conversation
   system: "systemprompt systemmessage instructions",
   messages: "history chathistory conversationhistory conversation",
+  // of a message
+  role: "from speaker author sender",
+  content: "text message body parts value",
   // of a score
   top: "logprobs toplogprobs",
   // of the command line

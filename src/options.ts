@@ -2,6 +2,7 @@
  * Options of requests and of every method. Made of their schemas by `node scripts/option-types.mjs`: change those, not this.
  */
 import type { ConstraintChoice } from "./constraints/index.ts";
+import type { StageName } from "./engine/shapers/options.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
 import type { Reward } from "./methods/search/rewards.ts";
@@ -78,7 +79,7 @@ export interface RequestOptions {
   /** Token ids that are never produced. */
   badTokens?: readonly number[];
   /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat; and minTokens, which comes first unless the list places it. Default "hf". */
-  order?: "hf" | "llamacpp" | "vllm" | readonly string[];
+  order?: "hf" | "llamacpp" | "vllm" | readonly StageName[];
   /** Texts that end the output, and are left out of it. Default []. */
   stop?: string | readonly string[];
   /** Token ids that end the output. Default []. */

@@ -1,5 +1,6 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
+import { requireNothingElse, suggestion } from "../names.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
@@ -96,19 +97,15 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   );
   const given = kinds.filter((kind) => Object.hasOwn(choice, kind));
   ensure(given.length === 1, "bad_option", () => {
-    const [other] = Object.keys(choice);
-    const meant = other === undefined || given.length > 0 ? undefined : nearest(other, kinds);
-    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || Object.keys(choice).join(", ") || "nothing"}${meant ? `; did you mean "${meant}"?` : ""}`;
+    const names = Object.keys(choice);
+    const hints = given.length > 0 ? [] : names.map((name) => suggestion(name, kinds)).filter((hint) => hint !== "");
+    return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || names.join(", ") || "nothing"}${hints[0] ?? ""}`;
   });
   const { options, make } = makers[given[0]];
-  for (const name of Object.keys(choice)) {
-    if (name === given[0] || options.includes(name)) continue;
-    const meant = nearest(name, options);
-    throw new VentrisError(
-      "bad_option",
-      `constraint: ${given[0]} has no option "${name}"${meant ? `; did you mean "${meant}"?` : ""}`,
-    );
-  }
+  const others = Object.fromEntries(
+    Object.entries(choice).filter(([name]) => name !== given[0] && !options.includes(name)),
+  );
+  requireNothingElse(others, `constraint: ${given[0]}`, options);
   const key = keyOf(choice);
   const known = made.get(key);
   if (known) return known;

@@ -5,7 +5,7 @@ import { type Constraining, createConstraining } from "./constraining.ts";
 import type { DecodingParts, RequestSettings } from "./decoding.ts";
 import type { Stream } from "./random.ts";
 import { type requestStages, shapingOptions } from "./shapers/options.ts";
-import { joinShapers, type Shaped } from "./shapers/shaper.ts";
+import { joinShapers, type Shaped, type Shaper } from "./shapers/shaper.ts";
 import type { StageDefinition } from "./shapers/stages.ts";
 import { minTokensStage } from "./stopping.ts";
 
@@ -38,7 +38,7 @@ export function createChoices(parts: ChoiceParts): Choices {
         { minTokens: minTokensStage(settings.minTokens, endTokens) } satisfies Readonly<
           Record<(typeof requestStages)[number], StageDefinition>
         >,
-        ...shapers.map(({ stages }) => stages),
+        ...shapers.map(stagesOf),
       ),
       shaped,
       promptLength,
@@ -55,6 +55,10 @@ export function createChoices(parts: ChoiceParts): Choices {
   const unconstrained = choosingFrom({ logits: shaped.logits, allowed: free.allowed });
   return { constraining, shaped, choosing: choosingFrom(shaped), unconstrained };
 }
+
+/** Named by the shaper, so that no two shapers' stages share a name. */
+const stagesOf = ({ name, stages = {} }: Shaper): Readonly<Record<string, StageDefinition>> =>
+  Object.fromEntries(Object.entries(stages).map(([stage, definition]) => [`${name}.${stage}`, definition]));
 
 /** The settings that a schema has. */
 export const pick = <Shape extends object>(settings: RequestSettings, shape: Shape) =>

@@ -1,6 +1,7 @@
 /** The text of `src/options.ts`: options of requests and methods as interfaces with docstrings, made of their schemas. */
 import { z } from "zod";
 import type { Method, ShaperKind } from "../engine/method.ts";
+import { presetNames } from "../engine/shapers/options.ts";
 
 /** What JSON Schema says of one option. */
 export interface Described {
@@ -32,6 +33,7 @@ const byHand: Readonly<Record<string, string>> = {
   edits: "readonly (ReadyEdit | AppliedEdit | Edit)[]",
   constraint: "ConstraintChoice",
   reward: '"arithmetic" | Reward',
+  order: `${presetNames.map((name) => JSON.stringify(name)).join(" | ")} | readonly StageName[]`,
 };
 
 /** Errors: none; names that two entries share would give two interfaces of one name, which does not compile. */
@@ -45,6 +47,7 @@ export function renderOptionTypes(
  * Options of requests and of every method. Made of their schemas by \`node scripts/option-types.mjs\`: change those, not this.
  */
 import type { ConstraintChoice } from "./constraints/index.ts";
+import type { StageName } from "./engine/shapers/options.ts";
 import type { ReadyEdit } from "./engine/sites/ready.ts";
 import type { AppliedEdit } from "./engine/sites/rows.ts";
 import type { Reward } from "./methods/search/rewards.ts";

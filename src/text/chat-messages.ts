@@ -2,8 +2,9 @@
  * Messages in the form that a template can write. Templates differ: some take text alone, some only lists of parts, most know nothing
  * of tools. What a template would drop or write as a data structure is put into its form where that says the same, else refused.
  */
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
+import { suggestion } from "../names.ts";
 import type { ChatMessage, ChatOptions, ContentPart } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
@@ -40,6 +41,25 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
 
 /** Templates write any role as it is; one of these that is misspelt would become a speaker whom the model never met. */
 const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"];
+
+/** Fields of a message that every chat may have; templates know further ones. */
+const usualFields = ["role", "content", "name", "tool_calls", "tool_call_id"];
+
+/** Errors: `bad_option` for what is no message, naming the field that was meant to be its role or content. */
+export function requireMessage(message: unknown, where: string): asserts message is ChatMessage {
+  ensure(isObject(message), "bad_option", () => `${where} must have a role and content, not ${shown(message)}`);
+  const lacks = ["role", "content"].filter((field) => !Object.hasOwn(message, field));
+  for (const field of Object.keys(message)) {
+    if (usualFields.includes(field)) continue;
+    const hint = suggestion(field, lacks);
+    ensure(hint === "", "bad_option", () => `${where} has no field ${shown(field)}${hint}`);
+  }
+  ensure(typeof message.role === "string", "bad_option", () => {
+    return message.role === undefined
+      ? `${where} must have a role and content, not ${shown(message)}`
+      : `${where}.role must be a text, not ${shown(message.role)}`;
+  });
+}
 
 /** Fields that need no place of their own in a template: `checkResults` sees to what the last two say. */
 const told = new Set(["role", "content", "id", "name", "tool_call_id"]);
@@ -90,32 +110,28 @@ export function shapeMessages(
     new RegExp(`(?<![\\p{L}\\p{N}_])${word.replace(/[\\^$.*+?()[\]{}|/]/g, "\\$&")}(?![\\p{L}\\p{N}_])`, "u").test(
       source,
     );
-  const refuse = (what: string): never => {
-    throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it`);
+  const refuse = (what: string, hint = ""): never => {
+    throw new VentrisError("bad_option", `${what}; the model's chat template (${file}) does not write it${hint}`);
   };
   if (options.tools?.length && !mentions("tools")) refuse("tools are given");
 
   checkResults(messages);
   const shaped = messages.map((message: unknown, index): ChatMessage => {
     const where = `messages[${index}]`;
-    ensure(isObject(message), "bad_option", `${where} is not an object`);
-    ensure(
-      typeof message.role === "string",
-      "bad_option",
-      `${where}.role must be a string, not ${shown(message.role)}`,
-    );
+    requireMessage(message, where);
     const { role } = message;
-    const meant = usualRoles.includes(role) ? undefined : nearest(role, usualRoles);
+    const hint = usualRoles.includes(role) ? "" : suggestion(role, usualRoles);
     ensure(
-      meant === undefined || mentions(role),
+      hint === "" || mentions(role),
       "bad_option",
-      `${where}.role is ${shown(role)}, which the template has no words of its own for; did you mean "${meant}"?`,
+      `${where}.role is ${shown(role)}, which the template has no words of its own for${hint}`,
     );
     if (says(message.name) && !says(message.tool_call_id) && !template.forms().names(message.role))
       refuse(`${where}.name is given`);
     const others = Object.entries(message).filter(([name, value]) => !told.has(name) && says(value));
     for (const [name] of others)
-      if (name.length > 100 || !mentions(name)) refuse(`${where}.${name.slice(0, 100)} is given`);
+      if (name.length > 100 || !mentions(name))
+        refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields));
     const { content } = message;
     if (content === undefined || content === null) {
       ensure(

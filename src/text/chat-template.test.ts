@@ -113,8 +113,8 @@ describe("what messages hold", () => {
     [forText, { role: "user", content: [{ type: "text" }] }, /content\[0\] is of type text and has none/],
     [forText, { role: "user", content: ["x"] }, /content\[0\] is no part/],
     [forText, { role: "user", content: 5 }, /messages\[0\]\.content must be text/],
-    [forText, { role: 5, content: "x" }, /messages\[0\]\.role must be a string/],
-    [forText, "x", /messages\[0\] is not an object/],
+    [forText, { role: 5, content: "x" }, /messages\[0\]\.role must be a text/],
+    [forText, "x", /messages\[0\] must have a role and content/],
     [forText, { role: "user", content: "x", at: Symbol("x") }, /messages\[0\]\.at is symbol/],
     [
       "{{ messages[0].content + messages[0].tool_calls.x.y }}",

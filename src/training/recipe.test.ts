@@ -181,6 +181,11 @@ describe("other ways of training", () => {
     await expect(readRecipe(path)).rejects.toThrow(/recipe .*comma\.json, line 4: not valid JSON: /);
     await writeFile(path, '{\n  "name": "x",');
     await expect(readRecipe(path)).rejects.toThrow(/line 2: not valid JSON \(truncated\?\)/);
+    // However much else is missing.
+    await writeFile(path, JSON.stringify({ nmae: "tiny", step: 3 }));
+    await expect(readRecipe(path)).rejects.toThrow(
+      /comma\.json: there is no option "nmae"; did you mean "name"\?; there is no option "step"; did you mean "steps"\?/,
+    );
   });
 
   it("of a single document the end is held out; of a short one nothing can be", async () => {

@@ -47,7 +47,7 @@ export function createShaperChain(
   extra: Readonly<Record<string, StageDefinition>> = {},
 ): ShaperChain {
   const settings = parseOptions(shapingOptions, options, "shaping");
-  const definitions = { ...standardStages, ...extra };
+  const definitions: Readonly<Record<string, StageDefinition>> = { ...standardStages, ...extra };
   const order = resolveOrder(settings.order, definitions, Object.keys(extra));
   const greedy = settings.temperature < GREEDY_TEMPERATURE;
   ensure(
@@ -142,6 +142,5 @@ function resolveOrder(
       return `order: no stage is called "${name}"${didYouMean(name, Object.keys(definitions))} Stages: ${Object.keys(definitions).join(", ")}`;
     });
   }
-  ensure(new Set(names).size === names.length, "bad_option", "order: every stage may stand there only once");
   return [...extra.filter((name) => !names.includes(name)), ...names];
 }

@@ -1,9 +1,8 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
 import { z } from "zod";
-import { VentrisError } from "../../errors.ts";
+import { didYouMean, shown, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import type { Others } from "../../names.ts";
-import { standardStages } from "./stages.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
 
@@ -29,6 +28,36 @@ export const dryOptions = z.strictObject({
 
 /** Stages that requests bring beside the standard ones. */
 export const requestStages = ["minTokens"] as const;
+
+/** Those that every chain has, as `standardStages` defines them. */
+const standardNames = [
+  "bias",
+  "penalties",
+  "dry",
+  "noRepeatNgram",
+  "temperature",
+  "topNSigma",
+  "topK",
+  "topP",
+  "minP",
+  "typicalP",
+  "epsilon",
+  "eta",
+  "xtc",
+  "mirostat",
+] as const;
+export type StandardStage = (typeof standardNames)[number];
+const stageNames: readonly string[] = [...standardNames, ...requestStages];
+
+/** A stage of the chain by its name; that of a shaper has the shaper's name and a point before its own. */
+export type StageName = StandardStage | (typeof requestStages)[number] | `${string}.${string}`;
+
+/** Of a shaper's stages is known only when the run begins which there are. */
+const stage = z.string().refine((name) => name.includes(".") || stageNames.includes(name), {
+  error: ({ input }) =>
+    `no stage is called ${shown(input)}${didYouMean(String(input), stageNames)} Stages: ${stageNames.join(", ")}`,
+}) as z.ZodType<StageName, StageName>;
+const allDifferent = (names: readonly string[]): boolean => new Set(names).size === names.length;
 
 export const shapingOptions = z.strictObject({
   temperature: z
@@ -144,10 +173,10 @@ export const shapingOptions = z.strictObject({
     .meta({ examples: [{ 42: -5 }] }),
   badTokens: z.array(token).optional().describe("token ids that are never produced"),
   order: z
-    .union([z.enum(presetNames), z.array(z.string())])
+    .union([z.enum(presetNames), z.array(stage).refine(allDifferent, "every stage may stand there only once")])
     .default("hf")
     .describe(
-      `order of these stages: that of a known engine, or a list of names. Stages: ${Object.keys(standardStages).join(", ")}; and ${requestStages.join(", ")}, which comes first unless the list places it`,
+      `order of these stages: that of a known engine, or a list of names. Stages: ${standardNames.join(", ")}; and ${requestStages.join(", ")}, which comes first unless the list places it`,
     ),
 });
 

@@ -17,7 +17,7 @@ export interface Shaper {
   /** Sites and readings that it finds in `node.taps`, and edits (readings, as a rule) that it brings. */
   readonly taps?: readonly string[];
   readonly edits?: readonly AppliedEdit[];
-  /** Stages for the chain, which run before the standard ones unless `order` places them. */
+  /** Stages for the chain by their names, which run before the standard ones unless `order` places them: as `name.stage`, with the shaper's own name before the point. */
   readonly stages?: Readonly<Record<string, StageDefinition>>;
   /**
    * Shown nodes whose logits have just been computed, all those of a call at once and each once, before anyone asks for their

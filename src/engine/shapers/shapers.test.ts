@@ -129,7 +129,7 @@ describe("each sampler agrees with a naive reference", () => {
   test("one after the other, in a given order", () => {
     for (let trial = 0; trial < 100; trial++) {
       const logits = randomLogits(200);
-      const order = ["topK", "minP", "temperature", "typicalP", "topP"].sort(() => random() - 0.5);
+      const order = (["topK", "minP", "temperature", "typicalP", "topP"] as const).toSorted(() => random() - 0.5);
       const options = { topK: 50, minP: 0.02, temperature: 1.7, typicalP: 0.9, topP: 0.8, order };
       const run = (l: number[], name: string) => naive[name as "topK"](l, options[name as "topK"]);
       const expected = naive.softmax(order.reduce(run, logits));
@@ -176,16 +176,23 @@ describe("ties and edges", () => {
   });
   test("the survivor of a far-off head keeps its full weight", () => {
     const dropHead = {
-      head: {
+      "drop.head": {
         changes: "support",
         keepsBest: false,
         readsHistory: false,
         create: () => (candidates) => keepWhere(candidates, (token) => token > 0),
       },
     } satisfies Parameters<typeof createShaperChain>[3];
-    const chain = createShaperChain({ topP: 0.99, order: ["topP", "head"], temperature: 1 }, 2, undefined, dropHead);
-    expect(() => chain.shape(Float32Array.of(5000, 0), context)).toThrow(/no token is left after the stage "head"/);
-    const both = createShaperChain({ eta: 1e-9, order: ["temperature", "eta", "head"] }, 3, undefined, dropHead);
+    const chain = createShaperChain(
+      { topP: 0.99, order: ["topP", "drop.head"], temperature: 1 },
+      2,
+      undefined,
+      dropHead,
+    );
+    expect(() => chain.shape(Float32Array.of(5000, 0), context)).toThrow(
+      /no token is left after the stage "drop.head"/,
+    );
+    const both = createShaperChain({ eta: 1e-9, order: ["temperature", "eta", "drop.head"] }, 3, undefined, dropHead);
     expect([...both.shape(Float32Array.of(5, 5, 5), context)]).toEqual([0, 0.5, 0.5]);
   });
   test("XTC leaves the least likely of the top, and all when only one is above the threshold", () => {
@@ -242,7 +249,7 @@ describe("order", () => {
   test("stages of others run first unless placed", () => {
     const seen: string[] = [];
     const extra = {
-      spy: {
+      "my.spy": {
         changes: "scores",
         keepsBest: false,
         readsHistory: false,
@@ -250,7 +257,7 @@ describe("order", () => {
       },
     } satisfies Parameters<typeof createShaperChain>[3];
     createShaperChain({ temperature: 2 }, 1, undefined, extra).shape(Float32Array.of(3), context);
-    createShaperChain({ temperature: 2, order: ["temperature", "spy"] }, 1, undefined, extra).shape(
+    createShaperChain({ temperature: 2, order: ["temperature", "my.spy"] }, 1, undefined, extra).shape(
       Float32Array.of(3),
       context,
     );
