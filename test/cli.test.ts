@@ -54,6 +54,16 @@ function ventris(words: readonly string[], input: string | Uint8Array = ""): Pro
 }
 
 describe("run", () => {
+  it("says in a pipe, too, that a method cannot gain here, unless it is to be quiet", async () => {
+    const words = ["run", "--model", "pylos", "--method", "chain", "--max-tokens", "8", prompt];
+    const told = await ventris(words);
+    expect(told.stderr).toMatch(
+      /^8 tokens [^\n]*\nchain cannot gain here: a pass of pylos takes [^\n]*--draft MODEL[^\n]*\n$/,
+    );
+    const quiet = await ventris([...words, "--quiet"]);
+    expect(quiet).toEqual({ status: 0, stdout: told.stdout, stderr: "" });
+  });
+
   it("prints text on stdout and one line of counters on stderr", async () => {
     const { status, stdout, stderr } = await ventris(["run", "--method", "greedy", "--max-tokens", "8", prompt]);
     expect(stderr).toMatch(
@@ -399,7 +409,7 @@ describe("misuse and failure", () => {
       ["compare", "--model", "mycenae", "--methods", "dyspec", prompt],
       1,
       "unavailable",
-      /forest/,
+      /dyspec: this takes a model that writes from left to right/,
     ],
   ];
   it.each(unknown)(
@@ -610,12 +620,34 @@ describe("compare", () => {
     const { methods, skipped } = JSON.parse(stdout);
     expect(methods.map(({ method }: { method: string }) => method)).toEqual(["greedy"]);
     expect(skipped).toEqual([
-      { label: "chain", reason: expect.stringMatching(/larger than its target.*--draft MODEL/) },
+      {
+        label: "chain",
+        flag: "--draft MODEL",
+        reason: expect.stringMatching(/larger than its target.*--draft MODEL/),
+      },
     ]);
     expect(stderr).toMatch(/^chain was skipped: /m);
     expect(status).toBe(0);
     const filling = ["compare", "--model", "mycenae", "--methods", "random,learn2pd", "-n", "8", "--repeat", "1"];
-    expect((await ventris([...filling, prompt])).stderr).toMatch(/^learn2pd was skipped: the filter .* blocks of 32/m);
+    expect((await ventris([...filling, prompt])).stderr).toMatch(
+      /^learn2pd was skipped: the filter .* blocks of 32.*; --methods '\[\{"name": "learn2pd", …\}\]' gives it options$/m,
+    );
+  });
+
+  it("goes on without plain decoding where the model is of another kind, and gives one reason once", async () => {
+    const words = ["compare", "--model", "mycenae", "--methods", "greedy,chain,random", "-n", "8", "--repeat", "1"];
+    const { status, stdout, stderr } = await ventris([...words, prompt]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^method.*against random\nrandom /);
+    expect(stderr).toMatch(
+      /^greedy and chain were skipped: this takes a model that writes from left to right; --model MODEL opens another: .*knossos/m,
+    );
+    const several = ["compare", "--methods", "greedy,beam,self-consistency", "-n", "8", "--repeat", "1", prompt];
+    expect((await ventris(several)).stderr).toMatch(
+      /^beam and self-consistency were skipped: temperature 0 leaves one text.*; --temperature 1 lets them run$/m,
+    );
+    const nothing = await ventris(["compare", "--methods", "greedy", "--temperature", "0.8", prompt]);
+    expect([nothing.status, nothing.stderr]).toEqual([2, expect.stringMatching(/^ventris: greedy decodes at temp/)]);
   });
 
   it("prints the text once, names rows by the options that differ, and says when an output is short", async () => {

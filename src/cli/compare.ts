@@ -8,7 +8,7 @@ import { type OpenModel, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { type Comparison, compareMethods, measureOf, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
-import { listed, notesOf, rowsOf, textsOf, treesOf } from "./comparison-report.ts";
+import { listed, notesOf, rowsOf, skippedNotes, textsOf, treesOf } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -119,8 +119,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
       await writeFileAtomically(out, out.endsWith(".svg") ? comparisonFigure(page) : comparisonPage(page));
       say(`wrote ${out}`);
     }
-    for (const { label, reason } of skipped) say(`${label} was skipped: ${reason}`);
-    for (const note of notes) say(note);
+    for (const note of [...skippedNotes(skipped), ...notes]) say(note);
     for (const { method, from, prompt, at } of differences) {
       const which = prompts.length > 1 ? ` of prompt ${prompt + 1}` : "";
       complain(`ventris: ${method} is lossless and yet differs from ${from} at token ${at} of the output${which}`);
@@ -201,7 +200,7 @@ function show(comparison: Comparison, rounds: number, nameOf: (token: number) =>
       );
     }
   }
-  const trees = treesOf(comparison, rounds, nameOf);
+  const trees = treesOf(comparison, rounds, nameOf, widthOf(process.stdout));
   if (trees.length > 0) print(`\n${wrap(treeLegend.replaceAll("\n", " "), width).join("\n")}`);
   for (const tree of trees) print(`\n${tree}`);
 }

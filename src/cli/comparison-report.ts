@@ -1,7 +1,17 @@
 /** What a comparison says, for the terminal and the page alike: table, texts, notes, trees. */
 import type { Outlook } from "../engine/method.ts";
-import { type Comparison, type Entry, measureOf, promised, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
+import {
+  type Comparison,
+  type Entry,
+  measureOf,
+  promised,
+  type Skipped,
+  speedUp,
+  tokensPerSecond,
+  verdictOf,
+} from "./comparison.ts";
 import { marginNote } from "./margin.ts";
+import { sampling } from "./misfit.ts";
 import { plural } from "./table.ts";
 import { drawRound, roundsOf } from "./tree.ts";
 
@@ -70,6 +80,22 @@ export function notesOf({ entries, prompts, margin, repetitions }: Comparison): 
   return [...notes, ...[...why].map(([reason, labels]) => `${listed(labels)} cannot gain here: ${reason}`)];
 }
 
+/** Which methods were skipped and why, those together that one reason or one flag is about. */
+export function skippedNotes(skipped: readonly Skipped[]): string[] {
+  const drawing = skipped.filter(({ flag }) => flag === sampling);
+  const why = new Map<string, string[]>();
+  for (const one of skipped) {
+    const reason =
+      drawing.length > 1 && drawing.includes(one)
+        ? `temperature 0 leaves one text, and they choose among several; ${sampling} lets them run`
+        : one.reason;
+    why.set(reason, [...(why.get(reason) ?? []), one.label]);
+  }
+  return [...why].map(
+    ([reason, labels]) => `${listed(labels)} ${labels.length > 1 ? "were" : "was"} skipped: ${reason}`,
+  );
+}
+
 /** The sentence that a method cannot gain here; undefined where it can, or does not know. */
 export const hopeless = (label: string, outlook: Outlook | undefined): string | undefined => {
   const reason = reasonFor(outlook);
@@ -87,10 +113,15 @@ export const noGain = 1.05;
 export const listed = (labels: readonly string[]): string =>
   labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}`;
 
-/** Drafted trees of the first rounds on the first prompt. */
-export const treesOf = ({ entries }: Comparison, rounds: number, nameOf: (token: number) => string): string[] =>
+/** Drafted trees of the first rounds on the first prompt, none wider than `width`. */
+export const treesOf = (
+  { entries }: Comparison,
+  rounds: number,
+  nameOf: (token: number) => string,
+  width?: number,
+): string[] =>
   entries.flatMap(({ label, events }) =>
     roundsOf(events[0])
       .slice(0, rounds)
-      .map((round, i) => `${label}, round ${i + 1}: ${drawRound(round, nameOf)}`),
+      .map((round, i) => drawRound(round, nameOf, width, `${label}, round ${i + 1}: `)),
   );

@@ -3,11 +3,11 @@ import type { DecodeOptions, Text } from "../calls.ts";
 import type { Outlook } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
-import { VentrisError } from "../errors.ts";
 import { engineModel, type OpenModel } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
 import { type Margin, marginOf } from "./margin.ts";
 import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
+import { misfitOf, otherModel } from "./misfit.ts";
 
 /** One method, over all prompts and repetitions. */
 export interface Entry {
@@ -26,7 +26,9 @@ export interface Entry {
 
 export interface Skipped {
   readonly label: string;
+  /** In words, with the flag that would help. */
   readonly reason: string;
+  readonly flag: string;
 }
 
 export interface Difference {
@@ -64,7 +66,7 @@ const warmUpTokens = 64;
 
 /**
  * Repetitions are outermost, so that a disturbance of the machine hits all methods alike. A method that cannot work here is skipped with
- * the reason; plain decoding that fails, or options that no method would take, are errors. Ends early with the signal, with what is done.
+ * the reason; options that no method would take are errors, and so is plain decoding that fails where nothing else works. Ends early with the signal, with what is done.
  */
 export async function compareMethods(options: CompareOptions): Promise<Comparison> {
   const { model, prompts, methods, request, repetitions, signal, onProgress } = options;
@@ -75,6 +77,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   };
   const entries: Entry[] = [];
   const skipped: Skipped[] = [];
+  let plainFailed: unknown;
   for (const [i, chosen] of methods.entries()) {
     if (signal.aborted) break;
     onProgress(`${labels[i]}: warming up`);
@@ -85,13 +88,12 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       await run(model, prompts[0], chosen, { ...request, maxTokens, minTokens, signal });
     } catch (error) {
       if (signal.aborted) break;
-      const unfit = error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code);
-      if (!unfit || !settings.success || chosen.method.family === "plain") throw error;
-      const draft = "draft" in chosen.method.options.shape && /draft/.test(error.message);
-      skipped.push({
-        label: labels[i],
-        reason: `${withoutName(error.message, chosen.method.name)}${draft ? "; --draft MODEL names another draft" : ""}`,
-      });
+      const { method } = chosen;
+      const misfit = misfitOf(error, { method, model, temperature: request.temperature });
+      if (!misfit || !settings.success) throw error;
+      if (method.family === "plain" && misfit.flag !== otherModel) plainFailed ??= error;
+      const { reason, flag = `--methods '[{"name": "${method.name}", …}]'` } = misfit;
+      skipped.push({ label: labels[i], flag, reason: misfit.flag ? reason : `${reason}; ${flag} gives it options` });
       continue;
     }
     const { lossless, repeats } = chosen.method;
@@ -106,6 +108,8 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       secondsPerToken: [],
     });
   }
+  // Where nothing works, plain decoding says best why.
+  if (entries.length === 0 && plainFailed !== undefined) throw plainFailed;
   const total = repetitions * prompts.length;
   for (let unit = 0; unit < total && !signal.aborted; unit++) {
     for (const entry of entries) {
@@ -126,10 +130,6 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   const margin = agree ? await marginOf(model, watched, { ...request, signal }).catch(unlessAborted) : undefined;
   return { prompts, entries: measured, skipped, differences, margin, repetitions };
 }
-
-/** What an error says of a method, where the method's name stands before it already. */
-export const withoutName = (message: string, name: string): string =>
-  message.startsWith(`${name}: `) ? message.slice(name.length + 2) : message;
 
 async function run(model: OpenModel, prompt: Text, chosen: ChosenMethod, request: DecodeOptions) {
   const started = model.decode(prompt, { ...request, method: choiceOf(chosen) });

@@ -5,18 +5,18 @@ import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { engineModel, open } from "../open.ts";
 import { shippedModels } from "../references.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { type Device, defaultThreads } from "../runtime/program.ts";
 import { cacheFolder } from "../weights/index.ts";
-import { withoutName } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { devices, deviceWorks, probe, remedies } from "./devices.ts";
 import { parseValue } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
+import { misfitOf } from "./misfit.ts";
 import { folderSize } from "./models.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
@@ -198,13 +198,9 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
         const outlook = await method.outlook(engineModel(model), options as never, { temperature, signal });
         gains.push({ method: method.name, lossless, ...outlook });
       } catch (error) {
-        if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) throw error;
-        gains.push({
-          method: method.name,
-          lossless,
-          because: `${withoutName(error.message, method.name)}${/draft/.test(error.message) ? "; --draft MODEL names another" : ""}`,
-          unfit: true,
-        });
+        const misfit = misfitOf(error, { method, model, temperature });
+        if (!misfit) throw error;
+        gains.push({ method: method.name, lossless, because: misfit.reason, unfit: true });
       }
     }
     ensure(!signal.aborted, "aborted", "interrupted");

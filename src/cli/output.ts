@@ -17,6 +17,9 @@ export function setJson(value: boolean): void {
   json = value;
 }
 
+/** Whether messages are shown at all: what is only said need not be measured otherwise. */
+export const talks = (): boolean => !quiet;
+
 /** A piece of the result, without a newline of its own. */
 export function write(text: string): void {
   endProgress();

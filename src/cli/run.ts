@@ -13,7 +13,7 @@ import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
-import { endProgress, print, printJson, say, showProgress, write } from "./output.ts";
+import { endProgress, print, printJson, say, showProgress, talks, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
   addInsideFlags,
@@ -139,8 +139,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
     if (flags.json) printJson({ model: flags.model, method: methodOf(events), ...describe(results, first) });
     else {
       say(figuresOf(results));
-      // Who looks on wonders why a method is slow; a script does not.
-      if (method && stderr.isTTY && !signal.aborted) await explainSpeed(model, method, options, signal);
+      if (method && talks() && !signal.aborted) await explainSpeed(model, method, options, signal);
     }
     if (signal.aborted) process.exitCode = 130;
   });

@@ -20,11 +20,14 @@ export function formatTable(
   });
   const columns = header.map((title, column) => [title, ...rows.map((row) => row[column])]);
   const longest = columns.map((cells) => Math.max(...cells.map(displayWidth)));
-  const least = columns.map((cells, i) => (right[i] ? longest[i] : Math.max(...cells.flatMap(wordWidths))));
+  // Titles are broken before cells, and numbers never.
+  const whole = columns.map(([title, ...cells]) => Math.max(...wordWidths(title), ...cells.map(displayWidth)));
+  const least = columns.map((cells, i) => (right[i] ? whole[i] : Math.max(...cells.flatMap(wordWidths))));
   const room = width - 2 * (header.length - 1);
   const names = Math.max(displayWidth(header[0]), leastNames);
   const widths =
-    fitted(longest, least, room) ??
+    fitted(longest, whole, room) ??
+    fitted(whole, least, room) ??
     fitted([Math.min(names, longest[0]), ...longest.slice(1)], [Math.min(names, longest[0]), ...least.slice(1)], room);
   if (!widths) return blocks(header, rows, width);
   const line = ([name, ...cells]: readonly string[]): string[] => {

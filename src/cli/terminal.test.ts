@@ -125,6 +125,13 @@ describe("tables", () => {
     for (const line of lines.slice(1)) expect(line.slice(start - 2, start).trim()).toBe("");
   });
 
+  it("break titles before cells, those above numbers too", () => {
+    const titles = ["method", "tokens a pass", "against plain"];
+    expect(formatTable(titles, [["greedy", "1.00", "no clear difference"]], 36)).toBe(
+      ["method   tokens  against plain", "         a pass", "greedy     1.00  no clear difference"].join("\n"),
+    );
+  });
+
   it("put a name that is too long on a line of its own", () => {
     const text = formatTable(
       ["model", "parameters", "size"],

@@ -1,6 +1,7 @@
 /** Drafted trees as text: what was proposed in a round, what verification kept, and why. */
 import type { TraceEvent } from "../engine/trace.ts";
 import { plural } from "./table.ts";
+import { displayWidth, wrap } from "./terminal.ts";
 
 type DraftEvent = Extract<TraceEvent, { type: "draft" }>;
 type VerifyEvent = Extract<TraceEvent, { type: "verify" }>;
@@ -25,37 +26,96 @@ export function roundsOf(events: readonly TraceEvent[]): DraftedRound[] {
 }
 
 /** What the signs of a drawn tree mean. */
-export const treeLegend = `How to read a tree: every line is a drafted token, below the one that it follows. The number is the drafter's own
-estimate of the chance that the token is kept. ✓ kept, and why; ✗ rejected: the model wrote another token here;
-· not looked at, because what it follows was rejected. The last line is the token that the model added itself.`;
+export const treeLegend = `How to read a tree: every line is a drafted token, below the one that it follows; branches are drafted for the same
+place. The number is the drafter's own estimate of the chance that the token is kept. ✓ kept, and why; ✗ rejected:
+the model wrote another token here; · not looked at, because what it follows was rejected. The last line is the token
+that the model added itself.`;
 
-/** One line a node, `nameOf` giving a token's text. */
-export function drawRound({ draft, verify }: DraftedRound, nameOf: (token: number) => string): string {
-  const { tokens, parents, values } = draft;
+/** What a branch and what is below it begin with, by the columns that they may take. */
+const widthsOfBranches = [
+  { other: "├─ ", last: "└─ ", beside: "│  ", below: "   " },
+  { other: "├ ", last: "└ ", beside: "│ ", below: "  " },
+  { other: "├", last: "└", beside: "│", below: " " },
+] as const;
+
+interface Line {
+  readonly indent: string;
+  readonly text: string;
+  readonly reason: string;
+}
+
+/** One line a node, `nameOf` giving a token's text; none wider than `width`. */
+export function drawRound(
+  { draft, verify }: DraftedRound,
+  nameOf: (token: number) => string,
+  width = Number.POSITIVE_INFINITY,
+  title = "",
+): string {
+  const cost = draft.passes > 0 ? ` in ${plural(draft.passes, "pass", "passes")} of the draft model` : "";
+  const drafted = `${title}${plural(draft.tokens.length, "token")} drafted${cost}, ${verify.path.length} kept`;
+  const drawings = widthsOfBranches.map((signs) => linesOf({ draft, verify }, nameOf, signs));
+  const fits = ({ indent, text }: Line): boolean => displayWidth(indent + text) <= width;
+  const lines = drawings.find((drawing) => drawing.every(fits)) ?? drawings[drawings.length - 1];
+  const then = `then ${cut(nameOf(verify.token), width - 6)}: ${verify.reasons[verify.path.length]}`;
+  return [...wrap(drafted, width), ...lines.flatMap((line) => fitted(line, width)), ...wrap(then, width)].join("\n");
+}
+
+/** Depth first. An only child stands straight below what it follows, so that chains need no room to the right. */
+function linesOf(
+  { draft: { tokens, parents, values }, verify }: DraftedRound,
+  nameOf: (token: number) => string,
+  signs: (typeof widthsOfBranches)[number],
+): Line[] {
   const children: number[][] = Array.from({ length: tokens.length + 1 }, () => []);
   parents.forEach((parent, i) => {
     children[parent].push(i + 1);
   });
-  const cost = draft.passes > 0 ? ` in ${plural(draft.passes, "pass", "passes")} of the draft model` : "";
-  const drafted = `${plural(tokens.length, "token")} drafted${cost}`;
-  const lines = [`${drafted}, ${verify.path.length} kept`];
   const reasonAt = new Map(verify.path.map((node, i) => [node, verify.reasons[i]]));
   const looked = new Set([0, ...verify.path]);
+  const lines: Line[] = [];
+  const branches = (parent: number, indent: string) =>
+    children[parent].map((node, i, all) => {
+      if (parent > 0 && all.length === 1) return { node, indent, under: indent };
+      const last = i === all.length - 1;
+      return {
+        node,
+        indent: indent + (last ? signs.last : signs.other),
+        under: indent + (last ? signs.below : signs.beside),
+      };
+    });
   // Trees may be as deep as their budget: a stack of our own instead of recursion.
-  const pending = children[0].map((node, i) => ({ node, indent: "", last: i === children[0].length - 1 })).reverse();
+  const pending = branches(0, "").reverse();
   for (let next = pending.pop(); next; next = pending.pop()) {
-    const { node, indent, last } = next;
+    const { node, indent, under } = next;
     const value = values === undefined ? "" : ` ${values[node - 1].toFixed(3)}`;
     const reason = reasonAt.get(node);
-    const verdict = reason !== undefined ? `✓ ${reason}` : looked.has(parents[node - 1]) ? "✗" : "·";
-    lines.push(`${indent}${last ? "└─" : "├─"} ${nameOf(tokens[node - 1])}${value}  ${verdict}`);
-    const below = children[node].map((child, i) => ({
-      node: child,
-      indent: `${indent}${last ? "   " : "│  "}`,
-      last: i === children[node].length - 1,
-    }));
-    pending.push(...below.reverse());
+    const sign = reason !== undefined ? "✓" : looked.has(parents[node - 1]) ? "✗" : "·";
+    lines.push({ indent, text: `${nameOf(tokens[node - 1])}${value}  ${sign}`, reason: reason ?? "" });
+    pending.push(...branches(node, under).reverse());
   }
-  lines.push(`then ${nameOf(verify.token)}: ${verify.reasons[verify.path.length]}`);
-  return lines.join("\n");
+  return lines;
+}
+
+/** A line, with its reason below where there is no room beside it; of what is still too wide, the ends that matter least are cut. */
+function fitted({ indent, text, reason }: Line, width: number): string[] {
+  const whole = `${indent}${text}${reason && ` ${reason}`}`;
+  if (displayWidth(whole) <= width) return [whole];
+  const most = Math.floor(width / 2);
+  const shortened = indent.length > most ? `…${indent.slice(1 - most)}` : indent;
+  const room = width - shortened.length;
+  const [, name, sign] = /^(.*?)((?: \d\.\d+)? {2}.)$/su.exec(text)!;
+  const below = shortened.replaceAll("├", "│").replace(/[└─…]/g, " ");
+  const head = shortened + cut(name, room - displayWidth(sign)) + sign;
+  return [head, ...(reason ? wrap(reason, room - 2).map((line) => `${below}  ${line}`) : [])];
+}
+
+/** A token's text of at most so many columns. */
+function cut(text: string, width: number): string {
+  if (displayWidth(text) <= width) return text;
+  let kept = "";
+  for (const character of text) {
+    if (displayWidth(kept + character) > width - 1) break;
+    kept += character;
+  }
+  return `${kept}…`;
 }

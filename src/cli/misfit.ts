@@ -1,0 +1,53 @@
+/** Methods that cannot work with a model, or as it is asked for: why, and which flag would change that. */
+import type { Method } from "../engine/method.ts";
+import { VentrisError } from "../errors.ts";
+import type { OpenModel } from "../open.ts";
+
+/** What methods need of their model, in words. */
+const abilities: Readonly<Record<string, string>> = {
+  forest: "a model that writes from left to right",
+  canvas: "a model that fills texts in any order (a diffusion model)",
+};
+
+export const sampling = "--temperature 1";
+export const otherModel = "--model MODEL";
+
+export interface Misfit {
+  /** With the flag that would help at its end. */
+  readonly reason: string;
+  /** The flag alone; none where only an option of the method would help. */
+  readonly flag?: string;
+}
+
+interface Circumstances {
+  readonly method: Method;
+  readonly model: Pick<OpenModel, "name" | "capabilities">;
+  readonly temperature?: number;
+}
+
+/** What an error says of a method and its model; undefined for one that is about something else. */
+export function misfitOf(error: unknown, { method, model, temperature }: Circumstances): Misfit | undefined {
+  if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) return undefined;
+  const { message } = error;
+  const { needs = ["forest"], suffices } = method;
+  const missing = needs.filter((need) => !model.capabilities.has(need));
+  if (missing.length > 0 && !suffices?.every((one) => model.capabilities.has(one))) {
+    const [, having = ""] = /; of the shipped models (.*) ha(?:s|ve) one$/.exec(message) ?? [];
+    const needed = missing.map((need) => abilities[need] ?? `a model with ${need}`).join(" and ");
+    return { flag: otherModel, reason: `this takes ${needed}; ${otherModel} opens another${having && `: ${having}`}` };
+  }
+  const own = message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message;
+  const found = flagFor(own, method, temperature);
+  if (found === undefined || own.includes(found.flag)) return { reason: own, flag: found?.flag };
+  return { reason: `${own}; ${found.flag} ${found.effect}`, flag: found.flag };
+}
+
+/** What an error speaks of is what has to be changed. */
+function flagFor(message: string, { options }: Method, temperature?: number) {
+  if (/\btemperature\b/.test(message))
+    return { flag: temperature === 0 ? sampling : "--temperature 0", effect: "lets it run" };
+  if (/\bdraft\b/.test(message) && "draft" in options.shape)
+    return { flag: "--draft MODEL", effect: "names another draft" };
+  if (/^no part |\bthe model\b/.test(message)) return { flag: otherModel, effect: "opens another model" };
+  return undefined;
+}
