@@ -111,7 +111,7 @@ async function network(width) {
   const shape = shapes.shapeFor(model.config, width, 3);
   await model.close();
   const values = new Map(shapes.beginMemory(shape, 0).map((/** @type {any} */ { name, values }) => [name, values]));
-  const program = await mlp.compileMemory(shape, values, 2);
+  const program = await mlp.compileMemory(shape, values, { threads: 2 });
   return {
     ask: (/** @type {Float32Array} */ state) => mlp.recallAll(program, shape, state),
     close: () => program.release(),

@@ -870,6 +870,8 @@ export interface MlpMemoryOptions {
   lambda?: number;
   /** Divides the logits of the memory: below 1 it counts on what it is surest of, above 1 it spreads; change it where the memory is too sure or too vague. Above 0 up to 100. Default 1. */
   temperature?: number;
+  /** How the memory's matrices are kept: int8 reads a quarter of the bytes for every token, f32 leaves them as they were trained. Default "int8". */
+  weights?: "int8" | "f32";
 }
 
 /** Options of `codebook`: runs the model through the codebooks of a part, with codes that are forced, added or disabled. */

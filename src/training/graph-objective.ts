@@ -5,6 +5,7 @@
 import { ensure, nearest, requireObject } from "../errors.ts";
 import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
 import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
+import { concatenateRows, quantizeMatrix } from "../weights/index.ts";
 import type { Objective, Parameter } from "./objective.ts";
 
 /** A loss as a tensor program, what of it is trained, and what its inputs are. */
@@ -108,21 +109,30 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
   };
 }
 
-/** The bytes of a program's weights; undefined when it has none. */
+/** The bytes of a program's weights, matrices in blocks where it was lowered with some; undefined when it has none. */
 export function weightFile(
   { weights, weightBytes }: LoweredProgram,
   values: ReadonlyMap<string, Float32Array>,
 ): Uint8Array | undefined {
   if (weights.length === 0) return undefined;
   const file = new Uint8Array(weightBytes);
+  const put = (offset: number, { buffer, byteOffset, byteLength }: ArrayBufferView): number => {
+    file.set(new Uint8Array(buffer, byteOffset, byteLength), offset);
+    return offset + byteLength;
+  };
   for (const binding of weights) {
-    ensure(binding.bits === 32, "internal", "training takes weights as float32");
-    let offset = binding.values;
-    for (const name of binding.parameters) {
-      const { buffer, byteOffset, byteLength } = values.get(name)!;
-      file.set(new Uint8Array(buffer, byteOffset, byteLength), offset);
-      offset += byteLength;
+    const parts = binding.parameters.map((name) => values.get(name)!);
+    if (binding.bits === 32) {
+      parts.reduce(put, binding.values);
+      continue;
     }
+    const columns = binding.shape[1];
+    const { packed, scales, zeros } = concatenateRows(
+      parts.map((part) => quantizeMatrix(part, part.length / columns, columns, binding.bits)),
+    );
+    put(binding.packed, packed);
+    put(binding.scales, scales);
+    if (binding.zeros !== undefined) put(binding.zeros, zeros);
   }
   return file;
 }

@@ -1,6 +1,5 @@
-/** The distribution of a nearest-neighbour model (Khandelwal et al. 2020, equation 2), and its mixture with a language model's. */
-import { exponential } from "../../engine/distribution.ts";
-import { logSumExp } from "../../engine/shapers/logprobs.ts";
+/** The distribution of a nearest-neighbour model (Khandelwal et al. 2020, equation 2). */
+import type { Recollection } from "./recalling.ts";
 import type { Hits } from "./search.ts";
 
 /** Tokens with their probabilities, likeliest first, the lowest id first among equals. */
@@ -13,10 +12,10 @@ export interface SparseLaw {
 const least = 1e-8;
 
 /** The same, to be asked token by token. */
-export function neighbourRecollection(hits: Hits, values: Int32Array, temperature: number) {
+export function neighbourRecollection(hits: Hits, values: Int32Array, temperature: number): Recollection {
   const { tokens, probabilities } = neighbourLaw(hits, values, temperature);
   const known = new Map(Array.from(tokens, (token, i) => [token, probabilities[i]]));
-  return { tokens, probability: (token: number): number => known.get(token) ?? 0 };
+  return { tokens, probability: (token) => known.get(token) ?? 0 };
 }
 
 /** Softmax over the found entries of -distance / temperature, summed by token. Sums to 1 but for what is below 1e-8. */
@@ -35,23 +34,4 @@ export function sharesOf(distances: Float64Array, temperature: number): Float64A
   const shares = distances.map((distance) => Math.exp((distances[0] - distance) / temperature));
   const total = shares.reduce((a, b) => a + b, 0);
   return shares.map((share) => share / total);
-}
-
-/** ln of 0, as published programs have it. */
-const nothing = -1e4;
-
-/**
- * ln((1 - λ) p + λ m) [vocabulary] of a model's logits and a memory's probability of each token. λ = 0 gives the very logits, λ = 1 the memory alone.
- * Tokens that both rule out stay out.
- */
-export function mixed(logits: Float32Array, lambda: number, memory: (token: number) => number): Float32Array {
-  if (lambda === 0) return logits;
-  const normaliser = logSumExp(logits);
-  const result = new Float32Array(logits.length);
-  for (let token = 0; token < logits.length; token++) {
-    const own = lambda === 1 ? 0 : (1 - lambda) * exponential(Math.min(0, logits[token] - normaliser));
-    const p = own + lambda * memory(token);
-    result[token] = p > 0 ? Math.log(p) : logits[token] === -Infinity ? -Infinity : nothing;
-  }
-  return result;
 }

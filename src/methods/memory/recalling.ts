@@ -5,7 +5,7 @@ import { logSumExp, topLogprobs } from "../../engine/shapers/logprobs.ts";
 import type { Shaper, ShaperHost } from "../../engine/shapers/shaper.ts";
 import type { MemoryPassage } from "../../engine/trace.ts";
 import { ensure } from "../../errors.ts";
-import { mixed } from "./neighbours.ts";
+import { mixed } from "./mixture.ts";
 
 export const lambdaOption = z
   .number()
@@ -19,8 +19,10 @@ export const lambdaOption = z
 /** What a memory says after a text. */
 export interface Recollection {
   probability(token: number): number;
-  /** Its likeliest tokens, likeliest first. */
+  /** Its likeliest tokens, likeliest first; without a table, all that it knows of. */
   readonly tokens: ArrayLike<number>;
+  /** Logits of every token, and the ln of the sum of their exponentials. */
+  readonly table?: { readonly logits: Float32Array; readonly normaliser: number };
   /** Where it comes from, for a token that was chosen. */
   passages?(): readonly MemoryPassage[];
 }
@@ -40,7 +42,7 @@ const mostShown = 4;
 export function recallingShaper(host: ShaperHost, { name, site, width, lambda, recall }: RecallParts): Shaper {
   if (lambda === 0) return { name };
   const recalled = new WeakMap<ForestNode, Recollection>();
-  const mixtures = new WeakMap<ForestNode, { before: Float32Array; after: Float32Array }>();
+  const mixtures = new WeakMap<ForestNode, { before: Float32Array; after: Float32Array; normaliser: number }>();
   return {
     name,
     taps: [site],
@@ -56,15 +58,15 @@ export function recallingShaper(host: ShaperHost, { name, site, width, lambda, r
     logits(node, logits) {
       const memory = recalled.get(node);
       ensure(memory, "internal", `${name} was not asked about a node before its distribution was wanted`);
-      const after = mixed(logits, lambda, memory.probability);
-      mixtures.set(node, { before: logits, after });
+      const normaliser = logSumExp(logits);
+      const after = mixed(logits, lambda, memory, normaliser);
+      mixtures.set(node, { before: logits, after, normaliser });
       return after;
     },
     chosen(node, token) {
       const [memory, mixture] = [recalled.get(node), mixtures.get(node)];
       if (!memory || !mixture) return;
-      const { before, after } = mixture;
-      const normaliser = logSumExp(before);
+      const { before, after, normaliser } = mixture;
       const own = topLogprobs(before, mostShown, normaliser).map((one) => one.token);
       const tokens = [...new Set([...own, ...Array.from(memory.tokens).slice(0, mostShown), token])];
       host.emit({

@@ -14,6 +14,7 @@ import { siteNamed } from "../../../models/sites.ts";
 import { compile, type Program, valueMaker } from "../../../runtime/program.ts";
 import { input, lower } from "../../../tensor/index.ts";
 import { weightFile } from "../../../training/graph-objective.ts";
+import { ownFormats } from "../../../weights/index.ts";
 import { lambdaOption, type Recollection, recallingShaper } from "../recalling.ts";
 import { type MemoryShape, memoryLogits, requireTensors } from "./network.ts";
 
@@ -42,6 +43,10 @@ export const memorySettings = z.object({
   epsilon: z.number().positive(),
 });
 
+/** Precision of a memory's matrices. */
+export const memoryWeights = ["int8", "f32"] as const;
+export type MemoryWeights = (typeof memoryWeights)[number];
+
 export const mlpMemory = defineShaper({
   name: "mlp-memory",
   summary: "mixes in what a trained network remembers of texts, without any search",
@@ -63,9 +68,17 @@ export const mlpMemory = defineShaper({
       .describe(
         "divides the logits of the memory: below 1 it counts on what it is surest of, above 1 it spreads; change it where the memory is too sure or too vague",
       ),
+    weights: z
+      .enum(memoryWeights)
+      .default("int8")
+      .describe(
+        "how the memory's matrices are kept: int8 reads a quarter of the bytes for every token, f32 leaves them as they were trained",
+      ),
   }),
-  async create(host, { memory: reference, lambda, temperature }) {
-    const memory = await host.model.state(`mlp-memory ${reference}`, () => openMemory(host.model, reference));
+  async create(host, { memory: reference, lambda, temperature, weights }) {
+    const memory = await host.model.state(`mlp-memory ${reference} ${weights}`, () =>
+      openMemory(host.model, reference, weights),
+    );
     return recallingShaper(host, {
       name: "mlp-memory",
       site: memory.site,
@@ -81,6 +94,7 @@ export function recollection(logits: Float32Array, temperature: number): Recolle
   const scaled = temperature === 1 ? logits : logits.map((logit) => logit / temperature);
   const normaliser = logSumExp(scaled);
   return {
+    table: { logits: scaled, normaliser },
     probability: (token) => exponential(Math.min(0, scaled[token] - normaliser)),
     get tokens() {
       return topLogprobs(scaled, 4, normaliser).map(({ token }) => token);
@@ -104,6 +118,7 @@ const rowsTogether = 64;
 export async function openMemory(
   model: Pick<Model, "part" | "sites" | "config" | "name">,
   reference: string,
+  weights: MemoryWeights = "int8",
 ): Promise<OpenMemory> {
   const part = await model.part(reference, memoryKind);
   const parsed = memorySettings.safeParse(part.card.settings);
@@ -133,7 +148,7 @@ export async function openMemory(
   requireTensors(shape, part.tensors, `the part ${part.card.name}`);
   const values = new Map([...part.tensors].map(([name, tensor]) => [name, tensor.values]));
   // Threads that wait by spinning would take the cores from the model's own pass.
-  const program = await compileMemory(shape, values, 1);
+  const program = await compileMemory(shape, values, { weights, threads: 1 });
   let last: Promise<unknown> = Promise.resolve();
   return {
     site,
@@ -155,10 +170,11 @@ export async function openMemory(
 export function compileMemory(
   shape: MemoryShape,
   values: ReadonlyMap<string, Float32Array>,
-  threads?: number,
+  { weights = "int8", threads }: { weights?: MemoryWeights; threads?: number } = {},
 ): Promise<Program> {
   const logits = memoryLogits(input("states", ["rows", shape.inputWidth]), shape, parameterMaker());
-  const lowered = lower({ logits }, { parameters: "weights" });
+  const blocks = weights === "int8" ? () => ownFormats[8] : undefined;
+  const lowered = lower({ logits }, { parameters: "weights", blocks });
   return compile(lowered, { threads, weights: weightFile(lowered, values) });
 }
 

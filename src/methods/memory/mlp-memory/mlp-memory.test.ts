@@ -194,10 +194,17 @@ describe("as a shaper", () => {
 
   test("log-probabilities are those of the mixture, which sums to one", async () => {
     for (const lambda of [0.5, 1]) {
-      const [found, wanted] = [await scores({ lambda }), await law(prompt, lambda)];
+      const [found, wanted] = [await scores({ lambda, weights: "f32" }), await law(prompt, lambda)];
       for (const [token, score] of found.entries()) expect(Math.abs(score - wanted[token])).toBeLessThan(2e-3);
       expect(found.reduce((sum, score) => sum + Math.exp(score), 0)).toBeCloseTo(1, 5);
     }
+  });
+
+  test("in 8 bits the mixture is nearly that of the memory as it was trained, and another", async () => {
+    const [kept, rounded] = [await scores({ lambda: 1, weights: "f32" }), await scores({ lambda: 1 })];
+    const distances = rounded.map((score, token) => Math.abs(score - kept[token]));
+    expect(Math.max(...distances)).toBeLessThan(0.1);
+    expect(Math.max(...distances)).toBeGreaterThan(1e-6);
   });
 
   test("λ = 0 is the model to the bit", async () => {
@@ -225,6 +232,7 @@ describe("as a shaper", () => {
   test("of another model, of another kind, outside its range: refused by name", async () => {
     expect(() => decode("greedy", { shapers: shaper({ lambda: 2 }) })).toThrow(/lambda/);
     expect(() => decode("greedy", { shapers: shaper({ temperature: 0 }) })).toThrow(/temperature/);
+    expect(() => decode("greedy", { shapers: shaper({ weights: "int4" }) })).toThrow(/weights/);
     await expect(decode("greedy", { shapers: shaper({ memory: "none" }) }).final).rejects.toThrow(/no part "none"/);
     const other = await memoryFixture({}, 9);
     const run = other.model.decode(prompt, { maxTokens: 2, shapers: shaper() });

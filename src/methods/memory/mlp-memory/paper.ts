@@ -22,7 +22,7 @@ export const paper: Paper = {
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
-    "The memory is kept in float32, which bounds its speed: fifty times the search's at 200,000 keys and at most 1.4 times a plain token are not reached with knossos.",
+    "Fifty times the search's speed at 200,000 keys is not reached with knossos, whose memory is half as large as itself.",
   claims: [
     {
       id: "perplexity",
