@@ -64,6 +64,24 @@ describe("run", () => {
     expect(quiet).toEqual({ status: 0, stdout: told.stdout, stderr: "" });
   });
 
+  it("says where a model that had nothing to say has a chat form", async () => {
+    const words = [
+      "--model",
+      "phaistos",
+      "--temperature",
+      "0",
+      "--max-tokens",
+      "40",
+      "Start with 5. + 3. What is the result?",
+    ];
+    const [plain, chat] = await Promise.all([ventris(["run", ...words]), ventris(["run", "--chat", ...words])]);
+    expect([plain.stdout.trim(), plain.stderr]).toEqual(["", expect.stringMatching(/ended at once.*--chat\n/)]);
+    expect([chat.stdout.trim(), chat.stderr]).toEqual([
+      expect.stringContaining("8"),
+      expect.not.stringMatching(/--chat/),
+    ]);
+  });
+
   it("prints text on stdout and one line of counters on stderr", async () => {
     const { status, stdout, stderr } = await ventris(["run", "--method", "greedy", "--max-tokens", "8", prompt]);
     expect(stderr).toMatch(

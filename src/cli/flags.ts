@@ -119,10 +119,12 @@ export function placeholder(schema: z.ZodType): string {
   if (inner instanceof z.ZodBoolean) return "true|false";
   if (inner instanceof z.ZodEnum) return inner.options.join("|");
   if (inner instanceof z.ZodArray) return "list";
-  if (inner instanceof z.ZodUnion)
-    return [
-      ...new Set(inner.options.map((one) => (one instanceof z.ZodArray ? "list" : placeholder(one as z.ZodType)))),
-    ].join("|");
+  // No command line can give one; beside other kinds it is left out.
+  if (inner instanceof z.ZodCustom) return "function";
+  if (inner instanceof z.ZodUnion) {
+    const kinds = inner.options.map((one) => (one instanceof z.ZodArray ? "list" : placeholder(one as z.ZodType)));
+    return [...new Set(kinds)].filter((kind) => kind !== "function").join("|");
+  }
   if (inner instanceof z.ZodLiteral) return [...inner.values].join("|");
   return "json";
 }

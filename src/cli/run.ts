@@ -139,6 +139,9 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
     if (flags.json) printJson({ model: flags.model, method: methodOf(events), ...describe(results, first) });
     else {
       say(figuresOf(results));
+      const silent = typeof prompt === "string" && results.every(({ text }) => text.trim() === "");
+      if (silent && model.tokenizer?.encodeChat)
+        say("the model ended at once; it has a chat form, in which it may have more to say: --chat");
       if (method && talks() && !signal.aborted) await explainSpeed(model, method, options, signal);
     }
     if (signal.aborted) process.exitCode = 130;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
-import { describeOption, readEscapes } from "./flags.ts";
+import { describeOption, placeholder, readEscapes } from "./flags.ts";
 import { rewrapped } from "./help.ts";
 import { formatTable, plural } from "./table.ts";
 import { displayWidth, styled, widthOf, wordWriter, wrap, wrapLines } from "./terminal.ts";
@@ -172,6 +172,13 @@ describe("flags", () => {
     expect(() => readEscapes("\\d+", "--stop")).toThrow(/--stop \\d\+: \\d is no escape/);
     expect(() => readEscapes("end\\", "--stop")).toThrow(/no escape/);
     expect(() => readEscapes("\\u{ffffff}", "--stop")).toThrow(/no escape/);
+  });
+
+  it("name the kind of value, functions only where nothing else can be given", () => {
+    const own = z.custom<() => void>((value) => typeof value === "function");
+    expect(placeholder(own.optional())).toBe("function");
+    expect(placeholder(z.union([z.literal("arithmetic"), own]).optional())).toBe("arithmetic");
+    expect(placeholder(z.record(z.string(), z.number()))).toBe("json");
   });
 
   it("explain options as sentences, with range, fields, default and example", () => {
