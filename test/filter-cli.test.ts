@@ -220,7 +220,18 @@ it("learns from all bins where it is told to, and refuses to score on bins witho
   const lines = (await readFile(join(folder, "data.csv"), "utf8")).trimEnd().split("\n");
   const unknown = lines.map((line, i) => (i > 320 ? line.replace(/^[^,]*/, "") : line));
   await writeFile(join(folder, "unknown.csv"), unknown.join("\n"));
-  const refused = await filter(["fit", "unknown.csv", "--state", "x,y", "--method", "kalman", "--out", "u.filter"]);
+  const refused = await filter([
+    "fit",
+    "unknown.csv",
+    "--state",
+    "x,y",
+    "--train",
+    "0:320",
+    "--method",
+    "kalman",
+    "--out",
+    "u.filter",
+  ]);
   expect(refused).toMatchObject({
     status: 2,
     stderr: expect.stringMatching(/none of the bins 320:400 has a true state/),
@@ -252,4 +263,63 @@ it("counts the steps of the whole comparison, and reads fields between tabs with
     .split("\n")
     .map((line) => JSON.parse(line).missing);
   expect(lines).toEqual([true, true, false, undefined]);
+});
+
+it("saves the state when Ctrl-C ends a stream, and refuses a line without an end", async () => {
+  await filter(["fit", "data.csv", "--state", "x,y", "--method", "kalman", "--out", "end.filter"]);
+  const words = ["filter", "run", "end.filter", "--stream", "--json", "--state-file", "end.state"];
+  const child = spawn(process.execPath, [join(root, "dist", "cli", "main.js"), ...words], { cwd: folder });
+  let text = "";
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  child.stdin.write("0.1,0.2,0.3\n0.2,0.2,0.3\n");
+  await new Promise<void>((resolve) => {
+    child.stdout.setEncoding("utf8").on("data", (piece: string) => {
+      text += piece;
+      if (text.split("\n").length === 3) resolve();
+    });
+  });
+  child.kill("SIGINT");
+  expect(await ended).toBe(0);
+  expect(JSON.parse(text.trim().split("\n")[2])).toMatchObject({ steps: 2 });
+  const next = "0.3,0.2,0.1\n";
+  const whole = await filter(["run", "end.filter", "--stream", "--json"], `0.1,0.2,0.3\n0.2,0.2,0.3\n${next}`);
+  const second = await filter(words.slice(1), next);
+  expect(second.stdout.split("\n")[0]).toBe(whole.stdout.split("\n")[2]);
+
+  const endless = await filter(["run", "end.filter", "--stream"], `0.1,0.2,0.3\n${"1".repeat(2 ** 23)}`);
+  expect(endless).toMatchObject({
+    status: 1,
+    stderr: expect.stringMatching(/line 2: more than \d+ bytes without an end/),
+  });
+});
+
+it("scores on the last fifth of the bins with a true state, and leaves channels out that never change", async () => {
+  const lines = (await readFile(join(folder, "data.csv"), "utf8")).trimEnd().split("\n");
+  // The animal rests at the end, where its state is not known, and one unit never fires.
+  const rests = lines.map(
+    (line, i) => `${i > 200 ? line.replace(/^[^,]*,[^,]*/, ",") : line},${i === 0 ? "silent" : 0}`,
+  );
+  await writeFile(join(folder, "rests.csv"), rests.join("\n"));
+  const compare = ["compare", "rests.csv", "--state", "x,y", "--methods", "kalman", "--json"];
+  expect(await filter(compare)).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/channel silent .*--without/),
+  });
+  const { stdout } = await filter([...compare, "--without", "silent"]);
+  expect(JSON.parse(stdout)).toMatchObject({ train: 160, results: [{ scores: { bins: 40 } }] });
+  expect(await filter([...compare, "--without", "x"])).toMatchObject({
+    status: 2,
+    stderr: expect.stringMatching(/--without x: no such channel is observed/),
+  });
+  await filter(["fit", ...compare.slice(1, 4), "--without", "silent", "--method", "kalman", "--out", "rests.filter"]);
+  expect(await filter(["run", "rests.filter", "rests.csv", "--state", "x,y"])).toMatchObject({ status: 0 });
+
+  // A state that stands still where it is scored on explains nothing.
+  const still = lines.map((line, i) => (i > 320 ? line.replace(/^[^,]*/, "7") : line));
+  await writeFile(join(folder, "still.csv"), still.join("\n"));
+  const fitted = await filter(["fit", "still.csv", "--state", "x,y", "--method", "kalman", "--out", "still.filter"]);
+  expect(fitted).toMatchObject({ status: 2, stderr: expect.stringMatching(/x never changes in the bins 320:400/) });
+  const run = await filter(["run", "rests.filter", "still.csv", "--state", "x,y", "--rows", "330:400", "--json"]);
+  expect(run).toMatchObject({ status: 0, stderr: expect.stringMatching(/not scored: x never changes/) });
+  expect(JSON.parse(run.stdout).means.length).toBe(70);
 });

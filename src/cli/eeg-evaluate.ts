@@ -6,7 +6,7 @@ import { ensure } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
 import * as eeg from "../methods/signals-eeg.ts";
 import { interruptible } from "./interruptible.ts";
-import { print, printJson, showProgress } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
 
 /** A model and a data set that fits it. Errors: `bad_option` for another shape. */
@@ -46,6 +46,9 @@ export async function runEvaluate(path: string, data: string, flags: EvaluateFla
       await eeg.evaluateGlim(model, set, { ...flags, classes, control, texts: flags.texts && control === "none" }),
     );
   }
+  const left = flags.pools.filter((pool) => !reports[0].retrieval[pool]);
+  if (left.length > 0)
+    say(`--pools ${left.join(",")}: the part ${flags.split} has fewer sentences than that, so these are left out`);
   if (flags.json) {
     printJson({ reports });
     return;

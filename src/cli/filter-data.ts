@@ -12,6 +12,7 @@ export interface DataFlags {
   states?: string;
   state?: string;
   channels?: string;
+  without?: string;
   lag: number;
   bin?: number;
   moving?: number;
@@ -28,6 +29,7 @@ export function addPairing(command: Command): Command {
       "the true states, as columns of the data, or of --states: names as x,y or numbers from 1 as 1-2",
     )
     .option("--channels <columns>", "the columns that are observations; default: all that are not states")
+    .option("--without <columns>", "columns that are left out of the observations, as channels that never change")
     .addOption(
       new Option("--lag <bins>", "pair each observation with the state this many bins later")
         .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
@@ -54,7 +56,7 @@ export function addPairing(command: Command): Command {
 
 export function addDataFlags(command: Command): Command {
   return addPairing(command)
-    .addOption(range("--train", "rows to learn from; default: the first four fifths"))
+    .addOption(range("--train", "rows to learn from; default: the first four fifths of those with a true state"))
     .addOption(range("--test", "rows to score on; default: the rest"));
 }
 
@@ -118,7 +120,13 @@ export async function readPaired(
     `${path}: all columns are states; what is observed?`,
   );
   const learnt = fitted.observationNames && signals.placesByName(table, fitted.observationNames, path);
-  const chosen = signals.pickColumns(table, flags.channels ?? learnt ?? rest, path);
+  const asked = signals.pickColumns(table, flags.channels ?? learnt ?? rest, path);
+  const left = flags.without ? signals.pickColumns(table, flags.without, path).places : [];
+  const unused = left.filter((place) => !asked.places.includes(place)).map((place) => table.names[place]);
+  ensure(unused.length === 0, "bad_option", () => `--without ${unused.join(",")}: no such channel is observed`);
+  const kept = asked.places.filter((place) => !left.includes(place));
+  ensure(kept.length > 0, "bad_option", `--without ${flags.without} leaves no channel to observe`);
+  const chosen = left.length > 0 ? signals.pickColumns(table, kept, path) : asked;
   const bins = table.values.rows - Math.abs(flags.lag);
   ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
   if (flags.outliers !== undefined) {
@@ -171,11 +179,28 @@ function forgetRest({ rows, columns, data }: signals.Matrix, step: number): void
 export const slice = ({ columns, data }: signals.Matrix, from: number, to: number): signals.Matrix =>
   signals.matrix(to - from, columns, data.slice(from * columns, to * columns));
 
+/** The states that have one value in all bins in which they are known: they have no variance that an estimate could explain. */
+export function stillStates({ rows, columns, data }: signals.Matrix, names: readonly string[] = []): string[] {
+  return Array.from({ length: columns }, (_, k) => k)
+    .filter((k) => {
+      const values = new Set<number>();
+      for (let t = 0; t < rows && values.size < 2; t++)
+        if (Number.isFinite(data[t * columns + k])) values.add(data[t * columns + k]);
+      return values.size < 2;
+    })
+    .map((k) => names[k] ?? `${k + 1}`);
+}
+
 /** What to learn from, and what to score on; nothing is left for that where all is learnt from. */
-export function splitData({ observations, states }: Paired, { train, test }: DataFlags) {
+export function splitData({ observations, states, stateNames }: Paired, { train, test }: DataFlags) {
   ensure(states, "bad_option", "which columns are states? give --states FILE or --state COLUMNS");
   const bins = observations.rows;
-  const learn = train ?? [0, Math.floor((test?.[0] ?? bins) * (test ? 1 : 0.8))];
+  const d = states.columns;
+  const known = Array.from({ length: bins }, (_, t) => t).filter((t) =>
+    states.data.subarray(t * d, (t + 1) * d).every(Number.isFinite),
+  );
+  // Of the bins with a true state: where a recording ends in rest or a gap, the last fifth of all bins has none.
+  const learn = train ?? [0, test?.[0] ?? known[Math.floor(0.8 * known.length)] ?? bins];
   const held = test ?? (learn[1] === bins ? undefined : [learn[1], bins]);
   for (const [name, [from, to]] of [["--train", learn] as const, ...(held ? [["--test", held] as const] : [])]) {
     ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${bins} bins`);
@@ -186,13 +211,17 @@ export function splitData({ observations, states }: Paired, { train, test }: Dat
   });
   if (!held) return { train: part(learn) };
   ensure(learn[1] <= held[0] || held[1] <= learn[0], "bad_option", "--train and --test overlap");
-  const known = part(held);
-  const d = states.columns;
-  const complete = (t: number) => known.states.data.subarray(t * d, (t + 1) * d).every(Number.isFinite);
   ensure(
-    Array.from({ length: known.states.rows }, (_, t) => t).some(complete),
+    known.some((t) => t >= held[0] && t < held[1]),
     "bad_option",
     `none of the bins ${held[0]}:${held[1]} has a true state to score on; give others with --test`,
   );
-  return { train: part(learn), test: known };
+  const scored = part(held);
+  const still = stillStates(scored.states, stateNames);
+  ensure(
+    still.length === 0,
+    "bad_option",
+    `${still} never changes in the bins ${held[0]}:${held[1]}, so that nothing can be scored there; give others with --test`,
+  );
+  return { train: part(learn), test: scored };
 }

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { ensure } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
+import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 import { plural } from "./table.ts";
 
@@ -14,7 +15,41 @@ export async function openModel(path: string) {
   return { model, method, filter: signals.openFilter(method, model) };
 }
 
-/** One line in, one line out. A line that is no observation is answered by an error on stderr and ends the run, after the state is saved. */
+/** Bytes of a line; an observation of 65,536 channels has fewer. */
+const longestLine = 2 ** 22;
+
+/** The lines of standard input until it ends, or Ctrl-C ends it. Errors: `bad_file` for a line that does not end. */
+async function* linesOfInput(signal: AbortSignal): AsyncGenerator<string> {
+  const { stdin } = process;
+  const reader = createInterface({ input: stdin, crlfDelay: Infinity, signal });
+  let [open, line] = [0, 0];
+  // The reader keeps a line until it ends, however long that takes.
+  const measure = (chunk: Buffer) => {
+    const end = chunk.lastIndexOf("\n");
+    open = end < 0 ? open + chunk.length : chunk.length - end - 1;
+    if (open > longestLine) reader.close();
+  };
+  stdin.on("data", measure);
+  try {
+    for await (const text of reader) {
+      line++;
+      yield text;
+    }
+  } finally {
+    stdin.off("data", measure);
+    stdin.pause();
+  }
+  ensure(
+    open <= longestLine,
+    "bad_file",
+    `standard input, line ${line + 1}: more than ${longestLine} bytes without an end`,
+  );
+}
+
+/**
+ * One line in, one line out. Ctrl-C ends the stream as its end would. A line that is no observation is answered by an error on stderr and ends
+ * the run. The state is saved in any case.
+ */
 export async function stream(
   { model, filter }: Awaited<ReturnType<typeof openModel>>,
   { json, stateFile }: { json?: true; stateFile?: string },
@@ -23,37 +58,40 @@ export async function stream(
   const latencies: number[] = [];
   const observation = new Float64Array(filter.observationDimension);
   let line = 0;
-  try {
-    for await (const text of createInterface({ input: process.stdin, crlfDelay: Infinity })) {
-      line++;
-      const started = performance.now();
-      let given: Float64Array | undefined;
-      if (text.trim() !== "") {
-        const fields = signals.fieldsOf(text);
+  const answer = (text: string): void => {
+    line++;
+    const started = performance.now();
+    let given: Float64Array | undefined;
+    if (text.trim() !== "") {
+      const fields = signals.fieldsOf(text);
+      ensure(
+        fields.length === observation.length,
+        "bad_file",
+        `standard input, line ${line}: ${fields.length} values, but the filter was fitted to ${observation.length} channels`,
+      );
+      for (const [k, field] of fields.entries()) {
+        const value = signals.readNumber(field);
         ensure(
-          fields.length === observation.length,
+          value !== undefined,
           "bad_file",
-          `standard input, line ${line}: ${fields.length} values, but the filter was fitted to ${observation.length} channels`,
+          `standard input, line ${line}: ${JSON.stringify(field)} is not a number`,
         );
-        for (const [k, field] of fields.entries()) {
-          const value = signals.readNumber(field);
-          ensure(
-            value !== undefined,
-            "bad_file",
-            `standard input, line ${line}: ${JSON.stringify(field)} is not a number`,
-          );
-          observation[k] = value;
-        }
-        given = observation;
+        observation[k] = value;
       }
-      const estimate = filter.step(given);
-      const answer = json
-        ? JSON.stringify({ mean: [...estimate.mean], covariance: [...estimate.covariance], missing: estimate.missing })
-        : Array.from(estimate.mean, (v) => Number(v.toPrecision(7))).join(",");
-      // Microseconds from the line to its answer.
-      if (latencies.length < 1_000_000) latencies.push(1000 * (performance.now() - started));
-      print(answer);
+      given = observation;
     }
+    const estimate = filter.step(given);
+    const said = json
+      ? JSON.stringify({ mean: [...estimate.mean], covariance: [...estimate.covariance], missing: estimate.missing })
+      : Array.from(estimate.mean, (v) => Number(v.toPrecision(7))).join(",");
+    // Microseconds from the line to its answer.
+    if (latencies.length < 1_000_000) latencies.push(1000 * (performance.now() - started));
+    print(said);
+  };
+  try {
+    await interruptible(async (signal) => {
+      for await (const text of linesOfInput(signal)) answer(text);
+    });
   } finally {
     if (stateFile) await signals.saveState(stateFile, filter, model);
   }

@@ -13,6 +13,7 @@ import {
   readPaired,
   slice,
   splitData,
+  stillStates,
 } from "./filter-data.ts";
 import { openModel, stream } from "./filter-stream.ts";
 import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
@@ -82,7 +83,7 @@ compressed (.gz).`,
     )
     .option(
       "--state-file <file>",
-      "with --stream: go on from the state in this file, if it exists, and save it there at the end",
+      "with --stream: go on from the state in this file, if it exists, and save it there at the end, or when Ctrl-C ends it",
     )
     .option(
       "--svg <file>",
@@ -264,7 +265,9 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
   const trajectory = flags.smooth
     ? signals.smoothAll(method, model, observations)
     : signals.filterAll(filter, observations);
-  const scores = truth && signals.score(trajectory.means, truth);
+  const still = truth ? stillStates(truth, data.stateNames) : [];
+  if (still.length > 0) say(`not scored: ${still} never changes in these bins`);
+  const scores = truth && still.length === 0 ? signals.score(trajectory.means, truth) : undefined;
   const names = model.stateNames ?? Array.from({ length: model.stateDimension }, (_, k) => `z${k + 1}`);
   if (flags.svg)
     await writeFileAtomically(

@@ -100,6 +100,18 @@ export const newEstimate = (d: number): Estimate => ({
 
 export const newCounters = (): FilterCounters => ({ steps: 0, missing: 0, indefinite: 0, fallback: 0, jittered: 0 });
 
+/** A number and arrays, one after the other, as a snapshot. Particles are too many to be arguments. */
+export function snapshotOf(first: number, ...parts: readonly Float64Array[]): Float64Array {
+  const state = new Float64Array(parts.reduce((sum, { length }) => sum + length, 1));
+  state[0] = first;
+  let at = 1;
+  for (const part of parts) {
+    state.set(part, at);
+    at += part.length;
+  }
+  return state;
+}
+
 /** Enters a step into the counters. */
 export function count(counters: FilterCounters, estimate: Estimate): void {
   counters.steps++;

@@ -11,6 +11,7 @@ import { linearCorrection } from "./kalman/index.ts";
 import { cholesky, choleskyInverse, choleskySolve, type Matrix, matrix, symmetricEigen } from "./matrix.ts";
 import { loadFilter, loadState, saveFilter, saveState } from "./model-file.ts";
 import { fitNetwork, networkJacobian, networkRegression } from "./network.ts";
+import { createParticleFilter } from "./particle/index.ts";
 import { fitStateModel, spectralRadius } from "./recursion.ts";
 import { angleBetween, score } from "./scores.ts";
 import { trajectorySvg } from "./trajectory-svg.ts";
@@ -268,7 +269,7 @@ describe("bad data", () => {
       failure("bad_option", /channel Pz/),
     );
     await expect(fitted(states, matrix(400, 4))).rejects.toEqual(
-      failure("bad_option", /channels 1, 2, 3, 4 have the same/),
+      failure("bad_option", /channels 1,2,3,4 have the same/),
     );
     await expect(fitted(matrix(400, 2), observations)).rejects.toEqual(
       failure("bad_option", /states 1, 2 never change:/),
@@ -416,6 +417,26 @@ describe("small matrices", () => {
     });
     expect(score(decoded, decoded).classes).toBeUndefined();
   });
+});
+
+it("the state of very many particles goes into a file and back", () => {
+  const particles = createParticleFilter({
+    stateDimension: 1,
+    observationDimension: 1,
+    particles: 300_000,
+    seed: 1,
+    stationary: Float64Array.of(1),
+    noise: Float64Array.of(0.1),
+    move: (z, at, out) => {
+      out[0] = 0.9 * z[at];
+    },
+    likelihood: (x) => (z, at) => -((x[0] - z[at]) ** 2),
+  });
+  particles.step([0.5]);
+  const state = particles.snapshot();
+  const next = particles.step([0.6]).mean[0];
+  particles.restore(state);
+  expect(particles.step([0.6]).mean[0]).toBe(next);
 });
 
 it("a picture says which bins and states it leaves out", () => {

@@ -200,11 +200,12 @@ function checkVariance(data: PreparedData, features: Features, { stateNames, obs
     }
     return found;
   };
+  // All of them where they can be read, so that they can be named in turn when they are left out.
   const named = (columns: number[], names?: readonly string[]) =>
     columns
-      .slice(0, 8)
+      .slice(0, 64)
       .map((k) => names?.[k] ?? `${k + 1}`)
-      .join(", ") + (columns.length > 8 ? ` and ${columns.length - 8} more` : "");
+      .join(",") + (columns.length > 64 ? ` and ${columns.length - 64} more` : "");
   const still = constant(data.states);
   ensure(still.length === 0, "bad_option", () =>
     still.length === 1
@@ -215,8 +216,8 @@ function checkVariance(data: PreparedData, features: Features, { stateNames, obs
   const silent = constant(data.observations);
   ensure(silent.length === 0, "bad_option", () =>
     silent.length === 1
-      ? `channel ${named(silent, observationNames)} has the same value in all bins: leave it out, or take principal components (features: a number)`
-      : `channels ${named(silent, observationNames)} have the same values in all bins: leave them out, or take principal components (features: a number)`,
+      ? `channel ${named(silent, observationNames)} has the same value in all bins: leave it out (in the terminal by --without), or take principal components (features: a number)`
+      : `channels ${named(silent, observationNames)} have the same values in all bins: leave them out (in the terminal by --without), or take principal components (features: a number)`,
   );
   const { rows, columns } = data.observations;
   ensure(

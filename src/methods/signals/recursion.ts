@@ -5,7 +5,7 @@
 
 import { ensure } from "../../errors.ts";
 import type { PreparedData } from "./filter.ts";
-import { count, type Estimate, type Filter, newCounters, newEstimate, usable } from "./filter.ts";
+import { count, type Estimate, type Filter, newCounters, newEstimate, snapshotOf, usable } from "./filter.ts";
 import { apply, covariance, leastSquares, type Matrix, matrix, sandwich, selectRows } from "./matrix.ts";
 
 /** (mean, covariance) one bin later; the outputs are other arrays than the inputs. */
@@ -75,7 +75,7 @@ export function createRecursion(options: RecursionOptions): Filter {
       count(counters, estimate);
       return estimate;
     },
-    snapshot: () => Float64Array.of(started ? 1 : 0, ...estimate.mean, ...estimate.covariance),
+    snapshot: () => snapshotOf(started ? 1 : 0, estimate.mean, estimate.covariance),
     restore(state) {
       ensure(state.length === 1 + d + d * d, "bad_option", "the state belongs to a filter of other dimensions");
       started = state[0] === 1;

@@ -50,6 +50,19 @@ describe("readings", () => {
     expect(set.eeg.length).toBe(3 * 128 * 4);
   });
 
+  it("are found by whole paths as well, and refused where a file has no channels", async () => {
+    await writeFile(join(folder, "s.edf"), edf);
+    await write([{ file: join(folder, "s.edf"), end: 1.5, sentence: "One." }]);
+    expect((await prepared()).recordings.length).toBe(1);
+    // Of two signals, a field after the other: only annotations are left where both are called so.
+    const notes = Buffer.from(edf);
+    for (const at of [256, 272]) notes.write("EDF Annotations ", at, "latin1");
+    notes.fill(0, 256 * 3);
+    await writeFile(join(folder, "notes.edf"), notes);
+    await write([{ file: "notes.edf", end: 1.5, sentence: "One." }]);
+    await expect(prepared()).rejects.toEqual(failure("bad_file", /notes\.edf has no channels, only annotations/));
+  });
+
   it("say what was odd about recordings that are used: cut files, dead channels", async () => {
     const path = join(folder, "odd.jsonl");
     await writeFile(join(folder, "cut.edf"), edf.subarray(0, edf.length - 10));

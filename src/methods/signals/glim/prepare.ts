@@ -1,5 +1,5 @@
 /** From files to a data set: a table that says where each sentence was read, or ZuCo's own .mat files. */
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
 import { ensure } from "../../../errors.ts";
 import { checkJson, decodeUtf8, parseJson } from "../../../json.ts";
@@ -74,12 +74,13 @@ export async function prepareReadings(path: string, options: PrepareOptions): Pr
   const collected: Collected = { sentences: [], recordings: [], signals: [], rejected: {}, ids: new Map() };
   let open: { file: string; recording: Recording } | undefined;
   for (const [i, reading] of readings.entries()) {
-    const file = join(dirname(path), reading.file);
+    const file = isAbsolute(reading.file) ? reading.file : join(dirname(path), reading.file);
     if (open?.file !== file) {
       open = { file, recording: await openRecording(file, reading.rate) };
       for (const remark of open.recording.remarks) options.onRemark?.(file, remark);
     }
     const { channels } = open.recording;
+    ensure(channels.length > 0, "bad_file", `${file} has no channels, only annotations`);
     const [{ rate }] = channels;
     ensure(
       channels.every((channel) => channel.rate === rate),

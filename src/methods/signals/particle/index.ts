@@ -12,6 +12,7 @@ import {
   type FilterParameters,
   newCounters,
   newEstimate,
+  snapshotOf,
   usable,
 } from "../filter.ts";
 import { fitLinearObservation } from "../kalman/index.ts";
@@ -227,7 +228,7 @@ export function createParticleFilter(options: ParticleOptions): Filter {
       time = 0;
       Object.assign(counters, newCounters());
     },
-    snapshot: () => Float64Array.of(time, ...current),
+    snapshot: () => snapshotOf(time, current),
     restore(state) {
       ensure(state.length === 1 + particles * d, "bad_option", "the state belongs to a filter of other dimensions");
       time = state[0];

@@ -5,7 +5,16 @@
  */
 import { z } from "zod";
 import { ensure } from "../../../errors.ts";
-import { count, defineFilter, type Filter, newCounters, newEstimate, type PreparedData, usable } from "../filter.ts";
+import {
+  count,
+  defineFilter,
+  type Filter,
+  newCounters,
+  newEstimate,
+  type PreparedData,
+  snapshotOf,
+  usable,
+} from "../filter.ts";
 import { type Matrix, matrix } from "../matrix.ts";
 
 export const place = defineFilter({
@@ -59,12 +68,14 @@ export const place = defineFilter({
       size,
       occupancy.map((v) => (v > 0 ? 1 : 0)),
     );
-    const spread = (field: Float64Array) => blur(field, cells, d, smoothing);
-    const time = spread(occupancy);
+    const spread = createBlur(cells, d, smoothing);
+    const time = occupancy.slice();
+    spread(time);
     const rates = matrix(n, size);
     for (let i = 0; i < n; i++) {
-      const field = spread(spikes[i]);
-      const mean = spikes[i].reduce((a, b) => a + b, 0) / data.states.rows;
+      const field = spikes[i];
+      const mean = field.reduce((a, b) => a + b, 0) / data.states.rows;
+      spread(field);
       // A hundredth of the unit's mean rate at least: no spike may rule a place out for ever.
       for (let c = 0; c < size; c++)
         rates.data[i * size + c] = Math.max(time[c] > 1e-9 ? field[c] / time[c] : mean, 0.01 * mean, 1e-6);
@@ -107,27 +118,28 @@ function normalised(values: Float64Array): Float64Array {
   return values.map((v) => v / total);
 }
 
-/** Convolution with a Gaussian of that deviation along each dimension, without losing mass inside. */
-function blur(field: Float64Array, cells: number, d: number, deviation: number): Float64Array {
-  if (deviation === 0) return Float64Array.from(field);
+/** Convolves a field in place with a Gaussian of that deviation along each dimension, without losing mass inside. */
+function createBlur(cells: number, d: number, deviation: number): (field: Float64Array) => void {
+  if (deviation === 0) return () => {};
   const reach = Math.ceil(3 * deviation);
   const weights = Float64Array.from({ length: 2 * reach + 1 }, (_, i) =>
     Math.exp(-((i - reach) ** 2) / (2 * deviation ** 2)),
   );
   const scale = weights.reduce((a, b) => a + b, 0);
-  let current = field;
-  for (let k = 0; k < d; k++) {
-    const stride = k === d - 1 ? 1 : cells;
-    const next = new Float64Array(field.length);
-    for (let c = 0; c < field.length; c++) {
-      const at = Math.floor(c / stride) % cells;
-      for (let j = -reach; j <= reach; j++) {
-        if (at + j >= 0 && at + j < cells) next[c + j * stride] += (current[c] * weights[j + reach]) / scale;
+  const next = new Float64Array(cells ** d);
+  return (field) => {
+    for (let k = 0; k < d; k++) {
+      const stride = k === d - 1 ? 1 : cells;
+      next.fill(0);
+      for (let c = 0; c < field.length; c++) {
+        const at = Math.floor(c / stride) % cells;
+        for (let j = -reach; j <= reach; j++) {
+          if (at + j >= 0 && at + j < cells) next[c + j * stride] += (field[c] * weights[j + reach]) / scale;
+        }
       }
+      field.set(next);
     }
-    current = next;
-  }
-  return current;
+  };
 }
 
 function createPlaceDecoder(
@@ -152,6 +164,7 @@ function createPlaceDecoder(
   const estimate = newEstimate(d);
   const counters = newCounters();
   const [belief, evidence] = [new Float64Array(size), new Float64Array(size)];
+  const move = createBlur(cells, d, motion);
   let started = false;
   return {
     stateDimension: d,
@@ -160,7 +173,7 @@ function createPlaceDecoder(
     step(observation) {
       const present = usable(observation, n);
       if (started && motion > 0) {
-        belief.set(blur(belief, cells, d, motion));
+        move(belief);
         for (let c = 0; c < size; c++) belief[c] = belief[c] * visited[c] + 1e-12 * occupancy[c];
       } else belief.set(occupancy);
       started = true;
@@ -204,7 +217,7 @@ function createPlaceDecoder(
       started = false;
       Object.assign(counters, newCounters());
     },
-    snapshot: () => Float64Array.of(started ? 1 : 0, ...belief),
+    snapshot: () => snapshotOf(started ? 1 : 0, belief),
     restore(state) {
       ensure(state.length === 1 + size, "bad_option", "the state belongs to a filter of other dimensions");
       started = state[0] === 1;
