@@ -272,7 +272,7 @@ describe("bad data", () => {
       failure("bad_option", /channels 1,2,3,4 have the same/),
     );
     await expect(fitted(matrix(400, 2), observations)).rejects.toEqual(
-      failure("bad_option", /states 1, 2 never change:/),
+      failure("bad_option", /states 1,2 never change:/),
     );
     const wide = matrix(8, 12, Float64Array.from({ length: 96 }, normals(5, 0)));
     await expect(fitted(rows(states, 0, 8), wide)).rejects.toEqual(
