@@ -325,6 +325,25 @@ describe("doctor", () => {
 });
 
 describe("misuse and failure", () => {
+  it("an option where the prompt stands is told with its flag", async () => {
+    const told = async (...words: string[]) => {
+      const { status, stderr } = await ventris(words);
+      return [status, stderr];
+    };
+    expect(await told("run", "--method", "chain", "length=2")).toEqual([
+      2,
+      expect.stringMatching(/^ventris: length=2 stands where the prompt is.*write --set length=2\./),
+    ]);
+    expect(await told("run", "maxTokens=3")).toEqual([2, expect.stringContaining("write --max-tokens 3.")]);
+    expect(await told("compare", "--methods", "greedy,chain", "length=2", prompt)).toEqual([
+      2,
+      expect.stringContaining(`--methods '[{"name": "chain", "length": 2}]'`),
+    ]);
+    expect((await told("run", "-n", "2", "the length=2 of it"))[0]).toBe(0);
+    expect((await told("run", "-n", "2", "e=2"))[0]).toBe(0);
+    expect(await told("models", "remove", "a/b")).toEqual([2, expect.stringMatching(/ventris models --remove a\/b$/m)]);
+  });
+
   const misuse: [string, string[], RegExp][] = [
     ["an unknown command", ["rnu"], /there is no command rnu; did you mean run\?/],
     [

@@ -99,6 +99,48 @@ it("--init writes a recipe that fits the texts; it is trained, and its samples g
   for (const { prompt } of own) expect(stories.some((text) => text.startsWith(prompt))).toBe(true);
 });
 
+it("a single .txt is cut at its blank lines, or as --separator says, and the recipe and the command tell it", async () => {
+  const tellings = stories.slice(0, 300);
+  await writeFile(path("tales.txt"), tellings.join("\r\n \r\n\r\n"));
+  const planned = async (folder: string, ...flags: string[]) => {
+    const words = ["train", "--init", folder, "--texts", "tales.txt", "--minutes", "0.05"];
+    const told = await ventris(...words, ...flags, "--json");
+    return {
+      ...JSON.parse(told.stdout),
+      stderr: told.stderr,
+      recipe: await readFile(path(folder, "recipe.json"), "utf8"),
+    };
+  };
+  const cut = await planned("cut");
+  expect(cut.documents).toBe(300);
+  expect(cut.stderr).toMatch(/^tales\.txt: 300 documents, told apart by blank lines; --separator '' keeps it whole/m);
+  expect(cut.stderr).toMatch(
+    /^a model of [\d.]+ million parameters.* on this machine when nothing else runs; --minutes/m,
+  );
+  expect(cut.recipe).toMatch(/300 documents in all[\s\S]*tales\.txt", "separator": "\\n\\n" }/);
+  const whole = await planned("whole", "--separator", "");
+  expect([whole.documents, whole.recipe]).toEqual([1, expect.not.stringContaining('"separator": ')]);
+  const other = await planned("other", "--separator", "\\r\\n \\r\\n");
+  expect(other.documents).toBe(300);
+  await refused(
+    ["train", "--init", "no", "--texts", "stories.jsonl", "--separator", "x"],
+    /--separator tells the documents of \.txt/,
+  );
+  await refused(["train", join("cut", "recipe.json"), "--separator", "x"], /--separator belongs to --init/);
+
+  const tuned = ["train", "finetune", "knossos", "tales.txt", "--folder", "tales", "--max-minutes", "0.00001"];
+  expect((await ventris(...tuned)).stderr).toMatch(/^tales\.txt: 300 documents/m);
+  expect(JSON.parse(await readFile(path("tales", "recipe.json"), "utf8")).data).toEqual([
+    { path: path("tales.txt"), separator: "\n\n" },
+  ]);
+});
+
+it("a recipe that ships is found by its name and by the end of its path", async () => {
+  for (const name of ["knossos", "recipes/knossos.json"])
+    await refused(["train", name], /recipes.knossos\.json: data\[0\]\.path: where is stories\.jsonl\?/);
+  await refused(["train", "knosos"], /did you mean "knossos"/);
+});
+
 it("a run is watched and interrupted: it is saved, and goes on", async () => {
   const long = await variant("long", () => ({ steps: 100_000 }));
   const child = start(["train", long, "--run", "watched", "--sample-every", "2", "--json"]);

@@ -12,7 +12,7 @@ import { listed, notesOf, rowsOf, skippedNotes, textsOf, treesOf } from "./compa
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { type ChosenMethod, decodesNothing, readMethods } from "./method-choice.ts";
+import { type ChosenMethod, decodesNothing, readMethods, requireNoOptions } from "./method-choice.ts";
 import { complain, endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
@@ -90,6 +90,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   ensure(out === undefined || /\.(html|svg)$/.test(out), "bad_option", `--out ${out}: the file ends in .html or .svg`);
   const request = { ...defaults, ...(await readRequest(flags)) };
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
+  requireNoOptions(words, named ?? [], "--methods");
   const prompts = await readPrompts(words, flags);
   await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));

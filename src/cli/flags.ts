@@ -141,7 +141,7 @@ function unwrap(schema: z.ZodType): z.ZodType {
     : schema;
 }
 
-const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 
 function parseJson(text: string): unknown {
   try {

@@ -1,10 +1,11 @@
 /** Methods as the command line names them: by name, as JSON with options, or as a module of one's own. */
 import type { MethodChoice } from "../calls.ts";
+import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
 import type { Model } from "../engine/model.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findMethod } from "../methods/index.ts";
-import { parseAssignments } from "./flags.ts";
+import { kebab, parseAssignments } from "./flags.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 
 export interface ChosenMethod {
@@ -70,6 +71,34 @@ function parseJson(json: string): unknown {
     return JSON.parse(json);
   } catch (cause) {
     throw new VentrisError("bad_option", `a method's JSON cannot be read: ${(cause as Error).message}`, { cause });
+  }
+}
+
+/**
+ * Words of a prompt that nobody wants continued: an option of the method or of the request, as name=value. Within a longer text, in a file or
+ * in a pipe they are a prompt like any other. Errors: `bad_option` with the flag that sets it.
+ */
+export function requireNoOptions(
+  words: readonly string[],
+  chosen: readonly ChosenMethod[],
+  flag: "--set" | "--methods",
+): void {
+  for (const word of words) {
+    const [, name, value] = /^-{0,2}([a-z][\w-]*)=(\S*)$/i.exec(word) ?? [];
+    if (name === undefined) continue;
+    const owner = chosen.find(({ method }) => Object.hasOwn(method.options.shape, name))?.method.name;
+    const request = Object.hasOwn(requestOptions.shape, name) ? kebab(name) : undefined;
+    if (owner === undefined && request === undefined) continue;
+    const way =
+      owner === undefined
+        ? `--${request} ${value}`
+        : flag === "--set"
+          ? `--set ${word}`
+          : `--methods '[{"name": "${owner}", "${name}": ${/^[\d.]+$/.test(value) ? value : JSON.stringify(value)}}]'`;
+    throw new VentrisError(
+      "bad_option",
+      `${word} stands where the prompt is, and ${owner ? `the method ${owner} has` : "there is"} an option of that name: write ${way}. If it is the prompt, give it by --prompt-file or through a pipe`,
+    );
   }
 }
 

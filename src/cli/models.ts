@@ -1,4 +1,5 @@
 /** `ventris models`: the models that ship with the package, those downloaded from the hub, and those in folders here. */
+import { existsSync } from "node:fs";
 import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
@@ -65,6 +66,12 @@ interface ModelsFlags {
   json?: true;
 }
 
+/** What others write as commands. */
+const verbs: Readonly<Record<string, string>> = {
+  ...{ remove: "models --remove NAME", rm: "models --remove NAME", delete: "models --remove NAME" },
+  ...{ list: "models", ls: "models", pull: "pull NAME", download: "pull NAME", add: "pull NAME" },
+};
+
 async function list(folders: string[], { remove, yes, files, json }: ModelsFlags): Promise<void> {
   ensure(yes === undefined || remove !== undefined, "bad_option", "--yes belongs to --remove");
   if (files !== undefined) {
@@ -72,6 +79,13 @@ async function list(folders: string[], { remove, yes, files, json }: ModelsFlags
     ensure(folders.length === 0, "bad_option", "--files takes one folder, and no others");
     return listFiles(files, json);
   }
+  const [verb, name = "NAME"] = folders;
+  const meant = verb !== undefined && Object.hasOwn(verbs, verb) ? verbs[verb] : undefined;
+  ensure(
+    meant === undefined || existsSync(verb),
+    "bad_option",
+    () => `models takes folders, and no command ${verb}: ventris ${meant!.replace("NAME", name)}`,
+  );
   const known = await listModels();
   if (remove !== undefined) {
     ensure(folders.length === 0, "bad_option", "--remove takes one model, and no folders");

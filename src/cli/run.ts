@@ -12,7 +12,7 @@ import { hopeless } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
+import { type ChosenMethod, choiceOf, readMethod, requireNoOptions } from "./method-choice.ts";
 import { endProgress, print, printJson, say, showProgress, talks, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
@@ -105,6 +105,7 @@ Examples:
 async function run(words: string[], flags: RunFlags): Promise<void> {
   ensure(flags.logprobs === undefined || flags.json || flags.trace, "bad_option", "--logprobs needs --json or --trace");
   const method = await readMethod(flags.method, flags.set);
+  requireNoOptions(words, method ? [method] : [], "--set");
   const options = await readRequest(flags);
   const prompt = await promptOf(words, flags);
   await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });

@@ -7,9 +7,9 @@ import { whyUnreadable } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
-import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
+import { documents, openTokenizer, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
-import { heldOutShare, leastTokens, planTraining, productRate } from "../training/plan.ts";
+import { heldOutShare, leastTokens, type Plan, planTraining, productRate } from "../training/plan.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
 import { plural } from "./table.ts";
@@ -17,6 +17,8 @@ import { plural } from "./table.ts";
 export interface BeginOptions {
   readonly folder: string;
   readonly texts: readonly string[];
+  /** What stands between the documents of `.txt` files; undefined: of a single one its blank lines; empty: they are documents as they are. */
+  readonly separator?: string;
   readonly minutes: number;
   readonly threads?: number;
   readonly signal: AbortSignal;
@@ -56,30 +58,87 @@ const nameOf = (folder: string): string =>
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "") || "model";
 
-const list = (texts: readonly string[]): string =>
-  texts.map((path) => `    { "path": ${JSON.stringify(resolve(path))} }`).join(",\n");
+/** The texts as a recipe names them, and how many documents they are. */
+interface Documents {
+  readonly files: readonly { readonly path: string; readonly separator?: string }[];
+  readonly count: number;
+  /** What to know about how they were cut; undefined where nobody had a choice. */
+  readonly note?: string;
+}
 
-/** Trains a tokenizer, measures the machine, and writes a recipe with its reasons. Returns the recipe's path. */
-export async function beginTraining(options: BeginOptions): Promise<string> {
+const blankLines = "\n\n";
+
+/** Errors: `bad_option` for a separator where no text takes one; those of `documents`. */
+async function documentsOf({ texts, separator }: Pick<BeginOptions, "texts" | "separator">): Promise<Documents> {
+  const plain = (path: string): boolean => /\.txt(\.gz)?$/.test(path);
+  ensure(
+    separator === undefined || texts.some(plain),
+    "bad_option",
+    "--separator tells the documents of .txt files apart, and none is given: the lines of a .jsonl file are documents",
+  );
+  const alone = texts.length === 1 && plain(texts[0]);
+  const between = separator ?? (alone ? blankLines : "");
+  const files = texts.map((path) => ({ path: resolve(path), ...(plain(path) && between && { separator: between }) }));
+  const count = await countDocuments(files);
+  if (separator !== undefined) return { files, count, note: `${plural(count, "document")} in the texts` };
+  if (!alone || count === 1) return { files: files.map(({ path }) => ({ path })), count };
+  const note = `${texts[0]}: ${plural(count, "document")}, told apart by blank lines; --separator '' keeps it whole, and --separator TEXT cuts it at another text`;
+  return { files, count, note };
+}
+
+async function countDocuments(files: Documents["files"]): Promise<number> {
+  let count = 0;
+  for await (const _ of allDocuments(files)) count += 1;
+  return count;
+}
+
+async function* allDocuments(files: Documents["files"]): AsyncGenerator<string> {
+  for (const file of files) yield* documents(file);
+}
+
+/** What a beginning leads to. */
+export interface Begun {
+  /** The recipe's path. */
+  readonly recipe: string;
+  readonly documents: number;
+  /** What people should hear about it. */
+  readonly notes: readonly string[];
+}
+
+/** Trains a tokenizer, measures the machine, and writes a recipe with its reasons. */
+export async function beginTraining(options: BeginOptions): Promise<Begun> {
   const { folder, texts } = options;
   const path = join(folder, "recipe.json");
   ensure(!existsSync(path), "bad_option", `${path} is there already: run it, or give another folder`);
   const bytes = await sizeOf(texts);
-  await inNewFolder(folder, () => writePlan(path, bytes, options));
-  return path;
+  const found = await documentsOf(options);
+  const plan = await inNewFolder(folder, () => writePlan(path, bytes, found, options));
+  const size = `a model of ${(plan.parameters / 1e6).toPrecision(2)} million parameters, trained for ${plural(plan.steps, "step")}`;
+  const time = `${timeOf(plan)} on this machine when nothing else runs`;
+  const notes = [`${size}: ${time}; --minutes sets the most that a plan may take`];
+  return { recipe: path, documents: found.count, notes: found.note ? [found.note, ...notes] : notes };
 }
 
-async function writePlan(path: string, bytes: number, options: BeginOptions): Promise<void> {
-  const { folder, texts, minutes, threads, signal } = options;
+const timeOf = ({ minutes }: Plan): string =>
+  minutes < 1 ? "less than a minute" : `about ${plural(Math.ceil(minutes), "minute")}`;
+
+async function writePlan(path: string, bytes: number, found: Documents, options: BeginOptions): Promise<Plan> {
+  const { folder, minutes, threads, signal } = options;
   const vocabularySize = bytes < 300_000 ? 512 : bytes < 3_000_000 ? 2048 : 4096;
   const tokenizerFolder = join(folder, "tokenizer");
   await makeFolder(tokenizerFolder);
   showProgress(`training a tokenizer of up to ${vocabularySize} tokens`);
-  await trainTokenizer({ texts: readTexts(texts), size: vocabularySize, atMost: true, out: tokenizerFolder, signal });
+  await trainTokenizer({
+    texts: allDocuments(found.files),
+    size: vocabularySize,
+    atMost: true,
+    out: tokenizerFolder,
+    signal,
+  });
   const tokenizer = await openTokenizer(tokenizerFolder);
-  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const corpus = await loadCorpus({ files: found.files, tokenizer, signal });
   const tokens = corpus.train.tokens.length;
-  if (tokens < leastTokens) throw await tooSmall(tokens, options);
+  if (tokens < leastTokens) throw await tooSmall(tokens, found, options);
   showProgress("measuring the machine");
   const rate = await productRate(threads);
   const plan = planTraining(tokens, tokenizer.vocabularySize, rate, minutes);
@@ -109,14 +168,22 @@ async function writePlan(path: string, bytes: number, options: BeginOptions): Pr
     "eos_token_id": ${tokenizer.endTokens[0]}
   },
   "tokenizer": "tokenizer",
-  // A "weight" for every file says how often it is drawn from; without weights, by size. A "separator" ("\\n\\n": blank lines) cuts a .txt file into documents.
+  // ${plural(found.count, "document")} in all. A "separator" is what stands between the documents of a .txt file ("\\n\\n": blank lines); a file
+  // without one is one document. A "weight" for every file says how often it is drawn from; without weights, by size.
   "data": [
-${list(texts)}
+${found.files
+  .map(
+    (file) =>
+      `    ${JSON.stringify(file)
+        .replace(/([{,:])(?=")/g, "$1 ")
+        .replace(/}$/, " }")}`,
+  )
+  .join(",\n")}
   ],
   "heldOut": ${plan.heldOut},
   "rows": ${plan.rows},
   "length": ${plan.length},
-  // ${plan.epochs.toFixed(1)} passes over the text, about ${plural(Math.ceil(plan.minutes), "minute")}.
+  // ${plan.epochs.toFixed(1)} passes over the text, ${timeOf(plan)}.
   "steps": ${plan.steps},
   "seed": 1,
   // The rate rises, stays, and falls over the last two fifths, where most is learned.
@@ -126,12 +193,17 @@ ${list(texts)}
 }
 `;
   await writeFileAtomically(path, recipe);
+  return plan;
 }
 
 /** What can be done with texts that are too small for a model of their own: to train a shipped one further, if they suffice for that. */
-async function tooSmall(tokens: number, { folder, texts, signal }: BeginOptions): Promise<VentrisError> {
+async function tooSmall(
+  tokens: number,
+  { files }: Documents,
+  { folder, texts, signal }: BeginOptions,
+): Promise<VentrisError> {
   const tokenizer = await openTokenizer(await resolveModel("knossos"));
-  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const corpus = await loadCorpus({ files, tokenizer, signal });
   const further =
     corpus.train.tokens.length < leastForFinetuning
       ? `, or ${leastForFinetuning} or more to train a shipped model further (ventris train finetune)`
@@ -178,10 +250,10 @@ function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: n
 }
 
 /**
- * Writes a recipe that trains a model further on texts, or finds the same one there, whose run then goes on. Returns its path.
+ * Writes a recipe that trains a model further on texts, or finds the same one there, whose run then goes on.
  * Errors: `bad_option` where another one is there.
  */
-export async function beginFinetuning(options: FinetuneOptions): Promise<string> {
+export async function beginFinetuning(options: FinetuneOptions): Promise<Begun> {
   const { folder, model, texts, epochs, lora, part, signal } = options;
   await sizeOf(texts);
   const base = await resolveModel(model);
@@ -194,7 +266,8 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
   const config = parseJsonObject(await readFile(configPath), configPath);
   const tokenizer = await openTokenizer(base);
   const path = join(folder, "recipe.json");
-  const corpus = await loadCorpus({ files: texts.map((file) => ({ path: file })), tokenizer, signal });
+  const found = await documentsOf(options);
+  const corpus = await loadCorpus({ files: found.files, tokenizer, signal });
   const tokens = corpus.train.tokens.length;
   const context = Number(config.max_position_embeddings ?? config.n_positions ?? 1024);
   const { rows, length } = batchFor(tokens, Math.min(options.length ?? 256, context), options.length === undefined);
@@ -207,7 +280,7 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
     licence: "that of the base, and what the texts allow",
     config,
     tokenizer: base,
-    data: texts.map((file) => ({ path: resolve(file) })),
+    data: found.files,
     heldOut,
     rows,
     length,
@@ -229,5 +302,5 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<string>
     `${path} is there already and says something else: give another folder, or run it by ventris train ${path} --run ${join(folder, "run")} --out ${join(folder, resultOf(options))}`,
   );
   if (there === undefined) await inNewFolder(folder, () => writeFileAtomically(path, written));
-  return path;
+  return { recipe: path, documents: found.count, notes: found.note ? [found.note] : [] };
 }

@@ -1,31 +1,28 @@
 /** `ventris train`: models from recipes, and tokenizers. Interrupted training is saved and goes on with the next call. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, nearest, VentrisError } from "../errors.ts";
-import { partKinds, trainTable } from "../methods/index.ts";
-import { makeFolder } from "../node-folders.ts";
-import { open } from "../open.ts";
-import { resolveModel } from "../references.ts";
-import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
-import { loadCorpus } from "../training/data.ts";
+import { ensure, nearest } from "../errors.ts";
+import { partKinds } from "../methods/index.ts";
 import { readNote } from "../training/export.ts";
 import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
-import { numberFlag, parseAssignments, parseValue, threadsFlag } from "./flags.ts";
+import { numberFlag, parseAssignments, readEscapes, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { print, printJson, say, showProgress, talk } from "./output.ts";
-import { formatBytes, formatTable, plural } from "./table.ts";
-import { writeTexts } from "./texts.ts";
+import { print, printJson, say, talk } from "./output.ts";
+import { formatTable } from "./table.ts";
 import { beginFinetuning, beginTraining, type FinetuneOptions, resultOf } from "./train-begin.ts";
 import { lookingOn, runStatus, sample, writeRunModel } from "./train-look.ts";
+import { defineMaking } from "./train-making.ts";
 import { defineReward } from "./train-reward.ts";
 
 interface TrainFlags {
   init?: string;
   texts?: string[];
+  separator?: string;
   minutes: number;
   sampleEvery?: number;
   keepEvery?: number;
@@ -39,6 +36,7 @@ interface TrainFlags {
 
 interface FinetuneFlags {
   folder: string;
+  separator?: string;
   epochs: number;
   learningRate?: number;
   length?: number;
@@ -52,34 +50,18 @@ interface FinetuneFlags {
   json?: true;
 }
 
-interface TokenizerFlags {
-  size: number;
-  out: string;
-  json?: true;
-}
-
-interface TextsFlags {
-  model: string;
-  out: string;
-  count: number;
-  opening: number;
-  length: number;
-  temperatures: number[];
-  seed: number;
-  threads?: number;
-  json?: true;
-}
-
-interface TrigramFlags {
-  model: string;
-  out: string;
-  pairs: number;
-  json?: true;
-}
+const separatorFlag = (): Option =>
+  new Option(
+    "--separator <text>",
+    "what stands between the documents of a .txt file; \\n stands for a newline, and '' for nothing: then every file is one document. Default: the blank lines of a single .txt file; each of several files is one document",
+  ).argParser((text) => readEscapes(text, "--separator"));
 
 export function define(command: Command): void {
   command
-    .argument("[recipe]", "a recipe, as recipes/knossos.json or one that --init wrote; or one of the commands below")
+    .argument(
+      "[recipe]",
+      "a recipe: one that --init wrote, or that ships with the package, as knossos; or one of the commands below",
+    )
     .option(
       "--init <folder>",
       "write a recipe for --texts into this folder, sized for the texts and this machine, and stop there",
@@ -88,6 +70,7 @@ export function define(command: Command): void {
       "--texts <files...>",
       "the texts that --init is to plan for: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
     )
+    .addOption(separatorFlag())
     .addOption(
       numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
     )
@@ -131,6 +114,7 @@ export function define(command: Command): void {
       "--folder <folder>",
       "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part",
     )
+    .addOption(separatorFlag())
     .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
     .addOption(
       numberFlag(
@@ -183,69 +167,23 @@ export function define(command: Command): void {
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .action(sampleRun);
-  command
-    .command("tokenizer")
-    .description("train a byte-level BPE tokenizer on texts")
-    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
-    .addOption(numberFlag("--size", z.int(), "how many tokens it has in all").default(4096))
-    .requiredOption("--out <folder>", "folder for tokenizer.json and tokenizer_config.json")
-    .option("--json", "print the outcome as one JSON object")
-    .action(makeTokenizer);
-  command
-    .command("trigrams")
-    .description("count triples of tokens in texts: the table that the method aded starts from")
-    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
-    .requiredOption("--model <folder>", "the model that the table is for, whose tokenizer it uses")
-    .requiredOption("--out <file>", "where the table goes; a model finds its own as trigrams.bin in its folder")
-    .addOption(
-      numberFlag(
-        "--pairs",
-        z
-          .int()
-          .min(1)
-          .max(2 ** 23),
-        "keep this many of the most frequent pairs",
-      ).default(100_000),
-    )
-    .option("--json", "print the outcome as one JSON object")
-    .action(makeTrigrams);
-  command
-    .command("texts")
-    .description("let a model write texts itself, to train its draft on or to count triples of tokens in")
-    .argument(
-      "<files...>",
-      "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
-    )
-    .requiredOption("--model <folder>", "the model that writes")
-    .requiredOption("--out <file>", "file for the texts, as JSON lines with a field text")
-    .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "how many texts to write").default(1000))
-    .addOption(
-      numberFlag(
-        "--opening",
-        z.int().min(1).max(100_000),
-        "how many tokens of a text are given as its opening",
-      ).default(32),
-    )
-    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "how many tokens the model adds").default(160))
-    .addOption(
-      new Option(
-        "--temperatures <numbers>",
-        "temperatures between commas, taken in turn; 0 always takes the most likely token",
-      )
-        .argParser((text) => {
-          const temperature = z.number().min(0).max(10);
-          return text.split(",").map((part) => parseValue(temperature, "--temperatures", part));
-        })
-        .default([0, 0.6, 0.8, 1]),
-    )
-    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
-    .addOption(threadsFlag())
-    .option("--json", "print the outcome as one JSON object")
-    .action(makeTexts);
+  defineMaking(command);
 }
 
-async function trainModel(path: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
-  const { init, texts, minutes, threads, json } = flags;
+const recipesFolder = fileURLToPath(new URL("../../recipes", import.meta.url));
+
+/** A recipe that is not here may be one that ships: by its name, or by a path that ends as its own. */
+function recipeAt(given: string): string {
+  const [, name] = /^(?:(?:.*[\\/])?recipes[\\/])?([\w-]+)(?:\.json)?$/.exec(given) ?? [];
+  const shipped = join(recipesFolder, `${name}.json`);
+  if (name === undefined || existsSync(given) || !existsSync(shipped)) return given;
+  say(`${given} is not here: taking the recipe that ships, ${shipped}`);
+  return shipped;
+}
+
+async function trainModel(given: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
+  const { init, texts, separator, minutes, threads, json } = flags;
+  const path = given === undefined || init !== undefined ? given : recipeAt(given);
   if (path !== undefined && !existsSync(path)) requireNoCommand(path, command);
   ensure(command.args.length <= 1, "bad_option", () => {
     return `train takes one recipe; what else is ${command.args.slice(1).join(" ")}? (--help shows the usage)`;
@@ -253,13 +191,17 @@ async function trainModel(path: string | undefined, flags: TrainFlags, command: 
   if (init !== undefined) {
     ensure(path === undefined, "bad_option", "--init writes a recipe: do not give one too");
     ensure(texts, "bad_option", "--init: which texts? give --texts FILE…");
-    const recipe = await interruptible((signal) => beginTraining({ folder: init, texts, minutes, threads, signal }));
-    if (json) printJson({ recipe });
+    const { recipe, documents, notes } = await interruptible((signal) =>
+      beginTraining({ folder: init, texts, separator, minutes, threads, signal }),
+    );
+    if (json) printJson({ recipe, documents });
     else print(recipe);
+    for (const note of notes) say(note);
     say(`look at it, then: ventris train ${recipe} --run ${join(init, "run")} --out ${join(init, "model")}`);
     return;
   }
   ensure(texts === undefined, "bad_option", "--texts belongs to --init; a recipe names its texts itself");
+  ensure(separator === undefined, "bad_option", "--separator belongs to --init; a recipe names it beside its text");
   ensure(path, "bad_option", "give a recipe, or --init FOLDER --texts FILE… to have one written");
   ensure(!/\.(txt|jsonl)(\.gz)?$/.test(path), "bad_option", () => {
     return `${path} is a text, and train takes a recipe: ventris train --init FOLDER --texts ${path} writes one, and ventris train finetune MODEL ${path} --folder FOLDER trains a model further`;
@@ -277,8 +219,9 @@ async function trainModel(path: string | undefined, flags: TrainFlags, command: 
 
 /** Errors: `bad_option` for a word that is no recipe, and nearly one of the commands. */
 function requireNoCommand(word: string, { commands }: Command): void {
-  const names = commands.map((command) => command.name());
-  const meant = /^[\w-]+$/.test(word) ? nearest(word, names) : undefined;
+  if (!/^[\w-]+$/.test(word)) return;
+  const recipes = readdirSync(recipesFolder).flatMap((file) => /^([\w-]+)\.json$/.exec(file)?.[1] ?? []);
+  const meant = nearest(word, [...commands.map((command) => command.name()), ...recipes]);
   ensure(
     meant === undefined,
     "bad_option",
@@ -349,10 +292,22 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags): P
   ensure(r === undefined || flags.part === undefined, "bad_option", "--lora and --part: train one of them");
   const lora = r === undefined ? undefined : { r, alpha: alpha ?? 2 * r, targets };
   const part = partOf(flags);
-  const path = await interruptible((signal) =>
-    beginFinetuning({ folder, model, texts, epochs, learningRate, length, lora, part, signal }),
+  const { recipe: path, notes } = await interruptible((signal) =>
+    beginFinetuning({
+      folder,
+      model,
+      texts,
+      separator: flags.separator,
+      epochs,
+      learningRate,
+      length,
+      lora,
+      part,
+      signal,
+    }),
   );
   const [run, out] = [join(folder, "run"), join(folder, resultOf({ lora, part }))];
+  for (const note of notes) say(note);
   say(`${path} says how; once it is changed, it is run by ventris train ${path} --run ${run} --out ${out}`);
   await runAndTell(path, { data: ".", run, out, threads, maxMinutes, json });
 }
@@ -395,78 +350,4 @@ async function sampleRun(run: string, given: string[], { json, ...flags }: Sampl
   );
   if (json) printJson(prompts.map((prompt, i) => ({ prompt, text: texts[i] })));
   else for (const [i, text] of texts.entries()) print(`${prompts[i]}|${text}\n`);
-}
-
-async function makeTrigrams(files: string[], { model, out, pairs, json }: TrigramFlags): Promise<void> {
-  const tokenizer = await openTokenizer(await resolveModel(model));
-  showProgress("counting tri-grams");
-  const made = await interruptible((signal) =>
-    trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),
-  );
-  if (json) printJson({ out, ...made });
-  else print(`${plural(made.pairs, "pair")} of tokens, ${formatBytes(made.bytes)}, written to ${out}`);
-}
-
-async function makeTexts(files: string[], { model: reference, threads, json, ...flags }: TextsFlags): Promise<void> {
-  const model = await open(reference, { threads });
-  try {
-    const { tokenizer } = model;
-    ensure(tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);
-    const written = await interruptible(async (signal) => {
-      const corpus = await loadCorpus({ files: files.map((path) => ({ path })), tokenizer, signal });
-      const { count, opening, length, temperatures, seed, out } = flags;
-      let told = 0;
-      return writeTexts({
-        model,
-        openings: corpus.train.tokens,
-        openingTokens: opening,
-        count,
-        length,
-        temperatures,
-        seed,
-        out,
-        signal,
-        onProgress({ texts, tokensPerSecond }) {
-          if (performance.now() - told < 10_000 && texts < count) return;
-          told = performance.now();
-          showProgress(`${texts} of ${plural(count, "text")} · ${tokensPerSecond.toFixed(0)} tokens/s`);
-        },
-      });
-    });
-    const complete = written >= flags.count;
-    if (json) printJson({ out: flags.out, texts: written, complete });
-    else print(`${plural(written, "text")}${complete ? `, written to ${flags.out}` : ""}`);
-    if (complete) return;
-    say(`stopped early; what is written is in ${flags.out}.partial, and the same command goes on from it`);
-    process.exitCode = 130;
-  } finally {
-    await model.close();
-  }
-}
-
-async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
-  await makeFolder(out).catch((cause) => {
-    throw new VentrisError("unavailable", `--out: cannot make the folder: ${cause.message}`, { cause });
-  });
-  let stage = "";
-  const trained = await interruptible((signal) =>
-    trainTokenizer({
-      texts: readTexts(files),
-      size,
-      out,
-      signal,
-      onProgress(progress) {
-        if (progress.stage !== stage)
-          showProgress(
-            progress.stage === "counting" ? "counting words" : `learning ${plural(progress.total, "merge")}`,
-          );
-        stage = progress.stage;
-      },
-    }),
-  );
-  if (json) printJson({ out, tokens: trained.tokens.length, merges: trained.merges.length });
-  else
-    print(
-      `${plural(trained.tokens.length, "token")}, ${trained.merges.length} of them made by merging, written to ${out}`,
-    );
 }

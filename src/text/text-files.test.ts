@@ -34,6 +34,13 @@ describe("documents", () => {
     }
   });
 
+  it("come apart at blank lines, however many there are and however lines end", async () => {
+    const path = await file("blank.txt", "one\nstill one\n\ntwo\r\n\r\n  three\n \t\n\n\nfour\n");
+    expect(await all({ path, separator: "\n\n" })).toEqual(["one\nstill one", "two", "  three", "four\n"]);
+    expect(await all({ path, separator: "\n\n\n" })).toEqual(["one\nstill one\n\ntwo\r\n\r\n  three", "four\n"]);
+    expect(await all({ path, separator: "\n" })).toEqual(["one", "still one", "two", "  three", "four"]);
+  });
+
   it("come from JSON lines, also when characters and lines straddle the chunks that are read", async () => {
     const long = "é€😀".repeat(60_000);
     const lines = ["first", long, "  ", "last"].map((text, i) => JSON.stringify({ text, other: `o${i}` }));

@@ -8,7 +8,10 @@ export interface TextFile {
   readonly path: string;
   /** Which property of a `.jsonl` record is the text; default "text". */
   readonly field?: string;
-  /** What stands between the documents of a `.txt` file; default: the whole file is one document. */
+  /**
+   * What stands between the documents of a `.txt` file; default: the whole file is one document. "\n\n" stands for blank lines, and line ends
+   * alone for at least so many, however the file ends its lines.
+   */
   readonly separator?: string | RegExp;
 }
 
@@ -53,9 +56,15 @@ async function* textDocuments({ path, separator }: TextFile): AsyncGenerator<str
     parts.push(part);
   }
   const text = parts.join("");
-  if (separator) yield* text.split(separator);
+  if (separator) yield* text.split(separatorPattern(separator));
   else yield text;
 }
+
+/** What a separator is looked for as. Of line ends there may be more than it has, of Windows, and with blanks between them. */
+export const separatorPattern = (separator: string | RegExp): string | RegExp =>
+  typeof separator === "string" && /^\n+$/.test(separator)
+    ? new RegExp(`(?:\\r?\\n[ \\t]*){${separator.length - 1},}\\r?\\n`)
+    : separator;
 
 async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
   let number = 0;

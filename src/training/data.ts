@@ -7,7 +7,7 @@ import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
 import { storage, whyUnreadable, within } from "../files.ts";
 import { parseJson } from "../json.ts";
 import { sha } from "../sha.ts";
-import { documents, type TextFile } from "../text/text-files.ts";
+import { documents, separatorPattern, type TextFile } from "../text/text-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import { cacheKey, fileIdentity, openCached } from "../weights/cache.ts";
 import { openSafetensors, writeSafetensors } from "../weights/safetensors.ts";
@@ -64,7 +64,7 @@ export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
   ensure(files.length > 0, "bad_option", "corpus: no files are given");
   const parts: (string | number)[] = [formatName, tokenizer.fingerprint, heldOut];
   for (const { path, field = "", separator = "", special = false } of files) {
-    parts.push(await identity(path), field, String(separator), ...(special ? ["special"] : []));
+    parts.push(await identity(path), field, String(separatorPattern(separator)), ...(special ? ["special"] : []));
   }
   const name = within("corpora", `${await cacheKey(...parts)}.safetensors`);
   return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);

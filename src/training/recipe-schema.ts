@@ -29,7 +29,7 @@ const schedule = z.discriminatedUnion("kind", [
 const datum = z.strictObject({
   path: z.string(),
   field: z.string().optional(),
-  /** What stands between the documents of a `.txt` file, "\n\n" for blank lines; default: the whole file is one document. */
+  /** What stands between the documents of a `.txt` file, "\n\n" for blank lines (one or more); default: the whole file is one document. */
   separator: z.string().min(1).optional(),
   /** How often windows are drawn from this file, against the others' weights; all files have one, or none (then: by size). */
   weight: z.number().min(0).optional(),

@@ -1,0 +1,176 @@
+/** `ventris train tokenizer`, `trigrams` and `texts`: what is made beside a model, from texts or by a model. */
+import { type Command, Option } from "commander";
+import { z } from "zod";
+import { ensure, VentrisError } from "../errors.ts";
+import { trainTable } from "../methods/index.ts";
+import { makeFolder } from "../node-folders.ts";
+import { open } from "../open.ts";
+import { resolveModel } from "../references.ts";
+import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
+import { loadCorpus } from "../training/data.ts";
+import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { interruptible } from "./interruptible.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
+import { formatBytes, plural } from "./table.ts";
+import { writeTexts } from "./texts.ts";
+
+interface TokenizerFlags {
+  size: number;
+  out: string;
+  json?: true;
+}
+
+interface TextsFlags {
+  model: string;
+  out: string;
+  count: number;
+  opening: number;
+  length: number;
+  temperatures: number[];
+  seed: number;
+  threads?: number;
+  json?: true;
+}
+
+interface TrigramFlags {
+  model: string;
+  out: string;
+  pairs: number;
+  json?: true;
+}
+
+export function defineMaking(command: Command): void {
+  command
+    .command("tokenizer")
+    .description("train a byte-level BPE tokenizer on texts")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
+    .addOption(numberFlag("--size", z.int(), "how many tokens it has in all").default(4096))
+    .requiredOption("--out <folder>", "folder for tokenizer.json and tokenizer_config.json")
+    .option("--json", "print the outcome as one JSON object")
+    .action(makeTokenizer);
+  command
+    .command("trigrams")
+    .description("count triples of tokens in texts: the table that the method aded starts from")
+    .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
+    .requiredOption("--model <folder>", "the model that the table is for, whose tokenizer it uses")
+    .requiredOption("--out <file>", "where the table goes; a model finds its own as trigrams.bin in its folder")
+    .addOption(
+      numberFlag(
+        "--pairs",
+        z
+          .int()
+          .min(1)
+          .max(2 ** 23),
+        "keep this many of the most frequent pairs",
+      ).default(100_000),
+    )
+    .option("--json", "print the outcome as one JSON object")
+    .action(makeTrigrams);
+  command
+    .command("texts")
+    .description("let a model write texts itself, to train its draft on or to count triples of tokens in")
+    .argument(
+      "<files...>",
+      "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
+    )
+    .requiredOption("--model <folder>", "the model that writes")
+    .requiredOption("--out <file>", "file for the texts, as JSON lines with a field text")
+    .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "how many texts to write").default(1000))
+    .addOption(
+      numberFlag(
+        "--opening",
+        z.int().min(1).max(100_000),
+        "how many tokens of a text are given as its opening",
+      ).default(32),
+    )
+    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "how many tokens the model adds").default(160))
+    .addOption(
+      new Option(
+        "--temperatures <numbers>",
+        "temperatures between commas, taken in turn; 0 always takes the most likely token",
+      )
+        .argParser((text) => {
+          const temperature = z.number().min(0).max(10);
+          return text.split(",").map((part) => parseValue(temperature, "--temperatures", part));
+        })
+        .default([0, 0.6, 0.8, 1]),
+    )
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
+    .addOption(threadsFlag())
+    .option("--json", "print the outcome as one JSON object")
+    .action(makeTexts);
+}
+
+async function makeTrigrams(files: string[], { model, out, pairs, json }: TrigramFlags): Promise<void> {
+  const tokenizer = await openTokenizer(await resolveModel(model));
+  showProgress("counting tri-grams");
+  const made = await interruptible((signal) =>
+    trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),
+  );
+  if (json) printJson({ out, ...made });
+  else print(`${plural(made.pairs, "pair")} of tokens, ${formatBytes(made.bytes)}, written to ${out}`);
+}
+
+async function makeTexts(files: string[], { model: reference, threads, json, ...flags }: TextsFlags): Promise<void> {
+  const model = await open(reference, { threads });
+  try {
+    const { tokenizer } = model;
+    ensure(tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);
+    const written = await interruptible(async (signal) => {
+      const corpus = await loadCorpus({ files: files.map((path) => ({ path })), tokenizer, signal });
+      const { count, opening, length, temperatures, seed, out } = flags;
+      let told = 0;
+      return writeTexts({
+        model,
+        openings: corpus.train.tokens,
+        openingTokens: opening,
+        count,
+        length,
+        temperatures,
+        seed,
+        out,
+        signal,
+        onProgress({ texts, tokensPerSecond }) {
+          if (performance.now() - told < 10_000 && texts < count) return;
+          told = performance.now();
+          showProgress(`${texts} of ${plural(count, "text")} · ${tokensPerSecond.toFixed(0)} tokens/s`);
+        },
+      });
+    });
+    const complete = written >= flags.count;
+    if (json) printJson({ out: flags.out, texts: written, complete });
+    else print(`${plural(written, "text")}${complete ? `, written to ${flags.out}` : ""}`);
+    if (complete) return;
+    say(`stopped early; what is written is in ${flags.out}.partial, and the same command goes on from it`);
+    process.exitCode = 130;
+  } finally {
+    await model.close();
+  }
+}
+
+async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
+  await makeFolder(out).catch((cause) => {
+    throw new VentrisError("unavailable", `--out: cannot make the folder: ${cause.message}`, { cause });
+  });
+  let stage = "";
+  const trained = await interruptible((signal) =>
+    trainTokenizer({
+      texts: readTexts(files),
+      size,
+      out,
+      signal,
+      onProgress(progress) {
+        if (progress.stage !== stage)
+          showProgress(
+            progress.stage === "counting" ? "counting words" : `learning ${plural(progress.total, "merge")}`,
+          );
+        stage = progress.stage;
+      },
+    }),
+  );
+  if (json) printJson({ out, tokens: trained.tokens.length, merges: trained.merges.length });
+  else
+    print(
+      `${plural(trained.tokens.length, "token")}, ${trained.merges.length} of them made by merging, written to ${out}`,
+    );
+}
