@@ -1,69 +1,85 @@
 /** What callers without types may give by mistake: each call says what is wrong, as a VentrisError and never as the language's own. */
-import { describe, expect, test } from "vitest";
-import { VentrisError } from "./errors.ts";
-import * as choice from "./methods/choice/index.ts";
-import * as pointing from "./methods/pointing/index.ts";
-import * as signals from "./methods/signals.ts";
-import { lensReading, logitLens } from "./models/lens.ts";
-import { resolveModel } from "./references.ts";
-import { useModels } from "./shipped.ts";
-import * as text from "./text/index.ts";
-import * as training from "./training/index.ts";
-import * as weights from "./weights/index.ts";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { shown, VentrisError } from "./errors.ts";
+
+/** A package's name where nothing is, for what is a text and may be a path. */
+const folder = await mkdtemp(join(tmpdir(), "ventris-wrong-"));
+const nowhere = join(folder, "nowhere");
+beforeAll(() => {
+  vi.stubEnv("VENTRIS_CACHE", join(folder, "cache"));
+  vi.stubEnv("HF_ENDPOINT", "http://127.0.0.1:9");
+});
+afterAll(async () => {
+  vi.unstubAllEnvs();
+  await rm(folder, { recursive: true, force: true });
+});
 
 type Call = (...values: unknown[]) => unknown;
-/** Of a generator, which begins when it is asked. */
-const iterated =
-  (call: unknown): Call =>
-  (...values) =>
-    ((call as Call)(...values) as AsyncIterator<unknown>).next();
-const calls: Record<string, [call: unknown, ...given: unknown[]]> = {
-  "resolveModel(7)": [resolveModel, 7],
-  'resolveModel("x", null)': [resolveModel, "x", null],
-  "openWeights(undefined)": [weights.openWeights, undefined],
-  "openSafetensors({})": [weights.openSafetensors, {}],
-  'downloadModel("a/b", 3)': [weights.downloadModel, "a/b", 3],
-  "openTokenizer(null)": [text.openTokenizer, null],
-  "createDetokenizer(undefined)": [text.createDetokenizer, undefined],
-  "trainTokenizer([], null)": [text.trainTokenizer, [], null],
-  "readTexts(undefined)": [iterated(text.readTexts), undefined],
-  'readTexts("a.txt")': [iterated(text.readTexts), "a.txt"],
-  "documents(null)": [iterated(text.documents), null],
-  "documents({})": [iterated(text.documents), {}],
-  "writeSafetensors(5)": [weights.writeSafetensors, 5],
-  'writeSafetensors("x", null)': [weights.writeSafetensors, "x", null],
-  "useFiles(5)": [weights.useFiles, 5],
-  "useFiles({})": [weights.useFiles, {}],
-  "useModels(5)": [useModels, 5],
-  "logitLens()": [logitLens],
-  "lensReading(5)": [lensReading, 5],
-  'createPolicyByName("constructor", {})': [choice.createPolicyByName, "constructor", {}],
-  'createPolicyByName("linUCB", null)': [choice.createPolicyByName, "linUCB", null],
-  'choice.readTable("x")': [choice.readTable, "x"],
-  "train(undefined)": [training.train, undefined],
-  "cosine()": [training.cosine],
-  "constant(7)": [training.constant, 7],
-  'findFilter("kalmann")': [signals.findFilter, "kalmann"],
-  "findFilter({})": [signals.findFilter, {}],
-  "fitFilter()": [signals.fitFilter],
-  "fitFilter(kalman)": [signals.fitFilter, signals.findFilter("kalman")],
-  "openFilter(undefined, {})": [signals.openFilter, undefined, {}],
-  "filterAll(null, null)": [signals.filterAll, null, null],
-  "loadFilter(5)": [signals.loadFilter, 5],
-  "readTable([])": [signals.readTable, []],
-  "openPointing()": [pointing.openPointing],
-  "openPointing(7)": [pointing.openPointing, 7],
-};
 
-describe("a wrong call", () => {
-  test.each(Object.entries(calls))("%s", async (_, [call, ...given]) => {
-    const failure = await (async () => (call as Call)(...given))().then(
-      () => undefined,
-      (error: unknown) => error,
-    );
-    expect(failure).toBeInstanceOf(VentrisError);
-    expect((failure as Error).message).not.toMatch(
-      /undefined is not|cannot read|not a function|expected \w+, received/i,
-    );
+const { exports } = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8"));
+const subpaths = Object.entries<string | { default: string }>(exports).flatMap(([subpath, entry]) =>
+  typeof entry === "string" ? [] : [[subpath, entry.default.replace("./dist/", "./").replace(/\.js$/, ".ts")]],
+);
+
+/** What is exported, and what lies in objects that are. */
+function callsOf(area: object): [name: string, call: Call][] {
+  const { z: _, ...own } = area as Record<string, unknown>; // zod's own
+  const isCall = (value: unknown): value is Call => typeof value === "function" && !/^class\b/.test(`${value}`);
+  return Object.entries(own).flatMap(([name, value]): [string, Call][] => {
+    if (isCall(value)) return [[name, value]];
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
+    return Object.entries(value).flatMap(([inner, one]) => (isCall(one) ? [[`${name}.${inner}`, one]] : []));
+  });
+}
+
+const values: unknown[] = [
+  undefined,
+  null,
+  true,
+  nowhere,
+  7,
+  -1.5,
+  Number.NaN,
+  {},
+  { path: null, options: 7, name: [], files: {}, points: "x" },
+  [],
+  [{}],
+  [[null]],
+  [1, 2, 3],
+  Float32Array.of(1, 2),
+  new Map(),
+  () => {},
+];
+
+/** What came of a call, of its promise, or of what it gives to iterate. */
+async function failureOf(call: Call, given: readonly unknown[]): Promise<unknown> {
+  try {
+    const result = await call(...given);
+    if (typeof (result as AsyncIterator<unknown>)?.next === "function") await (result as AsyncIterator<unknown>).next();
+    return undefined;
+  } catch (error) {
+    return error;
+  }
+}
+
+const isTold = (failure: unknown): boolean =>
+  failure instanceof VentrisError &&
+  !/undefined is not|cannot read properties|is not a function|expected \w+, received/i.test(failure.message);
+
+describe("a wrong call of anything that is exported is a VentrisError", () => {
+  test.each(subpaths)("%s", async (_, file) => {
+    const calls = callsOf(await import(file));
+    expect(calls.length).toBeGreaterThan(0);
+    const others: string[] = [];
+    for (const [name, call] of calls)
+      for (const value of values)
+        for (const count of [1, 2, 4]) {
+          const failure = await failureOf(call, Array(count).fill(value));
+          if (failure !== undefined && !isTold(failure)) others.push(`${name}(${count} x ${shown(value)}): ${failure}`);
+        }
+    expect(others).toEqual([]);
   });
 });

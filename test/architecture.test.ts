@@ -21,7 +21,7 @@ function importsOf(file: string): { target: string; typeOnly: boolean }[] {
 
 /** Each layer may import itself and those after it. Files of src itself are the public face, or what all share. */
 const layers = [
-  ["cli", "server", "ai-sdk", "worker"],
+  ["cli", "server", "ai-sdk", "worker", "entrances"],
   ["papers", "evaluation"],
   [""],
   ["methods", "browser"],

@@ -3,8 +3,8 @@
  * number, so that a resumed run sees the batches that it would have seen.
  */
 import { uniform } from "../engine/random.ts";
-import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
-import { storage, whyUnreadable, within } from "../files.ts";
+import { ensure, requireObject, shown } from "../errors.ts";
+import { storage, within } from "../files.ts";
 import { parseJson } from "../json.ts";
 import { sha } from "../sha.ts";
 import { documents, separatorPattern, type TextFile } from "../text/text-files.ts";
@@ -64,18 +64,10 @@ export async function loadCorpus(options: CorpusOptions): Promise<Corpus> {
   ensure(files.length > 0, "bad_option", "corpus: no files are given");
   const parts: (string | number)[] = [formatName, tokenizer.fingerprint, heldOut];
   for (const { path, field = "", separator = "", special = false } of files) {
-    parts.push(await identity(path), field, String(separatorPattern(separator)), ...(special ? ["special"] : []));
+    parts.push(await fileIdentity(path), field, String(separatorPattern(separator)), ...(special ? ["special"] : []));
   }
   const name = within("corpora", `${await cacheKey(...parts)}.safetensors`);
   return openCached(name, async (path) => writeCorpus(path, await encodeCorpus(options, heldOut)), readCorpus);
-}
-
-async function identity(path: string): Promise<string> {
-  try {
-    return await fileIdentity(path);
-  } catch (error) {
-    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(error)}`, { cause: error });
-  }
 }
 
 async function encodeCorpus(options: CorpusOptions, heldOutShare: number): Promise<Corpus> {

@@ -1,6 +1,6 @@
 /** Files that are derived, made and shared by several processes: written whole or not at all, and one at a time. */
 import { VentrisError } from "../errors.ts";
-import { keeping, storage, type WriteBytes, within, writeError } from "../files.ts";
+import { keeping, storage, type WriteBytes, whyUnreadable, within, writeError } from "../files.ts";
 
 export { type WriteBytes, writeError } from "../files.ts";
 
@@ -64,11 +64,15 @@ export async function cacheKey(...parts: (string | number)[]): Promise<string> {
   return (await storage()).hash("sha256").update(JSON.stringify(parts)).hex().slice(0, 32);
 }
 
-/** What a derived file depends on when its source is a local file: another one whenever the contents may be others. */
+/** What a derived file depends on when its source is a local file: another one whenever the contents may be others. Errors: `unavailable`. */
 export async function fileIdentity(path: string): Promise<string> {
-  const file = await (await storage()).open(path);
-  await file.close();
-  return file.identity;
+  try {
+    const file = await (await storage()).open(path);
+    await file.close();
+    return file.identity;
+  } catch (cause) {
+    throw new VentrisError("unavailable", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+  }
 }
 
 /**

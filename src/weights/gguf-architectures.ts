@@ -2,6 +2,8 @@
  * What the architectures of GGUF files are called at Hugging Face: models, tensors and fields; and how llama.cpp's converter lays out
  * what it changes. Fields that a file does not have are those that llama.cpp takes for it.
  */
+import { ensure, shown } from "../errors.ts";
+import { suggestion } from "../names.ts";
 
 /** Reads `ARCHITECTURE.KEY` of a file's header. Errors: `bad_config` for what is no number. */
 export interface GgufFields {
@@ -180,8 +182,12 @@ const layerNames: Readonly<Record<string, string>> = {
   ffn_down: "mlp.down_proj",
 };
 
-/** Hugging Face's name of a tensor in a GGUF file; undefined when its architecture has none. */
+/** Hugging Face's name of a tensor in a GGUF file; undefined when its architecture has none. Errors: `bad_option` for an unknown architecture. */
 export function huggingFaceName(name: string, architecture = "llama"): string | undefined {
+  ensure(Object.hasOwn(ggufArchitectures, architecture), "bad_option", () => {
+    const known = Object.keys(ggufArchitectures);
+    return `huggingFaceName: the architecture ${shown(architecture)} is not known${suggestion(architecture, known)} (known: ${known.join(", ")})`;
+  });
   const own = ggufArchitectures[architecture];
   const [, layer, part, kind] = /^blk\.(\d+)\.(\w+)\.(weight|bias)$/.exec(name) ?? [];
   if (layer === undefined) {

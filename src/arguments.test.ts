@@ -1,0 +1,69 @@
+import { describe, expect, test } from "vitest";
+import { checked, checkedAll, type Kind, type NamedKinds } from "./arguments.ts";
+
+const named: NamedKinds = {
+  Node: { fields: { name: "string", "next?": { named: "Node" }, "size?": "number" } },
+  CutOptions: { fields: { "most?": "number", "kind?": { values: ["even", "odd"] } }, closed: true },
+};
+const calling =
+  (kind: Kind, name = "value") =>
+  (...values: unknown[]) =>
+    checked("cut", (...all: unknown[]) => all.length, [[name, kind]], named)(...values);
+
+describe("arguments of another type than declared are refused, with their place and what they must be", () => {
+  const wrong: [kind: Kind, value: unknown, message: string][] = [
+    ["string", undefined, "cut: value must be a text, not undefined"],
+    ["number", "3", 'cut: value must be a number, not "3"'],
+    ["schema", {}, "cut: value must be a schema of zod, not {}"],
+    [{ list: "number" }, [1, null], "cut: value[1] must be a number, not null"],
+    [{ list: { tuple: ["number", "number"], least: 2 } }, [[1, 2], [3]], "cut: value[1] must be a list of 2, not [3]"],
+    [{ places: "number" }, "x", 'cut: value must be a list or a typed array, not "x"'],
+    [{ places: "number" }, ["x"], 'cut: value[0] must be a number, not "x"'],
+    [{ record: "number" }, { a: "x" }, 'cut: value.a must be a number, not "x"'],
+    [{ instance: "AbortSignal" }, new AbortController(), "cut: value must be an AbortSignal, not an AbortController"],
+    [{ instance: "Uint32Array" }, [1], "cut: value must be a Uint32Array, not [1]"],
+    [{ iterable: "iterator" }, 7, "cut: value must be something to iterate, not 7"],
+    [{ values: ["even", "odd"] }, "evn", 'cut: value must be "even" or "odd", not "evn"; did you mean "even"?'],
+    [{ either: ["string", { list: "string" }] }, 7, "cut: value must be a text or a list, not 7"],
+    [{ either: ["string", { list: "string" }] }, [7], "cut: value[0] must be a text, not 7"],
+    [{ named: "Node" }, null, "cut: value must be an object, not null"],
+    [{ named: "Node" }, { nme: "x" }, 'cut: value.name is missing: it must be a text; "nme" is given'],
+    [{ named: "Node" }, { name: "a", next: { name: 3 } }, "cut: value.next.name must be a text, not 3"],
+    [{ named: "CutOptions" }, { mst: 3 }, 'cut: there is no option "mst"; did you mean "most"? (known: most, kind)'],
+    [{ named: "CutOptions" }, { most: null }, "cut: value.most must be a number, not null"],
+  ];
+  test.each(wrong)("%j: %j", (kind, value, message) => {
+    expect(() => calling(kind)(value)).toThrow(expect.objectContaining({ code: "bad_option", message }));
+  });
+});
+
+test("what may be missing may be, and what is of the right type passes unchanged", () => {
+  expect(calling("number", "most?")()).toBe(0);
+  expect(calling({ list: "number" }, "...all")(1, 2, 3)).toBe(3);
+  expect(() => calling({ list: "number" }, "...all")(1, "x")).toThrow('cut: all[1] must be a number, not "x"');
+  expect(calling({ named: "Node" })({ name: "a", next: undefined, other: 1 })).toBe(1);
+  expect(calling({ places: "number" })(Float32Array.of(1))).toBe(1);
+  expect(calling({ instance: "Map" })(new Map())).toBe(1);
+});
+
+test("what is computed when it is asked for is left alone, and graphs are not gone through", () => {
+  const lazy = {
+    get name(): string {
+      throw new Error("costly");
+    },
+  };
+  expect(calling({ named: "Node" })(lazy)).toBe(1);
+  const ring: { name: string; next?: object } = { name: "a" };
+  ring.next = ring;
+  expect(calling({ named: "Node" })(ring)).toBe(1);
+});
+
+test("a call that gives a promise rejects; name and length stay; functions of one record are checked alike", async () => {
+  const save = checked("save", async (path: string) => path, [["path", "string"]], named, true);
+  await expect(save(7 as never)).rejects.toThrow("save: path must be a text, not 7");
+  expect(await save("x")).toBe("x");
+  expect([save.name, save.length]).toEqual(["save", 1]);
+  const { half } = checkedAll({ half: (of: number) => of / 2 }, [["of", "number"]], named);
+  expect(half(4)).toBe(2);
+  expect(() => half("4" as never)).toThrow('half: of must be a number, not "4"');
+});

@@ -1,0 +1,266 @@
+/**
+ * What callers without types may give by mistake, said at the entrances of the package: functions that are exported hold what they are given
+ * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
+ */
+import { shown, VentrisError } from "./errors.ts";
+import { suggestion } from "./names.ts";
+
+/** A declared type, as far as a value can be held to it. */
+export type Kind =
+  | "string"
+  | "number"
+  | "boolean"
+  | "bigint"
+  | "symbol"
+  | "function"
+  | "object"
+  | "undefined"
+  | "null"
+  | "unknown"
+  /** Of zod. */
+  | "schema"
+  /** One of these values. */
+  | { readonly values: readonly (string | number | boolean)[] }
+  | { readonly either: readonly Kind[] }
+  | { readonly list: Kind }
+  | { readonly tuple: readonly Kind[]; readonly least: number }
+  /** Of a class that the language or the platform has, or another of the same use. */
+  | { readonly instance: string }
+  /** Numbers, or what else, by their places: a list or a typed array. */
+  | { readonly places: Kind }
+  /** What can be iterated: by `Symbol.iterator`, or by `Symbol.asyncIterator`. */
+  | { readonly iterable: "iterator" | "asyncIterator" }
+  | { readonly record: Kind }
+  | Fields
+  /** One of the named types of the entrance. */
+  | { readonly named: string };
+
+/** An object by its fields; the names of those that may be missing end in a question mark. */
+interface Fields {
+  readonly fields: Readonly<Record<string, Kind>>;
+  /** Options: a name that is not among these is a mistake. */
+  readonly closed?: true;
+}
+
+export type NamedKinds = Readonly<Record<string, Kind>>;
+
+/** Names of parameters, with a question mark behind those that may be missing and dots before one that takes all others, and their types. */
+export type ParameterKinds = readonly (readonly [name: string, kind: Kind])[];
+
+type Callable = (...values: never[]) => unknown;
+
+/**
+ * The function, which refuses what is not of its declared types; one that gives a promise rejects it. Errors: `bad_option` naming the
+ * parameter or field, what it must be and what it is.
+ */
+export function checked<F extends Callable>(
+  name: string,
+  call: F,
+  parameters: ParameterKinds,
+  named: NamedKinds,
+  rejects = false,
+): F {
+  const places = parameters.map(([label, kind]) => ({
+    kind,
+    rest: label.startsWith("..."),
+    optional: label.endsWith("?"),
+    place: { path: label.replace(/^\.\.\.|\?$/g, ""), named, depth: 0 },
+  }));
+  const wrongAmong = (values: readonly unknown[]): string | undefined => {
+    for (let i = 0; i < places.length; i++) {
+      const { kind, rest, optional, place } = places[i];
+      const value = rest ? values.slice(i) : values[i];
+      if (optional && value === undefined) continue;
+      const wrong = problem(kind, value, place);
+      if (wrong !== undefined) return wrong;
+    }
+    return undefined;
+  };
+  const checkedCall = (...values: unknown[]): unknown => {
+    const wrong = wrongAmong(values);
+    if (wrong === undefined) return (call as unknown as (...all: unknown[]) => unknown)(...values);
+    const error = new VentrisError("bad_option", `${name}: ${wrong}`);
+    if (rejects) return Promise.reject(error);
+    throw error;
+  };
+  return Object.defineProperties(checkedCall, {
+    name: { value: name },
+    length: { value: call.length },
+  }) as unknown as F;
+}
+
+/** The same of functions by their names, which all have the same parameters. */
+export const checkedAll = <F extends Callable>(
+  calls: Readonly<Record<string, F>>,
+  parameters: ParameterKinds,
+  named: NamedKinds,
+  rejects = false,
+): Readonly<Record<string, F>> =>
+  Object.fromEntries(
+    Object.entries(calls).map(([name, call]) => [name, checked(name, call, parameters, named, rejects)]),
+  );
+
+interface Place {
+  readonly path: string;
+  readonly named: NamedKinds;
+  /** Objects that this one lies in. */
+  readonly depth: number;
+}
+
+/** Graphs hold themselves, and what lies deeper was mostly made by calls of ours. */
+const deepest = 3;
+
+/** So many entries of a list in an object are looked at: trees and tables grow long, and are given again and again. */
+const mostInside = 8;
+
+/** What is wrong with a value, as a sentence without its end; undefined where nothing is. */
+function problem(kind: Kind, value: unknown, place: Place): string | undefined {
+  if (typeof kind === "string") return isPrimitive(kind, value) ? undefined : mismatch(kind, value, place);
+  if ("named" in kind) return problem(place.named[kind.named], value, place);
+  if ("either" in kind) return problemOfEither(kind.either, value, place);
+  if ("list" in kind) {
+    if (!Array.isArray(value)) return mismatch(kind, value, place);
+    const length = place.depth === 0 ? value.length : Math.min(value.length, mostInside);
+    for (let i = 0; i < length; i++) {
+      if (typeof kind.list === "string" && isPrimitive(kind.list, value[i])) continue;
+      const wrong = problem(kind.list, value[i], { ...place, path: `${place.path}[${i}]` });
+      if (wrong) return wrong;
+    }
+    return undefined;
+  }
+  if ("tuple" in kind) {
+    if (!Array.isArray(value) || value.length < kind.least || value.length > kind.tuple.length)
+      return mismatch(kind, value, place);
+    return first(value.map((item, i) => () => problem(kind.tuple[i], item, { ...place, path: `${place.path}[${i}]` })));
+  }
+  if ("places" in kind) {
+    if (Array.isArray(value)) return problem({ list: kind.places }, value, place);
+    return ArrayBuffer.isView(value) && !(value instanceof DataView) ? undefined : mismatch(kind, value, place);
+  }
+  if ("fields" in kind) return problemOfFields(kind, value, place);
+  if ("record" in kind) {
+    if (!isPlain(value)) return mismatch(kind, value, place);
+    const entries = Object.entries(value);
+    return first(
+      entries.map(
+        ([name, item]) =>
+          () =>
+            problem(kind.record, item, { ...place, path: `${place.path}.${name}` }),
+      ),
+    );
+  }
+  return isOf(kind, value) ? undefined : mismatch(kind, value, place);
+}
+
+function first(problems: readonly (() => string | undefined)[]): string | undefined {
+  for (const one of problems) {
+    const wrong = one();
+    if (wrong) return wrong;
+  }
+  return undefined;
+}
+
+function isPrimitive(kind: Kind & string, value: unknown): boolean {
+  if (kind === "unknown") return true;
+  if (kind === "null") return value === null;
+  if (kind === "object") return Object(value) === value;
+  if (kind === "schema") return Object(value) === value && "_zod" in (value as object);
+  return typeof value === kind;
+}
+
+function isOf(kind: Kind & object, value: unknown): boolean {
+  if ("values" in kind) return kind.values.includes(value as string);
+  if ("iterable" in kind)
+    return typeof (value as Record<symbol, unknown> | null)?.[Symbol[kind.iterable]] === "function";
+  if (!("instance" in kind)) return true;
+  const known = (globalThis as Record<string, unknown>)[kind.instance];
+  return typeof known !== "function" || value instanceof known;
+}
+
+const isPlain = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function problemOfFields({ fields, closed }: Fields, value: unknown, place: Place): string | undefined {
+  if (Object(value) !== value || Array.isArray(value)) return mismatch({ fields }, value, place);
+  const given = value as Record<string, unknown>;
+  const isOwn = Object.getPrototypeOf(given) === Object.prototype;
+  if (closed && isOwn) {
+    const names = Object.keys(fields).map((name) => name.replace(/\?$/, ""));
+    const extra = Object.keys(given).find((name) => !names.includes(name));
+    if (extra !== undefined)
+      return `there is no option ${shown(extra)}${place.depth === 0 ? "" : ` in ${place.path}`}${suggestion(extra, names)} (known: ${names.join(", ")})`;
+  }
+  if (place.depth >= deepest) return undefined;
+  for (const name in fields) {
+    const kind = fields[name];
+    const field = name.endsWith("?") ? name.slice(0, -1) : name;
+    const path = `${place.path}.${field}`;
+    if (!(field in given)) {
+      if (name !== field) continue;
+      const other = isOwn ? Object.keys(given).find((one) => suggestion(one, [field]) !== "") : undefined;
+      return `${path} is missing: it must be ${wordsOf(kind, place.named)}${other === undefined ? "" : `; ${shown(other)} is given`}`;
+    }
+    // What is computed when it is asked for may be costly, or not to be had.
+    if (isComputed(given, field)) continue;
+    if (given[field] === undefined && name !== field) continue;
+    const wrong = problem(kind, given[field], { ...place, path, depth: place.depth + 1 });
+    if (wrong) return wrong;
+  }
+  return undefined;
+}
+
+function isComputed(value: object, field: string): boolean {
+  for (let at: object | null = value; at; at = Object.getPrototypeOf(at)) {
+    const found = Object.getOwnPropertyDescriptor(at, field);
+    if (found) return found.get !== undefined;
+  }
+  return false;
+}
+
+/** Of several kinds: what the one says that the value comes nearest to, else all by name. */
+function problemOfEither(kinds: readonly Kind[], value: unknown, place: Place): string | undefined {
+  let closest: string | undefined;
+  for (const kind of kinds) {
+    const wrong = problem(kind, value, place);
+    if (wrong === undefined) return undefined;
+    const isWhole = wrong.startsWith(`${place.path} must be `);
+    if (!isWhole && (closest === undefined || wrong.length < closest.length)) closest = wrong;
+  }
+  return closest ?? mismatch({ either: kinds }, value, place);
+}
+
+function mismatch(kind: Kind, value: unknown, { path, named }: Place): string {
+  const texts =
+    typeof value === "string" && typeof kind === "object" && "values" in kind ? kind.values.map(String) : [];
+  return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : ""}`;
+}
+
+const words: Readonly<Record<Kind & string, string>> = {
+  string: "a text",
+  number: "a number",
+  boolean: "true or false",
+  bigint: "a bigint",
+  symbol: "a symbol",
+  function: "a function",
+  object: "an object",
+  schema: "a schema of zod",
+  undefined: "left out",
+  null: "null",
+  unknown: "given",
+};
+
+function wordsOf(kind: Kind, named: NamedKinds): string {
+  if (typeof kind === "string") return words[kind];
+  if ("named" in kind) return wordsOf(named[kind.named], named);
+  if ("values" in kind) return joined(kind.values.map(shown));
+  if ("either" in kind) return joined([...new Set(kind.either.map((one) => wordsOf(one, named)))]);
+  if ("list" in kind) return "a list";
+  if ("tuple" in kind) return `a list of ${kind.tuple.length}`;
+  if ("places" in kind) return "a list or a typed array";
+  if ("iterable" in kind) return "something to iterate";
+  if ("instance" in kind) return `${/^[AEIO]/.test(kind.instance) ? "an" : "a"} ${kind.instance}`;
+  return "an object";
+}
+
+const joined = (parts: readonly string[]): string =>
+  parts.length === 1 ? parts[0] : `${parts.slice(0, -1).join(", ")} or ${parts.at(-1)}`;

@@ -1,0 +1,26 @@
+/** `ventris/signals`, where functions hold what they are given to the types that they declare. Made by `node scripts/entrances.mjs`: change those, not this. */
+import { checked, type NamedKinds } from "../arguments.ts";
+import * as area from "../methods/signals.ts";
+
+const named: NamedKinds = {"Filter":{"fields":{"stateDimension":"number","observationDimension":"number","counters":{"fields":{"steps":"number","missing":"number","indefinite":"number","fallback":"number","jittered":"number"}},"step":"function","reset":"function","snapshot":"function","restore":"function"}},"FilterData":{"fields":{"states":{"named":"Matrix"},"observations":{"named":"Matrix"}}},"FilterMethod":{"fields":{"name":"string","summary":"string","source?":"string","options":"schema","fit":"function","open":"function","smooths":"boolean"}},"FilterModel":{"fields":{"method":"string","options":{"record":"unknown"},"features":{"either":["number",{"values":["as-is","centred","standardised"]}]},"stateNames?":{"list":"string"},"observationNames?":{"list":"string"},"rate?":"number","parameters":{"named":"FilterParameters"},"stateDimension":"number","observationDimension":"number","bins":"number","skippedBins":"number"}},"FilterParameters":{"fields":{"arrays":{"record":{"named":"Matrix"}},"notes":{"record":{"either":["number","string"]}}}},"FitOptions":{"fields":{"options?":{"record":"unknown"},"features?":{"either":["number",{"values":["as-is","centred","standardised"]}]},"centreStates?":"boolean","seed?":"number","signal?":{"instance":"AbortSignal"},"onProgress?":"function","stateNames?":{"list":"string"},"observationNames?":{"list":"string"},"rate?":"number"},"closed":true},"Matrix":{"fields":{"rows":"number","columns":"number","data":{"instance":"Float64Array"}}},"SignalTableOptions":{"fields":{"bin?":"number"},"closed":true},"Table":{"fields":{"names":{"list":"string"},"values":{"named":"Matrix"},"rate?":"number","remarks":{"list":"string"}}},"Trajectory":{"fields":{"means":{"named":"Matrix"},"covariances":{"named":"Matrix"},"indefinite":{"instance":"Uint8Array"}}},"TrajectoryPicture":{"fields":{"trajectory":{"named":"Trajectory"},"truth?":{"named":"Matrix"},"title":"string","names?":{"list":"string"},"binSeconds?":"number"}}};
+
+export * from "../methods/signals.ts";
+export const placesByName = /* @__PURE__ */ checked("placesByName", area.placesByName, [["the first argument",{"named":"Table"}],["wanted",{"list":"string"}],["origin","string"]], named);
+export const fieldsOf = /* @__PURE__ */ checked("fieldsOf", area.fieldsOf, [["line","string"],["separator?",{"either":["string",{"instance":"RegExp"}]}]], named);
+export const readTable = /* @__PURE__ */ checked("readTable", area.readTable, [["reference","string"],["the second argument?",{"named":"SignalTableOptions"}]], named, true);
+export const filterAll = /* @__PURE__ */ checked("filterAll", area.filterAll, [["filter",{"named":"Filter"}],["observations",{"named":"Matrix"}]], named);
+export const findFilter = /* @__PURE__ */ checked("findFilter", area.findFilter, [["name","string"]], named);
+export const fitFilter = /* @__PURE__ */ checked("fitFilter", area.fitFilter, [["method",{"named":"FilterMethod"}],["data",{"named":"FilterData"}],["given?",{"named":"FitOptions"}]], named, true);
+export const openFilter = /* @__PURE__ */ checked("openFilter", area.openFilter, [["method",{"named":"FilterMethod"}],["model",{"named":"FilterModel"}]], named);
+export const smoothAll = /* @__PURE__ */ checked("smoothAll", area.smoothAll, [["method",{"named":"FilterMethod"}],["model",{"named":"FilterModel"}],["observations",{"named":"Matrix"}]], named);
+export const pickColumns = /* @__PURE__ */ checked("pickColumns", area.pickColumns, [["table",{"named":"Table"}],["wanted",{"either":["string",{"list":"number"}]}],["origin","string"]], named);
+export const readNumber = /* @__PURE__ */ checked("readNumber", area.readNumber, [["field","string"]], named);
+export const matrix = /* @__PURE__ */ checked("matrix", area.matrix, [["rows","number"],["columns","number"],["data?",{"instance":"Float64Array"}]], named);
+export const selectRows = /* @__PURE__ */ checked("selectRows", area.selectRows, [["a",{"named":"Matrix"}],["rows",{"places":"number"}]], named);
+export const loadFilter = /* @__PURE__ */ checked("loadFilter", area.loadFilter, [["path","string"]], named, true);
+export const loadState = /* @__PURE__ */ checked("loadState", area.loadState, [["path","string"],["filter",{"named":"Filter"}],["model",{"named":"FilterModel"}]], named, true);
+export const saveFilter = /* @__PURE__ */ checked("saveFilter", area.saveFilter, [["path","string"],["model",{"named":"FilterModel"}]], named, true);
+export const saveState = /* @__PURE__ */ checked("saveState", area.saveState, [["path","string"],["filter",{"named":"Filter"}],["model",{"named":"FilterModel"}]], named, true);
+export const posteriorEvents = /* @__PURE__ */ checked("posteriorEvents", area.posteriorEvents, [["the first argument",{"named":"Trajectory"}],["truth?",{"named":"Matrix"}]], named);
+export const score = /* @__PURE__ */ checked("score", area.score, [["decoded",{"named":"Matrix"}],["truth",{"named":"Matrix"}]], named);
+export const trajectorySvg = /* @__PURE__ */ checked("trajectorySvg", area.trajectorySvg, [["the first argument",{"named":"TrajectoryPicture"}]], named);

@@ -1,0 +1,40 @@
+/** `ventris/weights`, where functions hold what they are given to the types that they declare. Made by `node scripts/entrances.mjs`: change those, not this. */
+import { checked, type NamedKinds } from "../arguments.ts";
+import * as area from "../weights/index.ts";
+
+const named: NamedKinds = {"BlockFormat":{"fields":{"bits":{"values":[4,8]},"blockSize":{"values":[128,32,64]},"zeroPoints":"boolean"}},"DownloadOptions":{"fields":{"revision?":"string","folder?":"string","file?":"string","signal?":{"instance":"AbortSignal"},"onProgress?":"function","endpoint?":"string","token?":"string","onEarlier?":"function","stallTimeout?":"number"},"closed":true},"Files":{"fields":{"find":"function","list":"function","open":"function","hash":"function","absolute":"function","keeping?":{"named":"Keeping"}}},"GgufSource":{"fields":{"tensors":{"instance":"Map"},"metadata":{"record":"unknown"},"origin":"string","identity":"string","readFloat32":"function","readRows?":"function","readBytes":"function","readBlocks":"function","close":"function"}},"Keeping":{"fields":{"onDisk":"boolean","cacheFolder":"function","free":"function","makeFolder":"function","replace":"function","write":"function","rename":"function","remove":"function","lock":"function"}},"QuantizedMatrix":{"fields":{"rows":"number","columns":"number","packed":{"instance":"Uint8Array"},"scales":{"instance":"Float32Array"},"zeros":{"instance":"Uint8Array"},"bits":{"values":[4,8]},"blockSize":{"values":[128,32,64]},"zeroPoints":"boolean"}}};
+
+export * from "../weights/index.ts";
+export const useFiles = /* @__PURE__ */ checked("useFiles", area.useFiles, [["files",{"named":"Files"}]], named);
+export const cacheFolder = /* @__PURE__ */ checked("cacheFolder", area.cacheFolder, [], named, true);
+export const cacheKey = /* @__PURE__ */ checked("cacheKey", area.cacheKey, [["...parts",{"list":{"either":["number","string"]}}]], named, true);
+export const fileIdentity = /* @__PURE__ */ checked("fileIdentity", area.fileIdentity, [["path","string"]], named, true);
+export const holdLock = /* @__PURE__ */ checked("holdLock", area.holdLock, [["path","string"]], named, true);
+export const openCached = /* @__PURE__ */ checked("openCached", area.openCached, [["name","string"],["write","function"],["openFile","function"],["the fourth argument?",{"fields":{"signal?":{"instance":"AbortSignal"}}}]], named, true);
+export const withFileLock = /* @__PURE__ */ checked("withFileLock", area.withFileLock, [["path","string"],["action","function"],["the third argument?",{"fields":{"timeout?":"number","signal?":{"instance":"AbortSignal"}}}]], named, true);
+export const writeError = /* @__PURE__ */ checked("writeError", area.writeError, [["error","unknown"],["path","string"]], named);
+export const writeFileAtomically = /* @__PURE__ */ checked("writeFileAtomically", area.writeFileAtomically, [["path","string"],["content",{"either":["function","string",{"instance":"Uint8Array"}]}]], named, true);
+export const writeFileList = /* @__PURE__ */ checked("writeFileList", area.writeFileList, [["folder","string"],["the second argument?",{"fields":{"signal?":{"instance":"AbortSignal"},"onFile?":"function"}}]], named, true);
+export const openGguf = /* @__PURE__ */ checked("openGguf", area.openGguf, [["path","string"]], named, true);
+export const huggingFaceName = /* @__PURE__ */ checked("huggingFaceName", area.huggingFaceName, [["name","string"],["architecture?","string"]], named);
+export const ggufLlamaConfig = /* @__PURE__ */ checked("ggufLlamaConfig", area.ggufLlamaConfig, [["source",{"named":"GgufSource"}]], named, true);
+export const openGgufModel = /* @__PURE__ */ checked("openGgufModel", area.openGgufModel, [["path","string"]], named, true);
+export const bfloat16ToFloat32 = /* @__PURE__ */ checked("bfloat16ToFloat32", area.bfloat16ToFloat32, [["values",{"instance":"Uint16Array"}]], named);
+export const float16ToFloat32 = /* @__PURE__ */ checked("float16ToFloat32", area.float16ToFloat32, [["halves",{"instance":"Uint16Array"}]], named);
+export const float32ToBfloat16 = /* @__PURE__ */ checked("float32ToBfloat16", area.float32ToBfloat16, [["values",{"instance":"Float32Array"}]], named);
+export const float32ToFloat16 = /* @__PURE__ */ checked("float32ToFloat16", area.float32ToFloat16, [["values",{"instance":"Float32Array"}]], named);
+export const downloadModel = /* @__PURE__ */ checked("downloadModel", area.downloadModel, [["repository","string"],["options?",{"named":"DownloadOptions"}]], named, true);
+export const findWeights = /* @__PURE__ */ checked("findWeights", area.findWeights, [["folderOrFile","string"]], named, true);
+export const openCheckpoint = /* @__PURE__ */ checked("openCheckpoint", area.openCheckpoint, [["folderOrFile","string"]], named, true);
+export const openWeights = /* @__PURE__ */ checked("openWeights", area.openWeights, [["folderOrFile","string"]], named, true);
+export const readConfig = /* @__PURE__ */ checked("readConfig", area.readConfig, [["folder","string"]], named, true);
+export const concatenateRows = /* @__PURE__ */ checked("concatenateRows", area.concatenateRows, [["matrices",{"list":{"named":"QuantizedMatrix"}}]], named);
+export const dequantizeMatrix = /* @__PURE__ */ checked("dequantizeMatrix", area.dequantizeMatrix, [["matrix",{"named":"QuantizedMatrix"}]], named);
+export const fromGgufBlocks = /* @__PURE__ */ checked("fromGgufBlocks", area.fromGgufBlocks, [["bytes",{"instance":"Uint8Array"}],["type",{"values":["Q4_0","Q8_0"]}],["rows","number"],["columns","number"]], named);
+export const quantizeMatrix = /* @__PURE__ */ checked("quantizeMatrix", area.quantizeMatrix, [["values",{"instance":"Float32Array"}],["rows","number"],["columns","number"],["bits",{"values":[4,8]}]], named);
+export const sameFormat = /* @__PURE__ */ checked("sameFormat", area.sameFormat, [["a",{"named":"BlockFormat"}],["b",{"named":"BlockFormat"}]], named);
+export const describeTensor = /* @__PURE__ */ checked("describeTensor", area.describeTensor, [["path","string"],["name","string"]], named, true);
+export const fileFormat = /* @__PURE__ */ checked("fileFormat", area.fileFormat, [["path","string"]], named, true);
+export const openSafetensors = /* @__PURE__ */ checked("openSafetensors", area.openSafetensors, [["path","string"]], named, true);
+export const openSharded = /* @__PURE__ */ checked("openSharded", area.openSharded, [["indexPath","string"]], named, true);
+export const writeSafetensors = /* @__PURE__ */ checked("writeSafetensors", area.writeSafetensors, [["path","string"],["tensors",{"iterable":"iterator"}],["metadata?",{"record":"string"}]], named, true);
