@@ -321,11 +321,11 @@ export const rows = [
 let stream;
 /** @param {Settings} settings */
 async function digits({ quick }) {
-  const { streams } = await ourMemory();
-  const data = await streams.digitFeatures((/** @type {string[]} */ ...names) => dataFile(names.join("/")), {
+  const { digits: measured, bottleneck } = await ourMemory();
+  const data = await measured.digitFeatures((/** @type {string[]} */ ...names) => dataFile(names.join("/")), {
     seed: 1,
     ...(quick ? { steps: 200, digits: 2000, drawings: 1500 } : { steps: 600, digits: 6000, drawings: 5000 }),
   });
   const sizes = quick ? { codebooks: 32, pairs: 512 } : { codebooks: 64, pairs: 1024 };
-  return streams.runStream(data, 10, { ...sizes, keyWidth: 14, epochs: 40, headEpochs: 4, seed: 1 });
+  return bottleneck.runStream(data, 10, { ...sizes, keyWidth: 14, epochs: 40, headEpochs: 4, seed: 1 });
 }

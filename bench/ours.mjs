@@ -295,7 +295,8 @@ export async function ourMemory() {
   const { input, lower, reduceSum } = await import("../dist/tensor/index.js");
   return {
     measuring: await import("../dist/methods/memory/mlp-memory/measuring.js"),
-    streams: await import("../dist/methods/memory/key-value-bottleneck/measuring.js"),
+    digits: await import("../dist/methods/memory/key-value-bottleneck/measuring.js"),
+    bottleneck: await import("../dist/methods/memory/key-value-bottleneck/index.js"),
     search: await import("../dist/methods/memory/search.js"),
     inverted: await import("../dist/methods/memory/inverted.js"),
     building: await import("../dist/methods/memory/building.js"),

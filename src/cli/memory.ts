@@ -7,6 +7,7 @@ import { type OpenModel, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
+import { addBottleneck } from "./memory-bottleneck.ts";
 import { addEvaluate } from "./memory-evaluate.ts";
 import { print, printJson, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -83,6 +84,7 @@ Interrupted in any stage, it goes on where it was when the call is repeated.
     )
     .action(train);
   addEvaluate(command);
+  addBottleneck(command);
 }
 
 const addBuildFlags = (command: Command): Command =>

@@ -10,5 +10,5 @@ export {
 export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { openTok512 } from "./llama2c.ts";
 export { openTokenizer, type TokenizerOptions } from "./open-tokenizer.ts";
-export { documents, readTexts, type TextFile } from "./text-files.ts";
+export { documents, readTexts, recordFields, type TextFile, textLines } from "./text-files.ts";
 export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./tokenizer.ts";

@@ -67,18 +67,26 @@ export const separatorPattern = (separator: string | RegExp): string | RegExp =>
     : separator;
 
 async function* recordDocuments({ path, field = "text" }: TextFile): AsyncGenerator<string> {
+  for await (const [text] of recordFields(path, [field])) yield text;
+}
+
+/** The texts that every record of a `.jsonl` file has in these fields. Errors: those of `documents`. */
+export async function* recordFields(path: string, fields: readonly string[]): AsyncGenerator<string[]> {
   let number = 0;
-  for await (const line of lines(path)) {
+  for await (const line of textLines(path)) {
     number++;
     if (line.trim() === "") continue;
     const record = parseJson(line, `${path}, line ${number}`);
-    const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
-    ensure(typeof text === "string", "bad_file", `${path}, line ${number}: no text in the field "${field}"`);
-    yield text;
+    yield fields.map((field) => {
+      const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
+      ensure(typeof text === "string", "bad_file", `${path}, line ${number}: no text in the field "${field}"`);
+      return text;
+    });
   }
 }
 
-async function* lines(path: string): AsyncGenerator<string> {
+/** The lines of a text file, which may be compressed. Errors: those of `documents`. */
+export async function* textLines(path: string): AsyncGenerator<string> {
   let parts: string[] = [];
   let length = 0;
   for await (const chunk of decoded(path)) {

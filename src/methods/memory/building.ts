@@ -264,7 +264,7 @@ function joined(parts: readonly Float32Array[], length: number): Float32Array {
 }
 
 /** Width of a site with a row for every token. Errors: `bad_option`. */
-function everyRow(sites: readonly Site[], name: string): number {
+export function everyRow(sites: readonly Site[], name: string): number {
   const site = siteNamed(sites, name);
   ensure(site.rows === "all", "bad_option", `${name} has no row for every token, and so no keys`);
   return site.width;

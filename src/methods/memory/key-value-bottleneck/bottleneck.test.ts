@@ -15,7 +15,9 @@ import {
 } from "./bottleneck.ts";
 import { readBottleneck, writeBottleneck } from "./file.ts";
 import { createHead, nearestMean, nearestNeighbours } from "./heads.ts";
+import { beginLearner } from "./learner.ts";
 import { accuracy, classesOf, decide, type Labelled, learn, stepOn } from "./learning.ts";
+import { splitsOf } from "./streams.ts";
 import { toyBottleneck, toyClasses, toyTask, toyTasks } from "./toy.ts";
 
 const shape = { codebooks: 4, pairs: 16, keyWidth: 3, valueWidth: 5, featureWidth: 8 };
@@ -205,6 +207,39 @@ describe("deciding", () => {
     const test = toyTask(0, 30, 2);
     expect(accuracy(nearestMean(data, test, toyClasses), test)).toBe(1);
     expect(accuracy(await nearestNeighbours(data, test, 5, 1), test)).toBe(1);
+  });
+});
+
+describe("of features of any scale", () => {
+  test("what standardises them is part of the bottleneck: units and offsets change no decision", () => {
+    const stream = toyTask(1, 60, 3);
+    const scales = [1000, 0.01];
+    const moved = { ...stream, values: stream.values.map((x, i) => 5 * scales[i % 2] + scales[i % 2] * x) };
+    const settings = { codebooks: 8, pairs: 16, keyWidth: 2, seed: 1 };
+    const [plain, scaled] = [stream, moved].map((rows) => {
+      const bottleneck = beginLearner(rows, toyClasses, settings);
+      learn(bottleneck, rows, { epochs: 20, batch: 60, learningRate: 3 });
+      return classesOf(decide(bottleneck, rows), toyClasses);
+    });
+    expect(accuracy(plain, stream)).toBe(1);
+    expect(scaled).toEqual(plain);
+  });
+
+  test("a feature that is always the same is no division by nothing; none at all is refused", () => {
+    const values = Float32Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? 7 : i));
+    const bottleneck = beginLearner({ count: 40, width: 2, values }, 3, {
+      codebooks: 2,
+      pairs: 4,
+      keyWidth: 2,
+      seed: 1,
+    });
+    expect(bottleneck.keys.every(Number.isFinite)).toBe(true);
+    const nothing = { count: 0, width: 2, values: new Float32Array(0) };
+    expect(() => beginLearner(nothing, 3, { codebooks: 1, pairs: 1, keyWidth: 1, seed: 0 })).toThrow(/no features/);
+  });
+
+  test("an odd number of classes leaves none out of the stream", () => {
+    expect(splitsOf(5, 2, 0).flat().sort()).toEqual([0, 1, 2, 3, 4]);
   });
 });
 

@@ -27,8 +27,20 @@ const shapesOf = ({ codebooks, pairs, keyWidth, valueWidth, featureWidth }: Bott
   values: [codebooks, pairs, valueWidth],
 });
 
-/** `encoder` names what made the features: a model's fingerprint, a table. Errors: `disk_full`, `unavailable`. */
-export async function writeBottleneck(path: string, bottleneck: Bottleneck, encoder: string): Promise<void> {
+/** A bottleneck, what made its features (a model's fingerprint, a table), and the names of its classes, where they have some. */
+export interface BottleneckFile {
+  readonly bottleneck: Bottleneck;
+  readonly encoder: string;
+  readonly classes?: readonly string[];
+}
+
+/** Errors: `disk_full`, `unavailable`. */
+export async function writeBottleneck(
+  path: string,
+  bottleneck: Bottleneck,
+  encoder: string,
+  classes?: readonly string[],
+): Promise<void> {
   const { projections, keys, values, usage, ...shape } = bottleneck;
   const data: Record<string, Float32Array> = { projections, keys, values };
   const tensors = Object.entries(shapesOf(shape, shape.splitter === "random")).map(([name, dimensions]) => ({
@@ -43,22 +55,25 @@ export async function writeBottleneck(path: string, bottleneck: Bottleneck, enco
     shape: [shape.codebooks, shape.pairs],
     data: Int32Array.from(usage),
   };
-  await writeSafetensors(path, [...tensors, counts], { format, shape: JSON.stringify(shape), encoder });
+  const names = classes && { classes: JSON.stringify(classes) };
+  await writeSafetensors(path, [...tensors, counts], { format, shape: JSON.stringify(shape), encoder, ...names });
 }
 
 /** Errors: `bad_file` for what is no bottleneck; `bad_option` for one of another encoder. */
 export async function readBottleneck(path: string, encoder: string): Promise<Bottleneck> {
+  const { bottleneck, encoder: own } = await openBottleneck(path);
+  ensure(own === encoder, "bad_option", `${path} was learned on features of another encoder (${own}), not ${encoder}`);
+  return bottleneck;
+}
+
+/** Errors: `bad_file` for what is no bottleneck. */
+export async function openBottleneck(path: string): Promise<BottleneckFile> {
   const source = await openSafetensors(path);
   try {
-    const { format: found, shape: text = "", encoder: own } = source.metadata;
+    const { format: found, shape: text = "", encoder = "", classes: names } = source.metadata;
     ensure(found === format, "bad_file", `${path}: no bottleneck`);
     const parsed = stated.safeParse(parseJson(text, `${path}: its shape`));
     ensure(parsed.success, "bad_file", () => `${path}: its shape: ${parsed.error?.issues[0].message}`);
-    ensure(
-      own === encoder,
-      "bad_option",
-      `${path} was learned on features of another encoder (${own}), not ${encoder}`,
-    );
     const shape = parsed.data;
     const read = async (name: string, dimensions: readonly number[]) => {
       const has = source.tensors.get(name)?.shape;
@@ -78,13 +93,17 @@ export async function readBottleneck(path: string, encoder: string): Promise<Bot
       `${path}: usage is missing or of another shape`,
     );
     const bytes = await source.readBytes("usage");
-    return {
+    const bottleneck = {
       ...shape,
       projections: tensors.projections ? await read("projections", tensors.projections) : new Float32Array(0),
       keys: await read("keys", tensors.keys),
       values: await read("values", tensors.values),
       usage: new Uint32Array(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength)),
     };
+    if (names === undefined) return { bottleneck, encoder };
+    const classes = z.array(z.string()).safeParse(parseJson(names, `${path}: its classes`)).data;
+    ensure(classes?.length === shape.valueWidth, "bad_file", `${path}: its classes are not ${shape.valueWidth} names`);
+    return { bottleneck, encoder, classes };
   } finally {
     await source.close();
   }

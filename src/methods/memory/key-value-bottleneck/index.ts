@@ -11,6 +11,10 @@ export {
   queriesOf,
   type Splitter,
 } from "./bottleneck.ts";
-export { readBottleneck, writeBottleneck } from "./file.ts";
+export { type BottleneckFile, openBottleneck, readBottleneck, writeBottleneck } from "./file.ts";
 export { createHead, type Head, nearestMean, nearestNeighbours } from "./heads.ts";
+export { beginLearner, type LearnerSettings, standardise } from "./learner.ts";
 export { accuracy, classesOf, decide, type Labelled, type LearnOptions, learn, ofClasses, rowsOf } from "./learning.ts";
+export { gridOf, type Plane, planeOf, type RegionsPanel, regionsSvg } from "./regions-svg.ts";
+export { labelledTable, labelledTexts, type NamedRows, textFeatures } from "./sources.ts";
+export { runStream, type StreamData, type StreamResult, type StreamSettings, splitsOf } from "./streams.ts";

@@ -5,7 +5,8 @@
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
 import { classesOf, decide, type Labelled, learn } from "./learning.ts";
-import { digitClasses, digitFeatures, runStream, type StreamResult } from "./measuring.ts";
+import { digitClasses, digitFeatures } from "./measuring.ts";
+import { runStream, type StreamResult } from "./streams.ts";
 import { regions, toyBottleneck, toyClasses, toyTask, toyTasks, uniformSquare } from "./toy.ts";
 
 export const reproduction = defineReproduction({

@@ -1,0 +1,116 @@
+/** A stream class by class, and everything that is compared on it. */
+import { type Bottleneck, createBottleneck, type Features, initialiseKeys, shuffled } from "./bottleneck.ts";
+import { createHead, nearestMean, nearestNeighbours } from "./heads.ts";
+import { accuracy, classesOf, decide, type Labelled, learn, ofClasses } from "./learning.ts";
+
+export interface StreamData {
+  readonly train: Labelled;
+  readonly test: Labelled;
+  /** What keys are placed by. */
+  readonly drawings: Features;
+}
+
+export interface StreamSettings {
+  readonly codebooks: number;
+  readonly pairs: number;
+  readonly keyWidth: number;
+  /** Passes over each split of the stream, for the bottleneck and for heads. */
+  readonly epochs: number;
+  readonly headEpochs: number;
+  /** Classes that come at a time. Default 2. */
+  readonly perSplit?: number;
+  /** Of the bottleneck. Default 20. */
+  readonly learningRate?: number;
+  readonly seed: number;
+}
+
+/** The classes in five splits of two, in an order of the seed's. */
+export function splitsOf(classes: number, perSplit: number, seed: number): number[][] {
+  const order = [...shuffled(classes, seed, 7)];
+  return Array.from({ length: Math.ceil(classes / perSplit) }, (_, i) => order.slice(i * perSplit, (i + 1) * perSplit));
+}
+
+const [batch, bottleneckRate, headRate] = [256, 20, 0.1];
+
+/** A bottleneck for these classes, its keys placed by other features. */
+export function placedBottleneck(
+  features: Features,
+  classes: number,
+  { codebooks, pairs, keyWidth, seed }: StreamSettings,
+): Bottleneck {
+  const shape = { codebooks, pairs, keyWidth, valueWidth: classes, featureWidth: features.width };
+  const bottleneck = createBottleneck(shape, { seed });
+  initialiseKeys(bottleneck, features, { epochs: 5, batch: 256, seed });
+  return bottleneck;
+}
+
+/** What was measured on one stream: shares of right classes over all tests, after the whole stream. */
+export interface StreamResult extends Record<string, number> {
+  /** The bottleneck, class by class and shuffled; without the mask; on the classes of the first split, after it and after the stream. */
+  readonly incremental: number;
+  readonly shuffled: number;
+  readonly unmasked: number;
+  readonly firstThen: number;
+  readonly firstNow: number;
+  readonly linear: number;
+  readonly linearFirst: number;
+  readonly linearWithoutBias: number;
+  readonly ridge: number;
+  readonly network: number;
+  /** A linear head with all data at once: an upper bound. */
+  readonly replay: number;
+  readonly nearestMean: number;
+  readonly neighbours: number;
+  /** Values of keys that no sample of a step fetched and that the step changed. */
+  readonly moved: number;
+}
+
+export async function runStream(
+  { train, test, drawings }: StreamData,
+  classes: number,
+  settings: StreamSettings,
+): Promise<StreamResult> {
+  const { epochs, headEpochs, perSplit = 2, learningRate = bottleneckRate, seed } = settings;
+  const splits = splitsOf(classes, perSplit, seed);
+  const first = ofClasses(test, splits[0]);
+  const share = (logits: Float64Array, of: Labelled): number => accuracy(classesOf(logits, classes), of);
+  const learning = { batch, learningRate, seed };
+  const bottleneck = placedBottleneck(drawings, classes, settings);
+  let [moved, firstThen] = [0, 0];
+  for (const [i, split] of splits.entries()) {
+    const before = { values: bottleneck.values.slice(), usage: bottleneck.usage.slice() };
+    learn(bottleneck, ofClasses(train, split), { ...learning, epochs });
+    for (let pair = 0; pair < before.usage.length; pair++) {
+      if (bottleneck.usage[pair] !== before.usage[pair]) continue;
+      for (let v = 0; v < classes; v++) {
+        if (bottleneck.values[pair * classes + v] !== before.values[pair * classes + v]) moved++;
+      }
+    }
+    if (i === 0) firstThen = share(decide(bottleneck, first), first);
+  }
+  const iid = placedBottleneck(drawings, classes, settings);
+  learn(iid, train, { ...learning, epochs });
+  const tuned = (options: object, parts: readonly Labelled[]) => {
+    const head = createHead(train.width, { classes, seed, ...options });
+    for (const part of parts) head.learn(part, { epochs: headEpochs, batch: 64, learningRate: headRate, seed });
+    return head;
+  };
+  const stream = splits.map((split) => ofClasses(train, split));
+  const linear = tuned({}, stream);
+  return {
+    incremental: share(decide(bottleneck, test), test),
+    shuffled: share(decide(iid, test), test),
+    unmasked: share(decide(bottleneck, test, { mask: false }), test),
+    firstThen,
+    firstNow: share(decide(bottleneck, first), first),
+    linear: share(linear.decide(test), test),
+    linearFirst: share(linear.decide(first), first),
+    linearWithoutBias: share(tuned({ bias: false }, stream).decide(test), test),
+    ridge: share(tuned({ weightDecay: 1e-2 }, stream).decide(test), test),
+    network: share(tuned({ hidden: 128 }, stream).decide(test), test),
+    replay: share(tuned({}, [train]).decide(test), test),
+    nearestMean: accuracy(nearestMean(train, test, classes), test),
+    neighbours: accuracy(await nearestNeighbours(train, test, 5), test),
+    moved,
+  };
+}
