@@ -76,8 +76,9 @@ export function addBottleneck(command: Command): void {
       `
 The files are the parts of a stream, in their order: what a later one teaches
 leaves what was learned from the earlier ones. A table has a header line,
-columns of numbers, and a column with the label. Texts are lines of JSON with the
-fields text and label; their features are the mean state of a language model.
+columns of numbers, and a column with the label. Texts are lines of JSON with
+the fields text and label; their features are the mean state of a language
+model.
   ventris memory bottleneck train monday.csv tuesday.csv --out week.safetensors
   ventris memory bottleneck train topics.jsonl --label topic --out topics.safetensors`,
     )
