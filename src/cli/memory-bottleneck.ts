@@ -79,8 +79,8 @@ leaves what was learned from the earlier ones. A table has a header line,
 columns of numbers, and a column with the label. Texts are lines of JSON with
 the fields text and label; their features are the mean state of a language
 model.
-  ventris memory bottleneck train monday.csv tuesday.csv --out week.safetensors
-  ventris memory bottleneck train topics.jsonl --label topic --out topics.safetensors`,
+  ventris memory bottleneck train mon.csv tue.csv --out week.safetensors
+  ventris memory bottleneck train a.jsonl --label topic --out a.safetensors`,
     )
     .action(train);
   addSource(group.command("evaluate"), false)
