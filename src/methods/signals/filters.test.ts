@@ -320,6 +320,27 @@ describe("bad data", () => {
     );
   });
 
+  it("without any noise leaves a mixture the components that have points", async () => {
+    const states = matrix(
+      240,
+      1,
+      Float64Array.from({ length: 240 }, (_, t) => Math.sin(t / 5)),
+    );
+    const observations = matrix(
+      240,
+      2,
+      Float64Array.from({ length: 480 }, (_, i) => states.data[i >> 1]),
+    );
+    for (const [name, options] of [
+      ["assumed-density", {}],
+      ["particle", { observation: "mixture" }],
+    ] as const) {
+      const model = await fitFilter(findFilter(name), { states, observations }, { options });
+      const { means } = filterAll(openFilter(findFilter(name), model), observations);
+      expect(score(means, states).nrmse, name).toBeLessThan(0.05);
+    }
+  });
+
   it("learns no motion across a gap", () => {
     const states = matrix(6, 1, Float64Array.of(1, 2, 4, 100, 200, 400));
     const { A } = fitStateModel({ states, observations: states, starts: new Set([0, 3]) });
@@ -416,6 +437,15 @@ describe("small matrices", () => {
       majority: 0.75,
     });
     expect(score(decoded, decoded).classes).toBeUndefined();
+    // Of three classes, one column each, the largest; bins of none of them are no classes.
+    const three = (...values: number[]) => matrix(values.length / 3, 3, Float64Array.from(values));
+    const labels = three(1, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1);
+    expect(score(three(0.4, 0.1, 0.2, 0.1, 0.6, 0, -1, 0.2, 0.1, 0, 0, 0.1), labels).classes).toEqual({
+      accuracy: 0.75,
+      balancedAccuracy: (0.5 + 1 + 1) / 3,
+      majority: 0.5,
+    });
+    expect(score(labels, three(1, 0, 0, 1, 0, 0, 0, 1, 1, 0, 0, 1)).classes).toBeUndefined();
   });
 });
 

@@ -2,6 +2,7 @@
 
 import { parseOptions } from "../../engine/shapers/options.ts";
 import { ensure, requireObject } from "../../errors.ts";
+import { principalComponents } from "./components.ts";
 import {
   type Estimate,
   type Filter,
@@ -16,7 +17,7 @@ import {
   usable,
 } from "./filter.ts";
 import { smoothTrajectory } from "./kalman/index.ts";
-import { columnMeans, covariance, type Matrix, matrix, selectRows, symmetricEigen } from "./matrix.ts";
+import { columnMeans, type Matrix, matrix, selectRows } from "./matrix.ts";
 
 /** `centred` subtracts means, `standardised` also divides by deviations; a number is so many standardised principal components. */
 export type Features = "as-is" | "centred" | "standardised" | number;
@@ -72,7 +73,7 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   requireNames("stateNames", given.stateNames, whole.states.columns);
   requireNames("observationNames", given.observationNames, whole.observations.columns);
   checkVariance(whole, features, given);
-  const transform = fitFeatures(whole.observations, features);
+  const transform = await fitFeatures(whole.observations, features, { signal, onProgress });
   const stateMean = centreStates ? columnMeans(whole.states) : new Float64Array(whole.states.columns);
   const states = matrix(whole.states.rows, whole.states.columns);
   for (let i = 0; i < states.data.length; i++) states.data[i] = whole.states.data[i] - stateMean[i % states.columns];
@@ -232,37 +233,24 @@ interface FeatureTransform {
   readonly size: number;
 }
 
-function fitFeatures(observations: Matrix, features: Features): FeatureTransform {
+async function fitFeatures(
+  observations: Matrix,
+  features: Features,
+  context: Omit<FitContext, "seed">,
+): Promise<FeatureTransform> {
   const n = observations.columns;
   if (features === "as-is") return { arrays: {}, size: n };
   const mean = columnMeans(observations);
   const featureMean = matrix(1, n, mean);
   if (features === "centred") return { arrays: { featureMean }, size: n };
-  const spread = covariance(observations, mean);
   if (features === "standardised") {
     const featureScale = matrix(1, n);
-    for (let k = 0; k < n; k++) featureScale.data[k] = 1 / Math.sqrt(spread.data[k * n + k]);
+    for (let i = 0; i < observations.data.length; i++)
+      featureScale.data[i % n] += (observations.data[i] - mean[i % n]) ** 2;
+    for (let k = 0; k < n; k++) featureScale.data[k] = 1 / Math.sqrt(featureScale.data[k] / observations.rows);
     return { arrays: { featureMean, featureScale }, size: n };
   }
-  ensure(
-    Number.isInteger(features) && features >= 1 && features <= n,
-    "bad_option",
-    `features: ${features} principal components of ${n} channels`,
-  );
-  const values = new Float64Array(n);
-  const vectors = new Float64Array(n * n);
-  symmetricEigen(values, vectors, spread.data, n);
-  const order = [...values.keys()].sort((a, b) => values[b] - values[a]).slice(0, features);
-  const least = values[order[features - 1]];
-  ensure(
-    least > 1e-12 * values[order[0]],
-    "bad_option",
-    `the observations have fewer than ${features} principal components with any variance`,
-  );
-  const featureMap = matrix(features, n);
-  for (const [i, k] of order.entries()) {
-    for (let j = 0; j < n; j++) featureMap.data[i * n + j] = vectors[j * n + k] / Math.sqrt(values[k]);
-  }
+  const featureMap = await principalComponents(observations, mean, features, context);
   return { arrays: { featureMean, featureMap }, size: features };
 }
 

@@ -54,13 +54,23 @@ export interface FoldDistances {
 /** Distances held at most: 256 MiB. */
 const mostDistances = 2 ** 25;
 
-/** All points are folds, or where those would be too many, as many as can be, evenly spaced. */
-export function foldDistances({ rows: m, columns: n, data }: Matrix, most = mostDistances): FoldDistances {
+async function lookUp(signal: AbortSignal | undefined): Promise<void> {
+  await nextTurn();
+  ensure(!signal?.aborted, "aborted", "fitting was interrupted");
+}
+
+/** All points are folds, or where those would be too many, as many as can be, evenly spaced. Errors: `aborted`. */
+export async function foldDistances(
+  { rows: m, columns: n, data }: Matrix,
+  most = mostDistances,
+  signal?: AbortSignal,
+): Promise<FoldDistances> {
   const count = Math.max(1, Math.min(m, Math.floor(most / m)));
   const folds = Array.from({ length: count }, (_, i) => Math.floor((i * m) / count));
   const distances = new Float64Array(count * m);
   const nearest = new Float64Array(count).fill(Infinity);
   for (const [f, i] of folds.entries()) {
+    if (f % 16 === 0) await lookUp(signal);
     for (let j = 0; j < m; j++) {
       let sum = i === j ? Infinity : 0;
       for (let k = 0; k < n; k++) {
@@ -110,11 +120,10 @@ export async function leaveOneOutBandwidth(
   start: number,
   { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
 ): Promise<number> {
-  const distances = foldDistances(x);
+  const distances = await foldDistances(x, mostDistances, signal);
   let done = 0;
   return minimisePositive(async (bandwidth) => {
-    await nextTurn();
-    ensure(!signal?.aborted, "aborted", "fitting was interrupted");
+    await lookUp(signal);
     const error = leaveOneOutError(distances, y, bandwidth);
     onProgress?.(++done, Math.max(done, usualEvaluations));
     return error;

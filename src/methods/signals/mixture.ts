@@ -137,9 +137,12 @@ export function mixtureLogLikelihood(
   };
 }
 
+/** Points. */
+const vanished = 1e-6;
+
 /**
- * Expectation maximisation of a mixture of `count` linear regressions of x on z, from random responsibilities. Returns the
- * components and the mean log-likelihood of a point.
+ * Expectation maximisation of a mixture of `count` linear regressions of x on z, or of fewer where one is left without points, from random
+ * responsibilities. Returns the components and the mean log-likelihood of a point.
  */
 export function fitMixture(
   states: Matrix,
@@ -149,13 +152,15 @@ export function fitMixture(
   seed: number,
 ): { components: Component[]; logLikelihood: number } {
   const [m, d, n] = [states.rows, states.columns, observations.columns];
-  const shares = Array.from({ length: count }, (_, l) =>
+  let shares = Array.from({ length: count }, (_, l) =>
     Float64Array.from({ length: m }, (_, t) => 0.2 + uniform({ seed, request: l }, t, "initialise")),
   );
   normalise(shares);
   let components: Component[] = [];
   let logLikelihood = -Infinity;
   for (let iteration = 0; iteration < iterations; iteration++) {
+    // A component that no point belongs to has no noise to speak of, and no part in the mixture.
+    shares = shares.filter((share) => share.reduce((a, b) => a + b, 0) > vanished);
     components = shares.map((share) => weightedRegression(states, observations, share));
     const before = logLikelihood;
     logLikelihood = 0;
@@ -163,12 +168,12 @@ export function fitMixture(
     for (let t = 0; t < m; t++) {
       const x = observations.data.subarray(t * n, (t + 1) * n);
       let largest = -Infinity;
-      for (let l = 0; l < count; l++) {
+      for (let l = 0; l < shares.length; l++) {
         shares[l][t] = likelihoods[l](x)(states.data, t * d);
         largest = Math.max(largest, shares[l][t]);
       }
       let total = 0;
-      for (let l = 0; l < count; l++) {
+      for (let l = 0; l < shares.length; l++) {
         shares[l][t] = Math.exp(shares[l][t] - largest);
         total += shares[l][t];
       }

@@ -13,10 +13,13 @@ export interface Scores {
   /** 1 - squared error / variance, mean over the dimensions. */
   readonly r2: number;
   readonly bins: number;
-  /** Where the true state is one number that is always 0 or 1: the decoded one cut at a half. */
+  /**
+   * Where the true state is one number that is always 0 or 1: the decoded one cut at a half. Where it is a 1 among zeros, one of them for each
+   * class: the largest decoded one.
+   */
   readonly classes?: {
     readonly accuracy: number;
-    /** Mean of the two classes' own accuracies; a half by chance. */
+    /** Mean of the classes' own accuracies; by chance one over their number. */
     readonly balancedAccuracy: number;
     /** Share of the more frequent class. */
     readonly majority: number;
@@ -68,25 +71,34 @@ export function score(decoded: Matrix, truth: Matrix): Scores {
   };
 }
 
+/** The class of a bin: of one number whether it is 1, of several which of them is; undefined where the truth is no such thing. */
+function classOf(values: Float64Array): number | undefined {
+  if (!values.every((v) => v === 0 || v === 1)) return undefined;
+  if (values.length === 1) return values[0];
+  return values.reduce((a, b) => a + b, 0) === 1 ? values.indexOf(1) : undefined;
+}
+
 function classScores(decoded: Matrix, truth: Matrix): Pick<Scores, "classes"> {
-  if (truth.columns !== 1) return {};
-  const [right, all] = [
-    [0, 0],
-    [0, 0],
-  ];
-  for (const [t, value] of truth.data.entries()) {
-    if (!Number.isFinite(value) || !Number.isFinite(decoded.data[t])) continue;
-    if (value !== 0 && value !== 1) return {};
-    all[value]++;
-    if (decoded.data[t] > 0.5 === (value === 1)) right[value]++;
+  const { rows, columns: d } = truth;
+  const count = Math.max(2, d);
+  const [right, all] = [new Array<number>(count).fill(0), new Array<number>(count).fill(0)];
+  for (let t = 0; t < rows; t++) {
+    const x = decoded.data.subarray(t * d, (t + 1) * d);
+    const y = truth.data.subarray(t * d, (t + 1) * d);
+    if (!x.every(Number.isFinite) || !y.every(Number.isFinite)) continue;
+    const own = classOf(y);
+    if (own === undefined) return {};
+    all[own]++;
+    const said = d === 1 ? Number(x[0] > 0.5) : x.indexOf(x.reduce((a, b) => Math.max(a, b)));
+    if (said === own) right[own]++;
   }
-  const bins = all[0] + all[1];
-  const shares = [0, 1].filter((value) => all[value] > 0).map((value) => right[value] / all[value]);
+  const sum = (list: readonly number[]) => list.reduce((a, b) => a + b, 0);
+  const shares = right.flatMap((hits, k) => (all[k] > 0 ? [hits / all[k]] : []));
   return {
     classes: {
-      accuracy: (right[0] + right[1]) / bins,
-      balancedAccuracy: shares.reduce((a, b) => a + b, 0) / shares.length,
-      majority: Math.max(...all) / bins,
+      accuracy: sum(right) / sum(all),
+      balancedAccuracy: sum(shares) / shares.length,
+      majority: Math.max(...all) / sum(all),
     },
   };
 }

@@ -31,7 +31,7 @@ export const assumedDensity = defineFilter({
   async fit(data, { components: count, iterations }, { seed }) {
     const { A, G, S, radius } = fitStateModel(data);
     const { components, logLikelihood } = fitMixture(data.states, data.observations, count, iterations, seed);
-    const arrays = { A, G, S, probabilities: matrix(1, count) };
+    const arrays = { A, G, S, probabilities: matrix(1, components.length) };
     return {
       arrays: Object.assign(
         arrays,

@@ -239,7 +239,7 @@ describe("kernel regression", () => {
   const x = matrix(40, 3, Float64Array.from({ length: 120 }, normal));
   const y = matrix(40, 4, Float64Array.from({ length: 160 }, normal));
 
-  it("has the leave-one-out error that refits without each point have", () => {
+  it("has the leave-one-out error that refits without each point have", async () => {
     // All folds, and every fourth where so many distances are too many.
     for (const [bandwidth, most, step] of [
       [0.01, 1600, 1],
@@ -260,14 +260,14 @@ describe("kernel regression", () => {
         kernelRegression(rows(x), rows(y), bandwidth)(x.data.subarray(3 * left, 3 * left + 3), out);
         for (let k = 0; k < 4; k++) expected += (out[k] - y.data[4 * left + k]) ** 2;
       }
-      expect(leaveOneOutError(foldDistances(x, most), y, bandwidth)).toBeCloseTo(expected, 9);
+      expect(leaveOneOutError(await foldDistances(x, most), y, bandwidth)).toBeCloseTo(expected, 9);
     }
   });
 
   it("finds its bandwidth in bounded room, and stops between evaluations", async () => {
     // All pairs of 40 000 points would take 6 GB.
     const many = matrix(40_000, 1, Float64Array.from({ length: 40_000 }, normal));
-    expect(foldDistances(many).distances.byteLength).toBeLessThanOrEqual(2 ** 28);
+    expect((await foldDistances(many)).distances.byteLength).toBeLessThanOrEqual(2 ** 28);
     const controller = new AbortController();
     const counts: number[] = [];
     const search = leaveOneOutBandwidth(x, y, 0.3, {

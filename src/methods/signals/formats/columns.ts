@@ -16,7 +16,9 @@ export const mostValues = 2 ** 26;
 
 /** A field's number; NaN for a gap, undefined for what is no number. */
 export function readNumber(field: string): number | undefined {
-  const text = field.trim();
+  const trimmed = field.trim();
+  // Programs that quote every field quote numbers, too.
+  const text = trimmed.startsWith('"') ? trimmed.replace(/^"(.*)"$/, "$1") : trimmed;
   if (text === "" || /^(nan|na|null|_)$/i.test(text)) return Number.NaN;
   const value = Number(text);
   if (!Number.isNaN(value)) return value;

@@ -208,6 +208,17 @@ describe("tables", () => {
     expect(() => pickColumns(table, "4", "t")).toThrow(failure("bad_option", /no column "4"/));
   });
 
+  it("are read where every field is quoted, and fields that are no numbers are told from labels and commas", () => {
+    const { names, values } = parseDelimited('"a","b"\n"1","-2.5"\n"","3"\n', "q.csv");
+    expect([names, [...values.data]]).toEqual([
+      ["a", "b"],
+      [1, -2.5, Number.NaN, 3],
+    ]);
+    const labelled = "n1,n2,object\n3,1,car\n0,2,face\n";
+    expect(() => parseDelimited(labelled, "it.csv")).toThrow(/"car" in column object .* a column of 0 and 1 for each/);
+    expect(() => parseDelimited("a;b\n1,5;2\n", "c.csv")).toThrow(/"1,5" in column a .* decimals with a point/);
+  });
+
   it("are read from NumPy arrays, alone and in archives", async () => {
     const array = { shape: [2, 3], data: Float64Array.of(1, 2, 3, 4, 5, Number.NaN) };
     expect(readNpy(writeNpy(array), "a")).toEqual(array);

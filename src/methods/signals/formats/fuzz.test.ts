@@ -286,6 +286,8 @@ describe("small files that say much", () => {
     await expect(readTable(await packed("deep.json.gz", '{"units":', filled("[", 2 ** 25)))).rejects.toEqual(refused);
     const flat = await packed("flat.json.gz", '{"units":[', filled("[],", 2 ** 23), "[]]}");
     await expect(readTable(flat, { bin: 1 })).rejects.toEqual(refused);
+    const long = await packed("long.json.gz", '{"dt":1,"a":[', filled("0,", 2 ** 26), "0]}");
+    await expect(readTable(long)).rejects.toEqual(refused);
     // Brackets in names are text.
     const name = "[".repeat(100);
     const named = JSON.stringify({ dt: 0.1, [`${name}\\"${name}`]: [1, 2, 3] });

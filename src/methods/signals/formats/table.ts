@@ -235,6 +235,13 @@ const endOf = (text: string, at: number): number => {
 };
 const lineAt = (text: string, at: number): string => text.slice(at, endOf(text, at)).replace(/\r$/, "");
 
+/** What a field that is no number may be, and what can be decoded instead. */
+function remedyFor(field: string): string {
+  if (/^\s*[+-]?\d*,\d+\s*$/.test(field)) return ": write decimals with a point";
+  if (!/^[\s"]*\p{L}/u.test(field)) return "";
+  return ": where words are labels, write a column of 0 and 1 for each of them, and decode those";
+}
+
 /** Comma, semicolon, tab or blanks between fields; names in the first line if it is not all numbers. Errors: `bad_file` with the line. */
 export function parseDelimited(text: string, origin: string): Table {
   let last = text.length;
@@ -275,7 +282,7 @@ export function parseDelimited(text: string, origin: string): Table {
       if (value === undefined)
         throw new VentrisError(
           "bad_file",
-          `${origin}, line ${number}: ${JSON.stringify(field.slice(0, 40))} in column ${names[c]} is not a number`,
+          `${origin}, line ${number}: ${JSON.stringify(field.slice(0, 40))} in column ${names[c]} is not a number${remedyFor(field)}`,
         );
       values.data[r * names.length + c] = value;
     }

@@ -35,7 +35,7 @@ const isLists = (value: unknown): value is number[][] => Array.isArray(value) &&
 
 /** Refuses, before it is parsed, JSON of so many or so deep lists that it would take far more room than its text. Errors: `bad_file`. */
 export function checkLists(bytes: Uint8Array, origin: string): void {
-  let [depth, lists, quoted] = [0, 0, false];
+  let [depth, lists, commas, quoted] = [0, 0, 0, false];
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i];
     if (quoted) {
@@ -46,7 +46,9 @@ export function checkLists(bytes: Uint8Array, origin: string): void {
       lists++;
       if (++depth > deepest || lists > mostLists) break;
     } else if (byte === 0x5d || byte === 0x7d) depth--;
+    else if (byte === 0x2c) commas++;
   }
+  ensure(commas < mostValues, "bad_file", `${origin} has ${commas} values; fewer than ${mostValues} are read`);
   ensure(
     depth <= deepest && lists <= mostLists,
     "bad_file",
