@@ -239,6 +239,7 @@ function ownMethod(value: unknown): Method {
 export interface ScoreOptions {
   /** Alternatives reported at each token. Default 0. */
   top?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 
@@ -300,6 +301,7 @@ function requireTokens(model: Model, tokens: unknown, field: string): void {
 
 /** How a text is embedded. */
 export interface EmbedOptions {
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 

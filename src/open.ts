@@ -120,6 +120,7 @@ export interface OpenModel extends Omit<Model, "use" | "forward" | "ability">, A
 export interface ForwardOptions {
   /** Sites, and readings of edits, of every row (after the selection: of the rows whose logits are wanted). */
   readonly taps?: readonly string[];
+  /** Changes to values inside the model, as of `decode`. Default: none. */
   readonly edits?: DecodeOptions["edits"];
   /** Return the rows' keys and values: another call's `past`. */
   readonly keep?: boolean;
@@ -127,6 +128,7 @@ export interface ForwardOptions {
 
 /** What is read of a text, and what is rewritten meanwhile. */
 export interface TraceOptions extends TextTraceOptions {
+  /** Changes to values inside the model, as of `decode`. Default: none. */
   edits?: DecodeOptions["edits"];
 }
 

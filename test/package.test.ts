@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join, posix } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { ensureBuilt, root } from "./build.ts";
-import { unnamedTypes } from "./public-types.ts";
+import { undocumentedOptions, unnamedTypes } from "./public-types.ts";
 
 const megabyte = 2 ** 20;
 /** Compilers by the name they are installed under. */
@@ -101,6 +101,10 @@ it("has manifest and types in order, for publint and for attw", { timeout: 300_0
 
 it("exports every type that a user meets", { timeout: 120_000 }, () => {
   expect(unnamedTypes(root)).toEqual([]);
+});
+
+it("says of every option what it does", { timeout: 120_000 }, () => {
+  expect(undocumentedOptions(root)).toEqual([]);
 });
 
 describe("in an empty folder, where only the registry can be reached", () => {

@@ -3,11 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
 
-/**
- * Types of ours that declarations exported from any entry of `package.json` mention, and that no entry exports: "Name (file), of Where". What
- * its own file keeps to itself (a short name for a longer type) is not counted. The package must be built.
- */
-export function unnamedTypes(root: string): string[] {
+/** What the entries of `package.json` export, of the built package. */
+function publicSymbols(root: string): { checker: ts.TypeChecker; exported: ReadonlySet<ts.Symbol>; resolve: Resolve } {
   const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
   const entries = Object.values(manifest.exports as Record<string, string | { types: string }>).flatMap((entry) =>
     typeof entry === "string" ? [] : [join(root, entry.types)],
@@ -30,7 +27,38 @@ export function unnamedTypes(root: string): string[] {
     const module = checker.getSymbolAtLocation(program.getSourceFile(entry)!)!;
     for (const symbol of checker.getExportsOfModule(module)) exported.add(resolve(symbol));
   }
+  return { checker, exported, resolve };
+}
 
+type Resolve = (symbol: ts.Symbol) => ts.Symbol;
+
+/** Members of options that say nothing of themselves, as `Interface.member`; and whatever lies in an object written there. */
+export function undocumentedOptions(root: string): string[] {
+  const { exported } = publicSymbols(root);
+  const silent: string[] = [];
+  const visit = (members: readonly ts.TypeElement[], where: string): void => {
+    for (const member of members) {
+      if (!ts.isPropertySignature(member) && !ts.isMethodSignature(member)) continue;
+      const name = `${where}.${member.name.getText()}`;
+      if (ts.getJSDocCommentsAndTags(member).length === 0) silent.push(name);
+      if (member.type && ts.isTypeLiteralNode(member.type)) visit([...member.type.members], name);
+    }
+  };
+  for (const symbol of exported)
+    for (const declaration of symbol.declarations ?? [])
+      if (ts.isInterfaceDeclaration(declaration) && isOfOptions(symbol.name))
+        visit([...declaration.members], symbol.name);
+  return silent.sort();
+}
+
+const isOfOptions = (name: string): boolean => /(Options|Training|Scoring)$/.test(name);
+
+/**
+ * Types of ours that declarations exported from any entry of `package.json` mention, and that no entry exports: "Name (file), of Where". What
+ * its own file keeps to itself (a short name for a longer type) is not counted. The package must be built.
+ */
+export function unnamedTypes(root: string): string[] {
+  const { checker, exported, resolve } = publicSymbols(root);
   const dist = join(root, "dist");
   const missing = new Map<ts.Symbol, string>();
   const visit = (node: ts.Node, where: string): void => {

@@ -24,11 +24,13 @@ export interface ScoredContinuations {
 
 /** How continuations are scored. */
 export interface ContinuationOptions {
+  /** What else has a say in the distributions, in order. Default: nothing. */
   readonly shapers?: readonly MakeShaper[];
   /** Log-probabilities under what the shapers leave (default), or their logits as they are: sums of contrasts are published so. */
   readonly normalise?: boolean;
   /** Stands for a token that a shaper rules out. Default -1000. */
   readonly masked?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

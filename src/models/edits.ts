@@ -76,6 +76,7 @@ export const noInstruments: Instruments = { taps: [], edits: [] };
 
 /** What the sites of a program under construction are hooked with. */
 export interface HookOptions {
+  /** Makes the tensors of the parameters that edits have. */
   readonly parameter: MakeParameter;
   /** Of the rows that a site has, those whose logits are wanted. */
   readonly select: (rows: Tensor, site: string) => Tensor;

@@ -12,6 +12,7 @@ import { type RotaryTables, type Rotation, rotationTable } from "./rope.ts";
 export interface TextGraphOptions {
   /** Texts, and tokens of each. */
   readonly rows: number;
+  /** Tokens of each text. */
   readonly length: number;
   /** int64 [rows, length]. Default: the input "tokens". */
   readonly tokens?: Tensor;

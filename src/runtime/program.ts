@@ -26,6 +26,7 @@ export interface OnnxValue {
 
 /** Where a program runs, and with how many threads. */
 export interface CompileOptions {
+  /** Where the program runs. Default "cpu". */
   device?: Device;
   /** Threads within an operator; default: all cores, at most 8. */
   threads?: number;

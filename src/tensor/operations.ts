@@ -122,7 +122,9 @@ export function withGradient(
 
 /** Which sides of a product are transposed, and a factor on it. */
 export interface MatmulOptions {
+  /** Takes the last two dimensions of the left side the other way round. Default false. */
   transposeA?: boolean;
+  /** The same of the right side. Default false. */
   transposeB?: boolean;
   /** Factor on the result. */
   scale?: number;

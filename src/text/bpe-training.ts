@@ -12,6 +12,7 @@ import { ownCopy } from "./bpe.ts";
 import { byteCharacters, forEachPreToken } from "./byte-level.ts";
 
 export interface TokenizerTraining {
+  /** What is learnt from; read once. */
   texts: AsyncIterable<string> | Iterable<string>;
   /** Ids in all: special tokens, 256 bytes, and the merges that fill the rest. */
   size: number;
@@ -19,7 +20,9 @@ export interface TokenizerTraining {
   atMost?: boolean;
   /** Take the first ids in this order. The first begins a text, the second ends it. */
   specialTokens?: readonly string[];
+  /** Told what is done of counting and merging. Default: nobody is told. */
   onProgress?: (progress: TrainingProgress) => void;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 

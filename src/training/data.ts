@@ -41,10 +41,13 @@ export interface CorpusFile extends TextFile {
 export interface CorpusOptions {
   /** Read in this order; a file that is listed twice counts twice. */
   readonly files: readonly CorpusFile[];
+  /** Makes the ids; the corpus is kept for this tokenizer alone. */
   readonly tokenizer: Tokenizer;
   /** Expected share of documents that are held out; default 0.01. */
   readonly heldOut?: number;
+  /** Told after each document how much has been encoded, and of which file. Default: nobody is told. */
   readonly onProgress?: (progress: { documents: number; tokens: number; path: string }) => void;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

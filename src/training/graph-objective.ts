@@ -27,6 +27,7 @@ export interface GraphObjectiveOptions<Batch> {
   readonly keep?: readonly Tensor[];
   /** Further tensors of the graph to compute with `evaluate`. */
   readonly outputs?: Readonly<Record<string, Tensor>>;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
   /** See `CompileOptions.profile`; of the training step. */
   readonly profile?: string;

@@ -16,18 +16,27 @@ import type { Schedule } from "./schedule.ts";
 
 /** What is trained on which batches, how long, and where it is kept. */
 export interface TrainOptions<Batch = TokenBatch> {
+  /** Gives loss and gradients of a batch, and has the parameters that are trained. */
   readonly objective: Objective<Batch>;
   /** The batch of this number, always the same for the same number. Step s takes numbers s · accumulate and following. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
   /** Batches of equal size whose mean loss is measured every so many steps, and at the end. */
-  readonly evaluation?: { readonly batches: readonly Batch[]; readonly every: number };
+  readonly evaluation?: {
+    /** Held-out batches, all measured each time. */
+    readonly batches: readonly Batch[];
+    /** Steps from one measurement to the next. */
+    readonly every: number;
+  };
   /**
    * Stops after this many optimiser steps, or seconds of training, whichever comes first; both count earlier sessions, and
    * one of them is needed.
    */
   readonly steps?: number;
+  /** Stops after this many seconds of training, also where there are steps left. Default: no bound. */
   readonly maxSeconds?: number;
+  /** The learning rate of each step: `constant`, `linear`, `cosine` and `warmupStableDecay` make some. */
   readonly schedule: Schedule;
+  /** Settings of AdamW: its decays, epsilon and weight decay. Default: those of `AdamWOptions`. */
   readonly optimiser?: AdamWOptions;
   /** Largest Euclidean norm of a step's gradient; default: no clipping. */
   readonly clip?: number;
@@ -50,6 +59,7 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly recordEvery?: number;
   /** Tokens that a batch trains on, for the speed; default rows · length, or 0 for a batch without them. */
   readonly countTokens?: (batch: Batch) => number;
+  /** Told after each step of losses, speed and time left. Default: nobody is told. */
   readonly onProgress?: (progress: TrainProgress) => void;
   /** Awaited after each step, with the number of steps done: for samples of the model as it is. */
   readonly afterStep?: (step: number) => void | Promise<void>;

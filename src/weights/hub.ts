@@ -26,7 +26,9 @@ export interface DownloadOptions {
   folder?: string;
   /** The GGUF file to take, where a repository holds several. */
   file?: string;
+  /** Ends the download with the error `aborted`; the next one goes on where it was. Default: nothing ends it. */
   signal?: AbortSignal;
+  /** Told of each file how much of it has come. Default: nobody is told. */
   onProgress?: (progress: DownloadProgress) => void;
   /** Default `HF_ENDPOINT`, else https://huggingface.co. */
   endpoint?: string;

@@ -15,6 +15,7 @@ export interface WriteOptions {
   beams?: number;
   /** Default 64. */
   maxTokens?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 

@@ -4,6 +4,7 @@ import type { LeaseSites } from "../sites/rows.ts";
 
 /** Which model, behind which words. */
 export interface MirrorOptions {
+  /** What is read and rewritten in the mirror. Default: nothing. */
   readonly sites?: LeaseSites;
   /** Tokens that stand before every text in the mirror alone. */
   readonly before?: readonly number[];

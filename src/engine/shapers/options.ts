@@ -30,7 +30,7 @@ export const dryOptions = z.strictObject({
 export const requestStages = ["minTokens"] as const;
 
 /** Those that every chain has, as `standardStages` defines them. */
-const standardNames = [
+export const standardNames = [
   "bias",
   "penalties",
   "dry",
@@ -46,11 +46,10 @@ const standardNames = [
   "xtc",
   "mirostat",
 ] as const;
-export type StandardStage = (typeof standardNames)[number];
 const stageNames: readonly string[] = [...standardNames, ...requestStages];
 
 /** A stage of the chain by its name; that of a shaper has the shaper's name and a point before its own. */
-export type StageName = StandardStage | (typeof requestStages)[number] | `${string}.${string}`;
+export type StageName = (typeof standardNames)[number] | (typeof requestStages)[number] | `${string}.${string}`;
 
 /** Of a shaper's stages is known only when the run begins which there are. */
 const stage = z.string().refine((name) => name.includes(".") || stageNames.includes(name), {

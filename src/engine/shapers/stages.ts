@@ -9,7 +9,7 @@ import { type Stream, uniform } from "../random.ts";
 import { type Candidates, changed, entropy, highest, keepAtLeast, keepBest, keepWhere, weigh } from "./candidates.ts";
 import { createBreakers, dry, noRepeatNgram, penalties } from "./history.ts";
 import { type MirostatState, mirostat } from "./mirostat.ts";
-import type { presetNames, ShapingSettings, StandardStage } from "./options.ts";
+import type { presetNames, ShapingSettings, standardNames } from "./options.ts";
 
 /** What a distribution depends on besides the logits. */
 export interface ShapingContext {
@@ -57,7 +57,7 @@ export const GREEDY_TEMPERATURE = 1e-5;
 
 const truncation = { changes: "support", keepsBest: true, readsHistory: false } as const;
 
-export const standardStages: Readonly<Record<StandardStage, StageDefinition>> = {
+export const standardStages: Readonly<Record<(typeof standardNames)[number], StageDefinition>> = {
   /** Logit bias and banned tokens. */
   bias: {
     changes: "scores",

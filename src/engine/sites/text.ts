@@ -11,6 +11,7 @@ export interface TextTraceOptions {
   readonly taps: readonly string[];
   /** Tokens after which the text begins anew, at position 0 for the model and its edits, as if nothing stood before. Default: the model's context. */
   readonly window?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

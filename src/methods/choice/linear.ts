@@ -18,6 +18,7 @@ import {
 export interface LinearOptions {
   /** Features of an arm's context, at most 4096: the inverse has width^2 entries. */
   width: number;
+  /** Of what the policy draws. Default 0. */
   seed?: number;
   /** Default 1. */
   ridge?: number;

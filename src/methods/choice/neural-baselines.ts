@@ -20,6 +20,7 @@ import {
 export interface NeuralBaselineOptions {
   /** Features of an arm's context. */
   width: number;
+  /** Of the first weights and of what the policy draws. Default 0. */
   seed?: number;
   /** Hidden units of one layer. Default 100. */
   hidden?: number;

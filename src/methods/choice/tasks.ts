@@ -52,8 +52,11 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
 
 /** A task with a known law. */
 export interface SyntheticOptions {
+  /** Arms to choose from in each round. Default 4. */
   arms?: number;
+  /** Features of an arm's context. Default 10. */
   width?: number;
+  /** Of the hidden direction, contexts and losses. Default 0. */
   seed?: number;
   /** The best arm's loss times 0.02, the others at least 0.3. */
   lowLoss?: boolean;

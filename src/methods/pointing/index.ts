@@ -61,6 +61,7 @@ export interface PointOptions {
   beams?: number;
   /** What answers are held to; default: the task's own. `none` lets the network answer as it likes. */
   rule?: RuleName;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 
@@ -99,10 +100,13 @@ export function point(
 
 /** What is trained on which sizes, and for how long. */
 export interface PointingTraining {
+  /** What is to be learnt: the convex hull, the triangulation of Delaunay, or a short tour. */
   readonly task: TaskName;
   /** Smallest and largest number of points; batches go through all of them. */
   readonly sizes: readonly [low: number, high: number];
+  /** Steps of the optimiser, a batch each. */
   readonly steps: number;
+  /** The paper's network, or one of those that it is compared with, which have a fixed number of places. Default "pointer". */
   readonly kind?: NetworkShape["kind"];
   /** Default "wide". */
   readonly start?: Start;
@@ -114,11 +118,15 @@ export interface PointingTraining {
   readonly rate?: number;
   /** Largest gradient norm. Default 2, as the paper has it. */
   readonly clip?: number;
+  /** Of the first weights and of the examples. Default 0. */
   readonly seed?: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
   /** Keeps checkpoints there, and goes on from one. */
   readonly folder?: string;
+  /** Stops after the batch under way; the steps done are kept. Default: nothing stops it. */
   readonly signal?: AbortSignal;
+  /** Told after each step how far the training is. Default: nobody is told. */
   readonly onProgress?: TrainOptions["onProgress"];
 }
 

@@ -45,15 +45,21 @@ export interface FilterModel {
 
 /** How a filter is fitted. */
 export interface FitOptions {
+  /** The filter's own options. Default: those of its schema. */
   readonly options?: Readonly<Record<string, unknown>>;
   /** Default: standardised. */
   readonly features?: Features;
   /** Whether the states' mean is taken off while learning and added to estimates; default true. */
   readonly centreStates?: boolean;
+  /** Of all that is drawn while learning: the same seed gives the same filter. Default 0. */
   readonly seed?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told how far the learning is, by filters that learn in steps. Default: nobody is told. */
   readonly onProgress?: FitContext["onProgress"];
+  /** Names of the states, one for each column. Default: none. */
   readonly stateNames?: readonly string[];
+  /** Names of the channels, one for each column, kept with the filter and used in messages. Default: none. */
   readonly observationNames?: readonly string[];
   /** Bins a second, kept with the model: recordings of another rate move by other steps. */
   readonly rate?: number;

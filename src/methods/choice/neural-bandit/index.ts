@@ -20,6 +20,7 @@ import {
 export interface NeuralBanditOptions {
   /** Features of an arm's context. */
   width: number;
+  /** Of the first weights and of what the policy draws. Default 0. */
   seed?: number;
   /** Width m of the hidden layers. Default 100. */
   hidden?: number;
@@ -31,6 +32,7 @@ export interface NeuralBanditOptions {
   gamma?: number | { scale: number };
   /** Step size; "1/t" divides it by the round, as the theory does. Default 0.01 (square) or 0.03 (fast), constant. */
   rate?: number;
+  /** Whether the step size stays or is divided by the round. Default "constant". */
   rateSchedule?: "constant" | "1/t";
   /**
    * "rademacher": the ensemble of perturbed predictions; "expected-ridge": its square loss in expectation, a pull towards
