@@ -12,3 +12,5 @@ export const openTok512 = /* @__PURE__ */ checked("openTok512", area.openTok512,
 export const openTokenizer = /* @__PURE__ */ checked("openTokenizer", area.openTokenizer, [["path","string"],["options?",{"named":"TokenizerOptions"}]], named, true);
 export const documents = /* @__PURE__ */ checked("documents", area.documents, [["file",{"named":"TextFile"}]], named);
 export const readTexts = /* @__PURE__ */ checked("readTexts", area.readTexts, [["paths",{"iterable":"iterator"}]], named);
+export const recordFields = /* @__PURE__ */ checked("recordFields", area.recordFields, [["path","string"],["fields",{"list":"string"}]], named);
+export const textLines = /* @__PURE__ */ checked("textLines", area.textLines, [["path","string"]], named);
