@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -347,6 +348,15 @@ test("options that do not exist do not compile, and those that do have their typ
   // @ts-expect-error: no such method
   const unknown: DecodeOptions = { method: "gredy" };
   expect([misspelt, unknown, disordered, ordered]).toHaveLength(4);
+});
+
+test("many requests of one signal are one listener to it, and all of them end", async () => {
+  const controller = new AbortController();
+  const options = { maxTokens: 200, signal: controller.signal };
+  const runs = Array.from({ length: 12 }, (_, request) => model.decode("Once upon a time", { ...options, request }));
+  expect(getEventListeners(controller.signal, "abort").length).toBe(1);
+  controller.abort();
+  for (const run of runs) expect((await run.final).finish).toBe("aborted");
 });
 
 test("generate gives the result, and it reads as its text", async () => {

@@ -1,3 +1,5 @@
+import { whenAborted } from "./aborts.ts";
+
 /** Waits until the event loop has had its turn: timers, messages and signals that came meanwhile are heard. */
 export const nextTurn: () => Promise<void> =
   typeof setImmediate === "function" ? () => new Promise((resolve) => setImmediate(resolve)) : byMessage();
@@ -22,10 +24,9 @@ export function delay(milliseconds: number, signal: AbortSignal | undefined): Pr
       reject(signal!.reason);
     };
     const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", refuse);
+      heard();
       resolve();
     }, milliseconds);
-    if (signal?.aborted) refuse();
-    else signal?.addEventListener("abort", refuse, { once: true });
+    const heard = whenAborted(signal, refuse);
   });
 }

@@ -1,4 +1,5 @@
 /** The files of a page: what it keeps, and the web's by their address. */
+import { whenAborted } from "../aborts.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { type Files, folderOf, type Keeping, nameOf, type OpenFile } from "../files.ts";
 import { sha } from "../sha.ts";
@@ -84,11 +85,10 @@ async function lock<T>(
   const waiting = new AbortController();
   const end = () => waiting.abort();
   const timer = timeout === Infinity ? undefined : setTimeout(end, Math.min(timeout, 2 ** 31 - 1));
-  signal?.addEventListener("abort", end, { once: true });
-  if (signal?.aborted) end();
+  const heard = whenAborted(signal, end);
   const done = () => {
     clearTimeout(timer);
-    signal?.removeEventListener("abort", end);
+    heard();
   };
   let got = false;
   try {

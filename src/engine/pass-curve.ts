@@ -1,5 +1,7 @@
 /** How long a pass takes for a number of rows on this machine: what a draft budget is chosen by. Measured once, kept on disk. */
+
 import { z } from "zod";
+import { whenAborted } from "../aborts.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
 import { forgetMeasurements, measured } from "./measurement.ts";
@@ -77,7 +79,7 @@ async function measureOn(forest: Forest, signal: AbortSignal): Promise<Omit<Pass
   const late = (): boolean => performance.now() - begun > 1000 * mostSeconds;
   const lease = forest.lease();
   const close = (): void => lease.close();
-  signal.addEventListener("abort", close, { once: true });
+  const heard = whenAborted(signal, close);
   try {
     signal.throwIfAborted();
     const { node } = await lease.prefill(
@@ -105,7 +107,7 @@ async function measureOn(forest: Forest, signal: AbortSignal): Promise<Omit<Pass
       seconds: rising(timed.map((list) => list.sort((a, b) => a - b)[list.length >> 2])),
     };
   } finally {
-    signal.removeEventListener("abort", close);
+    heard();
     lease.close();
   }
 }

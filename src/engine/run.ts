@@ -1,4 +1,5 @@
 /** A run: one request under way. Its trace can be iterated, its text streamed, its result awaited; leaving a loop early aborts it. */
+import { whenAborted } from "../aborts.ts";
 import { describeConstraint } from "../constraints/index.ts";
 import { describedRun } from "../described.ts";
 import { VentrisError } from "../errors.ts";
@@ -69,8 +70,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
   const begin = method.begin ?? (model.capabilities.has("remote") ? createRemoteDecoding : createDecoding);
   const own = new AbortController();
   const abort = (): void => own.abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort();
+  const heard = whenAborted(signal, abort);
 
   const events: TraceEvent[] = [];
   let finished = false;
@@ -97,7 +97,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
     })
     .finally(() => {
       finished = true;
-      signal?.removeEventListener("abort", abort);
+      heard();
       notify();
     });
   final.catch(() => {}); // whoever only iterates sees it there
@@ -138,8 +138,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
       decoding.close();
       for (const shaper of shapers) void shaper.close?.();
     };
-    own.signal.addEventListener("abort", closeNow, { once: true });
-    if (own.signal.aborted) closeNow();
+    const closed = whenAborted(own.signal, closeNow);
     try {
       await method.decode(decoding, methodOptions);
     } catch (error) {
@@ -147,7 +146,7 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
       if (!aborted) throw error;
       decoding.finish("aborted");
     } finally {
-      own.signal.removeEventListener("abort", closeNow);
+      closed();
       decoding.close();
       for (const shaper of shapers) await shaper.close?.();
       release();

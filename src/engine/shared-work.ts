@@ -1,4 +1,5 @@
 /** Work that several requests wait for, such as a measurement: it goes on while one of them does, and ends with the last that leaves. */
+import { whenAborted } from "../aborts.ts";
 import { VentrisError } from "../errors.ts";
 
 /**
@@ -25,15 +26,14 @@ export function shareWork<T>(work: (signal: AbortSignal) => Promise<T>): (signal
     current ??= start();
     const mine = current;
     mine.waiting += 1;
-    let leave = (): void => {};
+    let heard = (): void => {};
     const left = new Promise<never>((_, reject) => {
-      leave = () => reject(aborted());
-      signal?.addEventListener("abort", leave, { once: true });
+      heard = whenAborted(signal, () => reject(aborted()));
     });
     try {
       return await Promise.race([mine.result, left]);
     } finally {
-      signal?.removeEventListener("abort", leave);
+      heard();
       mine.waiting -= 1;
       if (mine.waiting === 0 && !mine.done) {
         mine.controller.abort();

@@ -1,4 +1,5 @@
 /** Who may decode now: so many sequences at once, so many requests that wait for their turn, and beyond that nobody. */
+import { whenAborted } from "../aborts.ts";
 import { VentrisError } from "../errors.ts";
 import { RequestError } from "./errors.ts";
 
@@ -60,7 +61,7 @@ export function createAdmission({ maxConcurrent, maxQueue }: { maxConcurrent: nu
         const one: Waiting = {
           sequences,
           admit() {
-            signal?.removeEventListener("abort", leave);
+            heard();
             resolve(begin(sequences));
           },
         };
@@ -70,8 +71,7 @@ export function createAdmission({ maxConcurrent, maxQueue }: { maxConcurrent: nu
           admitNext(); // a smaller one behind it may fit
         };
         queue.push(one);
-        if (signal?.aborted) leave();
-        else signal?.addEventListener("abort", leave, { once: true });
+        const heard = whenAborted(signal, leave);
       });
     },
     get active() {

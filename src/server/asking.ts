@@ -1,4 +1,5 @@
 /** Who asks: one that waits for its turn, goes away at some time, and is not kept waiting for ever. */
+import { whenAborted } from "../aborts.ts";
 import { VentrisError } from "../errors.ts";
 import type { RouteContext } from "./app.ts";
 import { RequestError } from "./errors.ts";
@@ -20,8 +21,7 @@ export async function asking(
 ): Promise<Asking> {
   const own = new AbortController();
   const gone = (): void => own.abort();
-  client.addEventListener("abort", gone, { once: true });
-  if (client.aborted) gone();
+  const heard = whenAborted(client, gone);
   let late = false;
   const timer = setTimeout(() => {
     late = true;
@@ -39,7 +39,7 @@ export async function asking(
         : new VentrisError("aborted", "the server is stopping, or the client has gone"),
     end() {
       clearTimeout(timer);
-      client.removeEventListener("abort", gone);
+      heard();
       own.abort(); // of runs that ended there is nothing to abort
       leave();
     },

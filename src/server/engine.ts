@@ -2,7 +2,9 @@
  * The serving side of the engine's process: calls are promises, a run is a stream of events. When the process dies (killed for its memory,
  * a fault of native code), what was under way fails with `runtime_failed`, and another is started.
  */
+
 import { type ChildProcess, fork } from "node:child_process";
+import { whenAborted } from "../aborts.ts";
 import type { NamedMethod } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { VentrisError } from "../errors.ts";
@@ -164,30 +166,29 @@ export function startEngine(models: OpenOptions = {}, { warm = [], method, share
     const abort = (): void => {
       if (!feed.over) abandon(id);
     };
-    signal?.addEventListener("abort", abort, { once: true });
+    let heard = (): void => {};
     try {
       begin({ id, request, detail });
       sinks.set(id, feed);
-      if (signal?.aborted) abort();
+      heard = whenAborted(signal, abort);
       yield* feed.batches();
     } finally {
-      signal?.removeEventListener("abort", abort);
+      heard();
       abort();
     }
   }
 
   const ask: Engine["ask"] = async (signal, name, ...values) => {
     const id = ids++;
-    const abort = (): void => abandon(id);
+    let heard = (): void => {};
     try {
       send({ type: "call", id, name, values });
-      signal?.addEventListener("abort", abort, { once: true });
       return await new Promise((resolve, reject) => {
         waiting.set(id, { resolve: resolve as (result: unknown) => void, reject });
-        if (signal?.aborted) abort();
+        heard = whenAborted(signal, () => abandon(id));
       });
     } finally {
-      signal?.removeEventListener("abort", abort);
+      heard();
     }
   };
   const call: Engine["call"] = (name, ...values) => ask(undefined, name, ...values);

@@ -2,7 +2,9 @@
  * Constraints of strangers, judged in threads before an engine sees them. What passes a first, short trial is judged at once; the rest waits
  * for a second thread, so that nobody's schema holds up the trial of another's for longer than the short one takes.
  */
+
 import { createHash } from "node:crypto";
+import { whenAborted } from "../aborts.ts";
 import { shareWork } from "../engine/shared-work.ts";
 import { VentrisError } from "../errors.ts";
 import { startThread, type Thread } from "../runtime/thread.ts";
@@ -105,7 +107,7 @@ function createLane(limit: number, tokensOf: (model: string) => Promise<FlatToke
       late = true;
       stop();
     }, limit * 1000);
-    signal.addEventListener("abort", stop, { once: true });
+    const heard = whenAborted(signal, stop);
     try {
       return await trying.call("judge", model, form);
     } catch (error) {
@@ -115,7 +117,7 @@ function createLane(limit: number, tokensOf: (model: string) => Promise<FlatToke
       return { error: { code: "bad_option", message: `constraint: compiling it takes more than ${megabytes} MB` } };
     } finally {
       clearTimeout(timer);
-      signal.removeEventListener("abort", stop);
+      heard();
     }
   }
 

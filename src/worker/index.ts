@@ -2,6 +2,7 @@
  * `ventris/worker`: the model of a page in a worker of its own, so that the page stays responsive while it decodes. Prompts, options and
  * results are those of `open` in "ventris", as far as they are data: a function cannot cross to another thread.
  */
+import { whenAborted } from "../aborts.ts";
 import type { ContinuationScoring, DecodeOptions, EmbedOptions, Prompt, ScoreOptions, Text } from "../calls.ts";
 import { describedRun, describing } from "../described.ts";
 import type { Continuations, ScoredContinuations } from "../engine/continuations.ts";
@@ -73,7 +74,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
       if (dead) return reject(dead);
       const id = numbers++;
       const abort = () => send(worker, { id: numbers++, type: "abort", of: id });
-      const end = (): void => signal?.removeEventListener("abort", abort);
+      let end = (): void => {};
       const settling =
         (settle: (value: unknown) => void) =>
         (value: unknown): void => {
@@ -87,8 +88,7 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
         waiting.delete(id);
         return reject(error);
       }
-      signal?.addEventListener("abort", abort, { once: true });
-      if (signal?.aborted) abort();
+      end = whenAborted(signal, abort);
     });
   }
   const call = (name: CallName, values: unknown[], signal?: AbortSignal) => ask({ type: "call", name, values }, signal);
@@ -167,15 +167,14 @@ function startRun(
 ): Run {
   const own = new AbortController();
   const abort = (): void => own.abort();
-  signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort();
+  const heard = whenAborted(signal, abort);
   const [events, pieces] = [channel<TraceEvent>(abort), channel<string>(abort)];
   const final = begin(own.signal, (answer) => {
     if (answer.type === "event") events.add(answer.event);
     if (answer.type === "text") pieces.add(answer.text);
   }) as Promise<RunResult>;
   const done = (failure?: unknown): void => {
-    signal?.removeEventListener("abort", abort);
+    heard();
     for (const one of [events, pieces]) one.end(failure);
   };
   final.then(() => done(), done); // whoever only iterates is told there

@@ -2,6 +2,7 @@
  * Requests to an engine behind a network: how long one may take, how often it is tried, how many are under way, and what all of them may
  * cost. Whatever comes back is a stranger's: its length is bounded before it is kept, and its shape is checked before it is used.
  */
+import { whenAborted } from "../../aborts.ts";
 import { ensure, shown, VentrisError } from "../../errors.ts";
 import { delay } from "../../turn.ts";
 import type { Endpoint, EndpointChoice } from "./endpoints.ts";
@@ -295,7 +296,7 @@ function createTurns(most: number) {
       else {
         await new Promise<void>((resolve, reject) => {
           const admit = (): void => {
-            signal.removeEventListener("abort", give);
+            heard();
             resolve();
           };
           const give = (): void => {
@@ -303,7 +304,7 @@ function createTurns(most: number) {
             reject(new VentrisError("aborted", "the request was aborted"));
           };
           queue.push(admit);
-          signal.addEventListener("abort", give, { once: true });
+          const heard = whenAborted(signal, give);
         });
       }
       return leave;

@@ -1,5 +1,7 @@
 /** A draft model beside the target: follows the committed text in its own forest and scores the nodes of draft trees. */
+
 import { z } from "zod";
+import { whenAborted } from "../../aborts.ts";
 import type { Decoding } from "../../engine/decoding.ts";
 import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.ts";
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
@@ -215,8 +217,7 @@ export function followText(
   const lease: Lease = draft.forest.lease();
   const release = draft.use();
   const abort = (): void => lease.close();
-  signal?.addEventListener("abort", abort, { once: true });
-  if (signal?.aborted) abort();
+  const heard = whenAborted(signal, abort);
   /** The deepest node of committed text. */
   let tip: ForestNode | undefined;
   /** Forest nodes of the round's tree nodes, 0 = root. */
@@ -284,7 +285,7 @@ export function followText(
       nodes = [];
     },
     close() {
-      signal?.removeEventListener("abort", abort);
+      heard();
       lease.close();
       release();
     },

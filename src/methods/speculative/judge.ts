@@ -1,4 +1,5 @@
 /** Acceptance measured once for a pair of models and a temperature, on texts that the target writes itself, and kept on disk. */
+import { whenAborted } from "../../aborts.ts";
 import { drawFrom, type SparseDistribution, softmax, topKSoftmax } from "../../engine/distribution.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { measured } from "../../engine/measurement.ts";
@@ -53,7 +54,7 @@ async function measureOn(
   const close = (): void => {
     for (const lease of leases) lease.close();
   };
-  signal.addEventListener("abort", close, { once: true });
+  const heard = whenAborted(signal, close);
   const begin = target.tokenizer?.beginToken ?? target.config.beginToken ?? 0;
   const longest = Math.min(target.forest.contextLength, draft.forest.contextLength) - 1;
   try {
@@ -86,7 +87,7 @@ async function measureOn(
     }
     return curve;
   } finally {
-    signal.removeEventListener("abort", close);
+    heard();
     close();
   }
 }

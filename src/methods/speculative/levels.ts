@@ -1,5 +1,7 @@
 /** How often guesses are right, level by level: measured once for a model and a source of guesses, on texts that the model writes itself. */
+
 import { z } from "zod";
+import { whenAborted } from "../../aborts.ts";
 import { drawFrom, type SparseDistribution } from "../../engine/distribution.ts";
 import type { Extension, ForestNode } from "../../engine/forest.ts";
 import { measured } from "../../engine/measurement.ts";
@@ -52,7 +54,7 @@ async function measureLevels(
   const texts = Math.max(1, Math.min(mostTexts, Math.floor(forest.maxRows / rowsOfText)));
   const lease = forest.lease(leaseSites(model.sites(), foresight.taps ?? []));
   const close = (): void => lease.close();
-  signal.addEventListener("abort", close, { once: true });
+  const heard = whenAborted(signal, close);
   const begin = model.tokenizer?.beginToken ?? model.config.beginToken ?? 0;
   const longest = forest.contextLength - 1 - levels;
   /** Guesses that wait for their position, by text and level. */
@@ -104,7 +106,7 @@ async function measureLevels(
     }
     return curves;
   } finally {
-    signal.removeEventListener("abort", close);
+    heard();
     lease.close();
   }
 }

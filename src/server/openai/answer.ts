@@ -1,6 +1,7 @@
 /** Runs of one request: its turn, its choices side by side, its end when the client goes away or its time is over. */
-import { setMaxListeners } from "node:events";
+
 import type { Context } from "hono";
+import { whenAborted } from "../../aborts.ts";
 import type { FinishReason } from "../../engine/trace.ts";
 import { VentrisError } from "../../errors.ts";
 import type { RouteContext } from "../app.ts";
@@ -37,10 +38,8 @@ export async function* runTogether(
 ): AsyncGenerator<ChoiceEvent[], void> {
   const began = performance.now();
   const stop = new AbortController();
-  setMaxListeners(0, stop.signal); // as many as there are choices
   const leave = (): void => stop.abort();
-  signal.addEventListener("abort", leave, { once: true });
-  if (signal.aborted) leave();
+  const heard = whenAborted(signal, leave);
   let events: ChoiceEvent[] = [];
   let failure: unknown;
   let left = requests.length;
@@ -87,7 +86,7 @@ export async function* runTogether(
         });
     }
   } finally {
-    signal.removeEventListener("abort", leave);
+    heard();
     stop.abort();
   }
 }

@@ -1,5 +1,7 @@
 /** Blocks of a model that can be left out, what is left then, and which of them are worth leaving out. */
+
 import { z } from "zod";
+import { whenAborted } from "../../../aborts.ts";
 import { argmax, drawFrom, softmax } from "../../../engine/distribution.ts";
 import { measured } from "../../../engine/measurement.ts";
 import type { Model } from "../../../engine/model.ts";
@@ -115,7 +117,7 @@ async function measureSkips(model: Model, signal: AbortSignal): Promise<Block[]>
 async function ownText(model: Model, length: number, signal: AbortSignal): Promise<number[]> {
   const lease = model.forest.lease();
   const close = (): void => lease.close();
-  signal.addEventListener("abort", close, { once: true });
+  const heard = whenAborted(signal, close);
   try {
     const tokens = [model.tokenizer?.beginToken ?? model.config.beginToken ?? 0];
     let { node } = await lease.prefill(tokens);
@@ -128,7 +130,7 @@ async function ownText(model: Model, length: number, signal: AbortSignal): Promi
     }
     return tokens;
   } finally {
-    signal.removeEventListener("abort", close);
+    heard();
     lease.close();
   }
 }
