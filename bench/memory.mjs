@@ -23,6 +23,8 @@ async function timed(action) {
 
 const facts = "facts/relations.jsonl.gz";
 const stories = "simple-stories/tinystories-more.jsonl.gz";
+const dialogues = "dialogues/self-dialogue.jsonl.gz";
+const speeches = "us-speeches/inaugural.jsonl.gz";
 
 /** A memory of facts that the texts state, and what it makes of other words about them: measured once, for all rows. @type {Promise<any> | undefined} */
 let remembered;
@@ -291,6 +293,27 @@ export const rows = [
       return { value, runs: [value], note };
     }),
   })),
+  ...["bottleneck, incremental over all at once", "bottleneck", "linear head"].map((name, i) => ({
+    what: `topics of dialogues by knossos's states, two of eight at a time, right of all: ${name}`,
+    target: i === 0 ? atLeast(0.9) : reported(" of tests right"),
+    measure: needing(dialogues, async (/** @type {Settings} */ settings) => {
+      topics ??= topicStream(settings);
+      const { incremental, shuffled, linear } = await topics;
+      const value = [incremental / shuffled, incremental, linear][i];
+      return { value, runs: [value] };
+    }),
+  })),
+  ...["bottleneck", "tuned output matrix"].map((name, i) => ({
+    what: `speeches, then dialogues, behind knossos: what of the gain on speeches is lost, ${name}`,
+    target: i === 0 ? atMost(0.1) : reported(" of the gain"),
+    measure: needing(dialogues, async (/** @type {Settings} */ settings) => {
+      domains ??= domainStream(settings);
+      const { alone, learned, afterwards } = (await domains)[i];
+      const value = (afterwards - learned) / (alone - learned);
+      const note = `${alone.toFixed(3)} nats a token alone, ${learned.toFixed(3)} after speeches, ${afterwards.toFixed(3)} after dialogues`;
+      return { value, runs: [value], note };
+    }),
+  })),
   {
     what: "a megabyte of text to a trained memory, two threads",
     target: atMost(15, " minutes"),
@@ -328,4 +351,65 @@ async function digits({ quick }) {
   });
   const sizes = quick ? { codebooks: 32, pairs: 512 } : { codebooks: 64, pairs: 1024 };
   return bottleneck.runStream(data, 10, { ...sizes, keyWidth: 14, epochs: 40, headEpochs: 4, seed: 1 });
+}
+
+/** @type {Promise<any> | undefined} */
+let topics;
+/** @param {Settings} settings */
+async function topicStream({ quick }) {
+  const { bottleneck } = await ourMemory();
+  const model = await openRaw(/** @type {string} */ (shippedModel("knossos")), { threads: 2 });
+  const names = ["movies", "music", "nfl_football", "fashion", "baseball", "disney", "star_wars", "harry_potter"];
+  const kept = new Map(names.map((name) => [name, /** @type {string[]} */ ([])]));
+  for (const { topic, turns } of records(dialogues)) {
+    const texts = kept.get(topic);
+    if (texts && texts.length < (quick ? 20 : 150)) texts.push(turns.join(" "));
+  }
+  const texts = [...kept.values()].flat();
+  const features = await bottleneck.textFeatures(model, texts, { site: "layers.4.mlp.norm" });
+  await model.close();
+  const labels = Int32Array.from([...kept.values()].flatMap((some, label) => some.map(() => label)));
+  const rows = [...labels.keys()];
+  const train = bottleneck.rowsOf(
+    { ...features, labels },
+    rows.filter((i) => i % 5 !== 0),
+  );
+  const test = bottleneck.rowsOf(
+    { ...features, labels },
+    rows.filter((i) => i % 5 === 0),
+  );
+  const scaled = bottleneck.standardise(train, train);
+  const data = { train: scaled, test: bottleneck.standardise(test, train), drawings: scaled };
+  const sizes = { codebooks: 64, pairs: 256, keyWidth: 14, epochs: 20, headEpochs: 20, seed: 1 };
+  return bottleneck.runStream(data, names.length, sizes);
+}
+
+/** @type {Promise<any[]> | undefined} */
+let domains;
+/** @param {Settings} settings */
+async function domainStream({ quick }) {
+  const { bottleneck } = await ourMemory();
+  const model = await openRaw(/** @type {string} */ (shippedModel("knossos")), { threads: 2 });
+  const formal = [...records(speeches)].map(({ text }) => text.slice(0, 4000));
+  const chat = [];
+  for (const { turns } of records(dialogues)) if (chat.push(turns.join(" ")) === 300) break;
+  const read = (/** @type {string[]} */ texts, /** @type {number} */ tokens) =>
+    bottleneck.readPositions(model, texts, { tokens });
+  const [learn, test] = quick ? [300, 200] : [2000, 1000];
+  const streams = [await read(formal.slice(10), learn), await read(chat.slice(100), learn)];
+  const tests = [await read(formal.slice(0, 10), test), await read(chat.slice(0, 100), test)];
+  const { vocabularySize, hiddenSize } = model.config;
+  await model.close();
+  const [first, second] = streams;
+  const placing = {
+    count: first.count + second.count,
+    width: hiddenSize,
+    values: Float32Array.from([...first.values, ...second.values]),
+  };
+  const sizes = { codebooks: 16, pairs: 256, keyWidth: 8, epochs: 3, batch: 32, seed: 1 };
+  const settings = { ...sizes, learningRate: 200, headRate: 0.02 };
+  return [
+    await bottleneck.twoDomains(bottleneck.bottleneckLearner(placing, vocabularySize, settings), streams, tests),
+    await bottleneck.twoDomains(await bottleneck.headLearner(hiddenSize, vocabularySize, settings), streams, tests),
+  ];
 }

@@ -11,6 +11,16 @@ export {
   queriesOf,
   type Splitter,
 } from "./bottleneck.ts";
+export {
+  bottleneckLearner,
+  type DomainLearner,
+  type DomainResult,
+  type DomainSettings,
+  headLearner,
+  type Positions,
+  readPositions,
+  twoDomains,
+} from "./domains.ts";
 export { type BottleneckFile, openBottleneck, readBottleneck, writeBottleneck } from "./file.ts";
 export { createHead, type Head, nearestMean, nearestNeighbours } from "./heads.ts";
 export { beginLearner, type LearnerSettings, standardise } from "./learner.ts";

@@ -69,11 +69,15 @@ export function stepOn(
   bottleneck: Bottleneck,
   fetched: Int32Array,
   labels: Int32Array,
-  options: Pick<LearnOptions, "top" | "learningRate" | "smoothing" | "clip">,
+  options: Pick<LearnOptions, "top" | "learningRate" | "smoothing" | "clip"> & {
+    /** Logits [labels, valueWidth] that the values are added to, of a model that stands still. */
+    offsets?: Float32Array;
+  },
 ): number {
   const { codebooks, pairs, valueWidth, values } = bottleneck;
-  const { top = 1, learningRate = 0.3, smoothing = 0.1, clip = 1 } = options;
+  const { top = 1, learningRate = 0.3, smoothing = 0.1, clip = 1, offsets } = options;
   const logits = logitsOf(bottleneck, fetched, top);
+  if (offsets) for (let i = 0; i < logits.length; i++) logits[i] += offsets[i];
   const { loss, slopes } = smoothedLoss(logits, labels, valueWidth, smoothing);
   const gradients = new Map<number, Float64Array>();
   const row = codebooks * top;

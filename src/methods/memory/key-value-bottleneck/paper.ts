@@ -23,10 +23,11 @@ export const paper: Paper = {
     "The discrete key-value bottleneck puts a table of pairs between a frozen encoder and the decoder: an input touches only the values whose keys are nearest to its features.",
     "So updates for the new leave the values of the old where they were, without task boundaries, replay or regularisation.",
   ],
-  lives: { folder: "methods/memory/key-value-bottleneck" },
+  lives: {
+    folder: "methods/memory/key-value-bottleneck",
+    command: "ventris memory bottleneck train FILES --out IT.safetensors; ventris memory bottleneck compare FILES",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
-  missing:
-    "The stream of topics from a language model's states and the variant whose values are logits of a language model are not there yet.",
   claims: [
     {
       id: "locality",
