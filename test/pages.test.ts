@@ -179,7 +179,7 @@ const guides: Readonly<Record<string, RegExp>> = {
   "docs/how/serve": /61/,
   "docs/how/ai-sdk": /19[\s\S]*\n\{"number":\d+\}\n$/,
   "docs/how/tools": /^multiply number number\n$/,
-  "docs/how/signals": /^wider true\nnRMSE 0\.[0-4]\d\n$/,
+  "docs/how/signals": /^wider true\nnRMSE 0\.[0-4]\d\n1,2,x 19 2 \[ 2, 0 \]\n$/,
   "docs/how/images": /^string\n$/,
 };
 

@@ -42,7 +42,8 @@ export function pickColumns(
   return { names: places.map((c) => names[c]), values: out, places };
 }
 
-function placesOf({ names }: Table, wanted: string, origin: string): number[] {
+/** Where columns of these names and numbers are, from 0. Errors: `bad_option` naming what is not there. */
+export function placesOf({ names }: Pick<Table, "names">, wanted: string, origin: string): number[] {
   return wanted.split(",").flatMap((part) => {
     const word = part.trim();
     const named = names.indexOf(word);

@@ -186,6 +186,12 @@ describe("BrainVision", () => {
       await writeFile(bad, text.replace(from, to));
       await expect(readBrainVision(bad), String(message)).rejects.toEqual(failure(code, message));
     }
+    await writeFile(join(folder, "empty.eeg"), "");
+    const empty = text.replace("subject.eeg", "empty.eeg").replace(/DataPoints=.*\r?\n/, "");
+    await writeFile(join(folder, "bad.vhdr"), empty.replace(/MarkerFile=.*\r?\n/, ""));
+    await expect(readTable(join(folder, "bad.vhdr"))).rejects.toEqual(
+      failure("bad_file", /channels, but not one sample/),
+    );
   });
 });
 

@@ -47,7 +47,7 @@ export function readNpy(bytes: Uint8Array, origin: string): NumericArray {
   ensure(
     type && Object.hasOwn(readers, type[2]) && order && shapeText,
     "bad_file",
-    `${origin}: its header ${JSON.stringify(header.trim().slice(0, 120))} is not that of a numeric array`,
+    `${origin}: its header ${JSON.stringify(header.trim().slice(0, 120))} is not that of an array of a type that is read (${Object.keys(readers).join(" ")})`,
   );
   const shape = shapeText[1]
     .split(",")

@@ -153,6 +153,7 @@ export function recordingTable({ channels, remarks }: Recording, origin: string)
   const chosen = channels.filter((channel) => channel.rate === rate);
   const left = channels.filter((channel) => channel.rate !== rate);
   const rows = chosen[0].samples.length;
+  ensure(rows > 0, "bad_file", `${origin} has channels, but not one sample`);
   const values = matrix(rows, chosen.length);
   for (const [k, { samples }] of chosen.entries())
     for (let t = 0; t < rows; t++) values.data[t * chosen.length + k] = samples[t];

@@ -63,6 +63,18 @@ describe("readings", () => {
     await expect(prepared()).rejects.toEqual(failure("bad_file", /notes\.edf has no channels, only annotations/));
   });
 
+  it("take the channels that are asked for", async () => {
+    await writeFile(join(folder, "s.edf"), edf);
+    const first = { file: "s.edf", end: 1.5, sentence: "One." };
+    await write([first, { ...first, channels: "Cz" }, { ...first, channels: "2,1" }]);
+    const { eeg } = await prepared();
+    const value = (recording: number, channel: number) => eeg[(recording * 128 + 20) * 4 + channel];
+    expect([value(1, 0), value(1, 1)]).toEqual([value(0, 1), 0]);
+    expect([value(2, 0), value(2, 1)]).toEqual([value(0, 1), value(0, 0)]);
+    await write([{ ...first, channels: "Oz" }]);
+    await expect(prepared()).rejects.toEqual(failure("bad_option", /s\.edf has no column "Oz"; it has 2: Fz, Cz/));
+  });
+
   it("say what was odd about recordings that are used: cut files, dead channels", async () => {
     const path = join(folder, "odd.jsonl");
     await writeFile(join(folder, "cut.edf"), edf.subarray(0, edf.length - 10));

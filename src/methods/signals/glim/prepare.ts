@@ -5,6 +5,7 @@ import { ensure } from "../../../errors.ts";
 import { checkJson, decodeUtf8, parseJson } from "../../../json.ts";
 import { readBrainVision } from "../formats/brainvision.ts";
 import { extensionOf, readBytes } from "../formats/bytes.ts";
+import { placesOf } from "../formats/columns.ts";
 import { readEdf } from "../formats/edf.ts";
 import { type HdfDataset, hdfValue, isHdf5, withHdf5 } from "../formats/hdf5.ts";
 import { type MatNumbers, readMat } from "../formats/mat.ts";
@@ -27,6 +28,8 @@ const readingSchema = z.object({
   subject: z.string().optional(),
   task: z.string().optional(),
   dataset: z.string().optional(),
+  /** Which of the file's channels, by names and numbers from 1 (Fz,3-5); default: all. */
+  channels: z.string().min(1).optional(),
   /** Samples a second, for files that do not say. */
   rate: z.number().positive().optional(),
 });
@@ -79,13 +82,17 @@ export async function prepareReadings(path: string, options: PrepareOptions): Pr
       open = { file, recording: await openRecording(file, reading.rate) };
       for (const remark of open.recording.remarks) options.onRemark?.(file, remark);
     }
-    const { channels } = open.recording;
-    ensure(channels.length > 0, "bad_file", `${file} has no channels, only annotations`);
+    const all = open.recording.channels;
+    ensure(all.length > 0, "bad_file", `${file} has no channels, only annotations`);
+    const channels =
+      reading.channels === undefined
+        ? all
+        : placesOf({ names: all.map(({ name }) => name) }, reading.channels, file).map((k) => all[k]);
     const [{ rate }] = channels;
     ensure(
       channels.every((channel) => channel.rate === rate),
       "bad_option",
-      `${file} has channels of several rates; keep those of one`,
+      `${file} has channels of several rates; choose those of one by the field channels of the reading`,
     );
     const from = Math.round((reading.start ?? 0) * rate);
     const to = reading.end === undefined ? channels[0].samples.length : Math.round(reading.end * rate);

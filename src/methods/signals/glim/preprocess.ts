@@ -47,7 +47,7 @@ export function prepareSentence({ channels: given, rate, dropLast = false }: Raw
   ensure(
     channels.length <= shape.channels,
     "bad_option",
-    `the recording has ${channels.length} channels and the encoder takes ${shape.channels}: choose or combine channels first`,
+    `the recording has ${channels.length} channels and the encoder takes ${shape.channels}: choose some of them (a reading has the field channels for that), or prepare the data for more`,
   );
   const samples = channels[0]?.length ?? 0;
   if (samples < shortest * rate)
