@@ -92,12 +92,6 @@ export function nearest(
   return best;
 }
 
-/** The end of a sentence that names what there is not: a question after the nearest candidate, or a full stop. */
-export function didYouMean(wanted: string, candidates: readonly string[]): string {
-  const meant = nearest(wanted, candidates);
-  return meant === undefined ? "." : `; did you mean "${meant}"?`;
-}
-
 function editDistance(a: string, b: string): number {
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {

@@ -1,6 +1,6 @@
 /** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
 import type { z } from "zod";
-import { nearest, shown } from "./errors.ts";
+import { shown } from "./errors.ts";
 import { type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -111,9 +111,8 @@ const ownWords = (message: string, field: string, given: string): string =>
   message.startsWith("must be ") ? `${field} ${message}${given}` : `${field}: ${message}`;
 
 function oneOf(values: readonly unknown[], field: string, input: unknown): string {
-  const close = typeof input === "string" ? nearest(input, values.map(String)) : undefined;
   const given = input === undefined ? "" : `, not ${shown(input)}`;
-  return `${field} must be ${list(values.map(shown))}${given}${close ? `; did you mean "${close}"?` : ""}`;
+  return `${field} must be ${list(values.map(shown))}${given}${typeof input === "string" ? suggestion(input, values.map(String)) : ""}`;
 }
 
 function unknownKey(

@@ -161,6 +161,9 @@ export function suggestion(name: string, known: readonly string[], ways: Ways = 
   return meant === undefined ? "" : `; did you mean "${meant}"?`;
 }
 
+/** The same where more follows: a question, or a full stop. */
+export const didYouMean = (name: string, known: readonly string[]): string => suggestion(name, known) || ".";
+
 /** Errors: `bad_option` naming what is no option, what was meant by it or how else it is had, and those that there are. */
 export function requireNothingElse(others: object, call: string, known: readonly string[], ways?: Ways): void {
   const [extra] = Object.keys(others);

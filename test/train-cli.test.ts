@@ -244,7 +244,7 @@ describe("finetune", () => {
   it("what cannot be is said, and nothing is begun", async () => {
     const words = ["train", "finetune", "model", "more.txt", "--folder", "never"];
     await refused([...words, "--set", "vectors=4"], /--set belongs to --part/);
-    await refused([...words, "--part", "soft-promt"], /no kind soft-promt .*did you mean soft-prompt/);
+    await refused([...words, "--part", "soft-promt"], /no kind soft-promt .*did you mean "soft-prompt"/);
     await refused([...words, "--part", "soft-prompt", "--set", "vector=4"], /did you mean "vectors"/);
     await refused([...words, "--part", "soft-prompt", "--lora", "2"], /--lora and --part: train one of them/);
     await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);

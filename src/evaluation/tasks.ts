@@ -1,9 +1,11 @@
 /** The sets of questions that `ventris eval lm` knows: where their files are, and how a record becomes a context with options. */
+
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { didYouMean, ensure, VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
+import { didYouMean } from "../names.ts";
 import type { ChoiceItem } from "./choice.ts";
 
 export interface Task {

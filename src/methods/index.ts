@@ -2,8 +2,8 @@
 import { encoderDecoderKind } from "../engine/encoder-decoder/kind.ts";
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
-import { didYouMean, ensure, shown, VentrisError } from "../errors.ts";
-import { methodSuggestion } from "../names.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { didYouMean, methodSuggestion } from "../names.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { makeEndpointChooser } from "./choice/endpoints.ts";

@@ -2,8 +2,10 @@
  * Edits: small modules that stand at a site and rewrite its value, or only read something off it. They may bring parameters of their
  * own and take inputs for every row at run time. The same definition serves decoding, `forward` and training.
  */
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
+import { suggestion } from "../names.ts";
 import {
   add,
   type ElementType,
@@ -234,8 +236,7 @@ export function checkReadings({ taps }: Instruments, { outputs }: Hooks): void {
   const readings = Object.keys(outputs).flatMap((name) => (name.startsWith("tap.") ? [name.slice(4)] : []));
   for (const tap of taps) {
     ensure(readings.includes(tap), "bad_option", () => {
-      const meant = nearest(tap, readings);
-      return `no edit gives a reading ${tap}${meant ? `; did you mean ${meant}?` : ""}`;
+      return `no edit gives a reading ${tap}${suggestion(tap, readings)}`;
     });
   }
 }

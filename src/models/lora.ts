@@ -2,10 +2,12 @@
  * LoRA adapters (Hu et al. 2022) in PEFT's format: for a matrix W [out, in] the model uses W + scale · B A, with A [rank, in] and
  * B [out, rank]. Here: which matrices they sit on, their names, reading, writing, and merging into weights.
  */
+
 import { z } from "zod";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { exists, readWhole, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
+import { suggestion } from "../names.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "./family.ts";
 import type { StoredParameter } from "./parameters.ts";
@@ -48,10 +50,9 @@ export function loraSites(family: Family, config: ModelConfig, { rank, targets }
   for (const target of targets) {
     if (linear.some((specification) => named(target, moduleOf(specification)))) continue;
     const names = [...new Set(linear.map((specification) => moduleOf(specification).split(".").at(-1)!))];
-    const meant = nearest(target, names);
     throw new VentrisError(
       "bad_option",
-      `lora: the model has no matrix "${target}" to adapt (${names.join(", ")}, all-linear)${meant ? `; did you mean ${meant}?` : ""}`,
+      `lora: the model has no matrix "${target}" to adapt (${names.join(", ")}, all-linear)${suggestion(target, names)}`,
     );
   }
   return linear

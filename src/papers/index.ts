@@ -1,5 +1,6 @@
 /** The papers: all 24 systems, built or planned, in the order of their numbers. */
-import { didYouMean, VentrisError } from "../errors.ts";
+
+import { VentrisError } from "../errors.ts";
 import { paper as neuralBandit } from "../methods/choice/neural-bandit/paper.ts";
 import { paper as awrs } from "../methods/constrained/awrs/paper.ts";
 import { paper as lol } from "../methods/contrast/lol/paper.ts";
@@ -24,6 +25,7 @@ import { paper as lexicalUnits } from "../methods/speculative/lexical-units/pape
 import { paper as multimodal } from "../methods/speculative/multimodal/paper.ts";
 import { paper as online } from "../methods/speculative/online/paper.ts";
 import { paper as promptTokens } from "../methods/speculative/prompt-tokens/paper.ts";
+import { didYouMean } from "../names.ts";
 import type { Paper } from "./paper.ts";
 
 export const papers: readonly Paper[] = [

@@ -139,10 +139,8 @@ export function matmul(
   if (a.shape.length < 2 || b.shape.length < 2)
     throw shapeError("matmul", a.shape, b.shape, "must both have two dimensions or more");
   if (b.shape.length === 2 && a.shape.length > 2 && !transposeA) {
-    const rows = matmul(reshape(a, [product(a.shape.slice(0, -1)), a.shape[a.shape.length - 1]]), b, {
-      transposeB,
-      scale,
-    });
+    const flat = reshape(a, [product(a.shape.slice(0, -1)), a.shape[a.shape.length - 1]]);
+    const rows = matmul(flat, b, { transposeB, scale });
     return reshape(rows, [...a.shape.slice(0, -1), rows.shape[1]]);
   }
   const [m, innerA] = lastTwo(a.shape, transposeA);

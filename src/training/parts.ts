@@ -2,9 +2,10 @@
  * Parts that a recipe can train: something small on a frozen base. The base's weights are constants of the compiled program; what is trained,
  * kept in checkpoints and exported is the part alone.
  */
+
 import { z } from "zod";
 import { uniform } from "../engine/random.ts";
-import { ensure, nearest } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { nameOf, storage } from "../files.ts";
 import { describeIssues } from "../issues.ts";
 import type { Edit } from "../models/edits.ts";
@@ -12,6 +13,7 @@ import type { Family, ModelConfig } from "../models/family.ts";
 import { textGraph } from "../models/graph.ts";
 import { fingerprintOf, type PartTensor, writePart } from "../models/parts.ts";
 import { sitesOf } from "../models/sites.ts";
+import { suggestion } from "../names.ts";
 import type { Value } from "../runtime/program.ts";
 import {
   add,
@@ -218,8 +220,7 @@ export function findPartKind(kind: string, more: readonly PartKind[] = []): Part
   const found = kinds.find(({ name }) => name === kind);
   ensure(found, "bad_option", () => {
     const names = kinds.map(({ name }) => name);
-    const meant = nearest(kind.slice(0, 200), names);
-    return `part: there is no kind ${kind.slice(0, 200)} (there are ${names.join(", ")})${meant ? `; did you mean ${meant}?` : ""}`;
+    return `part: there is no kind ${kind.slice(0, 200)} (there are ${names.join(", ")})${suggestion(kind.slice(0, 200), names)}`;
   });
   return found;
 }

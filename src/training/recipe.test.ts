@@ -323,7 +323,7 @@ describe("a part", () => {
   it("is refused where it does not fit, by name", async () => {
     await rm(join(folder, "part-run"), { recursive: true, force: true });
     const cases: [object, object, RegExp][] = [
-      [{ kind: "soft-promt" }, {}, /no kind soft-promt .*did you mean soft-prompt/],
+      [{ kind: "soft-promt" }, {}, /no kind soft-promt .*did you mean "soft-prompt"/],
       [{ kind: "soft-prompt" }, {}, /part: settings: .*vectors/],
       [{ kind: "soft-prompt", settings: { vectors: 30 } }, {}, /30 vectors and 8 tokens exceed/],
       [{ kind: "heads", settings: { heads: 8 } }, {}, /8 heads need rows longer than 8/],

@@ -2,7 +2,9 @@
  * From a grammar to the machine. What is regular becomes one lexeme, so that most of a text is read by automata; the rest becomes rules
  * without left recursion (Paull's transformation, which keeps the language; trees are nobody's concern here).
  */
-import { ensure, nearest, VentrisError } from "../../errors.ts";
+
+import { ensure, VentrisError } from "../../errors.ts";
+import { suggestion } from "../../names.ts";
 import type { TextState } from "../automaton.ts";
 import { type GrammarSymbol, type Rule, rule, type Sequence, sequence, terminal } from "../machine.ts";
 import { utf8 } from "../position.ts";
@@ -106,10 +108,9 @@ export function compileGrammar({ start, rules }: Grammar): Sequence {
 function checkNames(rules: Grammar["rules"]): void {
   const visit = (part: Part): void => {
     if (part.kind === "rule" && !rules.has(part.name)) {
-      const meant = nearest(part.name, [...rules.keys()]);
       throw new VentrisError(
         "bad_option",
-        `grammar, line ${part.line}: there is no rule ${part.name}${meant ? `; did you mean ${meant}?` : ""}`,
+        `grammar, line ${part.line}: there is no rule ${part.name}${suggestion(part.name, [...rules.keys()])}`,
       );
     }
     if (part.kind === "repeat") visit(part.item);

@@ -66,7 +66,7 @@ describe("grammars", () => {
       ["", /start is missing|root is missing/],
       ['x ::= "a"', /root is missing/],
       ['root ::= "a', /line 1: a literal does not end/],
-      ["root ::= ther\nthere ::= [a-z]", /line 1: there is no rule ther; did you mean there/],
+      ["root ::= ther\nthere ::= [a-z]", /line 1: there is no rule ther; did you mean "there"/],
       ["root ::= (a", /does not end/],
       ['root ::= "a" root', /root never ends/],
       ['root ::= "a"{5,2}', /wrong way/],

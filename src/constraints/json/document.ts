@@ -1,5 +1,7 @@
 /** A schema document: its dialect, its named places, and where references lead. Nothing is fetched. */
-import { ensure, nearest, VentrisError } from "../../errors.ts";
+
+import { ensure, VentrisError } from "../../errors.ts";
+import { suggestion } from "../../names.ts";
 
 export type Schema = boolean | { readonly [keyword: string]: unknown };
 
@@ -87,8 +89,7 @@ export function openDocument(root: unknown): SchemaDocument {
       for (const part of pointer.split("/").slice(1)) {
         const key = part.replaceAll("~1", "/").replaceAll("~0", "~");
         if (typeof schema !== "object" || schema === null || !Object.hasOwn(schema, key)) {
-          const meant = isObject(schema) ? nearest(key, Object.keys(schema)) : undefined;
-          fail(`leads nowhere: there is no "${key}"${meant ? `; did you mean "${meant}"?` : ""}`);
+          fail(`leads nowhere: there is no "${key}"${isObject(schema) ? suggestion(key, Object.keys(schema)) : ""}`);
         }
         schema = (schema as Record<string, unknown>)[key];
         place += `/${part}`;

@@ -3,7 +3,9 @@
  * annotation by the standard, or is refused by name; names that no draft knows are annotations, as the standard says,
  * but for those that are nearly a keyword's.
  */
-import { didYouMean, ensure, nearest, VentrisError } from "../../errors.ts";
+
+import { ensure, nearest, VentrisError } from "../../errors.ts";
+import { didYouMean, suggestion } from "../../names.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -185,11 +187,10 @@ export function createReader(
     if (schema.type !== undefined) {
       const list = Array.isArray(schema.type) ? schema.type : [schema.type];
       for (const name of list) {
-        const meant = typeof name === "string" ? nearest(name, types) : undefined;
         must(
           types.includes(name as string),
           "type",
-          `there is no type ${JSON.stringify(name)}${meant ? `; did you mean "${meant}"?` : ""}`,
+          `there is no type ${JSON.stringify(name)}${typeof name === "string" ? suggestion(name, types) : ""}`,
         );
       }
       must(list.length > 0, "type", "the list is empty: nothing is valid");

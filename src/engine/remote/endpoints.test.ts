@@ -123,7 +123,7 @@ it.each(["LinUCB", "NeuralTS", "Uniform"])(
     await say(model, 3);
     expect(engines[0].asked + engines[1].asked).toBe(3);
     const wrong = async (options: OpenOptions) => opened(engines, options).catch(({ message }) => message);
-    expect(await wrong({ endpointPolicy: "LinUBC" })).toMatch(/did you mean LinUCB/);
+    expect(await wrong({ endpointPolicy: "LinUBC" })).toMatch(/did you mean "LinUCB"/);
     expect(await wrong({ endpointPolicy: { name: "LinUCB", alhpa: 1 } })).toMatch(/alhpa/);
     expect(await open(engines[0].url, { endpointPolicy: name }).catch(({ message }) => message)).toMatch(
       /endpointPolicy/,

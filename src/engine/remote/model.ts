@@ -1,6 +1,8 @@
 /** `open("http://host:port/v1", { model })`: an engine that speaks OpenAI's interface, as a model that can continue texts. */
+
 import { z } from "zod";
-import { didYouMean, ensure, shown, VentrisError } from "../../errors.ts";
+import { ensure, shown, VentrisError } from "../../errors.ts";
+import { didYouMean } from "../../names.ts";
 import { warnOnce } from "../../warnings.ts";
 import { isWeightFile } from "../../weights/open.ts";
 import type { ModelParts } from "../model.ts";

@@ -2,7 +2,9 @@
  * The shaper chain: an explicit, ordered list of stages from a model's logits to the distribution of the next token. It
  * holds no state between calls, so that one chain serves every node of every tree of a run, in any order.
  */
-import { didYouMean, ensure } from "../../errors.ts";
+
+import { ensure } from "../../errors.ts";
+import { didYouMean } from "../../names.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { winnerOf } from "../race.ts";
 import { best, bestLogit, type Candidates, load, weigh, withCandidates } from "./candidates.ts";

@@ -1,8 +1,10 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
+
 import { z } from "zod";
-import { didYouMean, shown, VentrisError } from "../../errors.ts";
+import { shown, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import type { Others } from "../../names.ts";
+import { didYouMean } from "../../names.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
 

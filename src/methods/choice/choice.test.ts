@@ -256,7 +256,7 @@ test("bad input is refused by name and changes nothing; odd input is handled", (
   );
   expect(() => neuFastCB({ ...small, perturbation: "expected-ridge" })).toThrow(/expected-ridge/);
   expect(() => neuFastCB({ ...small, gamma: -1 })).toThrow(/gamma/);
-  expect(() => createPolicyByName("NeuSqareCB", small)).toThrow(/did you mean NeuSquareCB/);
+  expect(() => createPolicyByName("NeuSqareCB", small)).toThrow(/did you mean "NeuSquareCB"/);
   expect(() => createPolicyByName("NeuSquareCB", { ...small, gama: 3 })).toThrow(/gama.*gamma/);
 });
 

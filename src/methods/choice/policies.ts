@@ -1,5 +1,7 @@
 /** The policies by name. */
-import { nearest, requireObject, VentrisError } from "../../errors.ts";
+
+import { requireObject, VentrisError } from "../../errors.ts";
+import { suggestion } from "../../names.ts";
 import { discountedLinUCB } from "./discounted.ts";
 import { linearSquareCB, linUCB } from "./linear.ts";
 import { neuFastCB, neuSquareCB } from "./neural-bandit/index.ts";
@@ -32,9 +34,8 @@ export function createPolicyByName(
   requireObject(options, "createPolicyByName", "options");
   if (Object.hasOwn(policies, name)) return policies[name](options, saved);
   const known = Object.keys(policies);
-  const close = nearest(String(name), known);
   throw new VentrisError(
     "bad_option",
-    `there is no bandit policy "${name}"${close ? `; did you mean ${close}?` : ""} (${known.join(", ")})`,
+    `there is no bandit policy "${name}"${suggestion(String(name), known)} (${known.join(", ")})`,
   );
 }

@@ -3,8 +3,10 @@
  * seen. Everything works on losses in [0, 1], lower is better. Feedback may come late or never; a policy saved and
  * opened again goes on exactly as it would have.
  */
+
 import { type Stream, uniform } from "../../engine/random.ts";
-import { ensure, nearest, VentrisError } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
+import { suggestion } from "../../names.ts";
 
 /** A choice, and how likely each arm was. */
 export interface Decision {
@@ -213,10 +215,9 @@ export function inverseGap(losses: readonly number[], gamma: number, rule: "squa
 export function requireKnown(policy: string, given: object, known: readonly string[]): void {
   for (const key of Object.keys(given)) {
     if (known.includes(key)) continue;
-    const close = nearest(key, known);
     throw new VentrisError(
       "bad_option",
-      `${policy} has no option ${key}${close ? `; did you mean ${close}?` : ""} (it has ${known.join(", ")})`,
+      `${policy} has no option ${key}${suggestion(key, known)} (it has ${known.join(", ")})`,
     );
   }
 }

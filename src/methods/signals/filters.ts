@@ -1,5 +1,7 @@
 /** The registry of filters. */
-import { didYouMean, shown, VentrisError } from "../../errors.ts";
+
+import { shown, VentrisError } from "../../errors.ts";
+import { didYouMean } from "../../names.ts";
 import { assumedDensity } from "./assumed-density/index.ts";
 import { dkf } from "./dkf/index.ts";
 import { ekf } from "./ekf/index.ts";

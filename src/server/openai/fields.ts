@@ -3,10 +3,10 @@ import { z } from "zod";
 import { type DecodeOptions, methodChoice, shaperChoice } from "../../calls.ts";
 import { requestOptions } from "../../engine/decoding.ts";
 import { hostOnlyOptions } from "../../engine/method.ts";
-import { nearest, VentrisError } from "../../errors.ts";
+import { VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import { findMethod, findShaper } from "../../methods/index.ts";
-import { meantBy } from "../../names.ts";
+import { meantBy, suggestion } from "../../names.ts";
 import { fieldOf, RequestError } from "../errors.ts";
 
 const { temperature, topP, frequencyPenalty, presencePenalty, logitBias, stop, seed, maxTokens } = requestOptions.shape;
@@ -226,11 +226,10 @@ export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): 
       const top = Object.hasOwn(elsewhere, field) ? elsewhere[field] : undefined;
       if (top) refuse(field, top);
       const known = [...Object.keys(own), ...Object.keys(beside.shape)];
-      const meant = nearest(field, known);
       const who = method
         ? `neither the method ${method.name} nor a request has it`
         : "a request has no such option, and no method is named";
-      refuse(field, `${who}${meant ? `; did you mean "${meant}"?` : ""}`);
+      refuse(field, `${who}${suggestion(field, known)}`);
     }
   }
   if (method) check(method, ofMethod, refuse);

@@ -210,7 +210,7 @@ test("an arm that fails before it says anything gives way to plain decoding; its
   const refused = (options: Record<string, unknown>, words: RegExp) =>
     expect(model.decode("the cat", { method: auto(options) }).final).rejects.toThrow(words);
   await refused({ arms: ["auto"] }, /"auto" is no method to choose/);
-  await refused({ arms: ["promt-lookup"] }, /did you mean prompt-lookup/);
+  await refused({ arms: ["promt-lookup"] }, /did you mean "prompt-lookup"/);
   await refused({ arms: [{ name: "prompt-lookup", lenght: 3 }] }, /arm prompt-lookup.*lenght/);
   await refused({ arms: ["sample", "sample"] }, /sample is there twice/);
   await refused({ arms: ["sample"], draft: "pylos" }, /draft belongs to the default arms/);

@@ -3,15 +3,17 @@
  * learns from the seconds that tokens took. Choosing looks at the past alone, so that the output is what the chosen method gives: where
  * all arms are lossless, the text of plain decoding (BanditSpec, Hou et al. 2025, proposition 3.1; the bandits: neural-bandit).
  */
+
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import { defineMethod, hostOnly, type Method } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { parseOptions } from "../../../engine/shapers/options.ts";
-import { ensure, nearest, shown, VentrisError } from "../../../errors.ts";
+import { ensure, shown, VentrisError } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import { shippedWith } from "../../../models/shipping.ts";
+import { suggestion } from "../../../names.ts";
 import { sample } from "../../plain/index.ts";
 import { openDraft } from "../../speculative/draft-model.ts";
 import { policies } from "../policies.ts";
@@ -185,10 +187,9 @@ function given(registered: readonly Method[], choices: readonly ArmChoice[] = []
     const method = registered.find((one) => one.name === name);
     if (!method) {
       const names = registered.map((one) => one.name);
-      const meant = nearest(name, names);
       throw new VentrisError(
         "bad_option",
-        `auto: arms: ${shown(name)} is no method to choose${meant ? `; did you mean ${meant}?` : ""} (${names.join(", ")})`,
+        `auto: arms: ${shown(name)} is no method to choose${suggestion(name, names)} (${names.join(", ")})`,
       );
     }
     const own = parseOptions(method.options, rest as never, `auto: arm ${name}`) as Record<string, unknown>;
