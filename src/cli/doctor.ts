@@ -218,13 +218,14 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   };
   const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters${contextLength === undefined ? "" : `, opened for ${contextLength} tokens`}) on this machine`;
   print(`\n${wrap(title, width).join("\n")}`);
-  print(`a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}\n`);
+  const times = `a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}`;
+  print(`${wrap(times, width).join("\n")}\n`);
   const load = underLoad(passes);
   if (load)
     print(
       `${wrap(`The pass times are too long${load}: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`, width).join("\n")}\n`,
     );
-  const times = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
+  const factor = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
   const verdict = ({ speedUp, most, unfit }: Gain): string => {
     if (unfit) return "cannot work";
     if (speedUp === undefined) return most! > noGain ? "depends on the text" : "no gain";
@@ -233,7 +234,7 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   print(
     formatTable(
       ["method", "expected", "at best", "verdict"],
-      gains.map((gain) => [gain.method, times(gain.speedUp), times(gain.most), verdict(gain)]),
+      gains.map((gain) => [gain.method, factor(gain.speedUp), factor(gain.most), verdict(gain)]),
       width,
     ),
   );

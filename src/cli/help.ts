@@ -1,7 +1,7 @@
 /** How help reads: options in groups, descriptions as sentences, values and defaults named. */
-import { type Command, type HelpConfiguration, Option } from "commander";
+import { type Command, Help, type HelpConfiguration, Option } from "commander";
 import { sentence } from "../papers/option-types.ts";
-import { displayWidth, styled, widthOf, wrapLines } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wrapCommand, wrapLines } from "./terminal.ts";
 
 /** Groups of options, in the order in which help shows them. */
 export const groups = {
@@ -36,7 +36,16 @@ export const helpStyle: HelpConfiguration = {
   subcommandDescription: (command) => sentence(command.description()),
   // The usage says that there are options; a list of commands need not.
   subcommandTerm: (command) => command.name(),
+  formatItem(term, termWidth, description, helper) {
+    const width = helper.helpWidth ?? 80;
+    if (width - termWidth - 4 >= leastBeside || !description)
+      return Help.prototype.formatItem.call(helper, term, termWidth, description, helper);
+    return `  ${term}\n${helper.boxWrap(description, width - 6).replace(/^/gm, "      ")}`;
+  },
 };
+
+/** Columns that an explanation needs beside its flag: where there are fewer, it stands below. */
+const leastBeside = 36;
 
 /** Wide terminals leave room, but lines of a hundred columns are long enough to read; 80 where nobody says. */
 export function helpWidth(): number {
@@ -47,7 +56,10 @@ export function helpWidth(): number {
 /** A line of a list: what it is about, two spaces or more, and what is said of it, which later lines go on with below. */
 const listed = /^ +\S{1,12}(?: \S{1,12})? {2,}(?=\S)/;
 
-/** What is written for 80 columns: its paragraphs and lists wrapped anew where there are fewer. What is indented else stays as it is. */
+/** A line to be typed. */
+const command = /^ +(ventris|npm|npx|node|echo|curl) /;
+
+/** What is written for 80 columns: its paragraphs, lists and commands wrapped anew where there are fewer. What is indented else stays as it is. */
 export function rewrapped(text: string, width: number): string {
   const given = text.split("\n");
   if (width >= 80 || given.every((line) => displayWidth(line) <= width)) return text;
@@ -62,7 +74,12 @@ export function rewrapped(text: string, width: number): string {
     if (goesOn) lines[lines.length - 1] = `${last} ${line.trimStart()}`;
     else lines.push(line);
   }
-  return lines.map((line) => (line.startsWith(" ") && !listed.test(line) ? line : wrapLines(line, width))).join("\n");
+  return lines
+    .map((line) => {
+      if (command.test(line)) return wrapCommand(line, width);
+      return line.startsWith(" ") && !listed.test(line) ? line : wrapLines(line, width);
+    })
+    .join("\n");
 }
 
 /** An example at the end must not get a full stop, which might be copied with it. */

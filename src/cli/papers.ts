@@ -8,7 +8,7 @@ import { readRecord } from "../papers/records.ts";
 import { claimLines } from "../papers/tables.ts";
 import { print, printJson } from "./output.ts";
 import { formatTable } from "./table.ts";
-import { widthOf, wrapLines } from "./terminal.ts";
+import { widthOf, wrap, wrapCommand, wrapLines } from "./terminal.ts";
 
 export function define(command: Command): void {
   command
@@ -47,7 +47,12 @@ function details(paper: Paper, width: number): string {
     function: lives.function,
     measure: reproduction && `ventris reproduce ${paper.name}`,
     folder: folder ? `src/${lives.folder}` : undefined,
-  }).flatMap(([what, where]) => (where === undefined ? [] : [`${what.padEnd(9)} ${where}`]));
+  }).flatMap(([what, where]) => {
+    if (where === undefined) return [];
+    // What is typed into a shell is still one command where it is broken.
+    const below = where.startsWith("ventris ") ? wrapCommand(where, width - 10).split("\n") : wrap(where, width - 10);
+    return below.map((line, i) => `${(i === 0 ? what : "").padEnd(9)} ${line}`);
+  });
   return [
     wrapped(
       `${paper.number}. ${paper.system}`,
@@ -56,7 +61,6 @@ function details(paper: Paper, width: number): string {
       ...paper.what,
     ),
     "",
-    // What may be copied is not broken.
     ...(home.length > 0 ? home : ["planned: nothing of it can be run yet"]),
     "",
     wrapped(claimLines(paper, readRecord(paper.name))),

@@ -17,7 +17,7 @@ import { endProgress, print, printJson, showProgress, write } from "./output.ts"
 import { progressOfOpening } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
-import { styled, widthOf, wordWriter, wrap } from "./terminal.ts";
+import { styled, widthOf, wordWriter, wrap, wrapCommand } from "./terminal.ts";
 
 interface StartFlags {
   model: string;
@@ -192,6 +192,6 @@ function suggestions(fastest = "aded"): string {
     [`${call} compare --tree "Once upon a time"`, "all methods side by side, and what they drafted"],
     [`${call} studio`, "the same to look at, in a browser"],
   ]
-    .map(([line, what]) => `  ${line}\n      ${what}`)
+    .map(([line, what]) => `${wrapCommand(`  ${line}`, widthOf(process.stdout))}\n      ${what}`)
     .join("\n");
 }

@@ -6,8 +6,8 @@ const numeric = /^([-+±]?[\d.,]+( ?[×%A-Za-zµ/]{1,8})?( \[[^\]]*\])?|-|)$/;
 
 /**
  * Lines of a table: columns two spaces apart, numbers on the right. Where they would be wider than `width` (default: the terminal's),
- * texts are broken between words; where that is not enough, a long first cell stands on a line above the others of its row; and else
- * each row becomes a block of lines. No line ends in spaces. Every row must have as many cells as the header.
+ * texts are broken between words; where that is not enough, a long first cell stands on a line above the others of its row; and where
+ * a text would be broken into a narrow column of many lines, each row becomes a block of lines. No line ends in spaces. Every row must have as many cells as the header.
  */
 export function formatTable(
   header: readonly string[],
@@ -29,7 +29,8 @@ export function formatTable(
     fitted(longest, whole, room) ??
     fitted(whole, least, room) ??
     fitted([Math.min(names, longest[0]), ...longest.slice(1)], [Math.min(names, longest[0]), ...least.slice(1)], room);
-  if (!widths) return blocks(header, rows, width);
+  const squeezed = (size: number, i: number): boolean => i > 0 && size < leastText && longest[i] > mostLines * size;
+  if (!widths || widths.some(squeezed)) return blocks(header, rows, width);
   const line = ([name, ...cells]: readonly string[]): string[] => {
     const above = displayWidth(name) > widths[0] && wordWidths(name).some((size) => size > widths[0]);
     const wrapped = [above ? "" : name, ...cells].map((cell, i) => wrap(cell, widths[i]));
@@ -47,6 +48,8 @@ export function formatTable(
 
 /** Columns that names keep where the rest needs the room. */
 const leastNames = 8;
+/** A text of more lines than this in a column narrower than that is not read. */
+const [leastText, mostLines] = [24, 4];
 
 const wordWidths = (text: string): number[] => text.split(/\s/).map(displayWidth);
 
@@ -69,18 +72,21 @@ function fitted(longest: readonly number[], least: readonly number[], room: numb
   return widths;
 }
 
-/** A row as its first cell, with the others below it, each after its title. */
+/** A row as its first cell (its number and name, where rows are numbered), with the others below it, each after its title. */
 function blocks(header: readonly string[], rows: readonly (readonly string[])[], width: number): string {
-  const titles = Math.max(...header.map(displayWidth)) + 4;
+  const names = rows.every(([first]) => /^\d+$/.test(first)) ? 2 : 1;
+  const titles = Math.max(...header.slice(names).map(displayWidth)) + 4;
   return rows
-    .map(([name, ...cells]) =>
+    .map((row) =>
       [
-        name,
-        ...cells.flatMap((cell, i) =>
-          wrap(cell, Math.max(20, width - titles)).map((text, y) =>
-            `${pad(y === 0 ? `  ${header[i + 1]}` : "", titles, false)}${text}`.trimEnd(),
+        row.slice(0, names).join(" "),
+        ...row
+          .slice(names)
+          .flatMap((cell, i) =>
+            wrap(cell, Math.max(20, width - titles)).map((text, y) =>
+              `${pad(y === 0 ? `  ${header[names + i]}` : "", titles, false)}${text}`.trimEnd(),
+            ),
           ),
-        ),
       ].join("\n"),
     )
     .join("\n");

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { describeOption, placeholder, readEscapes } from "./flags.ts";
 import { rewrapped } from "./help.ts";
 import { formatTable, plural } from "./table.ts";
-import { displayWidth, styled, widthOf, wordWriter, wrap, wrapLines } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wordWriter, wrap, wrapCommand, wrapLines } from "./terminal.ts";
 
 afterEach(() => vi.unstubAllEnvs());
 
@@ -38,8 +38,17 @@ describe("a terminal", () => {
       "All of them run in turn, after one run that is not counted. Speeds are relative\nto plain decoding.\n\nExamples:\n  ventris compare --methods greedy,chain,dyspec --tree";
     expect(rewrapped(text, 80)).toBe(text);
     expect(rewrapped(text, 50)).toBe(
-      "All of them run in turn, after one run that is not\ncounted. Speeds are relative to plain decoding.\n\nExamples:\n  ventris compare --methods greedy,chain,dyspec --tree",
+      "All of them run in turn, after one run that is not\ncounted. Speeds are relative to plain decoding.\n\nExamples:\n  ventris compare --methods greedy,chain,dyspec \\\n      --tree",
     );
+  });
+
+  it("breaks a command between its words, so that a shell takes it as one", () => {
+    const line = "  ventris run --stop '\\n' --method dyspec \"Once upon a time\"";
+    expect(wrapCommand(line, 40, "linux")).toBe(
+      "  ventris run --stop '\\n' --method \\\n      dyspec \"Once upon a time\"",
+    );
+    expect(wrapCommand(line, 40, "win32")).toBe(line);
+    expect(wrapCommand(line, 80, "linux")).toBe(line);
   });
 
   it("wraps the lists of help anew, below what they say", () => {
@@ -47,7 +56,7 @@ describe("a terminal", () => {
       "Commands:\n  /method NAME  decode by another method, with options as NAME=VALUE behind it;\n                alone: show it\n  /quit         end\n\n  ventris chat --system 'You answer in one sentence' --load talk.json";
     expect(rewrapped(list, 80)).toBe(list);
     expect(rewrapped(list, 60)).toBe(
-      "Commands:\n  /method NAME  decode by another method, with options as\n                NAME=VALUE behind it; alone: show it\n  /quit         end\n\n  ventris chat --system 'You answer in one sentence' --load talk.json",
+      "Commands:\n  /method NAME  decode by another method, with options as\n                NAME=VALUE behind it; alone: show it\n  /quit         end\n\n  ventris chat --system 'You answer in one sentence' \\\n      --load talk.json",
     );
   });
 
@@ -148,6 +157,18 @@ describe("tables", () => {
         "              5.48 M  16.3 MB",
         "pylos         0.72 M   1.6 MB",
       ].join("\n"),
+    );
+  });
+
+  it("become blocks where a text would be a narrow column of many lines", () => {
+    const long = "proposes what followed the last tokens when they occurred before and needs no draft model at all";
+    const text = formatTable(
+      ["#", "paper", "state of it all here", "claims", "what it does"],
+      [["1", "prompt-lookup", "runs wherever text runs", "11 of 12 hold", long]],
+      60,
+    );
+    expect(text).toMatch(
+      /^1 prompt-lookup\n {2}state of it all here {2}runs wherever text runs\n {2}claims +11 of 12 hold\n {2}what/,
     );
   });
 

@@ -81,6 +81,23 @@ export function wrapLines(text: string, width: number): string {
     .join("\n");
 }
 
+/** A command on lines that a shell takes as one, broken between its words; whole on Windows, whose shells have no common sign for that. */
+export function wrapCommand(line: string, width: number, platform: string = process.platform): string {
+  if (displayWidth(line) <= width || platform === "win32") return line;
+  const indent = /^ */.exec(line)![0];
+  const lines: string[] = [];
+  let current = indent;
+  for (const word of line.match(/(?:[^\s"']|"[^"]*(?:"|$)|'[^']*(?:'|$))+/g) ?? []) {
+    const begun = current.trim() === "" ? current + word : `${current} ${word}`;
+    if (displayWidth(begun) <= width - 2 || current.trim() === "") current = begun;
+    else {
+      lines.push(`${current} \\`);
+      current = `${indent}    ${word}`;
+    }
+  }
+  return [...lines, current].join("\n");
+}
+
 /** Text that comes piece by piece, wrapped as by `wrap`: a word is written once it is known where it ends. */
 export function wordWriter(screen: Screen): { write(text: string): void; end(): void } {
   const width = widthOf(screen);
