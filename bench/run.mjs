@@ -11,6 +11,7 @@ const benchmarks = {
   engine: () => import("./engine.mjs"),
   training: () => import("./training.mjs"),
   speculation: () => import("./speculation.mjs"),
+  baselines: () => import("./baselines.mjs"),
   "several-tokens": () => import("./several-tokens.mjs"),
   instruments: () => import("./instruments.mjs"),
   diffusion: () => import("./diffusion.mjs"),

@@ -3,7 +3,8 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { markdownTable } from "../bench/harness/report.mjs";
+import { figures } from "../bench/baselines.mjs";
+import { figuresTable, markdownTable } from "../bench/harness/report.mjs";
 import { build } from "./build.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -24,6 +25,8 @@ const recordOf = (name) => {
   return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
 };
 
+const methodFolder = (name) => join("methods", name === "auto" ? "choice" : "speculative", name);
+
 const files = [
   ...[...shown].map(([, name]) => ({
     path: measurements,
@@ -36,6 +39,11 @@ const files = [
     path: join("src", paper.lives.folder, "README.md"),
     mark: claimsMark,
     content: () => claimsTable(paper, readRecord(paper.name)),
+  })),
+  ...Object.entries(figures).map(([name, list]) => ({
+    path: join("src", methodFolder(name), "README.md"),
+    mark: "figures",
+    content: () => figuresTable(list, recordOf),
   })),
   ...readdirSync(join(root, "src", "methods"), { recursive: true })
     .filter((name) => name.endsWith("README.md"))

@@ -128,9 +128,9 @@ it("a single .txt is cut at its blank lines, or as --separator says, and the rec
   );
   await refused(["train", join("cut", "recipe.json"), "--separator", "x"], /--separator belongs to --init/);
 
-  const tuned = ["train", "finetune", "knossos", "tales.txt", "--folder", "tales", "--max-minutes", "0.00001"];
+  const tuned = ["train", "finetune", "knossos", "tales.txt", "--max-minutes", "0.00001"];
   expect((await ventris(...tuned)).stderr).toMatch(/^tales\.txt: 300 documents/m);
-  expect(JSON.parse(await readFile(path("tales", "recipe.json"), "utf8")).data).toEqual([
+  expect(JSON.parse(await readFile(path("runs", "knossos-tales", "recipe.json"), "utf8")).data).toEqual([
     { path: path("tales.txt"), separator: "\n\n" },
   ]);
 });

@@ -153,3 +153,34 @@ export function markdownTable(record, command, second) {
     `Measured ${first === last ? `on ${first}` : `from ${first} to ${last}`} by \`${command}\`: ${cpu}, ${cores} cores, ${memoryGiB} GiB, ${system}, Node ${node}, ONNX Runtime ${onnxruntime}.`,
   ].join("\n");
 }
+
+/**
+ * Published figures of a method beside ours, from the records that hold them, in the same unit.
+ * @param {readonly import("../baselines.mjs").Figure[]} figures
+ * @param {(benchmark: string) => BenchmarkRecord | undefined} recordOf
+ */
+export function figuresTable(figures, recordOf) {
+  const sources = new Map();
+  const lines = figures.map(({ unit, published, ours, benchmark = "baselines", what }) => {
+    const record = recordOf(benchmark);
+    const row = record?.rows.find((one) => one.what === what);
+    const withUnit = (/** @type {number | string} */ value) =>
+      typeof value === "string" ? value : `${format(value)}${unit.startsWith("×") ? "" : " "}${unit}`;
+    if (row?.value != null) sources.set(benchmark, { record, date: (row.date ?? record?.date ?? "").slice(0, 10) });
+    const here = row?.value == null ? "not measured yet" : `${withUnit(row.value)} (${ours})`;
+    return `| ${withUnit(published.value)} (${published.setting}) | ${here} |`;
+  });
+  const measured = [...sources].map(([benchmark, { record, date }]) => {
+    const { cpu, cores, node, onnxruntime } = record.machine;
+    return `\`npm run --silent bench -- ${benchmark} --record\` on ${date}, ${cpu}, ${cores} cores, Node ${node}, ONNX Runtime ${onnxruntime}`;
+  });
+  return [
+    "| published | here |",
+    "|---|---|",
+    ...lines,
+    "",
+    measured.length > 0
+      ? `Measured by ${measured.join("; ")}.`
+      : "Not recorded yet: `npm run --silent bench -- baselines --record`.",
+  ].join("\n");
+}

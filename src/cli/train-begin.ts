@@ -52,11 +52,15 @@ async function sizeOf(texts: readonly string[]): Promise<number> {
 /** As it is typed in a command. */
 const asWord = (path: string): string => (/[\s"']/.test(path) ? JSON.stringify(path) : path);
 
-const nameOf = (folder: string): string =>
-  basename(resolve(folder))
+const nameOf = (path: string): string =>
+  basename(resolve(path))
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, "-")
     .replace(/^-|-$/g, "") || "model";
+
+/** Where a model is trained further on texts, unless another folder is given. */
+export const folderFor = (model: string, [text]: readonly string[]): string =>
+  join("runs", `${nameOf(model)}-${nameOf(text.replace(/\.(txt|jsonl)(\.gz)?$/, ""))}`);
 
 /** The texts as a recipe names them, and how many documents they are. */
 interface Documents {

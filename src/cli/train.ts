@@ -14,7 +14,7 @@ import { numberFlag, parseAssignments, readEscapes, threadsFlag } from "./flags.
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
-import { beginFinetuning, beginTraining, type FinetuneOptions, resultOf } from "./train-begin.ts";
+import { beginFinetuning, beginTraining, type FinetuneOptions, folderFor, resultOf } from "./train-begin.ts";
 import { lookingOn, runStatus, sample, writeRunModel } from "./train-look.ts";
 import { defineMaking } from "./train-making.ts";
 import { defineReward } from "./train-reward.ts";
@@ -35,7 +35,7 @@ interface TrainFlags {
 }
 
 interface FinetuneFlags {
-  folder: string;
+  folder?: string;
   separator?: string;
   epochs: number;
   learningRate?: number;
@@ -110,9 +110,9 @@ export function define(command: Command): void {
       "the model: the name of one that ships, a checkpoint folder, or a name on the hub such as HuggingFaceTB/SmolLM2-135M",
     )
     .argument("<texts...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
-    .requiredOption(
+    .option(
       "--folder <folder>",
-      "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part",
+      "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part. Default: runs/ and the names of model and text, as runs/knossos-story",
     )
     .addOption(separatorFlag())
     .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
@@ -287,7 +287,18 @@ function partOf({ part: kind, set }: FinetuneFlags): FinetuneOptions["part"] {
 }
 
 async function finetune(model: string, texts: string[], flags: FinetuneFlags): Promise<void> {
-  const { folder, epochs, learningRate, length, lora: r, alpha, targets, threads, maxMinutes, json } = flags;
+  const {
+    folder = folderFor(model, texts),
+    epochs,
+    learningRate,
+    length,
+    lora: r,
+    alpha,
+    targets,
+    threads,
+    maxMinutes,
+    json,
+  } = flags;
   ensure(r !== undefined || alpha === undefined, "bad_option", "--alpha belongs to --lora");
   ensure(r === undefined || flags.part === undefined, "bad_option", "--lora and --part: train one of them");
   const lora = r === undefined ? undefined : { r, alpha: alpha ?? 2 * r, targets };

@@ -32,6 +32,20 @@ describe("generated tables", () => {
     },
   );
 
+  it("of published figures beside ours are those of the benchmarks' records", async () => {
+    const { figures } = await import(pathToFileURL(join(root, "bench", "baselines.mjs")).href);
+    const { figuresTable } = await import(pathToFileURL(join(root, "bench", "harness", "report.mjs")).href);
+    const recordOf = (name: string) => JSON.parse(readFileSync(join(root, "bench", "results", `${name}.json`), "utf8"));
+    for (const [name, list] of Object.entries(figures)) {
+      const folder = join(root, "src", "methods", name === "auto" ? "choice" : "speculative", name);
+      const text = readFileSync(join(folder, "README.md"), "utf8");
+      const table: string = figuresTable(list, recordOf);
+      expect(replaceBetween(text, "figures", table), `${name}: ${stale}`).toBe(text);
+      expect(table).toMatch(/ \(.*\) \| [\d.]+ tokens a pass \(knossos/);
+      expect(table).not.toContain("not measured");
+    }
+  });
+
   it("of docs/measurements.md are those of the benchmarks' records", async () => {
     // Of a package of its own, which has no types.
     const { markdownTable } = await import(pathToFileURL(join(root, "bench", "harness", "report.mjs")).href);
