@@ -60,6 +60,9 @@ it("a text becomes a memory, which is measured beside the model and the search, 
   expect(JSON.parse(made.stdout)).toMatchObject({ memory: join("tale", "memory"), steps: 200 });
   const { rows } = JSON.parse(ventris("evaluate", "texts.jsonl", "--memory", "tale", ...of, "--json").stdout);
   expect(rows.map(({ name }: { name: string }) => name)).toEqual([model.folder, "knn-lm", "mlp-memory"]);
+  const single = ventris("evaluate", "tale.txt", "--memory", "tale", ...of); // one document chooses no weight
+  expect(single.stderr).toMatch(/λ is 0\.25, as in ventris run/);
+  expect(single.stdout).toMatch(/\nmlp-memory +0\.25 .* - +\S+\n$/);
   refused(ventris("evaluate", "texts.jsonl", "--memory", "tale", "--model", other.folder), /built with another model/);
   refused(ventris("evaluate", "texts.jsonl", "--memory", "tale", "--lambda", "1.5", ...of), /--lambda/);
   refused(ventris("build", "tale.txt", "--out", "small", "--max-size", "0.001", ...of), /more than the .* given/);

@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
 import { ratioOfSums } from "../evaluation/bootstrap.ts";
 import { memory } from "../methods/index.ts";
 import { open } from "../open.ts";
@@ -45,7 +44,7 @@ export function addEvaluate(command: Command): void {
       numberFlag(
         "--lambda",
         z.number().min(0).max(1),
-        "weight of the memories; default: for each the best on the first half of the documents, measured on the others",
+        "weight of the memories; default: for each the best on the first half of the documents, measured on the others, or 0.25 for a single document",
       ),
     )
     .addOption(numberFlag("--limit", z.int().min(1), "use at most this many documents"))
@@ -60,6 +59,9 @@ Example:
     )
     .action(evaluate);
 }
+
+/** The default of the shapers. */
+const usualLambda = 0.25;
 
 async function* firstOf(files: readonly string[], limit = Infinity): AsyncGenerator<string> {
   let count = 0;
@@ -117,11 +119,12 @@ function report(
   { lambda, seed, json, reference }: { lambda?: number; seed: number; json?: true; reference: string },
 ): void {
   const half = lambda === undefined ? Math.floor(documents.length / 2) : 0;
-  ensure(
-    lambda !== undefined || half >= 1,
-    "bad_option",
-    "one document cannot both choose λ and measure it: give more, or --lambda",
-  );
+  // Where there is one document, that of the shapers stands in: a weight chosen on what it is measured on would flatter the memory.
+  const given = lambda ?? (half === 0 ? usualLambda : undefined);
+  if (lambda === undefined && half === 0)
+    say(
+      `one document cannot both choose λ and measure it: λ is ${usualLambda}, as in ventris run; --lambda tries others, and a .jsonl of several documents chooses the best`,
+    );
   const measured = documents.slice(half);
   const lengths = measured.map(({ own }) => own.length);
   const tokens = lengths.reduce((a, b) => a + b, 0);
@@ -136,7 +139,10 @@ function report(
       lengths,
       seed,
     );
-    return { name, lambda: weight, perplexity: Math.exp(rate.value), nats: rate, gain, divergence: kl / tokens };
+    // One document says nothing of how far others differ.
+    const known = measured.length > 1 ? gain : { value: gain.value };
+    const nats = measured.length > 1 ? rate : { value: rate.value };
+    return { name, lambda: weight, perplexity: Math.exp(rate.value), nats, gain: known, divergence: kl / tokens };
   };
   const divergence = (of: (one: NonNullable<memory.ReadDocument["divergences"]>) => number): number =>
     measured.reduce((sum, { divergences }) => sum + of(divergences!), 0);
@@ -148,7 +154,7 @@ function report(
       divergence(({ own }) => own),
     ),
     ...names.map((name, reader) => {
-      const weight = lambda ?? memory.bestLambda(documents.slice(0, half), reader);
+      const weight = given ?? memory.bestLambda(documents.slice(0, half), reader);
       return row(
         name,
         reader,
@@ -169,7 +175,7 @@ function report(
         weight.toFixed(2),
         perplexity.toFixed(2),
         gain.value.toFixed(3),
-        gain.interval.map((x) => x.toFixed(3)).join(" to "),
+        "interval" in gain ? gain.interval.map((x) => x.toFixed(3)).join(" to ") : "-",
         kl.toFixed(3),
       ]),
     ),

@@ -9,7 +9,7 @@ import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { addBottleneck } from "./memory-bottleneck.ts";
 import { addEvaluate } from "./memory-evaluate.ts";
-import { print, printJson, showProgress } from "./output.ts";
+import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
 
@@ -121,6 +121,7 @@ async function build(texts: string[], flags: BuildFlags): Promise<void> {
   if (json) printJson({ model: reference, datastore: folder, entries, documents, keySite, inputSite, seconds });
   else
     print(`${folder}: ${plural(entries, "entry", "entries")} of ${plural(documents, "document")}, read at ${keySite}`);
+  if (!json) say(`use it: ventris run --shaper "knn-lm datastore=${folder}" "…"`);
 }
 
 function buildFor(
@@ -170,5 +171,6 @@ async function train(texts: string[], flags: TrainFlags): Promise<void> {
     print(
       `${memoryFolder(out)}: ${(numbers / 1e6).toFixed(2)} million numbers that remember ${plural(entries, "entry", "entries")}; loss ${loss.toFixed(3)} after ${plural(steps, "step")}`,
     );
+    say(`use it: ventris run --shaper "mlp-memory memory=${memoryFolder(out)}" "…"`);
   }
 }
