@@ -65,8 +65,7 @@ export async function servedText(
 /** Errors: and `bad_option` for an expression that cannot be read, or takes too long. */
 export async function servedSearch(model: OpenModel, expression: string): Promise<FoundCodes> {
   const cache = await cacheOf(model);
-  const search = () => codebooks.findCodes(cache, expression, { limit: found });
-  const { matched, codes } = withinTime(search, longestMatch);
-  const forcing = codebooks.forcingCodes(cache, matched);
+  const { matched, codes } = withinTime(() => codebooks.findCodes(cache, expression, { limit: found }), longestMatch);
+  const forcing = withinTime(() => codebooks.forcingCodes(cache, expression), longestMatch);
   return { matched: matched.length, tokens: cache.tokens, codes, forcing };
 }

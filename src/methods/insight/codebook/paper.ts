@@ -18,7 +18,7 @@ export const paper: Paper = {
   lives: { folder: "methods/insight/codebook", command: 'ventris inspect codes TEXTS --find "dragon"' },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
-    "Codebooks of knossos were trained with its weights left as they are, and with 1024 codes a head none fires on a story's topic more often than not, so that the paper's way of choosing codes to force finds none for ten topics; the finite-state model begins from a plain one, the paper's from scratch.",
+    "Codebooks of knossos were trained with its weights left as they are, and with 1024 codes a head none fires on a story's topic more often than not: topics are brought up by dozens of codes that fire before their word, not by a few that fire on it; the finite-state model begins from a plain one, the paper's from scratch.",
   claims: [
     {
       id: "loss",

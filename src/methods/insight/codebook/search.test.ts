@@ -16,6 +16,7 @@ import {
   matchedTokens,
   type Reading,
   searchCodes,
+  tokensBefore,
 } from "./search.ts";
 import { steerStories, topicCodes } from "./steering.ts";
 import { initialCodebooks } from "./train.ts";
@@ -86,6 +87,22 @@ describe("searching codes", () => {
     expect(matchedTokens(cache, "g(?= dog)").map(textOf)).toEqual([expect.stringContaining("g")]);
     expect(matchedTokens(cache, "x*")).toEqual([]); // of no length
     expect(() => matchedTokens(cache, "(")).toThrow(/cannot be read/);
+  });
+
+  test("the token before a match, or before its group 1, is the one of the same text whose prediction it is", async () => {
+    const cache = await cached();
+    const firsts = new Set(cache.texts.map(({ from }) => from));
+    for (const expression of ["dog", "(og)", "ran"]) {
+      const before = tokensBefore(cache, expression);
+      const begun = cache.texts.flatMap(({ text, ends, from }) =>
+        [...text.matchAll(new RegExp(expression, "dg"))].map(
+          ({ indices }) => from + ends.findIndex((end) => end > (indices![1] ?? indices![0])![0]),
+        ),
+      );
+      expect(before).toEqual(begun.filter((at) => !firsts.has(at)).map((at) => at - 1));
+      expect(before.length).toBeGreaterThan(0);
+    }
+    expect(tokensBefore(cache, "^a dog")).toEqual([]); // nothing stands before it
   });
 
   test("precision and recall are shares of where it fires and of what matched", async () => {
@@ -178,7 +195,7 @@ describe("searching codes", () => {
 
   test("a topic's codes go into the weakest slots, one after another, and never the strongest of several", async () => {
     const cache = await cached();
-    const changes = topicCodes(cache, "dog", { precision: 0 });
+    const changes = topicCodes(cache, "dog", { precision: 0, recall: 0 });
     expect(changes.length).toBeGreaterThan(0);
     for (const change of changes) expect(change).toMatchObject({ site, slot: -1 });
     expect(new Set(changes.map(({ group }) => group)).size).toBe(changes.length); // k is 2: one slot of each

@@ -132,7 +132,18 @@ function endsOf(tokenizer: Tokenizer, ids: readonly number[]): number[] {
  * Places (among all tokens) of the tokens that an expression matches: of every match the token in which group 1, or the whole where there is none, ends. Errors:
  * `bad_option` for what is no regular expression.
  */
-export function matchedTokens(cache: CodeCache, expression: string): number[] {
+export const matchedTokens = (cache: CodeCache, expression: string): number[] =>
+  placesOf(cache, expression, (ends, [, end]) => firstBeyond(ends, end - 1));
+
+/** Places of the tokens before what an expression matches, of which it is the model's prediction. Errors: as `matchedTokens`. */
+export const tokensBefore = (cache: CodeCache, expression: string): number[] =>
+  placesOf(cache, expression, (ends, [start]) => firstBeyond(ends, start) - 1);
+
+function placesOf(
+  cache: CodeCache,
+  expression: string,
+  tokenOf: (ends: readonly number[], match: readonly [number, number]) => number,
+): number[] {
   let pattern: RegExp;
   try {
     pattern = new RegExp(expression, "dgu");
@@ -144,8 +155,8 @@ export function matchedTokens(cache: CodeCache, expression: string): number[] {
     for (const match of text.matchAll(pattern)) {
       const [start, end] = match.indices![1] ?? match.indices![0]!;
       if (start === end) continue;
-      const token = firstBeyond(ends, end - 1);
-      if (token < ends.length) found.add(from + token);
+      const token = tokenOf(ends, [start, end]);
+      if (token >= 0 && token < ends.length) found.add(from + token);
     }
   }
   return [...found].sort((a, b) => a - b);

@@ -1,10 +1,10 @@
-/** The paper's steering of stories: codes that fire on a topic's word are forced while the model writes, and the share of its texts that name the topic is compared. */
+/** The paper's steering of stories: codes that fire before a topic's word, which they announce, are forced while the model writes, and the share of its texts that name the topic is compared. */
 import { uniform } from "../../../engine/random.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { type CodeChange, codebookEdits } from "./interventions.ts";
 import type { Codebook } from "./part.ts";
-import { type CodeCache, cacheCodes, matchedTokens, type Reading, searchCodes } from "./search.ts";
+import { type CodeCache, cacheCodes, type Reading, searchCodes, tokensBefore } from "./search.ts";
 
 /** Ten topics, the paper's and three frequent ones of simple stories; a text names a topic where the expression matches. */
 export const topics: Readonly<Record<string, string>> = {
@@ -61,27 +61,34 @@ export interface SteeringOptions {
   readonly onProgress?: (share: number) => void;
 }
 
-/** Codes to force for a topic: `forcingCodes` of where its expression matches as a word. */
+/** Codes to force for a topic: `forcingCodes` of its expression as a word. */
 export const topicCodes = (cache: CodeCache, expression: string, options: ForcingOptions = {}): CodeChange[] =>
-  forcingCodes(cache, matchedTokens(cache, `\\b(?:${expression})\\b`), options);
+  forcingCodes(cache, `\\b(?:${expression})\\b`, options);
 
 export interface ForcingOptions {
-  /** Codes at most. Default 12. */
+  /** Codes at most: fewer leave the text more as it was, and bring the topic in less often. Default 48. */
   readonly most?: number;
-  /** Codes with less are left out. Default 0.1: of small codebooks no code may stand for a word alone, and one that says it a hundred times as often as others does. */
+  /**
+   * Shares of a code's firings that stand before the topic, and of the topic's places that it stands before: codes with less are left out. Default 0.005 and
+   * 0.02: with thousands of codes no single one stands for a word, but one that announces it a hundred times as often as others does.
+   */
   readonly precision?: number;
+  readonly recall?: number;
 }
 
 /**
- * Of all codes that fire precisely at these tokens, those with most of them, in the weakest slots of their codebook, one after another. Empty where none is precise.
+ * Codes that bring up what an expression matches: of those that fire at the tokens before it, where the model predicts it, the ones with most precision times
+ * recall, in the weakest slots of their codebook, one after another. (A code that fires on the word itself says that it has been said.) Empty where there are
+ * none. Errors: as `matchedTokens`.
  */
 export function forcingCodes(
   cache: CodeCache,
-  matched: readonly number[],
-  { most = 12, precision = 0.1 }: ForcingOptions = {},
+  expression: string,
+  { most = 48, precision = 0.005, recall = 0.02 }: ForcingOptions = {},
 ): CodeChange[] {
-  if (matched.length === 0) return [];
-  const found = searchCodes(cache, matched, { precision, recall: 0.01, limit: 4 * most }).sort(
+  const places = tokensBefore(cache, expression);
+  if (places.length === 0) return [];
+  const found = searchCodes(cache, places, { precision, recall, limit: 4 * most }).sort(
     (a, b) => b.precision * b.recall - a.precision * a.recall,
   );
   const used = new Map<string, number>();
