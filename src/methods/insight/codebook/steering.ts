@@ -4,7 +4,7 @@ import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { type CodeChange, codebookEdits } from "./interventions.ts";
 import type { Codebook } from "./part.ts";
-import { type CodeCache, cacheCodes, type Reading, searchCodes, tokensBefore } from "./search.ts";
+import { type CodeCache, cacheCodes, type FoundCode, type Reading, searchCodes, tokensBefore } from "./search.ts";
 
 /** Ten topics, the paper's and three frequent ones of simple stories; a text names a topic where the expression matches. */
 export const topics: Readonly<Record<string, string>> = {
@@ -76,9 +76,12 @@ export interface ForcingOptions {
   readonly recall?: number;
 }
 
+/** Firings elsewhere that every code is thought to have: one that has fired once, and before the word, says little. */
+const doubt = 20;
+
 /**
  * Codes that bring up what an expression matches: of those that fire at the tokens before it, where the model predicts it, the ones with most precision times
- * recall, in the weakest slots of their codebook, one after another. (A code that fires on the word itself says that it has been said.) Empty where there are
+ * recall, rare ones doubted, in the weakest slots of their codebook, one after another. (A code that fires on the word itself says that it has been said.) Empty where there are
  * none. Errors: as `matchedTokens`.
  */
 export function forcingCodes(
@@ -88,9 +91,8 @@ export function forcingCodes(
 ): CodeChange[] {
   const places = tokensBefore(cache, expression);
   if (places.length === 0) return [];
-  const found = searchCodes(cache, places, { precision, recall, limit: 4 * most }).sort(
-    (a, b) => b.precision * b.recall - a.precision * a.recall,
-  );
+  const worth = ({ recall, count }: FoundCode): number => recall ** 2 / (count + doubt);
+  const found = searchCodes(cache, places, { precision, recall, limit: Infinity }).sort((a, b) => worth(b) - worth(a));
   const used = new Map<string, number>();
   const changes: CodeChange[] = [];
   for (const { site, group, code } of found) {
