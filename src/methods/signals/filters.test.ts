@@ -478,3 +478,19 @@ it("a picture says which bins and states it leaves out", () => {
   expect(drawn(700, 2)).toContain(">bins (0 to 700)<");
   expect(drawn(1000, 7)).toContain(">bins (0 to 700), the first 700 of 1000 bins, the first 6 of 7 states<");
 });
+
+it("a picture breaks the true line where it is not known, and its plane is about the path", () => {
+  const means = matrix(4, 2, Float64Array.of(500, 300, 510, 300, 510, 320, 500, 320));
+  const truth = matrix(4, 2, Float64Array.of(501, 301, Number.NaN, Number.NaN, 511, 321, 501, 321));
+  const covariances = matrix(
+    4,
+    4,
+    Float64Array.from({ length: 16 }, (_, i) => (i % 4 === 0 || i % 4 === 3 ? 4 : 0)),
+  );
+  const drawn = trajectorySvg({ trajectory: { means, covariances, indefinite: new Uint8Array(4) }, truth, title: "t" });
+  expect(drawn).not.toContain("NaN");
+  const paths = [...drawn.matchAll(/<path d="(M[^"]+)" fill="none"/g)].map(([, d]) => d);
+  expect(paths.map((d) => d.split("M").length - 1)).toEqual([2, 1, 2, 1, 2, 1]); // true and decoded: of two states, and in the plane
+  const across = [...paths[5].matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)].map(([, , y]) => Number(y));
+  expect(Math.max(...across) - Math.min(...across)).toBeGreaterThan(200);
+});

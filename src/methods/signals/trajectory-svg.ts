@@ -67,10 +67,10 @@ export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: T
       ...times.toReversed().map((t) => `${x(t)},${y(at(t) - spread(t))}`),
     ];
     const line = (value: (t: number) => number, colour: string) =>
-      `<polyline points="${times
-        .filter((t) => Number.isFinite(value(t)))
-        .map((t) => `${x(t)},${y(value(t))}`)
-        .join(" ")}" fill="none" stroke="${colour}" stroke-width="1.4"/>`;
+      lineOf(
+        times.map((t) => (Number.isFinite(value(t)) ? `${x(t)} ${y(value(t))}` : undefined)),
+        colour,
+      );
     return [
       `<path d="M${left} ${y0 + rowHeight - 10}H${width - right}" stroke="${ink}" stroke-opacity=".15"/>`,
       ...[low, high].map((v) => `<text x="${left - 6}" y="${y(v)}" dy=".33em" text-anchor="end">${number(v)}</text>`),
@@ -89,23 +89,36 @@ export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: T
       points.push([means.data[2 * t], means.data[2 * t + 1]]);
       if (truth) points.push([truth.data[2 * t], truth.data[2 * t + 1]]);
     }
-    const reach = Math.max(1e-12, ...points.flat().filter(Number.isFinite).map(Math.abs)) * 1.15;
-    const scale = size / (2 * reach);
+    const known = points.filter((point) => point.every(Number.isFinite));
+    const ends = [0, 1].map((k) => {
+      const values = known.map((point) => point[k]);
+      return [Math.min(...values), Math.max(...values)];
+    });
+    const reach = Math.max(1e-12, ...ends.map(([low, high]) => high - low)) * 1.15;
+    const scale = size / reach;
+    const [middleX, middleY] = ends.map(([low, high]) => (low + high) / 2);
     const [cx, cy] = [width / 2, y0 + size / 2];
-    const place = (a: number, b: number) => `${(cx + scale * a).toFixed(1)},${(cy - scale * b).toFixed(1)}`;
+    const place = (a: number, b: number) =>
+      `${(cx + scale * (a - middleX)).toFixed(1)} ${(cy - scale * (b - middleY)).toFixed(1)}`;
     const ellipses: string[] = [];
     for (let t = 0; t < shown; t += 6) {
       const [values, vectors] = [new Float64Array(2), new Float64Array(4)];
       symmetricEigen(values, vectors, covariances.data.slice(4 * t, 4 * t + 4), 2);
       const angle = (-Math.atan2(vectors[2], vectors[0]) * 180) / Math.PI;
       const [rx, ry] = [...values].map((v) => (scale * Math.sqrt(Math.max(0, v))).toFixed(1));
-      const [x, y] = place(means.data[2 * t], means.data[2 * t + 1]).split(",");
+      const [x, y] = place(means.data[2 * t], means.data[2 * t + 1]).split(" ");
       ellipses.push(
         `<ellipse cx="${x}" cy="${y}" rx="${rx}" ry="${ry}" transform="rotate(${angle.toFixed(1)} ${x} ${y})" fill="none" stroke="${decodedColour}" stroke-opacity=".35"/>`,
       );
     }
     const path = (a: Matrix, colour: string) =>
-      `<polyline points="${Array.from({ length: shown }, (_, t) => place(a.data[2 * t], a.data[2 * t + 1])).join(" ")}" fill="none" stroke="${colour}" stroke-width="1.4"/>`;
+      lineOf(
+        Array.from({ length: shown }, (_, t) => {
+          const point = a.data.subarray(2 * t, 2 * t + 2);
+          return point.every(Number.isFinite) ? place(point[0], point[1]) : undefined;
+        }),
+        colour,
+      );
     return [
       `<text x="${left}" y="${y0 + 12}">the first ${shown} bins in the plane, ellipses of one deviation</text>`,
       ...ellipses,
@@ -113,6 +126,14 @@ export function trajectorySvg({ trajectory, truth, title, names, binSeconds }: T
       path(means, decodedColour),
     ].join("\n");
   }
+}
+
+/** A line through points "x y" that begins anew after each that is not known; a point between two of those is a dot. */
+function lineOf(points: readonly (string | undefined)[], colour: string): string {
+  const d = points.flatMap((point, t) =>
+    point === undefined ? [] : [points[t - 1] === undefined ? `M${point}h0` : `L${point}`],
+  );
+  return `<path d="${d.join("")}" fill="none" stroke="${colour}" stroke-width="1.4" stroke-linecap="round"/>`;
 }
 
 const number = (v: number) => String(Number(v.toPrecision(3)));
