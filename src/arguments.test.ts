@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { checked, checkedAll, type Kind, type NamedKinds } from "./arguments.ts";
 
 const named: NamedKinds = {
@@ -56,6 +56,18 @@ test("what is computed when it is asked for is left alone, and graphs are not go
   const ring: { name: string; next?: object } = { name: "a" };
   ring.next = ring;
   expect(calling({ named: "Node" })(ring)).toBe(1);
+});
+
+test("what one of several kinds takes is not put into words, however large it is", () => {
+  const graph = {
+    name: "a",
+    toJSON() {
+      throw new Error("put into words");
+    },
+  };
+  const words = vi.spyOn(graph, "toJSON");
+  expect(calling({ either: ["number", { list: "number" }, { named: "Node" }] })(graph)).toBe(1);
+  expect(words).not.toHaveBeenCalled();
 });
 
 test("a call that gives a promise rejects; name and length stay; functions of one record are checked alike", async () => {

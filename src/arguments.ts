@@ -66,7 +66,7 @@ export function checked<F extends Callable>(
     optional: label.endsWith("?"),
     place: { path: label.replace(/^\.\.\.|\?$/g, ""), named, depth: 0 },
   }));
-  const wrongAmong = (values: readonly unknown[]): string | undefined => {
+  const wrongAmong = (values: readonly unknown[]): Problem | undefined => {
     for (let i = 0; i < places.length; i++) {
       const { kind, rest, optional, place } = places[i];
       const value = rest ? values.slice(i) : values[i];
@@ -79,7 +79,7 @@ export function checked<F extends Callable>(
   const checkedCall = (...values: unknown[]): unknown => {
     const wrong = wrongAmong(values);
     if (wrong === undefined) return (call as unknown as (...all: unknown[]) => unknown)(...values);
-    const error = new VentrisError("bad_option", `${name}: ${wrong}`);
+    const error = new VentrisError("bad_option", `${name}: ${wrong.say()}`);
     if (rejects) return Promise.reject(error);
     throw error;
   };
@@ -100,6 +100,13 @@ export const checkedAll = <F extends Callable>(
     Object.entries(calls).map(([name, call]) => [name, checked(name, call, parameters, named, rejects)]),
   );
 
+/** What is wrong, in words that are found when they are told: a value may be a large graph, and another kind may take it. */
+interface Problem {
+  /** Of the value itself, and not of something in it. */
+  readonly whole?: true;
+  say(): string;
+}
+
 interface Place {
   readonly path: string;
   readonly named: NamedKinds;
@@ -113,8 +120,8 @@ const deepest = 3;
 /** So many entries of a list in an object are looked at: trees and tables grow long, and are given again and again. */
 const mostInside = 8;
 
-/** What is wrong with a value, as a sentence without its end; undefined where nothing is. */
-function problem(kind: Kind, value: unknown, place: Place): string | undefined {
+/** What is wrong with a value; undefined where nothing is. */
+function problem(kind: Kind, value: unknown, place: Place): Problem | undefined {
   if (typeof kind === "string") return isPrimitive(kind, value) ? undefined : mismatch(kind, value, place);
   if ("named" in kind) return problem(place.named[kind.named], value, place);
   if ("either" in kind) return problemOfEither(kind.either, value, place);
@@ -124,7 +131,7 @@ function problem(kind: Kind, value: unknown, place: Place): string | undefined {
     for (let i = 0; i < length; i++) {
       if (typeof kind.list === "string" && isPrimitive(kind.list, value[i])) continue;
       const wrong = problem(kind.list, value[i], { ...place, path: `${place.path}[${i}]` });
-      if (wrong) return wrong;
+      if (wrong) return { say: wrong.say };
     }
     return undefined;
   }
@@ -152,10 +159,10 @@ function problem(kind: Kind, value: unknown, place: Place): string | undefined {
   return isOf(kind, value) ? undefined : mismatch(kind, value, place);
 }
 
-function first(problems: readonly (() => string | undefined)[]): string | undefined {
+function first(problems: readonly (() => Problem | undefined)[]): Problem | undefined {
   for (const one of problems) {
     const wrong = one();
-    if (wrong) return wrong;
+    if (wrong) return { say: wrong.say };
   }
   return undefined;
 }
@@ -180,7 +187,7 @@ function isOf(kind: Kind & object, value: unknown): boolean {
 const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-function problemOfFields({ fields, closed }: Fields, value: unknown, place: Place): string | undefined {
+function problemOfFields({ fields, closed }: Fields, value: unknown, place: Place): Problem | undefined {
   if (Object(value) !== value || Array.isArray(value)) return mismatch({ fields }, value, place);
   const given = value as Record<string, unknown>;
   const isOwn = Object.getPrototypeOf(given) === Object.prototype;
@@ -188,7 +195,10 @@ function problemOfFields({ fields, closed }: Fields, value: unknown, place: Plac
     const names = Object.keys(fields).map((name) => name.replace(/\?$/, ""));
     const extra = Object.keys(given).find((name) => !names.includes(name));
     if (extra !== undefined)
-      return `there is no option ${shown(extra)}${place.depth === 0 ? "" : ` in ${place.path}`}${suggestion(extra, names)} (known: ${names.join(", ")})`;
+      return {
+        say: () =>
+          `there is no option ${shown(extra)}${place.depth === 0 ? "" : ` in ${place.path}`}${suggestion(extra, names)} (known: ${names.join(", ")})`,
+      };
   }
   if (place.depth >= deepest) return undefined;
   for (const name in fields) {
@@ -197,14 +207,17 @@ function problemOfFields({ fields, closed }: Fields, value: unknown, place: Plac
     const path = `${place.path}.${field}`;
     if (!(field in given)) {
       if (name !== field) continue;
-      const other = isOwn ? Object.keys(given).find((one) => suggestion(one, [field]) !== "") : undefined;
-      return `${path} is missing: it must be ${wordsOf(kind, place.named)}${other === undefined ? "" : `; ${shown(other)} is given`}`;
+      const say = (): string => {
+        const other = isOwn ? Object.keys(given).find((one) => suggestion(one, [field]) !== "") : undefined;
+        return `${path} is missing: it must be ${wordsOf(kind, place.named)}${other === undefined ? "" : `; ${shown(other)} is given`}`;
+      };
+      return { say };
     }
     // What is computed when it is asked for may be costly, or not to be had.
     if (isComputed(given, field)) continue;
     if (given[field] === undefined && name !== field) continue;
     const wrong = problem(kind, given[field], { ...place, path, depth: place.depth + 1 });
-    if (wrong) return wrong;
+    if (wrong) return { say: wrong.say };
   }
   return undefined;
 }
@@ -217,22 +230,24 @@ function isComputed(value: object, field: string): boolean {
   return false;
 }
 
-/** Of several kinds: what the one says that the value comes nearest to, else all by name. */
-function problemOfEither(kinds: readonly Kind[], value: unknown, place: Place): string | undefined {
-  let closest: string | undefined;
+/** Of several kinds: what the one says that takes such a value, but not this one; else all by name. */
+function problemOfEither(kinds: readonly Kind[], value: unknown, place: Place): Problem | undefined {
+  let inside: Problem | undefined;
   for (const kind of kinds) {
     const wrong = problem(kind, value, place);
     if (wrong === undefined) return undefined;
-    const isWhole = wrong.startsWith(`${place.path} must be `);
-    if (!isWhole && (closest === undefined || wrong.length < closest.length)) closest = wrong;
+    if (!wrong.whole) inside ??= wrong;
   }
-  return closest ?? mismatch({ either: kinds }, value, place);
+  return inside ?? mismatch({ either: kinds }, value, place);
 }
 
-function mismatch(kind: Kind, value: unknown, { path, named }: Place): string {
-  const texts =
-    typeof value === "string" && typeof kind === "object" && "values" in kind ? kind.values.map(String) : [];
-  return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : ""}`;
+function mismatch(kind: Kind, value: unknown, { path, named }: Place): Problem {
+  const say = (): string => {
+    const texts =
+      typeof value === "string" && typeof kind === "object" && "values" in kind ? kind.values.map(String) : [];
+    return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : ""}`;
+  };
+  return { whole: true, say };
 }
 
 const words: Readonly<Record<Kind & string, string>> = {
