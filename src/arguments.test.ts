@@ -1,3 +1,4 @@
+import { runInNewContext } from "node:vm";
 import { describe, expect, test, vi } from "vitest";
 import { checked, checkedAll, type Kind, type NamedKinds } from "./arguments.ts";
 
@@ -44,6 +45,23 @@ test("what may be missing may be, and what is of the right type passes unchanged
   expect(calling({ named: "Node" })({ name: "a", next: undefined, other: 1 })).toBe(1);
   expect(calling({ places: "number" })(Float32Array.of(1))).toBe(1);
   expect(calling({ instance: "Map" })(new Map())).toBe(1);
+});
+
+test("what another realm made, and what has places of its own, is of the right type", () => {
+  for (const name of ["Map", "Float32Array", "RegExp"])
+    expect(calling({ instance: name })(runInNewContext(`new ${name}()`)), name).toBe(1);
+  expect(calling({ places: "number" })(runInNewContext("Float64Array.of(1)"))).toBe(1);
+  expect(calling({ list: "number" })(runInNewContext("[1]"))).toBe(1);
+  expect(calling({ named: "CutOptions" })(runInNewContext("({ most: 1 })"))).toBe(1);
+  expect(calling({ places: "number" })({ length: 2, 0: 1, 1: 2 })).toBe(1);
+});
+
+test("a function that is called as a method of something knows it", () => {
+  const owner = { half: checked("half", halfOf, [["of", "number"]], named), share: 0.5 };
+  function halfOf(this: { share: number }, of: number): number {
+    return of * this.share;
+  }
+  expect(owner.half(4)).toBe(2);
 });
 
 test("what is computed when it is asked for is left alone, and graphs are not gone through", () => {

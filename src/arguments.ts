@@ -4,6 +4,7 @@
  */
 import { shown, VentrisError } from "./errors.ts";
 import { suggestion } from "./names.ts";
+import { isInstance } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
 export type Kind =
@@ -76,9 +77,9 @@ export function checked<F extends Callable>(
     }
     return undefined;
   };
-  const checkedCall = (...values: unknown[]): unknown => {
+  const checkedCall = function (this: unknown, ...values: unknown[]): unknown {
     const wrong = wrongAmong(values);
-    if (wrong === undefined) return (call as unknown as (...all: unknown[]) => unknown)(...values);
+    if (wrong === undefined) return Reflect.apply(call, this, values);
     const error = new VentrisError("bad_option", `${name}: ${wrong.say()}`);
     if (rejects) return Promise.reject(error);
     throw error;
@@ -142,7 +143,7 @@ function problem(kind: Kind, value: unknown, place: Place): Problem | undefined 
   }
   if ("places" in kind) {
     if (Array.isArray(value)) return problem({ list: kind.places }, value, place);
-    return ArrayBuffer.isView(value) && !(value instanceof DataView) ? undefined : mismatch(kind, value, place);
+    return isArrayLike(value) ? undefined : mismatch(kind, value, place);
   }
   if ("fields" in kind) return problemOfFields(kind, value, place);
   if ("record" in kind) {
@@ -180,9 +181,12 @@ function isOf(kind: Kind & object, value: unknown): boolean {
   if ("iterable" in kind)
     return typeof (value as Record<symbol, unknown> | null)?.[Symbol[kind.iterable]] === "function";
   if (!("instance" in kind)) return true;
-  const known = (globalThis as Record<string, unknown>)[kind.instance];
-  return typeof known !== "function" || value instanceof known;
+  return isInstance(kind.instance, value);
 }
+
+/** What has places and is neither a list nor a typed array: a function's `arguments`, or what counts its own. */
+const isArrayLike = (value: unknown): value is ArrayLike<unknown> =>
+  typeof value === "object" && value !== null && Number.isSafeInteger((value as { length?: unknown }).length);
 
 const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -224,6 +224,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.generate("Hi", { method: own(async (decoding) => void decoding.commit(wrong(5))) }),
       /commit takes a list of \{ token, from \}, not 5/,
     ],
+    ["an object that says a text", () => model.decode(wrong(new URL("file:///x"))), /not a URL/],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],
     ["a method without a name", () => model.decode("Hi", { method: wrong({ length: 3 }) }), /method has no name/],
     ["a misspelt method", () => model.decode("Hi", { method: wrong("gredy") }), /did you mean "greedy"/],

@@ -32,6 +32,7 @@ import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from ".
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";
+import { givenFields, isInstance } from "./values.ts";
 
 /** A text, token ids, or the messages of a chat, which the model's template turns into a prompt. */
 export type Text = string | readonly number[] | readonly ChatMessage[];
@@ -102,7 +103,7 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
     requestOptions,
     {
       ...method.defaults,
-      ...Object.fromEntries(Object.entries(request).filter(([, value]) => value !== undefined)),
+      ...givenFields(request),
       stop: typeof stop === "string" ? [stop] : stop && Array.isArray(stop) ? [...stop] : stop,
     } as RequestOptions & { stop?: string[] } as never,
     call,
@@ -451,6 +452,6 @@ export function requirePath(value: unknown, call: string): asserts value is stri
 
 /** Errors: `bad_option`. */
 export function requireSignal(signal: unknown): void {
-  if (signal === undefined || signal instanceof AbortSignal) return;
+  if (signal === undefined || isInstance("AbortSignal", signal)) return;
   throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
 }

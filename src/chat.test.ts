@@ -203,6 +203,22 @@ it("refuses unknown options of templates, with ours for those of other libraries
   expect(() => applyChatTemplate!(undefined as never)).toThrow(/messages must be a list, not undefined/);
 });
 
+it("keeps its defaults where an option is given as undefined", async () => {
+  const chat = model.chat({ defaults: { ...defaults, maxTokens: 2 } });
+  const { counters } = await chat.send("Hello", { maxTokens: undefined }).final;
+  expect(counters.generated).toBe(2);
+});
+
+it("takes the parts of a message, as decode does", async () => {
+  const parts = [{ type: "text", text: "Hello" }];
+  const [said, same] = [model.chat({ defaults }), model.chat({ defaults })];
+  expect(await said.send(parts).reply).toBe(await same.send("Hello").reply);
+  expect(said.messages[0]).toEqual({ role: "user", content: parts });
+  expect(() => said.send([{ type: "image", image: "cat.png" }, ...parts])).toThrow(/phaistos cannot see/);
+  expect(() => said.send([{ type: "txt", text: "Hello" }])).toThrow(/content\[0\] is of type "txt"/);
+  expect(said.messages).toHaveLength(2);
+});
+
 it("refuses pictures where the model cannot see, and nothing is then said", () => {
   const chat = model.chat({ defaults });
   expect(() => chat.send([{ image: "cat.png" }, "What is this?"])).toThrow(/phaistos cannot see/);

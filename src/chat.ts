@@ -13,6 +13,7 @@ import { checkJson, parseJsonObject } from "./json.ts";
 import { chatWays, requireNothingElse } from "./names.ts";
 import { dataUrlOf, isPicturePrompt, messageOf, type PicturePrompt } from "./pictures.ts";
 import type { ChatMessage, ContentPart } from "./text/tokenizer.ts";
+import { givenFields } from "./values.ts";
 import { writeFileAtomically } from "./weights/cache.ts";
 
 /** How a conversation begins. */
@@ -38,10 +39,10 @@ export interface ChatSession {
   /** All messages so far. A copy: changing it changes nothing. */
   readonly messages: readonly ChatMessage[];
   /**
-   * Adds the user's words, or words and pictures in order, and starts the answer. What fails leaves the history as it was. Errors: `bad_option`
-   * while an answer is under way, and as `decode`.
+   * Adds the user's words, or words and pictures in order, also as the parts of a message, and starts the answer. What fails leaves the
+   * history as it was. Errors: `bad_option` while an answer is under way, and as `decode`.
    */
-  send(said: string | PicturePrompt, options?: DecodeOptions): Answer;
+  send(said: string | PicturePrompt | readonly ContentPart[], options?: DecodeOptions): Answer;
   /** Takes back the last exchange; false when there is none. */
   undo(): boolean;
   /** Answers the last words of the user anew. Errors: `bad_option` when there are none. */
@@ -105,7 +106,7 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
 
   /** `before`: the history that a failure leaves. */
   function answer(given: DecodeOptions, before: readonly ChatMessage[]): Answer {
-    const options = { ...defaults, ...given };
+    const options = { ...defaults, ...givenFields(given) };
     const run = templated
       ? decode(model, history, options)
       : decode(model, transcriptOf(history), stoppedByUser(options));
@@ -160,12 +161,12 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
     },
     send(said, given = {}) {
       requireObject(given, "send", "options");
-      const pictures = isPicturePrompt(said);
-      ensure(pictures || (typeof said === "string" && said !== ""), "bad_option", () => {
+      const message = messageSaid(said);
+      ensure(message, "bad_option", () => {
         return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
       });
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
-      return ask(given, () => history.push(pictures ? messageOf(said) : { role: "user", content: said as string }));
+      return ask(given, () => history.push(message));
     },
     undo() {
       ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
@@ -191,6 +192,15 @@ export function createChat(model: Model, options: ChatSessionOptions = {}): Chat
     const { length } = history;
     return `a conversation with ${model.name}, ${length} ${length === 1 ? "message" : "messages"} so far: send, undo, retry, branch, save, messages`;
   });
+}
+
+/** What a user says, as a message; undefined for what is nothing to say. Errors: `bad_option` for pictures beside what is no text. */
+function messageSaid(said: string | PicturePrompt | readonly ContentPart[]): ChatMessage | undefined {
+  if (typeof said === "string") return said === "" ? undefined : { role: "user", content: said };
+  if (!Array.isArray(said) || said.length === 0) return undefined;
+  const isPart = (piece: unknown): boolean => typeof (piece as ContentPart | null)?.type === "string";
+  if (said.every(isPart)) return { role: "user", content: [...(said as readonly ContentPart[])] };
+  return isPicturePrompt(said) ? messageOf(said) : undefined;
 }
 
 /** A message as JSON can hold it. Errors: `bad_option`. */

@@ -1,3 +1,5 @@
+import { isInstance } from "./values.ts";
+
 /**
  * The one error class. `code` is stable and meant for programs; the message is meant for people and says what is wrong,
  * which option, file or tensor it concerns, and what to do about it.
@@ -53,7 +55,8 @@ export function requireFunction(value: unknown, call: string, what: string): voi
 /** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
-  if (value instanceof RegExp || typeof value === "number" || typeof value === "bigint") return String(value);
+  if (isInstance<RegExp>("RegExp", value) || typeof value === "number" || typeof value === "bigint")
+    return String(value);
   if (value instanceof Promise) return "a Promise that was not awaited";
   if (ArrayBuffer.isView(value))
     return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`;
@@ -64,8 +67,9 @@ export function shown(value: unknown): string {
     return "a value that nests too deeply to be shown";
   }
   // Of what has no fields to show, its class says more than two braces.
-  const kind: unknown = json === "{}" ? (value as object).constructor : Object;
-  if (typeof kind === "function" && kind !== Object) return `${/^[AEIOU]/.test(kind.name) ? "an" : "a"} ${kind.name}`;
+  const says = json !== "{}" && !(typeof value === "object" && json.startsWith('"'));
+  const kind: unknown = says ? Object : (value as object).constructor;
+  if (typeof kind === "function" && kind !== Object) return `${/^[AEIO]/.test(kind.name) ? "an" : "a"} ${kind.name}`;
   return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
 }
 

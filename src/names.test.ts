@@ -52,6 +52,14 @@ describe("names from elsewhere", () => {
     expect(suggestion(given, request, ways)).toMatch(told);
   });
 
+  test.each([
+    ["gpu", ["cpu", "webgpu", "cuda"], "webgpu"],
+    ["q8", ["auto", "f32", "int8", "int4"], "int8"],
+    ["fp32", ["auto", "f32", "int8", "int4"], "f32"],
+  ])("the value %s is not taken for one that is spelt alike", (given, known, ours) => {
+    expect(suggestion(given, known)).toBe(`; did you mean "${ours}"?`);
+  });
+
   test("a name of elsewhere counts only where ours is known", () => {
     expect(meantBy("stopSequences", ["weights"])).toBeUndefined();
     expect(meantBy("dtype", ["weights", "device"])).toBe("weights");

@@ -48,6 +48,12 @@ const peers: Readonly<Record<string, string>> = {
   threads: "nthreads numthreads maxthreads threadcount",
   onProgress: "progresscallback onloadprogress ondownloadprogress initprogresscallback",
   lora: "loraadapter adapter adapters peft",
+  // values of those
+  f32: "fp32 float32 full",
+  int8: "q8 q80 8bit",
+  int4: "q4 q40 4bit q4f16",
+  webgpu: "gpu metal vulkan dml directml",
+  cuda: "nvidia",
   // of a conversation
   system: "systemprompt systemmessage instructions",
   messages: "history chathistory conversationhistory conversation",

@@ -1,6 +1,7 @@
 /** Constraints: what an output must be, as recognisers of one contract. */
 import { ensure, shown } from "../errors.ts";
 import { requireNothingElse, suggestion } from "../names.ts";
+import { givenFields, isInstance } from "../values.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
@@ -43,13 +44,13 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
       ensure(!isOfLibrary(jsonSchema), "bad_option", () => {
         return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
       });
-      return jsonSchemaConstraint(jsonSchema, { ...usual, ...options });
+      return jsonSchemaConstraint(jsonSchema, { ...usual, ...givenFields(options) });
     },
   },
   regex: {
     options: [],
     make: ({ regex }: { regex: unknown }) => {
-      const known = typeof regex === "string" || regex instanceof RegExp;
+      const known = typeof regex === "string" || isInstance<RegExp>("RegExp", regex);
       ensure(known, "bad_option", () => `constraint: regex must be a text or a RegExp, not ${shown(regex)}`);
       return regexConstraint(regex);
     },
@@ -119,7 +120,7 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
 export const forgetConstraints = (): void => made.clear();
 
 const keyOf = (choice: object): unknown =>
-  JSON.stringify(choice, (_, value: unknown) => (value instanceof RegExp ? `${value}` : value));
+  JSON.stringify(choice, (_, value: unknown) => (isInstance<RegExp>("RegExp", value) ? `${value}` : value));
 
 /** How a choice is shown in traces: functions and made constraints by name. */
 export const describeConstraint = (choice: ConstraintChoice): unknown =>

@@ -56,13 +56,17 @@ export function constant(data: TensorData, shape: readonly number[]): Tensor {
 /** A constant of shape []. */
 export const scalar = (value: number): Tensor => constant(new Float32Array([value]), []);
 
+const elementTypes = {
+  Float32Array: "float32",
+  Uint16Array: "float16",
+  BigInt64Array: "int64",
+  Int32Array: "int32",
+  Uint8Array: "uint8",
+} as const;
+
 /** The element type that a typed array holds. */
 export function elementTypeOf(data: TensorData): ElementType {
-  if (data instanceof Float32Array) return "float32";
-  if (data instanceof Uint16Array) return "float16";
-  if (data instanceof BigInt64Array) return "int64";
-  if (data instanceof Int32Array) return "int32";
-  return "uint8";
+  return elementTypes[data[Symbol.toStringTag]];
 }
 
 /** Every tensor that the given ones depend on, each after its inputs. Iterative: graphs are deeper than the call stack. */

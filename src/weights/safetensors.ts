@@ -5,6 +5,7 @@
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { folderOf, within } from "../files.ts";
 import { isObject, parseJsonObject } from "../json.ts";
+import { isInstance } from "../values.ts";
 import { writeFileAtomically } from "./cache.ts";
 import {
   fileWeightSource,
@@ -309,8 +310,8 @@ async function storedBytes(path: string, tensor: TensorToWrite): Promise<Uint8Ar
   const { name, type, shape } = tensor;
   let data = typeof tensor.data === "function" ? await tensor.data() : tensor.data;
   const where = `${path}: tensor ${name}`;
-  if (data instanceof Float32Array && type === "BF16") data = float32ToBfloat16(data);
-  if (data instanceof Float32Array && type === "F16") data = toFloat16(data, where);
+  if (type === "BF16" && isInstance<Float32Array>("Float32Array", data)) data = float32ToBfloat16(data);
+  if (type === "F16" && isInstance<Float32Array>("Float32Array", data)) data = toFloat16(data, where);
   ensure(
     data.BYTES_PER_ELEMENT === elementBytes(type),
     "bad_option",

@@ -3,7 +3,9 @@
  * (Zhang, Zhou, Li and Gu 2021) with a diagonal in place of the matrix, and EE-Net (Ban, Yan, Banerjee and He 2022). Their
  * networks are trained as these papers do: on a buffer of past rounds, rarely and to the end, or once a round.
  */
+
 import { uniform } from "../../engine/random.ts";
+import { givenFields } from "../../values.ts";
 import { createNetwork, type Network } from "./network.ts";
 import {
   certain,
@@ -197,7 +199,7 @@ function neural(
 ): Rule {
   const shared = { seed: 0, hidden: 100, rate: 0.01, training: "schedule" as const, buffer: 10_000 };
   requireKnown(name, options, ["width", ...Object.keys(shared), ...Object.keys(own)]);
-  const full = { ...shared, ...options, ...own };
+  const full = { ...shared, ...givenFields(options), ...own };
   requireOption(name, "width", full.width, 1, 1e6);
   requireOption(name, "hidden", full.hidden, 1, 1e5);
   requireOption(name, "rate", full.rate, 0, 1e3);

@@ -3,8 +3,10 @@
  * arXiv 2312.07145): a network foretells each arm's loss, arms are drawn by inverse gaps, and one projected gradient step
  * a round keeps the network's regret small. No confidence widths, no matrix.
  */
+
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { givenFields } from "../../../values.ts";
 import { createNetwork, type Network, projectedStep } from "../network.ts";
 import {
   createPolicy,
@@ -167,7 +169,7 @@ function withDefaults(kind: "square" | "fast", options: NeuralBanditOptions): Re
     actOn: "ensemble",
     radius: 10,
     longestStep: 1,
-    ...options,
+    ...givenFields(options),
   };
 }
 

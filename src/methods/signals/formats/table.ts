@@ -224,7 +224,7 @@ async function rawTable(bytes: Buffer, path: string, type: keyof typeof rawTypes
 
 /** The fields of a line: between the first separator of comma, semicolon and tab that it has, or between blanks. */
 export function fieldsOf(line: string, separator: string | RegExp = separatorOf(line)): string[] {
-  return (separator instanceof RegExp ? line.trim() : line).split(separator, mostColumns + 1);
+  return (typeof separator !== "string" ? line.trim() : line).split(separator, mostColumns + 1);
 }
 
 const separatorOf = (line: string): string | RegExp => [",", ";", "\t"].find((mark) => line.includes(mark)) ?? /\s+/;
