@@ -1,5 +1,5 @@
 /** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure, nearest, shown, VentrisError } from "../errors.ts";
 import { type OpenFile, storage, whyUnreadable } from "../files.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
 import { readGgufBlocks } from "./quantize.ts";
@@ -122,6 +122,7 @@ export function fileWeightSource(
 
 /** The tensor, or `bad_file` that names the closest one there is. */
 export function findTensor<T>(origin: string, tensors: ReadonlyMap<string, T>, name: string): T {
+  ensure(typeof name === "string", "bad_option", () => `${origin}: a tensor's name is a text, not ${shown(name)}`);
   const found = tensors.get(name);
   if (found !== undefined) return found;
   const similar = nearest(name, [...tensors.keys()]);

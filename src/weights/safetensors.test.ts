@@ -240,6 +240,9 @@ describe("bad files are refused with file and tensor", () => {
     expect((await failure(source.readFloat32("layer.weigth"))).message).toMatch(
       /no tensor layer.weigth; did you mean layer.weight\?/,
     );
+    for (const name of [undefined, 7] as never[])
+      for (const read of [source.readFloat32(name), source.readBytes(name), source.readRows!(name, 0, 1)])
+        expect((await failure(read)).message).toMatch(/a tensor's name is a text, not/);
     await source.close();
   });
 

@@ -5,6 +5,7 @@
  */
 import type { z } from "zod";
 import { ensure, requireObject, shown, VentrisError } from "../../errors.ts";
+import { isInstance } from "../../values.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
 /** Paired recordings, row = bin. A row with a value that is not finite is a gap: nothing is learnt from it or across it. */
@@ -53,6 +54,7 @@ export interface Filter {
   reset(): void;
   /** All that the coming estimates depend on besides the model, and the other way round. */
   snapshot(): Float64Array;
+  /** Errors: `bad_option` for what is no snapshot of such a filter. */
   restore(state: Float64Array): void;
 }
 
@@ -99,6 +101,14 @@ export const newEstimate = (d: number): Estimate => ({
 });
 
 export const newCounters = (): FilterCounters => ({ steps: 0, missing: 0, indefinite: 0, fallback: 0, jittered: 0 });
+
+/** Errors: `bad_option` for what no filter of these dimensions gave. */
+export function requireSnapshot(state: unknown, length: number): asserts state is Float64Array {
+  ensure(isInstance<Float64Array>("Float64Array", state), "bad_option", () => {
+    return `restore takes what snapshot gave, a Float64Array, not ${shown(state)}`;
+  });
+  ensure(state.length === length, "bad_option", "the state belongs to a filter of other dimensions");
+}
 
 /** A number and arrays, one after the other, as a snapshot. Particles are too many to be arguments. */
 export function snapshotOf(first: number, ...parts: readonly Float64Array[]): Float64Array {
@@ -154,7 +164,7 @@ export function filterAll(filter: Filter, observations: Matrix): Trajectory {
   const { stateDimension: d, observationDimension: n } = filter;
   const { rows, columns, data } = observations ?? {};
   ensure(
-    Number.isInteger(rows) && data instanceof Float64Array && data.length === rows * columns,
+    Number.isInteger(rows) && isInstance<Float64Array>("Float64Array", data) && data.length === rows * columns,
     "bad_shape",
     () => `a recording is a matrix { rows, columns, data } in float64, row by row, not ${shown(observations)}`,
   );

@@ -467,6 +467,8 @@ it("the state of very many particles goes into a file and back", () => {
   const next = particles.step([0.6]).mean[0];
   particles.restore(state);
   expect(particles.step([0.6]).mean[0]).toBe(next);
+  for (const wrong of [undefined, null, [0, 1], Float64Array.of(1)])
+    expect(() => particles.restore(wrong as never)).toThrow(/restore takes what snapshot gave|other dimensions/);
 });
 
 it("a picture says which bins and states it leaves out", () => {

@@ -5,7 +5,16 @@
 
 import { ensure } from "../../errors.ts";
 import type { PreparedData } from "./filter.ts";
-import { count, type Estimate, type Filter, newCounters, newEstimate, snapshotOf, usable } from "./filter.ts";
+import {
+  count,
+  type Estimate,
+  type Filter,
+  newCounters,
+  newEstimate,
+  requireSnapshot,
+  snapshotOf,
+  usable,
+} from "./filter.ts";
 import { apply, covariance, leastSquares, type Matrix, matrix, sandwich, selectRows } from "./matrix.ts";
 
 /** (mean, covariance) one bin later; the outputs are other arrays than the inputs. */
@@ -77,7 +86,7 @@ export function createRecursion(options: RecursionOptions): Filter {
     },
     snapshot: () => snapshotOf(started ? 1 : 0, estimate.mean, estimate.covariance),
     restore(state) {
-      ensure(state.length === 1 + d + d * d, "bad_option", "the state belongs to a filter of other dimensions");
+      requireSnapshot(state, 1 + d + d * d);
       started = state[0] === 1;
       estimate.mean.set(state.subarray(1, 1 + d));
       estimate.covariance.set(state.subarray(1 + d));

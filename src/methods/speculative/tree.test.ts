@@ -10,7 +10,7 @@ test("children stand in draw order and depths count from the root", () => {
   expect(childrenOf(tree)).toEqual([[1, 2, 3], [5], [], [4], [], []]);
   expect(depthsOf(tree)).toEqual([0, 1, 1, 1, 2, 2]);
   expect(repeatsOf(tree)).toEqual([false, false, true, false, false, false]);
-  expect(() => addNode(tree, 7, 1)).toThrow(VentrisError);
+  for (const parent of [7, -1, 0.5]) expect(() => addNode(tree, parent, 1)).toThrow(VentrisError);
 });
 
 test("paths share prefixes and stop at the limit", () => {

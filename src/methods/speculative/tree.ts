@@ -38,7 +38,12 @@ export function createTree(kind: "chosen" | "sampled", { replacement = false, va
 
 /** Appends a node and returns its number. */
 export function addNode(tree: DraftTree, parent: number, token: number, value = 1, probability = 1): number {
-  ensure(parent <= tree.tokens.length, "internal", () => `draft node ${parent} does not exist yet`);
+  const known = Number.isInteger(parent) && parent >= 0 && parent <= tree.tokens.length;
+  ensure(
+    known,
+    "bad_option",
+    () => `addNode: there is no draft node ${parent}: 0 is the root, and ${tree.tokens.length} are below it`,
+  );
   tree.tokens.push(token);
   tree.parents.push(parent);
   tree.values?.push(value);

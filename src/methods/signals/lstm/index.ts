@@ -5,7 +5,16 @@
  */
 import { z } from "zod";
 import { ensure } from "../../../errors.ts";
-import { count, defineFilter, type Filter, newCounters, newEstimate, type PreparedData, usable } from "../filter.ts";
+import {
+  count,
+  defineFilter,
+  type Filter,
+  newCounters,
+  newEstimate,
+  type PreparedData,
+  requireSnapshot,
+  usable,
+} from "../filter.ts";
 import { covariance, type Matrix, matrix } from "../matrix.ts";
 import { type LstmParameters, trainLstm } from "./train.ts";
 
@@ -116,7 +125,7 @@ function createWindowFilter(parameters: LstmParameters, Q: Matrix, window: numbe
     },
     snapshot: () => Float64Array.from(recent),
     restore(state) {
-      ensure(state.length === recent.length, "bad_option", "the state belongs to a filter of other dimensions");
+      requireSnapshot(state, recent.length);
       recent.set(state);
     },
   };

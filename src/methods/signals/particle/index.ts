@@ -4,7 +4,6 @@
  */
 import { z } from "zod";
 import { uniform } from "../../../engine/random.ts";
-import { ensure } from "../../../errors.ts";
 import {
   count,
   defineFilter,
@@ -12,6 +11,7 @@ import {
   type FilterParameters,
   newCounters,
   newEstimate,
+  requireSnapshot,
   snapshotOf,
   usable,
 } from "../filter.ts";
@@ -230,7 +230,7 @@ export function createParticleFilter(options: ParticleOptions): Filter {
     },
     snapshot: () => snapshotOf(time, current),
     restore(state) {
-      ensure(state.length === 1 + particles * d, "bad_option", "the state belongs to a filter of other dimensions");
+      requireSnapshot(state, 1 + particles * d);
       time = state[0];
       current.set(state.subarray(1));
     },

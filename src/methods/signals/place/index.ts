@@ -12,6 +12,7 @@ import {
   newCounters,
   newEstimate,
   type PreparedData,
+  requireSnapshot,
   snapshotOf,
   usable,
 } from "../filter.ts";
@@ -219,7 +220,7 @@ function createPlaceDecoder(
     },
     snapshot: () => snapshotOf(started ? 1 : 0, belief),
     restore(state) {
-      ensure(state.length === 1 + size, "bad_option", "the state belongs to a filter of other dimensions");
+      requireSnapshot(state, 1 + size);
       started = state[0] === 1;
       belief.set(state.subarray(1));
     },
