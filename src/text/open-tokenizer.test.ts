@@ -556,3 +556,10 @@ describe("corrupt files", () => {
     );
   });
 });
+
+it("opens the folder of a tokenizer.json that is given as a file", async () => {
+  const folder = fileURLToPath(new URL("../../models/phaistos/", import.meta.url));
+  const [whole, file] = await Promise.all([folder, `${folder}tokenizer.json`].map((path) => openTokenizer(path)));
+  expect(file.fingerprint).toBe(whole.fingerprint);
+  expect(file.encodeChat).toBeDefined();
+});

@@ -1,6 +1,6 @@
 /** Opens the tokenizer of a checkpoint, whichever files it comes in. */
 import { shown, VentrisError } from "../errors.ts";
-import { folderOf, within } from "../files.ts";
+import { folderOf, nameOf, within } from "../files.ts";
 import { decodeUtf8, isObject } from "../json.ts";
 import { warnOnce } from "../warnings.ts";
 import { openGguf } from "../weights/gguf.ts";
@@ -25,7 +25,7 @@ export interface TokenizerOptions {
 }
 
 /**
- * The tokenizer of a folder or weight file. In a GGUF file: its own, with which a tokenizer beside it must agree. In a folder:
+ * The tokenizer of a folder, its `tokenizer.json` or a weight file. In a GGUF file: its own, with which a tokenizer beside it must agree. In a folder:
  * `tokenizer.json`, or `vocab.json` and `merges.txt` with what is added beside them, or llama2.c's `tokenizer.bin` or `tok512.bin`;
  * begin and end tokens and the chat template from `tokenizer_config.json`, `special_tokens_map.json`, `generation_config.json`,
  * `config.json` and `chat_template.jinja`.
@@ -35,7 +35,7 @@ export interface TokenizerOptions {
  */
 export async function openTokenizer(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
   const weights = await findWeights(path).catch(() => undefined);
-  const folder = weights === path ? folderOf(path) : path;
+  const folder = weights === path || nameOf(path) === "tokenizer.json" ? folderOf(path) : path;
   const own = weights?.endsWith(".gguf")
     ? await readGgufTokenizer(options.metadata ?? (await metadataOf(weights)), weights, options)
     : undefined;
