@@ -8,6 +8,8 @@ export const browserEntries = {
   index: "index.ts",
   choice: "entrances/choice.ts",
   constraints: "entrances/constraints.ts",
+  inside: "entrances/inside.ts",
+  memory: "entrances/memory.ts",
   methods: "entrances/methods.ts",
   models: "entrances/models.ts",
   pointing: "entrances/pointing.ts",

@@ -11,6 +11,8 @@ const ts = createRequire(import.meta.url)("typescript");
 export const areas = {
   choice: "methods/choice/index.ts",
   constraints: "constraints/index.ts",
+  inside: "methods/inside.ts",
+  memory: "methods/memory/library.ts",
   methods: "methods/authoring.ts",
   models: "models/index.ts",
   pointing: "methods/pointing/index.ts",

@@ -128,6 +128,7 @@ describe("programs", () => {
     const { status, stdout, stderr } = await runProgram("library", programOf("docs/library.md"));
     expect(stderr).toMatch(/^load\n/);
     expect(stdout).toMatch(/Answer: 22[\s\S]*\d+ tokens of the prompt/);
+    expect(stdout).toMatch(/\nclasses 0,0,0,1,1,1\ndog 0\.\d+ entropy \d\.\d+\ndog 0\.\d+ entropy \d\.\d+\n/);
     expect(stdout).toMatch(/bad_option decode options: topP must be at most 1, not 3\n$/);
     expect(status).toBe(0);
   });

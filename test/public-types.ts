@@ -23,9 +23,15 @@ function publicSymbols(root: string): { checker: ts.TypeChecker; exported: Reado
   const resolve = (symbol: ts.Symbol): ts.Symbol =>
     symbol.flags & ts.SymbolFlags.Alias ? checker.getAliasedSymbol(symbol) : symbol;
   const exported = new Set<ts.Symbol>();
+  // A namespace gives names to what is in it.
+  const add = (symbol: ts.Symbol): void => {
+    const found = resolve(symbol);
+    if (found.flags & ts.SymbolFlags.ValueModule) checker.getExportsOfModule(found).forEach(add);
+    else exported.add(found);
+  };
   for (const entry of entries) {
     const module = checker.getSymbolAtLocation(program.getSourceFile(entry)!)!;
-    for (const symbol of checker.getExportsOfModule(module)) exported.add(resolve(symbol));
+    for (const symbol of checker.getExportsOfModule(module)) add(symbol);
   }
   return { checker, exported, resolve };
 }

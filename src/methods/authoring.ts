@@ -32,10 +32,7 @@ export type { MakeShaper, Shaper, ShaperHost } from "../engine/shapers/shaper.ts
 export type { ChainFacts, ShapingContext, StageDefinition, StageFunction } from "../engine/shapers/stages.ts";
 export type { LeaseSites } from "../engine/sites/rows.ts";
 export type * from "../engine/trace.ts";
-export { findMethod, findShaper, markov, methods, permutations, shapers } from "./index.ts";
-export type { Construction } from "./insight/inverse-permutation/index.ts";
-export type { Layout } from "./insight/inverse-permutation/layout.ts";
-export type { DisentangledWeights } from "./insight/inverse-permutation/transformer.ts";
+export { findMethod, findShaper, methods, shapers } from "./index.ts";
 export { nodesOf } from "./speculative/budget.ts";
 export type { DrawPurpose, Draws } from "./speculative/draws.ts";
 export { type AheadChain, type Drafter, type Round, speculate, type Verifier } from "./speculative/speculate.ts";

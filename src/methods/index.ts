@@ -116,7 +116,6 @@ export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferP
 export * as choice from "./choice/index.ts";
 export * as learn2pd from "./diffusion/learn2pd/library.ts";
 export * as codebooks from "./insight/codebook/library.ts";
-export * as permutations from "./insight/inverse-permutation/index.ts";
 export * as markov from "./insight/markov/index.ts";
 export * as neurons from "./insight/neurons/index.ts";
 export { type OwnTextsOptions, ownTexts, type Writing } from "./insight/own-texts.ts";

@@ -22,6 +22,7 @@ export {
 export { editParameters, type GraphObjective, type GraphObjectiveOptions, graphObjective } from "./graph-objective.ts";
 export { type HistoryEntry, lossCurvePath, lossCurveSvg } from "./history.ts";
 export { type TrainOptions, type TrainProgress, type TrainResult, train } from "./loop.ts";
+export type { Values } from "./next-token.ts";
 export type { Objective, Parameter, TokenBatch } from "./objective.ts";
 export { type ProgressStream, type ProgressWriter, progressLine, progressWriter } from "./progress.ts";
 export {

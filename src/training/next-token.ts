@@ -21,6 +21,7 @@ import { graphObjective, weightFile } from "./graph-objective.ts";
 import { adaptGraph, loraParameters } from "./lora.ts";
 import type { Objective, Parameter, TokenBatch } from "./objective.ts";
 
+/** Weights by name. */
 export type Values = ReadonlyMap<string, Float32Array<ArrayBuffer>>;
 
 /** Plain data, but for the arrays: a replica in another thread is made of a copy. */

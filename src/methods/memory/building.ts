@@ -49,6 +49,7 @@ export const inputSiteOf = ({ layers }: ModelConfig): string =>
   feedForwardInput(Math.min(layers - 1, Math.round(0.7 * layers)));
 
 export interface BuildOptions {
+  /** Where the datastore is, or is to be. */
   readonly folder: string;
   /** Where keys are read. Default: the input of the last feed-forward block. */
   readonly keySite?: string;
@@ -64,7 +65,9 @@ export interface BuildOptions {
   readonly rows?: number;
   /** Bytes that all chunks may take together. */
   readonly maxBytes?: number;
+  /** Ends the build with the error `aborted`; the same call goes on after its last chunk. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told after each pass: entries and documents so far, and whether they were there already. Default: nobody is told. */
   readonly onProgress?: (progress: { entries: number; documents: number; skipped: boolean }) => void;
 }
 

@@ -114,8 +114,8 @@ export interface Datastore {
   readonly places: Int32Array;
 }
 
-export interface ReadOptions {
-  /** Bytes that keys, values and places may take. Default: half of what the machine has. */
+export interface DatastoreOptions {
+  /** Bytes that keys, values and places may take. Default: as much as they need. */
   readonly memoryLimit?: number;
 }
 
@@ -129,7 +129,7 @@ export const bytesInMemory = ({ entries, keyWidth }: Pick<DatastoreCard, "entrie
 export async function openDatastore(
   folder: string,
   base: DatastoreBase,
-  { memoryLimit = Infinity }: ReadOptions = {},
+  { memoryLimit = Infinity }: DatastoreOptions = {},
 ): Promise<Datastore> {
   const card = await readCard(folder);
   ensure(card, "unavailable", `${folder} is no datastore: it has no ${cardFile} (ventris memory build makes one)`);

@@ -22,7 +22,9 @@ export interface InvertedOptions {
   readonly lists?: number;
   /** Lists that a search looks at. */
   readonly probes: number;
+  /** Of the first centres. Default 0. */
   readonly seed?: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
 }
 

@@ -25,12 +25,14 @@ export interface ReadDocument {
   readonly divergences?: { readonly own: number; readonly memories: readonly number[] };
 }
 
-export interface ReadOptions {
+export interface ReadTextsOptions {
   /** Longest text that a state is computed from; default: the context, at most 512. */
   readonly window?: number;
   /** The reader whose distributions the others are compared with. */
   readonly imitated?: string;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told how many documents are read. Default: nobody is told. */
   readonly onProgress?: (documents: number) => void;
 }
 
@@ -42,7 +44,7 @@ export async function readTextsWith(
   model: StateModel,
   texts: AsyncIterable<string> | Iterable<string>,
   readers: readonly Reader[],
-  { window: given, imitated, signal, onProgress }: ReadOptions = {},
+  { window: given, imitated, signal, onProgress }: ReadTextsOptions = {},
 ): Promise<ReadDocument[]> {
   const { tokenizer, config } = model;
   ensure(tokenizer, "bad_option", `texts are read by tokens, and ${model.name} has no tokenizer`);

@@ -24,23 +24,34 @@ import {
 export interface AutomatonModelOptions {
   /** Of the model: the paper has 128 and 4. */
   readonly width: number;
+  /** Layers of the model. */
   readonly layers: number;
   /** Where codebooks are; "none": the plain model. */
   readonly sites: CodebookSites | "none";
+  /** Codes of each codebook. */
   readonly codes: number;
+  /** Codes that stand for a state. */
   readonly k: number;
+  /** Walks in a batch. */
   readonly rows: number;
+  /** Tokens of a walk. */
   readonly length: number;
   /**
    * Of the plain model, and then of the model with its codebooks, which begin near the plain one's states: the order of the paper's language models. The
    * paper trains this task with codebooks from the start, over many more walks; so does `plainSteps: 0`.
    */
   readonly plainSteps: number;
+  /** Of the model with its codebooks. */
   readonly steps: number;
+  /** Peak of the learning rate. */
   readonly rate: number;
+  /** Of the first weights and of the walks. */
   readonly seed: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told after each step how far the run under way is. Default: nobody is told. */
   readonly onProgress?: (progress: TrainProgress) => void;
 }
 

@@ -15,7 +15,11 @@ export const paper: Paper = {
     "A network is fine-tuned so that every attention head or layer output is the sum of a few vectors from a learned dictionary; its state at a token is then a short list of code numbers.",
     "Codes can be searched (which inputs fire this one?) and forced while the model writes.",
   ],
-  lives: { folder: "methods/insight/codebook", command: 'ventris inspect codes TEXTS --find "dragon"' },
+  lives: {
+    folder: "methods/insight/codebook",
+    command: 'ventris inspect codes TEXTS --find "dragon"',
+    function: 'codebooks.findCodes(await codebooks.cacheCodes(model, books, texts), "dragon")',
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   missing:
     "Codebooks of knossos were trained with its weights left as they are, and with 1024 codes a head none fires on a story's topic more often than not: topics are brought up by dozens of codes that fire before their word, not by a few that fire on it; the finite-state model begins from a plain one, the paper's from scratch.",

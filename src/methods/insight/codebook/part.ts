@@ -63,8 +63,9 @@ export function codebooksOf({ card, tensors }: Pick<Part, "card" | "tensors">, s
   });
 }
 
-/** What `writePart` takes for them. Errors: `bad_option` where they do not share similarity and aggregate. */
+/** What `writePart` takes for them. Errors: `bad_option` where there are none, or they do not share similarity and aggregate. */
 export function partOfCodebooks(codebooks: readonly Codebook[]) {
+  ensure(codebooks.length > 0, "bad_option", "a part of codebooks has at least one");
   const [{ similarity, aggregate }] = codebooks.map(({ bottleneck }) => bottleneck);
   const same = codebooks.every(({ bottleneck: b }) => b.similarity === similarity && b.aggregate === aggregate);
   ensure(same, "bad_option", "codebooks of one part have one similarity and one aggregate");

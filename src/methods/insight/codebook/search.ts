@@ -186,8 +186,9 @@ export interface FoundCode {
 }
 
 export interface CodeSearchOptions {
-  /** Codes with less are left out. Default 0.5 and 0.01, the authors'. */
+  /** Share of a code's firings that are matched tokens: codes with less are left out. Default 0.5, the authors'. */
   readonly precision?: number;
+  /** Share of the matched tokens that a code fires at: codes with less are left out. Default 0.01, the authors'. */
   readonly recall?: number;
   /** Of each site. Default 5. */
   readonly limit?: number;

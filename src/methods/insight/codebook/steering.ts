@@ -53,11 +53,15 @@ export interface SteeringOptions {
   readonly texts: readonly string[];
   /** Texts written for each topic and setting. */
   readonly samples: number;
+  /** Tokens of each text at most. Default 200. */
   readonly tokens?: number;
   /** Names of those to measure. Default: all ten. */
   readonly topics?: readonly string[];
+  /** Of the texts and of the random codes. Default 0. */
   readonly seed?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told the share that is done. Default: nobody is told. */
   readonly onProgress?: (share: number) => void;
 }
 
@@ -69,10 +73,11 @@ export interface ForcingOptions {
   /** Codes at most: fewer leave the text more as it was, and bring the topic in less often. Default 48. */
   readonly most?: number;
   /**
-   * Shares of a code's firings that stand before the topic, and of the topic's places that it stands before: codes with less are left out. Default 0.005 and
-   * 0.02: with thousands of codes no single one stands for a word, but one that announces it a hundred times as often as others does.
+   * Share of a code's firings that stand before the topic: codes with less are left out. Default 0.005: with thousands of codes no single one stands for a
+   * word, but one that announces it a hundred times as often as others does.
    */
   readonly precision?: number;
+  /** Share of the topic's places that a code stands before: codes with less are left out. Default 0.02. */
   readonly recall?: number;
 }
 

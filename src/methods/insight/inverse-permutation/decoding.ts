@@ -60,15 +60,25 @@ export const placeOf = ({ n, place }: OrderingTask): LayoutOptions =>
 
 /** How a model is trained on them. */
 export interface OrderingTraining {
+  /** Numbers in a state. */
   readonly width: number;
+  /** Layers of the model. */
   readonly layers: number;
+  /** Examples in a batch. */
   readonly batch: number;
+  /** Steps of the optimiser, a batch each. */
   readonly steps: number;
+  /** Peak of the learning rate. */
   readonly rate: number;
+  /** Of the first weights and of the examples. */
   readonly seed: number;
+  /** Examples that the share of right answers is measured on. Default 256. */
   readonly heldOut?: number;
+  /** Threads within an operator. Default 1. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told the number of each step. Default: nobody is told. */
   readonly onProgress?: (step: number) => void;
 }
 

@@ -21,7 +21,7 @@ export function randomWeights({ n, rows }: Layout, layers: number, seed: number)
   };
 }
 
-interface Trials {
+export interface Trials {
   readonly causal: boolean;
   readonly trials: number;
   readonly seed: number;

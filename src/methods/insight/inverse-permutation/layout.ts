@@ -40,8 +40,11 @@ export function layoutOf(
 
 /** What a layout has beside the list, and what is read of it. */
 export interface LayoutOptions {
+  /** Scratch rows before P. Default 0. */
   readonly before?: number;
+  /** Scratch rows behind P·Y. Default 0. */
   readonly after?: number;
+  /** Which rows are read as the list: those of P, of P·Y, or the last n. Default: the last where there are rows behind, otherwise those of P. */
   readonly read?: "order" | "values" | "last";
 }
 

@@ -12,20 +12,29 @@ import { type DisentangledWeights, disentangledGraph, widthAfter, zeroWeights } 
 
 /** How the small transformer is trained. */
 export interface InverseTraining {
+  /** Where permutation, list and scratch rows stand. */
   readonly layout: Layout;
+  /** Whether rows see only what stands before them. */
   readonly causal: boolean;
+  /** Default 2; from 1 to 8. */
   readonly layers?: number;
+  /** Lists in a batch. */
   readonly batch: number;
+  /** Steps of the optimiser, a batch each. */
   readonly steps: number;
   /** Highest learning rate; it falls to 0 by a cosine. The paper's is 1. */
   readonly rate?: number;
+  /** Of the lists. */
   readonly seed: number;
   /** Lists that losses and accuracies are measured on. Default 256. */
   readonly heldOut?: number;
   /** Steps between measurements. Default: a twentieth of all. */
   readonly every?: number;
+  /** Threads within an operator. Default 1. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told the number of each step. Default: nobody is told. */
   readonly onProgress?: (step: number) => void;
 }
 

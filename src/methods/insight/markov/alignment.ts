@@ -23,6 +23,7 @@ export type Kernel = (typeof kernels)[number];
 
 /** Which kernel, and its width. */
 export interface KernelOptions {
+  /** What of two predictions is compared. Default "linear". */
   readonly kernel?: Kernel;
   /** Of the two exponential kernels. Default 1. */
   readonly beta?: number;

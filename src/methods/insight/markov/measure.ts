@@ -36,6 +36,7 @@ export type MeasurementName = (typeof measurements)[number];
 
 /** What is measured, on which texts and layers. */
 export interface MarkovOptions {
+  /** What is measured. */
   readonly model: MarkovModel;
   /** Tokens of texts, as many to a document as fit a pass; ten documents or more. */
   readonly texts: readonly (readonly number[])[];
@@ -47,14 +48,19 @@ export interface MarkovOptions {
   readonly distances?: readonly number[];
   /** Default: all. */
   readonly layers?: readonly number[];
+  /** Measurements to take. Default: all. */
   readonly what?: readonly MeasurementName[];
   /** An independent model of the same vocabulary, whose predictions make the kernel; without one alignment is with the tokens that came alone. */
   readonly reference?: MarkovModel;
   /** Steps of each probe's training. Default 400. */
   readonly steps?: number;
+  /** Of the probes and of what is drawn. Default 0. */
   readonly seed?: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told how much of which measurement is done. Default: nobody is told. */
   readonly onProgress?: (done: number, total: number, what: string) => void;
 }
 

@@ -18,6 +18,7 @@ export interface VectorDecoderOptions {
   readonly wanted?: readonly number[];
   /** Tokens of the output matrix that are scored at once. Default 4096. */
   readonly tile?: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
 }
 

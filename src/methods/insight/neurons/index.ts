@@ -10,13 +10,19 @@ import { ensure } from "../../../errors.ts";
 import { type Matrix, matrices, type NeuronCheckpoint, type Norm } from "./checkpoint.ts";
 import { metrics, squared, type VectorDecoderOptions, vectorDecoder } from "./decode.ts";
 
-export { type Matrix, matrices, type NeuronCheckpoint, openNeurons } from "./checkpoint.ts";
+export { type Matrix, matrices, type NeuronCheckpoint, type Norm, openNeurons } from "./checkpoint.ts";
 export { type Clamp, checkNeuron, clampNeuron, drives } from "./clamp.ts";
 export { checkComparable, compareNeurons, type NeuronAgreement } from "./compare.ts";
-export { metrics, vectorDecoder } from "./decode.ts";
+export {
+  type DecodedVectors,
+  metrics,
+  type VectorDecoder,
+  type VectorDecoderOptions,
+  vectorDecoder,
+} from "./decode.ts";
 export { neuronPicture } from "./picture.ts";
 export { conceptTokens, type NeuronReading, neuronAt, rankNeurons, type SearchOrder, searchOrders } from "./search.ts";
-export { type DoseResponse, doseResponse } from "./sweep.ts";
+export { type DoseOptions, type DoseResponse, doseResponse, type Forwarding } from "./sweep.ts";
 
 /** `none`: vectors as they are, the paper's form as we read it. `final`: through the model's last norm first, as a hidden state would be. */
 export const norms = ["none", "final"] as const;
@@ -40,6 +46,7 @@ export interface NeuronMapOptions
     Pick<VectorDecoderOptions, "wanted" | "tile" | "threads"> {
   /** Only these; default: all. */
   readonly layers?: readonly number[];
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
   /** Neurons decoded so far, of how many. */
   readonly onProgress?: (done: number, total: number) => void;

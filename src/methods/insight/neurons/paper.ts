@@ -14,7 +14,11 @@ export const paper: Paper = {
     "This method takes a neuron's weights as if they were a final hidden state, puts them through the language model's head and looks at the most likely token.",
     "The claim is then checked by clamping that neuron while the model writes.",
   ],
-  lives: { folder: "methods/insight/neurons", command: "ventris inspect neurons --word dog" },
+  lives: {
+    folder: "methods/insight/neurons",
+    command: "ventris inspect neurons --word dog",
+    function: "neurons.mapNeurons(await neurons.openNeurons(folder), { wanted })",
+  },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [
     {

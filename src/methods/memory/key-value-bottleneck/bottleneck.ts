@@ -195,16 +195,21 @@ export function logitsOf(
 }
 
 export interface KeyOptions {
+  /** Passes over the features. */
   readonly epochs: number;
+  /** Features of an update. */
   readonly batch: number;
   /** Decay of the moving averages. */
   readonly decay?: number;
+  /** Uses that every key is thought to have had beside its own, so that none is divided by 0. Default 1e-5. */
   readonly epsilon?: number;
   /** Keys used less than this share of an even use are placed on a sample; 0: none is. */
   readonly dead?: number;
+  /** Of the order of the features and of the samples for keys that are not used. Default 0. */
   readonly seed?: number;
   /** Told the mean squared distance to the nearest key before each update. */
   readonly onBatch?: (error: number) => void;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

@@ -5,19 +5,28 @@ import { type Features, shuffled } from "./bottleneck.ts";
 import { type Labelled, requireLabels, smoothedLoss } from "./learning.ts";
 
 export interface HeadOptions {
+  /** Classes to decide between. */
   readonly classes: number;
   /** Units of a hidden layer; 0: a linear head. */
   readonly hidden?: number;
+  /** Whether a number is added to each class and unit. Default true. */
   readonly bias?: boolean;
+  /** Share of the weights that each step takes off, times the learning rate. Default 0. */
   readonly weightDecay?: number;
+  /** Of the first weights of a hidden layer. Default 0. */
   readonly seed?: number;
 }
 
 export interface HeadTraining {
+  /** Passes over the stream. */
   readonly epochs: number;
+  /** Samples of a step. */
   readonly batch: number;
+  /** Of plain gradient steps. */
   readonly learningRate: number;
+  /** Of the order of the samples. Default 0. */
   readonly seed?: number;
+  /** Share of a label that is spread over all classes. Default 0.1. */
   readonly smoothing?: number;
 }
 

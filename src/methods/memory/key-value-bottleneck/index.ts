@@ -22,9 +22,9 @@ export {
   twoDomains,
 } from "./domains.ts";
 export { type BottleneckFile, openBottleneck, readBottleneck, writeBottleneck } from "./file.ts";
-export { createHead, type Head, nearestMean, nearestNeighbours } from "./heads.ts";
+export { createHead, type Head, type HeadOptions, type HeadTraining, nearestMean, nearestNeighbours } from "./heads.ts";
 export { beginLearner, type LearnerSettings, standardise } from "./learner.ts";
 export { accuracy, classesOf, decide, type Labelled, type LearnOptions, learn, ofClasses, rowsOf } from "./learning.ts";
 export { gridOf, type Plane, planeOf, type RegionsPanel, regionsSvg } from "./regions-svg.ts";
-export { labelledTable, labelledTexts, type NamedRows, textFeatures } from "./sources.ts";
+export { labelledTable, labelledTexts, type NamedRows, type TextFeatureOptions, textFeatures } from "./sources.ts";
 export { runStream, type StreamData, type StreamResult, type StreamSettings, splitsOf } from "./streams.ts";

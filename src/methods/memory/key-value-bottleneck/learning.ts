@@ -11,15 +11,21 @@ export interface Labelled extends Features {
 }
 
 export interface LearnOptions {
+  /** Passes over the stream. */
   readonly epochs: number;
+  /** Samples of a step. */
   readonly batch: number;
   /** Pairs fetched in each codebook. Default 1. */
   readonly top?: number;
+  /** Default 0.3, the published programs' own. */
   readonly learningRate?: number;
+  /** Share of a label that is spread over all classes. Default 0.1. */
   readonly smoothing?: number;
   /** Largest Euclidean norm of a step's gradient. */
   readonly clip?: number;
+  /** Of the order of the samples. Default 0. */
   readonly seed?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

@@ -26,6 +26,7 @@ export const paper: Paper = {
   lives: {
     folder: "methods/memory/key-value-bottleneck",
     command: "ventris memory bottleneck train FILES --out IT.safetensors; ventris memory bottleneck compare FILES",
+    function: "bottleneck.learn(table, stream, { epochs, batch })",
   },
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
   claims: [

@@ -74,7 +74,9 @@ const [window, rowsTogether] = [256, 1024];
 export interface TextFeatureOptions {
   /** Where the model is read. */
   readonly site: string;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told how many texts are read. Default: nobody is told. */
   readonly onProgress?: (texts: number) => void;
 }
 

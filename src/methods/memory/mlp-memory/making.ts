@@ -13,26 +13,39 @@ import { type Teacher, teach } from "./teacher.ts";
 import { type TrainedMemory, trainMemory } from "./training.ts";
 
 export interface MakeMemoryOptions {
-  /** Of the datastore, of the part to write, and for what is kept on the way. */
+  /** Folder of the datastore. */
   readonly datastore: string;
+  /** Folder of the part to write. */
   readonly out: string;
+  /** Folder for what is kept on the way; it is removed at the end. */
   readonly work: string;
-  /** Neighbours of the teacher, and what divides their squared distances. */
+  /** Neighbours that the teacher looks at. */
   readonly k: number;
+  /** Divides the squared distances of the neighbours. */
   readonly temperature: number;
   /** Share of the imitation in the loss. */
   readonly alpha: number;
+  /** Feed-forward blocks of the network. */
   readonly blocks: number;
+  /** Steps of the optimiser. */
   readonly steps: number;
+  /** Entries of a step. */
   readonly rows: number;
+  /** Peak of the learning rate. */
   readonly learningRate: number;
+  /** Of the first weights and of the entries drawn. */
   readonly seed: number;
   /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. */
   readonly exactUntil?: number;
+  /** Bytes that the datastore may take in memory. Default: as much as it needs. */
   readonly memoryLimit?: number;
+  /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`; the same call goes on where it was. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told how many entries the teacher has searched for, of how many. Default: nobody is told. */
   readonly onTeach?: (entries: number, of: number) => void;
+  /** Told after each step how far the training is. Default: nobody is told. */
   readonly onTrain?: (progress: TrainProgress) => void;
 }
 
