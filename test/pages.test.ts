@@ -274,6 +274,7 @@ const elsewhere: readonly [RegExp, string][] = [
   [/^(redis-server|VENTRIS_SHARE=\S+ ventris serve) /, "test/sharing-processes.test.ts"], // servers that are not ended
   [/^lm_eval /, "test/serving.test.ts"], // by the shape of its calls
   [/^ventris inspect markov\b/, "src/cli/inspect.test.ts"], // thousands of contexts, and checkpoints of one training
+  [/^ventris memory bottleneck\b/, "test/memory-cli.test.ts"], // tables of a week and labelled topics
   [/^ventris filter (fit|run|compare) \S*(FEATURES|hand\.filter)/, "test/filter-cli.test.ts"], // recordings that do not ship
   [/^ventris eeg (prepare readings\.jsonl|words ZUCO-WORDS)/, "src/methods/signals/glim/glim.test.ts"], // likewise
 ];
