@@ -118,7 +118,7 @@ it("a single .txt is cut at its blank lines, or as --separator says, and the rec
     /^a model of [\d.]+ million parameters.* on this machine when nothing else runs; --minutes/m,
   );
   expect(cut.recipe).toMatch(/300 documents in all[\s\S]*tales\.txt", "separator": "\\n\\n" }/);
-  const whole = await planned("whole", "--separator", "");
+  const whole = await planned("undivided", "--separator", "");
   expect([whole.documents, whole.recipe]).toEqual([1, expect.not.stringContaining('"separator": ')]);
   const other = await planned("other", "--separator", "\\r\\n \\r\\n");
   expect(other.documents).toBe(300);

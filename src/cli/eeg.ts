@@ -47,8 +47,8 @@ it is not the whole file):
   {"file": "s1.edf", "start": 12.5, "end": 17, "sentence": "…",
    "paraphrases": ["…"], "labels": {"sentiment": "good"},
    "subject": "…", "task": "…"}
-The field channels chooses among the recording's, by names and numbers from 1, as
-"Fz,Cz,3-5"; without it all are taken, those of triggers and labels, too.
+The field channels chooses among the recording's, by names and numbers from 1,
+as "Fz,Cz,3-5"; without it all are taken, those of triggers and labels, too.
 Recordings are .edf, .bdf, .vhdr, .csv, .tsv, .npy, .npz, .h5 or raw files.
 Where a format does not say how many samples a second there are, the line needs
 a field rate.`,
