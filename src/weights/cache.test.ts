@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, writeFileSync } from "node:fs";
 import { appendFile, mkdir, mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname, tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import ts from "typescript";
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
@@ -24,12 +24,21 @@ async function compileForChildren(): Promise<void> {
     target: ts.ScriptTarget.ES2022,
     rewriteRelativeImportExtensions: true,
   };
-  await mkdir(join(folder, "js", "weights"), { recursive: true });
-  await writeFile(join(folder, "js", "package.json"), '{"type":"module"}');
-  for (const name of ["errors", "files", "node-files", "node-folders", "node-locks", "weights/cache"]) {
-    const source = await readFile(new URL(`../${name}.ts`, import.meta.url), "utf8");
-    await writeFile(join(folder, "js", `${name}.js`), ts.transpileModule(source, { compilerOptions }).outputText);
+  const sources = new URL("../", import.meta.url);
+  const made = new Set<string>();
+  async function make(file: URL): Promise<void> {
+    if (made.has(file.href)) return;
+    made.add(file.href);
+    const text = await readFile(file, "utf8");
+    const out = join(folder, "js", file.href.slice(sources.href.length).replace(/\.ts$/, ".js"));
+    await mkdir(dirname(out), { recursive: true });
+    await writeFile(out, ts.transpileModule(text, { compilerOptions }).outputText);
+    for (const { fileName } of ts.preProcessFile(text).importedFiles)
+      if (fileName.startsWith(".")) await make(new URL(fileName, file));
   }
+  await mkdir(join(folder, "js"), { recursive: true });
+  await writeFile(join(folder, "js", "package.json"), '{"type":"module"}');
+  await make(new URL("weights/cache.ts", sources));
 }
 
 /** A process that runs `body` with everything in cache.ts at hand, as `cache`. */
