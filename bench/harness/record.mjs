@@ -39,8 +39,9 @@ const told = ["cpu", "cores", "system", "node", "onnxruntime"];
  */
 export function openRecord(name, machine) {
   const path = fileURLToPath(new URL(`../results/${name}.json`, import.meta.url));
-  /** @type {BenchmarkRecord | undefined} */
-  const before = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined;
+  /** @returns {BenchmarkRecord | undefined} */
+  const read = () => (existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : undefined);
+  const before = read();
   const other = before && told.find((field) => before.machine[field] !== machine[field]);
   if (other) {
     throw new Error(
@@ -48,9 +49,9 @@ export function openRecord(name, machine) {
     );
   }
   return {
-    /** Writes what was measured so far into the record. @param {BenchmarkRecord} now @param {readonly { what: string, target: string }[]} all */
+    /** Writes what was measured so far into the record, which another run may have gone on with. @param {BenchmarkRecord} now @param {readonly { what: string, target: string }[]} all */
     save(now, all) {
-      writeFileSync(path, `${JSON.stringify(merged(before, now, all))}\n`);
+      writeFileSync(path, `${JSON.stringify(merged(read(), now, all))}\n`);
     },
   };
 }
