@@ -306,11 +306,8 @@ async function compare(files: string[], flags: CompareFlags): Promise<void> {
       `the class ${classes[least]} has ${plural(counts[least], "row")}: five are the least, one of them for the test`,
   );
   const [learned, tests] = [library.rowsOf(whole, kept), library.rowsOf(whole, held)];
-  const data = {
-    train: library.standardise(learned, learned),
-    test: library.standardise(tests, learned),
-    drawings: library.standardise(learned, learned),
-  };
+  const rows = library.standardise(learned, learned);
+  const data = { train: rows, test: library.standardise(tests, learned), drawings: rows };
   const { codebooks = usual.codebooks, pairs = usual.pairs, keyWidth = Math.min(whole.width, usual.keyWidth) } = flags;
   showProgress(`learning ${plural(classes.length, "class", "classes")}, ${split} at a time`);
   const found = await library.runStream(data, classes.length, {

@@ -1,6 +1,7 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
 import { ensure, shown } from "../../errors.ts";
+import { cellText } from "../../text/cells.ts";
 import type { Policy } from "./policy.ts";
 
 /** One round: contexts to choose among, and the losses of the choices. */
@@ -159,7 +160,7 @@ export function readTable(name: string, text: string): Table {
   ensure(lines.length >= 3, "bad_file", `${name}: expected a header line and at least two rows`);
   const header = lines[0].split(",");
   const cells = lines.slice(1).map((line, i) => {
-    const row = line.split(",").map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
+    const row = line.split(",").map(cellText);
     ensure(
       row.length === header.length,
       "bad_file",

@@ -1,5 +1,6 @@
 /** Where a bottleneck's features come from: columns of a table, or the states that a language model has over texts; each row with its label. */
 import { ensure } from "../../../errors.ts";
+import { cellText } from "../../../text/cells.ts";
 import { recordFields, textLines } from "../../../text/index.ts";
 import { documentTokens } from "../../../text/windows.ts";
 import { everyRow, type StateModel } from "../building.ts";
@@ -17,8 +18,7 @@ export interface NamedRows extends Features {
 export async function labelledTable(path: string, label?: string): Promise<NamedRows & { columns: string[] }> {
   const ending = /\.(csv|tsv)(\.gz)?$/.exec(path)?.[1];
   ensure(ending, "bad_option", `${path}: a table of features ends in .csv or .tsv, or either with .gz`);
-  const cellsOf = (line: string): string[] =>
-    line.split(ending === "csv" ? "," : "\t").map((cell) => cell.trim().replace(/^"(.*)"$/, "$1"));
+  const cellsOf = (line: string): string[] => line.split(ending === "csv" ? "," : "\t").map(cellText);
   let header: string[] | undefined;
   let [at, number] = [-1, 0];
   const values: number[] = [];

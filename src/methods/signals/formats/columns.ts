@@ -1,5 +1,6 @@
 /** Columns of numbers, row = bin or sample, whatever file they came from. */
 import { ensure } from "../../../errors.ts";
+import { cellText } from "../../../text/cells.ts";
 import { type Matrix, matrix } from "../matrix.ts";
 
 /** Named columns of numbers over time. */
@@ -16,9 +17,7 @@ export const mostValues = 2 ** 26;
 
 /** A field's number; NaN for a gap, undefined for what is no number. */
 export function readNumber(field: string): number | undefined {
-  const trimmed = field.trim();
-  // Programs that quote every field quote numbers, too.
-  const text = trimmed.startsWith('"') ? trimmed.replace(/^"(.*)"$/, "$1") : trimmed;
+  const text = cellText(field); // programs that quote every field quote numbers, too
   if (text === "" || /^(nan|na|null|_)$/i.test(text)) return Number.NaN;
   const value = Number(text);
   if (!Number.isNaN(value)) return value;

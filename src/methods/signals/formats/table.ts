@@ -13,6 +13,7 @@
 import { existsSync } from "node:fs";
 import { ensure, shown, VentrisError } from "../../../errors.ts";
 import { decodeUtf8, parseJsonObject } from "../../../json.ts";
+import { cellText } from "../../../text/cells.ts";
 import { matrix } from "../matrix.ts";
 import { readBrainVision } from "./brainvision.ts";
 import { extensionOf, readBytes } from "./bytes.ts";
@@ -253,7 +254,7 @@ export function parseDelimited(text: string, origin: string): Table {
   const separator = separatorOf(head);
   const first = fieldsOf(head, separator);
   const named = first.some((cell) => readNumber(cell) === undefined);
-  const names = named ? first.map((cell) => cell.trim().replace(/^"(.*)"$/, "$1")) : numbered(first.length);
+  const names = named ? first.map(cellText) : numbered(first.length);
   checkColumns(names.length, origin);
   // Lines are taken from the text one by one: all at once, short lines would take far more room than the text.
   const start = named ? endOf(text, 0) + 1 : 0;
