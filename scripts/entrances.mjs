@@ -62,6 +62,7 @@ function renderEntrance(program, source, name, file) {
       return inner.length > 0 ? [{ name: one.name, signatures: inner, record: true }] : [];
     });
   const call = (path, { name: own, signatures, record }) => {
+    if (!record) kinds.made([...path.split(".").slice(1), own].join("."), signatures);
     const { parameters, rejects } = kinds.signature(signatures);
     const called = record ? "checkedAll(" : `checked(${JSON.stringify(own)}, `;
     return `/* @__PURE__ */ ${called}${path}.${own}, ${parameters}, named${rejects ? ", true" : ""})`;
@@ -216,7 +217,31 @@ function createKinds(checker, source) {
     return { parameters: JSON.stringify(parameters), rejects };
   }
 
-  return { signature, table: () => JSON.stringify(Object.fromEntries([...table].sort())) };
+  /** More than these a sentence does not name. */
+  const mostMakers = 4;
+
+  /** Names of functions that give a type, by the type: who lacks a value of it learns where to get one. */
+  const makers = new Map();
+
+  function made(name, signatures) {
+    for (const one of signatures) {
+      const returned = one.getReturnType();
+      const type = returned.symbol?.name === "Promise" ? checker.getTypeArguments(returned)[0] : returned;
+      const taken = one.parameters.map((parameter) => checker.getTypeOfSymbol(parameter));
+      if (!taken.includes(type)) makers.set(type, new Set(makers.get(type)).add(name));
+    }
+  }
+
+  function tableOf() {
+    for (const [type, name] of names) {
+      const kind = table.get(name);
+      if (makers.has(type) && kind.fields)
+        table.set(name, { ...kind, from: [...makers.get(type)].slice(0, mostMakers) });
+    }
+    return JSON.stringify(Object.fromEntries([...table].sort()));
+  }
+
+  return { signature, made, table: tableOf };
 }
 
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {

@@ -4,6 +4,7 @@ import { checked, checkedAll, type Kind, type NamedKinds } from "./arguments.ts"
 
 const named: NamedKinds = {
   Node: { fields: { name: "string", "next?": { named: "Node" }, "size?": "number" } },
+  Blade: { fields: { edge: "number" }, from: ["forge", "openBlade"] },
   CutOptions: { fields: { "most?": "number", "kind?": { values: ["even", "odd"] } }, closed: true },
 };
 const calling =
@@ -30,6 +31,8 @@ describe("arguments of another type than declared are refused, with their place 
     [{ named: "Node" }, null, "cut: value must be an object, not null"],
     [{ named: "Node" }, { nme: "x" }, 'cut: value.name is missing: it must be a text; "nme" is given'],
     [{ named: "Node" }, { name: "a", next: { name: 3 } }, "cut: value.next.name must be a text, not 3"],
+    [{ named: "Blade" }, "blade.bin", 'cut: value must be an object, not "blade.bin"; forge or openBlade gives one'],
+    [{ named: "Blade" }, {}, "cut: value.edge is missing: it must be a number; forge or openBlade gives one"],
     [{ named: "CutOptions" }, { mst: 3 }, 'cut: there is no option "mst"; did you mean "most"? (known: most, kind)'],
     [{ named: "CutOptions" }, { most: null }, "cut: value.most must be a number, not null"],
   ];

@@ -41,6 +41,8 @@ interface Fields {
   readonly fields: Readonly<Record<string, Kind>>;
   /** Options: a name that is not among these is a mistake. */
   readonly closed?: true;
+  /** Functions that give such an object. */
+  readonly from?: readonly string[];
 }
 
 export type NamedKinds = Readonly<Record<string, Kind>>;
@@ -191,8 +193,9 @@ const isArrayLike = (value: unknown): value is ArrayLike<unknown> =>
 const isPlain = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
-function problemOfFields({ fields, closed }: Fields, value: unknown, place: Place): Problem | undefined {
-  if (Object(value) !== value || Array.isArray(value)) return mismatch({ fields }, value, place);
+function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | undefined {
+  const { fields, closed } = kind;
+  if (Object(value) !== value || Array.isArray(value)) return mismatch(kind, value, place);
   const given = value as Record<string, unknown>;
   const isOwn = Object.getPrototypeOf(given) === Object.prototype;
   if (closed && isOwn) {
@@ -206,21 +209,21 @@ function problemOfFields({ fields, closed }: Fields, value: unknown, place: Plac
   }
   if (place.depth >= deepest) return undefined;
   for (const name in fields) {
-    const kind = fields[name];
+    const inner = fields[name];
     const field = name.endsWith("?") ? name.slice(0, -1) : name;
     const path = `${place.path}.${field}`;
     if (!(field in given)) {
       if (name !== field) continue;
       const say = (): string => {
         const other = isOwn ? Object.keys(given).find((one) => suggestion(one, [field]) !== "") : undefined;
-        return `${path} is missing: it must be ${wordsOf(kind, place.named)}${other === undefined ? "" : `; ${shown(other)} is given`}`;
+        return `${path} is missing: it must be ${wordsOf(inner, place.named)}${other === undefined ? givenBy(kind) : `; ${shown(other)} is given`}`;
       };
       return { say };
     }
     // What is computed when it is asked for may be costly, or not to be had.
     if (isComputed(given, field)) continue;
     if (given[field] === undefined && name !== field) continue;
-    const wrong = problem(kind, given[field], { ...place, path, depth: place.depth + 1 });
+    const wrong = problem(inner, given[field], { ...place, path, depth: place.depth + 1 });
     if (wrong) return { say: wrong.say };
   }
   return undefined;
@@ -249,10 +252,14 @@ function mismatch(kind: Kind, value: unknown, { path, named }: Place): Problem {
   const say = (): string => {
     const texts =
       typeof value === "string" && typeof kind === "object" && "values" in kind ? kind.values.map(String) : [];
-    return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : ""}`;
+    return `${path} must be ${wordsOf(kind, named)}, not ${shown(value)}${texts.length > 0 ? suggestion(value as string, texts) : givenBy(kind)}`;
   };
   return { whole: true, say };
 }
+
+/** Where to get an object of a kind, for the end of a sentence. */
+const givenBy = (kind: Kind): string =>
+  typeof kind === "object" && "fields" in kind && kind.from ? `; ${joined(kind.from)} gives one` : "";
 
 const words: Readonly<Record<Kind & string, string>> = {
   string: "a text",

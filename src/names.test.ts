@@ -60,6 +60,17 @@ describe("names from elsewhere", () => {
     expect(suggestion(given, known)).toBe(`; did you mean "${ours}"?`);
   });
 
+  test.each([
+    ["steps", "epochs"],
+    ["lr", "learning-rate"],
+    ["max-length", "length"],
+    ["rank", "lora"],
+    ["out", "folder"],
+  ])("--%s of finetuning is --%s", (given, ours) => {
+    const known = ["folder", "epochs", "learning-rate", "length", "lora", "alpha", "targets", "part", "help"];
+    expect(suggestion(given, known)).toBe(`; did you mean "${ours}"?`);
+  });
+
   test("a name of elsewhere counts only where ours is known", () => {
     expect(meantBy("stopSequences", ["weights"])).toBeUndefined();
     expect(meantBy("dtype", ["weights", "device"])).toBe("weights");

@@ -37,9 +37,20 @@ const peers: Readonly<Record<string, string>> = {
   method: "decoder decoding strategy algorithm",
   // of a method
   draft: "draftmodel assistantmodel",
-  length: "numdrafttokens numassistanttokens numspeculativetokens draftmax",
+  length:
+    "numdrafttokens numassistanttokens numspeculativetokens draftmax maxlength maxseqlength seqlen blocksize contextlength",
   beams: "numbeams beamwidth beamsize width",
   rollouts: "n numsamples numreturnsequences",
+  // of training
+  steps: "maxsteps numsteps iterations iters maxiters",
+  epochs: "steps numepochs numtrainepochs maxsteps numsteps iterations iters maxiters passes",
+  learningRate: "lr maxlr",
+  lora: "loraadapter adapter adapters peft lorarank lorar rank r",
+  alpha: "loraalpha scale",
+  targets: "targetmodules loratargets",
+  folder: "out output outputdir outputfolder run",
+  out: "output outputdir outputfolder saveto",
+  maxMinutes: "minutes maxtime timelimit",
   // of a model that is opened
   weights: "dtype quantization quantize quant precision torchdtype loadin8bit loadin4bit",
   keyValues: "cachetype kvcache kvcachedtype cachetypek typek",
@@ -47,7 +58,6 @@ const peers: Readonly<Record<string, string>> = {
   device: "gpu gpulayers ngpulayers ngl backend executionproviders devicemap",
   threads: "nthreads numthreads maxthreads threadcount",
   onProgress: "progresscallback onloadprogress ondownloadprogress initprogresscallback",
-  lora: "loraadapter adapter adapters peft",
   // values of those
   f32: "fp32 float32 full",
   int8: "q8 q80 8bit",

@@ -83,3 +83,10 @@ describe("a wrong call of anything that is exported is a VentrisError", () => {
     expect(others).toEqual([]);
   });
 });
+
+test("where an opened thing is due and its file is given, the function that opens it is named", async () => {
+  const { point, shippedNetwork } = await import("./entrances/pointing.ts");
+  expect(() => point(shippedNetwork("hull") as never, [])).toThrow(
+    /must be an object, not ".*"; openPointing gives one/,
+  );
+});

@@ -356,6 +356,11 @@ describe("misuse and failure", () => {
       ["run", "--max-new-tokens", "5", prompt],
       /no option --max-new-tokens; did you mean --max-tokens\?/,
     ],
+    [
+      "steps where texts are read so many times",
+      ["train", "finetune", "knossos", "a.txt", "--steps", "3"],
+      /no option --steps; did you mean --epochs\?/,
+    ],
     ["a flag cut short", ["run", "--temp", "1", prompt], /no option --temp; did you mean --temperature\?/],
     ["a command of another program", ["generate", prompt], /no command generate; did you mean run\?/],
     ["a flag without its value", ["run", "--model"], /^ventris: --model needs a value: --model <name>\n/],

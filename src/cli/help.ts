@@ -1,7 +1,7 @@
 /** How help reads: options in groups, descriptions as sentences, values and defaults named. */
 import { type Command, Help, type HelpConfiguration, Option } from "commander";
 import { sentence } from "../papers/option-types.ts";
-import { displayWidth, styled, widthOf, wrapCommand, wrapLines } from "./terminal.ts";
+import { displayWidth, styled, widthOf, wrap, wrapCommand, wrapLines } from "./terminal.ts";
 
 /** Groups of options, in the order in which help shows them. */
 export const groups = {
@@ -36,6 +36,7 @@ export const helpStyle: HelpConfiguration = {
   subcommandDescription: (command) => sentence(command.description()),
   // The usage says that there are options; a list of commands need not.
   subcommandTerm: (command) => command.name(),
+  boxWrap: (text, width) => wrap(text, width).join("\n"),
   formatItem(term, termWidth, description, helper) {
     const width = helper.helpWidth ?? 80;
     if (width - termWidth - 4 >= leastBeside || !description)

@@ -174,7 +174,7 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .enablePositionalOptions() // a flag belongs to the command that it follows: `train` and `train tokenizer` share names
     .exitOverride()
     .configureOutput({
-      outputError: (text, write) => write(`ventris: ${inOurWords(text, program)}`),
+      outputError: (text) => complain(`ventris: ${inOurWords(text.trimEnd(), program)}`),
       getOutHelpWidth: helpWidth,
       writeOut: (text) => process.stdout.write(rewrapped(text, helpWidth())),
     })

@@ -37,12 +37,12 @@ export function say(text: string): void {
   if (!quiet) complain(text);
 }
 
-/** What went wrong: said in any case. In a terminal no word is broken; what is indented (a place in the program) stays as it is. */
+/** What went wrong: said in any case. Lines are as wide as the terminal, and none breaks a word; what is indented (a place in the program) stays as it is. */
 export function complain(text: string): void {
   endProgress();
   const { stderr } = process;
   const lines = text.split("\n").flatMap((line) => (line.startsWith(" ") ? line : wrap(line, widthOf(stderr))));
-  stderr.write(`${stderr.isTTY ? lines.join("\n") : text}\n`);
+  stderr.write(`${lines.join("\n")}\n`);
 }
 
 /** An error, in words for people, and for programs under `--json`: `code` is that of the library's errors. */

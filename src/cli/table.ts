@@ -1,5 +1,5 @@
 /** Plain aligned tables, as every command prints them. */
-import { displayWidth, widthOf, wrap } from "./terminal.ts";
+import { displayWidth, widthOf, wordsOf, wrap } from "./terminal.ts";
 
 /** Numbers with what may stand around them, or a dash for none: such columns are aligned on the right. */
 const numeric = /^([-+±]?[\d.,]+( ?[×%A-Za-zµ/]{1,8})?( \[[^\]]*\])?|-|)$/;
@@ -51,7 +51,7 @@ const leastNames = 8;
 /** A text of more lines than this in a column narrower than that is not read. */
 const [leastText, mostLines] = [24, 4];
 
-const wordWidths = (text: string): number[] => text.split(/\s/).map(displayWidth);
+const wordWidths = (text: string): number[] => text.split("\n").flatMap(wordsOf).map(displayWidth);
 
 function pad(text: string, width: number, right: boolean): string {
   const space = " ".repeat(Math.max(0, width - displayWidth(text)));

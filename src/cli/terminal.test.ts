@@ -1,7 +1,9 @@
+import { Help } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
 import { describeOption, placeholder, readEscapes } from "./flags.ts";
-import { rewrapped } from "./help.ts";
+import { helpStyle, rewrapped } from "./help.ts";
+import { complain } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
 import { displayWidth, styled, widthOf, wordWriter, wrap, wrapCommand, wrapLines } from "./terminal.ts";
 
@@ -31,6 +33,27 @@ describe("a terminal", () => {
       "short",
     ]);
     expect(wrapLines(lines, 80)).toBe(lines);
+  });
+
+  it("keeps a number and its unit together", () => {
+    expect(wrap("programs used 50 % of it, and 12.5 MB in 3 ms", 15)).toEqual([
+      "programs used",
+      "50 % of it, and",
+      "12.5 MB in 3 ms",
+    ]);
+    expect(wrap("of 58 samples", 5)).toEqual(["of 58", "samples"]);
+    const help = new Help();
+    help.minWidthToWrap = 10;
+    expect(Object.assign(help, helpStyle).boxWrap("it is at 95 % now", 12)).toBe("it is at\n95 % now");
+    expect(formatTable(["name", "value"], [["a", "one of 58 % and another one of 60 %"]], 20)).not.toMatch(/\d\s*\n/);
+  });
+
+  it("wraps messages where COLUMNS says how wide it is, too", () => {
+    vi.stubEnv("COLUMNS", "30");
+    const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+    complain("one word after another, in a line that is long");
+    expect(written.mock.calls.join("")).toBe("one word after another, in a\nline that is long\n");
+    written.mockRestore();
   });
 
   it("wraps the paragraphs of help anew where they do not fit, and leaves what is indented", () => {

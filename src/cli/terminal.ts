@@ -50,12 +50,18 @@ export function displayWidth(text: string): number {
   return width;
 }
 
+/** A space between words: none between a number and its unit. */
+const between = / (?!(?<=\d )(?:[%×°]|[nµm]?s|min|h|[kMGT]?B|[kM]?Hz|bits?|tokens\/s|[GT]FLOP)(?![\p{L}\p{N}]))/u;
+
+/** The words of a text, as lines are broken between them. A number and its unit are one. */
+export const wordsOf = (text: string): string[] => text.split(between);
+
 /** Lines of at most `width` columns, broken at spaces only: a longer word has a line of its own. */
 export function wrap(text: string, width: number): string[] {
   return text.split("\n").flatMap((paragraph) => {
     const lines: string[] = [];
     let line = "";
-    for (const word of paragraph.split(" ")) {
+    for (const word of wordsOf(paragraph)) {
       if (line !== "" && displayWidth(line) + 1 + displayWidth(word) > width) {
         lines.push(line.trimEnd());
         line = word;
