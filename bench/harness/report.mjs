@@ -10,8 +10,8 @@ import { format } from "./measure.mjs";
  */
 
 /**
- * As printed by `--json`; a row that was skipped or failed has no value and does not hold.
- * @typedef {{ what: string, target: string, value: number | null, holds: boolean, runs: number[], date?: string }} Row
+ * As printed by `--json`; a row that was skipped or failed has no value and does not hold. `note`: what the table says beside it.
+ * @typedef {{ what: string, target: string, value: number | null, holds: boolean, runs: number[], note?: string, date?: string }} Row
  */
 
 /** @param {number} bound @param {string} [unit] @returns {Target} */
@@ -65,7 +65,7 @@ export async function measureRows(definitions, settings, onRow) {
       note = `failed: ${error instanceof Error ? error.message : error}`;
     }
     if (note) settings.progress(`  ${note}`);
-    rows.push({ ...row, date: new Date().toISOString() });
+    rows.push({ ...row, ...(note && row.value !== null && { note }), date: new Date().toISOString() });
     notes.push(note);
     onRow?.(rows);
   }
@@ -99,16 +99,19 @@ export function table(rows, notes) {
 
 /** @typedef {{ name: string, machine: Record<string, string | number>, date: string, rows: Row[] }} BenchmarkRecord */
 
+/** The relation and the bound of a target as it is written; its unit follows. */
+const targetStart = /^(?:([≥≤]) ([\d.]+(?:e[+-]?\d+)?)|reported(?:, )?)/;
+
 /** What a value is against its target, as the target is written; of one without a bound, nothing. @param {string} target @param {number} value */
 function verdict(target, value) {
-  const [, relation, bound] = /^([≥≤]) ([\d.]+)/.exec(target) ?? [];
+  const [, relation, bound] = targetStart.exec(target) ?? [];
   if (!relation) return "";
   return (relation === "≥" ? value >= Number(bound) : value <= Number(bound)) ? " ✓" : " ✗";
 }
 
 /** @param {string} target @param {number} value */
 function withUnit(target, value) {
-  const unit = target.replace(/^([≥≤] [\d.]+|reported(, )?)/, "");
+  const unit = target.replace(targetStart, "");
   return `${format(value)}${unit && `${unit === "×" ? "" : " "}${unit.trim()}`}`;
 }
 
@@ -127,11 +130,12 @@ function elsewhere({ target, value }, there) {
 export function markdownTable(record, command, second) {
   if (!record) return `Not recorded yet: \`${command}\`.`;
   const { machine, date, rows } = record;
+  const noted = rows.some(({ note }) => note !== undefined);
   const lines = rows.map((row) => {
-    const { what, target, value } = row;
+    const { what, target, value, note = "" } = row;
     const shown = value === null ? "not measured" : `${withUnit(target, value)}${verdict(target, value)}`;
     const there = second && ` ${what in second ? elsewhere(row, second[what]) : "–"} |`;
-    return `| ${what} | ${/^[≥≤]/.test(target) ? target : "–"} | ${shown} |${there ?? ""}`;
+    return `| ${what} | ${/^[≥≤]/.test(target) ? target : "–"} | ${shown} |${there ?? ""}${noted ? ` ${note.replaceAll("|", "\\|")} |` : ""}`;
   });
   const { cpu, cores, memoryGiB, system, node, onnxruntime } = machine;
   const days = rows
@@ -140,8 +144,8 @@ export function markdownTable(record, command, second) {
     .sort();
   const [first, last] = [days[0], days[days.length - 1]];
   return [
-    `| what | target | measured |${second ? " second machine |" : ""}`,
-    `|---|---|---|${second ? "---|" : ""}`,
+    `| what | target | measured |${second ? " second machine |" : ""}${noted ? " note |" : ""}`,
+    `|---|---|---|${second ? "---|" : ""}${noted ? "---|" : ""}`,
     ...lines,
     "",
     ...(second

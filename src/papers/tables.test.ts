@@ -96,6 +96,14 @@ describe("generated tables", () => {
     expect(markdownTable({ name: "x", machine, date: "2026-01-02T03", rows }, "run x", { time: 4 })).toMatch(
       /3 ms \| 4 ms ≠ \|/,
     );
+    const small = { what: "bias", target: "≤ 1e-9", value: 2e-9, holds: false, runs: [], note: "plain 3 | 4" };
+    const noted: string = markdownTable({ name: "x", machine, date: "2026-01-02T03", rows: [small, rows[0]] }, "run x");
+    expect(noted.split("\n").slice(0, 4)).toEqual([
+      "| what | target | measured | note |",
+      "|---|---|---|---|",
+      "| bias | ≤ 1e-9 | 2e-9 ✗ | plain 3 \\| 4 |",
+      "| speed | ≥ 0.35× | 0.5× ✓ |  |",
+    ]);
   });
 
   it("of benchmarks keep older rows where newer ones were not measured, and say from when to when", async () => {
