@@ -118,6 +118,16 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["an order that repeats", () => model.decode("Hi", { order: ["topK", "topK"] }), /order: every stage .* only once/],
     [
+      "an order without a stage that is set",
+      () => model.decode("Hi", { order: ["topK", "mine.cut", "minTokens"], topK: 3, topP: 0.5 }),
+      /order: leaves out topP, for which there are options/,
+    ],
+    [
+      "a bias of a token that there is not",
+      () => model.decode("Hi", { logitBias: { 999999: 1 } }),
+      /logitBias.*999999/,
+    ],
+    [
       "a constraint with two keys, one misspelt",
       () => model.decode("Hi", { constraint: wrong({ regex: "a", whitspace: 2 }) }),
       /constraint: regex: there is no option "whitspace"/,

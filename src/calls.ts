@@ -19,6 +19,7 @@ import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
 import { type Run, type RunResult, startRun } from "./engine/run.ts";
 import { type ScoredText, scoreTokens } from "./engine/score.ts";
+import { requireChain } from "./engine/shapers/chain.ts";
 import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
@@ -111,6 +112,8 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
   );
   if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);
+  if (!model.capabilities.has("remote"))
+    requireChain(settings, { vocabularySize: model.config.vocabularySize, tokenizer: model.tokenizer });
   const methodOptions = parseOptions(method.options, { ...chosen?.options }, method.name) as Record<string, unknown>;
   const making = makersOf(shapers);
   ensure(

@@ -58,6 +58,7 @@ export function shown(value: unknown): string {
   if (isInstance<RegExp>("RegExp", value) || typeof value === "number" || typeof value === "bigint")
     return String(value);
   if (value instanceof Promise) return "a Promise that was not awaited";
+  if (/Generator\]$/.test(Object.prototype.toString.call(value))) return "a generator";
   if (ArrayBuffer.isView(value))
     return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`;
   let json: string;

@@ -1,6 +1,6 @@
 /** Methods measured side by side: the same prompts, the same seed, interleaved repetitions; what is equal, and what is faster. */
 import type { DecodeOptions, Text } from "../calls.ts";
-import type { Outlook } from "../engine/method.ts";
+import { isLossless, methodOutlook, type Outlook, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
 import { engineModel, type OpenModel } from "../open.ts";
@@ -96,12 +96,11 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       skipped.push({ label: labels[i], flag, reason: misfit.flag ? reason : `${reason}; ${flag} gives it options` });
       continue;
     }
-    const { lossless, repeats } = chosen.method;
     entries.push({
       label: labels[i],
       chosen,
-      lossless: typeof lossless === "function" ? lossless(settings.data as never) : lossless,
-      repeats: request.temperature === 0 || (repeats?.(settings.data as never) ?? true),
+      lossless: isLossless(chosen.method, settings.data as object),
+      repeats: request.temperature === 0 || repeatsPlain(chosen.method, settings.data as object),
       outlook: await outlookOf(model, chosen, request, signal).catch(unlessAborted),
       results: [],
       events: [],
@@ -146,7 +145,8 @@ export async function outlookOf(
   signal?: AbortSignal,
 ): Promise<Outlook | undefined> {
   if (!method.outlook) return undefined;
-  return method.outlook(engineModel(model), method.options.parse(options) as never, { temperature, signal });
+  const given = method.options.parse(options) as never;
+  return methodOutlook(method, engineModel(model), given, { temperature, signal });
 }
 
 /** Lossless methods against the first of them, prompt by prompt. */

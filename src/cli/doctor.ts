@@ -4,6 +4,7 @@ import { availableParallelism, cpus, freemem, homedir, totalmem } from "node:os"
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { isLossless, methodOutlook } from "../engine/method.ts";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
@@ -193,9 +194,9 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
       if (!method.outlook) continue;
       showProgress(`measuring what ${method.name} can gain`);
       const options = method.options.parse(draft !== undefined && "draft" in method.options.shape ? { draft } : {});
-      const lossless = typeof method.lossless === "function" ? method.lossless(options as never) : method.lossless;
+      const lossless = isLossless(method, options);
       try {
-        const outlook = await method.outlook(engineModel(model), options as never, { temperature, signal });
+        const outlook = await methodOutlook(method, engineModel(model), options as never, { temperature, signal });
         gains.push({ method: method.name, lossless, ...outlook });
       } catch (error) {
         const misfit = misfitOf(error, { method, model, temperature });

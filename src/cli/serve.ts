@@ -2,6 +2,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { NamedMethod } from "../calls.ts";
+import { variesBySeed } from "../engine/method.ts";
 import { parseOptions } from "../engine/shapers/options.ts";
 import { VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
@@ -215,7 +216,7 @@ async function usualMethod(
   const refuse = (why: string) => new VentrisError("bad_option", `--method ${method.name}: ${why}`);
   if (!methods.includes(method)) throw refuse("a server decodes with the methods that ventris methods lists");
   const whole = parseOptions(method.options, options, method.name);
-  if (method.varies?.(whole as never) === false)
+  if (!variesBySeed(method, whole))
     throw refuse("it finds one text, whatever the seed, and a request may ask for several: let requests name it");
   if (method.needs?.some((need) => need === "canvas")) throw refuse("it needs a diffusion model: let requests name it");
   return { ...options, name: method.name };

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { DecodeOptions } from "../calls.ts";
-import type { Method } from "../engine/method.ts";
+import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import { VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
@@ -108,10 +108,10 @@ interface Trial {
 }
 
 /** Whether a method with its own options gives plain decoding's very text. */
-function repeatsPlain({ family, lossless, repeats, options }: Method): boolean {
-  const { data, success } = options.safeParse({});
-  if (!success || family !== "speculative") return false;
-  return (typeof lossless === "function" ? lossless(data) : lossless) && (repeats?.(data) ?? true);
+function givesPlainText(method: Method): boolean {
+  const { data, success } = method.options.safeParse({});
+  if (!success || method.family !== "speculative") return false;
+  return isLossless(method, data) && repeatsPlain(method, data);
 }
 
 /** The whole decoded once more, plainly and by the fastest of so many candidates. */
@@ -124,7 +124,7 @@ interface Again {
 
 /** The fastest of the methods that give the same text, by a short trial of each, decodes it beside plain decoding. Undefined: none is faster. */
 async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOptions): Promise<Again | undefined> {
-  const candidates = methods.filter(repeatsPlain);
+  const candidates = methods.filter(givesPlainText);
   const trials: Trial[] = [];
   for (const method of candidates) {
     if (request.signal?.aborted) break;

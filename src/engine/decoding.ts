@@ -9,6 +9,7 @@ import type { Template } from "./canvas/template.ts";
 import { createChoices, pick } from "./choices.ts";
 import { type Constraining, checkAllowed } from "./constraining.ts";
 import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
+import { requireRun } from "./hooks.ts";
 import type { Model } from "./model.ts";
 import { notAToken } from "./node.ts";
 import { type Commitment, createOutput, type Hypothesis } from "./output.ts";
@@ -231,7 +232,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
       }
       const taken = output.commit(commitments);
       for (const { from, token } of commitments.slice(0, taken)) {
-        for (const shaper of shapers) shaper.chosen?.(from, token);
+        for (const shaper of shapers) requireRun(shaper.chosen?.(from, token), `the shaper ${shaper.name}: chosen`);
       }
       updateCounters();
       const last = commitments[taken - 1];

@@ -1,8 +1,10 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
+import { checked } from "../arguments.ts";
 import { ensure, shown } from "../errors.ts";
 import { folderOf } from "../files.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
+import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, Model, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
@@ -78,6 +80,33 @@ const isHostOnly = (schema: z.ZodType): boolean =>
   schema.meta()?.hostOnly === true ||
   ((schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) && isHostOnly(schema.unwrap() as z.ZodType));
 
+/** Fields that have no words of their own below. */
+const requireFields = checked(
+  "method",
+  (_: unknown): void => {},
+  [
+    [
+      "method",
+      {
+        fields: {
+          "family?": "string",
+          "summary?": "string",
+          "source?": "string",
+          "lossless?": { either: ["boolean", "function"] },
+          "repeats?": "function",
+          "varies?": "function",
+          "outlook?": "function",
+          "needs?": { list: "string" },
+          "suffices?": { list: "string" },
+          "defaults?": "object",
+          "begin?": "function",
+        },
+      },
+    ],
+  ],
+  {},
+);
+
 /** Errors: `bad_option` for what is no method. */
 export function requireMethod(value: unknown): asserts value is Method {
   const { name, decode, options } = (value ?? {}) as { [field in keyof Method]?: unknown };
@@ -85,6 +114,40 @@ export function requireMethod(value: unknown): asserts value is Method {
   ensure(whole, "bad_option", () => {
     return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
   });
+  requireFields(value);
+}
+
+/** What a hook says of options; without the hook, what holds unless it says otherwise. Errors: `bad_option`. */
+function answered(method: Method, hook: "lossless" | "repeats" | "varies", options: object): boolean {
+  const said = method[hook] ?? true;
+  if (typeof said !== "function") return said;
+  const answer = said(options as never);
+  requireReturned(typeof answer === "boolean", answer, `the method ${method.name}: ${hook}`, "true or false");
+  return answer;
+}
+
+/** Whether a method with these options, parsed, decodes as plain sampling does. Errors: `bad_option` for hooks that do not say so. */
+export const isLossless = (method: Method, options: object): boolean => answered(method, "lossless", options);
+
+/** Whether a seed gives the text of plain sampling, too. See `Method.repeats`. */
+export const repeatsPlain = (method: Method, options: object): boolean => answered(method, "repeats", options);
+
+/** Whether seed and request number change its text. See `Method.varies`. */
+export const variesBySeed = (method: Method, options: object): boolean => answered(method, "varies", options);
+
+/** What a method that has an outlook can gain. Errors: `bad_option` for what is no outlook, and those of the method. */
+export async function methodOutlook(
+  method: Method,
+  ...given: Parameters<NonNullable<Method["outlook"]>>
+): Promise<Outlook> {
+  const outlook = await method.outlook!(...given);
+  requireReturned(
+    typeof outlook?.most === "number",
+    outlook,
+    `the method ${method.name}: outlook`,
+    "{ speedUp, most, because, advice }",
+  );
+  return outlook;
 }
 
 const isSchema = (value: unknown): boolean => typeof value === "object" && value !== null && "shape" in value;

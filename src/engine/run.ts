@@ -6,6 +6,7 @@ import { VentrisError } from "../errors.ts";
 import type { Template } from "./canvas/template.ts";
 import { createDecoding, emptyCounters, type Outcome, type RequestSettings, tokensOfRows } from "./decoding.ts";
 import type { VectorRow } from "./forest.ts";
+import { hasFunctions, requireReturned } from "./hooks.ts";
 import type { Method } from "./method.ts";
 import type { Model } from "./model.ts";
 import type { Hypothesis } from "./output.ts";
@@ -129,6 +130,8 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
           await makeShaper(make, { model, prompt: tokensOfRows(prompt), stream, signal: own.signal, counters, emit }),
         );
       decoding = begin({ model, prompt, template, settings, signal: own.signal, emit, shapers, counters });
+      const whole = hasFunctions(decoding, ["outcome", "finish", "close"]);
+      requireReturned(whole, decoding, `the method ${method.name}: begin`, "a decoding, as createDecoding gives it");
     } catch (error) {
       for (const shaper of shapers) await shaper.close?.();
       release();
@@ -140,7 +143,9 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
     };
     const closed = whenAborted(own.signal, closeNow);
     try {
-      await method.decode(decoding, methodOptions);
+      const done: unknown = await method.decode(decoding, methodOptions);
+      const must = "nothing: tokens become output by decoding.commit";
+      requireReturned(done === undefined, done, `the method ${method.name}: decode`, must);
     } catch (error) {
       const aborted = own.signal.aborted && error instanceof VentrisError && error.code === "aborted";
       if (!aborted) throw error;

@@ -3,6 +3,7 @@
  * position never changes again (LLaDA, Nie et al. 2025, section 2.4: what is not filled simply stays masked).
  */
 import { ensure } from "../../errors.ts";
+import { requireReturned } from "../hooks.ts";
 import { createCaching } from "./caching.ts";
 import type { Canvas, Sheet } from "./canvas.ts";
 import type { CanvasSettings } from "./options.ts";
@@ -109,7 +110,14 @@ export async function fill(parts: FillParts): Promise<Filled> {
         const logits = await logitsOf(rows, wanted, plan.keep);
         const scores = createScores(wanted, logits, parts.choose(pass), parts.shapedLogprob(pass));
         const view: CanvasView = { pass, step, block, masked, later, ...scores };
-        const { positions, reasons, tokens: other, last } = policy.decide(view);
+        const decision = policy.decide(view);
+        requireReturned(
+          Array.isArray(decision?.positions),
+          decision,
+          "the policy: decide",
+          "{ positions }, a list of those to fill",
+        );
+        const { positions, reasons, tokens: other, last } = decision;
         ensure(
           positions.every((at) => at >= block.start && at < block.end && isMasked(at)),
           "internal",

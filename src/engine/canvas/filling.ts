@@ -4,6 +4,7 @@
  */
 import { ensure } from "../../errors.ts";
 import { type DecodingParts, type Outcome, type RequestSettings, requestOptions } from "../decoding.ts";
+import { hasFunctions, requireReturned } from "../hooks.ts";
 import { createOutput } from "../output.ts";
 import type { Stream } from "../random.ts";
 import { drop } from "../shapers/candidates.ts";
@@ -144,6 +145,7 @@ export function createFilling(parts: DecodingParts): Filling {
       endTokens: ending,
       place,
     });
+    requireReturned(hasFunctions(policy, ["decide"]), policy, "the method's policy", "{ decide(view) { … } }");
     const contextOf = (pass: number, at: number) => {
       position = at;
       return { history: [], promptLength: start, position: place(pass, at), stream };

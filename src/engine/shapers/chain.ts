@@ -6,10 +6,12 @@
 import { ensure } from "../../errors.ts";
 import { didYouMean } from "../../names.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
+import { requireReturned, requireRun } from "../hooks.ts";
 import { winnerOf } from "../race.ts";
 import { best, bestLogit, type Candidates, load, weigh, withCandidates } from "./candidates.ts";
 import { parseOptions, type ShapingOptions, type ShapingSettings, shapingOptions } from "./options.ts";
 import {
+  type ChainFacts,
   GREEDY_TEMPERATURE,
   presets,
   type ShapingContext,
@@ -48,7 +50,33 @@ export function createShaperChain(
   tokenizer?: Tokenizer,
   extra: Readonly<Record<string, StageDefinition>> = {},
 ): ShaperChain {
-  const settings = parseOptions(shapingOptions, options, "shaping");
+  return chainOf(parseOptions(shapingOptions, options, "shaping"), { vocabularySize, tokenizer }, extra);
+}
+
+/**
+ * What of a request cannot become a chain, before its run begins: stages of shapers, and those of the request, are taken for what the order
+ * names. Errors: as `createShaperChain`.
+ */
+export function requireChain(settings: ShapingSettings, facts: ChainFacts): void {
+  const names = typeof settings.order === "string" ? [] : settings.order;
+  const others = names.filter((name) => !Object.hasOwn(standardStages, name));
+  chainOf(settings, facts, Object.fromEntries(others.map((name) => [name, without])));
+}
+
+/** A stage that does nothing. */
+const without: StageDefinition = {
+  changes: "support",
+  keepsBest: true,
+  readsHistory: false,
+  create: () => undefined,
+};
+
+function chainOf(
+  settings: ShapingSettings,
+  facts: ChainFacts,
+  extra: Readonly<Record<string, StageDefinition>>,
+): ShaperChain {
+  const { vocabularySize } = facts;
   const definitions: Readonly<Record<string, StageDefinition>> = { ...standardStages, ...extra };
   const order = resolveOrder(settings.order, definitions, Object.keys(extra));
   const greedy = settings.temperature < GREEDY_TEMPERATURE;
@@ -62,7 +90,7 @@ export function createShaperChain(
   for (const [name, definition] of Object.entries(definitions)) {
     if (order.includes(name)) continue;
     ensure(
-      !definition.create(settings, { vocabularySize, tokenizer }),
+      !definition.create(settings, facts),
       "bad_option",
       () => `order: leaves out ${name}, for which there are options; add it or drop the options`,
     );
@@ -70,14 +98,20 @@ export function createShaperChain(
   for (const name of order) {
     const definition = definitions[name];
     if (greedy && !mattersToGreedy(name, definition, order)) continue;
-    const run = definition.create(settings, { vocabularySize, tokenizer });
+    const run = definition.create(settings, facts);
+    requireReturned(
+      run === undefined || typeof run === "function",
+      run,
+      `the stage ${name}: create`,
+      "a function that changes candidates, or nothing",
+    );
     if (run) active.push({ name, run, readsHistory: definition.readsHistory });
   }
 
   const run = (candidates: Candidates, logits: Float32Array, context: ShapingContext) => {
     load(candidates, logits, context.allowed);
     for (const stage of active) {
-      stage.run(candidates, context);
+      requireRun(stage.run(candidates, context), `the stage ${stage.name}`);
       ensure(candidates.count > 0, "constraint_dead_end", () => {
         return `no token is left after the stage "${stage.name}"${context.allowed ? " under the constraint" : ""}`;
       });

@@ -4,6 +4,7 @@
  */
 import { ensure, shown } from "../../errors.ts";
 import type { ForestNode, Lease } from "../forest.ts";
+import { requireRun } from "../hooks.ts";
 import type { Model } from "../model.ts";
 import type { Stream } from "../random.ts";
 import type { AppliedEdit } from "../sites/rows.ts";
@@ -99,7 +100,7 @@ export function joinShapers(shapers: readonly Shaper[]): Shaped {
     const fresh = [...new Set(nodes)].filter((node) => node.logits && !prepared.has(node));
     if (fresh.length === 0) return;
     fresh.sort((a, b) => a.depth - b.depth);
-    for (const shaper of preparing) await shaper.prepare!(fresh);
+    for (const shaper of preparing) requireRun(await shaper.prepare!(fresh), `the shaper ${shaper.name}: prepare`);
     for (const node of fresh) prepared.add(node);
   }
   return {

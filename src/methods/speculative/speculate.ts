@@ -4,6 +4,7 @@
  */
 import type { Decoding } from "../../engine/decoding.ts";
 import type { Extension, ForestNode, LookAhead } from "../../engine/forest.ts";
+import { requireReturned, requireRun } from "../../engine/hooks.ts";
 import type { Commitment } from "../../engine/output.ts";
 import type { Race } from "../../engine/race.ts";
 import { ensure } from "../../errors.ts";
@@ -54,6 +55,9 @@ export interface Drafter {
 /** Decides which drafted tokens become output. */
 export type Verifier = typeof verify;
 
+const isTree = (tree: DraftTree): boolean =>
+  Array.isArray(tree?.tokens) && Array.isArray(tree.parents) && tree.tokens.length === tree.parents.length;
+
 /** Decodes until the run is finished. `verifier` exists for methods whose published verification is not the exact one. */
 export async function speculate(decoding: Decoding, drafter: Drafter, verifier: Verifier = verify): Promise<void> {
   const { lease, counters, greedy, forest } = decoding;
@@ -76,8 +80,10 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
       const passesBefore = drafter.passes ?? 0;
       const asked = depth > 0;
       const tree = asked ? await drafter.propose(round) : createTree("chosen");
+      requireReturned(isTree(tree), tree, "the drafter: propose", "a tree, as createTree gives it");
       const drafted = performance.now();
       const ahead = asked ? (drafter.ahead?.(round, tree) ?? []) : [];
+      requireReturned(Array.isArray(ahead), ahead, "the drafter: ahead", "a list of chains of look-ahead rows");
       const { nodes, chains } = await score(decoding, round, tree, ahead);
       const scored = performance.now();
 
@@ -108,7 +114,11 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
         seconds: (drafted - started) / 1000,
       });
       decoding.emit({ type: "verify", ...verdict, seconds: (verified - scored) / 1000 });
-      if (asked) drafter.observe?.(round, tree, verdict, (node) => nodes[node], chains);
+      if (asked)
+        requireRun(
+          drafter.observe?.(round, tree, verdict, (node) => nodes[node], chains),
+          "the drafter: observe",
+        );
       decoding.commit(commitments);
       for (const commitment of commitments) text.push(commitment.token);
 

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { type DecodeOptions, methodChoice, shaperChoice } from "../../calls.ts";
 import { requestOptions } from "../../engine/decoding.ts";
-import { hostOnlyOptions } from "../../engine/method.ts";
+import { hostOnlyOptions, variesBySeed } from "../../engine/method.ts";
 import { VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import { findMethod, findShaper } from "../../methods/index.ts";
@@ -143,8 +143,8 @@ export function optionsOf(fields: SamplingFields, seedOfRequest: number): Omit<D
 
 /** Errors: `bad_option` for several choices of a search that has one answer. */
 function requireChoices({ name, ...given }: NonNullable<ReadDecoding["method"]>): void {
-  const { varies, options } = findMethod(name);
-  if (varies?.(options.parse(given)) === false) {
+  const method = findMethod(name);
+  if (!variesBySeed(method, method.options.parse(given))) {
     const message = `n: the method ${name} finds one text, whatever the seed: all choices would be that one`;
     throw new RequestError("bad_option", message, { param: "n" });
   }

@@ -6,7 +6,7 @@
 
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
-import { defineMethod, hostOnly, type Method } from "../../../engine/method.ts";
+import { defineMethod, hostOnly, isLossless, type Method, repeatsPlain } from "../../../engine/method.ts";
 import type { Model } from "../../../engine/model.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { parseOptions } from "../../../engine/shapers/options.ts";
@@ -98,8 +98,8 @@ export const createAuto = (registered: readonly Method[]) =>
       "a contextual bandit chooses the method and its options for each request, and learns from the seconds that tokens took",
     source:
       "Deb et al. 2024, Contextual Bandits with Online Neural Regression, arXiv 2312.07145; Hou et al. 2025, BanditSpec, arXiv 2505.15141",
-    lossless: ({ arms }) => given(registered, arms).every((arm) => isLossless(arm)),
-    repeats: ({ arms }) => given(registered, arms).every(({ method, options }) => method.repeats?.(options) ?? true),
+    lossless: ({ arms }) => given(registered, arms).every(({ method, options }) => isLossless(method, options)),
+    repeats: ({ arms }) => given(registered, arms).every(({ method, options }) => repeatsPlain(method, options)),
     options,
     async decode(decoding, options) {
       const { arms, chooser } = await choosingOf(decoding.model, registered, options, decoding.signal);
@@ -125,9 +125,6 @@ export const createAuto = (registered: readonly Method[]) =>
       }
     },
   });
-
-const isLossless = ({ method, options }: Arm): boolean =>
-  typeof method.lossless === "function" ? method.lossless(options) : method.lossless;
 
 /** Runs an arm and tells what it took. One that fails before it has said anything gives way to plain decoding. */
 async function serve(decoding: Decoding, arm: Arm, chosen: Chosen, chooser: Chooser): Promise<void> {
