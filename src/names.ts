@@ -83,15 +83,15 @@ for (const [name, others] of Object.entries(peers))
 /** The same name however its words are joined: maxNewTokens, max_new_tokens, --max-new-tokens. */
 const plain = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
 
-/** What stands for an unknown name among those that are known: what others call so, or the nearest. */
-export function meantBy(name: string, known: readonly string[]): string | undefined {
+/** What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away. */
+export function meantBy(name: string, known: readonly string[], farthest?: number): string | undefined {
   const same = plain(name);
   const candidates = known.map((one) => [plain(one), one] as const);
   const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
   return (
     named(same) ??
     (ours.get(same) ?? []).map((mine) => named(plain(mine))).find((found) => found !== undefined) ??
-    nearest(name, known)
+    nearest(name, known, farthest)
   );
 }
 

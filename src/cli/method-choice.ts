@@ -4,8 +4,10 @@ import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
 import type { Model } from "../engine/model.ts";
 import { ensure, VentrisError } from "../errors.ts";
-import { findMethod } from "../methods/index.ts";
+import { findMethod, methods } from "../methods/index.ts";
+import { meantBy } from "../names.ts";
 import { kebab, parseAssignments } from "./flags.ts";
+import { say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 
 export interface ChosenMethod {
@@ -76,7 +78,8 @@ function parseJson(json: string): unknown {
 
 /**
  * Words of a prompt that nobody wants continued: an option of the method or of the request, as name=value. Within a longer text, in a file or
- * in a pipe they are a prompt like any other. Errors: `bad_option` with the flag that sets it.
+ * in a pipe they are a prompt like any other. One that is nearly such an option may be a text: it is said, and continued. Errors: `bad_option`
+ * with the flag that sets it.
  */
 export function requireNoOptions(
   words: readonly string[],
@@ -86,21 +89,53 @@ export function requireNoOptions(
   for (const word of words) {
     const [, name, value] = /^-{0,2}([a-z][\w-]*)=(\S*)$/i.exec(word) ?? [];
     if (name === undefined) continue;
-    const owner = chosen.find(({ method }) => Object.hasOwn(method.options.shape, name))?.method.name;
-    const request = Object.hasOwn(requestOptions.shape, name) ? kebab(name) : undefined;
-    if (owner === undefined && request === undefined) continue;
+    const found = optionNamed(name, chosen);
+    if (!found) continue;
+    const { option, owner } = found;
     const way =
       owner === undefined
-        ? `--${request} ${value}`
-        : flag === "--set"
-          ? `--set ${word}`
-          : `--methods '[{"name": "${owner}", "${name}": ${/^[\d.]+$/.test(value) ? value : JSON.stringify(value)}}]'`;
-    throw new VentrisError(
-      "bad_option",
-      `${word} stands where the prompt is, and ${owner ? `the method ${owner} has` : "there is"} an option of that name: write ${way}. If it is the prompt, give it by --prompt-file or through a pipe`,
-    );
+        ? `--${kebab(option)} ${value}`
+        : !chosen.some(({ method }) => method.name === owner)
+          ? `--method ${owner} --set ${option}=${value}`
+          : flag === "--set"
+            ? `--set ${option}=${value}`
+            : `--methods '[{"name": "${owner}", "${option}": ${/^[\d.]+$/.test(value) ? value : JSON.stringify(value)}}]'`;
+    const has = owner ? `the method ${owner} has an option ${option}` : `there is an option ${option}`;
+    if (found.certain)
+      throw new VentrisError(
+        "bad_option",
+        `${word} stands where the prompt is, and ${has}: write ${way}. If it is the prompt, give it by --prompt-file or through a pipe`,
+      );
+    say(`${word} is taken for the prompt; ${has}: if that is meant, write ${way}`);
   }
 }
+
+/** Shorter names are near to too much. */
+const leastAlike = 4;
+
+/** The option that a name stands for, and the method that has it; certain where it is spelt so, of the request or of a chosen method. */
+function optionNamed(
+  name: string,
+  chosen: readonly ChosenMethod[],
+): { option: string; owner?: string; certain: boolean } | undefined {
+  const ofRequest = { names: Object.keys(requestOptions.shape), owner: undefined };
+  const named = chosen.map(({ method }) => ({ names: Object.keys(method.options.shape), owner: method.name }));
+  const others = methods.map((method) => ({ names: Object.keys(method.options.shape), owner: method.name }));
+  for (const { names, owner } of [...named, ofRequest]) {
+    const option = names.find((one) => kebab(one) === kebab(name).replaceAll("_", "-"));
+    if (option !== undefined) return { option, owner, certain: true };
+  }
+  if (name.length < leastAlike) return undefined;
+  for (const { names, owner } of [...named, ofRequest, ...(chosen.length === 0 ? others : [])]) {
+    const option = alike(name, names);
+    if (option !== undefined) return { option, owner, certain: false };
+  }
+  return undefined;
+}
+
+/** Another's name for one of ours, or one that is a slip or two away: a swap counts as two. */
+const alike = (name: string, names: readonly string[]): string | undefined =>
+  meantBy(name, names, name.length < 6 ? 1 : 2);
 
 /** How tables name methods: those that occur several times, by the options in which they differ. */
 export function labelsOf(list: readonly ChosenMethod[]): string[] {

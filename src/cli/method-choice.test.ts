@@ -1,0 +1,42 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { findMethod } from "../methods/index.ts";
+import { requireNoOptions } from "./method-choice.ts";
+
+afterEach(() => vi.restoreAllMocks());
+
+/** What is said of a prompt; an error's message behind an exclamation mark. */
+function told(word: string, ...names: string[]): string {
+  const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  written.mockClear();
+  try {
+    requireNoOptions(
+      [word],
+      names.map((name) => ({ method: findMethod(name), options: {} })),
+      "--set",
+    );
+  } catch (error) {
+    return `!${(error as Error).message}`;
+  }
+  return written.mock.calls.map(([text]) => text).join("");
+}
+
+it("an option where the prompt stands is refused where it is spelt so, in whatever style", () => {
+  expect(told("length=2", "chain")).toMatch(/^!length=2 stands where the prompt is.*write --set length=2\./);
+  expect(told("max_tokens=3")).toMatch(/^!max_tokens=3 stands.*write --max-tokens 3\./);
+  expect(told("max-tokens=3")).toMatch(/^!max-tokens=3 stands.*write --max-tokens 3\./);
+});
+
+it("one that is nearly an option is said, and continued", () => {
+  expect(told("lenght=2", "chain")).toBe(
+    "lenght=2 is taken for the prompt; the method chain has an option length: if that is meant, write --set length=2\n",
+  );
+  expect(told("maxTokns=3")).toMatch(/^maxTokns=3 is taken for the prompt; .* write --max-tokens 3\n$/);
+  expect(told("max_new_tokens=3", "greedy")).toMatch(/write --max-tokens 3\n$/);
+  expect(told("length=2")).toMatch(/write --method \w+ --set length=2\n$/);
+  expect(told("length=2", "greedy")).toBe("");
+});
+
+it("texts that look so are prompts", () => {
+  for (const word of ["x=5", "name=John", "foo=bar", "total=12", "year=2020", "e=mc2", "a==b", "y=sin(x)"])
+    expect(told(word, "chain") + told(word), word).toBe("");
+});
