@@ -75,36 +75,3 @@ export function shown(value: unknown): string {
 }
 
 const longestShown = 200;
-
-/** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
-const [mostCandidates, longestName] = [10_000, 200];
-
-/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it. */
-export function nearest(
-  wanted: string,
-  candidates: readonly string[],
-  farthest = Math.max(2, Math.floor(wanted.length / 3)),
-): string | undefined {
-  if (wanted.length > longestName) return undefined;
-  let best: string | undefined;
-  let bestDistance = farthest + 1;
-  for (const candidate of candidates.slice(0, mostCandidates)) {
-    // The lengths alone are as far apart as that.
-    if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
-    const distance = editDistance(wanted.toLowerCase(), candidate.toLowerCase());
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
-  }
-  return best;
-}
-
-function editDistance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
-    }
-    row = next;
-  }
-  return row[b.length];
-}

@@ -2,7 +2,7 @@
  * Names that people bring from elsewhere: from other libraries, from OpenAI's interface, or mistyped. The one place that knows what they are
  * called here.
  */
-import { ensure, nearest, shown } from "./errors.ts";
+import { ensure, shown } from "./errors.ts";
 
 /** Ours, and what others call the same, written as `plain` writes them. A name counts only where ours is known. */
 const peers: Readonly<Record<string, string>> = {
@@ -174,8 +174,11 @@ export function suggestion(name: string, known: readonly string[], ways: Ways = 
   const way = Object.hasOwn(ways, plain(name)) ? ways[plain(name)] : undefined;
   const meant = meantBy(name, known);
   if (way !== undefined && (meant === undefined || plain(meant) !== plain(name))) return `: ${way}`;
-  return meant === undefined ? "" : `; did you mean "${meant}"?`;
+  return hint(meant);
 }
+
+/** The same of what is found otherwise; undefined: nothing is. */
+export const hint = (meant: string | undefined): string => (meant === undefined ? "" : `; did you mean "${meant}"?`);
 
 /** The same where more follows: a question, or a full stop. */
 export const didYouMean = (name: string, known: readonly string[]): string => suggestion(name, known) || ".";
@@ -212,5 +215,38 @@ export function methodSuggestion(name: string, known: readonly string[]): string
   if (samplingNames.has(same))
     return "; cuts of the distribution are options of every request (topP, topK, minP …), and the method sample draws.";
   const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : nearest(name, known);
-  return meant === undefined ? "." : `; did you mean "${meant}"?`;
+  return hint(meant) || ".";
+}
+
+/** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
+const [mostCandidates, longestName] = [10_000, 200];
+
+/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it. */
+function nearest(
+  wanted: string,
+  candidates: readonly string[],
+  farthest = Math.max(2, Math.floor(wanted.length / 3)),
+): string | undefined {
+  if (wanted.length > longestName) return undefined;
+  let best: string | undefined;
+  let bestDistance = farthest + 1;
+  for (const candidate of candidates.slice(0, mostCandidates)) {
+    // The lengths alone are as far apart as that.
+    if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
+    const distance = editDistance(wanted.toLowerCase(), candidate.toLowerCase());
+    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  }
+  return best;
+}
+
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+    }
+    row = next;
+  }
+  return row[b.length];
 }

@@ -252,9 +252,9 @@ describe("taps and edits", () => {
   test("an unknown site is refused with the nearest name", async () => {
     const tap = await failure(open(tiny.folder, { taps: ["layers.0.mlp.neuron"] }));
     expect(tap).toMatchObject({ code: "bad_option" });
-    expect(tap.message).toMatch(/did you mean layers.0.mlp.neurons/);
+    expect(tap.message).toMatch(/did you mean "layers.0.mlp.neurons/);
     const edits = [{ name: "nothing", site: "finale", apply: () => ({ value: scalar(0) }) }];
-    expect((await failure(open(tiny.folder, { edits }))).message).toMatch(/did you mean final/);
+    expect((await failure(open(tiny.folder, { edits }))).message).toMatch(/did you mean "final/);
   });
 });
 

@@ -2,8 +2,9 @@
 
 import { pageStore } from "./browser/files.ts";
 import { isAddress } from "./browser/web.ts";
-import { ensure, nearest, VentrisError } from "./errors.ts";
+import { ensure, VentrisError } from "./errors.ts";
 import { folderOf, nameOf, within } from "./files.ts";
+import { didYouMean } from "./names.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
 import { isWeightFile } from "./weights/open.ts";
@@ -46,11 +47,11 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
   const names = await web.list(folder);
   const weights = isFile ? [nameOf(address)] : weightNames(names);
   if (weights.length === 0) {
-    const meant = named ? nearest(reference, await shippedModels()) : undefined;
+    const meant = named ? didYouMean(reference, await shippedModels()) : ".";
     const what = names.length === 0 ? "nothing of a model is there" : `no weights are there, only ${names.join(", ")}`;
     throw new VentrisError(
       "unavailable",
-      `no model "${reference}" at ${address}: ${what}${meant ? `; did you mean "${meant}"?` : ""}. Put its config.json, model.safetensors and tokenizer.json there, or give the address of its folder or of a GGUF file`,
+      `no model "${reference}" at ${address}: ${what}${meant} Put its config.json, model.safetensors and tokenizer.json there, or give the address of its folder or of a GGUF file`,
     );
   }
   await downloadAll(folder, [...names.filter((name) => descriptions.test(name)), ...weights], options);

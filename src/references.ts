@@ -1,7 +1,9 @@
 /** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
-import { ensure, nearest, requireObject, VentrisError } from "./errors.ts";
+
+import { ensure, requireObject, VentrisError } from "./errors.ts";
 import { exists, folderOf, nameOf, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
+import { hint, meantBy } from "./names.ts";
 import { modelsFolder } from "./shipped.ts";
 import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
 
@@ -20,7 +22,7 @@ async function nearestPath(reference: string): Promise<string | undefined> {
   const folder = folderOf(reference);
   if (!reference.includes("/")) return undefined;
   const names = await (await storage()).list(folder).catch(() => []);
-  const meant = nearest(nameOf(reference), names);
+  const meant = meantBy(nameOf(reference), names);
   return meant && within(folder, meant);
 }
 
@@ -32,13 +34,13 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);
   if (await exists(reference).catch(() => false)) return (await storage()).absolute(reference);
-  const meant = nearest(reference, shipped) ?? (await nearestPath(reference));
+  const meant = hint(meantBy(reference, shipped) ?? (await nearestPath(reference)));
   if (isOfHub(reference)) {
     return fromHub(reference, options).catch((cause) => {
       const known = cause instanceof VentrisError && cause.code === "unavailable";
       // A path that is misspelt looks like a name of the hub.
       if (!known) throw cause;
-      const message = `no model "${reference}": there is no such folder here${meant ? ` (did you mean "${meant}"?)` : ""}, and of the hub's: ${cause.message}`;
+      const message = `no model "${reference}": there is no such folder here${meant ? `${meant} Of` : ", and of"} the hub's: ${cause.message}`;
       throw new VentrisError("unavailable", message, { cause });
     });
   }
@@ -54,6 +56,6 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
   );
   throw new VentrisError(
     "unavailable",
-    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant ? `; did you mean "${meant}"?` : ""}`,
+    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant}`,
   );
 }

@@ -132,7 +132,7 @@ describe("bad input", () => {
     [tokens, { embeddings: new Map([[8, new Float32Array(32)]]) }, /no row 8/],
     [tokens, { logits: [8] }, /row 8, and it has 8/],
     [tokens, { past: { length: 1, keys: [], values: [] } }, /2 layers of keys and values \[2, length, 8\]/],
-    [tokens, { taps: ["embd"] }, /did you mean embed/],
+    [tokens, { taps: ["embd"] }, /did you mean "embed/],
     [tokens, { logits: "none" as const }, /nothing is asked for/],
     [
       tokens,

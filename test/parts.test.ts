@@ -345,7 +345,7 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
       const probe: Parameter = { name: "model.norm.weigh", shape: [64], values: new Float32Array(64), decay: false };
       await expect(graphObjective({ loss, trained: [], fixed: values, feeds })).rejects.toThrow(/trains nothing/);
       await expect(graphObjective({ loss, trained: [probe], fixed: values, feeds })).rejects.toThrow(
-        /did you mean model.norm.weight/,
+        /did you mean "model.norm.weight/,
       );
       const norm = { ...probe, name: "model.norm.weight" };
       await expect(graphObjective({ loss, trained: [norm], fixed: new Map(), feeds })).rejects.toThrow(

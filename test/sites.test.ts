@@ -96,7 +96,7 @@ describe("taps of a run", () => {
   });
 
   test.each([
-    [{ taps: ["layers.0.residua"] }, /no site layers.0.residua; did you mean layers.0.residual/],
+    [{ taps: ["layers.0.residua"] }, /no site layers.0.residua; did you mean "layers.0.residual/],
     [{ edits: [{ site: "layers.9.residual", set: 0 }] }, /no site layers.9.residual/],
     [{ edits: [{ site: "final", entries: [32], set: 0 }] }, /no entry 32/],
   ])("%j is refused, and nothing is lost", async (options, message) => {

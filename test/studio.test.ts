@@ -99,7 +99,7 @@ describe("routes", () => {
       "codes",
       { site: "layers.2.attention.head", group: 0 },
       400,
-      /did you mean layers\.2\.attention\.heads/,
+      /did you mean "layers\.2\.attention\.heads/,
     ],
     ["knossos", "codes", { site: "layers.2.attention.heads", group: 8 }, 400, /no codebook 8/],
     ["knossos", "codes/one", { site: "layers.2.attention.heads", group: 0, code: 1024 }, 400, /no code 1024/],

@@ -85,7 +85,7 @@ it("--init writes a recipe that fits the texts; it is trained, and its samples g
 
   await refused(["train", "statu", "run"], /no command "statu".*did you mean "status"/);
   await refused(["train", short, "further"], /train takes one recipe; what else is further/);
-  await refused(["train", "begun"], /recipe begun cannot be read: it is not a file; did you mean begun.recipe\.json/);
+  await refused(["train", "begun"], /recipe begun cannot be read: it is not a file; did you mean "begun.recipe\.json/);
   await refused(["train", "gone.json"], /recipe gone\.json cannot be read: there is no such file$/m);
   const relative = await variant("relative", () => ({ data: [{ path: "here.txt" }] }));
   await refused(["train", relative], /data\[0\]\.path: where is here\.txt\? Give its folder by --data/);
@@ -183,8 +183,8 @@ describe("finetune", () => {
     // One epoch reads what is not held out once, but for a batch.
     const read = Number(/(\d+) training tokens/.exec(stderr)![1]);
     expect(Math.abs(steps * rows * length - read)).toBeLessThanOrEqual(rows * length);
-    await refused(["train", "status", "whole"], /whole is no training run.*did you mean whole.run/);
-    await refused(["run", "--model", "whole", "Day"], /no weights in .*did you mean .*whole.model/);
+    await refused(["train", "status", "whole"], /whole is no training run.*did you mean "whole.run/);
+    await refused(["run", "--model", "whole", "Day"], /no weights in .*did you mean ".*whole.model/);
     await refused(
       ["run", "--model", "whole/modl", "Day"],
       /there is no such folder here \(did you mean "whole.model"\?\), and of the hub/,

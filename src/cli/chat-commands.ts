@@ -1,9 +1,11 @@
 /** A conversation with what its commands change: method, options, history. */
+
 import type { DecodeOptions } from "../calls.ts";
 import { type Answer, type ChatSession, readChat } from "../chat.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure } from "../errors.ts";
+import { hint, meantBy } from "../names.ts";
 import type { OpenModel } from "../open.ts";
 import { sentence } from "../papers/option-types.ts";
 import type { ChatMessage } from "../text/tokenizer.ts";
@@ -239,13 +241,10 @@ export const isCommand = (line: string): boolean => /^\/(?!\/)/.test(line);
 export async function runCommand(conversation: Conversation, line: string): Promise<Effect> {
   const [, name, rest] = /^\/(\S*)\s*(.*)$/s.exec(line)!;
   const found = Object.hasOwn(commands, name) ? commands[name] : name === "exit" ? commands.quit : undefined;
-  if (!found) {
-    const meant = nearest(name, Object.keys(commands));
-    throw new VentrisError(
-      "bad_option",
-      `there is no command /${name}${meant ? `; did you mean /${meant}?` : ""} (/help shows them)`,
-    );
-  }
+  ensure(found, "bad_option", () => {
+    const meant = meantBy(name, Object.keys(commands));
+    return `there is no command /${name}${hint(meant && `/${meant}`)} (/help shows them)`;
+  });
   return found.run(conversation, rest.trim());
 }
 

@@ -1,8 +1,10 @@
 /** `ventris inspect codes`: which codes of a model's codebooks fire where a regular expression matches, and where a code fires. */
+
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, nearest } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { codebooks } from "../methods/index.ts";
+import { suggestion } from "../names.ts";
 import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
@@ -102,14 +104,9 @@ async function inspect(files: string[], flags: CodesFlags): Promise<void> {
   await using model = await open(flags.model, { threads: flags.threads });
   const opened = await codebooks.openCodebooks(model, flags.part);
   const sites = opened.map(({ bottleneck }) => bottleneck.site);
-  if (code && !sites.includes(code.site)) {
-    const meant = nearest(code.site, sites);
-    ensure(
-      false,
-      "bad_option",
-      `--code: there is no codebook at ${code.site}${meant ? `; did you mean ${meant}?` : ""}`,
-    );
-  }
+  ensure(!code || sites.includes(code.site), "bad_option", () => {
+    return `--code: there is no codebook at ${code!.site}${suggestion(code!.site, sites)}`;
+  });
   const compared = neurons ? sites.map(neuronsOf) : [];
   const cache = await interruptible(async (signal) => {
     const texts: string[] = [];

@@ -85,7 +85,7 @@ describe("codes", () => {
     [["--find", "a", "--code", "layers.1.mlp.output/0/1"], /one of them/],
     [["--find", "("], /cannot be read/],
     [["--code", "3.5"], /SITE\/GROUP\/CODE/],
-    [["--code", "layers.1.mlp.outputs/0/1"], /did you mean layers.1.mlp.output/],
+    [["--code", "layers.1.mlp.outputs/0/1"], /did you mean "layers.1.mlp.output/],
     [["--code", "layers.1.mlp.output/0/16"], /no code 16/],
     [["--code", "layers.1.mlp.output/1/0"], /no codebook 1/],
     [["--code", "layers.1.mlp.output/0/1", "--neurons"], /give --find/],

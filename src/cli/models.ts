@@ -1,13 +1,15 @@
 /** `ventris models`: the models that ship with the package, those downloaded from the hub, and those in folders here. */
+
 import { existsSync } from "node:fs";
 import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { ensure, nearest, VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
+import { suggestion } from "../names.ts";
 import { resolveModel, shippedModels } from "../references.ts";
 import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
@@ -154,12 +156,8 @@ async function removeModel(
   if (downloaded.length === 0) {
     ensure(found.length === 0, "bad_option", `${name} ships with the package: only downloaded models can be removed`);
     const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
-    const meant = nearest(name, names);
     const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "there is none";
-    throw new VentrisError(
-      "unavailable",
-      `no downloaded model "${name}": ${there}${meant ? `; did you mean "${meant}"?` : ""}`,
-    );
+    throw new VentrisError("unavailable", `no downloaded model "${name}": ${there}${suggestion(name, names)}`);
   }
   const bytes = downloaded.reduce((sum, entry) => sum + entry.bytes, 0);
   const folder = dirname(downloaded[0].path); // of all its revisions

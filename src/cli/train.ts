@@ -1,11 +1,13 @@
 /** `ventris train`: models from recipes, and tokenizers. Interrupted training is saved and goes on with the next call. */
+
 import { existsSync, readdirSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, nearest } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { partKinds } from "../methods/index.ts";
+import { hint, meantBy } from "../names.ts";
 import { readNote } from "../training/export.ts";
 import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { duration, progressWriter } from "../training/progress.ts";
@@ -221,11 +223,11 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
 function requireNoCommand(word: string, { commands }: Command): void {
   if (!/^[\w-]+$/.test(word)) return;
   const recipes = readdirSync(recipesFolder).flatMap((file) => /^([\w-]+)\.json$/.exec(file)?.[1] ?? []);
-  const meant = nearest(word, [...commands.map((command) => command.name()), ...recipes]);
+  const meant = meantBy(word, [...commands.map((command) => command.name()), ...recipes]);
   ensure(
     meant === undefined,
     "bad_option",
-    `train has no command "${word}", and there is no such recipe; did you mean "${meant}"?`,
+    `train has no command "${word}", and there is no such recipe${hint(meant)}`,
   );
 }
 

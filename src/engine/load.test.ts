@@ -118,7 +118,7 @@ test.each<[string, string | undefined, ErrorCode]>([
 
 describe("config.json", () => {
   const bad: [string, Json, RegExp][] = [
-    ["another architecture", { architectures: ["LlamaForCausalM"] }, /did you mean LlamaForCausalLM/i],
+    ["another architecture", { architectures: ["LlamaForCausalM"] }, /did you mean "LlamaForCausalLM"/],
     ["a field nobody knows", { logit_softcap: 30 }, /logit_softcap = 30 is not known/],
     ["another activation", { hidden_act: "gelu" }, /hidden_act = "gelu" is not supported/],
     ["heads that cannot share", { num_key_value_heads: 3 }, /4 heads cannot share 3/],

@@ -2,11 +2,13 @@
  * A loaded model: what it can do (its capabilities), a tokenizer, and whatever methods keep with it. Most models are transformers with a forest;
  * a filter of signals or a model behind a network is a model with other capabilities.
  */
-import { ensure, nearest, requireFunction, shown } from "../errors.ts";
+
+import { ensure, requireFunction, shown } from "../errors.ts";
 import type { Family, ModelConfig } from "../models/family.ts";
 import { listParts, type Part, type PartCard, readPart, writePart } from "../models/parts.ts";
 import { findPart, shippedWith } from "../models/shipping.ts";
 import { type Site, sitesOf } from "../models/sites.ts";
+import { suggestion } from "../names.ts";
 import type { Sharing } from "../sharing/index.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
 import type { Forest } from "./forest.ts";
@@ -181,8 +183,8 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
           : undefined;
       ensure(found !== undefined, typeof name === "string" ? "unavailable" : "bad_option", () => {
         if (typeof name !== "string") return `ability takes the name of a capability, not ${shown(name)}`;
-        const meant = nearest(name, [...capabilities]);
-        return meant ? `the model ${parts.name} has no ${shown(name)}; did you mean "${meant}"?` : lacking(name);
+        const meant = suggestion(name, [...capabilities]);
+        return meant ? `the model ${parts.name} has no ${shown(name)}${meant}` : lacking(name);
       });
       return found as T;
     },

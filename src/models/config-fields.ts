@@ -1,5 +1,5 @@
 /** Fields of published configs that no architecture here reads: which may be passed over, and which may not. */
-import { nearest } from "../errors.ts";
+import { meantBy } from "../names.ts";
 
 /** Fields that say nothing of the mathematics of inference, whatever their values. */
 const harmless = new Set(
@@ -55,7 +55,7 @@ export function judgeField(
   if (harmless.has(name) || name.startsWith("_") || saysNothing(value)) return { verdict: "ignore" };
   if (name.length > longestField) return { verdict: "refuse" };
   const words = name.replace(/([a-z0-9])([A-Z])/g, "$1_$2").replace(/[^A-Za-z0-9]+/g, "_");
-  const meant = name.length >= 4 ? nearest(name, known) : undefined;
+  const meant = name.length >= 4 ? meantBy(name, known) : undefined;
   const slip = meant !== undefined && Math.abs(meant.length - name.length) <= 2 && differsLittle(name, meant);
   if (weighty.test(words) || slip) return { verdict: "refuse", meant };
   return { verdict: "warn" };

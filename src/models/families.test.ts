@@ -50,8 +50,8 @@ describe("fields of published configs", () => {
     [{ is_encoder_decoder: true }, /is_encoder_decoder/],
     [{ sliding_window: 8 }, /sliding_window = 8 is not supported/],
     [{ text_config: { hidden_size: 64 } }, /text_config/],
-    [{ hiden_size: 32 }, /hiden_size.*did you mean hidden_size/],
-    [{ rms_norm_esp: 1 }, /did you mean rms_norm_eps/],
+    [{ hiden_size: 32 }, /hiden_size.*did you mean "hidden_size/],
+    [{ rms_norm_esp: 1 }, /did you mean "rms_norm_eps/],
   ])("that may matter are refused: %j", (fields, message) => {
     expect(refusal({ ...llamaConfig, ...fields }).message).toMatch(message);
   });

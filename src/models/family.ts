@@ -2,7 +2,9 @@
  * What an architecture family is: a reader of its config, the weights it needs, and its program. One definition serves
  * inference, where attention reads the key-value arena, and training, where it is causal over whole texts.
  */
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { didYouMean, hint } from "../names.ts";
 import type { Tensor } from "../tensor/index.ts";
 import { warnOnce } from "../warnings.ts";
 import { judgeField } from "./config-fields.ts";
@@ -263,10 +265,12 @@ export class ConfigReader {
     const told: string[] = [];
     for (const [name, value] of unread) {
       const { verdict, meant } = judgeField(name, value, [...this.#read]);
-      ensure(verdict !== "refuse", "bad_config", () => {
-        const hint = meant ? ` (did you mean ${meant}?)` : "";
-        return `config: the field ${name.slice(0, 100)} = ${shown(value)} is not known to this architecture${hint}; running without it could give wrong results`;
-      });
+      ensure(
+        verdict !== "refuse",
+        "bad_config",
+        () =>
+          `config: the field ${name.slice(0, 100)} = ${shown(value)} is not known to this architecture, and running without it could give wrong results${hint(meant)}`,
+      );
       if (verdict === "warn") told.push(name);
     }
     if (told.length > 0)
@@ -279,10 +283,9 @@ export class ConfigReader {
 const mostFields = 10_000;
 
 export function unsupportedArchitecture(architecture: unknown, known: readonly string[]): VentrisError {
-  const meant = typeof architecture === "string" ? nearest(architecture, known) : undefined;
-  const hint = meant ? ` Did you mean ${meant}?` : "";
+  const meant = typeof architecture === "string" ? didYouMean(architecture, known) : ".";
   return new VentrisError(
     "bad_config",
-    `config: the architecture ${shown(architecture)} is not supported.${hint} Supported: ${known.join(", ")}`,
+    `config: the architecture ${shown(architecture)} is not supported${meant} Supported: ${known.join(", ")}`,
   );
 }

@@ -1,5 +1,7 @@
 /** Finds a program's parameters in a checkpoint and checks that they fit the config. */
-import { ensure, nearest, VentrisError } from "../errors.ts";
+
+import { ensure, VentrisError } from "../errors.ts";
+import { suggestion } from "../names.ts";
 import { type BlockFormat, parameter, type Tensor } from "../tensor/index.ts";
 import type { QuantizedMatrix, WeightInfo, WeightSource, WeightType } from "../weights/source.ts";
 import type { Family, MakeParameter, ModelConfig, ParameterSpecification } from "./family.ts";
@@ -51,10 +53,9 @@ function findParameter(source: WeightSource, specification: ParameterSpecificati
   const { name, shape, sources, transposed, shift = 0 } = specification;
   const found = sources.find((candidate) => source.tensors.has(candidate));
   if (!found) {
-    const meant = nearest(sources[0], [...source.tensors.keys()]);
     throw new VentrisError(
       "bad_file",
-      `${source.origin}: the tensor ${name} is missing${meant ? ` (the closest name is ${meant})` : ""}`,
+      `${source.origin}: the tensor ${name} is missing${suggestion(sources[0], [...source.tensors.keys()])}`,
     );
   }
   const stored = requireParameter(source, found, transposed ? [...shape].reverse() : shape);

@@ -1,6 +1,8 @@
 /** The models that ship with the package, as their own files describe them: so that who asks a model for what it lacks hears which one has it. */
-import { nearest, VentrisError } from "../errors.ts";
+
+import { VentrisError } from "../errors.ts";
 import { exists, nameOf, readText, storage, within } from "../files.ts";
+import { hint, meantBy } from "../names.ts";
 import { modelsFolder } from "../shipped.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { familyOf } from "./families.ts";
@@ -74,10 +76,10 @@ export async function findPart(modelFolder: string, reference: string, kind?: st
   if (await exists(within(reference, partFiles.card))) return reference;
   const names = beside.map(({ card }) => card.name);
   const short = reference.slice(0, 200);
-  const meant = nearest(short, names) ?? beside.find(({ card }) => card.kind === kind)?.card.name;
+  const meant = meantBy(short, names) ?? beside.find(({ card }) => card.kind === kind)?.card.name;
   throw new VentrisError(
     "unavailable",
-    `no part "${short}": the model ${names.length === 0 ? "has no parts" : `has the part${names.length === 1 ? "" : "s"} ${names.join(", ")}`}, and no folder of this name holds one${meant ? `; did you mean "${meant}"?` : await partElsewhere(reference, kind)}`,
+    `no part "${short}": the model ${names.length === 0 ? "has no parts" : `has the part${names.length === 1 ? "" : "s"} ${names.join(", ")}`}, and no folder of this name holds one${hint(meant) || (await partElsewhere(reference, kind))}`,
   );
 }
 

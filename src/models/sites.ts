@@ -9,7 +9,9 @@
  * `.output` is what is added to the residual stream, after a norm or a factor behind the branch. A value is always [rows, width], a row for each token; heads lie side by side in a row. `final`
  * and `logits` exist only in the rows whose logits were asked for.
  */
-import { ensure, nearest } from "../errors.ts";
+
+import { ensure } from "../errors.ts";
+import { suggestion } from "../names.ts";
 import { type Dimension, input, reshape, type Tensor, transpose } from "../tensor/index.ts";
 import type { Family, ModelConfig } from "./family.ts";
 import { rotaryInputs } from "./rope.ts";
@@ -73,11 +75,8 @@ export function siteNamed(sites: readonly Site[], name: string): Site {
     const layers = 1 + sites.reduce((last, site) => Math.max(last, layerOf(site.name) ?? -1), -1);
     if ((layerOf(name) ?? -1) >= layers)
       return `the model has no site ${shortened}: it has ${layers} layers, layers.0 to layers.${layers - 1}`;
-    const meant = nearest(
-      shortened,
-      sites.map((site) => site.name),
-    );
-    return `the model has no site ${shortened}; ${meant ? `did you mean ${meant}?` : "sites() lists them"}`;
+    const names = sites.map((site) => site.name);
+    return `the model has no site ${shortened}${suggestion(shortened, names) || "; sites() lists them"}`;
   });
   return found;
 }

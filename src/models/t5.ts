@@ -2,8 +2,10 @@
  * The T5 family of encoder–decoders (Raffel et al. 2020; version 1.1 and Flan-T5 after Chung et al. 2022): RMS norms before each part, no
  * scaling of scores, one relative position bias a stack, shared by its layers. Graphs have fixed sizes; names are the published ones.
  */
+
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { hint } from "../names.ts";
 import {
   add,
   constant,
@@ -93,7 +95,7 @@ export function readT5Config(json: Readonly<Record<string, unknown>>): T5Config 
     ensure(
       verdict !== "refuse",
       "bad_config",
-      `config: the field ${name} is not known to T5${meant ? ` (did you mean ${meant}?)` : ""}; running without it could give wrong results`,
+      `config: the field ${name} is not known to T5, and running without it could give wrong results${hint(meant)}`,
     );
   }
   const parsed = schema.safeParse(json);

@@ -1,10 +1,12 @@
 /** What training leaves behind: a model folder, or an adapter, with its card; and a note of a run for those who look into it. */
+
 import { VentrisError } from "../errors.ts";
 import { copy, exists, keeping, nameOf, readText, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
 import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
 import { transposedValues } from "../models/parameters.ts";
+import { hint } from "../names.ts";
 import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import type { TrainResult } from "./loop.ts";
@@ -145,7 +147,7 @@ export async function readNote(folder: string): Promise<RunNote> {
   const path = within(folder, noteFile);
   if (!(await exists(path))) {
     const run = within(folder, "run"); // where the commands keep it
-    const meant = (await exists(within(run, noteFile))) ? `; did you mean ${run}?` : "";
+    const meant = hint((await exists(within(run, noteFile))) ? run : undefined);
     throw new VentrisError("unavailable", `${folder} is no training run: it has no ${noteFile}${meant}`);
   }
   return (await readJson(path)) as unknown as RunNote;

@@ -2,7 +2,9 @@
  * Any loss over a graph as a training objective. Its parameters are split in two: those that are trained are inputs and get gradients; the
  * others are constants of the compiled program, copied when it is compiled, so that nothing can change them.
  */
-import { ensure, nearest, requireObject } from "../errors.ts";
+
+import { ensure, requireObject } from "../errors.ts";
+import { suggestion } from "../names.ts";
 import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
 import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
 import { concatenateRows, quantizeMatrix } from "../weights/index.ts";
@@ -51,8 +53,7 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
   ensure(trained.length > 0, "bad_option", "training: the graph trains nothing: name the parameters to be trained");
   for (const { name } of trained) {
     ensure(reached.has(name), "bad_option", () => {
-      const meant = nearest(name.slice(0, 200), [...reached.keys()]);
-      return `training: the loss does not depend on ${name}${meant ? ` (did you mean ${meant}?)` : ""}`;
+      return `training: the loss does not depend on ${name}${suggestion(name.slice(0, 200), [...reached.keys()])}`;
     });
   }
   const names = new Set(trained.map(({ name }) => name));

@@ -1,9 +1,11 @@
 /** What a recipe says, and how it is read: JSON, in which `//` begins a comment. */
+
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { exists, readText, whyUnreadable, within } from "../files.ts";
 import { describeIssues } from "../issues.ts";
 import { parseJson } from "../json.ts";
+import { hint } from "../names.ts";
 import { divergences } from "./divergence.ts";
 import { constant, cosine, linear, type Schedule, warmupStableDecay } from "./schedule.ts";
 
@@ -125,7 +127,7 @@ export async function readRecipe(path: string): Promise<Recipe> {
     source = await readText(path);
   } catch (cause) {
     const inside = within(path, "recipe.json");
-    const meant = (await exists(inside)) ? `; did you mean ${inside}?` : "";
+    const meant = hint((await exists(inside)) ? inside : undefined);
     throw new VentrisError("bad_file", `recipe ${path} cannot be read: ${whyUnreadable(cause)}${meant}`, { cause });
   }
   const parsed = recipeSchema.safeParse(parseJson(withoutComments(source), `recipe ${path}`), { reportInput: true });

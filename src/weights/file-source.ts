@@ -1,6 +1,8 @@
 /** A weight source over tensors that lie as byte ranges in files: what every format becomes once its header is read. */
-import { ensure, nearest, shown, VentrisError } from "../errors.ts";
+
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { type OpenFile, storage, whyUnreadable } from "../files.ts";
+import { suggestion } from "../names.ts";
 import { requireFinite, toFloat32 } from "./layout.ts";
 import { readGgufBlocks } from "./quantize.ts";
 import type { WeightInfo, WeightSource } from "./source.ts";
@@ -125,6 +127,5 @@ export function findTensor<T>(origin: string, tensors: ReadonlyMap<string, T>, n
   ensure(typeof name === "string", "bad_option", () => `${origin}: a tensor's name is a text, not ${shown(name)}`);
   const found = tensors.get(name);
   if (found !== undefined) return found;
-  const similar = nearest(name, [...tensors.keys()]);
-  throw new VentrisError("bad_file", `${origin} has no tensor ${name}${similar ? `; did you mean ${similar}?` : ""}`);
+  throw new VentrisError("bad_file", `${origin} has no tensor ${name}${suggestion(name, [...tensors.keys()])}`);
 }

@@ -109,7 +109,7 @@ describe("a llama file under Hugging Face's names", () => {
     const name = "model.layers.0.mlp.down_proj.weight";
     expect(source.tensors.get(name)).toMatchObject({ name, shape: [width, feedForward] });
     expect((await failure(source.readFloat32("model.layers.0.mlp.down.weight"))).message).toMatch(
-      /did you mean model.layers.0.mlp.down_proj.weight/,
+      /did you mean "model.layers.0.mlp.down_proj.weight/,
     );
     await source.close();
   });

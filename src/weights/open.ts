@@ -1,7 +1,9 @@
 /** Finds the weights of a checkpoint, whatever format they are in. */
+
 import { ensure, VentrisError } from "../errors.ts";
 import { exists, folderOf, readWhole, storage, within } from "../files.ts";
 import { parseJsonObject } from "../json.ts";
+import { hint } from "../names.ts";
 import { partEnding } from "./gguf.ts";
 import { openGgufModel } from "./gguf-llama.ts";
 import { dequantizing } from "./packed-integers.ts";
@@ -91,7 +93,7 @@ export async function findWeights(folderOrFile: string): Promise<string> {
   throw unavailable(
     ggufs.length > 1
       ? `${folderOrFile} holds several GGUF files (${ggufs.join(", ")}); name the one to open`
-      : `no weights in ${folderOrFile}: looked for model.safetensors, model.safetensors.index.json and *.gguf${inner ? `; did you mean ${inner}?` : ""}`,
+      : `no weights in ${folderOrFile}: looked for model.safetensors, model.safetensors.index.json and *.gguf${hint(inner)}`,
   );
 }
 

@@ -238,7 +238,7 @@ describe("bad files are refused with file and tensor", () => {
     expect((await failure(openSafetensors(folder))).message).toMatch(/not a file|EISDIR/);
     const source = await openSafetensors(await fileWith({ "layer.weight": f32([1], 0, 4) }, 4));
     expect((await failure(source.readFloat32("layer.weigth"))).message).toMatch(
-      /no tensor layer.weigth; did you mean layer.weight\?/,
+      /no tensor layer.weigth; did you mean "layer.weight"\?/,
     );
     for (const name of [undefined, 7] as never[])
       for (const read of [source.readFloat32(name), source.readBytes(name), source.readRows!(name, 0, 1)])

@@ -4,8 +4,8 @@
  * but for those that are nearly a keyword's.
  */
 
-import { ensure, nearest, VentrisError } from "../../errors.ts";
-import { didYouMean, suggestion } from "../../names.ts";
+import { ensure, VentrisError } from "../../errors.ts";
+import { didYouMean, hint, meantBy, suggestion } from "../../names.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -175,8 +175,8 @@ export function createReader(
       const meant =
         restricting.has(keyword) || keyword.startsWith("_")
           ? undefined
-          : nearest(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
-      if (meant) bad(keyword, `there is no such keyword; did you mean "${meant}"?`);
+          : meantBy(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
+      if (meant) bad(keyword, `there is no such keyword${hint(meant)}`);
     }
     checkDraft(schema, draft, bad);
 

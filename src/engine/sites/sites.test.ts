@@ -230,7 +230,7 @@ describe("ready edits", () => {
   });
 
   test.each([
-    [{ site: "layers.0.mlp.upp", set: 1 }, /no site layers.0.mlp.upp; did you mean layers.0.mlp.up/],
+    [{ site: "layers.0.mlp.upp", set: 1 }, /no site layers.0.mlp.upp; did you mean "layers.0.mlp.up/],
     [{ site: "layers.0.mlp.up", entries: [64], set: 1 }, /64 entries.*no entry 64/],
     [{ site: "layers.0.mlp.up", entries: [1, 2], set: [1, 2, 3] }, /3 values for 2 entries/],
     [{ site: "layers.0.mlp.up", entries: [1, 1], add: 1 }, /entry 1 of layers.0.mlp.up is given twice/],
@@ -254,6 +254,6 @@ describe("ready edits", () => {
 });
 
 test("unknown taps are refused with the nearest name", () => {
-  expect(() => sitesFor("llama", ["layers.0.mlp.neuron"])).toThrow(/did you mean layers.0.mlp.neurons/);
+  expect(() => sitesFor("llama", ["layers.0.mlp.neuron"])).toThrow(/did you mean "layers.0.mlp.neurons/);
   expect(() => sitesFor("llama", ["layers.2.residual"])).toThrow(/no site layers.2.residual/);
 });

@@ -2,10 +2,12 @@
  * Codes read and set while a model runs: the bottlenecks as edits of a request, with codes that are forced, added, forbidden or silenced at some positions
  * or all. The same edits serve every method, `forward` and `trace`.
  */
+
 import { z } from "zod";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure, nearest } from "../../../errors.ts";
+import { ensure } from "../../../errors.ts";
 import type { Edit } from "../../../models/edits.ts";
+import { suggestion } from "../../../names.ts";
 import { type Bottleneck, bottleneckEdit, mostChanges } from "./bottleneck.ts";
 import type { Codebook } from "./part.ts";
 
@@ -57,8 +59,7 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
   const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
   for (const change of changes) {
     ensure(sites.includes(change.site), "bad_option", () => {
-      const meant = nearest(change.site, sites);
-      return `codes: there is no codebook at ${change.site}${meant ? `; did you mean ${meant}?` : ""}`;
+      return `codes: there is no codebook at ${change.site}${suggestion(change.site, sites)}`;
     });
   }
   return codebooks.map((codebook) => {

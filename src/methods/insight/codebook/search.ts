@@ -6,7 +6,8 @@
 import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure, nearest } from "../../../errors.ts";
+import { ensure } from "../../../errors.ts";
+import { suggestion } from "../../../names.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codebookEdits } from "./interventions.ts";
@@ -252,8 +253,7 @@ export function cachedSite({ sites }: Pick<CodeCache, "sites">, site: string, gr
   const found = sites.find((one) => one.site === site);
   const names = sites.map((one) => one.site);
   ensure(found, "bad_option", () => {
-    const meant = nearest(site, names);
-    return `there is no codebook at ${site}${meant ? `; did you mean ${meant}?` : `; there are ${names.join(", ")}`}`;
+    return `there is no codebook at ${site}${suggestion(site, names) || `; there are ${names.join(", ")}`}`;
   });
   const { groups } = found;
   ensure(group >= 0 && group < groups, "bad_option", `${site} has ${groups} codebooks: there is no codebook ${group}`);

@@ -1,5 +1,7 @@
 /** Looking into a map of neurons: what one stands for, and which stand for a word. */
-import { ensure, nearest } from "../../../errors.ts";
+
+import { ensure } from "../../../errors.ts";
+import { suggestion } from "../../../names.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import type { NeuronMap } from "./index.ts";
 
@@ -63,8 +65,8 @@ export function conceptTokens(tokenizer: Tokenizer | undefined, word: string): n
   const spelled = spellings(tokenizer);
   const found = spelled.flatMap((text, token) => (text !== "" && forms.has(text) ? [token] : []));
   ensure(wanted !== "" && found.length > 0, "bad_option", () => {
-    const meant = nearest(wanted.slice(0, 50), [...new Set(spelled.filter((text) => text.length > 2))]);
-    return `no token of the model spells "${word.slice(0, 50)}" as a whole${meant ? `; did you mean "${meant}"?` : ""}`;
+    const long = [...new Set(spelled.filter((text) => text.length > 2))];
+    return `no token of the model spells "${word.slice(0, 50)}" as a whole${suggestion(wanted.slice(0, 50), long)}`;
   });
   return found;
 }
