@@ -111,7 +111,14 @@ it("classes of texts by a model's states, refused for another model; tables that
   await bad("empty.jsonl", "", /empty\.jsonl: the stream is empty/);
   await bad("gaps.csv", "x,y,kind\n1,,a\n", /gaps\.csv, line 2: y is empty/);
   await bad("nan.csv", "x,y,kind\n1,NaN,a\n", /nan\.csv, line 2: y is "NaN", and must be a number/);
+  await bad("vast.csv", "x,y,kind\n1,1e39,a\n", /vast\.csv, line 2: y is 1e39, beyond what 32 bits hold/);
   await bad("short.csv", "x,y,kind\n1,2\n", /line 2: 2 columns, not 3/);
   await bad("one.csv", "x,y,kind\n1,2,a\n", /one class \(a\) leaves nothing to decide/);
-  refused(bottleneck("train", "first.csv", "--label", "sort", "--out", "none.safetensors"), /no column "sort"/);
+  const refusedWith = (flag: string, value: string, message: RegExp) =>
+    refused(bottleneck("train", "first.csv", flag, value, "--out", "none.safetensors"), message);
+  refusedWith("--label", "sort", /no column "sort"/);
+  refusedWith("--classes", "a,b,a", /--classes a,b,a: a stands there twice/);
+  refusedWith("--classes", "a,,b", /--classes a,,b: a name is empty/);
+  refusedWith("--svg", "map.png", /--svg map\.png: it is an \.svg/);
+  refusedWith("--model", model.folder, /--model belongs to texts/);
 });

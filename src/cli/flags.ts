@@ -72,6 +72,12 @@ export const numberFlag = (flag: string, schema: z.ZodType, description: string)
 export const threadsFlag = (): Option =>
   numberFlag("--threads", z.int().min(1).max(256), "how many threads compute at once; default: all cores, at most 8");
 
+/** Errors: `bad_option` naming the first of some flags that was given though it has no part in what is asked for, and why. */
+export function refuseFlags(command: Command, names: readonly string[], why: string): void {
+  const foreign = names.find((name) => command.getOptionValueSource(name) === "cli");
+  ensure(foreign === undefined, "bad_option", () => `--${kebab(foreign!)} ${why}`);
+}
+
 /** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or texts between commas. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];

@@ -7,7 +7,7 @@ import { codebooks } from "../methods/index.ts";
 import { suggestion } from "../names.ts";
 import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
-import { numberFlag, threadsFlag } from "./flags.ts";
+import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -93,14 +93,14 @@ function placeOf(text: string): Place {
   return { site, group: Number(group), code: Number(code) };
 }
 
-async function inspect(files: string[], flags: CodesFlags): Promise<void> {
+async function inspect(files: string[], flags: CodesFlags, command: Command): Promise<void> {
   const { find, code, neurons, precision, recall, limit, json } = flags;
   ensure(
     (find === undefined) !== (code === undefined),
     "bad_option",
     "give --find REGEX to search codes, or --code SITE/GROUP/CODE to look at one: one of them",
   );
-  ensure(!neurons || find !== undefined, "bad_option", "--neurons is a comparison of what --find finds: give --find");
+  if (code) refuseFlags(command, ["neurons", "precision", "recall", "limit"], "is of what --find finds: give --find");
   await using model = await open(flags.model, { threads: flags.threads });
   const opened = await codebooks.openCodebooks(model, flags.part);
   const sites = opened.map(({ bottleneck }) => bottleneck.site);

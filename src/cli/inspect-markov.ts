@@ -10,7 +10,7 @@ import { type OpenModel, open } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { numberFlag, parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -114,7 +114,7 @@ The studio's room "inside" draws what --json prints.`,
     .action(inspect);
 }
 
-async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
+async function inspect(files: string[], flags: MarkovFlags, command: Command): Promise<void> {
   const { reference: referenceName, picture, json, threads, model: named, run, ...settings } = flags;
   ensure(!picture || picture.endsWith(".svg"), "bad_option", `--picture ${picture}: it is an .svg`);
   ensure(
@@ -122,6 +122,8 @@ async function inspect(files: string[], flags: MarkovFlags): Promise<void> {
     "bad_option",
     "--reference belongs to the measurement alignment, which --what leaves out",
   );
+  if (!flags.what.includes("surplus"))
+    refuseFlags(command, ["distances", "steps"], "belongs to the measurement surplus, which --what leaves out");
   ensure(run === undefined || named === undefined, "bad_option", "give --model or --run: one of them");
   const names = run === undefined ? (named ?? ["knossos"]) : await checkpointsOf(run);
   const models: OpenModel[] = [];

@@ -8,7 +8,7 @@ import { neurons } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { resolveModel } from "../references.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { numberFlag, parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
@@ -97,7 +97,8 @@ Examples:
   ventris inspect neurons --word dog
   ventris inspect neurons --neuron 3.118
   ventris inspect neurons --clamp 3.118 --word dog
-  ventris inspect neurons --compare runs/mine/model --picture map.svg`,
+  ventris inspect neurons --compare runs/mine/model
+  ventris inspect neurons --picture map.svg --out neurons.jsonl`,
     )
     .action(inspect);
 }
@@ -111,9 +112,19 @@ function place(flag: string, description: string): Option {
   });
 }
 
-async function inspect(flags: NeuronFlags): Promise<void> {
+/** Flags that have no part in what another one asks for. */
+const foreign = {
+  neuron: ["word", "tokens", "matrix", "sign", "layers", "limit", "out", "picture"],
+  compare: ["word", "tokens", "limit", "out", "picture"],
+  clamp: ["matrix", "metric", "norm", "input", "sign", "top", "layers", "limit", "out", "picture"],
+} as const;
+
+async function inspect(flags: NeuronFlags, command: Command): Promise<void> {
   const modes = (["neuron", "compare", "clamp"] as const).filter((name) => flags[name] !== undefined);
   ensure(modes.length <= 1, "bad_option", `give one of ${modes.map((name) => `--${name}`).join(" and ")}`);
+  const [mode] = modes;
+  if (mode) refuseFlags(command, foreign[mode], `has no part in --${mode}: leave one of them out`);
+  if (mode !== "clamp") refuseFlags(command, ["drive", "prompt"], "belongs to --clamp, which is not given");
   ensure(!flags.word || !flags.tokens, "bad_option", "--word and --tokens both name what to rank by: give one of them");
   ensure(
     !flags.clamp || flags.word || flags.tokens,

@@ -89,12 +89,15 @@ describe("codes", () => {
     [["--code", "layers.1.mlp.output/0/16"], /no code 16/],
     [["--code", "layers.1.mlp.output/1/0"], /no codebook 1/],
     [["--code", "layers.1.mlp.output/0/1", "--neurons"], /give --find/],
+    [["--code", "layers.1.mlp.output/0/1", "--limit", "3"], /--limit is of what --find finds/],
   ])("%s is refused", async (flags, message) => {
     await expect(inspect("codes", stories, "--part", part, ...flags)).rejects.toThrow(message);
   });
 
   test("a part that is not there is named", async () => {
-    await expect(inspect("codes", stories, "--part", "nothing", "--find", "a")).rejects.toThrow(/nothing/);
+    await expect(inspect("codes", stories, "--part", "nothing", "--find", "a")).rejects.toThrow(
+      /nothing.*did you mean "codebook"\? Codebooks of knossos/,
+    );
   });
 });
 
@@ -141,6 +144,7 @@ describe("markov", () => {
     [["--distances", "0"], /--distances/],
     [["--reference", "phaistos", "--what", "entropy"], /--reference belongs to/],
     [["--picture", "map.png"], /\.svg/],
+    [["--what", "entropy", "--distances", "2"], /--distances belongs to/],
   ])("%s is refused", async (flags, message) => {
     await expect(inspect("markov", stories, "--contexts", "100", ...flags)).rejects.toThrow(message);
   });
@@ -155,6 +159,10 @@ describe("neurons", () => {
     [["--neuron", "9.1"], /no layer 9/],
     [["--neuron", "1.99999"], /99999/],
     [["--clamp", "1.1"], /--word/],
+    [["--compare", "knossos", "--picture", "map.svg"], /--picture has no part in --compare/],
+    [["--neuron", "1.1", "--matrix", "gate"], /--matrix has no part in --neuron/],
+    [["--clamp", "1.1", "--word", "dog", "--top", "3"], /--top has no part in --clamp/],
+    [["--word", "dog", "--drive", "product"], /--drive belongs to --clamp/],
   ])("%s is refused", async (flags, message) => {
     await expect(inspect("neurons", ...flags)).rejects.toThrow(message);
   });

@@ -10,11 +10,13 @@ const { bottleneck: library } = memory;
 
 export interface SourceFlags {
   label?: string;
-  model: string;
+  model?: string;
   site?: string;
   threads?: number;
   json?: true;
 }
+
+export const usualModel = "knossos";
 
 /** What makes features: a table's columns, or a model read at a site. Bottlenecks of others are refused. */
 const encoderSchema = z.union([
@@ -44,7 +46,8 @@ export async function readParts(
   );
   if (tables.length > 0) {
     ensure(!known || "columns" in known, "bad_option", "the bottleneck was learned on texts, and tables are given");
-    ensure(site === undefined, "bad_option", "--site belongs to texts: a table is its own features");
+    const foreign = Object.entries({ site, model: reference, threads }).find(([, value]) => value !== undefined);
+    ensure(!foreign, "bad_option", () => `--${foreign![0]} belongs to texts: a table is its own features`);
     const parts: Part[] = [];
     let columns = known?.columns;
     for (const file of files) {
@@ -63,7 +66,7 @@ export async function readParts(
   ensure(!known || "site" in known, "bad_option", "the bottleneck was learned on tables, and texts are given");
   const read: { file: string; texts: string[]; labels: string[] }[] = [];
   for (const file of files) read.push({ file, ...(await library.labelledTexts(file, label)) });
-  await using model: OpenModel = await open(reference, { threads });
+  await using model: OpenModel = await open(reference ?? usualModel, { threads });
   const fingerprint = await model.fingerprint();
   ensure(!known || known.fingerprint === fingerprint, "bad_option", () => {
     return `the bottleneck was learned on states of another model (${known!.model}), and means nothing to ${model.name}: the weights differ`;

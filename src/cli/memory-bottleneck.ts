@@ -9,7 +9,15 @@ import { memory } from "../methods/index.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
-import { joined, labelled, namesOf, openLearner, readParts, type SourceFlags } from "./memory-bottleneck-data.ts";
+import {
+  joined,
+  labelled,
+  namesOf,
+  openLearner,
+  readParts,
+  type SourceFlags,
+  usualModel,
+} from "./memory-bottleneck-data.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
@@ -106,7 +114,7 @@ const addSource = (command: Command, chooses = true): Command => {
   command
     .argument("<data...>", "tables (.csv, .tsv) or texts (.jsonl), which may be compressed (.gz); all of one kind")
     .option("--label <name>", "column or field of the label; default: a table's last column, and label for texts")
-    .option("-m, --model <name>", `${modelHelp}; for texts alone`, "knossos");
+    .option("-m, --model <name>", `${modelHelp}; for texts alone. Default ${usualModel}.`);
   if (chooses)
     command.option(
       "--site <site>",
@@ -151,12 +159,21 @@ function requireSizes(path: string, known: memory.bottleneck.Bottleneck, flags: 
   }
 }
 
+function requireNames(flag: string, names: readonly string[]): void {
+  ensure(!names.includes(""), "bad_option", `${flag} ${names.join(",")}: a name is empty`);
+  const twice = names.find((name, i) => names.indexOf(name) !== i);
+  ensure(twice === undefined, "bad_option", `${flag} ${names.join(",")}: ${twice} stands there twice`);
+}
+
 const shareRight = (bottleneck: memory.bottleneck.Bottleneck, rows: memory.bottleneck.Labelled): number =>
   library.accuracy(library.classesOf(library.decide(bottleneck, rows), bottleneck.valueWidth), rows);
 
 async function train(files: string[], flags: TrainFlags): Promise<void> {
   const { out, passes, batch, rate, seed, svg, keys = [] } = flags;
   ensure(out.endsWith(".safetensors"), "bad_option", `--out ${out}: the bottleneck is a .safetensors file`);
+  ensure(svg?.endsWith(".svg") ?? true, "bad_option", `--svg ${svg}: it is an .svg`);
+  requireNames("--classes", flags.classes ?? []);
+  requireNames("--keys", keys);
   const before = (await exists(out)) ? await openLearner(out) : undefined;
   if (before) {
     requireSizes(out, before.bottleneck, flags);

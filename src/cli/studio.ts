@@ -1,10 +1,9 @@
 /** `ventris studio`: the page with papers, playground, traces, models and measurements, on loopback. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
 import { listen, studioGroups } from "../server/listen.ts";
 import { writeSite } from "../server/site.ts";
-import { parseValue, threadsFlag } from "./flags.ts";
+import { parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
 import { print, say, showProgress } from "./output.ts";
@@ -36,12 +35,8 @@ export function define(command: Command): void {
 
 async function studio(flags: { port: number; threads?: number; static?: string }, command: Command): Promise<void> {
   if (flags.static !== undefined) {
-    const foreign = ["port", "threads"].find((name) => command.getOptionValueSource(name) === "cli");
-    ensure(
-      !foreign,
-      "bad_option",
-      `--${foreign} is for a studio that is served; with --static a site is written, and nothing is served`,
-    );
+    const why = "is for a studio that is served; with --static a site is written, and nothing is served";
+    refuseFlags(command, ["port", "threads"], why);
     return writeStatic(flags.static);
   }
   const server = await listen({

@@ -14,6 +14,7 @@ import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
 import {
   cardFile,
+  chunkFile,
   type DatastoreBase,
   type DatastoreCard,
   datastoreFormat,
@@ -162,7 +163,7 @@ async function build(
   const close = async (windows: number, complete: boolean): Promise<void> => {
     const entries = open.values.length;
     if (entries > 0) {
-      const file = `chunk-${String(card.chunks.length).padStart(5, "0")}.safetensors`;
+      const file = chunkFile(card.chunks.length);
       const bytes = (card.entries + entries) * bytesAnEntry;
       ensure(maxBytes === undefined || bytes <= maxBytes, "disk_full", () => {
         return `the datastore ${folder} would take ${bytes} bytes, more than the ${maxBytes} given; its ${card.entries} entries are kept: give more and repeat, or give fewer texts`;

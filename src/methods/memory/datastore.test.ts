@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
 import { baseOf, buildDatastore } from "./building.ts";
-import { bytesInMemory, openDatastore } from "./datastore.ts";
+import { bytesInMemory, chunkFile, openDatastore } from "./datastore.ts";
 import { type MemoryFixture, memoryFixture, tinyTexts } from "./memory.fixture.ts";
 
 let fixture: MemoryFixture;
@@ -116,6 +116,12 @@ describe("refused by name", () => {
     });
     const { card } = await read(whole);
     const limit = bytesInMemory(card);
+    // Without a limit of one's own, the machine's: a card may count what no memory holds.
+    const vast = await copy("vast");
+    const entries = 2 ** 24;
+    const chunks = Array.from({ length: 1000 }, (_, i) => ({ ...card.chunks[0], file: chunkFile(i), entries }));
+    await writeFile(join(vast, "datastore.json"), JSON.stringify({ ...card, chunks, entries: 1000 * entries }));
+    await expect(read(vast)).rejects.toMatchObject({ code: "out_of_memory" });
     await expect(read(whole, { memoryLimit: limit - 1 })).rejects.toMatchObject({ code: "out_of_memory" });
     expect(await read(whole, { memoryLimit: limit })).toBeDefined();
   });
@@ -175,6 +181,10 @@ describe("refused by name", () => {
       /not those that the card/,
     );
 
+    await expect(read(await rewritten("placeless", ({ places }) => (places[2] = -7)))).rejects.toThrow(
+      /chunk-00001\.safetensors: entry 1 has no place/,
+    );
+
     const card = JSON.parse(await readFile(join(whole, "datastore.json"), "utf8"));
     const carded = async (name: string, change: object | string) => {
       const folder = await copy(name);
@@ -189,6 +199,8 @@ describe("refused by name", () => {
     await expect(carded("path", { chunks: [{ ...card.chunks[0], file: "../x.safetensors" }] })).rejects.toMatchObject({
       code: "bad_file",
     });
+    const twice = { chunks: [card.chunks[0], card.chunks[0]], entries: 2 * card.chunks[0].entries };
+    await expect(carded("twice", twice)).rejects.toThrow(/chunk 1 is chunk-00000\.safetensors, not chunk-00001/);
     await expect(carded("vocabulary", { vocabularySize: 3 })).rejects.toThrow(/which the model has not/);
     await expect(carded("width", { keyWidth: 8 })).rejects.toThrow(/8 wide/);
     await expect(carded("empty", { entries: 0, chunks: [] })).rejects.toThrow(/is empty/);

@@ -6,6 +6,7 @@
 import { z } from "zod";
 import { ensure } from "../../errors.ts";
 import { exists, storage, within } from "../../files.ts";
+import { memoryBytes } from "../../machine.ts";
 import { readCardFile } from "../../models/parts.ts";
 import type { Site } from "../../models/sites.ts";
 import { openSafetensors } from "../../weights/safetensors.ts";
@@ -58,6 +59,9 @@ const cardSchema = z.object({
 });
 export type DatastoreCard = z.output<typeof cardSchema>;
 
+/** Name of the chunk with this number. */
+export const chunkFile = (number: number): string => `chunk-${String(number).padStart(5, "0")}.safetensors`;
+
 /** What a datastore is checked against. */
 export interface DatastoreBase {
   readonly name: string;
@@ -73,6 +77,8 @@ export async function readCard(folder: string): Promise<DatastoreCard | undefine
   const card = await readCardFile(path, cardSchema, mostCardBytes);
   const sum = card.chunks.reduce((total, { entries }) => total + entries, 0);
   ensure(sum === card.entries, "bad_file", `${path}: its chunks have ${sum} entries, not ${card.entries}`);
+  const wrong = card.chunks.findIndex(({ file }, i) => file !== chunkFile(i));
+  ensure(wrong < 0, "bad_file", () => `${path}: chunk ${wrong} is ${card.chunks[wrong].file}, not ${chunkFile(wrong)}`);
   return card;
 }
 
@@ -115,7 +121,7 @@ export interface Datastore {
 }
 
 export interface DatastoreOptions {
-  /** Bytes that keys, values and places may take. Default: as much as they need. */
+  /** Bytes that keys, values and places may take. Default: half of the machine's memory. */
   readonly memoryLimit?: number;
 }
 
@@ -129,7 +135,7 @@ export const bytesInMemory = ({ entries, keyWidth }: Pick<DatastoreCard, "entrie
 export async function openDatastore(
   folder: string,
   base: DatastoreBase,
-  { memoryLimit = Infinity }: DatastoreOptions = {},
+  { memoryLimit = memoryBytes() / 2 }: DatastoreOptions = {},
 ): Promise<Datastore> {
   const card = await readCard(folder);
   ensure(card, "unavailable", `${folder} is no datastore: it has no ${cardFile} (ventris memory build makes one)`);
@@ -201,6 +207,8 @@ export async function* readChunks<Name extends "keys" | "inputs">(
         "bad_file",
         () => `${path}: entry ${outside} has the token ${values[outside]}, which the model has not`,
       );
+      const lost = places.findIndex((place, i) => place < i % 2 || (i % 2 === 0 && place >= card.documents));
+      ensure(lost < 0, "bad_file", () => `${path}: entry ${lost >> 1} has no place in the ${card.documents} documents`);
       const tensors: Partial<Record<Name, Float32Array>> = {};
       for (const name of names) {
         const width = name === "keys" ? card.keyWidth : card.inputWidth;

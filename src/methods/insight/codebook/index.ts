@@ -28,7 +28,9 @@ export const openCodebooks = (model: Pick<Model, "part" | "sites" | "state">, re
   model.state(`codebooks ${reference}`, async () => {
     const part = await model.part(reference, codebookKind).catch((cause) => {
       if (!(cause instanceof VentrisError) || cause.code !== "unavailable") throw cause;
-      throw new VentrisError("unavailable", `${cause.message}. ${howToGet}`, { cause });
+      throw new VentrisError("unavailable", `${cause.message}${cause.message.endsWith("?") ? "" : "."} ${howToGet}`, {
+        cause,
+      });
     });
     return codebooksOf(part, model.sites());
   });

@@ -266,6 +266,9 @@ describe("refused by name", () => {
 
   test("shapes that cannot be", () => {
     expect(() => createBottleneck({ ...shape, pairs: 0 })).toThrow(/pairs is 0/);
+    // Refused before anything is made: it would take gigabytes, and no file of it could be read.
+    const vast = { ...shape, codebooks: 4096, pairs: 65536 };
+    expect(() => createBottleneck(vast)).toThrow(/4096 codebooks of 65536 pairs, .* give fewer/);
     expect(() => createBottleneck(shape, { splitter: "slices" })).toThrow(/need 12 features, not 8/);
     expect(() => createBottleneck(shape, { splitter: "identity" })).toThrow(/as wide as features, 8, not 3/);
   });

@@ -38,7 +38,10 @@ export interface Features {
   readonly values: Float32Array;
 }
 
-/** Errors: `bad_option` for a shape that a splitter cannot serve. */
+/** Numbers of one tensor: beyond any table that is searched through. */
+export const mostNumbers = 2 ** 28;
+
+/** Errors: `bad_option` for a shape that a splitter cannot serve, or one too large. */
 export function createBottleneck(
   shape: BottleneckShape,
   { splitter = "random", seed = 0 }: { splitter?: Splitter; seed?: number } = {},
@@ -51,6 +54,13 @@ export function createBottleneck(
       `bottleneck: ${name} is ${value} and must be a whole number ≥ 1`,
     );
   }
+  const each = Math.max(pairs * keyWidth, pairs * valueWidth, splitter === "random" ? featureWidth * keyWidth : 0);
+  ensure(
+    codebooks * each <= mostNumbers,
+    "bad_option",
+    () =>
+      `bottleneck: ${codebooks} codebooks of ${pairs} pairs, keys ${keyWidth} wide, ${valueWidth} classes and ${featureWidth} features make a table of ${codebooks * each} numbers, more than the ${mostNumbers} that there may be: give fewer codebooks or pairs`,
+  );
   if (splitter === "slices") {
     ensure(
       codebooks * keyWidth === featureWidth,

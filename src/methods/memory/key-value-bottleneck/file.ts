@@ -3,11 +3,9 @@ import { z } from "zod";
 import { ensure } from "../../../errors.ts";
 import { parseJson } from "../../../json.ts";
 import { openSafetensors, writeSafetensors } from "../../../weights/safetensors.ts";
-import { type Bottleneck, type BottleneckShape, splitters } from "./bottleneck.ts";
+import { type Bottleneck, type BottleneckShape, mostNumbers, splitters } from "./bottleneck.ts";
 
 const format = "ventris bottleneck 1";
-/** Numbers of one tensor in a file: beyond any table that is searched through. */
-const mostNumbers = 2 ** 28;
 const size = z
   .int()
   .min(1)

@@ -47,6 +47,11 @@ export async function labelledTable(path: string, label?: string): Promise<Named
         "bad_file",
         () => `${path}, line ${number}: ${header![i]} is ${cell === "" ? "empty" : `"${cell}"`}, and must be a number`,
       );
+      ensure(
+        Number.isFinite(Math.fround(value)),
+        "bad_file",
+        () => `${path}, line ${number}: ${header![i]} is ${cell}, beyond what 32 bits hold`,
+      );
       values.push(value);
     }
     labels.push(cells[at]);

@@ -37,7 +37,7 @@ export interface MakeMemoryOptions {
   readonly seed: number;
   /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. */
   readonly exactUntil?: number;
-  /** Bytes that the datastore may take in memory. Default: as much as it needs. */
+  /** Bytes that the datastore may take in memory. Default: half of the machine's. */
   readonly memoryLimit?: number;
   /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
