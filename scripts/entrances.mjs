@@ -24,15 +24,71 @@ export const areas = {
   weights: "weights/index.ts",
 };
 
-/** The text of every file of src/entrances, by its name. */
-export function renderEntrances(root) {
+/** Objects that callers get, whose methods hold what they are given to their types, too: their interfaces, by the files that have them. */
+const given = {
+  "open.ts": ["Abilities"],
+  "engine/decoding.ts": ["Decoding"],
+  "engine/model.ts": ["Model"],
+  "engine/forest.ts": ["Forest", "Lease"],
+  "engine/canvas/canvas.ts": ["Canvas", "Sheet"],
+  "engine/vision.ts": ["Vision"],
+  "engine/encoder-decoder/index.ts": ["EncoderDecoder"],
+};
+
+/** The program of these files of src. */
+function programOf(root, files) {
   const source = join(root, "src");
   const { config } = ts.readConfigFile(join(root, "tsconfig.json"), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, root);
-  const program = ts.createProgram(
-    Object.values(areas).map((file) => join(source, file)),
+  return ts.createProgram(
+    files.map((file) => join(source, file)),
     options,
   );
+}
+
+/** The text of src/given.ts. */
+export function renderGiven(root) {
+  const source = join(root, "src");
+  const program = programOf(root, Object.keys(given));
+  const checker = program.getTypeChecker();
+  const kinds = createKinds(checker, source);
+  const types = new Map();
+  for (const [file, names] of Object.entries(given)) {
+    const exported = checker.getExportsOfModule(checker.getSymbolAtLocation(program.getSourceFile(join(source, file))));
+    for (const name of names)
+      types.set(checker.getDeclaredTypeOfSymbol(exported.find((one) => one.name === name)), name);
+  }
+  const objects = {};
+  for (const [type, name] of types) {
+    const [methods, fields] = [{}, {}];
+    for (const property of type.getProperties().filter((one) => !one.name.startsWith("__"))) {
+      const own = checker.getTypeOfSymbol(property);
+      const signatures = checker.getNonNullableType(own).getCallSignatures();
+      if (types.has(own)) fields[property.name] = types.get(own);
+      else if (signatures.length > 0) {
+        const { parameters, rejects } = kinds.signature(signatures);
+        const returned = signatures.map((one) => types.get(one.getReturnType())).find(Boolean);
+        methods[property.name] = { parameters: JSON.parse(parameters), rejects, ...(returned && { gives: returned }) };
+      }
+    }
+    objects[name] = { methods, fields };
+  }
+  return `/** Objects that callers get, with what their methods take by their declarations. Made by \`node scripts/entrances.mjs\`: change those, not this. */
+import { createObjectChecks, type NamedKinds, type ObjectKinds } from "./arguments.ts";
+
+const named: NamedKinds = ${kinds.table()};
+
+const objects: ObjectKinds = ${JSON.stringify(objects)};
+
+/** The object, as \`type\` declares it, whose methods refuse what is not of their declared types. Errors of its calls: \`bad_option\`. */
+export const checkedObject = /* @__PURE__ */ createObjectChecks(objects, named);
+`;
+}
+
+/** The text of every file of src/entrances, by its name. */
+export function renderEntrances(root) {
+  const source = join(root, "src");
+  const program = programOf(root, Object.values(areas));
   return new Map(
     Object.entries(areas).map(([name, file]) => [`${name}.ts`, renderEntrance(program, source, name, file)]),
   );
@@ -247,7 +303,7 @@ function createKinds(checker, source) {
 if (import.meta.url === pathToFileURL(process.argv[1]).href) {
   const root = fileURLToPath(new URL("..", import.meta.url));
   const folder = join(root, "src", "entrances");
-  const files = renderEntrances(root);
+  const files = renderEntrances(root).set("../given.ts", renderGiven(root));
   mkdirSync(folder, { recursive: true });
   const current = (name) => (existsSync(join(folder, name)) ? readFileSync(join(folder, name), "utf8") : "");
   const extra = readdirSync(folder).filter((name) => !files.has(name));

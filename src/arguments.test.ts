@@ -1,6 +1,6 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test, vi } from "vitest";
-import { checked, checkedAll, type Kind, type NamedKinds } from "./arguments.ts";
+import { checked, checkedAll, createObjectChecks, type Kind, type NamedKinds } from "./arguments.ts";
 
 const named: NamedKinds = {
   Node: { fields: { name: "string", "next?": { named: "Node" }, "size?": "number" } },
@@ -99,4 +99,27 @@ test("a call that gives a promise rejects; name and length stay; functions of on
   const { half } = checkedAll({ half: (of: number) => of / 2 }, [["of", "number"]], named);
   expect(half(4)).toBe(2);
   expect(() => half("4" as never)).toThrow('half: of must be a number, not "4"');
+});
+
+test("the methods of an object are checked, and of what it holds and gives, without touching the object itself", () => {
+  const checks = createObjectChecks(
+    {
+      Box: {
+        methods: { open: { parameters: [["by", "number"]], rejects: false, gives: "Lid" } },
+        fields: { lid: "Lid" },
+      },
+      Lid: { methods: { lift: { parameters: [["height", "number"]], rejects: true } }, fields: {} },
+    },
+    named,
+  );
+  const lid = { lift: async (height: number) => height };
+  const hidden = { get: () => lid, enumerable: false };
+  const box = Object.defineProperties({ size: 3, open: (_: number) => lid, lid }, { lid: hidden });
+  const view = checks("Box", box);
+  expect(() => view.open("x" as never)).toThrow('open: by must be a number, not "x"');
+  expect(() => box.open("x" as never)).not.toThrow();
+  expect(view.open(1)).toBe(view.lid);
+  expect(checks("Box", view)).toBe(checks("Box", box));
+  expect({ ...view }).toEqual({ size: 3, open: view.open });
+  return expect(view.lid.lift("x" as never)).rejects.toThrow("lift: height must be a number");
 });

@@ -92,6 +92,53 @@ export function checked<F extends Callable>(
   }) as unknown as F;
 }
 
+/** Types of objects by their names: what their methods take, and which methods and fields give another of these. */
+export type ObjectKinds = Readonly<
+  Record<
+    string,
+    {
+      readonly methods: Readonly<Record<string, { parameters: ParameterKinds; rejects: boolean; gives?: string }>>;
+      readonly fields: Readonly<Record<string, string>>;
+    }
+  >
+>;
+
+/**
+ * Gives objects whose methods are checked as functions are: another object over the first, made once for each, so that who works with the
+ * first pays nothing. Its methods may not ask for `this`.
+ */
+export function createObjectChecks(objects: ObjectKinds, named: NamedKinds): <T>(type: string, object: T) => T {
+  const known = new WeakMap<object, object>();
+
+  function descriptorOf(type: string, name: string, own: PropertyDescriptor): PropertyDescriptor {
+    const { methods, fields } = objects[type];
+    const { value, get } = own;
+    if (Object.hasOwn(fields, name)) {
+      const read = (): unknown => checkedObject(fields[name], get ? get() : value);
+      return { get: read, enumerable: own.enumerable };
+    }
+    if (!Object.hasOwn(methods, name) || typeof value !== "function") return own;
+    const { parameters, rejects, gives } = methods[name];
+    const call = checked(name, value as Callable, parameters, named, rejects) as (...all: unknown[]) => unknown;
+    if (gives === undefined) return { ...own, value: call };
+    return { ...own, value: (...all: unknown[]) => checkedObject(gives, call(...all)) };
+  }
+
+  function checkedObject<T>(type: string, object: T): T {
+    if (typeof object !== "object" || object === null || !Object.hasOwn(objects, type)) return object;
+    const made = known.get(object);
+    if (made) return made as T;
+    const own = Object.getOwnPropertyDescriptors(object);
+    const properties = Object.entries(own).map(([name, descriptor]) => [name, descriptorOf(type, name, descriptor)]);
+    const view = Object.create(Object.getPrototypeOf(object), { ...own, ...Object.fromEntries(properties) });
+    known.set(object, view);
+    known.set(view, view);
+    return view;
+  }
+
+  return checkedObject;
+}
+
 /** The same of functions by their names, which all have the same parameters. */
 export const checkedAll = <F extends Callable>(
   calls: Readonly<Record<string, F>>,

@@ -227,12 +227,12 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "a method that ends for no reason",
       () => model.generate("Hi", { method: own(async (decoding) => decoding.finish(wrong("done"))) }),
-      /finishes with one of stop, end.*not "done"/,
+      /finish: reason must be "aborted", .* not "done"/,
     ],
     [
       "a method that commits a number",
       () => model.generate("Hi", { method: own(async (decoding) => void decoding.commit(wrong(5))) }),
-      /commit takes a list of \{ token, from \}, not 5/,
+      /commit: tokens must be a list, not 5/,
     ],
     ["an object that says a text", () => model.decode(wrong(new URL("file:///x"))), /not a URL/],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],

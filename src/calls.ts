@@ -25,7 +25,8 @@ import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
-import { findMethod, findShaper } from "./methods/index.ts";
+import { checkedObject } from "./given.ts";
+import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import { embedWays, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
@@ -234,9 +235,11 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
   return { method: findMethod(name), options };
 }
 
+/** One of the registry knows what it gives its decoding; one of the caller's own is told what is wrong. */
 function ownMethod(value: unknown): Method {
   requireMethod(value);
-  return value;
+  if (methods.includes(value)) return value;
+  return { ...value, decode: (decoding, options) => value.decode(checkedObject("Decoding", decoding), options) };
 }
 
 /** How a text is scored. */

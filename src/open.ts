@@ -1,4 +1,5 @@
 /** The public face: `open` a model, `decode` with it. */
+
 import { z } from "zod";
 import {
   type ContinuationScoring,
@@ -39,6 +40,7 @@ import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
+import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
@@ -186,15 +188,23 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
       return tokens.length;
     },
     forward: forwardOf(model),
+    ability: (name: Capability) => checkedAbility(name, model.ability(name)),
     [Symbol.asyncDispose]: model.close,
   } satisfies Partial<OpenModel>;
   // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
-  const properties = { ...Object.getOwnPropertyDescriptors(model), ...Object.getOwnPropertyDescriptors(face) };
+  const properties = {
+    ...Object.getOwnPropertyDescriptors(checkedObject("Model", model)),
+    ...Object.getOwnPropertyDescriptors(face),
+  };
   const opened = Object.defineProperties({}, properties) as OpenModel;
   describing(opened, "Model", () => describeModel(model, Object.keys(face)));
   engineModels.set(opened, model);
   return opened;
 }
+
+/** An ability, whose methods refuse what is not of their declared types. */
+const checkedAbility = (name: string, ability: unknown): unknown =>
+  Object.entries(checkedObject("Abilities", { [name]: ability }))[0][1];
 
 /** What it is and can do, for who prints it. */
 function describeModel({ name, capabilities, parameterCount, ...model }: Model, calls: readonly string[]): string {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { browserEntries } from "../scripts/browser.mjs";
-import { areas, renderEntrances } from "../scripts/entrances.mjs";
+import { areas, renderEntrances, renderGiven } from "../scripts/entrances.mjs";
 import { root } from "./build.ts";
 
 test("src/entrances is what the declarations say (node scripts/entrances.mjs writes it anew)", () => {
@@ -10,6 +10,7 @@ test("src/entrances is what the declarations say (node scripts/entrances.mjs wri
   const folder = join(root, "src", "entrances");
   expect(readdirSync(folder).sort()).toEqual([...rendered.keys()].sort());
   for (const [name, text] of rendered) expect(readFileSync(join(folder, name), "utf8"), name).toBe(text);
+  expect(readFileSync(join(root, "src", "given.ts"), "utf8")).toBe(renderGiven(root));
 });
 
 test("every subpath is entered there, in Node and in pages, but those that look at their arguments themselves", () => {

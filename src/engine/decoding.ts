@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { ConstraintChoice, ConstraintState } from "../constraints/index.ts";
-import { ensure, shown } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import type { Template } from "./canvas/template.ts";
 import { createChoices, pick } from "./choices.ts";
 import { type Constraining, checkAllowed } from "./constraining.ts";
@@ -222,9 +222,6 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     shapeFreely: unconstrained.shape,
     choose: choosing.choose,
     commit(commitments) {
-      ensure(Array.isArray(commitments), "bad_option", () => {
-        return `commit takes a list of { token, from }, not ${shown(commitments)}`;
-      });
       delivery.take(commitments.map(({ from }) => from));
       for (const { from, token } of constraining ? commitments : []) {
         checkAllowed(constraining!, from, token, endTokens.has(token));
