@@ -134,12 +134,15 @@ async function* textsOf(files: string[], { limit = Infinity, heldOut }: EvalFlag
   }
 }
 
-const estimateRow = (name: string, count: number | string, { value, interval: [low, high] }: Estimate) => [
-  name,
-  String(count),
-  value.toFixed(3),
-  `${low.toFixed(3)} to ${high.toFixed(3)}`,
-];
+/** Rows of estimates over so many documents: one alone says nothing of how others would differ. */
+export const estimateRows =
+  (documents: number) =>
+  (name: string, count: number, { value, interval }: Estimate): string[] => [
+    name,
+    String(count),
+    value.toFixed(3),
+    documents > 1 ? spanOf(interval) : "one document",
+  ];
 
 async function draftTest(files: string[], flags: EvalFlags & { draft: string; temperature: number }): Promise<void> {
   const { draft: reference, temperature, overlap, seed, threads, json } = flags;
@@ -163,7 +166,8 @@ async function draftTest(files: string[], flags: EvalFlags & { draft: string; te
     printJson({ model: flags.model, draft: reference, temperature, files, ...found, work });
     return;
   }
-  const { positions } = found;
+  const { positions, documents } = found;
+  const estimateRow = estimateRows(documents);
   print(
     formatTable(
       ["draft against model", "positions", "value", "95 % interval"],
@@ -171,7 +175,7 @@ async function draftTest(files: string[], flags: EvalFlags & { draft: string; te
         estimateRow(`accepted (sum of minima, temperature ${temperature})`, positions, found.acceptance),
         estimateRow("same most likely token", positions, found.agreement),
         estimateRow("divergence, nats", positions, found.divergence),
-        ["work of a token, model over draft", "-", `${work.toFixed(1)}x`, "-"],
+        ["work of a token, model over draft", "-", `${work.toFixed(1)}×`, "-"],
       ],
     ),
   );
@@ -214,6 +218,7 @@ async function perplexity(files: string[], flags: PerplexityFlags): Promise<void
     printJson({ model: flags.model, files, ...found });
     return;
   }
+  const estimateRow = estimateRows(found.documents);
   print(
     formatTable(
       ["perplexity per", "units", "value", "95 % interval"],
