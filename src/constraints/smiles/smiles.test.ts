@@ -3,10 +3,10 @@ import { readFileSync } from "node:fs";
 import { Molecule } from "openchemlib";
 import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
-import { type ConstraintState, isValid } from "../contract.ts";
+import { type ConstraintState, isValid, pushAll } from "../contract.ts";
 import { obeysTheLaws } from "../laws.fixture.ts";
 import { elements, mostBonds } from "./elements.ts";
-import { smilesConstraint } from "./index.ts";
+import { type SmilesState, smilesConstraint } from "./index.ts";
 
 describe("SMILES", () => {
   obeysTheLaws("molecules", {
@@ -27,6 +27,7 @@ describe("SMILES", () => {
       "[Xx]",
       "C11",
     ],
+    endsElsewhere: true,
   });
 
   it.each([
@@ -51,11 +52,7 @@ describe("SMILES", () => {
 
   it("what random walks write is a molecule", () => {
     const letters = "CCCCNOSFcccccnos[[]]()()==#112233HBrlI+-@.";
-    let state = 5;
-    const draw = (): number => {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      return state / 2 ** 32;
-    };
+    const draw = random(5);
     let molecules = 0;
     for (let walk = 0; walk < 60; walk++) {
       let at: ConstraintState = smilesConstraint().start;
@@ -72,6 +69,29 @@ describe("SMILES", () => {
       }
     }
     expect(molecules).toBeGreaterThan(30);
+  });
+
+  it("whatever random walks begin can be ended, and is a molecule then", () => {
+    const letters = "CCNOScccccccnnnos[[]]()()==#-12345678%0HBrl+@";
+    const draw = random(11);
+    const encoder = new TextEncoder();
+    let aromatic = 0;
+    for (let walk = 0; walk < 120; walk++) {
+      let at: SmilesState = smilesConstraint().start;
+      let text = "";
+      for (let i = 0; i < 40; i++) {
+        const letter = letters[Math.floor(draw() * letters.length)];
+        const next = at.push(letter.charCodeAt(0));
+        if (!next) continue;
+        at = next;
+        text += letter;
+        expect(pushAll(at, encoder.encode(at.ending))?.complete, `${text} and ${at.ending}`).toBe(true);
+        if (i % 8 !== 0) continue;
+        if (/[cn]/.test(at.ending)) aromatic += 1;
+        expect(problemOf(text + at.ending), `${text} and ${at.ending}`).toBeUndefined();
+      }
+    }
+    expect(aromatic).toBeGreaterThan(100);
   });
 
   it("gives no element of any charge more bonds than the judge does", () => {
@@ -111,3 +131,8 @@ function problemOf(text: string): string | undefined {
     return /valence|SmilesParser|aromatic/.test(message) ? message : undefined;
   }
 }
+
+const random = (state: number) => (): number => {
+  state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+  return state / 2 ** 32;
+};
