@@ -42,7 +42,7 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
   },
   serve: {
     group: decoding,
-    summary: "serve models to other programs, as OpenAI's clients expect it",
+    summary: "serve models to other programs through OpenAI's interface",
     load: () => import("./serve.ts"),
   },
   models: {

@@ -91,7 +91,7 @@ export function addLoadFlags(command: Command): void {
     .addOption(
       new Option(
         "--key-values <format>",
-        "precision of the keys and values that are kept: auto takes f16 where that makes long contexts faster",
+        "precision of the key-value cache: auto takes f16 where that makes long contexts faster",
       )
         .choices(cacheFormats)
         .default(undefined, "auto"),
@@ -99,7 +99,7 @@ export function addLoadFlags(command: Command): void {
     .addOption(
       new Option(
         "--context-length <tokens>",
-        "tokens of prompt and output together that the model is opened for: fewer than it has, or, of models with LongRoPE, more than their usual context; what it has no positions for is refused",
+        "how many tokens prompt and output may have together: fewer than the model was made for, or, of models with LongRoPE, more",
       )
         .default(undefined, "all that the model has; ventris models says how many")
         .argParser(parse(contextLength, "--context-length")),

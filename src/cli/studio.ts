@@ -28,7 +28,7 @@ export function define(command: Command): void {
     .addOption(threadsFlag())
     .addHelpText(
       "after",
-      "\nThe page can be opened on this machine alone, until Ctrl-C. It fetches nothing\nfrom elsewhere.\n\nWith --static a folder of about 52 MB is written: the studio, three models and\nthe engine for browsers. Any web server can serve it, also below a path:\n  ventris studio --static site && npx serve site",
+      "\nOnly this machine can open the page. It fetches nothing from elsewhere. Ctrl-C\nends it.\n\nWith --static a folder of about 52 MB is written: the studio, three models and\nthe engine for browsers. Any web server can serve it, also below a path:\n  ventris studio --static site && npx serve site",
     )
     .action(studio);
 }

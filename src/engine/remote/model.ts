@@ -58,7 +58,9 @@ export const remoteOptions = {
     .min(1)
     .max(1000)
     .optional()
-    .describe("how many likely next tokens awrs and smc ask it for; engines have limits of their own; default: 20"),
+    .describe(
+      "how many likely next tokens awrs and smc ask the engine for, which may have a limit of its own; default: 20",
+    ),
   ends: z
     .array(z.string().max(200))
     .min(1)
