@@ -101,7 +101,11 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
     summary: "remember texts of one's own: build a datastore, train a memory, measure what it knows",
     load: () => import("./memory.ts"),
   },
-  eeg: { group: beyond, summary: "decode EEG of people who read into sentences", load: () => import("./eeg.ts") },
+  eeg: {
+    group: beyond,
+    summary: "decode the EEG of people who read, into the sentences that they read",
+    load: () => import("./eeg.ts"),
+  },
   point: {
     group: beyond,
     summary: "find hulls, triangulations and tours of points with pointer networks",

@@ -40,7 +40,7 @@ export function define(command: Command): void {
   command
     .argument("[name]", "the name of a paper, as ventris papers lists it")
     .option("--list", "measure nothing: list which records there are, and which are missing or stale")
-    .option("--tiny", "take seconds: shows that it runs; the figures mean little")
+    .option("--tiny", "take seconds, to show that it runs; the figures mean little")
     .option("--quick", "take about three minutes on two cores. This is the default.")
     .option(
       "--full",

@@ -55,14 +55,14 @@ interface FinetuneFlags {
 const separatorFlag = (): Option =>
   new Option(
     "--separator <text>",
-    "what stands between the documents of a .txt file; \\n stands for a newline, and '' for nothing: then every file is one document. Default: the blank lines of a single .txt file; each of several files is one document",
+    "what separates the documents of a .txt file, with \\n for a newline; '' makes every file one document. Default: a single .txt file is split at its blank lines, and each of several files is one document",
   ).argParser((text) => readEscapes(text, "--separator"));
 
 export function define(command: Command): void {
   command
     .argument(
       "[recipe]",
-      "a recipe: one that --init wrote, or that ships with the package, as knossos; or one of the commands below",
+      "a recipe: one that --init wrote, or that ships with the package, such as knossos; or one of the commands below",
     )
     .option(
       "--init <folder>",
@@ -76,12 +76,12 @@ export function define(command: Command): void {
     .addOption(
       numberFlag("--minutes", z.number().positive(), "how long the training that --init plans may take").default(60),
     )
-    .addOption(numberFlag("--sample-every", z.int().min(1), "show what the model writes, once every so many steps"))
+    .addOption(numberFlag("--sample-every", z.int().min(1), "show what the model writes, every so many steps"))
     .addOption(
       numberFlag(
         "--keep-every",
         z.int().min(1),
-        "keep the model as it then is, once every so many steps, in the folder kept of the run; ventris inspect markov --run reads them",
+        "keep a copy of the model every so many steps, in the folder kept of the run; ventris inspect markov --run reads the copies",
       ),
     )
     .option(
@@ -114,7 +114,7 @@ export function define(command: Command): void {
     .argument("<texts...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .option(
       "--folder <folder>",
-      "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part. Default: runs/ and the names of model and text, as runs/knossos-story",
+      "folder for everything: the recipe, the checkpoint, and the result in model, adapter or part. Default: runs/ and the names of model and text, such as runs/knossos-story",
     )
     .addOption(separatorFlag())
     .addOption(numberFlag("--epochs", z.number().positive(), "how often the texts are read").default(3))
@@ -129,7 +129,7 @@ export function define(command: Command): void {
     .addOption(numberFlag("--lora", z.int().min(1), "train a LoRA of this rank instead of all weights"))
     .addOption(numberFlag("--alpha", z.number().positive(), "scale of the LoRA, as in PEFT; default: twice the rank"))
     .addOption(
-      new Option("--targets <names>", "matrices that get a LoRA, between commas, as q_proj,v_proj")
+      new Option("--targets <names>", "matrices that get a LoRA, between commas, such as q_proj,v_proj")
         .argParser((text) => text.split(","))
         .default(["all-linear"], "all-linear"),
     )
@@ -140,7 +140,7 @@ export function define(command: Command): void {
     .addOption(
       new Option(
         "--set <name=value>",
-        "a setting of the part, as vectors=8 of a soft-prompt. May be given several times.",
+        "a setting of the part, such as vectors=8 for a soft-prompt. May be given several times.",
       )
         .argParser((text, before: string[]) => [...before, text])
         .default([], ""),
