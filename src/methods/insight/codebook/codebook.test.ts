@@ -1,5 +1,5 @@
 /** Bottlenecks against the definition in float64, straight-through gradients, changes of codes under several methods, parts, bad input. */
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -25,6 +25,7 @@ import {
   type CodebookLoss,
   idsReading,
 } from "./bottleneck.ts";
+import { finetuneCodebooks } from "./finetune.ts";
 import { type Codebook, type CodeChange, codebookEdits, codebooksOf, partOfCodebooks } from "./index.ts";
 import { codebookObjective, countCodes, initialCodebooks, replaceDeadCodes } from "./train.ts";
 
@@ -483,6 +484,46 @@ describe("in a model", () => {
     expect((await objective.loss(batch)) + 0.2).toBeLessThan(before.loss);
     await objective.release();
     for (const [name, array] of stored) expect(values.get(name)).toEqual(array);
+  });
+
+  test.each(["codes", "model"] as const)("fine-tuning %s: interrupted and resumed as without a stop", async (train) => {
+    const { family, config } = model;
+    const { values: stored } = await model.learnable();
+    const copied = () => new Map([...stored].map(([name, array]) => [name, array.slice()]));
+    const text = (length: number, by: number) => Uint16Array.from({ length }, (_, i) => (i * i * by) % 60);
+    const shape = { sites: "both", codes: 8, k: 2, similarity: "inner", aggregate: "sum" } as const;
+    const options = { family, config, shape, train, rows: 2, length: 8, steps: 6, rate: 0.01, threads: 1 };
+    const texts = { tokens: text(300, 7), heldOut: text(60, 11) };
+    const whole = { ...options, ...texts, values: copied() };
+    const expected = await finetuneCodebooks(whole);
+
+    const kept = join(folder, `run-${train}`);
+    const controller = new AbortController();
+    const onProgress = ({ step }: { step: number }) => step === 3 && controller.abort();
+    const parted = { ...options, ...texts, values: copied(), folder: kept };
+    const stopped = await finetuneCodebooks({ ...parted, signal: controller.signal, onProgress });
+    expect(stopped.result).toMatchObject({ reason: "aborted", step: 3 });
+    // The model of the checkpoint's own middle, and the one of its beginning: both go on.
+    const copyOfKept = join(folder, `again-${train}`);
+    await cp(kept, copyOfKept, { recursive: true });
+    for (const again of [parted, { ...parted, values: copied(), folder: copyOfKept }]) {
+      const { codebooks: found, plain, loss, result } = await finetuneCodebooks(again);
+      expect({ plain, loss, resumedFrom: result.resumedFrom }).toEqual({
+        plain: expected.plain,
+        loss: expected.loss,
+        resumedFrom: 3,
+      });
+      expect(found).toEqual(expected.codebooks);
+      expect(again.values).toEqual(whole.values);
+    }
+    const other = copied();
+    for (const array of other.values()) array[0] += 1;
+    for (const [changed, what] of [
+      [{ values: other }, /another model/],
+      [{ heldOut: text(60, 13) }, /another heldOut/],
+    ] as const) {
+      await expect(finetuneCodebooks({ ...parted, ...changed })).rejects.toThrow(what);
+    }
   });
 
   test("dead codes become states of the batch", () => {

@@ -5,12 +5,15 @@ import { textGraph } from "../../../models/graph.ts";
 import type { Lora } from "../../../models/lora.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { lower } from "../../../tensor/index.ts";
+import { type Checkpoint, checkpointPath, readRun } from "../../../training/checkpoint.ts";
 import { drawBatch, evaluationBatches, type TokenIds } from "../../../training/data.ts";
 import { digestOf } from "../../../training/digest.ts";
 import { weightFile } from "../../../training/graph-objective.ts";
 import { type TrainProgress, type TrainResult, train } from "../../../training/loop.ts";
-import type { Values } from "../../../training/next-token.ts";
+import { modelParameters, type Values } from "../../../training/next-token.ts";
+import type { TokenBatch } from "../../../training/objective.ts";
 import { linear } from "../../../training/schedule.ts";
+import { openSafetensors } from "../../../weights/safetensors.ts";
 import type { CodebookLoss } from "./bottleneck.ts";
 import type { Codebook } from "./part.ts";
 import {
@@ -19,6 +22,7 @@ import {
   type CodebookTask,
   codebookObjective,
   codebooksFromStates,
+  initialCodebooks,
 } from "./train.ts";
 
 export interface CodebookFinetuning {
@@ -40,7 +44,7 @@ export interface CodebookFinetuning {
   readonly rate: number;
   readonly seed?: number;
   readonly threads?: number;
-  /** Where the run keeps its checkpoint, to go on from. */
+  /** Where the run keeps its checkpoint: the same call goes on from there, also with a model that was trained in place until the interruption. */
   readonly folder?: string;
   readonly maxSeconds?: number;
   readonly signal?: AbortSignal;
@@ -69,19 +73,10 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
     `codebooks: ${heldOut.length} held-out tokens do not fill a batch of ${rows} x ${length}`,
   );
   const measured = evaluationBatches(heldOut, batchShape, Math.min(heldOutBatches, fitting));
-  const first = Array.from({ length: firstBatches }, (_, i) => drawBatch(tokens, batchShape, seed, 2 ** 30 + i));
-  const sites = bottlenecksOf(family, config, shape).map(({ site }) => site);
-  const states = await statesOf(
-    options,
-    sites,
-    first.map((batch) => batch.tokens),
-  );
-  const codebooks = codebooksFromStates(family, config, shape, states, seed);
-
-  const plainObjective = await codebookObjective({ ...options, codebooks: [], train: "model", lora: undefined });
-  let plain = 0;
-  for (const batch of measured) plain += (await plainObjective.loss(batch)) / measured.length;
-  await plainObjective.release();
+  const kept = options.folder === undefined ? undefined : await readRun(options.folder);
+  const codebooks = kept ? initialCodebooks(family, config, shape) : await nearStates(options); // the checkpoint's are put into them
+  // What is trained in place is no longer what it was when the training goes on: the plain model's loss is kept with the run.
+  const plain = (kept?.config as Kept | undefined)?.plain ?? (await plainLoss(options, measured));
 
   const objective = await codebookObjective({ ...options, codebooks });
   try {
@@ -93,9 +88,13 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
       schedule: linear({ peak: rate, warmup: Math.max(1, Math.floor(steps / 20)), steps, final: rate / 20 }),
       optimiser: { weightDecay: 0.01 },
       seed,
+      config: { plain } satisfies Kept,
       basis: async () => ({
+        model: await beginningOf(options, kept),
         ...{ ...shape, train: options.train, lora: options.lora, loss: options.loss, beta: options.beta },
-        ...{ weight: options.weight, rows, length, rate, texts: await digestOf(Int32Array.from(tokens)) },
+        ...{ weight: options.weight, rows, length, rate },
+        texts: await digestOf(Int32Array.from(tokens)),
+        heldOut: await digestOf(Int32Array.from(heldOut)),
       }),
       maxSeconds: options.maxSeconds,
       checkpointFolder: options.folder,
@@ -107,6 +106,50 @@ export async function finetuneCodebooks(options: CodebookFinetuning): Promise<Fi
     return { codebooks, plain, loss, result };
   } finally {
     await objective.release();
+  }
+}
+
+/** What a run's checkpoint keeps for its end. */
+interface Kept {
+  readonly plain: number;
+}
+
+async function nearStates(options: CodebookFinetuning): Promise<Codebook[]> {
+  const { family, config, shape, tokens, rows, length, seed = 0 } = options;
+  const first = Array.from({ length: firstBatches }, (_, i) => drawBatch(tokens, { rows, length }, seed, 2 ** 30 + i));
+  const sites = bottlenecksOf(family, config, shape).map(({ site }) => site);
+  const states = await statesOf(
+    options,
+    sites,
+    first.map((batch) => batch.tokens),
+  );
+  return codebooksFromStates(family, config, shape, states, seed);
+}
+
+async function plainLoss(options: CodebookFinetuning, batches: readonly TokenBatch[]): Promise<number> {
+  const objective = await codebookObjective({ ...options, codebooks: [], train: "model", lora: undefined });
+  try {
+    let loss = 0;
+    for (const batch of batches) loss += (await objective.loss(batch)) / batches.length;
+    return loss;
+  } finally {
+    await objective.release();
+  }
+}
+
+/** Names the model that the run began from: the one given, or the checkpoint's where what is given is what the run had made of it. */
+async function beginningOf(options: CodebookFinetuning, kept: Checkpoint | undefined): Promise<unknown> {
+  const { family, config, values, folder } = options;
+  const parameters = modelParameters(family, config, values);
+  const given = await digestOf(...parameters.map((parameter) => parameter.values));
+  if (options.train !== "model" || !kept) return given;
+  const file = await openSafetensors(checkpointPath(folder!));
+  try {
+    const reached: Float32Array[] = [];
+    for (const { name } of parameters) reached.push(await file.readFloat32(name));
+    return given === (await digestOf(...reached)) ? kept.basis?.model : given;
+  } finally {
+    await file.close();
   }
 }
 
