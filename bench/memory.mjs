@@ -409,7 +409,7 @@ async function domainStream({ quick }) {
   const sizes = { codebooks: 16, pairs: 256, keyWidth: 8, epochs: 3, batch: 32, seed: 1 };
   const settings = { ...sizes, learningRate: 200, headRate: 0.02 };
   return [
-    await bottleneck.twoDomains(bottleneck.bottleneckLearner(placing, vocabularySize, settings), streams, tests),
+    await bottleneck.twoDomains(await bottleneck.bottleneckLearner(placing, vocabularySize, settings), streams, tests),
     await bottleneck.twoDomains(await bottleneck.headLearner(hiddenSize, vocabularySize, settings), streams, tests),
   ];
 }

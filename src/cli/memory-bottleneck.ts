@@ -200,20 +200,19 @@ async function train(files: string[], flags: TrainFlags): Promise<void> {
     showProgress("placing the keys");
     const bottleneck =
       before?.bottleneck ??
-      library.beginLearner(joined(others.length > 0 ? others : stream), classes.length, {
+      (await library.beginLearner(joined(others.length > 0 ? others : stream), classes.length, {
         codebooks,
         pairs,
         keyWidth,
         seed,
         signal,
-      });
+      }));
     const panels: memory.bottleneck.RegionsPanel[] = [];
     const then: number[] = [];
     for (const [i, rows] of stream.entries()) {
       for (let pass = 0; pass < passes; pass++) {
         showProgress(`${parts[i].file}: pass ${pass + 1} of ${passes}`);
-        library.learn(bottleneck, rows, { epochs: 1, batch, learningRate: rate, seed: seed + pass, signal });
-        await new Promise(setImmediate); // lets Ctrl-C in
+        await library.learn(bottleneck, rows, { epochs: 1, batch, learningRate: rate, seed: seed + pass, signal });
       }
       then.push(shareRight(bottleneck, rows));
       // Whole after each part: a stop loses no more than the part that was being learned.

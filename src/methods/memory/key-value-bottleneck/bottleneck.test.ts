@@ -29,9 +29,9 @@ const labelled = (count: number, seed: number): Labelled => ({
   ...features(count, 8, seed),
   labels: Int32Array.from({ length: count }, (_, i) => i % 5),
 });
-function placed(seed = 1): Bottleneck {
+async function placed(seed = 1): Promise<Bottleneck> {
   const bottleneck = createBottleneck(shape, { seed });
-  initialiseKeys(bottleneck, features(400, 8, 2), { epochs: 4, batch: 50, seed });
+  await initialiseKeys(bottleneck, features(400, 8, 2), { epochs: 4, batch: 50, seed });
   return bottleneck;
 }
 
@@ -56,8 +56,8 @@ describe("by definition", () => {
     }
   });
 
-  test.each([1, 3])("the %i nearest pairs, and the mean over codebooks of the sums of their values", (top) => {
-    const bottleneck = placed();
+  test.each([1, 3])("the %i nearest pairs, and the mean over codebooks of the sums of their values", async (top) => {
+    const bottleneck = await placed();
     bottleneck.values.forEach((_, i) => {
       bottleneck.values[i] = normal({ seed: 3, request: 0 }, i, "data");
     });
@@ -81,8 +81,8 @@ describe("by definition", () => {
     }
   });
 
-  test("a step is the slope of the smoothed loss, and changes nothing but what was fetched", () => {
-    const bottleneck = placed();
+  test("a step is the slope of the smoothed loss, and changes nothing but what was fetched", async () => {
+    const bottleneck = await placed();
     const stream = labelled(6, 9);
     const fetched = fetchPairs(bottleneck, queriesOf(bottleneck, stream));
     const before = {
@@ -116,8 +116,8 @@ describe("by definition", () => {
     expect(bottleneck.projections).toEqual(before.projections);
   });
 
-  test("clipping bounds a step's length", () => {
-    const bottleneck = placed();
+  test("clipping bounds a step's length", async () => {
+    const bottleneck = await placed();
     const stream = labelled(6, 9);
     stepOn(bottleneck, fetchPairs(bottleneck, queriesOf(bottleneck, stream)), stream.labels, {
       learningRate: 1,
@@ -128,11 +128,11 @@ describe("by definition", () => {
 });
 
 describe("keys", () => {
-  test("the error falls to a plateau, and no key is dead but where none may move", () => {
+  test("the error falls to a plateau, and no key is dead but where none may move", async () => {
     const errors: number[] = [];
     const bottleneck = createBottleneck(shape, { seed: 1 });
     const given = features(800, 8, 2);
-    initialiseKeys(bottleneck, given, { epochs: 12, batch: 50, seed: 1, onBatch: (error) => errors.push(error) });
+    await initialiseKeys(bottleneck, given, { epochs: 12, batch: 50, seed: 1, onBatch: (error) => errors.push(error) });
     const mean = (values: number[]): number => values.reduce((a, b) => a + b, 0) / values.length;
     expect(mean(errors.slice(-20))).toBeLessThan(0.6 * mean(errors.slice(0, 5)));
     expect(Math.abs(mean(errors.slice(-20)) - mean(errors.slice(-60, -40)))).toBeLessThan(
@@ -142,27 +142,44 @@ describe("keys", () => {
       new Set(Array.from(fetchPairs(one, queriesOf(one, given)), (p, i) => (i % 4) * 16 + p)).size;
     expect(used(bottleneck)).toBe(64);
     const lost = createBottleneck({ ...shape, pairs: 200 }, { seed: 1 });
-    initialiseKeys(lost, given, { epochs: 1, batch: 20, dead: 0, seed: 1 });
+    await initialiseKeys(lost, given, { epochs: 1, batch: 20, dead: 0, seed: 1 });
     expect(Math.max(...lost.keys)).toBeGreaterThan(1000); // as follows from the update: unused keys are flung away
     expect(bottleneck.usage.every((count) => count === 0)).toBe(true);
   });
 });
 
+describe("work that takes long", () => {
+  test.each([
+    ["placing keys", (signal: AbortSignal) => beginLearner(labelled(300, 3), 5, { ...long, keyWidth: 3, signal })],
+    ["projecting", (signal: AbortSignal) => beginLearner(labelled(9000, 3), 5, { ...long, keyWidth: 3, signal })],
+    [
+      "learning",
+      async (signal: AbortSignal) =>
+        learn(createBottleneck(shape), labelled(300, 3), { epochs: 100, batch: 50, signal }),
+    ],
+  ])("%s hears a signal that comes while it runs", async (_, work) => {
+    const controller = new AbortController();
+    setTimeout(() => controller.abort()); // as Ctrl-C: another turn of the event loop
+    await expect(work(controller.signal)).rejects.toMatchObject({ code: "aborted" });
+  });
+  const long = { codebooks: 4, pairs: 64, seed: 1 };
+});
+
 describe("the toy stream of figure 2", () => {
-  const learnt = (kind: "one" | "many") => {
-    const bottleneck = toyBottleneck(kind, 1);
+  const learnt = async (kind: "one" | "many") => {
+    const bottleneck = await toyBottleneck(kind, 1);
     const after: number[] = [];
     const tests = toyTasks.map((_, task) => toyTask(task, 60, 100));
     for (const task of toyTasks.keys()) {
-      learn(bottleneck, toyTask(task, 100, 1), { epochs: 100, batch: 100, learningRate: 3 });
+      await learn(bottleneck, toyTask(task, 100, 1), { epochs: 100, batch: 100, learningRate: 3 });
       after.push(accuracy(classesOf(decide(bottleneck, tests[task]), toyClasses), tests[task]));
     }
     const final = tests.map((test) => accuracy(classesOf(decide(bottleneck, test), toyClasses), test));
     return { after, final };
   };
 
-  test.each(["one", "many"] as const)("earlier tasks stay known: %s", (kind) => {
-    const { after, final } = learnt(kind);
+  test.each(["one", "many"] as const)("earlier tasks stay known: %s", async (kind) => {
+    const { after, final } = await learnt(kind);
     expect(Math.min(...after)).toBeGreaterThan(0.9);
     final.forEach((share, task) => {
       expect(share).toBeGreaterThan(after[task] - 0.05);
@@ -185,12 +202,12 @@ describe("the toy stream of figure 2", () => {
 });
 
 describe("deciding", () => {
-  test("before anything was learned it is undecided; use is not counted; the mask keeps unused values out", () => {
-    const bottleneck = placed();
+  test("before anything was learned it is undecided; use is not counted; the mask keeps unused values out", async () => {
+    const bottleneck = await placed();
     const given = features(30, 8, 11);
     expect([...decide(bottleneck, given)].every((x) => x === 0)).toBe(true);
     expect([...classesOf(decide(bottleneck, given), 5)]).toEqual(Array(30).fill(-1));
-    learn(bottleneck, labelled(10, 3), { epochs: 2, batch: 5 });
+    await learn(bottleneck, labelled(10, 3), { epochs: 2, batch: 5 });
     const usage = bottleneck.usage.slice();
     expect(usage.reduce((a, b) => a + b, 0)).toBe(2 * 10 * 4);
     const masked = fetchPairs(bottleneck, queriesOf(bottleneck, given), { used: true });
@@ -211,23 +228,24 @@ describe("deciding", () => {
 });
 
 describe("of features of any scale", () => {
-  test("what standardises them is part of the bottleneck: units and offsets change no decision", () => {
+  test("what standardises them is part of the bottleneck: units and offsets change no decision", async () => {
     const stream = toyTask(1, 60, 3);
     const scales = [1000, 0.01];
     const moved = { ...stream, values: stream.values.map((x, i) => 5 * scales[i % 2] + scales[i % 2] * x) };
     const settings = { codebooks: 8, pairs: 16, keyWidth: 2, seed: 1 };
-    const [plain, scaled] = [stream, moved].map((rows) => {
-      const bottleneck = beginLearner(rows, toyClasses, settings);
-      learn(bottleneck, rows, { epochs: 20, batch: 60, learningRate: 3 });
+    const decided = async (rows: typeof stream) => {
+      const bottleneck = await beginLearner(rows, toyClasses, settings);
+      await learn(bottleneck, rows, { epochs: 20, batch: 60, learningRate: 3 });
       return classesOf(decide(bottleneck, rows), toyClasses);
-    });
+    };
+    const [plain, scaled] = [await decided(stream), await decided(moved)];
     expect(accuracy(plain, stream)).toBe(1);
     expect(scaled).toEqual(plain);
   });
 
-  test("a feature that is always the same is no division by nothing; none at all is refused", () => {
+  test("a feature that is always the same is no division by nothing; none at all is refused", async () => {
     const values = Float32Array.from({ length: 80 }, (_, i) => (i % 2 === 0 ? 7 : i));
-    const bottleneck = beginLearner({ count: 40, width: 2, values }, 3, {
+    const bottleneck = await beginLearner({ count: 40, width: 2, values }, 3, {
       codebooks: 2,
       pairs: 4,
       keyWidth: 2,
@@ -235,7 +253,8 @@ describe("of features of any scale", () => {
     });
     expect(bottleneck.keys.every(Number.isFinite)).toBe(true);
     const nothing = { count: 0, width: 2, values: new Float32Array(0) };
-    expect(() => beginLearner(nothing, 3, { codebooks: 1, pairs: 1, keyWidth: 1, seed: 0 })).toThrow(/no features/);
+    const one = { codebooks: 1, pairs: 1, keyWidth: 1, seed: 0 };
+    await expect(beginLearner(nothing, 3, one)).rejects.toThrow(/no features/);
   });
 
   test("an odd number of classes leaves none out of the stream", () => {
@@ -244,14 +263,14 @@ describe("of features of any scale", () => {
 });
 
 describe("refused by name", () => {
-  test("empty streams, labels never seen, features that do not fit", () => {
-    const bottleneck = placed();
+  test("empty streams, labels never seen, features that do not fit", async () => {
+    const bottleneck = await placed();
     const nothing = { count: 0, width: 8, values: new Float32Array(0), labels: new Int32Array(0) };
-    expect(() => learn(bottleneck, nothing, { epochs: 1, batch: 1 })).toThrow(/stream is empty/);
-    expect(() => initialiseKeys(bottleneck, nothing, { epochs: 1, batch: 1 })).toThrow(/no features/);
+    await expect(learn(bottleneck, nothing, { epochs: 1, batch: 1 })).rejects.toThrow(/stream is empty/);
+    await expect(initialiseKeys(bottleneck, nothing, { epochs: 1, batch: 1 })).rejects.toThrow(/no features/);
     const wrong = labelled(4, 1);
     wrong.labels[2] = 5;
-    expect(() => learn(bottleneck, wrong, { epochs: 1, batch: 2 })).toThrow(
+    await expect(learn(bottleneck, wrong, { epochs: 1, batch: 2 })).rejects.toThrow(
       /sample 2 has the label 5, and there are 5 classes/,
     );
     expect(() => createHead(8, { classes: 5 }).learn(wrong, { epochs: 1, batch: 2, learningRate: 1 })).toThrow(
@@ -276,8 +295,8 @@ describe("refused by name", () => {
   test("a file of another encoder, damaged, or of something else", async () => {
     const folder = await mkdtemp(join(tmpdir(), "ventris-bottleneck-"));
     const path = join(folder, "one.safetensors");
-    const bottleneck = placed();
-    learn(bottleneck, labelled(10, 3), { epochs: 1, batch: 5 });
+    const bottleneck = await placed();
+    await learn(bottleneck, labelled(10, 3), { epochs: 1, batch: 5 });
     await writeBottleneck(path, bottleneck, "sketches");
     expect(await readBottleneck(path, "sketches")).toEqual(bottleneck);
     await expect(readBottleneck(path, "digits")).rejects.toThrow(/another encoder \(sketches\), not digits/);

@@ -5,6 +5,7 @@
  */
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { nextTurn } from "../../../turn.ts";
 
 export interface BottleneckShape {
   /** Codebooks; pairs in each; numbers in a key, in a value, in a feature. */
@@ -109,8 +110,14 @@ function randomProjections(
 }
 
 /** Queries [count, codebooks, keyWidth] of features. Errors: `bad_shape`; `bad_option` for features that are not finite. */
-export function queriesOf(bottleneck: Bottleneck, { count, width, values }: Features): Float32Array {
-  const { codebooks, keyWidth, featureWidth, splitter, projections } = bottleneck;
+export function queriesOf(bottleneck: Bottleneck, features: Features): Float32Array {
+  requireFeatures(bottleneck, features);
+  const queries = new Float32Array(features.count * bottleneck.codebooks * bottleneck.keyWidth);
+  project(bottleneck, features, queries, 0, features.count);
+  return queries;
+}
+
+function requireFeatures({ featureWidth }: Bottleneck, { count, width, values }: Features): void {
   ensure(
     width === featureWidth && values.length === count * width,
     "bad_shape",
@@ -122,9 +129,18 @@ export function queriesOf(bottleneck: Bottleneck, { count, width, values }: Feat
     "bad_option",
     () => `bottleneck: feature ${broken % width} of row ${Math.floor(broken / width)} is ${values[broken]}`,
   );
-  const queries = new Float32Array(count * codebooks * keyWidth);
+}
+
+/** Writes the queries of the rows [from, until). */
+function project(
+  { codebooks, keyWidth, splitter, projections }: Bottleneck,
+  { width, values }: Features,
+  queries: Float32Array,
+  from: number,
+  until: number,
+): void {
   const sums = new Float64Array(keyWidth);
-  for (let n = 0; n < count; n++) {
+  for (let n = from; n < until; n++) {
     for (let c = 0; c < codebooks; c++) {
       const to = (n * codebooks + c) * keyWidth;
       if (splitter === "identity") queries.set(values.subarray(n * width, (n + 1) * width), to);
@@ -141,6 +157,33 @@ export function queriesOf(bottleneck: Bottleneck, { count, width, values }: Feat
         queries.set(sums, to);
       }
     }
+  }
+}
+
+/** Rows between two turns of the event loop. */
+const sliceRows = 128;
+
+/** Lets timers, messages and signals come between slices of work. Errors: `aborted`, which says what was. */
+export async function giveTurn(signal: AbortSignal | undefined, what: string): Promise<void> {
+  await nextTurn();
+  ensure(!signal?.aborted, "aborted", `${what} was aborted`);
+}
+
+/** As `queriesOf` and, of each slice's queries, what `then` makes of them, with turns of the event loop between slices. */
+export async function queriesInTurns(
+  bottleneck: Bottleneck,
+  features: Features,
+  turn: () => Promise<void>,
+  then?: (queries: Float32Array, from: number) => void,
+): Promise<Float32Array> {
+  requireFeatures(bottleneck, features);
+  const row = bottleneck.codebooks * bottleneck.keyWidth;
+  const queries = new Float32Array(features.count * row);
+  for (let from = 0; from < features.count; from += sliceRows) {
+    await turn();
+    const until = Math.min(features.count, from + sliceRows);
+    project(bottleneck, features, queries, from, until);
+    then?.(queries.subarray(from * row, until * row), from);
   }
   return queries;
 }
@@ -226,21 +269,22 @@ export interface KeyOptions {
 /**
  * Keys from features, without labels: an exponential moving average of k-means assignments (decay 0.95, ε 1e-5), the nearest key alone however many
  * are fetched later; keys whose count falls below dead · batch / pairs (0.1) move to a random query of the batch. Then the keys are final: counts
- * of use are reset.
+ * of use are reset. The event loop has its turn before each update. Errors: `aborted`, with keys that are not final.
  */
-export function initialiseKeys(bottleneck: Bottleneck, features: Features, options: KeyOptions): void {
+export async function initialiseKeys(bottleneck: Bottleneck, features: Features, options: KeyOptions): Promise<void> {
   const { codebooks, pairs, keyWidth, keys } = bottleneck;
   const { epochs, batch, decay = 0.95, epsilon = 1e-5, dead = 0.1, seed = 0, onBatch, signal } = options;
   ensure(features.count >= 1, "bad_option", "bottleneck: there are no features to place the keys by");
   const counts = new Float64Array(codebooks * pairs);
   const sums = Float64Array.from(keys);
-  const queries = queriesOf(bottleneck, features);
+  const turn = () => giveTurn(signal, "placing the keys");
+  const queries = await queriesInTurns(bottleneck, features, turn);
   const row = codebooks * keyWidth;
   let number = 0;
   for (let epoch = 0; epoch < epochs; epoch++) {
     const order = shuffled(features.count, seed, epoch);
     for (let at = 0; at < order.length; at += batch) {
-      ensure(!signal?.aborted, "aborted", "placing the keys was aborted");
+      await turn();
       const chosen = order.subarray(at, at + batch);
       const some = new Float32Array(chosen.length * row);
       for (const [i, n] of chosen.entries()) some.set(queries.subarray(n * row, (n + 1) * row), i * row);

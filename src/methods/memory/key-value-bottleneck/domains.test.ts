@@ -43,7 +43,7 @@ test("both learn a domain, from the model as it is; the bottleneck's other value
       logSoftmax(Float64Array.from(streams[0].logits.subarray(n * size, (n + 1) * size)))[label] / streams[0].count
     );
   }, 0);
-  const learner = bottleneckLearner(streams[0], size, settings);
+  const learner = await bottleneckLearner(streams[0], size, settings);
   for (const one of [learner, await headLearner(32, size, settings)]) {
     const { alone: before, learned, second } = await twoDomains(one, streams, streams);
     expect(before).toBeCloseTo(alone, 4);

@@ -117,12 +117,12 @@ async function inBatches(
 }
 
 /** Keys are placed by `placing`, which may be of other texts; values begin at zero, as the model alone. */
-export function bottleneckLearner(
+export async function bottleneckLearner(
   placing: Features,
   vocabularySize: number,
   settings: DomainSettings,
-): DomainLearner & { readonly bottleneck: Bottleneck } {
-  const bottleneck = beginLearner(placing, vocabularySize, settings);
+): Promise<DomainLearner & { readonly bottleneck: Bottleneck }> {
+  const bottleneck = await beginLearner(placing, vocabularySize, settings);
   const { codebooks, pairs, usage } = bottleneck;
   return {
     bottleneck,

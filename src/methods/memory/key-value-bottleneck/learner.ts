@@ -7,6 +7,7 @@ export interface LearnerSettings {
   readonly pairs: number;
   readonly keyWidth: number;
   readonly seed: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 
@@ -16,16 +17,20 @@ const [epochs, batch] = [10, 128];
 /**
  * A bottleneck whose keys are placed by these features. Distances are those of features with mean 0 and deviation 1, so that none counts for more for its
  * units: q = ((z - mean) / deviation) R. The deviations go into the projections and the shift into the keys, as distances do not change when queries
- * and keys are shifted by the same. Errors: `bad_option` without features, or with some that are not finite.
+ * and keys are shifted by the same. Errors: `bad_option` without features, or with some that are not finite; `aborted`.
  */
-export function beginLearner(features: Features, classes: number, settings: LearnerSettings): Bottleneck {
+export async function beginLearner(
+  features: Features,
+  classes: number,
+  settings: LearnerSettings,
+): Promise<Bottleneck> {
   const { count, width } = features;
   const { codebooks, pairs, keyWidth, seed, signal } = settings;
   ensure(count >= 1, "bad_option", "bottleneck: there are no features to place the keys by");
   const shape = { codebooks, pairs, keyWidth, valueWidth: classes, featureWidth: width };
   const bottleneck = createBottleneck(shape, { seed });
   const { means, deviations } = scalesOf(features);
-  initialiseKeys(bottleneck, standardise(features, features), { epochs, batch, seed, signal });
+  await initialiseKeys(bottleneck, standardise(features, features), { epochs, batch, seed, signal });
   const { projections, keys } = bottleneck;
   for (let c = 0; c < codebooks; c++) {
     const shift = new Float64Array(keyWidth);

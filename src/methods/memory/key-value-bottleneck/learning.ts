@@ -3,7 +3,16 @@
  * decay: either would move values that were not fetched.
  */
 import { ensure } from "../../../errors.ts";
-import { type Bottleneck, type Features, fetchPairs, logitsOf, queriesOf, shuffled } from "./bottleneck.ts";
+import {
+  type Bottleneck,
+  type Features,
+  fetchPairs,
+  giveTurn,
+  logitsOf,
+  queriesInTurns,
+  queriesOf,
+  shuffled,
+} from "./bottleneck.ts";
 
 /** Features with the class of each row. */
 export interface Labelled extends Features {
@@ -42,18 +51,25 @@ export function requireLabels({ count, labels }: Labelled, classes: number): voi
   );
 }
 
-/** Learns a part of a stream in batches of an order by the seed; counts the use of pairs. */
-export function learn(bottleneck: Bottleneck, stream: Labelled, options: LearnOptions): void {
+/**
+ * Learns a part of a stream in batches of an order by the seed; counts the use of pairs. The event loop has its turn before each step. Errors:
+ * `bad_option` for an empty stream or a label without a place; `aborted`, with what the steps until then have learned.
+ */
+export async function learn(bottleneck: Bottleneck, stream: Labelled, options: LearnOptions): Promise<void> {
   const { epochs, batch, top = 1, seed = 0, signal } = options;
   const { codebooks, pairs, valueWidth, usage } = bottleneck;
   requireLabels(stream, valueWidth);
   // Keys and encoder stand still: what a sample fetches never changes.
-  const fetched = fetchPairs(bottleneck, queriesOf(bottleneck, stream), { top });
   const row = codebooks * top;
+  const fetched = new Int32Array(stream.count * row);
+  const turn = () => giveTurn(signal, "learning the stream");
+  await queriesInTurns(bottleneck, stream, turn, (queries, from) =>
+    fetched.set(fetchPairs(bottleneck, queries, { top }), from * row),
+  );
   for (let epoch = 0; epoch < epochs; epoch++) {
-    ensure(!signal?.aborted, "aborted", "learning the stream was aborted");
     const order = shuffled(stream.count, seed, epoch);
     for (let at = 0; at < order.length; at += batch) {
+      await turn();
       const chosen = order.subarray(at, at + batch);
       const some = new Int32Array(chosen.length * row);
       for (const [i, n] of chosen.entries()) {

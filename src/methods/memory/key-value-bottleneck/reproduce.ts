@@ -85,16 +85,18 @@ export const reproduction = defineReproduction({
     return measurements;
   },
   trace: async () => {
-    const bottleneck = toyBottleneck("many", 0);
-    return toyTasks.map((_, task) => {
+    const bottleneck = await toyBottleneck("many", 0);
+    const events = [];
+    for (const task of toyTasks.keys()) {
       const stream = toyTask(task, 100, 0);
-      learn(bottleneck, stream, { epochs: 100, batch: 100, learningRate: 3 });
+      await learn(bottleneck, stream, { epochs: 100, batch: 100, learningRate: 3 });
       const classes = regions((features) => classesOf(decide(bottleneck, features), toyClasses), 40);
       const samples = Array.from({ length: 40 }, (_, n): [number, number, number] => {
         return [stream.values[2 * n], stream.values[2 * n + 1], stream.labels[n]];
       });
-      return { type: "regions" as const, task, side: 40, classes, samples, at: task };
-    });
+      events.push({ type: "regions" as const, task, side: 40, classes, samples, at: task });
+    }
+    return events;
   },
 });
 

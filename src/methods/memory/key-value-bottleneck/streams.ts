@@ -33,14 +33,14 @@ export function splitsOf(classes: number, perSplit: number, seed: number): numbe
 const [batch, bottleneckRate, headRate] = [256, 20, 0.1];
 
 /** A bottleneck for these classes, its keys placed by other features. */
-export function placedBottleneck(
+export async function placedBottleneck(
   features: Features,
   classes: number,
   { codebooks, pairs, keyWidth, seed }: StreamSettings,
-): Bottleneck {
+): Promise<Bottleneck> {
   const shape = { codebooks, pairs, keyWidth, valueWidth: classes, featureWidth: features.width };
   const bottleneck = createBottleneck(shape, { seed });
-  initialiseKeys(bottleneck, features, { epochs: 5, batch: 256, seed });
+  await initialiseKeys(bottleneck, features, { epochs: 5, batch: 256, seed });
   return bottleneck;
 }
 
@@ -75,11 +75,11 @@ export async function runStream(
   const first = ofClasses(test, splits[0]);
   const share = (logits: Float64Array, of: Labelled): number => accuracy(classesOf(logits, classes), of);
   const learning = { batch, learningRate, seed };
-  const bottleneck = placedBottleneck(drawings, classes, settings);
+  const bottleneck = await placedBottleneck(drawings, classes, settings);
   let [moved, firstThen] = [0, 0];
   for (const [i, split] of splits.entries()) {
     const before = { values: bottleneck.values.slice(), usage: bottleneck.usage.slice() };
-    learn(bottleneck, ofClasses(train, split), { ...learning, epochs });
+    await learn(bottleneck, ofClasses(train, split), { ...learning, epochs });
     for (let pair = 0; pair < before.usage.length; pair++) {
       if (bottleneck.usage[pair] !== before.usage[pair]) continue;
       for (let v = 0; v < classes; v++) {
@@ -88,8 +88,8 @@ export async function runStream(
     }
     if (i === 0) firstThen = share(decide(bottleneck, first), first);
   }
-  const iid = placedBottleneck(drawings, classes, settings);
-  learn(iid, train, { ...learning, epochs });
+  const iid = await placedBottleneck(drawings, classes, settings);
+  await learn(iid, train, { ...learning, epochs });
   const tuned = (options: object, parts: readonly Labelled[]) => {
     const head = createHead(train.width, { classes, seed, ...options });
     for (const part of parts) head.learn(part, { epochs: headEpochs, batch: 64, learningRate: headRate, seed });

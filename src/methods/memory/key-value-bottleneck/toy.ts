@@ -43,11 +43,11 @@ export function uniformSquare(count: number, seed: number): Features {
 }
 
 /** `one`: a codebook of 400 pairs in the square itself; `many`: 20 codebooks of 20 pairs behind random projections. */
-export function toyBottleneck(kind: "one" | "many", seed: number): Bottleneck {
+export async function toyBottleneck(kind: "one" | "many", seed: number): Promise<Bottleneck> {
   const sizes = kind === "one" ? { codebooks: 1, pairs: 400 } : { codebooks: 20, pairs: 20 };
   const shape = { ...sizes, keyWidth: 2, valueWidth: toyClasses, featureWidth: 2 };
   const bottleneck = createBottleneck(shape, { splitter: kind === "one" ? "identity" : "random", seed });
-  initialiseKeys(bottleneck, uniformSquare(20_000, seed), { epochs: 5, batch: 100, seed }); // 1000 batches of 100
+  await initialiseKeys(bottleneck, uniformSquare(20_000, seed), { epochs: 5, batch: 100, seed }); // 1000 batches of 100
   return bottleneck;
 }
 
