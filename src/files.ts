@@ -210,6 +210,31 @@ export function folderOf(path: string): string {
   return border < 0 ? "." : path.slice(0, Math.max(1, border));
 }
 
+/**
+ * Runs an action in a folder that is made for it. Where the action fails and has left nothing there, what was made is taken away again. Errors:
+ * `unavailable`; the action's.
+ */
+export async function inMadeFolder<T>(folder: string, action: () => Promise<T>): Promise<T> {
+  const [files, kept] = [await storage(), await keeping()];
+  const missing: string[] = [];
+  for (let path = files.absolute(folder); !(await files.find(path)); path = folderOf(path)) {
+    missing.push(path);
+    if (path === folderOf(path)) break;
+  }
+  await kept.makeFolder(folder).catch((cause) => {
+    throw new VentrisError("unavailable", `cannot write ${folder}: ${cause.message}`, { cause });
+  });
+  try {
+    return await action();
+  } catch (error) {
+    for (const path of missing) {
+      if ((await files.list(path)).length > 0) break;
+      await kept.remove(path);
+    }
+    throw error;
+  }
+}
+
 /** A folder itself; of a file, or of nothing, the folder that the path lies in. */
 export async function folderAt(path: string): Promise<string> {
   const found = await (await storage()).find(path).catch(() => undefined);

@@ -150,8 +150,22 @@ export async function readPart(folder: string, base: PartBase, kind?: string): P
 
 async function readCard(folder: string): Promise<PartCard> {
   const path = within(folder, partFiles.card);
-  ensure(await exists(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
+  if (!(await exists(path))) {
+    const below = await cardBelow(folder, partFiles.card);
+    const advice = below ? ` (give the one in it, ${below})` : "";
+    throw new VentrisError("unavailable", `${folder} is no part: it has no ${partFiles.card}${advice}`);
+  }
   return readCardFile(path, partCard, mostCardBytes);
+}
+
+/** The first folder in a folder that has a card of this name: who gives the folder around it may well mean that one. */
+export async function cardBelow(folder: string, card: string): Promise<string | undefined> {
+  const names = await (await storage()).list(folder).catch(() => []);
+  for (const name of names.toSorted()) {
+    const below = within(folder, name);
+    if (await exists(within(below, card))) return below;
+  }
+  return undefined;
 }
 
 /** A card of a folder, by its schema. Errors: `bad_file` for what is too long, no JSON, or no such card. */

@@ -153,6 +153,7 @@ export function applyEdits(
   contextLength = Infinity,
 ): AppliedEdit[] {
   const slots = new Map<string, number>();
+  const sets: SetEdit[] = [];
   return edits.map((edit) => {
     if ("edit" in edit) return edit;
     const site = siteNamed(sites, edit.site);
@@ -168,13 +169,53 @@ export function applyEdits(
     const inputs = new Map(
       positions.map((position, i) => [position, shared ?? inputsOf(edit, site, { i, of: positions.length })]),
     );
+    const valuesAt = (position: number) => shared ?? inputs.get(position)!;
+    if (edit.set !== undefined) {
+      const now = { site, at: edit.at, entries: entriesOf(edit, site), shiftAt: (p: number) => valuesAt(p).shift };
+      for (const before of sets) requireAgreement(before, now);
+      sets.push(now);
+    }
     return {
       edit: moduleAt(site, slot, edit),
       ...(edit.at !== "all" && { at: (position: number) => inputs.has(position) }),
-      inputs: ({ position }) => shared ?? inputs.get(position)!,
+      inputs: ({ position }) => valuesAt(position),
       key: JSON.stringify(edit),
     };
   });
+}
+
+/** What is set to which values, and where. */
+interface SetEdit {
+  readonly site: Site;
+  readonly at: "all" | readonly number[];
+  readonly entries: readonly number[];
+  shiftAt(position: number): Float32Array;
+}
+
+/**
+ * Edits follow one another, so that of two values the later one counts. A narrower one after a wider is an exception from it, and meant. Errors:
+ * `bad_option` for any other number that is set to two values.
+ */
+function requireAgreement(before: SetEdit, now: SetEdit): void {
+  if (before.site.name !== now.site.name) return;
+  const had = new Set(before.entries);
+  const entries = now.entries.filter((entry) => had.has(entry));
+  const at = now.at === "all" ? before.at : now.at.filter((p) => before.at === "all" || before.at.includes(p));
+  const inside =
+    entries.length === now.entries.length && (now.at === "all" ? at === "all" : at.length === now.at.length);
+  const narrower =
+    entries.length < before.entries.length || (before.at === "all" ? at !== "all" : at.length < before.at.length);
+  if (inside && narrower) return;
+  for (const position of at === "all" ? [0] : at) {
+    const [first, second] = [before, now].map(({ shiftAt }) => shiftAt(position));
+    const entry = entries.find((one) => first[one] !== second[one]);
+    ensure(entry === undefined, "bad_option", () => {
+      const { name } = now.site;
+      const layer = /^layers\.(\d+)\.mlp\.(up|neurons)$/.exec(name)?.[1];
+      const which = `entry ${entry} of ${name}${layer === undefined ? "" : ` (neuron ${layer}.${entry})`}`;
+      return `edits: ${which} is set to ${first[entry!]} and to ${second[entry!]}${at === "all" ? "" : ` at position ${position}`}: give it one value`;
+    });
+  }
 }
 
 /** Errors: `bad_option` for a number that is not below the limit, or is there twice. */

@@ -238,12 +238,55 @@ describe("ready edits", () => {
     [{ site: "layers.9.mlp.up", add: 1 }, /no site layers.9.mlp.up: it has 2 layers, layers.0 to layers.1/],
     [{ site: "layers.0.mlp.up", heads: [0], set: 0 }, /layers.0.mlp.up has no heads/],
     [{ site: "layers.0.attention.keys", heads: [2], set: 0 }, /keys has 2 heads, so that there is no head 2/],
+    [
+      [
+        { site: "layers.1.mlp.up", entries: [3, 7], set: [1, 2] },
+        { site: "layers.1.mlp.up", entries: [7, 9], set: 4 },
+      ],
+      /entry 7 of layers\.1\.mlp\.up \(neuron 1\.7\) is set to 2 and to 4: give it one value/,
+    ],
+    [
+      [
+        { site: "final", at: [1, 4], set: 1 },
+        { site: "final", at: [4, 5], entries: [0, 2], set: 2 },
+      ],
+      /entry 0 of final is set to 1 and to 2 at position 4/,
+    ],
     [{ site: "layers.0.residual", set: [direction, direction] }, /2 lists of values for all positions; say at which/],
     [{ site: "layers.0.residual", at: [1], set: [direction, direction] }, /2 lists of values for 1 positions/],
     [{ site: "layers.0.residual", project: { direction: [1, 2] } }, /direction of 2 numbers.*32/],
     [{ site: "layers.0.residual", project: { direction: new Array(32).fill(0) } }, /direction.*is zero/],
-  ] as [ReadyEdit, RegExp][])("%j is refused", (edit, message) => {
-    expect(() => sitesFor("llama", [], [edit])).toThrow(message);
+  ] as [ReadyEdit | ReadyEdit[], RegExp][])("%j is refused", (edits, message) => {
+    expect(() => sitesFor("llama", [], [edits].flat())).toThrow(message);
+  });
+
+  test("a narrower value after a wider is an exception from it, and the same value twice is no contradiction", () => {
+    const up = "layers.0.mlp.up";
+    for (const edits of [
+      [
+        { site: up, set: 0 },
+        { site: up, entries: [3], set: 8 },
+      ],
+      [
+        { site: up, entries: [3], set: 0 },
+        { site: up, entries: [3], at: [2], set: 8 },
+      ],
+      [
+        { site: up, entries: [3], set: 8 },
+        { site: up, entries: [3], set: 8 },
+      ],
+    ])
+      expect(() => sitesFor("llama", [], edits)).not.toThrow();
+    expect(() =>
+      sitesFor(
+        "llama",
+        [],
+        [
+          { site: up, entries: [3], set: 8 },
+          { site: up, set: 0 },
+        ],
+      ),
+    ).toThrow(/neuron 0\.3/);
   });
 
   test("neither or both of two kinds is refused", () => {

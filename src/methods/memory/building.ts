@@ -5,7 +5,7 @@
 import type { ForwardResult } from "../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../engine/forward/input.ts";
 import { ensure, VentrisError } from "../../errors.ts";
-import { keeping, within } from "../../files.ts";
+import { inMadeFolder, keeping, within } from "../../files.ts";
 import type { ModelConfig } from "../../models/family.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
@@ -82,10 +82,10 @@ export async function buildDatastore(
   texts: AsyncIterable<string> | Iterable<string>,
   options: BuildOptions,
 ): Promise<DatastoreCard> {
-  await (await keeping()).makeFolder(options.folder).catch((cause) => {
-    throw new VentrisError("unavailable", `cannot write ${options.folder}: ${cause.message}`, { cause });
-  });
-  return withFileLock(within(options.folder, "datastore"), () => build(model, texts, options), { timeout: 0 });
+  const { folder } = options;
+  return inMadeFolder(folder, () =>
+    withFileLock(within(folder, "datastore"), () => build(model, texts, options), { timeout: 0 }),
+  );
 }
 
 interface Placed extends Window {

@@ -1,5 +1,5 @@
 /** Datastores: entries by definition, interrupted builds, and every way in which a file or a caller can be wrong. */
-import { cp, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { cp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
@@ -99,6 +99,11 @@ describe("refused by name", () => {
     await expect(build(join(fixture.folder, "none"), { window: 97 })).rejects.toThrow(/window: 97/);
     await expect(build(join(fixture.folder, "none"), { keySite: "layers.1.mlp.nrom" })).rejects.toThrow(/mlp.norm/);
     await expect(build(join(fixture.folder, "none"), { keySite: "final" })).rejects.toThrow(/no row for every token/);
+    // Folders made for nothing are gone again, and those of others are there.
+    await expect(build(join(fixture.folder, "fresh", "datastore"), {}, [])).rejects.toThrow(/hold nothing/);
+    const left = await readdir(fixture.folder);
+    expect(left).not.toContain("none");
+    expect(left).not.toContain("fresh");
     expect(await read(folder)).toMatchObject({ entries: (await read(whole)).entries });
   });
 
@@ -132,7 +137,10 @@ describe("refused by name", () => {
       /built with another model .* b/,
     );
     await expect(openDatastore(whole, { ...base, tokenizer: "other" })).rejects.toThrow(/another tokenizer/);
-    await expect(read(fixture.folder)).rejects.toMatchObject({ code: "unavailable" });
+    await expect(read(fixture.folder)).rejects.toMatchObject({
+      code: "unavailable",
+      message: expect.stringMatching(/is no datastore: .*give the one in it, .+\/\w+\)/),
+    });
     await expect(
       buildDatastore({ ...fixture.model, fingerprint: async () => "1".repeat(64) } as never, tinyTexts, {
         folder: whole,

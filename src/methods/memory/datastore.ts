@@ -4,10 +4,10 @@
  * model and tokenizer it was built with, and is refused beside others.
  */
 import { z } from "zod";
-import { ensure } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
 import { exists, storage, within } from "../../files.ts";
 import { memoryBytes } from "../../machine.ts";
-import { readCardFile } from "../../models/parts.ts";
+import { cardBelow, readCardFile } from "../../models/parts.ts";
 import type { Site } from "../../models/sites.ts";
 import { openSafetensors } from "../../weights/safetensors.ts";
 import type { WeightSource } from "../../weights/source.ts";
@@ -138,7 +138,11 @@ export async function openDatastore(
   { memoryLimit = memoryBytes() / 2 }: DatastoreOptions = {},
 ): Promise<Datastore> {
   const card = await readCard(folder);
-  ensure(card, "unavailable", `${folder} is no datastore: it has no ${cardFile} (ventris memory build makes one)`);
+  if (!card) {
+    const below = await cardBelow(folder, cardFile);
+    const advice = below ? `give the one in it, ${below}` : "ventris memory build makes one";
+    throw new VentrisError("unavailable", `${folder} is no datastore: it has no ${cardFile} (${advice})`);
+  }
   requireBase(folder, card, base);
   ensure(
     card.complete,
