@@ -83,6 +83,7 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
+  if (/^\s*\{/.test(text)) readJson(text, name);
   const { error } = schema.safeParse(readings[0] ?? text, { reportInput: true });
   throw new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
 }
@@ -125,8 +126,8 @@ export function placeholder(schema: z.ZodType): string {
   if (inner instanceof z.ZodBoolean) return "true|false";
   if (inner instanceof z.ZodEnum) return inner.options.join("|");
   if (inner instanceof z.ZodArray) return "list";
-  // No command line can give one; beside other kinds it is left out.
-  if (inner instanceof z.ZodCustom) return "function";
+  // A function, which no command line can give: beside other kinds it is left out. One with examples is an object that is checked elsewhere.
+  if (inner instanceof z.ZodCustom) return describeSchema(schema).examples ? "json" : "function";
   if (inner instanceof z.ZodUnion) {
     const kinds = inner.options.map((one) => (one instanceof z.ZodArray ? "list" : placeholder(one as z.ZodType)));
     return [...new Set(kinds)].filter((kind) => kind !== "function").join("|");
@@ -151,9 +152,20 @@ export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) =
 
 function parseJson(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return readJson(text, "");
   } catch {
     return undefined;
+  }
+}
+
+/** JSON in which Infinity may stand, as in a program: 1e999 is how JSON itself writes it. Errors: `bad_option` naming the flag. */
+function readJson(text: string, name: string): unknown {
+  try {
+    return JSON.parse(
+      text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b/g, (part) => (part === "Infinity" ? "1e999" : part)),
+    );
+  } catch (cause) {
+    throw new VentrisError("bad_option", `${name}: its JSON cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 
