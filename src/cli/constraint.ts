@@ -29,7 +29,11 @@ export function addConstraintFlags(command: Command): void {
       "--sql-schema <file>",
       "the output is a SELECT over these tables: CREATE TABLE statements, or columns by table as JSON",
     )
-    .option("--smiles", "the output is a molecule in SMILES");
+    .option(
+      "--smiles",
+      "the output is a molecule in SMILES; not taken are aromatic p, b and te, N(=O)=O without charges, the bonds $ and :, the atom *, " +
+        "stereo classes beyond @@, rings that go on after a dot, and some systems of aromatic rings around four or more open numbers",
+    );
 }
 
 /** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */

@@ -16,6 +16,12 @@ type Instruction =
 /** Most instructions of one machine: counted repetitions are written out. */
 const largestMachine = 100_000;
 
+/** Most places of a machine that one text may lead to: each byte costs as much, and each state takes as much room. */
+const mostAtOnce = 2_000;
+
+/** So many steps of a large machine are tried when it is made, so that one that spreads is refused before anything is decoded. */
+const triedSteps = 64;
+
 export interface RegexOptions extends Flags {
   /** Texts that contain a match, as JavaScript's `test` finds them; otherwise the whole text must match. */
   readonly search?: boolean;
@@ -50,6 +56,10 @@ export function automatonOf(expression: Expression, subject: string, flags: Flag
   }
   const node = (at: Iterable<number>, atStart: boolean, afterWord: boolean): Node => {
     const kept = [...new Set(at)].filter((i) => useful[i] || atStart).sort((a, b) => a - b);
+    ensure(kept.length <= mostAtOnce, "bad_option", () => {
+      const what = `repetitions within repetitions or behind one another read one text in more than ${mostAtOnce} ways`;
+      return `regular expression /${shorten(subject)}/: its ${what}; give one repetition for them`;
+    });
     return { at: kept, atStart, afterWord, key: `${atStart ? "^" : ""}${afterWord && boundaries ? "w" : ""}${kept}` };
   };
 
@@ -108,6 +118,16 @@ export function automatonOf(expression: Expression, subject: string, flags: Flag
     return result;
   }
 
+  const first = node([start], true, false);
+  if (program.length > mostAtOnce) {
+    let widest: Node | undefined = first;
+    for (let i = 0; i < triedSteps && widest; i++) {
+      widest = edges(widest).reduce<Node | undefined>(
+        (a, { to }) => (a && a.at.length >= to.at.length ? a : to),
+        undefined,
+      );
+    }
+  }
   return build<Node>(
     {
       live: ({ at }) => at.some((i) => sure[i]),
@@ -116,7 +136,7 @@ export function automatonOf(expression: Expression, subject: string, flags: Flag
       accepts: (at) => follow(at, "end").some((i) => program[i].kind === "accept"),
       edges,
     },
-    node([start], true, false),
+    first,
   );
 }
 
@@ -136,7 +156,7 @@ function assemble(expression: Expression, subject: string): { program: Instructi
     if (part.kind === "assert") return add({ kind: "assert", what: part.what, to: next });
     if (part.kind === "sequence") return part.items.reduceRight((after, one) => emit(one, after), next);
     if (part.kind !== "repeat") return add({ kind: "split", to: part.items.map((one) => emit(one, next)) });
-    const { item, least, most } = part;
+    const { item, least, most } = joined(part);
     ensure(
       least < largestMachine && (most < largestMachine || most === Infinity),
       "bad_option",
@@ -153,6 +173,21 @@ function assemble(expression: Expression, subject: string): { program: Instructi
   }
   const start = emit(expression, 0);
   return { program, start };
+}
+
+type Repeat = Expression & { readonly kind: "repeat" };
+
+/** A repetition of a repetition as one, where no number of items between its bounds is left out: written out, both have places for it. */
+function joined({ item, least, most }: Repeat): Repeat {
+  const here: Repeat = { kind: "repeat", item, least, most };
+  if (item.kind !== "repeat" || most === 0) return here;
+  const inner = joined(item);
+  if (inner.most === 0) return inner;
+  // The gap, if there is one, is behind the fewest rounds.
+  const longest = least === 0 ? 0 : least * inner.most;
+  if (least !== most && (least + 1) * inner.least > longest + 1) return { ...here, item: inner };
+  const [fewest, all] = [least * inner.least, most * inner.most];
+  return { kind: "repeat", item: inner.item, least: fewest, most: all };
 }
 
 type Assertion = (Instruction & { readonly kind: "assert" })["what"];

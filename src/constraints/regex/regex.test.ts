@@ -89,7 +89,8 @@ describe("regular expressions", () => {
       ["a{3,2}", /wrong way/],
       ["a)", /unexpected/],
       ["\\p{Nothing}", /property/],
-      ["(?:a{1,1000}){1,1000}", /larger than/],
+      ["(?:a{1,1000}b){1,1000}", /larger than/],
+      ["(?:a{1,1000}){1,1000}", /more than 100000 repetitions/],
       ["a{1000000000}", /repetitions/],
       ["a^b", /no text/],
     ] as const) {
@@ -116,6 +117,32 @@ describe("regular expressions", () => {
       pushAll(constraint.start, new Uint8Array(5_000).fill(97));
       expect(performance.now() - started, pattern).toBeLessThan(2_000);
     }
+  });
+
+  it("reads repetitions of repetitions as one, or refuses those that spread, before anything is decoded", () => {
+    for (const inner of ["{2,3}", "{3}", "?", "{0,2}", "+", "*", "{0}", "{2,}"]) {
+      for (const outer of ["{0,3}", "{2,3}", "{1,2}", "{2}", "*", "+", "?", "{0}"]) {
+        const pattern = `(?:(?:a${inner})${outer}){0,2}b`;
+        const known = new RegExp(`^${pattern}$`);
+        const constraint = regexConstraint(pattern);
+        for (let count = 0; count < 24; count++) {
+          const text = `${"a".repeat(count)}b`;
+          expect(isValid(constraint, text), `${pattern} ${text}`).toBe(known.test(text));
+        }
+      }
+    }
+    const started = performance.now();
+    const { start } = regexConstraint("(?:(?:a{0,20}){0,20}){0,20}b");
+    expect(pushAll(start, new TextEncoder().encode(`${"a".repeat(8_000)}b`))?.complete).toBe(true);
+    expect(pushAll(start, new TextEncoder().encode("a".repeat(8_001)))).toBeUndefined();
+    for (const pattern of ["(?:(?:a{0,20}|c){0,20}){0,20}b", "(?:a{0,200}b?){0,200}c"]) {
+      expect(() => regexConstraint(pattern), pattern).toThrow(/repetitions within repetitions/);
+    }
+    // What spreads only far behind the beginning is refused where it does.
+    const late = regexConstraint("x{100}(?:a{0,100}b?){0,100}c").start;
+    const text = new TextEncoder().encode("x".repeat(100) + "a".repeat(100));
+    expect(() => pushAll(late, text)).toThrow(/more than 2000 ways/);
+    expect(performance.now() - started).toBeLessThan(10_000);
   });
 });
 

@@ -1,5 +1,6 @@
 /** SMILES, judged by OpenChemLib and by real molecules. */
 import { readFileSync } from "node:fs";
+import { Command } from "commander";
 import { Molecule } from "openchemlib";
 import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
@@ -48,6 +49,20 @@ describe("SMILES", () => {
     ["C[C@@H](N)C(=O)O", true],
   ])("%s", (text, valid) => {
     expect(isValid(smilesConstraint(), text)).toBe(valid);
+  });
+
+  it.each([
+    ["aromatic p, b and te", ["p1cccc1", "b1ccccc1", "[te]1cccc1"]],
+    ["N(=O)=O without charges", ["CN(=O)=O"]],
+    ["the bonds $ and :", ["C$C", "C:C"]],
+    ["the atom *", ["*C"]],
+    ["stereo classes beyond @@", ["C[C@TH1](N)C(=O)O"]],
+    ["rings that go on after a dot", ["C1CC.C1"]],
+  ])("%s are not taken, as the command line's help says", (what, texts) => {
+    for (const text of texts) expect(isValid(smilesConstraint(), text), text).toBe(false);
+    const command = new Command();
+    addConstraintFlags(command);
+    expect(command.options.find(({ long }) => long === "--smiles")?.description).toContain(what);
   });
 
   it("what random walks write is a molecule", () => {
