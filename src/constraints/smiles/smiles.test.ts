@@ -4,6 +4,7 @@ import { Command } from "commander";
 import { Molecule } from "openchemlib";
 import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
+import { addConstraintFlags } from "../../cli/constraint.ts";
 import { type ConstraintState, isValid, pushAll } from "../contract.ts";
 import { obeysTheLaws } from "../laws.fixture.ts";
 import { elements, mostBonds } from "./elements.ts";
