@@ -48,6 +48,16 @@ describe("a terminal", () => {
     expect(formatTable(["name", "value"], [["a", "one of 58 % and another one of 60 %"]], 20)).not.toMatch(/\d\s*\n/);
   });
 
+  it("leaves a flag and its value together, unless the value is long", () => {
+    expect(wrap("more: ventris train finetune knossos --folder mine", 45)).toEqual([
+      "more: ventris train finetune knossos",
+      "--folder mine",
+    ]);
+    expect(wrap("give --tree --rounds 3", 17)).toEqual(["give --tree", "--rounds 3"]);
+    const path = "/home/someone/models/of/their/own";
+    expect(wrap(`at --model ${path}`, 20)).toEqual(["at --model", path]);
+  });
+
   it("wraps messages where COLUMNS says how wide it is, too", () => {
     vi.stubEnv("COLUMNS", "30");
     const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);

@@ -50,10 +50,11 @@ export function displayWidth(text: string): number {
   return width;
 }
 
-/** A space between words: none between a number and its unit. */
-const between = / (?!(?<=\d )(?:[%×°]|[nµm]?s|min|h|[kMGT]?B|[kM]?Hz|bits?|tokens\/s|[GT]FLOP)(?![\p{L}\p{N}]))/u;
+/** A space between words: none between a number and its unit, or a flag and its value unless that is long: commands stand in messages, too. */
+const between =
+  / (?!(?<=\d )(?:[%×°]|[nµm]?s|min|h|[kMGT]?B|[kM]?Hz|bits?|tokens\/s|[GT]FLOP)(?![\p{L}\p{N}]))(?!(?<=(?<!\S)--[a-z][a-z-]* )[^\s-]\S{0,23}(?!\S))/u;
 
-/** The words of a text, as lines are broken between them. A number and its unit are one. */
+/** The words of a text, as lines are broken between them. A number and its unit are one, and so are a flag and its value. */
 export const wordsOf = (text: string): string[] => text.split(between);
 
 /** Lines of at most `width` columns, broken at spaces only: a longer word has a line of its own. */

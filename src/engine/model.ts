@@ -22,7 +22,7 @@ import type { Learnable, ParameterValues } from "./learnable.ts";
  */
 export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
 
-/** A loaded model as methods see it. */
+/** A loaded model as methods see it; what `open` gives is an `OpenModel`. */
 export interface Model {
   readonly capabilities: ReadonlySet<Capability>;
   /** What the model brings under a name of its own: a canvas, a filter. Errors: `unavailable` where it has it not. */
