@@ -150,11 +150,7 @@ export async function readPart(folder: string, base: PartBase, kind?: string): P
 
 async function readCard(folder: string): Promise<PartCard> {
   const path = within(folder, partFiles.card);
-  if (!(await exists(path))) {
-    const below = await cardBelow(folder, partFiles.card);
-    const advice = below ? ` (give the one in it, ${below})` : "";
-    throw new VentrisError("unavailable", `${folder} is no part: it has no ${partFiles.card}${advice}`);
-  }
+  ensure(await exists(path), "unavailable", `${folder} is no part: it has no ${partFiles.card}`);
   return readCardFile(path, partCard, mostCardBytes);
 }
 

@@ -7,7 +7,7 @@ import { modelsFolder } from "../shipped.ts";
 import { openTokenizer, type Tokenizer } from "../text/index.ts";
 import { familyOf } from "./families.ts";
 import type { Family, ModelConfig } from "./family.ts";
-import { listParts, partFiles } from "./parts.ts";
+import { cardBelow, listParts, partFiles } from "./parts.ts";
 
 export interface ShippedModel {
   readonly name: string;
@@ -77,9 +77,12 @@ export async function findPart(modelFolder: string, reference: string, kind?: st
   const names = beside.map(({ card }) => card.name);
   const short = reference.slice(0, 200);
   const meant = meantBy(short, names) ?? beside.find(({ card }) => card.kind === kind)?.card.name;
+  const below = await cardBelow(reference, partFiles.card);
+  const advice =
+    below === undefined ? hint(meant) || (await partElsewhere(reference, kind)) : `; give the part in it, ${below}`;
   throw new VentrisError(
     "unavailable",
-    `no part "${short}": the model ${names.length === 0 ? "has no parts" : `has the part${names.length === 1 ? "" : "s"} ${names.join(", ")}`}, and no folder of this name holds one${hint(meant) || (await partElsewhere(reference, kind))}`,
+    `no part "${short}": the model ${names.length === 0 ? "has no parts" : `has the part${names.length === 1 ? "" : "s"} ${names.join(", ")}`}, and no folder of this name holds one${advice}`,
   );
 }
 

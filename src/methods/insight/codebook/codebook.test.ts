@@ -406,6 +406,10 @@ describe("in a model", () => {
   });
 
   test("a part of another model, of another width, with no codes, or of zeros alone", async () => {
+    // The folder around a part is none, and the error says which one is.
+    await expect(model.part(folder)).rejects.toThrow(
+      /no folder of this name holds one; give the part in it, \S+\/codebook$/,
+    );
     const other = await writeTinyModel({ seed: 2 });
     const second = await open(other.folder, { threads: 1 });
     await expect(second.part(join(folder, "codebook"), "codebook")).rejects.toThrow(/trained on another model/);
