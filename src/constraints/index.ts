@@ -40,10 +40,6 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
   jsonSchema: {
     options: ["whitespace", "zeros", "unknownFormats"],
     make: ({ jsonSchema, ...options }: { jsonSchema: unknown } & JsonSchemaOptions) => {
-      // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
-      ensure(!isOfLibrary(jsonSchema), "bad_option", () => {
-        return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
-      });
       return jsonSchemaConstraint(jsonSchema, { ...usual, ...givenFields(options) });
     },
   },
@@ -77,6 +73,29 @@ const makers: { readonly [kind in Kind]: { options: readonly string[]; make(choi
   },
 };
 
+/** Deepest nesting and most values of what names a constraint: more is somebody's attack, or refers to itself. */
+const [deepest, mostValues] = [2_000, 2_000_000];
+
+/** Refuses what cannot be written as JSON, which neither a recogniser nor the memory of those made lately could tell apart. */
+function requireJson(root: unknown, name: string): void {
+  let values = 0;
+  const walk = (value: unknown, depth: number): void => {
+    ensure(depth < deepest, "bad_option", `constraint: ${name} is nested deeper than ${deepest}, or in itself`);
+    ensure(++values <= mostValues, "bad_option", `constraint: ${name} has more than ${mostValues} values`);
+    if (typeof value === "object" && value !== null) {
+      const prototype = Object.getPrototypeOf(value);
+      const plain = prototype === null || Object.getPrototypeOf(prototype) === null || Array.isArray(value);
+      ensure(plain, "bad_option", () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`);
+      for (const inner of Object.values(value)) walk(inner, depth + 1);
+      return;
+    }
+    const sound =
+      typeof value === "number" ? Number.isFinite(value) : !["bigint", "function", "symbol"].includes(typeof value);
+    ensure(sound, "bad_option", () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`);
+  };
+  if (typeof root === "object") walk(root, 0);
+}
+
 const kinds = Object.keys(makers) as Kind[];
 
 /** Whether a value is a constraint that was made already, rather than the description of one. */
@@ -107,6 +126,12 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
     Object.entries(choice).filter(([name]) => name !== given[0] && !options.includes(name)),
   );
   requireNothingElse(others, `constraint: ${given[0]}`, options);
+  const what = (choice as { readonly [kind in Kind]: unknown })[given[0]];
+  // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
+  ensure(given[0] !== "jsonSchema" || !isOfLibrary(what), "bad_option", () => {
+    return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
+  });
+  if (given[0] !== "regex") requireJson(what, given[0]);
   const key = keyOf(choice);
   const known = made.get(key);
   if (known) return known;

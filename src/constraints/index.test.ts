@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { type ConstraintChoice, createConstraint } from "./index.ts";
+
+const inItself: Record<string, unknown> = { type: "object" };
+inItself.properties = { next: inItself };
+
+const nested = (levels: number, below: (inner: object) => object): object => {
+  let schema: object = { type: "integer" };
+  for (let level = 0; level < levels; level++) schema = below(schema);
+  return schema;
+};
+
+describe("what names a constraint is JSON", () => {
+  it.each<[string, unknown, RegExp]>([
+    ["in itself", inItself, /nested deeper than 2000, or in itself/],
+    ["very deep", nested(20_000, (inner) => ({ allOf: [inner] })), /nested deeper than 2000/],
+    [
+      "the same schemas many times over",
+      nested(100, (inner) => ({ anyOf: [inner, inner] })),
+      /more than 2000000 values/,
+    ],
+    ["a bound that is no number", { type: "number", minimum: Number.NaN }, /must be JSON, and has NaN in it/],
+    ["a bound that is none", { type: "number", maximum: Infinity }, /has Infinity in it/],
+    ["a big integer", { const: 10n }, /has 10 in it/],
+    ["a function", { const: () => 1 }, /has a function in it/],
+    ["a date", { enum: [new Date(0)] }, /has a Date in it/],
+    ["a map", new Map([["type", "string"]]), /has a Map in it/],
+  ])("%s is refused by name", (_, jsonSchema, message) => {
+    expect(() => createConstraint({ jsonSchema })).toThrow(expect.objectContaining({ code: "bad_option" }));
+    expect(() => createConstraint({ jsonSchema })).toThrow(message);
+  });
+
+  it("of other kinds too", () => {
+    expect(() => createConstraint({ sqlSchema: inItself } as unknown as ConstraintChoice)).toThrow(
+      /sqlSchema is nested/,
+    );
+    expect(() => createConstraint({ choices: [10n] } as unknown as ConstraintChoice)).toThrow(/choices must be JSON/);
+  });
+
+  it("fields that are undefined are fields not given", () => {
+    expect(createConstraint({ jsonSchema: { type: "string", pattern: undefined } }).name).toBe("json-schema");
+  });
+});
