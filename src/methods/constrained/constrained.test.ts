@@ -282,6 +282,14 @@ describe("particles", () => {
     expect(() => createConstraint(failing)).toThrow(/^constraint: the function failed on "": no opinion today$/);
   });
 
+  test("when maxTokens leaves no particle room to end, that is said instead", async () => {
+    const short = { ...deadEnd, maxTokens: 2 };
+    await expect(runToy(smc, smcOptions({}), short, 1)).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/could end within 2 tokens, .*what can follow "[ab]"; a larger maxTokens/),
+    });
+  });
+
   test("the same seed gives the same particles, weights and number of checks", async () => {
     const once = await runToy(smc, smcOptions({}), random, 9);
     expect(await runToy(smc, smcOptions({}), random, 9)).toEqual(once);

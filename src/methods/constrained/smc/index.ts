@@ -112,7 +112,10 @@ export const smc = defineMethod({
       ensure(normalised, "constraint_dead_end", () => {
         const [{ tip }] = particles;
         const where = constraining ? `, the first of them at what can follow "${constraining.textTo(tip)}"` : "";
-        return `constraint ${constraining?.constraint.name ?? "critic"}: all ${count} particles died after ${step + 1} tokens${where}; more particles may find a way`;
+        const name = constraining?.constraint.name ?? "critic";
+        return step === longest - 1
+          ? `constraint ${name}: none of ${count} particles could end within ${longest} tokens, the end included${where}; a larger maxTokens or more particles may find a way`
+          : `constraint ${name}: all ${count} particles died after ${step + 1} tokens${where}; more particles may find a way`;
       });
       const effective = 1 / normalised.reduce((sum, weight) => sum + weight * weight, 0);
       const shown = { tokens: particles.map(({ tokens }) => tokens[step] ?? -1), weights: normalised };
