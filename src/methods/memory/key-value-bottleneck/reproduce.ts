@@ -94,7 +94,7 @@ export const reproduction = defineReproduction({
       const samples = Array.from({ length: 40 }, (_, n): [number, number, number] => {
         return [stream.values[2 * n], stream.values[2 * n + 1], stream.labels[n]];
       });
-      events.push({ type: "regions" as const, task, side: 40, classes, samples, at: task });
+      events.push({ type: "regions" as const, task, side: 40, classes, samples });
     }
     return events;
   },
