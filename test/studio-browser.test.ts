@@ -329,6 +329,12 @@ describe.skipIf(!works)(
         await expect.poll(() => page.url()).toContain("at=8");
       });
 
+      it("of learning show no text, no tokens and no times", async () => {
+        await go("/#/trace/key-value-bottleneck");
+        await page.getByText("after task 1").waitFor();
+        expect(await page.locator("main").innerText()).not.toMatch(/\d tokens?|tokens\s+\d|\d ms|Point at/i);
+      });
+
       it("that are cut off are read up to there, and said to be", async () => {
         const whole = await readFile(join(root, "reproductions", "dyspec.trace.jsonl"), "utf8");
         await drop("cut.jsonl", whole.slice(0, 3000));
