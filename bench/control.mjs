@@ -377,21 +377,34 @@ function isMolecule(text) {
   }
 }
 
-const tables = { singer: ["id", "name", "age"], song: ["sid", "title", "singer_id"] };
-async function sqlJudge() {
-  const sqlite = await initSqlJs();
-  const database = new sqlite.Database();
-  for (const [name, columns] of Object.entries(tables)) database.run(`CREATE TABLE ${name} (${columns.join(", ")})`);
-  const parser = new sqlParser.Parser();
-  return (/** @type {string} */ text) => {
+/**
+ * Held-out questions answered under a constraint at a temperature that leaves little of what phaistos knows; each answer goes to judges with the
+ * question's own table. @param {Settings} settings @returns {Promise<Measurement>}
+ */
+async function queries({ quick, progress }) {
+  const [opened, sqlite, parser] = [await model("phaistos"), await initSqlJs(), new sqlParser.Parser()];
+  const items = heldOutItems("sql", quick ? 8 : 200);
+  let [ended, good] = [0, 0];
+  for (const [request, { prompt, facts }] of items.entries()) {
+    const constraint = constraintOf.sql(facts);
+    const asked = { request, temperature: 1.5, maxTokens: 160, constraint };
+    const { text, finish } = await opened.decode([{ role: "user", content: prompt }], asked).final;
+    if (finish === "incomplete") continue;
+    ended += 1;
+    const database = new sqlite.Database();
+    database.run(`CREATE TABLE ${facts.table} (${facts.columns.join(", ")})`);
     try {
       database.prepare(text).free();
       parser.astify(text, { database: "sqlite" });
-      return true;
-    } catch {
-      return false;
+      good += 1;
+    } catch (error) {
+      progress(`  not valid: ${text} (${error})`);
+    } finally {
+      database.close();
     }
-  };
+  }
+  const note = `phaistos at temperature 1.5: ${ended} of ${items.length} came to an end, and no dead end`;
+  return { value: ended === 0 ? 0 : good / ended, runs: [ended / items.length], note };
 }
 
 /** The constraint that an item's own facts give. @type {Readonly<Record<string, (facts: any) => object>>} */
@@ -651,7 +664,7 @@ export const rows = [
   {
     what: "SQL: valid by SQLite and node-sql-parser",
     target: atLeast(1, ""),
-    measure: async ({ quick }) => shareOf({ constraint: { sqlSchema: tables } }, quick ? 5 : 50, await sqlJudge()),
+    measure: queries,
   },
   {
     what: "a pattern: valid",
@@ -675,13 +688,14 @@ export const rows = [
     measure: beams("oracle", "ratio"),
   },
   {
+    // The paper's best of a list is its first by the task's own score; the likeliest text is what a plain beam looks for.
     what: "diverse beam less beam, same width: overlap of the first of the list",
-    target: reported(""),
+    target: atLeast(0, ""),
     measure: beams("first", "difference"),
   },
   {
     what: "diverse beam less beam, same width: log-probability of the best of the list",
-    target: atLeast(0, " nats"),
+    target: reported(" nats"),
     measure: beams("best", "difference"),
   },
   { what: "dyspec under a schema: texts that are plain sampling's", target: atLeast(1, ""), measure: dyspecExact },
