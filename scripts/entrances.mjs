@@ -28,7 +28,7 @@ export const areas = {
 const given = {
   "open.ts": ["Abilities"],
   "engine/decoding.ts": ["Decoding"],
-  "engine/model.ts": ["Model"],
+  "engine/model.ts": ["DecodingModel"],
   "engine/forest.ts": ["Forest", "Lease"],
   "engine/canvas/canvas.ts": ["Canvas", "Sheet"],
   "engine/vision.ts": ["Vision"],

@@ -11,14 +11,14 @@ import {
   defineShaper,
   findMethod,
   type MethodChoice,
-  type OpenModel,
+  type Model,
   open,
   readChat,
   resolveModel,
 } from "./index.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "calls-"));
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   model = await open("knossos", { threads: 1 });
 });

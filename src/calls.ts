@@ -14,7 +14,7 @@ import {
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
-import type { Model } from "./engine/model.ts";
+import type { DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
 import { type Run, type RunResult, startRun } from "./engine/run.ts";
@@ -78,7 +78,7 @@ export interface DecodeOptions extends RequestOptions {
 }
 
 /** Starts decoding. Errors in the arguments are thrown at once. */
-export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {}): Run {
+export function decode(opened: DecodingModel, prompt: Prompt, options: DecodeOptions = {}): Run {
   const model = opened.capabilities.has("remote") ? forRequest(opened) : opened;
   const request = readRequest(model, options, "decode");
   const template = isTemplate(prompt) ? templateOf(model, prompt) : undefined;
@@ -95,7 +95,7 @@ export function decode(opened: Model, prompt: Prompt, options: DecodeOptions = {
 }
 
 /** What options ask for, with everything filled in. Errors: `bad_option` for what this model cannot honour or nobody knows. */
-export function readRequest(model: Model, options: DecodeOptions, call: string) {
+export function readRequest(model: DecodingModel, options: DecodeOptions, call: string) {
   requireObject(options, call, "options");
   const { method: choice, shapers = [], signal, stop, ...request } = options;
   requireSignal(signal);
@@ -125,13 +125,13 @@ export function readRequest(model: Model, options: DecodeOptions, call: string) 
   return { method, methodOptions, settings, shapers: making, signal };
 }
 
-type PromptReader = Pick<Model, "name" | "capabilities" | "config" | "tokenizer">;
+type PromptReader = Pick<DecodingModel, "name" | "capabilities" | "config" | "tokenizer">;
 type RowsPrompt = Exclude<Prompt, TemplateText | PicturePrompt>;
 
 const isTemplate = (prompt: Prompt): prompt is TemplateText =>
   typeof prompt === "object" && prompt !== null && !Array.isArray(prompt) && Object.hasOwn(prompt, "fill");
 
-function templateOf({ tokenizer, name, capabilities }: Model, given: TemplateText): Template {
+function templateOf({ tokenizer, name, capabilities }: DecodingModel, given: TemplateText): Template {
   ensure(capabilities.has("canvas"), "bad_option", () => {
     return `fill: the model ${name} has no canvas, it writes from left to right; blanks need a masked diffusion model${shippedWith(["canvas"])}`;
   });
@@ -140,20 +140,20 @@ function templateOf({ tokenizer, name, capabilities }: Model, given: TemplateTex
 }
 
 /** As the prompt of the run: blanks whose length is to be found count as one mask. */
-function templateRows(model: Model, template: Template): readonly number[] {
+function templateRows(model: DecodingModel, template: Template): readonly number[] {
   const { maskToken } = model.ability<Canvas>("canvas");
   const lengths = template.lengths.map((length) => length ?? 1);
   return Array.from(templateTokens(template, lengths, maskToken));
 }
 
 /** The plain way to decode with a model. */
-function usualMethod({ capabilities }: Model, temperature: unknown): string {
+function usualMethod({ capabilities }: DecodingModel, temperature: unknown): string {
   if (!capabilities.has("forest") && capabilities.has("canvas")) return "low-confidence";
   return temperature === 0 ? "greedy" : "sample";
 }
 
 /** Errors: `bad_option` naming method, model and what is missing. */
-function requireCapabilities({ name, capabilities }: Model, method: Method): void {
+function requireCapabilities({ name, capabilities }: DecodingModel, method: Method): void {
   const { needs = ["forest"], suffices } = method;
   const missing = needs.filter((need) => !capabilities.has(need));
   if (suffices?.every((need) => capabilities.has(need))) return;
@@ -203,7 +203,7 @@ function chosenShaper(choice: string | object): { kind: ShaperKind; given: objec
 }
 
 /** The whole result, for those who want no stream. Errors reject. */
-export async function generate(model: Model, prompt: Prompt, options?: DecodeOptions): Promise<RunResult> {
+export async function generate(model: DecodingModel, prompt: Prompt, options?: DecodeOptions): Promise<RunResult> {
   return decode(model, prompt, options).final;
 }
 
@@ -254,7 +254,7 @@ export interface ScoreOptions {
  * Log-probabilities of a given text (nats), token by token, under the model's own distribution. A text longer than the context is
  * scored in windows that overlap by half. Errors: `bad_option`, `aborted`.
  */
-export async function score(model: Model, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
+export async function score(model: DecodingModel, text: Text, options: ScoreOptions = {}): Promise<ScoredText> {
   requireObject(options, "score", "options");
   const { top = 0, signal, ...others } = options;
   requireNothingElse(others, "score", ["top", "signal"], scoreWays);
@@ -279,7 +279,7 @@ export interface ContinuationScoring extends Omit<ContinuationOptions, "shapers"
  * too long is cut on the left. Errors: `bad_option`, `aborted`, and those of the shapers.
  */
 export async function continuations(
-  model: Model,
+  model: DecodingModel,
   given: Continuations,
   options: ContinuationScoring = {},
 ): Promise<ScoredContinuations> {
@@ -297,7 +297,7 @@ export async function continuations(
 }
 
 /** Errors: `bad_option`. */
-function requireTokens(model: Model, tokens: unknown, field: string): void {
+function requireTokens(model: DecodingModel, tokens: unknown, field: string): void {
   ensure(
     Array.isArray(tokens),
     "bad_option",
@@ -313,7 +313,11 @@ export interface EmbedOptions {
 }
 
 /** The mean of a text's final states, scaled to length 1: [width]. Errors: `bad_option`, `aborted`. */
-export async function embed(model: Model, text: Text, options: EmbedOptions = {}): Promise<Float32Array<ArrayBuffer>> {
+export async function embed(
+  model: DecodingModel,
+  text: Text,
+  options: EmbedOptions = {},
+): Promise<Float32Array<ArrayBuffer>> {
   requireObject(options, "embed", "options");
   const { signal, ...others } = options;
   requireNothingElse(others, "embed", ["signal"], embedWays);
@@ -385,7 +389,7 @@ export const decodedRows = (model: PromptReader, prompt: string | readonly numbe
   promptRows(model, prompt);
 
 /** Ids of a text of any length. Errors: as of a prompt; `unavailable` without a tokenizer or template. */
-export function promptTokens(model: Model, text: Text): readonly number[] {
+export function promptTokens(model: DecodingModel, text: Text): readonly number[] {
   const rows = promptRows(model, text, true);
   ensure(
     rows.every((row) => typeof row === "number"),

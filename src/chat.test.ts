@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readChat } from "./chat.ts";
-import { type OpenModel, open } from "./open.ts";
+import { type Model, open } from "./open.ts";
 
-let model: OpenModel;
+let model: Model;
 let folder: string;
 beforeAll(async () => {
   model = await open("phaistos", { threads: 1 });

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { type DecodeOptions, decode, readRequest, requireMessages, requirePath } from "./calls.ts";
 import { describedRun, describing } from "./described.ts";
-import type { Model } from "./engine/model.ts";
+import type { DecodingModel } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
@@ -76,7 +76,7 @@ const savedChat = z.strictObject({
 const largestFile = 2 ** 26;
 
 /** Errors: `bad_option`; `unavailable` for a model without a chat template. */
-export function createChat(model: Model, options: ChatSessionOptions = {}): ChatSession {
+export function createChat(model: DecodingModel, options: ChatSessionOptions = {}): ChatSession {
   requireObject(options, "chat", "options");
   const { system, messages = [], defaults = {}, transcript = false, ...others } = options;
   requireNothingElse(others, "chat", ["system", "messages", "defaults", "transcript"], chatWays);

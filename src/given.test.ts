@@ -5,9 +5,9 @@ import type { Decoding } from "./engine/decoding.ts";
 import { defineMethod } from "./engine/method.ts";
 import { shown, VentrisError } from "./errors.ts";
 import { findMethod } from "./methods/index.ts";
-import { engineModel, type OpenModel, open } from "./open.ts";
+import { engineModel, type Model, open } from "./open.ts";
 
-let [writer, filler]: OpenModel[] = [];
+let [writer, filler]: Model[] = [];
 beforeAll(async () => {
   [writer, filler] = await Promise.all([open("pylos", { threads: 1 }), open("mycenae", { threads: 1 })]);
 }, 120_000);

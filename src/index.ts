@@ -31,7 +31,7 @@ export type { ForwardSequence, KeptRows } from "./engine/forward/input.ts";
 export type { Learnable, OpenForest, ParameterValues } from "./engine/learnable.ts";
 export type { LoadOptions } from "./engine/load.ts";
 export { defineMethod, defineShaper, type Method, type Outlook, type ShaperKind } from "./engine/method.ts";
-export type { Capability, CompanionRole, Model } from "./engine/model.ts";
+export type { Capability, CompanionRole, DecodingModel } from "./engine/model.ts";
 export type { Hypothesis } from "./engine/output.ts";
 export type { Instrumenting } from "./engine/reading.ts";
 export type { RemoteLimits } from "./engine/remote/client.ts";
@@ -62,7 +62,7 @@ export type { T5Config } from "./models/t5.ts";
 export {
   type Abilities,
   type ForwardOptions,
-  type OpenModel,
+  type Model,
   type OpenOptions,
   open,
   type TraceOptions,

@@ -5,12 +5,12 @@ import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../
 import { type DecodeOptions, methodChoice } from "./calls.ts";
 import { uniform } from "./engine/random.ts";
 import type { VentrisError } from "./errors.ts";
-import { type OpenModel, open } from "./open.ts";
+import { type Model, open } from "./open.ts";
 import { multiply, scalar } from "./tensor/index.ts";
 
 let tiny: TinyModel;
 let bare: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyModel({ tokenizer: true });
   bare = await writeTinyModel();

@@ -28,7 +28,7 @@ import type { ForwardResult } from "./engine/forward/index.ts";
 import type { ForwardSequence } from "./engine/forward/input.ts";
 import { cacheFormats, type LoadOptions, loadModel } from "./engine/load.ts";
 import type { ModelPlace } from "./engine/method.ts";
-import { type Capability, createModel, type Model, type ModelParts } from "./engine/model.ts";
+import { type Capability, createModel, type DecodingModel, type ModelParts } from "./engine/model.ts";
 import { type RemoteOptions, remoteOptions } from "./engine/remote/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
 import type { ScoredText } from "./engine/score.ts";
@@ -78,7 +78,7 @@ export interface Abilities {
 }
 
 /** A model that `open` gave: everything that can be done with it. */
-export interface OpenModel extends Omit<Model, "use" | "forward" | "ability">, AsyncDisposable {
+export interface Model extends Omit<DecodingModel, "use" | "forward" | "ability">, AsyncDisposable {
   /** What a kind of model brings under a name of its own: see `Abilities`. Errors: `unavailable` where it has it not. */
   ability<Name extends keyof Abilities>(name: Name): Abilities[Name];
   ability<T>(name: Capability): T;
@@ -166,7 +166,7 @@ const openOptions = z.strictObject({
  * which is downloaded to the cache folder the first time, or one behind a network ("http://host:port/v1", with `model`).
  * Errors: `unavailable` with the nearest name, and those of loading.
  */
-export async function open(reference: string, options: OpenOptions = {}): Promise<OpenModel> {
+export async function open(reference: string, options: OpenOptions = {}): Promise<Model> {
   requireReference(reference, "open");
   requireObject(options, "open", "options");
   parseOptions(openOptions, options as never, "open", { ways: openWays });
@@ -190,13 +190,13 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
     forward: forwardOf(model),
     ability: (name: Capability) => checkedAbility(name, model.ability(name)),
     [Symbol.asyncDispose]: model.close,
-  } satisfies Partial<OpenModel>;
+  } satisfies Partial<Model>;
   // Properties as they are, not their values: what the model lacks is an error when it is asked for, not now.
   const properties = {
-    ...Object.getOwnPropertyDescriptors(checkedObject("Model", model)),
+    ...Object.getOwnPropertyDescriptors(checkedObject("DecodingModel", model)),
     ...Object.getOwnPropertyDescriptors(face),
   };
-  const opened = Object.defineProperties({}, properties) as OpenModel;
+  const opened = Object.defineProperties({}, properties) as Model;
   describing(opened, "Model", () => describeModel(model, Object.keys(face)));
   engineModels.set(opened, model);
   return opened;
@@ -207,17 +207,20 @@ const checkedAbility = (name: string, ability: unknown): unknown =>
   Object.entries(checkedObject("Abilities", { [name]: ability }))[0][1];
 
 /** What it is and can do, for who prints it. */
-function describeModel({ name, capabilities, parameterCount, ...model }: Model, calls: readonly string[]): string {
+function describeModel(
+  { name, capabilities, parameterCount, ...model }: DecodingModel,
+  calls: readonly string[],
+): string {
   if (!capabilities.has("forward")) return `the model ${name}: ${[...capabilities].join(", ")}`;
   const { architecture, contextLength } = model.config;
   const count = parameterCount.toLocaleString("en");
   return `the model ${name} (${architecture}, ${count} parameters, a context of ${contextLength} tokens): ${calls.join(", ")}`;
 }
 
-const engineModels = new WeakMap<OpenModel, Model>();
+const engineModels = new WeakMap<Model, DecodingModel>();
 
 /** What methods and measurements see of a model that `open` gave. Errors: `bad_option` for an object of another origin. */
-export function engineModel(opened: OpenModel): Model {
+export function engineModel(opened: Model): DecodingModel {
   const model = engineModels.get(opened);
   ensure(model, "bad_option", "this model was not opened by open(…)");
   return model;
@@ -229,7 +232,10 @@ export function engineModel(opened: OpenModel): Model {
  * model empties the processor's caches, so that reading them anew is most of its time, and whatever a draft proposes is verified. A peer,
  * whose numbers count, is opened as the model itself was.
  */
-async function openModel(reference: string, { signal, onProgress, share, ...options }: OpenOptions): Promise<Model> {
+async function openModel(
+  reference: string,
+  { signal, onProgress, share, ...options }: OpenOptions,
+): Promise<DecodingModel> {
   const { device, maxRows, memoryLimit } = options;
   if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
@@ -331,7 +337,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   }
 }
 
-function forwardOf(model: Model): OpenModel["forward"] {
+function forwardOf(model: DecodingModel): Model["forward"] {
   return (async (text: string | readonly number[] | readonly ForwardSequence[], options: ForwardOptions = {}) => {
     const given = typeof text === "string" ? promptTokens(model, text) : text;
     checkForward(given, options);
@@ -344,13 +350,17 @@ function forwardOf(model: Model): OpenModel["forward"] {
     leaseSites(model.sites(), taps, applied); // refuses what is unknown
     const results = await model.forward.run(sequences, { taps, edits: applied, keep });
     return single ? results[0] : results;
-  }) as OpenModel["forward"];
+  }) as Model["forward"];
 }
 
 const checkedEdits = (edits: DecodeOptions["edits"], subject: string) =>
   parseOptions(requestOptions.pick({ edits: true }), { edits } as never, subject).edits ?? [];
 
-function trace(model: Model, tokens: readonly number[], options: TraceOptions): AsyncGenerator<TextTraceChunk, void> {
+function trace(
+  model: DecodingModel,
+  tokens: readonly number[],
+  options: TraceOptions,
+): AsyncGenerator<TextTraceChunk, void> {
   checkTracing(options);
   const edits = applyEdits(model.sites(), checkedEdits(options.edits, "trace"), model.config.contextLength);
   const sites = leaseSites(model.sites(), options.taps, edits);

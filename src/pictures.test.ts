@@ -8,13 +8,13 @@ import { imageToken, type TinySeeing, writeTinySeeing } from "../test/fixtures/t
 import type { Prompt } from "./calls.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { Vision } from "./engine/vision.ts";
-import { type OpenModel, open } from "./open.ts";
+import { type Model, open } from "./open.ts";
 
 vi.setConfig({ testTimeout: 120_000 });
 
 let tiny: TinySeeing;
 let blind: TinyModel;
-let model: OpenModel;
+let model: Model;
 let file: Uint8Array;
 beforeAll(async () => {
   tiny = await writeTinySeeing("siglip");

@@ -5,7 +5,7 @@
 
 import { fromBase64, toBase64 } from "./base64.ts";
 import type { VectorRow } from "./engine/forest.ts";
-import type { Model } from "./engine/model.ts";
+import type { DecodingModel } from "./engine/model.ts";
 import type { Vision } from "./engine/vision.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
@@ -68,7 +68,7 @@ function sourceOf(part: ContentPart, where: string): ImageSource {
  * has no chat template, or whose template writes another number of places; later `bad_file` and `unavailable` for pictures.
  */
 export function pictureRows(
-  model: Pick<Model, "name" | "capabilities" | "tokenizer" | "ability" | "config">,
+  model: Pick<DecodingModel, "name" | "capabilities" | "tokenizer" | "ability" | "config">,
   prompt: PicturePrompt | readonly ChatMessage[],
 ): () => Promise<Rows> {
   const messages = isPicturePrompt(prompt) ? [messageOf(prompt)] : prompt;

@@ -4,11 +4,11 @@ import { embedMany, generateObject, generateText, jsonSchema, Output, stepCountI
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { createVentris, ventris } from "../src/ai-sdk/index.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 
 const model = ventris("phaistos");
 const prompt = "Lily has 4 toys. Then Lily gets 18 more. How many toys does Lily have now?";
-let phaistos: OpenModel;
+let phaistos: Model;
 beforeAll(async () => {
   phaistos = await open("phaistos");
 });

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { OpenModel } from "../src/index.ts";
+import type { Model } from "../src/index.ts";
 import { methods, open } from "../src/index.ts";
 import * as signals from "../src/methods/signals.ts";
 import * as modelArea from "../src/models/index.ts";
@@ -27,7 +27,7 @@ const works = executablePath !== undefined && spawnSync(executablePath, ["--vers
 interface Scope {
   open: typeof open;
   openInWorker: typeof open;
-  models: Record<string, OpenModel>;
+  models: Record<string, Model>;
 }
 
 const prompt = "Once upon a time";

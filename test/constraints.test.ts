@@ -7,10 +7,10 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../src/calls.ts";
 import { type ConstraintChoice, createConstraint, isValid, pushAll } from "../src/constraints/index.ts";
-import { type MethodChoice, type OpenModel, open } from "../src/index.ts";
+import { type MethodChoice, type Model, open } from "../src/index.ts";
 import { ensureBuilt, root } from "./build.ts";
 
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   model = await open("knossos", { threads: 1 });
 });

@@ -1,7 +1,7 @@
 /** Methods on tiny random checkpoints of the newer families: what is lossless says what plain decoding says, alone, in batches, under edits and by seed. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type MethodChoice, methodChoice } from "../src/calls.ts";
-import { type DecodeOptions, type OpenModel, open } from "../src/index.ts";
+import { type DecodeOptions, type Model, open } from "../src/index.ts";
 import { families } from "./fixtures/families.ts";
 import { type Json, removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
@@ -16,7 +16,7 @@ afterAll(() => removeModel(draft));
 
 describe.each(chosen)("%s", (family) => {
   let tiny: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   beforeAll(async () => {
     tiny = await writeTinyModel({ tokenizer: true, config: families[family] as Json });
     model = await open(tiny.folder, { threads: 1 });

@@ -7,7 +7,7 @@ import type { ForestNode, Lease } from "../src/engine/forest.ts";
 import { loadModel } from "../src/engine/load.ts";
 import { familyOf } from "../src/models/families.ts";
 import { findParameters } from "../src/models/parameters.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { nextTokenObjective } from "../src/training/next-token.ts";
 import { dequantizeMatrix, openWeights, quantizeMatrix } from "../src/weights/index.ts";
 import { families } from "./fixtures/families.ts";
@@ -30,7 +30,7 @@ const textOf = (node: ForestNode): number[] => {
 
 describe.each(Object.entries(families))("%s", (_, config) => {
   let tiny: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   beforeAll(async () => {
     tiny = await writeTinyModel({ config: config as Json });
     model = await open(tiny.folder, { threads: 1, maxRows: 32 });

@@ -1,10 +1,10 @@
 /** `forward` against the float64 reference: any mask, positions, vectors, batches, given keys and values. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let tiny: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyModel();
   model = await open(tiny.folder, { threads: 1 });

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type MakeShaper, type Method, type OpenModel, open } from "../src/index.ts";
+import { type MakeShaper, type Method, type Model, open } from "../src/index.ts";
 import { root } from "./build.ts";
 
 const page = readFileSync(join(root, "docs", "methods.md"), "utf8");
@@ -11,7 +11,7 @@ const blocks = [...page.matchAll(/```ts\n([\s\S]*?)```/g)].map(([, block]) => bl
 const sources = { ventris: "src/index.ts", "ventris/methods": "src/methods/authoring.ts" };
 
 let folder: string;
-let model: OpenModel;
+let model: Model;
 let made: Record<string, unknown>;
 beforeAll(async () => {
   const parent = join(root, "dist", "pages"); // ignored, and within the project

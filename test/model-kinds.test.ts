@@ -9,7 +9,7 @@ import { createVentris } from "../src/ai-sdk/index.ts";
 import { openDecoder, openGraph, parametersOfModel } from "../src/engine/encoder-decoder/search.ts";
 import { saveTextModel, type TextModel, wordCodec } from "../src/engine/encoder-decoder/text-model.ts";
 import { storage } from "../src/files.ts";
-import { methods, type OpenModel, open } from "../src/index.ts";
+import { type Model, methods, open } from "../src/index.ts";
 import { openPointing, point, shippedNetwork } from "../src/methods/pointing/index.ts";
 import { findFilter, fitFilter, matrix, openFilter, saveFilter, smoothAll } from "../src/methods/signals.ts";
 import { parameterMaker } from "../src/models/parameters.ts";
@@ -57,7 +57,7 @@ const cli = (words: readonly string[]): Promise<{ stdout: string; stderr: string
   );
 
 const places = { pointing: shippedNetwork("hull"), filter: join(folder, "arm.filter"), text: join(folder, "t5") };
-const opened = {} as Record<"pointing" | "filter" | "text", OpenModel>;
+const opened = {} as Record<"pointing" | "filter" | "text", Model>;
 beforeAll(async () => {
   ensureBuilt();
   await saveFilter(places.filter, await fitFilter(findFilter("kalman"), { states, observations }));

@@ -8,7 +8,7 @@ import type { Edit, EditParameter } from "../src/models/edits.ts";
 import { textGraph } from "../src/models/graph.ts";
 import { loraSites, writeLora } from "../src/models/lora.ts";
 import { parameterMaker, readParameters } from "../src/models/parameters.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import {
   add,
   constant,
@@ -40,7 +40,7 @@ import { removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 const stories = dataPath("stories260k");
 
 describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () => {
-  let model: OpenModel;
+  let model: Model;
   let values: Map<string, Float32Array<ArrayBuffer>>;
   let texts: number[][];
   let folder: string;

@@ -6,14 +6,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { families } from "./fixtures/families.ts";
 import { type Json, removeModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let server: Listening;
-let [near, far, talker]: OpenModel[] = [];
+let [near, far, talker]: Model[] = [];
 beforeAll(async () => {
   ensureBuilt();
   server = await listen({ port: 0, groups: serveGroups(false), maxConcurrent: 32 });

@@ -8,12 +8,12 @@ import { leaseSites } from "../src/engine/sites/request.ts";
 import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { gather, linear, reshape } from "../src/tensor/index.ts";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let tiny: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyModel({ config: { eos_token_id: undefined } });
   model = await open(tiny.folder, { threads: 1 });

@@ -8,13 +8,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { ventris } from "../src/ai-sdk/index.ts";
 import { readChat } from "../src/chat.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { type TinySeeing, writeTinySeeing } from "./fixtures/tiny-seeing.ts";
 
 let tiny: TinySeeing;
-let model: OpenModel;
+let model: Model;
 let server: Listening;
 let file: Uint8Array;
 let path: string;

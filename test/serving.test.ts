@@ -2,13 +2,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import OpenAI, { type APIError } from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { type Listening, listen, serveGroups } from "../src/server/listen.ts";
 import { ensureBuilt } from "./build.ts";
 
 let server: Listening;
 let client: OpenAI;
-let knossos: OpenModel;
+let knossos: Model;
 beforeAll(async () => {
   ensureBuilt();
   server = await listen({ port: 0, groups: serveGroups(false) });

@@ -5,14 +5,14 @@ import { methodChoice, shaperChoice } from "../src/calls.ts";
 import { createMirror } from "../src/engine/shapers/mirror.ts";
 import type { MakeShaper } from "../src/engine/shapers/shaper.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { logSoftmax } from "./fixtures/reference.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let expert: TinyModel;
 let amateur: TinyModel;
-let model: OpenModel;
-let second: OpenModel;
+let model: Model;
+let second: Model;
 beforeAll(async () => {
   const config = { eos_token_id: undefined, bos_token_id: undefined };
   expert = await writeTinyModel({ config });

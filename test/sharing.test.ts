@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { connect, createServer } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { connectRedis, redisAddress } from "../src/sharing/redis.ts";
 import { freePort, noRedis, type RedisServer, startRedis } from "./fixtures/redis.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
@@ -10,18 +10,18 @@ import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-mod
 vi.setConfig({ testTimeout: 180_000 });
 
 const prompt = "once upon a time";
-const passesOf = async (model: OpenModel, method: object, request = {}): Promise<{ text: string; passes: number }> => {
+const passesOf = async (model: Model, method: object, request = {}): Promise<{ text: string; passes: number }> => {
   const options = { maxTokens: 60, temperature: 0, ...request, method: method as never };
   const { text, counters } = await model.generate(prompt, options);
   return { text, passes: counters.passes };
 };
 /** As long as it takes two replicas to exchange. */
-const shared = (model: OpenModel, least: number) =>
+const shared = (model: Model, least: number) =>
   expect.poll(() => model.sharing!.status.received, { timeout: 30_000 }).toBeGreaterThan(least);
 
 describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : ""}`, () => {
   const servers: RedisServer[] = [];
-  const models: OpenModel[] = [];
+  const models: Model[] = [];
   afterEach(async () => {
     for (const model of models.splice(0)) await model.close();
     for (const server of servers.splice(0)) await server.stop();
@@ -37,7 +37,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     tiny = await writeTinyModel({ tokenizer: true });
   });
   afterAll(() => removeModel(tiny));
-  const replica = async (share?: string, name = tiny.folder): Promise<OpenModel> => {
+  const replica = async (share?: string, name = tiny.folder): Promise<Model> => {
     const model = await open(name, { share, threads: 1 });
     models.push(model);
     return model;
@@ -73,7 +73,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     const { url } = await redis();
     const [teacher, pupil] = [await replica(url), await replica(`${url}/0`)];
     const method = { name: "auto", state: "none", arms: ["sample", { name: "prompt-lookup", length: 4 }] };
-    const learnt = async (model: OpenModel): Promise<number> => {
+    const learnt = async (model: Model): Promise<number> => {
       const run = model.decode(prompt, { maxTokens: 12, method: method as never });
       let updates = 0;
       for await (const event of run) if (event.type === "learn") ({ updates } = event);
@@ -98,7 +98,7 @@ describe.skipIf(noRedis)(`a Redis or Valkey server${noRedis ? ` (${noRedis})` : 
     const [teacher, pupil, alone] = [await replica(url), await replica(`${url}/0`), await replica()];
     const method = { name: "online", draft: draft.folder, interval: 1, learningRate: 5e-3, length: 3 };
     /** `learn: false` measures a draft and teaches it nothing. */
-    const served = async (model: OpenModel, learn: boolean) => {
+    const served = async (model: Model, learn: boolean) => {
       const request = { maxTokens: 24, temperature: 1, seed: 3, method: { ...method, learn } as never };
       const run = model.decode(prompt, request);
       const learned: { updates: number; acceptance?: { exact: number } }[] = [];

@@ -9,7 +9,7 @@ import type { ReadyEdit } from "../src/engine/sites/ready.ts";
 import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
-import { type OpenModel, open } from "../src/open.ts";
+import { type Model, open } from "../src/open.ts";
 import { add, gather, multiply, scalar, slice, type Tensor } from "../src/tensor/index.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
@@ -19,7 +19,7 @@ import { writeTinyDiffusion } from "./fixtures/tiny-diffusion.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "./fixtures/tiny-model.ts";
 
 let tiny: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyModel({ config: { eos_token_id: undefined } });
   model = await open(tiny.folder, { threads: 1 });

@@ -7,7 +7,7 @@ import { gunzip } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import type { ForestNode } from "../src/engine/forest.ts";
 import { createShaperChain } from "../src/engine/shapers/chain.ts";
-import { type DecodeOptions, type MethodChoice, methodChoice, type OpenModel, open } from "../src/index.ts";
+import { type DecodeOptions, type MethodChoice, type Model, methodChoice, open } from "../src/index.ts";
 import { dataPath, noData } from "./data.ts";
 import { normalDeviate } from "./fixtures/chi-square.ts";
 
@@ -56,8 +56,8 @@ const label = (method: MethodChoice): string => JSON.stringify(method);
 const rows = (list: MethodChoice[]) => list.map((method) => [label(method), method] as const);
 
 // One thread: methods with a draft alternate between two models, and tests share the machine.
-const openKnossos = (): Promise<OpenModel> => open("knossos", { threads: 1 });
-let model: OpenModel;
+const openKnossos = (): Promise<Model> => open("knossos", { threads: 1 });
+let model: Model;
 beforeAll(async () => {
   model = await openKnossos();
 });
@@ -83,7 +83,7 @@ async function readPrompts(count: number): Promise<string[]> {
 
 /** Outputs of a method for all prompts and seeds, so many requests at a time. */
 async function outputs(
-  on: OpenModel,
+  on: Model,
   method: MethodChoice,
   together: number,
   { prompts, seeds, ...settings }: DecodeOptions & { prompts: readonly string[]; seeds: number },

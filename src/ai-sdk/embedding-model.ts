@@ -1,9 +1,9 @@
 /** Texts as vectors: the mean of their final states, scaled to length 1. */
 import type { EmbeddingModelV3 } from "@ai-sdk/provider";
 import { requireNothingElse } from "../names.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 
-export const embeddingModel = (modelId: string, opened: () => Promise<OpenModel>): EmbeddingModelV3 => ({
+export const embeddingModel = (modelId: string, opened: () => Promise<Model>): EmbeddingModelV3 => ({
   specificationVersion: "v3",
   provider: "ventris",
   modelId,

@@ -7,7 +7,7 @@
  */
 import type { EmbeddingModelV3, LanguageModelV3, ProviderV3 } from "@ai-sdk/provider";
 import { VentrisError } from "../errors.ts";
-import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { type Model, type OpenOptions, open } from "../open.ts";
 import { embeddingModel } from "./embedding-model.ts";
 import { languageModel } from "./language-model.ts";
 
@@ -22,8 +22,8 @@ export interface VentrisProvider extends ProviderV3, AsyncDisposable {
 
 /** `options` are those of `open`: precision, threads, device. */
 export function createVentris(options: OpenOptions = {}): VentrisProvider {
-  const models = new Map<string, Promise<OpenModel>>();
-  const opened = (name: string): Promise<OpenModel> => {
+  const models = new Map<string, Promise<Model>>();
+  const opened = (name: string): Promise<Model> => {
     let model = models.get(name);
     if (!model) {
       model = open(name, options);

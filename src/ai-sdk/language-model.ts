@@ -16,11 +16,11 @@ import type { DecodeOptions } from "../calls.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { FinishReason } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import { createCallReader, type Tool, type ToolCall, type ToolRules, toolConstraint } from "../tool-calls.ts";
 import { promptOf } from "./prompt.ts";
 
-export const languageModel = (modelId: string, opened: () => Promise<OpenModel>): LanguageModelV3 => ({
+export const languageModel = (modelId: string, opened: () => Promise<Model>): LanguageModelV3 => ({
   specificationVersion: "v3",
   provider: "ventris",
   modelId,
@@ -65,7 +65,7 @@ const elsewhere = [
 ];
 
 /** Errors: those of `decode`; `bad_option` for two things that say what the answer must be. */
-async function start(model: OpenModel, options: LanguageModelV3CallOptions): Promise<Started> {
+async function start(model: Model, options: LanguageModelV3CallOptions): Promise<Started> {
   const { providerOptions, abortSignal: signal, stopSequences, maxOutputTokens, responseFormat } = options;
   const warnings: SharedV3Warning[] = [];
   const own = providerOptions?.ventris ?? {};

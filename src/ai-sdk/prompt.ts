@@ -8,7 +8,7 @@ import type {
 import { fromBase64 } from "../base64.ts";
 import type { Prompt } from "../calls.ts";
 import { ensure, VentrisError } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
 import { muchTooLong } from "../text/most.ts";
 import type { ChatMessage, ContentPart } from "../text/tokenizer.ts";
@@ -19,7 +19,7 @@ import { chatTokens, type Tool } from "../tool-calls.ts";
  * text of a user, which is continued as it is. Errors: `bad_option` for other files, and for a conversation without a template.
  */
 export function promptOf(
-  model: OpenModel,
+  model: Model,
   prompt: LanguageModelV3Prompt,
   tools: readonly Tool[],
   warnings: SharedV3Warning[],

@@ -6,7 +6,7 @@ import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { hint, meantBy } from "../names.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import { sentence } from "../papers/option-types.ts";
 import type { ChatMessage } from "../text/tokenizer.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -17,7 +17,7 @@ import { plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
 
 export interface Conversation {
-  readonly model: OpenModel;
+  readonly model: Model;
   session: ChatSession;
   /** Of every answer. */
   options: DecodeOptions;
@@ -40,7 +40,7 @@ interface Beginning {
 }
 
 export async function openConversation(
-  model: OpenModel,
+  model: Model,
   { options, method, system, load, json = false }: Beginning,
 ): Promise<Conversation> {
   const conversation: Conversation = {
@@ -62,7 +62,7 @@ export async function openConversation(
   return conversation;
 }
 
-const begin = (model: OpenModel, messages: readonly ChatMessage[]): ChatSession =>
+const begin = (model: Model, messages: readonly ChatMessage[]): ChatSession =>
   model.chat({ messages, transcript: true });
 
 function setSystem(conversation: Conversation, text: string): void {

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { type Comparison, compareMethods, measureOf, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
@@ -131,7 +131,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
 }
 
 /** Plain decoding first, as the measure of all others, which need no options; all of this kind of model, and none that chooses among them. */
-function defaultMethods({ capabilities }: OpenModel, { temperature }: DecodeOptions): ChosenMethod[] {
+function defaultMethods({ capabilities }: Model, { temperature }: DecodeOptions): ChosenMethod[] {
   const fitting = methods.filter(({ needs = ["forest"] }) => needs.every((need) => capabilities.has(need)));
   const plain = fitting.filter(({ name }) => name === (temperature === 0 ? "greedy" : "sample"));
   const others = fitting.filter(

@@ -3,7 +3,7 @@ import type { DecodeOptions, Text } from "../calls.ts";
 import { isLossless, methodOutlook, type Outlook, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
-import { engineModel, type OpenModel } from "../open.ts";
+import { engineModel, type Model } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
 import { type Margin, marginOf } from "./margin.ts";
 import { type ChosenMethod, choiceOf, labelsOf } from "./method-choice.ts";
@@ -50,7 +50,7 @@ export interface Comparison {
 }
 
 export interface CompareOptions {
-  readonly model: OpenModel;
+  readonly model: Model;
   readonly prompts: readonly Text[];
   readonly methods: readonly ChosenMethod[];
   readonly request: DecodeOptions;
@@ -130,7 +130,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   return { prompts, entries: measured, skipped, differences, margin, repetitions };
 }
 
-async function run(model: OpenModel, prompt: Text, chosen: ChosenMethod, request: DecodeOptions) {
+async function run(model: Model, prompt: Text, chosen: ChosenMethod, request: DecodeOptions) {
   const started = model.decode(prompt, { ...request, method: choiceOf(chosen) });
   const events: TraceEvent[] = [];
   for await (const event of started) events.push(event);
@@ -139,7 +139,7 @@ async function run(model: OpenModel, prompt: Text, chosen: ChosenMethod, request
 
 /** What the method can gain at all; undefined where it does not know, or where its options fix how much it drafts. */
 export async function outlookOf(
-  model: OpenModel,
+  model: Model,
   { method, options }: ChosenMethod,
   { temperature = 1 }: DecodeOptions,
   signal?: AbortSignal,

@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { learn2pd } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
@@ -94,7 +94,7 @@ export function define(command: Command): void {
 }
 
 /** Prompts as the model's template writes them; of a file the texts as they are. */
-async function promptsOf(model: OpenModel, flags: CollectFlags): Promise<number[][]> {
+async function promptsOf(model: Model, flags: CollectFlags): Promise<number[][]> {
   const { tokenizer } = model;
   ensure(tokenizer, "bad_option", "collect: the model has no tokenizer");
   if (flags.prompts !== undefined) {

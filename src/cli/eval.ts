@@ -9,7 +9,7 @@ import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
 import { findShaper } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";
 import { readTexts, type Tokenizer } from "../text/index.ts";
 import { documentTokens } from "../text/windows.ts";
@@ -109,11 +109,11 @@ own results stand beside, with intervals of the difference.
     .action(skillTests);
 }
 
-const hasTokenizer = (model: OpenModel): model is OpenModel & { tokenizer: Tokenizer } => model.tokenizer !== undefined;
+const hasTokenizer = (model: Model): model is Model & { tokenizer: Tokenizer } => model.tokenizer !== undefined;
 
 async function withModel<T>(
   { model: reference, lora, threads }: EvalFlags,
-  action: (model: OpenModel & { tokenizer: Tokenizer }, signal: AbortSignal) => Promise<T>,
+  action: (model: Model & { tokenizer: Tokenizer }, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const model = await open(reference, { threads, lora });
   try {

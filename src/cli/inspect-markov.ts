@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { markov, ownTexts } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -126,11 +126,11 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
     refuseFlags(command, ["distances", "steps"], "belongs to the measurement surplus, which --what leaves out");
   ensure(run === undefined || named === undefined, "bad_option", "give --model or --run: one of them");
   const names = run === undefined ? (named ?? ["knossos"]) : await checkpointsOf(run);
-  const models: OpenModel[] = [];
+  const models: Model[] = [];
   const close = () => Promise.all(models.map((model) => model.close()));
   try {
     const reports = await interruptible(async (signal) => {
-      const get = async (name: string): Promise<OpenModel> => {
+      const get = async (name: string): Promise<Model> => {
         const model = await open(name, { threads });
         models.push(model);
         return model;
@@ -179,7 +179,7 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
   }
 }
 
-async function written(model: OpenModel, seed: number, signal: AbortSignal): Promise<number[][]> {
+async function written(model: Model, seed: number, signal: AbortSignal): Promise<number[][]> {
   say(`no texts were given: measured on what ${model.name} writes itself, where its loss is its entropy`);
   showProgress("letting the model write");
   return ownTexts(model, { seed, signal });
@@ -202,7 +202,7 @@ async function checkpointsOf(run: string): Promise<string[]> {
 /** As many texts as give the contexts, one document each. */
 async function textsOf(
   files: string[],
-  tokenizer: NonNullable<OpenModel["tokenizer"]>,
+  tokenizer: NonNullable<Model["tokenizer"]>,
   contexts: number,
 ): Promise<number[][]> {
   const texts: number[][] = [];

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { z } from "zod";
 import { defineMethod } from "../engine/method.ts";
 import { arrival } from "../engine/race.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { marginNote, marginOf } from "./margin.ts";
 
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   model = await open("knossos", { threads: 1, weights: "int8" });
 });

@@ -7,7 +7,7 @@ import type { DecodeOptions, Text } from "../calls.ts";
 import type { ForestNode } from "../engine/forest.ts";
 import { defineMethod } from "../engine/method.ts";
 import { arrival, winnerOf } from "../engine/race.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import { plural } from "./table.ts";
 
 export interface Margin {
@@ -23,7 +23,7 @@ const mostTogether = 32;
 
 /** Decodes plainly, and computes what was decoded again in passes of many rows; undefined for an output without a choice. */
 export async function marginOf(
-  model: OpenModel,
+  model: Model,
   prompts: readonly Text[],
   request: DecodeOptions,
 ): Promise<Margin | undefined> {

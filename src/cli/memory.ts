@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { memory } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
@@ -125,7 +125,7 @@ async function build(texts: string[], flags: BuildFlags): Promise<void> {
 }
 
 function buildFor(
-  model: OpenModel,
+  model: Model,
   texts: readonly string[],
   { out, keySite, inputSite, window, maxSize }: BuildFlags,
   signal: AbortSignal,

@@ -2,7 +2,7 @@
 import type { MethodChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
-import type { Model } from "../engine/model.ts";
+import type { DecodingModel } from "../engine/model.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { meantBy } from "../names.ts";
@@ -27,7 +27,7 @@ const usedBy: Readonly<Record<string, string>> = {
 };
 
 /** Of a model that no method decodes with. */
-export function decodesNothing({ name, capabilities }: Pick<Model, "name" | "capabilities">): string {
+export function decodesNothing({ name, capabilities }: Pick<DecodingModel, "name" | "capabilities">): string {
   const uses = [...capabilities].flatMap((one) => usedBy[one] ?? []);
   const has = [...capabilities].join(", ") || "nothing";
   return `no decoding method works with the model ${name}, which has: ${has}${uses.map((use) => `; ${use}`).join("")}`;

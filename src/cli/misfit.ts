@@ -1,7 +1,7 @@
 /** Methods that cannot work with a model, or as it is asked for: why, and which flag would change that. */
 import type { Method } from "../engine/method.ts";
 import { VentrisError } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 
 /** What methods need of their model, in words. */
 const abilities: Readonly<Record<string, string>> = {
@@ -21,7 +21,7 @@ export interface Misfit {
 
 interface Circumstances {
   readonly method: Method;
-  readonly model: Pick<OpenModel, "name" | "capabilities">;
+  readonly model: Pick<Model, "name" | "capabilities">;
   readonly temperature?: number;
 }
 

@@ -5,7 +5,7 @@ import type { DecodeOptions, Prompt } from "../calls.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
@@ -171,7 +171,7 @@ async function promptOf(words: string[], flags: RunFlags): Promise<Prompt> {
 
 /** Says once, with figures, that a method cannot gain with this model on this machine. */
 async function explainSpeed(
-  model: OpenModel,
+  model: Model,
   method: ChosenMethod,
   options: DecodeOptions,
   signal: AbortSignal,

@@ -8,7 +8,7 @@ import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import { VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
@@ -92,7 +92,7 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
 }
 
 /** Writes prompt and story, wrapped as they come; nothing without a width. */
-async function tell(model: OpenModel, prompt: string, request: DecodeOptions, width?: number): Promise<RunResult> {
+async function tell(model: Model, prompt: string, request: DecodeOptions, width?: number): Promise<RunResult> {
   const run = model.decode(prompt, request);
   if (width === undefined) return run.final;
   const writer = wordWriter({ isTTY: true, columns: width, write });
@@ -123,7 +123,7 @@ interface Again {
 }
 
 /** The fastest of the methods that give the same text, by a short trial of each, decodes it beside plain decoding. Undefined: none is faster. */
-async function decodeAgain(model: OpenModel, prompt: string, request: DecodeOptions): Promise<Again | undefined> {
+async function decodeAgain(model: Model, prompt: string, request: DecodeOptions): Promise<Again | undefined> {
   const candidates = methods.filter(givesPlainText);
   const trials: Trial[] = [];
   for (const method of candidates) {
@@ -178,7 +178,7 @@ const toJson = (told: RunResult, again: Again | undefined): object | null =>
       }
     : null;
 
-const time = (model: OpenModel, prompt: string, request: DecodeOptions, method: Method): Promise<RunResult> =>
+const time = (model: Model, prompt: string, request: DecodeOptions, method: Method): Promise<RunResult> =>
   model.decode(prompt, { ...request, method }).final;
 
 const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);

@@ -5,12 +5,12 @@
 import { appendFile, readFile, rename, stat, truncate } from "node:fs/promises";
 import { uniform } from "../engine/random.ts";
 import { ensure } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import type { TokenIds } from "../training/data.ts";
 import { withFileLock, writeError } from "../weights/index.ts";
 
 export interface WrittenTextsOptions {
-  readonly model: OpenModel;
+  readonly model: Model;
   /** Where openings are taken from, at places drawn uniformly. */
   readonly openings: TokenIds;
   readonly openingTokens: number;

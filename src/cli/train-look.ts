@@ -8,7 +8,7 @@ import { parseJson } from "../json.ts";
 import { familyOf } from "../models/families.ts";
 import { loraSites } from "../models/lora.ts";
 import { readParameters } from "../models/parameters.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { loadCheckpoint } from "../training/checkpoint.ts";
 import { readNote, type TrainedModel, writeModel } from "../training/export.ts";
 import { type HistoryEntry, lossCurvePath } from "../training/history.ts";
@@ -107,7 +107,7 @@ export interface SampleOptions {
 export async function sample(write: (folder: string) => Promise<void>, options: SampleOptions): Promise<string[]> {
   const { prompts, tokens: maxTokens, temperature, seed, threads, signal } = options;
   const folder = await mkdtemp(join(tmpdir(), "ventris-sample-"));
-  let model: OpenModel | undefined;
+  let model: Model | undefined;
   try {
     await write(folder);
     model = await open(folder, { threads });

@@ -2,7 +2,7 @@
 import { ensure } from "../errors.ts";
 import { emptyCounters } from "./decoding.ts";
 import type { Extension, ForestNode } from "./forest.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import { logSumExp } from "./shapers/logprobs.ts";
 import { editsOfShapers, joinShapers, type MakeShaper, makeShaper, type Shaper } from "./shapers/shaper.ts";
 import { leaseSites } from "./sites/request.ts";
@@ -36,7 +36,7 @@ export interface ContinuationOptions {
 
 /** Errors: `bad_option` for an empty context or option and an option longer than the context, `aborted`, and those of shapers and passes. */
 export async function scoreContinuations(
-  model: Model,
+  model: DecodingModel,
   { context, options }: Continuations,
   { shapers: makers = [], normalise = true, masked = -1000, signal }: ContinuationOptions = {},
 ): Promise<ScoredContinuations> {

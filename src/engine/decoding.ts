@@ -10,7 +10,7 @@ import { createChoices, pick } from "./choices.ts";
 import { type Constraining, checkAllowed } from "./constraining.ts";
 import type { Forest, ForestNode, Lease, VectorRow } from "./forest.ts";
 import { requireRun } from "./hooks.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import { notAToken } from "./node.ts";
 import { type Commitment, createOutput, type Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
@@ -73,7 +73,7 @@ export type RequestSettings = z.output<typeof requestOptions>;
 
 /** A request as its method sees it: the prompt, the tree, what is drawn and what becomes output. */
 export interface Decoding {
-  readonly model: Model;
+  readonly model: DecodingModel;
   readonly forest: Forest;
   readonly lease: Lease;
   /** The prompt's rows: tokens, and vectors that stand for some. */
@@ -125,7 +125,7 @@ export interface Decoding {
 
 /** What a decoding is made of. */
 export interface DecodingParts {
-  model: Model;
+  model: DecodingModel;
   prompt: readonly (number | VectorRow)[];
   /** A text with blanks, whose tokens are then the prompt. */
   template?: Template;

@@ -2,11 +2,11 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { speculate } from "../methods/speculative/speculate.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { defineUnmasking } from "./canvas/method.ts";
 import { defineMethod, isLossless, type Method, methodOutlook, repeatsPlain, variesBySeed } from "./method.ts";
 
-let [writer, filler]: OpenModel[] = [];
+let [writer, filler]: Model[] = [];
 beforeAll(async () => {
   [writer, filler] = await Promise.all([open("pylos", { threads: 1 }), open("mycenae", { threads: 1 })]);
 }, 120_000);

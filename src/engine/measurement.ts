@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { VentrisError } from "../errors.ts";
 import { keeping, readWhole, within } from "../files.ts";
 import { cacheFolder, cacheKey, openCached, writeFileAtomically } from "../weights/index.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import { shareWork } from "./shared-work.ts";
 
 export interface Measurement<T> {
@@ -20,7 +20,7 @@ export interface Measurement<T> {
  * The result for a model, from the cache folder, or measured now, once for all requests that wait for it. Where the folder cannot be
  * written, the result serves this process alone. Errors: `aborted`, and those of measuring.
  */
-export async function measured<T>(model: Model, measurement: Measurement<T>, signal?: AbortSignal): Promise<T> {
+export async function measured<T>(model: DecodingModel, measurement: Measurement<T>, signal?: AbortSignal): Promise<T> {
   const path = within(measurement.folder, `${await cacheKey(...measurement.of)}.json`);
   const shared = await model.state(path, () => shareWork((until) => kept(path, measurement, until)));
   return shared(signal);

@@ -6,7 +6,7 @@ import { folderOf } from "../files.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
-import type { Capability, Model, ModelParts } from "./model.ts";
+import type { Capability, DecodingModel, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
@@ -34,7 +34,7 @@ export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   readonly varies?: (options: z.output<Schema>) => boolean;
   /** What it can gain over plain decoding, by what is measured on this machine; absent of methods that are not there for speed. */
   readonly outlook?: (
-    model: Model,
+    model: DecodingModel,
     options: z.output<Schema>,
     conditions: { temperature: number; signal?: AbortSignal },
   ) => Promise<Outlook>;

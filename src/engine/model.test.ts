@@ -1,6 +1,6 @@
 /** Models by what they can do: what is missing is named, memos are bounded, and everything is closed with the model. */
 import { expect, test } from "vitest";
-import { createModel, type Model, type ModelParts } from "./model.ts";
+import { createModel, type DecodingModel, type ModelParts } from "./model.ts";
 
 const bare = (more: Partial<ModelParts> = {}): ModelParts => ({
   name: "filter",
@@ -30,7 +30,7 @@ test("a model that is no transformer has what it brings, and names what it lacks
 });
 
 test("memos are forgotten when they are many, the longest unused first; what is to be closed stays", async () => {
-  const model: Model = createModel(bare());
+  const model: DecodingModel = createModel(bare());
   let [made, closed] = [0, 0];
   const memo = (i: number) => model.state(`memo ${i}`, () => ({ number: made++ }));
   await model.state("learner", () => ({ close: () => void closed++ }));

@@ -22,8 +22,8 @@ import type { Learnable, ParameterValues } from "./learnable.ts";
  */
 export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
 
-/** A loaded model as methods see it; what `open` gives is an `OpenModel`. */
-export interface Model {
+/** A loaded model as methods see it; what `open` gives is a `Model`. */
+export interface DecodingModel {
   readonly capabilities: ReadonlySet<Capability>;
   /** What the model brings under a name of its own: a canvas, a filter. Errors: `unavailable` where it has it not. */
   ability<T>(name: Capability): T;
@@ -63,7 +63,7 @@ export interface Model {
    * Another model beside this one, opened once and closed with this one: a draft, small and fast; or a peer, whose numbers count, in this
    * one's precision. The folder of a LoRA adapter as a peer is this very model with that adapter.
    */
-  companion(reference: string, role?: CompanionRole): Promise<Model>;
+  companion(reference: string, role?: CompanionRole): Promise<DecodingModel>;
   /**
    * Something a method keeps for this model across requests (tables, measured curves, learners), made once for each key. Closed with
    * the model when it has a `close`; others, of which requests may ask for any number, are forgotten when they are many, the longest unused first.
@@ -90,12 +90,12 @@ export interface ModelParts {
   secondsToLoad: number;
   parameterCount: number;
   identity: string;
-  parameterValues?: Model["parameterValues"];
+  parameterValues?: DecodingModel["parameterValues"];
   learnable?(): Promise<Learnable>;
   fingerprint?(): Promise<string>;
   /** Closed with the model. */
   sharing?: Sharing;
-  openCompanion(reference: string, role: CompanionRole): Promise<Model>;
+  openCompanion(reference: string, role: CompanionRole): Promise<DecodingModel>;
 }
 
 /** What another model beside this one is for: a small fast draft, or a peer whose numbers count. */
@@ -109,9 +109,9 @@ export type TransformerParts = Omit<ModelParts, "openCompanion"> &
 const mostMemos = 256;
 const mostCompanions = 8;
 
-export function createModel({ openCompanion, ...others }: ModelParts): Model {
+export function createModel({ openCompanion, ...others }: ModelParts): DecodingModel {
   const parts: Omit<ModelParts, "openCompanion"> = others;
-  const companions = new Map<string, Promise<Model>>();
+  const companions = new Map<string, Promise<DecodingModel>>();
   const states = new Map<string, Promise<unknown>>();
   let users = 0;
   let closing: Promise<void> | undefined;
@@ -166,7 +166,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): Model {
     return value as T;
   }
 
-  const model: Model = {
+  const model: DecodingModel = {
     name: parts.name,
     folder: parts.folder,
     tokenizer: parts.tokenizer,

@@ -1,11 +1,11 @@
 /** A model that gives more ids than its tokenizer has pieces, as many published ones do: the ids without a piece are empty text. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
-import { type DecodeOptions, type OpenModel, open } from "../index.ts";
+import { type DecodeOptions, type Model, open } from "../index.ts";
 
 const padded = vocabularySize + 40;
 let file: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   file = await writeTinyModel({ tokenizer: true, config: { vocab_size: padded, eos_token_id: undefined } });
   model = await open(file.folder, { threads: 1 });

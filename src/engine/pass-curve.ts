@@ -5,7 +5,7 @@ import { whenAborted } from "../aborts.ts";
 import type { Forest } from "./forest.ts";
 import { rising } from "./isotonic.ts";
 import { forgetMeasurements, measured } from "./measurement.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import { watchProcessors } from "./processors.ts";
 
 export interface PassCurve {
@@ -40,7 +40,7 @@ const schema = z
   .refine(({ rows, seconds }) => rows.length === seconds.length, "as many times as numbers of rows");
 
 /** The curve of a model with its threads and precision, measured when the cache folder has none. Errors: `aborted`. */
-export function passCurve(model: Model, signal?: AbortSignal): Promise<PassCurve> {
+export function passCurve(model: DecodingModel, signal?: AbortSignal): Promise<PassCurve> {
   const of = ["pass curve 5", model.identity];
   const measure = async (until: AbortSignal): Promise<PassCurve> => {
     const busyShare = watchProcessors();

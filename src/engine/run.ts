@@ -8,7 +8,7 @@ import { createDecoding, emptyCounters, type Outcome, type RequestSettings, toke
 import type { VectorRow } from "./forest.ts";
 import { hasFunctions, requireReturned } from "./hooks.ts";
 import type { Method } from "./method.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import type { Hypothesis } from "./output.ts";
 import type { Stream } from "./random.ts";
 import { createRemoteDecoding } from "./remote/decoding.ts";
@@ -49,7 +49,7 @@ export interface Run extends AsyncIterable<TraceEvent> {
 }
 
 export interface RunParts {
-  model: Model;
+  model: DecodingModel;
   method: Method;
   /** Already checked. */
   methodOptions: Record<string, unknown>;

@@ -2,7 +2,7 @@
 import { ensure } from "../errors.ts";
 import { topKSoftmax } from "./distribution.ts";
 import type { ForestNode } from "./forest.ts";
-import type { Model } from "./model.ts";
+import type { DecodingModel } from "./model.ts";
 import { logSoftmaxAt, logSumExp } from "./shapers/logprobs.ts";
 import { tokenText } from "./token-text.ts";
 
@@ -30,7 +30,7 @@ const rowsHeld = 32;
 
 /** Errors: `bad_option` for fewer than two tokens, `aborted`, and those of passes. */
 export async function scoreTokens(
-  model: Model,
+  model: DecodingModel,
   tokens: readonly number[],
   { top = 0, signal }: { top?: number; signal?: AbortSignal },
 ): Promise<ScoredText> {

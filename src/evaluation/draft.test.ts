@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { logSoftmax } from "../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
 import { familyOf } from "../models/families.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { compareRows, measureDraft, workPerToken } from "./draft.ts";
 
@@ -12,7 +12,7 @@ const tokenizer = {
   encode: (text: string) => [...text].map((c) => 1 + ((c.codePointAt(0)! * 7) % 30)),
 } as unknown as Tokenizer;
 let [tiny, other]: TinyModel[] = [];
-let [model, draft]: OpenModel[] = [];
+let [model, draft]: Model[] = [];
 beforeAll(async () => {
   [tiny, other] = [
     await writeTinyModel({ seed: 1 }),
@@ -26,7 +26,7 @@ afterAll(async () => {
   await removeModel(tiny);
   await removeModel(other);
 });
-const named = (one: OpenModel, use = tokenizer) => ({ ...one, tokenizer: use });
+const named = (one: Model, use = tokenizer) => ({ ...one, tokenizer: use });
 
 test.each([1, 0.5])(
   "acceptance, agreement and divergence are sums over an independent forward pass: temperature %d",

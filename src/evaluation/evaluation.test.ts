@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dataPath, noData } from "../../test/data.ts";
 import { logSoftmax } from "../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, variants, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { type ChoiceItem, chooses, rankings, type ScoredItem, scoreItems, truthfulness, wilson } from "./choice.ts";
 import { trainNgrams } from "./kneser-ney.ts";
@@ -11,7 +11,7 @@ import { measurePerplexity } from "./perplexity.ts";
 import { loadTask, taskNamed, tasks } from "./tasks.ts";
 
 let tiny: TinyModel;
-let model: OpenModel & { tokenizer: Tokenizer };
+let model: Model & { tokenizer: Tokenizer };
 beforeAll(async () => {
   tiny = await writeTinyModel(variants.llama ?? Object.values(variants)[0]);
   const opened = await open(tiny.folder, { threads: 1 });

@@ -2,7 +2,7 @@
 import type { ForwardSequence } from "../engine/forward/input.ts";
 import { ensure } from "../errors.ts";
 
-/** What is asked of a model here; `OpenModel` has it. */
+/** What is asked of a model here; `Model` has it. */
 export interface Scorer {
   readonly config: { readonly contextLength: number; readonly vocabularySize: number };
   forward(sequences: readonly ForwardSequence[]): Promise<{ readonly logits: Float32Array }[]>;

@@ -3,14 +3,14 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { exitsOf } from "../../test/fixtures/exits.ts";
 import { logSoftmax } from "../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../../test/fixtures/tiny-model.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import type { Tokenizer } from "../text/index.ts";
 import { scoreItems, truthfulMeasures } from "./choice.ts";
 import { shapedScore } from "./shaped.ts";
 
 let tiny: TinyModel;
 let amateur: TinyModel;
-let model: OpenModel & { tokenizer: Tokenizer };
+let model: Model & { tokenizer: Tokenizer };
 beforeAll(async () => {
   const config = { eos_token_id: undefined };
   tiny = await writeTinyModel({ config, tokenizer: true });

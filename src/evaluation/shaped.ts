@@ -1,11 +1,11 @@
 /** Likelihood under shapers: a contrast, a memory, instead of the model's own distribution. */
 import type { ContinuationScoring } from "../calls.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import type { Pair } from "./choice.ts";
 import type { Scored } from "./likelihood.ts";
 
 /** Scores pairs as `scoreContinuations` of likelihood.ts does, those of one context together. */
-export function shapedScore(model: Pick<OpenModel, "continuations">, options: ContinuationScoring) {
+export function shapedScore(model: Pick<Model, "continuations">, options: ContinuationScoring) {
   return async (pairs: readonly Pair[]): Promise<Scored[]> => {
     const byContext = new Map<string, number[]>();
     for (const [i, { context }] of pairs.entries()) {

@@ -12,7 +12,7 @@ import {
   writeTinyModel,
 } from "../../test/fixtures/tiny-model.ts";
 import { argmax as largest } from "../engine/distribution.ts";
-import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { type Model, type OpenOptions, open } from "../open.ts";
 import { ggmlTypes, ggufBytes } from "../weights/gguf.fixture.ts";
 import { dequantizeBlocks } from "../weights/gguf-blocks.ts";
 import { float16ToFloat32, float32ToFloat16 } from "../weights/half.ts";
@@ -21,7 +21,7 @@ import { dequantizeMatrix, quantizeMatrix } from "../weights/index.ts";
 const tokens = Array.from({ length: 40 }, (_, i) => (i * i * 7 + 3 * i + 5) % vocabularySize);
 
 /** Largest difference of logits after prefixes on both sides of chunk borders. */
-async function largestError(model: OpenModel, wanted: readonly ArrayLike<number>[]): Promise<number> {
+async function largestError(model: Model, wanted: readonly ArrayLike<number>[]): Promise<number> {
   const lease = model.forest.lease();
   let worst = 0;
   for (const length of [1, 2, 16, 17, 40]) {

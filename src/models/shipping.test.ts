@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { NamedMethod } from "../calls.ts";
 import { methodChoice } from "../calls.ts";
 import { openDraft } from "../methods/speculative/draft-model.ts";
-import { engineModel, type OpenModel, open } from "../open.ts";
+import { engineModel, type Model, open } from "../open.ts";
 import { modelsFolder, useModels } from "../shipped.ts";
 import { findPart } from "./shipping.ts";
 
 const packaged = modelsFolder();
 const folder = mkdtempSync(join(tmpdir(), "ventris-shipping-"));
 const empty = join(folder, "empty");
-let pylos: OpenModel;
+let pylos: Model;
 
 /** A shipped model under another name, with some of its files. */
 function put(name: string, from: string, files: readonly string[]): void {

@@ -3,10 +3,10 @@
  * and steps that survive an interruption, and makes the record.
  */
 import type { TimedEvent } from "../engine/trace.ts";
-import type { OpenModel, OpenOptions } from "../open.ts";
+import type { Model, OpenOptions } from "../open.ts";
 
 /** For reproductions, which import nothing of the public face. */
-export type { OpenModel };
+export type { Model };
 
 export const sizes = ["tiny", "quick", "full"] as const;
 /** tiny: seconds, what tests run. quick: about three minutes on two cores. full: an hour at most. */
@@ -27,7 +27,7 @@ export interface Reproduction<Options extends Record<string, Json> = Record<stri
    */
   trace?(
     signal: AbortSignal,
-    open: (reference: string) => Promise<OpenModel>,
+    open: (reference: string) => Promise<Model>,
     data: ReproductionContext["data"],
   ): Promise<TimedEvent[]>;
 }
@@ -43,7 +43,7 @@ export interface ReproductionContext {
   readonly seed: number;
   readonly signal: AbortSignal;
   /** Opens a model, which is closed when the reproduction ends; the same one for the same arguments. */
-  open(reference: string, options?: OpenOptions): Promise<OpenModel>;
+  open(reference: string, options?: OpenOptions): Promise<Model>;
   /** Path of a file of the evaluation data (`VENTRIS_DATA`). Errors: `unavailable`. */
   data(...names: string[]): string;
   /**

@@ -10,7 +10,7 @@ import { methodChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { makeFolder } from "../node-folders.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { cacheFolder } from "../weights/index.ts";
 import type { Paper } from "./paper.ts";
 import { weightsOf } from "./record-state.ts";
@@ -65,7 +65,7 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
 
   const total = reproduction.steps(chosen);
   const asked = new Set<string>();
-  const models = new Map<string, Promise<OpenModel>>();
+  const models = new Map<string, Promise<Model>>();
   const names = new Set<string>();
   let computed = 0;
   let computing = 0;

@@ -6,7 +6,7 @@ import { joinBytes } from "../bytes.ts";
 import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt, requireWriting } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
 import { ensure, VentrisError } from "../errors.ts";
-import { type OpenModel, type OpenOptions, open } from "../open.ts";
+import { type Model, type OpenOptions, open } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
 import { onSharingChange, sharingStatus } from "../sharing/index.ts";
 import { muchTooLong } from "../text/most.ts";
@@ -53,11 +53,11 @@ type Answering<Name extends keyof Calls> = (
 ) => Promise<ReturnType<Calls[Name]>>;
 
 export function createEngineSide({ openOptions, usualMethod, send, soon, residentBytes }: EngineCarrier): EngineSide {
-  const models = new Map<string, Promise<OpenModel>>();
+  const models = new Map<string, Promise<Model>>();
   const running = new Map<number, AbortController>();
   onSharingChange((status) => send({ type: "sharing", status }));
 
-  function model(name: string): Promise<OpenModel> {
+  function model(name: string): Promise<Model> {
     const known = models.get(name);
     models.delete(name);
     const opened = known ?? open(name, openOptions);
@@ -73,13 +73,13 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
   }
 
   /** Those that are open by now. */
-  async function openModels(): Promise<OpenModel[]> {
+  async function openModels(): Promise<Model[]> {
     const settled = await Promise.allSettled(models.values());
     return settled.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   }
 
   /** Of those that have one: a diffusion model has none. */
-  const openForests = async (): Promise<OpenModel["forest"][]> =>
+  const openForests = async (): Promise<Model["forest"][]> =>
     (await openModels()).filter(({ capabilities }) => capabilities.has("forest")).map(({ forest }) => forest);
 
   const calls: { [Name in keyof Calls]: Answering<Name> } = {
@@ -135,7 +135,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     async statistics() {
       const forests = await openForests();
       const { sent = 0, received = 0, failures = 0, refused = 0 } = sharingStatus() ?? {};
-      const total = (value: (forest: OpenModel["forest"]) => number): number => sum(forests.map(value));
+      const total = (value: (forest: Model["forest"]) => number): number => sum(forests.map(value));
       return {
         passes: total(({ counters }) => counters.passes),
         rows: total(({ counters }) => counters.rows),
@@ -201,7 +201,7 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
     }
   }
 
-  function optionsOf({ options, tools }: RunRequest, { capabilities }: OpenModel, signal: AbortSignal): DecodeOptions {
+  function optionsOf({ options, tools }: RunRequest, { capabilities }: Model, signal: AbortSignal): DecodeOptions {
     const method = options.method ?? (capabilities.has("forest") ? usualMethod : undefined);
     return { ...options, ...(method && { method }), ...(tools && { constraint: toolConstraint(tools) }), signal };
   }
@@ -231,16 +231,16 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
 
 const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
 
-function tokenizerOf({ tokenizer, name }: OpenModel): NonNullable<OpenModel["tokenizer"]> {
+function tokenizerOf({ tokenizer, name }: Model): NonNullable<Model["tokenizer"]> {
   if (!tokenizer) throw new VentrisError("unavailable", `the model ${name} has no tokenizer`);
   return tokenizer;
 }
 
 /** Several choices have one prompt, and to read a long one holds up all else: what it is to a model, or its error, is kept while it is. */
 function oncePerPrompt(): typeof promptOf {
-  const known = new WeakMap<object, WeakMap<OpenModel, () => Prompt>>();
+  const known = new WeakMap<object, WeakMap<Model, () => Prompt>>();
   return (opened, prompt) => {
-    const models = known.get(prompt) ?? new WeakMap<OpenModel, () => Prompt>();
+    const models = known.get(prompt) ?? new WeakMap<Model, () => Prompt>();
     known.set(prompt, models);
     const found = models.get(opened);
     if (found) return found();
@@ -258,7 +258,7 @@ function oncePerPrompt(): typeof promptOf {
 }
 
 /** Texts and messages become ids here; a template may be given tools. */
-function promptOf(opened: OpenModel, prompt: RunRequest["prompt"]): Prompt {
+function promptOf(opened: Model, prompt: RunRequest["prompt"]): Prompt {
   if (!("messages" in prompt)) {
     const given = "text" in prompt ? prompt.text : prompt;
     if (given.length === 0 && opened.capabilities.has("forest")) return beginOf(opened);

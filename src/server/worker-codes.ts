@@ -1,7 +1,7 @@
 /** Codebooks of a model as the studio's code browser shows them: over texts that the model writes itself, read once for a model. */
 import { ensure } from "../errors.ts";
 import { codebooks, ownTexts } from "../methods/index.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import type { CodebookPlace, FoundCodes, ServedCode, ServedCodebooks, ServedCodes, ServedPiece } from "./protocol.ts";
 import { withinTime } from "./within-time.ts";
 
@@ -18,10 +18,10 @@ const [listed, shown, found] = [200, 24, 6];
 /** Milliseconds that an expression may take over all texts: others wait meanwhile. */
 const longestMatch = 250;
 
-const opened = (model: OpenModel) => codebooks.openCodebooks(model, part);
+const opened = (model: Model) => codebooks.openCodebooks(model, part);
 
 /** Made to its end for whoever asks next, even where the one who asked first has gone: the work is bounded. */
-const cacheOf = (model: OpenModel): Promise<codebooks.CodeCache> =>
+const cacheOf = (model: Model): Promise<codebooks.CodeCache> =>
   model.state("codes of texts of its own", async () => {
     const books = await opened(model);
     const { tokenizer, config } = model;
@@ -31,20 +31,20 @@ const cacheOf = (model: OpenModel): Promise<codebooks.CodeCache> =>
   });
 
 /** Errors: `unavailable` where the model has no codebooks. */
-export async function servedCodebooks(model: OpenModel): Promise<ServedCodebooks> {
+export async function servedCodebooks(model: Model): Promise<ServedCodebooks> {
   const books = await opened(model);
   return { sites: books.map(({ bottleneck: { site, groups, codes, k } }) => ({ site, groups, codes, k })) };
 }
 
 /** Errors: and `bad_option` for a codebook that is not there. */
-export async function servedCodes(model: OpenModel, { site, group }: CodebookPlace): Promise<ServedCodes> {
+export async function servedCodes(model: Model, { site, group }: CodebookPlace): Promise<ServedCodes> {
   const cache = await cacheOf(model);
   const { alive, codes } = codebooks.commonCodes(cache, site, group, { limit: listed });
   return { texts: cache.texts.length, tokens: cache.tokens, alive, codes };
 }
 
 export async function servedCode(
-  model: OpenModel,
+  model: Model,
   { site, group, code }: CodebookPlace & { readonly code: number },
 ): Promise<ServedCode> {
   const cache = await cacheOf(model);
@@ -53,7 +53,7 @@ export async function servedCode(
 }
 
 export async function servedText(
-  model: OpenModel,
+  model: Model,
   place: CodebookPlace,
   text: string,
   signal: AbortSignal,
@@ -63,7 +63,7 @@ export async function servedText(
 }
 
 /** Errors: and `bad_option` for an expression that cannot be read, or takes too long. */
-export async function servedSearch(model: OpenModel, expression: string): Promise<FoundCodes> {
+export async function servedSearch(model: Model, expression: string): Promise<FoundCodes> {
   const cache = await cacheOf(model);
   const { matched, codes } = withinTime(() => codebooks.findCodes(cache, expression, { limit: found }), longestMatch);
   const forcing = withinTime(() => codebooks.forcingCodes(cache, expression), longestMatch);

@@ -1,7 +1,7 @@
 /** How states of every layer lie to what comes next, as the studio draws it: few contexts, of texts that the model writes itself. */
 import { ensure } from "../errors.ts";
 import { markov, ownTexts } from "../methods/index.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import type { MarkovReport, MarkovRequest } from "./protocol.ts";
 
 /** Bounds of a request: contexts, many more than a state has numbers (few flatter every linear reading), and what a probe of the surplus is trained for. */
@@ -11,8 +11,8 @@ const mostNumbers = 2 ** 26;
 
 /** Errors: `bad_option` for a model that is too large for this, or a reference of another vocabulary; `aborted`. */
 export async function servedMarkov(
-  model: OpenModel,
-  { what, reference }: Pick<MarkovRequest, "what"> & { readonly reference?: OpenModel },
+  model: Model,
+  { what, reference }: Pick<MarkovRequest, "what"> & { readonly reference?: Model },
   signal: AbortSignal,
 ): Promise<MarkovReport> {
   const { vocabularySize, hiddenSize } = model.config;

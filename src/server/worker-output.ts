@@ -2,12 +2,12 @@
 import type { Run } from "../engine/run.ts";
 import type { TokenLogprob } from "../engine/trace.ts";
 import { ensure, VentrisError } from "../errors.ts";
-import type { OpenModel } from "../open.ts";
+import type { Model } from "../open.ts";
 import { muchTooLong } from "../text/most.ts";
 import type { Detail, OutputEvent, ScoreRequest, ServedLogprob } from "./protocol.ts";
 
 /** What a run says, as text. Errors: those of the run. */
-export async function* outputOf(model: OpenModel, run: Run, detail: Detail): AsyncGenerator<OutputEvent, void> {
+export async function* outputOf(model: Model, run: Run, detail: Detail): AsyncGenerator<OutputEvent, void> {
   let text = "";
   let tokens = 0;
   let logprobs: ServedLogprob[] | undefined;
@@ -36,14 +36,14 @@ export async function* outputOf(model: OpenModel, run: Run, detail: Detail): Asy
   }
 }
 
-const servedLogprob = (model: OpenModel, { token, text, raw, top = [] }: TokenLogprob): ServedLogprob => ({
+const servedLogprob = (model: Model, { token, text, raw, top = [] }: TokenLogprob): ServedLogprob => ({
   text,
   ...bytesOf(model, token),
   logprob: raw,
   top: top.map((other) => ({ text: other.text, ...bytesOf(model, other.token), logprob: other.raw })),
 });
 
-function bytesOf({ tokenizer }: OpenModel, token: number): { bytes?: number[] } {
+function bytesOf({ tokenizer }: Model, token: number): { bytes?: number[] } {
   if (!tokenizer || token < 0 || token >= tokenizer.vocabularySize) return {};
   const bytes = tokenizer.tokenBytes(token);
   return bytes.length > 0 ? { bytes: Array.from(bytes) } : {};
@@ -72,7 +72,7 @@ export async function readAll<Result>(
 }
 
 /** What an empty prompt is decoded from. Errors: `bad_option` for a model without a begin token. */
-export function beginOf({ tokenizer, name }: OpenModel): readonly number[] {
+export function beginOf({ tokenizer, name }: Model): readonly number[] {
   const begin = tokenizer?.beginToken;
   ensure(
     begin !== undefined,
@@ -84,7 +84,7 @@ export function beginOf({ tokenizer, name }: OpenModel): readonly number[] {
 
 /** Of each text its own tokens; the first follows nothing and has no log-probability. Errors: `context_full`, and those of scoring. */
 export async function scored(
-  model: OpenModel,
+  model: Model,
   { prompts, top }: ScoreRequest,
   signal: AbortSignal,
 ): Promise<ServedLogprob[][]> {

@@ -1,7 +1,7 @@
 /** The worker's side of `ventris/worker`: one model, opened and used as a page asks. */
 import { requireWriting } from "../calls.ts";
 import { VentrisError } from "../errors.ts";
-import { type OpenModel, open } from "../open.ts";
+import { type Model, open } from "../open.ts";
 import { setPage } from "../shipped.browser.ts";
 import { type Answer, browserLocks, type CallName, type Request } from "./protocol.ts";
 
@@ -11,7 +11,7 @@ const scope = globalThis as unknown as {
   onmessage: (event: { data: Request }) => void;
 };
 
-let model: OpenModel | undefined;
+let model: Model | undefined;
 const running = new Map<number, AbortController>();
 
 const aborted = async <T>(id: number, action: (signal: AbortSignal) => Promise<T>): Promise<T> => {
@@ -24,7 +24,7 @@ const aborted = async <T>(id: number, action: (signal: AbortSignal) => Promise<T
   }
 };
 
-const opened = (): OpenModel => {
+const opened = (): Model => {
   if (!model) throw new VentrisError("bad_option", "the worker's model is closed");
   return model;
 };

@@ -1,5 +1,5 @@
 /** What learns from numbers in a page as under Node: filters of signals, and a head trained on a frozen model. */
-import type { OpenModel } from "../../src/index.ts";
+import type { Model } from "../../src/index.ts";
 import type * as signalArea from "../../src/methods/signals.ts";
 import type * as modelArea from "../../src/models/index.ts";
 import type * as tensorArea from "../../src/tensor/index.ts";
@@ -52,7 +52,7 @@ interface Areas {
 
 /** Losses while a head learns the token after the next one, and what the part holds that was written of it, read again. */
 export async function trainHead(
-  model: OpenModel,
+  model: Model,
   { models, tensor, training }: Areas,
   folder: string,
 ): Promise<{ losses: number[]; kept: boolean; kind: string }> {

@@ -1,5 +1,5 @@
 /** Every decoding method of the registry, run in a page as under Node: options, as data, and one function that both run. */
-import type { OpenModel } from "../../src/index.ts";
+import type { Model } from "../../src/index.ts";
 
 interface Case {
   readonly options?: Readonly<Record<string, unknown>>;
@@ -61,7 +61,7 @@ interface Given {
 
 /** Texts by method; of one that fails, its error. It travels to the page as it is written: nothing from outside stands in it. */
 export async function decodeAll(
-  models: { readonly forest: OpenModel; readonly canvas: OpenModel },
+  models: { readonly forest: Model; readonly canvas: Model },
   { registry, cases, folder }: Given,
 ): Promise<Record<string, string>> {
   const { forest, canvas } = models;

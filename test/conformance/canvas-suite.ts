@@ -3,7 +3,7 @@ import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../../src/calls.ts";
 import type { Canvas } from "../../src/engine/canvas/canvas.ts";
-import { type DecodeOptions, type OpenModel, open } from "../../src/index.ts";
+import { type DecodeOptions, type Model, open } from "../../src/index.ts";
 import { logSoftmax } from "../fixtures/reference.ts";
 import { maskToken, type TinyDiffusion, writeTinyDiffusion } from "../fixtures/tiny-diffusion.ts";
 import { vocabularySize } from "../fixtures/tiny-model.ts";
@@ -12,7 +12,7 @@ import { traceOf } from "./suite.ts";
 
 export interface CanvasConformance {
   /** The method's options in every check; what they need beside the model is made here. */
-  options?: (model: OpenModel) => Promise<Record<string, unknown>>;
+  options?: (model: Model) => Promise<Record<string, unknown>>;
   /** The method only decodes at temperature 0. */
   greedyOnly?: boolean;
   /** Its options fit the length of these checks alone. */
@@ -26,7 +26,7 @@ export function canvasConformance(name: string, { options, greedyOnly, oneLength
   describe(name, () => {
     const { maxTokens, blockLength, prompt } = canvasChecks;
     let tiny: TinyDiffusion;
-    let model: OpenModel;
+    let model: Model;
     let own: Record<string, unknown> = {};
     beforeAll(async () => {
       tiny = await writeTinyDiffusion({ tokenizer: true });

@@ -8,7 +8,7 @@ import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../../src/calls.ts";
 import type { TraceEvent } from "../../src/engine/trace.ts";
-import { type DecodeOptions, methods, type OpenModel, open } from "../../src/index.ts";
+import { type DecodeOptions, type Model, methods, open } from "../../src/index.ts";
 import { type TinyDiffusion, writeTinyDiffusion } from "../fixtures/tiny-diffusion.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../fixtures/tiny-model.ts";
 import { entries } from "./entries.ts";
@@ -299,7 +299,7 @@ test("what is shown elsewhere is shown there", () => {
 const ofMethod = ({ type }: TraceEvent): boolean => !["start", "prefill", "end", "done", "finish"].includes(type);
 
 /** What a run told and gave, but for times and for what was cached before; or the error that it ended with. */
-async function account(model: OpenModel, method: Record<string, unknown>, request: DecodeOptions): Promise<string> {
+async function account(model: Model, method: Record<string, unknown>, request: DecodeOptions): Promise<string> {
   try {
     const run = model.decode(prompt, { ...request, method: methodChoice(method as { name: string }) });
     const told = await traceOf(run);
@@ -319,7 +319,7 @@ describe.each(
     .map(({ name, needs }) => [name, needs ?? []] as const),
 )("%s", (name, needs) => {
   const files: (TinyModel | TinyDiffusion)[] = [];
-  let model: OpenModel;
+  let model: Model;
   let base: Record<string, unknown>;
   let request: DecodeOptions;
   beforeAll(async () => {

@@ -1,6 +1,6 @@
 /** Registered methods that write one text, with options that leave nothing to timing. */
 import { join } from "node:path";
-import type { OpenModel } from "../../src/index.ts";
+import type { Model } from "../../src/index.ts";
 import type { ConformanceOptions } from "./suite.ts";
 
 const published = { verification: "published" };
@@ -9,7 +9,7 @@ const published = { verification: "published" };
 export const someNumbers = (count: number, scale: number): Float32Array<ArrayBuffer> =>
   Float32Array.from({ length: count }, (_, i) => scale * Math.sin(i * 12.9898 + (i % 7)));
 
-async function writeHeads(model: OpenModel, folder: string): Promise<void> {
+async function writeHeads(model: Model, folder: string): Promise<void> {
   const { hiddenSize: width, layers } = model.config;
   const tensors = [1, 2, 3].flatMap((k): [string, { shape: number[]; values: Float32Array<ArrayBuffer> }][] => [
     [`weight.${k}`, { shape: [width, width], values: someNumbers(width * width, 0.2) }],
@@ -22,7 +22,7 @@ async function writeHeads(model: OpenModel, folder: string): Promise<void> {
   });
 }
 
-async function writePromptTokens(model: OpenModel, folder: string): Promise<void> {
+async function writePromptTokens(model: Model, folder: string): Promise<void> {
   const { hiddenSize: width } = model.config;
   await model.writePart(join(folder, "parts", "prompt-tokens"), {
     kind: "prompt-tokens",
@@ -32,7 +32,7 @@ async function writePromptTokens(model: OpenModel, folder: string): Promise<void
   });
 }
 
-async function writeTransfers(model: OpenModel, folder: string): Promise<void> {
+async function writeTransfers(model: Model, folder: string): Promise<void> {
   const { hiddenSize: width } = model.config;
   await model.writePart(join(folder, "parts", "hidden-transfer"), {
     kind: "hidden-transfer",
@@ -48,7 +48,7 @@ async function writeTransfers(model: OpenModel, folder: string): Promise<void> {
 }
 
 /** A draft that is the model's last layer, given the model's own state as it is. */
-async function writeEagle(model: OpenModel, folder: string): Promise<void> {
+async function writeEagle(model: Model, folder: string): Promise<void> {
   const { hiddenSize: width, layers } = model.config;
   const values = await model.parameterValues((name) => name.includes(`layers.${layers - 1}.`));
   const fused = someNumbers(2 * width * width, 0.1);

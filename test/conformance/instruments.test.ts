@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { decode, methodChoice } from "../../src/calls.ts";
 import { createModel } from "../../src/engine/model.ts";
-import { type DecodeOptions, methods, type OpenModel, open } from "../../src/index.ts";
+import { type DecodeOptions, type Model, methods, open } from "../../src/index.ts";
 import type { Edit } from "../../src/models/edits.ts";
 import { linear, maximum, minimum } from "../../src/tensor/index.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
@@ -13,7 +13,7 @@ import { entries } from "./entries.ts";
 
 let files: TinyModel[];
 let draft: string;
-const models = new Map<string, OpenModel>();
+const models = new Map<string, Model>();
 beforeAll(async () => {
   const smaller = { num_hidden_layers: 1, intermediate_size: 32 };
   files = await Promise.all([
@@ -61,7 +61,7 @@ describe.each(["f32", "int8", "int4"])("%s", (weights) => {
       const method = methodChoice({ name, ...options(draft) });
       const plain = methodChoice(temperature === 0 ? "greedy" : "sample");
       const given = settings(temperature);
-      const text = async (more: DecodeOptions, start: Parameters<OpenModel["decode"]>[0] = prompt) =>
+      const text = async (more: DecodeOptions, start: Parameters<Model["decode"]>[0] = prompt) =>
         (await model.decode(start, { ...given, ...more }).final).tokens;
 
       const clean = await text({ method: plain });
@@ -125,7 +125,7 @@ describe.each([
       ...{ method, temperature: 1, seed: 4, maxTokens: 8, logprobs: 3, taps: [site] },
       constraint: { regex: "[a-z ]*" },
     };
-    const of = async (one: OpenModel, more: DecodeOptions = {}) => {
+    const of = async (one: Model, more: DecodeOptions = {}) => {
       const { tokens, logprobs, taps } = await one.generate(prompt, { ...given, ...more });
       return { tokens, logprobs, rows: taps![site] };
     };

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { methodChoice } from "../../src/calls.ts";
 import type { TraceEvent } from "../../src/engine/trace.ts";
-import { type DecodeOptions, type OpenModel, open } from "../../src/index.ts";
+import { type DecodeOptions, type Model, open } from "../../src/index.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../fixtures/tiny-model.ts";
 import { traceEvent } from "../trace-schema.ts";
 import { traceOf } from "./suite.ts";
@@ -21,7 +21,7 @@ const prompt = "the cat and the hat. the c";
 export function severalConformance(title: string, name: string, { options, seedless }: SeveralConformance = {}): void {
   describe(title, () => {
     let tiny: TinyModel;
-    let model: OpenModel;
+    let model: Model;
     beforeAll(async () => {
       tiny = await writeTinyModel({ tokenizer: true });
       model = await open(tiny.folder, { threads: 1 });

@@ -10,7 +10,7 @@ import { loadModel } from "../../src/engine/load.ts";
 import { createModel } from "../../src/engine/model.ts";
 import { startRun } from "../../src/engine/run.ts";
 import type { TraceEvent } from "../../src/engine/trace.ts";
-import { type DecodeOptions, findMethod, type OpenModel, open, type Run } from "../../src/index.ts";
+import { type DecodeOptions, findMethod, type Model, open, type Run } from "../../src/index.ts";
 import { normalDeviate } from "../fixtures/chi-square.ts";
 import { logSoftmax } from "../fixtures/reference.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../fixtures/tiny-model.ts";
@@ -24,7 +24,7 @@ export interface ConformanceOptions {
   /** Options of the published rule, where the method has one: the same distribution, not the same text. */
   published?: Record<string, unknown>;
   /** What has to lie beside the model: parts, as a rule. */
-  prepare?: (model: OpenModel, folder: string) => Promise<void>;
+  prepare?: (model: Model, folder: string) => Promise<void>;
 }
 
 export async function traceOf(run: Run): Promise<TraceEvent[]> {
@@ -44,7 +44,7 @@ export function conformance(
     let files: TinyModel[];
     let target: TinyModel;
     let draft: TinyModel;
-    let model: OpenModel;
+    let model: Model;
     beforeAll(async () => {
       const smaller = { num_hidden_layers: 1, intermediate_size: 32 };
       // The draft shares the target's first layer and embeddings, so that it agrees now and then.

@@ -1,7 +1,7 @@
 /** What decides which positions are filled in a pass: the one thing in which published methods over a canvas differ. */
 import type { z } from "zod";
 import type { RequestSettings } from "../decoding.ts";
-import type { Model } from "../model.ts";
+import type { DecodingModel } from "../model.ts";
 import type { Stream } from "../random.ts";
 import type { CanvasSettings } from "./options.ts";
 
@@ -49,7 +49,7 @@ export interface Policy {
 
 /** What a policy may know of its request when it is made. */
 export interface PolicyRequest {
-  readonly model: Model;
+  readonly model: DecodingModel;
   readonly settings: RequestSettings;
   readonly canvas: CanvasSettings & { readonly blockLength: number };
   readonly stream: Stream;

@@ -2,10 +2,10 @@
 import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type TinyDiffusion, writeTinyDiffusion } from "../../../test/fixtures/tiny-diffusion.ts";
-import { type OpenModel, open } from "../../index.ts";
+import { type Model, open } from "../../index.ts";
 
 let tiny: TinyDiffusion;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyDiffusion({ tokenizer: true });
   model = await open(tiny.folder, { threads: 1 });

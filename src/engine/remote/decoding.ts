@@ -6,7 +6,7 @@ import { ensure, VentrisError } from "../../errors.ts";
 import type { Decoding, DecodingParts, Outcome, RequestSettings } from "../decoding.ts";
 import { reasonUnder, requestOptions, tokensOfRows } from "../decoding.ts";
 import type { ForestNode } from "../forest.ts";
-import type { Model } from "../model.ts";
+import type { DecodingModel } from "../model.ts";
 import { createOutput, type Hypothesis } from "../output.ts";
 import { type Stream, uniform } from "../random.ts";
 import type { BareLogprob, FinishReason } from "../trace.ts";
@@ -22,7 +22,7 @@ export interface RemoteNode extends ForestNode {
 }
 
 /** The model as one request has it: with a vocabulary of its own, made of what the engine says. */
-export const forRequest = (model: Model): Model =>
+export const forRequest = (model: DecodingModel): DecodingModel =>
   Object.create(model, { tokenizer: { value: createRemoteVocabulary(model.name), enumerable: true } });
 
 /** A token drawn, or the end. */

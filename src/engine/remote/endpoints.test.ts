@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { expect, it } from "vitest";
-import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { type Model, type OpenOptions, open } from "../../open.ts";
 import { listening, openAt } from "./engines.fixture.ts";
 import type { Remote } from "./model.ts";
 
@@ -44,14 +44,14 @@ async function engine(how: Engine["how"], name = "small"): Promise<Engine> {
   return one;
 }
 
-function opened(engines: readonly { url: string }[], options: OpenOptions = {}): Promise<OpenModel> {
+function opened(engines: readonly { url: string }[], options: OpenOptions = {}): Promise<Model> {
   const [first, ...others] = engines.map(({ url }) => url);
   return openAt(first, { endpoints: others, ...options });
 }
-const say = async (model: OpenModel, times: number): Promise<void> => {
+const say = async (model: Model, times: number): Promise<void> => {
   for (let i = 0; i < times; i++) expect((await model.generate("Say", { maxTokens: 9 })).text).toBe("aaaaaaaa");
 };
-const known = (model: OpenModel) => model.ability<Remote>("remote").client.endpoints!;
+const known = (model: Model) => model.ability<Remote>("remote").client.endpoints!;
 
 it("asks the fast one nearly always, once it knows, and the other when that has become the slow one", async () => {
   const [slow, fast] = [await engine({ pace: 16 }), await engine({ pace: 1 })];

@@ -2,10 +2,10 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach } from "vitest";
-import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { type Model, type OpenOptions, open } from "../../open.ts";
 
 const servers: Server[] = [];
-const models: OpenModel[] = [];
+const models: Model[] = [];
 afterEach(async () => {
   for (const model of models.splice(0)) await model.close();
   for (const server of servers.splice(0)) {
@@ -22,7 +22,7 @@ export async function listening(answer: RequestListener): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
 }
 
-export async function openAt(url: string, options: OpenOptions = {}): Promise<OpenModel> {
+export async function openAt(url: string, options: OpenOptions = {}): Promise<Model> {
   const model = await open(url, options);
   models.push(model);
   return model;

@@ -1,7 +1,7 @@
 /** Given texts under a model behind a network: their log-probabilities, by echo, and their vectors. */
 import { z } from "zod";
 import { ensure, shown, VentrisError } from "../../errors.ts";
-import type { Model } from "../model.ts";
+import type { DecodingModel } from "../model.ts";
 import type { ScoredText, ScoredToken } from "../score.ts";
 import type { Remote } from "./model.ts";
 import { inOrder } from "./pieces.ts";
@@ -58,7 +58,7 @@ function read<Schema extends z.ZodType>(
   return data as z.output<Schema>;
 }
 
-function textOf(model: Model, text: unknown, call: string): string {
+function textOf(model: DecodingModel, text: unknown, call: string): string {
   ensure(typeof text === "string" && text !== "", "bad_option", () => {
     return `${call}: the model ${model.name} is behind a network, and is given texts, not ids or messages`;
   });
@@ -66,7 +66,11 @@ function textOf(model: Model, text: unknown, call: string): string {
 }
 
 /** The engine's own tokens; its first has no log-probability. `model`: as one request has it. */
-export async function scoreRemotely(model: Model, given: unknown, { top = 0, signal }: Asking): Promise<ScoredText> {
+export async function scoreRemotely(
+  model: DecodingModel,
+  given: unknown,
+  { top = 0, signal }: Asking,
+): Promise<ScoredText> {
   const remote = model.ability<Remote>("remote");
   const prompt = textOf(model, given, "score");
   const vocabulary = model.tokenizer as RemoteVocabulary;
@@ -94,7 +98,7 @@ export async function scoreRemotely(model: Model, given: unknown, { top = 0, sig
 }
 
 export async function embedRemotely(
-  model: Model,
+  model: DecodingModel,
   given: unknown,
   { signal }: Asking,
 ): Promise<Float32Array<ArrayBuffer>> {

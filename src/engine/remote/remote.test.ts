@@ -2,13 +2,13 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { setTimeout as delay } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { type OpenModel, type OpenOptions, open } from "../../open.ts";
+import { type Model, type OpenOptions, open } from "../../open.ts";
 import { listening, openAt } from "./engines.fixture.ts";
 
 type Answer = (response: ServerResponse, body: Record<string, unknown>, request: IncomingMessage) => void;
 
 /** A model behind a server whose completions answer so, one after the other, the last one again and again. */
-async function behind(answers: Answer[], options: OpenOptions = {}): Promise<OpenModel> {
+async function behind(answers: Answer[], options: OpenOptions = {}): Promise<Model> {
   let asked = 0;
   const url = await listening((request, response) => {
     const parts: Buffer[] = [];

@@ -5,7 +5,7 @@
 import { ensure, shown } from "../../errors.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
-import type { Model } from "../model.ts";
+import type { DecodingModel } from "../model.ts";
 import type { Stream } from "../random.ts";
 import type { AppliedEdit } from "../sites/rows.ts";
 import type { Counters, TraceEvent } from "../trace.ts";
@@ -43,7 +43,7 @@ export interface Shaper {
 
 /** What a shaper may know of its request. */
 export interface ShaperHost {
-  readonly model: Model;
+  readonly model: DecodingModel;
   readonly prompt: readonly number[];
   readonly stream: Stream;
   readonly signal: AbortSignal | undefined;

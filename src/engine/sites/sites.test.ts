@@ -1,13 +1,13 @@
 /** Taps and edits of leases against the float64 reference: alone, in one pass with others, in lanes, after others cached their text. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 import type { ForestNode } from "../forest.ts";
 import { applyEdits, type ReadyEdit, readyEdit } from "./ready.ts";
 import { leaseSites } from "./request.ts";
 
 const models: Record<string, TinyModel> = {};
-const opened: Record<string, OpenModel> = {};
+const opened: Record<string, Model> = {};
 beforeAll(async () => {
   models.llama = await writeTinyModel();
   models.qwen3 = await writeTinyModel({

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { methodChoice } from "../../calls.ts";
 import { uniform } from "../../engine/random.ts";
 import { listening, openAt } from "../../engine/remote/engines.fixture.ts";
-import type { OpenModel, OpenOptions } from "../../open.ts";
+import type { Model, OpenOptions } from "../../open.ts";
 
 type Law = (text: string) => Readonly<Record<string, number>>;
 /** At the beginning, and after any text. */
@@ -71,7 +71,7 @@ function enumerate(law: Law, valid: RegExp, longest: number, most = 100): Map<st
 const total = (masses: ReadonlyMap<string, number>): number => [...masses.values()].reduce((a, b) => a + b, 0);
 
 /** Pools runs: the weighted posterior, the mean evidence, and what each run said that it missed. */
-async function pooled(model: OpenModel, regex: string, settings: object, runs: number) {
+async function pooled(model: Model, regex: string, settings: object, runs: number) {
   const posterior = new Map<string, number>();
   let evidence = 0;
   const missed: { places: number; largest: number; share?: number }[] = [];

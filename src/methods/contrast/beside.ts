@@ -3,7 +3,7 @@
 import { z } from "zod";
 import type { ForestNode } from "../../engine/forest.ts";
 import { hostOnly } from "../../engine/method.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { createMirror } from "../../engine/shapers/mirror.ts";
 import type { ShaperHost } from "../../engine/shapers/shaper.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
@@ -91,7 +91,7 @@ function opening(
   return { before, instead: begins && before[0] === tokenizer.beginToken ? 1 : 0 };
 }
 
-function requireSameVocabulary(model: Model, other: Model, role: string): void {
+function requireSameVocabulary(model: DecodingModel, other: DecodingModel, role: string): void {
   const sizes = [model.config.vocabularySize, other.config.vocabularySize];
   const same = sizes[0] === sizes[1] && model.tokenizer?.fingerprint === other.tokenizer?.fingerprint;
   ensure(

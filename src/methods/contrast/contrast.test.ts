@@ -5,14 +5,14 @@ import { logSoftmax } from "../../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, type TinyOptions, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice, type ShaperChoice } from "../../calls.ts";
 import type { TraceEvent } from "../../engine/trace.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 import { divergence, plausibleTokens, viewOf } from "./view.ts";
 
 const layers = 4;
 let expert: TinyModel;
 let amateur: TinyModel;
 let draft: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   const config = { num_hidden_layers: layers, eos_token_id: undefined };
   expert = await writeTinyModel({ config, tokenizer: true });

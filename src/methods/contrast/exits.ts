@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import type { ForestNode } from "../../engine/forest.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import type { AppliedEdit } from "../../engine/sites/rows.ts";
 import { ensure } from "../../errors.ts";
 import { lensReading, logitLens } from "../../models/lens.ts";
@@ -18,7 +18,7 @@ export const exitsOption = z.union([
 export type ExitChoice = z.output<typeof exitsOption>;
 
 /** Exits of a choice, ascending. Errors: `bad_option` for one that the model does not have. */
-export function exitsOf(choice: ExitChoice, { name, config: { layers } }: Model): number[] {
+export function exitsOf(choice: ExitChoice, { name, config: { layers } }: DecodingModel): number[] {
   const all = Array.from({ length: layers }, (_, exit) => exit);
   const half = Math.floor(layers / 2);
   // Ranges of two halves as the authors of DoLa take them; a model of one layer has its embedding alone.

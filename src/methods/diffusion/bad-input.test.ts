@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { maskToken, type TinyDiffusion, writeTinyDiffusion } from "../../../test/fixtures/tiny-diffusion.ts";
 import { methodChoice } from "../../calls.ts";
 import type { TraceEvent } from "../../engine/trace.ts";
-import { type DecodeOptions, type OpenModel, open } from "../../index.ts";
+import { type DecodeOptions, type Model, open } from "../../index.ts";
 import { diffusionMethods } from "./index.ts";
 import { filterShapes } from "./learn2pd/filter.ts";
 
@@ -13,7 +13,7 @@ const prompt = [0, 5, 9, 22, 14, 31];
 const [length, blockLength] = [16, 8];
 
 let tiny: TinyDiffusion;
-let model: OpenModel;
+let model: Model;
 let answer: readonly number[];
 beforeAll(async () => {
   tiny = await writeTinyDiffusion();

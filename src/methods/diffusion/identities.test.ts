@@ -8,7 +8,7 @@ import { maskToken, type TinyDiffusion, writeTinyDiffusion } from "../../../test
 import { vocabularySize } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import type { TraceEvent } from "../../engine/trace.ts";
-import { type DecodeOptions, type OpenModel, open } from "../../index.ts";
+import { type DecodeOptions, type Model, open } from "../../index.ts";
 import { timedCount } from "./dream.ts";
 import { leap } from "./localleap/index.ts";
 
@@ -23,7 +23,7 @@ interface Kept {
 
 describe.each(["llada", "dream"] as const)("%s", (naming) => {
   let tiny: TinyDiffusion;
-  let model: OpenModel;
+  let model: Model;
   beforeAll(async () => {
     tiny = await writeTinyDiffusion({ naming });
     model = await open(tiny.folder, { threads: 1 });

@@ -7,7 +7,7 @@ import { methodChoice } from "../../calls.ts";
 import { defineUnmasking } from "../../engine/canvas/method.ts";
 import type { CanvasView } from "../../engine/canvas/policy.ts";
 import type { TimedEvent } from "../../engine/trace.ts";
-import type { OpenModel, Plot, ReproductionContext } from "../../papers/reproduction.ts";
+import type { Model, Plot, ReproductionContext } from "../../papers/reproduction.ts";
 import { mean } from "../../papers/statistics.ts";
 import { skillItem, skills } from "../../training/skills/index.ts";
 import { filterKind } from "./learn2pd/filter.ts";
@@ -23,7 +23,7 @@ export interface TaskPrompt {
 }
 
 export interface Tasks {
-  readonly model: OpenModel;
+  readonly model: Model;
   readonly prompts: readonly TaskPrompt[];
   readonly length: number;
   readonly blockLength: number;
@@ -161,7 +161,7 @@ export async function oneToken(
 export async function showItem(
   method: { readonly name: string } & Readonly<Record<string, unknown>>,
   signal: AbortSignal,
-  open: (reference: string) => Promise<OpenModel>,
+  open: (reference: string) => Promise<Model>,
 ): Promise<TimedEvent[]> {
   await using model = await open("mycenae");
   const arithmetic = skills.find(({ name }) => name === "arithmetic")!;

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 
 export const tinyTexts = [
   "the cat sat on the hat and the hen sat on the cat",
@@ -13,7 +13,7 @@ export const tinyTexts = [
 
 export interface MemoryFixture {
   readonly tiny: TinyModel;
-  readonly model: OpenModel;
+  readonly model: Model;
   readonly folder: string;
   remove(): Promise<void>;
 }

@@ -1,5 +1,5 @@
 /** What tokens mean, as far as a model's input embeddings tell: their cosines, and those of sums of several. */
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 
 export interface Embeddings {
@@ -14,7 +14,7 @@ export interface Meaning {
 }
 
 /** A model's input embeddings, read once. Errors: `bad_option` for a model whose parameters cannot be read. */
-export function embeddingsOf(model: Model): Promise<Embeddings> {
+export function embeddingsOf(model: DecodingModel): Promise<Embeddings> {
   return model.state("input embeddings", async () => {
     const { family, config } = readable(model);
     const [{ name }] = family.parameters(config);
@@ -33,7 +33,7 @@ export function embeddingsOf(model: Model): Promise<Embeddings> {
   });
 }
 
-function readable(model: Model): Model {
+function readable(model: DecodingModel): DecodingModel {
   if (model.capabilities.has("learning")) return model;
   throw new VentrisError(
     "bad_option",

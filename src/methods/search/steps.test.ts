@@ -4,7 +4,7 @@ import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtu
 import type { OwnMethod } from "../../calls.ts";
 import type { Method } from "../../engine/method.ts";
 import { uniform } from "../../engine/random.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 import { arithmeticProblem } from "../../training/skills/arithmetic.ts";
 import { skillItem, skills } from "../../training/skills/index.ts";
 import { runToy, type Toy } from "../constrained/toy.ts";
@@ -287,7 +287,7 @@ test("problems are read from their prompts", () => {
 
 describe("on a forest", () => {
   let tiny: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   beforeAll(async () => {
     tiny = await writeTinyModel({ tokenizer: true, config: { eos_token_id: undefined } });
     model = await open(tiny.folder, { threads: 1, maxRows: 6 });

@@ -1,7 +1,7 @@
 /** How often guesses of the tokens after the next are the model's own choice, text by text: for comparisons of where guesses come from. */
 import { argmax } from "../../engine/distribution.ts";
 import type { Extension, ForestNode } from "../../engine/forest.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
 import { VentrisError } from "../../errors.ts";
 import type { Foresight } from "./guesses.ts";
@@ -10,7 +10,10 @@ import { medusaForesight, openHeads } from "./medusa/heads.ts";
 import { openPromptTokens, promptForesight } from "./prompt-tokens/vectors.ts";
 
 /** What is asked of a model here; an open model has it. */
-type Host = Pick<Model, "name" | "config" | "family" | "state" | "part" | "parameterValues" | "forest" | "sites">;
+type Host = Pick<
+  DecodingModel,
+  "name" | "config" | "family" | "state" | "part" | "parameterValues" | "forest" | "sites"
+>;
 
 /** Of the part with the method's own name, or another. Errors: `bad_option`, and those of reading the part. */
 export async function foresightOf(model: Host, name: string, part = name): Promise<Foresight> {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { rising } from "../../engine/isotonic.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
 import { ensure } from "../../errors.ts";
 
@@ -50,7 +50,7 @@ export interface EconomyOptions {
   /** A fixed number of nodes: free up to it, and no more. */
   budget: number | undefined;
   /** Whose passes the drafting takes; none for drafters without a model. */
-  draft?: Model;
+  draft?: DecodingModel;
   /** Seconds of a pass of a draft that is no model. */
   draftPass?(): Promise<number>;
 }

@@ -6,7 +6,7 @@ import type { Decoding } from "../../engine/decoding.ts";
 import { type SparseDistribution, topKSoftmax } from "../../engine/distribution.ts";
 import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import { hostOnly } from "../../engine/method.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { notAToken } from "../../engine/node.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { shippedDrafts } from "../../models/shipping.ts";
@@ -70,7 +70,7 @@ export interface DraftModelSettings {
 }
 
 /** Opens a draft and checks that it can serve the target. Errors: `bad_option` naming both. */
-export async function openDraft(target: Model, reference: string): Promise<Model> {
+export async function openDraft(target: DecodingModel, reference: string): Promise<DecodingModel> {
   const draft = await target.companion(reference);
   const sameVocabulary = draft.config.vocabularySize === target.config.vocabularySize;
   const sameTokenizer = draft.tokenizer?.fingerprint === target.tokenizer?.fingerprint;
@@ -200,7 +200,7 @@ export function proposalOf(
 
 /** Keeps a lease on the draft's forest in step with the text. Its passes end with the signal, as `aborted`. */
 export function followText(
-  draft: Model,
+  draft: DecodingModel,
   signal: AbortSignal | undefined,
 ): {
   score(

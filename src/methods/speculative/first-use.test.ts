@@ -9,7 +9,7 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import type { Forest } from "../../engine/forest.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 
 let files: TinyModel[];
 let cache: string;
@@ -25,13 +25,13 @@ afterAll(async () => {
 });
 afterEach(() => vi.unstubAllEnvs());
 
-const openTiny = (): Promise<OpenModel> => open(files[0].folder, { threads: 1 });
+const openTiny = (): Promise<Model> => open(files[0].folder, { threads: 1 });
 const request = (name = "dyspec") => ({
   method: methodChoice(name === "aded" ? { name } : { name, draft: files[1].folder }),
   temperature: 0.8,
   maxTokens: 12,
 });
-const forestsOf = async (model: OpenModel): Promise<Forest[]> => [
+const forestsOf = async (model: Model): Promise<Forest[]> => [
   model.forest,
   (await model.companion(files[1].folder)).forest,
 ];

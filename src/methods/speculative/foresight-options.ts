@@ -1,7 +1,7 @@
 /** What methods that draft from guesses share in options, and what they can gain. */
 import { z } from "zod";
 import type { Outlook } from "../../engine/method.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { ensure } from "../../errors.ts";
 import { budgetOption } from "./budget.ts";
 import { guessedOutlook } from "./outlook.ts";
@@ -50,9 +50,9 @@ export function levelsOf(asked: number | undefined, there: number, whose: string
 
 /** Guesses cost little; what they bring is the text's and the part's affair. */
 export const foresightOutlook =
-  <Options extends { levels?: number }>(there: (model: Model, options: Options) => Promise<number>) =>
+  <Options extends { levels?: number }>(there: (model: DecodingModel, options: Options) => Promise<number>) =>
   async (
-    model: Model,
+    model: DecodingModel,
     options: Options,
     conditions: { temperature: number; signal?: AbortSignal },
   ): Promise<Outlook> => {

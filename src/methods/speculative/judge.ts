@@ -3,7 +3,7 @@ import { whenAborted } from "../../aborts.ts";
 import { drawFrom, type SparseDistribution, softmax, topKSoftmax } from "../../engine/distribution.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { measured } from "../../engine/measurement.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { winnerOf } from "../../engine/race.ts";
 import { uniform } from "../../engine/random.ts";
 import { type AcceptanceCurve, classOf, count, curveSchema, emptyCurve, placeOf, ranks } from "./acceptance.ts";
@@ -20,8 +20,8 @@ export interface AcceptanceConditions {
 
 /** The curve of a pair, measured when the cache folder has none. Temperatures are rounded to tenths. Errors: `aborted`. */
 export function acceptanceCurve(
-  target: Model,
-  draft: Model,
+  target: DecodingModel,
+  draft: DecodingModel,
   { temperature, draftTemperature, topK }: AcceptanceConditions,
   signal?: AbortSignal,
 ): Promise<AcceptanceCurve> {
@@ -42,8 +42,8 @@ const races = 4;
 
 /** The target writes; at every position the draft's proposals are judged by the probability with which they would be accepted. */
 async function measureOn(
-  target: Model,
-  draft: Model,
+  target: DecodingModel,
+  draft: DecodingModel,
   conditions: AcceptanceConditions,
   signal: AbortSignal,
 ): Promise<AcceptanceCurve> {

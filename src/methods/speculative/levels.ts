@@ -5,7 +5,7 @@ import { whenAborted } from "../../aborts.ts";
 import { drawFrom, type SparseDistribution } from "../../engine/distribution.ts";
 import type { Extension, ForestNode } from "../../engine/forest.ts";
 import { measured } from "../../engine/measurement.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { uniform } from "../../engine/random.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
 import { type AcceptanceCounts, emptyCurve, kindSchema } from "./acceptance.ts";
@@ -20,7 +20,7 @@ export interface LevelConditions {
 
 /** One entry a level, kept in the cache folder. Temperatures are rounded to tenths. Errors: `aborted`. */
 export function levelCurves(
-  model: Model,
+  model: DecodingModel,
   foresight: Foresight,
   { temperature, topK }: LevelConditions,
   signal?: AbortSignal,
@@ -38,7 +38,7 @@ const mostTexts = 8;
 const mostSeconds = 3;
 
 async function measureLevels(
-  model: Model,
+  model: DecodingModel,
   foresight: Foresight,
   { temperature, topK }: LevelConditions,
   signal: AbortSignal,

@@ -5,7 +5,7 @@ import { someNumbers } from "../../../test/conformance/entries.ts";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import type { ForestNode } from "../../engine/forest.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 import type { Foresight } from "./guesses.ts";
 import { openTransfers, transferForesight } from "./hidden-transfer/index.ts";
 import { openPromptTokens, promptForesight } from "./prompt-tokens/vectors.ts";
@@ -15,7 +15,7 @@ vi.setConfig({ testTimeout: 180_000 }); // seconds of work at most, but the mach
 const width = 32;
 let tiny: TinyModel;
 let other: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   [tiny, other] = await Promise.all([
     writeTinyModel({ tokenizer: true, config: { num_hidden_layers: 4, eos_token_id: undefined } }),

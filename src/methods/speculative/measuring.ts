@@ -1,6 +1,6 @@
 /** What the reproductions of speculative systems share: prompts to draft on, and one request with what its trace counted. */
 import type { TraceEvent } from "../../engine/trace.ts";
-import type { OpenModel, ReproductionContext } from "../../papers/reproduction.ts";
+import type { Model, ReproductionContext } from "../../papers/reproduction.ts";
 import { documents } from "../../text/text-files.ts";
 import { isHeldOut } from "../../training/data.ts";
 
@@ -25,7 +25,7 @@ async function heldOutStories({ data }: ReproductionContext, characters: number)
 /** Beginnings of stories as token ids, [length] each: of stories left out of training, spread evenly, or at the tiny size a few of ours. */
 export async function storyPrompts(
   context: ReproductionContext,
-  model: OpenModel,
+  model: Model,
   count: number,
   length: number,
 ): Promise<number[][]> {
@@ -46,7 +46,7 @@ export async function storyPrompts(
 /** Passages that follow one another in a long story, [length] each: texts that have names and turns of phrase in common. */
 export async function relatedPassages(
   context: ReproductionContext,
-  model: OpenModel,
+  model: Model,
   count: number,
   length: number,
 ): Promise<number[][]> {
@@ -70,10 +70,10 @@ export interface Served {
   readonly events: readonly TraceEvent[];
 }
 
-type Request = NonNullable<Parameters<OpenModel["decode"]>[1]>;
+type Request = NonNullable<Parameters<Model["decode"]>[1]>;
 
 /** Decodes exactly `options.maxTokens` tokens. Ends with the error `aborted` of the context's signal by itself. */
-export async function serve(model: OpenModel, prompt: readonly number[], options: Request): Promise<Served> {
+export async function serve(model: Model, prompt: readonly number[], options: Request): Promise<Served> {
   const run = model.decode(prompt, { minTokens: options.maxTokens, ...options });
   const events: TraceEvent[] = [];
   for await (const event of run) events.push(event);
@@ -96,7 +96,7 @@ export interface BesideGreedy {
 }
 
 export async function besideGreedy(
-  model: OpenModel,
+  model: Model,
   prompt: readonly number[],
   request: Omit<Request, "method" | "temperature"> & { method: NonNullable<Request["method"]> },
 ): Promise<BesideGreedy> {

@@ -5,11 +5,11 @@ import { z } from "zod";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../calls.ts";
 import { hostOnly, hostOnlyOptions } from "../../engine/method.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 import { methods, shapers } from "../index.ts";
 
 let file: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   file = await writeTinyModel({ tokenizer: true });
   model = await open(file.folder, { threads: 1, maxRows: 32 });

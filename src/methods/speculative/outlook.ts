@@ -3,7 +3,7 @@
  * who wonder why a method is no faster here. It is an estimate for texts like those that the model writes itself, not a promise.
  */
 import type { Outlook } from "../../engine/method.ts";
-import type { Model } from "../../engine/model.ts";
+import type { DecodingModel } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds, underLoad } from "../../engine/pass-curve.ts";
 import { type AcceptanceCounts, createAcceptanceEstimate } from "./acceptance.ts";
 import { most } from "./budget.ts";
@@ -28,7 +28,7 @@ interface Shape<Options> {
 /** Outlook of a method that drafts with a draft model. */
 export const draftModelOutlook =
   <Options extends Settings>({ siblings = 1, levels }: Shape<Options> = {}) =>
-  async (model: Model, options: Options, { temperature, signal }: Conditions): Promise<Outlook> => {
+  async (model: DecodingModel, options: Options, { temperature, signal }: Conditions): Promise<Outlook> => {
     const draft = await openDraft(model, options.draft);
     const { kind, draftTemperature, topK } = proposalOf(temperature, options, options.verification ?? "race");
     const target = await passCurve(model, signal);
@@ -71,7 +71,7 @@ const ofGuesses = [
 /** Outlook of a method whose drafts cost next to nothing: up to `longest` tokens at once, copied from the text or guessed by a trained part. */
 export const freeDraftOutlook =
   (longestOf: (options: { length?: number }) => number, [depends, advice]: readonly [string, string] = ofCopies) =>
-  async (model: Model, options: object, { signal }: Conditions): Promise<Outlook> => {
+  async (model: DecodingModel, options: object, { signal }: Conditions): Promise<Outlook> => {
     const target = await passCurve(model, signal);
     const longest = longestOf(options);
     return {
@@ -86,8 +86,8 @@ export const guessedOutlook = (longest: number) => freeDraftOutlook(() => longes
 
 /** Outlook of a method that drafts with a small network beside its model, whose passes take so many seconds. */
 export const networkOutlook =
-  <Options>(secondsOf: (model: Model, options: Options, signal?: AbortSignal) => Promise<number>) =>
-  async (model: Model, options: Options, { signal }: Conditions): Promise<Outlook> => {
+  <Options>(secondsOf: (model: DecodingModel, options: Options, signal?: AbortSignal) => Promise<number>) =>
+  async (model: DecodingModel, options: Options, { signal }: Conditions): Promise<Outlook> => {
     const target = await passCurve(model, signal);
     const seconds = await secondsOf(model, options, signal);
     return {

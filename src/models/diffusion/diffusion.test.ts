@@ -4,7 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { maskToken, type TinyDiffusionOptions, writeTinyDiffusion } from "../../../test/fixtures/tiny-diffusion.ts";
 import { vocabularySize } from "../../../test/fixtures/tiny-model.ts";
 import type { Canvas } from "../../engine/canvas/canvas.ts";
-import { type OpenModel, open } from "../../open.ts";
+import { type Model, open } from "../../open.ts";
 
 const folders: string[] = [];
 afterAll(() => Promise.all(folders.map((folder) => rm(folder, { recursive: true, force: true }))));
@@ -18,7 +18,7 @@ async function write(options: TinyDiffusionOptions) {
 const tokens = Array.from({ length: 21 }, (_, i) => (i % 3 === 2 ? maskToken : 3 + ((i * 11) % 40)));
 
 /** Logits of all rows by the canvas, [rows, vocabulary]. */
-async function scored(model: OpenModel, ids: readonly number[]): Promise<Float32Array> {
+async function scored(model: Model, ids: readonly number[]): Promise<Float32Array> {
   const sheet = model.ability<Canvas>("canvas").open();
   const all = ids.map((_, i) => i);
   const logits = (await sheet.compute({ tokens: ids, rows: "all", scored: all, keep: false })).slice();

@@ -8,7 +8,7 @@ import { methodChoice } from "../../../calls.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import type { TraceEvent } from "../../../engine/trace.ts";
 import { VentrisError } from "../../../errors.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { sample } from "../../plain/index.ts";
 import { promptLookup } from "../../speculative/prompt-lookup/index.ts";
 import { openChooser, statePath } from "./chooser.ts";
@@ -34,7 +34,7 @@ beforeEach(async () => {
   state = await mkdtemp(join(scratch, "state-"));
 });
 
-const openTiny = (i = 0): Promise<OpenModel> => open(files[i].folder, { threads: 1 });
+const openTiny = (i = 0): Promise<Model> => open(files[i].folder, { threads: 1 });
 const auto = (options: Record<string, unknown> = {}) => methodChoice({ name: "auto", state, ...options });
 const eventsOf = async (run: AsyncIterable<TraceEvent>): Promise<TraceEvent[]> => {
   const events: TraceEvent[] = [];

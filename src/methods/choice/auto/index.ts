@@ -7,7 +7,7 @@
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import { defineMethod, hostOnly, isLossless, type Method, repeatsPlain } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { passCurve, passSeconds } from "../../../engine/pass-curve.ts";
 import { parseOptions } from "../../../engine/shapers/options.ts";
 import { ensure, shown, VentrisError } from "../../../errors.ts";
@@ -198,7 +198,11 @@ function given(registered: readonly Method[], choices: readonly ArmChoice[] = []
 }
 
 /** Lossless ways that suit any model; those with a draft model where one fits. */
-async function defaultArms(model: Model, registered: readonly Method[], draft: string | undefined): Promise<Arm[]> {
+async function defaultArms(
+  model: DecodingModel,
+  registered: readonly Method[],
+  draft: string | undefined,
+): Promise<Arm[]> {
   const withDraft = await draftFits(model, draft);
   const drafted = { draft: withDraft };
   return given(registered, [
@@ -216,7 +220,7 @@ async function defaultArms(model: Model, registered: readonly Method[], draft: s
 }
 
 /** The draft's reference; undefined where none was asked for and pylos is not there, does not fit, or is as large as the model. */
-async function draftFits(model: Model, draft: string | undefined): Promise<string | undefined> {
+async function draftFits(model: DecodingModel, draft: string | undefined): Promise<string | undefined> {
   const reference = draft ?? "pylos";
   try {
     const { parameterCount } = await openDraft(model, reference);
@@ -229,7 +233,7 @@ async function draftFits(model: Model, draft: string | undefined): Promise<strin
 }
 
 async function choosingOf(
-  model: Model,
+  model: DecodingModel,
   registered: readonly Method[],
   { arms: choices, draft, policy, policyOptions, state }: AutoOptions,
   signal: AbortSignal | undefined,

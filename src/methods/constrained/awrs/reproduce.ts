@@ -1,6 +1,6 @@
 /** What AWRS claims: unbiased weights, few checks, particles that follow the posterior where masks do not, speed with a slow checker. */
 import { choicesConstraint } from "../../../constraints/regex/index.ts";
-import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { ratioOf } from "../../../papers/statistics.ts";
 import { skillItem, skills } from "../../../training/skills/index.ts";
 import { enumerateOutcomes } from "../../speculative/enumerate.ts";
@@ -82,7 +82,7 @@ const slowChecker = (text: string): boolean | "never" => {
 };
 
 const writesJson = skills.find(({ name }) => name === "json")!;
-type Prompt = Parameters<OpenModel["decode"]>[0];
+type Prompt = Parameters<Model["decode"]>[0];
 
 export const reproduction = defineReproduction({
   sizes: {
@@ -122,7 +122,7 @@ export const reproduction = defineReproduction({
     for (let i = 0; i < texts; i++) {
       const [known, unknown, ours, masking] = await step(`texts, number ${i + 1}`, async () => {
         const request = { seed, request: i, maxTokens: tokens, signal };
-        const counted = async (by: OpenModel, prompt: Prompt, schema: unknown): Promise<[number, number]> => {
+        const counted = async (by: Model, prompt: Prompt, schema: unknown): Promise<[number, number]> => {
           const json = { ...request, constraint: { jsonSchema: schema }, method: "awrs" } as const;
           const { counters } = await by.decode(prompt, json).final;
           return [counters.generated * by.config.vocabularySize, counters.constraintChecks];

@@ -13,7 +13,7 @@ import {
 } from "../../../evaluation/choice.ts";
 import { shapedScore } from "../../../evaluation/shaped.ts";
 import { loadTask, taskNamed } from "../../../evaluation/tasks.ts";
-import { defineReproduction, type OpenModel, type ReproductionContext } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Model, type ReproductionContext } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { spread } from "../../speculative/measuring.ts";
@@ -50,12 +50,7 @@ async function itemsOf({ size, data }: ReproductionContext, task: string, count:
   return [...spread(await loadTask(taskNamed(task), path.slice(0, -file.length)), count)];
 }
 
-const score = (
-  model: OpenModel & { tokenizer: Tokenizer },
-  item: ChoiceItem,
-  contrast: Contrast,
-  signal: AbortSignal,
-) => {
+const score = (model: Model & { tokenizer: Tokenizer }, item: ChoiceItem, contrast: Contrast, signal: AbortSignal) => {
   const shaper = contrasts[contrast];
   const by = shaper && shapedScore(model, { shapers: [shaper], normalise: false, signal });
   return scoreItems(model, [item], signal, by).then(([scored]) => scored);
@@ -73,7 +68,7 @@ export const reproduction = defineReproduction({
   steps: ({ questions, continuations, texts }) => questions + continuations + texts,
   async measure(context, { questions, continuations, texts }) {
     const { step, signal, seed } = context;
-    const model = (await context.open("knossos")) as OpenModel & { tokenizer: Tokenizer };
+    const model = (await context.open("knossos")) as Model & { tokenizer: Tokenizer };
     const names = Object.keys(contrasts) as Contrast[];
     const answered: Record<Contrast, number>[] = [];
     for (const [i, item] of (await itemsOf(context, "truthfulqa", questions)).entries()) {
@@ -145,7 +140,7 @@ const openings = [
 ];
 
 /** Largest difference of scores between icd and lol without lower exits and refocusing, over a text. */
-async function differenceFromIcd(model: OpenModel & { tokenizer: Tokenizer }, number: number): Promise<number> {
+async function differenceFromIcd(model: Model & { tokenizer: Tokenizer }, number: number): Promise<number> {
   const context = model.tokenizer.encode(openings[number % openings.length]);
   const { tokens } = await model.decode(context, { seed: number, maxTokens: 12 }).final;
   const given = { context, options: [tokens] };

@@ -7,7 +7,7 @@ import { maskToken, type TinyDiffusion, writeTinyDiffusion } from "../../../../t
 import { methodChoice } from "../../../calls.ts";
 import type { CanvasView } from "../../../engine/canvas/policy.ts";
 import { uniform } from "../../../engine/random.ts";
-import { type OpenModel, open } from "../../../index.ts";
+import { type Model, open } from "../../../index.ts";
 import { createFilter, type Depth, filterShapes } from "./filter.ts";
 import { endOfText, learnedPolicy } from "./index.ts";
 import { collectRecords, type FilterRecords, joinRecords, readRecords, recordsOf, writeRecords } from "./records.ts";
@@ -97,7 +97,7 @@ describe("end-of-text prediction", () => {
 
 describe("on a model", () => {
   let tiny: TinyDiffusion;
-  let model: OpenModel;
+  let model: Model;
   let folder: string;
   beforeAll(async () => {
     tiny = await writeTinyDiffusion();

@@ -6,7 +6,7 @@ import { ensure } from "../../../errors.ts";
 import {
   defineReproduction,
   type Measurement,
-  type OpenModel,
+  type Model,
   type Reproduction,
   type ReproductionContext,
 } from "../../../papers/reproduction.ts";
@@ -87,7 +87,7 @@ const tinyTexts = (): string[] =>
  */
 async function textsFor(
   context: Pick<ReproductionContext, "size" | "data">,
-  model: OpenModel,
+  model: Model,
   { sequences: count, length, contexts, contextTokens }: Sizes,
 ): Promise<Texts> {
   const encode = (texts: readonly string[]) => texts.map((text) => [...model.tokenizer!.encode(text)]);
@@ -115,7 +115,7 @@ async function textsFor(
 }
 
 /** The model's opinion of the held-out sequences, from the true text. */
-async function opinionOf(model: OpenModel, contexts: readonly (readonly number[])[]): Promise<Opinion> {
+async function opinionOf(model: Model, contexts: readonly (readonly number[])[]): Promise<Opinion> {
   const { vocabularySize } = model.config;
   const found: Opinion = { nats: [], entropy: [], top: [], best: [] };
   for (const tokens of contexts) {
@@ -173,7 +173,7 @@ export const reproduction: Reproduction = defineReproduction<Sizes>({
     const { train, validation, contexts } = await textsFor(context, base, options);
     const prompts = contexts.map((sequence) => sequence.slice(0, contextTokens));
 
-    async function read(model: OpenModel, more: object, shapers: readonly MakeShaper[] = []): Promise<Reading> {
+    async function read(model: Model, more: object, shapers: readonly MakeShaper[] = []): Promise<Reading> {
       const written: number[][] = [];
       for (let at = 0; at < prompts.length; at += together) {
         const runs = prompts.slice(at, at + together).map((prompt, i) => {

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { normal } from "../../../engine/random.ts";
 import { siteNamed } from "../../../models/sites.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { add, constant, gradients, input, lower, multiply, reduceSum, type Tensor } from "../../../tensor/index.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
@@ -232,7 +232,7 @@ const multiplier = (weights: Float32Array<ArrayBuffer>): Tensor => constant(weig
 
 describe("in a model", () => {
   let tiny: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   let codebooks: Codebook[];
   let folder: string;
   const heads = "layers.1.attention.heads";

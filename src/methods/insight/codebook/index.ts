@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { VentrisError } from "../../../errors.ts";
 import { codebookEdits, codeChange } from "./interventions.ts";
 import { type Codebook, codebookKind, codebooksOf } from "./part.ts";
@@ -24,7 +24,10 @@ export { type CodeChange, codebookEdits } from "./interventions.ts";
 export { type Codebook, codebookKind, codebooksOf, partOfCodebooks } from "./part.ts";
 
 /** A part of codebooks by name or path, read once for a model. Errors: those of `Model.part`, which say how to get one, and `codebooksOf`. */
-export const openCodebooks = (model: Pick<Model, "part" | "sites" | "state">, reference: string): Promise<Codebook[]> =>
+export const openCodebooks = (
+  model: Pick<DecodingModel, "part" | "sites" | "state">,
+  reference: string,
+): Promise<Codebook[]> =>
   model.state(`codebooks ${reference}`, async () => {
     const part = await model.part(reference, codebookKind).catch((cause) => {
       if (!(cause instanceof VentrisError) || cause.code !== "unavailable") throw cause;

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { normal, uniform } from "../../../engine/random.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { openNeurons } from "../neurons/index.ts";
 import {
   acceptanceOf,
@@ -466,7 +466,7 @@ describe("sources and surplus", () => {
 
 describe("a model", () => {
   let written: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   let head: Rows;
   beforeAll(async () => {
     written = await writeTinyModel();

@@ -1,7 +1,7 @@
 /** The claims of the framework on knossos, on chains whose information is known, and on a small model while it is trained. */
 import { join } from "node:path";
 import { familyOf } from "../../../models/families.ts";
-import { defineReproduction, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Measurement, type Model } from "../../../papers/reproduction.ts";
 
 import { writeConfigured } from "../../../training/export.ts";
 import { train } from "../../../training/loop.ts";
@@ -203,7 +203,7 @@ export const reproduction = defineReproduction<Sizes>({
   },
 });
 
-async function headOf(model: OpenModel): Promise<Rows> {
+async function headOf(model: Model): Promise<Rows> {
   const checkpoint = await openNeurons(model.folder);
   const { vocabularySize: count, hiddenSize: width } = model.config;
   return { count, width, values: await checkpoint.output(0, count).finally(() => checkpoint.close()) };
@@ -211,7 +211,7 @@ async function headOf(model: OpenModel): Promise<Rows> {
 
 /** What the model writes itself after openings of stories. */
 async function textsOf(
-  model: OpenModel,
+  model: Model,
   openings: readonly number[][],
   count: number,
   length: number,
@@ -233,7 +233,7 @@ interface Drafting extends Omit<ProbeExamples, "states"> {
 }
 
 async function draftingExamples(
-  model: OpenModel,
+  model: Model,
   texts: readonly number[][],
   layers: readonly number[],
   distance: number,
@@ -344,7 +344,7 @@ type Point = { step: number; entropy: number; source: number; captured: number; 
 async function trainedOnSource(
   source: MarkovSource,
   folder: string,
-  open: (reference: string) => Promise<OpenModel>,
+  open: (reference: string) => Promise<Model>,
   {
     steps,
     seed,

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { normal } from "../../../engine/random.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import {
   checkComparable,
   clampNeuron,
@@ -149,7 +149,7 @@ describe("against the definition", () => {
 describe("planted", () => {
   const [token, neuron] = [42, 7];
   let model: TinyModel;
-  let opened: OpenModel;
+  let opened: Model;
   const plant = (strength: number) =>
     writeTinyModel({
       config: { tie_word_embeddings: false },

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { normal, uniform } from "../../../engine/random.ts";
 import type { TimedEvent } from "../../../engine/trace.ts";
-import { defineReproduction, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Measurement, type Model } from "../../../papers/reproduction.ts";
 import { bootstrap, mean } from "../../../papers/statistics.ts";
 import { writeValues } from "../../../training/export.ts";
 import { hyperfit } from "../../finetuning/hyperfit/index.ts";
@@ -157,7 +157,7 @@ async function mapped(checkpoint: NeuronCheckpoint, signal: AbortSignal): Promis
 
 /** Texts that the model writes, [length + 1] tokens each. */
 async function textsOf(
-  model: OpenModel,
+  model: Model,
   count: number,
   length: number,
   seed: number,
@@ -197,7 +197,7 @@ async function tailOf(checkpoint: NeuronCheckpoint, map: NeuronMap, count: numbe
 
 /** How many random neurons of its layer move a word's probability less than its best neuron, held at the same values. */
 async function clampingOf(
-  model: OpenModel,
+  model: Model,
   checkpoint: NeuronCheckpoint,
   word: string,
   random: number,

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { exponential } from "../../../engine/distribution.ts";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { logSumExp, topLogprobs } from "../../../engine/shapers/logprobs.ts";
 import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
@@ -116,7 +116,7 @@ const rowsTogether = 64;
 
 /** Errors: those of parts; `bad_file` for a card or tensors that are no memory's; `bad_option` for one of another vocabulary. */
 export async function openMemory(
-  model: Pick<Model, "part" | "sites" | "config" | "name">,
+  model: Pick<DecodingModel, "part" | "sites" | "config" | "name">,
   reference: string,
   weights: MemoryWeights = "int8",
 ): Promise<OpenMemory> {

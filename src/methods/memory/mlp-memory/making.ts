@@ -1,5 +1,5 @@
 /** From a finished datastore to a trained memory: search for every entry, imitation, a part. Each stage is kept, so that a stop loses little. */
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
@@ -58,7 +58,7 @@ const usualExactUntil = 50_000;
 
 /** Errors: those of the datastore, of searching and of training; `aborted`, with every stage kept. */
 export async function makeMemory(
-  model: StateModel & Pick<Model, "writePart">,
+  model: StateModel & Pick<DecodingModel, "writePart">,
   options: MakeMemoryOptions,
 ): Promise<MadeMemory> {
   const {

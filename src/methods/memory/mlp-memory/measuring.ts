@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { shaperChoice } from "../../../calls.ts";
 import { parseJson } from "../../../json.ts";
-import type { OpenModel } from "../../../papers/reproduction.ts";
+import type { Model } from "../../../papers/reproduction.ts";
 import { indexPassages, wordsOf } from "../bm25.ts";
 import { baseOf, buildDatastore, type StateModel } from "../building.ts";
 import { type Datastore, openDatastore } from "../datastore.ts";
@@ -80,7 +80,7 @@ export interface Made {
 
 /** A datastore and a trained memory of texts, in a folder, with readers of both. */
 export async function makeBoth(
-  model: OpenModel,
+  model: Model,
   texts: readonly string[],
   folder: string,
   options: Partial<MakeMemoryOptions> & { passes: number },
@@ -91,7 +91,7 @@ export async function makeBoth(
     signal: options.signal,
   });
   const rows = Math.min(256, Math.max(32, entries >> 3));
-  await makeMemory(model as StateModel & OpenModel, {
+  await makeMemory(model as StateModel & Model, {
     ...{ ...retrieval, alpha: 0.4, blocks: 3, rows, learningRate: 2e-3, seed: 0, ...paths },
     steps: Math.max(20, Math.ceil((options.passes * entries) / rows)),
     ...options,
@@ -134,7 +134,7 @@ export interface Predicted {
 
 /** Errors: those of reading. */
 export async function predict(
-  model: OpenModel,
+  model: Model,
   made: Made,
   texts: readonly string[],
   signal: AbortSignal,
@@ -160,7 +160,7 @@ const matches = (text: string, wanted: string): boolean =>
 
 /** Exact matches (1 or 0) of each question: the model alone, with passages in its prompt, with the search, with the memory. */
 export async function answer(
-  model: OpenModel,
+  model: Model,
   made: Made,
   facts: readonly Fact[],
   questions: readonly Fact[],

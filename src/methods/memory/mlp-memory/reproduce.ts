@@ -6,7 +6,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { normal } from "../../../engine/random.ts";
-import { defineReproduction, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Measurement, type Model } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { valueMaker } from "../../../runtime/program.ts";
 import { buildDatastore, type StateModel } from "../building.ts";
@@ -105,12 +105,7 @@ export const reproduction = defineReproduction({
 });
 
 /** Seconds with the memory and without, in turns. */
-async function overheads(
-  model: OpenModel,
-  { folder }: Made,
-  tokens: number,
-  repeats: number,
-): Promise<[number, number][]> {
+async function overheads(model: Model, { folder }: Made, tokens: number, repeats: number): Promise<[number, number][]> {
   const pairs: [number, number][] = [];
   const shapers = [{ name: "mlp-memory" as const, memory: `${folder}/memory` }];
   const seconds = async (options: object): Promise<number> => {
@@ -125,7 +120,7 @@ async function overheads(
 }
 
 /** Seconds of an exact search and of a memory's network, in turns. What the numbers are makes no difference. */
-async function searchOverMemory(model: OpenModel, entries: number, repeats: number): Promise<[number, number][]> {
+async function searchOverMemory(model: Model, entries: number, repeats: number): Promise<[number, number][]> {
   const width = model.config.hiddenSize;
   const keys = Float32Array.from({ length: entries * width }, (_, i) =>
     normal({ seed: 0, request: i % 997 }, i % 1009, "data"),
@@ -155,7 +150,7 @@ async function searchOverMemory(model: OpenModel, entries: number, repeats: numb
 }
 
 /** A short run with the search, whose passages can be shown. */
-async function traceOf(model: OpenModel, signal: AbortSignal) {
+async function traceOf(model: Model, signal: AbortSignal) {
   const folder = await mkdtemp(join(tmpdir(), "ventris-memory-"));
   try {
     await buildDatastore(model as StateModel, textsOf(madeUpFacts), { folder });

@@ -6,7 +6,7 @@ import type { OwnMethod } from "../../../calls.ts";
 import { uniform } from "../../../engine/random.ts";
 import type { Run } from "../../../engine/run.ts";
 import type { MakeShaper } from "../../../engine/shapers/shaper.ts";
-import type { OpenModel } from "../../../papers/reproduction.ts";
+import type { Model } from "../../../papers/reproduction.ts";
 import { arithmeticProblem, checkSteps, type SkillItem, type Step, writeStep } from "../../../training/skills/index.ts";
 import { bestOfN } from "../best-of-n/index.ts";
 import { particleFiltering } from "../particle-filtering/index.ts";
@@ -49,7 +49,7 @@ function nextLines(operations: readonly Step[], start: number, lines: readonly s
 }
 
 /** A solver that makes a mistake in a step with this probability, and goes on from it. */
-export function solver(model: OpenModel, { facts }: SkillItem, error: number): MakeShaper {
+export function solver(model: Model, { facts }: SkillItem, error: number): MakeShaper {
   const operations = facts.steps as readonly Step[];
   const { tokenizer } = model;
   const tokenOf = (character: string): number => {
@@ -117,7 +117,7 @@ interface Conditions {
 }
 
 /** One search on one problem. */
-export function search(model: OpenModel, item: SkillItem, name: Search, width: number, given: Conditions): Run {
+export function search(model: Model, item: SkillItem, name: Search, width: number, given: Conditions): Run {
   const { method, options } = searches[name](width);
   const steps = { delimiters: ["\n"], answer: "^Answer: (-?\\d+)$" };
   const judged = name === "self-consistency" ? {} : { reward: noisyReward(item, given.noise, given.seed) };

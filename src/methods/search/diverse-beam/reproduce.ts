@@ -1,5 +1,5 @@
 /** What diverse beam search claims against beam search of the same width, on openings of held-out stories. */
-import { defineReproduction, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Model } from "../../../papers/reproduction.ts";
 import { meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { storyPrompts } from "../../speculative/measuring.ts";
 
@@ -37,7 +37,7 @@ interface Texts {
 }
 
 async function list(
-  model: OpenModel,
+  model: Model,
   prompt: readonly number[],
   method: object,
   maxTokens: number,

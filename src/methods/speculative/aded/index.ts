@@ -5,7 +5,7 @@
  * and drafts what is worth its time. The README has the options that give the published method.
  */
 import { defineMethod } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import type { Race } from "../../../engine/race.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { exists, readWhole, within } from "../../../files.ts";
@@ -120,13 +120,13 @@ function worthDrafting(
 const mostTableBytes = 2 ** 31 - 1;
 
 /** The learning table of a model, for all its requests and, where replicas share, for theirs. Errors: `bad_file`, `unavailable`. */
-async function sharedTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
+async function sharedTable(model: DecodingModel, reference: string | undefined): Promise<TrigramTable> {
   const table = await openTable(model, reference);
   return model.sharing ? shareTable(table, model.sharing, () => model.fingerprint()) : table;
 }
 
 /** The table that a model begins with. Errors: `bad_file`, `unavailable`. */
-async function openTable(model: Model, reference: string | undefined): Promise<TrigramTable> {
+async function openTable(model: DecodingModel, reference: string | undefined): Promise<TrigramTable> {
   const facts = { vocabularySize: model.config.vocabularySize, fingerprint: model.tokenizer?.fingerprint ?? "" };
   const path = reference ?? within(model.folder, ownTable);
   if (reference === "empty" || (reference === undefined && !(await exists(path)))) return createTable(facts);

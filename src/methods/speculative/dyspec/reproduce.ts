@@ -1,6 +1,6 @@
 /** DySpec's claims: its tree against the fixed ones at the same number of nodes, its hypothesis, its greedy identity, its speed. */
 import { methodChoice } from "../../../calls.ts";
-import { defineReproduction, type Json, type Measurement, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Json, type Measurement, type Model } from "../../../papers/reproduction.ts";
 import { ratioOf } from "../../../papers/statistics.ts";
 import { rankCorrelation, type Served, serve, storyPrompts } from "../measuring.ts";
 import { childrenOf } from "../tree.ts";
@@ -47,7 +47,7 @@ function calibrate(tried: readonly (readonly [number, number])[]): [number, numb
   }).filter(([, share]) => !Number.isNaN(share));
 }
 
-async function samePlain(model: OpenModel, prompt: readonly number[], tokens: number, budget: number): Promise<number> {
+async function samePlain(model: Model, prompt: readonly number[], tokens: number, budget: number): Promise<number> {
   const request = { temperature: 0, maxTokens: tokens };
   const plain = (await serve(model, prompt, { ...request, method: "greedy" })).tokens.join();
   for (const algorithm of ["heap", "threshold"]) {

@@ -1,10 +1,10 @@
 /** The draft of a model as a network of rows, which take a token and the state of the token before it, and give its own. */
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { input, parameter } from "../../../tensor/index.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
 import { fused, layerConfig, layerEdits, readEagle } from "./layer.ts";
 
-type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
+type Host = Pick<DecodingModel, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
 /** Errors: `unavailable`, `bad_file`; `bad_option` for a part of another model; those of compiling. */
 export const openEagle = (model: Host, reference: string): Promise<RowProgram> =>

@@ -6,7 +6,7 @@ import { someNumbers } from "../../../../test/conformance/entries.ts";
 import { type ReferenceTensor, referenceLogits } from "../../../../test/fixtures/reference.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../../calls.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { writeSafetensors } from "../../../weights/index.ts";
 import { openEagle } from "./draft.ts";
 
@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 180_000 }); // seconds of work at most, but the mach
 
 const width = 32;
 let tiny: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   tiny = await writeTinyModel({ tokenizer: true, config: { eos_token_id: undefined } });
   model = await open(tiny.folder, { threads: 1 });

@@ -4,7 +4,7 @@
  * the family's own program with three places rewritten.
  */
 
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
@@ -83,7 +83,7 @@ export interface EagleValues {
   readonly layer: ReadonlyMap<string, Float32Array>;
 }
 
-type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
+type Host = Pick<DecodingModel, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
 /**
  * A part of the kind `eagle`, or a folder with a published draft: `fc.weight`, perhaps `fc.bias`, and `layers.0.…` under Llama's names; embeddings

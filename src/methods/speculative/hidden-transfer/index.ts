@@ -6,7 +6,7 @@
 import { z } from "zod";
 import type { ForestNode, LookAhead } from "../../../engine/forest.ts";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
@@ -28,7 +28,10 @@ interface Transfers {
 }
 
 /** Errors: `unavailable`, `bad_file`; `bad_option` for a part of another model, or layers that it has not. */
-export const openTransfers = (model: Pick<Model, "config" | "part" | "state">, reference: string): Promise<Transfers> =>
+export const openTransfers = (
+  model: Pick<DecodingModel, "config" | "part" | "state">,
+  reference: string,
+): Promise<Transfers> =>
   model.state(`hidden transfer ${reference}`, async () => {
     const { card, folder, tensors } = await model.part(reference, hiddenTransferKind);
     const settings = hiddenTransferSettings.safeParse(card.settings);

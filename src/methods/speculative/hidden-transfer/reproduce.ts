@@ -3,7 +3,7 @@ import { methodChoice } from "../../../calls.ts";
 import { argmax } from "../../../engine/distribution.ts";
 import type { Extension, ForestNode } from "../../../engine/forest.ts";
 import { leaseSites } from "../../../engine/sites/request.ts";
-import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { mean, meanOf } from "../../../papers/statistics.ts";
 import { foresightOf, guessAccuracy } from "../accuracy.ts";
 import { besideGreedy, rankCorrelation, storyPrompts } from "../measuring.ts";
@@ -13,7 +13,7 @@ import { siteAfter } from "./training.ts";
 const positions = 16;
 
 /** The second step's accuracy, its row seeing the first step's or not; and, by layer, how alike its states are to the real ones. */
-async function lookInside(model: OpenModel, text: readonly number[]) {
+async function lookInside(model: Model, text: readonly number[]) {
   const { rows, layers } = await openTransfers(model, "hidden-transfer");
   const depth = model.config.layers;
   const above = Array.from({ length: depth - layers[0] }, (_, i) => siteAfter(layers[0] + 1 + i));

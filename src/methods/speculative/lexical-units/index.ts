@@ -9,7 +9,7 @@ import type { Decoding } from "../../../engine/decoding.ts";
 import { argmax } from "../../../engine/distribution.ts";
 import type { Extension, ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import type { Commitment } from "../../../engine/output.ts";
 import { ensure } from "../../../errors.ts";
 import { foresightDrafter } from "../foresight.ts";
@@ -21,7 +21,7 @@ import { speculate } from "../speculate.ts";
 const placeholder = "<|pad|>";
 
 /** Errors: `bad_option` where there is none. */
-function padOf({ tokenizer, config, name }: Model, asked: number | undefined): number {
+function padOf({ tokenizer, config, name }: DecodingModel, asked: number | undefined): number {
   const pad = asked ?? tokenizer?.specialTokens?.get(placeholder);
   ensure(
     pad !== undefined && pad < config.vocabularySize,
@@ -125,7 +125,7 @@ function probabilityOf({ logits }: ForestNode, token: number): number {
 }
 
 /** The placeholders as guesses to be verified: the lossless variant. */
-async function placeholderForesight(model: Model, pad: number, levels: number): Promise<Foresight> {
+async function placeholderForesight(model: DecodingModel, pad: number, levels: number): Promise<Foresight> {
   const { hiddenSize: width } = model.config;
   const embeddings = model.family.parameters(model.config)[0].name;
   const vector = await model.state(`placeholder ${pad}`, async () => {

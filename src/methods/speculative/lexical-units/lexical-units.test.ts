@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../../calls.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { identifyUnits, packUnits } from "../../../training/lexical-units.ts";
 import { acceptedLength, isRepetition } from "./index.ts";
 
@@ -70,7 +70,7 @@ test("tokens are taken while each is sure enough and none repeats", () => {
 
 describe("decoding", () => {
   let tiny: TinyModel;
-  let model: OpenModel;
+  let model: Model;
   beforeAll(async () => {
     tiny = await writeTinyModel({ tokenizer: true, config: { eos_token_id: undefined } });
     model = await open(tiny.folder, { threads: 1 });

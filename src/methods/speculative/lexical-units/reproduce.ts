@@ -2,7 +2,7 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { methodChoice } from "../../../calls.ts";
-import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { documents } from "../../../text/text-files.ts";
 import { runRecipe } from "../../../training/recipe.ts";
@@ -23,7 +23,7 @@ type Dial = {
   readonly agreement: number[];
 };
 
-async function dialOf(model: OpenModel, prompt: readonly number[], tokens: number, signal: AbortSignal): Promise<Dial> {
+async function dialOf(model: Model, prompt: readonly number[], tokens: number, signal: AbortSignal): Promise<Dial> {
   const dial: Dial = { tokensPerPass: [], agreement: [] };
   for (const beta of betas) {
     const method = methodChoice({ name: "lexical-units", beta });
@@ -38,13 +38,7 @@ async function dialOf(model: OpenModel, prompt: readonly number[], tokens: numbe
 }
 
 /** A model that is taught units in so many steps: too few to be good, enough to see that all of it works. */
-async function train(
-  base: OpenModel,
-  steps: number,
-  seed: number,
-  folder: string,
-  signal: AbortSignal,
-): Promise<string> {
+async function train(base: Model, steps: number, seed: number, folder: string, signal: AbortSignal): Promise<string> {
   const texts = Array.from({ length: 60 }, (_, i) => `${structured[i % 2]} ${i} `.repeat(8));
   await writeFile(join(folder, "texts.jsonl"), texts.map((text) => `${JSON.stringify({ text })}\n`).join(""));
   const recipe = {
@@ -80,7 +74,7 @@ export const reproduction = defineReproduction({
   steps: ({ prompts, trainingSteps }) => (trainingSteps > 0 ? 1 : prompts),
   async measure(context, { prompts: count, promptTokens, tokens, trainingSteps }) {
     const { open, step, signal, seed, size, data } = context;
-    const encode = ({ tokenizer }: OpenModel, text: string): number[] =>
+    const encode = ({ tokenizer }: Model, text: string): number[] =>
       [...tokenizer!.encode(text)].slice(0, promptTokens);
     const code = size === "tiny" ? structured : spread(await sqlOf(data("spider", "dev.jsonl")), count);
     interface Dials {
@@ -88,7 +82,7 @@ export const reproduction = defineReproduction({
       readonly code: Dial;
     }
     const dials: Dials[] = [];
-    const measureText = async (model: OpenModel, prose: readonly number[], i: number): Promise<Json> => ({
+    const measureText = async (model: Model, prose: readonly number[], i: number): Promise<Json> => ({
       prose: await dialOf(model, prose, tokens, signal),
       code: await dialOf(model, encode(model, code[i]), tokens, signal),
     });

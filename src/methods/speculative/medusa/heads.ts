@@ -7,7 +7,7 @@
  * the names `HEAD.BLOCK.linear.weight`, `HEAD.BLOCK.linear.bias` and, after the last block, `HEAD.BLOCKS.weight`.
  */
 import { z } from "zod";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, within } from "../../../files.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
@@ -17,7 +17,7 @@ import type { Foresight } from "../guesses.ts";
 import { type PartProgram, partProgram } from "../part-program.ts";
 
 /** What is asked of a model here; an open model has it. */
-type Host = Pick<Model, "name" | "config" | "family" | "state" | "part" | "parameterValues">;
+type Host = Pick<DecodingModel, "name" | "config" | "family" | "state" | "part" | "parameterValues">;
 
 export const headsKind = "heads";
 const publishedFile = "medusa_lm_head.safetensors";

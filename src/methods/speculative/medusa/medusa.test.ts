@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { someNumbers } from "../../../../test/conformance/entries.ts";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { methodChoice } from "../../../calls.ts";
-import { type OpenModel, open } from "../../../open.ts";
+import { type Model, open } from "../../../open.ts";
 import { writeSafetensors } from "../../../weights/index.ts";
 import { openHeads } from "./heads.ts";
 
@@ -14,7 +14,7 @@ vi.setConfig({ testTimeout: 180_000 }); // seconds of work at most, but the mach
 const width = 32;
 let tiny: TinyModel;
 let other: TinyModel;
-let model: OpenModel;
+let model: Model;
 beforeAll(async () => {
   [tiny, other] = await Promise.all([
     writeTinyModel({ tokenizer: true, config: { eos_token_id: undefined } }),

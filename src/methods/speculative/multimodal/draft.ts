@@ -1,12 +1,12 @@
 /** The draft of a model that sees as a network of rows, which take a token or a picture's row and the state of the row before it. */
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { greater, input, multiply, parameter, where } from "../../../tensor/index.ts";
 import { layerConfig, layerEdits, layerParameters, takerOf } from "../eagle/layer.ts";
 import { type RowProgram, rowProgram } from "../row-program.ts";
 import { type DraftForm, fusedRows, multimodalKind, multimodalSettings } from "./layer.ts";
 
-type Host = Pick<Model, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
+type Host = Pick<DecodingModel, "name" | "config" | "family" | "part" | "parameterValues" | "state">;
 
 /** Errors: `unavailable`, `bad_file`; `bad_option` for a part of another kind or model; those of compiling. */
 export const openMultimodal = (model: Host, reference: string): Promise<RowProgram & { readonly form: DraftForm }> =>

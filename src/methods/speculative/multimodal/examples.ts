@@ -5,7 +5,7 @@
 import type { VectorRow } from "../../../engine/forest.ts";
 import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import type { RunResult } from "../../../engine/run.ts";
 import type { Vision } from "../../../engine/vision.ts";
 import { ensure } from "../../../errors.ts";
@@ -15,7 +15,7 @@ import { conversationTokens, type Turn } from "../../../training/seeing/texts.ts
 import type { DraftForm } from "./layer.ts";
 
 /** What is asked of a model here; an open one has it. */
-interface Answering extends Pick<Model, "name" | "config" | "tokenizer" | "ability"> {
+interface Answering extends Pick<DecodingModel, "name" | "config" | "tokenizer" | "ability"> {
   decode(
     messages: readonly ChatMessage[],
     options: { temperature: number; maxTokens: number },

@@ -3,7 +3,7 @@ import { argmax } from "../../../engine/distribution.ts";
 import type { Extension, ForestNode, VectorRow } from "../../../engine/forest.ts";
 import { logSumExp } from "../../../engine/shapers/logprobs.ts";
 import { ensure } from "../../../errors.ts";
-import type { OpenModel } from "../../../papers/reproduction.ts";
+import type { Model } from "../../../papers/reproduction.ts";
 import { type PicturePrompt, pictureRows } from "../../../pictures.ts";
 import { askedScene, drawnScene, type QuestionKind } from "../../../training/seeing/scenes.ts";
 import { type Skill, skillItem, skills } from "../../../training/skills/index.ts";
@@ -53,7 +53,7 @@ export function textQuestions(count: number, seed: number): { content: string; c
 }
 
 /** The rows of a prompt with pictures. */
-export const rowsOf = (model: OpenModel, prompt: PicturePrompt): Promise<readonly (number | VectorRow)[]> =>
+export const rowsOf = (model: Model, prompt: PicturePrompt): Promise<readonly (number | VectorRow)[]> =>
   pictureRows(model, prompt)();
 
 /**
@@ -61,7 +61,7 @@ export const rowsOf = (model: OpenModel, prompt: PicturePrompt): Promise<readonl
  * draft is shown another picture (the model is not).
  */
 export async function draftAgreement(
-  model: OpenModel,
+  model: Model,
   layer: string,
   { prompt, other, maxTokens }: { prompt: PicturePrompt; other: PicturePrompt; maxTokens: number },
 ): Promise<{ own: number; swapped: number; count: number }> {
@@ -118,7 +118,7 @@ function trieOf(names: readonly string[], tokensOf: (name: string) => readonly n
  * What begins less likely than `count` whole answers cannot come before them, so that few of the names are ever scored.
  */
 export async function likeliestNames(
-  model: OpenModel,
+  model: Model,
   prompt: PicturePrompt,
   names: readonly string[],
   count: number,

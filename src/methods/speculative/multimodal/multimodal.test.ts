@@ -6,7 +6,7 @@ import { someNumbers } from "../../../../test/conformance/entries.ts";
 import { type ReferenceTensor, referenceLogits } from "../../../../test/fixtures/reference.ts";
 import { type TinySeeing, writeTinySeeing } from "../../../../test/fixtures/tiny-seeing.ts";
 import { methodChoice, type Prompt } from "../../../calls.ts";
-import { engineModel, type OpenModel, open } from "../../../open.ts";
+import { engineModel, type Model, open } from "../../../open.ts";
 import { openEagle } from "../eagle/draft.ts";
 import { layerParameters } from "../eagle/layer.ts";
 import type { NetworkRow } from "../row-program.ts";
@@ -21,7 +21,7 @@ vi.setConfig({ testTimeout: 180_000 });
 
 const width = 32;
 let tiny: TinySeeing;
-let model: OpenModel;
+let model: Model;
 type Tensors = Map<string, { shape: number[]; values: Float32Array<ArrayBuffer> }>;
 let tensors: Tensors;
 beforeAll(async () => {
@@ -314,7 +314,7 @@ describe("training", () => {
       ["<|assistant|>", 4],
     ]);
     const tokenizer = Object.create(model.tokenizer!, { specialTokens: { value: specialTokens } });
-    const talking = Object.create(model, { tokenizer: { value: tokenizer } }) as OpenModel;
+    const talking = Object.create(model, { tokenizer: { value: tokenizer } }) as Model;
     const [seen, read] = await examplesOf(talking, [{ picture, turns }, { turns }], 40);
     expect(seen.places.filter((place) => place >= 0).length).toBe(9);
     expect(read.places.every((place) => place === -1)).toBe(true);

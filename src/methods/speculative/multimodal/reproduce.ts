@@ -1,10 +1,10 @@
 /** Multimodal speculative decoding's claims: tokens a pass over a coupled draft's, with pictures and of texts; what the draft sees; speed; identity. */
 import { methodChoice } from "../../../calls.ts";
-import { defineReproduction, type Json, type OpenModel } from "../../../papers/reproduction.ts";
+import { defineReproduction, type Json, type Model } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { draftAgreement, sceneQuestions, textQuestions } from "./measuring.ts";
 
-type Prompt = Parameters<OpenModel["decode"]>[0];
+type Prompt = Parameters<Model["decode"]>[0];
 
 /** Tokens after the first, and target passes for them. */
 type Counted = readonly [tokens: number, passes: number];

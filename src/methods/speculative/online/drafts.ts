@@ -3,7 +3,7 @@
  * Serving never waits for learning: new weights are taken over between rounds, when they have come.
  */
 import type { Learnable, OpenForest, ParameterValues } from "../../../engine/learnable.ts";
-import { createModel, type Model } from "../../../engine/model.ts";
+import { createModel, type DecodingModel } from "../../../engine/model.ts";
 import type { Acceptance } from "../../../engine/trace.ts";
 import { ensure } from "../../../errors.ts";
 import { loadCheckpoint } from "../../../training/checkpoint.ts";
@@ -38,7 +38,7 @@ export interface LearningDraft {
   /** Of the last update. */
   readonly loss: number | undefined;
   /** Drafts a round: the model, and with it the weights, stays the same until the action is done. */
-  round<Result>(action: (draft: Model) => Promise<Result>): Promise<Result>;
+  round<Result>(action: (draft: DecodingModel) => Promise<Result>): Promise<Result>;
   /** Takes in a served request. */
   served(acceptance: Acceptance, examples: readonly Example[]): void;
   /** What happened since the last call, in words. */
@@ -59,7 +59,7 @@ const millisecondsBetweenSaves = 60_000;
 
 /** `share`: with other replicas; `start` exists for tests. Errors: `unavailable` when the state folder is in use. */
 export async function openDrafts(
-  base: Model,
+  base: DecodingModel,
   settings: DraftsSettings,
   { share, start = startLearnerThread }: { share?: ShareDraft; start?: typeof startLearnerThread } = {},
 ): Promise<Drafts> {
@@ -76,7 +76,7 @@ export async function openDrafts(
 }
 
 function serveDrafts(
-  base: Model,
+  base: DecodingModel,
   learnable: Learnable,
   settings: DraftsSettings,
   start: typeof startLearnerThread,
@@ -140,7 +140,7 @@ type Served = LearningDraft & { learnerChanged(note: string): void; takeOver(): 
 
 async function createLearningDraft(
   label: string,
-  base: Model,
+  base: DecodingModel,
   learnable: Learnable,
   names: readonly string[],
   settings: DraftsSettings,

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import type { Decoding } from "../../../engine/decoding.ts";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { notAToken } from "../../../engine/node.ts";
 import { ensure } from "../../../errors.ts";
 import { divergences } from "../../../training/distillation.ts";
@@ -199,7 +199,7 @@ function report(decoding: Decoding, draft: LearningDraft, acceptance?: ReturnTyp
 const mostLearners = 4;
 
 /** The learner with these options, shared by all requests that ask for the same. */
-export async function draftsOf(target: Model, options: OnlineOptions): Promise<Drafts> {
+export async function draftsOf(target: DecodingModel, options: OnlineOptions): Promise<Drafts> {
   const learners = await target.state("online speculative decoding", () => {
     const opened = new Map<string, Promise<Drafts>>();
     return {
@@ -245,7 +245,7 @@ function learningDrafter(
     settings.grow === "chain"
       ? growChain(drafting, { length: settings.length })
       : growByHeap(drafting, { budget: settings.length, width: 8 });
-  let followed: Model | undefined;
+  let followed: DecodingModel | undefined;
   let follower: ReturnType<typeof followText> | undefined;
   /** Tokens left out on the left, where the text outgrows the draft's context. */
   let cut = 0;
@@ -253,7 +253,7 @@ function learningDrafter(
   let passes = 0;
   let text: readonly number[] = decoding.prompt;
 
-  function follow(model: Model): ReturnType<typeof followText> {
+  function follow(model: DecodingModel): ReturnType<typeof followText> {
     const room = model.forest.contextLength - settings.length;
     const outgrown = text.length - cut > room;
     if (outgrown) cut = text.length - Math.floor(room / 2);

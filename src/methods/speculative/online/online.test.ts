@@ -6,7 +6,7 @@ import { removeModel, type TinyModel, writeTinyModel } from "../../../../test/fi
 import { requestOptions } from "../../../engine/decoding.ts";
 import { softmax } from "../../../engine/distribution.ts";
 import { loadModel } from "../../../engine/load.ts";
-import { createModel, type Model } from "../../../engine/model.ts";
+import { createModel, type DecodingModel } from "../../../engine/model.ts";
 import { uniform } from "../../../engine/random.ts";
 import { startRun } from "../../../engine/run.ts";
 import type { TraceEvent } from "../../../engine/trace.ts";
@@ -22,11 +22,11 @@ import { startLearnerThread } from "./worker.ts";
 
 const draftConfig = { hidden_size: 32, intermediate_size: 32, num_hidden_layers: 1 };
 let files: { target: TinyModel; draft: TinyModel; other: TinyModel };
-let target: Model;
-let draft: Model;
+let target: DecodingModel;
+let draft: DecodingModel;
 const folders: string[] = [];
 
-async function openTiny({ folder }: TinyModel): Promise<Model> {
+async function openTiny({ folder }: TinyModel): Promise<DecodingModel> {
   const parts = await loadModel(folder, folder, { threads: 1 });
   return createModel({ ...parts, openCompanion: async (reference) => openTiny({ folder: reference } as TinyModel) });
 }

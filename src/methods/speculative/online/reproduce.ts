@@ -3,7 +3,7 @@ import {
   defineReproduction,
   type Json,
   type Measurement,
-  type OpenModel,
+  type Model,
   type ReproductionContext,
 } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, ratioOf } from "../../../papers/statistics.ts";
@@ -18,7 +18,7 @@ const inFloat32 = { afterSwap: "keep" as const };
 /** What one request showed: draft positions asked and their exact acceptance, and the speed. */
 type Shown = { positions: number; exact: number; tokensPerSecond: number };
 
-async function request(model: OpenModel, prompt: readonly number[], options: object): Promise<Shown> {
+async function request(model: Model, prompt: readonly number[], options: object): Promise<Shown> {
   const { events, tokensPerSecond } = await serve(model, prompt, { minTokens: 0, ...options });
   const seen = events.findLast((event) => event.type === "learn" && event.acceptance !== undefined);
   const { positions = 0, exact = 0 } = (seen?.type === "learn" && seen.acceptance) || {};

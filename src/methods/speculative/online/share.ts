@@ -1,6 +1,6 @@
 /** Versions of a draft, as replicas give them to one another: its parameters in their order, as float32, little end first. */
 import type { ParameterValues } from "../../../engine/learnable.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import type { SharedVersions, Versioned } from "../../../sharing/index.ts";
 import type { DraftsSettings } from "./drafts.ts";
@@ -12,7 +12,11 @@ export const largestShared = 64 * 2 ** 20;
 export type ShareDraft = (route: string, draft: Versioned) => SharedVersions;
 
 /** `target`: what the drafts learn from. Undefined: it shares nothing. */
-export function shareDrafts(target: Model, base: Model, settings: DraftsSettings): ShareDraft | undefined {
+export function shareDrafts(
+  target: DecodingModel,
+  base: DecodingModel,
+  settings: DraftsSettings,
+): ShareDraft | undefined {
   const { sharing } = target;
   if (!sharing) return undefined;
   const { loss, learningRate, clip, interval } = settings;

@@ -3,7 +3,7 @@
  * would any chain. What is drafted is what the draft alone would say, token by token.
  */
 import { createDecoding, type Decoding, emptyCounters, requestOptions } from "../../../engine/decoding.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { openDraft } from "../draft-model.ts";
 import { foresightDrafter } from "../foresight.ts";
 import { type Drafter, speculate } from "../speculate.ts";
@@ -24,7 +24,7 @@ export interface OnDraft {
 /** Errors: as `openDraft`, and those of the draft's part. */
 export async function draftDrafter(decoding: Decoding, options: OnDraft): Promise<Drafter> {
   const { model, stream, signal, settings } = decoding;
-  const draft: Model = await openDraft(model, options.draft);
+  const draft: DecodingModel = await openDraft(model, options.draft);
   const tokens = await openPromptTokens(draft, options.prompts);
   const foresight = promptForesight(tokens, Math.min(options.levels ?? tokens.count, tokens.count));
   const release = draft.use();

@@ -1,5 +1,5 @@
 /** The trained vectors of a model, and the look-ahead rows that they are. */
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import { fileIdentity } from "../../../weights/index.ts";
@@ -16,7 +16,7 @@ interface PromptTokens {
 
 /** Errors: `unavailable`, `bad_file`; `bad_option` for a part of another model. */
 export const openPromptTokens = (
-  model: Pick<Model, "config" | "part" | "state">,
+  model: Pick<DecodingModel, "config" | "part" | "state">,
   reference: string,
 ): Promise<PromptTokens> =>
   model.state(`prompt tokens ${reference}`, async () => {

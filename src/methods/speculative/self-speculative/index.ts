@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { budgetOption, most, nodesOf } from "../budget.ts";
 import { networkDrafter, networkOptions } from "../network-drafter.ts";
@@ -15,7 +15,7 @@ import { growTopK } from "../top-k/index.ts";
 import { type Block, blocksOf, measuredSkips, skipEdits } from "./skipping.ts";
 
 /** Errors: `bad_option` for a block that the model has not, or none left. */
-async function openShortened(model: Model, skip: readonly string[]): Promise<RowProgram> {
+async function openShortened(model: DecodingModel, skip: readonly string[]): Promise<RowProgram> {
   const { family, config } = model;
   const all = blocksOf(config);
   for (const name of skip) {

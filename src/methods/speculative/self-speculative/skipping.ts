@@ -4,7 +4,7 @@ import { z } from "zod";
 import { whenAborted } from "../../../aborts.ts";
 import { argmax, drawFrom, softmax } from "../../../engine/distribution.ts";
 import { measured } from "../../../engine/measurement.ts";
-import type { Model } from "../../../engine/model.ts";
+import type { DecodingModel } from "../../../engine/model.ts";
 import { uniform } from "../../../engine/random.ts";
 import { applyEdits } from "../../../engine/sites/ready.ts";
 import type { Edit } from "../../../models/edits.ts";
@@ -51,14 +51,14 @@ export function chainSpeed(alpha: number, cost: number): number {
 const [textTokens, openingTokens] = [160, 32];
 
 /** The blocks that leave most speed, kept in the cache folder. Errors: `aborted`. */
-export function measuredSkips(model: Model, signal?: AbortSignal): Promise<Block[]> {
+export function measuredSkips(model: DecodingModel, signal?: AbortSignal): Promise<Block[]> {
   const blocks = blocksOf(model.config);
   const schema = z.array(z.enum(blocks as [Block, ...Block[]]));
   const measure = (until: AbortSignal) => measureSkips(model, until);
   return measured(model, { folder: "acceptance", of: ["skips 1", model.identity], schema, measure }, signal);
 }
 
-async function measureSkips(model: Model, signal: AbortSignal): Promise<Block[]> {
+async function measureSkips(model: DecodingModel, signal: AbortSignal): Promise<Block[]> {
   const { config, forest, forward } = model;
   const text = await ownText(model, Math.min(textTokens, forest.contextLength - 1), signal);
   const blocks = blocksOf(config);
@@ -114,7 +114,7 @@ async function measureSkips(model: Model, signal: AbortSignal): Promise<Block[]>
 }
 
 /** A text that the model draws at temperature 1. */
-async function ownText(model: Model, length: number, signal: AbortSignal): Promise<number[]> {
+async function ownText(model: DecodingModel, length: number, signal: AbortSignal): Promise<number[]> {
   const lease = model.forest.lease();
   const close = (): void => lease.close();
   const heard = whenAborted(signal, close);
