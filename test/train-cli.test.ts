@@ -187,7 +187,7 @@ describe("finetune", () => {
     await refused(["run", "--model", "whole", "Day"], /no weights in .*did you mean ".*whole.model/);
     await refused(
       ["run", "--model", "whole/modl", "Day"],
-      /there is no such folder here \(did you mean "whole.model"\?\), and of the hub/,
+      /there is no such folder here; did you mean "whole.model"\? Of the hub/,
     );
     const whole = await json("eval", "perplexity", "more.txt", "--model", path("whole", "model"), "--limit", "20");
     expect(whole.perToken.value).toBeLessThan(0.8 * before.perToken.value);
