@@ -5,10 +5,27 @@ import { Molecule } from "openchemlib";
 import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
 import { addConstraintFlags } from "../../cli/constraint.ts";
-import { type ConstraintState, isValid, pushAll } from "../contract.ts";
+import { isValid, pushAll } from "../contract.ts";
 import { obeysTheLaws } from "../laws.fixture.ts";
 import { elements, mostBonds } from "./elements.ts";
 import { type SmilesState, smilesConstraint } from "./index.ts";
+
+/** What so many random walks over letters have written after each that was allowed; `tried` counts a walk's letters, refused ones too. */
+function* walks(letters: string, seed: number, count: number) {
+  const draw = random(seed);
+  for (let walk = 0; walk < count; walk++) {
+    let at: SmilesState = smilesConstraint().start;
+    let text = "";
+    for (let tried = 0; tried < 40; tried++) {
+      const letter = letters[Math.floor(draw() * letters.length)];
+      const next = at.push(letter.charCodeAt(0));
+      if (!next) continue;
+      at = next;
+      text += letter;
+      yield { at, text, tried };
+    }
+  }
+}
 
 describe("SMILES", () => {
   obeysTheLaws("molecules", {
@@ -68,44 +85,24 @@ describe("SMILES", () => {
 
   it("what random walks write is a molecule", () => {
     const letters = "CCCCNOSFcccccnos[[]]()()==#112233HBrlI+-@.";
-    const draw = random(5);
     let molecules = 0;
-    for (let walk = 0; walk < 60; walk++) {
-      let at: ConstraintState = smilesConstraint().start;
-      let text = "";
-      for (let i = 0; i < 40; i++) {
-        const letter = letters[Math.floor(draw() * letters.length)];
-        const next = at.push(letter.charCodeAt(0));
-        if (!next) continue;
-        at = next;
-        text += letter;
-        if (!at.complete) continue;
-        molecules += 1;
-        expect(problemOf(text), text).toBeUndefined();
-      }
+    for (const { at, text } of walks(letters, 5, 60)) {
+      if (!at.complete) continue;
+      molecules += 1;
+      expect(problemOf(text), text).toBeUndefined();
     }
     expect(molecules).toBeGreaterThan(30);
   });
 
   it("whatever random walks begin can be ended, and is a molecule then", () => {
     const letters = "CCNOScccccccnnnos[[]]()()==#-12345678%0HBrl+@";
-    const draw = random(11);
     const encoder = new TextEncoder();
     let aromatic = 0;
-    for (let walk = 0; walk < 120; walk++) {
-      let at: SmilesState = smilesConstraint().start;
-      let text = "";
-      for (let i = 0; i < 40; i++) {
-        const letter = letters[Math.floor(draw() * letters.length)];
-        const next = at.push(letter.charCodeAt(0));
-        if (!next) continue;
-        at = next;
-        text += letter;
-        expect(pushAll(at, encoder.encode(at.ending))?.complete, `${text} and ${at.ending}`).toBe(true);
-        if (i % 8 !== 0) continue;
-        if (/[cn]/.test(at.ending)) aromatic += 1;
-        expect(problemOf(text + at.ending), `${text} and ${at.ending}`).toBeUndefined();
-      }
+    for (const { at, text, tried } of walks(letters, 11, 120)) {
+      expect(pushAll(at, encoder.encode(at.ending))?.complete, `${text} and ${at.ending}`).toBe(true);
+      if (tried % 8 !== 0) continue;
+      if (/[cn]/.test(at.ending)) aromatic += 1;
+      expect(problemOf(text + at.ending), `${text} and ${at.ending}`).toBeUndefined();
     }
     expect(aromatic).toBeGreaterThan(100);
   });
