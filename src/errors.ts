@@ -38,6 +38,16 @@ export function ensure(condition: unknown, code: ErrorCode, message: string | ((
   if (!condition) throw new VentrisError(code, typeof message === "string" ? message : message());
 }
 
+/** Work that an option asks for: what goes wrong in it is told with the option's name. */
+export async function ofOption<T>(option: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (cause) {
+    if (!(cause instanceof VentrisError) || cause.code === "aborted" || cause.code === "internal") throw cause;
+    throw new VentrisError(cause.code, `${option}: ${cause.message}`, { cause });
+  }
+}
+
 /** What callers without types may give in place of an object of options. Errors: `bad_option`. */
 export function requireObject(value: unknown, call: string, what: string): void {
   ensure(

@@ -51,7 +51,7 @@ interface EvaluateFlags extends Omit<PointFlags, "out" | "trace"> {
 export function define(command: Command): void {
   const search = (to: Command): Command =>
     to
-      .option("--model <file>", "a trained network; default: the one that ships for the task")
+      .option("-m, --model <file>", "a trained network; default: the one that ships for the task")
       .addOption(
         numberFlag(
           "--beams",

@@ -11,6 +11,7 @@ import { loadCorpus } from "../training/data.ts";
 import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { modelHelp } from "./request.ts";
 import { formatBytes, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 
@@ -52,7 +53,7 @@ export function defineMaking(command: Command): void {
     .command("trigrams")
     .description("count triples of tokens in texts: the table that the method aded starts from")
     .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
-    .requiredOption("--model <folder>", "the model that the table is for, whose tokenizer it uses")
+    .requiredOption("-m, --model <name>", `the model that the table is for, whose tokenizer it uses: ${modelHelp}`)
     .requiredOption("--out <file>", "where the table goes; a model finds its own as trigrams.bin in its folder")
     .addOption(
       numberFlag(
@@ -73,7 +74,7 @@ export function defineMaking(command: Command): void {
       "<files...>",
       "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
     )
-    .requiredOption("--model <folder>", "the model that writes")
+    .requiredOption("-m, --model <name>", `the model that writes: ${modelHelp}`)
     .requiredOption("--out <file>", "file for the texts, as JSON lines with a field text")
     .addOption(numberFlag("--count", z.int().min(1).max(10_000_000), "how many texts to write").default(1000))
     .addOption(

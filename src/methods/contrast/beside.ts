@@ -7,7 +7,7 @@ import type { DecodingModel } from "../../engine/model.ts";
 import { createMirror } from "../../engine/shapers/mirror.ts";
 import type { ShaperHost } from "../../engine/shapers/shaper.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, ofOption } from "../../errors.ts";
 import { exitReadings, exitView } from "./exits.ts";
 import { type View, viewOf } from "./view.ts";
 
@@ -50,7 +50,8 @@ export async function besideOf(
   host: ShaperHost,
   { role, model: reference, words, exits = [] }: BesideOptions,
 ): Promise<Beside> {
-  const model = reference === undefined ? host.model : await host.model.companion(reference, "peer");
+  const model =
+    reference === undefined ? host.model : await ofOption("amateur", () => host.model.companion(reference, "peer"));
   requireSameVocabulary(host.model, model, role);
   const wrong = exits.find((exit) => exit >= model.config.layers);
   ensure(

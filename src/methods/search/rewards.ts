@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { hostOnly } from "../../engine/method.ts";
 import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
-import { ensure, shown, VentrisError } from "../../errors.ts";
+import { ensure, ofOption, shown, VentrisError } from "../../errors.ts";
 import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
 import type { Ledger, State } from "./partial.ts";
 import { headReward, type RewardHead, readRewardHead, rewardHeadKind, rewardHeadSite } from "./reward-head.ts";
@@ -75,7 +75,10 @@ export async function rewarding(
   });
   if (reward === undefined)
     return headRewarding(
-      readRewardHead(await decoding.model.part(rewardHead, rewardHeadKind), decoding.model.config.hiddenSize),
+      readRewardHead(
+        await ofOption("rewardHead", () => decoding.model.part(rewardHead, rewardHeadKind)),
+        decoding.model.config.hiddenSize,
+      ),
     );
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "reward: it reads texts, and this model has no tokenizer");

@@ -8,7 +8,7 @@ import type { Extension, ForestNode, Lease } from "../../engine/forest.ts";
 import { hostOnly } from "../../engine/method.ts";
 import type { DecodingModel } from "../../engine/model.ts";
 import { notAToken } from "../../engine/node.ts";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, ofOption, VentrisError } from "../../errors.ts";
 import { shippedDrafts } from "../../models/shipping.ts";
 import { type AcceptanceEstimate, createAcceptanceEstimate } from "./acceptance.ts";
 import { type Economy, economy } from "./budget.ts";
@@ -71,7 +71,7 @@ export interface DraftModelSettings {
 
 /** Opens a draft and checks that it can serve the target. Errors: `bad_option` naming both. */
 export async function openDraft(target: DecodingModel, reference: string): Promise<DecodingModel> {
-  const draft = await target.companion(reference);
+  const draft = await ofOption("draft", () => target.companion(reference));
   const sameVocabulary = draft.config.vocabularySize === target.config.vocabularySize;
   const sameTokenizer = draft.tokenizer?.fingerprint === target.tokenizer?.fingerprint;
   const fault =

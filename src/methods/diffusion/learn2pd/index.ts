@@ -6,7 +6,7 @@ import { z } from "zod";
 import { defineUnmasking } from "../../../engine/canvas/method.ts";
 import type { CanvasView, Policy, PolicyRequest } from "../../../engine/canvas/policy.ts";
 import { hostOnly } from "../../../engine/method.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { evenSchedule, highest, stepsOptions } from "../ranking.ts";
 import { type Filter, filterKind, filterOfPart } from "./filter.ts";
 
@@ -98,7 +98,7 @@ export const learn2pd = defineUnmasking({
     const unused = options.filter === "none" && options.threshold !== undefined;
     ensure(!unused, "bad_option", "threshold: means nothing without a filter, of whose probability it is a bound");
     if (options.filter === "none") return learnedPolicy(request, undefined, options);
-    const filter = filterOfPart(await model.part(options.filter, filterKind));
+    const filter = filterOfPart(await ofOption("filter", () => model.part(options.filter, filterKind)));
     ensure(filter.blockLength === canvas.blockLength, "bad_option", () => {
       return `learn2pd: the filter ${options.filter} was trained on blocks of ${filter.blockLength}, but blockLength is ${canvas.blockLength}: give blockLength ${filter.blockLength}, or train a filter for it`;
     });

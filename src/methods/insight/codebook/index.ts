@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { DecodingModel } from "../../../engine/model.ts";
-import { VentrisError } from "../../../errors.ts";
+import { ofOption, VentrisError } from "../../../errors.ts";
 import { codebookEdits, codeChange } from "./interventions.ts";
 import { type Codebook, codebookKind, codebooksOf } from "./part.ts";
 
@@ -67,6 +67,9 @@ export const codebook = defineShaper({
       .meta({ examples: [[{ site: "layers.0.attention.heads", group: 3, patch: 17 }]] }),
   }),
   async create({ model }, { part, changes }) {
-    return { name: "codebook", edits: codebookEdits(await openCodebooks(model, part), changes) };
+    return {
+      name: "codebook",
+      edits: codebookEdits(await ofOption("part", () => openCodebooks(model, part)), changes),
+    };
   },
 });

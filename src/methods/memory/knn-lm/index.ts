@@ -3,7 +3,7 @@ import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { ShaperHost } from "../../../engine/shapers/shaper.ts";
 import type { MemoryPassage } from "../../../engine/trace.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { baseOf } from "../building.ts";
 import { type Datastore, openDatastore } from "../datastore.ts";
 import { invertedSearch, usualLists } from "../inverted.ts";
@@ -78,7 +78,7 @@ export const knnLm = defineShaper({
 /** The datastore is read once for a model, and each kind of search prepared once. Without `probes` it is exact. */
 async function openSearch({ model }: ShaperHost, folder: string, probes: number | undefined): Promise<Open> {
   const { datastore } = await model.state(`datastore ${folder}`, async () => {
-    const datastore = await openDatastore(folder, await baseOf(model));
+    const datastore = await ofOption("datastore", async () => openDatastore(folder, await baseOf(model)));
     return { datastore, close: () => {} };
   });
   return model.state(`datastore ${folder} ${probes ?? "exact"}`, async () => {

@@ -7,7 +7,7 @@ import { exponential } from "../../../engine/distribution.ts";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { DecodingModel } from "../../../engine/model.ts";
 import { logSumExp, topLogprobs } from "../../../engine/shapers/logprobs.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import type { Part } from "../../../models/parts.ts";
 import { siteNamed } from "../../../models/sites.ts";
@@ -77,7 +77,7 @@ export const mlpMemory = defineShaper({
   }),
   async create(host, { memory: reference, lambda, temperature, weights }) {
     const memory = await host.model.state(`mlp-memory ${reference} ${weights}`, () =>
-      openMemory(host.model, reference, weights),
+      ofOption("memory", () => openMemory(host.model, reference, weights)),
     );
     return recallingShaper(host, {
       name: "mlp-memory",

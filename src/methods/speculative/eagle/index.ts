@@ -6,7 +6,7 @@
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import { notAToken } from "../../../engine/node.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { networkOutlook } from "../outlook.ts";
 import { openEagle } from "./draft.ts";
 import { decodeFromStates, treeOptions } from "./drafting.ts";
@@ -33,6 +33,6 @@ export const eagle = defineMethod({
     ensure(!decoding.prompt.includes(notAToken), "bad_option", () => {
       return "eagle drafts for texts of tokens, and the prompt has rows that are vectors; for pictures there is the method multimodal";
     });
-    await decodeFromStates(decoding, await openEagle(decoding.model, layer), options);
+    await decodeFromStates(decoding, await ofOption("layer", () => openEagle(decoding.model, layer)), options);
   },
 });

@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { ForestNode, LookAhead } from "../../../engine/forest.ts";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
 import type { DecodingModel } from "../../../engine/model.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import type { Edit } from "../../../models/edits.ts";
 import { add, gather, greater, linear, reshape, where } from "../../../tensor/index.ts";
@@ -140,7 +140,7 @@ export const hiddenTransfer = defineMethod({
     const { acceptance } = options;
     if (acceptance === "exact") refuseOptions(options, ["epsilon", "alpha"], 'acceptance "exact"');
     const { model } = decoding;
-    const transfers = await openTransfers(model, options.transfers);
+    const transfers = await ofOption("transfers", () => openTransfers(model, options.transfers));
     const levels = levelsOf(options.levels, transfers.layers.length, `transfers ${options.transfers}`);
     const drafter = await rowDrafter(decoding, transferForesight(transfers, levels, model.config.layers), options);
     await speculate(decoding, drafter, acceptance === "typical" ? typicalAcceptance(options) : undefined);

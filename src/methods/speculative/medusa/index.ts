@@ -3,8 +3,10 @@
  * combinations are verified as a tree in the next pass. Heads are read off the last accepted token alone, whose state the pass that verified
  * it has left: no other node's guesses are ever needed.
  */
+
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
+import { ofOption } from "../../../errors.ts";
 import { foresightDrafter } from "../foresight.ts";
 import { foresightOptions, foresightOutlook, levelsOf } from "../foresight-options.ts";
 import { refuseOptions } from "../options.ts";
@@ -34,7 +36,7 @@ export const medusa = defineMethod({
   async decode(decoding, options) {
     const { acceptance } = options;
     if (acceptance === "exact") refuseOptions(options, ["epsilon", "alpha"], 'acceptance "exact"');
-    const heads = await openHeads(decoding.model, options.heads);
+    const heads = await ofOption("heads", () => openHeads(decoding.model, options.heads));
     const levels = levelsOf(options.levels, heads.count, `heads ${options.heads}`);
     const drafter = await foresightDrafter(decoding, medusaForesight(heads, levels), options);
     await speculate(decoding, drafter, acceptance === "typical" ? typicalAcceptance(options) : undefined);

@@ -3,8 +3,10 @@
  * A row of text pairs the next token's embedding with the model's own state; a row before a picture's row takes that row alone. The output is
  * the model's own, as every drafted token is verified; without a picture it is EAGLE.
  */
+
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
+import { ofOption } from "../../../errors.ts";
 import { decodeFromStates, treeOptions } from "../eagle/drafting.ts";
 import { networkOutlook } from "../outlook.ts";
 import { openMultimodal } from "./draft.ts";
@@ -24,7 +26,7 @@ export const multimodal = defineMethod({
     ...treeOptions,
   }),
   async decode(decoding, { layer, ...options }) {
-    const draft = await openMultimodal(decoding.model, layer);
+    const draft = await ofOption("layer", () => openMultimodal(decoding.model, layer));
     await decodeFromStates(decoding, draft, { ...options, reads: draft.form === "text-only" ? "tokens" : "rows" });
   },
 });

@@ -5,7 +5,7 @@
  */
 import { z } from "zod";
 import { defineMethod, hostOnly } from "../../../engine/method.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, ofOption } from "../../../errors.ts";
 import { foresightOptions, foresightOutlook, levelsOf } from "../foresight-options.ts";
 import { refuseOptions } from "../options.ts";
 import { rowDrafter, rowOptions } from "../row-drafter.ts";
@@ -60,7 +60,7 @@ export const promptTokens = defineMethod({
       return speculate(decoding, await draftDrafter(decoding, { ...options, draft, length }), verifier);
     }
     refuseOptions(options, ["length"], "the model's own prompt tokens: it belongs to draft");
-    const tokens = await openPromptTokens(decoding.model, options.prompts);
+    const tokens = await ofOption("prompts", () => openPromptTokens(decoding.model, options.prompts));
     const levels = levelsOf(options.levels, tokens.count, `prompts ${options.prompts}`);
     const drafter = await rowDrafter(decoding, promptForesight(tokens, levels), options);
     await speculate(decoding, drafter, verifier);

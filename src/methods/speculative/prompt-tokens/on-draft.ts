@@ -2,8 +2,10 @@
  * Prompt tokens on a draft model (Chen et al. 2024, section 5.4): the draft says its own continuation in fewer passes, and the target verifies it as it
  * would any chain. What is drafted is what the draft alone would say, token by token.
  */
+
 import { createDecoding, type Decoding, emptyCounters, requestOptions } from "../../../engine/decoding.ts";
 import type { DecodingModel } from "../../../engine/model.ts";
+import { ofOption } from "../../../errors.ts";
 import { openDraft } from "../draft-model.ts";
 import { foresightDrafter } from "../foresight.ts";
 import { type Drafter, speculate } from "../speculate.ts";
@@ -25,7 +27,7 @@ export interface OnDraft {
 export async function draftDrafter(decoding: Decoding, options: OnDraft): Promise<Drafter> {
   const { model, stream, signal, settings } = decoding;
   const draft: DecodingModel = await openDraft(model, options.draft);
-  const tokens = await openPromptTokens(draft, options.prompts);
+  const tokens = await ofOption("prompts", () => openPromptTokens(draft, options.prompts));
   const foresight = promptForesight(tokens, Math.min(options.levels ?? tokens.count, tokens.count));
   const release = draft.use();
   let passes = 0;
