@@ -176,6 +176,7 @@ export const traceEvent = z.discriminatedUnion("type", [
     chosen: z.int().min(-1),
     probabilities: numbers.optional(),
     inputs: z.array(z.tuple([z.number(), z.number()])).optional(),
+    of: z.string().optional(),
   }),
   kind("retrieval", {
     signal: z.array(numbers),

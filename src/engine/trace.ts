@@ -173,8 +173,8 @@ export type MethodEvent =
   | { type: "choice"; arms: string[]; predicted: number[]; probabilities: number[]; chosen: number }
   /** A filter's belief after an observation: mean [d] and covariance [d, d] by rows; `truth` where it is known. */
   | { type: "posterior"; step: number; mean: number[]; covariance: number[]; truth?: number[] }
-  /** A pointer to one of the inputs; `inputs` (planar points) with the first. -1 is the end. */
-  | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][] }
+  /** A pointer to one of the inputs; `inputs` (planar points) with the first; `of` says what points. -1 is the end. */
+  | { type: "point"; chosen: number; probabilities?: number[]; inputs?: [number, number][]; of?: string }
   /** Which class every cell of a square over the plane is given after a task, row by row from the bottom (-1: none), and the task's samples. */
   | { type: "regions"; task: number; side: number; classes: number[]; samples?: [number, number, number][] }
   /**

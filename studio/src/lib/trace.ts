@@ -379,7 +379,12 @@ const checks: Readonly<Record<string, Readonly<Record<string, (value: unknown) =
   regions: { task: isNumber, side: isLength, classes: isNumbers, samples: isOptional(isPoints) },
   choice: { arms: isTexts, predicted: isNumbers, probabilities: isNumbers, chosen: isNumber },
   posterior: { step: isNumber, mean: isNumbers, covariance: isNumbers, truth: isOptional(isNumbers) },
-  point: { chosen: isNumber, probabilities: isOptional(isNumbers), inputs: isOptional(isPoints) },
+  point: {
+    chosen: isNumber,
+    probabilities: isOptional(isNumbers),
+    inputs: isOptional(isPoints),
+    of: isOptional(isText),
+  },
   retrieval: {
     signal: (value) => Array.isArray(value) && value.every(isNumbers),
     of: isOptional(isText),

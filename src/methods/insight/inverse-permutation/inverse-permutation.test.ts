@@ -11,6 +11,7 @@ import {
   construct,
   type DisentangledWeights,
   disentangled,
+  drawList,
   inputOf,
   type Layout,
   layoutOf,
@@ -24,6 +25,7 @@ import {
   unreachableChanges,
   writtenAccuracy,
 } from "./index.ts";
+import { readingEvents } from "./picture.ts";
 
 vi.setConfig({ testTimeout: 120_000 }); // seconds of work, but the machine may be busy
 
@@ -325,4 +327,24 @@ test("what is no permutation, no list or no layout is refused by name", async ()
   const model = await disentangled(layoutOf(2), construct(layoutOf(2)), { causal: true });
   await expect(model.run(new Float32Array(7))).rejects.toMatchObject({ code: "bad_shape" });
   await model.release();
+});
+
+test.each([
+  ["no mask", false, layoutOf(6)],
+  ["scratch behind", true, layoutOf(6, { after: 6 })],
+  ["scratch before and behind", true, layoutOf(6, { before: 6, after: 6 })],
+  ["mask", true, layoutOf(6, { read: "values" })],
+] as const)("its picture points at the row of P·Y that attention reads: %s", async (says, causal, layout) => {
+  const events = await readingEvents(layout, { causal, says, seed: 3 });
+  const { order } = drawList(6, 3, 0);
+  const seen = causal ? reachable(layout, order) : order.map(() => true);
+  expect(seen.includes(false)).toBe(says === "mask");
+  for (const [j, event] of events.entries()) {
+    if (event.type !== "point") throw new Error(event.type);
+    expect(event.of).toMatch(seen[j] ? new RegExp(`^${says}: row ${j + 1} of the list$`) : /is not seen$/);
+    if (seen[j])
+      expect(event).toMatchObject({ chosen: order.indexOf(j), probabilities: order.map((to) => Number(to === j)) });
+    else expect(event.probabilities![order.indexOf(j)]).toBe(0);
+  }
+  expect(events[0]).toMatchObject({ inputs: order.map((to, i) => [i / 5, to / 5]) });
 });

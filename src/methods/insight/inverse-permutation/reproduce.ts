@@ -1,5 +1,6 @@
 /** Both theorems by constructed weights, the impossibility by the lemma on random and trained weights, training curves, scratch rows one by one, and answers of a language model. */
 import { join } from "node:path";
+import type { TimedEvent } from "../../../engine/trace.ts";
 import { defineReproduction, type Measurement } from "../../../papers/reproduction.ts";
 import { bootstrap, mean, meanWithin } from "../../../papers/statistics.ts";
 import {
@@ -15,6 +16,7 @@ import {
   unreachableChanges,
   writtenAccuracy,
 } from "./index.ts";
+import { readingEvents } from "./picture.ts";
 
 type Sizes = {
   lengths: number[];
@@ -222,4 +224,18 @@ export const reproduction = defineReproduction<Sizes>({
       },
     ];
   },
+  /** A list restored without a mask and with scratch rows, and what a mask alone leaves of it. */
+  async trace() {
+    const told = [
+      ["no mask", false, layoutOf(shownLength)],
+      ["mask, scratch rows", true, layoutOf(shownLength, { after: shownLength })],
+      ["mask", true, layoutOf(shownLength, { read: "values" })],
+    ] as const;
+    const events: TimedEvent[] = [];
+    for (const [says, causal, layout] of told) events.push(...(await readingEvents(layout, { causal, says, seed: 0 })));
+    return events;
+  },
 });
+
+/** Of the list that the trace shows: the paper's. */
+const shownLength = 10;

@@ -42,6 +42,7 @@ import {
   whitened,
   withProducts,
 } from "./index.ts";
+import { measuredRun } from "./picture.ts";
 
 vi.setConfig({ testTimeout: 120_000, hookTimeout: 120_000 }); // seconds of work, but the machine may be busy
 
@@ -520,6 +521,33 @@ describe("a model", () => {
     for (const { alignment } of report.layers) expect(alignment!.captured).toBeLessThanOrEqual(1.0001);
     expect(report.fisher!.eigenvalues).toHaveLength(model.config.hiddenSize);
     expect(report.fisher!.effectiveRank).toBeGreaterThan(1);
+  });
+
+  test("its picture has of every token what a forward pass over the text measures", async () => {
+    const events = await measuredRun(model, {
+      prompt: [3, 4, 5],
+      maxTokens: 6,
+      seed: 1,
+      signal: new AbortController().signal,
+    });
+    const prompt = events.flatMap((event) => (event.type === "start" ? event.prompt : []));
+    const written = events.flatMap((event) => (event.type === "tokens" ? event.tokens : []));
+    const { vocabularySize, layers } = model.config;
+    const { logits } = await model.forward([...prompt, ...written], { logits: "all" });
+    const laws = written.map((_, i) => {
+      const at = prompt.length - 1 + i;
+      return lawOf(logits.subarray(at * vocabularySize, (at + 1) * vocabularySize));
+    });
+    const mean = laws[0].map((_, v) => laws.reduce((sum, law) => sum + law[v] / laws.length, 0));
+    const taps = events.flatMap((event) => (event.type === "taps" ? [event] : []));
+    expect(taps.map(({ position }) => position)).toEqual(written.map((_, i) => prompt.length - 1 + i));
+    for (const [i, { rows, values }] of taps.entries()) {
+      expect(rows).toBe(1);
+      expect(values["entropy by layer"]).toHaveLength(layers);
+      expect(values["entropy by layer"][layers - 1]).toBeCloseTo(categoricalEntropy(laws[i]), 3);
+      expect(values.information[0]).toBeCloseTo(klDivergence(laws[i], mean), 3);
+      expect(values.loss[0]).toBeCloseTo(-Math.log(laws[i][written[i]]), 3);
+    }
   });
 
   test("what it has not is refused by name", async () => {

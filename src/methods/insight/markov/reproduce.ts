@@ -29,6 +29,7 @@ import {
   surplusOf,
   withProducts,
 } from "./index.ts";
+import { measuredRun } from "./picture.ts";
 
 type Sizes = {
   /** Of knossos. */
@@ -200,6 +201,11 @@ export const reproduction = defineReproduction<Sizes>({
         },
       },
     ];
+  },
+  /** A text of knossos, and what the state before each of its tokens was measured to be. */
+  async trace(signal, open) {
+    await using model = await open("knossos");
+    return measuredRun(model, { prompt: "Once upon a time there was a", maxTokens: 48, seed: 0, signal });
   },
 });
 
