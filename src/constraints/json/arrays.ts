@@ -49,7 +49,7 @@ export function createArrayCourse(
 ): ArrayCourse {
   const { items, rest, counts, least, most } = shape;
   const unique = shape.unique && most > 1;
-  ensure(counts.length <= mostCounts, "bad_option", `JSON schema: more than ${mostCounts} contains at once`);
+  ensure(counts.length <= mostCounts, "bad_option", `more than ${mostCounts} contains at once`);
   const relevant = Math.max(items.length, least, most === Infinity ? 0 : most, ...counts.map(({ from }) => from));
 
   const at = (index: number, counted: readonly number[], seen: readonly string[]): ArrayState => {
@@ -140,7 +140,7 @@ export function createArrayCourse(
         for (let key: string | undefined = state.key; key !== undefined; key = origin.get(key)) live.set(key, true);
         return true;
       }
-      ensure(origin.size < mostStates, "bad_option", "JSON schema: contains with too many items to count");
+      ensure(origin.size < mostStates, "bad_option", "contains with too many items to count");
       for (const { next } of candidates(state)) {
         if (origin.has(next.key) || live.get(next.key) === false) continue;
         origin.set(next.key, state.key);
@@ -173,7 +173,7 @@ export function createArrayCourse(
     isLive,
     conditions() {
       const refused = unique ? whyNotUnique() : undefined;
-      ensure(!refused, "bad_option", `JSON schema: uniqueItems ${refused}`);
+      ensure(!refused, "bad_option", `uniqueItems ${refused}`);
       const each = [...items, rest];
       return [
         ...each,

@@ -3,6 +3,7 @@
  * allows is worked out at the first question, and so is whether there are any.
  */
 import { ensure } from "../../errors.ts";
+import { placed } from "./refusals.ts";
 import { createShapes, noValues, type Values } from "./shapes.ts";
 
 export type Condition =
@@ -86,13 +87,13 @@ export function createConditions(read: (schema: object, where: string) => Condit
     valuesOf(condition) {
       const old = known.get(condition);
       if (old) return old;
-      ensure(!underWay.has(condition), "bad_option", () => {
-        const where = condition.kind === "schema" ? condition.where : "(a part of it)";
-        return `JSON schema ${where}: $ref leads back to the same schema without a value between`;
+      const where = condition.kind === "schema" ? condition.where : undefined;
+      placed(where, () => {
+        ensure(!underWay.has(condition), "bad_option", "$ref leads back to the same schema without a value between");
       });
       underWay.add(condition);
       try {
-        const values = work(condition);
+        const values = placed(where, () => work(condition));
         known.set(condition, values);
         return values;
       } finally {
@@ -125,13 +126,20 @@ export function createConditions(read: (schema: object, where: string) => Condit
       case "and":
         return condition.items.reduce((left, item) => shapes.meet(left, valuesOf(item)), shapes.allValues);
       case "or":
-        return condition.items.reduce((left, item) => shapes.unite(left, valuesOf(item)), noValues);
+        return unionOf(condition.items);
       case "not": {
         const { item } = condition;
         // Pushed inwards as far as it goes: the complement of one keyword is simple, that of many together is not.
         return item.kind === "schema" ? valuesOf(conditions.not(reading(item))) : shapes.complement(valuesOf(item));
       }
     }
+  }
+
+  /** By halves: what is united last is looked at again the least. */
+  function unionOf(items: readonly Condition[]): Values {
+    if (items.length <= 1) return items.length === 0 ? noValues : conditions.valuesOf(items[0]);
+    const middle = items.length >> 1;
+    return shapes.unite(unionOf(items.slice(0, middle)), unionOf(items.slice(middle)));
   }
 
   return { conditions, shapes };

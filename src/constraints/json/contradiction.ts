@@ -3,6 +3,7 @@ import type { Condition, Conditions } from "./conditions.ts";
 import { isObject, type Schema } from "./document.ts";
 import type { Courses } from "./possible.ts";
 import type { Part } from "./read.ts";
+import { SchemaError } from "./refusals.ts";
 
 /** Names the first keyword that leaves nothing, alone or together with an earlier one, as deep in the schema as it can be found. */
 export function explainContradiction(
@@ -10,16 +11,16 @@ export function explainContradiction(
   conditions: Conditions,
   courses: Courses,
   reader: { parts(schema: { readonly [keyword: string]: unknown }, where: string): Part[] },
-): string {
-  if (!isObject(root)) return "JSON schema: the schema false allows nothing";
+): SchemaError {
+  if (!isObject(root)) return new SchemaError("#", "the schema false allows nothing");
   const seen = new Set<object>();
-  const explain = (schema: object, where: string): string => {
+  const explain = (schema: object, where: string): SchemaError => {
     seen.add(schema);
     const parts = reader.parts(schema as never, where);
     const alone = parts.find(({ condition }) => !courses.possible(condition));
     if (alone) {
       const inner = deeper(alone.condition);
-      return inner ?? `JSON schema ${where}: nothing satisfies "${alone.keyword}"`;
+      return inner ?? new SchemaError(where, `nothing satisfies "${alone.keyword}"`);
     }
     for (let end = 1; end <= parts.length; end++) {
       const upTo = parts.slice(0, end);
@@ -33,11 +34,12 @@ export function explainContradiction(
       const culprits = (meant.length > 0 ? meant : others).map(({ keyword }) => `"${keyword}"`);
       if (culprits.length === 0) culprits.push("what comes before it");
       const all = culprits.length === 1 ? "both" : "them all";
-      return `JSON schema ${where}: ${culprits.join(", ")} and "${last.keyword}" contradict each other: nothing satisfies ${all}`;
+      const names = `${culprits.join(", ")} and "${last.keyword}"`;
+      return new SchemaError(where, `${names} contradict each other: nothing satisfies ${all}`);
     }
-    return `JSON schema ${where}: nothing satisfies it`;
+    return new SchemaError(where, "nothing satisfies it");
   };
-  const deeper = (condition: Condition): string | undefined =>
+  const deeper = (condition: Condition): SchemaError | undefined =>
     condition.kind === "schema" && !seen.has(condition.schema) ? explain(condition.schema, condition.where) : undefined;
   return explain(root, "#");
 }

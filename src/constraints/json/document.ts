@@ -1,7 +1,8 @@
 /** A schema document: its dialect, its named places, and where references lead. Nothing is fetched. */
 
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure } from "../../errors.ts";
 import { suggestion } from "../../names.ts";
+import { SchemaError } from "./refusals.ts";
 
 export type Schema = boolean | { readonly [keyword: string]: unknown };
 
@@ -33,7 +34,7 @@ export function openDocument(root: unknown): SchemaDocument {
   ensure(
     typeof root === "boolean" || isObject(root),
     "bad_option",
-    `JSON schema: a schema is an object or a boolean, not ${JSON.stringify(root)?.slice(0, 80)}`,
+    `a schema is an object or a boolean, not ${JSON.stringify(root)?.slice(0, 80)}`,
   );
   const draft = isObject(root) ? draftOf(root.$schema) : undefined;
   const idKeyword = draft === "4" ? "id" : "$id";
@@ -42,7 +43,7 @@ export function openDocument(root: unknown): SchemaDocument {
   const named = new Map<string, { schema: Schema; where: string }>();
 
   const walk = (value: unknown, base: string, where: string, depth: number): void => {
-    ensure(depth < deepest, "bad_option", `JSON schema: nested deeper than ${deepest}`);
+    ensure(depth < deepest, "bad_option", `nested deeper than ${deepest}`);
     if (typeof value !== "object" || value === null) return;
     let own = base;
     if (isObject(value)) {
@@ -66,7 +67,7 @@ export function openDocument(root: unknown): SchemaDocument {
     resolve(reference, from, where) {
       const base = bases.get(from) ?? origin;
       const fail = (why: string): never => {
-        throw new VentrisError("bad_option", `JSON schema ${where}: $ref "${reference}" ${why}`);
+        throw new SchemaError(where, `$ref "${reference}" ${why}`);
       };
       if (!URL.canParse(reference, base)) fail("cannot be read");
       const { href } = new URL(reference, base);
@@ -104,13 +105,9 @@ export const escapePointer = (key: string): string => key.replaceAll("~", "~0").
 
 function draftOf(name: unknown): Draft | undefined {
   if (name === undefined) return undefined;
-  ensure(typeof name === "string", "bad_option", "JSON schema: $schema is a text");
+  ensure(typeof name === "string", "bad_option", "$schema is a text");
   const draft =
     drafts[name.replace(/#$/, "").replace(/^https?:\/\/json-schema\.org\/draft-/, "http://json-schema.org/draft-")];
-  ensure(
-    draft,
-    "bad_option",
-    `JSON schema: $schema names "${name}", which is not supported; use draft 2020-12 or draft 7`,
-  );
+  ensure(draft, "bad_option", `$schema names "${name}", which is not supported; use draft 2020-12 or draft 7`);
   return draft;
 }

@@ -8,6 +8,7 @@ import type { Condition, Conditions } from "./conditions.ts";
 import { numberLiteral } from "./numbers.ts";
 import type { ObjectState } from "./objects.ts";
 import type { Courses } from "./possible.ts";
+import { placed, placeOf } from "./refusals.ts";
 import type { ArrayShape, ObjectShape, Shapes } from "./shapes.ts";
 import { jsonString } from "./strings.ts";
 
@@ -59,16 +60,18 @@ export function createGrammar(
   const decoder = new TextDecoder();
 
   const value = (condition: Condition): Rule =>
-    named(`value ${condition.id}`, () => {
-      const { words, numbers, text, arrays, objects } = conditions.valuesOf(condition);
-      return [
-        ...(words.length > 0 ? [sequence(terminal(utf8(oneOf(words) as TextState)))] : []),
-        ...(text ? [sequence(terminal(jsonString(text)))] : []),
-        ...numbers.map((set) => sequence(terminal(numberLiteral(set, zeros)))),
-        ...arrays.flatMap(arrayOf),
-        ...objects.flatMap(objectOf),
-      ];
-    });
+    named(`value ${condition.id}`, () => placed(placeOf(condition), () => waysOf(condition)));
+
+  function waysOf(condition: Condition): Sequence[] {
+    const { words, numbers, text, arrays, objects } = conditions.valuesOf(condition);
+    return [
+      ...(words.length > 0 ? [sequence(terminal(utf8(oneOf(words) as TextState)))] : []),
+      ...(text ? [sequence(terminal(jsonString(text)))] : []),
+      ...numbers.map((set) => sequence(terminal(numberLiteral(set, zeros)))),
+      ...arrays.flatMap(arrayOf),
+      ...objects.flatMap(objectOf),
+    ];
+  }
 
   function arrayOf(shape: ArrayShape): Sequence[] {
     const course = courses.array(shape);

@@ -9,6 +9,7 @@ import { openDocument } from "./document.ts";
 import { createGrammar } from "./grammar.ts";
 import { createCourses, readAll } from "./possible.ts";
 import { createReader, type ReaderOptions } from "./read.ts";
+import { placed } from "./refusals.ts";
 
 /** How a schema is read and its output written. */
 export interface JsonSchemaOptions extends ReaderOptions {
@@ -31,20 +32,22 @@ export function jsonSchemaConstraint(schema: unknown, options: JsonSchemaOptions
     const sound = run === Infinity || (Number.isInteger(run) && run >= 0);
     ensure(sound, "bad_option", `${name} must be a whole number from 0, not ${run}`);
   }
-  const document = openDocument(schema);
-  const reader = createReader(document, () => tools, options);
-  const tools = createConditions(reader.read);
-  const { conditions, shapes } = tools;
-  const courses = createCourses(conditions, shapes);
-  reader.setOverlap((a, b) => courses.possible(conditions.and([a, b])));
-  const { root } = document;
-  const top =
-    root === true ? conditions.all : root === false ? conditions.none : conditions.schema(root as object, "#");
-  return withAllowance(mostVisited, () => {
-    ensure(courses.possible(top), "bad_option", () => explainContradiction(root, conditions, courses, reader));
-    // What is refused is refused at once, wherever in the schema it stands, and not within a text.
-    readAll(top, courses);
-    const grammar = createGrammar(conditions, shapes, courses, { whitespace, zeros });
-    return machineConstraint("json-schema", grammar(top));
+  return placed("#", () => {
+    const document = openDocument(schema);
+    const reader = createReader(document, () => tools, options);
+    const tools = createConditions(reader.read);
+    const { conditions, shapes } = tools;
+    const courses = createCourses(conditions, shapes);
+    reader.setOverlap((a, b) => courses.possible(conditions.and([a, b])));
+    const { root } = document;
+    const top =
+      root === true ? conditions.all : root === false ? conditions.none : conditions.schema(root as object, "#");
+    return withAllowance(mostVisited, () => {
+      if (!courses.possible(top)) throw explainContradiction(root, conditions, courses, reader);
+      // What is refused is refused at once, wherever in the schema it stands, and not within a text.
+      readAll(top, courses);
+      const grammar = createGrammar(conditions, shapes, courses, { whitespace, zeros });
+      return machineConstraint("json-schema", grammar(top));
+    });
   });
 }

@@ -283,6 +283,77 @@ describe("JSON Schema", () => {
     }
   });
 
+  it("names the place of what turns out to be too much or undecidable", () => {
+    const pets = { items: { type: "object", properties: { "a/b": { uniqueItems: true } } } };
+    const many = (kind: string) => Array.from({ length: 9 }, (_, i) => ({ contains: { [kind]: i } }));
+    const patterns = Object.fromEntries(Array.from({ length: 11 }, (_, i) => [`^${i}`, { type: "integer" }]));
+    for (const [schema, message] of [
+      [pets, /^JSON schema #\/items\/properties\/a~1b: uniqueItems is supported for/],
+      [
+        { $defs: { x: { not: { uniqueItems: true } } }, items: { $ref: "#/$defs/x" } },
+        /^JSON schema #\/\$defs\/x\S*: uniqueI/,
+      ],
+      [{ properties: { x: { allOf: many("const") } } }, /^JSON schema #\/properties\/x: more than 8 contains/],
+      [{ items: [true, { patternProperties: patterns }] }, /^JSON schema #\/items\/1: more than 10 patterns/],
+      [
+        { properties: { x: { $ref: "#/properties/y" }, y: { $ref: "#/properties/x" } } },
+        /#\/properties\/[xy]: \$ref leads back/,
+      ],
+      [{ $schema: "http://example.com/s" }, /^JSON schema #: \$schema/],
+      [false, /^JSON schema #: /],
+    ] as const) {
+      expect(() => jsonSchemaConstraint(schema), JSON.stringify(schema)).toThrow(message);
+    }
+  });
+
+  const kinds = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({
+      type: "object",
+      properties: { kind: { const: `kind ${i}` }, text: { type: "string", description: "x".repeat(180) } },
+      required: ["kind"],
+      additionalProperties: false,
+    }));
+
+  it("tells many alternatives apart by what each requires", () => {
+    const started = performance.now();
+    const constraint = jsonSchemaConstraint({ oneOf: kinds(300) });
+    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(isValid(constraint, '{"kind":"kind 299","text":"a"}')).toBe(true);
+    expect(isValid(constraint, '{"kind":"kind 300"}')).toBe(false);
+    expect(isValid(constraint, '{"text":"a"}')).toBe(false);
+    // The ways to an alternative's traits, and alternatives that share them all.
+    const dog = { allOf: [{ $ref: "#/$defs/pet" }, { properties: { kind: { const: "dog" } } }] };
+    const both = { $ref: "#/$defs/pet", properties: { kind: { enum: ["cat", "dog"] }, old: { const: true } } };
+    const pet = { type: "object", required: ["kind"], properties: { next: { oneOf: [dog, { type: "null" }] } } };
+    const schema = {
+      $defs: { pet },
+      oneOf: [dog, { ...both, required: ["kind", "old"] }, { type: ["null", "integer"] }],
+    };
+    for (const text of [
+      '{"kind":"dog"}',
+      '{"kind":"dog","old":true}',
+      '{"kind":"cat"}',
+      '{"kind":"cat","old":true}',
+      '{"kind":"dog","next":{"kind":"dog","next":null}}',
+      "null",
+      "1.5",
+    ]) {
+      expect(isValid(jsonSchemaConstraint(schema), text), text).toBe(judge(schema)(JSON.parse(text)));
+    }
+  });
+
+  it("refuses a megabyte of alternatives at once, and says where they stand", () => {
+    const alike = Array.from({ length: 4_000 }, (_, i) => ({ required: [`p${i}`], description: "x".repeat(200) }));
+    for (const [alternatives, message] of [
+      [kinds(4_000), /^JSON schema #\/items: alternatives \(anyOf, oneOf, not\) multiply to more than 2000 cases/],
+      [alike, /^JSON schema #\/items: oneOf: of its 4000 alternatives too many/],
+    ] as const) {
+      const schema = { items: { oneOf: alternatives } };
+      expect(JSON.stringify(schema).length).toBeGreaterThan(0.9e6);
+      expect(() => jsonSchemaConstraint(schema)).toThrow(message);
+    }
+  });
+
   it("takes what no draft knows as an annotation", () => {
     for (const name of ["example", "note", "nullable", "x-items", "optional", "types", "_format", "_uniqueItems"])
       expect(jsonSchemaConstraint({ type: "integer", minimum: 0, maximum: 9, [name]: "any" })).toBeDefined();

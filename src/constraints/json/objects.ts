@@ -108,11 +108,7 @@ export function createObjectCourse(
     for (const one of useful) {
       // Whatever one rule or several together make impossible is no name for a property.
       const fresh = [[one], ...subsets.filter((s) => s.length < 3).map((s) => [...s, one])];
-      ensure(
-        useful.length <= mostRules,
-        "bad_option",
-        `JSON schema: more than ${mostRules} patterns for names at once`,
-      );
+      ensure(useful.length <= mostRules, "bad_option", `more than ${mostRules} patterns for names at once`);
       for (const subset of fresh) {
         if (possible(and(subset.map(({ value }) => value)))) subsets.push(subset);
         else left = except(left, subset.map(({ names }) => names.automaton()).reduce(intersect));
@@ -168,7 +164,7 @@ export function createObjectCourse(
     const candidates = usable();
     const assign = (i: number, used: Map<string, Condition[]>, fresh: readonly (readonly number[])[]): void => {
       steps += 1;
-      ensure(steps <= mostAssignments, "bad_option", "JSON schema: too many conditions on some property at once");
+      ensure(steps <= mostAssignments, "bad_option", "too many conditions on some property at once");
       if (best !== undefined && (most === Infinity || best === 0)) return;
       if (i === pending.length) {
         const extra = fresh.length + [...used.keys()].filter((name) => !required.has(name)).length;
@@ -299,7 +295,7 @@ export function createObjectCourse(
   /** Where no name is to spare: those that satisfy something, alone or several needs at once. */
   function pendingNames(state: ObjectState): TextState | undefined {
     const { pending } = state;
-    ensure(pending.length <= 6, "bad_option", "JSON schema: too many conditions on some property at once");
+    ensure(pending.length <= 6, "bad_option", "too many conditions on some property at once");
     const seen = new Set(state.seen).add(unheardOf(state.seen));
     let names: TextState | undefined;
     for (let chosen = 1; chosen < 2 ** pending.length; chosen++) {

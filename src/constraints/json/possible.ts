@@ -5,6 +5,7 @@
 import { type ArrayCourse, createArrayCourse, type Possibility } from "./arrays.ts";
 import type { Condition, Conditions } from "./conditions.ts";
 import { createObjectCourse, type ObjectCourse } from "./objects.ts";
+import { placed, placeOf } from "./refusals.ts";
 import type { ArrayShape, ObjectShape, Shapes } from "./shapes.ts";
 
 export interface Courses {
@@ -34,7 +35,7 @@ export function createCourses(conditions: Conditions, shapes: Shapes): Courses {
     underWay.add(condition);
     let answer = false;
     try {
-      answer = search(condition);
+      answer = placed(placeOf(condition), () => search(condition));
     } finally {
       underWay.delete(condition);
     }
@@ -92,6 +93,6 @@ export function readAll(top: Condition, { possible, within }: Courses): void {
   const seen = new Set([top]);
   for (const condition of seen) {
     if (!possible(condition)) continue;
-    for (const inner of within(condition)) seen.add(inner);
+    for (const inner of placed(placeOf(condition), () => within(condition))) seen.add(inner);
   }
 }

@@ -4,7 +4,7 @@
  * but for those that are nearly a keyword's.
  */
 
-import { ensure, VentrisError } from "../../errors.ts";
+import { VentrisError } from "../../errors.ts";
 import { didYouMean, hint, meantBy, suggestion } from "../../names.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
@@ -22,6 +22,8 @@ import {
   multiplesOf,
   type NumberSet,
 } from "./number-sets.ts";
+import { createOneOf } from "./one-of.ts";
+import { SchemaError } from "./refusals.ts";
 import type { ArrayShape, Names, ObjectShape, Shapes, Values } from "./shapes.ts";
 
 /** A keyword's part of a schema, for messages. */
@@ -93,7 +95,7 @@ export function createReader(
     where: string,
     keyword: string,
   ): { automaton: TextState | undefined; names: Names } {
-    ensure(typeof source === "string", "bad_option", `JSON schema ${where}/${keyword}: a pattern is a text`);
+    if (typeof source !== "string") throw new SchemaError(where, `${keyword}: a pattern is a text`);
     let known = patterns.get(source);
     if (!known) {
       let automaton: TextState | undefined;
@@ -101,7 +103,7 @@ export function createReader(
         automaton = compileRegex(source, { search: true });
       } catch (cause) {
         if (!(cause instanceof VentrisError)) throw cause;
-        throw new VentrisError("bad_option", `JSON schema ${where}: ${keyword}: ${cause.message}`, { cause });
+        throw new SchemaError(where, `${keyword}: ${cause.message}`, { cause });
       }
       const has = (name: string): boolean => accepts(automaton, name);
       known = { automaton, names: automatonNames(() => automaton, has) };
@@ -114,9 +116,9 @@ export function createReader(
     const { conditions } = tools();
     if (schema === true) return conditions.all;
     if (schema === false) return conditions.none;
-    ensure(isObject(schema), "bad_option", () => {
-      return `JSON schema ${where}: a schema is an object or a boolean, not ${JSON.stringify(schema)?.slice(0, 80)}`;
-    });
+    if (!isObject(schema)) {
+      throw new SchemaError(where, `a schema is an object or a boolean, not ${JSON.stringify(schema)?.slice(0, 80)}`);
+    }
     return conditions.schema(schema, where);
   };
 
@@ -135,7 +137,7 @@ export function createReader(
     const { conditions, shapes } = tools();
     const result: Part[] = [];
     const bad = (keyword: string, what: string): never => {
-      throw new VentrisError("bad_option", `JSON schema ${where}: ${keyword}: ${what}`);
+      throw new SchemaError(where, `${keyword}: ${what}`);
     };
     const must = (holds: unknown, keyword: string, what: string): void => {
       if (!holds) bad(keyword, what);
@@ -369,7 +371,7 @@ export function createReader(
     };
     if (schema.allOf !== undefined) for (const item of several("allOf")) part("allOf", item);
     if (schema.anyOf !== undefined) part("anyOf", conditions.or(several("anyOf")));
-    if (schema.oneOf !== undefined) part("oneOf", exactlyOne(several("oneOf")));
+    if (schema.oneOf !== undefined) part("oneOf", exactlyOne(several("oneOf"), where));
     if (schema.not !== undefined) part("not", conditions.not(child(schema.not, `${where}/not`)));
     if (schema.if !== undefined && (schema.then !== undefined || schema.else !== undefined)) {
       const test = child(schema.if, `${where}/if`);
@@ -381,17 +383,8 @@ export function createReader(
     return result;
   }
 
-  /** One of several, and none of the others: the others need excluding only where both can hold. */
-  function exactlyOne(items: readonly Condition[]): Condition {
-    const { conditions } = tools();
-    return conditions.or(
-      items.map((item, i) => {
-        const others = items.filter((other, j) => j !== i && overlap(item, other));
-        return conditions.and([item, ...others.map(conditions.not)]);
-      }),
-    );
-  }
   let overlap: (a: Condition, b: Condition) => boolean = () => true;
+  const exactlyOne = createOneOf(document, tools, (a, b) => overlap(a, b));
 
   /** Exactly the given values. */
   function among(list: readonly unknown[]): Condition {

@@ -104,7 +104,7 @@ export function createShapes(conditions: Conditions) {
     ensure(
       items.length <= mostShapes,
       "bad_option",
-      `JSON schema: alternatives (anyOf, oneOf, not) multiply to more than ${mostShapes} cases`,
+      `alternatives (anyOf, oneOf, not) multiply to more than ${mostShapes} cases`,
     );
     return unrepeated(items, keyOf);
   };
@@ -140,7 +140,7 @@ export function createShapes(conditions: Conditions) {
     ensure(
       as.length * bs.length <= mostShapes * 4,
       "bad_option",
-      `JSON schema: alternatives (anyOf, oneOf, not) multiply to more than ${mostShapes * 4} cases`,
+      `alternatives (anyOf, oneOf, not) multiply to more than ${mostShapes * 4} cases`,
     );
     return as.flatMap((a) => bs.flatMap((b) => join(a, b) ?? []));
   }
@@ -234,7 +234,7 @@ export function createShapes(conditions: Conditions) {
   }
 
   function complementArray({ items, rest, least, most, counts, unique }: ArrayShape): ArrayShape[] {
-    ensure(!unique, "bad_option", "JSON schema: uniqueItems: cannot be negated (within not or oneOf)");
+    ensure(!unique, "bad_option", "uniqueItems: cannot be negated (within not or oneOf)");
     const counting = (count: Count): ArrayShape => ({ ...anyArray, counts: [count] });
     const other = rest === all ? [] : [{ what: conditions.not(rest), from: items.length, least: 1, most: Infinity }];
     return [
