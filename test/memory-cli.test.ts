@@ -60,6 +60,25 @@ it("a text becomes a memory, which is measured beside the model and the search, 
   expect(JSON.parse(made.stdout)).toMatchObject({ memory: join("tale", "memory"), steps: 200 });
   const { rows } = JSON.parse(ventris("evaluate", "texts.jsonl", "--memory", "tale", ...of, "--json").stdout);
   expect(rows.map(({ name }: { name: string }) => name)).toEqual([model.folder, "knn-lm", "mlp-memory"]);
+  const asked = { question: "the cat sat on the", answer: ["hat", "cat"] };
+  await writeFile(join(folder, "asked.jsonl"), [asked, asked].map((one) => JSON.stringify(one)).join("\n"));
+  const questions = ["--questions", "asked.jsonl", "--passages", "2"];
+  const beside = ["--memory", "tale", ...of, "--k", "4", "--search", "inverted", "--probes", "2"];
+  const both = JSON.parse(ventris("evaluate", "texts.jsonl", ...beside, ...questions, "--json").stdout);
+  expect(both.inverted).toMatchObject({ probes: 2, checked: expect.any(Number) });
+  expect(both.inverted.recall).toBeGreaterThan(0);
+  const names = both.questions.rows.map(({ name }: { name: string }) => name);
+  expect(names).toEqual([model.folder, "rag", "knn-lm", "mlp-memory"]);
+  expect(both.questions.rows[2].lambda).toBe(both.rows[1].lambda);
+  const shown = ventris("evaluate", "texts.jsonl", ...beside, ...questions).stdout;
+  expect(shown).toMatch(
+    / recall\n.* -\nknn-lm .* [01]\.\d{3}\nmlp-memory .* -\nwith +λ +right .*\n.*\nrag +- .*\nknn-lm /,
+  );
+  refused(ventris("evaluate", "--memory", "tale", ...of), /give texts to predict, or questions/);
+  refused(
+    ventris("evaluate", "texts.jsonl", "--memory", "tale", "--probes", "2", ...of),
+    /--probes belongs to --search/,
+  );
   const single = ventris("evaluate", "tale.txt", "--memory", "tale", ...of); // one document chooses no weight
   expect(single.stderr).toMatch(/λ is 0\.25, as in ventris run/);
   expect(single.stdout).toMatch(/\nmlp-memory +0\.25 .* - +\S+\n$/);

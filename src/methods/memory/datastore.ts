@@ -9,6 +9,7 @@ import { exists, storage, within } from "../../files.ts";
 import { memoryBytes } from "../../machine.ts";
 import { cardBelow, readCardFile } from "../../models/parts.ts";
 import type { Site } from "../../models/sites.ts";
+import type { Tokenizer } from "../../text/tokenizer.ts";
 import { openSafetensors } from "../../weights/safetensors.ts";
 import type { WeightSource } from "../../weights/source.ts";
 
@@ -129,14 +130,10 @@ export const bytesInMemory = ({ entries, keyWidth }: Pick<DatastoreCard, "entrie
   entries * (4 * keyWidth + 16);
 
 /**
- * Reads a datastore for a model. Errors: `unavailable` where there is none; `bad_option` for one of another model or tokenizer, or one that is empty or
- * not finished; `out_of_memory` for one larger than the limit; `bad_file` for chunks that do not fit the card, or have values that are not finite.
+ * The card of a finished datastore. Errors: `unavailable` where there is none; `bad_option` for one of another model or tokenizer, or one that is empty or
+ * not finished.
  */
-export async function openDatastore(
-  folder: string,
-  base: DatastoreBase,
-  { memoryLimit = memoryBytes() / 2 }: DatastoreOptions = {},
-): Promise<Datastore> {
+export async function completeCard(folder: string, base: DatastoreBase): Promise<DatastoreCard> {
   const card = await readCard(folder);
   if (!card) {
     const below = await cardBelow(folder, cardFile);
@@ -150,6 +147,19 @@ export async function openDatastore(
     `the datastore ${folder} is not finished: repeat ventris memory build, which goes on where it was`,
   );
   ensure(card.entries > 0, "bad_option", `the datastore ${folder} is empty`);
+  return card;
+}
+
+/**
+ * Reads a datastore for a model. Errors: `unavailable` where there is none; `bad_option` for one of another model or tokenizer, or one that is empty or
+ * not finished; `out_of_memory` for one larger than the limit; `bad_file` for chunks that do not fit the card, or have values that are not finite.
+ */
+export async function openDatastore(
+  folder: string,
+  base: DatastoreBase,
+  { memoryLimit = memoryBytes() / 2 }: DatastoreOptions = {},
+): Promise<Datastore> {
+  const card = await completeCard(folder, base);
   const bytes = bytesInMemory(card);
   ensure(bytes <= memoryLimit, "out_of_memory", () => {
     const mebibytes = (size: number) => `${(size / 2 ** 20).toFixed(1)} MiB`;
@@ -224,6 +234,29 @@ export async function* readChunks<Name extends "keys" | "inputs">(
       await source.close();
     }
   }
+}
+
+/**
+ * The documents that a datastore was built of, word for word but for a first token that no begin token stands before: of it there is no entry.
+ * Errors: those of chunks.
+ */
+export async function* textsOf(
+  folder: string,
+  card: DatastoreCard,
+  { decode }: Pick<Tokenizer, "decode">,
+): AsyncGenerator<string> {
+  let [tokens, document]: [number[], number] = [[], 0];
+  for await (const { values, places } of readChunks(folder, card, [])) {
+    for (const [i, token] of values.entries()) {
+      if (places[2 * i] !== document && tokens.length > 0) {
+        yield decode(tokens);
+        tokens = [];
+      }
+      document = places[2 * i];
+      tokens.push(token);
+    }
+  }
+  if (tokens.length > 0) yield decode(tokens);
 }
 
 export const digestOf = async ({ buffer, byteOffset, byteLength }: Int32Array, before = ""): Promise<string> =>

@@ -2,8 +2,8 @@
 import { expect, test } from "vitest";
 import { normal } from "../../engine/random.ts";
 import { indexPassages } from "./bm25.ts";
-import { invertedSearch, recallOf } from "./inverted.ts";
-import { exactSearch, type KeyTable } from "./search.ts";
+import { invertedSearch, measuredSearch, recallOf } from "./inverted.ts";
+import { exactSearch, type Hits, type KeyTable } from "./search.ts";
 
 /** Keys around a few centres. */
 function clustered(entries: number, width: number): KeyTable {
@@ -32,6 +32,11 @@ test("all lists are exact search; a few find nearly all; none but its own entry 
   expect(recall).toBeGreaterThan(0.6);
   expect(recall).toBeLessThan(1);
   expect(recallOf(wanted, wanted)).toBe(1);
+  // Measured on every eighth query, with its own entry left out.
+  const measured = measuredSearch(few, exact, 8);
+  expect(await measured.find(queries, 20, own)).toEqual(found);
+  const eighths = (all: readonly Hits[]) => all.filter((_, q) => q % 8 === 0);
+  expect(measured.measured()).toEqual({ recall: recallOf(eighths(wanted), eighths(found)), checked: 7 });
   // Whatever else is searched for.
   expect((await few.find(queries.slice(80, 88), 20, [10]))[0]).toEqual(found[10]);
   await Promise.all([exact, all, few].map((search) => search.close()));

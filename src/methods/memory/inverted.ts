@@ -30,6 +30,8 @@ export interface InvertedOptions {
 
 export interface InvertedSearch extends Search {
   readonly lists: number;
+  /** Lists that a search looks at. */
+  readonly probes: number;
 }
 
 const [iterations, samplesPerList] = [8, 48];
@@ -98,6 +100,7 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
   });
   return {
     lists,
+    probes,
     find: search.find,
     async close() {
       await search.close();
@@ -200,4 +203,33 @@ export function recallOf(exact: readonly Hits[], found: readonly Hits[]): number
     all += indices.length;
   }
   return hit / all;
+}
+
+/** One in so many queries is looked for exactly too. */
+const checkedOneIn = 8;
+
+/** A search that finds what another finds, and measures on some of the queries how much of the truth that is. */
+export function measuredSearch(search: Search, exact: Search, width: number) {
+  let [asked, checked, hit] = [0, 0, 0];
+  return {
+    async find(queries: Float32Array, k: number, without?: ArrayLike<number>): Promise<Hits[]> {
+      const found = await search.find(queries, k, without);
+      const rows = [...found.keys()].filter((row) => (asked + row) % checkedOneIn === 0);
+      asked += found.length;
+      if (rows.length === 0) return found;
+      const some = new Float32Array(rows.length * width);
+      for (const [i, row] of rows.entries()) some.set(queries.subarray(row * width, (row + 1) * width), i * width);
+      const truth = await exact.find(some, k, without && rows.map((row) => without[row]));
+      hit +=
+        rows.length *
+        recallOf(
+          truth,
+          rows.map((row) => found[row]),
+        );
+      checked += rows.length;
+      return found;
+    },
+    /** The share of the true nearest that was found, over so many queries. */
+    measured: () => ({ recall: hit / checked, checked }),
+  };
 }

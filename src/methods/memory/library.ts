@@ -1,14 +1,25 @@
 /** What memories offer beside their shapers: building and searching datastores, training memories, and measuring both. */
+export { type AskOptions, askQuestions, type Question, readQuestions, type Said, type Way } from "./asking.ts";
+export { indexPassages, type Passage, type PassageIndex } from "./bm25.ts";
 export { type BuildOptions, baseOf, buildDatastore, inputSiteOf, keySiteOf, type StateModel } from "./building.ts";
 export {
+  completeCard,
   type Datastore,
   type DatastoreBase,
   type DatastoreCard,
   type DatastoreOptions,
   openDatastore,
   readCard,
+  textsOf,
 } from "./datastore.ts";
-export { type InvertedOptions, type InvertedSearch, invertedSearch, recallOf, usualLists } from "./inverted.ts";
+export {
+  type InvertedOptions,
+  type InvertedSearch,
+  invertedSearch,
+  measuredSearch,
+  recallOf,
+  usualLists,
+} from "./inverted.ts";
 export * as bottleneck from "./key-value-bottleneck/index.ts";
 export { type MemoryWeights, type OpenMemory, openMemory, recollection } from "./mlp-memory/index.ts";
 export { isMade, type MadeMemory, type MakeMemoryOptions, makeMemory } from "./mlp-memory/making.ts";

@@ -2,10 +2,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
-import { shaperChoice } from "../../../calls.ts";
 import { parseJson } from "../../../json.ts";
 import type { Model } from "../../../papers/reproduction.ts";
-import { indexPassages, wordsOf } from "../bm25.ts";
+import { askQuestions } from "../asking.ts";
+import { indexPassages } from "../bm25.ts";
 import { baseOf, buildDatastore, type StateModel } from "../building.ts";
 import { type Datastore, openDatastore } from "../datastore.ts";
 import { shuffled } from "../key-value-bottleneck/bottleneck.ts";
@@ -152,12 +152,6 @@ export async function predict(
   return { documents: documents.slice(half).map(row), lambdas };
 }
 
-const answerTokens = 12;
-
-/** Whether an answer is the wanted one, by its words. */
-const matches = (text: string, wanted: string): boolean =>
-  wordsOf(text.split(/[.\n]/)[0]).join(" ") === wordsOf(wanted).join(" ");
-
 /** Exact matches (1 or 0) of each question: the model alone, with passages in its prompt, with the search, with the memory. */
 export async function answer(
   model: Model,
@@ -168,29 +162,15 @@ export async function answer(
   signal: AbortSignal,
 ): Promise<number[][]> {
   const { find } = await indexPassages(textsOf(facts));
-  const say = async (prompt: string, shaper?: { name: string } & Record<string, unknown>): Promise<string> => {
-    const shapers = shaper ? [shaperChoice(shaper)] : [];
-    const { text } = await model.decode(prompt, {
-      temperature: 0,
-      maxTokens: answerTokens,
-      stop: ["."],
-      shapers,
-      signal,
-    }).final;
-    return text;
-  };
   const knn = { name: "knn-lm", datastore: join(made.folder, "datastore"), ...retrieval, lambda: lambdas[0] };
   const memory = { name: "mlp-memory", memory: join(made.folder, "memory"), lambda: lambdas[1] };
-  const results: number[][] = [];
-  for (const { question, answer: wanted } of questions) {
-    const passages = find(question, 5).map(({ text }) => text);
-    const said = [
-      await say(question),
-      await say([...passages.reverse(), question].join("\n")), // the best one stands nearest to the question
-      await say(question, knn),
-      await say(question, memory),
-    ];
-    results.push(said.map((text) => (matches(text, wanted) ? 1 : 0)));
-  }
-  return results;
+  const ways = [
+    { name: "model" },
+    { name: "rag", passages: (question: string) => find(question, 5).map(({ text }) => text) },
+    { name: "knn-lm", shaper: knn },
+    { name: "mlp-memory", shaper: memory },
+  ];
+  const asked = questions.map(({ question, answer: wanted }) => ({ question, answers: [wanted] }));
+  const said = await askQuestions(model, asked, ways, { signal });
+  return said.map((row) => row.map(({ right }) => (right ? 1 : 0)));
 }
