@@ -74,6 +74,11 @@ it("a text becomes a memory, which is measured beside the model and the search, 
   expect(shown).toMatch(
     / recall\n.* -\nknn-lm .* [01]\.\d{3}\nmlp-memory .* -\nwith +λ +right .*\n.*\nrag +- .*\nknn-lm /,
   );
+  const inside = join("tale", "datastore");
+  refused(
+    ventris("evaluate", "texts.jsonl", "--memory", inside, ...of),
+    /is a datastore: give the folder that it is in/,
+  );
   refused(ventris("evaluate", "--memory", "tale", ...of), /give texts to predict, or questions/);
   refused(
     ventris("evaluate", "texts.jsonl", "--memory", "tale", "--probes", "2", ...of),

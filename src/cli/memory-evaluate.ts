@@ -109,6 +109,11 @@ async function evaluate(files: string[], flags: EvaluateFlags, command: Command)
   );
   if (!questions) refuseFlags(command, ["passages"], "belongs to --questions");
   if (flags.search === "exact") refuseFlags(command, ["probes"], "belongs to --search inverted");
+  ensure(
+    !(await memory.readCard(folder)),
+    "bad_option",
+    `--memory ${folder} is a datastore: give the folder that it is in`,
+  );
   await using model = await open(reference, { threads });
   const trained = await memory.isMade(join(folder, "memory"));
   if (!trained) say(`${folder} has no trained memory (ventris memory train makes one): the search alone is measured`);

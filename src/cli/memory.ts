@@ -164,13 +164,18 @@ async function train(texts: string[], flags: TrainFlags): Promise<void> {
     });
   });
   const seconds = (performance.now() - started) / 1000;
-  const { entries, steps, loss } = made;
+  const { entries, steps, loss, inverted } = made;
   const numbers = made.parameters.reduce((sum, { values }) => sum + values.length, 0);
-  if (json) printJson({ model: reference, memory: memoryFolder(out), entries, steps, loss, numbers, seconds });
+  if (json)
+    printJson({ model: reference, memory: memoryFolder(out), entries, steps, loss, numbers, inverted, seconds });
   else {
     print(
       `${memoryFolder(out)}: ${(numbers / 1e6).toFixed(2)} million numbers that remember ${plural(entries, "entry", "entries")}; loss ${loss.toFixed(3)} after ${plural(steps, "step")}`,
     );
+    if (inverted)
+      say(
+        `it learned from an inverted file, ${inverted.probes} of ${plural(inverted.lists, "list")}, which finds ${(100 * inverted.recall).toFixed(1)} % of the exact search's neighbours`,
+      );
     say(`use it: ventris run --shaper "mlp-memory memory=${memoryFolder(out)}" "…"`);
   }
 }

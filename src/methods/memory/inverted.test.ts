@@ -2,7 +2,7 @@
 import { expect, test } from "vitest";
 import { normal } from "../../engine/random.ts";
 import { indexPassages } from "./bm25.ts";
-import { invertedSearch, measuredSearch, recallOf } from "./inverted.ts";
+import { invertedSearch, measuredSearch, recallOf, recallWithin } from "./inverted.ts";
 import { exactSearch, type Hits, type KeyTable } from "./search.ts";
 
 /** Keys around a few centres. */
@@ -37,6 +37,10 @@ test("all lists are exact search; a few find nearly all; none but its own entry 
   expect(await measured.find(queries, 20, own)).toEqual(found);
   const eighths = (all: readonly Hits[]) => all.filter((_, q) => q % 8 === 0);
   expect(measured.measured()).toEqual({ recall: recallOf(eighths(wanted), eighths(found)), checked: 7 });
+  expect(await recallWithin(table, all, 20, 1)).toBe(1);
+  const within = await recallWithin(table, few, 20, 1);
+  expect(within).toBeGreaterThan(0.6);
+  expect(within).toBeLessThan(1);
   // Whatever else is searched for.
   expect((await few.find(queries.slice(80, 88), 20, [10]))[0]).toEqual(found[10]);
   await Promise.all([exact, all, few].map((search) => search.close()));

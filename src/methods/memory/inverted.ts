@@ -205,6 +205,24 @@ export function recallOf(exact: readonly Hits[], found: readonly Hits[]): number
   return hit / all;
 }
 
+/** Keys that are looked for, spread over the table. */
+const sampled = 256;
+
+/** What a search finds of the true nearest of keys of its own table, each without itself. */
+export async function recallWithin(table: KeyTable, search: Search, k: number, threads?: number): Promise<number> {
+  const { entries, width, keys } = table;
+  const count = Math.min(entries, sampled);
+  const own = Int32Array.from({ length: count }, (_, i) => Math.floor((i * entries) / count));
+  const queries = new Float32Array(count * width);
+  for (const [i, entry] of own.entries()) queries.set(keys.subarray(entry * width, (entry + 1) * width), i * width);
+  const exact = await exactSearch(table, { threads });
+  try {
+    return recallOf(await exact.find(queries, k, own), await search.find(queries, k, own));
+  } finally {
+    await exact.close();
+  }
+}
+
 /** One in so many queries is looked for exactly too. */
 const checkedOneIn = 8;
 

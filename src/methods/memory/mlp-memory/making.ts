@@ -5,7 +5,7 @@ import { exists, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { baseOf, type StateModel } from "../building.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
-import { invertedSearch, usualLists } from "../inverted.ts";
+import { invertedSearch, recallWithin, usualLists } from "../inverted.ts";
 import { exactSearch } from "../search.ts";
 import { memoryKind } from "./index.ts";
 import { shapeFor } from "./network.ts";
@@ -51,6 +51,8 @@ export interface MakeMemoryOptions {
 
 export interface MadeMemory extends TrainedMemory {
   readonly entries: number;
+  /** Of the teacher's search, where it was no exact one: the lists that it looked at, and the share of the true nearest that it found. */
+  readonly inverted?: { readonly lists: number; readonly probes: number; readonly recall: number };
 }
 
 const probes = 32;
@@ -61,24 +63,11 @@ export async function makeMemory(
   model: StateModel & Pick<DecodingModel, "writePart">,
   options: MakeMemoryOptions,
 ): Promise<MadeMemory> {
-  const {
-    datastore: folder,
-    out,
-    work,
-    k,
-    temperature,
-    alpha,
-    blocks,
-    seed,
-    threads,
-    signal,
-    onTeach,
-    onTrain,
-  } = options;
+  const { datastore: folder, out, work, k, temperature, alpha, blocks, seed, threads, signal, onTrain } = options;
   const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
   const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
   const { card, entries } = datastore;
-  const teacher = await teacherOf(datastore, options, exactUntil);
+  const { teacher, inverted } = await teacherOf(datastore, options, exactUntil);
   ensure(teacher.offsets.length === entries + 1, "internal", "the teacher has other entries than the datastore");
   const shape = shapeFor(model.config, card.inputWidth, blocks);
   const checkpoints = within(work, "checkpoints");
@@ -118,23 +107,30 @@ export async function makeMemory(
     tensors: new Map(trained.parameters.map(({ name, shape, values }) => [name, { shape, values }])),
   });
   await (await keeping()).remove(work);
-  return { ...trained, entries };
+  return { ...trained, entries, ...(inverted && { inverted }) };
+}
 
-  async function teacherOf(datastore: Datastore, settings: MakeMemoryOptions, exactUntil: number): Promise<Teacher> {
-    const exact = datastore.entries <= exactUntil;
-    const search = exact
-      ? await exactSearch(datastore, { threads })
-      : await invertedSearch(datastore, { probes: Math.min(probes, usualLists(datastore.entries)), threads });
-    try {
-      const { k, temperature } = settings;
-      return await teach(datastore, search, {
-        folder: within(work, "teacher"),
-        ...{ k, temperature, signal },
-        onProgress: (done) => onTeach?.(done, datastore.entries),
-      });
-    } finally {
-      await search.close();
-    }
+/** What the search says of every entry; where it is no exact one, how much of that it finds. */
+async function teacherOf(
+  datastore: Datastore,
+  { work, k, temperature, threads, signal, onTeach }: MakeMemoryOptions,
+  exactUntil: number,
+): Promise<{ teacher: Teacher; inverted?: MadeMemory["inverted"] }> {
+  const { entries } = datastore;
+  const lists = usualLists(entries);
+  const approximate =
+    entries <= exactUntil ? undefined : await invertedSearch(datastore, { probes: Math.min(probes, lists), threads });
+  const search = approximate ?? (await exactSearch(datastore, { threads }));
+  try {
+    const recall = approximate && (await recallWithin(datastore, approximate, k, threads));
+    const teacher = await teach(datastore, search, {
+      folder: within(work, "teacher"),
+      ...{ k, temperature, signal },
+      onProgress: (done) => onTeach?.(done, entries),
+    });
+    return { teacher, ...(approximate && { inverted: { lists, probes: approximate.probes, recall: recall! } }) };
+  } finally {
+    await search.close();
   }
 }
 

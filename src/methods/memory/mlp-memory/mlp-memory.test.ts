@@ -131,7 +131,10 @@ describe("training", () => {
 
   test("it learns, leaves the base alone, and goes on after a stop to the same numbers", async () => {
     const before = await fixture.model.fingerprint();
-    const { loss, entries: count } = await make(paths.memory);
+    const { loss, entries: count, inverted } = await make(paths.memory);
+    expect(inverted).toBeUndefined();
+    const listed = await make(join(fixture.folder, "listed"), { exactUntil: 10, steps: 2 });
+    expect(listed.inverted).toMatchObject({ lists: 32, probes: 32, recall: 1 }); // of few entries all lists are looked at
     expect(count).toBe(datastore.entries);
     expect(loss).toBeLessThan(3);
     expect(await fixture.model.fingerprint()).toBe(before);
