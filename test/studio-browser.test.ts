@@ -258,6 +258,22 @@ describe.skipIf(!works)(
       await ended();
       expect(await page.locator("[data-token].forced").count()).toBeGreaterThan(0);
       await page.getByText("the only one its constraint allowed").waitFor();
+      // Rejection asks about few tokens, and so it knows of refusals, not of what is the only one.
+      await method.selectOption("awrs");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.getByText("drawn after its constraint refused others").waitFor();
+      expect(await page.locator("[data-token].turned").count()).toBeGreaterThan(0);
+      const field = page.locator("#form-help .problem");
+      await text.fill("Q(?=a)");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await field.getByText("look-ahead is not supported").waitFor();
+      expect(await text.getAttribute("aria-invalid")).toBe("true");
+      await page.getByRole("combobox", { name: "form of the output" }).selectOption("jsonSchema");
+      await page
+        .getByRole("textbox", { name: "JSON of a schema" })
+        .fill('{"items":{"type":"array","uniqueItems":true,"items":{"type":"object"}}}');
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await field.getByText("JSON schema #/items: uniqueItems").waitFor();
     });
 
     it("says of a model that writes no text that it cannot, before anything is run", async () => {

@@ -19,7 +19,10 @@ const json = async (response: Response | Promise<Response>): Promise<any> => (aw
 const request = { model: "knossos", prompt: "Once upon a time", method: { name: "greedy" }, options: { maxTokens: 8 } };
 
 /** Events of a stream, and what failed. */
-function eventsOf(text: string): { events: { type: string }[]; failure?: { code: string; message: string } } {
+function eventsOf(text: string): {
+  events: { type: string }[];
+  failure?: { code: string; message: string; fields?: object[] };
+} {
   const blocks = text.split("\n\n").filter(Boolean);
   const data = (block: string) => JSON.parse(block.slice(block.indexOf("data: ") + 6));
   const failed = blocks.find((block) => block.startsWith("event: failure"));
@@ -219,7 +222,9 @@ describe("runs", () => {
     expect(events.some((event) => event.type === "tokens" && (event as { forced?: number[] }).forced?.[0] === 0)).toBe(
       true,
     );
-    expect((await run({ regex: "(?=a)" })).failure?.message).toContain("look-ahead");
+    const { failure } = await run({ regex: "(?=a)" });
+    expect(failure?.message).toContain("look-ahead");
+    expect(failure?.fields).toEqual([{ where: "request", option: "constraint", message: failure?.message }]);
   });
 
   it("gives two clients at once what each gets alone", async () => {

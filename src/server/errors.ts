@@ -43,6 +43,18 @@ export class OptionError extends RequestError {
   }
 }
 
+/** Whether it is about what an answer must be: found in the trial, or by the decoding. */
+export const isOfForm = (error: VentrisError): boolean =>
+  error instanceof FormError || /^constraint\b/.test(error.message);
+
+/** What is to be said at fields of a form. */
+export const fieldsOf = (error: unknown): OptionError["fields"] | undefined =>
+  error instanceof OptionError
+    ? error.fields
+    : error instanceof VentrisError && isOfForm(error)
+      ? [{ where: "request", option: "constraint", message: error.message }]
+      : undefined;
+
 const statusOf: Readonly<Partial<Record<VentrisError["code"], Status>>> = {
   bad_option: 400,
   bad_shape: 400,
@@ -103,7 +115,7 @@ export function answerOf(error: unknown): {
   const message = telling
     ? error.message
     : `${known ? "something that the server needs cannot be used" : "unexpected failure"}; see the server's output`;
-  const fields = error instanceof OptionError ? { fields: error.fields } : {};
+  const fields = telling && fieldsOf(error) ? { fields: fieldsOf(error) } : {};
   return { status, body: { error: { message, type: typeOf(status), param: param ?? null, code, ...fields } }, headers };
 }
 

@@ -2,12 +2,13 @@
  * The engine's side in a worker of a page that has no server: the studio as a static site. It answers what the engine's process answers,
  * and checks the runs that the page's forms ask for.
  */
+import { createConstraint } from "../constraints/index.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import type { OpenProgress } from "../references.ts";
 import { setPage } from "../shipped.browser.ts";
 import { createEngineSide, plainError } from "./engine-side.ts";
-import { OptionError } from "./errors.ts";
-import type { FromEngine, ToEngine } from "./protocol.ts";
+import { FormError, fieldsOf } from "./errors.ts";
+import type { FromEngine, RunRequest, ToEngine } from "./protocol.ts";
 import { readRun } from "./run-body.ts";
 
 export type ToPageEngine =
@@ -32,6 +33,15 @@ const engine = createEngineSide({
   residentBytes: () => 0,
 });
 
+/** Errors: `FormError`, as a server's trial has it; what was made here is what the run takes. */
+function tryConstraint({ constraint }: RunRequest["options"]): void {
+  try {
+    if (constraint !== undefined) createConstraint(constraint);
+  } catch (error) {
+    throw error instanceof VentrisError ? new FormError(error.code, error.message) : error;
+  }
+}
+
 let models: readonly string[] = [];
 const rules = {
   local: true,
@@ -49,11 +59,12 @@ scope.onmessage = async ({ data: message }) => {
   } else if (message.type === "ask") {
     const { id, body } = message;
     try {
-      await engine.hear({ type: "runs", runs: [{ id, request: await readRun(body, rules), detail: "trace" }] });
+      const request = await readRun(body, rules);
+      tryConstraint(request.options);
+      await engine.hear({ type: "runs", runs: [{ id, request, detail: "trace" }] });
     } catch (error) {
-      const fields = error instanceof OptionError ? { fields: error.fields } : {};
-      const known = error instanceof VentrisError;
-      send({ type: "end", id, error: { ...plainError(error), ...(known && fields) } });
+      const fields = fieldsOf(error);
+      send({ type: "end", id, error: { ...plainError(error), ...(fields && { fields }) } });
     }
   } else await engine.hear(message);
 };

@@ -145,8 +145,8 @@ async function* eventsOf(runs: AsyncIterable<TimedEvent[]>): AsyncGenerator<stri
 }
 
 function failed(error: unknown): string {
-  const { code, message } = answerOf(error).body.error;
-  return event({ code, message }, "failure");
+  const { code, message, fields } = answerOf(error).body.error;
+  return event({ code, message, fields }, "failure");
 }
 
 const listedNames = async (): Promise<string[]> => (await listModels()).map(({ name }) => name);

@@ -40,6 +40,8 @@ export function createTrials(limit: number, tokensOf: (model: string) => Promise
       known ??
       shareWork(async (signal) => {
         const verdict = (await quick.judge(model, form, signal)) ?? (await patient.judge(model, form, signal));
+        // Others may have kept the machine busy: the next request tries again.
+        if (!verdict) verdicts.delete(key);
         const message = `constraint: compiling it takes longer than the ${limit} s that this server gives to one`;
         return verdict ?? { error: { code: "bad_option", message } satisfies PlainError };
       });

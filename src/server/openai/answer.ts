@@ -6,7 +6,7 @@ import type { FinishReason } from "../../engine/trace.ts";
 import { VentrisError } from "../../errors.ts";
 import type { RouteContext } from "../app.ts";
 import { type Asking, asking } from "../asking.ts";
-import { answerOf, FormError, RequestError } from "../errors.ts";
+import { answerOf, isOfForm, RequestError } from "../errors.ts";
 import type { OutputEvent, RunRequest, ServedLogprob } from "../protocol.ts";
 import { event, eventStream } from "../sse.ts";
 import { optionNamed } from "./fields.ts";
@@ -224,7 +224,7 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
   const { code, message } = error;
   const [, place] = /^(messages\[\d+\][.\w[\]]*)/.exec(message) ?? [];
   const param =
-    (error instanceof FormError || /^constraint\b/.test(message) ? fields.constraint : undefined) ??
+    (isOfForm(error) ? fields.constraint : undefined) ??
     (fields.prompt === "messages" ? place : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??
     (/has no chat template\b|^the model \S+ has no forest\b/.test(message) ? "model" : undefined) ??

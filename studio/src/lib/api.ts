@@ -207,8 +207,8 @@ export async function* decode(request: RunRequest, signal: AbortSignal): AsyncGe
         if (data === undefined) continue;
         if (block.startsWith("event: failure")) {
           if (events.length > 0) yield events;
-          const { code, message } = JSON.parse(data);
-          throw new ApiError(code, message);
+          const { code, message, fields } = JSON.parse(data);
+          throw new ApiError(code, message, fields);
         }
         events.push(JSON.parse(data));
       }

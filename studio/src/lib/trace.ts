@@ -4,13 +4,14 @@
  */
 import type { Counters, FinishReason, TimedEvent, TokenLogprob, TraceEvent } from "../../../src/engine/trace.ts";
 
-export type Origin = "plain" | "accepted" | "own" | "forced" | "unmasked";
+export type Origin = "plain" | "accepted" | "own" | "forced" | "turned" | "unmasked";
 
 export const originNames: Readonly<Record<Origin, string>> = {
   plain: "decoded by a pass of its own",
   accepted: "drafted, and accepted",
   own: "added by the target after a draft",
   forced: "the only one its constraint allowed",
+  turned: "drawn after its constraint refused others",
   unmasked: "unmasked",
 };
 
@@ -99,7 +100,7 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
     if (constraint && i === 0) {
       const { rejected, allowed } = constraint;
       return {
-        origin: allowed === 1 ? "forced" : "plain",
+        origin: allowed === 1 ? "forced" : rejected.length > 0 ? "turned" : "plain",
         rejected: rejected.map((one) => ({ token: one, reason: "refused by the constraint" })),
       };
     }
