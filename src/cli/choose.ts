@@ -11,6 +11,7 @@ import { drawPlot } from "../papers/plot.ts";
 import { resolveModel } from "../references.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
@@ -30,6 +31,15 @@ interface PlayFlags {
 const largestTable = 2 ** 28;
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      'ventris run --method auto "Once upon a time"',
+      "ventris choose",
+      "ventris choose forget",
+      "ventris choose play table.csv --policy LinUCB --out regret.svg",
+    ),
+  );
   const learnt = (to: Command): Command =>
     to
       .option("-m, --model <name>", "the model that the method auto chose for; default: knossos")
@@ -41,6 +51,7 @@ export function define(command: Command): void {
   learnt(command).action((_, sub: Command) => showLearnt(sub.opts()));
   learnt(command.command("forget"))
     .description("delete what auto has learnt, so that it begins anew")
+    .addHelpText("after", examples("ventris choose forget --model phaistos"))
     .action((_, sub: Command) => forget(sub.optsWithGlobals()));
   command
     .command("play")
@@ -66,6 +77,10 @@ export function define(command: Command): void {
     )
     .option("--out <file.svg>", "draw the regret over the rounds into this file")
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples("ventris choose play table.csv", "ventris choose play table.csv --policy LinUCB --out regret.svg"),
+    )
     .action(playTable);
 }
 

@@ -8,6 +8,7 @@ import { type Model, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 
@@ -35,6 +36,13 @@ interface TrainFlags {
 }
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      "ventris diffusion collect mycenae --out all.safetensors",
+      "ventris diffusion train-filter mycenae --records all.safetensors --out filter",
+    ),
+  );
   command
     .command("collect")
     .description("decode prompts token by token, then with the oracle, and keep what a filter learns from")
@@ -64,6 +72,13 @@ export function define(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the tasks").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris diffusion collect mycenae --out all.safetensors",
+        "ventris diffusion collect mycenae --prompts prompts.txt --out all.safetensors",
+      ),
+    )
     .action(collect);
   command
     .command("train-filter")
@@ -90,6 +105,13 @@ export function define(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the split and the first values").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris diffusion train-filter mycenae --records all.safetensors --out filter",
+        'ventris run --model mycenae --method learn2pd --set filter=filter "…"',
+      ),
+    )
     .action(trainFilter);
 }
 

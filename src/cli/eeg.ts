@@ -9,6 +9,7 @@ import * as eeg from "../methods/signals-eeg.ts";
 import { progressWriter } from "../training/progress.ts";
 import { openBoth, runEvaluate, runWords } from "./eeg-evaluate.ts";
 import { parseValue } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
 import { plural } from "./table.ts";
@@ -18,6 +19,15 @@ const number = (flag: string, description: string, schema: z.ZodType = whole) =>
   new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      "ventris eeg prepare synthetic --out data",
+      "ventris eeg train data --out model",
+      "ventris eeg decode model data",
+      "ventris eeg evaluate model data",
+    ),
+  );
   const prepare = command.command("prepare").description("make a data set from recordings of sentences that were read");
   prepare
     .argument("<source>", "a table of readings (.jsonl), a ZuCo .mat file or a folder of them, or the word synthetic")
@@ -54,6 +64,10 @@ Where a format does not say how many samples a second there are, the line needs
 a field rate.`,
     )
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples("ventris eeg prepare synthetic --out data", "ventris eeg prepare readings.jsonl --out data"),
+    )
     .action(runPrepare);
   command
     .command("train")
@@ -77,6 +91,10 @@ a field rate.`,
     .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .option("--published", "use the published sizes: 96 slots of width 256, 8 heads, 6 blocks")
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples("ventris eeg train data --out model", "ventris eeg train data --text flan-t5-small-folder --out model"),
+    )
     .action(runTrain);
   command
     .command("decode")
@@ -91,6 +109,7 @@ a field rate.`,
     .addOption(number("--limit", "use at most this many recordings").default(24))
     .addOption(number("--beams", "how many beams the search follows", z.int().min(1).max(16)).default(2))
     .option("--json", "print JSON lines with the fields sentence and generated")
+    .addHelpText("after", examples("ventris eeg decode model data --limit 5"))
     .action(runDecode);
   command
     .command("evaluate")
@@ -118,6 +137,7 @@ a field rate.`,
     .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .option("--no-texts", "do not generate texts, which is the slowest part")
     .option("--json", "print one JSON object")
+    .addHelpText("after", examples("ventris eeg evaluate model data --pools 24,100 --no-texts"))
     .action(runEvaluate);
   command
     .command("words")
@@ -131,6 +151,7 @@ a field rate.`,
     )
     .addOption(number("--seed", "seed of all random choices", z.int().min(0)).default(0))
     .option("--json", "print one JSON object")
+    .addHelpText("after", examples("ventris eeg words zuco1"))
     .action(runWords);
 }
 

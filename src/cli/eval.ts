@@ -16,6 +16,7 @@ import { documentTokens } from "../text/windows.ts";
 import { isHeldOut } from "../training/data.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -35,6 +36,15 @@ interface EvalFlags {
 }
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      "ventris eval perplexity story.txt --model knossos",
+      "ventris eval draft story.txt --model knossos --draft pylos",
+      "ventris eval lm truthfulqa --model knossos --data FOLDER",
+      "ventris eval skills --model phaistos",
+    ),
+  );
   const common = (sub: Command): Command =>
     sub
       .requiredOption("-m, --model <name>", modelHelp)
@@ -61,6 +71,7 @@ export function define(command: Command): void {
       ).choices(["kneser-ney"]),
     )
     .option("--baseline-texts <files...>", "further texts for the baseline")
+    .addHelpText("after", examples("ventris eval perplexity story.txt --model knossos"))
     .action(perplexity);
   common(command.command("draft"))
     .description("how well a draft foresees its model: what speculative decoding would accept on texts")
@@ -81,6 +92,7 @@ export function define(command: Command): void {
       ),
     )
     .addOption(new Option("--held-out", "use only the documents that training with our recipes leaves out"))
+    .addHelpText("after", examples("ventris eval draft story.txt --model knossos --draft pylos"))
     .action(draftTest);
   const lm = common(command.command("lm"))
     .description(`multiple choice, answered by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
@@ -106,6 +118,10 @@ own results stand beside, with intervals of the difference.
   common(command.command("skills"))
     .description(`tasks whose answers can be checked, at temperature 0: ${skills.map(({ name }) => name).join(", ")}`)
     .argument("[skills...]", "some of these tasks; default: all")
+    .addHelpText(
+      "after",
+      examples("ventris eval skills --model phaistos", "ventris eval skills arithmetic --model phaistos --limit 50"),
+    )
     .action(skillTests);
 }
 

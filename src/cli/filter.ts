@@ -17,7 +17,7 @@ import {
 } from "./filter-data.ts";
 import { openModel, stream } from "./filter-stream.ts";
 import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
-import { helpWidth } from "./help.ts";
+import { examples, helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
@@ -56,7 +56,8 @@ export function define(command: Command): void {
 Data is read from .csv, .tsv, .txt, .npy, .npz#ARRAY, .h5#DATASET, .edf, .bdf
 and .vhdr files, from raw .f32, .u8 and .i16 files with a NAME.json beside them,
 and from spike trains as .json, which --bin counts. Most of them may be
-compressed (.gz).`,
+compressed (.gz).
+${examples("ventris filter fit spikes.csv --states hand.csv --out hand.filter", "ventris filter run hand.filter later.csv --svg path.svg", "ventris filter compare spikes.csv --states hand.csv")}`,
   );
   const fit = command
     .command("fit")
@@ -67,6 +68,13 @@ compressed (.gz).`,
     .requiredOption("--out <file>", "file for the fitted filter")
     .addOption(
       new Option("--method <name>", "the filter to fit; they are listed by ventris filter --help").default("dkf"),
+    )
+    .addHelpText(
+      "after",
+      examples(
+        "ventris filter fit spikes.csv --states hand.csv --out hand.filter",
+        "ventris filter fit table.csv --state x,y --method kalman --out hand.filter",
+      ),
     )
     .action(runFit);
   const run = command
@@ -91,6 +99,13 @@ compressed (.gz).`,
     )
     .option("--trace <file>", "write every step to a file as JSON lines, which the studio replays")
     .option("--json", "print JSON: one object; with --stream one for each line, and the latencies at the end")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris filter run hand.filter later.csv --svg path.svg",
+        "tail -f bins.csv | ventris filter run hand.filter --stream",
+      ),
+    )
     .action(runFilter);
   const compare = command
     .command("compare")
@@ -104,6 +119,13 @@ compressed (.gz).`,
         .default(["kalman", "dkf", "unfiltered", "zero"]),
     )
     .option("--svg <file>", "draw the best filter's trajectory into this file")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris filter compare spikes.csv --states hand.csv",
+        "ventris filter compare table.csv --state x,y --methods kalman,dkf",
+      ),
+    )
     .action(runCompare);
 }
 

@@ -23,6 +23,15 @@ async function commandOf(name: string): Promise<Command> {
   return command;
 }
 
+const pathOf = (command: Command): string =>
+  command.parent?.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name();
+
+/** The command that the words of a line begin with. */
+function deepest(command: Command, [word, ...others]: readonly string[]): Command {
+  const below = command.commands.find((one) => one.name() === word);
+  return below ? deepest(below, others) : command;
+}
+
 const withBelow = (command: Command): Command[] => [command, ...command.commands.flatMap(withBelow)];
 
 it("FEATURES.md names every command, and none as missing", () => {
@@ -48,6 +57,34 @@ describe.each(names)("ventris %s", (name) => {
         expect(text, words).not.toMatch(/^Of an? |^Of the /);
         expect(text, words).toMatch(/[.'”]$/);
         expect(text, words).not.toMatch(/undefined|\(default: |repeatable|;\.|\.\.|"" /);
+      }
+    }
+  });
+
+  it("has examples, of flags that there are", async () => {
+    const root = new Command("ventris");
+    root.addCommand(await commandOf(name));
+    for (const command of root.commands.flatMap(withBelow)) {
+      let text = "";
+      command.configureOutput({ writeOut: (piece) => (text += piece) });
+      command.outputHelp();
+      const path = pathOf(command);
+      const lines = [...text.matchAll(/^ {2}(?:.* [|] )?ventris (.*)$/gm)].map(([, line]) => line);
+      expect(lines.filter((line) => line.startsWith(path)).length, `ventris ${path} --help`).toBeGreaterThan(0);
+      for (const line of lines.filter((one) => one.startsWith(name) && name !== "bench")) {
+        const shown = deepest(root, line.split(" "));
+        const flags = line.match(/(?<= )--?[a-z][\w-]*/g) ?? [];
+        for (const flag of flags)
+          expect(
+            shown.options.flatMap(({ long, short }) => [long, short]),
+            line,
+          ).toContain(flag);
+        const needed = shown.options.filter(({ mandatory }) => mandatory);
+        for (const { long, short } of needed)
+          expect(
+            [long, short].some((one) => flags.includes(one!)),
+            line,
+          ).toBe(true);
       }
     }
   });

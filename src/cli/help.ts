@@ -92,6 +92,10 @@ function shownDefault(value: unknown): string | undefined {
   return Array.isArray(value) ? value.join(",") : String(value);
 }
 
+/** Lines to be typed, for the end of a command's help. */
+export const examples = (...lines: readonly string[]): string =>
+  `\n${lines.length === 1 ? "Example" : "Examples"}:\n  ${lines.join("\n  ")}`;
+
 /** Flags that every command has, added to it and to the commands below it where they are not there. */
 export function addCommonFlags(command: Command): void {
   const flags = {

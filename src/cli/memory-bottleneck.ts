@@ -8,6 +8,7 @@ import { exists } from "../files.ts";
 import { memory } from "../methods/index.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import {
   joined,
@@ -59,7 +60,15 @@ const usual = { codebooks: 64, pairs: 256, keyWidth: 14 } as const;
 export function addBottleneck(command: Command): void {
   const group = command
     .command("bottleneck")
-    .description("learn classes one after another without forgetting: the discrete key-value bottleneck");
+    .description("learn classes one after another without forgetting: the discrete key-value bottleneck")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris memory bottleneck train mon.csv tue.csv --out week.safetensors",
+        "ventris memory bottleneck evaluate later.csv --bottleneck week.safetensors",
+        "ventris memory bottleneck compare topics.jsonl --label topic",
+      ),
+    );
   addSizes(
     addSource(group.command("train"))
       .description("learn the classes of labelled rows or texts, file after file, and show what is kept of each")

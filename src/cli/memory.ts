@@ -6,6 +6,7 @@ import { memory } from "../methods/index.ts";
 import { type Model, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { addBottleneck } from "./memory-bottleneck.ts";
 import { addEvaluate } from "./memory-evaluate.ts";
@@ -43,6 +44,15 @@ const datastoreOf = (folder: string): string => join(folder, "datastore");
 const memoryFolder = (folder: string): string => join(folder, "memory");
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      "ventris memory build tales.txt --out tales",
+      "ventris memory train tales.txt --out tales",
+      "ventris memory evaluate later-tales.txt --memory tales",
+      "ventris memory bottleneck train mon.csv tue.csv --out week.safetensors",
+    ),
+  );
   addBuildFlags(command.command("build"))
     .description("keep the model's states and what followed them in texts: a datastore, for the shaper knn-lm")
     .addHelpText(

@@ -7,6 +7,7 @@ import { ensure } from "../errors.ts";
 import { findMethod, methods, shapers } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { describeOption, placeholder } from "./flags.ts";
+import { examples } from "./help.ts";
 import { decodesNothing } from "./method-choice.ts";
 import { print, printJson, say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
@@ -18,6 +19,7 @@ export function define(command: Command): void {
     .argument("[name]", "a method or shaper, whose options are then shown; or a file with a method of your own")
     .option("-m, --model <name>", "list only methods that this model can run")
     .option("--json", "print a JSON list, each method with the JSON Schema of its options")
+    .addHelpText("after", examples("ventris methods", "ventris methods dyspec", "ventris methods --model phaistos"))
     .action(async (name: string | undefined, { json, model }: { json?: true; model?: string }) => {
       if (name !== undefined) {
         ensure(model === undefined, "bad_option", "--model chooses among all methods: leave it out, or the name");

@@ -6,6 +6,7 @@ import { judge } from "../papers/judge.ts";
 import type { Paper } from "../papers/paper.ts";
 import { readRecord } from "../papers/records.ts";
 import { claimLines } from "../papers/tables.ts";
+import { examples } from "./help.ts";
 import { print, printJson } from "./output.ts";
 import { formatTable } from "./table.ts";
 import { widthOf, wrap, wrapCommand, wrapLines } from "./terminal.ts";
@@ -14,6 +15,7 @@ export function define(command: Command): void {
   command
     .argument("[name]", "the name of a paper, whose claims are then shown")
     .option("--json", "print a JSON list, each paper with its claims and what was measured")
+    .addHelpText("after", examples("ventris papers", "ventris papers dyspec"))
     .action((name: string | undefined, { json }: { json?: true }) => {
       const chosen = name === undefined ? papers : [findPaper(name)];
       if (json) printJson(chosen.map(toJson));

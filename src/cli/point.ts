@@ -10,6 +10,7 @@ import { pointing } from "../methods/index.ts";
 import { progressWriter } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
@@ -49,6 +50,15 @@ interface EvaluateFlags extends Omit<PointFlags, "out" | "trace"> {
 }
 
 export function define(command: Command): void {
+  command.addHelpText(
+    "after",
+    examples(
+      "ventris point hull points.csv --out hull.svg",
+      "ventris point tour cities.tsp",
+      "ventris point eval hull --points 10",
+      "ventris point train hull --sizes 5-10 --out hull.safetensors",
+    ),
+  );
   const search = (to: Command): Command =>
     to
       .option("-m, --model <file>", "a trained network; default: the one that ships for the task")
@@ -71,6 +81,10 @@ export function define(command: Command): void {
       .argument("<points>", "a CSV file with a line x,y for each point, or a TSPLIB file (.tsp)")
       .option("--out <file.svg>", "draw the answer into this file")
       .option("--trace <file>", "write every step to a file as JSON lines, which the studio replays")
+      .addHelpText(
+        "after",
+        examples(`ventris point ${task} points.csv`, `ventris point ${task} points.csv --out ${task}.svg`),
+      )
       .action((path: string, flags: PointFlags) => pointFile(task, path, flags));
   }
   const size = z.int().min(1).max(500);
@@ -105,6 +119,7 @@ export function define(command: Command): void {
     .option("--run <folder>", "folder for the checkpoint; default: runs/point-TASK")
     .requiredOption("--out <file>", "file for the trained network (safetensors)")
     .option("--json", "print the outcome as one JSON object")
+    .addHelpText("after", examples("ventris point train hull --sizes 5-10 --steps 1000 --out hull.safetensors"))
     .action(trainNetwork);
   search(command.command("eval"))
     .description("score a network on new examples, beside exact answers and heuristics")
@@ -112,6 +127,10 @@ export function define(command: Command): void {
     .addOption(numberFlag("--points", z.int().min(1).max(500), "how many points each example has").default(5))
     .addOption(numberFlag("--count", z.int().min(1).max(1_000_000), "how many examples to score").default(200))
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the examples").default(1))
+    .addHelpText(
+      "after",
+      examples("ventris point eval hull --points 10", "ventris point eval tour --points 20 --beams 3"),
+    )
     .action(evaluate);
 }
 

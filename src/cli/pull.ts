@@ -2,6 +2,7 @@
 import type { Command } from "commander";
 import { VentrisError } from "../errors.ts";
 import { downloadModel } from "../weights/index.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { folderSize } from "./models.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
@@ -28,6 +29,7 @@ folder that is printed. HF_TOKEN opens models that need a login, HF_ENDPOINT
 names a mirror of the hub, VENTRIS_CACHE the folder of the cache; ventris models
 --remove NAME takes a model away again.`,
     )
+    .addHelpText("after", examples("ventris pull HuggingFaceTB/SmolLM2-135M"))
     .action(pull);
 }
 

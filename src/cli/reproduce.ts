@@ -17,6 +17,7 @@ import { type ReproductionProgress, reproduce, showcase } from "../papers/run.ts
 import { claimLines } from "../papers/tables.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { parseValue } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
@@ -65,6 +66,10 @@ A claim that does not hold (✗) is a result like any other: the exit status is 
 Ctrl-C keeps what is done; the same command goes on from there.
 In a list a record is missing, stale (options, claims or a model have changed
 since), partial (not of the size full) or current.`,
+    )
+    .addHelpText(
+      "after",
+      examples("ventris reproduce dyspec --tiny", "ventris reproduce dyspec", "ventris reproduce --list"),
     )
     .action(run);
 }

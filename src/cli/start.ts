@@ -12,6 +12,7 @@ import { type Model, open } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, showProgress, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
@@ -47,6 +48,7 @@ export function define(command: Command): void {
         .argParser((text) => parseValue(z.int().min(1).max(256), "--threads", text)),
     )
     .option("--json", "print one JSON object when all is done, and no story before")
+    .addHelpText("after", examples("ventris start", 'ventris start --seed 2 "A dog and a cat met"'))
     .action(start);
 }
 

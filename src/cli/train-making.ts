@@ -9,6 +9,7 @@ import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
@@ -48,6 +49,7 @@ export function defineMaking(command: Command): void {
     .addOption(numberFlag("--size", z.int(), "how many tokens it has in all").default(4096))
     .requiredOption("--out <folder>", "folder for tokenizer.json and tokenizer_config.json")
     .option("--json", "print the outcome as one JSON object")
+    .addHelpText("after", examples("ventris train tokenizer story.txt --size 320 --out tokens"))
     .action(makeTokenizer);
   command
     .command("trigrams")
@@ -66,6 +68,13 @@ export function defineMaking(command: Command): void {
       ).default(100_000),
     )
     .option("--json", "print the outcome as one JSON object")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris train trigrams story.txt --model knossos --out trigrams.bin",
+        'ventris run --method aded --set table=trigrams.bin "Once upon a time"',
+      ),
+    )
     .action(makeTrigrams);
   command
     .command("texts")
@@ -99,6 +108,7 @@ export function defineMaking(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addOption(threadsFlag())
     .option("--json", "print the outcome as one JSON object")
+    .addHelpText("after", examples("ventris train texts story.txt --model knossos --count 100 --out written.jsonl"))
     .action(makeTexts);
 }
 

@@ -9,6 +9,7 @@ import { rewardHeads } from "../methods/index.ts";
 import { open } from "../open.ts";
 import { checkSteps, skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, printJson, say, showProgress } from "./output.ts";
 
@@ -69,6 +70,13 @@ export function defineReward(command: Command): void {
     .addOption(threadsFlag())
     .option("--json", "print one JSON object at the end")
     .option("--debug", "show where an error comes from")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris train reward phaistos --out my-reward",
+        'ventris run --model phaistos --method a-star --set rewardHead=my-reward "…"',
+      ),
+    )
     .action(trainReward);
 }
 

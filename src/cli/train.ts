@@ -13,6 +13,7 @@ import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { numberFlag, parseAssignments, readEscapes, threadsFlag } from "./flags.ts";
+import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
@@ -103,6 +104,14 @@ export function define(command: Command): void {
     .addOption(threadsFlag())
     .option("--json", "print the outcome as one JSON object")
     .allowExcessArguments() // refused with what may have been meant
+    .addHelpText(
+      "after",
+      examples(
+        "ventris train --init mine --texts story.txt",
+        "ventris train mine/recipe.json --run mine/run --out mine/model",
+        "ventris train finetune knossos story.txt --folder tuned",
+      ),
+    )
     .action(trainModel);
   command
     .command("finetune")
@@ -150,6 +159,14 @@ export function define(command: Command): void {
       numberFlag("--max-minutes", z.number().positive(), "stop after this many minutes; the same command goes on"),
     )
     .option("--json", "print the outcome as one JSON object")
+    .addHelpText(
+      "after",
+      examples(
+        "ventris train finetune knossos story.txt --folder tuned --epochs 1",
+        "ventris train finetune knossos story.txt --folder adapted --lora 4",
+        "ventris train finetune knossos story.txt --part soft-prompt --set vectors=8",
+      ),
+    )
     .action(finetune);
   defineReward(command);
   command
@@ -157,6 +174,7 @@ export function define(command: Command): void {
     .description("show how far a training run is: steps, losses, speed, time left")
     .argument("<run>", "folder of the run (--run)")
     .option("--json", "print one JSON object")
+    .addHelpText("after", examples("ventris train status mine/run"))
     .action(status);
   command
     .command("sample")
@@ -168,6 +186,10 @@ export function define(command: Command): void {
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
+    .addHelpText(
+      "after",
+      examples("ventris train sample mine/run", 'ventris train sample mine/run "Once upon a time" --temperature 0'),
+    )
     .action(sampleRun);
   defineMaking(command);
 }
