@@ -64,7 +64,7 @@ export function define(command: Command): void {
     .addOption(
       new Option(
         "--states <passes>",
-        "which passes make records: the oracle's, as published, or those of decoding token by token, too, which cost nothing more",
+        "which passes make records; oracle: those of the oracle, as published; both: those of decoding token by token as well, which cost nothing more",
       )
         .choices(["oracle", "both"])
         .default("oracle"),

@@ -29,7 +29,7 @@ export function addPairing(command: Command): Command {
       "the true states, as columns of the data, or of --states: names as x,y or numbers from 1 as 1-2",
     )
     .option("--channels <columns>", "the columns that are observations; default: all that are not states")
-    .option("--without <columns>", "columns that are left out of the observations, as channels that never change")
+    .option("--without <columns>", "columns that are left out of the observations, such as channels that never change")
     .addOption(
       new Option("--lag <bins>", "pair each observation with the state this many bins later")
         .argParser((text) => parseValue(z.int().min(-10_000).max(10_000), "--lag", text))
@@ -43,13 +43,13 @@ export function addPairing(command: Command): Command {
     .addOption(
       new Option(
         "--moving <speed>",
-        "use only bins in which the true state moves faster than this, in its units a second, or a bin where no rate is known",
+        "use only bins in which the true state moves faster than this, in its units per second (per bin where no rate is known)",
       ).argParser((text) => parseValue(z.number().min(0), "--moving", text)),
     )
     .addOption(
       new Option(
         "--outliers <deviations>",
-        "treat observations as missing in which a channel lies farther from its median, in deviations (1.48 times the median distance)",
+        "treat an observation as missing where a channel lies more than this many deviations from its median; a deviation is 1.48 times the median distance from it",
       ).argParser((text) => parseValue(z.number().positive(), "--outliers", text)),
     );
 }

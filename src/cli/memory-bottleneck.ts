@@ -103,7 +103,7 @@ model.
   addSource(group.command("evaluate"), false)
     .description("how many of some rows or texts a bottleneck gets right, class by class")
     .requiredOption("--bottleneck <file>", "the file that ventris memory bottleneck train wrote")
-    .addOption(numberFlag("--seed", z.int().min(0), "seed of the intervals").default(0))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the random draws behind the intervals").default(0))
     .addHelpText("after", "\nExample:\n  ventris memory bottleneck evaluate later.csv --bottleneck week.safetensors")
     .action(evaluate);
   addSizes(
@@ -123,11 +123,14 @@ const addSource = (command: Command, chooses = true): Command => {
   command
     .argument("<data...>", "tables (.csv, .tsv) or texts (.jsonl), which may be compressed (.gz); all of one kind")
     .option("--label <name>", "column or field of the label; default: a table's last column, and label for texts")
-    .option("-m, --model <name>", `${modelHelp}; for texts alone. Default ${usualModel}.`);
+    .option(
+      "-m, --model <name>",
+      `the model that reads texts (tables need none): ${modelHelp}. Default ${usualModel}.`,
+    );
   if (chooses)
     command.option(
       "--site <site>",
-      "where the model is read, for texts; default: the input of the feed-forward block at seven tenths of its depth",
+      "the site of the model whose mean state is the features of a text; default: the input of the feed-forward block at seven tenths of its depth",
     );
   return command.addOption(threadsFlag()).option("--json", "print one JSON object");
 };

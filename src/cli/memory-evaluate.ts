@@ -72,11 +72,11 @@ export function addEvaluate(command: Command): void {
       numberFlag(
         "--lambda",
         z.number().min(0).max(1),
-        "weight of the memories; default: for each the best on the first half of the documents, measured on the others and used for the questions, or 0.25 for a single document",
+        "weight of the memories; default: for each memory the weight that does best on the first half of the documents, with which the other half and the questions are measured; 0.25 for a single document",
       ),
     )
     .addOption(numberFlag("--limit", z.int().min(1), "use at most this many documents, and this many questions"))
-    .addOption(numberFlag("--seed", z.int().min(0), "seed of the intervals").default(0))
+    .addOption(numberFlag("--seed", z.int().min(0), "seed of the random draws behind the intervals").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(

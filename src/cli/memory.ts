@@ -102,10 +102,13 @@ const addBuildFlags = (command: Command): Command =>
     .argument("<texts...>", textsHelp)
     .requiredOption("--out <folder>", "folder of the memory: its parts are the folders datastore and memory in it")
     .option("-m, --model <name>", modelHelp, "knossos")
-    .option("--key-site <site>", "where the model is read; default: the input of its last feed-forward block")
+    .option(
+      "--key-site <site>",
+      "the site of the model whose states are the keys; default: the input of its last feed-forward block",
+    )
     .option(
       "--input-site <site>",
-      "where a trained memory reads the model; default: the input of the feed-forward block at seven tenths of its depth",
+      "the site of the model whose states a trained memory gets; default: the input of the feed-forward block at seven tenths of its depth",
     )
     .addOption(
       numberFlag(
