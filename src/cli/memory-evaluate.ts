@@ -84,7 +84,7 @@ export function addEvaluate(command: Command): void {
       `
 Examples:
   ventris memory evaluate later-tales.txt --memory tales
-  ventris memory evaluate later-tales.jsonl --memory tales --questions asked.jsonl`,
+  ventris memory evaluate later.jsonl --memory tales --questions asked.jsonl`,
     )
     .action(evaluate);
 }
