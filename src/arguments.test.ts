@@ -24,6 +24,7 @@ describe("arguments of another type than declared are refused, with their place 
     [{ record: "number" }, { a: "x" }, 'cut: value.a must be a number, not "x"'],
     [{ instance: "AbortSignal" }, new AbortController(), "cut: value must be an AbortSignal, not an AbortController"],
     [{ instance: "Uint32Array" }, [1], "cut: value must be a Uint32Array, not [1]"],
+    [{ iterable: "iterator" }, "cut", 'cut: value must be something to iterate, not "cut"'],
     [{ iterable: "iterator" }, 7, "cut: value must be something to iterate, not 7"],
     [{ values: ["even", "odd"] }, "evn", 'cut: value must be "even" or "odd", not "evn"; did you mean "even"?'],
     [{ either: ["string", { list: "string" }] }, 7, "cut: value must be a text or a list, not 7"],

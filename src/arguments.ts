@@ -29,7 +29,7 @@ export type Kind =
   | { readonly instance: string }
   /** Numbers, or what else, by their places: a list or a typed array. */
   | { readonly places: Kind }
-  /** What can be iterated: by `Symbol.iterator`, or by `Symbol.asyncIterator`. */
+  /** An object that can be iterated, which a text, a list of letters, is not: by `Symbol.iterator`, or by `Symbol.asyncIterator`. */
   | { readonly iterable: "iterator" | "asyncIterator" }
   | { readonly record: Kind }
   | Fields
@@ -228,7 +228,10 @@ function isPrimitive(kind: Kind & string, value: unknown): boolean {
 function isOf(kind: Kind & object, value: unknown): boolean {
   if ("values" in kind) return kind.values.includes(value as string);
   if ("iterable" in kind)
-    return typeof (value as Record<symbol, unknown> | null)?.[Symbol[kind.iterable]] === "function";
+    return (
+      typeof value === "object" &&
+      typeof (value as Record<symbol, unknown> | null)?.[Symbol[kind.iterable]] === "function"
+    );
   if (!("instance" in kind)) return true;
   return isInstance(kind.instance, value);
 }

@@ -6,6 +6,7 @@ import { askQuestions, isRight, readQuestions } from "./asking.ts";
 import { baseOf, buildDatastore } from "./building.ts";
 import { completeCard, textsOf } from "./datastore.ts";
 import { type MemoryFixture, memoryFixture, tinyTexts } from "./memory.fixture.ts";
+import { readTextsWith } from "./reading.ts";
 
 let fixture: MemoryFixture;
 beforeAll(async () => {
@@ -68,6 +69,10 @@ it("a datastore gives back its texts, chunk after chunk; passages are as many as
   expect(row[2].passages).toBeLessThan(200);
   expect(row[3].text).toMatch(/^ (hat|cat)/);
   expect(row[3].promptTokens).toBe(row[0].promptTokens);
+  await expect(askQuestions(model, [], ways)).rejects.toThrow(/no questions to ask/);
+  await expect(askQuestions(model, [{ question: "a", answers: [] }], ways)).rejects.toThrow(/question 0 has no answer/);
+  const silent = { name: "silent", site: "layers.1.mlp.norm", recall: async () => [] };
+  await expect(readTextsWith(model, tinyTexts, [silent])).rejects.toThrow(/the reader silent was asked about/);
   const signal = AbortSignal.abort();
   await expect(askQuestions(model, questions, ways, { signal })).rejects.toThrow(/was aborted/);
 });

@@ -75,7 +75,8 @@ export function isRight(said: string, answers: readonly string[]): boolean {
 
 /**
  * What a model says to each question, greedily, in each of the ways. The question is the prompt as it stands; passages are lines before it, the best one
- * nearest to it. Errors: those of decoding; `aborted`.
+ * nearest to it. Errors: `bad_option` without questions, or answers to one; those of decoding;
+ * `aborted`.
  */
 export async function askQuestions(
   model: Model,
@@ -85,6 +86,9 @@ export async function askQuestions(
 ): Promise<Said[][]> {
   const { tokenizer, config } = model;
   ensure(tokenizer, "bad_option", `questions are asked in words, and ${model.name} has no tokenizer`);
+  ensure(questions.length > 0, "bad_option", "there are no questions to ask");
+  const unanswered = questions.findIndex((one) => one.answers.length === 0);
+  ensure(unanswered < 0, "bad_option", `question ${unanswered} has no answer that would be right`);
   const answers = questions.flatMap((one) => one.answers);
   const longest = answers.reduce((most, one) => Math.max(most, tokenizer.encode(one, { special: false }).length), 0);
   const maxTokens = Math.max(fewestTokens, longest + tokensBeyond);

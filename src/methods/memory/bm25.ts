@@ -3,6 +3,7 @@
  * score(q, d) = Σ ln(1 + (N - n + 0.5) / (n + 0.5)) · f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|)) over the words of q.
  */
 import { ensure } from "../../errors.ts";
+import { requireCounts } from "./counts.ts";
 
 export interface Passage {
   readonly text: string;
@@ -19,11 +20,12 @@ const [k1, b] = [1.2, 0.75];
 
 export const wordsOf = (text: string): string[] => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
 
-/** Texts in passages of at most so many words. Errors: `bad_option` for texts without words. */
+/** Texts in passages of at most so many words. Errors: `bad_option` for texts without words, and for numbers of words or passages below 1. */
 export async function indexPassages(
   texts: AsyncIterable<string> | Iterable<string>,
   words = 64,
 ): Promise<PassageIndex> {
+  requireCounts({ words });
   const passages: string[] = [];
   for await (const text of texts) {
     const parts = text.split(/\s+/).filter((part) => part !== "");
@@ -44,6 +46,7 @@ export async function indexPassages(
   return {
     passages: passages.length,
     find(question, count) {
+      requireCounts({ count });
       const scores = new Map<number, number>();
       for (const word of new Set(wordsOf(question))) {
         const found = postings.get(word);

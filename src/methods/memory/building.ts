@@ -12,6 +12,7 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { documentTokens, keptOverlap, type Window, windowsOf } from "../../text/windows.ts";
 import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
+import { requireCounts } from "./counts.ts";
 import {
   cardFile,
   chunkFile,
@@ -101,6 +102,7 @@ async function build(
 ): Promise<DatastoreCard> {
   const { tokenizer, config } = model;
   ensure(tokenizer, "bad_option", `a datastore needs a tokenizer, and ${model.name} has none`);
+  requireCounts({ chunkEntries, rows: rowsTogether });
   const window = settings.window ?? Math.min(512, config.contextLength);
   ensure(
     window >= 2 && window <= config.contextLength,

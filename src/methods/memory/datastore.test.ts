@@ -97,6 +97,8 @@ describe("refused by name", () => {
     await expect(build(folder, { window: 12 })).rejects.toThrow(/begun with window 16, not 12/);
     await expect(build(join(fixture.folder, "none"), {}, [])).rejects.toThrow(/hold nothing/);
     await expect(build(join(fixture.folder, "none"), { window: 97 })).rejects.toThrow(/window: 97/);
+    await expect(build(join(fixture.folder, "none"), { chunkEntries: 0 })).rejects.toThrow(/chunkEntries must be/);
+    await expect(build(join(fixture.folder, "none"), { rows: 0.5 })).rejects.toThrow(/rows must be/);
     await expect(build(join(fixture.folder, "none"), { keySite: "layers.1.mlp.nrom" })).rejects.toThrow(/mlp.norm/);
     await expect(build(join(fixture.folder, "none"), { keySite: "final" })).rejects.toThrow(/no row for every token/);
     // Folders made for nothing are gone again, and those of others are there.

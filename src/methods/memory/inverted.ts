@@ -13,6 +13,7 @@ import {
   nearestOf,
   oneAtATime,
   productProgram,
+  requireTable,
   type Search,
   slackOf,
 } from "./search.ts";
@@ -43,6 +44,7 @@ export const usualLists = (entries: number): number =>
 
 /** Keeps a second copy of the keys, list by list. Errors: `bad_option` for more lists than keys or more probes than lists. */
 export async function invertedSearch(table: KeyTable, options: InvertedOptions): Promise<InvertedSearch> {
+  requireTable(table);
   const { entries, width } = table;
   const { lists = usualLists(entries), probes, seed = 0, threads } = options;
   ensure(
@@ -194,8 +196,13 @@ function reordered({ entries, width, keys, norms }: KeyTable, order: Int32Array)
   return sorted;
 }
 
-/** The share of the true k nearest that a search finds, over queries. */
+/** The share of the true k nearest that a search finds, over queries. Errors: `bad_shape` for hits of other queries, or of none. */
 export function recallOf(exact: readonly Hits[], found: readonly Hits[]): number {
+  ensure(
+    exact.length > 0 && exact.length === found.length,
+    "bad_shape",
+    `recall: the exact search has hits of ${exact.length} queries, the other of ${found.length}: give those of the same, one at least`,
+  );
   let [hit, all] = [0, 0];
   for (const [q, { indices }] of exact.entries()) {
     const has = new Set(found[q].indices);

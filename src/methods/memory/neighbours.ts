@@ -1,4 +1,5 @@
 /** The distribution of a nearest-neighbour model (Khandelwal et al. 2020, equation 2). */
+import { ensure } from "../../errors.ts";
 import type { Recollection } from "./recalling.ts";
 import type { Hits } from "./search.ts";
 
@@ -18,7 +19,7 @@ export function neighbourRecollection(hits: Hits, values: Int32Array, temperatur
   return { tokens, probability: (token) => known.get(token) ?? 0 };
 }
 
-/** Softmax over the found entries of -distance / temperature, summed by token. Sums to 1 but for what is below 1e-8. */
+/** Softmax over the found entries of -distance / temperature, summed by token. Sums to 1 but for what is below 1e-8. Errors: `bad_option`. */
 export function neighbourLaw({ indices, distances }: Hits, values: Int32Array, temperature: number): SparseLaw {
   const shares = sharesOf(distances, temperature);
   const sums = new Map<number, number>();
@@ -31,6 +32,7 @@ export function neighbourLaw({ indices, distances }: Hits, values: Int32Array, t
 
 /** The share of each found entry; the nearest distance is taken off first, so that nothing underflows as a whole. */
 export function sharesOf(distances: Float64Array, temperature: number): Float64Array {
+  ensure(temperature > 0, "bad_option", `temperature must be above 0, not ${temperature}`);
   const shares = distances.map((distance) => Math.exp((distances[0] - distance) / temperature));
   const total = shares.reduce((a, b) => a + b, 0);
   return shares.map((share) => share / total);

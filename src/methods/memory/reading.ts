@@ -67,9 +67,13 @@ export async function readTextsWith(
       const rows = continuation.map((_, i) => first + i);
       const [{ logits, taps }] = await model.forward([{ tokens, logits: rows }], { taps: sites });
       const recalled: (readonly Recollection[])[] = [];
-      for (const { site, recall } of readers) {
+      for (const { name, site, recall } of readers) {
         const { values, width } = taps[site];
-        recalled.push(await recall(values.slice(first * width, tokens.length * width)));
+        const said = await recall(values.slice(first * width, tokens.length * width));
+        ensure(said.length === rows.length, "bad_shape", () => {
+          return `the reader ${name} was asked about ${rows.length} states, and answered ${said.length}`;
+        });
+        recalled.push(said);
       }
       for (const [row, token] of continuation.entries()) {
         const mine = logits.subarray(row * config.vocabularySize, (row + 1) * config.vocabularySize);
@@ -99,8 +103,14 @@ export async function readTextsWith(
   return documents;
 }
 
-/** Nats of a document's tokens under the mixture; λ = 0 is the model alone. */
+/** Nats of a document's tokens under the mixture; λ = 0 is the model alone. Errors: `bad_option` for a reader that is not there, or λ outside [0, 1]. */
 export function natsOf({ own, memories }: ReadDocument, reader: number, lambda: number): number {
+  ensure(lambda >= 0 && lambda <= 1, "bad_option", `lambda must lie in [0, 1], not ${lambda}`);
+  ensure(
+    memories[reader],
+    "bad_option",
+    `there is no reader ${reader}: the documents were read with ${memories.length}`,
+  );
   let nats = 0;
   for (let i = 0; i < own.length; i++)
     nats -= Math.log(Math.max(1e-300, (1 - lambda) * own[i] + lambda * memories[reader][i]));
@@ -109,8 +119,13 @@ export function natsOf({ own, memories }: ReadDocument, reader: number, lambda: 
 
 export const usualLambdas: readonly number[] = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9];
 
-/** The weight that predicts some documents best, of a list. */
+/** The weight that predicts some documents best, of a list. Errors: `bad_option` without documents or weights, and those of `natsOf`. */
 export function bestLambda(documents: readonly ReadDocument[], reader: number, lambdas = usualLambdas): number {
+  ensure(
+    documents.length > 0 && lambdas.length > 0,
+    "bad_option",
+    "the best lambda is chosen of some weights, on some documents: give one of each at least",
+  );
   const total = (lambda: number): number => documents.reduce((sum, one) => sum + natsOf(one, reader, lambda), 0);
   return lambdas.map((lambda) => [total(lambda), lambda]).sort(([a], [b]) => a - b)[0][1];
 }

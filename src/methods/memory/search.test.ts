@@ -1,7 +1,11 @@
 /** Exact search against brute force in float64, with ties, duplicates and everything left out that is to be. */
 import { expect, test } from "vitest";
 import { normal, uniform } from "../../engine/random.ts";
+import { indexPassages } from "./bm25.ts";
+import { invertedSearch, recallOf } from "./inverted.ts";
+import { recollection } from "./mlp-memory/index.ts";
 import { neighbourLaw } from "./neighbours.ts";
+import { bestLambda, natsOf } from "./reading.ts";
 import { exactSearch, type KeyTable } from "./search.ts";
 
 function tableOf(entries: number, width: number, seed: number, levels?: number): KeyTable {
@@ -62,6 +66,28 @@ test("queries that are not finite, of another width, or no neighbours wanted", a
   expect(() => search.find(new Float32Array(6), 2)).toThrow(/rows of 4/);
   expect(() => search.find(new Float32Array(4), 0)).toThrow(/k is 0/);
   await search.close();
+});
+
+test("tables that are none, and numbers out of their range", async () => {
+  const table = tableOf(10, 4, 1);
+  const norms = table.norms.with(3, Number.NaN);
+  await expect(exactSearch({ ...table, entries: 0, keys: new Float32Array(0) })).rejects.toThrow(/0 entries/);
+  for (const search of [exactSearch, (one: KeyTable) => invertedSearch(one, { probes: 1 })]) {
+    await expect(search({ ...table, entries: 20 })).rejects.toThrow(/20 entries .* keys has 40 numbers and norms 10/);
+    await expect(search({ ...table, norms })).rejects.toThrow(/key 3 has a length that is not finite/);
+  }
+  const hits = { indices: Int32Array.of(0), distances: Float64Array.of(1) };
+  expect(() => neighbourLaw(hits, Int32Array.of(7), 0)).toThrow(/temperature must be above 0/);
+  expect(() => recollection(new Float32Array(3), -1)).toThrow(/temperature must be above 0/);
+  expect(() => recallOf([hits], [])).toThrow(/hits of 1 queries, the other of 0/);
+  const read = { own: Float64Array.of(0.5), memories: [Float64Array.of(0.2)] };
+  expect(() => natsOf(read, 0, 1.5)).toThrow(/lambda must lie in \[0, 1\]/);
+  expect(() => natsOf(read, 1, 0.5)).toThrow(/no reader 1/);
+  expect(() => bestLambda([], 0)).toThrow(/give one of each/);
+  expect(() => bestLambda([read], 0, [])).toThrow(/give one of each/);
+  await expect(indexPassages(["a b"], 0)).rejects.toThrow(/words must be a whole number from 1 on, not 0/);
+  const { find } = await indexPassages(["a b"]);
+  expect(() => find("a", -1)).toThrow(/count must be a whole number/);
 });
 
 test("the law of neighbours: softmax of distances, summed by token, at every temperature", () => {

@@ -7,7 +7,7 @@ import { ensure } from "../../errors.ts";
 import { compile, type Program, valueMaker } from "../../runtime/program.ts";
 import { input, linear, lower } from "../../tensor/index.ts";
 
-/** What is searched: [entries, width] and the squared length of each key. */
+/** What is searched: [entries, width], one at least, and the squared length of each key. */
 export interface KeyTable {
   readonly entries: number;
   readonly width: number;
@@ -36,7 +36,9 @@ const mostProducts = 2 ** 24;
 /** Keys of a product at least, however many the queries are: enough for its overhead not to count. */
 const fewestRows = 65536;
 
+/** Errors: `bad_shape` and `runtime_failed` for a table that is none. */
 export async function exactSearch(table: KeyTable, { threads }: { threads?: number } = {}): Promise<Search> {
+  requireTable(table);
   const { entries, width, keys, norms } = table;
   const program = await productProgram(width, threads);
   const value = await valueMaker();
@@ -71,6 +73,19 @@ export async function exactSearch(table: KeyTable, { threads }: { threads?: numb
     }
     return hits;
   });
+}
+
+/** Errors: `bad_shape` for keys or lengths that are not those of a table's entries; `runtime_failed` for lengths that are not finite, as those of such keys are. */
+export function requireTable({ entries, width, keys, norms }: KeyTable): void {
+  const whole = Number.isSafeInteger(entries) && entries >= 1 && Number.isSafeInteger(width) && width >= 1;
+  ensure(whole, "bad_shape", `search: ${entries} entries of ${width} numbers are no table: there must be one at least`);
+  ensure(
+    keys.length === entries * width && norms.length === entries,
+    "bad_shape",
+    `search: ${entries} entries of ${width} numbers, but keys has ${keys.length} numbers and norms ${norms.length}`,
+  );
+  const broken = norms.findIndex((norm) => !Number.isFinite(norm));
+  ensure(broken < 0, "runtime_failed", `search: key ${broken} has a length that is not finite`);
 }
 
 /** Products of queries [m, width] with keys [n, width]: [m, n]. */

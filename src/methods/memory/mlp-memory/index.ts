@@ -89,8 +89,9 @@ export const mlpMemory = defineShaper({
   },
 });
 
-/** The memory's distribution as a recollection. */
+/** The memory's distribution as a recollection. Errors: `bad_option`. */
 export function recollection(logits: Float32Array, temperature: number): Recollection {
+  ensure(temperature > 0, "bad_option", `temperature must be above 0, not ${temperature}`);
   const scaled = temperature === 1 ? logits : logits.map((logit) => logit / temperature);
   const normaliser = logSumExp(scaled);
   return {

@@ -4,6 +4,7 @@ import { ensure } from "../../../errors.ts";
 import { exists, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { baseOf, type StateModel } from "../building.ts";
+import { requireCounts } from "../counts.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
 import { invertedSearch, recallWithin, usualLists } from "../inverted.ts";
 import { exactSearch } from "../search.ts";
@@ -58,13 +59,18 @@ export interface MadeMemory extends TrainedMemory {
 const probes = 32;
 const usualExactUntil = 50_000;
 
-/** Errors: those of the datastore, of searching and of training; `aborted`, with every stage kept. */
+/** Errors: `bad_option` for numbers out of their range; those of the datastore, of searching and of training; `aborted`, with every stage kept. */
 export async function makeMemory(
   model: StateModel & Pick<DecodingModel, "writePart">,
   options: MakeMemoryOptions,
 ): Promise<MadeMemory> {
   const { datastore: folder, out, work, k, temperature, alpha, blocks, seed, threads, signal, onTrain } = options;
   const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
+  requireCounts({ k, blocks, steps, rows });
+  const rates = { temperature, learningRate };
+  for (const [name, rate] of Object.entries(rates))
+    ensure(rate > 0 && rate < Infinity, "bad_option", `${name} must be a number above 0, not ${rate}`);
+  ensure(alpha >= 0 && alpha <= 1, "bad_option", `alpha must lie in [0, 1], not ${alpha}`);
   const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
   const { card, entries } = datastore;
   const { teacher, inverted } = await teacherOf(datastore, options, exactUntil);

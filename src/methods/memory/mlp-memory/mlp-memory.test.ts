@@ -140,6 +140,10 @@ describe("training", () => {
     expect(await fixture.model.fingerprint()).toBe(before);
     expect(await readdir(fixture.folder)).not.toContain("memory-work");
 
+    const wrong = { k: 0, blocks: 1.5, rows: 0, steps: -1, temperature: 0, learningRate: Infinity, alpha: 2 };
+    for (const [name, value] of Object.entries(wrong))
+      await expect(make(join(fixture.folder, "wrong"), { [name]: value })).rejects.toThrow(`${name} must`);
+
     const stopped = join(fixture.folder, "stopped");
     const teaching = new AbortController();
     const onTeach = () => teaching.abort();
