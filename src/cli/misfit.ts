@@ -48,6 +48,6 @@ function flagFor(message: string, { options }: Method, temperature?: number) {
     return { flag: temperature === 0 ? sampling : "--temperature 0", effect: "lets it run" };
   if (/\bdraft\b/.test(message) && "draft" in options.shape)
     return { flag: "--draft MODEL", effect: "names another draft" };
-  if (/^no part |\bthe model\b/.test(message)) return { flag: otherModel, effect: "opens another model" };
+  if (/^(\w+: )?no part |\bthe model\b/.test(message)) return { flag: otherModel, effect: "opens another model" };
   return undefined;
 }

@@ -230,7 +230,7 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
     (/has no chat template\b|^the model \S+ has no forest\b/.test(message) ? "model" : undefined) ??
     (code === "bad_option" ? optionNamed(message, options) : undefined) ??
     (/^the model (.* )?has no site/.test(message) && options.edits ? "decoding.edits" : undefined) ??
-    (/^no part "/.test(message) ? "decoding.method" : undefined) ??
+    (/^(\w+: )?no part "/.test(message) ? "decoding.method" : undefined) ??
     (message.startsWith("the method") ? "decoding" : undefined);
   return param === undefined ? error : new RequestError(code, message, { param });
 }
