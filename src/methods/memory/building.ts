@@ -12,7 +12,6 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { documentTokens, keptOverlap, type Window, windowsOf } from "../../text/windows.ts";
 import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
-import { requireCounts } from "./counts.ts";
 import {
   cardFile,
   chunkFile,
@@ -23,6 +22,7 @@ import {
   readCard,
   requireBase,
 } from "./datastore.ts";
+import { requireCounts } from "./numbers.ts";
 
 /** What memories ask of an open model. */
 export interface StateModel {

@@ -15,8 +15,8 @@ import {
 } from "./bottleneck.ts";
 import { readBottleneck, writeBottleneck } from "./file.ts";
 import { createHead, nearestMean, nearestNeighbours } from "./heads.ts";
-import { beginLearner } from "./learner.ts";
-import { accuracy, classesOf, decide, type Labelled, learn, stepOn } from "./learning.ts";
+import { beginLearner, standardise } from "./learner.ts";
+import { accuracy, classesOf, decide, type Labelled, learn, rowsOf, stepOn } from "./learning.ts";
 import { splitsOf } from "./streams.ts";
 import { toyBottleneck, toyClasses, toyTask, toyTasks } from "./toy.ts";
 
@@ -304,4 +304,29 @@ describe("refused by name", () => {
     await expect(readBottleneck(path, "sketches")).rejects.toMatchObject({ code: "bad_file" });
     await rm(folder, { recursive: true });
   });
+});
+
+test("numbers out of their range, rows that are not there: refused by name", async () => {
+  const bottleneck = createBottleneck({ codebooks: 2, pairs: 3, keyWidth: 2, valueWidth: 2, featureWidth: 4 });
+  const values = Float32Array.from({ length: 32 }, (_, i) => Math.sin(i));
+  const rows = { count: 8, width: 4, values, labels: Int32Array.from({ length: 8 }, (_, i) => i % 2) };
+  const few = { epochs: 1, batch: 4 };
+  for (const [name, value] of Object.entries({ epochs: 0, batch: 0, decay: 2, epsilon: -1, dead: -1 }))
+    await expect(initialiseKeys(bottleneck, rows, { ...few, [name]: value })).rejects.toThrow(`${name} must be`);
+  for (const [name, value] of Object.entries({
+    epochs: 0.5,
+    batch: 0,
+    smoothing: 2,
+    learningRate: -1,
+    clip: Number.NaN,
+  }))
+    await expect(learn(bottleneck, rows, { ...few, [name]: value })).rejects.toThrow(`${name} must be`);
+  expect(() => decide(bottleneck, { ...rows, count: 9 })).toThrow(/9 rows of 4 features, but 32 numbers/);
+  expect(() => logitsOf(bottleneck, Int32Array.of(0, 3))).toThrow(/1 of 3 pairs in each of 2 codebooks/);
+  expect(() => logitsOf(bottleneck, Int32Array.of(0))).toThrow(/1 of 3 pairs in each of 2 codebooks/);
+  expect(() => accuracy(new Int32Array(2), rows)).toThrow(/2 classes for 8 labels/);
+  expect(() => rowsOf(rows, [1, 8])).toThrow(/no row 8 among 8/);
+  expect(() => standardise(rows, { count: 0, width: 4, values: new Float32Array(0) })).toThrow(/0 rows of 4 features/);
+  expect(() => splitsOf(4, 0, 1)).toThrow(/perSplit must be/);
+  expect(() => createHead(4, { classes: 0 })).toThrow(/classes must be/);
 });

@@ -6,6 +6,7 @@
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { nextTurn } from "../../../turn.ts";
+import { requireCounts, requireWithin } from "../numbers.ts";
 
 export interface BottleneckShape {
   /** Codebooks; pairs in each; numbers in a key, in a value, in a feature. */
@@ -119,9 +120,14 @@ export function queriesOf(bottleneck: Bottleneck, features: Features): Float32Ar
 
 function requireFeatures({ featureWidth }: Bottleneck, { count, width, values }: Features): void {
   ensure(
-    width === featureWidth && values.length === count * width,
+    width === featureWidth,
     "bad_shape",
     `bottleneck: features are ${width} wide, and ${featureWidth} are expected`,
+  );
+  ensure(
+    values.length === count * width,
+    "bad_shape",
+    `bottleneck: ${count} rows of ${width} features, but ${values.length} numbers`,
   );
   const broken = values.findIndex((x) => !Number.isFinite(x));
   ensure(
@@ -228,13 +234,18 @@ export function fetchPairs(bottleneck: Bottleneck, queries: Float32Array, { top 
   return fetched;
 }
 
-/** Logits [count, valueWidth] of fetched pairs: in each codebook the sum of the fetched values, then the mean over codebooks. Nothing fetched: zeros. */
+/** Logits [count, valueWidth] of fetched pairs: in each codebook the sum of the fetched values, then the mean over codebooks. Nothing fetched: zeros. Errors: `bad_shape`. */
 export function logitsOf(
   { codebooks, pairs, valueWidth, values }: Bottleneck,
   fetched: Int32Array,
   top = 1,
 ): Float64Array {
   const count = fetched.length / (codebooks * top);
+  ensure(
+    Number.isInteger(count) && fetched.every((pair) => pair < pairs),
+    "bad_shape",
+    `bottleneck: what is fetched must be ${top} of ${pairs} pairs in each of ${codebooks} codebooks`,
+  );
   const logits = new Float64Array(count * valueWidth);
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < codebooks * top; i++) {
@@ -269,11 +280,15 @@ export interface KeyOptions {
 /**
  * Keys from features, without labels: an exponential moving average of k-means assignments (decay 0.95, ε 1e-5), the nearest key alone however many
  * are fetched later; keys whose count falls below dead · batch / pairs (0.1) move to a random query of the batch. Then the keys are final: counts
- * of use are reset. The event loop has its turn before each update. Errors: `aborted`, with keys that are not final.
+ * of use are reset. The event loop has its turn before each update. Errors: `bad_option` for
+ * numbers out of their range; `aborted`, with keys that are not final.
  */
 export async function initialiseKeys(bottleneck: Bottleneck, features: Features, options: KeyOptions): Promise<void> {
   const { codebooks, pairs, keyWidth, keys } = bottleneck;
   const { epochs, batch, decay = 0.95, epsilon = 1e-5, dead = 0.1, seed = 0, onBatch, signal } = options;
+  requireCounts({ epochs, batch });
+  requireWithin({ decay }, 0, 1);
+  requireWithin({ epsilon, dead }, 0);
   ensure(features.count >= 1, "bad_option", "bottleneck: there are no features to place the keys by");
   const counts = new Float64Array(codebooks * pairs);
   const sums = Float64Array.from(keys);

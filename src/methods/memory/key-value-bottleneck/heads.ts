@@ -1,5 +1,7 @@
 /** What is tuned on features without a bottleneck: a linear head and a small network, nearest class mean, nearest neighbours. */
+
 import { normal } from "../../../engine/random.ts";
+import { requireCounts, requireWithin } from "../numbers.ts";
 import { exactSearch } from "../search.ts";
 import { type Features, shuffled } from "./bottleneck.ts";
 import { type Labelled, requireLabels, smoothedLoss } from "./learning.ts";
@@ -44,10 +46,13 @@ export interface Head {
   decide(features: Features): Float64Array;
 }
 
+/** Errors: `bad_option` for numbers out of their range. */
 export function createHead(
   width: number,
   { classes, hidden = 0, bias = true, weightDecay = 0, seed = 0 }: HeadOptions,
 ): Head {
+  requireCounts({ width, classes, ...(hidden !== 0 && { hidden }) });
+  requireWithin({ weightDecay }, 0);
   const sizes = hidden > 0 ? [width, hidden, classes] : [width, classes];
   const layers: Layer[] = sizes.slice(1).map((to, l) => {
     const from = sizes[l];

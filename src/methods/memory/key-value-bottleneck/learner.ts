@@ -59,8 +59,13 @@ function scalesOf({ count, width, values }: Features): { means: Float64Array; de
   return { means, deviations: deviations.map((square) => Math.sqrt(square) || 1) };
 }
 
-/** Features with the mean and deviation that those of `by` have taken off. */
+/** Features with the mean and deviation that those of `by` have taken off. Errors: `bad_shape` for features of another width, or none to go by. */
 export function standardise<Rows extends Features>(rows: Rows, by: Features): Rows {
+  ensure(
+    by.count >= 1 && by.width === rows.width,
+    "bad_shape",
+    `bottleneck: ${by.count} rows of ${by.width} features cannot standardise rows of ${rows.width}`,
+  );
   const { means, deviations } = scalesOf(by);
   const values = rows.values.map((x, i) => (x - means[i % rows.width]) / deviations[i % rows.width]);
   return { ...rows, values };

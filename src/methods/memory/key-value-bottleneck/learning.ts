@@ -3,6 +3,7 @@
  * decay: either would move values that were not fetched.
  */
 import { ensure } from "../../../errors.ts";
+import { requireCounts, requireWithin } from "../numbers.ts";
 import {
   type Bottleneck,
   type Features,
@@ -53,11 +54,16 @@ export function requireLabels({ count, labels }: Labelled, classes: number): voi
 
 /**
  * Learns a part of a stream in batches of an order by the seed; counts the use of pairs. The event loop has its turn before each step. Errors:
- * `bad_option` for an empty stream or a label without a place; `aborted`, with what the steps until then have learned.
+ * `bad_option` for an empty stream, a label without a place or numbers out of their range; `aborted`, with what the steps until then have learned.
  */
 export async function learn(bottleneck: Bottleneck, stream: Labelled, options: LearnOptions): Promise<void> {
   const { epochs, batch, top = 1, seed = 0, signal } = options;
   const { codebooks, pairs, valueWidth, usage } = bottleneck;
+  const { smoothing = 0.1, learningRate = 0.3, clip = 1 } = options;
+  requireCounts({ epochs, batch });
+  requireWithin({ smoothing }, 0, 1);
+  requireWithin({ learningRate }, 0);
+  requireWithin({ clip }, 0, Infinity);
   requireLabels(stream, valueWidth);
   // Keys and encoder stand still: what a sample fetches never changes.
   const row = codebooks * top;
@@ -166,8 +172,13 @@ export function classesOf(logits: Float64Array, classes: number): Int32Array {
   });
 }
 
-/** Share of rows whose class is right. */
+/** Share of rows whose class is right. Errors: `bad_shape` for other rows, or none. */
 export function accuracy(predicted: Int32Array, { labels }: Pick<Labelled, "labels">): number {
+  ensure(
+    labels.length > 0 && predicted.length === labels.length,
+    "bad_shape",
+    `bottleneck: ${predicted.length} classes for ${labels.length} labels: give as many, one at least`,
+  );
   let right = 0;
   for (const [n, label] of labels.entries()) if (predicted[n] === label) right++;
   return right / labels.length;
@@ -181,7 +192,10 @@ export function ofClasses(data: Labelled, classes: readonly number[]): Labelled 
   );
 }
 
-export function rowsOf({ width, values, labels }: Labelled, rows: readonly number[]): Labelled {
+/** Those rows, in that order. Errors: `bad_shape` for one that is not there. */
+export function rowsOf({ count, width, values, labels }: Labelled, rows: readonly number[]): Labelled {
+  const lost = rows.find((row) => !(Number.isInteger(row) && row >= 0 && row < count));
+  ensure(lost === undefined, "bad_shape", `bottleneck: there is no row ${lost} among ${count}`);
   const chosen = new Float32Array(rows.length * width);
   for (const [i, n] of rows.entries()) chosen.set(values.subarray(n * width, (n + 1) * width), i * width);
   return { count: rows.length, width, values: chosen, labels: Int32Array.from(rows, (n) => labels[n]) };

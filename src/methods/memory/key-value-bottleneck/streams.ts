@@ -1,4 +1,5 @@
 /** A stream class by class, and everything that is compared on it. */
+import { requireCounts } from "../numbers.ts";
 import { type Bottleneck, createBottleneck, type Features, initialiseKeys, shuffled } from "./bottleneck.ts";
 import { createHead, nearestMean, nearestNeighbours } from "./heads.ts";
 import { accuracy, classesOf, decide, type Labelled, learn, ofClasses } from "./learning.ts";
@@ -24,8 +25,9 @@ export interface StreamSettings {
   readonly seed: number;
 }
 
-/** The classes in five splits of two, in an order of the seed's. */
+/** The classes in splits of so many, in an order of the seed's. Errors: `bad_option` for numbers below 1. */
 export function splitsOf(classes: number, perSplit: number, seed: number): number[][] {
+  requireCounts({ classes, perSplit });
   const order = [...shuffled(classes, seed, 7)];
   return Array.from({ length: Math.ceil(classes / perSplit) }, (_, i) => order.slice(i * perSplit, (i + 1) * perSplit));
 }

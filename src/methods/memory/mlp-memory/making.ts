@@ -4,9 +4,9 @@ import { ensure } from "../../../errors.ts";
 import { exists, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { baseOf, type StateModel } from "../building.ts";
-import { requireCounts } from "../counts.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
 import { invertedSearch, recallWithin, usualLists } from "../inverted.ts";
+import { requireCounts, requireWithin } from "../numbers.ts";
 import { exactSearch } from "../search.ts";
 import { memoryKind } from "./index.ts";
 import { shapeFor } from "./network.ts";
@@ -70,7 +70,7 @@ export async function makeMemory(
   const rates = { temperature, learningRate };
   for (const [name, rate] of Object.entries(rates))
     ensure(rate > 0 && rate < Infinity, "bad_option", `${name} must be a number above 0, not ${rate}`);
-  ensure(alpha >= 0 && alpha <= 1, "bad_option", `alpha must lie in [0, 1], not ${alpha}`);
+  requireWithin({ alpha }, 0, 1);
   const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
   const { card, entries } = datastore;
   const { teacher, inverted } = await teacherOf(datastore, options, exactUntil);
