@@ -49,8 +49,9 @@ it("a datastore gives back its texts, chunk after chunk; passages are as many as
   expect(card.chunks.length).toBeGreaterThan(1);
   const texts: string[] = [];
   for await (const text of textsOf(store, card, model.tokenizer!)) texts.push(text);
-  expect(texts).toHaveLength(tinyTexts.length);
-  for (const [i, text] of texts.entries()) expect(tinyTexts[i].endsWith(text.trimStart())).toBe(true);
+  const { encode, decode, beginToken } = model.tokenizer!;
+  const first = beginToken === undefined ? 1 : 0; // what no begin token stands before is no value
+  expect(texts).toEqual(tinyTexts.map((text) => decode(encode(text, { special: false }).slice(first))));
 
   const questions = [{ question: "the cat sat on the", answers: ["hat"] }];
   const memory = { name: "knn-lm", datastore: store, k: 4, temperature: 1, lambda: 1 };
