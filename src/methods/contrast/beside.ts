@@ -51,7 +51,13 @@ export async function besideOf(
   { role, model: reference, words, exits = [] }: BesideOptions,
 ): Promise<Beside> {
   const model =
-    reference === undefined ? host.model : await ofOption("amateur", () => host.model.companion(reference, "peer"));
+    reference === undefined
+      ? host.model
+      : await ofOption("amateur", async () => {
+          const found = await host.model.companion(reference, "peer");
+          found.ability("forest");
+          return found;
+        });
   requireSameVocabulary(host.model, model, role);
   const wrong = exits.find((exit) => exit >= model.config.layers);
   ensure(

@@ -358,7 +358,8 @@ describe("what cannot be honoured", () => {
     expect(model.forest.held).toBe(0);
   });
 
-  test("an amateur of another vocabulary, or without the layers", async () => {
+  test("an amateur of another vocabulary, without the layers, or that fills a canvas", async () => {
+    await refused({ name: "cd" as const, amateur: "mycenae" }, /^amateur: the model mycenae has no forest/);
     await using other = await tiny({ vocab_size: 60 });
     await refused({ name: "cd" as const, amateur: other.folder }, /another vocabulary/);
     await refused({ name: "lol" as const, amateur: draft.folder, layers: [2] }, /no lower exit 2/);
