@@ -396,6 +396,28 @@ describe.skipIf(!works)(
       await page.getByText("5.48 million, stored as F16").waitFor();
     });
 
+    it("finds a word's neurons, and holds one at a multiple of its own spread while the model writes", {
+      timeout: 240_000,
+    }, async () => {
+      page.setDefaultTimeout(120_000);
+      await go("/#/inside/knossos");
+      await page.getByRole("heading", { name: "Surest of one token" }).waitFor();
+      await page.getByLabel("a word to look for").fill("dog");
+      await page.getByRole("button", { name: "Search" }).click();
+      await page.getByRole("heading", { name: "Nearest to “dog”" }).waitFor();
+      await page.locator("li button", { hasText: "0.596" }).click();
+      await page.getByLabel(/held at/).fill("40");
+      await page.getByText("40 × its spread in the free text").waitFor();
+      const spread = Number(/spread (\S+)$/.exec((await page.getByText(/^its values here/).textContent())!)![1]);
+      const held = Number((await page.getByRole("heading", { name: /^Held at/ }).textContent())!.slice(8));
+      expect(held / spread).toBeCloseTo(40, 0);
+      const [free, other] = await page.locator(".texts p:not(.label)").allTextContents();
+      expect(other).not.toBe(free);
+      await page.getByLabel("a word to look for").fill("qqqzzz");
+      await page.getByRole("button", { name: "Search" }).click();
+      await page.getByRole("alert").filter({ hasText: "qqqzzz" }).waitFor();
+    });
+
     it("browses codes: by frequency, at work, of a text, by an expression; and forces one while the model writes", {
       timeout: 240_000,
     }, async () => {

@@ -1,17 +1,28 @@
 /** A short text that a model writes, for what is looked at beside it. */
+import type { TraceEvent } from "../../../src/engine/trace.ts";
 import { decode } from "./api.ts";
 
-/** The text after the prompt. `options` and `shapers`: of the request, beside those that make it short. */
+/** Beside what makes the text short. `read` is given what its taps read. */
+interface Asked {
+  options?: Record<string, unknown>;
+  shapers?: object[];
+  read?: (taps: Extract<TraceEvent, { type: "taps" }>) => void;
+}
+
+/** The text after the prompt. */
 export async function written(
   model: string,
   prompt: string,
-  { options = {}, shapers }: { options?: Record<string, unknown>; shapers?: object[] },
+  { options = {}, shapers, read }: Asked,
   signal: AbortSignal,
 ): Promise<string> {
   const usual = { temperature: 0.7, seed: 1, maxTokens: 60 };
   let text = "";
   const request = { model, prompt, method: { name: "sample" }, options: { ...usual, ...options }, shapers };
   for await (const events of decode(request, signal))
-    for (const event of events) if (event.type === "tokens") text += event.text;
+    for (const event of events) {
+      if (event.type === "tokens") text += event.text;
+      if (event.type === "taps") read?.(event);
+    }
   return text;
 }

@@ -1,6 +1,8 @@
 /** The paper's steering of the automaton's model: the codes of one state set in a walk that stands in another, and where the next digit's law then is. */
+import { softmax } from "../../../engine/distribution.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { jensenShannon } from "../markov/entropy.ts";
 import { type Automaton, beginToken, digitsOf, walk } from "./automaton.ts";
 import { idsReading } from "./bottleneck.ts";
 import { type CodeChange, codebookEdits } from "./interventions.ts";
@@ -44,7 +46,7 @@ export async function patchingOf(
     const [own, other] = [from, to].map((states) => [beginToken, ...states.flatMap(digitsOf)]);
     const last = own.length - 1;
     const goal = await lawOf(other);
-    const unpatched = divergence((await lawOf(own)).law, goal.law);
+    const unpatched = jensenShannon((await lawOf(own)).law, goal.law);
     const changes = codebooks.flatMap(({ bottleneck: { site, groups, k } }) => {
       const { width, values } = goal.taps[idsReading(site)];
       const ids = Array.from(values.slice(last * width, (last + 1) * width));
@@ -57,7 +59,7 @@ export async function patchingOf(
     });
     const found: Record<string, number> = { none: unpatched };
     for (const [kind, pattern] of Object.entries(kinds))
-      found[kind] = divergence(
+      found[kind] = jensenShannon(
         (
           await lawOf(
             own,
@@ -73,28 +75,10 @@ export async function patchingOf(
         ids: change.ids.map((_, slot) => Math.floor(uniform({ seed, request: pair }, i, "search", slot) * codes)),
       };
     });
-    found.random = divergence((await lawOf(own, anything)).law, goal.law);
+    found.random = jensenShannon((await lawOf(own, anything)).law, goal.law);
     for (const [kind, value] of Object.entries(found)) sums[kind] += value;
     pairs.push([found.both, unpatched]);
   }
   const over = (kind: string): number => sums[kind] / sums.none;
   return { both: over("both"), mlp: over("mlp"), attention: over("attention"), random: over("random"), pairs };
-}
-
-/** Jensen-Shannon divergence in nats. */
-function divergence(p: Float64Array, q: Float64Array): number {
-  let sum = 0;
-  for (let i = 0; i < p.length; i++) {
-    const middle = (p[i] + q[i]) / 2;
-    if (p[i] > 0) sum += 0.5 * p[i] * Math.log(p[i] / middle);
-    if (q[i] > 0) sum += 0.5 * q[i] * Math.log(q[i] / middle);
-  }
-  return Math.max(0, sum);
-}
-
-function softmax(logits: Float32Array): Float64Array {
-  const most = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-  const shares = Float64Array.from(logits, (x) => Math.exp(x - most));
-  const total = shares.reduce((a, b) => a + b, 0);
-  return shares.map((x) => x / total);
 }
