@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
 import { parseValue, placeholder } from "./flags.ts";
 
@@ -21,4 +22,19 @@ test("a token can be banned as the help says, and what is no JSON is called so",
 
 test("an option that is given as JSON says so, though a function could stand there in a program", () => {
   expect(placeholder(requestOptions.shape.constraint)).toBe("json");
+});
+
+test("of a list it is said which entry is wrong, and a text that is no list is called so", () => {
+  const what = z.array(z.enum(["entropy", "surplus"])).min(1);
+  const distances = z.array(z.int().min(1)).min(1);
+  expect(parseValue(what, "--what", "surplus")).toEqual(["surplus"]);
+  expect(parseValue(distances, "--distances", "1,2")).toEqual([1, 2]);
+  const refused: [z.ZodType, string, RegExp][] = [
+    [what, "surplsu", /^x\[0\] .* not "surplsu"; did you mean "surplus"\?$/],
+    [what, "entropy,no", /^x\[1\] .* not "no"$/],
+    [distances, "0", /^x\[0\] must be at least 1, not 0$/],
+    [distances, "1,two", /^x\[1\] must be a number, not "two"$/],
+    [distances, '{"a":1}', /^x must be a list/],
+  ];
+  for (const [schema, text, message] of refused) expect(() => parseValue(schema, "x", text), text).toThrow(message);
 });

@@ -84,7 +84,10 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
   if (/^\s*\{/.test(text)) readJson(text, name);
-  const { error } = schema.safeParse(readings[0] ?? text, { reportInput: true });
+  // Of a list it is said which entry is wrong.
+  const entries = unwrap(schema) instanceof z.ZodArray && !/^\s*[[{]/.test(text);
+  const given = entries ? text.split(",").map((entry) => parseJson(entry) ?? entry) : (readings[0] ?? text);
+  const { error } = schema.safeParse(given, { reportInput: true });
   throw new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
 }
 

@@ -143,6 +143,7 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
         const model = await get(name);
         const { tokenizer } = model;
         ensure(tokenizer, "bad_option", `--model: ${name} has no tokenizer, so that it reads no texts`);
+        markov.checkLayers(model.config, settings.layers ?? []); // before a text is written
         fingerprint ??= tokenizer.fingerprint;
         const others = [tokenizer, reference?.tokenizer].every((one) => !one || one.fingerprint === fingerprint);
         ensure(others, "bad_option", `--model: ${name} and the other models do not share a tokenizer`);

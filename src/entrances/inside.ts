@@ -86,6 +86,7 @@ export const markov = {
   blindShare: /* @__PURE__ */ checked("blindShare", area.markov.blindShare, [["the first argument",{"named":"Spectrum"}],["covariance",{"instance":"Float64Array"}],["below?","number"]], named),
   separation: /* @__PURE__ */ checked("separation", area.markov.separation, [["head",{"named":"Rows"}],["a",{"places":"number"}],["b",{"places":"number"}],["the fourth argument?",{"fields":{"bias?":{"places":"number"},"steps?":"number"}}]], named),
   headOf: /* @__PURE__ */ checked("headOf", area.markov.headOf, [["the first argument",{"fields":{"folder":"string","config":{"named":"ModelConfig"}}}]], named, true),
+  checkLayers: /* @__PURE__ */ checked("checkLayers", area.markov.checkLayers, [["config",{"fields":{"layers":"number"}}],["layers",{"list":"number"}]], named),
   measureMarkov: /* @__PURE__ */ checked("measureMarkov", area.markov.measureMarkov, [["options",{"named":"MarkovOptions"}]], named, true),
   columnMeans: /* @__PURE__ */ checked("columnMeans", area.markov.columnMeans, [["the first argument",{"named":"Rows"}]], named),
   centred: /* @__PURE__ */ checked("centred", area.markov.centred, [["rows",{"named":"Rows"}]], named),

@@ -116,18 +116,23 @@ const skipped = 4;
 /** A text's tokens that a pass takes, at most. */
 const longest = 256;
 
-/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there, a reference of another vocabulary; `aborted`; those of `forward`. */
-export async function measureMarkov(options: MarkovOptions): Promise<MarkovReport> {
-  const { model, head, reference, seed = 0, threads, signal, steps } = options;
-  const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
-  const { config } = model;
-  const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
+/** Errors: `bad_option` naming a layer that the model has not. */
+export function checkLayers(config: Pick<ModelConfig, "layers">, layers: readonly number[]): void {
   for (const layer of layers)
     ensure(
       Number.isInteger(layer) && layer >= 0 && layer < config.layers,
       "bad_option",
       `there is no layer ${layer}: the model has ${config.layers}, 0 to ${config.layers - 1}`,
     );
+}
+
+/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there, a reference of another vocabulary; `aborted`; those of `forward`. */
+export async function measureMarkov(options: MarkovOptions): Promise<MarkovReport> {
+  const { model, head, reference, seed = 0, threads, signal, steps } = options;
+  const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
+  const { config } = model;
+  const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
+  checkLayers(config, layers);
   for (const k of distances)
     ensure(Number.isInteger(k) && k >= 1 && k <= 16, "bad_option", `a distance is 1 to 16, not ${k}`);
   ensure(!reference || reference.config.vocabularySize === config.vocabularySize, "bad_option", () => {
