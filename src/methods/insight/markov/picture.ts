@@ -1,8 +1,24 @@
 /** What the measurements say of one text, token by token, while a model writes it: the events of a run whose readings are entropies, information and losses instead of states. */
 import type { TimedEvent, TraceEvent } from "../../../engine/trace.ts";
+import type { Edit } from "../../../models/edits.ts";
 import { lensReading, logitLens } from "../../../models/lens.ts";
-import type { Model } from "../../../papers/reproduction.ts";
 import { categoricalEntropy, klDivergence, lawOf } from "./entropy.ts";
+
+/** What of an open model this needs. */
+interface Writer {
+  readonly config: { readonly layers: number; readonly vocabularySize: number };
+  decode(
+    prompt: string | readonly number[],
+    options: {
+      readonly temperature: number;
+      readonly maxTokens: number;
+      readonly seed: number;
+      readonly signal: AbortSignal;
+      readonly taps: string[];
+      readonly edits: Edit[];
+    },
+  ): AsyncIterable<TraceEvent>;
+}
 
 type Taps = Extract<TraceEvent, { type: "taps" }>;
 
@@ -20,7 +36,7 @@ const round = (value: number): number => Number(value.toFixed(4));
 
 /** A sampled text of a model, each of its tokens with what the state that foretold it was measured to be. */
 export async function measuredRun(
-  model: Model,
+  model: Writer,
   {
     prompt,
     maxTokens,
