@@ -1,16 +1,23 @@
 /** Questions with known answers, asked of a model alone, with passages in its prompt, or with a memory in its distribution. */
 import { z } from "zod";
-import { shaperChoice } from "../../calls.ts";
 import { ensure } from "../../errors.ts";
 import { checkJson, parseJson } from "../../json.ts";
-import type { Model } from "../../papers/reproduction.ts";
-import { textLines } from "../../text/index.ts";
+import { type Tokenizer, textLines } from "../../text/index.ts";
 import { wordsOf } from "./bm25.ts";
 
 export interface Question {
   readonly question: string;
   /** Any of them is right. */
   readonly answers: readonly string[];
+}
+
+/** What a model must have to be asked: what `open` gives has it. */
+export interface AskedModel {
+  readonly name: string;
+  readonly tokenizer: Tokenizer | undefined;
+  readonly config: { readonly contextLength: number };
+  // Options are typed by what calls methods, which these know nothing of.
+  decode(prompt: string, options: object): { readonly final: Promise<{ text: string; finish: string }> };
 }
 
 /** A way to ask. */
@@ -79,7 +86,7 @@ export function isRight(said: string, answers: readonly string[]): boolean {
  * `aborted`.
  */
 export async function askQuestions(
-  model: Model,
+  model: AskedModel,
   questions: readonly Question[],
   ways: readonly Way[],
   { signal, onProgress }: AskOptions = {},
@@ -103,7 +110,7 @@ export async function askQuestions(
       while (found.length > 0 && tokenizer.encode(prompt()).length + maxTokens > config.contextLength) found.pop();
       const { text, finish } = await model.decode(prompt(), {
         ...{ temperature: 0, maxTokens, stop, signal },
-        shapers: shaper ? [shaperChoice(shaper)] : [],
+        shapers: shaper ? [shaper] : [],
       }).final;
       ensure(finish !== "aborted", "aborted", "asking questions was aborted");
       const promptTokens = tokenizer.encode(prompt()).length;

@@ -1,5 +1,13 @@
 /** What memories offer beside their shapers: building and searching datastores, training memories, and measuring both. */
-export { type AskOptions, askQuestions, type Question, readQuestions, type Said, type Way } from "./asking.ts";
+export {
+  type AskedModel,
+  type AskOptions,
+  askQuestions,
+  type Question,
+  readQuestions,
+  type Said,
+  type Way,
+} from "./asking.ts";
 export { indexPassages, type Passage, type PassageIndex } from "./bm25.ts";
 export { type BuildOptions, baseOf, buildDatastore, inputSiteOf, keySiteOf, type StateModel } from "./building.ts";
 export {
