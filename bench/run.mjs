@@ -26,7 +26,7 @@ const benchmarks = {
   seeing: () => import("./seeing.mjs"),
 };
 
-const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--record] [--quick] [--rows TEXT] [--model NAME]`;
+const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--record] [--quick] [--rows "TEXT|TEXT"] [--model NAME]`;
 
 /** @param {string} message @returns {never} */
 function misuse(message) {
@@ -64,8 +64,8 @@ if (values.model !== undefined) {
   if (!useModel) misuse(`--model: ${name} measures models of its own`);
   useModel(values.model);
 }
-const filter = values.rows?.toLowerCase() ?? "";
-const chosen = definitions.filter(({ what }) => what.toLowerCase().includes(filter));
+const wanted = (values.rows ?? "").toLowerCase().split("|");
+const chosen = definitions.filter(({ what }) => wanted.some((text) => what.toLowerCase().includes(text.trim())));
 if (chosen.length === 0) {
   misuse(`no row contains "${values.rows}"; the rows are\n${definitions.map(({ what }) => `  ${what}`).join("\n")}`);
 }
