@@ -23,6 +23,8 @@ const short = 1;
 const megabytes = 1024;
 /** Verdicts that are kept. */
 const most = 512;
+/** Limits for which a constraint that took too long is refused untried. Others may have kept the machine busy, so not for ever. */
+const refused = 30;
 
 /** `tokensOf`: the tokens of a model; undefined for one without a tokenizer. */
 export function createTrials(limit: number, tokensOf: (model: string) => Promise<FlatTokens | undefined>): Trials {
@@ -40,8 +42,7 @@ export function createTrials(limit: number, tokensOf: (model: string) => Promise
       known ??
       shareWork(async (signal) => {
         const verdict = (await quick.judge(model, form, signal)) ?? (await patient.judge(model, form, signal));
-        // Others may have kept the machine busy: the next request tries again.
-        if (!verdict) verdicts.delete(key);
+        if (!verdict) setTimeout(() => verdicts.delete(key), refused * limit * 1000).unref();
         const message = `constraint: compiling it takes longer than the ${limit} s that this server gives to one`;
         return verdict ?? { error: { code: "bad_option", message } satisfies PlainError };
       });
