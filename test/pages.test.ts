@@ -322,6 +322,8 @@ describe.skipIf(process.platform === "win32")("commands", () => {
       const place = await mkdtemp(join(folder, "page-"));
       await writeFile(join(place, "story.txt"), story);
       await writeFile(join(place, "tales.txt"), story.slice(0, 1500));
+      await writeFile(join(place, "later.txt"), story.slice(1500, 3000));
+      await writeFile(join(place, "asked.jsonl"), '{"question": "The girl was called", "answer": "Lily"}\n');
       const others = story.split("\n\n").slice(0, 12);
       await writeFile(join(place, "other.jsonl"), others.map((text) => `${JSON.stringify({ text })}\n`).join(""));
       await writeFile(join(place, "points.csv"), "0.1,0.2\n0.9,0.1\n0.8,0.9\n0.2,0.7\n0.5,0.5\n");
