@@ -176,7 +176,7 @@ export const rows = [
         await alternate(
           () => seconds({ shapers }),
           () => seconds({}),
-          runs,
+          4 * runs,
         ),
       );
     }),
