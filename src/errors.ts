@@ -84,4 +84,15 @@ export function shown(value: unknown): string {
   return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
 }
 
+/** Why something failed, by what it threw, whatever that is. */
+export const reasonOf = (thrown: unknown): string => {
+  const message = (thrown as Error | null | undefined)?.message;
+  return typeof message === "string" ? message : shown(thrown);
+};
+
+/** Of an answer that is about to be refused: where it is a promise, nobody is left to hear that it fails, and that would end the process. */
+export function leaveUnheard(answer: unknown): void {
+  if (answer instanceof Promise) answer.catch(() => {});
+}
+
 const longestShown = 200;

@@ -20,10 +20,36 @@ export function parseJson(source: string | Uint8Array, origin: string): unknown 
     return JSON.parse(text);
   } catch (cause) {
     const { message } = cause as Error;
-    const at = Number(/at position (\d+)/.exec(message)?.[1] ?? text.length);
+    const at = placeOf(text, message);
     const place = text.trimEnd().includes("\n") ? `, line ${text.slice(0, at).split("\n").length}` : "";
     const cut = at >= text.trimEnd().length ? " (truncated?)" : "";
     throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${message}`, { cause });
+  }
+}
+
+/** Where a text ceases to be JSON: where it ends, if it is cut off. */
+function placeOf(text: string, message: string): number {
+  const told = /at position (\d+)/.exec(message);
+  if (told) return Number(told[1]);
+  if (!unexpectedToken.test(message)) return text.length;
+  // Of such a token engines do not tell the place: it ends the shortest beginning that has it.
+  let [without, having] = [0, text.length];
+  while (having - without > 1) {
+    const middle = (without + having) >> 1;
+    if (unexpectedToken.test(failureOf(text.slice(0, middle)))) having = middle;
+    else without = middle;
+  }
+  return without;
+}
+
+const unexpectedToken = /^Unexpected token/;
+
+function failureOf(text: string): string {
+  try {
+    JSON.parse(text);
+    return "";
+  } catch (error) {
+    return (error as Error).message;
   }
 }
 

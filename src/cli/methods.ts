@@ -25,7 +25,7 @@ export function define(command: Command): void {
         ensure(model === undefined, "bad_option", "--model chooses among all methods: leave it out, or the name");
         const chosen = await find(name);
         if (json) printJson([toJson(chosen)]);
-        else print(details(chosen));
+        else print(details(chosen, name));
         return;
       }
       const able = model === undefined ? undefined : await abilitiesOf(model);
@@ -80,7 +80,8 @@ function overview(methods: readonly Method[], shapers: readonly ShaperKind[]): s
 
 const lines = (text: string): string => wrap(text, widthOf(process.stdout)).join("\n");
 
-function details(entry: Entry): string {
+/** `name`: what it is called by: a method of a file by its file. */
+function details(entry: Entry, name: string): string {
   const options = Object.entries<z.ZodType>(entry.options.shape);
   const table = formatTable(
     ["option", "value", "meaning"],
@@ -88,7 +89,7 @@ function details(entry: Entry): string {
   );
   const [first] = options.map(([name]) => name);
   const use = isMethod(entry)
-    ? `ventris run --method ${entry.name}${first ? ` --set ${first}=…` : ""} "…"`
+    ? `ventris run --method ${name}${first ? ` --set ${first}=…` : ""} "…"`
     : `ventris run --shaper "${entry.name}${first ? ` ${first}=…` : ""}" "…"`;
   return [
     lines(`${entry.name}: ${entry.summary}`),

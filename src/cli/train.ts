@@ -98,7 +98,7 @@ export function define(command: Command): void {
       numberFlag(
         "--max-minutes",
         z.number().positive(),
-        "stop after this many minutes, those of earlier calls included; the same command goes on",
+        "stop after this many minutes, those of earlier calls included; the same command with more of them goes on",
       ),
     )
     .addOption(threadsFlag())
@@ -156,7 +156,11 @@ export function define(command: Command): void {
     )
     .addOption(threadsFlag())
     .addOption(
-      numberFlag("--max-minutes", z.number().positive(), "stop after this many minutes; the same command goes on"),
+      numberFlag(
+        "--max-minutes",
+        z.number().positive(),
+        "stop after this many minutes, those of earlier calls included; the same command with more of them goes on",
+      ),
     )
     .option("--json", "print the outcome as one JSON object")
     .addHelpText(
@@ -297,8 +301,10 @@ async function runAndTell(
     const written = out === undefined ? [] : [`written to ${out}`];
     print([`${recipe.name}: step ${step} of ${recipe.steps}`, ...losses.flat(), ...written].join(" · "));
   }
-  if (step < recipe.steps)
-    say(`stopped early (${reason}); the checkpoint is in ${run}, and the same command goes on from it`);
+  if (step < recipe.steps) {
+    const more = reason === "time" ? "the same command with more --max-minutes" : "the same command";
+    say(`stopped early (${reason}); the checkpoint is in ${run}, and ${more} goes on from it`);
+  }
   if (reason === "aborted") process.exitCode = 130;
 }
 

@@ -41,3 +41,32 @@ describe("what names a constraint is JSON", () => {
     expect(createConstraint({ jsonSchema: { type: "string", pattern: undefined } }).name).toBe("json-schema");
   });
 });
+
+describe("a function that is no constraint", () => {
+  it.each<[string, () => unknown, RegExp]>([
+    // Unheard, its failure would end the process.
+    [
+      "promises an answer, and fails later",
+      () => Promise.reject(new Error("late")),
+      /not a Promise that was not awaited/,
+    ],
+    ["gives what has no text", () => Object.create(null), /must give true, false or "never"/],
+    [
+      "throws what has no text",
+      () => {
+        throw Object.create(null);
+      },
+      /the function failed on "": /,
+    ],
+    [
+      "throws a symbol",
+      () => {
+        throw Symbol("q");
+      },
+      /the function failed on "": Symbol\(q\)/,
+    ],
+  ])("%s: refused by name", async (_, judge, message) => {
+    expect(() => createConstraint(judge as () => boolean)).toThrow(message);
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+});

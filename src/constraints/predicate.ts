@@ -1,5 +1,5 @@
 /** A user's own function as a constraint. */
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../errors.ts";
 import type { Constraint, ConstraintState } from "./contract.ts";
 
 /** true: the text is valid as it stands; false: not yet; "never": no text that begins so is valid. */
@@ -15,13 +15,14 @@ export function predicateConstraint(judge: Predicate): Constraint {
     try {
       answer = judge(text);
     } catch (cause) {
-      const why = (cause as Error)?.message ?? cause;
+      const why = reasonOf(cause);
       throw new VentrisError("bad_option", `constraint: the function failed on ${shown(text)}: ${why}`, { cause });
     }
+    leaveUnheard(answer);
     ensure(
       answer === true || answer === false || answer === "never",
       "bad_option",
-      () => `constraint: the function must give true, false or "never", not ${String(answer)}`,
+      () => `constraint: the function must give true, false or "never", not ${shown(answer)}`,
     );
     return answer;
   };

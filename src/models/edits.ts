@@ -3,7 +3,7 @@
  * own and take inputs for every row at run time. The same definition serves decoding, `forward` and training.
  */
 
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { suggestion } from "../names.ts";
 import {
@@ -213,6 +213,7 @@ function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<E
     const why = cause instanceof Error ? cause.message : String(cause);
     throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${why}`, { cause });
   }
+  leaveUnheard(given);
   const what = isTensor(given) ? "a tensor alone" : given instanceof Promise ? "a promise" : undefined;
   ensure(isObject(given) && !what, "bad_option", () => {
     return `the edit ${edit.name}: apply must give { value, readings }, each where there is one, not ${what ?? shown(given)}`;

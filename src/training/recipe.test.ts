@@ -181,6 +181,8 @@ describe("other ways of training", () => {
     await expect(readRecipe(path)).rejects.toThrow(/recipe .*comma\.json, line 4: not valid JSON: /);
     await writeFile(path, '{\n  "name": "x",');
     await expect(readRecipe(path)).rejects.toThrow(/line 2: not valid JSON \(truncated\?\)/);
+    await writeFile(path, '{\n  "name": "x",\n  "steps": x96,\n  "seed": true\n}\n');
+    await expect(readRecipe(path)).rejects.toThrow(/line 3: not valid JSON: Unexpected token 'x'/);
     // However much else is missing.
     await writeFile(path, JSON.stringify({ nmae: "tiny", step: 3 }));
     await expect(readRecipe(path)).rejects.toThrow(

@@ -240,7 +240,10 @@ describe("particles", () => {
     const ends = { a: free.law("a")[0], b: free.law("b")[0] };
     const total = end + 3 * a * ends.a + b * ends.b;
     expect(share).toBeCloseTo((3 * a * ends.a) / total, 1);
-    for (const critic of [() => Number.NaN, () => -1, () => "yes" as unknown as number]) {
+    // A promise that fails later has nobody to hear it: unheard, it would end the process.
+    const later = (): number => Promise.reject(new Error("late")) as unknown as number;
+    const bare = (): number => Object.create(null);
+    for (const critic of [() => Number.NaN, () => -1, () => "yes" as unknown as number, later, bare]) {
       await expect(runToy(smc, smcOptions({ critic }), free, 0)).rejects.toThrow(/critic/);
     }
     const failing = (): number => {

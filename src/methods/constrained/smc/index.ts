@@ -9,7 +9,7 @@ import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Hypothesis } from "../../../engine/output.ts";
 import { uniform } from "../../../engine/random.ts";
-import { ensure, VentrisError } from "../../../errors.ts";
+import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../../../errors.ts";
 import { accountOfMissed, drawToken, lawAt, localOptions, overLaws, pickBy, sourceOf, streamOf } from "../sampling.ts";
 
 const options = z.strictObject({
@@ -251,13 +251,12 @@ function guardCritic(decoding: Decoding, critic: Critic | undefined) {
     try {
       factor = critic(text, finished);
     } catch (cause) {
-      const shown = JSON.stringify(text.length > 200 ? `…${text.slice(-200)}` : text);
-      throw new VentrisError("bad_option", `critic: it failed on ${shown}: ${(cause as Error)?.message ?? cause}`, {
-        cause,
-      });
+      const end = JSON.stringify(text.length > 200 ? `…${text.slice(-200)}` : text);
+      throw new VentrisError("bad_option", `critic: it failed on ${end}: ${reasonOf(cause)}`, { cause });
     }
     if (typeof factor !== "number" || !(factor >= 0) || factor === Infinity) {
-      throw new VentrisError("bad_option", `critic: must give a finite number from 0, not ${String(factor)}`);
+      leaveUnheard(factor);
+      throw new VentrisError("bad_option", `critic: must give a finite number from 0, not ${shown(factor)}`);
     }
     return factor;
   };
