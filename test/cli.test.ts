@@ -58,7 +58,7 @@ describe("run", () => {
     const words = ["run", "--model", "pylos", "--method", "chain", "--max-tokens", "8", prompt];
     const told = await ventris(words);
     expect(told.stderr).toMatch(
-      /^8 tokens [^\n]*\nchain cannot gain here: a pass of pylos takes [^\n]*--draft MODEL[^\n]*\n$/,
+      /^8 tokens [^\n]*\nchain cannot gain here: a pass of pylos takes [^\n]*the option draft[^\n]*\n$/,
     );
     const quiet = await ventris([...words, "--quiet"]);
     expect(quiet).toEqual({ status: 0, stdout: told.stdout, stderr: "" });

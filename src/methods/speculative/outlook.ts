@@ -54,10 +54,10 @@ export const draftModelOutlook =
       because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of the draft ${draft.name} ${milliseconds(draftPass)}${underLoad(target) || underLoad(draftCurve)}, and ${percent(hits[0])} of its guesses are right`,
       advice:
         idealSpeedUp(target, draftPass) < worthwhile
-          ? "even if all were right that would cost more than it saves: a draft that is faster beside its model would help (--draft MODEL), or a larger model"
+          ? "even if all were right that would cost more than it saves: a draft that is faster beside its model would help (the option draft), or a larger model"
           : fixed && expectedSpeedUp(target, draftPass, chances) >= worthwhile
             ? "it drafts more in every round than that is worth: fewer tokens, or a method that decides itself (chain, dyspec), would help"
-            : "a draft that is right more often, or faster beside its model, would help (--draft MODEL)",
+            : "a draft that is right more often, or faster beside its model, would help (the option draft)",
     };
   };
 
