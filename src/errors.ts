@@ -86,7 +86,7 @@ export function shown(value: unknown): string {
 
 /** Why something failed, by what it threw, whatever that is. */
 export const reasonOf = (thrown: unknown): string => {
-  const message = (thrown as Error | null | undefined)?.message;
+  const message = typeof thrown === "string" ? thrown : (thrown as Error | null | undefined)?.message;
   return typeof message === "string" ? message : shown(thrown);
 };
 

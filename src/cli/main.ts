@@ -7,7 +7,7 @@
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
-import { VentrisError } from "../errors.ts";
+import { reasonOf, VentrisError } from "../errors.ts";
 import { suggestion } from "../names.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
@@ -273,7 +273,7 @@ function report(error: unknown): number {
     return 2;
   }
   const known = error instanceof VentrisError;
-  const message = error instanceof Error ? error.message : String(error);
+  const message = reasonOf(error);
   fail(known ? error : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
   else if (!known) complain("(--debug shows where; please report it)");

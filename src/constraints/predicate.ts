@@ -15,8 +15,9 @@ export function predicateConstraint(judge: Predicate): Constraint {
     try {
       answer = judge(text);
     } catch (cause) {
-      const why = reasonOf(cause);
-      throw new VentrisError("bad_option", `constraint: the function failed on ${shown(text)}: ${why}`, { cause });
+      throw new VentrisError("bad_option", `constraint: the function failed on ${shown(text)}: ${reasonOf(cause)}`, {
+        cause,
+      });
     }
     leaveUnheard(answer);
     ensure(

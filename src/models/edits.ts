@@ -3,7 +3,7 @@
  * own and take inputs for every row at run time. The same definition serves decoding, `forward` and training.
  */
 
-import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { suggestion } from "../names.ts";
 import {
@@ -210,8 +210,9 @@ function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<E
     given = edit.apply(value, context);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${why}`, { cause });
+    throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${reasonOf(cause)}`, {
+      cause,
+    });
   }
   leaveUnheard(given);
   const what = isTensor(given) ? "a tensor alone" : given instanceof Promise ? "a promise" : undefined;

@@ -5,7 +5,7 @@
 import { joinBytes } from "../bytes.ts";
 import { type DecodeOptions, decodedRows, type MethodChoice, type Prompt, requireWriting } from "../calls.ts";
 import { vocabularyOf } from "../engine/constraining.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, reasonOf, VentrisError } from "../errors.ts";
 import { type Model, type OpenOptions, open } from "../open.ts";
 import { hasPictures } from "../pictures.ts";
 import { onSharingChange, sharingStatus } from "../sharing/index.ts";
@@ -302,5 +302,5 @@ function join(events: Told[], event: Told): void {
 /** As it travels. */
 export const plainError = (error: unknown): PlainError => ({
   code: error instanceof VentrisError ? error.code : "unexpected",
-  message: error instanceof Error ? error.message : String(error),
+  message: reasonOf(error),
 });

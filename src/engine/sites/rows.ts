@@ -1,5 +1,5 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, reasonOf, VentrisError } from "../../errors.ts";
 import { calledByNumber, type Edit, type Instruments, largestValue } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
 import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
@@ -138,8 +138,7 @@ export function createSiteInputs(
           limits[place] = largestValue;
         } catch (cause) {
           // Others share the pass: they must not fail for it.
-          const why = cause instanceof Error ? cause.message : String(cause);
-          const what = `the edit ${edit.name} at ${edit.site}, position ${row.position}: ${why}`;
+          const what = `the edit ${edit.name} at ${edit.site}, position ${row.position}: ${reasonOf(cause)}`;
           sites!.failed.set(at, new VentrisError("bad_option", what, { cause }));
         }
       }
