@@ -191,6 +191,37 @@ describe("running a reproduction", () => {
     }
   });
 
+  it("names the models that it was given, not paths of this machine", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "reproduce-"));
+    const knossos = fileURLToPath(new URL("../../models/knossos", import.meta.url));
+    const opening: Paper = {
+      ...paper(),
+      reproduction: async () =>
+        defineReproduction({
+          sizes: { tiny: {}, quick: {}, full: {} },
+          steps: () => 0,
+          async measure({ open }) {
+            for (const reference of ["pylos", knossos]) await open(reference);
+            return [];
+          },
+        }),
+    };
+    try {
+      expect(await reproduce(opening, { size: "tiny", folder })).toMatchObject({ models: ["pylos"] });
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it.each(papers.map(({ name }) => name))("the record that is kept of %s holds no path of a machine", (name) => {
+    const strings: string[] = [];
+    JSON.stringify(readRecord(name) ?? null, (_, value) => {
+      if (typeof value === "string") strings.push(value);
+      return value;
+    });
+    expect(strings.filter((text) => /(^|[\s"'(=])(\/|[A-Za-z]:[\\/])[\w.-]+[\\/]/.test(text))).toEqual([]);
+  });
+
   it("refuses a planned system", async () => {
     await expect(reproduce({ ...paper(), reproduction: undefined }, { size: "tiny" })).rejects.toThrow("planned");
   });

@@ -105,6 +105,7 @@ export interface ReproductionRecord {
   /** ISO date and time of the end, and seconds of work over all sessions. */
   readonly date: string;
   readonly seconds: number;
+  /** Names of the models that it was given, as anybody opens them; those that it trained itself are left out. */
   readonly models: readonly string[];
   /** SHA-256 of the weight files of those models that ship, by name: a model that was trained further makes its records stale. */
   readonly weights?: Readonly<Record<string, string>>;

@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { appendFile, readFile, rm } from "node:fs/promises";
 import { cpus, totalmem, type } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { methodChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
@@ -118,7 +118,8 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
         signal,
         open(reference, openOptions = {}) {
           const key = JSON.stringify([reference, openOptions]);
-          names.add(reference);
+          // A path is of this machine alone: of a model that a step trained here, which the record's options and seed say how to get.
+          if (!isAbsolute(reference)) names.add(reference);
           if (!models.has(key)) models.set(key, open(reference, openOptions));
           return models.get(key)!;
         },
