@@ -84,6 +84,10 @@ export function shown(value: unknown): string {
   return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
 }
 
+/** Where a text stands, in quotes: of a long one its end, to which messages point. */
+export const shownEnd = (text: string): string =>
+  JSON.stringify(text.length > longestShown ? `…${text.slice(-longestShown)}` : text);
+
 /** Why something failed, by what it threw, whatever that is. */
 export const reasonOf = (thrown: unknown): string => {
   const message = typeof thrown === "string" ? thrown : (thrown as Error | null | undefined)?.message;

@@ -99,7 +99,8 @@ test.each([{ name: "sample" }, { name: "dyspec", budget: 8 }] as MethodChoice[])
 
 test("what is cut off is incomplete, whatever cut it", async () => {
   const constraint = { jsonSchema, whitespace: 0 };
-  expect((await model.decode(prompt, { constraint, maxTokens: 6 }).final).finish).toBe("incomplete");
+  for (const method of ["sample", "awrs", "smc", "beam"] as const)
+    expect((await model.decode(prompt, { method, constraint, maxTokens: 6 }).final).finish).toBe("incomplete");
   expect((await model.decode(prompt, { constraint, stop: ":" }).final).finish).toBe("incomplete");
   expect((await model.decode(prompt, { constraint: { regex: "[a-z ]*" }, maxTokens: 5 }).final).finish).not.toBe(
     "incomplete",

@@ -12,7 +12,7 @@ import {
   type Vocabulary,
   wordsFor,
 } from "../constraints/index.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shownEnd, VentrisError } from "../errors.ts";
 import type { Tokenizer } from "../text/index.ts";
 import type { ForestNode } from "./forest.ts";
 
@@ -33,7 +33,7 @@ export interface Constraining {
   forcedAt(node: ForestNode): boolean;
   /** Whether nothing but the end may follow. */
   mustEnd(node: ForestNode, token: number): boolean;
-  /** The output up to a node, or the end of a long one, for messages. */
+  /** The output up to a node. */
   textTo(node: ForestNode): string;
   /** Questions asked: a mask asks about the whole vocabulary. */
   readonly checks: number;
@@ -122,7 +122,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
       ensure(
         bits.some((word) => word !== 0),
         "constraint_dead_end",
-        () => `constraint ${constraint.name}: no token of this model can follow "${textTo(node)}"`,
+        () => `constraint ${constraint.name}: no token of this model can follow ${shownEnd(textTo(node))}`,
       );
       if (isSingle(bits)) single.add(node);
       return bits;
@@ -152,8 +152,7 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
   function textTo(node: ForestNode): string {
     const tokens: number[] = [];
     for (let at: ForestNode | undefined = node; at && at.depth >= promptLength; at = at.parent) tokens.push(at.token);
-    const text = tokenizer!.decode(tokens.reverse(), { continued: true });
-    return text.length > 200 ? `…${text.slice(-200)}` : text;
+    return tokenizer!.decode(tokens.reverse(), { continued: true });
   }
 }
 

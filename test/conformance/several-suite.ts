@@ -133,6 +133,18 @@ export function severalConformance(title: string, name: string, { options, seedl
       expect(model.forest.held).toBe(0);
     });
 
+    test("what maxTokens cuts off under a constraint is incomplete, and begins as something valid does", async () => {
+      const constraint = { regex: "(cat|hat|the){8,9}" };
+      for (const maxTokens of [1, 3]) {
+        const { text, tokens, hypotheses, finish } = await model.decode(prompt, withMethod({ constraint, maxTokens }))
+          .final;
+        expect({ finish, tokens: tokens.length }).toEqual({ finish: "incomplete", tokens: maxTokens });
+        expect(text).toMatch(/^(cat|hat|the)*[a-z]{0,2}$/);
+        expect(hypotheses!.every(({ finished }) => !finished)).toBe(true);
+      }
+      expect(model.forest.held).toBe(0);
+    });
+
     test("no slot is leaked", async () => {
       const round = async (): Promise<number> => {
         await Promise.all([0, 1, 2, 3].map((i) => model.decode(prompt.slice(i), withMethod({ seed: i })).final));

@@ -273,7 +273,9 @@ describe("particles", () => {
     };
     await expect(runToy(smc, smcOptions({}), hopeless, 1)).rejects.toMatchObject({
       code: "constraint_dead_end",
-      message: expect.stringMatching(/the first of them at what can follow "[a-z]*"/),
+      message: expect.stringMatching(
+        /^constraint choices: all 5 particles died: 5 of them found nothing that may follow, the first after "b"; more/,
+      ),
     });
     await expect(runToy(awrs, awrs.options.parse({}), hopeless, 1)).rejects.toMatchObject({
       code: "constraint_dead_end",
@@ -285,12 +287,58 @@ describe("particles", () => {
     expect(() => createConstraint(failing)).toThrow(/^constraint: the function failed on "": no opinion today$/);
   });
 
-  test("when maxTokens leaves no particle room to end, that is said instead", async () => {
-    const short = { ...deadEnd, maxTokens: 2 };
-    await expect(runToy(smc, smcOptions({}), short, 1)).rejects.toMatchObject({
-      code: "constraint_dead_end",
-      message: expect.stringMatching(/could end within 2 tokens, .*what can follow "[ab]"; a larger maxTokens/),
+  test.each([
+    [{}],
+    [{ threshold: 0 }],
+    [{ proposal: "model", particles: 40 }],
+    [{ proposal: "model", verify: "end", particles: 40, threshold: 0 }],
+  ])("where no particle can end within maxTokens, valid beginnings are cut off: %o", async (settings) => {
+    const { text, hypotheses, posterior } = await runToy(smc, smcOptions(settings), { ...deadEnd, maxTokens: 2 }, 1);
+    expect(["ax", "bx"]).toContain(text);
+    expect([...posterior.keys()].filter((key) => posterior.get(key)! > 0).every((key) => /^[ab]x$/.test(key))).toBe(
+      true,
+    );
+    expect(hypotheses.every(({ finished }) => !finished)).toBe(true);
+    // What can end in time is what is taken, as ever.
+    const room = await runToy(
+      smc,
+      smcOptions(settings),
+      {
+        ...deadEnd,
+        constraint: regexConstraint("[ab]x?"),
+        maxTokens: 2,
+        law: (prefix) => (prefix ? [0.01, 0, 0, 0.99, 0] : [0, 0.5, 0.5, 0, 0]),
+      },
+      1,
+    );
+    expect(room.hypotheses.every(({ finished }) => finished)).toBe(true);
+  });
+
+  test("who killed all particles is said: the critic is not the constraint", async () => {
+    const refusing = { critic: () => 0 };
+    for (const toy of [deadEnd, { ...deadEnd, maxTokens: 1 }, { ...deadEnd, constraint: undefined }]) {
+      for (const threshold of [0.5, 0]) {
+        await expect(runToy(smc, smcOptions({ ...refusing, threshold }), toy, 1)).rejects.toMatchObject({
+          code: "constraint_dead_end",
+          message: expect.stringMatching(
+            /^critic: all 5 particles died: the critic gave 5 of them 0, the first at "[abxy]*"; a factor of 0/,
+          ),
+        });
+      }
+    }
+    const late = { critic: (text: string) => (text.startsWith("a") ? 0 : 1), particles: 20 };
+    const stuck = {
+      ...deadEnd,
+      constraint: choicesConstraint(["ax", "by"]),
+      law: (prefix: string) => (prefix === "b" ? [0, 0, 0, 1, 0] : deadEnd.law(prefix)),
+    };
+    await expect(runToy(smc, smcOptions({ ...late, threshold: 0 }), stuck, 1)).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /^constraint choices: all 20 .* found nothing that may follow, the first after "b"; the critic gave \d+ of them 0, the first at "ax"/,
+      ),
     });
+    const odd = { critic: () => Number.NaN };
+    await expect(runToy(smc, smcOptions(odd), deadEnd, 1)).rejects.toThrow(/gave NaN for "[ab]"$/);
   });
 
   test("the same seed gives the same particles, weights and number of checks", async () => {

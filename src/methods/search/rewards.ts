@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { Decoding } from "../../engine/decoding.ts";
 import { hostOnly } from "../../engine/method.ts";
 import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
-import { ensure, ofOption, reasonOf, shown, VentrisError } from "../../errors.ts";
+import { ensure, ofOption, reasonOf, shown, shownEnd, VentrisError } from "../../errors.ts";
 import { arithmeticProblem, checkSteps } from "../../training/skills/index.ts";
 import type { Ledger, State } from "./partial.ts";
 import { headReward, type RewardHead, readRewardHead, rewardHeadKind, rewardHeadSite } from "./reward-head.ts";
@@ -106,10 +106,8 @@ async function asked(ask: Reward, solution: Solution): Promise<unknown> {
   try {
     return await ask(solution);
   } catch (cause) {
-    const where = solution.text.length > 200 ? `…${solution.text.slice(-200)}` : solution.text;
-    throw new VentrisError("bad_option", `reward: it failed on ${JSON.stringify(where)}: ${reasonOf(cause)}`, {
-      cause,
-    });
+    const where = shownEnd(solution.text);
+    throw new VentrisError("bad_option", `reward: it failed on ${where}: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -3,7 +3,7 @@
  * race. Masking takes the first valid token of the same race, so a seed gives the same text, at very different numbers of checks.
  */
 import { defineMethod } from "../../../engine/method.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, shownEnd } from "../../../errors.ts";
 import { accountOfMissed, drawToken, lawAt, localOptions, overLaws } from "../sampling.ts";
 
 export const awrs = defineMethod({
@@ -36,7 +36,7 @@ export const awrs = defineMethod({
           token >= 0,
           "constraint_dead_end",
           () =>
-            `constraint ${constraining.constraint.name}: awrs found no token that can follow "${constraining.textTo(from)}" after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
+            `constraint ${constraining.constraint.name}: awrs found no token that can follow ${shownEnd(constraining.textTo(from))} after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
         );
         logWeight += Math.log(draw.weight) + Math.log(mass);
         const checks = decoding.counters.constraintChecks - before;

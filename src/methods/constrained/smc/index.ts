@@ -4,13 +4,13 @@
  * 2025, Loula et al. 2025). Every step is one forward pass for all particles.
  */
 import { z } from "zod";
-import type { Decoding } from "../../../engine/decoding.ts";
 import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Hypothesis } from "../../../engine/output.ts";
 import { uniform } from "../../../engine/random.ts";
-import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../../../errors.ts";
+import { ensure, shownEnd } from "../../../errors.ts";
 import { accountOfMissed, drawToken, lawAt, localOptions, overLaws, pickBy, sourceOf, streamOf } from "../sampling.ts";
+import { type Critic, guardCritic } from "./critic.ts";
 
 const options = z.strictObject({
   ...localOptions.shape,
@@ -56,9 +56,6 @@ const options = z.strictObject({
     ),
 });
 
-/** A factor for a text, 0 or more. `finished` says whether the text has ended. */
-export type Critic = (text: string, finished: boolean) => number;
-
 interface Particle {
   readonly tokens: readonly number[];
   /** The nodes whose distributions the tokens were drawn from. */
@@ -70,7 +67,12 @@ interface Particle {
   /** The critic's last factor, which the next one replaces. */
   twist: number;
   readonly done: boolean;
+  /** Who gave it no weight, where it has none. */
+  readonly killer?: "constraint" | "critic";
 }
+
+/** How a particle takes a token: it goes on, it ends, or it is cut off with a last token that is not the end. */
+type Growth = "on" | "end" | "cut";
 
 export const smc = defineMethod({
   name: "smc",
@@ -95,7 +97,7 @@ export const smc = defineMethod({
       "smc needs a token that ends texts, and this model has none: name one in stopTokens",
     );
     const count = settings.particles;
-    const critic = guardCritic(decoding, settings.critic);
+    const critic = guardCritic(settings.critic, decoding.model.tokenizer && textOf);
     const resamples = settings.threshold > 0;
     const root = await decoding.prefill();
     const longest = decoding.remaining;
@@ -106,17 +108,10 @@ export const smc = defineMethod({
 
     for (let step = 0; particles.some(({ done }) => !done); step++) {
       if (decoding.finished) return;
-      particles = particles.map((particle, i) => (particle.done ? particle : grow(particle, i, step === longest - 1)));
+      particles = grown(step === longest - 1);
       let parents: number[] | undefined;
       const normalised = normalise(particles.map(({ logWeight }) => logWeight));
-      ensure(normalised, "constraint_dead_end", () => {
-        const [{ tip }] = particles;
-        const where = constraining ? `, the first of them at what can follow "${constraining.textTo(tip)}"` : "";
-        const name = constraining?.constraint.name ?? "critic";
-        return step === longest - 1
-          ? `constraint ${name}: none of ${count} particles could end within ${longest} tokens, the end included${where}; a larger maxTokens or more particles may find a way`
-          : `constraint ${name}: all ${count} particles died after ${step + 1} tokens${where}; more particles may find a way`;
-      });
+      ensure(normalised, "constraint_dead_end", whyAllDied);
       const effective = 1 / normalised.reduce((sum, weight) => sum + weight * weight, 0);
       const shown = { tokens: particles.map(({ tokens }) => tokens[step] ?? -1), weights: normalised };
       if (resamples && effective < settings.threshold * count && particles.some(({ done }) => !done)) {
@@ -134,16 +129,28 @@ export const smc = defineMethod({
     }
     await answer();
 
-    /** One token more, with its weight. At the last place nothing may follow but the end. */
-    function grow(particle: Particle, i: number, last: boolean): Particle {
+    /**
+     * All particles with a token more. At the last place nothing may follow but the end; where no particle can end there, those that the
+     * critic did not refuse are cut off as they are.
+     */
+    function grown(last: boolean): Particle[] {
+      const next = particles.map((particle, i) => (particle.done ? particle : grow(particle, i, last ? "end" : "on")));
+      if (!last || next.some(({ killer }) => !killer)) return next;
+      return particles.map((particle, i) =>
+        particle.done || next[i].killer === "critic" ? next[i] : grow(particle, i, "cut"),
+      );
+    }
+
+    /** One token more, with its weight. */
+    function grow(particle: Particle, i: number, how: Growth): Particle {
       const { tip, tokens, from } = particle;
       const state = constraining?.stateAt(tip);
-      const { law, mass, missed } = lawAt(decoding, tip, settings, last);
+      const { law, mass, missed } = lawAt(decoding, tip, settings, how === "end");
       const own = streamOf(stream, i + generation * count);
       let token: number;
       let logWeight = particle.logWeight - particle.twist;
       missing.at(missed, logWeight, count);
-      if (last) {
+      if (how === "end") {
         // Proper for texts of at most maxTokens: the end is forced, and weighed by how likely and valid it was.
         token = [...endTokens][0];
         const ending = [...endTokens].reduce((sum, end) => sum + (law[end] ?? 0), 0);
@@ -155,24 +162,49 @@ export const smc = defineMethod({
       } else {
         token = sourceOf(own, tip.depth + 1, law).pick(0, law);
         logWeight += Math.log(mass);
-        if (settings.verify === "each-token" || endTokens.has(token)) logWeight += validity(tip, tokens, token);
+        if (settings.verify === "each-token" || endTokens.has(token) || how === "cut")
+          logWeight += validity(tip, tokens, token);
       }
       const ended = token < 0 || endTokens.has(token);
+      const last = ended || how === "cut";
+      let killer: Particle["killer"] = logWeight === -Infinity ? "constraint" : undefined;
       let twist = 0;
-      if (critic && logWeight > -Infinity && (ended || resamples)) {
-        twist = Math.log(critic([...tokens, ...(ended ? [] : [token])], ended));
+      if (critic && !killer && (last || resamples)) {
+        twist = Math.log(critic([...tokens, token], ended));
         logWeight += twist;
+        if (twist === -Infinity) killer = "critic";
       }
-      const dead = logWeight === -Infinity;
       return {
         tokens: [...tokens, token],
         from: [...from, tip],
         tip,
         logprob: particle.logprob + Math.log(token < 0 ? 0 : law[token] * mass),
         logWeight,
-        twist: ended ? 0 : twist,
-        done: ended || dead,
+        twist: last ? 0 : twist,
+        done: last || killer !== undefined,
+        ...(killer && { killer }),
       };
+    }
+
+    /** By whose word, and where the first of them stood. */
+    function whyAllDied(): string {
+      const refused = particles.filter(({ killer }) => killer === "critic");
+      const stuck = particles.filter(({ killer }) => killer !== "critic");
+      const reasons: string[] = [];
+      if (stuck.length > 0) {
+        const where = constraining ? ` after ${shownEnd(constraining.textTo(stuck[0].tip))}` : "";
+        const drawn =
+          settings.proposal === "constrained" ? "found nothing that may follow" : "drew what may not follow";
+        reasons.push(`${stuck.length} of them ${drawn}, the first${where}`);
+      }
+      if (refused.length > 0) {
+        reasons.push(
+          `the critic gave ${refused.length} of them 0, the first at ${shownEnd(textOf(refused[0].tokens))}`,
+        );
+      }
+      const who = stuck.length > 0 && constraining ? `constraint ${constraining.constraint.name}` : "critic";
+      const advice = stuck.length > 0 ? "more particles may find a way" : "a factor of 0 rules a text out for good";
+      return `${who}: all ${count} particles died: ${reasons.join("; ")}; ${advice}`;
     }
 
     function validity(tip: ForestNode, tokens: readonly number[], token: number): number {
@@ -183,6 +215,11 @@ export const smc = defineMethod({
       if (settings.verify === "end") for (const one of tokens) state = state && constraining.after(state, one);
       const fits = endTokens.has(token) ? state?.complete : state && constraining.after(state, token);
       return fits ? 0 : -Infinity;
+    }
+
+    function textOf(tokens: readonly number[]): string {
+      const kept = tokens.filter((token) => !endTokens.has(token));
+      return decoding.model.tokenizer?.decode(kept, { continued: true }) ?? "";
     }
 
     async function extendAll(): Promise<void> {
@@ -210,7 +247,7 @@ export const smc = defineMethod({
       const logWeights = particles.map(({ logWeight }) => logWeight);
       const weights = normalise(logWeights);
       missing.close(critic ? undefined : logSumExp(logWeights) - Math.log(count));
-      ensure(weights, "constraint_dead_end", `constraint: all ${count} particles died; more particles may find a way`);
+      ensure(weights, "constraint_dead_end", whyAllDied);
       const posterior = new Map<string, { particle: Particle; weight: number }>();
       particles.forEach((particle, i) => {
         const key = `${particle.tokens}`; // equal texts are one text
@@ -227,40 +264,17 @@ export const smc = defineMethod({
 
     /** A text of the posterior: its score is the share of the weight that it has. */
     function hypothesisOf({ particle, weight }: { particle: Particle; weight: number }): Hypothesis {
-      const kept = particle.tokens.filter((token) => !endTokens.has(token));
+      const { tokens } = particle;
       return {
-        tokens: kept,
-        text: decoding.model.tokenizer?.decode(kept, { continued: true }) ?? "",
+        tokens: tokens.filter((token) => !endTokens.has(token)),
+        text: textOf(tokens),
         score: weight,
         logprob: particle.logprob,
-        finished: true,
+        finished: endTokens.has(tokens.at(-1)!),
       };
     }
   },
 });
-
-/** The critic on tokens, held to numbers from 0. Errors: `bad_option` for anything else, and where it throws. */
-function guardCritic(decoding: Decoding, critic: Critic | undefined) {
-  if (!critic) return undefined;
-  const { tokenizer } = decoding.model;
-  ensure(tokenizer, "bad_option", "critic: it reads texts, and this model has no tokenizer");
-  return (tokens: readonly number[], finished: boolean): number => {
-    const kept = tokens.filter((token) => !decoding.endTokens.has(token));
-    const text = tokenizer.decode(kept, { continued: true });
-    let factor: unknown;
-    try {
-      factor = critic(text, finished);
-    } catch (cause) {
-      const end = JSON.stringify(text.length > 200 ? `…${text.slice(-200)}` : text);
-      throw new VentrisError("bad_option", `critic: it failed on ${end}: ${reasonOf(cause)}`, { cause });
-    }
-    if (typeof factor !== "number" || !(factor >= 0) || factor === Infinity) {
-      leaveUnheard(factor);
-      throw new VentrisError("bad_option", `critic: must give a finite number from 0, not ${shown(factor)}`);
-    }
-    return factor;
-  };
-}
 
 function logSumExp(values: readonly number[]): number {
   const highest = Math.max(...values);
