@@ -48,7 +48,7 @@ describe("a function that is no constraint", () => {
     [
       "promises an answer, and fails later",
       () => Promise.reject(new Error("late")),
-      /not a Promise that was not awaited/,
+      /and gave a Promise that was not awaited for ""/,
     ],
     ["gives what has no text", () => Object.create(null), /must give true, false or "never"/],
     [

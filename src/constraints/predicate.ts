@@ -1,5 +1,5 @@
 /** A user's own function as a constraint. */
-import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, reasonOf, shown, shownEnd, VentrisError } from "../errors.ts";
 import type { Constraint, ConstraintState } from "./contract.ts";
 
 /** true: the text is valid as it stands; false: not yet; "never": no text that begins so is valid. */
@@ -15,7 +15,8 @@ export function predicateConstraint(judge: Predicate): Constraint {
     try {
       answer = judge(text);
     } catch (cause) {
-      throw new VentrisError("bad_option", `constraint: the function failed on ${shown(text)}: ${reasonOf(cause)}`, {
+      const where = shownEnd(text);
+      throw new VentrisError("bad_option", `constraint: the function failed on ${where}: ${reasonOf(cause)}`, {
         cause,
       });
     }
@@ -23,7 +24,8 @@ export function predicateConstraint(judge: Predicate): Constraint {
     ensure(
       answer === true || answer === false || answer === "never",
       "bad_option",
-      () => `constraint: the function must give true, false or "never", not ${shown(answer)}`,
+      () =>
+        `constraint: the function must give true, false or "never", and gave ${shown(answer)} for ${shownEnd(text)}`,
     );
     return answer;
   };

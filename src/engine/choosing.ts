@@ -1,6 +1,7 @@
 /** What may follow a node: the shaped distribution there, the token that plain decoding chooses, and its log-probabilities. */
-import { ensure } from "../errors.ts";
+import { ensure, shownEnd, VentrisError } from "../errors.ts";
 import type { Tokenizer } from "../text/index.ts";
+import { textTo } from "./constraining.ts";
 import type { ForestNode } from "./forest.ts";
 import type { Commitment } from "./output.ts";
 import type { Stream } from "./random.ts";
@@ -36,7 +37,7 @@ export interface ChoosingParts {
 
 /** Errors: `bad_option`. */
 export function createChoosing(parts: ChoosingParts): Choosing {
-  const { promptLength, stream, shaped } = parts;
+  const { promptLength, stream, shaped, tokenizer } = parts;
   const chain = createShaperChain(parts.shaping, parts.vocabularySize, parts.tokenizer, parts.stages);
 
   /** What stages with a state left at nodes, for those below them. */
@@ -54,12 +55,24 @@ export function createChoosing(parts: ChoosingParts): Choosing {
   }
 
   const logitsFor = (node: ForestNode): Float32Array => present(shaped.logits(node));
-  const shape = (node: ForestNode): Float64Array => chain.shape(logitsFor(node), contextOf(node));
+  /** What the chain makes of a node; where it leaves nothing, the error says of which text. */
+  function made<Result>(node: ForestNode, make: (logits: Float32Array, context: ShapingContext) => Result): Result {
+    const logits = logitsFor(node);
+    const context = contextOf(node);
+    try {
+      return make(logits, context);
+    } catch (cause) {
+      if (!(cause instanceof VentrisError) || cause.code !== "constraint_dead_end" || !tokenizer) throw cause;
+      const text = shownEnd(textTo(tokenizer, promptLength, node));
+      throw new VentrisError(cause.code, `${cause.message}; the text so far is ${text}`, { cause });
+    }
+  }
+  const shape = (node: ForestNode): Float64Array => made(node, chain.shape);
 
   return {
     greedy: chain.greedy,
     shape,
-    choose: (node) => chain.choose(logitsFor(node), contextOf(node)),
+    choose: (node) => made(node, chain.choose),
     describe({ token, from }, alternatives) {
       const logits = present(from.logits);
       const normaliser = logSumExp(logits);

@@ -122,12 +122,13 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
       ensure(
         bits.some((word) => word !== 0),
         "constraint_dead_end",
-        () => `constraint ${constraint.name}: no token of this model can follow ${shownEnd(textTo(node))}`,
+        () =>
+          `constraint ${constraint.name}: no token of this model can follow ${shownEnd(textTo(tokenizer, promptLength, node))}`,
       );
       if (isSingle(bits)) single.add(node);
       return bits;
     },
-    textTo,
+    textTo: (node) => textTo(tokenizer, promptLength, node),
     forcedAt: (node) => single.has(node),
     mustEnd(node, token) {
       const state = stateAt(node);
@@ -148,11 +149,23 @@ export function createConstraining(parts: ConstrainingParts): Constraining {
     }
     return false;
   }
+}
 
-  function textTo(node: ForestNode): string {
-    const tokens: number[] = [];
-    for (let at: ForestNode | undefined = node; at && at.depth >= promptLength; at = at.parent) tokens.push(at.token);
-    return tokenizer!.decode(tokens.reverse(), { continued: true });
+/** The text behind the prompt, up to a node. */
+export function textTo(tokenizer: Tokenizer, promptLength: number, node: ForestNode): string {
+  const tokens: number[] = [];
+  for (let at: ForestNode | undefined = node; at && at.depth >= promptLength; at = at.parent) tokens.push(at.token);
+  return tokenizer.decode(tokens.reverse(), { continued: true });
+}
+
+/** One of several texts at a place: what `work` gives there, or undefined where nothing may follow, of which `note` is told. */
+export function unlessDeadEnd<Result>(work: () => Result, note: (error: VentrisError) => void): Result | undefined {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof VentrisError) || error.code !== "constraint_dead_end") throw error;
+    note(error);
+    return undefined;
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { createConstraint } from "../../constraints/index.ts";
 import { regexConstraint } from "../../constraints/regex/index.ts";
 import { uniform } from "../../engine/random.ts";
 import { runToy, type Toy, type ToyRun } from "../constrained/toy.ts";
@@ -200,6 +201,24 @@ describe("groups", () => {
     expect(softGrams(2)).toBeCloseTo(2 * (3 + 2 * (3 / Math.sqrt(10)) + 1), 6);
     expect(penaltiesOf(diversity("embedding-ngram", { embeddings }), texts)([])).toBeUndefined();
   });
+});
+
+test("a beam that nothing may follow is dropped; the search ends with an error where all are", async () => {
+  const judged = (judge: (text: string) => boolean | "never") => ({ constraint: createConstraint(judge) });
+  // Any text of two letters that does not begin with the likeliest one.
+  const likeliest = everything({ ...toy(3), maxTokens: 1 }).filter(({ text }) => text)[0].text;
+  const some = judged((text) => (text.length < 2 ? false : text.length > 2 || text[0] === likeliest ? "never" : true));
+  const none = judged((text) => (text.length < 2 ? false : "never"));
+  for (const stochastic of [false, true]) {
+    const { text, hypotheses } = await run(toy(3, some), { beams: 3, stochastic }, 2);
+    expect(text).toMatch(/^[a-e]{2}$/);
+    expect(hypotheses.every((one) => one.text[0] !== likeliest)).toBe(true);
+    await expect(run(toy(3, none), { beams: 3, stochastic }, 2)).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/^constraint function: no token of this model can follow "[a-e]"$/),
+    });
+  }
+  expect((await runDiverse(toy(3, some), { beams: 4, groups: 2 })).text).toMatch(/^[a-e]{2}$/);
 });
 
 describe("stochastic beams", () => {

@@ -3,9 +3,10 @@
  * step is one forward pass for the live beams of all groups. Group g at a time looks at what groups before it chose at the same time,
  * which is the paper's staggered schedule without its delay.
  */
+import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, type VentrisError } from "../../errors.ts";
 import { type Diversity, penaltiesOf } from "./diversity.ts";
 
 export interface BeamSettings {
@@ -73,24 +74,37 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
     { tokens: [], from: [], tip: root, raw: 0, augmented: 0, shown: -1 },
   ]);
   const done: BeamText[][] = Array.from({ length: groups }, () => []);
+  let deadEnd: VentrisError | undefined;
+  /** Beams with what may follow them; those that nothing may follow are gone. */
+  const lawful = (rows: readonly Live[]) =>
+    rows.flatMap((beam) => {
+      const law = unlessDeadEnd(
+        () => decoding.shape(beam.tip),
+        (error) => {
+          deadEnd ??= error;
+        },
+      );
+      return law ? [{ beam, law }] : [];
+    });
 
   for (let time = 0; time < longest && live.some((group) => group.length > 0); time++) {
     if (decoding.finished) return [];
     /** Texts of earlier groups up to this time, and what each group keeps. */
     const earlier: (readonly number[])[] = [];
     const kept: { from: Live; token: number; raw: number; augmented: number; group: number; ended: boolean }[] = [];
-    for (const [g, rows] of live.entries()) {
+    for (const [g, group] of live.entries()) {
+      const rows = lawful(group);
       if (rows.length === 0) continue;
       const penalise = penaltiesOf(diversity, earlier);
       const candidates = best(
-        rows.map((beam) => ({ law: decoding.shape(beam.tip), beam, penalty: penalise(beam.tokens) })),
+        rows.map(({ beam, law }) => ({ law, beam, penalty: penalise(beam.tokens) })),
         2 * width,
         (token) => diversity.penalizeEnd || !endTokens.has(token),
       );
       let going = 0;
       for (const [rank, { row, token, score: augmented, raw }] of candidates.entries()) {
         if (going === width) break;
-        const beam = rows[row];
+        const { beam } = rows[row];
         const ended = ends(beam.tokens, token);
         if (ended && rank >= width) continue;
         kept.push({ from: beam, token, raw, augmented, group: g, ended });
@@ -98,6 +112,7 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
       }
       for (const one of kept) if (one.group === g) earlier.push([...one.from.tokens, one.token]);
     }
+    if (kept.length === 0) break;
     decoding.emit({
       type: "beams",
       tokens: kept.map(({ token }) => token),
@@ -129,6 +144,7 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
     live = await extendAll(next);
   }
   const hypotheses = done.flatMap((group) => group.slice(0, width));
+  if (hypotheses.length === 0 && deadEnd) throw deadEnd;
   return hypotheses.sort((a, b) => Number(b.finished) - Number(a.finished) || score(b) - score(a));
 
   async function extendAll(

@@ -1,7 +1,7 @@
 /** Whole solutions drawn side by side, each as plain sampling would draw it. */
 import type { Decoding } from "../../engine/decoding.ts";
 import { ensure } from "../../errors.ts";
-import { rootState, type State, type Steps } from "./partial.ts";
+import { rejectByReward, rootState, type State, type Steps } from "./partial.ts";
 import { aggregated, type Rewarding } from "./rewards.ts";
 import { createTeller } from "./steps.ts";
 
@@ -53,7 +53,7 @@ export async function growToEnd(
     for (const one of next) {
       const value = values[asked.indexOf(one)] ?? undefined;
       if (value !== undefined && Number.isNaN(value)) {
-        steps.ledger.rejected += 1;
+        rejectByReward(steps, one.state);
         continue;
       }
       tell(one.state, value);
@@ -62,6 +62,6 @@ export async function growToEnd(
       else growing.push({ ...one, reward });
     }
   }
-  ensure(done.length > 0, "constraint_dead_end", "every solution was rejected, by the reward or the constraint");
+  ensure(done.length > 0, "constraint_dead_end", () => `no solution is left: ${steps.refusals.told()}`);
   return done;
 }

@@ -1,5 +1,6 @@
 /** Partial solutions of a search: what they are, what they have cost, and what can be done with them wherever the model runs. */
 import type { ForestNode } from "../../engine/forest.ts";
+import { shownEnd } from "../../errors.ts";
 
 export interface StepSettings {
   readonly delimiters: readonly string[];
@@ -28,6 +29,38 @@ export const emptyLedger = (): Ledger => ({
   rejected: 0,
   peakOpen: 0,
 });
+
+/** Why steps were not gone on with, by kinds of reasons: what is said where nothing is left. */
+export interface Refusals {
+  /** Of each kind the first sentence is kept. */
+  add(kind: "constraint" | "reward" | "empty", sentence: string): void;
+  /** All kinds, as one clause. */
+  told(): string;
+}
+
+export function createRefusals(ledger: Ledger): Refusals {
+  const kinds = new Map<string, { count: number; sentence: string }>();
+  return {
+    add(kind, sentence) {
+      if (kind !== "empty") ledger.rejected += 1;
+      const known = kinds.get(kind);
+      if (known) known.count += 1;
+      else kinds.set(kind, { count: 1, sentence });
+    },
+    told: () =>
+      [...kinds.values()]
+        .map(({ count, sentence }) => (count === 1 ? sentence : `${sentence} (the first of ${count} such)`))
+        .join("; ") || "nothing was drawn",
+  };
+}
+
+/** Of a solution that the reward gave no number. */
+export const rejectByReward = ({ refusals }: Steps, { text }: State): void =>
+  refusals.add("reward", `the reward gave NaN, which rejects, for ${shownEnd(text)}`);
+
+/** Of one that was drawn as often as may be. */
+export const emptyAfter = (text: string): string =>
+  `steps of white space alone were drawn after ${shownEnd(text)}, three times over`;
 
 /** A partial solution. */
 export interface State {
@@ -67,6 +100,7 @@ export const rootState = (tip: ForestNode): State => ({
 export interface Steps {
   readonly settings: StepSettings;
   readonly ledger: Ledger;
+  readonly refusals: Refusals;
   /**
    * One step more of each state, drawn with the given number of draws; undefined for one that the budget or the constraint did not let be
    * completed. Empty steps are drawn anew, at most twice. `goesOn`: the same will be asked for its next step, with the same draws.

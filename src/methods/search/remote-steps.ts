@@ -5,10 +5,11 @@
  */
 import type { Drawn, RemoteDecoding, RemoteNode } from "../../engine/remote/decoding.ts";
 import { VentrisError } from "../../errors.ts";
-import { emptyLedger, type State, type StepSettings, type Steps } from "./partial.ts";
+import { createRefusals, emptyAfter, emptyLedger, type State, type StepSettings, type Steps } from "./partial.ts";
 
 export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettings): Steps {
   const ledger = emptyLedger();
+  const refusals = createRefusals(ledger);
   const { stop } = decoding.settings;
   const longest = decoding.remaining;
   /** Of solutions that were drawn whole: the step behind each. */
@@ -89,6 +90,7 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
   return {
     settings,
     ledger,
+    refusals,
     async grow(wanted, budget = Infinity) {
       // Each step has a share of its own: what it is must not depend on whose tokens come first.
       const share = Math.ceil(budget / wanted.length);
@@ -101,6 +103,7 @@ export function createRemoteSteps(decoding: RemoteDecoding, settings: StepSettin
             if (!grown || grown.ended || grown.step.trim() !== "") return grown;
             left -= grown.tokens.length;
           }
+          refusals.add("empty", emptyAfter(state.text));
           return undefined;
         }),
       );

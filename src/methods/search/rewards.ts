@@ -95,7 +95,7 @@ export async function rewarding(
       for (const state of states) {
         const solution = { prompt, text: state.text, steps: stepsOf(state), finished: state.ended === "end" };
         ledger.rewardCalls += 1;
-        values.push(checked(await asked(ask, solution)));
+        values.push(checked(await asked(ask, solution), state.text));
       }
       return values;
     },
@@ -114,10 +114,12 @@ async function asked(ask: Reward, solution: Solution): Promise<unknown> {
 const slack = 1e-6;
 
 /** Errors: `bad_option` for what is no number from 0 to 1, nor NaN. */
-function checked(value: unknown): number {
+function checked(value: unknown, text: string): number {
   if (typeof value === "number" && Number.isNaN(value)) return value;
   const fits = typeof value === "number" && value >= -slack && value <= 1 + slack;
-  ensure(fits, "bad_option", () => `reward: must be a number from 0 to 1, not ${shown(value)}`);
+  ensure(fits, "bad_option", () => {
+    return `reward: must be a number from 0 to 1, and was ${shown(value)} for ${shownEnd(text)}`;
+  });
   return Math.min(1, Math.max(0, value as number));
 }
 

@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import type { OwnMethod } from "../../calls.ts";
+import { createConstraint } from "../../constraints/index.ts";
 import type { Method } from "../../engine/method.ts";
 import { uniform } from "../../engine/random.ts";
 import { type Model, open } from "../../open.ts";
@@ -203,13 +204,31 @@ describe("a-star", () => {
     expect(text).toBe("b\nb\nb\n");
     expect(counters.search!.rejected).toBeGreaterThan(0);
     const all = run(aStar, { ...options, reward: () => Number.NaN }, toy(3));
-    await expect(all).rejects.toMatchObject({ code: "constraint_dead_end" });
+    await expect(all).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(
+        /^a-star: nothing is left .*: the reward gave NaN, which rejects, for "[ab]\\n" \(the first of 2/,
+      ),
+    });
+    const late: Reward = ({ text }) => (text.length > 2 ? Number.NaN : 0.5);
+    const judges = [aStar, bestOfN, rewardBeam, particleFiltering] as unknown as [typeof aStar];
+    const stuck = { ...toy(3), constraint: createConstraint((text: string) => (text.length < 3 ? false : "never")) };
+    for (const method of judges) {
+      const every = method.name === "best-of-n" ? { aggregate: "min" } : {};
+      await expect(run(method, { ...every, reward: late }, toy(3)), method.name).rejects.toThrow(
+        /left.*: the reward gave NaN, which rejects, for "[ab]\\n[ab]\\n" \(/,
+      );
+      await expect(run(method, { reward: () => 0.5 }, stuck), method.name).rejects.toThrow(
+        /left.*: constraint function: no token of this model can follow "[ab]\\n" \(/,
+      );
+    }
     const failing: Reward = () => {
       throw new Error("no critic today");
     };
     await expect(run(aStar, { ...options, reward: failing }, toy(3))).rejects.toThrow(/no critic today/);
     for (const bad of [-0.1, 1.1, Number.POSITIVE_INFINITY, "0.5", undefined]) {
-      await expect(run(aStar, { ...options, reward: () => bad as number }, toy(3))).rejects.toThrow(/from 0 to 1/);
+      const odd = run(aStar, { ...options, reward: () => bad as number }, toy(3));
+      await expect(odd).rejects.toThrow(/from 0 to 1, and was .* for "[ab]\\n"$/);
     }
     expect((await run(aStar, { ...options, reward: () => 1 + 1e-9 }, toy(3))).text).toHaveLength(6);
     const later: Reward = async ({ text }) => oracle({ text, prompt: "", steps: [], finished: false });
@@ -218,7 +237,10 @@ describe("a-star", () => {
 
   test("steps that are empty, never end, or do not fit", async () => {
     const blank: Toy = { letters, maxTokens: 6, law: () => [0, 0, 0, 1] };
-    await expect(run(aStar, { reward: () => 0.5 }, blank)).rejects.toMatchObject({ code: "constraint_dead_end" });
+    await expect(run(aStar, { reward: () => 0.5 }, blank)).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/: steps of white space alone were drawn after "", three times over/),
+    });
     const endless: Toy = { letters, maxTokens: 10, law: () => [0, 0.5, 0.5, 0] };
     const { text, finish, hypotheses } = await run(aStar, { reward: () => 0.5, maxStepTokens: 3 }, endless);
     expect(text).toHaveLength(10);

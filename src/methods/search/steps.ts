@@ -3,6 +3,7 @@
  * text. All texts that grow at the same time share forward passes; every token drawn is counted, those of dropped steps too.
  */
 import { z } from "zod";
+import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { winnerOf } from "../../engine/race.ts";
@@ -10,7 +11,15 @@ import type { Stream } from "../../engine/random.ts";
 import { isRemoteDecoding } from "../../engine/remote/decoding.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { streamOf } from "../constrained/sampling.ts";
-import { emptyLedger, type Ledger, type State, type StepSettings, type Steps } from "./partial.ts";
+import {
+  createRefusals,
+  emptyAfter,
+  emptyLedger,
+  type Ledger,
+  type State,
+  type StepSettings,
+  type Steps,
+} from "./partial.ts";
 import { createRemoteSteps } from "./remote-steps.ts";
 
 export const stepOptions = {
@@ -67,6 +76,7 @@ function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "steps are found in texts, and this model has no tokenizer");
   const ledger = emptyLedger();
+  const refusals = createRefusals(ledger);
   const { stop } = decoding.settings;
   const keepsRows = decoding.settings.logprobs !== undefined || decoding.settings.taps !== undefined;
   const longest = decoding.remaining;
@@ -91,23 +101,19 @@ function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
 
   /** The next token and its law, or undefined where a constraint leaves none. */
   function draw({ tip, stream: own }: Growing, laws: Map<ForestNode, Float64Array>): number | undefined {
-    try {
-      const law = laws.get(tip) ?? decoding.shape(tip);
-      laws.set(tip, law);
-      all ??= Int32Array.from(law.keys());
-      if (own) return winnerOf({ stream: own, position: tip.depth + 1 }, all, all.length, law);
-      return law.indexOf(law.reduce((a, b) => Math.max(a, b), 0));
-    } catch (error) {
-      if (error instanceof VentrisError && error.code === "constraint_dead_end") return undefined;
-      throw error;
-    }
+    const shape = () => decoding.shape(tip);
+    const law = laws.get(tip) ?? unlessDeadEnd(shape, ({ message }) => refusals.add("constraint", message));
+    if (!law) return undefined;
+    laws.set(tip, law);
+    all ??= Int32Array.from(law.keys());
+    if (own) return winnerOf({ stream: own, position: tip.depth + 1 }, all, all.length, law);
+    return law.indexOf(law.reduce((a, b) => Math.max(a, b), 0));
   }
 
   function take(one: Growing, laws: Map<ForestNode, Float64Array>, stepEnds: boolean): void {
     const token = draw(one, laws);
     if (token === undefined) {
       one.outcome = "lost";
-      ledger.rejected += 1;
       return;
     }
     ledger.tokens += 1;
@@ -182,6 +188,7 @@ function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
   return {
     settings,
     ledger,
+    refusals,
     async grow(wanted, budget = Infinity) {
       const until = budget === Infinity ? Infinity : ledger.tokens + budget;
       const grown = wanted.map(({ state, draws }) => begin(state, draws, streamOf(stream, draws)));
@@ -195,7 +202,10 @@ function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
           outcome === "step" && textOf(tokens).trim() === "" ? [i] : [],
         );
         if (empty.length === 0 || round > 2) {
-          for (const i of empty) grown[i].outcome = "lost";
+          for (const i of empty) {
+            grown[i].outcome = "lost";
+            refusals.add("empty", emptyAfter(grown[i].state.text));
+          }
           return grown.map(finish);
         }
         for (const i of empty) {

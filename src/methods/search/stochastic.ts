@@ -2,11 +2,12 @@
  * Stochastic beam search (Kool et al. 2019): texts without replacement, as the k largest of Gumbel-perturbed log-probabilities, found
  * from the top down. The perturbations are those of the race: the beam of the first winner is plain sampling's text.
  */
+import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { arrival, type Race } from "../../engine/race.ts";
 import { type Stream, uniform } from "../../engine/random.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, type VentrisError } from "../../errors.ts";
 import type { BeamText } from "./beams.ts";
 
 interface Beam {
@@ -26,6 +27,7 @@ export async function sampleBeams(decoding: Decoding, count: number): Promise<Be
   ensure(!decoding.greedy, "bad_option", "stochastic beams are a sample: give a temperature above 0");
   const root = await decoding.prefill();
   const longest = decoding.remaining;
+  let deadEnd: VentrisError | undefined;
   let beams: Beam[] = [{ tokens: [], from: [], tip: root, logp: 0, perturbed: 0, stream }];
   for (let time = 0; time < longest && beams.some(({ tip }) => tip); time++) {
     if (decoding.finished) return [];
@@ -35,6 +37,7 @@ export async function sampleBeams(decoding: Decoding, count: number): Promise<Be
     );
     next.sort((a, b) => b.perturbed - a.perturbed);
     const kept = next.slice(0, count);
+    if (kept.length === 0 && deadEnd) throw deadEnd;
     decoding.emit({
       type: "beams",
       tokens: kept.map(({ token }) => token),
@@ -62,7 +65,13 @@ export async function sampleBeams(decoding: Decoding, count: number): Promise<Be
 
   /** A beam's continuations, their perturbations held to the largest being the beam's own (section 3.2 and appendix B.3 of the paper). */
   function children(beam: Beam, tip: ForestNode, parent: number) {
-    const law = decoding.shape(tip);
+    const law = unlessDeadEnd(
+      () => decoding.shape(tip),
+      (error) => {
+        deadEnd ??= error;
+      },
+    );
+    if (!law) return [];
     const race: Race = { stream: beam.stream, position: tip.depth + 1 };
     const tokens: number[] = [];
     law.forEach((p, token) => {

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
 import { createHeap } from "../../../heap.ts";
-import { rootState, type State } from "../partial.ts";
+import { rejectByReward, rootState, type State } from "../partial.ts";
 import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
 import { conclude, createSteps, stepOptions, stepSettings, voted } from "../steps.ts";
 import { edgeCost, edgeCosts } from "./costs.ts";
@@ -222,7 +222,7 @@ export const aStar = defineMethod({
       const result: Node[] = [];
       for (const [i, state] of states.entries()) {
         if (Number.isNaN(values[i])) {
-          ledger.rejected += 1;
+          rejectByReward(steps, state);
           steps.forget(state);
           continue;
         }
@@ -283,7 +283,9 @@ export const aStar = defineMethod({
       let best = open.pop();
       if (cutOff && (!best || comesFirst(cutOff, best))) best = cutOff;
       if (spent) best ??= current; // the budget ended within its expansion
-      ensure(best, "constraint_dead_end", "a-star: every step was rejected, and nothing is left to go on from");
+      ensure(best, "constraint_dead_end", () => {
+        return `a-star: nothing is left to go on from: ${steps.refusals.told()}`;
+      });
       const note =
         made === 1
           ? "the budget is smaller than one step: completed greedily"

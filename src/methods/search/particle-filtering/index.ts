@@ -7,7 +7,7 @@ import { defineMethod } from "../../../engine/method.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { pickBy } from "../../constrained/sampling.ts";
-import { rootState, type State } from "../partial.ts";
+import { rejectByReward, rootState, type State } from "../partial.ts";
 import { rewarding, rewardOptions } from "../rewards.ts";
 import { conclude, createSteps, createTeller, stepOptions, stepSettings } from "../steps.ts";
 
@@ -75,14 +75,16 @@ export const particleFiltering = defineMethod({
         one.state.ended ? one : undefined,
       );
       for (const [k, { i, state }] of alive.entries()) {
-        if (Number.isNaN(values[k])) steps.ledger.rejected += 1;
+        if (Number.isNaN(values[k])) rejectByReward(steps, state);
         else {
           tell(state, values[k]);
           next[i] = { state, reward: values[k] };
         }
       }
       const pool = next.flatMap((one) => (one ? [one] : []));
-      ensure(pool.length > 0, "constraint_dead_end", "particle-filtering: every particle was rejected");
+      ensure(pool.length > 0, "constraint_dead_end", () => {
+        return `particle-filtering: no particle is left: ${steps.refusals.told()}`;
+      });
       particles = next.map((one, i) => (one?.state.ended && !resampleFinished ? one : draw(pool, step * count + i)));
     }
     const list = [...new Set(particles)].map(({ state, reward }) => ({ state, score: reward }));

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure } from "../../../errors.ts";
-import { rootState, type State } from "../partial.ts";
+import { rejectByReward, rootState, type State } from "../partial.ts";
 import { aggregated, rewarding, rewardOptions } from "../rewards.ts";
 import { conclude, createSteps, createTeller, stepOptions, stepSettings } from "../steps.ts";
 
@@ -76,7 +76,7 @@ export const rewardBeam = defineMethod({
       );
       const next: Beam[] = [];
       for (const [k, { state, from }] of alive.entries()) {
-        if (Number.isNaN(values[k])) steps.ledger.rejected += 1;
+        if (Number.isNaN(values[k])) rejectByReward(steps, state);
         else {
           tell(state, values[k]);
           next.push({ state, reward: aggregated(aggregate, from.reward, values[k]), tree: from.tree });
@@ -92,7 +92,9 @@ export const rewardBeam = defineMethod({
       done.push(...kept.filter(({ state }) => state.ended));
       beams = kept.filter(({ state }) => !state.ended);
     }
-    ensure(done.length > 0, "constraint_dead_end", "reward-beam: every step was rejected");
+    ensure(done.length > 0, "constraint_dead_end", () => {
+      return `reward-beam: nothing is left to go on from: ${steps.refusals.told()}`;
+    });
     const list = done.map(({ state, reward }) => ({ state, score: reward! }));
     list.sort((a, b) => Number(b.state.ended === "end") - Number(a.state.ended === "end") || b.score - a.score);
     conclude(decoding, list[0].state, list, steps.ledger);
