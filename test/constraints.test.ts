@@ -97,6 +97,23 @@ test.each([{ name: "sample" }, { name: "dyspec", budget: 8 }] as MethodChoice[])
   },
 );
 
+test("awrs samples what a mask does under options that compare tokens", { timeout: 120_000 }, async () => {
+  for (const shaping of [
+    { topK: 3 },
+    { topP: 0.5 },
+    { minP: 0.3 },
+    { typicalP: 0.5 },
+    { temperature: 1.4, topP: 0.9 },
+  ]) {
+    for (let seed = 0; seed < 3; seed++) {
+      const options = { constraint: { jsonSchema, whitespace: 0 }, maxTokens: 12, seed, ...shaping };
+      const masked = await model.generate(prompt, options);
+      expect((await model.generate(prompt, { ...options, method: "awrs" })).tokens).toEqual(masked.tokens);
+      expect((await model.generate(prompt, { ...options, method: "smc" })).text).not.toBe("");
+    }
+  }
+});
+
 test("what is cut off is incomplete, whatever cut it", async () => {
   const constraint = { jsonSchema, whitespace: 0 };
   for (const method of ["sample", "awrs", "smc", "beam"] as const)

@@ -15,8 +15,12 @@ import type { BareLogprob } from "./trace.ts";
 export interface Choosing {
   /** Temperature 0. */
   readonly greedy: boolean;
+  /** Whether some option compares tokens with one another. */
+  readonly compares: boolean;
   /** The shaped next-token distribution after a node, [vocabulary]. Computed at each call: keep it. */
   shape(node: ForestNode): Float64Array;
+  /** The same without the options that compare tokens. */
+  shapeApart(node: ForestNode): Float64Array;
   /** The token that plain decoding emits after a node. */
   choose(node: ForestNode): number;
   /** A token's log-probabilities, and those of so many alternatives. */
@@ -71,7 +75,9 @@ export function createChoosing(parts: ChoosingParts): Choosing {
 
   return {
     greedy: chain.greedy,
+    compares: chain.compares,
     shape,
+    shapeApart: (node) => made(node, chain.shapeApart),
     choose: (node) => made(node, chain.choose),
     describe({ token, from }, alternatives) {
       const logits = present(from.logits);

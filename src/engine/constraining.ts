@@ -159,12 +159,12 @@ export function textTo(tokenizer: Tokenizer, promptLength: number, node: ForestN
 }
 
 /** One of several texts at a place: what `work` gives there, or undefined where nothing may follow, of which `note` is told. */
-export function unlessDeadEnd<Result>(work: () => Result, note: (error: VentrisError) => void): Result | undefined {
+export function unlessDeadEnd<Result>(work: () => Result, note?: (error: VentrisError) => void): Result | undefined {
   try {
     return work();
   } catch (error) {
     if (!(error instanceof VentrisError) || error.code !== "constraint_dead_end") throw error;
-    note(error);
+    note?.(error);
     return undefined;
   }
 }

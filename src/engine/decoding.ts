@@ -110,6 +110,13 @@ export interface Decoding {
   /** The same without the request's constraint: for methods that honour it in their own way. */
   shapeFreely(node: ForestNode): Float64Array;
   /**
+   * Whether options compare tokens with one another (topK, topP, minP …). What these leave depends on what is allowed, so that `shape` is not
+   * `shapeFreely` cut down to the allowed tokens, as it is otherwise.
+   */
+  readonly compares: boolean;
+  /** The distribution without those options and without the constraint. */
+  shapeApart(node: ForestNode): Float64Array;
+  /**
    * The token that plain decoding emits after a node: the most likely one, or the winner of the position's race. Lossless methods that
    * only choose where to look call this too, and so emit the very tokens of plain decoding.
    */
@@ -220,6 +227,8 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     prefill: reading.readPrompt,
     shape: choosing.shape,
     shapeFreely: unconstrained.shape,
+    compares: choosing.compares,
+    shapeApart: unconstrained.shapeApart,
     choose: choosing.choose,
     commit(commitments) {
       delivery.take(commitments.map(({ from }) => from));

@@ -7,7 +7,7 @@ import { z } from "zod";
 import { wellFormed } from "../bytes.ts";
 import { drop } from "./shapers/candidates.ts";
 import { parseOptions } from "./shapers/options.ts";
-import type { ShapingContext, StageDefinition, StageFunction } from "./shapers/stages.ts";
+import { alone, type ShapingContext, type StageDefinition, type StageFunction } from "./shapers/stages.ts";
 
 const MAXIMUM_STOPS = 64;
 const MAXIMUM_LENGTH = 1000;
@@ -105,7 +105,7 @@ export function minTokensStage(minTokens: number, ending: ReadonlySet<number>): 
         if (!mayEnd(context)) drop(candidates, ending);
       };
       run.keeps = (token, context) => mayEnd(context) || !ending.has(token);
-      return run;
+      return alone(run);
     },
   };
 }

@@ -241,6 +241,8 @@ export function createRemoteDecoding(parts: DecodingParts): RemoteDecoding & { o
     prefill: async () => root,
     shape: absent("distributions"),
     shapeFreely: absent("distributions"),
+    compares: false,
+    shapeApart: absent("distributions"),
     choose: absent("distributions"),
     draw,
     listing() {

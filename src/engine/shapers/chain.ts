@@ -23,6 +23,8 @@ import {
 export interface ShaperChain {
   /** Temperature 0: the distribution is one-hot on the best token. */
   readonly greedy: boolean;
+  /** Whether some stage compares tokens with one another: what it leaves then depends on which there are. */
+  readonly compares: boolean;
   /** Whether some stage reads `context.history`. */
   readonly needsHistory: boolean;
   /** Names of the stages that run, in order. */
@@ -32,6 +34,8 @@ export interface ShaperChain {
    * finite logits; `constraint_dead_end` when mask and bans leave no token.
    */
   shape(logits: Float32Array, context: ShapingContext): Float64Array;
+  /** The same by the stages alone that compare no tokens. */
+  shapeApart(logits: Float32Array, context: ShapingContext): Float64Array;
   /**
    * The token that plain decoding emits: the winner of the position's race among the shaped distribution, or its most likely token
    * when greedy, the lowest id among equals. Errors as for `shape`.
@@ -108,9 +112,9 @@ function chainOf(
     if (run) active.push({ name, run, readsHistory: definition.readsHistory });
   }
 
-  const run = (candidates: Candidates, logits: Float32Array, context: ShapingContext) => {
+  const run = (candidates: Candidates, logits: Float32Array, context: ShapingContext, stages = active) => {
     load(candidates, logits, context.allowed);
-    for (const stage of active) {
+    for (const stage of stages) {
       requireRun(stage.run(candidates, context), `the stage ${stage.name}`);
       ensure(candidates.count > 0, "constraint_dead_end", () => {
         return `no token is left after the stage "${stage.name}"${context.allowed ? " under the constraint" : ""}`;
@@ -128,8 +132,20 @@ function chainOf(
       return best(candidates);
     });
   };
+  const apart = active.filter((stage) => stage.run.alone);
+  const lawBy = (stages: typeof active, logits: Float32Array, context: ShapingContext) =>
+    withCandidates(vocabularySize, (candidates) => {
+      run(candidates, logits, context, stages);
+      weigh(candidates);
+      const probabilities = new Float64Array(vocabularySize);
+      const { tokens, count, weights, total } = candidates;
+      const scale = 1 / total;
+      for (let i = 0; i < count; i++) probabilities[tokens[i]] = weights[tokens[i]] * scale;
+      return probabilities;
+    });
   return {
     greedy,
+    compares: apart.length < active.length,
     needsHistory: active.some((stage) => stage.readsHistory),
     stages: active.map((stage) => stage.name),
     choose(logits, context) {
@@ -141,20 +157,12 @@ function chainOf(
       });
     },
     shape(logits, context) {
+      if (!greedy) return lawBy(active, logits, context);
       const probabilities = new Float64Array(vocabularySize);
-      if (greedy) {
-        probabilities[mostLikely(logits, context)] = 1;
-        return probabilities;
-      }
-      return withCandidates(vocabularySize, (candidates) => {
-        run(candidates, logits, context);
-        weigh(candidates);
-        const { tokens, count, weights, total } = candidates;
-        const scale = 1 / total;
-        for (let i = 0; i < count; i++) probabilities[tokens[i]] = weights[tokens[i]] * scale;
-        return probabilities;
-      });
+      probabilities[mostLikely(logits, context)] = 1;
+      return probabilities;
     },
+    shapeApart: (logits, context) => lawBy(apart, logits, context),
   };
 }
 

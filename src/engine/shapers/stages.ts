@@ -33,7 +33,15 @@ export interface StageFunction {
    * Of stages that only drop tokens: whether this one stays. The best token is then known without running the stage, where it stays.
    */
   keeps?(token: number, context: ShapingContext): boolean;
+  /**
+   * Whether what becomes of a token depends on no other token. The law of such stages, cut down to some tokens, is the law they make of these
+   * tokens; of others (topK …) it is not.
+   */
+  alone?: true;
 }
+
+/** Marks a stage that looks at each token alone. */
+export const alone = (run: StageFunction): StageFunction => Object.assign(run, { alone: true } as const);
 
 /** A stage of sampling: its options, and what it does with them. */
 export interface StageDefinition {
@@ -80,7 +88,7 @@ export const standardStages: Readonly<Record<(typeof standardNames)[number], Sta
         if (banned.size > 0) keepWhere(candidates, keeps);
       };
       if (finite.length === 0) run.keeps = keeps;
-      return run;
+      return alone(run);
     },
   },
   penalties: {
@@ -91,9 +99,11 @@ export const standardStages: Readonly<Record<(typeof standardNames)[number], Sta
       const { repetitionPenalty: repetition, frequencyPenalty: frequency, presencePenalty: presence } = settings;
       if (repetition === 1 && frequency === 0 && presence === 0) return undefined;
       const { window, countPrompt } = conventionsOf(settings.order);
-      return penalties(
-        { repetition, frequency, presence, countPrompt, window: span(settings.penaltyWindow ?? window) },
-        vocabularySize,
+      return alone(
+        penalties(
+          { repetition, frequency, presence, countPrompt, window: span(settings.penaltyWindow ?? window) },
+          vocabularySize,
+        ),
       );
     },
   },
@@ -111,14 +121,14 @@ export const standardStages: Readonly<Record<(typeof standardNames)[number], Sta
         "dry.breakers: texts need a tokenizer; without one give token ids, or [] for none",
       );
       const breakers = createBreakers(options.breakers, vocabularySize, tokenizer);
-      return dry({ ...options, window: span(options.window) }, breakers, vocabularySize);
+      return alone(dry({ ...options, window: span(options.window) }, breakers, vocabularySize));
     },
   },
   noRepeatNgram: {
     changes: "scores", // a ban, as of bad tokens: at temperature 0 too
     keepsBest: false,
     readsHistory: true,
-    create: ({ noRepeatNgram: size }) => (size === 0 ? undefined : noRepeatNgram(size)),
+    create: ({ noRepeatNgram: size }) => (size === 0 ? undefined : alone(noRepeatNgram(size))),
   },
   temperature: {
     changes: "scores",
@@ -128,11 +138,11 @@ export const standardStages: Readonly<Record<(typeof standardNames)[number], Sta
       if (dynamicTemperature) return dynamic(temperature, dynamicTemperature);
       if (temperature === 1) return undefined;
       const inverse = 1 / temperature;
-      return (candidates) => {
+      return alone((candidates) => {
         const { tokens, count, scores } = candidates;
         for (let i = 0; i < count; i++) scores[tokens[i]] *= inverse;
         changed(candidates);
-      };
+      });
     },
   },
   /** Logits within n standard deviations (of the live logits) of the highest (Tang et al. 2024). */

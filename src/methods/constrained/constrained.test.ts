@@ -1,11 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { createConstraint } from "../../constraints/index.ts";
 import { choicesConstraint, regexConstraint } from "../../constraints/regex/index.ts";
+import type { Decoding } from "../../engine/decoding.ts";
 import { uniform } from "../../engine/random.ts";
+import type { ShapingOptions } from "../../engine/shapers/options.ts";
 import { enumerateOutcomes } from "../speculative/enumerate.ts";
 import { awrs } from "./awrs/index.ts";
 import { drawLocally, type Estimator, estimators, type LocalOptions, type Source } from "./local.ts";
-import { sourceOf } from "./sampling.ts";
+import { lawAt, sourceOf } from "./sampling.ts";
 import { smc } from "./smc/index.ts";
 import { runToy, type Toy } from "./toy.ts";
 
@@ -15,6 +17,8 @@ const options = (estimator: Estimator, more: Partial<LocalOptions> = {}): LocalO
   maxRejects: Number.MAX_SAFE_INTEGER,
   ...more,
 });
+
+const smcOptions = (more: object) => smc.options.parse(more);
 
 const cases = [
   { law: [0.9, 0.02, 0.02, 0.02, 0.02, 0.02], valid: [0], adaptive: [0.04327, 2.215], recursive: [0, 2.109] },
@@ -132,6 +136,76 @@ describe("weights by simulation", () => {
   });
 });
 
+describe("options that compare tokens look at the allowed ones, as under a mask", () => {
+  // The likeliest may not follow; of the others topK and topP leave what they would not leave of all.
+  const law = [0.02, 0.4, 0.25, 0.15, 0.1, 0.06, 0.02];
+  const valid = (token: number): boolean => [2, 4, 5].includes(token);
+  const toy = (shaping: ShapingOptions): Toy => ({
+    letters: [..."abcdef"],
+    law: () => law,
+    constraint: choicesConstraint(["b", "d", "e"]),
+    maxTokens: 2,
+    shaping,
+  });
+  /** By hand: what each leaves of 0.25, 0.1 and 0.06. */
+  test.each<[ShapingOptions, number[]]>([
+    [{ topK: 1 }, [2]],
+    [{ topK: 2 }, [2, 4]],
+    [{ topP: 0.6 }, [2]],
+    [{ topP: 0.7 }, [2, 4]],
+    [{ minP: 0.3 }, [2, 4]],
+    [{ minP: 0.5 }, [2]],
+    [{ topK: 2, topP: 0.99, temperature: 2, order: "llamacpp" }, [2, 4]],
+    [{ temperature: 1.5 }, [2, 4, 5]],
+    [{ logitBias: { 2: -1 }, repetitionPenalty: 1.2 }, [2, 4, 5]],
+  ])("%o", async (shaping, left) => {
+    const lookAt = async (decoding: Decoding): Promise<void> => {
+      const root = await decoding.prefill();
+      const wanted = decoding.shape(root);
+      expect([...wanted.keys()].filter((token) => wanted[token] > 0)).toEqual(left);
+      for (const estimator of ["adaptive", "recursive", "improper", "masking"] as const) {
+        const { law: p, mass } = lawAt(decoding, root, { mostMissed: 1 });
+        const drawn = new Float64Array(p.length);
+        const weighed = new Float64Array(p.length);
+        const outcomes = enumerateOutcomes((draws) => {
+          const pick = (_: number, weights: Float64Array): number => {
+            const total = weights.reduce((a, b) => a + b, 0);
+            return total > 1e-12 ? draws.choose("draft", weights, total) : -1;
+          };
+          return drawLocally({ law: p, pick, geometric: () => 1 }, valid, options(estimator));
+        });
+        for await (const { probability, result } of outcomes) {
+          drawn[result.token] += probability;
+          weighed[result.token] += probability * result.weight * mass;
+        }
+        const whole = decoding.shapeApart(root);
+        wanted.forEach((mass, token) => {
+          expect(drawn[token]).toBeCloseTo(mass, 6);
+          // Properly weighted: by the law before those options, of what they leave.
+          if (estimator !== "improper" && shaping.order === undefined)
+            expect(weighed[token]).toBeCloseTo(left.includes(token) ? whole[token] : 0, 6);
+        });
+      }
+      decoding.finish("end");
+    };
+    await runToy({ decode: lookAt }, {}, toy(shaping), 1);
+  });
+
+  test("no draw fails where a mask leaves something, and particles follow the law of what is left", async () => {
+    for (const shaping of [{ topK: 1 }, { topP: 0.3 }, { minP: 0.9 }]) {
+      for (let seed = 0; seed < 10; seed++) {
+        const ended = { ...toy(shaping), law: (text: string) => (text ? [1, 0, 0, 0, 0, 0, 0] : law) };
+        expect((await runToy(awrs, awrs.options.parse({}), ended, seed)).text).toBe("b");
+        expect((await runToy(smc, smcOptions({ proposal: "constrained" }), ended, seed)).text).toBe("b");
+      }
+    }
+    const two = { ...toy({ topK: 2 }), law: (text: string) => (text ? [1, 0, 0, 0, 0, 0, 0] : law) };
+    const { posterior, logEvidence } = await runToy(smc, smcOptions({ particles: 500 }), two, 1);
+    expect(Math.abs(posterior.get("b")! - 0.25 / 0.35)).toBeLessThan(0.06);
+    expect(Math.exp(logEvidence)).toBeCloseTo(0.35, 6);
+  });
+});
+
 /** a and b are equally likely; what may follow a is rare. */
 const deadEnd: Toy = {
   letters: ["a", "b", "x", "y"],
@@ -146,8 +220,6 @@ const deadEnd: Toy = {
   constraint: choicesConstraint(["ax", "bx"]),
   maxTokens: 4,
 };
-
-const smcOptions = (more: object) => smc.options.parse(more);
 
 describe("particles", () => {
   test("the dead-end toy: locally 50 %, conditioned on the constraint 1 %", async () => {

@@ -42,6 +42,10 @@ export const localOptions = z.strictObject({
     ),
 });
 
+/** Of an error where nothing was found: the option that may be why. */
+export const givesUp = ({ maxRejects }: { maxRejects: number }): string =>
+  maxRejects < Number.MAX_SAFE_INTEGER ? `, and maxRejects gives up after ${maxRejects}` : "";
+
 /** Where all of a model's distributions are known this changes nothing; over a network, what the engine lists of them is asked for. */
 export const overLaws = (decoding: Decoding): Decoding => (isRemoteDecoding(decoding) ? decoding.listing() : decoding);
 
@@ -55,10 +59,25 @@ interface Law {
 }
 
 /**
- * The next-token law at a node; `last`: of which the end alone is wanted. Errors: `unavailable` where more than `mostMissed` of it may be
- * missed.
+ * The next-token law at a node, of which what the constraint refuses is still to be dropped; `last`: the end alone is wanted. Where options
+ * compare tokens with one another (topK, topP …), they look at the allowed ones, as they do everywhere: the law is then what they leave of
+ * these, and its mass is theirs before that. Errors: `unavailable` where more than `mostMissed` of it may be missed; `constraint_dead_end`.
  */
 export function lawAt(decoding: Decoding, node: ForestNode, { mostMissed }: { mostMissed: number }, last = false): Law {
+  if (decoding.constraining && decoding.compares) {
+    const [law, whole] = [decoding.shape(node), decoding.shapeApart(node)];
+    return { law, mass: law.reduce((sum, p, token) => (p > 0 ? sum + whole[token] : sum), 0), missed: 0 };
+  }
+  return freeLawAt(decoding, node, { mostMissed }, last);
+}
+
+/** The law at a node as if there were no constraint. Errors: as `lawAt`. */
+export function freeLawAt(
+  decoding: Decoding,
+  node: ForestNode,
+  { mostMissed }: { mostMissed: number },
+  last = false,
+): Law {
   const law = decoding.shapeFreely(node);
   if (!isListing(decoding)) return { law, mass: 1, missed: 0 };
   const missed = decoding.missedAt(node, last);

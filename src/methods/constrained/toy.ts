@@ -5,6 +5,8 @@ import type { Decoding } from "../../engine/decoding.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import type { Hypothesis } from "../../engine/output.ts";
 import { winnerOf } from "../../engine/race.ts";
+import { createShaperChain } from "../../engine/shapers/chain.ts";
+import type { ShapingOptions } from "../../engine/shapers/options.ts";
 import type { Counters, FinishReason, TraceEvent } from "../../engine/trace.ts";
 import type { Tokenizer } from "../../text/index.ts";
 
@@ -14,6 +16,8 @@ export interface Toy {
   readonly law: (prefix: string) => readonly number[];
   readonly constraint?: Constraint;
   readonly maxTokens: number;
+  /** Options of sampling, through the chain that real requests go through. */
+  readonly shaping?: ShapingOptions;
 }
 
 export interface ToyRun {
@@ -37,7 +41,7 @@ export async function runToy<Options>(
   toy: Toy,
   seed: number,
 ): Promise<ToyRun> {
-  const { letters, law, constraint, maxTokens } = toy;
+  const { letters, law, constraint, maxTokens, shaping } = toy;
   const encoder = new TextEncoder();
   const textOf = (tokens: readonly number[]): string => tokens.map((token) => letters[token - 1] ?? "").join("");
   const tokenizer = {
@@ -52,6 +56,12 @@ export async function runToy<Options>(
   const root: ForestNode = { parent: undefined, token: 0, depth: 0, logits: undefined, taps: undefined };
   const below = (node: ForestNode): number[] => (node.parent ? [...below(node.parent), node.token] : []);
   const lawAt = (node: ForestNode): Float64Array => Float64Array.from(law(textOf(below(node))));
+  const chain = shaping && createShaperChain(shaping, size);
+  /** What the chain makes of a law. */
+  const shaped = (how: "shape" | "shapeApart", node: ForestNode, allowed?: Uint32Array): Float64Array => {
+    const context = { history: [], promptLength: 1, position: node.depth + 1, stream, allowed };
+    return chain![how](Float32Array.from(lawAt(node), Math.log), context);
+  };
   let finished = false;
   const output: number[] = [];
   let logEvidence = 0;
@@ -82,9 +92,12 @@ export async function runToy<Options>(
     },
     remaining: maxTokens,
     prefill: async () => root,
-    shapeFreely: lawAt,
+    compares: chain?.compares ?? false,
+    shapeFreely: (node: ForestNode) => (chain ? shaped("shape", node) : lawAt(node)),
+    shapeApart: (node: ForestNode) => (chain ? shaped("shapeApart", node) : lawAt(node)),
     shape(node: ForestNode) {
       const allowed = constraining?.allowedAt(node);
+      if (chain) return shaped("shape", node, allowed);
       const masked = lawAt(node).map((p, token) => (!allowed || (allowed[0] >>> token) & 1 ? p : 0));
       const mass = masked.reduce((a, b) => a + b, 0);
       return masked.map((p) => p / mass);

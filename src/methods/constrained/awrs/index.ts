@@ -4,7 +4,7 @@
  */
 import { defineMethod } from "../../../engine/method.ts";
 import { ensure, shownEnd } from "../../../errors.ts";
-import { accountOfMissed, drawToken, lawAt, localOptions, overLaws } from "../sampling.ts";
+import { accountOfMissed, drawToken, givesUp, lawAt, localOptions, overLaws } from "../sampling.ts";
 
 export const awrs = defineMethod({
   name: "awrs",
@@ -22,7 +22,9 @@ export const awrs = defineMethod({
     let logWeight = 0;
     while (!decoding.finished) {
       const position = tip.depth + 1;
-      const before = decoding.counters.constraintChecks;
+      // A mask's checks are counted with its constraint, until a commit.
+      const checked = (): number => decoding.counters.constraintChecks + (constraining?.checks ?? 0);
+      const before = checked();
       let token: number;
       // At temperature 0 there is nothing to draw: the best allowed token is what a mask finds.
       if (decoding.greedy || !constraining) token = decoding.choose(tip);
@@ -36,11 +38,10 @@ export const awrs = defineMethod({
           token >= 0,
           "constraint_dead_end",
           () =>
-            `constraint ${constraining.constraint.name}: awrs found no token that can follow ${shownEnd(constraining.textTo(from))} after ${draw.rejected.length} rejections; truncation (topK, topP, minP) may have removed the valid ones`,
+            `constraint ${constraining.constraint.name}: awrs found no token that can follow ${shownEnd(constraining.textTo(from))} after ${draw.rejected.length} rejections${givesUp(options)}`,
         );
         logWeight += Math.log(draw.weight) + Math.log(mass);
-        const checks = decoding.counters.constraintChecks - before;
-        decoding.emit({ type: "constraint", rejected: [...draw.rejected], token, checks });
+        decoding.emit({ type: "constraint", rejected: [...draw.rejected], token, checks: checked() - before });
       }
       decoding.commit([{ token, from: tip }]);
       if (decoding.finished) break;

@@ -4,12 +4,24 @@
  * 2025, Loula et al. 2025). Every step is one forward pass for all particles.
  */
 import { z } from "zod";
+import { unlessDeadEnd } from "../../../engine/constraining.ts";
 import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Hypothesis } from "../../../engine/output.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure, shownEnd } from "../../../errors.ts";
-import { accountOfMissed, drawToken, lawAt, localOptions, overLaws, pickBy, sourceOf, streamOf } from "../sampling.ts";
+import {
+  accountOfMissed,
+  drawToken,
+  freeLawAt,
+  givesUp,
+  lawAt,
+  localOptions,
+  overLaws,
+  pickBy,
+  sourceOf,
+  streamOf,
+} from "../sampling.ts";
 import { type Critic, guardCritic } from "./critic.ts";
 
 const options = z.strictObject({
@@ -145,7 +157,10 @@ export const smc = defineMethod({
     function grow(particle: Particle, i: number, how: Growth): Particle {
       const { tip, tokens, from } = particle;
       const state = constraining?.stateAt(tip);
-      const { law, mass, missed } = lawAt(decoding, tip, settings, how === "end");
+      const lawOf = settings.proposal === "model" ? freeLawAt : lawAt;
+      const found = unlessDeadEnd(() => lawOf(decoding, tip, settings, how === "end"));
+      if (!found) return { ...particle, logWeight: -Infinity, done: true, killer: "constraint" };
+      const { law, mass, missed } = found;
       const own = streamOf(stream, i + generation * count);
       let token: number;
       let logWeight = particle.logWeight - particle.twist;
@@ -194,7 +209,9 @@ export const smc = defineMethod({
       if (stuck.length > 0) {
         const where = constraining ? ` after ${shownEnd(constraining.textTo(stuck[0].tip))}` : "";
         const drawn =
-          settings.proposal === "constrained" ? "found nothing that may follow" : "drew what may not follow";
+          settings.proposal === "constrained"
+            ? `found nothing that may follow${givesUp(settings)}`
+            : "drew what may not follow";
         reasons.push(`${stuck.length} of them ${drawn}, the first${where}`);
       }
       if (refused.length > 0) {
