@@ -3,10 +3,10 @@ import { serve } from "./harness/child.mjs";
 import { ourInside } from "./ours.mjs";
 
 await serve({
-  async map({ folder, layers }) {
+  async map({ folder, layers, work }) {
     const { neurons } = await ourInside();
     const checkpoint = await neurons.openNeurons(folder);
-    const map = await neurons.mapNeurons(checkpoint, { layers: Array.from({ length: layers }, (_, i) => i) });
+    const map = await neurons.mapNeurons(checkpoint, { layers: Array.from({ length: layers }, (_, i) => i), work });
     await checkpoint.close();
     return {
       seconds: map.seconds,

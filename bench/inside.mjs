@@ -1,9 +1,9 @@
 /**
  * Inside the model: all neurons of an 8B shape from disk in little memory, and codebooks on the paper's finite-state task and on stories. The random
  * checkpoint is sparse: what is not read is holes, and it is deleted afterwards. VENTRIS_BENCH_LAYERS says how many of its 32 layers are decoded (1 with
- * --quick). The rows of stories need models/knossos/parts/codebook and VENTRIS_DATA (or ../shared/data).
+ * --quick); VENTRIS_BENCH_WORK names a folder where it and the layers done stay, for a measurement that is interrupted. The rows of stories need models/knossos/parts/codebook and VENTRIS_DATA (or ../shared/data).
  */
-import { mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -17,13 +17,17 @@ import { sparseLlama8B } from "./weights/sparse.mjs";
 
 /** @param {Settings} settings @returns {Promise<Measurement>} */
 async function streamed({ quick, progress }) {
-  const folder = mkdtempSync(join(tmpdir(), "ventris-8b-"));
+  const kept = process.env.VENTRIS_BENCH_WORK;
+  const folder = kept ?? mkdtempSync(join(tmpdir(), "ventris-8b-"));
   const layers = quick ? 1 : Number(process.env.VENTRIS_BENCH_LAYERS ?? 32);
   try {
-    progress(`  writing ${layers} of 32 layers of a random 8B shape`);
-    await sparseLlama8B(folder, layers);
+    if (!kept || !existsSync(join(kept, "model.safetensors"))) {
+      progress(`  writing ${layers} of 32 layers of a random 8B shape`);
+      mkdirSync(folder, { recursive: true });
+      await sparseLlama8B(folder, layers);
+    }
     const child = startChild(process.execPath, [fileURLToPath(new URL("./inside-child.mjs", import.meta.url))]);
-    const found = await child.call("map", { folder, layers });
+    const found = await child.call("map", { folder, layers, work: kept && join(kept, "layers") });
     await child.close();
     const { seconds, neurons, gflop, peakBytes } = found;
     const whole = (seconds * 32) / layers;
@@ -33,7 +37,7 @@ async function streamed({ quick, progress }) {
       note: `${neurons} neurons of ${layers} layers in ${seconds.toFixed(0)} s: ${(neurons / seconds).toFixed(0)} a second, ${(neurons / gflop).toFixed(2)} per GFLOP, ${(gflop / seconds).toFixed(0)} GFLOP/s; all 32 layers at that rate ${(whole / 60).toFixed(0)} minutes (paper: under 15)`,
     };
   } finally {
-    rmSync(folder, { recursive: true, force: true });
+    if (!kept) rmSync(folder, { recursive: true, force: true });
   }
 }
 

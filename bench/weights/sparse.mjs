@@ -1,5 +1,5 @@
 /** A checkpoint of the shape of Llama 3.1 8B in BF16 whose unread tensors are holes in the file: a few gigabytes where the whole has sixteen. */
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
 import { llamaTensors } from "./shapes.mjs";
@@ -42,7 +42,8 @@ export async function sparseLlama8B(folder, layers) {
   const first = Buffer.alloc(8 + padded, 0x20);
   first.writeBigUInt64LE(BigInt(padded));
   json.copy(first, 8);
-  const file = await open(join(folder, "model.safetensors"), "w");
+  const unfinished = join(folder, "model.safetensors.part");
+  const file = await open(unfinished, "w");
   try {
     await file.truncate(first.length + position);
     await file.write(first, 0, first.length, 0);
@@ -65,4 +66,5 @@ export async function sparseLlama8B(folder, layers) {
   } finally {
     await file.close();
   }
+  renameSync(unfinished, join(folder, "model.safetensors"));
 }

@@ -28,6 +28,7 @@ interface NeuronFlags extends neurons.NeuronSettings {
   limit: number;
   out?: string;
   picture?: string;
+  work?: string;
   threads?: number;
   json?: true;
 }
@@ -83,6 +84,7 @@ export function defineNeurons(command: Command): void {
     .addOption(numberFlag("--limit", z.int().min(1).max(10_000), "how many neurons are shown").default(15))
     .option("--out <file.jsonl>", "write every neuron with its tokens into this file, a line of JSON for each")
     .option("--picture <file.svg>", "draw the map of all neurons into this file")
+    .option("--work <folder>", "keep each layer there as it is done: interrupted, the same command goes on")
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -98,6 +100,7 @@ Examples:
   ventris inspect neurons --neuron 3.118
   ventris inspect neurons --clamp 3.118 --word dog
   ventris inspect neurons --compare runs/mine/model
+  ventris inspect neurons -m ~/models/llama-8b --work llama-8b-neurons
   ventris inspect neurons --picture map.svg --out neurons.jsonl`,
     )
     .action(inspect);
@@ -114,9 +117,9 @@ function place(flag: string, description: string): Option {
 
 /** Flags that have no part in what another one asks for. */
 const foreign = {
-  neuron: ["word", "tokens", "matrix", "sign", "layers", "limit", "out", "picture"],
-  compare: ["word", "tokens", "limit", "out", "picture"],
-  clamp: ["matrix", "metric", "norm", "input", "sign", "top", "layers", "limit", "out", "picture"],
+  neuron: ["word", "tokens", "matrix", "sign", "layers", "limit", "out", "picture", "work"],
+  compare: ["word", "tokens", "limit", "out", "picture", "work"],
+  clamp: ["matrix", "metric", "norm", "input", "sign", "top", "layers", "limit", "out", "picture", "work"],
 } as const;
 
 async function inspect(flags: NeuronFlags, command: Command): Promise<void> {
@@ -175,12 +178,12 @@ async function openFlagged(model: string): Promise<neurons.NeuronCheckpoint> {
 
 async function mapOf(
   checkpoint: neurons.NeuronCheckpoint,
-  { matrix, metric, norm, input, sign, top, layers, threads }: NeuronFlags,
+  { matrix, metric, norm, input, sign, top, layers, work, threads }: NeuronFlags,
   signal: AbortSignal,
   wanted?: readonly number[],
 ): Promise<neurons.NeuronMap> {
   const onProgress = (done: number, total: number): void => showProgress(`${done} of ${total} neurons`);
-  const options = { matrix, metric, norm, input, sign, top, layers, threads, wanted, signal, onProgress };
+  const options = { matrix, metric, norm, input, sign, top, layers, work, threads, wanted, signal, onProgress };
   const map = await neurons.mapNeurons(checkpoint, options);
   endProgress();
   return map;

@@ -23,6 +23,8 @@ export interface Norm {
 export interface NeuronCheckpoint {
   /** Path it was opened from. */
   readonly origin: string;
+  /** Names its files as they are now. */
+  readonly identity: string;
   readonly config: ModelConfig;
   readonly tokenizer: Tokenizer | undefined;
   /** Rows of the output matrix that are tokens: a vocabulary may be padded beyond its tokenizer. */
@@ -90,6 +92,7 @@ export async function openNeurons(path: string): Promise<NeuronCheckpoint> {
     ensure(has.includes("up"), "bad_option", `${path}: ${config.architecture} has no feed-forward that is known here`);
     return {
       origin: path,
+      identity: source.identity,
       config,
       tokenizer,
       vocabulary: Math.min(config.vocabularySize, tokenizer?.vocabularySize ?? Number.POSITIVE_INFINITY),

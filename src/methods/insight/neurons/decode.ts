@@ -33,10 +33,17 @@ export interface DecodedVectors {
   readonly wanted: Float32Array;
 }
 
+/** A layer of a large model takes minutes. */
+export interface DecodingWatch {
+  readonly signal?: AbortSignal;
+  /** What is done of the work, from 0 to 1. */
+  readonly onProgress?: (share: number) => void;
+}
+
 export interface VectorDecoder {
   readonly top: number;
-  /** `vectors` is [count, width]. Errors: `bad_shape` where it does not fill rows. */
-  decode(vectors: Float32Array): Promise<DecodedVectors>;
+  /** `vectors` is [count, width]. Errors: `bad_shape` where it does not fill rows; `aborted`. */
+  decode(vectors: Float32Array, watch?: DecodingWatch): Promise<DecodedVectors>;
   /** Multiplications and additions of one vector. */
   readonly operations: number;
   close(): Promise<void>;
@@ -95,7 +102,7 @@ export async function vectorDecoder(
   return {
     top,
     operations: 2 * width * vocabulary,
-    async decode(given) {
+    async decode(given, { signal, onProgress } = {}) {
       const count = given.length / width;
       ensure(Number.isInteger(count), "bad_shape", `vectors: ${given.length} numbers do not fill rows of ${width}`);
       const rows = metric === "cosine" ? unitRows(given, width) : given;
@@ -112,8 +119,10 @@ export async function vectorDecoder(
       for (let index = 0; index < tiles; index++) {
         const values = await tile(index);
         const tileValue = matrix(values, values.length / width);
-        for (const { from, value } of blocks) {
+        for (const [done, { from, value }] of blocks.entries()) {
+          ensure(!signal?.aborted, "aborted", "decoding the neurons was aborted");
           const found = await program.run({ vectors: value, tile: tileValue });
+          onProgress?.((index + (done + 1) / blocks.length) / tiles);
           merge(result, from, top, index * tileSize, {
             values: found.values.data as Float32Array,
             indices: found.indices.data as BigInt64Array,

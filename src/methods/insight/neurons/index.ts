@@ -8,13 +8,15 @@
 
 import { ensure } from "../../../errors.ts";
 import { type Matrix, matrices, type NeuronCheckpoint, type Norm } from "./checkpoint.ts";
-import { metrics, squared, type VectorDecoderOptions, vectorDecoder } from "./decode.ts";
+import { metrics, squared, type VectorDecoder, type VectorDecoderOptions, vectorDecoder } from "./decode.ts";
+import { type DecodedLayer, keptLayers } from "./kept.ts";
 
 export { type Matrix, matrices, type NeuronCheckpoint, type Norm, openNeurons } from "./checkpoint.ts";
 export { type Clamp, checkNeuron, clampNeuron, drives } from "./clamp.ts";
 export { checkComparable, compareNeurons, type NeuronAgreement } from "./compare.ts";
 export {
   type DecodedVectors,
+  type DecodingWatch,
   metrics,
   type VectorDecoder,
   type VectorDecoderOptions,
@@ -46,6 +48,8 @@ export interface NeuronMapOptions
     Pick<VectorDecoderOptions, "wanted" | "tile" | "threads"> {
   /** Only these; default: all. */
   readonly layers?: readonly number[];
+  /** Folder that keeps each layer as it is done: the same call goes on from there, and leaves it. Default: nothing is kept. */
+  readonly work?: string;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
   /** Neurons decoded so far, of how many. */
@@ -66,7 +70,7 @@ export interface NeuronMap {
   /** Tokens asked for, and their scores [layers * neurons, wanted]. */
   readonly wanted: readonly number[];
   readonly wantedScores: Float32Array;
-  /** Seconds of reading and decoding, and floating-point operations of the products. */
+  /** Seconds of reading and decoding, those of layers that were kept among them, and floating-point operations of the products. */
   readonly seconds: number;
   readonly operations: number;
 }
@@ -82,41 +86,61 @@ export const defaultSettings: NeuronSettings = {
 
 /**
  * Decodes all neurons, layer by layer: one layer's matrix and one tile of the output matrix are in memory at a time. Errors: `bad_option` naming the
- * setting; those of reading weights; `aborted`.
+ * setting, or for layers kept of another model or other settings; those of reading weights; `aborted`, with the layers done kept where `work` is given.
  */
 export async function mapNeurons(checkpoint: NeuronCheckpoint, options: NeuronMapOptions = {}): Promise<NeuronMap> {
   const { config, vocabulary } = checkpoint;
-  const { threads, tile, signal, onProgress, wanted = [], layers = range(config.layers), ...given } = options;
+  const { threads, tile, work, signal, onProgress, wanted = [], layers = range(config.layers), ...given } = options;
   const settings = readSettings(checkpoint, { ...defaultSettings, ...given });
-  const started = performance.now();
   const neurons = config.feedForward;
   const [count, { top }] = [layers.length * neurons, settings];
   const decoder = await vectorDecoder(checkpoint, { top, metric: settings.metric, wanted, tile, threads });
+  const about = { of: checkpoint.identity, settings, wanted };
+  const kept = work === undefined ? undefined : await keptLayers(work, about, neurons, top, wanted.length);
   const map = {
     tokens: new Int32Array(count * top),
     scores: new Float32Array(count * top),
     normaliser: new Float64Array(count),
     wantedScores: new Float32Array(count * wanted.length),
   };
+  let seconds = 0;
   try {
-    const final = settings.norm === "final" ? await checkpoint.finalNorm() : undefined;
     for (const [l, layer] of layers.entries()) {
-      ensure(!signal?.aborted, "aborted", "decoding the neurons was aborted");
-      const vectors = await checkpoint.vectors(layer, settings.matrix);
-      const inner = settings.input === "gamma" ? await checkpoint.innerNorm(layer) : undefined;
-      prepare(vectors, config.hiddenSize, settings, inner, final);
-      const decoded = await decoder.decode(vectors);
+      const report = (share: number) => onProgress?.(Math.floor((l + share) * neurons), count);
+      let decoded = await kept?.read(layer);
+      if (!decoded) {
+        decoded = await decodeLayer(checkpoint, decoder, settings, layer, signal, report);
+        await kept?.write(layer, decoded);
+      }
       map.tokens.set(decoded.tokens, l * neurons * top);
       map.scores.set(decoded.scores, l * neurons * top);
       map.normaliser.set(decoded.normaliser, l * neurons);
       map.wantedScores.set(decoded.wanted, l * neurons * wanted.length);
-      onProgress?.((l + 1) * neurons, count);
+      seconds += decoded.seconds;
+      report(1);
     }
   } finally {
     await decoder.close();
   }
-  const seconds = (performance.now() - started) / 1000;
   return { settings, layers, neurons, vocabulary, ...map, wanted, seconds, operations: decoder.operations * count };
+}
+
+async function decodeLayer(
+  checkpoint: NeuronCheckpoint,
+  decoder: VectorDecoder,
+  settings: NeuronSettings,
+  layer: number,
+  signal: AbortSignal | undefined,
+  onProgress: (share: number) => void,
+): Promise<DecodedLayer> {
+  ensure(!signal?.aborted, "aborted", "decoding the neurons was aborted");
+  const started = performance.now();
+  const vectors = await checkpoint.vectors(layer, settings.matrix);
+  const inner = settings.input === "gamma" ? await checkpoint.innerNorm(layer) : undefined;
+  const final = settings.norm === "final" ? await checkpoint.finalNorm() : undefined;
+  prepare(vectors, checkpoint.config.hiddenSize, settings, inner, final);
+  const decoded = await decoder.decode(vectors, { signal, onProgress });
+  return { ...decoded, seconds: (performance.now() - started) / 1000 };
 }
 
 function readSettings(checkpoint: NeuronCheckpoint, settings: NeuronSettings): NeuronSettings {

@@ -1,4 +1,7 @@
 /** Neurons decoded through the output matrix, against the definition in float64; planted features; clamps; bad input. */
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../../../test/fixtures/tiny-model.ts";
 import { normal } from "../../../engine/random.ts";
@@ -9,6 +12,7 @@ import {
   compareNeurons,
   conceptTokens,
   doseResponse,
+  type Matrix,
   mapNeurons,
   type NeuronCheckpoint,
   type NeuronMap,
@@ -306,9 +310,44 @@ describe("bad input", () => {
     await removeModel(other);
   });
 
-  test("an abort ends between layers", async () => {
+  test("an abort ends within a layer, and layers that are kept are not decoded again", async () => {
     const signal = AbortSignal.abort();
     await expect(mapNeurons(checkpoints.llama, { signal })).rejects.toMatchObject({ code: "aborted" });
+
+    const work = await mkdtemp(join(tmpdir(), "ventris-neurons-"));
+    const options = { tile: 16, top: 5, wanted: [5], work };
+    const { llama } = checkpoints;
+    const abort = new AbortController();
+    const cut = mapNeurons(llama, {
+      ...options,
+      signal: abort.signal,
+      onProgress: (done) => done > 64 && abort.abort(), // in the second layer, which has 64 neurons as well
+    });
+    await expect(cut).rejects.toMatchObject({ code: "aborted" });
+    expect(await readdir(work)).toEqual(["layer-0000.safetensors"]);
+
+    const read: number[] = [];
+    const watched = {
+      ...llama,
+      vectors(layer: number, matrix: Matrix) {
+        read.push(layer);
+        return llama.vectors(layer, matrix);
+      },
+    };
+    const whole = await mapNeurons(llama, { ...options, work: undefined });
+    const { seconds, ...resumed } = await mapNeurons(watched, options);
+    expect(read).toEqual([1]);
+    expect({ ...resumed, seconds: whole.seconds }).toEqual(whole);
+    expect(seconds).toBeGreaterThan(0);
+
+    await expect(mapNeurons(llama, { ...options, top: 4 })).rejects.toThrow(
+      /made of another model or with other settings/,
+    );
+    const file = join(work, "layer-0001.safetensors");
+    const bytes = await readFile(file);
+    await writeFile(file, bytes.subarray(0, bytes.length - 8));
+    await expect(mapNeurons(llama, options)).rejects.toMatchObject({ code: "bad_file" });
+    await rm(work, { recursive: true });
   });
 
   test("a word that no token spells", async () => {
