@@ -67,7 +67,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "a constraint in a list",
       () => model.decode("a b", wrong({ constraint: ["x"] })),
-      /constraint must be an object that names a constraint/,
+      /constraint must name a constraint/,
     ],
     ["open with an unknown option", () => open("knossos", wrong({ dtype: "q8" })), /no option "dtype"/],
     ["open with a misspelt one", () => open("knossos", wrong({ thread: 2 })), /did you mean "threads"/],
@@ -245,8 +245,8 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["a misspelt request option", () => model.decode("Hi", wrong({ temprature: 1 })), /did you mean "temperature"/],
     ["out of range", () => model.decode("Hi", { topP: 2 }), /topP must be at most 1, not 2/],
-    ["of another kind", () => model.decode("Hi", { maxTokens: wrong("ten") }), /maxTokens must be a number, not "ten"/],
-    ["not whole", () => model.decode("Hi", { maxTokens: 1.5 }), /maxTokens must be a whole number, not 1.5/],
+    ["of another kind", () => model.decode("Hi", { maxTokens: wrong("ten") }), /maxTokens must be a whole number from 1 to 1000000, not "ten"/],
+    ["not whole", () => model.decode("Hi", { maxTokens: 1.5 }), /maxTokens must be a whole number from 1 to 1000000, not 1.5/],
     [
       "of a fixed set",
       () => model.decode("Hi", { method: { name: "dyspec", algorithm: wrong("heep") } }),
@@ -278,7 +278,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "an edit that is null",
       () => model.decode("a", { edits: [wrong(null)] }),
-      /edits\[0\] must be an object, not null/,
+      /edits\[0\] must be of the form {"site":.*}, not null/,
     ],
     ["edits at opening", () => open("knossos", { edits: [wrong(3)] }), /edits\[0\].*must be a module/],
     ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],

@@ -1,6 +1,7 @@
 /** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
 import type { z } from "zod";
 import { shown } from "./errors.ts";
+import { formOf, listed, optionsOf, unwrapped, wordsOf } from "./forms.ts";
 import { type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
@@ -23,29 +24,51 @@ export function describeIssues(
   return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
 }
 
-/** What none of several kinds takes. Where the value is of one of these kinds, what that kind says of it; otherwise all kinds by name. */
+/**
+ * What none of several kinds takes. Where the value is of one of these kinds and something in it is wrong, what that kind says of it;
+ * otherwise all that it may be.
+ */
 function describeUnion(
   branches: readonly (readonly Issue[])[],
+  schema: z.ZodType | undefined,
   field: string,
-  given: string,
+  issue: Issue,
   path: readonly PropertyKey[],
-) {
-  const isWhole = ([first]: readonly Issue[]): boolean =>
-    first.path.length === 0 && (first.code === "invalid_type" || first.code === "custom" || isOfOtherType(first));
-  const fitting = branches.filter((issues) => !isWhole(issues));
-  const kinds = branches.flatMap(([first]) => {
-    if (first.code === "invalid_type") return [kind(first.expected)];
-    return isOfOtherType(first) ? [list(first.values.map(shown))] : [];
-  });
-  if (fitting.length === 0 && kinds.length === branches.length)
-    return `${field} must be ${[...new Set(kinds)].join(" or ")}${given}`;
-  const told = fitting.length > 0 ? fitting : branches;
-  return [...new Set(told.map((issues) => describeIssues(issues, undefined, path)))].join(", or ");
+): string {
+  const given = givenOf(issue);
+  const options = optionsOf(schema);
+  const tell = (which: readonly number[]): string =>
+    [...new Set(which.map((i) => describeIssues(branches[i], options[i], path)))].join(", or ");
+  const all = [...branches.keys()];
+  const inside = all.filter((i) => !isWhole(branches[i][0]));
+  if (inside.length > 0) return tell(inside);
+  const form = formOf(schema) ?? kindsOf(branches);
+  if (form === undefined) return tell(all);
+  const input = "input" in issue ? issue.input : undefined;
+  return `${field} must be ${form}${given}${typeof input === "string" ? suggestion(input, wordsOf(schema)) : ""}`;
 }
 
-/** A value that must be one of some, and is not even of their type. */
-const isOfOtherType = (issue: Issue): issue is z.core.$ZodIssueInvalidValue =>
-  issue.code === "invalid_value" && !issue.values.some((value) => typeof value === typeof issue.input);
+/** Whether a value as a whole is another than it must be: of another kind, out of range, none of some. */
+const isWhole = ({ code, path, ...issue }: Issue): boolean => {
+  if (path.length > 0 || code === "unrecognized_keys") return false;
+  if (code === "custom") return isLibrarys(issue.message);
+  return !("origin" in issue) || issue.origin === "number" || issue.origin === "int";
+};
+
+/** By the issues alone, where the schema is not at hand. */
+function kindsOf(branches: readonly (readonly Issue[])[]): string | undefined {
+  const kinds = branches.flatMap(([first]) => {
+    if (first.code === "invalid_type") return [kind(first.expected)];
+    return first.code === "invalid_value" ? first.values.map(shown) : [];
+  });
+  return kinds.length < branches.length ? undefined : listed([...new Set(kinds)]);
+}
+
+/** Words of the schema library, which ours replace. */
+const isLibrarys = (message: string): boolean => /^(Invalid|Too (big|small)|Unrecognized|Input not)/.test(message);
+
+const givenOf = (issue: Issue): string =>
+  "input" in issue && issue.input !== undefined ? `, not ${shown(issue.input)}` : "";
 
 function describeIssue(
   issue: Issue,
@@ -55,20 +78,19 @@ function describeIssue(
 ): string {
   const path = [...within, ...issue.path];
   const field = path.length === 0 ? "options" : pathText(path);
-  const given = "input" in issue && issue.input !== undefined ? `, not ${shown(issue.input)}` : "";
+  const given = givenOf(issue);
   // A schema's own words go before ours; the library's are replaced.
-  if (
-    issue.code !== "custom" &&
-    issue.code !== "invalid_format" &&
-    !/^(Invalid|Too (big|small)|Unrecognized)/.test(issue.message)
-  )
+  if (issue.code !== "custom" && issue.code !== "invalid_format" && !isLibrarys(issue.message))
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
       return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, issue.path), others)).join("; ");
-    case "invalid_type":
-      if (issue.input === undefined) return `${field} is missing: it must be ${kind(issue.expected)}`;
-      return `${field} must be ${kind(issue.expected)}${given}`;
+    case "invalid_type": {
+      // Options as a whole are no option of some form.
+      const form = (path.length > 0 && formOf(schemaAt(schema, issue.path))) || kind(issue.expected);
+      if (issue.input === undefined) return `${field} is missing: it must be ${form}`;
+      return `${field} must be ${form}${given}`;
+    }
     case "too_small":
     case "too_big": {
       const small = issue.code === "too_small";
@@ -78,6 +100,8 @@ function describeIssue(
         const plural = bound === 1 ? unit : unit === "entry" ? "entries" : "characters";
         return `${field} must have ${small ? "at least" : "at most"} ${bound} ${plural}`;
       }
+      const [place, form] = [schemaAt(schema, issue.path), formOf(schemaAt(schema, issue.path))];
+      if (form && optionsOf(place).length > 0) return `${field} must be ${form}${given}`;
       const word = small ? (issue.inclusive ? "at least" : "above") : issue.inclusive ? "at most" : "below";
       return `${field} must be ${word} ${bound}${given}`;
     }
@@ -95,12 +119,12 @@ function describeIssue(
             field,
             (issue.input as Record<PropertyKey, unknown> | undefined)?.[path.at(-1) ?? ""],
           )
-        : describeUnion(issue.errors, field, given, path);
+        : describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
     case "invalid_key":
     case "invalid_element":
       return describeIssues(issue.issues, undefined, path);
     default: {
-      const message = /^Invalid/.test(issue.message) ? `cannot be this${given}` : issue.message;
+      const message = isLibrarys(issue.message) ? `cannot be this${given}` : issue.message;
       return path.length === 0 ? message : ownWords(message, field, given);
     }
   }
@@ -108,11 +132,11 @@ function describeIssue(
 
 /** A schema's own words: a sentence about the field where they say what it must be, else a remark on it. */
 const ownWords = (message: string, field: string, given: string): string =>
-  message.startsWith("must be ") ? `${field} ${message}${given}` : `${field}: ${message}`;
+  message.startsWith("must ") ? `${field} ${message}${given}` : `${field}: ${message}`;
 
 function oneOf(values: readonly unknown[], field: string, input: unknown): string {
   const given = input === undefined ? "" : `, not ${shown(input)}`;
-  return `${field} must be ${list(values.map(shown))}${given}${typeof input === "string" ? suggestion(input, values.map(String)) : ""}`;
+  return `${field} must be ${listed(values.map(shown))}${given}${typeof input === "string" ? suggestion(input, values.map(String)) : ""}`;
 }
 
 function unknownKey(
@@ -148,31 +172,24 @@ const kinds: Readonly<Record<string, string>> = {
 };
 const kind = (expected: string): string => kinds[expected] ?? `a ${expected}`;
 
-const list = (values: readonly string[]): string =>
-  values.length === 1 ? values[0] : `${values.slice(0, -1).join(", ")} or ${values[values.length - 1]}`;
-
 /** Names that an object may have at this place of a schema; none where it is no object. */
-function keysAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] {
-  let at = unwrapped(schema);
+const keysAt = (schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] =>
+  namesOf(unwrapped(schemaAt(schema, path)));
+
+/** The schema at a place of another. */
+function schemaAt(schema: z.ZodType | undefined, path: readonly PropertyKey[]): z.ZodType | undefined {
+  let at = schema;
   for (const part of path) {
-    const inner = at?._zod.def as unknown as { shape?: Record<string, z.ZodType>; element?: z.ZodType } | undefined;
-    at = unwrapped(typeof part === "number" ? inner?.element : inner?.shape?.[String(part)]);
+    const inner = unwrapped(at)?._zod.def as unknown as
+      | { shape?: Record<string, z.ZodType>; element?: z.ZodType; valueType?: z.ZodType }
+      | undefined;
+    at = typeof part === "number" ? inner?.element : (inner?.shape?.[String(part)] ?? inner?.valueType);
   }
-  return namesOf(at);
+  return at;
 }
 
 /** Of a choice between objects the names of all of them. */
 function namesOf(schema: z.ZodType | undefined): string[] {
   const { shape, options = [] } = (schema?._zod.def ?? {}) as { shape?: object; options?: readonly z.ZodType[] };
   return shape ? Object.keys(shape) : [...new Set(options.flatMap(namesOf))];
-}
-
-/** A schema without its layers of `optional` and `default`. */
-export function unwrapped(schema: z.ZodType | undefined): z.ZodType | undefined {
-  let at = schema;
-  for (;;) {
-    const inner = (at?._zod.def as unknown as { innerType?: z.ZodType } | undefined)?.innerType;
-    if (!inner) return at;
-    at = inner;
-  }
 }

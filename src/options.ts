@@ -75,7 +75,7 @@ export interface RequestOptions {
   /** Never write a sequence of this many tokens that prompt or output already has; 0 turns it off. From 0 to 1000. Default 0. */
   noRepeatNgram?: number;
   /** Numbers that are added to the logits of token ids; -Infinity bans a token. */
-  logitBias?: Readonly<Record<string, number | null>>;
+  logitBias?: Readonly<Record<string, number>>;
   /** Token ids that are never produced. */
   badTokens?: readonly number[];
   /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat; and minTokens, which comes first unless the list places it. Default "hf". */
@@ -778,7 +778,7 @@ export interface AutoOptions {
   draft?: string;
   /** The bandit that learns which method is fastest for which request: LinUCB learns from few requests, and DiscountedLinUCB forgets old ones; those named Neu or Neural, and EENet, learn finer rules and need more of them. Default "LinUCB". */
   policy?: "NeuSquareCB" | "NeuFastCB" | "LinUCB" | "DiscountedLinUCB" | "LinearSquareCB" | "NeuralUCB" | "NeuralTS" | "NeuralEpsilonGreedy" | "EENet";
-  /** Options of the policy, as JSON: {"alpha": 0.1}. Default {}. Of the host alone: a server refuses it in requests. */
+  /** Options of the policy by their names; those that are left out keep their defaults. Of the host alone: a server refuses it in requests. */
   policyOptions?: Readonly<Record<string, unknown>>;
   /** Folder where what was learnt is kept, or "none"; default: beside the model, in auto, where it can be written. Of the host alone: a server refuses it in requests. */
   state?: string;
@@ -886,7 +886,7 @@ export interface CodebookOptions {
     group?: number;
     /** From 0. */
     patch: number;
-    /** From -9007199254740991. Default -1. */
+    /** Default -1. */
     slot?: number;
     /** Positions of the text at which the change acts, counted from 0 with the prompt; or all of them. Default "all". */
     at?: "all" | readonly number[];

@@ -367,7 +367,17 @@ describe("misuse and failure", () => {
     [
       "a value that is none of the choices",
       ["run", "--device", "gpu", prompt],
-      /^ventris: --device must be cpu, webgpu or cuda, not gpu\n/,
+      /^ventris: --device must be cpu, webgpu or cuda, not gpu; did you mean webgpu\?\n/,
+    ],
+    [
+      "a method's option as a flag",
+      ["run", "--method", "dyspec", "--draft", "pylos", prompt],
+      /there is no option --draft; draft is an option of the method dyspec: --set draft=/,
+    ],
+    [
+      "a method's option as a flag that is another's",
+      ["run", "--method", "dyspec", "--budget", "48", prompt],
+      /--budget must be of the form .*; budget is an option of the method dyspec: --set budget=48\n/,
     ],
     ["a flag that is needed", ["eval", "perplexity", "texts.txt"], /^ventris: --model <name> is needed\n/],
     ["an argument that is needed", ["pull"], /^ventris: <name> is needed\n/],
@@ -376,7 +386,7 @@ describe("misuse and failure", () => {
       ["chat", "phaistos"],
       /^ventris: chat does not know what to do with "phaistos"; --model names a model\n/,
     ],
-    ["a constraint that is a word", ["run", "--constraint", "x", prompt], /--constraint must be an object that names/],
+    ["a constraint that is a word", ["run", "--constraint", "x", prompt], /--constraint must name a constraint/],
     [
       "one method as JSON",
       ["compare", "--methods", '{"name":"beam","beans":4}', prompt],
@@ -395,7 +405,11 @@ describe("misuse and failure", () => {
     ],
     ["method JSON that is none", ["run", "--method", '{"name":', prompt], /method's JSON cannot be read/],
     ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
-    ["an option of the wrong type", ["run", "--top-k", "many", prompt], /--top-k.*must be a number, not "many"/],
+    [
+      "an option of the wrong type",
+      ["run", "--top-k", "many", prompt],
+      /--top-k must be a whole number from 0, not "many"/,
+    ],
     ["an empty prompt", ["run", ""], /the prompt is empty/],
     ["two prompts", ["run", "--prompt-ids", "1", prompt], /give the prompt once/],
     ["token ids outside the vocabulary", ["run", "--prompt-ids", "1,999999"], /999999 is not a token id/],

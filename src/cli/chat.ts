@@ -6,7 +6,7 @@ import { VentrisError } from "../errors.ts";
 import { open } from "../open.ts";
 import { type Conversation, commandHelp, isCommand, openConversation, runCommand } from "./chat-commands.ts";
 import { groups } from "./help.ts";
-import { readMethod } from "./method-choice.ts";
+import { addMethodHints, readMethod } from "./method-choice.ts";
 import { endProgress, fail, print, printJson, say, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
@@ -46,6 +46,7 @@ export function define(command: Command): void {
         .helpGroup(groups.method)
         .argParser((pair: string, all: string[] | undefined) => [...(all ?? []), pair]),
     );
+  addMethodHints(command);
   addSamplingFlags(command);
   addOutputFlags(command, { json: false, defaults: { maxTokens: "as many as the context has room for" } });
   command.option("--json", "print a JSON object for each answer, on a line of its own");

@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
-import { parseValue, placeholder } from "./flags.ts";
+import { VentrisError } from "../errors.ts";
+import { methods, shapers } from "../methods/index.ts";
+import { filters } from "../methods/signals.ts";
+import { describeOption, parseValue, placeholder } from "./flags.ts";
 
 test("a name that an option's JSON does not know has its nearest", () => {
   const wrong: [keyof typeof requestOptions.shape, string, string][] = [
@@ -33,8 +36,53 @@ test("of a list it is said which entry is wrong, and a text that is no list is c
     [what, "surplsu", /^x\[0\] .* not "surplsu"; did you mean "surplus"\?$/],
     [what, "entropy,no", /^x\[1\] .* not "no"$/],
     [distances, "0", /^x\[0\] must be at least 1, not 0$/],
-    [distances, "1,two", /^x\[1\] must be a number, not "two"$/],
+    [distances, "1,two", /^x\[1\] must be a whole number from 1, not "two"$/],
     [distances, '{"a":1}', /^x must be a list/],
   ];
   for (const [schema, text, message] of refused) expect(() => parseValue(schema, "x", text), text).toThrow(message);
 });
+
+test("an option of several kinds says all of them, with the nearest word, in its help and in errors", () => {
+  const { order, penaltyWindow, mirostat, xtc } = requestOptions.shape;
+  const refused: [z.ZodType, string, RegExp][] = [
+    [
+      order,
+      "temperature,topk",
+      /^x must be "hf", "llamacpp", "vllm" or a list of stages, .*; as a list: x\[1\]: .*"topK"\?/,
+    ],
+    [order, "hff", /^x must be "hf", "llamacpp", "vllm" or a list of stages, not "hff"; did you mean "hf"\?$/],
+    [order, "topK,topK", /as a list: x: every stage may stand there only once$/],
+    [penaltyWindow, "al", /^x must be a whole number from 1 or "all", not "al"; did you mean "all"\?$/],
+    [penaltyWindow, "0", /^x must be a whole number from 1 or "all", not 0$/],
+    [mirostat, '{"version":7}', /^x\.version must be 1 or 2, not 7$/],
+    [xtc, "on", /^x must be of the form \{"probability":0\.5,"threshold":0\.1\}, not "on"$/],
+  ];
+  for (const [schema, text, message] of refused) expect(() => parseValue(schema, "x", text), text).toThrow(message);
+  expect(describeOption(penaltyWindow)).toContain('A whole number from 1 or "all".');
+  expect(describeOption(order)).toContain('"hf", "llamacpp", "vllm" or a list of stages.');
+  expect(describeOption(mirostat)).toContain("(1 or 2, default 2)");
+});
+
+/** Every option that a command line can set, of whom, and its schema. */
+const settable = [{ name: "run", options: requestOptions }, ...methods, ...shapers, ...filters].flatMap(
+  ({ name, options }) =>
+    Object.entries<z.ZodType>(options.shape).map(([option, schema]) => [name, option, schema] as const),
+);
+
+test.each(settable)(
+  "%s, %s: whatever it is set to by mistake, the error names it and says what it must be",
+  (_, option, schema) => {
+    for (const nonsense of ["?;", "-1e9", "1.5", "1e9", "null", "{}", "[[]]", '{"lenght":1}', "1,?;"]) {
+      let message = "";
+      try {
+        parseValue(schema, option, nonsense);
+      } catch (error) {
+        expect(error).toBeInstanceOf(VentrisError);
+        message = (error as Error).message;
+      }
+      if (message === "") continue;
+      expect(message, nonsense).toMatch(new RegExp(`^${option}\\b|^there is no option .* in ${option}\\b`));
+      expect(message, nonsense).not.toMatch(/object|undefined|Invalid|expected|received|Too (big|small)/);
+    }
+  },
+);

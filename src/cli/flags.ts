@@ -2,9 +2,10 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
+import { formOf, optionsOf, rangeWords, unwrapped } from "../forms.ts";
 import { describeIssues } from "../issues.ts";
 import { suggestion } from "../names.ts";
-import { describeSchema, docstring, rangeOf } from "../papers/option-types.ts";
+import { describeSchema, docstring, sentence } from "../papers/option-types.ts";
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
@@ -33,10 +34,32 @@ export function addSchemaFlags(
     if (group) option.helpGroup(group);
     command.addOption(
       option.argParser((text: string, previous: unknown): unknown =>
-        list ? [...((previous as string[] | undefined) ?? []), text] : parseValue(schema, `--${flag}`, text),
+        list ? [...((previous as string[] | undefined) ?? []), text] : parseFlag(command, schema, `--${flag}`, text),
       ),
     );
   }
+}
+
+function parseFlag(command: Command, schema: z.ZodType, flag: string, text: string): unknown {
+  try {
+    return parseValue(schema, flag, text);
+  } catch (cause) {
+    const { code, message } = cause as VentrisError;
+    throw new VentrisError(code, `${message}${hadElsewhere(command, flag, text)}`, { cause });
+  }
+}
+
+/** Says how else what a flag is called is had, such as an option of the method that was chosen; undefined: it is not. */
+type Elsewhere = (name: string, value: string, flags: Readonly<Record<string, unknown>>) => string | undefined;
+
+const elsewhere = new WeakMap<Command, Elsewhere>();
+
+export const addElsewhere = (command: Command, say: Elsewhere): unknown => elsewhere.set(command, say);
+
+/** The end of a sentence about a flag that a command has not, or has for something else; empty where there is nothing to say. */
+export function hadElsewhere(command: Command, flag: string, value: string): string {
+  const said = elsewhere.get(command)?.(flag.replace(/^-+/, ""), value, command.opts());
+  return said === undefined ? "" : `; ${said}`;
 }
 
 /** Those of the parsed flags that belong to the shape, by their option names. */
@@ -84,11 +107,20 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
   if (/^\s*\{/.test(text)) readJson(text, name);
+  const written = /^\s*[[{]/.test(text);
+  const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
   // Of a list it is said which entry is wrong.
-  const entries = unwrap(schema) instanceof z.ZodArray && !/^\s*[[{]/.test(text);
-  const given = entries ? text.split(",").map((entry) => parseJson(entry) ?? entry) : (readings[0] ?? text);
-  const { error } = schema.safeParse(given, { reportInput: true });
-  throw new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
+  if (unwrapped(schema) instanceof z.ZodArray && !written) throw refused(schema, name, entries);
+  const whole = refused(schema, name, readings[0] ?? text);
+  const list = optionsOf(schema).find((option) => unwrapped(option) instanceof z.ZodArray);
+  if (!list || written || whole.message.endsWith("?")) throw whole;
+  throw new VentrisError("bad_option", `${whole.message}; as a list: ${refused(list, name, entries).message}`);
+}
+
+/** What a schema says of a value that it does not take. */
+function refused(schema: z.ZodType, name: string, value: unknown): VentrisError {
+  const { error } = schema.safeParse(value, { reportInput: true });
+  return new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
 }
 
 /** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default 0.` */
@@ -96,15 +128,18 @@ export function describeOption(schema: z.ZodType, instead?: unknown): string {
   const { hostOnly: _, default: own, ...field } = describeSchema(schema);
   const standard = instead ?? own;
   const { properties = {}, required = [], examples = [] } = field;
+  const shape = (unwrapped(schema)?._zod.def as { shape?: Shape } | undefined)?.shape ?? {};
   const fields = Object.entries(properties).map(([name, { description, default: value, ...inner }]) => {
     const facts = [
-      rangeOf(inner).replace(/^F/, "f").replace(/^A/, "a").replace(/\.$/, ""),
+      rangeWords(inner) || (optionsOf(shape[name]).length > 0 && formOf(shape[name])),
       required.includes(name) ? "needed" : value !== undefined && `default ${plainText(value)}`,
     ].filter(Boolean);
     return `${name}: ${description ?? "a value"}${facts.length > 0 ? ` (${facts.join(", ")})` : ""}`;
   });
+  const several = severalForms(schema);
   return [
     docstring(field),
+    several && sentence(several),
     fields.length > 0 && `Fields: ${fields.join("; ")}.`,
     isTextList(schema) && "May be given several times.",
     standard !== undefined &&
@@ -118,12 +153,20 @@ export function describeOption(schema: z.ZodType, instead?: unknown): string {
     .join(" ");
 }
 
+/** All that an option may be which takes values of several kinds. */
+function severalForms(schema: z.ZodType | undefined): string | undefined {
+  const isWord = (option: z.ZodType): boolean => option instanceof z.ZodLiteral || option instanceof z.ZodEnum;
+  const several = unwrapped(schema) instanceof z.ZodUnion && formOf(schema);
+  // Words alone are said already where there is a place for a value.
+  return several && !optionsOf(schema).every(isWord) ? several : undefined;
+}
+
 const plainText = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** A word for the kind of value. */
 export function placeholder(schema: z.ZodType): string {
   if (isTextList(schema)) return "text";
-  const inner = unwrap(schema);
+  const inner = unwrapped(schema);
   if (inner instanceof z.ZodNumber) return "number";
   if (inner instanceof z.ZodString) return "text";
   if (inner instanceof z.ZodBoolean) return "true|false";
@@ -141,14 +184,8 @@ export function placeholder(schema: z.ZodType): string {
 
 /** Such flags may be repeated, and take their text as it is: a stop string may well look like JSON. */
 function isTextList(schema: z.ZodType): boolean {
-  const inner = unwrap(schema);
+  const inner = unwrapped(schema);
   return inner instanceof z.ZodArray && inner.element instanceof z.ZodString;
-}
-
-function unwrap(schema: z.ZodType): z.ZodType {
-  return schema instanceof z.ZodDefault || schema instanceof z.ZodOptional
-    ? unwrap(schema.unwrap() as z.ZodType)
-    : schema;
 }
 
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);

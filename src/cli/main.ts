@@ -8,7 +8,9 @@
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
 import { reasonOf, VentrisError } from "../errors.ts";
+import { listed } from "../forms.ts";
 import { suggestion } from "../names.ts";
+import { hadElsewhere } from "./flags.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
@@ -228,6 +230,8 @@ function commandOf(command: Command, given: readonly string[]): Command {
 }
 
 function meantFlag(unknown: string, command: Command): string {
+  const other = hadElsewhere(command, unknown.replace(/=.*$/s, ""), "…");
+  if (other) return other;
   const known = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
   return suggestion(unknown.replace(/^-+/, ""), [...known, "help"]).replace(/"(.*)"/, "--$1");
 }
@@ -243,11 +247,16 @@ function ofValues(text: string): string {
   return text
     .replace(/^option '(?:-\w, )?(--[\w-]+) ([^']*)' argument missing/, "$1 needs a value: $1 $2")
     .replace(
-      /^option '(?:-\w, )?(--[\w-]+) [^']*' argument '([^']*)' is invalid\. Allowed choices are (.*), (.*)\./,
-      "$1 must be $3 or $4, not $2",
+      /^(?:option '(?:-\w, )?(--[\w-]+) [^']*' argument|command-argument value) '([\s\S]*)' is invalid(?: for argument '([^']*)')?\. Allowed choices are (.*)\./,
+      (_, flag: string | undefined, given: string, argument: string, choices: string) =>
+        notAmong(flag ?? `<${argument}>`, given, choices.split(", ")),
     )
     .replace(/^required option '(?:-\w, )?(--[^']*)' not specified/, "$1 is needed")
     .replace(/^missing required argument '([^']*)'/, "<$1> is needed");
+}
+
+function notAmong(place: string, given: string, choices: readonly string[]): string {
+  return `${place} must be ${listed(choices)}, not ${given}${suggestion(given, choices).replace(/"(.*)"/, "$1")}`;
 }
 
 /** Of words that are too many, which they are. */

@@ -1,4 +1,5 @@
 /** Methods as the command line names them: by name, as JSON with options, or as a module of one's own. */
+import type { Command } from "commander";
 import type { MethodChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
@@ -6,7 +7,7 @@ import type { DecodingModel } from "../engine/model.ts";
 import { ensure, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { meantBy } from "../names.ts";
-import { kebab, parseAssignments } from "./flags.ts";
+import { addElsewhere, kebab, parseAssignments } from "./flags.ts";
 import { say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 
@@ -31,6 +32,24 @@ export function decodesNothing({ name, capabilities }: Pick<DecodingModel, "name
   const uses = [...capabilities].flatMap((one) => usedBy[one] ?? []);
   const has = [...capabilities].join(", ") || "nothing";
   return `no decoding method works with the model ${name}, which has: ${has}${uses.map((use) => `; ${use}`).join("")}`;
+}
+
+/** Where an option of a method is given as a flag, how it is set is said: of the chosen method, or of any that has it. */
+export function addMethodHints(command: Command): void {
+  addElsewhere(command, (flag, value, { method: given }) => {
+    const name = typeof given === "string" ? (/^\s*\{.*?"name":\s*"([^"]*)"/s.exec(given)?.[1] ?? given) : undefined;
+    const chosen = methods.find((method) => method.name === name);
+    const isFlag = command.options.some(({ long }) => long === `--${flag}`);
+    const among = chosen ? [chosen] : isFlag ? [] : methods;
+    const having = among.flatMap((method) => {
+      const option = Object.keys(method.options.shape).find((one) => kebab(one) === kebab(flag).replaceAll("_", "-"));
+      return option === undefined ? [] : [{ method: method.name, option }];
+    });
+    if (having.length === 0) return undefined;
+    const [{ method, option }] = having;
+    const whose = having.length === 1 ? `the method ${method}` : `methods such as ${method}`;
+    return `${option} is an option of ${whose}: ${chosen ? "" : `--method ${method} `}--set ${option}=${value}`;
+  });
 }
 
 /** `name`, a module's path, or JSON with options beside the name; `assignments` are further options as `name=value`. */

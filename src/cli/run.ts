@@ -12,7 +12,7 @@ import { hopeless } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { type ChosenMethod, choiceOf, readMethod, requireNoOptions } from "./method-choice.ts";
+import { addMethodHints, type ChosenMethod, choiceOf, readMethod, requireNoOptions } from "./method-choice.ts";
 import { endProgress, print, printJson, say, showProgress, talks, write } from "./output.ts";
 import { progressOfOpening } from "./progress.ts";
 import {
@@ -74,6 +74,7 @@ export function define(command: Command): void {
       "set an option of the method (ventris methods NAME lists them). May be given several times.",
       (pair, all: string[] = []) => [...all, pair],
     );
+  addMethodHints(command);
   addSamplingFlags(command);
   command.addOption(
     new Option(

@@ -12,7 +12,7 @@ import { settleHeap } from "../server/settled-heap.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { readMethod } from "./method-choice.ts";
+import { addMethodHints, readMethod } from "./method-choice.ts";
 import { print, say } from "./output.ts";
 import { addLoadFlags, loadOptions, type ModelFlags } from "./request.ts";
 import { plural } from "./table.ts";
@@ -41,6 +41,7 @@ const usualBody = 4 * 2 ** 20;
 const grace = 10;
 
 export function define(command: Command): void {
+  addMethodHints(command);
   const number = (flag: string, description: string, standard: number, schema: z.ZodType) =>
     new Option(`${flag} <number>`, description)
       .default(standard)

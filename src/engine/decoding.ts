@@ -48,7 +48,7 @@ export const requestOptions = z.strictObject({
     .optional()
     .describe("report the log-probability of every token, and of this many alternatives to it"),
   constraint: z
-    .custom<ConstraintChoice>(isChoice, "must be an object that names a constraint, or a function")
+    .custom<ConstraintChoice>(isChoice, 'must name a constraint, as { regex: "[0-9]{4}" }, or be a function')
     .optional()
     .describe("form that the output must have: an object with jsonSchema, regex, grammar, choices, sqlSchema or smiles")
     .meta({ examples: [{ regex: "[0-9]{4}" }] }),

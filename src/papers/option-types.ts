@@ -2,16 +2,13 @@
 import { z } from "zod";
 import type { Method, ShaperKind } from "../engine/method.ts";
 import { presetNames } from "../engine/shapers/options.ts";
+import { type Range, rangeWords } from "../forms.ts";
 
 /** What JSON Schema says of one option. */
-export interface Described {
+export interface Described extends Range {
   type?: string;
   description?: string;
   default?: unknown;
-  minimum?: number;
-  maximum?: number;
-  exclusiveMinimum?: number;
-  exclusiveMaximum?: number;
   enum?: unknown[];
   const?: unknown;
   anyOf?: Described[];
@@ -116,21 +113,16 @@ export const sentence = (text: string): string =>
   `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** `From 0 to 1.`; empty where there is none. */
-export function rangeOf({ minimum, maximum, exclusiveMinimum, exclusiveMaximum }: Described): string {
-  const low = exclusiveMinimum ?? minimum;
-  const high = exclusiveMaximum ?? maximum;
-  const open = high === undefined || high >= Number.MAX_SAFE_INTEGER;
-  if (low === undefined && open) return "";
-  const from = low === undefined ? "" : exclusiveMinimum !== undefined ? `above ${low}` : `from ${low}`;
-  const to = open ? "" : exclusiveMaximum !== undefined ? `below ${high}` : `to ${high}`;
-  const between = exclusiveMaximum !== undefined ? " and " : exclusiveMinimum !== undefined ? " up " : " ";
-  return sentence([from, to].filter(Boolean).join(between));
+export function rangeOf(range: Range): string {
+  const words = rangeWords(range);
+  return words && sentence(words);
 }
 
 function typeOf(field: Described, depth: number): string {
+  // An infinite number has no constant in JSON: it is a number here.
+  if (field.const === null && field.type === "number") return "number";
   if (field.const !== undefined) return JSON.stringify(field.const);
   if (field.enum) return field.enum.map((value) => JSON.stringify(value)).join(" | ");
-  // An infinite number has no constant in JSON: it is a number here.
   if (field.anyOf) return [...new Set(field.anyOf.map((one) => typeOf(one, depth)))].join(" | ");
   switch (field.type) {
     case "integer":

@@ -59,6 +59,10 @@ const stage = z.string().refine((name) => name.includes(".") || stageNames.inclu
     `no stage is called ${shown(input)}${didYouMean(String(input), stageNames)} Stages: ${stageNames.join(", ")}`,
 }) as z.ZodType<StageName, StageName>;
 const allDifferent = (names: readonly string[]): boolean => new Set(names).size === names.length;
+const stages = z
+  .array(stage)
+  .refine(allDifferent, "every stage may stand there only once")
+  .meta({ title: "a list of stages" });
 
 export const shapingOptions = z.strictObject({
   temperature: z
@@ -174,7 +178,7 @@ export const shapingOptions = z.strictObject({
     .meta({ examples: [{ 42: -5 }] }),
   badTokens: z.array(token).optional().describe("token ids that are never produced"),
   order: z
-    .union([z.enum(presetNames), z.array(stage).refine(allDifferent, "every stage may stand there only once")])
+    .union([z.enum(presetNames), stages])
     .default("hf")
     .describe(
       `order of these stages: that of a known engine, or a list of names. Stages: ${standardNames.join(", ")}; and ${requestStages.join(", ")}, which comes first unless the list places it`,

@@ -102,7 +102,7 @@ const bareEdit = z.custom<Edit>().transform((edit): AppliedEdit => ({ edit }));
 export const requestEdit = chosen<Settings | AppliedEdit, ReadyEdit | AppliedEdit | Edit>((value) => {
   if (!isObject(value)) return readyEdit;
   return "edit" in value ? appliedEdit : "apply" in value && typeof value.apply === "function" ? bareEdit : readyEdit;
-});
+}).meta({ examples: [{ site: "layers.2.residual", scale: 0.5 } as unknown as Settings] });
 
 /** Ready edits of one request at one site; each is a module of its own. */
 const mostAtSite = 8;

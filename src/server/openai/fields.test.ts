@@ -19,8 +19,8 @@ it.each<[object, string, string]>([
   [{ prompt: Array(200).fill("a") }, "prompt", "prompt must have at most 128 entries"],
   [{ stop: [1] }, "stop", "stop[0] must be a text, not 1"],
   [{ stop: Array(10_000).fill("x") }, "stop", "stop must have at most 64 entries"],
-  [{ stop: 5 }, "stop", "stop must be a text or a list, not 5"],
-  [{ temperature: Infinity }, "temperature", "temperature must be a number, not Infinity"],
+  [{ stop: 5 }, "stop", "stop must be a text or a list of texts, not 5"],
+  [{ temperature: Infinity }, "temperature", "temperature must be a number from 0 to 1000, not Infinity"],
   [{ stream: "yes" }, "stream", 'stream must be true or false, not "yes"'],
 ])("says of %j what it must be, and once", (body, param, message) => {
   expect(() => read(body)).toThrow(expect.objectContaining({ param, message }));

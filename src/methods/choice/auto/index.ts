@@ -62,7 +62,11 @@ const options = z.strictObject({
       "the bandit that learns which method is fastest for which request: LinUCB learns from few requests, and DiscountedLinUCB forgets old ones; those named Neu or Neural, and EENet, learn finer rules and need more of them",
     ),
   policyOptions: hostOnly(
-    z.record(z.string(), z.unknown()).default({}).describe('options of the policy, as JSON: {"alpha": 0.1}'),
+    z
+      .record(z.string(), z.unknown())
+      .default({})
+      .describe("options of the policy by their names; those that are left out keep their defaults")
+      .meta({ examples: [{ alpha: 0.1 }] }),
   ),
   state: hostOnly(
     z
