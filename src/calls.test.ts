@@ -245,8 +245,16 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["a misspelt request option", () => model.decode("Hi", wrong({ temprature: 1 })), /did you mean "temperature"/],
     ["out of range", () => model.decode("Hi", { topP: 2 }), /topP must be at most 1, not 2/],
-    ["of another kind", () => model.decode("Hi", { maxTokens: wrong("ten") }), /maxTokens must be a whole number from 1 to 1000000, not "ten"/],
-    ["not whole", () => model.decode("Hi", { maxTokens: 1.5 }), /maxTokens must be a whole number from 1 to 1000000, not 1.5/],
+    [
+      "of another kind",
+      () => model.decode("Hi", { maxTokens: wrong("ten") }),
+      /maxTokens must be a whole number from 1 to 1000000, not "ten"/,
+    ],
+    [
+      "not whole",
+      () => model.decode("Hi", { maxTokens: 1.5 }),
+      /maxTokens must be a whole number from 1 to 1000000, not 1.5/,
+    ],
     [
       "of a fixed set",
       () => model.decode("Hi", { method: { name: "dyspec", algorithm: wrong("heep") } }),
