@@ -23,9 +23,10 @@ const tools = [
   },
   { name: "clock" },
 ];
+const field = "function.parameters";
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const accepts = (mode: "auto" | "required", text: string): boolean =>
-  pushAll(toolConstraint({ tools, mode }).start, bytes(text))?.complete ?? false;
+  pushAll(toolConstraint({ tools, field, mode })!.start, bytes(text))?.complete ?? false;
 
 describe("the constraint", () => {
   it.each([
@@ -86,7 +87,7 @@ describe("the constraint", () => {
       "<t",
     ];
     const vocabulary = createVocabulary(texts.length, (id) => bytes(texts[id]));
-    const { start } = toolConstraint({ tools, mode: "auto" });
+    const { start } = toolConstraint({ tools, field, mode: "auto" })!;
     const places = [
       "",
       "a",
@@ -108,12 +109,49 @@ describe("the constraint", () => {
   });
 
   it("refuses what it cannot enforce, by its name", () => {
-    const bad = (parameters: object) => () => toolConstraint({ tools: [{ name: "f", parameters }], mode: "auto" });
+    const bad = (parameters: object) => () =>
+      toolConstraint({ tools: [{ name: "f", parameters }], field, mode: "auto" });
     expect(bad({ unevaluatedItems: false })).toThrow("unevaluatedItems");
     expect(bad({ $ref: "https://example.com/schema" })).toThrow("$ref");
     expect(bad({ $id: "https://example.com/schema" })).toThrow("$id");
     const two = [tools[0], { name: "g", parameters: { $schema: "https://json-schema.org/draft/2020-12/schema" } }];
-    expect(() => toolConstraint({ tools: two, mode: "auto" })).toThrow("different drafts");
+    expect(() => toolConstraint({ tools: two, field, mode: "auto" })).toThrow("different drafts");
+  });
+
+  it.each([
+    [
+      { properties: { a: { type: "strng" } } },
+      /^tools\[1\]\.function\.parameters: JSON schema #\/properties\/a: type: .*"strng"/,
+    ],
+    [
+      { properties: { a: { $ref: "#/$defs/b" } } },
+      /^tools\[1\]\.function\.parameters: JSON schema #\/properties\/a: \$ref "#\/\$defs\/b" leads nowhere/,
+    ],
+    [{ type: "object", required: ["a"], properties: { a: false } }, /^tools\[1\]\.function\.parameters: JSON schema #/],
+    [{ type: "array" }, /^tools\[1\].*an object, and this schema allows none: its type is "array"$/],
+    [{ type: ["array", "null"] }, /^tools\[1\].*its type is \["array","null"\]$/],
+    [{ enum: [1, 2] }, /^tools\[1\].*an object, and this schema allows none$/],
+  ])("refuses at its place, whatever is to be called: %o", (parameters, message) => {
+    const given = [...tools.slice(1, 2), { name: "f", parameters }];
+    for (const rules of [
+      { mode: "none" },
+      { mode: "auto" },
+      { mode: "required" },
+      { mode: "required", chosen: "count" },
+      { mode: "required", chosen: "f" },
+    ] as const)
+      expect(() => toolConstraint({ tools: given, field, ...rules })).toThrow(message);
+  });
+
+  it("holds arguments to objects, and the call to the chosen tool", () => {
+    const given = [{ name: "any", parameters: {} }, ...tools];
+    const says = (text: string, chosen?: string): boolean =>
+      pushAll(toolConstraint({ tools: given, field, mode: "required", chosen })!.start, bytes(text))?.complete ?? false;
+    expect(says('{"name": "any", "arguments": {"a": [1]}}')).toBe(true);
+    expect(says('{"name": "any", "arguments": [1]}')).toBe(false);
+    expect(says('{"name": "clock", "arguments": {}}', "clock")).toBe(true);
+    expect(says('{"name": "any", "arguments": {}}', "clock")).toBe(false);
+    expect(toolConstraint({ tools, field, mode: "none" })).toBeUndefined();
   });
 });
 

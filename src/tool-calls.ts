@@ -10,7 +10,8 @@ import {
   type Vocabulary,
   wordsFor,
 } from "./constraints/index.ts";
-import { ensure, VentrisError } from "./errors.ts";
+import { jsonSchemaConstraint } from "./constraints/json/index.ts";
+import { ensure, shown, VentrisError } from "./errors.ts";
 import { isObject } from "./json.ts";
 import { checkResults } from "./text/chat-messages.ts";
 import type { ChatMessage, Tokenizer } from "./text/tokenizer.ts";
@@ -24,17 +25,62 @@ export interface Tool {
 
 /**
  * `required`: the answer is a call. `auto`: it is one if it begins with a brace, or with the tag `<tool_call>` that many models were trained to
- * write around it, and any other text otherwise.
+ * write around it, and any other text otherwise. `none`: it is any text; the tools must be sound all the same.
  */
 export interface ToolRules {
+  /** All that the request gives, in its order. */
   readonly tools: readonly Tool[];
-  readonly mode: "auto" | "required";
+  /** The field of a tool that is its schema in the request, for messages. */
+  readonly field: "function.parameters" | "inputSchema";
+  readonly mode: "none" | "auto" | "required";
+  /** The name of the one that must be called. */
+  readonly chosen?: string;
 }
 
-/** Errors: `bad_option` for a schema that is not supported, naming keyword and place. */
-export function toolConstraint({ tools, mode }: ToolRules): Constraint {
-  const calls = createConstraint({ jsonSchema: schemaOfCalls(tools) });
-  return mode === "required" ? calls : orText(calls);
+/** What an answer must be; undefined: any text. Errors: `bad_option` for a schema that is not supported, naming tool, keyword and place. */
+export function toolConstraint(rules: ToolRules): Constraint | undefined {
+  const { tools, mode, chosen } = rules;
+  const calls = soundCalls(rules);
+  if (mode === "none") return undefined;
+  if (mode === "auto") return orText(calls);
+  return chosen === undefined ? calls : callsOf(tools.filter(({ name }) => name === chosen));
+}
+
+const callsOf = (tools: readonly Tool[]): Constraint => createConstraint({ jsonSchema: schemaOfCalls(tools) });
+
+/** Constraints of tools that were looked at one by one. */
+const sound = new WeakSet<Constraint>();
+
+function soundCalls({ tools, field }: ToolRules): Constraint {
+  const lookAt = (): void => {
+    for (const [i, tool] of tools.entries()) requireSound(tool, `tools[${i}].${field}`);
+  };
+  let calls: Constraint;
+  try {
+    calls = callsOf(tools);
+  } catch (error) {
+    lookAt(); // says where in the request it stands, if it is one tool's fault
+    throw error;
+  }
+  if (!sound.has(calls)) lookAt();
+  sound.add(calls);
+  return calls;
+}
+
+/** A tool whose schema can be enforced, and allows some arguments. Errors: `bad_option` with the place. */
+function requireSound({ parameters }: Tool, place: string): void {
+  if (parameters === undefined) return;
+  let allowed: Constraint;
+  try {
+    allowed = jsonSchemaConstraint(parameters);
+  } catch (cause) {
+    if (!(cause instanceof VentrisError)) throw cause;
+    throw new VentrisError(cause.code, `${place}: ${cause.message}`, { cause });
+  }
+  ensure(allowed.start.push(brace), "bad_option", () => {
+    const type = isObject(parameters) && parameters.type !== undefined ? `: its type is ${shown(parameters.type)}` : "";
+    return `${place}: the parameters of a tool are an object, and this schema allows none${type}`;
+  });
 }
 
 /** One schema for the calls of all tools. Those of the tools move below $defs, and their references with them. */
@@ -45,13 +91,18 @@ function schemaOfCalls(tools: readonly Tool[]): object {
   });
   const [$schema] = dialects;
   const schemas = tools.map(({ parameters, name }, i) => {
-    const { $schema: _, ...schema } = isObject(parameters) ? parameters : noParameters;
+    const given = parameters ?? noParameters;
+    ensure(typeof given === "boolean" || isObject(given), "bad_option", () => {
+      return `tools: the schema of ${name} is an object or a boolean, not ${shown(given)}`;
+    });
+    if (!isObject(given)) return [`tool${i}`, given] as const;
+    const { $schema: _, ...schema } = given;
     ensure(!("$id" in schema || "id" in schema), "bad_option", `tools: the schema of ${name} has a $id: leave it out`);
     return [`tool${i}`, moved(schema, `#/$defs/tool${i}`)] as const;
   });
   const call = ({ name }: Tool, i: number): object => ({
     type: "object",
-    properties: { name: { const: name }, arguments: { $ref: `#/$defs/tool${i}` } },
+    properties: { name: { const: name }, arguments: { allOf: [{ type: "object" }, { $ref: `#/$defs/tool${i}` }] } },
     required: ["name", "arguments"],
     additionalProperties: false,
   });
@@ -189,9 +240,9 @@ export interface CallReader {
   end(): { readonly call?: ToolCall; readonly text?: string };
 }
 
-/** Without a mode every answer is text. */
-export function createCallReader(mode: ToolRules["mode"] | undefined): CallReader {
-  let isText = mode === undefined;
+/** Without tools every answer is text. */
+export function createCallReader(mode: ToolRules["mode"] = "none"): CallReader {
+  let isText = mode === "none";
   let held = "";
   const begun = (): boolean => mode === "required" || held.startsWith("{") || held.startsWith(opening);
   return {

@@ -537,6 +537,27 @@ describe("chats", () => {
       { tools: [{ type: "function", function: { name: "f", parameters: { $dynamicRef: "#x" } } }] },
       "tools",
     ],
+    ...["auto", "none", "required"].flatMap((tool_choice): [string, object, string][] => [
+      [
+        `parameters of a type that there is not (${tool_choice})`,
+        { tools: [{ type: "function", function: { name: "f", parameters: { type: "strng" } } }], tool_choice },
+        "tools",
+      ],
+      [
+        `parameters that are no object (${tool_choice})`,
+        { tools: [{ type: "function", function: { name: "f", parameters: { type: "array" } } }], tool_choice },
+        "tools",
+      ],
+    ]),
+    [
+      "tools that are not to be called, and a bad response format",
+      {
+        tools,
+        tool_choice: "none",
+        response_format: { type: "json_schema", json_schema: { name: "a", schema: { type: "strng" } } },
+      },
+      "response_format",
+    ],
     ["tools and a response format", { tools, response_format: { type: "json_object" } }, "response_format"],
     ["a choice without tools", { tool_choice: "required" }, "tool_choice"],
     [

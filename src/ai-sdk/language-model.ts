@@ -71,11 +71,12 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
   const own = providerOptions?.ventris ?? {};
   for (const name of elsewhere)
     ensure(!(name in own), "bad_option", `providerOptions.ventris.${name}: the call itself has a field for it`);
-  const { tools, rules } = readTools(options, warnings);
+  const rules = readTools(options, warnings);
+  const calls = rules && toolConstraint(rules);
   const json = responseFormat?.type === "json";
   const says = [
     ...(json ? ["the response format"] : []),
-    ...(rules ? ["tools"] : []),
+    ...(calls ? ["tools"] : []),
     ...(own.constraint ? ["the constraint"] : []),
   ];
   ensure(says.length <= 1, "bad_option", () => `${says.join(" and ")} both say what the answer must be: give one`);
@@ -85,17 +86,17 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
     maxTokens: maxOutputTokens ?? 1_000_000, // else the context ends it
     ...(stopSequences && { stop: stopSequences }),
     ...(json && { constraint: { jsonSchema: responseFormat.schema ?? true } }),
-    ...(rules && { constraint: toolConstraint(rules) }),
+    ...(calls && { constraint: calls }),
   };
-  const prompt = promptOf(model, options.prompt, tools, warnings);
+  const prompt = promptOf(model, options.prompt, rules?.tools ?? [], warnings);
   return { run: model.decode(prompt, { ...(own as DecodeOptions), ...given }), rules, seed, warnings };
 }
 
-/** Tools to tell of, and the rules for the answer. Errors: `bad_option` for tools that a provider would have to run. */
+/** Tools to tell of, and the rules for the answer; undefined without tools. Errors: `bad_option` for tools that a provider would have to run. */
 function readTools(
   { tools: given = [], toolChoice }: LanguageModelV3CallOptions,
   warnings: SharedV3Warning[],
-): { tools: readonly Tool[]; rules?: ToolRules } {
+): ToolRules | undefined {
   const tools = given.map((tool): Tool => {
     ensure(
       tool.type === "function",
@@ -106,12 +107,16 @@ function readTools(
     const { name, description, inputSchema: parameters } = tool;
     return { name, ...(description !== undefined && { description }), parameters };
   });
-  const mode = toolChoice?.type ?? "auto";
-  if (tools.length === 0 || mode === "none") return { tools };
-  if (toolChoice?.type !== "tool") return { tools, rules: { tools, mode: mode === "required" ? "required" : "auto" } };
-  const chosen = tools.filter(({ name }) => name === toolChoice.toolName);
-  ensure(chosen.length > 0, "bad_option", `toolChoice: there is no tool ${toolChoice.toolName}`);
-  return { tools, rules: { tools: chosen, mode: "required" } };
+  if (tools.length === 0) return undefined;
+  const rules = { tools, field: "inputSchema" } as const;
+  if (toolChoice?.type !== "tool") return { ...rules, mode: toolChoice?.type ?? "auto" };
+  const { toolName: chosen } = toolChoice;
+  ensure(
+    tools.some(({ name }) => name === chosen),
+    "bad_option",
+    `toolChoice: there is no tool ${chosen}`,
+  );
+  return { ...rules, mode: "required", chosen };
 }
 
 const callPart = ({ name, arguments: given }: ToolCall) =>

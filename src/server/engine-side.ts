@@ -203,7 +203,8 @@ export function createEngineSide({ openOptions, usualMethod, send, soon, residen
 
   function optionsOf({ options, tools }: RunRequest, { capabilities }: Model, signal: AbortSignal): DecodeOptions {
     const method = options.method ?? (capabilities.has("forest") ? usualMethod : undefined);
-    return { ...options, ...(method && { method }), ...(tools && { constraint: toolConstraint(tools) }), signal };
+    const constraint = tools && toolConstraint(tools);
+    return { ...options, ...(method && { method }), ...(constraint && { constraint }), signal };
   }
 
   async function hear(message: ToEngine): Promise<void> {

@@ -112,6 +112,5 @@ export function startGuardedEngine(
 }
 
 function formOf({ tools, options: { constraint } }: RunRequest): Form | undefined {
-  if (tools) return { tools };
-  return constraint && { constraint };
+  return tools || constraint ? { ...(tools && { tools }), ...(constraint && { constraint }) } : undefined;
 }

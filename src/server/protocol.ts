@@ -23,7 +23,7 @@ export interface RunRequest {
   readonly model: string;
   readonly prompt: TextPrompt | readonly number[] | ChatPrompt;
   readonly options: Omit<DecodeOptions, "signal">;
-  /** Calls of tools that the answer may or must be; they take the place of a constraint. */
+  /** Calls of tools that the answer may or must be, in place of a constraint; or tools that are to be sound. */
   readonly tools?: ToolRules;
 }
 

@@ -4,8 +4,11 @@ import type { Threaded } from "../runtime/thread.ts";
 import type { ToolRules } from "../tool-calls.ts";
 import type { FlatTokens, PlainError } from "./protocol.ts";
 
-/** What an answer must be, as a request says it. */
-export type Form = { readonly constraint: ConstraintChoice } | { readonly tools: ToolRules };
+/** What an answer must be, as a request says it, and tools that are to be sound. */
+export interface Form {
+  readonly constraint?: ConstraintChoice;
+  readonly tools?: ToolRules;
+}
 
 /** Seconds that compiling and the first masks took, or why there is no such constraint. */
 export type Verdict = { readonly seconds: number } | { readonly error: PlainError };

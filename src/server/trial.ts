@@ -43,9 +43,10 @@ function judge(model: string, form: Form): Verdict {
   forgetConstraints();
   const [began, used] = [performance.now(), process.cpuUsage()];
   try {
-    const constraint = "tools" in form ? toolConstraint(form.tools) : createConstraint(form.constraint);
+    const { tools, constraint } = form;
     const vocabulary = vocabularies.get(model);
-    if (vocabulary) walk(constraint, vocabulary);
+    for (const one of [tools && toolConstraint(tools), constraint && createConstraint(constraint)])
+      if (one && vocabulary) walk(one, vocabulary);
   } catch (error) {
     if (error instanceof VentrisError) return { error: { code: error.code, message: error.message } };
     // A stack that is full, a set that is: of the schema, not of the server.

@@ -224,6 +224,7 @@ export function blame(error: unknown, fields: Answering["fields"], options: RunR
   const { code, message } = error;
   const [, place] = /^(messages\[\d+\][.\w[\]]*)/.exec(message) ?? [];
   const param =
+    (/^tools\b/.test(message) ? "tools" : undefined) ??
     (isOfForm(error) ? fields.constraint : undefined) ??
     (fields.prompt === "messages" ? place : undefined) ??
     (code === "context_full" || /^(the )?(prompt|messages)\b/.test(message) ? fields.prompt : undefined) ??

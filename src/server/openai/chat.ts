@@ -35,8 +35,8 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
   const body = readFields(fields, await readJson(c.req.raw), unsupported);
   const model = await context.catalogue.find(body.model);
   const seed = seedOf(body);
-  const { tools, rules } = readTools(body);
-  const { constraint, field } = formOf(body, rules !== undefined);
+  const rules = readTools(body);
+  const { constraint, field } = formOf(body, rules !== undefined && rules.mode !== "none");
   const options = {
     ...optionsOf(body, seed),
     maxTokens: lengthOf(body),
@@ -44,7 +44,7 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
     ...(body.logprobs && { logprobs: body.top_logprobs ?? 0 }),
   };
   const messages = await withFetched(body.messages.map(plainRole), context.pictures, c.req.raw.signal);
-  const prompt = { messages, tools };
+  const prompt = { messages, tools: rules?.tools ?? [] };
   const requests = Array.from(
     { length: body.n },
     (_, request): RunRequest => ({
@@ -62,7 +62,7 @@ export async function chatCompletions(c: Context, context: RouteContext): Promis
     requests,
     stream: body.stream,
     headers: { "X-Ventris-Seed": String(seed) },
-    fields: { prompt: "messages", constraint: field },
+    fields: { prompt: "messages", constraint: field ?? (rules && "tools") },
     pieces: (events) =>
       chunksOf(
         events,

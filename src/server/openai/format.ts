@@ -62,8 +62,8 @@ interface ToolFields {
   readonly parallel_tool_calls?: boolean;
 }
 
-/** The tools that the model is told of, and the rules that its answer obeys. Errors: `bad_option`. */
-export function readTools(fields: ToolFields): { tools: readonly Tool[]; rules?: ToolRules } {
+/** The tools that the model is told of, and the rules that its answer obeys; undefined without tools. Errors: `bad_option`. */
+export function readTools(fields: ToolFields): ToolRules | undefined {
   const { tools: given, tool_choice: choice, parallel_tool_calls: parallel } = fields;
   if (!given) {
     const idle =
@@ -73,19 +73,15 @@ export function readTools(fields: ToolFields): { tools: readonly Tool[]; rules?:
           ? "parallel_tool_calls"
           : undefined;
     if (idle) throw new RequestError("bad_option", `${idle} is about tools, and none are given`, { param: idle });
-    return { tools: [] };
+    return undefined;
   }
   const tools = given.map(({ function: { strict: _, ...tool } }): Tool => tool);
   const twice = tools.find((tool, i) => tools.findIndex((other) => other.name === tool.name) < i);
   if (twice) throw new RequestError("bad_option", `tools: two are called ${twice.name}`, { param: "tools" });
-  if (choice === "none") return { tools };
-  if (choice === undefined || choice === "auto") return { tools, rules: { tools, mode: "auto" } };
-  if (choice === "required") return { tools, rules: { tools, mode: "required" } };
-  const chosen = tools.filter((tool) => tool.name === choice.function.name);
-  if (chosen.length === 0) {
-    throw new RequestError("bad_option", `tool_choice: there is no tool ${choice.function.name}`, {
-      param: "tool_choice",
-    });
-  }
-  return { tools, rules: { tools: chosen, mode: "required" } };
+  const rules = { tools, field: "function.parameters" } as const;
+  if (typeof choice !== "object") return { ...rules, mode: choice ?? "auto" };
+  const chosen = choice.function.name;
+  if (!tools.some((tool) => tool.name === chosen))
+    throw new RequestError("bad_option", `tool_choice: there is no tool ${chosen}`, { param: "tool_choice" });
+  return { ...rules, mode: "required", chosen };
 }
