@@ -461,6 +461,57 @@ test("a method of one's own decodes, with options, and shows its name in the tra
   expect(() => model.decode("a", { method: { method: shout, options: { evry: 1 } } })).toThrow(/did you mean "every"/);
 });
 
+const whole = {
+  name: "mine",
+  family: "plain",
+  summary: "does as told",
+  lossless: false,
+  options: z.strictObject({}),
+  decode: async () => {},
+} as const;
+
+test.each<[what: string, fields: object, message: RegExp]>([
+  [
+    "a family that there is not",
+    { family: "plian" },
+    /method\.family must be .*"plain".*not "plian"; did you mean "plain"\?/,
+  ],
+  ["no summary", { summary: undefined }, /method\.summary must be a text/],
+  ["nothing said of losses", { lossless: undefined }, /method\.lossless must be true or false or a function/],
+  [
+    "a field that methods have not",
+    { sumary: "x" },
+    /mine has a field "sumary" that methods have not; did you mean "summary"\?/,
+  ],
+])("a method with %s is refused by the field's name", (_, fields, message) => {
+  const made = (): unknown => defineMethod({ ...whole, ...fields } as never);
+  expect(made).toThrow(expect.objectContaining({ name: "VentrisError", code: "bad_option" }));
+  expect(made).toThrow(message);
+});
+
+test("a method of one's own that throws is named, and what it threw is kept; one that is aborted ends as aborted", async () => {
+  const cause = new RangeError("too far");
+  const failing = defineMethod({
+    ...whole,
+    decode() {
+      throw cause;
+    },
+  });
+  await expect(model.generate("Once", { method: failing })).rejects.toMatchObject({
+    name: "VentrisError",
+    code: "internal",
+    message: "the method mine failed: too far",
+    cause,
+  });
+  const patient = defineMethod({
+    ...whole,
+    decode: ({ signal }) => new Promise((_, reject) => signal!.addEventListener("abort", () => reject(signal!.reason))),
+  });
+  const run = model.decode("Once", { method: patient });
+  run.abort();
+  expect((await run.final).finish).toBe("aborted");
+});
+
 test("opening tells what it does and can be aborted", async () => {
   const stages: string[] = [];
   await using other = await open("pylos", { onProgress: ({ stage }) => stages.push(stage) });

@@ -24,7 +24,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, reasonOf, requireObject, shown, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
@@ -239,7 +239,19 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
 function ownMethod(value: unknown): Method {
   requireMethod(value);
   if (methods.includes(value)) return value;
-  return { ...value, decode: (decoding, options) => value.decode(checkedObject("Decoding", decoding), options) };
+  return {
+    ...value,
+    async decode(decoding, options) {
+      try {
+        return await value.decode(checkedObject("Decoding", decoding), options);
+      } catch (cause) {
+        const aborted = decoding.signal?.aborted === true && cause === decoding.signal.reason;
+        if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
+        if (cause instanceof VentrisError) throw cause;
+        throw new VentrisError("internal", `the method ${value.name} failed: ${reasonOf(cause)}`, { cause });
+      }
+    },
+  };
 }
 
 /** How a text is scored. */

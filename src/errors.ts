@@ -17,7 +17,7 @@ export type ErrorCode =
   | "out_of_memory" // a configured memory limit was reached
   | "unavailable" // a device, model, tokenizer or optional package this machine does not have
   | "runtime_failed" // ONNX Runtime refused or failed a program
-  | "internal"; // an invariant of ours was broken: always a bug
+  | "internal"; // an invariant of ours was broken, or a method of one's own failed: always a bug
 
 /** Names and values in messages may come from a file, as long as its author liked. */
 const longestMessage = 4000;

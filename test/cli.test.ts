@@ -240,6 +240,23 @@ export default defineMethod({
     await writeFile(join(folder, "empty.mjs"), "export const nothing = 1;");
     const empty = await ventris(["run", "--method", "./empty.mjs", prompt]);
     expect([empty.status, empty.stderr]).toEqual([1, expect.stringMatching(/empty\.mjs exports no method/)]);
+    const broken = (types: boolean): string => body(types).replace("lossless: false,", "lossless false,");
+    await writeFile(join(folder, "broken.mjs"), broken(false));
+    await writeFile(join(folder, "broken.ts"), broken(true));
+    for (const file of ["broken.mjs", "broken.ts"]) {
+      const line =
+        1 +
+        broken(false)
+          .split("\n")
+          .findIndex((text) => text.includes("lossless false"));
+      const { status, stderr } = await ventris(["methods", `./${file}`]);
+      expect([status, stderr]).toEqual([1, expect.stringMatching(`./${file} cannot be loaded: ${file}:${line}: .`)]);
+    }
+    await writeFile(join(folder, "failing.mjs"), body(false).replace("const count", "undone(); const count"));
+    const failing = await ventris(["run", "--debug", "--method", "./failing.mjs", prompt]);
+    expect(failing.status).toBe(1);
+    expect(failing.stderr).toMatch(/^ventris: the method mine failed: undone is not defined\n/);
+    expect(failing.stderr).toMatch(/caused by ReferenceError.*\n +at .*failing\.mjs:\d+/);
     const missing = await ventris(["run", "--method", "./missing.ts", prompt]);
     expect([missing.status, missing.stderr]).toEqual([1, expect.stringMatching(/no file \.\/missing\.ts/)]);
   });

@@ -286,6 +286,7 @@ function report(error: unknown): number {
   fail(known ? error : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
   else if (!known) complain("(--debug shows where; please report it)");
+  else if (error.code === "internal") complain("(--debug shows where; please report what is no method of your own)");
   if (!known) return 1;
   return error.code === "bad_option" ? 2 : error.code === "aborted" ? 130 : 1;
 }

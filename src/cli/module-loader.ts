@@ -31,9 +31,18 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
 export const load: LoadHook = async (url, context, next) => {
   if (!typescript || !/\.[cm]?ts$/.test(url)) return next(url, context);
   const { default: ts } = (await import(typescript)) as { default: typeof import("typescript") };
-  const source = ts.transpileModule(await readFile(fileURLToPath(url), "utf8"), {
-    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
-    fileName: fileURLToPath(url),
-  }).outputText;
+  const file = fileURLToPath(url);
+  const { outputText: source, diagnostics = [] } = ts.transpileModule(await readFile(file, "utf8"), {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, inlineSourceMap: true },
+    fileName: file,
+    reportDiagnostics: true,
+  });
+  const [wrong] = diagnostics;
+  if (wrong) {
+    const line = wrong.file?.getLineAndCharacterOfPosition(wrong.start ?? 0).line ?? 0;
+    const error = new SyntaxError(ts.flattenDiagnosticMessageText(wrong.messageText, " "));
+    error.stack = `${url}:${line + 1}`; // where Node, too, says it
+    throw error;
+  }
   return { format: "module", source, shortCircuit: true };
 };

@@ -1,10 +1,11 @@
 /** A method of one's own for the command line: a module whose default export was made by `defineMethod`. */
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { createRequire, register } from "node:module";
-import { resolve } from "node:path";
-import { pathToFileURL } from "node:url";
+import { relative, resolve } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
 import type { Method } from "../engine/method.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, reasonOf, VentrisError } from "../errors.ts";
 import type { LoaderData } from "./module-loader.ts";
 
 /** Whether a method is named by a file: `./my-method.ts`, `C:\methods\mine.mjs`. */
@@ -20,7 +21,9 @@ export async function loadMethod(path: string): Promise<Method> {
     module = await import(pathToFileURL(file).href);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_file", `${path} cannot be loaded: ${(cause as Error).message}`, { cause });
+    const place = placeOf(cause) ?? (cause instanceof SyntaxError ? placeOfSyntax(file) : undefined);
+    const reason = `${place === undefined ? "" : `${place}: `}${reasonOf(cause)}`;
+    throw new VentrisError("bad_file", `${path} cannot be loaded: ${reason}`, { cause });
   }
   const found = isMethod(module.default) ? [module.default] : Object.values(module).filter(isMethod);
   ensure(
@@ -36,6 +39,32 @@ export async function loadMethod(path: string): Promise<Method> {
   return found[0];
 }
 
+const ourFolder = fileURLToPath(new URL("..", import.meta.url));
+
+/** `my-method.ts:12`, where what was thrown says where it comes from; no place of ours, of the platform's or in packages. */
+function placeOf(thrown: unknown): string | undefined {
+  const stack = thrown instanceof Error ? (thrown.stack ?? "") : "";
+  for (const [, at, line] of stack.matchAll(/(?:^|[\s(])(file:\/\/[^\s)]+?|(?:[A-Z]:)?[\\/][^:)\n]+):(\d+)/gm)) {
+    const path = at.startsWith("file:") ? fileURLToPath(at) : at;
+    if (!path.startsWith(ourFolder) && !path.includes("node_modules")) return `${relative(".", path)}:${line}`;
+  }
+  return undefined;
+}
+
+/** The same of a module that is no JavaScript: Node says where to the terminal alone, so that another Node reads the module for it. */
+function placeOfSyntax(file: string): string | undefined {
+  const data = JSON.stringify(loaderData([file]));
+  const program = `
+    import { register } from "node:module";
+    register(${JSON.stringify(loader)}, { parentURL: ${JSON.stringify(import.meta.url)}, data: ${data} });
+    await import(${JSON.stringify(pathToFileURL(file).href)});`;
+  const { stderr } = spawnSync(process.execPath, ["--input-type=module", "--eval", program], {
+    encoding: "utf8",
+    timeout: 10_000,
+  });
+  return placeOf(Object.assign(new Error(), { stack: stderr }));
+}
+
 function isMethod(value: unknown): value is Method {
   if (typeof value !== "object" || value === null) return false;
   const { name, decode, options } = value as Partial<Method>;
@@ -44,21 +73,27 @@ function isMethod(value: unknown): value is Method {
 
 let prepared = false;
 
+const loader = "./module-loader.js";
+
+const native = "typescript" in process.features && Boolean(process.features.typescript);
+
+const loaderData = (files: readonly string[]): LoaderData => ({
+  own: import.meta.url,
+  typescript: native ? undefined : findTypeScript([...files, import.meta.url]),
+});
+
 /** "ventris" is this very package in such a module, wherever it lies; and TypeScript is read where Node does not do so itself. */
 function prepareImports(file: string): void {
   if (prepared) return;
   prepared = true;
-  const native = "typescript" in process.features && Boolean(process.features.typescript);
-  const data: LoaderData = {
-    own: import.meta.url,
-    typescript: native ? undefined : findTypeScript([file, import.meta.url]),
-  };
+  const data = loaderData([file]);
   ensure(
     native || data.typescript !== undefined || !/\.[cm]?ts$/.test(file),
     "unavailable",
     `${file}: Node ${process.versions.node} does not read TypeScript; use Node 22.18 or newer, install typescript beside the file, or give it as JavaScript`,
   );
-  register("./module-loader.js", { parentURL: import.meta.url, data });
+  process.setSourceMapsEnabled(true); // errors then name the lines of the file as it was written
+  register(loader, { parentURL: import.meta.url, data });
 }
 
 function findTypeScript(from: readonly string[]): string | undefined {

@@ -1,8 +1,9 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
-import { checked } from "../arguments.ts";
+import { checked, type Kind } from "../arguments.ts";
 import { ensure, shown } from "../errors.ts";
 import { folderOf } from "../files.ts";
+import { suggestion } from "../names.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
@@ -10,10 +11,21 @@ import type { Capability, DecodingModel, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
+const families = [
+  "plain",
+  "speculative",
+  "search",
+  "constrained",
+  "diffusion",
+  "contrast",
+  "memory",
+  "choice",
+] as const;
+
 /** What a decoding method is to the registry, the engine and every face. */
 export interface Method<Schema extends z.ZodObject = z.ZodObject> {
   readonly name: string;
-  readonly family: "plain" | "speculative" | "search" | "constrained" | "diffusion" | "contrast" | "memory" | "choice";
+  readonly family: (typeof families)[number];
   /** One line for listings. */
   readonly summary: string;
   /** Where it was published; undefined for what needs no source. */
@@ -80,32 +92,26 @@ const isHostOnly = (schema: z.ZodType): boolean =>
   schema.meta()?.hostOnly === true ||
   ((schema instanceof z.ZodOptional || schema instanceof z.ZodDefault) && isHostOnly(schema.unwrap() as z.ZodType));
 
-/** Fields that have no words of their own below. */
-const requireFields = checked(
-  "method",
-  (_: unknown): void => {},
-  [
-    [
-      "method",
-      {
-        fields: {
-          "family?": "string",
-          "summary?": "string",
-          "source?": "string",
-          "lossless?": { either: ["boolean", "function"] },
-          "repeats?": "function",
-          "varies?": "function",
-          "outlook?": "function",
-          "needs?": { list: "string" },
-          "suffices?": { list: "string" },
-          "defaults?": "object",
-          "begin?": "function",
-        },
-      },
-    ],
-  ],
-  {},
-);
+/** Of a method, as the interface has them; those that may be missing end in a question mark. */
+const fields: Readonly<Record<string, Kind>> = {
+  name: "string",
+  family: { values: families },
+  summary: "string",
+  "source?": "string",
+  lossless: { either: ["boolean", "function"] },
+  "repeats?": "function",
+  "varies?": "function",
+  "outlook?": "function",
+  "needs?": { list: "string" },
+  "suffices?": { list: "string" },
+  "defaults?": "object",
+  options: "object",
+  "begin?": "function",
+  decode: "function",
+};
+const fieldNames = Object.keys(fields).map((field) => field.replace("?", ""));
+
+const requireFields = checked("method", (_: unknown): void => {}, [["method", { fields }]], {});
 
 /** Errors: `bad_option` for what is no method. */
 export function requireMethod(value: unknown): asserts value is Method {
@@ -113,6 +119,10 @@ export function requireMethod(value: unknown): asserts value is Method {
   const whole = typeof name === "string" && typeof decode === "function" && isSchema(options);
   ensure(whole, "bad_option", () => {
     return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
+  });
+  const extra = Object.keys(value as object).find((field) => !fieldNames.includes(field));
+  ensure(extra === undefined, "bad_option", () => {
+    return `method: ${name} has a field ${shown(extra)} that methods have not${suggestion(extra!, fieldNames) || "."} Fields: ${fieldNames.join(", ")}`;
   });
   requireFields(value);
 }
