@@ -59,6 +59,7 @@ export function parseGbnf(text: string): Grammar {
         kind: "text",
         expression: parseRegex(
           written.replace(/\\U([0-9A-Fa-f]{8})/g, (_, hex: string) => `\\u{${hex.replace(/^0+(?=.)/, "")}}`),
+          { lenient: true },
         ),
       };
     }

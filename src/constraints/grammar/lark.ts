@@ -104,7 +104,11 @@ export function parseLark(text: string): Grammar {
       if (/[^isu]/.test(regex[2])) failAt(reader, `the flags ${regex[2]} are not supported, before`);
       return {
         kind: "text",
-        expression: parseRegex(regex[1], { ignoreCase: regex[2].includes("i"), dotAll: regex[2].includes("s") }),
+        expression: parseRegex(regex[1], {
+          ignoreCase: regex[2].includes("i"),
+          dotAll: regex[2].includes("s"),
+          lenient: true,
+        }),
       };
     }
     if (eat(reader, /\(/y)) return closed(/\)/y);

@@ -1,6 +1,6 @@
 /**
- * Regular expressions in JavaScript's syntax, with the meaning of its `u` flag and, as without that flag, escapes that stand for
- * themselves. Look-around and back-references are refused by name: they have no finite automaton of bounded size.
+ * Regular expressions in JavaScript's syntax with its `u` flag: what JavaScript refuses there is refused, with its place. Look-around and
+ * back-references are refused by name, as they have no finite automaton of bounded size, and so are the newer (?i: …) and sets of the `v` flag.
  */
 import { ensure, VentrisError } from "../../errors.ts";
 import {
@@ -25,15 +25,21 @@ export interface Flags {
   readonly ignoreCase?: boolean;
   /** The dot stands for line ends too. */
   readonly dotAll?: boolean;
+  /** Of grammars, whose own languages read more: an escaped mark stands for itself, and so does a bracket or brace that means nothing else. */
+  readonly lenient?: boolean;
 }
 
 const deepest = 500;
 
 /** Errors: `bad_option` with the place and what is not supported. */
-export function parseRegex(source: string, { ignoreCase = false, dotAll = false }: Flags = {}): Expression {
+export function parseRegex(source: string, flags: Flags = {}): Expression {
+  const { ignoreCase = false, dotAll = false, lenient = false } = flags;
   const characters = [...source];
   let at = 0;
   let depth = 0;
+  /** Names of groups that may take part together with one here: those of other alternatives may not. */
+  const names = new Set<string>();
+  let namesOfAlternative: string[] = [];
 
   const fail = (what: string): never => {
     throw new VentrisError("bad_option", `regular expression /${shorten(source)}/: ${what} at character ${at + 1}`);
@@ -52,10 +58,26 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
   function choice(): Expression {
     depth += 1;
     if (depth > deepest) fail(`groups are nested deeper than ${deepest}`);
-    const items = [sequence()];
-    while (eat("|")) items.push(sequence());
+    const outside = namesOfAlternative;
+    const items: Expression[] = [];
+    const inside: string[] = [];
+    do {
+      namesOfAlternative = [];
+      items.push(sequence());
+      for (const name of namesOfAlternative) {
+        names.delete(name);
+        inside.push(name);
+      }
+    } while (eat("|"));
+    namesOfAlternative = outside;
+    for (const name of inside) named(name);
     depth -= 1;
     return items.length === 1 ? items[0] : { kind: "choice", items };
+  }
+
+  function named(name: string): void {
+    names.add(name);
+    namesOfAlternative.push(name);
   }
 
   function sequence(): Expression {
@@ -80,7 +102,8 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     if (eat("+")) return [1, Infinity];
     if (eat("?")) return [0, 1];
     if (!peek("{")) return undefined;
-    const [all, least, comma, most] = /^\{(\d+)(,?)(\d*)\}/.exec(characters.slice(at, at + 40).join("")) ?? [];
+    const end = characters.indexOf("}", at);
+    const [all, least, comma, most] = /^\{(\d+)(,?)(\d*)\}$/.exec(characters.slice(at, end + 1).join("")) ?? [];
     if (!all) return undefined;
     at += all.length;
     const from = Number(least);
@@ -97,6 +120,10 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     if (eat(".")) return { kind: "set", points: dotAll ? [[0, 0x10ffff]] : complement(lineEnds) };
     if (peek("*") || peek("+") || peek("?")) fail("nothing to repeat");
     if (eat("\\")) return escapedTerm();
+    if (!lenient || /^\{[\d,]/.test(characters.slice(at, at + 2).join(""))) {
+      if (peek("{")) fail('"{" begins no count such as {2} or {0,3}, and alone is written \\{,');
+      if (peek("}") || peek("]")) fail(`"${characters[at]}" closes nothing, and alone is written \\${characters[at]},`);
+    }
     const character = characters[at++];
     const point = character.codePointAt(0)!;
     return points([[point, point]], `[${escapeForClass(point)}]`);
@@ -107,8 +134,13 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
       if (eat("=") || eat("!")) fail("look-ahead is not supported");
       if (eat("<=") || eat("<!")) fail("look-behind is not supported");
       if (eat("<")) {
-        while (at < characters.length && characters[at] !== ">") at += 1;
-        if (!eat(">")) fail("the name of a group does not end");
+        const end = characters.indexOf(">", at);
+        if (end < 0) fail("the name of a group does not end");
+        const name = nameOf(characters.slice(at, end).join(""));
+        if (name === undefined) return fail("a group has a name that is none,");
+        if (names.has(name)) fail(`two groups are called ${name}, the second`);
+        named(name);
+        at = end + 1;
       } else if (!eat(":")) fail("this kind of group is not supported");
     }
     const inner = choice();
@@ -121,7 +153,7 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     if (eat("b")) return { kind: "assert", what: "boundary" };
     if (eat("B")) return { kind: "assert", what: "no boundary" };
     if (/[1-9]/.test(characters[at])) fail("a back-reference is not supported");
-    if (peek("k<")) fail("a back-reference is not supported");
+    if (peek("k")) fail("a back-reference is not supported");
     const start = at - 1;
     const set = escapedClass() ?? [[0, 0]];
     if (at === start + 1) {
@@ -139,7 +171,8 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     if (eat("W")) return complement(wordCharacters);
     if (eat("s")) return spaces;
     if (eat("S")) return complement(spaces);
-    if (!peek("p{") && !peek("P{")) return undefined;
+    if (!peek("p") && !peek("P")) return undefined;
+    if (characters[at + 1] !== "{") fail(`\\${characters[at]} has no property in braces behind it,`);
     const end = characters.indexOf("}", at);
     if (end < 0) fail("a property does not end");
     const written = `\\${characters.slice(at, end + 1).join("")}`;
@@ -152,7 +185,7 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     }
   }
 
-  function escapedPoint(): number {
+  function escapedPoint(inClass = false): number {
     const character = characters[at++];
     const simple = { t: 9, n: 10, v: 11, f: 12, r: 13 }[character];
     if (simple !== undefined) return simple;
@@ -164,10 +197,10 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
       at += all.length;
       return Number.parseInt(number, 16);
     };
-    if (character === "x") return hex(/^([0-9a-fA-F]{2})/) ?? 0x78;
+    if (character === "x") return hex(/^([0-9a-fA-F]{2})/) ?? unknown(character);
     if (character === "u") {
-      const point = hex(/^\{([0-9a-fA-F]+)\}/) ?? hex(/^([0-9a-fA-F]{4})/);
-      if (point === undefined) return 0x75;
+      const point = hex(/^\{0*([0-9a-fA-F]{1,7})\}/) ?? hex(/^([0-9a-fA-F]{4})/);
+      if (point === undefined) return unknown(character);
       if (point > 0x10ffff) fail("there is no such code point");
       if (point < 0xd800 || point > 0xdbff || !peek("\\u")) return point;
       const back = at;
@@ -177,8 +210,15 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
       at = back;
       return point;
     }
-    if (/[A-Za-z0-9]/.test(character)) fail(`\\${character} is no escape`);
-    return character.codePointAt(0)!;
+    const marks = lenient ? /[^A-Za-z0-9]/ : inClass ? /[-^$\\.*+?()[\]{}|/]/ : /[\^$\\.*+?()[\]{}|/]/;
+    return marks.test(character) ? character.codePointAt(0)! : unknown(character);
+  }
+
+  /** The escape that has just been begun. */
+  function unknown(character: string): never {
+    at -= 1;
+    const alone = /[A-Za-z0-9]/.test(character) ? "" : `: "${character}" stands for itself,`;
+    return fail(`\\${character} is no escape${alone}`);
   }
 
   function characterClass(): Expression {
@@ -189,17 +229,14 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
       if (at >= characters.length) fail("a character class does not end");
       const low = member();
       if (peek("-") && characters[at + 1] !== "]" && at + 1 < characters.length) {
-        const back = at;
-        at += 1;
+        const hyphen = at++;
         const high = member();
-        if (typeof low === "number" && typeof high === "number") {
-          if (low > high) fail("a range is the wrong way round");
-          ranges.push([low, high]);
-          continue;
+        if (typeof low !== "number" || typeof high !== "number") {
+          at = hyphen;
+          return fail("a range has a class at its end, and a hyphen beside one is written \\-,");
         }
-        at = back; // as without the u flag: [\w-x] has a plain hyphen
-        ranges.push(...asRanges(low), [0x2d, 0x2d]);
-        at += 1;
+        if (low > high) fail("a range is the wrong way round");
+        ranges.push([low, high]);
         continue;
       }
       ranges.push(...asRanges(low));
@@ -219,7 +256,7 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
     const start = at;
     const set = escapedClass();
     // \W of either case is without what folds to a letter of \w.
-    return (set && (ignoreCase ? scan(`\\${characters.slice(start, at).join("")}`, "iu") : set)) ?? escapedPoint();
+    return (set && (ignoreCase ? scan(`\\${characters.slice(start, at).join("")}`, "iu") : set)) ?? escapedPoint(true);
   }
 
   const asRanges = (value: number | CodePoints): CodePoints => (typeof value === "number" ? [[value, value]] : value);
@@ -228,6 +265,15 @@ export function parseRegex(source: string, { ignoreCase = false, dotAll = false 
   const expression = choice();
   if (at < characters.length) fail(`unexpected "${characters[at]}"`);
   return expression;
+}
+
+/** A group's name with its escapes read, as JavaScript itself reads it; undefined for what is none. */
+function nameOf(written: string): string | undefined {
+  try {
+    return Object.keys(new RegExp(`(?<${written}>)`, "u").exec("")!.groups!)[0];
+  } catch {
+    return undefined;
+  }
 }
 
 const escapeForClass = (point: number): string => `\\u{${point.toString(16)}}`;
