@@ -53,6 +53,42 @@ function failureOf(text: string): string {
   }
 }
 
+/**
+ * The first name that an object of a valid JSON text gives a second time, and its line; undefined: there is none. JSON itself lets the last one
+ * count, and what was written before it is lost without a word.
+ */
+export function repeatedName(text: string): { name: string; line: number } | undefined {
+  /** Names of the objects around; undefined for a list. */
+  const around: (Set<string> | undefined)[] = [];
+  let nameComes = false;
+  for (let at = 0; at < text.length; at++) {
+    const mark = text[at];
+    if (mark === '"') {
+      let end = text.indexOf('"', at + 1);
+      while (isEscaped(text, end)) end = text.indexOf('"', end + 1);
+      const names = nameComes ? around.at(-1) : undefined;
+      if (names) {
+        const name = JSON.parse(text.slice(at, end + 1)) as string;
+        if (names.has(name)) return { name, line: text.slice(0, at).split("\n").length };
+        names.add(name);
+      }
+      nameComes = false;
+      at = end;
+    } else if (mark === "{" || mark === "[") {
+      around.push(mark === "{" ? new Set() : undefined);
+      nameComes = mark === "{";
+    } else if (mark === "}" || mark === "]") around.pop();
+    else if (mark === ",") nameComes = around.at(-1) !== undefined;
+  }
+  return undefined;
+}
+
+function isEscaped(text: string, at: number): boolean {
+  let backslashes = 0;
+  while (text[at - 1 - backslashes] === "\\") backslashes += 1;
+  return backslashes % 2 === 1;
+}
+
 /** JSON whose top is an object. Errors: `bad_file` naming `origin`. */
 export function parseJsonObject(source: string | Uint8Array, origin: string): Record<string, unknown> {
   const value = parseJson(source, origin);

@@ -420,7 +420,7 @@ describe("misuse and failure", () => {
       ["run", "--method", "greedy", "--set", "budget=3", prompt],
       /greedy has no option "budget"/,
     ],
-    ["method JSON that is none", ["run", "--method", '{"name":', prompt], /method's JSON cannot be read/],
+    ["method JSON that is none", ["run", "--method", '{"name":', prompt], /--method: its JSON cannot be read/],
     ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
     [
       "an option of the wrong type",
@@ -457,7 +457,12 @@ describe("misuse and failure", () => {
   const failures: [string, string[], string | Uint8Array, RegExp][] = [
     ["an unknown model", ["run", "--model", "knosos", prompt], "", /did you mean "knossos"/],
     ["a prompt longer than the context", ["run", "--prompt-ids", longPrompt], "", /context/],
-    ["a prompt file that is missing", ["run", "--prompt-file", "missing.txt"], "", /cannot read the prompt/],
+    [
+      "a prompt file that is missing",
+      ["run", "--prompt-file", "missing.txt"],
+      "",
+      /the prompt: cannot read missing\.txt: there is no such file/,
+    ],
     ["input that is not UTF-8", ["run"], Uint8Array.of(0x61, 0xff, 0x62), /standard input: not valid UTF-8/],
     ["a recipe that is missing", ["train", "missing.json"], "", /recipe missing\.json cannot be read/],
   ];

@@ -145,7 +145,8 @@ describe("strangers' bodies", () => {
       `{"model":"knossos","prompt":"a","decoding":{"constraint":{"jsonSchema":${schema}}}}`,
     );
     expect(response.status).toBe(400);
-    expect(await response.json()).toMatchObject({ error: { message: expect.stringContaining("__proto__") } });
+    const param = "decoding.constraint.jsonSchema.properties.a.properties.__proto__";
+    expect(await response.json()).toMatchObject({ error: { param, message: expect.stringMatching(`^${param}: `) } });
   });
 
   it.each([

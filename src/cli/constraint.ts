@@ -1,10 +1,10 @@
 /** Constraints as flags: a file or a text for each kind. */
-import { readFile, stat } from "node:fs/promises";
 import type { Command } from "commander";
 import type { ConstraintChoice, SqlSchema } from "../constraints/index.ts";
-import { ensure, VentrisError } from "../errors.ts";
-import { whyUnreadable } from "../files.ts";
+import { ensure } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
+import { readGiven } from "./given-file.ts";
+import { readTypedJson } from "./json.ts";
 
 /** Largest file that describes a constraint. */
 const largestFile = 16 * 2 ** 20;
@@ -54,35 +54,29 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
     () => `give one constraint, not ${given.map(([flag]) => flag).join(" and ")}`,
   );
   if (jsonSchema !== undefined)
-    return { jsonSchema: parseJson(await readText(jsonSchema, "--json-schema"), jsonSchema) };
+    return { jsonSchema: readTypedJson(await readText(jsonSchema, "--json-schema"), jsonSchema) };
   if (regex !== undefined) return { regex };
   if (grammar !== undefined) return { grammar: await readText(grammar, "--grammar") };
   if (choices !== undefined) {
-    const list = choices.trimStart().startsWith("[") ? parseJson(choices, "--choices") : choices.split(",");
-    return { choices: list as string[] };
+    return { choices: listOf(choices) as string[] };
   }
   if (sqlSchema !== undefined) {
     const text = await readText(sqlSchema, "--sql-schema");
-    return { sqlSchema: /^\s*[[{]/.test(text) ? (parseJson(text, sqlSchema) as SqlSchema) : text };
+    return { sqlSchema: /^\s*[[{]/.test(text) ? (readTypedJson(text, sqlSchema) as SqlSchema) : text };
   }
   return smiles ? { smiles } : constraint;
 }
 
 async function readText(path: string, flag: string): Promise<string> {
-  try {
-    const { size } = await stat(path);
-    ensure(size <= largestFile, "bad_option", `${flag}: ${path} has more than ${largestFile} bytes`);
-    return decodeUtf8(await readFile(path), path);
-  } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_option", `${flag}: cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
-  }
+  return decodeUtf8(await readGiven(path, { what: flag, mostBytes: largestFile }), path);
 }
 
-function parseJson(text: string, origin: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new VentrisError("bad_option", `${origin} is not JSON: ${(cause as Error).message}`, { cause });
-  }
+function listOf(choices: string): unknown {
+  if (choices.trimStart().startsWith("[")) return readTypedJson(choices, "--choices");
+  const list = choices.split(",");
+  ensure(!list.includes(""), "bad_option", () => {
+    const what = list.length === 1 ? "it has no text" : "between two of its commas, or beside one, there is no text";
+    return `--choices: ${what}; where an answer may be empty give a JSON list, such as '["yes", ""]'`;
+  });
+  return list;
 }

@@ -6,6 +6,7 @@ import { formOf, optionsOf, rangeWords, unwrapped } from "../forms.ts";
 import { describeIssues } from "../issues.ts";
 import { suggestion } from "../names.ts";
 import { describeSchema, docstring, sentence } from "../papers/option-types.ts";
+import { readTypedJson } from "./json.ts";
 
 type Shape = Readonly<Record<string, z.ZodType>>;
 
@@ -200,13 +201,10 @@ function parseJson(text: string): unknown {
 
 /** JSON in which Infinity may stand, as in a program: 1e999 is how JSON itself writes it. Errors: `bad_option` naming the flag. */
 function readJson(text: string, name: string): unknown {
-  try {
-    return JSON.parse(
-      text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b/g, (part) => (part === "Infinity" ? "1e999" : part)),
-    );
-  } catch (cause) {
-    throw new VentrisError("bad_option", `${name}: its JSON cannot be read: ${(cause as Error).message}`, { cause });
-  }
+  return readTypedJson(
+    text.replace(/"(?:[^"\\]|\\.)*"|\bInfinity\b/g, (part) => (part === "Infinity" ? "1e999" : part)),
+    name,
+  );
 }
 
 const escapes: Readonly<Record<string, string>> = {

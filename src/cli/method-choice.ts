@@ -8,6 +8,7 @@ import { ensure, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { meantBy } from "../names.ts";
 import { addElsewhere, kebab, parseAssignments } from "./flags.ts";
+import { readTypedJson } from "./json.ts";
 import { say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
 
@@ -61,13 +62,13 @@ export async function readMethod(
     ensure(assignments.length === 0, "bad_option", "--set gives options of a method: name it with --method");
     return undefined;
   }
-  const { method, options } = await chosen(text.trimStart().startsWith("{") ? parseJson(text) : text);
+  const { method, options } = await chosen(text.trimStart().startsWith("{") ? readTypedJson(text, "--method") : text);
   return { method, options: { ...options, ...parseAssignments(method.options.shape, assignments, method.name) } };
 }
 
 /** Several methods: names between commas, or a JSON list of names and objects. */
 export async function readMethods(text: string): Promise<ChosenMethod[]> {
-  const json = /^\s*[[{]/.test(text) ? parseJson(text) : undefined;
+  const json = /^\s*[[{]/.test(text) ? readTypedJson(text, "--methods") : undefined;
   const list: readonly unknown[] = Array.isArray(json)
     ? json
     : json !== undefined
@@ -85,14 +86,6 @@ async function chosen(entry: unknown): Promise<ChosenMethod> {
     `a method is a name, a file or {"name": …, options}, not ${JSON.stringify(entry)}`,
   );
   return { method: isModulePath(name) ? await loadMethod(name) : findMethod(name), options };
-}
-
-function parseJson(json: string): unknown {
-  try {
-    return JSON.parse(json);
-  } catch (cause) {
-    throw new VentrisError("bad_option", `a method's JSON cannot be read: ${(cause as Error).message}`, { cause });
-  }
 }
 
 /**

@@ -1,5 +1,4 @@
 /** What `run`, `compare` and their like share: prompt, model and options as flags and arguments name them. */
-import { open as openFile } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
@@ -8,13 +7,13 @@ import { cacheFormats, type LoadOptions } from "../engine/load.ts";
 import { type RemoteOptions, remoteOptions } from "../engine/remote/model.ts";
 import type { ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
-import { ensure, VentrisError } from "../errors.ts";
-import { whyUnreadable } from "../files.ts";
+import { ensure } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 import { neurons } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
 import { devices, ensureDevice } from "./devices.ts";
 import { addSchemaFlags, parseValue, pickFlags, readEscapes } from "./flags.ts";
+import { readBounded, readGiven } from "./given-file.ts";
 import { groups } from "./help.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 
@@ -230,30 +229,17 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
       "bad_option",
       "no prompt: give one as an argument, with --prompt-file, or through a pipe",
     );
-    return promptText(await readBounded(process.stdin, "standard input"), "standard input");
+    return promptText(
+      await readBounded(process.stdin, "standard input", longestPrompt, "the prompt"),
+      "standard input",
+    );
   }
   return readPromptFile(promptFile);
 }
 
 export async function readPromptFile(path: string): Promise<string> {
-  try {
-    await using file = await openFile(path);
-    return promptText(await readBounded(file.createReadStream(), path), path);
-  } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `cannot read the prompt from ${path}: ${whyUnreadable(cause)}`, { cause });
-  }
-}
-
-async function readBounded(stream: AsyncIterable<Uint8Array>, origin: string): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of stream) {
-    size += chunk.length;
-    ensure(size <= longestPrompt, "bad_option", `${origin}: a prompt of more than ${longestPrompt} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
+  const wanted = { what: "the prompt", mostBytes: longestPrompt, code: "unavailable", mayBeEmpty: true } as const;
+  return promptText(await readGiven(path, wanted), path);
 }
 
 /** The newline that editors and `echo` put at the end is not meant. */

@@ -1,9 +1,10 @@
 /** Shapers as a flag: what has a say in the distributions beside the options, in the order in which they are given. */
 import { type Command, Option } from "commander";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure } from "../errors.ts";
 import { findShaper, shapers } from "../methods/index.ts";
 import type { ShaperWithOptions } from "../options.ts";
 import { parseAssignments } from "./flags.ts";
+import { readTypedJson } from "./json.ts";
 
 export interface ShaperFlags {
   shaper?: string[];
@@ -23,7 +24,7 @@ export const readShapers = ({ shaper = [] }: ShaperFlags): ShaperWithOptions[] =
 
 function readShaper(text: string): ShaperWithOptions {
   if (text.trimStart().startsWith("{")) {
-    const choice = parsed(text);
+    const choice = readTypedJson(text, "--shaper");
     ensure(
       typeof choice === "object" && choice !== null && "name" in choice && typeof choice.name === "string",
       "bad_option",
@@ -34,12 +35,4 @@ function readShaper(text: string): ShaperWithOptions {
   }
   const [name, ...assignments] = text.trim().split(/\s+/);
   return { name, ...parseAssignments(findShaper(name).options.shape, assignments, name) } as ShaperWithOptions;
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new VentrisError("bad_option", `--shaper: its JSON cannot be read: ${(cause as Error).message}`, { cause });
-  }
 }

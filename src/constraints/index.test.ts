@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type ConstraintChoice, createConstraint } from "./index.ts";
+import { type ConstraintChoice, createConstraint, isValid } from "./index.ts";
 
 const inItself: Record<string, unknown> = { type: "object" };
 inItself.properties = { next: inItself };
@@ -40,6 +40,35 @@ describe("what names a constraint is JSON", () => {
   it("fields that are undefined are fields not given", () => {
     expect(createConstraint({ jsonSchema: { type: "string", pattern: undefined } }).name).toBe("json-schema");
   });
+});
+
+it.each<[string, ConstraintChoice]>([
+  ["choices", { choices: [""] }],
+  ["regex", { regex: "" }],
+  ["regex", { regex: "^(?:|$){3}" }],
+  ["grammar", { grammar: 'root ::= ""\n' }],
+])("%s: the empty text alone is nothing to decode: %o", (name, choice) => {
+  expect(() => createConstraint(choice)).toThrow(new RegExp(`^${name}: the empty text alone is valid`));
+  expect(isValid(createConstraint({ choices: ["yes", ""] }), "")).toBe(true);
+});
+
+it.each(["__proto__", "constructor", "toString", "http://json-schema.org/draft-08/schema"])(
+  "no draft is called %s",
+  ($schema) => {
+    expect(() => createConstraint({ jsonSchema: { $schema } })).toThrow(/\$schema names/);
+  },
+);
+
+it("a property may be called __proto__, or anything else that every object has", () => {
+  const names = ["__proto__", "constructor", "toString", "hasOwnProperty"];
+  for (const name of names) {
+    const schema = JSON.parse(
+      `{"type":"object","properties":{"${name}":{"type":"integer"}},"required":["${name}"],"additionalProperties":false}`,
+    );
+    const constraint = createConstraint({ jsonSchema: schema });
+    for (const other of names) expect(isValid(constraint, `{"${other}": 1}`)).toBe(other === name);
+    expect(isValid(constraint, `{"${name}": "1"}`)).toBe(false);
+  }
 });
 
 describe("a function that is no constraint", () => {

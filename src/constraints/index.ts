@@ -136,10 +136,19 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   const known = made.get(key);
   if (known) return known;
   const constraint = make(choice as never);
+  ensure(
+    goesOn(constraint),
+    "bad_option",
+    `${given[0]}: the empty text alone is valid, which leaves nothing to decode`,
+  );
   if (made.size >= mostMade) made.delete(made.keys().next().value);
   made.set(key, constraint);
   return constraint;
 }
+
+/** Whether some text is valid that has anything in it. */
+const goesOn = ({ start }: Constraint): boolean =>
+  Array.from({ length: 256 }, (_, i) => (i + 0x20) % 256).some((byte) => start.push(byte));
 
 /** For who measures what making one costs. */
 export const forgetConstraints = (): void => made.clear();

@@ -168,23 +168,36 @@ const deepest = 500;
  */
 function requireReadable(body: unknown): void {
   const isNested = (value: unknown): value is object => typeof value === "object" && value !== null;
-  let level = [body].filter(isNested).map((value) => ({ value, field: undefined as string | undefined }));
+  /** The keys that lead to a value, the last one first. */
+  type Way = { readonly key: PropertyKey; readonly before: Way } | undefined;
+  const pathOf = (way: Way): PropertyKey[] => (way ? [...pathOf(way.before), way.key] : []);
+  let level = [body]
+    .filter(isNested)
+    .map((value) => ({ value, field: undefined as string | undefined, way: undefined as Way }));
   for (let depth = 1; level.length > 0; depth++) {
     if (depth > deepest) throw new RequestError("bad_option", `the body nests deeper than ${deepest} levels`);
     const inner: typeof level = [];
-    for (const { value, field: within } of level) {
-      if (Object.hasOwn(value, "__proto__"))
-        throw new RequestError("bad_option", "the body has a key __proto__, which nothing here reads");
-      const look = (one: unknown, field: string | undefined): void => {
-        if (isNested(one)) inner.push({ value: one, field });
+    for (const { value, field: within, way } of level) {
+      if (Object.hasOwn(value, "__proto__")) {
+        const param = writtenPath(pathOf({ key: "__proto__", before: way }));
+        throw new RequestError(
+          "bad_option",
+          `${param}: a key of this name is not read, and has to be called otherwise`,
+          {
+            param,
+          },
+        );
+      }
+      const look = (one: unknown, field: string | undefined, key: PropertyKey): void => {
+        if (isNested(one)) inner.push({ value: one, field, way: { key, before: way } });
         else if (typeof one === "string" && !wellFormed(one))
           throw new RequestError("bad_option", `${field}: a text has half a surrogate pair`, { param: field });
       };
-      if (Array.isArray(value)) for (const one of value) look(one, within);
+      if (Array.isArray(value)) for (const [i, one] of value.entries()) look(one, within, i);
       else
         for (const [key, one] of Object.entries(value)) {
-          look(key, within ?? "the body");
-          look(one, within ?? key);
+          look(key, within ?? "the body", key);
+          look(one, within ?? key, key);
         }
     }
     level = inner;
@@ -203,6 +216,8 @@ export function parseBody<Schema extends z.ZodType>(schema: Schema, body: unknow
 export function fieldOf(issue: z.core.$ZodIssue | undefined): string | undefined {
   if (!issue) return undefined;
   const path = issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0]] : issue.path;
-  const text = path.map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`));
-  return text.join("") || undefined;
+  return writtenPath(path) || undefined;
 }
+
+const writtenPath = (path: readonly PropertyKey[]): string =>
+  path.map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`)).join("");

@@ -16,13 +16,13 @@ export interface SchemaDocument {
 
 export type Draft = "2020-12" | "2019-09" | "7" | "6" | "4";
 
-const drafts: Readonly<Record<string, Draft>> = {
-  "https://json-schema.org/draft/2020-12/schema": "2020-12",
-  "https://json-schema.org/draft/2019-09/schema": "2019-09",
-  "http://json-schema.org/draft-07/schema": "7",
-  "http://json-schema.org/draft-06/schema": "6",
-  "http://json-schema.org/draft-04/schema": "4",
-};
+const drafts = new Map<string, Draft>([
+  ["https://json-schema.org/draft/2020-12/schema", "2020-12"],
+  ["https://json-schema.org/draft/2019-09/schema", "2019-09"],
+  ["https://json-schema.org/draft-07/schema", "7"],
+  ["https://json-schema.org/draft-06/schema", "6"],
+  ["https://json-schema.org/draft-04/schema", "4"],
+]);
 
 const deepest = 2_000;
 
@@ -106,8 +106,8 @@ export const escapePointer = (key: string): string => key.replaceAll("~", "~0").
 function draftOf(name: unknown): Draft | undefined {
   if (name === undefined) return undefined;
   ensure(typeof name === "string", "bad_option", "$schema is a text");
-  const draft =
-    drafts[name.replace(/#$/, "").replace(/^https?:\/\/json-schema\.org\/draft-/, "http://json-schema.org/draft-")];
+  const plain = name.replace(/#$/, "").replace(/^http:(?=\/\/json-schema\.org\/draft-)/, "https:");
+  const draft = drafts.get(plain);
   ensure(draft, "bad_option", `$schema names "${name}", which is not supported; use draft 2020-12 or draft 7`);
   return draft;
 }

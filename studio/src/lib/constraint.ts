@@ -1,4 +1,5 @@
 /** A constraint as it is typed: its kind and a text, which a request names as `{ kind: … }`. */
+import { repeatedName } from "../../../src/json.ts";
 
 export interface ConstraintKind {
   readonly name: "jsonSchema" | "regex" | "choices" | "grammar" | "sqlSchema" | "smiles";
@@ -51,7 +52,11 @@ export function readConstraint(kind: string, text: string): { value?: Record<str
   const json = kind === "jsonSchema" || (kind === "sqlSchema" && text.trim().startsWith("{"));
   if (!json) return { value: { [kind]: kind === "grammar" ? `${text.trimEnd()}\n` : text.trimEnd() } };
   try {
-    return { value: { [kind]: JSON.parse(text) } };
+    const value = JSON.parse(text);
+    const repeated = repeatedName(text);
+    return repeated
+      ? { problem: `line ${repeated.line}: the name "${repeated.name}" is given twice in one object` }
+      : { value: { [kind]: value } };
   } catch (error) {
     return { problem: `not JSON: ${(error as Error).message}` };
   }

@@ -1,0 +1,20 @@
+/** JSON that somebody typed, or put in a file that a flag names. */
+import { ensure, VentrisError } from "../errors.ts";
+import { repeatedName } from "../json.ts";
+
+/** Errors: `bad_option` naming where it comes from, for what is no JSON, and for a name that an object has twice. */
+export function readTypedJson(text: string, origin: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (cause) {
+    throw new VentrisError("bad_option", `${origin}: its JSON cannot be read: ${(cause as Error).message}`, { cause });
+  }
+  const repeated = repeatedName(text);
+  ensure(!repeated, "bad_option", () => {
+    const { name, line } = repeated!;
+    const place = text.trimEnd().includes("\n") ? `, line ${line}` : "";
+    return `${origin}${place}: the name ${JSON.stringify(name)} is given twice in one object: leave one out`;
+  });
+  return value;
+}
