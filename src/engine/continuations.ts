@@ -68,9 +68,9 @@ export async function scoreContinuations(
 
   async function scoreAll(kept: readonly number[]): Promise<number[][]> {
     const shaped = joinShapers(shapers);
-    const taps = shapers.flatMap((shaper) => shaper.taps ?? []);
+    const beside = shapers.flatMap((shaper) => shaper.taps ?? []);
     const edits = editsOfShapers(shapers);
-    const lease = shaped.watch(forest.lease(leaseSites(model.sites(), taps, edits)));
+    const lease = shaped.watch(forest.lease(leaseSites(model.sites(), [], edits, beside)));
     try {
       const { node: root } = await lease.prefill(kept);
       const scores: number[][] = options.map(([first]) => [scoreAt(root, first)]);

@@ -25,7 +25,9 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
   const { contextLength, vocabularySize, hiddenSize } = pass.config;
   let sites = noSites;
   let prepared: Promise<void> | undefined;
-  const has = (node: Node): boolean => sites.taps.every((tap) => node.taps?.[tap]);
+  const has = (node: Node, logits = false): boolean =>
+    (!logits || node.scored !== undefined) && tapsOf(logits).every((tap) => node.taps?.[tap]);
+  const tapsOf = (logits: boolean): readonly string[] => (logits ? sites.scored : sites.taps);
   const mine = new Map<Node, number>();
   const account = { jobs: new Set<Job>(), path: { lane: -1, left: false, pages: [] } as Path, passes: 0, rows: 0 };
   let open = true;
@@ -107,7 +109,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         const key = keyOf(token);
         const inRoom = (position: number): void =>
           ensure(position < contextLength, "context_full", () => `the context of ${contextLength} tokens is full`);
-        const row = { logits, taps: sites.taps, edits: editsOf(token, ahead) };
+        const row = { logits, taps: tapsOf(logits), edits: editsOf(token, ahead) };
         if (ahead) {
           const node = new Node(parent, key, { position: ahead.position, begins: beginOf(ahead, parent) });
           inRoom(node.position);
@@ -128,8 +130,8 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
           waits.add(node.pending.done);
           const known = node.pending.rows.find((r) => r.node === node)!;
           known.logits ||= logits;
-          if (sites.taps.length > 0) known.taps = [...known.taps, ...sites.taps];
-        } else if ((logits && !node.scored) || !has(node)) {
+          if (row.taps.length > 0) known.taps = [...known.taps, ...row.taps];
+        } else if (!has(node, logits)) {
           job.rows.push({ ...row, node, store: false });
         }
         keep(node);
@@ -159,11 +161,11 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     const broken = nodes.find((node) => node.broken !== undefined && !node.ahead);
     if (broken) throw broken.broken;
     const lacking = extensions.flatMap(({ token, ahead, logits = true }, i) =>
-      !ahead && ((logits && !nodes[i].scored) || !has(nodes[i])) ? [{ node: nodes[i], token }] : [],
+      !ahead && !has(nodes[i], logits) ? [{ node: nodes[i], token, logits }] : [],
     );
     if (lacking.length > 0) {
       // The pass that computed them had started before we asked for logits or taps.
-      await extend(lacking.map(({ node: { parent }, token }) => ({ parent, token })));
+      await extend(lacking.map(({ node: { parent }, token, logits }) => ({ parent, token, logits })));
       for (const { node } of lacking) drop(node);
     }
     return nodes;

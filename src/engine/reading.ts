@@ -36,8 +36,9 @@ export function createReading(
     ...applyEdits(model.sites(), settings.edits ?? [], model.config.contextLength),
     ...editsOfShapers(shapers),
   ];
-  const taps = [...(settings.taps ?? []), ...shapers.flatMap((shaper) => shaper.taps ?? [])];
-  const lease = shaped.watch(model.forest.lease(leaseSites(model.sites(), taps, edits)));
+  const taps = [...(settings.taps ?? [])];
+  const beside = shapers.flatMap((shaper) => shaper.taps ?? []);
+  const lease = shaped.watch(model.forest.lease(leaseSites(model.sites(), taps, edits, beside)));
   const delivery = createTapDelivery(settings.taps ?? [], emit);
   let prefilled: Promise<ForestNode> | undefined;
   let prefill = { passes: 0, seconds: 0 };
@@ -70,7 +71,7 @@ export function createReading(
       ensure(!prefilled, "internal", "instruments come before the prefill");
       taps.push(...(further.taps ?? []));
       edits.push(...(further.edits ?? []));
-      lease.use(leaseSites(model.sites(), taps, edits));
+      lease.use(leaseSites(model.sites(), taps, edits, beside));
     },
     readPrompt(visit) {
       prefilled ??= read(visit);

@@ -15,7 +15,7 @@ import type { StageDefinition } from "./stages.ts";
 export interface Shaper {
   /** For messages. */
   readonly name: string;
-  /** Sites and readings that it finds in `node.taps`, and edits (readings, as a rule) that it brings. */
+  /** Sites and readings that it finds in `node.taps` of nodes with logits, and edits (readings, as a rule) that it brings. */
   readonly taps?: readonly string[];
   readonly edits?: readonly AppliedEdit[];
   /** Stages for the chain by their names, which run before the standard ones unless `order` places them: as `name.stage`, with the shaper's own name before the point. */

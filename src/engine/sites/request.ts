@@ -23,20 +23,27 @@ function keyOf(applied: AppliedEdit): string {
   return key ?? (varies ? `#${numberOf(applied)}` : "");
 }
 
-/** Errors: `bad_option` for an unknown site (with the nearest name) and two edits of one name. */
+/**
+ * `taps` are read in every row, `beside` only where logits are wanted. Errors: `bad_option` for an unknown site (with the nearest name) and two edits
+ * of one name.
+ */
 export function leaseSites(
   sites: readonly Site[],
   taps: readonly string[],
   edits: readonly AppliedEdit[] = [],
+  beside: readonly string[] = [],
 ): LeaseSites {
-  if (taps.length === 0 && edits.length === 0) return noSites;
-  checkInstruments(sites, { taps, edits: edits.map(({ edit }) => edit) });
+  const scored = [...new Set([...taps, ...beside])];
+  if (scored.length === 0 && edits.length === 0) return noSites;
+  checkInstruments(sites, { taps: scored, edits: edits.map(({ edit }) => edit) });
   for (const { edit, inputs } of edits) {
     ensure(!inputs || edit.inputs, "bad_option", () => `the edit ${edit.name} takes no inputs, and is given some`);
   }
   const after = new Set(sites.filter(({ rows }) => rows === "selected").map(({ name }) => name));
+  const everywhere = [...new Set(taps)];
   return {
-    taps: [...new Set(taps)],
+    taps: everywhere,
+    scored: scored.length === everywhere.length ? everywhere : scored,
     edits,
     world: edits.map((applied) => `${numberOf(applied.edit)}:${keyOf(applied)}`).join("|"),
     // A reading may lie after the selection, too; only sites that surely do not are cheaper.

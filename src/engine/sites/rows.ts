@@ -34,6 +34,8 @@ export interface AppliedEdit {
 export interface LeaseSites {
   /** Sites and readings to keep with every node. */
   readonly taps: readonly string[];
+  /** And with every node whose logits are wanted: those, and what is looked at beside the logits. */
+  readonly scored: readonly string[];
   readonly edits: readonly AppliedEdit[];
   /** Says what the edits make of a text's keys and values: texts are shared only among leases of one world. "" without edits. */
   readonly world: string;
@@ -41,10 +43,10 @@ export interface LeaseSites {
   readonly selected: boolean;
 }
 
-export const noSites: LeaseSites = { taps: [], edits: [], world: "", selected: false };
+export const noSites: LeaseSites = { taps: [], scored: [], edits: [], world: "", selected: false };
 
-export const instrumentsOf = ({ taps, edits }: LeaseSites): Instruments => ({
-  taps,
+export const instrumentsOf = ({ scored, edits }: LeaseSites): Instruments => ({
+  taps: scored,
   edits: edits.map(({ edit }) => edit),
 });
 

@@ -107,6 +107,31 @@ test("in lanes, a tap after the selection of rows is that of its own node", asyn
   for (const lease of leases) lease.close();
 });
 
+test("what is looked at beside logits is read, and selected, only where logits are wanted", async () => {
+  const model = opened.llama;
+  const tokens = tokensOf(7);
+  const final = valuesOf(models.llama, tokens).get("final")!;
+  const lease = model.forest.lease(leaseSites(model.sites(), ["layers.0.residual"], [], ["final"]));
+  const seen: unknown[] = [];
+  const look = ({ taps, logits }: ForestNode) => seen.push([Object.keys(taps ?? {}), logits !== undefined]);
+  const { node } = await lease.prefill(tokens, (nodes) => nodes.forEach(look));
+  expect(seen).toEqual([
+    ...tokens.slice(1).map(() => [["layers.0.residual"], false]),
+    [["layers.0.residual", "final"], true],
+  ]);
+  expect(difference(node.taps!.final, final[6])).toBeLessThan(1e-4);
+  lease.close();
+  // A row that has been computed without is computed again for both; those before it are not.
+  const other = model.forest.lease(leaseSites(model.sites(), [], [], ["final"]));
+  const inner = await other.extend(
+    tokens.slice(0, 3).map((token, i) => ({ parent: i === 0 ? undefined : i - 1, token, logits: i === 2 })),
+  );
+  expect(other.rows).toBe(1);
+  expect(inner[2].logits).toBeDefined();
+  expect(difference(inner[2].taps!.final, final[2])).toBeLessThan(1e-4);
+  other.close();
+});
+
 describe("ready edits", () => {
   const tokens = tokensOf(7);
   const direction = Array.from({ length: 32 }, (_, i) => Math.sin(i));

@@ -67,7 +67,7 @@ export async function besideOf(
   );
   const { before, instead } = words === undefined ? { before: [], instead: 0 } : opening(host, words);
   const { taps, edits } = exitReadings(exits);
-  const sites = leaseSites(model.sites(), taps, edits);
+  const sites = leaseSites(model.sites(), [], edits, taps);
   const mirror = createMirror(model.forest, { sites, before, instead });
   const twins = new WeakMap<ForestNode, Pick<ForestNode, "logits" | "taps">>();
   return {
