@@ -1,5 +1,5 @@
 /** Formats of strings, as regular expressions made from the grammars of their standards. */
-import type { TextState } from "../automaton.ts";
+import { intersect, ofLength, type TextState, union } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 
 const year = "[0-9]{4}";
@@ -52,7 +52,10 @@ const ipv6 = [
 ].join("|");
 
 const label = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?";
-const hostname = `${label}(?:\\.${label})*\\.?`;
+const labels = `${label}(?:\\.${label})*`;
+/** Of 253 characters at most, without a point at its end. */
+const hostname = (): TextState | undefined =>
+  union(intersect(compileRegex(labels), ofLength(1, 253)), intersect(compileRegex(`${labels}\\.`), ofLength(2, 254)));
 
 // RFC 3986, appendix A.
 const escaped = "%[0-9A-Fa-f]{2}";
@@ -79,7 +82,7 @@ const some = (letters: string): string =>
   [...letters].map((letter, i) => `[0-9]+${letter}${units(letters.slice(i + 1))}`).join("|");
 const durations = `P(?:[0-9]+W|(?:${some("YMD")})(?:T(?:${some("HMS")}))?|T(?:${some("HMS")}))`;
 
-const patterns: Readonly<Record<string, string>> = {
+const patterns: Readonly<Record<string, string | (() => TextState | undefined)>> = {
   date,
   time,
   "date-time": `${date}[Tt ]${time}`,
@@ -102,6 +105,7 @@ export const formatNames: readonly string[] = Object.keys(patterns);
 /** Texts of a format; undefined for a format that is not known. */
 export function formatOf(name: string): TextState | undefined {
   if (!Object.hasOwn(patterns, name)) return undefined;
-  if (!compiled.has(name)) compiled.set(name, compileRegex(patterns[name]));
+  const pattern = patterns[name];
+  if (!compiled.has(name)) compiled.set(name, typeof pattern === "string" ? compileRegex(pattern) : pattern());
   return compiled.get(name);
 }
