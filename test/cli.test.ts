@@ -708,7 +708,7 @@ describe("compare", () => {
     expect(status).toBe(0);
     const filling = ["compare", "--model", "mycenae", "--methods", "random,learn2pd", "-n", "8", "--repeat", "1"];
     expect((await ventris([...filling, prompt])).stderr).toMatch(
-      /^learn2pd was skipped: the filter .* blocks of 32.*; --methods '\[\{"name": "learn2pd", …\}\]' gives it options$/m,
+      /^learn2pd was skipped: the filter .* blocks of 32.*; pass --methods '\[\{"name": "learn2pd", …\}\]' to give it options$/m,
     );
   });
 
@@ -718,11 +718,11 @@ describe("compare", () => {
     expect(status).toBe(0);
     expect(stdout).toMatch(/^method.*against random\nrandom /);
     expect(stderr).toMatch(
-      /^greedy and chain were skipped: this takes a model that writes from left to right; --model MODEL opens another: .*knossos/m,
+      /^greedy and chain were skipped: this takes a model that writes from left to right; pass --model MODEL: of the shipped models .*knossos.* can be passed$/m,
     );
     const several = ["compare", "--methods", "greedy,beam,self-consistency", "-n", "8", "--repeat", "1", prompt];
     expect((await ventris(several)).stderr).toMatch(
-      /^beam and self-consistency were skipped: temperature 0 leaves one text.*; --temperature 1 lets them run$/m,
+      /^beam and self-consistency were skipped: temperature 0 leaves one text.*; pass --temperature 1 to let them run$/m,
     );
     const nothing = await ventris(["compare", "--methods", "greedy", "--temperature", "0.8", prompt]);
     expect([nothing.status, nothing.stderr]).toEqual([2, expect.stringMatching(/^ventris: greedy decodes at temp/)]);

@@ -77,7 +77,7 @@ export const traceEvent = z.discriminatedUnion("type", [
     note: z.string().optional(),
     passes: count,
     seconds,
-  }),
+  }).refine(({ tokens, note }) => tokens.length > 0 || note !== undefined, "an empty draft says why"),
   kind("verify", { path: tokens, token, text: z.string().optional(), reasons: z.array(z.string()), seconds }),
   kind("learn", {
     updates: count,

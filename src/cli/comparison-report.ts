@@ -90,7 +90,7 @@ export function skippedNotes(skipped: readonly Skipped[]): string[] {
   for (const one of skipped) {
     const reason =
       drawing.length > 1 && drawing.includes(one)
-        ? `temperature 0 leaves one text, and they choose among several; ${sampling} lets them run`
+        ? `temperature 0 leaves one text, and they choose among several; pass ${sampling} to let them run`
         : one.reason;
     why.set(reason, [...(why.get(reason) ?? []), one.label]);
   }

@@ -93,7 +93,11 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       if (!misfit || !settings.success) throw error;
       if (method.family === "plain" && misfit.flag !== otherModel) plainFailed ??= error;
       const { reason, flag = `--methods '[{"name": "${method.name}", …}]'` } = misfit;
-      skipped.push({ label: labels[i], flag, reason: misfit.flag ? reason : `${reason}; ${flag} gives it options` });
+      skipped.push({
+        label: labels[i],
+        flag,
+        reason: misfit.flag ? reason : `${reason}; pass ${flag} to give it options`,
+      });
       continue;
     }
     entries.push({

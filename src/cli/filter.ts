@@ -22,6 +22,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
+import { writeTrace } from "./trace-file.ts";
 
 interface FitFlags extends DataFlags {
   method: string;
@@ -303,14 +304,7 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
       }),
     );
   const d = model.stateDimension;
-  if (flags.trace)
-    await writeFileAtomically(
-      flags.trace,
-      signals
-        .posteriorEvents(trajectory, truth)
-        .map((event) => `${JSON.stringify(event)}\n`)
-        .join(""),
-    );
+  if (flags.trace) await writeTrace(flags.trace, signals.posteriorEvents(trajectory, truth));
   if (flags.json) {
     printJson({
       method: model.method,

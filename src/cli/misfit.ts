@@ -31,23 +31,34 @@ export function misfitOf(error: unknown, { method, model, temperature }: Circums
   const { message } = error;
   const { needs = ["forest"], suffices } = method;
   const missing = needs.filter((need) => !model.capabilities.has(need));
+  const [, having] = /; of the shipped models (.*) ha(?:s|ve) one$/.exec(message) ?? [];
+  const others = having === undefined ? "" : `: of the shipped models ${having} can be passed`;
   if (missing.length > 0 && !suffices?.every((one) => model.capabilities.has(one))) {
-    const [, having = ""] = /; of the shipped models (.*) ha(?:s|ve) one$/.exec(message) ?? [];
     const needed = missing.map((need) => abilities[need] ?? `a model with ${need}`).join(" and ");
-    return { flag: otherModel, reason: `this takes ${needed}; ${otherModel} opens another${having && `: ${having}`}` };
+    return { flag: otherModel, reason: `this takes ${needed}; pass ${otherModel}${others}` };
   }
   const own = message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message;
   const found = flagFor(own, method, temperature);
-  if (found === undefined || own.includes(found.flag)) return { reason: own, flag: found?.flag };
-  return { reason: `${own}; ${found.flag} ${found.effect}`, flag: found.flag };
+  const reason = ofOption(own.replace(/; of the shipped models .*$/, ""), method);
+  if (found === undefined || own.includes(found.flag)) return { reason: ofOption(own, method), flag: found?.flag };
+  const among = found.flag === otherModel ? others : "";
+  return { reason: `${reason}; pass ${found.flag} ${found.effect}${among}`, flag: found.flag };
+}
+
+/** An error that begins with an option's bare name, as a clause about that option. */
+function ofOption(message: string, { options }: Method): string {
+  const [, option, said] = /^(\w+): ([\s\S]*)$/.exec(message) ?? [];
+  return option !== undefined && Object.hasOwn(options.shape, option)
+    ? `its option ${option} cannot be honoured: ${said}`
+    : message;
 }
 
 /** What an error speaks of is what has to be changed. */
 function flagFor(message: string, { options }: Method, temperature?: number) {
   if (/\btemperature\b/.test(message))
-    return { flag: temperature === 0 ? sampling : "--temperature 0", effect: "lets it run" };
+    return { flag: temperature === 0 ? sampling : "--temperature 0", effect: "to let it run" };
   if (/\bdraft\b/.test(message) && "draft" in options.shape)
-    return { flag: "--draft MODEL", effect: "names another draft" };
-  if (/^(\w+: )?no part |\bthe model\b/.test(message)) return { flag: otherModel, effect: "opens another model" };
+    return { flag: "--draft MODEL", effect: "to name another draft" };
+  if (/^(\w+: )?no part |\bthe model\b/.test(message)) return { flag: otherModel, effect: "to open another model" };
   return undefined;
 }

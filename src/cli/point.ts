@@ -14,6 +14,7 @@ import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
 import { formatTable } from "./table.ts";
+import { writeTrace } from "./trace-file.ts";
 
 type Point = pointing.Point;
 const taskNames = Object.keys(pointing.tasks) as pointing.TaskName[];
@@ -193,7 +194,7 @@ async function pointFile(task: pointing.TaskName, path: string, flags: PointFlag
   }
   if (flags.trace !== undefined) {
     const events = pointing.pointingEvents(pointing.normalise(points).points, result);
-    await writeFileAtomically(flags.trace, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
+    await writeTrace(flags.trace, events);
     say(`written: ${flags.trace}`);
   }
   if (flags.json) {

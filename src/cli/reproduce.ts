@@ -4,7 +4,6 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
@@ -22,6 +21,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable } from "./table.ts";
 import { widthOf, wrapLines } from "./terminal.ts";
+import { writeTrace } from "./trace-file.ts";
 
 interface ReproduceFlags {
   list?: true;
@@ -121,9 +121,6 @@ const holds = (paper: Paper, record: ReproductionRecord): object =>
   Object.fromEntries(
     judge(paper, record).flatMap(({ claim, holds }) => (holds === undefined ? [] : [[claim.id, holds]])),
   );
-
-const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>
-  writeFileAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
 
 /** Where a record goes: `--out`, and in a checkout the repository for full ones. */
 async function writeRecord(record: ReproductionRecord, { out }: ReproduceFlags): Promise<string[]> {

@@ -6,7 +6,6 @@ import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
 import { type Model, open } from "../open.ts";
-import { writeFileAtomically } from "../weights/index.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
@@ -29,6 +28,7 @@ import {
 } from "./request.ts";
 import { plural } from "./table.ts";
 import { styled, wordWriter } from "./terminal.ts";
+import { writeTrace } from "./trace-file.ts";
 
 interface RunFlags extends RequestFlags {
   method?: string;
@@ -183,9 +183,6 @@ async function explainSpeed(
   if (note) say(note);
 }
 
-const writeTrace = (path: string, events: readonly TimedEvent[]): Promise<void> =>
-  writeFileAtomically(path, events.map((event) => `${JSON.stringify(event)}\n`).join(""));
-
 const methodOf = (events: readonly TimedEvent[]): string | undefined =>
   events.find((event) => event.type === "start")?.method;
 
@@ -195,7 +192,7 @@ const describe = (results: readonly RunResult[], first: number): object =>
 
 /** Why an output ended, for people. */
 const endings: Readonly<Record<RunResult["finish"], string>> = {
-  stop: "ended by a stop text",
+  stop: "ended by a stop token or by the method",
   length: "ended by --max-tokens",
   context: "ended by the model's context",
   aborted: "interrupted",
@@ -218,6 +215,8 @@ export function figuresOf(results: readonly RunResult[]): string {
     ),
     `${perPass.toFixed(2)} tokens per pass`,
     ...(seconds > 0 ? [`${(generated / seconds).toFixed(1)} tokens/s`] : []),
-    [...new Set(results.map(({ finish }) => endings[finish]))].join(", "),
+    [
+      ...new Set(results.map(({ finish, stop }) => (stop === undefined ? endings[finish] : "ended by a stop text"))),
+    ].join(", "),
   ].join(" · ");
 }

@@ -1,6 +1,6 @@
 /** The one stream of events that every method emits and every face reads; saved as JSON lines. */
 
-/** `incomplete`: cut off (by maxTokens, the context or a stop string) before the constraint was satisfied. */
+/** `stop`: a stop text or token, or the method itself. `incomplete`: cut off (by maxTokens, the context or a stop string) before the constraint was satisfied. */
 export type FinishReason = "stop" | "length" | "context" | "aborted" | "end" | "incomplete";
 
 /** What a run cost. */
@@ -12,6 +12,7 @@ export interface Counters {
   /** Prompt tokens that were computed, and those found in the cache. */
   prefillTokens: number;
   cachedTokens: number;
+  /** Tokens that the run came to, the one that ended the text included. */
   generated: number;
   /** Tokens after the first (which the prefill gave) for each target pass after prefill: 1 for plain decoding. */
   tokensPerPass: number;

@@ -109,7 +109,7 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
         tokens: tree.tokens,
         parents: tree.parents,
         ...(tree.values && { values: tree.values }),
-        ...(tree.note !== undefined && { note: tree.note }),
+        ...noteOf(tree, asked),
         passes: (drafter.passes ?? 0) - passesBefore,
         seconds: (drafted - started) / 1000,
       });
@@ -135,6 +135,13 @@ export async function speculate(decoding: Decoding, drafter: Drafter, verifier: 
   } finally {
     drafter.close?.();
   }
+}
+
+/** What is said of a draft; of an empty one always why it is empty. */
+function noteOf({ tokens, note }: DraftTree, asked: boolean): { note?: string } {
+  if (note !== undefined) return { note };
+  if (tokens.length > 0) return {};
+  return { note: asked ? "the drafter proposed nothing" : "one more token may follow, and the model adds it itself" };
 }
 
 /**
