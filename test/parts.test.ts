@@ -327,11 +327,13 @@ describe.skipIf(!stories)(`on stories260K${stories ? "" : `: ${noData}`}`, () =>
       await withTensors({});
       await expect(model.part(at)).rejects.toThrow(/tensor a is not on the card/);
       await withTensors({ a: ["x"] });
-      await expect(model.part(at)).rejects.toThrow(/part.json: tensors.a.0/);
+      await expect(model.part(at)).rejects.toThrow(/part.json: tensors.a\[0\] must be a number, not "x"/);
       await writeFile(join(at, "part.json"), "{");
       await expect(model.part(at)).rejects.toThrow(/part.json/);
       const nan = new Map([["a", { shape: [1], values: Float32Array.of(Number.NaN) }]]);
       await expect(model.writePart(at, { kind: "probe", tensors: nan })).rejects.toThrow(/not finite/);
+      const none = new Map([["a", { shape: [0, 2], values: new Float32Array() }]]);
+      await expect(model.writePart(at, { kind: "probe", tensors: none })).rejects.toThrow(/a is \[0,2\]: every length/);
       await expect(model.writePart(at, { kind: "probe", tensors, sites: ["layers.9.mlp.up"] })).rejects.toThrow(
         /no site/,
       );

@@ -10,7 +10,7 @@ import type { AppliedEdit } from "../src/engine/sites/rows.ts";
 import type { Edit } from "../src/models/edits.ts";
 import { lensReading, logitLens } from "../src/models/lens.ts";
 import { type Model, open } from "../src/open.ts";
-import { add, gather, multiply, scalar, slice, type Tensor } from "../src/tensor/index.ts";
+import { add, gather, multiply, reshape, scalar, slice, type Tensor } from "../src/tensor/index.ts";
 import { openWeights } from "../src/weights/index.ts";
 import { openSafetensors } from "../src/weights/safetensors.ts";
 import { dataPath, noData } from "./data.ts";
@@ -277,6 +277,7 @@ describe("edits of a run", () => {
   const site = "layers.0.residual";
   test.each<[object, RegExp]>([
     [{ edit: { name: "odd", site, apply: throws } }, /the edit odd at layers\.0\.residual: apply failed: no idea/],
+    [{ edit: { name: "odd", site, apply: (v: Tensor) => ({ value: reshape(v, [5, 5]) }) } }, /the edit odd .*reshape/],
     [{ edit: { name: "odd", site, apply: () => undefined } }, /the edit odd: apply must give \{ value, readings \}/],
     [{ edit: { name: "odd", site, apply: () => ({ value: 5 }) } }, /its value must be a tensor, not 5/],
     [{ edit: { name: "odd", site, apply: () => ({ readings: { x: 5 } }) } }, /its reading x must be a tensor, not 5/],

@@ -20,6 +20,10 @@ test("a token can be banned as the help says, and what is no JSON is called so",
   const { logitBias, stop } = requestOptions.shape;
   expect(parseValue(logitBias, "--logit-bias", '{"42":-Infinity, "7": 2}')).toEqual({ 42: -Infinity, 7: 2 });
   expect(parseValue(stop, "--stop", '["-Infinity", "\\"Infinity"]')).toEqual(["-Infinity", '"Infinity']);
+  expect(() => parseValue(stop, "--edits", '[{"site":"embed","set":NaN}]')).not.toThrow(); // a text may begin so
+  expect(() => parseValue(requestOptions.shape.edits, "--edits", '[{"site":"embed","set":NaN}]')).toThrow(
+    /^--edits: its JSON cannot be read: /,
+  );
   expect(() => parseValue(logitBias, "--logit-bias", '{"42":no}')).toThrow(/^--logit-bias: its JSON cannot be read: /);
 });
 

@@ -107,8 +107,8 @@ export function parseValue(schema: z.ZodType, name: string, text: string): unkno
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];
   const fitting = readings.find((reading) => reading !== undefined && schema.safeParse(reading).success);
   if (fitting !== undefined) return fitting;
-  if (/^\s*\{/.test(text)) readJson(text, name);
   const written = /^\s*[[{]/.test(text);
+  if (written) readJson(text, name);
   const entries = text.split(",").map((entry) => parseJson(entry) ?? entry);
   // Of a list it is said which entry is wrong.
   if (unwrapped(schema) instanceof z.ZodArray && !written) throw refused(schema, name, entries);

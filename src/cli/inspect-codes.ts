@@ -2,9 +2,8 @@
 
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, ofOption } from "../errors.ts";
 import { codebooks } from "../methods/index.ts";
-import { suggestion } from "../names.ts";
 import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
@@ -65,7 +64,13 @@ export function defineCodes(command: Command): void {
     .addOption(
       numberFlag("--examples", z.int().min(0).max(1000), "how many places of the best code are shown").default(5),
     )
-    .addOption(numberFlag("--texts", z.int().min(1).max(1_000_000), "how many texts are read at most").default(200))
+    .addOption(
+      numberFlag(
+        "--texts",
+        z.int().min(1).max(1_000_000),
+        "how many texts are read at most, a long one in pieces of 256 tokens, each of which counts",
+      ).default(200),
+    )
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
     .addHelpText(
@@ -100,37 +105,48 @@ async function inspect(files: string[], flags: CodesFlags, command: Command): Pr
     "bad_option",
     "give --find REGEX to search codes, or --code SITE/GROUP/CODE to look at one: one of them",
   );
+  // What is asked for is looked at before texts are read, which may take minutes.
+  if (find !== undefined) await ofOption("--find", async () => codebooks.patternOf(find));
   if (code) refuseFlags(command, ["neurons", "precision", "recall", "limit"], "is of what --find finds: give --find");
   await using model = await open(flags.model, { threads: flags.threads });
   const opened = await codebooks.openCodebooks(model, flags.part);
   const sites = opened.map(({ bottleneck }) => bottleneck.site);
-  ensure(!code || sites.includes(code.site), "bad_option", () => {
-    return `--code: there is no codebook at ${code!.site}${suggestion(code!.site, sites)}`;
-  });
+  if (code) {
+    const places = opened.map(({ bottleneck }) => bottleneck);
+    await ofOption("--code", async () => codebooks.placeAmong(places, code.site, code.group, code.code));
+  }
   const compared = neurons ? sites.map(neuronsOf) : [];
+  const longest = Math.min(256, model.config.contextLength);
   const cache = await interruptible(async (signal) => {
     const texts: string[] = [];
     for await (const text of readTexts(files)) {
       texts.push(text);
-      if (texts.length >= flags.texts) break;
+      if (texts.length > flags.texts) break; // one more says that there are more
     }
-    const { contextLength } = model.config;
     return codebooks.cacheCodes(model, opened, texts, {
       more: compared,
-      longest: Math.min(256, contextLength),
+      longest,
+      most: flags.texts,
       signal,
       onProgress: (done, total) => showProgress(`${done} of ${plural(total, "text")}`),
     });
   });
   endProgress();
+  const { tokens } = cache;
+  const whole = cache.cut === 0;
+  const read = `${plural(tokens, "token")} of ${plural(cache.texts.length, "text")}`;
+  if (!whole)
+    say(
+      `there is more text than the ${plural(flags.texts, "piece")} of up to ${longest} tokens that are searched: give a higher --texts`,
+    );
   const examplesOf = (places: readonly number[]) => codebooks.codeExamples(cache, places, { limit: flags.examples });
   if (code) {
     const places = codebooks.firedAt(cache, code.site, code.group, code.code);
     const examples = examplesOf(places);
-    if (json) printJson({ model: flags.model, ...code, fired: places.length, tokens: cache.tokens, examples });
+    if (json) printJson({ model: flags.model, ...code, fired: places.length, tokens, whole, examples });
     else {
       tell(examples);
-      say(`fires at ${places.length} of ${plural(cache.tokens, "token")} of ${plural(cache.texts.length, "text")}`);
+      say(`fires at ${places.length} of ${read}`);
     }
     return;
   }
@@ -142,7 +158,7 @@ async function inspect(files: string[], flags: CodesFlags, command: Command): Pr
   const [best] = rows;
   const examples = best ? examplesOf(codebooks.firedAt(cache, best.site, best.group, best.code)) : [];
   if (json) {
-    printJson({ model: flags.model, find, matched: matched.length, tokens: cache.tokens, codes: rows, examples });
+    printJson({ model: flags.model, find, matched: matched.length, tokens, whole, codes: rows, examples });
     return;
   }
   if (best) {
@@ -164,8 +180,8 @@ async function inspect(files: string[], flags: CodesFlags, command: Command): Pr
   }
   say(
     matched.length === 0
-      ? `nothing matches in ${plural(cache.tokens, "token")}`
-      : `${plural(matched.length, "match", "matches")} in ${plural(cache.tokens, "token")}; ${best ? "the places are those of the first code" : "no code is precise enough: lower --precision or --recall"}`,
+      ? `nothing matches in ${read}`
+      : `${plural(matched.length, "match", "matches")} in ${read}; ${best ? "the places are those of the first code" : "no code is precise enough: lower --precision or --recall"}`,
   );
 }
 

@@ -9,6 +9,7 @@ import { markov, ownTexts } from "../methods/index.ts";
 import { type Model, open } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
+import { documentTokens, stretchesOf } from "../text/windows.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
@@ -61,9 +62,11 @@ export function defineMarkov(command: Command): void {
         .default([...markov.measurements], "all"),
     )
     .addOption(
-      numberFlag("--contexts", z.int().min(100).max(100_000), "how many positions of the texts are looked at").default(
-        4000,
-      ),
+      numberFlag(
+        "--contexts",
+        z.int().min(100).max(100_000),
+        "how many positions of the texts are looked at; a long text is read in pieces of 256 tokens",
+      ).default(4000),
     )
     .addOption(
       list(
@@ -200,7 +203,7 @@ async function checkpointsOf(run: string): Promise<string[]> {
   return found.map((name) => join(folder, name));
 }
 
-/** As many texts as give the contexts, one document each. */
+/** As many texts as give the contexts, one document each; of a long one every piece of 256 tokens. */
 async function textsOf(
   files: string[],
   tokenizer: NonNullable<Model["tokenizer"]>,
@@ -209,11 +212,12 @@ async function textsOf(
   const texts: number[][] = [];
   let tokens = 0;
   for await (const text of readTexts(files)) {
-    const ids = [...(tokenizer.beginToken === undefined ? [] : [tokenizer.beginToken]), ...tokenizer.encode(text)];
-    texts.push(ids.slice(0, 256));
-    tokens += Math.min(ids.length, 256);
-    // More documents than are needed: neighbouring contexts say nearly the same.
-    if (tokens >= 4 * contexts && texts.length >= 40) break;
+    for (const piece of stretchesOf(documentTokens(tokenizer, text), 256, tokenizer.beginToken)) {
+      texts.push([...piece.tokens]);
+      tokens += piece.tokens.length;
+      // More documents than are needed: neighbouring contexts say nearly the same.
+      if (tokens >= 4 * contexts && texts.length >= 40) return texts;
+    }
   }
   return texts;
 }

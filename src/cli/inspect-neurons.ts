@@ -140,7 +140,7 @@ async function inspect(flags: NeuronFlags, command: Command): Promise<void> {
     await interruptible(async (signal) => {
       const wanted = flags.word === undefined ? flags.tokens : neurons.conceptTokens(checkpoint.tokenizer, flags.word);
       const text = (token: number) => tokenText(checkpoint.tokenizer, token) || `#${token}`;
-      if (flags.clamp) return sweep(checkpoint, flags, wanted!, text);
+      if (flags.clamp) return sweep(checkpoint, flags, wanted!, signal, text);
       if (flags.neuron) return showNeuron(checkpoint, flags, flags.neuron, signal, text);
       if (flags.compare !== undefined) return compare(checkpoint, flags, signal);
       const map = await mapOf(checkpoint, flags, signal, wanted);
@@ -297,6 +297,7 @@ async function sweep(
   checkpoint: neurons.NeuronCheckpoint,
   { model: name, clamp, drive, prompt, threads, word, json }: NeuronFlags,
   wanted: readonly number[],
+  signal: AbortSignal,
   text: (token: number) => string,
 ): Promise<void> {
   neurons.checkNeuron(checkpoint.config, clamp!.layer, clamp!.neuron);
@@ -304,10 +305,17 @@ async function sweep(
   showProgress("letting the model write, to measure the neuron on");
   const tokens = [...model.tokenizer!.encode(prompt)];
   const runs = Array.from({ length: ownTexts.count }, (_, request) =>
-    model.decode(tokens, { temperature: 1, maxTokens: ownTexts.tokens, request }),
+    model.decode(tokens, { temperature: 1, maxTokens: ownTexts.tokens, request, signal }),
   );
   const texts = (await Promise.all(runs.map((run) => run.final))).map((result) => [...tokens, ...result.tokens]);
-  const response = await neurons.doseResponse(model, { ...clamp!, drive, prompts: [tokens], concept: wanted, texts });
+  const response = await neurons.doseResponse(model, {
+    ...clamp!,
+    drive,
+    prompts: [tokens],
+    concept: wanted,
+    texts,
+    signal,
+  });
   endProgress();
   if (json) {
     printJson({ model: name, ...clamp, drive, prompt, tokens: wanted, ...response });

@@ -8,6 +8,7 @@ import { codebooks } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { fingerprintOf, writePart } from "../models/parts.ts";
 import { sitesOf } from "../models/sites.ts";
+import { open } from "../open.ts";
 import { resolveModel } from "../references.ts";
 import { openWeights, readConfig } from "../weights/index.ts";
 import { define } from "./inspect.ts";
@@ -94,6 +95,23 @@ describe("codes", () => {
     await expect(inspect("codes", stories, "--part", part, ...flags)).rejects.toThrow(message);
   });
 
+  test.each<[string[], RegExp]>([
+    [["--find", "("], /--find: the regular expression/],
+    [["--code", "layers.1.mlp.output/0/16"], /--code: .*no code 16/],
+  ])("%s is refused before a text is read", async (flags, message) => {
+    await expect(inspect("codes", "nothing.txt", "--part", part, ...flags)).rejects.toThrow(message);
+  });
+
+  test("a long text is searched to its end, as far as --texts goes", async () => {
+    const long = join(folder, "long.txt");
+    await writeFile(long, `${"The king was old. ".repeat(200)}Then came a dragon.`);
+    const flags = ["--part", part, "--find", "dragon", "--json"];
+    expect(JSON.parse(await inspect("codes", long, ...flags))).toMatchObject({ matched: 1, whole: true });
+    const few = JSON.parse(await inspect("codes", long, ...flags, "--texts", "2"));
+    expect(few).toMatchObject({ matched: 0, whole: false });
+    expect(few.tokens).toBe(256 + 255);
+  });
+
   test("a part that is not there is named", async () => {
     await expect(inspect("codes", stories, "--part", "nothing", "--find", "a")).rejects.toThrow(
       /nothing.*did you mean "codebook"\? Codebooks of knossos/,
@@ -121,6 +139,28 @@ describe("markov", () => {
     expect(high.loss).toBeLessThan(low.loss);
     expect(high.surplus).toBeUndefined();
     expect(await readFile(picture, "utf8")).toContain("<svg");
+  });
+
+  test("takes a long text in pieces, each after one begin token", async () => {
+    const measured = async (name: string, text: string) => {
+      const path = join(folder, name);
+      await writeFile(path, text);
+      const flags = ["--what", "entropy", "--layers", "5", "--contexts", "100", "--json"];
+      return JSON.parse(await inspect("markov", path, ...flags)).models[0].report;
+    };
+    const long = await measured("long.txt", "The king was old. He read a script that had been lost. ".repeat(100));
+    expect(long.documents).toBeGreaterThan(4);
+    const text = "Once upon a time there was a dog. The dog ran to the park with the other dog. They had fun.";
+    const short = await measured("short.txt", text);
+    await using model = await open("knossos");
+    const ids = model.tokenizer!.encode(text);
+    const { logits } = await model.forward(ids, { logits: "all" });
+    // Of contexts four tokens are left out at the beginning, and four at the end, which a surplus would need.
+    const losses = ids.slice(5, -4).map((id, i) => {
+      const row = logits.subarray((i + 4) * 4096, (i + 5) * 4096);
+      return Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - row[id];
+    });
+    expect(short.layers[0].loss).toBeCloseTo(losses.reduce((a, b) => a + b, 0) / losses.length, 3);
   });
 
   test("measures the checkpoints of a run in the order of their numbers", async () => {

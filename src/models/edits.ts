@@ -203,16 +203,14 @@ export function createHooks(
   };
 }
 
-/** What an edit makes of a value. Errors: `bad_option` naming the edit, for whatever goes wrong in it. */
+/** What an edit makes of a value. Errors: `bad_option`, or the code of an error of ours, naming the edit, for whatever goes wrong in it. */
 function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<Edit["apply"]> {
   let given: unknown;
   try {
     given = edit.apply(value, context);
   } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_option", `the edit ${edit.name} at ${edit.site}: apply failed: ${reasonOf(cause)}`, {
-      cause,
-    });
+    const code = cause instanceof VentrisError ? cause.code : "bad_option";
+    throw new VentrisError(code, `the edit ${edit.name} at ${edit.site}: apply failed: ${reasonOf(cause)}`, { cause });
   }
   leaveUnheard(given);
   const what = isTensor(given) ? "a tensor alone" : given instanceof Promise ? "a promise" : undefined;

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { exists, nameOf, readWhole, storage, within } from "../files.ts";
+import { checkJson } from "../json.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { WeightSource } from "../weights/source.ts";
 import { type Site, siteNamed } from "./sites.ts";
@@ -66,7 +67,7 @@ export async function fingerprintOf(source: WeightSource): Promise<string> {
 
 /**
  * Writes a part, its tensors first, so that a folder with a card is whole. Errors: `bad_option` for an unknown site, values that are not
- * finite or do not fill their shape; `disk_full`, `unavailable`.
+ * finite or do not fill their shape, and a tensor without values; `disk_full`, `unavailable`.
  */
 export async function writePart(
   folder: string,
@@ -83,6 +84,8 @@ export async function writePart(
   ensure(tensors.size > 0, "bad_option", `part ${name}: it has no tensors`);
   for (const [tensor, { shape, values }] of tensors) {
     const size = shape.reduce((a, b) => a * b, 1);
+    const some = shape.every((length) => Number.isInteger(length) && length >= 1);
+    ensure(some, "bad_option", `part ${name}: ${tensor} is [${shape}]: every length is a whole number from 1 on`);
     ensure(
       size === values.length,
       "bad_option",
@@ -174,10 +177,7 @@ export async function readCardFile<Card>(path: string, schema: z.ZodType<Card>, 
   } catch (cause) {
     throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
   }
-  const parsed = schema.safeParse(json);
-  const issue = parsed.error?.issues[0];
-  ensure(parsed.success, "bad_file", `${path}: ${issue?.path.join(".") || "card"}: ${issue?.message}`);
-  return parsed.data;
+  return checkJson(schema, json, path);
 }
 
 /** Cards of the parts beside a model, in its folder `parts`, by name; those that cannot be read are left out. */

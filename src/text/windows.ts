@@ -24,6 +24,24 @@ export function documentTokens(
   return beginToken === undefined ? ids : [beginToken, ...ids];
 }
 
+export interface Stretch {
+  readonly tokens: readonly number[];
+  /** How many of them, at the start, are not the document's own here: a begin token. */
+  readonly lead: number;
+  /** Where the first of its own stands in the document. */
+  readonly from: number;
+}
+
+/** A document in stretches of at most `length` tokens that share none, the later ones after a begin token where there is one. */
+export function* stretchesOf(document: readonly number[], length: number, beginToken?: number): Generator<Stretch> {
+  for (let from = 0; from < document.length; ) {
+    const lead = from > 0 && beginToken !== undefined && length > 1 ? [beginToken] : [];
+    const own = document.slice(from, from + length - lead.length);
+    yield { tokens: [...lead, ...own], lead: lead.length, from };
+    from += own.length;
+  }
+}
+
 /** Of the first window everything is predicted; of later ones what the overlap leaves: `kept` tokens are seen at least. */
 export function windowsOf(tokens: readonly number[], contextLength: number, kept: number): Window[] {
   const windows: Window[] = [];

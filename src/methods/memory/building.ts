@@ -12,6 +12,7 @@ import type { Tokenizer } from "../../text/tokenizer.ts";
 import { documentTokens, keptOverlap, type Window, windowsOf } from "../../text/windows.ts";
 import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
+import { requireCounts } from "../numbers.ts";
 import {
   cardFile,
   chunkFile,
@@ -22,7 +23,6 @@ import {
   readCard,
   requireBase,
 } from "./datastore.ts";
-import { requireCounts } from "./numbers.ts";
 
 /** What memories ask of an open model. */
 export interface StateModel {

@@ -1,4 +1,5 @@
 /** A codebook as readers leaf through it: its codes by how often they fire and on which tokens, and a text with the codes of every token. */
+import { requireCounts } from "../../numbers.ts";
 import type { Codebook } from "./part.ts";
 import { type CodeCache, cacheCodes, cachedSite, type Reading } from "./search.ts";
 
@@ -17,6 +18,7 @@ export function commonCodes(
   group: number,
   { limit = 100, words = 4 }: { readonly limit?: number; readonly words?: number } = {},
 ): { readonly alive: number; readonly codes: CommonCode[] } {
+  requireCounts({ limit, words });
   const { groups, codes, k, ids, counts } = cachedSite(cache, site, group);
   const own = Array.from(counts.subarray(group * codes, (group + 1) * codes), (count, code) => ({ code, count }));
   const alive = own.filter(({ count }) => count > 0);

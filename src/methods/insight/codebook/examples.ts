@@ -1,4 +1,6 @@
 /** Places where a code fires, as pieces of text for readers: what fired apart from what stands around it. */
+import { ensure } from "../../../errors.ts";
+import { requireWithin } from "../../numbers.ts";
 import type { CachedText, CodeCache } from "./search.ts";
 
 export interface TextPiece {
@@ -19,12 +21,16 @@ export interface ExampleOptions {
   readonly around?: number;
 }
 
-/** Of tokens (places among all, rising): windows around some of them, in which every one of them is marked. */
+/** Of tokens (places among all, rising): windows around some of them, in which every one of them is marked. Errors: `bad_option` for a place that no text has. */
 export function codeExamples(
   { texts }: Pick<CodeCache, "texts">,
   tokens: readonly number[],
   { limit = 5, around = 12 }: ExampleOptions = {},
 ): CodeExample[] {
+  requireWithin({ limit, around }, 0);
+  const count = texts.reduce((sum, { ids }) => sum + ids.length, 0);
+  const strange = tokens.find((place) => !(Number.isInteger(place) && place >= 0 && place < count));
+  ensure(strange === undefined, "bad_option", () => `the texts have ${count} tokens: ${strange} is none`);
   const fired = new Set(tokens);
   const found: { document: number; at: number }[] = [];
   let document = 0;

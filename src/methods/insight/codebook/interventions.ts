@@ -5,7 +5,8 @@
 
 import { z } from "zod";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
+import { describeIssues } from "../../../issues.ts";
 import type { Edit } from "../../../models/edits.ts";
 import { suggestion } from "../../../names.ts";
 import { type Bottleneck, bottleneckEdit, mostChanges } from "./bottleneck.ts";
@@ -55,7 +56,8 @@ function editOf(codebook: Codebook): Edit {
  * a codebook, code or slot that is not there, more changes of one kind in a codebook than fit, and fewer codes left than fire.
  */
 export function codebookEdits(codebooks: readonly Codebook[], given: readonly CodeChange[] = []): AppliedEdit[] {
-  const changes = given.map((change) => codeChange.parse(change));
+  const { data: changes, error } = z.array(codeChange).safeParse(given, { reportInput: true });
+  if (error) throw new VentrisError("bad_option", `codes: ${describeIssues(error.issues, undefined, ["changes"])}`);
   const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
   for (const change of changes) {
     ensure(sites.includes(change.site), "bad_option", () => {

@@ -32,6 +32,8 @@ export {
   findCodes,
   firedAt,
   matchedTokens,
+  patternOf,
+  placeAmong,
   type Reading,
   searchCodes,
   tokensBefore,

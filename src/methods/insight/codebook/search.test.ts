@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { llamaConfig } from "../../../../test/fixtures/tiny-model.ts";
 import { uniform } from "../../../engine/random.ts";
 import { familyOf } from "../../../models/families.ts";
+import { sitesOf } from "../../../models/sites.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codedText, commonCodes } from "./browse.ts";
@@ -47,10 +48,13 @@ const idsOf = (token: number, place: number): number[] => {
   const first = String.fromCharCode(token >> 8);
   return [place % 8, (place + 1) % 8, first === "d" ? 3 : 5, first === "d" ? 6 : 7];
 };
+const read: number[][] = [];
 const model: Reading = {
   tokenizer,
-  forward: async (sequences) =>
-    sequences.map(({ tokens }) => ({
+  sites: () => sitesOf(family, config),
+  forward: async (sequences) => {
+    read.push(...sequences.map(({ tokens }) => Array.from(tokens)));
+    return sequences.map(({ tokens }) => ({
       logits: new Float32Array(),
       taps: {
         [idsReading(site)]: {
@@ -66,12 +70,66 @@ const model: Reading = {
           ),
         },
       },
-    })),
+    }));
+  },
 };
 const texts = ["a dog ran. the dog sat", "no animal here", "ädäg dog"];
 const cached = (): Promise<CodeCache> => cacheCodes(model, codebooks, texts, { more: ["layers.0.mlp.neurons"] });
 
 describe("searching codes", () => {
+  test("a text is read to its end where so many stretches may be, and what is left over is counted", async () => {
+    const text = "a dog ran. the dog sat";
+    const ids = Array.from(tokenizer.encode(text));
+    read.length = 0;
+    const beginning = await cacheCodes(model, codebooks, [text], { longest: 4 });
+    expect([beginning.tokens, beginning.cut, read]).toEqual([4, 1, [ids.slice(0, 4)]]);
+
+    read.length = 0;
+    const begun = { ...model, tokenizer: { ...tokenizer, beginToken: 9 } };
+    const cache = await cacheCodes(begun, codebooks, [text, text], { longest: 4, most: 4 });
+    const pieces = [ids.slice(0, 4), [9, ...ids.slice(4, 7)], [9, ...ids.slice(7, 10)], [9, ...ids.slice(10)]];
+    expect([cache.tokens, cache.cut, read]).toEqual([ids.length, 1, pieces]);
+    // Of a stretch behind the first the begin token's row is no token of the text.
+    expect([...cache.sites[0].ids.subarray(4 * 4, 5 * 4)]).toEqual(idsOf(ids[4], 1));
+    expect(matchedTokens(cache, "sat")).toEqual([ids.length - 1]);
+    const whole = await cacheCodes(begun, codebooks, [text, text], { longest: 4, most: 8 });
+    expect([whole.texts.map(({ from }) => from), whole.cut]).toEqual([[0, ids.length], 0]);
+  });
+
+  test("what would fill the memory is refused before anything is read", async () => {
+    read.length = 0;
+    const name = "layers.0.mlp.neurons";
+    const wide = { ...model, sites: () => [...model.sites(), { name: "wide", width: 2 ** 28, rows: "all" as const }] };
+    await expect(cacheCodes(wide, codebooks, texts, { more: ["wide"] })).rejects.toMatchObject({
+      code: "out_of_memory",
+      message: expect.stringMatching(/those of \d+ tokens would take \d+ GiB of memory, more than 4: give fewer texts/),
+    });
+    expect(read).toEqual([]);
+    await expect(cacheCodes(model, codebooks, texts, { more: [`${name}s`] })).rejects.toThrow(/did you mean/);
+  });
+
+  test("numbers that mean nothing are refused", async () => {
+    for (const options of [{ longest: 0 }, { longest: Number.NaN }, { most: -1 }])
+      await expect(cacheCodes(model, codebooks, texts, options)).rejects.toThrow(/whole number from 1 on/);
+    await expect(cacheCodes(model, [], texts)).rejects.toThrow(/no codebooks were given/);
+    const cache = await cached();
+    const values = { width: 1, values: new Float32Array(3) };
+    const refused: [() => unknown, RegExp][] = [
+      [() => searchCodes(cache, [0], { precision: Number.NaN }), /precision must be a number in \[0, 1\], not NaN/],
+      [() => searchCodes(cache, [0], { limit: -1 }), /limit must be a whole number/],
+      [() => commonCodes(cache, site, 0, { words: 0 }), /words must be a whole number/],
+      [() => firedAt(cache, site, 0.5, 0), /no codebook 0.5/],
+      [() => firedAt(cache, site, 0, 0.5), /no code 0.5: codes are 0 to 7/],
+      [() => codeExamples(cache, [cache.tokens]), /tokens: \d+ is none/],
+      [() => codeExamples(cache, [0], { limit: -1 }), /limit must be a number from 0 on/],
+      [() => bestNeuron(values, [], 1), /none were given/],
+      [() => bestNeuron(values, [0], 2), /recall must be/],
+    ];
+    for (const [call, message] of refused) expect(call).toThrow(message);
+    const options = { texts, samples: 1, topics: ["constructor"] };
+    await expect(steerStories(model as never, codebooks, options)).rejects.toThrow(/no topic constructor/);
+  });
+
   test("a match is the token in which group 1, or the whole, ends, between bytes of a letter too", async () => {
     const cache = await cached();
     const textOf = (place: number): string => {

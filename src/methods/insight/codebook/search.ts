@@ -6,9 +6,12 @@
 import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
+import { type Site, siteNamed } from "../../../models/sites.ts";
 import { suggestion } from "../../../names.ts";
 import type { Tokenizer } from "../../../text/index.ts";
+import { type Stretch, stretchesOf } from "../../../text/windows.ts";
+import { requireCounts, requireWithin } from "../../numbers.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codebookEdits } from "./interventions.ts";
 import type { Codebook } from "./part.ts";
@@ -16,6 +19,7 @@ import type { Codebook } from "./part.ts";
 /** What of an open model this needs. */
 export interface Reading {
   readonly tokenizer: Tokenizer | undefined;
+  sites(): readonly Site[];
   forward(
     sequences: readonly ForwardSequence[],
     options?: { readonly taps?: readonly string[]; readonly edits?: AppliedEdit[] },
@@ -26,6 +30,8 @@ export interface CodeCache {
   readonly texts: readonly CachedText[];
   /** Tokens of all texts. */
   readonly tokens: number;
+  /** Texts that go on behind the tokens that were read of them, or were not begun. */
+  readonly cut: number;
   readonly sites: readonly CachedSite[];
   /** Further readings [tokens, width] by site, for the comparison with neurons. */
   readonly values: Readonly<Record<string, { readonly width: number; readonly values: Float32Array }>>;
@@ -54,7 +60,14 @@ export interface CachedSite {
 /** Texts in one pass. */
 const together = 8;
 
-/** Runs the texts through the codebooks. `more`: sites whose values are kept too. Errors: `bad_option` without texts or tokenizer; `aborted`; those of `forward`. */
+/** A cache of codes, and of neurons' values beside them, that takes more bytes is refused before anything is computed. */
+const mostBytes = 2 ** 32;
+
+/**
+ * Runs the texts through the codebooks. `more`: sites whose values are kept too. Of each text its first `longest` tokens are read; where `most` is given,
+ * texts to their ends, in stretches of `longest` tokens, until there are so many stretches. Errors: `bad_option` without codebooks, texts or tokenizer; `out_of_memory`
+ * for more tokens than fit; `aborted`; those of `forward`.
+ */
 export async function cacheCodes(
   model: Reading,
   codebooks: readonly Codebook[],
@@ -62,27 +75,50 @@ export async function cacheCodes(
   {
     more = [],
     longest = 256,
+    most,
     signal,
     onProgress,
   }: {
     more?: readonly string[];
     longest?: number;
+    most?: number;
     signal?: AbortSignal;
     onProgress?: (done: number, total: number) => void;
   } = {},
 ): Promise<CodeCache> {
   const { tokenizer } = model;
+  requireCounts({ longest, ...(most !== undefined && { most }) });
+  ensure(codebooks.length > 0, "bad_option", "codes: no codebooks were given");
   ensure(tokenizer, "bad_option", "codes: the model has no tokenizer, so that no text can be searched");
   ensure(texts.length > 0, "bad_option", "codes: no texts were given");
   const cached: CachedText[] = [];
-  let from = 0;
+  const stretches: Stretch[] = [];
+  let [from, cut] = [0, 0];
   for (const text of texts) {
-    const ids = tokenizer.encode(text).slice(0, longest);
-    if (ids.length === 0) continue;
+    if (most !== undefined && stretches.length >= most) {
+      cut++;
+      continue;
+    }
+    const all = tokenizer.encode(text);
+    let end = 0;
+    for (const stretch of stretchesOf(all, longest, tokenizer.beginToken)) {
+      stretches.push({ ...stretch, from: from + stretch.from });
+      end = stretch.from + stretch.tokens.length - stretch.lead;
+      if (most === undefined || stretches.length >= most) break;
+    }
+    if (end === 0) continue;
+    const ids = all.slice(0, end);
     cached.push({ text, ids, ends: endsOf(tokenizer, ids), from });
-    from += ids.length;
+    from += end;
+    if (end < all.length) cut++;
   }
   ensure(cached.length > 0, "bad_option", "codes: the texts are empty");
+  const numbers = codebooks.reduce((sum, { bottleneck: { groups, k } }) => sum + groups * k, 0);
+  const beside = more.map((site) => siteNamed(model.sites(), site));
+  const bytes = 4 * from * beside.reduce((sum, { width }) => sum + width, numbers);
+  ensure(bytes <= mostBytes, "out_of_memory", () => {
+    return `codes: those of ${from} tokens would take ${Math.round(bytes / 2 ** 30)} GiB of memory, more than ${mostBytes / 2 ** 30}: give fewer texts`;
+  });
   const sites = codebooks.map(({ bottleneck: { site, groups, codes, k } }) => ({
     site,
     groups,
@@ -93,27 +129,33 @@ export async function cacheCodes(
   }));
   const values: Record<string, { width: number; values: Float32Array }> = {};
   const edits = codebookEdits(codebooks);
-  for (let at = 0; at < cached.length; at += together) {
+  // Some sites exist in rows with logits alone.
+  const read = [...codebooks.map(({ bottleneck }) => bottleneck.site), ...more];
+  const late = model.sites().some(({ name, rows }) => rows === "selected" && read.includes(name));
+  const logits = late ? ("all" as const) : ("none" as const);
+  for (let at = 0; at < stretches.length; at += together) {
     ensure(!signal?.aborted, "aborted", "caching codes was aborted");
-    const part = cached.slice(at, at + together);
-    const sequences = part.map(({ ids }) => ({ tokens: ids, logits: "none" as const }));
+    const part = stretches.slice(at, at + together);
+    const sequences = part.map(({ tokens }) => ({ tokens, logits }));
     const results = await model.forward(sequences, {
       taps: [...sites.map(({ site }) => idsReading(site)), ...more],
       edits,
     });
     for (const [i, { taps }] of results.entries()) {
-      for (const { site, groups, k, ids } of sites) ids.set(taps[idsReading(site)].values, part[i].from * groups * k);
+      const { lead, from: at } = part[i];
+      for (const { site, groups, k, ids } of sites)
+        ids.set(taps[idsReading(site)].values.subarray(lead * groups * k), at * groups * k);
       for (const site of more) {
         const { width, values: read } = taps[site];
         values[site] ??= { width, values: new Float32Array(from * width) };
-        values[site].values.set(read, part[i].from * width);
+        values[site].values.set(read.subarray(lead * width), at * width);
       }
     }
-    onProgress?.(Math.min(at + together, cached.length), cached.length);
+    onProgress?.(Math.min(at + together, stretches.length), stretches.length);
   }
   for (const { groups, codes, k, ids, counts } of sites)
     for (let i = 0; i < ids.length; i++) counts[Math.floor((i % (groups * k)) / k) * codes + ids[i]]++;
-  return { texts: cached, tokens: from, sites, values };
+  return { texts: cached, tokens: from, cut, sites, values };
 }
 
 /** Where each token ends in the text, in characters: tokens that end within a character end where it begins. */
@@ -140,17 +182,23 @@ export const matchedTokens = (cache: CodeCache, expression: string): number[] =>
 export const tokensBefore = (cache: CodeCache, expression: string): number[] =>
   placesOf(cache, expression, (ends, [start]) => firstBeyond(ends, start) - 1);
 
+/** What an expression matches, with the places of its groups. Errors: `bad_option` for what is no regular expression. */
+export function patternOf(expression: string): RegExp {
+  try {
+    return new RegExp(expression, "dgu");
+  } catch (cause) {
+    throw new VentrisError("bad_option", `the regular expression cannot be read: ${(cause as Error).message}`, {
+      cause,
+    });
+  }
+}
+
 function placesOf(
   cache: CodeCache,
   expression: string,
   tokenOf: (ends: readonly number[], match: readonly [number, number]) => number,
 ): number[] {
-  let pattern: RegExp;
-  try {
-    pattern = new RegExp(expression, "dgu");
-  } catch (cause) {
-    ensure(false, "bad_option", `the regular expression cannot be read: ${(cause as Error).message}`);
-  }
+  const pattern = patternOf(expression);
   const found = new Set<number>();
   for (const { text, ends, from } of cache.texts) {
     for (const match of text.matchAll(pattern)) {
@@ -201,6 +249,8 @@ export function searchCodes(
   tokens: readonly number[],
   { precision: leastPrecision = 0.5, recall: leastRecall = 0.01, limit = 5 }: CodeSearchOptions = {},
 ): FoundCode[] {
+  requireWithin({ precision: leastPrecision, recall: leastRecall }, 0, 1);
+  requireCounts({ limit });
   return sites.flatMap(({ site, groups, codes, k, ids, counts }) => {
     const hits = new Map<number, number>();
     for (const token of tokens)
@@ -236,8 +286,7 @@ export function findCodes(
 
 /** Tokens at which a code fires. */
 export function firedAt({ sites }: Pick<CodeCache, "sites">, site: string, group: number, code: number): number[] {
-  const { groups, codes, k, ids } = cachedSite({ sites }, site, group);
-  ensure(code >= 0 && code < codes, "bad_option", `${site}: there is no code ${code}: codes are 0 to ${codes - 1}`);
+  const { groups, k, ids } = placeAmong(sites, site, group, code);
   const result: number[] = [];
   for (let token = 0; token < ids.length / (groups * k); token++)
     for (let slot = group * k; slot < (group + 1) * k; slot++)
@@ -249,14 +298,29 @@ export function firedAt({ sites }: Pick<CodeCache, "sites">, site: string, group
 }
 
 /** A site of the cache, whose codebook `group` is there. Errors: `bad_option`, with the nearest site. */
-export function cachedSite({ sites }: Pick<CodeCache, "sites">, site: string, group: number): CachedSite {
+export const cachedSite = ({ sites }: Pick<CodeCache, "sites">, site: string, group: number): CachedSite =>
+  placeAmong(sites, site, group);
+
+/** The one of some sites that is named, whose codebook `group` is there, with this code where one is given. Errors: `bad_option`, with the nearest site. */
+export function placeAmong<Place extends Pick<CachedSite, "site" | "groups" | "codes">>(
+  sites: readonly Place[],
+  site: string,
+  group: number,
+  code?: number,
+): Place {
   const found = sites.find((one) => one.site === site);
   const names = sites.map((one) => one.site);
   ensure(found, "bad_option", () => {
     return `there is no codebook at ${site}${suggestion(site, names) || `; there are ${names.join(", ")}`}`;
   });
-  const { groups } = found;
-  ensure(group >= 0 && group < groups, "bad_option", `${site} has ${groups} codebooks: there is no codebook ${group}`);
+  const { groups, codes } = found;
+  const isAmong = (number: number, count: number): boolean => Number.isInteger(number) && number >= 0 && number < count;
+  ensure(isAmong(group, groups), "bad_option", () => {
+    return `${site} has ${groups} ${groups === 1 ? "codebook" : "codebooks"}: there is no codebook ${group}`;
+  });
+  ensure(code === undefined || isAmong(code, codes), "bad_option", () => {
+    return `${site}: there is no code ${code}: ${codes === 1 ? "it has one, 0" : `codes are 0 to ${codes - 1}`}`;
+  });
   return found;
 }
 
@@ -267,13 +331,15 @@ export interface BestNeuron {
 
 /**
  * The neuron of a site that is most precise at a recall: for each, the threshold that fires at as many of the matched tokens as the recall says, by large
- * values or by small ones.
+ * values or by small ones. Errors: `bad_option` without tokens, or for a recall beyond 0 to 1.
  */
 export function bestNeuron(
   { width, values }: { readonly width: number; readonly values: Float32Array },
   tokens: readonly number[],
   recall: number,
 ): BestNeuron {
+  requireWithin({ recall }, 0, 1);
+  ensure(tokens.length > 0, "bad_option", "the best neuron is that of some tokens: none were given");
   const rows = values.length / width;
   const wanted = Math.max(1, Math.round(recall * tokens.length));
   let best: BestNeuron = { neuron: 0, precision: 0 };

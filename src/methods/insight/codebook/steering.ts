@@ -97,7 +97,9 @@ export function forcingCodes(
   const places = tokensBefore(cache, expression);
   if (places.length === 0) return [];
   const worth = ({ recall, count }: FoundCode): number => recall ** 2 / (count + doubt);
-  const found = searchCodes(cache, places, { precision, recall, limit: Infinity }).sort((a, b) => worth(b) - worth(a));
+  const found = searchCodes(cache, places, { precision, recall, limit: Number.MAX_SAFE_INTEGER }).sort(
+    (a, b) => worth(b) - worth(a),
+  );
   const used = new Map<string, number>();
   const changes: CodeChange[] = [];
   for (const { site, group, code } of found) {
@@ -121,7 +123,11 @@ export async function steerStories(
   const { texts, samples, tokens = 200, seed = 0, signal, onProgress } = options;
   const names = options.topics ?? Object.keys(topics);
   for (const name of names)
-    ensure(topics[name], "bad_option", `there is no topic ${name}: there are ${Object.keys(topics).join(", ")}`);
+    ensure(
+      Object.hasOwn(topics, name),
+      "bad_option",
+      `there is no topic ${name}: there are ${Object.keys(topics).join(", ")}`,
+    );
   const cache = await cacheCodes(model, codebooks, texts, { signal });
   const written = async (changes: readonly CodeChange[]): Promise<string[]> => {
     const edits = codebookEdits(codebooks, changes);

@@ -4,6 +4,7 @@
  * states know of later tokens), `fisher.ts` (which directions predictions depend on), `alignment.ts` (how states lie to the predictive kernel), `coherence.ts`, and `sources.ts`, where all is known.
  * `measureMarkov` takes them of an open model at every layer.
  */
+export { checkLayers } from "../layers.ts";
 export * from "./alignment.ts";
 export * from "./coherence.ts";
 export * from "./entropy.ts";

@@ -457,7 +457,7 @@ describe("sources and surplus", () => {
         ],
         documents: [0, 0, 0],
       };
-      await expect(probes.train(few, 1, "state")).rejects.toThrow(/1 documents leave nothing/);
+      await expect(probes.train(few, 1, "state")).rejects.toThrow(/1 is too few: give ten/);
       await expect(probes.train(few, 2, "state")).rejects.toThrow(/up to 1 were opened/);
     } finally {
       await probes.release();
@@ -554,7 +554,10 @@ describe("a model", () => {
     const attempt = (change: object) => measureMarkov({ model, texts, head, steps: 1, ...change });
     const cases: [object, RegExp][] = [
       [{ layers: [9] }, /no layer 9/],
+      [{ layers: [0, 0] }, /layer 0 is asked for twice/],
       [{ distances: [0] }, /1 to 16, not 0/],
+      [{ distances: [2, 2] }, /the distance 2 is asked for twice/],
+      [{ texts: texts.slice(0, 1), model: { ...model, forward: () => expect.fail("read") } }, /1 is too few: give ten/],
       [{ texts: [[1, 2, 3]] }, /no context/],
       [{ head: { ...head, width: 3 } }, /the model's would be/],
       [{ reference: { ...model, config: { ...model.config, vocabularySize: 3 } } }, /the reference has 3 tokens/],

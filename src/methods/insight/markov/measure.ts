@@ -1,10 +1,12 @@
 /** All measurements of an open model at every layer, over the same contexts of some texts. */
+
 import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import type { ModelConfig } from "../../../models/family.ts";
 import { lensReading, logitLens } from "../../../models/lens.ts";
+import { checkLayers } from "../layers.ts";
 import {
   type Alignment,
   alignmentOf,
@@ -18,7 +20,7 @@ import { type Coherence, temporalCoherence } from "./coherence.ts";
 import { categoricalEntropy, lawOf } from "./entropy.ts";
 import { averageFisher, blindShare, spectrumOf } from "./fisher.ts";
 import { centred, columnMeans, crossMoment, type Rows } from "./rows.ts";
-import { openProbes, type ProbeOutcome, type Surplus, surplusOf } from "./surplus.ts";
+import { documentParts, openProbes, type ProbeOutcome, type Surplus, surplusOf } from "./surplus.ts";
 
 /** What of an open model this needs. */
 export interface MarkovModel {
@@ -116,25 +118,17 @@ const skipped = 4;
 /** A text's tokens that a pass takes, at most. */
 const longest = 256;
 
-/** Errors: `bad_option` naming a layer that the model has not. */
-export function checkLayers(config: Pick<ModelConfig, "layers">, layers: readonly number[]): void {
-  for (const layer of layers)
-    ensure(
-      Number.isInteger(layer) && layer >= 0 && layer < config.layers,
-      "bad_option",
-      `there is no layer ${layer}: the model has ${config.layers}, 0 to ${config.layers - 1}`,
-    );
-}
-
-/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there, a reference of another vocabulary; `aborted`; those of `forward`. */
+/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there or asked for twice, a reference of another vocabulary; `aborted`; those of `forward`. */
 export async function measureMarkov(options: MarkovOptions): Promise<MarkovReport> {
   const { model, head, reference, seed = 0, threads, signal, steps } = options;
   const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
   const { config } = model;
   const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
   checkLayers(config, layers);
-  for (const k of distances)
+  for (const [at, k] of distances.entries()) {
     ensure(Number.isInteger(k) && k >= 1 && k <= 16, "bad_option", `a distance is 1 to 16, not ${k}`);
+    ensure(distances.indexOf(k) === at, "bad_option", `the distance ${k} is asked for twice`);
+  }
   ensure(!reference || reference.config.vocabularySize === config.vocabularySize, "bad_option", () => {
     return `the reference has ${reference!.config.vocabularySize} tokens, the model ${config.vocabularySize}: their predictions cannot be compared`;
   });
@@ -153,6 +147,12 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   };
   next("reading states");
   const chosen = placesOf(options.texts, contexts, distance);
+  // Before anything is computed: whether there are texts enough.
+  if (has("surplus"))
+    documentParts(
+      chosen.flatMap((places, text) => places.map(() => text)),
+      seed,
+    );
   const read = has("entropy") ? layers : [];
   const found = await collect(model, options.texts, chosen, layers, read, distance, signal);
   const q =

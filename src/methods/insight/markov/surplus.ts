@@ -116,7 +116,7 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
 
   async function trainOne({ states, tokens, documents }: ProbeExamples, k: number, sees: "tokens" | "state") {
     ensure(k >= 1 && k <= distance, "bad_option", `probes for distances up to ${distance} were opened, not ${k}`);
-    const parts = split(documents, seed);
+    const parts = documentParts(documents, seed);
     const { means, spreads } = standard(states, parts[0]);
     const draw = (places: readonly number[]): Batch => {
       const x = new Float32Array(batch * inside);
@@ -179,8 +179,8 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   return { train: trainOne, release: () => objective.release() };
 }
 
-/** Contexts by their documents, which are shuffled by the seed. */
-function split(documents: readonly number[], seed: number): [number[], number[], number[]] {
+/** Contexts by their documents, which are shuffled by the seed. Errors: `bad_option` for fewer documents than there are parts to fill. */
+export function documentParts(documents: readonly number[], seed: number): [number[], number[], number[]] {
   const names = [...new Set(documents)];
   const order = permutation(names.length, { seed, request: 3 });
   const part = new Map<number, number>();
@@ -193,7 +193,7 @@ function split(documents: readonly number[], seed: number): [number[], number[],
   ensure(
     parts.every((places) => places.length > 0),
     "bad_option",
-    `probes: ${names.length} documents leave nothing to train on, choose by or measure on: give ten or more`,
+    `probes: some texts are trained on, some chosen by and some measured on, for which ${names.length} ${names.length === 1 ? "is" : "are"} too few: give ten or more`,
   );
   return parts;
 }

@@ -8,6 +8,7 @@ import type { ModelConfig } from "../../../models/family.ts";
 import { findParameters, transposedValues } from "../../../models/parameters.ts";
 import { openTokenizer, type Tokenizer } from "../../../text/index.ts";
 import { openCheckpoint } from "../../../weights/index.ts";
+import { checkLayer } from "../layers.ts";
 
 /** `up` and `gate` rows are what a neuron reads, a `down` column is what it writes. */
 export const matrices = ["up", "gate", "down"] as const;
@@ -72,7 +73,7 @@ export async function openNeurons(path: string): Promise<NeuronCheckpoint> {
       return parameters.get(name)!;
     };
     const ofLayer = (layer: number, role: Matrix | "inner") => {
-      checkLayer(path, config, layer);
+      checkLayer(config, layer);
       return stored(inLayer.get(`${layer} ${role}`), `${role} matrix`);
     };
     const named = (role: keyof typeof names) => all.find((name) => names[role].test(name));
@@ -112,10 +113,4 @@ export async function openNeurons(path: string): Promise<NeuronCheckpoint> {
     await source.close();
     throw error;
   }
-}
-
-/** Errors: `bad_option`. */
-function checkLayer(path: string, { layers }: ModelConfig, layer: number): void {
-  const there = Number.isInteger(layer) && layer >= 0 && layer < layers;
-  ensure(there, "bad_option", `${path} has ${layers} layers, 0 to ${layers - 1}: there is no layer ${layer}`);
 }

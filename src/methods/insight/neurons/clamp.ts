@@ -1,6 +1,7 @@
 /** Holding a neuron at a value: an edit like any other. */
 import type { ReadyEdit } from "../../../engine/sites/ready.ts";
 import { ensure } from "../../../errors.ts";
+import { checkLayer } from "../layers.ts";
 
 /**
  * `up`: the neuron's value u is set, and the gate still multiplies it. `product`: gate times u is set, what the neuron writes is driven directly.
@@ -30,12 +31,8 @@ export function checkNeuron(
   layer: number,
   neuron: number,
 ): void {
-  const whole = (value: number, below: number): boolean => Number.isInteger(value) && value >= 0 && value < below;
-  ensure(whole(layer, layers), "bad_option", `there is no layer ${layer}: the model has layers 0 to ${layers - 1}`);
-  const last = feedForward - 1;
-  ensure(
-    whole(neuron, feedForward),
-    "bad_option",
-    `layer ${layer} has no neuron ${neuron}: it has neurons 0 to ${last}`,
-  );
+  checkLayer({ layers }, layer);
+  ensure(Number.isInteger(neuron) && neuron >= 0 && neuron < feedForward, "bad_option", () => {
+    return `layer ${layer} has no neuron ${neuron}: it has neurons 0 to ${feedForward - 1}`;
+  });
 }

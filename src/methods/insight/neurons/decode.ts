@@ -5,6 +5,7 @@
 import { ensure } from "../../../errors.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { input, logSumExp, lower, matmul, topK } from "../../../tensor/index.ts";
+import { requireCounts } from "../../numbers.ts";
 import type { NeuronCheckpoint } from "./checkpoint.ts";
 
 export const metrics = ["softmax", "cosine"] as const;
@@ -59,6 +60,7 @@ export async function vectorDecoder(
   checkpoint: Pick<NeuronCheckpoint, "config" | "vocabulary" | "output">,
   { top, metric, wanted = [], tile: tokensOfTile = 4096, threads }: VectorDecoderOptions,
 ): Promise<VectorDecoder> {
+  requireCounts({ tile: tokensOfTile });
   const { vocabulary, config } = checkpoint;
   const width = config.hiddenSize;
   const tiles = Math.ceil(vocabulary / tokensOfTile);

@@ -7,6 +7,7 @@
  */
 
 import { ensure } from "../../../errors.ts";
+import { checkLayers } from "../layers.ts";
 import { type Matrix, matrices, type NeuronCheckpoint, type Norm } from "./checkpoint.ts";
 import { metrics, squared, type VectorDecoder, type VectorDecoderOptions, vectorDecoder } from "./decode.ts";
 import { type DecodedLayer, keptLayers } from "./kept.ts";
@@ -91,6 +92,7 @@ export const defaultSettings: NeuronSettings = {
 export async function mapNeurons(checkpoint: NeuronCheckpoint, options: NeuronMapOptions = {}): Promise<NeuronMap> {
   const { config, vocabulary } = checkpoint;
   const { threads, tile, work, signal, onProgress, wanted = [], layers = range(config.layers), ...given } = options;
+  checkLayers(config, layers);
   const settings = readSettings(checkpoint, { ...defaultSettings, ...given });
   const neurons = config.feedForward;
   const [count, { top }] = [layers.length * neurons, settings];

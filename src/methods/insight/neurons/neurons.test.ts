@@ -234,6 +234,40 @@ describe("planted", () => {
     expect(probabilities).toEqual([...probabilities].sort((a, b) => a - b));
     expect(doses[2].value).toBeCloseTo(16 * deviation);
     expect(doses[2].perplexity).toBeGreaterThan(unclamped.perplexity);
+    await expect(doseResponse(opened, { ...options, concept: [64] })).rejects.toThrow(/64 tokens: 64 is none/);
+  });
+
+  test("is ended between two doses", async () => {
+    const stop = new AbortController();
+    let passes = 0;
+    const counting = {
+      ...opened,
+      config: opened.config,
+      forward: (...given: Parameters<typeof opened.forward>) => {
+        if (++passes === 3) stop.abort();
+        return opened.forward(...given);
+      },
+    };
+    const options = { layer: 1, neuron, prompts: [[3, 9]], concept: [token], texts: [[3, 9, 11]], signal: stop.signal };
+    await expect(doseResponse(counting as never, options)).rejects.toMatchObject({ code: "aborted" });
+    expect(passes).toBe(3);
+  });
+
+  test("decoding is ended within a layer", async () => {
+    const stop = new AbortController();
+    const { llama } = checkpoints;
+    const stopping = {
+      ...llama,
+      output(from: number, to: number) {
+        stop.abort();
+        return llama.output(from, to);
+      },
+    };
+    const layers: number[] = [];
+    const onProgress = (done: number): unknown => layers.push(done);
+    const options = { signal: stop.signal, tile: 16, top: 4, onProgress };
+    await expect(mapNeurons(stopping, options)).rejects.toMatchObject({ code: "aborted" });
+    expect(layers).toEqual([]);
   });
 });
 
@@ -279,7 +313,9 @@ describe("comparison", () => {
 describe("bad input", () => {
   test("layers, neurons, values, settings, tokens", async () => {
     const { llama, gpt2 } = checkpoints;
-    await expect(mapNeurons(llama, { layers: [2] })).rejects.toThrow(/2 layers, 0 to 1: there is no layer 2/);
+    await expect(mapNeurons(llama, { layers: [2] })).rejects.toThrow(/no layer 2: the model has layers 0 to 1/);
+    await expect(mapNeurons(llama, { layers: [1, 0, 1] })).rejects.toThrow(/layer 1 is asked for twice/);
+    await expect(mapNeurons(llama, { tile: 0 })).rejects.toThrow(/tile must be a whole number/);
     await expect(mapNeurons(llama, { top: 0 })).rejects.toThrow(/top must be/);
     await expect(mapNeurons(llama, { wanted: [64] })).rejects.toThrow(/64 tokens: 64 is none/);
     await expect(mapNeurons(llama, { metric: "dot" as never })).rejects.toThrow(

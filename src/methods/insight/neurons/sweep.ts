@@ -23,6 +23,8 @@ export interface DoseOptions extends Omit<Clamp, "value"> {
   readonly texts: readonly (readonly number[])[];
   /** Values as multiples of the neuron's own standard deviation. Default: ±1, 2, 5, 10, 20, 50. */
   readonly multiples?: readonly number[];
+  /** Ends the work between two values with the error `aborted`. Default: nothing ends it. */
+  readonly signal?: AbortSignal;
 }
 
 export interface DoseResponse {
@@ -41,13 +43,16 @@ interface Dose {
 
 const usualMultiples = [-50, -20, -10, -5, -2, -1, 1, 2, 5, 10, 20, 50];
 
-/** Errors: `bad_option` for a neuron that is not there, no prompts or texts; those of `forward`. */
+/** Errors: `bad_option` for a neuron that is not there, no prompts or texts, or a token that is not there; `aborted`; those of `forward`. */
 export async function doseResponse(model: Forwarding, options: DoseOptions): Promise<DoseResponse> {
-  const { prompts, concept, texts, multiples = usualMultiples, ...neuron } = options;
+  const { prompts, concept, texts, multiples = usualMultiples, signal, ...neuron } = options;
   checkNeuron(model.config, neuron.layer, neuron.neuron);
   const { site } = clampNeuron({ ...neuron, value: 0 });
   const enough = prompts.length > 0 && concept.length > 0 && texts.some((text) => text.length > 1);
   ensure(enough, "bad_option", "clamping: give prompts, tokens of a concept, and texts of two tokens or more");
+  const { vocabularySize } = model.config;
+  const strange = concept.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
+  ensure(strange === undefined, "bad_option", `there are ${vocabularySize} tokens: ${strange} is none`);
   const values = await valuesOf(model, site, neuron.neuron, texts);
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   const deviation = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length);
@@ -57,6 +62,7 @@ export async function doseResponse(model: Forwarding, options: DoseOptions): Pro
     `the neuron ${neuron.layer}.${neuron.neuron} has one value over the texts: its multiples are none`,
   );
   const dose = async (value?: number): Promise<Dose> => {
+    ensure(!signal?.aborted, "aborted", "measuring what the neuron does was aborted");
     const edits = value === undefined ? [] : [clampNeuron({ ...neuron, value })];
     return {
       probability: await conceptProbability(model, prompts, concept, edits),

@@ -1,4 +1,4 @@
-import { ensure } from "../../errors.ts";
+import { ensure } from "../errors.ts";
 
 /** Errors: `bad_option` naming the first that is no whole number from 1 on. */
 export function requireCounts(counts: Readonly<Record<string, number>>): void {
