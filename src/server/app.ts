@@ -115,7 +115,8 @@ function limited(bodyBytes: number): MiddlewareHandler {
     onError: () => {
       // The rest of the body is not read, so that the connection cannot serve another request.
       const headers = { Connection: "close" };
-      throw new RequestError("bad_option", `a body of more than ${bodyBytes} bytes`, { status: 413, headers });
+      const message = `a body of more than ${bodyBytes} bytes: ventris serve allows more with --max-body`;
+      throw new RequestError("bad_option", message, { status: 413, headers });
     },
   });
   return async (c, next) => {
