@@ -458,6 +458,12 @@ describe("misuse and failure", () => {
     ["an unknown model", ["run", "--model", "knosos", prompt], "", /did you mean "knossos"/],
     ["a prompt longer than the context", ["run", "--prompt-ids", longPrompt], "", /context/],
     [
+      "a method that is a folder",
+      ["run", "--method", join(root, "docs"), prompt],
+      "",
+      /docs is a folder: name the file that has the method/,
+    ],
+    [
       "a prompt file that is missing",
       ["run", "--prompt-file", "missing.txt"],
       "",

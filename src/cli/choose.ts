@@ -210,6 +210,6 @@ async function readTableFile(path: string): Promise<choice.Table> {
     return readTable(basename(path).replace(/\.csv(\.gz)?$/, ""), text);
   } catch (cause) {
     if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("bad_file", `${path}: ${(cause as Error).message}`, { cause });
+    throw new VentrisError("bad_file", `${path}: it cannot be unzipped: ${(cause as Error).message}`, { cause });
   }
 }

@@ -1,6 +1,6 @@
 /** A method of one's own for the command line: a module whose default export was made by `defineMethod`. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createRequire, register } from "node:module";
 import { relative, resolve } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -14,7 +14,9 @@ export const isModulePath = (name: string): boolean => /\.[cm]?[jt]s$/.test(name
 /** Imports a module and takes its method. Errors: `unavailable`, `bad_file`. */
 export async function loadMethod(path: string): Promise<Method> {
   const file = resolve(path);
-  ensure(existsSync(file), "unavailable", `--method: there is no file ${path}`);
+  const there = statSync(file, { throwIfNoEntry: false });
+  ensure(there, "unavailable", `--method: there is no file ${path}`);
+  ensure(!there.isDirectory(), "unavailable", `--method: ${path} is a folder: name the file that has the method`);
   prepareImports(file);
   let module: Record<string, unknown>;
   try {

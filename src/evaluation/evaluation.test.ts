@@ -1,3 +1,6 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { dataPath, noData } from "../../test/data.ts";
 import { logSoftmax } from "../../test/fixtures/reference.ts";
@@ -166,5 +169,15 @@ describe.skipIf(!data)(`the sets${data ? "" : `: ${noData}`}`, () => {
 
 test("unknown tasks and missing files are told", async () => {
   expect(() => taskNamed("truthfulqaa")).toThrow(/did you mean "truthfulqa"/);
-  await expect(loadTask(taskNamed("aqua"), "/nowhere")).rejects.toMatchObject({ code: "unavailable" });
+  await expect(loadTask(taskNamed("aqua"), "/nowhere")).rejects.toMatchObject({
+    code: "unavailable",
+    message: expect.stringMatching(/^the task aqua needs \/nowhere.*: there is no such file$/),
+  });
+  const folder = await mkdtemp(join(tmpdir(), "tasks-"));
+  const { file } = taskNamed("factor-news");
+  await mkdir(dirname(join(folder, file)), { recursive: true });
+  await writeFile(join(folder, file), "no gzip");
+  await expect(loadTask(taskNamed("factor-news"), folder)).rejects.toThrow(/news_factor.*: it cannot be unzipped: /);
+  await expect(loadTask(taskNamed("factor-news"), join(folder, file))).rejects.toThrow(/there is no such file$/);
+  await rm(folder, { recursive: true });
 });

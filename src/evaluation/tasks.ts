@@ -4,6 +4,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { ensure, VentrisError } from "../errors.ts";
+import { whyUnreadable } from "../files.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
 import { didYouMean } from "../names.ts";
 import type { ChoiceItem } from "./choice.ts";
@@ -222,14 +223,17 @@ const mostBytes = 2 ** 28;
 /** The items of a task. Errors: `unavailable` when its file cannot be read; `bad_file`. */
 export async function loadTask(task: Task, dataFolder: string): Promise<ChoiceItem[]> {
   const path = join(dataFolder, task.file);
+  const stored = await readFile(path).catch((cause) => {
+    throw new VentrisError("unavailable", `the task ${task.name} needs ${path}: ${whyUnreadable(cause)}`, { cause });
+  });
+  const bytes = path.endsWith(".gz") ? unzipped(stored, path) : stored;
+  return task.items(decodeUtf8(bytes, path).replaceAll("\r\n", "\n"), path);
+}
+
+function unzipped(stored: Uint8Array, path: string): Uint8Array {
   try {
-    const stored = await readFile(path);
-    const bytes = path.endsWith(".gz") ? gunzipSync(stored, { maxOutputLength: mostBytes }) : stored;
-    return task.items(decodeUtf8(bytes, path).replaceAll("\r\n", "\n"), path);
+    return gunzipSync(stored, { maxOutputLength: mostBytes });
   } catch (cause) {
-    if (cause instanceof VentrisError) throw cause;
-    throw new VentrisError("unavailable", `the task ${task.name} needs ${path}: ${(cause as Error).message}`, {
-      cause,
-    });
+    throw new VentrisError("bad_file", `${path}: it cannot be unzipped: ${(cause as Error).message}`, { cause });
   }
 }

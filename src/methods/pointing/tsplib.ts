@@ -44,7 +44,7 @@ export function readTsplib(text: string, origin: string): Instance {
   ensure(
     Number.isInteger(cities) && cities >= 1 && cities <= mostCities,
     "bad_file",
-    `${origin}: DIMENSION is ${fields.get("DIMENSION")}, expected 1 to ${mostCities}`,
+    `${origin}: DIMENSION is ${fields.get("DIMENSION") ?? "missing"}, expected 1 to ${mostCities}`,
   );
   const points = pointsOf(sections.get("NODE_COORD_SECTION") ?? sections.get("DISPLAY_DATA_SECTION"), cities, origin);
   const kind = fields.get("EDGE_WEIGHT_TYPE") ?? "";
