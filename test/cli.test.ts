@@ -859,14 +859,14 @@ describe("train", () => {
     const weights = (name: string) => readFile(join(folder, name, "model.safetensors"));
     expect((await weights("out2")).equals(await weights("out"))).toBe(true);
     expect(await readFile(join(folder, "out2", "README.md"), "utf8")).toMatch(
-      /after the earlier training, 2\.0 million/,
+      /after the earlier training, 2\.00 million/,
     );
   });
 
   it("lets a model write texts, and goes on where an earlier call stopped", async () => {
     await writeFile(join(folder, "openings.txt"), "Once upon a time there was a king. ".repeat(40));
     const words = ["train", "texts", "openings.txt", "--model", "knossos", "--count", "18", "--opening", "6"];
-    const call = [...words, "--length", "5", "--json", "--out"];
+    const call = [...words, "-n", "5", "--json", "--out"];
     const whole = await ventris([...call, "whole.jsonl"]);
     expect(JSON.parse(whole.stdout)).toEqual({ out: "whole.jsonl", texts: 18, complete: true });
     const text = await readFile(join(folder, "whole.jsonl"), "utf8");

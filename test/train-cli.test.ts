@@ -92,9 +92,9 @@ it("--init writes a recipe that fits the texts; it is trained, and its samples g
   const long = await variant("too-long", () => ({ length: 5000 }));
   await refused(["train", long], /length is 5000, and the model reads at most 512 tokens/);
 
-  const samples = await json("train", "sample", "run", "--tokens", "5", "--temperature", "0", "Day", "The fox");
+  const samples = await json("train", "sample", "run", "-n", "5", "--temperature", "0", "Day", "The fox");
   expect(samples.map(({ prompt }: { prompt: string }) => prompt)).toEqual(["Day", "The fox"]);
-  const own = await json("train", "sample", "run", "--tokens", "3");
+  const own = await json("train", "sample", "run", "--max-tokens", "3");
   expect(own).toHaveLength(4);
   for (const { prompt } of own) expect(stories.some((text) => text.startsWith(prompt))).toBe(true);
 });

@@ -12,6 +12,7 @@ import { engineModel, open } from "../open.ts";
 import { shippedModels } from "../references.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { type Device, defaultThreads } from "../runtime/program.ts";
+import { amount } from "../training/progress.ts";
 import { cacheFolder } from "../weights/index.ts";
 import { noGain } from "./comparison-report.ts";
 import { devices, deviceWorks, probe, remedies } from "./devices.ts";
@@ -217,7 +218,7 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
     const milliseconds = 1000 * passSeconds(passes, rows);
     return `${milliseconds < 10 ? milliseconds.toPrecision(2) : milliseconds.toFixed(0)} ms`;
   };
-  const title = `What methods can gain with ${model} (${(parameters / 1e6).toFixed(1)} million parameters${contextLength === undefined ? "" : `, opened for ${contextLength} tokens`}) on this machine`;
+  const title = `What methods can gain with ${model} (${amount(parameters)} parameters${contextLength === undefined ? "" : `, opened for ${contextLength} tokens`}) on this machine`;
   print(`\n${wrap(title, width).join("\n")}`);
   const times = `a pass over 1 token takes ${time(1)}, over 8 tokens ${time(8)}, over 32 tokens ${time(32)}`;
   print(`${wrap(times, width).join("\n")}\n`);

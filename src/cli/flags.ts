@@ -89,9 +89,11 @@ export function parseAssignments(shape: Shape, pairs: readonly string[], subject
   return result;
 }
 
-/** A flag with a number that the schema takes, such as `--limit <number>`. */
-export const numberFlag = (flag: string, schema: z.ZodType, description: string): Option =>
-  new Option(`${flag} <number>`, description).argParser((text) => parseValue(schema, flag, text));
+/** A flag with a number that the schema takes, such as `--limit <number>` or `-n, --max-tokens <number>`. */
+export const numberFlag = (flags: string, schema: z.ZodType, description: string): Option =>
+  new Option(`${flags} <number>`, description).argParser((text) =>
+    parseValue(schema, flags.replace(/^-\w, /, ""), text),
+  );
 
 export const threadsFlag = (): Option =>
   numberFlag("--threads", z.int().min(1).max(256), "how many threads compute at once; default: all cores, at most 8");

@@ -136,6 +136,18 @@ it("groups the options of run and compare, with short names for the common ones"
   }
 });
 
+it("gives the same letters to the same flags in every command", async () => {
+  const letters: Readonly<Record<string, string>> = { "--model": "-m", "--max-tokens": "-n", "--quiet": "-q" };
+  for (const name of names) {
+    for (const command of withBelow(await commandOf(name))) {
+      for (const { long, short, hidden } of command.options) {
+        if (hidden) continue;
+        expect([pathOf(command), long, short]).toEqual([pathOf(command), long, letters[long ?? ""]]);
+      }
+    }
+  }
+});
+
 it("names the stages of --order, and the fields of JSON options with an example", async () => {
   const text = (await commandOf("run")).helpInformation().replace(/\s+/g, " ");
   for (const stage of [...Object.keys(standardStages), ...requestStages])

@@ -5,6 +5,7 @@ import { z } from "zod";
 import { memory } from "../methods/index.ts";
 import { type Model, open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
+import { amount } from "../training/progress.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -183,7 +184,7 @@ async function train(texts: string[], flags: TrainFlags): Promise<void> {
     printJson({ model: reference, memory: memoryFolder(out), entries, steps, loss, numbers, inverted, seconds });
   else {
     print(
-      `${memoryFolder(out)}: ${(numbers / 1e6).toFixed(2)} million numbers that remember ${plural(entries, "entry", "entries")}; loss ${loss.toFixed(3)} after ${plural(steps, "step")}`,
+      `${memoryFolder(out)}: ${amount(numbers)} numbers that remember ${plural(entries, "entry", "entries")}; loss ${loss.toFixed(3)} after ${plural(steps, "step")}`,
     );
     if (inverted)
       say(

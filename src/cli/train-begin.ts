@@ -10,6 +10,7 @@ import { resolveModel } from "../references.ts";
 import { documents, openTokenizer, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { heldOutShare, leastTokens, type Plan, planTraining, productRate } from "../training/plan.ts";
+import { amount } from "../training/progress.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
 import { plural } from "./table.ts";
@@ -117,7 +118,7 @@ export async function beginTraining(options: BeginOptions): Promise<Begun> {
   const bytes = await sizeOf(texts);
   const found = await documentsOf(options);
   const plan = await inNewFolder(folder, () => writePlan(path, bytes, found, options));
-  const size = `a model of ${(plan.parameters / 1e6).toPrecision(2)} million parameters, trained for ${plural(plan.steps, "step")}`;
+  const size = `a model of ${amount(plan.parameters)} parameters, trained for ${plural(plan.steps, "step")}`;
   const time = `${timeOf(plan)} on this machine when nothing else runs`;
   const notes = [`${size}: ${time}; --minutes sets the most that a plan may take`];
   return { recipe: path, documents: found.count, notes: found.note ? [found.note, ...notes] : notes };
@@ -151,7 +152,7 @@ async function writePlan(path: string, bytes: number, found: Documents, options:
   "name": ${JSON.stringify(nameOf(folder))},
   "description": "A language model trained from scratch.",
   "licence": "unknown: say here what the texts allow",
-  // ${(plan.parameters / 1e6).toFixed(1)} million parameters: what ${tokens} tokens of text and ${plural(minutes, "minute")} at half of this machine's
+  // ${amount(plan.parameters)} parameters: what ${tokens} tokens of text and ${plural(minutes, "minute")} at half of this machine's
   // ${rate.toFixed(0)} GFLOP/s can train. Larger models need more of both.
   "config": {
     "architectures": ["LlamaForCausalLM"],

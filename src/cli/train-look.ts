@@ -96,7 +96,7 @@ export async function writeRunModel(run: string, folder: string): Promise<void> 
 
 export interface SampleOptions {
   readonly prompts: readonly string[];
-  readonly tokens: number;
+  readonly maxTokens: number;
   readonly temperature: number;
   readonly seed: number;
   readonly threads?: number;
@@ -105,7 +105,7 @@ export interface SampleOptions {
 
 /** What a model goes on with after each prompt. `write` writes it to a folder, which is removed afterwards. */
 export async function sample(write: (folder: string) => Promise<void>, options: SampleOptions): Promise<string[]> {
-  const { prompts, tokens: maxTokens, temperature, seed, threads, signal } = options;
+  const { prompts, maxTokens, temperature, seed, threads, signal } = options;
   const folder = await mkdtemp(join(tmpdir(), "ventris-sample-"));
   let model: Model | undefined;
   try {
@@ -147,6 +147,6 @@ const samplesOf =
   async (write: (folder: string) => Promise<void>, step: number): Promise<void> => {
     const { openings } = await readNote(run);
     const prompts = openings.slice(0, 2);
-    const texts = await sample(write, { prompts, tokens: 80, temperature: 0.7, seed: step, threads, signal });
+    const texts = await sample(write, { prompts, maxTokens: 80, temperature: 0.7, seed: step, threads, signal });
     for (const [i, text] of texts.entries()) say(`\nstep ${step}: ${prompts[i]}|${text}`);
   };

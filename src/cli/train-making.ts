@@ -27,7 +27,7 @@ interface TextsFlags {
   out: string;
   count: number;
   opening: number;
-  length: number;
+  maxTokens: number;
   temperatures: number[];
   seed: number;
   threads?: number;
@@ -93,7 +93,9 @@ export function defineMaking(command: Command): void {
         "how many tokens of a text are given as its opening",
       ).default(32),
     )
-    .addOption(numberFlag("--length", z.int().min(1).max(100_000), "how many tokens the model adds").default(160))
+    .addOption(
+      numberFlag("-n, --max-tokens", z.int().min(1).max(100_000), "stop each text after this many tokens").default(160),
+    )
     .addOption(
       new Option(
         "--temperatures <numbers>",
@@ -129,14 +131,14 @@ async function makeTexts(files: string[], { model: reference, threads, json, ...
     ensure(tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);
     const written = await interruptible(async (signal) => {
       const corpus = await loadCorpus({ files: files.map((path) => ({ path })), tokenizer, signal });
-      const { count, opening, length, temperatures, seed, out } = flags;
+      const { count, opening, maxTokens, temperatures, seed, out } = flags;
       let told = 0;
       return writeTexts({
         model,
         openings: corpus.train.tokens,
         openingTokens: opening,
         count,
-        length,
+        length: maxTokens,
         temperatures,
         seed,
         out,

@@ -53,7 +53,7 @@ export function defineReward(command: Command): void {
     .addOption(
       numberFlag("--temperature", z.number().gt(0).max(100), "temperature at which solutions are drawn").default(0.8),
     )
-    .addOption(numberFlag("--max-tokens", z.int().min(1).max(100_000), "most tokens of a solution").default(200))
+    .addOption(numberFlag("-n, --max-tokens", z.int().min(1).max(100_000), "most tokens of a solution").default(200))
     .addOption(
       new Option(
         "--labels <kind>",

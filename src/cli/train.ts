@@ -10,7 +10,7 @@ import { partKinds } from "../methods/index.ts";
 import { hint, meantBy } from "../names.ts";
 import { readNote } from "../training/export.ts";
 import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
-import { duration, progressWriter } from "../training/progress.ts";
+import { amount, duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
 import { numberFlag, parseAssignments, readEscapes, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
@@ -185,7 +185,7 @@ export function define(command: Command): void {
     .description("let the last checkpoint of a run continue texts")
     .argument("<run>", "folder of the run (--run)")
     .argument("[prompts...]", "texts to continue; default: beginnings of texts that are held out of training")
-    .addOption(numberFlag("--tokens", z.int().min(1).max(100_000), "how many tokens it writes").default(100))
+    .addOption(numberFlag("-n, --max-tokens", z.int().min(1).max(100_000), "stop after this many tokens").default(100))
     .addOption(numberFlag("--temperature", z.number().min(0), "0 always takes the most likely token").default(0.7))
     .addOption(numberFlag("--seed", z.int().min(0), "seed of all random choices").default(0))
     .addOption(threadsFlag())
@@ -369,7 +369,7 @@ async function status(run: string, { json }: { json?: true }): Promise<void> {
         ["step", `${step} of ${steps}${left}`],
         ["loss", loss === undefined ? "-" : `${loss.toFixed(3)} nats a token`],
         ["held out", heldOutLoss === undefined ? "-" : `${heldOutLoss.toFixed(3)} nats a token`],
-        ["tokens", `${(tokens / 1e6).toFixed(2)} million in ${duration(seconds)}`],
+        ["tokens", `${amount(tokens)} in ${duration(seconds)}`],
         ["speed", tokensPerSecond === undefined ? "-" : `${tokensPerSecond.toFixed(0)} tokens/s`],
       ],
     ),
@@ -377,7 +377,7 @@ async function status(run: string, { json }: { json?: true }): Promise<void> {
 }
 
 interface SampleFlags {
-  tokens: number;
+  maxTokens: number;
   temperature: number;
   seed: number;
   threads?: number;

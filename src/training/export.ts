@@ -11,6 +11,7 @@ import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../we
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import type { TrainResult } from "./loop.ts";
 import type { Values } from "./next-token.ts";
+import { amount } from "./progress.ts";
 import type { Recipe } from "./recipe-schema.ts";
 
 export interface TrainedModel {
@@ -167,7 +168,7 @@ function modelCard(
   const tokens = step * recipe.rows * recipe.length * (recipe.accumulate ?? 1);
   const seconds = history[history.length - 1]?.seconds;
   const rows: [string, string][] = [
-    ["parameters", `${(parameters / 1e6).toFixed(2)} million, stored as ${type}`],
+    ["parameters", `${amount(parameters)}, stored as ${type}`],
     [
       "architecture",
       `${config.architecture}: ${config.layers} layers, width ${config.hiddenSize}, context ${config.contextLength}`,
@@ -175,7 +176,7 @@ function modelCard(
     ["trained on", recipe.data.map((file) => `\`${file.path}\``).join(", ")],
     [
       "steps",
-      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${earlier.tokens > 0 ? " after the earlier training" : ""}, ${((earlier.tokens + tokens) / 1e6).toFixed(1)} million tokens in all`,
+      `${step} of ${recipe.steps} (${recipe.rows} x ${recipe.length} tokens each)${earlier.tokens > 0 ? " after the earlier training" : ""}, ${amount(earlier.tokens + tokens)} tokens in all`,
     ],
     ...(recipe.teacher
       ? [

@@ -8,7 +8,7 @@ import { escapeXml } from "../xml.ts";
 export interface HistoryEntry {
   /** Optimiser steps done. */
   readonly step: number;
-  /** Mean loss of this step's batches, and its running mean over about the last fifty steps; nats. */
+  /** Mean loss of this step's batches, and its running mean over about the last fifth of the steps so far, at most fifty; nats. */
   readonly loss: number;
   readonly smoothedLoss: number;
   readonly learningRate: number;

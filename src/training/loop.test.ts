@@ -98,6 +98,12 @@ describe("training", () => {
     expect([second.reason, second.step]).toEqual(["time", first.step]);
   });
 
+  it("tells of a short run the loss of its last steps, and not that where it began", async () => {
+    const { history } = await trained({ recordEvery: 1 });
+    const whole = history.reduce((sum, { loss }) => sum + loss, 0) / history.length;
+    expect(history.at(-1)!.smoothedLoss).toBeLessThan(0.9 * whole);
+  });
+
   it("refuses options that make no sense", async () => {
     const wrong: Partial<TrainOptions<Examples>>[] = [
       { steps: undefined },

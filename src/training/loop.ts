@@ -160,8 +160,7 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
     adamwUpdate(parameters, gradients, optimiser, learningRate, options.optimiser, scale);
     step += 1;
     tokens += collected.tokens;
-    // A plain mean at first, then an exponential one: no bias towards the first step's loss.
-    smoothedLoss += (loss - smoothedLoss) / Math.min(step, 50);
+    smoothedLoss += (loss - smoothedLoss) / meanOver(step);
 
     // Objectives may resolve without ever leaving the microtask queue, and then no signal or timer would be heard.
     await nextTurn();
@@ -222,6 +221,9 @@ async function resume(
   for (const [i, { values }] of parameters.entries()) values.set(checkpoint.values[i]);
   return checkpoint;
 }
+
+/** Steps that the running mean of the loss looks back over: a part of them all, so that a short run is not told by where it began. */
+const meanOver = (step: number): number => Math.min(Math.max(step / 5, 1), 50);
 
 /**
  * A function that gives a step's mean loss, the SUM of its batches' gradients, and its tokens; undefined when the signal

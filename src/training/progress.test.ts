@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
-import { progressLine, progressWriter } from "./progress.ts";
+import { amount, progressLine, progressWriter } from "./progress.ts";
 
 const entry = (step: number): HistoryEntry => ({
   step,
@@ -19,6 +19,12 @@ function recorder(terminal?: { columns: number }) {
   const stream = { isTTY: terminal !== undefined, ...terminal, write: (text: string) => written.push(text) };
   return { writer: progressWriter({ stream, now: () => time }), written, pass: (seconds: number) => (time += seconds) };
 }
+
+it("gives counts in units that leave something to read", () => {
+  const said = { 96: "96", 9216: "9216", 46080: "46.1 thousand", 999499: "999 thousand", 999500: "1.00 million" };
+  for (const [count, text] of Object.entries(said)) expect(amount(Number(count))).toBe(text);
+  expect(amount(1_254_000)).toBe("1.25 million");
+});
 
 describe("progress", () => {
   it("says all there is to know in a line", () => {

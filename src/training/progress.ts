@@ -59,6 +59,12 @@ export function progressLine(progress: TrainProgress): string {
   ].join(" · ");
 }
 
+/** A count for people: `9216`, `46.1 thousand`, `1.25 million`. */
+export function amount(count: number): string {
+  if (count < 10_000) return String(count);
+  return count < 999_500 ? `${(count / 1e3).toPrecision(3)} thousand` : `${(count / 1e6).toPrecision(3)} million`;
+}
+
 /** For people: `40 s`, `12 min`, `1 h 5 min`. */
 export function duration(seconds: number): string {
   const whole = Math.ceil(seconds);
