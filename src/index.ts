@@ -82,4 +82,4 @@ export type {
   Versioned,
 } from "./sharing/index.ts";
 export { useModels } from "./shipped.ts";
-export type { ChatMessage, ChatOptions, ContentPart, Tokenizer } from "./text/tokenizer.ts";
+export type { ChatMessage, ChatOptions, ChatRole, ContentPart, Tokenizer } from "./text/tokenizer.ts";

@@ -161,6 +161,12 @@ const openOptions = z.strictObject({
   onProgress: func.optional(),
 } satisfies Record<keyof OpenOptions, z.ZodType>);
 
+/** Errors: `bad_option` for what are no options of `open`, told of the call that they were given to. */
+export function requireOpenOptions(options: unknown, call: string): asserts options is OpenOptions {
+  requireObject(options, call, "options");
+  parseOptions(openOptions, options as never, call, { ways: openWays });
+}
+
 /**
  * Opens a shipped model by name, a checkpoint folder or weight file by path, a model of the hub ("org/name"),
  * which is downloaded to the cache folder the first time, or one behind a network ("http://host:port/v1", with `model`).
@@ -168,8 +174,7 @@ const openOptions = z.strictObject({
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<Model> {
   requireReference(reference, "open");
-  requireObject(options, "open", "options");
-  parseOptions(openOptions, options as never, "open", { ways: openWays });
+  requireOpenOptions(options, "open");
   const model = await openModel(reference, options);
   const face = {
     decode: (prompt: Prompt, request?: DecodeOptions) => decode(model, prompt, request),

@@ -157,6 +157,31 @@ it("embeds", async () => {
   expect(usage.tokens).toBeGreaterThan(5);
 });
 
+it("refuses at once what can be known at once", () => {
+  const wrong =
+    (call: (...given: never[]) => unknown, ...given: unknown[]) =>
+    () =>
+      call(...(given as never[]));
+  const calls: [call: () => unknown, message: RegExp][] = [
+    [wrong(ventris, "phaistos", { weights: "int8" }), /ventris\("phaistos", …\): .* given to createVentris/],
+    [wrong(ventris.languageModel, "phaistos", {}), /languageModel\("phaistos", …\): it takes a name alone/],
+    [wrong(ventris.embeddingModel, "phaistos", {}), /embeddingModel\("phaistos", …\): it takes a name alone/],
+    [wrong(ventris, undefined), /ventris takes the name of a shipped model/],
+    [wrong(createVentris, { weights: "int9" }), /createVentris options: weights must be .*; did you mean "int\d"\?/],
+    [
+      wrong(createVentris, { wieghts: "int8" }),
+      /createVentris options: there is no option "wieghts"; did you mean "weights"\?/,
+    ],
+    [wrong(createVentris, "phaistos"), /createVentris: options must be an object, not "phaistos"/],
+  ];
+  for (const [call, message] of calls) {
+    expect(call).toThrow(message);
+    expect(call).toThrow(expect.objectContaining({ name: "VentrisError", code: "bad_option" }));
+  }
+  // @ts-expect-error: a second argument does not compile
+  expect(() => ventris("phaistos", {})).toThrow();
+});
+
 it("says what is not there", async () => {
   await expect(generateText({ model: ventris("minos"), prompt, maxRetries: 0 })).rejects.toThrow('no model "minos"');
   expect(() => ventris.imageModel("knossos")).toThrow("no images");

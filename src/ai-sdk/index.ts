@@ -6,8 +6,9 @@
  *     const { text } = await generateText({ model: ventris("phaistos"), prompt: "Start with 14. * 5, - 9. What is the result?" });
  */
 import type { EmbeddingModelV3, LanguageModelV3, ProviderV3 } from "@ai-sdk/provider";
-import { VentrisError } from "../errors.ts";
-import { type Model, type OpenOptions, open } from "../open.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { type Model, type OpenOptions, open, requireOpenOptions } from "../open.ts";
+import { requireReference } from "../weights/references.ts";
 import { embeddingModel } from "./embedding-model.ts";
 import { languageModel } from "./language-model.ts";
 
@@ -20,8 +21,9 @@ export interface VentrisProvider extends ProviderV3, AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** `options` are those of `open`: precision, threads, device. */
+/** `options` are those of `open`: precision, threads, device. Errors: `bad_option`; what a model lacks is known when it is first called. */
 export function createVentris(options: OpenOptions = {}): VentrisProvider {
+  requireOpenOptions(options, "createVentris");
   const models = new Map<string, Promise<Model>>();
   const opened = (name: string): Promise<Model> => {
     let model = models.get(name);
@@ -37,11 +39,24 @@ export function createVentris(options: OpenOptions = {}): VentrisProvider {
     models.clear();
     for (const one of await Promise.allSettled(all)) if (one.status === "fulfilled") await one.value.close();
   }
-  const make = (modelId: string): LanguageModelV3 => languageModel(modelId, () => opened(modelId));
-  return Object.assign(make, {
+  const named = (call: string, modelId: string, others: readonly unknown[]): (() => Promise<Model>) => {
+    requireReference(modelId, call);
+    ensure(
+      others.length === 0,
+      "bad_option",
+      `${call}(${shown(modelId)}, …): it takes a name alone; options of open are given to createVentris, and those of a request to the call, by providerOptions: { ventris: { … } }`,
+    );
+    return () => opened(modelId);
+  };
+  const make =
+    (call: string) =>
+    (modelId: string, ...others: unknown[]): LanguageModelV3 =>
+      languageModel(modelId, named(call, modelId, others));
+  return Object.assign(make("ventris"), {
     specificationVersion: "v3" as const,
-    languageModel: make,
-    embeddingModel: (modelId: string) => embeddingModel(modelId, () => opened(modelId)),
+    languageModel: make("languageModel"),
+    embeddingModel: (modelId: string, ...others: unknown[]) =>
+      embeddingModel(modelId, named("embeddingModel", modelId, others)),
     imageModel(modelId: string): never {
       throw new VentrisError("unavailable", `${modelId}: models of this package make text and vectors, no images`);
     },

@@ -40,7 +40,7 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
 }
 
 /** Templates write any role as it is; one of these that is misspelt would become a speaker whom the model never met. */
-const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"];
+export const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 
 /** Fields of a message that every chat may have; templates know further ones. */
 const usualFields = ["role", "content", "name", "tool_calls", "tool_call_id"];
@@ -120,7 +120,7 @@ export function shapeMessages(
     const where = `messages[${index}]`;
     requireMessage(message, where);
     const { role } = message;
-    const hint = usualRoles.includes(role) ? "" : suggestion(role, usualRoles);
+    const hint = (usualRoles as readonly string[]).includes(role) ? "" : suggestion(role, usualRoles);
     ensure(
       hint === "" || mentions(role),
       "bad_option",

@@ -1,4 +1,6 @@
 /** Text to token ids and back; the contract that models, methods and faces rely on. */
+import type { usualRoles } from "./chat-messages.ts";
+
 export interface Tokenizer {
   /** Number of ids; every id is in [0, vocabularySize). */
   readonly vocabularySize: number;
@@ -34,9 +36,12 @@ export interface Tokenizer {
   encodeChat?(messages: readonly ChatMessage[], options?: ChatOptions): number[];
 }
 
+/** Who speaks. Templates may have words for further roles; one that a template has none for, and that is nearly one of these, is refused as misspelt. */
+export type ChatRole = (typeof usualRoles)[number] | (string & Record<never, never>);
+
 /** As in OpenAI's API: text, parts, or nothing beside tool calls. Whatever other fields there are reach the template as they are. */
 export interface ChatMessage {
-  role: string;
+  role: ChatRole;
   content?: string | readonly ContentPart[] | null;
   [field: string]: unknown;
 }

@@ -213,7 +213,7 @@ describe.each(["prompt-tokens", "hidden-transfer"])("decoding with %s", (name) =
     for await (const event of run) if (event.type === "draft" && event.note) notes.push(event.note);
     const { tokens, counters } = await run.final;
     expect(tokens).toEqual((await model.decode(text, { temperature: 0, maxTokens: 8 }).final).tokens);
-    expect(notes[0]).toMatch(/guess 1 was not finite/);
+    expect(notes).toContainEqual(expect.stringMatching(/guess 1 was not finite/));
     expect(counters.failedDrafts).toBeGreaterThan(3);
   });
 
