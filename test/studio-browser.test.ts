@@ -263,6 +263,9 @@ describe.skipIf(!works)(
       await page.getByRole("button", { name: "run", exact: true }).click();
       await page.getByText("drawn after its constraint refused others").waitFor();
       expect(await page.locator("[data-token].turned").count()).toBeGreaterThan(0);
+      await method.selectOption("smc");
+      await page.getByRole("button", { name: "run", exact: true }).click();
+      await page.locator("[data-token].turned").first().waitFor();
       const field = page.locator("#form-help .problem");
       await text.fill("Q(?=a)");
       await page.getByRole("button", { name: "run", exact: true }).click();

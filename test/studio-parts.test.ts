@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { createConstraint } from "../src/constraints/index.ts";
+import type { TraceEvent } from "../src/engine/trace.ts";
 import { papers } from "../src/papers/index.ts";
 import { constraintKinds, readConstraint, writtenConstraint } from "../studio/src/lib/constraint.ts";
 import { grid, kinds, measuredKinds, parseReports } from "../studio/src/lib/layers.ts";
@@ -88,6 +89,31 @@ describe("a trace of a stranger", () => {
     expect(events).toHaveLength(1);
     expect(warnings).toContainEqual(expect.stringContaining("cut off"));
   });
+});
+
+it("marks the output of particles: what was refused before a token, what was copied, and what others took", () => {
+  const { reading, add } = createReader();
+  const particles = (tokens: number[], weights: number[], parents?: number[]) =>
+    ({ type: "particles", tokens, weights, ...(parents && { parents }), logEvidence: -1 }) as const;
+  const said = (token: number, rejected: number[]): TraceEvent[] => [
+    { type: "constraint", rejected, token, checks: 1 },
+    { type: "tokens", tokens: [token], text: "x" },
+  ];
+  add([
+    particles([5, 6, 5], [0.1, 0.8, 0.1], [1, 1, 0]),
+    particles([7, 8, 9], [0.2, 0.6, 0.2]),
+    particles([0, 3, 0], [0.2, 0.6, 0.2]),
+    particles([-1, 0, -1], [0.2, 0.6, 0.2]),
+    ...said(6, []),
+    ...said(8, [7, 2]),
+    ...said(3, []),
+  ]);
+  expect(reading.tokens.map(({ origin }) => origin)).toEqual(["copied", "turned", "plain"]);
+  expect(reading.tokens.map(({ rejected }) => rejected.map(({ token, reason }) => `${token} ${reason}`))).toEqual([
+    ["5 taken by another particle"],
+    ["7 refused by the constraint", "2 refused by the constraint", "9 taken by another particle"],
+    ["0 taken by another particle"],
+  ]);
 });
 
 const records = new URL("../reproductions/", import.meta.url);

@@ -122,7 +122,7 @@ export type MethodEvent =
   /** The canvas ends here from now on; its cache was computed anew. */
   | { type: "truncate"; pass: number; length: number }
   | { type: "refresh"; pass: number; positions: number }
-  /** A step of particles: the token each took and its normalised weight; `parents` where they were resampled before it. */
+  /** A step of particles: the token each took and its normalised weight; `parents` where they were resampled after it. */
   | { type: "particles"; tokens: number[]; weights: number[]; parents?: number[]; logEvidence?: number }
   /** A constraint at one place: what was refused before `token`, and how many tokens it allowed, where that is known (1: forced). */
   | { type: "constraint"; rejected: number[]; token?: number; text?: string; allowed?: number; checks: number }

@@ -413,6 +413,21 @@ describe("particles", () => {
     await expect(runToy(smc, smcOptions(odd), deadEnd, 1)).rejects.toThrow(/gave NaN for "[ab]"$/);
   });
 
+  test("what was refused before each token of the output is told, as awrs tells it", async () => {
+    for (let seed = 0; seed < 5; seed++) {
+      const { events, text } = await runToy(smc, smcOptions({ particles: 8 }), deadEnd, seed);
+      const told = events.filter((event) => event.type === "constraint");
+      expect(told.map(({ token }) => deadEnd.letters[token! - 1] ?? "").join("")).toBe(text);
+      for (const { rejected, token, checks } of told) {
+        expect(rejected).not.toContain(token);
+        expect(checks).toBeGreaterThan(rejected.length);
+      }
+      // Behind a or b the law prefers y, which nothing allows, or x.
+      const after = told[1].rejected.map((token) => deadEnd.letters[token - 1]);
+      expect([[], ["y"]]).toContainEqual(after);
+    }
+  });
+
   test("the same seed gives the same particles, weights and number of checks", async () => {
     const once = await runToy(smc, smcOptions({}), random, 9);
     expect(await runToy(smc, smcOptions({}), random, 9)).toEqual(once);

@@ -4,7 +4,7 @@
  */
 import type { Counters, FinishReason, TimedEvent, TokenLogprob, TraceEvent } from "../../../src/engine/trace.ts";
 
-export type Origin = "plain" | "accepted" | "own" | "forced" | "turned" | "unmasked";
+export type Origin = "plain" | "accepted" | "own" | "forced" | "turned" | "copied" | "unmasked";
 
 export const originNames: Readonly<Record<Origin, string>> = {
   plain: "decoded by a pass of its own",
@@ -12,6 +12,7 @@ export const originNames: Readonly<Record<Origin, string>> = {
   own: "added by the target after a draft",
   forced: "the only one its constraint allowed",
   turned: "drawn after its constraint refused others",
+  copied: "kept when its particle was copied, and others were dropped",
   unmasked: "unmasked",
 };
 
@@ -72,6 +73,11 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
   let draft: Of<"draft"> | undefined;
   let round: { draft: Of<"draft">; verify: Of<"verify"> } | undefined;
   let constraint: Of<"constraint"> | undefined;
+  /** Tokens of each particle as it is now, and which of them were the last when it was copied. */
+  let lineages: { readonly tokens: readonly number[]; readonly copied: ReadonlySet<number> }[] = [];
+  const particles: Of<"particles">[] = [];
+  /** Those that begin as the output does. */
+  let candidates = lineages;
 
   const push = (step: Omit<Step, "outputLength">): void => {
     reading.steps.push({ ...step, outputLength: reading.tokens.length } as Step);
@@ -84,7 +90,8 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
     const told = round || constraint || reading.steps[reading.steps.length - 1]?.kind === "taps";
     const step = told ? reading.steps.length - 1 : reading.steps.length;
     for (const [i, token] of event.tokens.entries()) {
-      const { origin: from, rejected, reason } = describe(token, i);
+      const described = describe(token, i);
+      const { origin: from, rejected, reason } = particles.length > 0 ? among(described, token) : described;
       const origin = event.forced?.includes(i) ? "forced" : from;
       reading.tokens.push({ token, origin, step, logprob: event.logprobs?.[i], rejected, reason });
     }
@@ -114,6 +121,41 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
         : [],
     );
     return { origin: i < verify.path.length ? "accepted" : "own", rejected, reason: verify.reasons[i] };
+  }
+
+  /** A token of a particle: whether that was copied for it, and what the others took in its place. */
+  function among(described: ReturnType<typeof describe>, token: number): ReturnType<typeof describe> {
+    const at = reading.tokens.length;
+    candidates = (at === 0 ? lineages : candidates).filter((one) => one.tokens[at] === token);
+    const { tokens, weights } = particles[at] ?? { tokens: [], weights: [] };
+    const known = new Set([token, ...described.rejected.map((one) => one.token)]);
+    const others = tokens.flatMap((other, i) => {
+      if (other < 0 || known.has(other)) return [];
+      known.add(other);
+      return [{ token: other, value: weights[i], reason: "taken by another particle" }];
+    });
+    return {
+      ...described,
+      origin: described.origin === "plain" && candidates[0]?.copied.has(at) ? "copied" : described.origin,
+      rejected: [...described.rejected, ...others],
+    };
+  }
+
+  function follow(event: Of<"particles">): void {
+    const { tokens, parents } = event;
+    if (tokens.length === 0) return; // what a single text was found to weigh
+    particles.push(event);
+    const grown = tokens.map((token, i) => {
+      const { tokens: before = [], copied = new Set<number>() } = lineages[i] ?? {};
+      return { tokens: token < 0 ? before : [...before, token], copied };
+    });
+    const copies = new Map<number, number>();
+    for (const parent of parents ?? []) copies.set(parent, (copies.get(parent) ?? 0) + 1);
+    lineages = (parents ?? tokens.map((_, i) => i)).flatMap((parent) => {
+      const one = grown[parent];
+      if (!one) return [];
+      return (copies.get(parent) ?? 0) > 1 ? { ...one, copied: new Set([...one.copied, particles.length - 1]) } : one;
+    });
   }
 
   function add(events: readonly TimedEvent[]): void {
@@ -179,8 +221,11 @@ export function createReader(): { readonly reading: Reading; add(events: readonl
           push({ kind: event.type, [event.type]: event, at: event.at } as unknown as Step);
           break;
         }
-        case "beams":
         case "particles":
+          follow(event);
+          push({ kind: "particles", particles: event, at } as Step);
+          break;
+        case "beams":
         case "explore":
         case "choice":
         case "posterior":

@@ -72,6 +72,8 @@ interface Particle {
   readonly tokens: readonly number[];
   /** The nodes whose distributions the tokens were drawn from. */
   readonly from: readonly ForestNode[];
+  /** How each was drawn. */
+  readonly draws: readonly Draw[];
   readonly tip: ForestNode;
   /** Log-probability of the tokens under the model. */
   readonly logprob: number;
@@ -81,6 +83,12 @@ interface Particle {
   readonly done: boolean;
   /** Who gave it no weight, where it has none. */
   readonly killer?: "constraint" | "critic";
+}
+
+/** What the constraint refused before a token, and how often it was asked. */
+interface Draw {
+  readonly rejected: readonly number[];
+  readonly checks: number;
 }
 
 /** How a particle takes a token: it goes on, it ends, or it is cut off with a last token that is not the end. */
@@ -114,7 +122,7 @@ export const smc = defineMethod({
     const root = await decoding.prefill();
     const longest = decoding.remaining;
     let particles: Particle[] = Array.from({ length: count }, () => {
-      return { tokens: [], from: [], tip: root, logprob: 0, logWeight: 0, twist: 0, done: false };
+      return { tokens: [], from: [], draws: [], tip: root, logprob: 0, logWeight: 0, twist: 0, done: false };
     });
     let generation = 0;
 
@@ -155,7 +163,9 @@ export const smc = defineMethod({
 
     /** One token more, with its weight. */
     function grow(particle: Particle, i: number, how: Growth): Particle {
-      const { tip, tokens, from } = particle;
+      const { tip, tokens, from, draws } = particle;
+      const before = asked();
+      let rejected: readonly number[] = [];
       const state = constraining?.stateAt(tip);
       const lawOf = settings.proposal === "model" ? freeLawAt : lawAt;
       const found = unlessDeadEnd(() => lawOf(decoding, tip, settings, how === "end"));
@@ -173,6 +183,7 @@ export const smc = defineMethod({
       } else if (constraining && settings.proposal === "constrained") {
         const draw = drawToken(decoding, own, tip.depth + 1, law, state, settings);
         token = draw.token;
+        rejected = draw.rejected;
         logWeight += Math.log(draw.weight) + Math.log(mass);
       } else {
         token = sourceOf(own, tip.depth + 1, law).pick(0, law);
@@ -192,6 +203,7 @@ export const smc = defineMethod({
       return {
         tokens: [...tokens, token],
         from: [...from, tip],
+        draws: [...draws, { rejected, checks: asked() - before }],
         tip,
         logprob: particle.logprob + Math.log(token < 0 ? 0 : law[token] * mass),
         logWeight,
@@ -199,6 +211,11 @@ export const smc = defineMethod({
         done: last || killer !== undefined,
         ...(killer && { killer }),
       };
+    }
+
+    /** A mask's questions are counted with its constraint, until something is committed. */
+    function asked(): number {
+      return decoding.counters.constraintChecks + (constraining?.checks ?? 0);
     }
 
     /** By whose word, and where the first of them stood. */
@@ -274,8 +291,13 @@ export const smc = defineMethod({
       const ranked = [...posterior.values()].sort((a, b) => b.weight - a.weight);
       decoding.offer(ranked.map(hypothesisOf));
       const drawn = (): Particle => particles[pickBy(weights, uniform(stream, 0, "search", 2 ** 23))];
-      const { tokens, from } = settings.answer === "heaviest" ? ranked[0].particle : drawn();
-      decoding.commit(tokens.map((token, i) => ({ token, from: from[i] })));
+      const { tokens, from, draws } = settings.answer === "heaviest" ? ranked[0].particle : drawn();
+      for (const [i, token] of tokens.entries()) {
+        if (decoding.finished) break;
+        const { rejected, checks } = draws[i];
+        if (constraining) decoding.emit({ type: "constraint", rejected: [...rejected], token, checks });
+        decoding.commit([{ token, from: from[i] }]);
+      }
       if (!decoding.finished) decoding.finish("end");
     }
 
