@@ -250,4 +250,6 @@ test.each([
 
 test("an unknown shaper is refused at once", () => {
   expect(() => model.decode(prompt, { shapers: [shaperChoice("dolla")] })).toThrow(/no shaper is called "dolla"/);
+  expect(() => model.decode(prompt, { shapers: [shaperChoice("beam")] })).toThrow(/"beam": it is a method, /);
+  expect(() => model.decode(prompt, { method: "cd" as never })).toThrow(/no method is called "cd": it is a shaper, /);
 });

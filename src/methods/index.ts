@@ -93,21 +93,34 @@ export const modelKinds: readonly ModelKind[] = [
 export const shapers: readonly ShaperKind[] = [dola, cd, icd, lol, knnLm, mlpMemory, codebook];
 
 /** Errors: `bad_option` with the nearest name. */
-export const findMethod = (name: string): Method => named(methods, name, "method");
+export const findMethod = (name: string): Method => named(methods, name, "method", shapers);
 
 /** Errors: `bad_option` with the nearest name. */
-export const findShaper = (name: string): ShaperKind => named(shapers, name, "shaper");
+export const findShaper = (name: string): ShaperKind => named(shapers, name, "shaper", methods);
 
-function named<T extends { readonly name: string }>(list: readonly T[], name: string, what: string): T {
+function named<T extends { readonly name: string }>(
+  list: readonly T[],
+  name: string,
+  what: "method" | "shaper",
+  others: readonly { readonly name: string }[],
+): T {
   ensure(typeof name === "string", "bad_option", () => `the name of a ${what} must be a text, not ${shown(name)}`);
   const found = list.find((entry) => entry.name === name);
   if (found) return found;
   const names = list.map((entry) => entry.name);
+  const meant = what === "method" ? methodSuggestion(name, names) : didYouMean(name, names);
+  const other = others.some((entry) => entry.name === name) && elsewhere[what];
   throw new VentrisError(
     "bad_option",
-    `no ${what} is called "${name.slice(0, 200)}"${what === "method" ? methodSuggestion(name, names) : didYouMean(name, names)} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ") || "none"}`,
+    `no ${what} is called "${name.slice(0, 200)}"${other || meant} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ")}`,
   );
 }
+
+/** Of a name that is the other kind's: how that is asked for. */
+const elsewhere = {
+  method: ": it is a shaper, which works inside every method, by the option shapers (--shaper).",
+  shaper: ": it is a method, by the option method (--method).",
+};
 
 /** Kinds of parts that methods train, beside those of `src/training/parts.ts`. */
 export const partKinds: readonly PartKind[] = [promptTokensPart, hiddenTransferPart, eaglePart, codebookPart];
