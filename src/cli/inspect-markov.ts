@@ -125,10 +125,17 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
     "bad_option",
     "--reference belongs to the measurement alignment, which --what leaves out",
   );
+  ensure(!picture || flags.what.some((one) => one !== "fisher"), "bad_option", () => {
+    return "--picture: the measurement fisher is of the last layer alone: ask for another with --what";
+  });
   if (!flags.what.includes("surplus"))
     refuseFlags(command, ["distances", "steps"], "belongs to the measurement surplus, which --what leaves out");
   ensure(run === undefined || named === undefined, "bad_option", "give --model or --run: one of them");
   const names = run === undefined ? (named ?? ["knossos"]) : await checkpointsOf(run);
+  const text = named?.find((name) => /\.(txt|jsonl)(\.gz)?$/.test(name));
+  ensure(text === undefined, "bad_option", () => {
+    return `--model takes every name that follows, and ${text} is a file of texts: give texts before it, or behind another flag`;
+  });
   const models: Model[] = [];
   const close = () => Promise.all(models.map((model) => model.close()));
   try {
@@ -141,15 +148,17 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
       const reference = referenceName === undefined ? undefined : await get(referenceName);
       const result: { model: string; report: markov.MarkovReport }[] = [];
       let texts: number[][] | undefined;
-      let fingerprint: string | undefined;
+      // All are looked at before one is measured, which may take an hour.
+      let fingerprint = reference?.tokenizer?.fingerprint;
+      for (const name of names) {
+        signal.throwIfAborted();
+        await using model = await open(name, { threads });
+        fingerprint ??= model.tokenizer?.fingerprint;
+        checkModel(name, model, fingerprint, settings.layers);
+      }
       for (const name of names) {
         const model = await get(name);
-        const { tokenizer } = model;
-        ensure(tokenizer, "bad_option", `--model: ${name} has no tokenizer, so that it reads no texts`);
-        markov.checkLayers(model.config, settings.layers ?? []); // before a text is written
-        fingerprint ??= tokenizer.fingerprint;
-        const others = [tokenizer, reference?.tokenizer].every((one) => !one || one.fingerprint === fingerprint);
-        ensure(others, "bad_option", `--model: ${name} and the other models do not share a tokenizer`);
+        const tokenizer = model.tokenizer!;
         texts ??=
           files.length > 0
             ? await textsOf(files, tokenizer, flags.contexts)
@@ -181,6 +190,24 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
     endProgress();
     await close();
   }
+}
+
+/** Errors: `bad_option` for a model that cannot be measured, or not beside the others. */
+function checkModel(
+  name: string,
+  { tokenizer, config }: Model,
+  fingerprint: string | undefined,
+  layers: readonly number[] = [],
+): void {
+  ensure(tokenizer, "bad_option", `--model: ${name} has no tokenizer, so that it reads no texts`);
+  const same = tokenizer.fingerprint === fingerprint;
+  ensure(same, "bad_option", `--model: ${name} and the other models do not share a tokenizer`);
+  ensure(
+    !config.diffusion,
+    "bad_option",
+    `--model: ${name} is a masked diffusion model, which predicts tokens from both sides: there is no next token that its states could know of`,
+  );
+  markov.checkLayers(config, layers);
 }
 
 async function written(model: Model, seed: number, signal: AbortSignal): Promise<number[][]> {
@@ -265,12 +292,13 @@ function tell(name: string, { layers, fisher, contexts, documents }: markov.Mark
         ] as [string, (layer: markov.LayerMeasurements) => string][])
       : []),
   ];
-  print(
-    formatTable(
-      columns.map(([title]) => title),
-      layers.map((layer) => columns.map(([, cell]) => cell(layer))),
-    ),
-  );
+  if (columns.length > 1)
+    print(
+      formatTable(
+        columns.map(([title]) => title),
+        layers.map((layer) => columns.map(([, cell]) => cell(layer))),
+      ),
+    );
   if (fisher)
     print(
       `head: predictions depend on ${fisher.effectiveRank.toFixed(1)} directions (effective rank); ${(100 * fisher.blind).toFixed(1)} % of the states' variance lies where they hardly do`,

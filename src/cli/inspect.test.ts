@@ -141,6 +141,12 @@ describe("markov", () => {
     expect(await readFile(picture, "utf8")).toContain("<svg");
   });
 
+  test("looks at all models before it measures one", async () => {
+    // Texts are read when the first is measured.
+    const given = ["nothing.txt", "--model", "knossos", "nonesuch"];
+    await expect(inspect("markov", ...given)).rejects.toThrow(/no model "nonesuch"/);
+  });
+
   test("takes a long text in pieces, each after one begin token", async () => {
     const measured = async (name: string, text: string) => {
       const path = join(folder, name);
@@ -181,6 +187,10 @@ describe("markov", () => {
     [["--run", "src", "--model", "knossos"], /one of them/],
     [["--what", "colour"], /--what/],
     [["--layers", "77"], /no layer 77/],
+    [["--layers", "1,1"], /layer 1 is asked for twice/],
+    [["--model", "knossos", "stories.jsonl"], /stories\.jsonl is a file of texts: give texts before it/],
+    [["--model", "mycenae"], /mycenae is a masked diffusion model/],
+    [["--picture", "map.svg", "--what", "fisher"], /--picture: the measurement fisher/],
     [["--distances", "0"], /--distances/],
     [["--reference", "phaistos", "--what", "entropy"], /--reference belongs to/],
     [["--picture", "map.png"], /\.svg/],

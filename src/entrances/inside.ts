@@ -73,6 +73,7 @@ export const markov = {
   rayleighQuotient: /* @__PURE__ */ checked("rayleighQuotient", area.markov.rayleighQuotient, [["states",{"named":"Rows"}],["kernel",{"instance":"Float64Array"}],["ridge?","number"]], named),
   withProducts: /* @__PURE__ */ checked("withProducts", area.markov.withProducts, [["work","function"],["threads?","number"]], named, true),
   temporalCoherence: /* @__PURE__ */ checked("temporalCoherence", area.markov.temporalCoherence, [["now",{"named":"Rows"}],["next",{"named":"Rows"}],["the third argument?",{"fields":{"components?":"number","batch?":"number"}}]], named),
+  leastStates: /* @__PURE__ */ checked("leastStates", area.markov.leastStates, [["width","number"],["components?","number"]], named),
   categoricalEntropy: /* @__PURE__ */ checked("categoricalEntropy", area.markov.categoricalEntropy, [["q",{"places":"number"}],["divergence?",{"either":[{"fields":{"renyi":"number"}},{"values":["kl","total-variation"]}]}]], named),
   klDivergence: /* @__PURE__ */ checked("klDivergence", area.markov.klDivergence, [["p",{"places":"number"}],["q",{"places":"number"}]], named),
   jensenShannon: /* @__PURE__ */ checked("jensenShannon", area.markov.jensenShannon, [["p",{"places":"number"}],["q",{"places":"number"}]], named),

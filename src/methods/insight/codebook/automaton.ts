@@ -5,6 +5,7 @@
 import { permutation, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import type { TokenBatch } from "../../../training/objective.ts";
+import { requireCounts } from "../../numbers.ts";
 
 export interface Automaton {
   readonly states: number;
@@ -39,6 +40,7 @@ export const digitsOf = (state: number): [number, number] => [Math.floor(state /
 
 /** States of walk `index` of a seed, the first one uniform. */
 export function walk({ states, successors }: Automaton, length: number, seed: number, index: number): number[] {
+  requireCounts({ length });
   const stream = { seed, request: index };
   const result = [Math.floor(uniform(stream, 0, "data") * states)];
   while (result.length < length) {

@@ -14,6 +14,7 @@ import { train } from "../../../training/loop.ts";
 import { modelParameters } from "../../../training/next-token.ts";
 import { initialValues } from "../../../training/recipe.ts";
 import { linear } from "../../../training/schedule.ts";
+import { requireCounts } from "../../numbers.ts";
 import type { LayoutOptions } from "./layout.ts";
 
 /** `in-place`: in the rows of the items. `filler`: in as many rows of a token that means nothing. `written`: as the tokens that follow. */
@@ -40,8 +41,15 @@ export interface OrderingExample {
   readonly answer: readonly number[];
 }
 
-/** A question about an order, with its answer, as tokens. */
+/** Errors: `bad_option`. */
+function requireTask({ n, items }: OrderingTask): void {
+  const fits = Number.isInteger(n) && n >= 2 && n <= 64 && Number.isInteger(items) && items >= 2;
+  ensure(fits, "bad_option", `ordering: ${n} of ${items} items: there are 2 to 64 of 2 or more`);
+}
+
+/** A question about an order, with its answer, as tokens. Errors: `bad_option` for a task that is none. */
 export function orderingExample(task: OrderingTask, seed: number, index: number): OrderingExample {
+  requireTask(task);
   const { n, items, place } = task;
   const stream = { seed, request: index };
   const order = permutation(n, stream);
@@ -106,12 +114,9 @@ export async function trainOrdering(
   folder: string,
   { width, layers, batch, steps, rate, seed, heldOut = 256, threads = 1, signal, onProgress }: OrderingTraining,
 ): Promise<number> {
-  const { n, items } = task;
-  ensure(
-    Number.isInteger(n) && n >= 2 && n <= 64 && Number.isInteger(items) && items >= 2,
-    "bad_option",
-    `ordering: ${n} of ${items} items: there are 2 to 64 of 2 or more`,
-  );
+  requireTask(task);
+  requireCounts({ width, layers, batch, steps, heldOut });
+  const { n } = task;
   const json = orderingConfig(task, { width, layers });
   const { family, config } = familyOf(json);
   const values = initialValues(family, config, seed);
@@ -175,6 +180,7 @@ interface Writer {
 
 /** Share of answers that are right in what a model writes by itself after the input, greedily. */
 export async function writtenAccuracy(model: Writer, task: OrderingTask, count: number, seed: number): Promise<number> {
+  requireCounts({ count });
   let right = 0;
   for (let i = 0; i < count; i++) {
     const { tokens, answer } = orderingExample({ ...task, place: "in-place" }, seed, heldOutFrom + i);

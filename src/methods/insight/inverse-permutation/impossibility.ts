@@ -4,12 +4,14 @@
  */
 import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 import { inputOf, type Layout, reachable } from "./layout.ts";
 import { drawList } from "./training.ts";
 import { type DisentangledWeights, disentangled, widthAfter } from "./transformer.ts";
 
-/** Normal weights of a spread that keeps scores moderate. */
+/** Normal weights of a spread that keeps scores moderate. Errors: `bad_option` for more layers than fit. */
 export function randomWeights({ n, rows }: Layout, layers: number, seed: number): DisentangledWeights {
+  const last = widthAfter(n, rows, layers);
   const draw = (size: number, request: number, deviation: number) =>
     Float32Array.from({ length: size }, (_, i) => deviation * normal({ seed, request }, i, "initialise"));
   return {
@@ -17,7 +19,7 @@ export function randomWeights({ n, rows }: Layout, layers: number, seed: number)
       const width = widthAfter(n, rows, layer);
       return draw(width * width, layer, 1 / Math.sqrt(width));
     }),
-    output: draw(widthAfter(n, rows, layers) * n, layers, 1 / Math.sqrt(rows)),
+    output: draw(last * n, layers, 1 / Math.sqrt(rows)),
   };
 }
 
@@ -36,6 +38,7 @@ export async function changedBefore(
   weights: DisentangledWeights,
   { causal, trials, seed }: Trials,
 ): Promise<number> {
+  requireCounts({ trials });
   const { n, rows } = layout;
   const width = widthAfter(n, rows, weights.attention.length);
   const model = await disentangled(layout, weights, { causal });
@@ -65,6 +68,7 @@ export async function unreachableChanges(
   weights: DisentangledWeights,
   { causal, trials, seed }: Trials,
 ): Promise<{ readonly changed: number; readonly error: number }> {
+  requireCounts({ trials });
   const { n } = layout;
   const model = await disentangled(layout, weights, { causal });
   try {
@@ -93,6 +97,7 @@ export async function unreachableChanges(
 
 /** Largest error of each read row [n] over drawn lists, and how often a mask lets it be reached. */
 export async function rowErrors(layout: Layout, weights: DisentangledWeights, { causal, trials, seed }: Trials) {
+  requireCounts({ trials });
   const { n } = layout;
   const model = await disentangled(layout, weights, { causal });
   try {

@@ -296,6 +296,10 @@ test("what is no permutation, no list or no layout is refused by name", async ()
     [() => layoutOf(0), /n is 0/],
     [() => layoutOf(3, { after: -1 }), /after is -1/],
     [() => layoutOf(2000), /more than 1024/],
+    [() => randomWeights(layoutOf(64), 20, 1), /20 layers over 128 rows would make the stream 201326592 wide/],
+    [() => randomWeights(layoutOf(3), Number.NaN, 1), /layers are a whole number/],
+    [() => drawList(0, 1, 1), /n must be a whole number/],
+    [() => orderingExample({ n: 0, items: 4, place: "written" }, 1, 0), /0 of 4 items/],
     [() => construct(layoutOf(2), { sharpness: Number.NaN }), /sharpness is NaN/],
     [() => inputOf(layoutOf(2), [1, 0, 2], normalList(2, 1)), /3 entries, the layout 2/],
     [
@@ -324,6 +328,11 @@ test("what is no permutation, no list or no layout is refused by name", async ()
     code: "bad_shape",
     message: expect.stringMatching(/tied to the length/),
   });
+  const training = { layout: layoutOf(2), causal: true, batch: 2, steps: 1, seed: 1 };
+  await expect(trainInverse({ ...training, batch: 0 })).rejects.toThrow(/batch must be a whole number/);
+  const trials = { causal: false, trials: 0, seed: 1 };
+  for (const measure of [rowErrors, changedBefore, unreachableChanges])
+    await expect(measure(layoutOf(2), construct(layoutOf(2)), trials)).rejects.toThrow(/trials must be/);
   const model = await disentangled(layoutOf(2), construct(layoutOf(2)), { causal: true });
   await expect(model.run(new Float32Array(7))).rejects.toMatchObject({ code: "bad_shape" });
   await model.release();

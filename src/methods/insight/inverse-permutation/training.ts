@@ -7,6 +7,7 @@ import { ensure, VentrisError } from "../../../errors.ts";
 import { input, multiply, reduceMean, square, subtract } from "../../../tensor/index.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import { cosine } from "../../../training/schedule.ts";
+import { requireCounts } from "../../numbers.ts";
 import { inputOf, type Layout } from "./layout.ts";
 import { type DisentangledWeights, disentangledGraph, widthAfter, zeroWeights } from "./transformer.ts";
 
@@ -53,6 +54,7 @@ export interface InverseOutcome {
 
 /** Number `index` of a seed: a uniform permutation and fair bits. */
 export function drawList(n: number, seed: number, index: number): { order: number[]; list: number[][] } {
+  requireCounts({ n });
   const stream = { seed, request: index };
   const list = Array.from({ length: n }, (_, row) =>
     Array.from({ length: n }, (_, column) => (uniform(stream, row * n + column, "data", 1) < 0.5 ? 0 : 1)),
@@ -80,7 +82,8 @@ const heldOutFrom = 2 ** 40;
 export async function trainInverse(options: InverseTraining): Promise<InverseOutcome> {
   const { layout, causal, layers = 2, batch, steps, rate = 1, seed, threads = 1, signal, onProgress } = options;
   const { heldOut = 256, every = Math.max(1, Math.ceil(steps / 20)) } = options;
-  ensure(layers >= 1 && layers <= 8, "bad_option", `inverse permutation: ${layers} layers are not 1 to 8`);
+  requireCounts({ layers, batch, steps, heldOut, every });
+  ensure(layers <= 8, "bad_option", `inverse permutation: ${layers} layers are not 1 to 8`);
   const { n, rows } = layout;
   const weights = zeroWeights(layout, layers);
   const graph = disentangledGraph(layout, { batch, layers, causal });

@@ -28,8 +28,20 @@ export interface DisentangledWeights {
   readonly output: Float32Array<ArrayBuffer>;
 }
 
-/** Width of the stream after so many layers of one head: it doubles with each. */
-export const widthAfter = (n: number, rows: number, layers: number): number => (n + rows) * 2 ** layers;
+/** Numbers of a row of the widest stream: a layer's weights are the square of it. */
+const widest = 2 ** 13;
+
+/** Width of the stream after so many layers of one head: it doubles with each. Errors: `bad_option` for what would fill the memory. */
+export function widthAfter(n: number, rows: number, layers: number): number {
+  ensure(Number.isInteger(layers) && layers >= 0, "bad_option", () => {
+    return `inverse permutation: layers are a whole number, not ${layers}`;
+  });
+  const width = (n + rows) * 2 ** layers;
+  ensure(width <= widest, "bad_option", () => {
+    return `inverse permutation: ${layers} layers over ${rows} rows would make the stream ${width} wide, more than ${widest}: it doubles with each layer`;
+  });
+  return width;
+}
 
 /** Zeros, as the paper's training begins. */
 export const zeroWeights = ({ n, rows }: Layout, layers: number): DisentangledWeights => ({

@@ -13,18 +13,26 @@ export interface Coherence {
   readonly correlations: readonly number[];
 }
 
+/** Directions of states that are looked at. */
+const usualComponents = 16;
+
+/** States that a coherence needs at least, of this width. */
+export const leastStates = (width: number, components = usualComponents): number => 4 * Math.min(components, width) + 2;
+
 /** Pairs of states [contexts, width], row by row, in their `components` leading principal directions. Errors: `bad_shape` for too few of them. */
 export function temporalCoherence(
   now: Rows,
   next: Rows,
-  { components = 16, batch = 64 }: { readonly components?: number; readonly batch?: number } = {},
+  { components = usualComponents, batch = 64 }: { readonly components?: number; readonly batch?: number } = {},
 ): Coherence {
   const half = Math.floor(now.count / 2);
   const size = Math.min(components, now.width, next.width);
   ensure(
-    now.count === next.count && half > 2 * size,
+    now.count === next.count && now.count >= leastStates(Math.min(now.width, next.width), components),
     "bad_shape",
-    `coherence: ${now.count} and ${next.count} states are too few for ${size} components, or no pairs`,
+    () => {
+      return `coherence: ${now.count} and ${next.count} states are too few for ${size} components, or no pairs`;
+    },
   );
   const fitted = [now, next].map((states) => principal(states, size, half));
   const [x, y] = fitted.map(({ width, values }) => ({ count: half, width, values: values.subarray(0, half * width) }));

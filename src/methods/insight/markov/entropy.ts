@@ -3,7 +3,7 @@
  * uncertainty equals loss. All in nats; rows are distributions, and 0 · ln 0 = 0.
  */
 import { softmax } from "../../../engine/distribution.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, VentrisError } from "../../../errors.ts";
 import { columnMeans, type Rows, rowOf } from "./rows.ts";
 
 /** A divergence of Markov categories: Kullback–Leibler, total variation, or Rényi's of an order that is not 1. */
@@ -11,10 +11,12 @@ export type Divergence = "kl" | "total-variation" | { readonly renyi: number };
 
 /**
  * Categorical entropy D(diag(q) ‖ q ⊗ q), between "draw once and copy" and "draw twice" (Perrone 2022), in closed form: Shannon's entropy, Gini and Simpson's 1 - Σ q²,
- * or Rényi's entropy of order 2 - α. 0 just where q is deterministic.
+ * or Rényi's entropy of order 2 - α. 0 just where q is deterministic. Errors: `bad_shape` for an entry that is no share.
  */
 export function categoricalEntropy(q: ArrayLike<number>, divergence: Divergence = "kl"): number {
   let sum = 0;
+  for (let v = 0; v < q.length; v++)
+    if (!(q[v] >= 0)) throw new VentrisError("bad_shape", `a distribution has ${q[v]} at token ${v}`);
   if (divergence === "kl") {
     for (let v = 0; v < q.length; v++) if (q[v] > 0) sum -= q[v] * Math.log(q[v]);
     return Math.max(0, sum);
@@ -31,15 +33,24 @@ export function categoricalEntropy(q: ArrayLike<number>, divergence: Divergence 
   return Math.max(0, Math.log(sum) / (renyi - 1));
 }
 
-/** KL(p ‖ q). Infinite where q leaves out what p has. */
+/** Errors: `bad_shape` for two distributions that are not over the same tokens. */
+function requireSameTokens(p: ArrayLike<number>, q: ArrayLike<number>): void {
+  ensure(p.length === q.length, "bad_shape", () => {
+    return `distributions of ${p.length} and ${q.length} tokens cannot be compared`;
+  });
+}
+
+/** KL(p ‖ q). Infinite where q leaves out what p has. Errors: `bad_shape` for distributions of different lengths. */
 export function klDivergence(p: ArrayLike<number>, q: ArrayLike<number>): number {
+  requireSameTokens(p, q);
   let sum = 0;
   for (let v = 0; v < p.length; v++) if (p[v] > 0) sum += p[v] * Math.log(p[v] / q[v]);
   return Math.max(0, sum);
 }
 
-/** Jensen-Shannon divergence of two distributions, nats. */
+/** Jensen-Shannon divergence of two distributions, nats. Errors: `bad_shape` for distributions of different lengths. */
 export function jensenShannon(p: ArrayLike<number>, q: ArrayLike<number>): number {
+  requireSameTokens(p, q);
   let sum = 0;
   for (let v = 0; v < p.length; v++) {
     const middle = (p[v] + q[v]) / 2;

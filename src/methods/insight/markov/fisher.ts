@@ -86,8 +86,14 @@ export interface Spectrum {
   readonly effectiveRank: number;
 }
 
-/** Of a symmetric matrix, which stays as it is. */
+/** Of a symmetric matrix, which stays as it is. Errors: `bad_shape` for one of another size, or with an entry that is not finite. */
 export function spectrumOf(matrix: Float64Array, width: number): Spectrum {
+  ensure(
+    matrix.length === width * width,
+    "bad_shape",
+    `a matrix of ${matrix.length} numbers is none of ${width} by ${width}`,
+  );
+  ensure(matrix.every(Number.isFinite), "bad_shape", "a matrix with entries that are not finite has no spectrum");
   const [values, vectors] = [new Float64Array(width), new Float64Array(width * width)];
   symmetricEigen(values, vectors, Float64Array.from(matrix), width);
   const order = Array.from(values, (_, i) => i).sort((a, b) => values[b] - values[a]);

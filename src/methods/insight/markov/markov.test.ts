@@ -465,6 +465,19 @@ describe("sources and surplus", () => {
   });
 });
 
+test("what is no distribution, matrix or length is refused", () => {
+  const refused: [() => unknown, RegExp][] = [
+    [() => categoricalEntropy([Number.NaN, 1]), /has NaN at token 0/],
+    [() => categoricalEntropy([1, -1]), /has -1 at token 1/],
+    [() => klDivergence([0.5, 0.5], [1]), /2 and 1 tokens cannot be compared/],
+    [() => jensenShannon([1], [0.5, 0.5]), /1 and 2 tokens/],
+    [() => spectrumOf(new Float64Array(5), 2), /5 numbers is none of 2 by 2/],
+    [() => spectrumOf(new Float64Array(4).fill(Number.NaN), 2), /not finite/],
+    [() => drawSymbols(markovSource(3, 1, 1), Number.NaN, 1), /length must be a whole number/],
+  ];
+  for (const [call, message] of refused) expect(call).toThrow(message);
+});
+
 describe("a model", () => {
   let written: TinyModel;
   let model: Model;
@@ -554,10 +567,15 @@ describe("a model", () => {
     const attempt = (change: object) => measureMarkov({ model, texts, head, steps: 1, ...change });
     const cases: [object, RegExp][] = [
       [{ layers: [9] }, /no layer 9/],
+      [{ contexts: 20, what: ["coherence"] }, /coherence needs \d+ contexts, and there are \d+: give more/],
+      [{ model: { ...model, config: { ...model.config, diffusion: {} } } }, /a masked diffusion model/],
       [{ layers: [0, 0] }, /layer 0 is asked for twice/],
       [{ distances: [0] }, /1 to 16, not 0/],
       [{ distances: [2, 2] }, /the distance 2 is asked for twice/],
-      [{ texts: texts.slice(0, 1), model: { ...model, forward: () => expect.fail("read") } }, /1 is too few: give ten/],
+      [
+        { texts: texts.slice(0, 1), what: ["surplus"], model: { ...model, forward: () => expect.fail("read") } },
+        /1 is too few: give ten/,
+      ],
       [{ texts: [[1, 2, 3]] }, /no context/],
       [{ head: { ...head, width: 3 } }, /the model's would be/],
       [{ reference: { ...model, config: { ...model.config, vocabularySize: 3 } } }, /the reference has 3 tokens/],

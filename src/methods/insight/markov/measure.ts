@@ -16,7 +16,7 @@ import {
   prepareStates,
   withProducts,
 } from "./alignment.ts";
-import { type Coherence, temporalCoherence } from "./coherence.ts";
+import { type Coherence, leastStates, temporalCoherence } from "./coherence.ts";
 import { categoricalEntropy, lawOf } from "./entropy.ts";
 import { averageFisher, blindShare, spectrumOf } from "./fisher.ts";
 import { centred, columnMeans, crossMoment, type Rows } from "./rows.ts";
@@ -125,6 +125,10 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   const { config } = model;
   const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
   checkLayers(config, layers);
+  for (const one of [model, reference])
+    ensure(!one?.config.diffusion, "bad_option", () => {
+      return "a masked diffusion model predicts tokens from both sides: what a state knows of the next ones is measured of models that write from left to right";
+    });
   for (const [at, k] of distances.entries()) {
     ensure(Number.isInteger(k) && k >= 1 && k <= 16, "bad_option", `a distance is 1 to 16, not ${k}`);
     ensure(distances.indexOf(k) === at, "bad_option", `the distance ${k} is asked for twice`);
@@ -148,6 +152,10 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   next("reading states");
   const chosen = placesOf(options.texts, contexts, distance);
   // Before anything is computed: whether there are texts enough.
+  const count = chosen.reduce((sum, places) => sum + places.length, 0);
+  ensure(!has("coherence") || count >= leastStates(config.hiddenSize), "bad_option", () => {
+    return `coherence needs ${leastStates(config.hiddenSize)} contexts, and there are ${count}: give more contexts or texts, or measure something else`;
+  });
   if (has("surplus"))
     documentParts(
       chosen.flatMap((places, text) => places.map(() => text)),

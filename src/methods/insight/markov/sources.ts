@@ -1,6 +1,7 @@
 /** Sources whose information is known exactly: Markov chains of order one and two with random tables, by enumeration. */
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 
 /** A Markov source whose law is known exactly. */
 export interface MarkovSource {
@@ -47,6 +48,7 @@ export function drawSymbols(
   length: number,
   seed: number,
 ): number[] {
+  requireCounts({ length });
   const pick = (law: Float64Array, place: number): number => {
     let rest = uniform({ seed, request: 1 }, place, "data");
     for (let i = 0; i < law.length; i++) {
