@@ -285,8 +285,9 @@ function report(error: unknown): number {
   const message = reasonOf(error);
   fail(known ? error : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
-  else if (!known) complain("(--debug shows where; please report it)");
-  else if (error.code === "internal") complain("(--debug shows where; please report what is no method of your own)");
+  // What a method of one's own threw is its author's to mend; any other such failure is ours.
+  else if (!known || error.code === "internal")
+    complain(known && error.cause !== undefined ? "(--debug shows where)" : "(--debug shows where; please report it)");
   if (!known) return 1;
   return error.code === "bad_option" ? 2 : error.code === "aborted" ? 130 : 1;
 }

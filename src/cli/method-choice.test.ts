@@ -1,6 +1,8 @@
+import { Command } from "commander";
 import { afterEach, expect, it, vi } from "vitest";
 import { findMethod } from "../methods/index.ts";
-import { requireNoOptions } from "./method-choice.ts";
+import { hadElsewhere } from "./flags.ts";
+import { addMethodHints, requireNoOptions } from "./method-choice.ts";
 
 afterEach(() => vi.restoreAllMocks());
 
@@ -39,4 +41,21 @@ it("one that is nearly an option is said, and continued", () => {
 it("texts that look so are prompts", () => {
   for (const word of ["x=5", "name=John", "foo=bar", "total=12", "year=2020", "e=mc2", "a==b", "y=sin(x)"])
     expect(told(word, "chain") + told(word), word).toBe("");
+});
+
+it("an option of a method that is given as a flag is told with the way that sets it", () => {
+  const said = (method: string | undefined, flag: string): string => {
+    const command = new Command().option("--method <name>").option("--budget <json>").option("--max-tokens <number>");
+    addMethodHints(command);
+    command.parse(method === undefined ? [] : ["--method", method], { from: "user" });
+    return hadElsewhere(command, `--${flag}`, "4");
+  };
+  expect(said("dyspec", "draft-top-k")).toBe("; draftTopK is an option of the method dyspec: --set draftTopK=4");
+  expect(said('{"name": "dyspec"}', "budget")).toBe("; budget is an option of the method dyspec: --set budget=4");
+  expect(said(undefined, "drafts")).toBe("");
+  expect(said(undefined, "draft")).toMatch(/of methods such as chain: --method chain --set draft=4$/);
+  expect(said(undefined, "budget")).toBe("");
+  expect(said("dyspec", "max-toks")).toBe("");
+  expect(said("./mine.ts", "least")).toMatch(/^; options of \.\/mine\.ts are given by --set, as --set least=4; /);
+  expect(said("./mine.ts", "max-toks")).toBe("");
 });

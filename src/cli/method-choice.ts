@@ -39,8 +39,14 @@ export function decodesNothing({ name, capabilities }: Pick<DecodingModel, "name
 export function addMethodHints(command: Command): void {
   addElsewhere(command, (flag, value, { method: given }) => {
     const name = typeof given === "string" ? (/^\s*\{.*?"name":\s*"([^"]*)"/s.exec(given)?.[1] ?? given) : undefined;
+    const flags = command.options.flatMap(({ long }) => long?.slice(2) ?? []);
+    const isFlag = flags.includes(flag);
+    // What a file's method has is known when it is loaded, which this cannot wait for.
+    if (name !== undefined && isModulePath(name))
+      return isFlag || meantBy(flag, flags) !== undefined
+        ? undefined
+        : `options of ${name} are given by --set, as --set ${flag}=${value}; ventris methods ${name} lists them`;
     const chosen = methods.find((method) => method.name === name);
-    const isFlag = command.options.some(({ long }) => long === `--${flag}`);
     const among = chosen ? [chosen] : isFlag ? [] : methods;
     const having = among.flatMap((method) => {
       const option = Object.keys(method.options.shape).find((one) => kebab(one) === kebab(flag).replaceAll("_", "-"));
