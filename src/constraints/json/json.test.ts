@@ -224,6 +224,22 @@ describe("JSON Schema", () => {
     ] as const) {
       expect(isValid(any, text), text).toBe(valid);
     }
+    for (const schema of [{ type: "number" }, { type: "integer" }, { minimum: 2 }, { multipleOf: 7 }, {}]) {
+      const { start } = jsonSchemaConstraint(schema, { zeros: 0 });
+      let [at, text] = [start, ""];
+      // Digits as long as there may be more.
+      for (const digit of "7".repeat(400)) {
+        const next = at.push(digit.charCodeAt(0));
+        if (!next) break;
+        [at, text] = [next, text + digit];
+      }
+      expect(Number.isFinite(Number(text)) && text.length > 300, `${JSON.stringify(schema)} ${text.length}`).toBe(true);
+      expect(at.complete, JSON.stringify(schema)).toBe(true);
+    }
+    for (const text of [`${"9".repeat(300)}e12`, `${"9".repeat(320)}e-5`, `1${"0".repeat(309)}.5`]) {
+      expect(isValid(any, text), text).toBe(false);
+    }
+    expect(isValid(any, `${"9".repeat(208)}e99`)).toBe(true);
   });
   obeysTheLaws("numbers with exponents", {
     constraint: () => jsonSchemaConstraint({ type: "array", items: { minimum: 1e21, maximum: 2e22 }, maxItems: 1 }),
@@ -274,6 +290,11 @@ describe("JSON Schema", () => {
       [{ pattern: "(?=a)b" }, /pattern: regular expression .* look-ahead/],
       [{ format: "colour" }, /format: "colour" is not known/],
       [{ enum: [] }, /enum: the list is empty/],
+      [{ minContains: -1 }, /minContains: must be a whole number/],
+      [{ if: 1 }, /#\/if: a schema is an object/],
+      [{ else: "x" }, /#\/else: a schema is an object/],
+      [{ dependentRequired: { a: {} } }, /dependentRequired: must list texts/],
+      [{ dependentSchemas: { a: ["b"] } }, /dependentSchemas: must hold schemas/],
       [{ $schema: "http://example.com/s" }, /\$schema names/],
       [{ $schema: "http://json-schema.org/draft-07/schema#", prefixItems: [true] }, /prefixItems: draft 7/],
       [{ items: { uniqueItems: true, items: { type: "object" } } }, /uniqueItems is supported for/],

@@ -34,16 +34,20 @@ export function numberLiteral(set: NumberSet, zeros = Infinity): Position {
 
 /** Exponents of three digits that leave any mantissa finite. */
 const large = "([12][0-9]{2}|30[0-7])";
+/** So many digits before the point are finite whatever they are, and so many before an exponent of two. */
+const [mostWhole, mostBeforeExponent] = [308, 208];
+const whole = (most: number): string => `(0|[1-9][0-9]{0,${most - 1}})`;
 const regular = (pattern: string): Position => utf8(compileRegex(pattern) as TextState);
 
 function create(set: NumberSet, zeros: number): Position {
   if (set.key === allNumbers.key) {
-    const near = "-?(0|[1-9][0-9]*)(\\.[0-9]+)?([eE](-[0-9]+|\\+?0*[0-9]{1,2}))?";
-    return regular(`${near}|-?[1-9](\\.[0-9]+)?[eE]\\+?0*${large}`);
+    const near = `-?${whole(mostWhole)}(\\.[0-9]+)?([eE]-[0-9]+)?`;
+    const raised = `-?${whole(mostBeforeExponent)}(\\.[0-9]+)?[eE]\\+?0*[0-9]{1,2}`;
+    return regular(`${near}|${raised}|-?[1-9](\\.[0-9]+)?[eE]\\+?0*${large}`);
   }
   if (set.key === integers.key) {
     const pointed = zeros === Infinity ? "(\\.0+)?" : zeros > 0 ? `(\\.0{1,${zeros}})?` : "";
-    return regular(`-?(0|[1-9][0-9]*)${pointed}|-?[1-9](\\.[0-9]{1,16})?e\\+(2[1-9]|[3-9][0-9]|${large})`);
+    return regular(`-?${whole(mostWhole)}${pointed}|-?[1-9](\\.[0-9]{1,16})?e\\+(2[1-9]|[3-9][0-9]|${large})`);
   }
   return bounded(set, placesOf(set) + zeros);
 }
@@ -76,11 +80,14 @@ function bounded(set: NumberSet, most: number): Position {
   );
   const steps = [...(set.step ? [set.step] : []), ...set.avoided];
   const longest = ends.reduce((most, end) => Math.max(most, wholeDigits(end)), 1);
+  /** Longer ones JavaScript reads as infinite. */
+  const mostLong = Math.max(mostWhole, longest);
   const finest = [...ends, ...steps].reduce((most, { scale }) => Math.max(most, scale), 0);
   /** How many digits there are behind the point matters up to here. */
   const counted = Math.max(finest, most === Infinity ? 0 : most);
-  /** So many digits before the point leave every bound behind and every multiple reachable. */
-  const enough = longest + steps.reduce((most, { digits }) => Math.max(most, `${digits}`.length), 0) + 2;
+  /** So many digits before the point leave every bound behind, and so many more make every multiple reachable. */
+  const room = steps.reduce((most, { digits }) => Math.max(most, `${digits}`.length), 0) + 2;
+  const enough = longest + room;
   const positions = new Map<string, Position | null>();
   const far = [exponentsOf(set), exponentsOf(mirror(set))];
   const farOf = (minus: boolean) => far[minus ? 1 : 0];
@@ -111,7 +118,8 @@ function bounded(set: NumberSet, most: number): Position {
       fraction && fraction.length > width.scale ? `${digits}` : digits % width.digits,
     );
     const kept = rounds ? `${Math.min(`${digits}`.length, keptDigits + 2)},${trimmed(digits).length}` : "";
-    const form = whole === "" ? "" : whole === "0" ? "0" : Math.min(whole.length, longest + 1);
+    const length = fraction === undefined ? whole.length : Math.min(whole.length, longest + 1);
+    const form = whole === "" ? "" : whole === "0" ? "0" : length;
     return `${minus}${form}.${fraction === undefined ? "" : tail}:${places}:${rests}:${kept}${farKey(written)}`;
   }
 
@@ -141,7 +149,8 @@ function bounded(set: NumberSet, most: number): Position {
     if (fraction !== undefined || whole === "0") {
       return has({ digits, scale: behind }, { digits: digits + 1n, scale: behind });
     }
-    for (let more = 0; whole.length + more <= Math.max(enough, whole.length); more++) {
+    const furthest = Math.min(mostLong, Math.max(enough, whole.length + room));
+    for (let more = 0; whole.length + more <= furthest; more++) {
       const width = 10n ** BigInt(more);
       if (has({ digits: digits * width, scale: 0 }, { digits: (digits + 1n) * width, scale: 0 })) return true;
     }
@@ -191,7 +200,9 @@ function bounded(set: NumberSet, most: number): Position {
         }
         if (!/[0-9]/.test(character)) return undefined;
         if (fraction !== undefined) return positionAt({ ...written, fraction: fraction + character });
-        return whole === "0" ? undefined : positionAt({ ...written, whole: whole + character });
+        return whole === "0" || whole.length === mostLong
+          ? undefined
+          : positionAt({ ...written, whole: whole + character });
       },
     );
   }

@@ -270,15 +270,15 @@ export function createReader(
       const rest = child(schema[restKeyword], `${where}/${restKeyword}`);
       if (rest !== conditions.all) array(restKeyword, { items: new Array(prefix).fill(conditions.all), rest });
     }
+    let [least, most] = [1, Infinity];
+    on("minContains", isCount, "a whole number from 0", (n) => {
+      least = n;
+    });
+    on("maxContains", isCount, "a whole number from 0", (n) => {
+      most = n;
+    });
     if (schema.contains !== undefined) {
       const what = child(schema.contains, `${where}/contains`);
-      let [least, most] = [1, Infinity];
-      on("minContains", isCount, "a whole number from 0", (n) => {
-        least = n;
-      });
-      on("maxContains", isCount, "a whole number from 0", (n) => {
-        most = n;
-      });
       array("contains", { counts: [{ what, from: 0, least, most }] });
     }
 
@@ -350,6 +350,12 @@ export function createReader(
       return conditions.values(() => ({ ...shapes.allValues, objects: [{ ...shapes.anyObject, rules }] }));
     };
     const depend = (keyword: string, name: string, value: unknown): void => {
+      must(keyword !== "dependentRequired" || isList(value), keyword, "must list texts");
+      must(
+        keyword !== "dependentSchemas" || !isList(value),
+        keyword,
+        "must hold schemas: lists are dependentRequired's",
+      );
       if (Array.isArray(value)) {
         must(isTexts(value), keyword, "must list texts");
         const needs = (value as string[]).map((other) => ({ names: listed([other]), value: conditions.all }));
@@ -373,13 +379,12 @@ export function createReader(
     if (schema.anyOf !== undefined) part("anyOf", conditions.or(several("anyOf")));
     if (schema.oneOf !== undefined) part("oneOf", exactlyOne(several("oneOf"), where));
     if (schema.not !== undefined) part("not", conditions.not(child(schema.not, `${where}/not`)));
-    if (schema.if !== undefined && (schema.then !== undefined || schema.else !== undefined)) {
-      const test = child(schema.if, `${where}/if`);
-      const yes = schema.then === undefined ? conditions.all : child(schema.then, `${where}/then`);
-      const no = schema.else === undefined ? conditions.all : child(schema.else, `${where}/else`);
-      if (yes !== conditions.all) part("then", conditions.or([conditions.not(test), yes]));
-      if (no !== conditions.all) part("else", conditions.or([test, no]));
-    }
+    // Each counts only beside another, and must be a schema all the same.
+    const [test, yes, no] = ["if", "then", "else"].map((keyword) =>
+      schema[keyword] === undefined ? conditions.all : child(schema[keyword], `${where}/${keyword}`),
+    );
+    if (schema.if !== undefined && yes !== conditions.all) part("then", conditions.or([conditions.not(test), yes]));
+    if (schema.if !== undefined && no !== conditions.all) part("else", conditions.or([test, no]));
     return result;
   }
 
