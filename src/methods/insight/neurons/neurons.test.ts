@@ -235,6 +235,11 @@ describe("planted", () => {
     expect(doses[2].value).toBeCloseTo(16 * deviation);
     expect(doses[2].perplexity).toBeGreaterThan(unclamped.perplexity);
     await expect(doseResponse(opened, { ...options, concept: [64] })).rejects.toThrow(/64 tokens: 64 is none/);
+    const masked = {
+      ...opened,
+      config: { ...opened.config, diffusion: { maskToken: 1, padToken: undefined, shift: false } },
+    };
+    await expect(doseResponse(masked, options)).rejects.toThrow(/a masked diffusion model has no next token/);
   });
 
   test("is ended between two doses", async () => {

@@ -3,11 +3,12 @@ import type { ForwardResult } from "../../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { ReadyEdit } from "../../../engine/sites/ready.ts";
 import { ensure } from "../../../errors.ts";
+import type { ModelConfig } from "../../../models/family.ts";
 import { type Clamp, checkNeuron, clampNeuron } from "./clamp.ts";
 
 /** What of an open model this needs. */
 export interface Forwarding {
-  readonly config: { readonly layers: number; readonly feedForward: number; readonly vocabularySize: number };
+  readonly config: Pick<ModelConfig, "layers" | "feedForward" | "vocabularySize" | "diffusion">;
   forward(
     sequences: readonly ForwardSequence[],
     options?: { readonly taps?: readonly string[]; readonly edits?: ReadyEdit[] },
@@ -47,6 +48,9 @@ const usualMultiples = [-50, -20, -10, -5, -2, -1, 1, 2, 5, 10, 20, 50];
 export async function doseResponse(model: Forwarding, options: DoseOptions): Promise<DoseResponse> {
   const { prompts, concept, texts, multiples = usualMultiples, signal, ...neuron } = options;
   checkNeuron(model.config, neuron.layer, neuron.neuron);
+  ensure(!model.config.diffusion, "bad_option", () => {
+    return "clamping: a masked diffusion model has no next token, whose probability would answer to the neuron";
+  });
   const { site } = clampNeuron({ ...neuron, value: 0 });
   const enough = prompts.length > 0 && concept.length > 0 && texts.some((text) => text.length > 1);
   ensure(enough, "bad_option", "clamping: give prompts, tokens of a concept, and texts of two tokens or more");
