@@ -105,6 +105,58 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("Hi", { shapers: [wrong({ name: "x", logits: () => {} })] }),
       /one of your own is a function that returns it.*see defineShaper/,
     ],
+    [
+      "a shaper with a misspelt hook",
+      () =>
+        model.generate("Hi", {
+          shapers: [wrong(() => ({ name: "x", logit: (_: unknown, logits: unknown) => logits }))],
+        }),
+      /the shaper x has a field "logit" that shapers have not; did you mean "logits"\?/,
+    ],
+    [
+      "a shaper that does nothing",
+      () => model.generate("Hi", { shapers: [wrong(() => ({ name: "x" }))] }),
+      /the shaper x does nothing: it has none of taps/,
+    ],
+    [
+      "a shaper that fails",
+      () =>
+        model.generate("Hi", {
+          shapers: [
+            () => ({
+              name: "x",
+              logits: () => {
+                throw new Error("no ink");
+              },
+            }),
+          ],
+        }),
+      /the shaper x: logits failed: no ink/,
+    ],
+    [
+      "a shaper that fails later",
+      () =>
+        model.generate("Hi", { shapers: [() => ({ name: "x", prepare: () => Promise.reject(new Error("no ink")) })] }),
+      /the shaper x: prepare failed: no ink/,
+    ],
+    [
+      "a maker of shapers that fails",
+      () =>
+        model.generate("Hi", {
+          shapers: [
+            function ink() {
+              throw new Error("no ink");
+            },
+          ],
+        }),
+      /the shaper function ink failed: no ink/,
+    ],
+    ["an expression as a constraint", () => model.decode("Hi", { constraint: wrong(/a/) }), /as in { regex: /],
+    [
+      "a schema of zod as a constraint",
+      () => model.decode("Hi", { constraint: wrong(z.object({})) }),
+      /z\.toJSONSchema\(schema\)/,
+    ],
     ["a number as a shaper", () => model.decode("Hi", { shapers: [wrong(3)] }), /a shaper must be a name.*not 3/],
     [
       "a shaper's misspelt option",
@@ -218,6 +270,16 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ["findMethod without a name", () => findMethod(wrong(undefined)), /name of a method must be a text, not undefined/],
     ["resolveModel without a name", () => resolveModel(wrong(undefined)), /resolveModel takes the name/],
     ["defineMethod of nothing", () => defineMethod(wrong(undefined)), /one of your own has a name.*Given: undefined/],
+    [
+      "defineMethod with a misspelt field",
+      () => defineMethod(wrong({ name: "x", family: "plain", options: z.strictObject({}), decod() {} })),
+      /Given: an object with name, family, options, decod; did you mean "decode"\?/,
+    ],
+    [
+      "defineShaper with a field too many",
+      () => defineShaper(wrong({ name: "x", sumary: "", options: z.strictObject({}), create: () => {} })),
+      /shaper: x has a field "sumary" that shapers have not; did you mean "summary"\?/,
+    ],
     ["defineShaper of nothing", () => defineShaper(wrong({ name: "x" })), /see defineShaper. Given/],
     [
       "a method that only returns",

@@ -183,6 +183,19 @@ export const hint = (meant: string | undefined): string => (meant === undefined 
 /** The same where more follows: a question, or a full stop. */
 export const didYouMean = (name: string, known: readonly string[]): string => suggestion(name, known) || ".";
 
+/** A value that is not whole, by its fields: of what it lacks, the one that was meant. */
+export function shownFields(value: unknown, known: readonly string[]): string {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return shown(value);
+  const fields = Object.keys(value);
+  const lacks = known.filter((field) => !fields.includes(field));
+  const hints = fields.filter((field) => !known.includes(field)).map((field) => suggestion(field, lacks));
+  const list = fields
+    .slice(0, 20)
+    .map((field) => field.slice(0, 100))
+    .join(", ");
+  return fields.length === 0 ? shown(value) : `an object with ${list}${hints.find((hint) => hint !== "") ?? ""}`;
+}
+
 /** Errors: `bad_option` naming what is no option, what was meant by it or how else it is had, and those that there are. */
 export function requireNothingElse(others: object, call: string, known: readonly string[], ways?: Ways): void {
   const [extra] = Object.keys(others);

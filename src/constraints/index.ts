@@ -115,6 +115,16 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
     "bad_option",
     `constraint: give one of ${kinds.join(", ")}, or a function from text to true, false or "never"`,
   );
+  ensure(
+    !isInstance<RegExp>("RegExp", choice),
+    "bad_option",
+    "constraint: a regular expression stands beside its name, as in { regex: /[0-9]+/ }",
+  );
+  ensure(
+    !isOfLibrary(choice),
+    "bad_option",
+    "constraint: a schema stands beside its name, as in { jsonSchema: z.toJSONSchema(schema) } for one of zod's",
+  );
   const given = kinds.filter((kind) => Object.hasOwn(choice, kind));
   ensure(given.length === 1, "bad_option", () => {
     const names = Object.keys(choice);

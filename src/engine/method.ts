@@ -3,7 +3,7 @@ import { z } from "zod";
 import { checked, type Kind } from "../arguments.ts";
 import { ensure, shown } from "../errors.ts";
 import { folderOf } from "../files.ts";
-import { suggestion } from "../names.ts";
+import { didYouMean, shownFields } from "../names.ts";
 import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
 import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
@@ -118,11 +118,11 @@ export function requireMethod(value: unknown): asserts value is Method {
   const { name, decode, options } = (value ?? {}) as { [field in keyof Method]?: unknown };
   const whole = typeof name === "string" && typeof decode === "function" && isSchema(options);
   ensure(whole, "bad_option", () => {
-    return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shown(value)}`;
+    return `method: one of your own has a name, options (a schema: z.strictObject({ … })) and a function decode; see defineMethod. Given: ${shownFields(value, fieldNames)}`;
   });
   const extra = Object.keys(value as object).find((field) => !fieldNames.includes(field));
   ensure(extra === undefined, "bad_option", () => {
-    return `method: ${name} has a field ${shown(extra)} that methods have not${suggestion(extra!, fieldNames) || "."} Fields: ${fieldNames.join(", ")}`;
+    return `method: ${name} has a field ${shown(extra)} that methods have not${didYouMean(extra!, fieldNames)} Fields: ${fieldNames.join(", ")}`;
   });
   requireFields(value);
 }
@@ -251,9 +251,15 @@ export function requireShaperKind(value: unknown): asserts value is ShaperKind {
   const { name, create, options } = (value ?? {}) as { [field in keyof ShaperKind]?: unknown };
   const whole = typeof name === "string" && typeof create === "function" && isSchema(options);
   ensure(whole, "bad_option", () => {
-    return `shaper: one of your own is a function that returns it, () => ({ name, logits … }), or has a name, options (a schema: z.strictObject({ … })) and a function create; see defineShaper. Given: ${shown(value)}`;
+    return `shaper: one of your own is a function that returns it, () => ({ name, logits … }), or has a name, options (a schema: z.strictObject({ … })) and a function create; see defineShaper. Given: ${shownFields(value, shaperKindFields)}`;
+  });
+  const extra = Object.keys(value as object).find((field) => !shaperKindFields.includes(field));
+  ensure(extra === undefined, "bad_option", () => {
+    return `shaper: ${name} has a field ${shown(extra)} that shapers have not${didYouMean(extra!, shaperKindFields)} Fields: ${shaperKindFields.join(", ")}`;
   });
 }
+
+const shaperKindFields = ["name", "summary", "source", "options", "create"];
 
 /** Keeps a shaper's option types while it is defined. Errors: `bad_option` for what is no kind of shaper. */
 export function defineShaper<Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> {

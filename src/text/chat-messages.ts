@@ -42,6 +42,9 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
 /** Templates write any role as it is; one of these that is misspelt would become a speaker whom the model never met. */
 export const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 
+/** Parts of a content that templates know. */
+const usualParts = ["text", "image"];
+
 /** Fields of a message that every chat may have; templates know further ones. */
 const usualFields = ["role", "content", "name", "tool_calls", "tool_call_id"];
 
@@ -147,8 +150,9 @@ export function shapeMessages(
     }
     const parts = checkParts(content, `${where}.content`);
     for (const [i, { type }] of parts.entries()) {
-      if (type !== "text" && !(template.forms().parts && mentions(type)))
-        refuse(`${where}.content[${i}] is of type ${shown(type)}`);
+      const writes = (part: string) => part === "text" || (template.forms().parts && mentions(part));
+      if (!writes(type))
+        refuse(`${where}.content[${i}] is of type ${shown(type)}`, suggestion(type, usualParts.filter(writes)));
     }
     return {
       ...message,

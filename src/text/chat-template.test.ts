@@ -109,6 +109,11 @@ describe("what messages hold", () => {
     [forText, { role: "user", content: null }, /messages\[0\]\.content is null/],
     [forText, { role: "user" }, /messages\[0\]\.content is null/],
     [forText, { role: "user", content: [{ type: "image_url", image_url: {} }] }, /content\[0\] is of type "image_url"/],
+    [
+      forText,
+      { role: "user", content: [{ type: "txt", text: "Hi" }] },
+      /content\[0\] is of type "txt".*did you mean "text"\?/,
+    ],
     [forTools, { role: "user", content: [{ type: "image" }] }, /content\[0\] is of type "image"/],
     [forText, { role: "user", content: [{ type: "text" }] }, /content\[0\] is of type text and has none/],
     [forText, { role: "user", content: ["x"] }, /content\[0\] is no part/],

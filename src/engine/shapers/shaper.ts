@@ -2,7 +2,8 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
-import { ensure, shown } from "../../errors.ts";
+import { ensure, reasonOf, shown, VentrisError } from "../../errors.ts";
+import { didYouMean } from "../../names.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
 import type { DecodingModel } from "../model.ts";
@@ -55,25 +56,73 @@ export interface ShaperHost {
 export type MakeShaper = (host: ShaperHost) => Shaper | Promise<Shaper>;
 
 const hooks = ["prepare", "logits", "allowed", "chosen", "close"] as const;
+const says = ["taps", "edits", "stages", "contextLength"] as const;
+const fields: readonly string[] = ["name", ...says, ...hooks];
 
-/** A request's shaper, as its maker gives it. Errors: `bad_option` where that is no shaper, and those of the maker. */
+/**
+ * A request's shaper, as its maker gives it, whose hooks fail with errors that name them.
+ * Errors: `bad_option` where that is no shaper, or one that does nothing; `internal` for what the maker throws.
+ */
 export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Shaper> {
-  const made: unknown = await make(host);
   const maker = make.name ? `the shaper function ${make.name}` : "a shaper function";
+  const made: unknown = await telling(maker, host, make)(host);
+  requireShaper(made, maker);
+  const own = hooks.filter((hook) => made[hook] !== undefined);
+  return Object.fromEntries<unknown>([
+    ["name", made.name],
+    ...says.filter((field) => made[field] !== undefined).map((field) => [field, made[field]] as const),
+    ...own.map((hook) => {
+      const call = (made[hook] as (...given: unknown[]) => unknown).bind(made);
+      return [hook, telling(`the shaper ${made.name}: ${hook}`, host, call)] as const;
+    }),
+  ]) as unknown as Shaper;
+}
+
+function requireShaper(made: unknown, maker: string): asserts made is Shaper {
   ensure(
     typeof made === "object" && made !== null && !Array.isArray(made) && typeof (made as Shaper).name === "string",
     "bad_option",
     () => `${maker} returned ${shown(made)}: it returns an object { name, logits(node, logits) … }`,
   );
+  const { name } = made as Shaper;
   for (const hook of hooks) {
     const given: unknown = (made as Shaper)[hook];
     ensure(
       given === undefined || typeof given === "function",
       "bad_option",
-      () => `the shaper ${(made as Shaper).name}: ${hook} is a function, not ${shown(given)}`,
+      () => `the shaper ${name}: ${hook} is a function, not ${shown(given)}`,
     );
   }
-  return made as Shaper;
+  // An instance of a class may have fields of its own; in a plain object nobody would read them.
+  const plain = Object.getPrototypeOf(Object.getPrototypeOf(made) ?? {}) === null;
+  const extra = plain ? Object.keys(made).find((field) => !fields.includes(field)) : undefined;
+  ensure(extra === undefined, "bad_option", () => {
+    return `the shaper ${name} has a field ${shown(extra)} that shapers have not${didYouMean(extra!, fields)} Fields: ${fields.join(", ")}`;
+  });
+  const idle = [...says, ...hooks].every((field) => (made as Shaper)[field] === undefined);
+  ensure(!idle, "bad_option", `the shaper ${name} does nothing: it has none of ${fields.slice(1).join(", ")}`);
+}
+
+/** A call whose failure says where it was. */
+function telling<Given extends unknown[], Made>(
+  what: string,
+  { signal }: ShaperHost,
+  call: (...given: Given) => Made,
+): (...given: Given) => Made {
+  const fail = (cause: unknown): never => {
+    if (cause instanceof VentrisError) throw cause;
+    const aborted = signal?.aborted === true && cause === signal.reason;
+    if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
+    throw new VentrisError("internal", `${what} failed: ${reasonOf(cause)}`, { cause });
+  };
+  return (...given) => {
+    try {
+      const made = call(...given);
+      return made instanceof Promise ? (made.catch(fail) as Made) : made;
+    } catch (cause) {
+      return fail(cause);
+    }
+  };
 }
 
 /** All shapers of a request as one: what they leave of a node's logits, and what they allow there. */
