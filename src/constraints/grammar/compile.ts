@@ -19,6 +19,9 @@ type Production = readonly Item[];
 /** Largest regular part, in nodes of its expression, and most productions that removing left recursion may make. */
 const largestLexeme = 20_000;
 const mostProductions = 20_000;
+/** Deepest nesting of a regular part, by groups and by rules; and of rules within rules, which are looked at by recursion. */
+const deepestLexeme = 300;
+const deepestRules = 1_000;
 
 const automata = new WeakMap<Expression, { state: TextState | undefined }>();
 
@@ -119,7 +122,7 @@ function checkNames(rules: Grammar["rules"]): void {
   for (const part of rules.values()) visit(part);
 }
 
-/** Rules that lead back to themselves, to one that does, or whose expression would be too large. */
+/** Rules that lead back to themselves, to one that does, or whose expression would be too large or too deep. */
 function recursiveRules(rules: Grammar["rules"]): Set<string> {
   const uses = (part: Part): string[] =>
     part.kind === "rule"
@@ -140,18 +143,28 @@ function recursiveRules(rules: Grammar["rules"]): Set<string> {
     if (part.kind === "text") return expressionSize(part.expression);
     return part.items.reduce((sum, item) => sum + sizeOf(item), 1);
   };
-  const visit = (name: string): void => {
+  const depths = new Map<string, number>();
+  const depthOf = (part: Part): number => {
+    if (part.kind === "rule") return depths.get(part.name) ?? 0;
+    if (part.kind === "text") return 1;
+    if (part.kind === "repeat") return 1 + depthOf(part.item);
+    return 1 + part.items.reduce((most, item) => Math.max(most, depthOf(item)), 0);
+  };
+  const visit = (name: string, within: number): void => {
+    ensure(within < deepestRules, "bad_option", `grammar: ${name} stands within more than ${deepestRules} other rules`);
     state.set(name, "open");
     for (const next of below.get(name)!) {
       if (state.get(next) === "open") result.add(next);
-      else if (!state.has(next)) visit(next);
+      else if (!state.has(next)) visit(next, within + 1);
       if (result.has(next)) result.add(name);
     }
-    const size = result.has(name) ? 0 : sizeOf(rules.get(name)!);
-    if (size > largestLexeme) result.add(name);
-    state.set(name, size);
+    const part = rules.get(name)!;
+    if (!result.has(name) && (sizeOf(part) > largestLexeme || depthOf(part) > deepestLexeme)) result.add(name);
+    const own = result.has(name);
+    state.set(name, own ? 0 : sizeOf(part));
+    depths.set(name, own ? 0 : depthOf(part));
   };
-  for (const name of rules.keys()) if (!state.has(name)) visit(name);
+  for (const name of rules.keys()) if (!state.has(name)) visit(name, 0);
   // A rule found recursive after one that uses it had been looked at.
   for (let grown = true; grown; ) {
     grown = false;

@@ -80,6 +80,22 @@ describe("grammars", () => {
     }
   });
 
+  it("reads rules within a thousand others, and says so of deeper ones", () => {
+    const chain = (length: number): string =>
+      `root ::= r0\n${Array.from({ length }, (_, i) => `r${i} ::= "a" r${i + 1}`).join("\n")}\nr${length} ::= "z"`;
+    const long = grammarConstraint(chain(990));
+    expect([isValid(long, `${"a".repeat(990)}z`), isValid(long, "az")]).toEqual([true, false]);
+    expect(() => grammarConstraint(chain(5_000))).toThrow(/stands within more than 1000 other rules/);
+  });
+
+  it("reads Lark's ranges of characters", () => {
+    const ranges = grammarConstraint('start: A+ "\\n".."\\n"?\nA: "x".."z" | "à".."é"');
+    expect(["x", "yz\n", "éà"].every((text) => isValid(ranges, text))).toBe(true);
+    expect(["a", "x..z", "\n", "ê"].some((text) => isValid(ranges, text))).toBe(false);
+    expect(() => grammarConstraint('start: "ab".."c"')).toThrow(/a range has one character at each end/);
+    expect(() => grammarConstraint('start: "c".."a"')).toThrow(/wrong way round/);
+  });
+
   it("hidden left recursion is refused by name or read", () => {
     expect(() => grammarConstraint('root ::= n? root "b" | "c"\nn ::= "a" root "d" | "e"')).toThrow(
       /left-recursive behind/,

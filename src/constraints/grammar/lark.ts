@@ -93,11 +93,9 @@ export function parseLark(text: string): Grammar {
   function item(): Part | undefined {
     const string = eat(reader, /"((?:[^"\\\n]|\\.)*)"(i?)/y);
     if (string) {
-      try {
-        return literal(JSON.parse(`"${string[1]}"`) as string, string[2] === "i");
-      } catch {
-        return failAt(reader, "a text has an escape that is not known, before");
-      }
+      const from = unescaped(string[1]);
+      const to = eat(reader, /\.\."((?:[^"\\\n]|\\.)*)"/y);
+      return to ? range(from, unescaped(to[1])) : literal(from, string[2] === "i");
     }
     const regex = eat(reader, /\/((?:[^/\\\n]|\\.)+)\/([a-z]*)/y);
     if (regex) {
@@ -120,6 +118,21 @@ export function parseLark(text: string): Grammar {
       failAt(reader, "unexpected text");
     }
     return undefined;
+  }
+
+  function unescaped(text: string): string {
+    try {
+      return JSON.parse(`"${text}"`) as string;
+    } catch {
+      return failAt(reader, "a text has an escape that is not known, before");
+    }
+  }
+
+  /** `"a".."z"`: one character of these. */
+  function range(...ends: readonly [string, string]): Part {
+    if (ends.some((end) => [...end].length !== 1)) failAt(reader, "a range has one character at each end, before");
+    const [from, to] = ends.map((end) => `\\u{${end.codePointAt(0)!.toString(16)}}`);
+    return { kind: "text", expression: parseRegex(`[${from}-${to}]`) };
   }
 
   function closed(end: RegExp): Part {
