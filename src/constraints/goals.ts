@@ -13,6 +13,8 @@ export interface Token<Env> {
   readonly texts: (env: Env) => TextState | undefined;
   /** What the text changes; undefined refuses it. Only for tokens whose text matters. */
   readonly read?: (env: Env, text: string) => Env | undefined;
+  /** Of such a token, where many texts change the same: their key, as `Terminal.alike` has it. */
+  readonly alike?: { readonly key: (env: Env, text: string) => unknown; readonly reach: number };
   /** How the text begins and ends, which says what may or must stand between two tokens. */
   readonly begins: string;
   readonly ends: string;
@@ -106,7 +108,7 @@ export function goalSequence<Env>({ goals, start, keyOf, between }: Language<Env
     const texts = token.texts(env);
     if (!texts) return undefined;
     const before = gap(ends, token.begins);
-    const { read } = token;
+    const { read, alike } = token;
     if (!read)
       return sequence(
         ...before,
@@ -117,7 +119,11 @@ export function goalSequence<Env>({ goals, start, keyOf, between }: Language<Env
       const next = read(env, decoder.decode(bytes));
       return next && follow(rest, next, token.ends);
     };
-    return sequence(...before, { kind: "terminal", start: utf8(texts), then });
+    const keyOfText = alike && {
+      key: (bytes: Uint8Array): unknown => alike.key(env, decoder.decode(bytes)),
+      reach: alike.reach,
+    };
+    return sequence(...before, { kind: "terminal", start: utf8(texts), then, ...(keyOfText && { alike: keyOfText }) });
   }
 
   function gap(ends: string, begins: string): GrammarSymbol[] {

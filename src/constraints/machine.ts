@@ -17,8 +17,8 @@ export interface Terminal {
   readonly start: Position;
   /** What follows, where that depends on the bytes of the lexeme; undefined refuses them. */
   readonly then?: (bytes: Uint8Array) => Link | undefined;
-  /** Equal for lexemes that are followed by the same, up to the next lexeme of this kind. */
-  readonly alike?: (bytes: Uint8Array) => unknown;
+  /** Lexemes of one key are followed by the same for so many bytes as `reach` says: behind them what they were may matter. */
+  readonly alike?: { readonly key: (bytes: Uint8Array) => unknown; readonly reach: number };
 }
 
 export interface Rule {
@@ -148,6 +148,56 @@ class State implements MachineState {
   }
 }
 
+/** A lexeme that may end here, of those whose bytes matter. */
+interface End {
+  readonly link: Link;
+  readonly to: Returns;
+  readonly bytes: Bytes | undefined;
+  /** What follows one that it is alike. */
+  readonly like: MachineState | undefined;
+}
+
+/**
+ * A state within lexemes that may end at every byte, as names may: what follows is worked out only where a byte comes that can follow, which
+ * lexemes that are alike have in common.
+ */
+class EndingState implements MachineState {
+  readonly id: number;
+  readonly complete: boolean;
+  readonly machine: Machine;
+  readonly #within: MachineState;
+  readonly #ends: readonly End[];
+  readonly #expand: () => MachineState;
+  #whole: MachineState | undefined;
+
+  constructor(id: number, within: MachineState, ends: readonly End[], expand: () => MachineState) {
+    this.id = id;
+    this.complete = within.complete || ends.some(({ like }) => like?.complete);
+    this.machine = within.machine;
+    this.#within = within;
+    this.#ends = ends;
+    this.#expand = expand;
+  }
+
+  get #all(): MachineState {
+    this.#whole ??= this.#expand();
+    return this.#whole;
+  }
+
+  get threads(): readonly Thread[] {
+    return this.#all.threads;
+  }
+
+  push(byte: number): MachineState | undefined {
+    const leaves = this.#whole ?? this.#ends.some(({ like }) => like?.push(byte));
+    return (leaves ? this.#all : this.#within).push(byte);
+  }
+
+  allowed(vocabulary: Vocabulary): Uint32Array {
+    return allowedTokens(this.#all, vocabulary);
+  }
+}
+
 /** Steps one byte may take through rules; beyond, the grammar is refused rather than run on. */
 const mostSteps = 200_000;
 /** Interned situations beyond which all are forgotten: only speed is lost. */
@@ -160,6 +210,7 @@ export function createMachine(top: Sequence, subject: string): Machine {
   const threads = new Map<string, Thread>();
   const statesByKey = new Map<string, MachineState>();
   const closures = new Map<string, MachineState>();
+  const likes = new Map<string, MachineState | undefined>();
   const done: Returns = { id: ids++, list: [] };
 
   const setOf = (list: readonly Return[]): Returns => {
@@ -231,10 +282,12 @@ export function createMachine(top: Sequence, subject: string): Machine {
   }
 
   function forget(): void {
-    for (const table of [returns, sets, threads, statesByKey, closures]) table.clear();
+    for (const table of [returns, sets, threads, statesByKey, closures, likes]) table.clear();
   }
 
   const stateOf = (own: readonly Thread[], complete: boolean): MachineState => {
+    // Threads that keep their bytes are never met again, and neither is a state that has one.
+    if (own.some(({ bytes }) => bytes)) return new State(ids++, own, complete, machine, advance);
     if (statesByKey.size > mostRemembered) forget();
     const key = `${complete ? "." : ""}${own.map(({ id }) => id).join()}`;
     return intern(statesByKey, key, () => new State(ids++, own, complete, machine, advance));
@@ -252,15 +305,38 @@ export function createMachine(top: Sequence, subject: string): Machine {
       }
     }
     const into = gather();
+    const ends: End[] = [];
     for (const { position, link, to, bytes } of own) {
       const moved = position.step(byte);
       if (!moved) continue;
-      const { then } = link.symbol as Terminal;
+      const { then, alike } = link.symbol as Terminal;
       const read = then && { byte, before: bytes };
       add(into, moved, link, to, read);
-      if (moved.accepts) leave(link, to, read, into);
+      if (!moved.accepts) continue;
+      if (alike && moved.extends) ends.push({ link, to, bytes: read, like: behindLike(link, to, read) });
+      else leave(link, to, read, into);
     }
-    return settle(into);
+    if (ends.length === 0) return settle(into);
+    const within = settle(into)!;
+    return new EndingState(ids++, within, ends, () => {
+      const all = gather();
+      all.complete = within.complete;
+      for (const { position, link, to, bytes } of within.threads) add(all, position, link, to, bytes);
+      for (const { link, to, bytes } of ends) leave(link, to, bytes, all);
+      return settle(all)!;
+    });
+  }
+
+  /** What follows the first lexeme that this one is alike. */
+  function behindLike(link: Link, to: Returns, bytes: Bytes | undefined): MachineState | undefined {
+    const key = `${link.id}:${to.id}:${(link.symbol as Terminal).alike!.key(written(bytes))}`;
+    if (!likes.has(key)) {
+      if (likes.size > mostRemembered) likes.clear();
+      const into = gather();
+      leave(link, to, bytes, into);
+      likes.set(key, settle(into));
+    }
+    return likes.get(key);
   }
 
   function leave(link: Link, to: Returns, bytes: Bytes | undefined, into: Gathering): void {

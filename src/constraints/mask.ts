@@ -107,8 +107,8 @@ function addReading(bits: Uint32Array, thread: Thread, { machine }: MachineState
   for (const node of ends) {
     const read = trie.bytes(tokens[first[node]]).subarray(0, depth[node]);
     let next: MachineState | undefined;
-    // What follows is the same for lexemes that are alike, as far as a token goes that holds no second one of them.
-    const key = alike && !goesFar(trie, node) ? alike(machine.read(thread, read)) : undefined;
+    // What follows is the same for lexemes that are alike, but for tokens that go far beyond them.
+    const key = alike?.key(machine.read(thread, read));
     if (key === undefined) next = machine.after(thread, read);
     else {
       if (!states.has(key)) states.set(key, machine.after(thread, read));
@@ -116,18 +116,22 @@ function addReading(bits: Uint32Array, thread: Thread, { machine }: MachineState
     }
     if (!next) continue;
     markTokens(trie, node, bits);
+    const deepest = key === undefined ? Infinity : depth[node] + alike!.reach;
+    let exact = key === undefined ? next : undefined;
     for (let child = node + 1; child < after[node]; child = after[child]) {
-      const further = next.push(byte[child]);
+      let further = next.push(byte[child]);
+      if (further && goesBeyond(trie, child, deepest)) {
+        exact ??= machine.after(thread, read);
+        further = exact?.push(byte[child]);
+      }
       if (further) markBelow(trie, child, further, bits);
     }
   }
 }
 
-/** Bytes that a token needs after a name for a value and another whole name. */
-const SECOND_NAME = 6;
-
-function goesFar({ depth, after }: Vocabulary, node: number): boolean {
-  for (let at = node + 1; at < after[node]; at++) if (depth[at] - depth[node] >= SECOND_NAME) return true;
+/** Whether a token at a node or below it is longer than so many bytes. */
+function goesBeyond({ depth, after }: Vocabulary, node: number, deepest: number): boolean {
+  for (let at = node; at < after[node]; at++) if (depth[at] > deepest) return true;
   return false;
 }
 

@@ -135,7 +135,9 @@ export function createGrammar(
     const member = (state: ObjectState): Rule =>
       named(`${name} member ${state.key}`, () => {
         const then = (bytes: Uint8Array): Link | undefined => entry(state, JSON.parse(decoder.decode(bytes)) as string);
-        const alike = (bytes: Uint8Array): unknown => course.alike(state, JSON.parse(decoder.decode(bytes)) as string);
+        // Behind a name a token needs six bytes for a value and another whole name.
+        const key = (bytes: Uint8Array): unknown => course.alike(state, JSON.parse(decoder.decode(bytes)) as string);
+        const alike = { key, reach: 5 };
         const listed = oneOf(course.listed(state));
         const others = course.others(state);
         const name = (names: TextState): Sequence =>

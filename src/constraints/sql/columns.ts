@@ -3,6 +3,7 @@ import { lowerCase, oneOf, type TextState } from "../automaton.ts";
 import type { Goal, Token } from "../goals.ts";
 import type { Table } from "./schema.ts";
 import {
+  hasMet,
   type Names,
   outerResolves,
   outerSource,
@@ -54,6 +55,18 @@ export function createColumns(tables: readonly Table[]) {
     const ways = [[way(false)], [way(true)]];
     return rule(() => ways);
   };
+  /**
+   * Names that are given freely: but for those of the schema, and those that the query has met, they all change the same. A second name is
+   * no nearer than three bytes behind one (".a,").
+   */
+  const given = {
+    key: (query: Query, text: string): string => {
+      const name = lowerCase(text);
+      return names.tables.has(name) || ofSchema.has(name) || hasMet(query, name) ? name : "";
+    },
+    reach: 2,
+  };
+  const ofSchema = new Set(names.columns);
   const seesLone: Goal<Query> = act((query) =>
     query.lone === undefined ? query : queryWith(query, { lone: undefined }),
   );
@@ -117,6 +130,7 @@ export function createColumns(tables: readonly Table[]) {
         ? texts("future", () => words.freshName([...names.tables.keys()]))
         : undefined,
     read: (query, name) => qualify(query, lowerCase(name)),
+    alike: given,
     begins: "word",
     ends: "word",
   };
@@ -126,5 +140,5 @@ export function createColumns(tables: readonly Table[]) {
     [futureName, ...afterQualifier],
   );
 
-  return { names, texts, nameOf, seesLone, column, futureName };
+  return { names, texts, nameOf, given, seesLone, column, futureName };
 }

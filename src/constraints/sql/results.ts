@@ -7,7 +7,10 @@ import { type Query, queryWith, want } from "./scope.ts";
 import { act, type Goals, mark, rule, set, word } from "./tokens.ts";
 import * as words from "./words.ts";
 
-export function createResults({ names, texts, nameOf, futureName }: Columns, { expression }: Expressions): Goal<Query> {
+export function createResults(
+  { names, texts, nameOf, given, futureName }: Columns,
+  { expression }: Expressions,
+): Goal<Query> {
   const result: Goals = [
     set({ lone: "", aggregated: false }),
     expression,
@@ -25,6 +28,7 @@ export function createResults({ names, texts, nameOf, futureName }: Columns, { e
     kind: "token",
     texts: ({ avoid }) => texts(`result ${avoid}`, () => words.freshName(avoid)),
     read: (query, name) => output(query, lowerCase(name), true),
+    alike: given,
     begins: "word",
     ends: "word",
   };

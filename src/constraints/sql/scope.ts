@@ -86,6 +86,18 @@ export const queryKey = (query: Query): string =>
     return `${JSON.stringify(own)}${lists}${pending ? listKey([pending]) : ""}<${parent ? queryKey(parent) : ""}`;
   });
 
+const namesIn = new WeakMap<Query, ReadonlySet<string>>();
+
+/** Whether a query, or one around it, has met a name: all others are the same to it. */
+export function hasMet(query: Query, name: string): boolean {
+  let met = namesIn.get(query);
+  if (!met) {
+    met = new Set(Array.from(queryKey(query).matchAll(/"((?:[^"\\]|\\.)*)"/g), ([, one]) => one));
+    namesIn.set(query, met);
+  }
+  return met.has(name);
+}
+
 const nothingYet = {
   phase: "before",
   sources: [],

@@ -9,7 +9,7 @@ import * as words from "./words.ts";
 
 const mostSources = 32;
 
-export function createSources({ names, texts, nameOf }: Columns, { expression, subquery }: Expressions): Goals {
+export function createSources({ names, texts, nameOf, given }: Columns, { expression, subquery }: Expressions): Goals {
   const fitting = (query: Query, source: Source): boolean => {
     if (addSource(query, source, names)) return true;
     return futureNames(query).some((name) => addSource(query, { ...source, name }, names));
@@ -59,6 +59,7 @@ export function createSources({ names, texts, nameOf }: Columns, { expression, s
     kind: "token",
     texts: sourceNames,
     read: (query, name) => place(query, lowerCase(name)),
+    alike: given,
     begins: "word",
     ends: "word",
   };

@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 import { dataPath, noData } from "../../../test/data.ts";
 import { type ConstraintState, isValid, pushAll } from "../contract.ts";
 import { obeysTheLaws } from "../laws.fixture.ts";
+import { createVocabulary, hasBit } from "../vocabulary.ts";
 import { sqlConstraint } from "./index.ts";
 import { readSchema } from "./schema.ts";
 
@@ -202,3 +203,30 @@ function randomQuery(start: ConstraintState, seed: number): string {
   if (query === undefined) throw new Error(`no way to end: ${text}`);
   return query;
 }
+
+it("takes names that are given freely for alike only as far as they are", () => {
+  const { start } = sqlConstraint(
+    "CREATE TABLE pets (id INTEGER, weight INTEGER); CREATE TABLE people (id INTEGER, age INTEGER);",
+  );
+  // What follows "Z" is what follows "a" until a second name comes: no table has a weight and an age.
+  const wanted: [string, boolean][] = [
+    ["Z", true],
+    ["Z.", true],
+    ["a.weight,a.age", false],
+    ["a.weight,b.age", true],
+    ["a.weight,a.id", true],
+    ["a.nothing", false],
+    ["a b", false],
+    ["pets.age", false],
+    ["pets.id", true],
+  ];
+  const vocabulary = createVocabulary(wanted.length, (token) => new TextEncoder().encode(wanted[token][0]));
+  for (const begun of ["select ", "select id, "]) {
+    const state = pushAll(start, new TextEncoder().encode(begun))!;
+    const allowed = state.allowed!(vocabulary);
+    wanted.forEach(([text, fits], token) => {
+      expect([text, hasBit(allowed, token)]).toEqual([text, fits]);
+      expect(pushAll(state, new TextEncoder().encode(text)) !== undefined, text).toBe(fits);
+    });
+  }
+});
