@@ -132,10 +132,11 @@ test("a dead end is reported with the text that leads there", async () => {
     message: expect.stringContaining('"ab"'),
   });
   const banned = { constraint: { choices: ["yes"] }, minTokens: 5 };
-  await expect(model.decode(prompt, banned).final).rejects.toMatchObject({
-    code: "constraint_dead_end",
-    message: expect.stringMatching(/the stage "minTokens" under the constraint; the text so far is "yes"$/),
-  });
+  for (const method of ["sample", "awrs"] as const)
+    await expect(model.decode(prompt, { ...banned, method }).final, method).rejects.toMatchObject({
+      code: "constraint_dead_end",
+      message: expect.stringMatching(/the stage "minTokens" under the constraint; the text so far is "yes"$/),
+    });
 });
 
 test("refusals come at once, and a throwing function ends the run", async () => {

@@ -3,6 +3,7 @@
  * race. Masking takes the first valid token of the same race, so a seed gives the same text, at very different numbers of checks.
  */
 import { defineMethod } from "../../../engine/method.ts";
+import { isListing } from "../../../engine/remote/listing.ts";
 import { ensure, shownEnd } from "../../../errors.ts";
 import { accountOfMissed, drawToken, givesUp, lawAt, localOptions, overLaws } from "../sampling.ts";
 
@@ -34,11 +35,14 @@ export const awrs = defineMethod({
         const draw = drawToken(decoding, stream, position, law, constraining.stateAt(tip), options);
         token = draw.token;
         const from = tip;
+        const gaveUp = givesUp(options);
+        // What else may be why, such as minTokens, a mask says.
+        if (token < 0 && gaveUp === "" && !isListing(decoding)) decoding.shape(tip);
         ensure(
           token >= 0,
           "constraint_dead_end",
           () =>
-            `constraint ${constraining.constraint.name}: awrs found no token that can follow ${shownEnd(constraining.textTo(from))} after ${draw.rejected.length} rejections${givesUp(options)}`,
+            `constraint ${constraining.constraint.name}: awrs found no token that can follow ${shownEnd(constraining.textTo(from))} after ${draw.rejected.length} rejections${gaveUp}`,
         );
         logWeight += Math.log(draw.weight) + Math.log(mass);
         decoding.emit({ type: "constraint", rejected: [...draw.rejected], token, checks: checked() - before });
