@@ -81,6 +81,7 @@ export async function bundle(root) {
       },
       rollupOptions: {
         external: [/^onnxruntime-web/],
+        experimental: { attachDebugInfo: "none" }, // where a piece of code is from needs no room in the package
         output: { entryFileNames: "[name].js", chunkFileNames: "[name]-[hash].js" },
       },
     },
