@@ -1,7 +1,7 @@
 // Compiles src to dist and the studio to dist/studio, each only when a source is newer than its last build: `npm start` works
 // right after `npm ci`, which runs no scripts, and costs nothing afterwards.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
@@ -18,9 +18,21 @@ const timeOf = (path) => (existsSync(path) ? statSync(path).mtimeMs : 0);
 const isSource = (name) => name.endsWith(".ts") && !/\.(test|fixture)\.ts$/.test(name);
 const sources = () => readdirSync(source, { recursive: true }).filter(isSource);
 
+/** Outputs of what is no source any more would be packed, and imports of them would go on working here alone. */
+function removeOrphans() {
+  if (!existsSync(output)) return;
+  const known = new Set(sources().map((name) => name.replace(/\.ts$/, "")));
+  for (const name of readdirSync(output, { recursive: true })) {
+    const [, module] = /^(.*?)(?:\.d)?\.[jt]s$/.exec(name) ?? [];
+    const isBundle = /^(?:studio|browser[\\/]bundle)[\\/]/.test(name);
+    if (module !== undefined && !isBundle && !known.has(module)) rmSync(join(output, name));
+  }
+}
+
 /** The whole: types checked, declarations written. */
 export function build() {
   if (!existsSync(source)) return; // an installed package ships dist alone
+  removeOrphans();
   if (sources().every((name) => timeOf(join(source, name)) <= timeOf(compiled))) return;
   const { status } = spawnSync(process.execPath, [compiler("bin/tsc"), "-p", "tsconfig.build.json"], {
     cwd: root,
