@@ -26,6 +26,12 @@ export const browserEntries = {
 /** What bundlers find a worker by, written when nothing else is rewritten any more. */
 const started = 'new Worker(new URL("./thread.js", import.meta.url), { type: "module" })';
 
+/** Modules that are written here. */
+const made = {
+  "\0start": "export const startWorker = () => globalThis.startVentrisThread();",
+  "\0nothing": "export {};",
+};
+
 const twins = {
   name: "twins",
   enforce: "pre",
@@ -33,10 +39,12 @@ const twins = {
     if (/^node:|^onnxruntime-node$/.test(id)) this.error(`${from} imports ${id}, which a page has not`);
     if (!from || !id.startsWith(".")) return null;
     if (id === "./start.ts") return "\0start";
+    // The schema library's own messages in fifty languages: none of them is ever shown.
+    if (id.endsWith("/locales/index.js") && /[\\/]zod[\\/]/.test(from)) return "\0nothing";
     const twin = resolve(dirname(from), id).replace(/\.ts$/, ".browser.ts");
     return existsSync(twin) ? twin : null;
   },
-  load: (id) => (id === "\0start" ? "export const startWorker = () => globalThis.startVentrisThread();" : null),
+  load: (id) => made[id] ?? null,
   generateBundle(_, bundle) {
     for (const chunk of Object.values(bundle))
       if (chunk.type === "chunk") chunk.code = chunk.code.replaceAll("globalThis.startVentrisThread()", started);

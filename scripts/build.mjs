@@ -5,7 +5,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, uti
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
-import { makePortable } from "./declarations.mjs";
+import { ambientFile, makePortable } from "./declarations.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 
@@ -24,8 +24,8 @@ function removeOrphans() {
   const known = new Set(sources().map((name) => name.replace(/\.ts$/, "")));
   for (const name of readdirSync(output, { recursive: true })) {
     const [, module] = /^(.*?)(?:\.d)?\.[jt]s$/.exec(name) ?? [];
-    const isBundle = /^(?:studio|browser[\\/]bundle)[\\/]/.test(name);
-    if (module !== undefined && !isBundle && !known.has(module)) rmSync(join(output, name));
+    const isMade = name === ambientFile || /^(?:studio|browser[\\/]bundle)[\\/]/.test(name);
+    if (module !== undefined && !isMade && !known.has(module)) rmSync(join(output, name));
   }
 }
 

@@ -5,7 +5,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join, relative, sep } from "node:path";
 
 const globals = ["AbortSignal", "AsyncDisposable", "URL"];
-const ambientFile = "globals.d.ts";
+export const ambientFile = "globals.d.ts";
 
 const arrays = /\b((?:Big)?(?:Int|Uint|Float)\d+(?:Clamped)?Array)<ArrayBuffer(?:Like)?>/g;
 const named = new RegExp(`\\b(?:${globals.join("|")})\\b|from "zod"`);
