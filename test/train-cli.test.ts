@@ -115,18 +115,22 @@ it("a single .txt is cut at its blank lines, or as --separator says, and the rec
   expect(cut.documents).toBe(300);
   expect(cut.stderr).toMatch(/^tales\.txt: 300 documents, told apart by blank lines; --separator '' keeps it whole/m);
   expect(cut.stderr).toMatch(
-    /^a model of [\d.]+ million parameters.* on this machine when nothing else runs; --minutes/m,
+    /^a model of [\d.]+ (?:thousand|million) parameters.* on this machine when nothing else runs; --minutes/m,
   );
   expect(cut.recipe).toMatch(/300 documents in all[\s\S]*tales\.txt", "separator": "\\n\\n" }/);
   const whole = await planned("undivided", "--separator", "");
   expect([whole.documents, whole.recipe]).toEqual([1, expect.not.stringContaining('"separator": ')]);
   const other = await planned("other", "--separator", "\\r\\n \\r\\n");
   expect(other.documents).toBe(300);
+  const nowhere = await planned("nowhere", "--separator", "§");
+  expect(nowhere.stderr).toMatch(/^1 document in the texts: "§" separates nothing in them$/m);
   await refused(
     ["train", "--init", "no", "--texts", "stories.jsonl", "--separator", "x"],
     /--separator tells the documents of \.txt/,
   );
   await refused(["train", join("cut", "recipe.json"), "--separator", "x"], /--separator belongs to --init/);
+  await refused(["train", join("cut", "recipe.json"), "--minutes", "5"], /--minutes belongs to --init; --max-minutes/);
+  await refused(["train", "--init", "no", "--texts", "tales.txt", "--out", "model"], /--out belongs to a training/);
 
   const tuned = ["train", "finetune", "knossos", "tales.txt", "--max-minutes", "0.00001"];
   expect((await ventris(...tuned)).stderr).toMatch(/^tales\.txt: 300 documents/m);
@@ -248,6 +252,7 @@ describe("finetune", () => {
     await refused([...words, "--part", "soft-prompt", "--set", "vector=4"], /did you mean "vectors"/);
     await refused([...words, "--part", "soft-prompt", "--lora", "2"], /--lora and --part: train one of them/);
     await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);
+    await refused([...words, "--targets", "q_proj"], /--targets belongs to --lora/);
     await refused(["train", "finetune", "model", "gone.txt", "--folder", "never"], /cannot read gone\.txt/);
     expect(existsSync(path("never"))).toBe(false);
   });

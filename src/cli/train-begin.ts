@@ -85,7 +85,11 @@ async function documentsOf({ texts, separator }: Pick<BeginOptions, "texts" | "s
   const between = separator ?? (alone ? blankLines : "");
   const files = texts.map((path) => ({ path: resolve(path), ...(plain(path) && between && { separator: between }) }));
   const count = await countDocuments(files);
-  if (separator !== undefined) return { files, count, note: `${plural(count, "document")} in the texts` };
+  if (separator !== undefined) {
+    const nowhere =
+      separator !== "" && count <= texts.length ? `: ${JSON.stringify(separator)} separates nothing in them` : "";
+    return { files, count, note: `${plural(count, "document")} in the texts${nowhere}` };
+  }
   if (!alone || count === 1) return { files: files.map(({ path }) => ({ path })), count };
   const note = `${texts[0]}: ${plural(count, "document")}, told apart by blank lines; --separator '' keeps it whole, and --separator TEXT cuts it at another text`;
   return { files, count, note };

@@ -12,7 +12,7 @@ import { readNote } from "../training/export.ts";
 import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { amount, duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
-import { numberFlag, parseAssignments, readEscapes, threadsFlag } from "./flags.ts";
+import { numberFlag, parseAssignments, readEscapes, refuseFlags, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, talk } from "./output.ts";
@@ -209,6 +209,9 @@ function recipeAt(given: string): string {
   return shipped;
 }
 
+/** Flags that `--init` has no use for. */
+const ofTraining = ["sampleEvery", "keepEvery", "data", "run", "out", "maxMinutes"];
+
 async function trainModel(given: string | undefined, flags: TrainFlags, command: Command): Promise<void> {
   const { init, texts, separator, minutes, threads, json } = flags;
   const path = given === undefined || init !== undefined ? given : recipeAt(given);
@@ -218,6 +221,7 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
   });
   if (init !== undefined) {
     ensure(path === undefined, "bad_option", "--init writes a recipe: do not give one too");
+    refuseFlags(command, ofTraining, "belongs to a training, and --init only writes the recipe");
     ensure(texts, "bad_option", "--init: which texts? give --texts FILE…");
     const { recipe, documents, notes } = await interruptible((signal) =>
       beginTraining({ folder: init, texts, separator, minutes, threads, signal }),
@@ -228,8 +232,9 @@ async function trainModel(given: string | undefined, flags: TrainFlags, command:
     say(`look at it, then: ventris train ${recipe} --run ${join(init, "run")} --out ${join(init, "model")}`);
     return;
   }
-  ensure(texts === undefined, "bad_option", "--texts belongs to --init; a recipe names its texts itself");
-  ensure(separator === undefined, "bad_option", "--separator belongs to --init; a recipe names it beside its text");
+  refuseFlags(command, ["texts"], "belongs to --init; a recipe names its texts itself");
+  refuseFlags(command, ["separator"], "belongs to --init; a recipe names it beside its text");
+  refuseFlags(command, ["minutes"], "belongs to --init; --max-minutes ends a training");
   ensure(path, "bad_option", "give a recipe, or --init FOLDER --texts FILE… to have one written");
   ensure(!/\.(txt|jsonl)(\.gz)?$/.test(path), "bad_option", () => {
     return `${path} is a text, and train takes a recipe: ventris train --init FOLDER --texts ${path} writes one, and ventris train finetune MODEL ${path} --folder FOLDER trains a model further`;
@@ -316,7 +321,7 @@ function partOf({ part: kind, set }: FinetuneFlags): FinetuneOptions["part"] {
   return { kind, settings: parseAssignments(shape, set, `a part ${kind}`) };
 }
 
-async function finetune(model: string, texts: string[], flags: FinetuneFlags): Promise<void> {
+async function finetune(model: string, texts: string[], flags: FinetuneFlags, command: Command): Promise<void> {
   const {
     folder = folderFor(model, texts),
     epochs,
@@ -329,7 +334,7 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags): P
     maxMinutes,
     json,
   } = flags;
-  ensure(r !== undefined || alpha === undefined, "bad_option", "--alpha belongs to --lora");
+  if (r === undefined) refuseFlags(command, ["alpha", "targets"], "belongs to --lora");
   ensure(r === undefined || flags.part === undefined, "bad_option", "--lora and --part: train one of them");
   const lora = r === undefined ? undefined : { r, alpha: alpha ?? 2 * r, targets };
   const part = partOf(flags);

@@ -44,6 +44,12 @@ describe("progress", () => {
     expect(written).toEqual(["\rstep 1/90 · loss 8.\x1b[K", "\rstep 3/90 · loss 2.\x1b[K", "\r\x1b[K"]);
   });
 
+  it("keeps the whole line where a terminal does not know its width", () => {
+    const { writer, written } = recorder({ columns: 0 });
+    writer.update(progress(1));
+    expect(written[0]).toBe(`\r${progressLine(progress(1))}\x1b[K`);
+  });
+
   it("writes a line now and then to a log, the last one always, and remembers the held-out loss", () => {
     const { writer, written, pass } = recorder();
     for (let step = 1; step <= 65; step++) {

@@ -4,6 +4,7 @@ import type { TrainProgress } from "./loop.ts";
 /** Where progress is written: `process.stderr`, or anything like it. */
 export interface ProgressStream {
   readonly isTTY?: boolean;
+  /** 0 where a terminal does not know. */
   readonly columns?: number;
   write(text: string): unknown;
 }
@@ -31,7 +32,7 @@ export function progressWriter(
     last = now();
     waiting = undefined;
     // Cut to the width: a wrapped line cannot be rewritten in place.
-    stream.write(terminal ? `\r${line.slice(0, (stream.columns ?? 80) - 1)}\x1b[K` : `${line}\n`);
+    stream.write(terminal ? `\r${line.slice(0, (stream.columns || 80) - 1)}\x1b[K` : `${line}\n`);
   };
   return {
     update(progress) {
