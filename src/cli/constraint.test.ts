@@ -35,6 +35,14 @@ it("refuses a name that is given twice, with its line", async () => {
 });
 
 it.each([
+  [{ jsonSchema: '{"type":"object"}' }, /^--json-schema takes the name of a file.*--constraint '\{"jsonSchema": …\}'$/],
+  [{ grammar: 'root ::= "yes"' }, /^--grammar takes the name of a file.*"grammar"/],
+  [{ sqlSchema: "CREATE TABLE pots (id int)" }, /^--sql-schema takes the name of a file.*"sqlSchema"/],
+])("says where the content of a file can stand: %o", async (flags, message) => {
+  await expect(readConstraint(flags)).rejects.toThrow(message);
+});
+
+it.each([
   ["missing.json", /^--json-schema: cannot read .*missing\.json: there is no such file/],
   [".", /^--json-schema: cannot read .*: it is (a folder|not a file)/],
 ])("says plainly what cannot be read: %s", async (name, message) => {

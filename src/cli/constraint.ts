@@ -36,6 +36,9 @@ export function addConstraintFlags(command: Command): void {
     );
 }
 
+/** Of the flags that name a file, what the library calls its content. */
+const fields = { "--json-schema": "jsonSchema", "--grammar": "grammar", "--sql-schema": "sqlSchema" } as const;
+
 /** Errors: `bad_option` for several constraints and for files that cannot be read as what they are to be. */
 export async function readConstraint(flags: ConstraintFlags): Promise<ConstraintChoice | undefined> {
   const { jsonSchema, regex, grammar, choices, sqlSchema, smiles, constraint } = flags;
@@ -67,7 +70,13 @@ export async function readConstraint(flags: ConstraintFlags): Promise<Constraint
   return smiles ? { smiles } : constraint;
 }
 
-async function readText(path: string, flag: string): Promise<string> {
+/** What stands in such a file, and in no name of one. */
+const content = /^\s*[[{]|::=|\n|^\s*create table\b/i;
+
+async function readText(path: string, flag: keyof typeof fields): Promise<string> {
+  ensure(!content.test(path), "bad_option", () => {
+    return `${flag} takes the name of a file; what would stand in it is given by --constraint '{"${fields[flag]}": …}'`;
+  });
   return decodeUtf8(await readGiven(path, { what: flag, mostBytes: largestFile }), path);
 }
 
