@@ -14,7 +14,7 @@ import {
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
-import type { DecodingModel } from "./engine/model.ts";
+import { capabilityWords, type DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
 import { type Run, type RunResult, startRun } from "./engine/run.ts";
@@ -159,7 +159,9 @@ function requireCapabilities({ name, capabilities }: DecodingModel, method: Meth
   if (suffices?.every((need) => capabilities.has(need))) return;
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
-    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${shippedWith(missing)}`;
+    const meant = missing.filter((need) => Object.hasOwn(capabilityWords, need));
+    const words = meant.map((need) => `; ${need} stands for ${capabilityWords[need]}`).join("");
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${words}${shippedWith(missing)}`;
   });
 }
 

@@ -1,13 +1,8 @@
 /** Methods that cannot work with a model, or as it is asked for: why, and which flag would change that. */
 import type { Method } from "../engine/method.ts";
+import { capabilityWords } from "../engine/model.ts";
 import { VentrisError } from "../errors.ts";
 import type { Model } from "../open.ts";
-
-/** What methods need of their model, in words. */
-const abilities: Readonly<Record<string, string>> = {
-  forest: "a model that writes from left to right",
-  canvas: "a model that fills texts in any order (a diffusion model)",
-};
 
 export const sampling = "--temperature 1";
 export const otherModel = "--model MODEL";
@@ -34,7 +29,7 @@ export function misfitOf(error: unknown, { method, model, temperature }: Circums
   const [, having] = /; of the shipped models (.*) ha(?:s|ve) one$/.exec(message) ?? [];
   const others = having === undefined ? "" : `: of the shipped models ${having} can be passed`;
   if (missing.length > 0 && !suffices?.every((one) => model.capabilities.has(one))) {
-    const needed = missing.map((need) => abilities[need] ?? `a model with ${need}`).join(" and ");
+    const needed = missing.map((need) => capabilityWords[need] ?? `a model with ${need}`).join(" and ");
     return { flag: otherModel, reason: `this takes ${needed}; pass ${otherModel}${others}` };
   }
   const own = message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message;

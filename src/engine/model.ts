@@ -22,6 +22,12 @@ import type { Learnable, ParameterValues } from "./learnable.ts";
  */
 export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
 
+/** What the capabilities that methods ask for mean, for people. */
+export const capabilityWords: Readonly<Record<string, string>> = {
+  forest: "a model that writes from left to right",
+  canvas: "a model that fills texts in any order (a diffusion model)",
+};
+
 /** A loaded model as methods see it; what `open` gives is a `Model`. */
 export interface DecodingModel {
   readonly capabilities: ReadonlySet<Capability>;
