@@ -522,7 +522,7 @@ export interface AStarOptions {
   answerBy?: "first" | "reward" | "vote";
   /** Tokens that the whole search may draw, over all solutions: more find better ones and take longer. From 1 to 10000000. Default 4096. */
   budget?: number;
-  /** Tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, 128 at most. From 0 to 1000000. */
+  /** Tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, from 1 to 128. From 0 to 1000000. */
   reserve?: number;
   /** Most partial solutions that wait; the worst beyond them are forgotten, which bounds memory in long searches. From 1 to 100000. Default 4096. */
   maxOpen?: number;

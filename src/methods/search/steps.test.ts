@@ -160,6 +160,14 @@ describe("a-star", () => {
     expect((await run(aStar, options, toy(5), 5)).events).not.toEqual(one.events);
   });
 
+  test.each([1, 2, 3, 7, 9])("a budget of %i tokens is never passed", async (budget) => {
+    const { counters, text, finish } = await run(aStar, { reward: oracle, children: 4, budget }, toy(9));
+    expect(counters.search!.tokens).toBeLessThanOrEqual(budget);
+    expect([text.length > 0, finish]).toEqual([true, "length"]);
+    const unkept = await run(aStar, { reward: oracle, children: 4, budget, reserve: 0 }, toy(9));
+    expect(unkept.counters.search!.tokens).toBeLessThanOrEqual(budget);
+  });
+
   test("a budget is kept, and what was kept of it completes the best", async () => {
     const options = { reward: oracle, children: 4, budget: 20, reserve: 8 };
     const { counters, text, events, hypotheses } = await run(aStar, options, toy(5));

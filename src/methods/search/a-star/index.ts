@@ -73,7 +73,7 @@ const options = z.strictObject({
     .max(1_000_000)
     .optional()
     .describe(
-      "tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, 128 at most",
+      "tokens of the budget kept to complete the best solution where none is finished; raise it where solutions are long; default: an eighth of it, from 1 to 128",
     ),
   maxOpen: z
     .int()
@@ -125,9 +125,10 @@ export const aStar = defineMethod({
       "bad_option",
       "scope: children leaves nothing to come back to, which slack and atOnce are about: leave them out, or take scope open",
     );
-    const reserve = settings.reserve ?? Math.min(128, Math.floor(budget / 8));
+    // At least one, so that there is a text, and never more than the budget has.
+    const reserve = settings.reserve ?? Math.min(128, Math.max(1, Math.floor(budget / 8)));
     ensure(
-      reserve < budget,
+      reserve < budget || settings.reserve === undefined,
       "bad_option",
       `reserve: ${reserve} tokens kept of a budget of ${budget} leave nothing to search with`,
     );
@@ -291,7 +292,7 @@ export const aStar = defineMethod({
           ? "the budget is smaller than one step: completed greedily"
           : "none is finished: the best completed greedily";
       decoding.emit({ type: "explore", node: best.id, parent: -1, score: best.f, chosen: true, note });
-      const completed = await steps.complete(best.state, Math.max(1, budget - ledger.tokens));
+      const completed = await steps.complete(best.state, budget - ledger.tokens);
       conclude(decoding, completed, [{ state: completed, score: best.reward }], ledger);
     }
   },
