@@ -263,6 +263,7 @@ const reasons = [
   ["nothing satisfies it", /nothing satisfies/],
   ["too many cases", /multiply to more|too many|more than \d+ (patterns|contains)/],
   ["a pattern with look-around or back-references", /look-ahead|look-behind|back-reference/],
+  ["a pattern that JavaScript's u flag refuses", /: regular expression/],
   ["$ref that leads back to itself", /leads back/],
 ];
 /** Why a schema is refused, in few words, or else what is said. @param {string} message */
