@@ -114,8 +114,14 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       /the shaper x has a field "logit" that shapers have not; did you mean "logits"\?/,
     ],
     [
-      "a shaper that does nothing",
-      () => model.generate("Hi", { shapers: [wrong(() => ({ name: "x" }))] }),
+      "a shaper of a class with a misspelt hook",
+      () => {
+        class Idle {
+          name = "x";
+          logit() {}
+        }
+        return model.generate("Hi", { shapers: [wrong(() => new Idle())] });
+      },
       /the shaper x does nothing: it has none of taps/,
     ],
     [

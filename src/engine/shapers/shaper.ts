@@ -61,7 +61,7 @@ const fields: readonly string[] = ["name", ...says, ...hooks];
 
 /**
  * A request's shaper, as its maker gives it, whose hooks fail with errors that name them.
- * Errors: `bad_option` where that is no shaper, or one that does nothing; `internal` for what the maker throws.
+ * Errors: `bad_option` where that is no shaper; `internal` for what the maker throws.
  */
 export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Shaper> {
   const maker = make.name ? `the shaper function ${make.name}` : "a shaper function";
@@ -99,7 +99,8 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
   ensure(extra === undefined, "bad_option", () => {
     return `the shaper ${name} has a field ${shown(extra)} that shapers have not${didYouMean(extra!, fields)} Fields: ${fields.join(", ")}`;
   });
-  const idle = [...says, ...hooks].every((field) => (made as Shaper)[field] === undefined);
+  // A plain object with a name alone is meant so: a memory of weight 0. An instance without hooks has misspelt them.
+  const idle = !plain && [...says, ...hooks].every((field) => (made as Shaper)[field] === undefined);
   ensure(!idle, "bad_option", `the shaper ${name} does nothing: it has none of ${fields.slice(1).join(", ")}`);
 }
 
