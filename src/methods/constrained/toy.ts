@@ -1,4 +1,5 @@
 /** A request on a toy language model: a law for every prefix, letters as tokens, token 0 as the end. */
+
 import type { Constraint } from "../../constraints/index.ts";
 import { createConstraining } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
@@ -8,6 +9,7 @@ import { winnerOf } from "../../engine/race.ts";
 import { createShaperChain } from "../../engine/shapers/chain.ts";
 import type { ShapingOptions } from "../../engine/shapers/options.ts";
 import type { Counters, FinishReason, TraceEvent } from "../../engine/trace.ts";
+import { ensure } from "../../errors.ts";
 import type { Tokenizer } from "../../text/index.ts";
 
 export interface Toy {
@@ -18,6 +20,8 @@ export interface Toy {
   readonly maxTokens: number;
   /** Options of sampling, through the chain that real requests go through. */
   readonly shaping?: ShapingOptions;
+  /** Of a pass. Default 400. */
+  readonly maxRows?: number;
 }
 
 export interface ToyRun {
@@ -41,7 +45,7 @@ export async function runToy<Options>(
   toy: Toy,
   seed: number,
 ): Promise<ToyRun> {
-  const { letters, law, constraint, maxTokens, shaping } = toy;
+  const { letters, law, constraint, maxTokens, shaping, maxRows = 400 } = toy;
   const encoder = new TextEncoder();
   const textOf = (tokens: readonly number[]): string => tokens.map((token) => letters[token - 1] ?? "").join("");
   const tokenizer = {
@@ -76,10 +80,12 @@ export async function runToy<Options>(
     model: { tokenizer },
     prompt: [],
     instrument: () => {},
-    forest: { maxRows: 400 },
+    forest: { maxRows },
     lease: {
-      extend: async (extensions: readonly { parent: ForestNode; token: number }[]) =>
-        extensions.map(({ parent, token }) => ({ ...root, parent, token, depth: parent.depth + 1 })),
+      async extend(extensions: readonly { parent: ForestNode; token: number }[]) {
+        ensure(extensions.length <= maxRows, "bad_option", "more rows than a pass holds");
+        return extensions.map(({ parent, token }) => ({ ...root, parent, token, depth: parent.depth + 1 }));
+      },
       release: () => {},
     },
     greedy: false,

@@ -5,6 +5,7 @@
  */
 import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
+import { extendTips } from "../../engine/extending.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { ensure, type VentrisError } from "../../errors.ts";
 import { type Diversity, penaltiesOf } from "./diversity.ts";
@@ -59,11 +60,6 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
     !decoding.greedy,
     "bad_option",
     "beams rank texts by probability, which temperature 0 takes away; give temperature 1",
-  );
-  ensure(
-    beams <= decoding.forest.maxRows,
-    "bad_option",
-    `beams: at most ${decoding.forest.maxRows} rows go into a pass`,
   );
   const root = await decoding.prefill();
   const longest = decoding.remaining;
@@ -151,8 +147,10 @@ export async function searchBeams(decoding: Decoding, settings: BeamSettings): P
     next: { beam: { from: Live; token: number; raw: number; augmented: number }; shown: number }[][],
   ): Promise<Live[][]> {
     const all = next.flat();
-    const nodes =
-      all.length === 0 ? [] : await lease.extend(all.map(({ beam }) => ({ parent: beam.from.tip, token: beam.token })));
+    const nodes = await extendTips(
+      decoding,
+      all.map(({ beam }) => ({ parent: beam.from.tip, token: beam.token })),
+    );
     // What nobody goes on from is needed for log-probabilities and taps alone.
     if (decoding.settings.logprobs === undefined && !decoding.settings.taps) {
       lease.release(

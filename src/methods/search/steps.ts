@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
+import { extendTips } from "../../engine/extending.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { winnerOf } from "../../engine/race.ts";
 import type { Stream } from "../../engine/random.ts";
@@ -72,7 +73,7 @@ export function createSteps(decoding: Decoding, settings: StepSettings): Steps {
 }
 
 function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
-  const { lease, forest, endTokens, stream } = decoding;
+  const { lease, endTokens, stream } = decoding;
   const { tokenizer } = decoding.model;
   ensure(tokenizer, "bad_option", "steps are found in texts, and this model has no tokenizer");
   const ledger = emptyLedger();
@@ -131,14 +132,14 @@ function createTreeSteps(decoding: Decoding, settings: StepSettings): Steps {
   async function extendAll(grown: readonly Growing[]): Promise<void> {
     // The last token of a text that has ended needs no row.
     const rows = grown.filter(({ outcome }) => outcome === undefined || outcome === "step");
-    for (let start = 0; start < rows.length; start += forest.maxRows) {
-      const part = rows.slice(start, start + forest.maxRows);
-      const nodes = await lease.extend(part.map(({ tip, tokens }) => ({ parent: tip, token: tokens.at(-1)! })));
-      for (const [i, one] of part.entries()) {
-        const before = one.tip;
-        one.tip = nodes[i];
-        if (!keepsRows && one.tokens.length > 1) lease.release([before]);
-      }
+    const nodes = await extendTips(
+      decoding,
+      rows.map(({ tip, tokens }) => ({ parent: tip, token: tokens.at(-1)! })),
+    );
+    for (const [i, one] of rows.entries()) {
+      const before = one.tip;
+      one.tip = nodes[i];
+      if (!keepsRows && one.tokens.length > 1) lease.release([before]);
     }
   }
 

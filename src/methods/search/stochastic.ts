@@ -4,6 +4,7 @@
  */
 import { unlessDeadEnd } from "../../engine/constraining.ts";
 import type { Decoding } from "../../engine/decoding.ts";
+import { extendTips } from "../../engine/extending.ts";
 import type { ForestNode } from "../../engine/forest.ts";
 import { arrival, type Race } from "../../engine/race.ts";
 import { type Stream, uniform } from "../../engine/random.ts";
@@ -23,7 +24,7 @@ interface Beam {
 
 /** `count` different texts in the order of their perturbed log-probabilities, given as `augmented`. */
 export async function sampleBeams(decoding: Decoding, count: number): Promise<BeamText[]> {
-  const { endTokens, lease, stream } = decoding;
+  const { endTokens, stream } = decoding;
   ensure(!decoding.greedy, "bad_option", "stochastic beams are a sample: give a temperature above 0");
   const root = await decoding.prefill();
   const longest = decoding.remaining;
@@ -46,8 +47,10 @@ export async function sampleBeams(decoding: Decoding, count: number): Promise<Be
       finished: kept.flatMap(({ token }, i) => (token < 0 || endTokens.has(token) ? [i] : [])),
     });
     const growing = kept.filter(({ tip, token }) => tip && !endTokens.has(token) && !last);
-    const nodes =
-      growing.length === 0 ? [] : await lease.extend(growing.map(({ tip, token }) => ({ parent: tip, token })));
+    const nodes = await extendTips(
+      decoding,
+      growing.map(({ tip, token }) => ({ parent: tip!, token })),
+    );
     beams = kept.map((beam) => {
       if (!beam.tip) return beam;
       const at = growing.indexOf(beam);

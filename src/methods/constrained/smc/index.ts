@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import { unlessDeadEnd } from "../../../engine/constraining.ts";
+import { extendTips } from "../../../engine/extending.ts";
 import type { ForestNode } from "../../../engine/forest.ts";
 import { defineMethod } from "../../../engine/method.ts";
 import type { Hypothesis } from "../../../engine/output.ts";
@@ -258,16 +259,10 @@ export const smc = defineMethod({
 
     async function extendAll(): Promise<void> {
       const growing = particles.flatMap((particle, i) => (particle.done ? [] : [i]));
-      if (growing.length === 0) return;
-      const nodes: ForestNode[] = [];
-      for (let start = 0; start < growing.length; start += decoding.forest.maxRows) {
-        const some = growing.slice(start, start + decoding.forest.maxRows);
-        nodes.push(
-          ...(await decoding.lease.extend(
-            some.map((i) => ({ parent: particles[i].tip, token: particles[i].tokens.at(-1)! })),
-          )),
-        );
-      }
+      const nodes = await extendTips(
+        decoding,
+        growing.map((i) => ({ parent: particles[i].tip, token: particles[i].tokens.at(-1)! })),
+      );
       growing.forEach((i, k) => {
         particles[i] = { ...particles[i], tip: nodes[k] };
       });
