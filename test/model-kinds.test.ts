@@ -448,7 +448,7 @@ test.each([
   ["filter", { options: { ridge: 0, more: 1 } }, /no option "more"/],
   ["filter", { observationDimension: 65_536 }, /2 states of 65536 channels, and its arrays are for 2 of 3/],
   ["filter", { stateDimension: 5 }, /5 states of 3 channels/],
-  ["filter", { stateNames: ["one"] }, /stateNames: must name each state/],
+  ["filter", { stateNames: ["one"] }, /stateNames must name each state/],
 ] as const)("a forged %s file with %j is refused", async (kind, card, said) => {
   const path = await forged(places[kind], (found) => Object.assign(found, card));
   await expect(open(path)).rejects.toMatchObject({ code: "bad_file", message: expect.stringMatching(said) });
