@@ -182,6 +182,28 @@ it("refuses at once what can be known at once", () => {
   expect(() => ventris("phaistos", {})).toThrow();
 });
 
+it("tells calls that the SDK would not make in words", async () => {
+  const model = ventris("phaistos") as unknown as Record<
+    "doGenerate" | "doStream",
+    (options?: unknown) => Promise<unknown>
+  >;
+  const embedding = ventris.embeddingModel("phaistos") as unknown as { doEmbed(options?: unknown): Promise<unknown> };
+  const calls: [call: Promise<unknown>, message: RegExp][] = [
+    [model.doGenerate(), /doGenerate: its options must be an object, not undefined/],
+    [model.doStream(), /doStream: its options must be an object/],
+    [model.doGenerate({ prompt: "x" }), /doGenerate takes \{ prompt \}, a list of messages, not "x"/],
+    [embedding.doEmbed(), /doEmbed: its options must be an object/],
+    [embedding.doEmbed({ values: "x" }), /doEmbed takes \{ values \}, a list of texts, not "x"/],
+  ];
+  for (const [call, message] of calls) {
+    await expect(call).rejects.toMatchObject({
+      name: "VentrisError",
+      code: "bad_option",
+      message: expect.stringMatching(message),
+    });
+  }
+});
+
 it("says what is not there", async () => {
   await expect(generateText({ model: ventris("minos"), prompt, maxRetries: 0 })).rejects.toThrow('no model "minos"');
   expect(() => ventris.imageModel("knossos")).toThrow("no images");

@@ -420,7 +420,13 @@ describe("misuse and failure", () => {
       ["run", "--method", "greedy", "--set", "budget=3", prompt],
       /greedy has no option "budget"/,
     ],
-    ["method JSON that is none", ["run", "--method", '{"name":', prompt], /--method: its JSON cannot be read/],
+    [
+      "method JSON that is none",
+      ["run", "--method", '{"name":', prompt],
+      /--method: its JSON cannot be read.*double quotes/,
+    ],
+    ["an empty stop text", ["run", "--stop", "", prompt], /^ventris: --stop: an empty text/],
+    ["a site that is none", ["run", "--taps", "state.3", prompt], /no site state\.3; it has \d+, such as embed/],
     ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
     [
       "an option of the wrong type",

@@ -1,5 +1,6 @@
 /** Texts as vectors: the mean of their final states, scaled to length 1. */
 import type { EmbeddingModelV3 } from "@ai-sdk/provider";
+import { ensure, requireObject, shown } from "../errors.ts";
 import { requireNothingElse } from "../names.ts";
 import type { Model } from "../open.ts";
 
@@ -9,7 +10,12 @@ export const embeddingModel = (modelId: string, opened: () => Promise<Model>): E
   modelId,
   maxEmbeddingsPerCall: 64,
   supportsParallelCalls: true,
-  async doEmbed({ values, abortSignal: signal, providerOptions }) {
+  async doEmbed(options) {
+    requireObject(options, "doEmbed", "its options");
+    const { values, abortSignal: signal, providerOptions } = options;
+    ensure(Array.isArray(values), "bad_option", () => {
+      return `doEmbed takes { values }, a list of texts, not ${shown(values)}: embed and embedMany make one`;
+    });
     requireNothingElse(providerOptions?.ventris ?? {}, "embed", []);
     const model = await opened();
     const embeddings = await Promise.all(values.map(async (text) => Array.from(await model.embed(text, { signal }))));

@@ -15,7 +15,7 @@ import type {
 import type { DecodeOptions } from "../calls.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { FinishReason } from "../engine/trace.ts";
-import { ensure } from "../errors.ts";
+import { ensure, requireObject, shown } from "../errors.ts";
 import type { Model } from "../open.ts";
 import { createCallReader, type Tool, type ToolCall, type ToolRules, toolConstraint } from "../tool-calls.ts";
 import { promptOf } from "./prompt.ts";
@@ -26,6 +26,7 @@ export const languageModel = (modelId: string, opened: () => Promise<Model>): La
   modelId,
   supportedUrls: {},
   async doGenerate(options) {
+    requireCall(options, "doGenerate");
     const started = await start(await opened(), options);
     const { run, rules, warnings } = started;
     const result = await run.final;
@@ -39,10 +40,20 @@ export const languageModel = (modelId: string, opened: () => Promise<Model>): La
     return { content, ...endOf(started, result, call), response: { id: randomUUID(), modelId }, warnings };
   },
   async doStream(options) {
+    requireCall(options, "doStream");
     const started = await start(await opened(), options);
     return { stream: partsOf(modelId, started, options) };
   },
 });
+
+/** Errors: `bad_option` for what the SDK would not call it with. */
+function requireCall(options: unknown, call: string): void {
+  requireObject(options, call, "its options");
+  const { prompt } = options as { prompt?: unknown };
+  ensure(Array.isArray(prompt), "bad_option", () => {
+    return `${call} takes { prompt }, a list of messages, not ${shown(prompt)}: generateText and streamText make one of a text`;
+  });
+}
 
 interface Started {
   readonly run: Run;

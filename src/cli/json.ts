@@ -8,7 +8,11 @@ export function readTypedJson(text: string, origin: string): unknown {
   try {
     value = JSON.parse(text);
   } catch (cause) {
-    throw new VentrisError("bad_option", `${origin}: its JSON cannot be read: ${(cause as Error).message}`, { cause });
+    throw new VentrisError(
+      "bad_option",
+      `${origin}: its JSON cannot be read: ${(cause as Error).message}; names and texts stand in double quotes, as in {"tau":3}`,
+      { cause },
+    );
   }
   const repeated = repeatedName(text);
   ensure(!repeated, "bad_option", () => {

@@ -190,7 +190,10 @@ function readClamp(text: string): ReadyEdit {
 /** The request's options that flags gave. Errors: `bad_option`. */
 export async function readRequest(flags: RequestFlags): Promise<DecodeOptions> {
   const options = pickFlags(flags, requestOptions.shape) as DecodeOptions;
-  if (Array.isArray(options.stop)) options.stop = options.stop.map((text) => readEscapes(text, "--stop"));
+  if (Array.isArray(options.stop)) {
+    ensure(!options.stop.includes(""), "bad_option", "--stop: an empty text would end every text at once");
+    options.stop = options.stop.map((text) => readEscapes(text, "--stop"));
+  }
   if (flags.clamp) options.edits = [...(options.edits ?? []), ...flags.clamp];
   options.constraint = await readConstraint(flags);
   options.shapers = readShapers(flags);

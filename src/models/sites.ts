@@ -76,7 +76,8 @@ export function siteNamed(sites: readonly Site[], name: string): Site {
     if ((layerOf(name) ?? -1) >= layers)
       return `the model has no site ${shortened}: it has ${layers} layers, layers.0 to layers.${layers - 1}`;
     const names = sites.map((site) => site.name);
-    return `the model has no site ${shortened}${suggestion(shortened, names) || "; sites() lists them"}`;
+    const some = names.length === 0 ? "" : `; it has ${names.length}, such as ${names.slice(0, 4).join(", ")}`;
+    return `the model has no site ${shortened}${suggestion(shortened, names) || some}`;
   });
   return found;
 }
