@@ -148,16 +148,17 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
       const reference = referenceName === undefined ? undefined : await get(referenceName);
       const result: { model: string; report: markov.MarkovReport }[] = [];
       let texts: number[][] | undefined;
-      // All are looked at before one is measured, which may take an hour.
-      let fingerprint = reference?.tokenizer?.fingerprint;
-      for (const name of names) {
+      const first = await get(names[0]);
+      const fingerprint = reference?.tokenizer?.fingerprint ?? first.tokenizer?.fingerprint;
+      checkModel(names[0], first, fingerprint, settings.layers);
+      // The others are looked at before one is measured, which may take an hour.
+      for (const name of names.slice(1)) {
         signal.throwIfAborted();
         await using model = await open(name, { threads });
-        fingerprint ??= model.tokenizer?.fingerprint;
         checkModel(name, model, fingerprint, settings.layers);
       }
-      for (const name of names) {
-        const model = await get(name);
+      for (const [i, name] of names.entries()) {
+        const model = i === 0 ? first : await get(name);
         const tokenizer = model.tokenizer!;
         texts ??=
           files.length > 0
