@@ -207,7 +207,7 @@ export function requireNothingElse(others: object, call: string, known: readonly
 /** The same for methods, where others' names are those of an algorithm. */
 const algorithms = spread({
   "beamsearch beams": "beam",
-  "argmax greedysearch greedydecoding": "greedy",
+  "argmax greedysearch greedydecoding plain": "greedy",
   "sampling multinomial random ancestral": "sample",
   "speculative speculativedecoding speculativesampling assisted assisteddecoding draftmodel draft": "chain",
   "ngram promptlookupdecoding lookup pld": "prompt-lookup",

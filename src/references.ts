@@ -56,6 +56,6 @@ export async function resolveModel(reference: string, options: Resolving = {}): 
   );
   throw new VentrisError(
     "unavailable",
-    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || "none"}), nor a file or folder here${meant}`,
+    `no model "${reference}": it is neither a shipped model (${shipped.join(", ") || `none is in ${modelsFolder()}`}), nor a file or folder here${meant}`,
   );
 }

@@ -362,6 +362,9 @@ describe("misuse and failure", () => {
   });
 
   const misuse: [string, string[], RegExp][] = [
+    ["a model in place of a command", ["inspect", "knossos"], /no command knossos: neurons, codes, markov are there/],
+    ["texts before the model", ["train", "finetune", "small.txt", "knossos"], /model stands before its texts/],
+    ["plain decoding by that name", ["run", "--method", "plain", prompt], /did you mean "greedy"/],
     ["an unknown command", ["rnu"], /there is no command rnu; did you mean run\?/],
     [
       "an unknown flag",
@@ -435,6 +438,7 @@ describe("misuse and failure", () => {
     ],
     ["an empty prompt", ["run", ""], /the prompt is empty/],
     ["two prompts", ["run", "--prompt-ids", "1", prompt], /give the prompt once/],
+    ["two texts", ["compare", "One day", "Two days"], /"One day" and "Two days" are several texts: .* --prompts/],
     ["token ids outside the vocabulary", ["run", "--prompt-ids", "1,999999"], /999999 is not a token id/],
     ["token ids that are none", ["run", "--prompt-ids", "1,x"], /--prompt-ids/],
     ["ids that would be said", ["run", "--chat", "--prompt-ids", "1,2"], /--chat: what is said is a text/],

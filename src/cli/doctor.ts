@@ -243,7 +243,8 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   const reasons = new Map<string, string[]>();
   for (const gain of gains) {
     const hopeless = gain.unfit || (gain.speedUp ?? gain.most!) <= noGain;
-    const reason = `${gain.because}${hopeless && gain.advice ? `; ${gain.advice}` : ""}`;
+    // What makes the pass times too long is said above.
+    const reason = `${gain.because.replace(load, "")}${hopeless && gain.advice ? `; ${gain.advice}` : ""}`;
     reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);
   }
   for (const [reason, names] of reasons) print(`\n${wrap(`${names.join(", ")}: ${reason}.`, width).join("\n")}`);

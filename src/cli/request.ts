@@ -7,7 +7,7 @@ import { cacheFormats, type LoadOptions } from "../engine/load.ts";
 import { type RemoteOptions, remoteOptions } from "../engine/remote/model.ts";
 import type { ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
 import { neurons } from "../methods/index.ts";
 import { addConstraintFlags, type ConstraintFlags, readConstraint } from "./constraint.ts";
@@ -225,6 +225,13 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
   const given = [words.length > 0, promptFile !== undefined, ids !== undefined].filter(Boolean).length;
   ensure(given <= 1, "bad_option", "give the prompt once: as arguments, with --prompt-file or with --prompt-ids");
   if (ids) return ids;
+  const [whole, further] = words.filter((word) => /\s/.test(word));
+  ensure(
+    words.length < 2 || whole === undefined,
+    "bad_option",
+    () =>
+      `${further === undefined ? `${shown(whole)} and other words` : `${shown(whole)} and ${shown(further)}`} are several texts: put one prompt in quotes (compare takes several as the lines of a file, with --prompts)`,
+  );
   if (words.length > 0) return words.join(" ");
   if (promptFile === undefined) {
     ensure(

@@ -264,6 +264,9 @@ function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: n
  */
 export async function beginFinetuning(options: FinetuneOptions): Promise<Begun> {
   const { folder, model, texts, epochs, lora, part, signal } = options;
+  ensure(!/\.(txt|jsonl)(\.gz)?$/.test(model), "bad_option", () => {
+    return `${model} is a text: the model stands before its texts, as in ventris train finetune knossos ${model}`;
+  });
   await sizeOf(texts);
   const base = await resolveModel(model);
   ensure(

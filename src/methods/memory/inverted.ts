@@ -10,6 +10,7 @@ import {
   exactSearch,
   type Hits,
   type KeyTable,
+  mostProducts,
   nearestOf,
   oneAtATime,
   productProgram,
@@ -78,24 +79,27 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
     const selections = Array.from({ length: count }, (_, q) => createSelection(k, slackOf(queries, q, width, longest)));
     const asking = new Map<number, number[]>();
     for (const [q, { indices }] of (await nearestCentres.find(queries, probes)).entries()) {
-      for (const list of indices) asking.set(list, [...(asking.get(list) ?? []), q]);
+      for (const list of indices) {
+        const askers = asking.get(list);
+        if (askers) askers.push(q);
+        else asking.set(list, [q]);
+      }
     }
     for (const [list, askers] of asking) {
       const size = starts[list + 1] - starts[list];
       if (size === 0) continue;
-      const asked = new Float32Array(askers.length * width);
-      for (const [i, q] of askers.entries()) asked.set(query(q), i * width);
       if (!prepared.has(list)) prepared.set(list, inList(list));
-      const inputs = { queries: value("float32", asked, [askers.length, width]), keys: prepared.get(list)! };
-      const products = (await program.run(inputs)).products.data as Float32Array;
-      for (const [i, q] of askers.entries()) {
-        selections[q].take(
-          products.subarray(i * size, (i + 1) * size),
-          sorted.norms,
-          starts[list],
-          without?.[q] ?? -1,
-          order,
-        );
+      const most = Math.max(1, Math.floor(mostProducts / size));
+      for (let from = 0; from < askers.length; from += most) {
+        const some = askers.slice(from, from + most);
+        const asked = new Float32Array(some.length * width);
+        for (const [i, q] of some.entries()) asked.set(query(q), i * width);
+        const inputs = { queries: value("float32", asked, [some.length, width]), keys: prepared.get(list)! };
+        const products = (await program.run(inputs)).products.data as Float32Array;
+        for (const [i, q] of some.entries()) {
+          const own = products.subarray(i * size, (i + 1) * size);
+          selections[q].take(own, sorted.norms, starts[list], without?.[q] ?? -1, order);
+        }
       }
     }
     return selections.map((selection, q): Hits => nearestOf(table, query(q), selection.candidates(), k));

@@ -32,7 +32,7 @@ export interface Search {
 }
 
 /** Numbers of all products at a time. */
-const mostProducts = 2 ** 24;
+export const mostProducts = 2 ** 24;
 /** Keys of a product at least, however many the queries are: enough for its overhead not to count. */
 const fewestRows = 65536;
 

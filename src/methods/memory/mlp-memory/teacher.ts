@@ -25,16 +25,13 @@ export interface Teacher {
 
 export interface TeachOptions extends TeacherSettings {
   readonly folder: string;
-  /** Entries of a chunk. Default 4096. */
+  /** Entries of a chunk, searched for at once: the more of them look at a list, the more of its product is one. Default 4096. */
   readonly chunkEntries?: number;
   readonly signal?: AbortSignal;
   readonly onProgress?: (entries: number) => void;
 }
 
 const format = "ventris teacher 1";
-/** Queries of one search. */
-const together = 256;
-
 /** Errors: `aborted`, with the chunks done kept; `bad_file` for chunks that are damaged or of other settings; `disk_full`. */
 export async function teach(datastore: Datastore, search: Search, options: TeachOptions): Promise<Teacher> {
   const { folder, k, temperature, chunkEntries = 4096, signal, onProgress } = options;
@@ -45,24 +42,20 @@ export async function teach(datastore: Datastore, search: Search, options: Teach
     const until = Math.min(entries, from + chunkEntries);
     const path = within(folder, `teacher-${String(from / chunkEntries).padStart(5, "0")}.safetensors`);
     if (!(await exists(path))) {
+      ensure(
+        !signal?.aborted,
+        "aborted",
+        `the search was interrupted at entry ${from} of ${entries}, which are kept: the same call goes on`,
+      );
       const counts = new Int32Array(until - from);
       const [tokens, probabilities]: number[][] = [[], []];
-      for (let at = from; at < until; at += together) {
-        ensure(
-          !signal?.aborted,
-          "aborted",
-          `the search was interrupted at entry ${from} of ${entries}, which are kept: the same call goes on`,
-        );
-        const end = Math.min(until, at + together);
-        const own = Int32Array.from({ length: end - at }, (_, i) => at + i);
-        const found = await search.find(keys.subarray(at * width, end * width), k, own);
-        for (const [i, hits] of found.entries()) {
-          const law = neighbourLaw(hits, values, temperature);
-          counts[at - from + i] = law.tokens.length;
-          tokens.push(...law.tokens);
-          probabilities.push(...law.probabilities);
-        }
-        onProgress?.(end);
+      const own = Int32Array.from({ length: until - from }, (_, i) => from + i);
+      const found = await search.find(keys.subarray(from * width, until * width), k, own);
+      for (const [i, hits] of found.entries()) {
+        const law = neighbourLaw(hits, values, temperature);
+        counts[i] = law.tokens.length;
+        tokens.push(...law.tokens);
+        probabilities.push(...law.probabilities);
       }
       const labels = values.slice(from, until);
       const length = tokens.length;
