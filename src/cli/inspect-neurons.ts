@@ -2,6 +2,7 @@
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
+import { capabilityWords } from "../engine/model.ts";
 import { tokenText } from "../engine/token-text.ts";
 import { ensure } from "../errors.ts";
 import { neurons } from "../methods/index.ts";
@@ -302,6 +303,9 @@ async function sweep(
 ): Promise<void> {
   neurons.checkNeuron(checkpoint.config, clamp!.layer, clamp!.neuron);
   await using model = await open(name, { threads });
+  ensure(model.capabilities.has("forest"), "bad_option", () => {
+    return `--clamp looks at what follows a text, which takes ${capabilityWords.forest}; ${model.name} is none`;
+  });
   showProgress("letting the model write, to measure the neuron on");
   const tokens = [...model.tokenizer!.encode(prompt)];
   const runs = Array.from({ length: ownTexts.count }, (_, request) =>

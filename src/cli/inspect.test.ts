@@ -213,6 +213,7 @@ describe("neurons", () => {
     [["--neuron", "1.1", "--matrix", "gate"], /--matrix has no part in --neuron/],
     [["--clamp", "1.1", "--word", "dog", "--top", "3"], /--top has no part in --clamp/],
     [["--word", "dog", "--drive", "product"], /--drive belongs to --clamp/],
+    [["--clamp", "1.1", "--word", "dog", "--model", "mycenae"], /left to right; mycenae is none/],
   ])("%s is refused", async (flags, message) => {
     await expect(inspect("neurons", ...flags)).rejects.toThrow(message);
   });

@@ -240,7 +240,9 @@ function meantCommand(unknown: string, command: Command): string {
   const known = command.commands.map((one) => one.name());
   const other = !command.parent && Object.hasOwn(otherCommands, unknown) ? otherCommands[unknown] : undefined;
   if (other) return `; did you mean ${other}?`;
-  return suggestion(unknown, known).replace(/"(.*)"/, "$1") || (command.parent ? `: ${known.join(", ")} are there` : "");
+  return (
+    suggestion(unknown, known).replace(/"(.*)"/, "$1") || (command.parent ? `: ${known.join(", ")} are there` : "")
+  );
 }
 
 /** Of flags: their values, and those that are needed. */

@@ -46,6 +46,18 @@ test("all lists are exact search; a few find nearly all; none but its own entry 
   await Promise.all([exact, all, few].map((search) => search.close()));
 });
 
+test("more neighbours than all queries have room for at once: in groups, each query without its own", async () => {
+  const table = clustered(600, 8);
+  const own = Int32Array.from({ length: 250 }, (_, i) => i);
+  const queries = table.keys.slice(0, 250 * 8);
+  const exact = await exactSearch(table, { threads: 1 });
+  const all = await invertedSearch(table, { lists: 8, probes: 8, threads: 1 });
+  const found = await all.find(queries, 12_000, own);
+  expect(found).toEqual(await exact.find(queries, 12_000, own));
+  expect(found.map(({ indices }) => indices.length)).toEqual(Array(250).fill(599));
+  await Promise.all([exact, all].map((search) => search.close()));
+});
+
 test("lists and probes that cannot be", async () => {
   const table = clustered(30, 4);
   await expect(invertedSearch(table, { lists: 31, probes: 1 })).rejects.toThrow(/lists: 31/);

@@ -15,6 +15,7 @@ import {
   oneAtATime,
   productProgram,
   requireTable,
+  roomOf,
   type Search,
   slackOf,
 } from "./search.ts";
@@ -37,6 +38,8 @@ export interface InvertedSearch extends Search {
 }
 
 const [iterations, samplesPerList] = [8, 48];
+/** Entries that the selections of queries asked together have room for: a hundred megabytes. */
+const mostKept = 2 ** 23;
 /** Keys whose nearest centre is looked for at a time. */
 const together = 8192;
 
@@ -73,7 +76,7 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
   let longest = 0;
   for (let i = 0; i < entries; i++) if (table.norms[i] > longest) longest = table.norms[i];
 
-  const search = oneAtATime(width, program, async (queries, k, without) => {
+  async function findSome(queries: Float32Array, k: number, without: ArrayLike<number> | undefined, first: number) {
     const count = queries.length / width;
     const query = (q: number): Float32Array => queries.subarray(q * width, (q + 1) * width);
     const selections = Array.from({ length: count }, (_, q) => createSelection(k, slackOf(queries, q, width, longest)));
@@ -98,11 +101,20 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
         const products = (await program.run(inputs)).products.data as Float32Array;
         for (const [i, q] of some.entries()) {
           const own = products.subarray(i * size, (i + 1) * size);
-          selections[q].take(own, sorted.norms, starts[list], without?.[q] ?? -1, order);
+          selections[q].take(own, sorted.norms, starts[list], without?.[first + q] ?? -1, order);
         }
       }
     }
     return selections.map((selection, q): Hits => nearestOf(table, query(q), selection.candidates(), k));
+  }
+
+  const search = oneAtATime(width, program, async (queries, k, without) => {
+    const most = Math.max(1, Math.floor(mostKept / roomOf(k)));
+    const hits: Hits[] = [];
+    for (let at = 0; at < queries.length / width; at += most) {
+      hits.push(...(await findSome(queries.subarray(at * width, (at + most) * width), k, without, at)));
+    }
+    return hits;
   });
   return {
     lists,

@@ -133,19 +133,20 @@ export function slackOf(queries: Float32Array, q: number, width: number, longest
   return 2 * 2 ** -24 * (2 * (width + 2) * Math.sqrt(norm * longest) + longest);
 }
 
+/** Entries that a selection has room for. */
+export const roomOf = (k: number): number => 4 * k + 1024;
+
 /** Keeps what may be among the k nearest: entries whose distance is within the slack of the k-th smallest so far. */
 export function createSelection(k: number, slack: number) {
-  const room = 4 * k + 1024;
+  const room = roomOf(k);
   const entries = new Int32Array(room);
   const distances = new Float64Array(room);
-  const scratch = new Float64Array(room);
   let count = 0;
   let bound = Infinity;
   /** Lets go of what is certainly farther than k others. */
   function shrink(): void {
     if (count <= k) return;
-    scratch.set(distances.subarray(0, count));
-    bound = scratch.subarray(0, count).sort()[k - 1] + slack;
+    bound = distances.slice(0, count).sort()[k - 1] + slack;
     let left = 0;
     for (let i = 0; i < count; i++) {
       if (distances[i] > bound) continue;
