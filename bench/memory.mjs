@@ -43,7 +43,7 @@ async function remember({ quick, progress }) {
   const texts = measuring.textsOf(known);
   const signal = new AbortController().signal;
   const started = performance.now();
-  const made = await measuring.makeBoth(model, texts, folder, { passes: 12, signal });
+  const made = await measuring.makeBoth(model, texts, folder, { passes: 10, signal });
   const seconds = (performance.now() - started) / 1000;
   progress(`  a memory of ${made.datastore.entries} tokens in ${seconds.toFixed(0)} s`);
   const predicted = await measuring.predict(model, made, measuring.asked(known).slice(0, 400), signal);
@@ -337,7 +337,7 @@ export const rows = [
           texts.push(text);
           bytes += Buffer.byteLength(text);
         }
-        const value = (await timed(() => measuring.makeBoth(model, texts, folder, { passes: 12 }))) / 60;
+        const value = (await timed(() => measuring.makeBoth(model, texts, folder, { passes: 10 }))) / 60;
         return { value, runs: [value] };
       } finally {
         await model.close();

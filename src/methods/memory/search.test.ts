@@ -6,7 +6,7 @@ import { invertedSearch, recallOf } from "./inverted.ts";
 import { recollection } from "./mlp-memory/index.ts";
 import { neighbourLaw } from "./neighbours.ts";
 import { bestLambda, natsOf } from "./reading.ts";
-import { exactSearch, type KeyTable } from "./search.ts";
+import { exactSearch, type KeyTable, kthSmallest } from "./search.ts";
 
 function tableOf(entries: number, width: number, seed: number, levels?: number): KeyTable {
   const keys = Float32Array.from({ length: entries * width }, (_, i) =>
@@ -25,6 +25,21 @@ function brute({ entries, width, keys }: KeyTable, query: Float32Array, k: numbe
   }).filter(({ entry }) => entry !== without);
   return all.sort((a, b) => a.distance - b.distance || a.entry - b.entry).slice(0, k);
 }
+
+test("the k-th smallest of numbers, many of them equal or infinite", () => {
+  for (let round = 0; round < 200; round++) {
+    const draw = (i: number): number => uniform({ seed: round, request: 1 }, i, "data");
+    const count = 1 + Math.floor(draw(0) * 40);
+    const levels = round % 2 === 0 ? 3 : 1e6;
+    const values = Float64Array.from({ length: count }, (_, i) =>
+      i % 11 === 5 ? Infinity : Math.floor(draw(i + 1) * levels),
+    );
+    const sorted = values.toSorted();
+    for (let k = 1; k <= count; k++) expect(kthSmallest(values.slice(), k)).toBe(sorted[k - 1]);
+  }
+  // What is no number ends, whatever comes of it.
+  kthSmallest(Float64Array.of(Number.NaN, 2, Number.NaN, 1), 2);
+});
 
 test.each([
   [3000, 16, undefined, 10],

@@ -133,6 +133,31 @@ export function slackOf(queries: Float32Array, q: number, width: number, longest
   return 2 * 2 ** -24 * (2 * (width + 2) * Math.sqrt(norm * longest) + longest);
 }
 
+/**
+ * The k-th smallest of some numbers, from 1 on, which end in another order: Hoare's selection, a tenth of the time of sorting them. Equals are put
+ * aside together, as there may be thousands; what is no number counts as one of them.
+ */
+export function kthSmallest(values: Float64Array, k: number): number {
+  let [low, high] = [0, values.length - 1];
+  for (;;) {
+    const pivot = values[(low + high) >> 1];
+    let [less, at, greater] = [low, low, high];
+    while (at <= greater) {
+      const value = values[at];
+      if (value < pivot) {
+        values[at++] = values[less];
+        values[less++] = value;
+      } else if (value > pivot) {
+        values[at] = values[greater];
+        values[greater--] = value;
+      } else at++;
+    }
+    if (k <= less) high = less - 1;
+    else if (k > greater + 1) low = greater + 1;
+    else return pivot;
+  }
+}
+
 /** Entries that a selection has room for. */
 export const roomOf = (k: number): number => 4 * k + 1024;
 
@@ -146,7 +171,7 @@ export function createSelection(k: number, slack: number) {
   /** Lets go of what is certainly farther than k others. */
   function shrink(): void {
     if (count <= k) return;
-    bound = distances.slice(0, count).sort()[k - 1] + slack;
+    bound = kthSmallest(distances.slice(0, count), k) + slack;
     let left = 0;
     for (let i = 0; i < count; i++) {
       if (distances[i] > bound) continue;

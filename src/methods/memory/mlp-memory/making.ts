@@ -34,7 +34,7 @@ export interface MakeMemoryOptions {
   readonly rows: number;
   /** Peak of the learning rate. */
   readonly learningRate: number;
-  /** Of the first weights and of the entries drawn. */
+  /** Of the first weights and of the order of entries. */
   readonly seed: number;
   /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. */
   readonly exactUntil?: number;

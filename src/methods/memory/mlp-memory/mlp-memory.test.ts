@@ -13,7 +13,7 @@ import { openMemory } from "./index.ts";
 import { makeMemory } from "./making.ts";
 import { beginMemory, type MemoryShape } from "./network.ts";
 import { type Teacher, teach } from "./teacher.ts";
-import { imitation } from "./training.ts";
+import { imitation, inPasses } from "./training.ts";
 
 let fixture: MemoryFixture;
 let datastore: Datastore;
@@ -77,6 +77,16 @@ function networkOf(tensors: ReadonlyMap<string, ArrayLike<number>>, state: Array
 }
 
 describe("training", () => {
+  test("a pass takes every entry once, each in an order of its own, from any place on", () => {
+    const all = Array.from({ length: 7 }, (_, entry) => entry);
+    const entryAt = inPasses(7, 3);
+    const passes = [0, 1, 2].map((pass) => all.map((i) => entryAt(7 * pass + i)));
+    for (const order of passes) expect(order.toSorted((a, b) => a - b)).toEqual(all);
+    expect(new Set(passes.map(String)).size).toBe(3);
+    const later = inPasses(7, 3);
+    expect([16, 3, 20].map(later)).toEqual([passes[2][2], passes[0][3], passes[2][6]]);
+  });
+
   const entries = Int32Array.of(0, 3, 7, 20);
   test.each([0, 0.4, 1])("the loss is α KL(search || memory) + (1 - α) CE, α = %f", async (alpha) => {
     const parameters = beginMemory(shape, 3);

@@ -18,8 +18,8 @@ import { beginMemory, shapeFor } from "./network.ts";
 export const reproduction = defineReproduction({
   sizes: {
     tiny: { facts: 8, passes: 4, questions: 2, keys: 2000, tokens: 8, repeats: 2 },
-    quick: { facts: 150, passes: 12, questions: 40, keys: 50_000, tokens: 48, repeats: 5 },
-    full: { facts: 1500, passes: 12, questions: 200, keys: 200_000, tokens: 96, repeats: 9 },
+    quick: { facts: 150, passes: 10, questions: 40, keys: 50_000, tokens: 48, repeats: 5 },
+    full: { facts: 1500, passes: 10, questions: 200, keys: 200_000, tokens: 96, repeats: 9 },
   },
   steps: () => 2,
   async measure({ open, step, signal, seed, size, data }, { facts: count, passes, questions, keys, tokens, repeats }) {

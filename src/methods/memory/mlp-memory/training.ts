@@ -3,7 +3,7 @@
  * datastore's entries are what is trained on. Both terms are one cross entropy with the target α p_kNN + (1 - α) [next token], less the teacher's own
  * entropy, which is a constant.
  */
-import { uniform } from "../../../engine/random.ts";
+import { permutation } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { add, input, logSoftmax, multiply, negate, reduceMean, reduceSum } from "../../../tensor/index.ts";
@@ -92,18 +92,31 @@ export interface TrainedMemory {
   readonly loss: number;
 }
 
+/**
+ * Every entry once in each pass, in an order of its own: entries drawn each by itself would be seen some never and some often, and a memory takes
+ * more steps so.
+ */
+export function inPasses(entries: number, seed: number): (place: number) => number {
+  let [pass, order]: [number, number[]] = [-1, []];
+  return (place) => {
+    const wanted = Math.floor(place / entries);
+    if (wanted !== pass) [pass, order] = [wanted, permutation(entries, { seed, request: wanted })];
+    return order[place % entries];
+  };
+}
+
 /** Trains a memory, from its checkpoint where there is one. Errors: `aborted`, with the checkpoint kept; those of training. */
 export async function trainMemory(lessons: Lessons, options: MemoryTrainingOptions): Promise<TrainedMemory> {
   const { shape, steps, rows, learningRate, warmup, seed, folder, signal, onProgress } = options;
   const entries = lessons.values.length;
   const parameters = beginMemory(shape, seed);
   const objective = await imitation(lessons, parameters, options);
-  const draw = (index: number, row: number): number => uniform({ seed, request: 0 }, index, "data", row);
+  const entryAt = inPasses(entries, seed);
   try {
     const { reason, step, history } = await train<LessonBatch>({
       objective,
       batches: (index) => ({
-        entries: Int32Array.from({ length: rows }, (_, row) => Math.floor(draw(index, row) * entries)),
+        entries: Int32Array.from({ length: rows }, (_, row) => entryAt(index * rows + row)),
       }),
       countTokens: () => rows,
       steps,
