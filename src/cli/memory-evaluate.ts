@@ -178,7 +178,7 @@ async function predicted(
     ];
     if (opened) {
       const recall = async (states: Float32Array) =>
-        (await opened.recall(states)).map((logits) => memory.recollection(logits, 1));
+        (await opened.recall(states)).map((logprobs) => memory.recollection(logprobs, 1));
       readers.push({ name: "mlp-memory", site: opened.site, recall });
     }
     const documents = await memory.readTextsWith(model, firstOf(files, limit), readers, {

@@ -55,7 +55,7 @@ export const bottleneck = {
   splitsOf: /* @__PURE__ */ checked("splitsOf", area.bottleneck.splitsOf, [["classes","number"],["perSplit","number"],["seed","number"]], named),
 };
 export const openMemory = /* @__PURE__ */ checked("openMemory", area.openMemory, [["model",{"fields":{"name":"string","sites":"function","part":"function","config":{"named":"ModelConfig"}}}],["reference","string"],["weights?",{"values":["f32","int8"]}]], named, true);
-export const recollection = /* @__PURE__ */ checked("recollection", area.recollection, [["logits",{"instance":"Float32Array"}],["temperature","number"]], named);
+export const recollection = /* @__PURE__ */ checked("recollection", area.recollection, [["logprobs",{"instance":"Float32Array"}],["temperature","number"]], named);
 export const isMade = /* @__PURE__ */ checked("isMade", area.isMade, [["out","string"]], named, true);
 export const makeMemory = /* @__PURE__ */ checked("makeMemory", area.makeMemory, [["model",{"fields":{"name":"string","config":{"named":"ModelConfig"},"tokenizer?":{"named":"Tokenizer"},"sites":"function","fingerprint":"function","forward":"function","writePart":"function"}}],["options",{"named":"MakeMemoryOptions"}]], named, true);
 export const neighbourLaw = /* @__PURE__ */ checked("neighbourLaw", area.neighbourLaw, [["the first argument",{"named":"Hits"}],["values",{"instance":"Int32Array"}],["temperature","number"]], named);

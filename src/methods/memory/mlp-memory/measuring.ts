@@ -116,7 +116,7 @@ export async function makeBoth(
       {
         name: "mlp-memory",
         site: memory.site,
-        recall: async (states) => (await memory.recall(states)).map((logits) => recollection(logits, 1)),
+        recall: async (states) => (await memory.recall(states)).map((logprobs) => recollection(logprobs, 1)),
       },
     ],
     async close() {
