@@ -8,14 +8,13 @@ import { type OnnxValue, type Program, valueMaker } from "../../runtime/program.
 import {
   createSelection,
   exactSearch,
+  groupedSearch,
   type Hits,
   type KeyTable,
   mostProducts,
   nearestOf,
-  oneAtATime,
   productProgram,
   requireTable,
-  roomOf,
   type Search,
   slackOf,
 } from "./search.ts";
@@ -38,8 +37,6 @@ export interface InvertedSearch extends Search {
 }
 
 const [iterations, samplesPerList] = [8, 48];
-/** Entries that the selections of queries asked together have room for: a hundred megabytes. */
-const mostKept = 2 ** 23;
 /** Keys whose nearest centre is looked for at a time. */
 const together = 8192;
 
@@ -108,14 +105,7 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
     return selections.map((selection, q): Hits => nearestOf(table, query(q), selection.candidates(), k));
   }
 
-  const search = oneAtATime(width, program, async (queries, k, without) => {
-    const most = Math.max(1, Math.floor(mostKept / roomOf(k)));
-    const hits: Hits[] = [];
-    for (let at = 0; at < queries.length / width; at += most) {
-      hits.push(...(await findSome(queries.subarray(at * width, (at + most) * width), k, without, at)));
-    }
-    return hits;
-  });
+  const search = groupedSearch(table, program, findSome);
   return {
     lists,
     probes,

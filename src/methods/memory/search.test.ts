@@ -62,6 +62,24 @@ test.each([
   expect(alone[0]).toEqual(found[1]); // whatever else is searched for
 });
 
+test("equal keys by the hundred thousand, and more neighbours wanted than any list could hold", async () => {
+  const entries = 150_000;
+  const keys = new Float32Array(entries).fill(0.5);
+  const search = await exactSearch({ entries, width: 1, keys, norms: new Float32Array(entries).fill(0.25) });
+  const [{ indices, distances }] = await search.find(Float32Array.of(0.5), 3, [1]);
+  expect([[...indices], [...distances]]).toEqual([
+    [0, 2, 3],
+    [0, 0, 0],
+  ]);
+  await search.close();
+  const table = tableOf(50, 2, 1);
+  for (const few of [await exactSearch(table), await invertedSearch(table, { lists: 4, probes: 4 })]) {
+    const [hits] = await few.find(table.keys.slice(0, 2), 2 ** 40);
+    expect([...hits.indices]).toEqual(brute(table, table.keys.subarray(0, 2), 50).map(({ entry }) => entry));
+    await few.close();
+  }
+});
+
 test("an entry's own key is left out by its index, not by its rank", async () => {
   const table = tableOf(500, 6, 3);
   table.keys.copyWithin(6 * 77, 6 * 10, 6 * 11); // a duplicate

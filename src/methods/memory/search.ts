@@ -33,6 +33,8 @@ export interface Search {
 
 /** Numbers of all products at a time. */
 export const mostProducts = 2 ** 24;
+/** Entries that the selections of queries asked together have room for: a hundred megabytes. */
+const mostKept = 2 ** 23;
 /** Keys of a product at least, however many the queries are: enough for its overhead not to count. */
 const fewestRows = 65536;
 
@@ -65,14 +67,7 @@ export async function exactSearch(table: KeyTable, { threads }: { threads?: numb
     );
   }
 
-  const together = Math.max(1, Math.floor(mostProducts / Math.min(entries, fewestRows)));
-  return oneAtATime(width, program, async (queries, k, without) => {
-    const hits: Hits[] = [];
-    for (let at = 0; at < queries.length / width; at += together) {
-      hits.push(...(await findSome(queries.subarray(at * width, (at + together) * width), k, without, at)));
-    }
-    return hits;
-  });
+  return groupedSearch(table, program, findSome, Math.floor(mostProducts / Math.min(entries, fewestRows)));
 }
 
 /** Errors: `bad_shape` for keys or lengths that are not those of a table's entries; `runtime_failed` for lengths that are not finite, as those of such keys are. */
@@ -95,8 +90,30 @@ export const productProgram = (width: number, threads?: number): Promise<Program
     { threads },
   );
 
-/** A search whose program runs once at a time, with its queries checked. */
-export function oneAtATime(width: number, program: Program, find: Search["find"]): Search {
+/** Finds the hits of some queries, of which the first is that with the number `first`; k is at most the number of entries. */
+type FindSome = (
+  queries: Float32Array,
+  k: number,
+  without: ArrayLike<number> | undefined,
+  first: number,
+) => Promise<Hits[]>;
+
+/** A search whose program runs once at a time, with its queries checked, in groups of so many at most that memory holds what they select. */
+export function groupedSearch(
+  { entries, width }: KeyTable,
+  program: Program,
+  findSome: FindSome,
+  mostTogether = Infinity,
+): Search {
+  async function find(queries: Float32Array, wanted: number, without?: ArrayLike<number>): Promise<Hits[]> {
+    const k = Math.min(wanted, entries);
+    const together = Math.max(1, Math.min(mostTogether, Math.floor(mostKept / roomOf(k))));
+    const hits: Hits[] = [];
+    for (let at = 0; at < queries.length / width; at += together) {
+      hits.push(...(await findSome(queries.subarray(at * width, (at + together) * width), k, without, at)));
+    }
+    return hits;
+  }
   let last: Promise<unknown> = Promise.resolve();
   return {
     find(queries, k, without) {
@@ -159,7 +176,7 @@ export function kthSmallest(values: Float64Array, k: number): number {
 }
 
 /** Entries that a selection has room for. */
-export const roomOf = (k: number): number => 4 * k + 1024;
+const roomOf = (k: number): number => 4 * k + 1024;
 
 /** Keeps what may be among the k nearest: entries whose distance is within the slack of the k-th smallest so far. */
 export function createSelection(k: number, slack: number) {
@@ -181,7 +198,7 @@ export function createSelection(k: number, slack: number) {
     count = left;
   }
   /** Beyond the room there are equals by the thousand: the list grows instead of being cut. */
-  let overflow: { entries: number[]; distances: number[] } | undefined;
+  let overflow: number[] | undefined;
   return {
     /** `products` belong to the entries from `from` on, or to those that `order` lists. */
     take(products: Float32Array, norms: Float32Array, from: number, without: number, order?: Int32Array): void {
@@ -192,9 +209,8 @@ export function createSelection(k: number, slack: number) {
         if (entry === without) continue;
         if (count === room) shrink();
         if (count === room) {
-          overflow ??= { entries: [], distances: [] };
-          overflow.entries.push(entry);
-          overflow.distances.push(distance);
+          overflow ??= [];
+          overflow.push(entry);
           continue;
         }
         entries[count] = entry;
@@ -203,7 +219,10 @@ export function createSelection(k: number, slack: number) {
     },
     candidates(): Int32Array {
       shrink();
-      return overflow ? Int32Array.of(...entries.subarray(0, count), ...overflow.entries) : entries.slice(0, count);
+      const candidates = new Int32Array(count + (overflow?.length ?? 0));
+      candidates.set(entries.subarray(0, count));
+      if (overflow) candidates.set(overflow, count);
+      return candidates;
     },
   };
 }

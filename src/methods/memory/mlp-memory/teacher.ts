@@ -32,6 +32,9 @@ export interface TeachOptions extends TeacherSettings {
 }
 
 const format = "ventris teacher 1";
+/** Neighbours that are found at once: fifty megabytes. */
+const mostFound = 2 ** 22;
+
 /** Errors: `aborted`, with the chunks done kept; `bad_file` for chunks that are damaged or of other settings; `disk_full`. */
 export async function teach(datastore: Datastore, search: Search, options: TeachOptions): Promise<Teacher> {
   const { folder, k, temperature, chunkEntries = 4096, signal, onProgress } = options;
@@ -49,13 +52,16 @@ export async function teach(datastore: Datastore, search: Search, options: Teach
       );
       const counts = new Int32Array(until - from);
       const [tokens, probabilities]: number[][] = [[], []];
-      const own = Int32Array.from({ length: until - from }, (_, i) => from + i);
-      const found = await search.find(keys.subarray(from * width, until * width), k, own);
-      for (const [i, hits] of found.entries()) {
-        const law = neighbourLaw(hits, values, temperature);
-        counts[i] = law.tokens.length;
-        tokens.push(...law.tokens);
-        probabilities.push(...law.probabilities);
+      const together = Math.max(1, Math.floor(mostFound / Math.min(k, entries)));
+      for (let at = from; at < until; at += together) {
+        const own = Int32Array.from({ length: Math.min(until - at, together) }, (_, i) => at + i);
+        const found = await search.find(keys.subarray(at * width, (at + own.length) * width), k, own);
+        for (const [i, hits] of found.entries()) {
+          const law = neighbourLaw(hits, values, temperature);
+          counts[at - from + i] = law.tokens.length;
+          for (const token of law.tokens) tokens.push(token);
+          for (const probability of law.probabilities) probabilities.push(probability);
+        }
       }
       const labels = values.slice(from, until);
       const length = tokens.length;
