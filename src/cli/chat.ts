@@ -3,12 +3,11 @@ import { createInterface } from "node:readline";
 import { type Command, Option } from "commander";
 import type { Answer } from "../chat.ts";
 import { VentrisError } from "../errors.ts";
-import { open } from "../open.ts";
 import { type Conversation, commandHelp, isCommand, openConversation, runCommand } from "./chat-commands.ts";
 import { groups } from "./help.ts";
 import { addMethodHints, readMethod } from "./method-choice.ts";
 import { endProgress, fail, print, printJson, say, write } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown } from "./progress.ts";
 import {
   addOpenFlags,
   addOutputFlags,
@@ -66,7 +65,7 @@ It works in a pipe, too, where each line of standard input is a message:
 async function chat(flags: ChatFlags): Promise<void> {
   const options = await readRequest(flags);
   const method = await readMethod(flags.method, flags.set);
-  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await openShown(flags.model, openOptions(flags));
   endProgress();
   const conversation = await openConversation(model, { ...flags, options, method });
   if (!model.tokenizer?.encodeChat)

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { type Comparison, compareMethods, measureOf, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
@@ -14,7 +14,7 @@ import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { type ChosenMethod, decodesNothing, readMethods, requireNoOptions } from "./method-choice.ts";
 import { complain, endProgress, print, printJson, say, showProgress } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown } from "./progress.ts";
 import {
   addOpenFlags,
   addOutputFlags,
@@ -92,7 +92,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   requireNoOptions(words, named ?? [], "--methods");
   const prompts = await readPrompts(words, flags);
-  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await openShown(flags.model, openOptions(flags));
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
   const nameOf = (token: number): string =>
     model.tokenizer

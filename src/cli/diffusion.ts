@@ -4,13 +4,14 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { learn2pd } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 
 interface CollectFlags {
   out: string;
@@ -136,7 +137,7 @@ async function promptsOf(model: Model, flags: CollectFlags): Promise<number[][]>
 
 async function collect(reference: string, flags: CollectFlags): Promise<void> {
   const { length, blockLength, states, out } = flags;
-  await using model = await open(reference, { threads: flags.threads });
+  await using model = await openShown(reference, { threads: flags.threads });
   const prompts = await promptsOf(model, flags);
   const records = await interruptible((signal) =>
     learn2pd.collectRecords(model, {
@@ -166,7 +167,7 @@ async function collect(reference: string, flags: CollectFlags): Promise<void> {
 async function trainFilter(reference: string, flags: TrainFlags): Promise<void> {
   const { out, depth, steps, rate, seed, threads } = flags;
   const records = learn2pd.joinRecords(await Promise.all(flags.records.map(learn2pd.readRecords)));
-  await using model = await open(reference, { threads });
+  await using model = await openShown(reference, { threads });
   ensure(records.base === (await model.fingerprint()), "bad_option", () => {
     return `${flags.records.join(", ")}: collected with another model, whose confidences say nothing about ${reference}`;
   });

@@ -8,7 +8,7 @@ import { isLossless, methodOutlook } from "../engine/method.ts";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
 import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
-import { engineModel, open } from "../open.ts";
+import { engineModel } from "../open.ts";
 import { shippedModels } from "../references.ts";
 import { loadRuntime } from "../runtime/load.ts";
 import { type Device, defaultThreads } from "../runtime/program.ts";
@@ -21,7 +21,7 @@ import { interruptible } from "./interruptible.ts";
 import { misfitOf } from "./misfit.ts";
 import { folderSize } from "./models.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown } from "./progress.ts";
 import { addModelFlags, loadOptions, type ModelFlags } from "./request.ts";
 import { formatBytes, formatTable } from "./table.ts";
 import { styled, widthOf, wrap } from "./terminal.ts";
@@ -180,7 +180,7 @@ interface Gains {
 
 async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gains> {
   const { temperature, draft } = flags;
-  await using model = await open(flags.model, { ...loadOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await openShown(flags.model, loadOptions(flags));
   ensure(
     model.capabilities.has("forest"),
     "bad_option",

@@ -9,7 +9,7 @@ import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
 import { findShaper } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";
 import { readTexts, type Tokenizer } from "../text/index.ts";
 import { documentTokens } from "../text/windows.ts";
@@ -19,6 +19,7 @@ import { numberFlag, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
 import { formatTable, plural } from "./table.ts";
@@ -131,7 +132,7 @@ async function withModel<T>(
   { model: reference, lora, threads }: EvalFlags,
   action: (model: Model & { tokenizer: Tokenizer }, signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
-  const model = await open(reference, { threads, lora });
+  const model = await openShown(reference, { threads, lora });
   try {
     ensure(hasTokenizer(model), "bad_option", `--model: ${reference} has no tokenizer`);
     return await interruptible((signal) => action(model, signal));
@@ -163,7 +164,7 @@ export const estimateRows =
 async function draftTest(files: string[], flags: EvalFlags & { draft: string; temperature: number }): Promise<void> {
   const { draft: reference, temperature, overlap, seed, threads, json } = flags;
   const { work, ...found } = await withModel(flags, async (model, signal) => {
-    const draft = await open(reference, { threads });
+    const draft = await openShown(reference, { threads });
     try {
       ensure(hasTokenizer(draft), "bad_option", `--draft: ${reference} has no tokenizer`);
       const measured = await measureDraft(model, draft, textsOf(files, flags), {

@@ -5,12 +5,12 @@ import type { Method, ShaperKind } from "../engine/method.ts";
 import type { Capability } from "../engine/model.ts";
 import { ensure } from "../errors.ts";
 import { findMethod, methods, shapers } from "../methods/index.ts";
-import { open } from "../open.ts";
 import { describeOption, placeholder } from "./flags.ts";
 import { examples } from "./help.ts";
 import { decodesNothing } from "./method-choice.ts";
 import { print, printJson, say } from "./output.ts";
 import { isModulePath, loadMethod } from "./own-method.ts";
+import { openShown } from "./progress.ts";
 import { formatTable } from "./table.ts";
 import { widthOf, wrap } from "./terminal.ts";
 
@@ -38,7 +38,7 @@ export function define(command: Command): void {
 }
 
 async function abilitiesOf(reference: string): Promise<ReadonlySet<Capability>> {
-  await using model = await open(reference);
+  await using model = await openShown(reference);
   return new Set(model.capabilities);
 }
 

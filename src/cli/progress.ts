@@ -1,5 +1,7 @@
-/** What opening a model is doing, as a line of progress. */
+/** Opening a model with a line of progress, as all commands do it. */
+import { type Model, type OpenOptions, open } from "../open.ts";
 import type { OpenProgress } from "../references.ts";
+import { interruptible } from "./interruptible.ts";
 import { showProgress } from "./output.ts";
 import { formatBytes } from "./table.ts";
 
@@ -9,3 +11,7 @@ export const progressOfOpening =
     if (progress.stage === "load") showProgress(`loading ${model}`);
     else showProgress(`downloading ${progress.file}: ${formatBytes(progress.done)} of ${formatBytes(progress.total)}`);
   };
+
+/** Ctrl-C ends it, and takes the line away. Errors: those of `open`. */
+export const openShown = (model: string, options: OpenOptions = {}): Promise<Model> =>
+  interruptible((signal) => open(model, { ...options, signal, onProgress: progressOfOpening(model) }));

@@ -5,7 +5,7 @@ import type { DecodeOptions, Prompt } from "../calls.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
 import { ensure } from "../errors.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
@@ -13,7 +13,7 @@ import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { addMethodHints, type ChosenMethod, choiceOf, readMethod, requireNoOptions } from "./method-choice.ts";
 import { endProgress, print, printJson, say, showProgress, talks, write } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown } from "./progress.ts";
 import {
   addInsideFlags,
   addOpenFlags,
@@ -109,7 +109,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   requireNoOptions(words, method ? [method] : [], "--set");
   const options = await readRequest(flags);
   const prompt = await promptOf(words, flags);
-  await using model = await open(flags.model, { ...openOptions(flags), onProgress: progressOfOpening(flags.model) });
+  await using model = await openShown(flags.model, openOptions(flags));
   endProgress();
 
   await interruptible(async (signal) => {

@@ -8,14 +8,14 @@ import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import { VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, showProgress, write } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
 import { styled, widthOf, wordWriter, wrap, wrapCommand } from "./terminal.ts";
@@ -55,7 +55,7 @@ export function define(command: Command): void {
 async function start(words: string[], flags: StartFlags): Promise<void> {
   const prompt = words.length > 0 ? words.join(" ") : opening;
   const { model: reference, seed } = flags;
-  await using model = await open(reference, { ...loadOptions(flags), onProgress: progressOfOpening(reference) });
+  await using model = await openShown(reference, loadOptions(flags));
   const { stdout } = process;
   await interruptible(async (signal) => {
     const request: DecodeOptions = { temperature, seed, maxTokens: tokens, signal };

@@ -4,7 +4,6 @@ import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { trainTable } from "../methods/index.ts";
 import { makeFolder } from "../node-folders.ts";
-import { open } from "../open.ts";
 import { resolveModel } from "../references.ts";
 import { openTokenizer, readTexts, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
@@ -12,6 +11,7 @@ import { numberFlag, parseValue, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { formatBytes, plural } from "./table.ts";
 import { writeTexts } from "./texts.ts";
@@ -125,7 +125,7 @@ async function makeTrigrams(files: string[], { model, out, pairs, json }: Trigra
 }
 
 async function makeTexts(files: string[], { model: reference, threads, json, ...flags }: TextsFlags): Promise<void> {
-  const model = await open(reference, { threads });
+  const model = await openShown(reference, { threads });
   try {
     const { tokenizer } = model;
     ensure(tokenizer, "bad_option", `--model: ${reference} has no tokenizer`);

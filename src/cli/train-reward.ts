@@ -6,12 +6,12 @@ import { ensure, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
 import { rewardHeads } from "../methods/index.ts";
-import { open } from "../open.ts";
 import { checkSteps, skillItem, skills } from "../training/skills/index.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 
 interface RewardFlags {
   out: string;
@@ -144,7 +144,7 @@ async function trainReward(reference: string, flags: RewardFlags): Promise<void>
   );
   const tasks = problems === undefined ? arithmeticTasks(count, seed) : await readProblems(problems, count, answer);
   ensure(tasks.length >= 5, "bad_option", `${tasks.length} problems are too few to train on`);
-  const model = await open(reference, { threads });
+  const model = await openShown(reference, { threads });
   try {
     const { tokenizer } = model;
     ensure(tokenizer, "bad_option", `${reference} has no tokenizer`);
