@@ -42,7 +42,7 @@ export function defineMarkov(command: Command): void {
     .description("measure what the states of every layer know of the next tokens, and how the head reads them")
     .argument(
       "[texts...]",
-      "text files: .txt, or .jsonl whose lines have a field text; default: texts that the model writes itself (of several models the first one writes them, of a run the last)",
+      "text files: .txt, each one text, or .jsonl whose lines have a field text; the surplus takes ten texts or more; default: texts that the model writes itself (of several models the first one writes them, of a run the last)",
     )
     .option(
       "-m, --model <names...>",
@@ -147,7 +147,7 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
       };
       const reference = referenceName === undefined ? undefined : await get(referenceName);
       const result: { model: string; report: markov.MarkovReport }[] = [];
-      let texts: number[][] | undefined;
+      let read: Pick<markov.MarkovOptions, "texts" | "documents"> | undefined;
       const first = await get(names[0]);
       const fingerprint = reference?.tokenizer?.fingerprint ?? first.tokenizer?.fingerprint;
       checkModel(names[0], first, fingerprint, settings.layers);
@@ -160,14 +160,20 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
       for (const [i, name] of names.entries()) {
         const model = i === 0 ? first : await get(name);
         const tokenizer = model.tokenizer!;
-        texts ??=
+        read ??=
           files.length > 0
             ? await textsOf(files, tokenizer, flags.contexts)
-            : await written(run === undefined ? model : await get(names[names.length - 1]), flags.seed, signal);
+            : {
+                texts: await written(
+                  run === undefined ? model : await get(names[names.length - 1]),
+                  flags.seed,
+                  signal,
+                ),
+              };
         const report = await markov.measureMarkov({
           ...settings,
+          ...read,
           model,
-          texts,
           reference,
           head: await markov.headOf(model),
           threads,
@@ -231,23 +237,35 @@ async function checkpointsOf(run: string): Promise<string[]> {
   return found.map((name) => join(folder, name));
 }
 
-/** As many texts as give the contexts, one document each; of a long one every piece of 256 tokens. */
+/** As many texts as give the contexts, each a document in pieces of 256 tokens. */
 async function textsOf(
   files: string[],
   tokenizer: NonNullable<Model["tokenizer"]>,
   contexts: number,
-): Promise<number[][]> {
-  const texts: number[][] = [];
-  let tokens = 0;
+): Promise<{ texts: number[][]; documents: number[] }> {
+  // More than are needed: neighbouring contexts say nearly the same.
+  const wanted = 4 * contexts;
+  const found: number[][][] = [];
+  let total = 0;
   for await (const text of readTexts(files)) {
-    for (const piece of stretchesOf(documentTokens(tokenizer, text), 256, tokenizer.beginToken)) {
-      texts.push([...piece.tokens]);
-      tokens += piece.tokens.length;
-      // More documents than are needed: neighbouring contexts say nearly the same.
-      if (tokens >= 4 * contexts && texts.length >= 40) return texts;
+    const document = documentTokens(tokenizer, text).slice(0, wanted);
+    found.push([...stretchesOf(document, 256, tokenizer.beginToken)].map(({ tokens }) => [...tokens]));
+    total += document.length;
+    if (total >= wanted && found.length >= 40) break;
+  }
+  // A piece of every text, and further ones as far as they are needed: long texts take no place from the others.
+  const texts: number[][] = [];
+  const documents: number[] = [];
+  let tokens = 0;
+  for (let round = 0; tokens < wanted && found.some((pieces) => pieces.length > round); round++) {
+    for (const [document, pieces] of found.entries()) {
+      if (pieces.length <= round) continue;
+      texts.push(pieces[round]);
+      documents.push(document);
+      tokens += pieces[round].length;
     }
   }
-  return texts;
+  return { texts, documents };
 }
 
 const figure = (value: number | undefined): string => (value === undefined ? "-" : value.toFixed(3));

@@ -151,11 +151,12 @@ describe("markov", () => {
     const measured = async (name: string, text: string) => {
       const path = join(folder, name);
       await writeFile(path, text);
-      const flags = ["--what", "entropy", "--layers", "5", "--contexts", "100", "--json"];
+      const flags = ["--what", "entropy", "--layers", "5", "--contexts", "400", "--json"];
       return JSON.parse(await inspect("markov", path, ...flags)).models[0].report;
     };
-    const long = await measured("long.txt", "The king was old. He read a script that had been lost. ".repeat(100));
-    expect(long.documents).toBeGreaterThan(4);
+    const long = await measured("long.txt", "The king was old. He read a script that had been lost. ".repeat(200));
+    expect(long.contexts).toBe(400);
+    expect(long.documents).toBe(1);
     const text = "Once upon a time there was a dog. The dog ran to the park with the other dog. They had fun.";
     const short = await measured("short.txt", text);
     await using model = await open("knossos");
@@ -167,6 +168,18 @@ describe("markov", () => {
       return Math.log(row.reduce((sum, x) => sum + Math.exp(x), 0)) - row[id];
     });
     expect(short.layers[0].loss).toBeCloseTo(losses.reduce((a, b) => a + b, 0) / losses.length, 3);
+  });
+
+  test("pieces of a long text are one document, and leave the others their places", async () => {
+    const texts = join(folder, "texts.jsonl");
+    const sentences = (count: number) => "The king was old. He read a script that had been lost. ".repeat(count);
+    const lines = [200, ...Array<number>(8).fill(3)].map((count) => JSON.stringify({ text: sentences(count) }));
+    await writeFile(texts, lines.join("\n"));
+    const flags = ["--layers", "5", "--contexts", "400", "--json", "--steps", "1", "--distances", "1", "--what"];
+    await expect(inspect("markov", texts, ...flags, "surplus")).rejects.toThrow(/9 are too few: give ten or more/);
+    await writeFile(texts, [...lines, JSON.stringify({ text: sentences(4) })].join("\n"));
+    const [{ report }] = JSON.parse(await inspect("markov", texts, ...flags, "surplus")).models;
+    expect(report.documents).toBe(10);
   });
 
   test("measures the checkpoints of a run in the order of their numbers", async () => {

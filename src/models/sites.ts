@@ -71,12 +71,15 @@ export function layerEndedBy(site: string): number | undefined {
 export function siteNamed(sites: readonly Site[], name: string): Site {
   const found = sites.find((site) => site.name === name);
   ensure(found, "bad_option", () => {
+    const names = sites.map((site) => site.name);
+    const some = names.length === 0 ? "" : `; it has ${names.length}, such as ${names.slice(0, 4).join(", ")}`;
+    if (name.trim() === "") return `a site is named by an empty text: it must be one of the model's${some}`;
     const shortened = name.slice(0, 200);
     const layers = 1 + sites.reduce((last, site) => Math.max(last, layerOf(site.name) ?? -1), -1);
     if ((layerOf(name) ?? -1) >= layers)
       return `the model has no site ${shortened}: it has ${layers} layers, layers.0 to layers.${layers - 1}`;
-    const names = sites.map((site) => site.name);
-    const some = names.length === 0 ? "" : `; it has ${names.length}, such as ${names.slice(0, 4).join(", ")}`;
+    const inside = names.filter((one) => one.startsWith(`${shortened}.`));
+    if (inside.length > 0) return `the model has no site ${shortened}, but ${inside.slice(0, 16).join(", ")}`;
     return `the model has no site ${shortened}${suggestion(shortened, names) || some}`;
   });
   return found;

@@ -260,6 +260,8 @@ describe("ready edits", () => {
     [{ site: "layers.0.mlp.up", entries: [1, 2], set: [1, 2, 3] }, /3 values for 2 entries/],
     [{ site: "layers.0.mlp.up", entries: [1, 1], add: 1 }, /entry 1 of layers.0.mlp.up is given twice/],
     [{ site: "layers.0.mlp.up", at: [3, 2, 3], add: 1 }, /position 3 at layers.0.mlp.up is given twice/],
+    [{ site: "", add: 1 }, /named by an empty text: it must be one of the model's; it has \d+, such as embed\.tokens/],
+    [{ site: "layers.1", add: 1 }, /no site layers\.1, but layers\.1\.attention\.norm, .*layers\.1\.residual/],
     [{ site: "layers.9.mlp.up", add: 1 }, /no site layers.9.mlp.up: it has 2 layers, layers.0 to layers.1/],
     [{ site: "layers.0.mlp.up", heads: [0], set: 0 }, /layers.0.mlp.up has no heads/],
     [{ site: "layers.0.attention.keys", heads: [2], set: 0 }, /keys has 2 heads, so that there is no head 2/],

@@ -458,6 +458,8 @@ describe("sources and surplus", () => {
         documents: [0, 0, 0],
       };
       await expect(probes.train(few, 1, "state")).rejects.toThrow(/1 is too few: give ten/);
+      const lone = { losses: [1, 2], measured: [0, 1] };
+      expect(() => surplusOf(1, lone, lone, few.documents)).toThrow(/of one document/);
       await expect(probes.train(few, 2, "state")).rejects.toThrow(/up to 1 were opened/);
     } finally {
       await probes.release();
@@ -536,6 +538,42 @@ describe("a model", () => {
     expect(report.fisher!.effectiveRank).toBeGreaterThan(1);
   });
 
+  test("as many contexts are looked at as were asked for, of short texts as well", async () => {
+    // Three contexts to a text, of which a fifth is wanted.
+    const short = texts.map((text) => text.slice(0, 9));
+    const report = await measureMarkov({
+      model,
+      texts: short,
+      head,
+      layers: [0],
+      contexts: 8,
+      distances: [1],
+      what: ["entropy"],
+      threads: 1,
+    });
+    expect([report.contexts, report.documents]).toEqual([8, 8]);
+  });
+
+  test("pieces of one document are trained on, or measured on, together", async () => {
+    const documents = texts.map((_, i) => i % 10);
+    const measure = (options: object) =>
+      measureMarkov({
+        model,
+        texts,
+        head,
+        layers: [0],
+        distances: [1],
+        steps: 20,
+        what: ["surplus"],
+        threads: 1,
+        ...options,
+      });
+    const [apart, joined] = [await measure({}), await measure({ documents })];
+    expect([apart.documents, joined.documents]).toEqual([14, 10]);
+    // Other texts are measured on.
+    expect(joined.layers[0].surplus![0].tokens).not.toBe(apart.layers[0].surplus![0].tokens);
+  });
+
   test("its picture has of every token what a forward pass over the text measures", async () => {
     const events = await measuredRun(model, {
       prompt: [3, 4, 5],
@@ -577,6 +615,8 @@ describe("a model", () => {
         /1 is too few: give ten/,
       ],
       [{ texts: [[1, 2, 3]] }, /no context/],
+      [{ documents: [0, 1] }, /documents: 2 numbers for 14 texts/],
+      [{ documents: texts.map((_, i) => i % 9), what: ["surplus"] }, /9 are too few: give ten or more \(pieces of one/],
       [{ head: { ...head, width: 3 } }, /the model's would be/],
       [{ reference: { ...model, config: { ...model.config, vocabularySize: 3 } } }, /the reference has 3 tokens/],
       [{ texts: texts.slice(0, 2), what: ["surplus"] }, /give ten or more/],

@@ -40,8 +40,10 @@ export type MeasurementName = (typeof measurements)[number];
 export interface MarkovOptions {
   /** What is measured. */
   readonly model: MarkovModel;
-  /** Tokens of texts, as many to a document as fit a pass; ten documents or more. */
+  /** Tokens of texts, each as many as fit a pass; for the surplus of ten documents or more. */
   readonly texts: readonly (readonly number[])[];
+  /** The number of the document that each text is a piece of: pieces of one are not independent of each other. Default: each is a document. */
+  readonly documents?: readonly number[];
   /** Output vectors [vocabulary, width] of the model's head. */
   readonly head: Rows;
   /** Contexts in all, evenly spread over the texts. Default 4000. */
@@ -106,7 +108,8 @@ interface Collected {
   readonly final: Rows;
   readonly q: Rows;
   readonly tokens: readonly (readonly number[])[];
-  readonly documents: readonly number[];
+  /** Number of the text that each is from. */
+  readonly texts: readonly number[];
   readonly entropies: ReadonlyMap<
     number,
     { kl: number; totalVariation: number; renyi: number; loss: number; mean: Float64Array }
@@ -123,6 +126,10 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   const { model, head, reference, seed = 0, threads, signal, steps } = options;
   const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
   const { config } = model;
+  const documents = options.documents ?? options.texts.map((_, i) => i);
+  ensure(documents.length === options.texts.length, "bad_shape", () => {
+    return `documents: ${documents.length} numbers for ${options.texts.length} texts: each text is a piece of one document`;
+  });
   const layers = options.layers ?? Array.from({ length: config.layers }, (_, i) => i);
   checkLayers(config, layers);
   for (const one of [model, reference])
@@ -158,11 +165,12 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   });
   if (has("surplus"))
     documentParts(
-      chosen.flatMap((places, text) => places.map(() => text)),
+      chosen.flatMap((places, text) => places.map(() => documents[text])),
       seed,
     );
   const read = has("entropy") ? layers : [];
   const found = await collect(model, options.texts, chosen, layers, read, distance, signal);
+  const documentOf = found.texts.map((text) => documents[text]);
   const q =
     reference && has("alignment")
       ? (await collect(reference, options.texts, chosen, [], [], distance, signal)).q
@@ -183,14 +191,22 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
       signal,
     });
     try {
-      const { tokens, documents } = found;
+      const { tokens } = found;
       for (const k of distances) {
         next(`tokens alone, ${k} ahead`);
-        const alone: ProbeOutcome = await probes.train({ states: found.final, tokens, documents }, k, "tokens");
+        const alone: ProbeOutcome = await probes.train(
+          { states: found.final, tokens, documents: documentOf },
+          k,
+          "tokens",
+        );
         for (const layer of layers) {
           next(`layer ${layer}, ${k} ahead`);
-          const seen = await probes.train({ states: found.states.get(layer)!, tokens, documents }, k, "state");
-          result.get(layer)!.push(surplusOf(k, alone, seen, documents, seed));
+          const seen = await probes.train(
+            { states: found.states.get(layer)!, tokens, documents: documentOf },
+            k,
+            "state",
+          );
+          result.get(layer)!.push(surplusOf(k, alone, seen, documentOf, seed));
         }
       }
     } finally {
@@ -249,7 +265,7 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
   onProgress(total, total, "done");
   return {
     contexts: found.tokens.length,
-    documents: new Set(found.documents).size,
+    documents: new Set(documentOf).size,
     vocabulary: config.vocabularySize,
     layers: measured.list,
     ...(measured.fisher && { fisher: measured.fisher }),
@@ -265,12 +281,17 @@ function placesOf(texts: readonly (readonly number[])[], contexts: number, dista
     "bad_option",
     `the texts have no context with ${skipped} tokens before it and ${distance + 1} behind it`,
   );
-  const share = Math.min(1, contexts / all);
-  return usable.map((count) =>
-    Array.from({ length: count }, (_, i) => i)
-      .filter((i) => Math.floor((i + 1) * share) > Math.floor(i * share))
-      .map((i) => skipped + i),
-  );
+  // Counted through all texts: of short ones each may have a part of a context.
+  const wanted = Math.min(contexts, all);
+  const before = (place: number): number => Math.floor((place * wanted) / all);
+  let first = 0;
+  return usable.map((count) => {
+    const from = first;
+    first += count;
+    return Array.from({ length: count }, (_, i) => i)
+      .filter((i) => before(from + i + 1) > before(from + i))
+      .map((i) => skipped + i);
+  });
 }
 
 /** States of `layers`, and what the model's head would say after those of `read`, which costs a product with the vocabulary each. */
@@ -298,19 +319,19 @@ async function collect(
     read.map((layer) => [layer, { kl: 0, totalVariation: 0, renyi: 0, loss: 0, mean: new Float64Array(vocabulary) }]),
   );
   const tokens: number[][] = [];
-  const documents: number[] = [];
+  const from: number[] = [];
   const site = (layer: number): string => `layers.${layer}.residual`;
   const taps = [...layers.map(site), ...read.map((layer) => lensReading(site(layer))), "final"];
   const edits = read.map((layer) => ({ edit: logitLens(site(layer)), key: "" }));
   let at = 0;
-  for (const [document, places] of chosen.entries()) {
+  for (const [text, places] of chosen.entries()) {
     if (places.length === 0) continue;
     if (signal?.aborted) throw new VentrisError("aborted", "reading states was aborted");
-    const text = texts[document].slice(0, Math.min(longest, contextLength));
-    const [result] = await model.forward([{ tokens: text, logits: places }], { taps, edits });
+    const whole = texts[text].slice(0, Math.min(longest, contextLength));
+    const [result] = await model.forward([{ tokens: whole, logits: places }], { taps, edits });
     for (const [i, place] of places.entries()) {
-      tokens.push(texts[document].slice(place + 1, place + 2 + distance));
-      documents.push(document);
+      tokens.push(texts[text].slice(place + 1, place + 2 + distance));
+      from.push(text);
       const law = lawOf(result.logits.subarray(i * vocabulary, (i + 1) * vocabulary));
       q.values.set(law, at * vocabulary);
       const row = (name: string, index: number): Float32Array => {
@@ -330,11 +351,11 @@ async function collect(
         sums.kl += categoricalEntropy(through) / count;
         sums.totalVariation += categoricalEntropy(through, "total-variation") / count;
         sums.renyi += categoricalEntropy(through, { renyi: 0.5 }) / count;
-        sums.loss -= Math.log(Math.max(Number.MIN_VALUE, through[texts[document][place + 1]])) / count;
+        sums.loss -= Math.log(Math.max(Number.MIN_VALUE, through[texts[text][place + 1]])) / count;
         for (let v = 0; v < vocabulary; v++) sums.mean[v] += through[v] / count;
       }
       at++;
     }
   }
-  return { states, following, final, q, tokens, documents, entropies };
+  return { states, following, final, q, tokens, texts: from, entropies };
 }

@@ -53,13 +53,15 @@ export interface ProbeOutcome {
 
 /** Probes that foretell later tokens from states. */
 export interface Probes {
-  /** Trains a probe for w_(t+k) on what it may see. Errors: `bad_option` where a part is left without documents; `aborted`. */
+  /** Trains a probe for w_(t+k) on what it may see. Errors: `bad_option` for fewer than ten documents; `aborted`. */
   train(examples: ProbeExamples, k: number, sees: "tokens" | "state"): Promise<ProbeOutcome>;
   release(): Promise<void>;
 }
 
 /** Of documents: trained on, chosen by, measured on. */
 const shares = [0.7, 0.1, 0.2];
+/** So many give two to measure on, without which there is no interval. */
+const leastDocuments = 10;
 
 /** Probes of one shape, compiled once: one hidden layer over the state and the tokens, of which those that it may not see are zeros. */
 export async function openProbes(settings: ProbeSettings): Promise<Probes> {
@@ -179,9 +181,15 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   return { train: trainOne, release: () => objective.release() };
 }
 
-/** Contexts by their documents, which are shuffled by the seed. Errors: `bad_option` for fewer documents than there are parts to fill. */
+/** Contexts by their documents, which are shuffled by the seed. Errors: `bad_option` for fewer than ten documents. */
 export function documentParts(documents: readonly number[], seed: number): [number[], number[], number[]] {
   const names = [...new Set(documents)];
+  ensure(
+    names.length >= leastDocuments,
+    "bad_option",
+    () =>
+      `the surplus is of probes that are trained on some texts, chosen by others and measured on others, for which ${names.length} ${names.length === 1 ? "is" : "are"} too few: give ten or more (pieces of one text are one), or leave the surplus out of what is measured`,
+  );
   const order = permutation(names.length, { seed, request: 3 });
   const part = new Map<number, number>();
   for (const [at, i] of order.entries()) {
@@ -190,11 +198,6 @@ export function documentParts(documents: readonly number[], seed: number): [numb
   }
   const parts: [number[], number[], number[]] = [[], [], []];
   for (const [place, document] of documents.entries()) parts[part.get(document)!].push(place);
-  ensure(
-    parts.every((places) => places.length > 0),
-    "bad_option",
-    `probes: some texts are trained on, some chosen by and some measured on, for which ${names.length} ${names.length === 1 ? "is" : "are"} too few: give ten or more`,
-  );
   return parts;
 }
 
@@ -228,7 +231,7 @@ export interface Surplus {
   readonly state: number;
 }
 
-/** The difference of two probes' losses over the same contexts, with an interval over their documents. */
+/** The difference of two probes' losses over the same contexts, with an interval over their documents. Errors: `bad_option` where they are of one document. */
 export function surplusOf(
   k: number,
   tokens: Pick<ProbeOutcome, "losses" | "measured">,
@@ -242,7 +245,12 @@ export function surplusOf(
     groups.set(documents[place], own);
     own.push(tokens.losses[i] - state.losses[i]);
   }
-  const { value, interval = [value, value] } = bootstrap([...groups.values()], (sample) => mean(sample.flat()), seed);
+  const { value, interval } = bootstrap([...groups.values()], (sample) => mean(sample.flat()), seed);
+  ensure(
+    interval,
+    "bad_option",
+    "surplusOf: what was measured is of one document, which says nothing about its spread",
+  );
   return { k, value, interval, tokens: mean(tokens.losses), state: mean(state.losses) };
 }
 
