@@ -111,7 +111,7 @@ function describeIssue(
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
     case "invalid_format":
-      return `${field} must be ${issue.format === "regex" ? issue.message : `a ${issue.format}`}${given}`;
+      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : `a ${issue.format}`}${given}`;
     case "invalid_union":
       return issue.errors.length === 0
         ? oneOf(
@@ -129,6 +129,10 @@ function describeIssue(
     }
   }
 }
+
+/** What a text must look like: in the schema's own words where it has some. */
+const formedAs = ({ message, pattern }: { message: string; pattern?: string }): string =>
+  isLibrarys(message) ? `a text like ${pattern}` : message;
 
 /** A schema's own words: a sentence about the field where they say what it must be, else a remark on it. */
 const ownWords = (message: string, field: string, given: string): string =>

@@ -80,7 +80,13 @@ An interrupted build goes on where it was when the same call is repeated.
       ).default(0.4),
     )
     .addOption(numberFlag("--blocks", z.int().min(1).max(64), "feed-forward blocks of the network").default(3))
-    .addOption(numberFlag("--passes", z.number().positive(), "how often it sees every token").default(10))
+    .addOption(
+      numberFlag(
+        "--passes",
+        z.number().positive().max(100_000),
+        "how often it sees every token; a short text more often: there are 200 steps at least",
+      ).default(10),
+    )
     .addOption(
       numberFlag("--rows", z.int().min(1).max(65536), "how many tokens each training step learns from").default(256),
     )

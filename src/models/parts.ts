@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
-import { exists, nameOf, readWhole, storage, within } from "../files.ts";
+import { exists, nameOf, readWhole, storage, whyUnreadable, within } from "../files.ts";
 import { checkJson } from "../json.ts";
 import { openSafetensors, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import type { WeightSource } from "../weights/source.ts";
@@ -167,9 +167,11 @@ export async function cardBelow(folder: string, card: string): Promise<string | 
   return undefined;
 }
 
-/** A card of a folder, by its schema. Errors: `bad_file` for what is too long, no JSON, or no such card. */
+/** A card of a folder, by its schema. Errors: `bad_file` for what cannot be read, is too long, no JSON, or no such card. */
 export async function readCardFile<Card>(path: string, schema: z.ZodType<Card>, mostBytes: number): Promise<Card> {
-  const bytes = await readWhole(path, mostBytes);
+  const bytes = await readWhole(path, mostBytes).catch((cause: unknown) => {
+    throw new VentrisError("bad_file", `cannot read ${path}: ${whyUnreadable(cause)}`, { cause });
+  });
   ensure(bytes, "bad_file", `${path} is longer than a card can be`);
   let json: unknown;
   try {

@@ -132,6 +132,8 @@ test("the law of neighbours: softmax of distances, summed by token, at every tem
   expect([...tokens]).toEqual([5, 7]);
   expect(probabilities[0]).toBeCloseTo((weights[0] + weights[3]) / total, 12);
   expect(probabilities[0] + probabilities[1]).toBeCloseTo(1, 12);
+  const least = recollection(Float32Array.of(-2, -0.5, -1), Number.MIN_VALUE);
+  expect([0, 1, 2].map((token) => least.probability(token))).toEqual([0, 1, 0]);
   expect([...neighbourLaw(hits, values, 1e-6).tokens]).toEqual([5]); // the nearest alone
   expect([...neighbourLaw(hits, values, 1e9).probabilities].map((p) => p.toFixed(6))).toEqual(["0.500000", "0.500000"]);
 });

@@ -8,6 +8,7 @@ import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { DecodingModel } from "../../../engine/model.ts";
 import { logSumExp, topLogprobs } from "../../../engine/shapers/logprobs.ts";
 import { ensure, ofOption } from "../../../errors.ts";
+import { checkJson } from "../../../json.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import type { Part } from "../../../models/parts.ts";
 import { siteNamed } from "../../../models/sites.ts";
@@ -40,7 +41,7 @@ export const memorySettings = z.object({
     .int()
     .min(1)
     .max(2 ** 24),
-  epsilon: z.number().positive(),
+  epsilon: z.number().positive().max(1),
 });
 
 /** Precision of a memory's matrices. */
@@ -92,7 +93,9 @@ export const mlpMemory = defineShaper({
 /** The memory's distribution, from its log-probabilities, as a recollection. Errors: `bad_option`. */
 export function recollection(logprobs: Float32Array, temperature: number): Recollection {
   ensure(temperature > 0, "bad_option", `temperature must be above 0, not ${temperature}`);
-  const scaled = temperature === 1 ? logprobs : logprobs.map((logprob) => logprob / temperature);
+  // The largest is taken off first: divided by the least of temperatures, all would be minus infinity.
+  const most = logprobs.reduce((a, b) => Math.max(a, b), -Infinity);
+  const scaled = temperature === 1 ? logprobs : logprobs.map((logprob) => (logprob - most) / temperature);
   const normaliser = temperature === 1 ? 0 : logSumExp(scaled);
   return {
     table: { logits: scaled, normaliser },
@@ -122,14 +125,7 @@ export async function openMemory(
   weights: MemoryWeights = "int8",
 ): Promise<OpenMemory> {
   const part = await model.part(reference, memoryKind);
-  const parsed = memorySettings.safeParse(part.card.settings);
-  const issue = parsed.error?.issues[0];
-  ensure(
-    parsed.success,
-    "bad_file",
-    `the part ${part.card.name}: settings: ${issue?.path.join(".")}: ${issue?.message}`,
-  );
-  const shape = parsed.data;
+  const shape = checkJson(memorySettings, part.card.settings, `the part ${part.card.name}: settings`);
   const [site] = part.card.sites;
   ensure(
     part.card.sites.length === 1,

@@ -1,8 +1,9 @@
 /** From a finished datastore to a trained memory: search for every entry, imitation, a part. Each stage is kept, so that a stop loses little. */
 import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
-import { exists, keeping, nameOf, within } from "../../../files.ts";
+import { exists, folderOf, inMadeFolder, keeping, nameOf, within } from "../../../files.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
+import { withFileLock } from "../../../weights/cache.ts";
 import { requireCounts, requireWithin } from "../../numbers.ts";
 import { baseOf, type StateModel } from "../building.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
@@ -56,21 +57,25 @@ export interface MadeMemory extends TrainedMemory {
   readonly inverted?: { readonly lists: number; readonly probes: number; readonly recall: number };
 }
 
+type MemoryModel = StateModel & Pick<DecodingModel, "writePart">;
+
 const probes = 32;
 const usualExactUntil = 50_000;
 
-/** Errors: `bad_option` for numbers out of their range; those of the datastore, of searching and of training; `aborted`, with every stage kept. */
-export async function makeMemory(
-  model: StateModel & Pick<DecodingModel, "writePart">,
-  options: MakeMemoryOptions,
-): Promise<MadeMemory> {
-  const { datastore: folder, out, work, k, temperature, alpha, blocks, seed, threads, signal, onTrain } = options;
-  const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
+/** Errors: `bad_option` for numbers out of their range; `unavailable` where another process makes it; those of the datastore, of searching and of training; `aborted`, with every stage kept. */
+export async function makeMemory(model: MemoryModel, options: MakeMemoryOptions): Promise<MadeMemory> {
+  const { work, k, temperature, alpha, blocks, steps, rows, learningRate } = options;
   requireCounts({ k, blocks, steps, rows });
   const rates = { temperature, learningRate };
   for (const [name, rate] of Object.entries(rates))
     ensure(rate > 0 && rate < Infinity, "bad_option", `${name} must be a number above 0, not ${rate}`);
   requireWithin({ alpha }, 0, 1);
+  return inMadeFolder(folderOf(work), () => withFileLock(work, () => make(model, options), { timeout: 0 }));
+}
+
+async function make(model: MemoryModel, options: MakeMemoryOptions): Promise<MadeMemory> {
+  const { datastore: folder, out, work, k, temperature, alpha, blocks, seed, threads, signal, onTrain } = options;
+  const { memoryLimit, exactUntil = usualExactUntil, steps, rows, learningRate } = options;
   const datastore = await openDatastore(folder, await baseOf(model), { memoryLimit });
   const { card, entries } = datastore;
   const { teacher, inverted } = await teacherOf(datastore, options, exactUntil);

@@ -154,6 +154,14 @@ describe("training", () => {
     for (const [name, value] of Object.entries(wrong))
       await expect(make(join(fixture.folder, "wrong"), { [name]: value })).rejects.toThrow(`${name} must`);
 
+    // Two at once: one is refused before it has searched, and loses nothing of the other's.
+    const taught: number[] = [];
+    const twice = [0, 1].map((i) => make(join(fixture.folder, "twice"), { steps: 2, onTeach: () => taught.push(i) }));
+    const both = await Promise.allSettled(twice);
+    expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
+    expect(both).toContainEqual({ status: "rejected", reason: expect.objectContaining({ code: "unavailable" }) });
+    expect(new Set(taught).size).toBe(1);
+
     const stopped = join(fixture.folder, "stopped");
     const teaching = new AbortController();
     const onTeach = () => teaching.abort();
@@ -271,7 +279,8 @@ describe("as a shaper", () => {
     };
     await refused("heads", { kind: "heads" }, /kind heads, not mlp-memory/);
     await refused("tensors", {}, /is missing, and must be/);
-    await refused("settings", { settings: {} }, /settings/);
+    await refused("settings", { settings: {} }, /settings: blocks is missing: it must be a number/);
+    await refused("epsilon", { settings: { ...shape, epsilon: 1e308 } }, /epsilon must be at most 1, not 1e\+308/);
     await refused("site", { sites: ["layers.1.mlp.up"] }, /64 wide, not 32/);
     await refused("vocabulary", { settings: { ...shape, vocabularySize: 9 } }, /9 tokens/);
     expect(fixture.model.forest.held).toBe(0);
