@@ -1,6 +1,9 @@
 /** Requests through the public face: repeatable whatever runs beside them, bounded, abortable, and clear about misuse. */
 
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { removeModel, type TinyModel, vocabularySize, writeTinyModel } from "../test/fixtures/tiny-model.ts";
 import { type DecodeOptions, methodChoice } from "./calls.ts";
 import { uniform } from "./engine/random.ts";
@@ -200,6 +203,34 @@ describe("misuse is refused", () => {
     expect(() => own.decode("a")).toThrow(/has no tokenizer/);
     expect((await failure(own.decode([2], { stop: "a" }).final)).message).toMatch(/stop/);
   });
+});
+
+test("converting weights is told, can be aborted, and is done once", async () => {
+  const cache = await mkdtemp(join(tmpdir(), "ventris-converted-"));
+  vi.stubEnv("VENTRIS_CACHE", cache);
+  try {
+    const told: { stage: string; done?: number; total?: number }[] = [];
+    const options = { weights: "int8", threads: 1 } as const;
+    const controller = new AbortController();
+    const opening = open(tiny.folder, {
+      ...options,
+      signal: controller.signal,
+      onProgress: ({ stage }) => stage === "convert" && controller.abort(),
+    });
+    expect(await failure(opening)).toMatchObject({ code: "aborted", message: `opening ${tiny.folder} was aborted` });
+    await (await open(tiny.folder, { ...options, onProgress: (progress) => told.push(progress) })).close();
+    const converted = told.filter(({ stage }) => stage === "convert");
+    expect(told.map(({ stage }) => stage)).toEqual(["load", ...converted.map(() => "convert")]);
+    const done = converted.map((progress) => progress.done!);
+    expect(done).toEqual(done.toSorted((a, b) => a - b));
+    expect(done.at(-1)).toBe(converted[0].total);
+    const again: string[] = [];
+    await (await open(tiny.folder, { ...options, onProgress: ({ stage }) => again.push(stage) })).close();
+    expect(again).toEqual(["load"]);
+  } finally {
+    vi.unstubAllEnvs();
+    await rm(cache, { recursive: true, force: true });
+  }
 });
 
 describe("taps and edits", () => {

@@ -60,7 +60,7 @@ export interface OpenOptions extends LoadOptions, RemoteOptions {
   share?: string;
   /** Ends opening between its steps: `aborted`. */
   signal?: AbortSignal;
-  /** What opening is doing: a download file by file, then reading and compiling. */
+  /** What opening is doing: a download file by file, then reading and compiling, and converting weights where that is needed. Default: nobody is told. */
   onProgress?: (progress: OpenProgress) => void;
 }
 
@@ -252,7 +252,10 @@ async function openModel(
       return `${path} says that it holds "${format}", which is no model that this version opens`;
     });
     onProgress?.({ stage: "load" });
-    parts = await loadModel(path, reference, options);
+    parts = await loadModel(path, reference, options, (done, total) => {
+      ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);
+      onProgress?.({ stage: "convert", done, total });
+    });
   }
   const model = createModel({
     ...parts,

@@ -9,6 +9,8 @@ export const progressOfOpening =
   (model: string) =>
   (progress: OpenProgress): void => {
     if (progress.stage === "load") showProgress(`loading ${model}`);
+    else if (progress.stage === "convert")
+      showProgress(`converting ${model}: ${formatBytes(progress.done)} of ${formatBytes(progress.total)}`);
     else showProgress(`downloading ${progress.file}: ${formatBytes(progress.done)} of ${formatBytes(progress.total)}`);
   };
 

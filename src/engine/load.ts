@@ -26,6 +26,7 @@ import type { LoweredPass } from "./sites/rows.ts";
 import { withVariants } from "./sites/variants.ts";
 import { createVision } from "./vision.ts";
 import {
+  type OnConvert,
   planWeights,
   preparation,
   prepareWeights,
@@ -67,7 +68,12 @@ export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" |
  * Opens a checkpoint folder or weight file. Errors: `bad_config`, `bad_file` (naming file and tensor), `unavailable`, `bad_option`,
  * `disk_full`.
  */
-export async function loadModel(path: string, name: string, options: LoadOptions = {}): Promise<TransformerParts> {
+export async function loadModel(
+  path: string,
+  name: string,
+  options: LoadOptions = {},
+  onConvert?: OnConvert,
+): Promise<TransformerParts> {
   const started = performance.now();
   const {
     weights: format = "auto",
@@ -104,7 +110,7 @@ export async function loadModel(path: string, name: string, options: LoadOptions
     const common = { always: { taps, edits }, blocks, products, stored };
     const forCanvas = { family, config, always: common.always, blocks, products };
     const lowered = config.diffusion ? lowerCanvas(forCanvas, false) : lowerPass(family, config, common);
-    const prepared = await prepareWeights(identity, parameters, lowered);
+    const prepared = await prepareWeights(identity, parameters, lowered, onConvert);
     const compiling = { ...compileOptions, weights: prepared };
     const [tokenizer, grows] = await Promise.all([
       tokenizerOf(path, config, source.metadata),

@@ -59,6 +59,9 @@ const smallBytes = 64 * 2 ** 20;
 /** Where the cache folder cannot be written, these too, up to this size. */
 const mostInMemory = 2 ** 31 - 1;
 
+/** Told of weights that are converted: bytes done, and of how many. What it throws ends that. */
+export type OnConvert = (done: number, total: number) => void;
+
 /**
  * The program's weight file: read or converted tensor by tensor, so that memory peaks at one tensor above the result; what is
  * large or quantised goes to the cache folder of a disk, from where the runtime maps it.
@@ -67,6 +70,7 @@ export async function prepareWeights(
   identity: string,
   parameters: Parameters,
   lowered: LoweredProgram,
+  onConvert?: OnConvert,
 ): Promise<NonNullable<CompileOptions["weights"]>> {
   async function* pieces(): AsyncGenerator<{ offset: number; bytes: Uint8Array }> {
     for (const binding of lowered.weights) {
@@ -90,7 +94,10 @@ export async function prepareWeights(
   }
   const inMemory = async (): Promise<Uint8Array> => {
     const file = new Uint8Array(lowered.weightBytes);
-    for await (const { offset, bytes } of pieces()) file.set(bytes, offset);
+    for await (const { offset, bytes } of pieces()) {
+      file.set(bytes, offset);
+      if (quantizes) onConvert?.(offset + bytes.length, file.length);
+    }
     return file;
   };
   const quantizes = lowered.weights.some(({ bits }) => bits !== 32);
@@ -108,6 +115,7 @@ export async function prepareWeights(
               if (offset > position) await write(new Uint8Array(offset - position));
               await write(bytes);
               position = offset + bytes.length;
+              onConvert?.(position, lowered.weightBytes);
             }
           }),
         async (file) => {

@@ -2,10 +2,14 @@
 import { ensure, shown } from "../errors.ts";
 import { downloadModel } from "./hub.ts";
 
-/** What opening a model is doing. */
+/**
+ * What opening a model is doing: a download, with the file that has just grown and the bytes done and in all, of all files together; reading and compiling;
+ * converting its weights (to 8 or 4 bits, or to what the runtime reads), with the bytes written and in all. What has been converted is kept on disk.
+ */
 export type OpenProgress =
   | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
-  | { readonly stage: "load" };
+  | { readonly stage: "load" }
+  | { readonly stage: "convert"; readonly done: number; readonly total: number };
 
 /** How a reference is looked up, and how that can be ended. */
 export interface Resolving {

@@ -56,7 +56,10 @@ function openSite({ version, models }: { version: string; models: readonly strin
     if (message.type === "progress") {
       const { progress } = message;
       if (progress.stage === "load") doing = "preparing the model";
-      else doing = `${bytes(progress.done)} of ${bytes(progress.total)} of the model are here`;
+      else {
+        const share = `${bytes(progress.done)} of ${bytes(progress.total)} of the model`;
+        doing = `${share} are ${progress.stage === "convert" ? "converted" : "here"}`;
+      }
       return;
     }
     doing = "";
