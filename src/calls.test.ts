@@ -13,6 +13,7 @@ import {
   type MethodChoice,
   type Model,
   open,
+  type Prompt,
   readChat,
   resolveModel,
 } from "./index.ts";
@@ -352,6 +353,27 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ["a constraint's number", () => model.decode("a", { constraint: wrong({ regex: 3 }) }), /regex must be a text or/],
     ["a choice", () => model.decode("a", { constraint: wrong({ choices: "a" }) }), /choices must be a list of texts/],
     [
+      "a constraint that is no expression",
+      () => model.decode("a", { constraint: { regex: "(" } }),
+      /^constraint: regular expression \/\(\//,
+    ],
+    ["a choice of nothing", () => model.decode("a", { constraint: { choices: [] } }), /^constraint: choices: the list/],
+    [
+      "a constraint without a name",
+      () => model.decode("a", { constraint: wrong({}) }),
+      /^constraint: give exactly one of/,
+    ],
+    [
+      "continuations, and none of them",
+      () => model.continuations({ context: [1], options: [] }),
+      /^continuations: options is empty/,
+    ],
+    [
+      "a continuation of nothing",
+      () => model.continuations({ context: [1], options: [[1], []] }),
+      /^continuations: options\[1\] is empty/,
+    ],
+    [
       "an edit that is null",
       () => model.decode("a", { edits: [wrong(null)] }),
       /edits\[0\] must be of the form {"site":.*}, not null/,
@@ -434,7 +456,9 @@ test("options that do not exist do not compile, and those that do have their typ
   const ordered: DecodeOptions = { order: ["topK", "mine.cut"] };
   // @ts-expect-error: no such method
   const unknown: DecodeOptions = { method: "gredy" };
-  expect([misspelt, unknown, disordered, ordered]).toHaveLength(4);
+  // @ts-expect-error: a blank's length is one of `lengths`
+  const blank: Prompt = { fill: "x ___", length: 3 };
+  expect([misspelt, unknown, disordered, ordered, blank]).toHaveLength(5);
 });
 
 test("many requests of one signal are one listener to it, and all of them end", async () => {
@@ -585,6 +609,7 @@ test("opening tells what it does and can be aborted", async () => {
   await using other = await open("pylos", { onProgress: ({ stage }) => stages.push(stage) });
   expect(other.name).toBe("pylos");
   expect(stages).toEqual(["load"]);
+  await expect(model.embed("Hi", { signal: AbortSignal.abort() })).rejects.toThrow(/^embed was aborted/);
   await expect(open("pylos", { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
 });
 

@@ -2,7 +2,7 @@
  * From what a caller gives to a run: prompts as text, token ids or messages; options checked; results as a whole, as
  * log-probabilities of a given text, or as a vector.
  */
-import { createConstraint } from "./constraints/index.ts";
+import { type ConstraintChoice, createConstraint } from "./constraints/index.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
 import { readTemplate, type Template, type TemplateText, templateTokens } from "./engine/canvas/template.ts";
 import {
@@ -111,7 +111,7 @@ export function readRequest(model: DecodingModel, options: DecodeOptions, call: 
     call,
     { besides: ["method", "shapers", "signal"], ways: requestWays },
   );
-  if (settings.constraint) createConstraint(settings.constraint); // refused at once, and kept for the run
+  if (settings.constraint) requireConstraint(settings.constraint); // refused at once, and kept for the run
   requireCapabilities(model, method);
   if (!model.capabilities.has("remote"))
     requireChain(settings, { vocabularySize: model.config.vocabularySize, tokenizer: model.tokenizer });
@@ -123,6 +123,16 @@ export function readRequest(model: DecodingModel, options: DecodeOptions, call: 
     "shapers: they change distributions, which stay with the engine behind the network",
   );
   return { method, methodOptions, settings, shapers: making, signal };
+}
+
+/** Errors: what is wrong with the form of the output, told with the option's name. */
+function requireConstraint(choice: ConstraintChoice): void {
+  try {
+    createConstraint(choice);
+  } catch (cause) {
+    if (!(cause instanceof VentrisError) || /^constraint\b/.test(cause.message)) throw cause;
+    throw new VentrisError(cause.code, `constraint: ${cause.message}`, { cause });
+  }
 }
 
 type PromptReader = Pick<DecodingModel, "name" | "capabilities" | "config" | "tokenizer">;
@@ -306,6 +316,7 @@ export async function continuations(
   requireNothingElse(besides, "continuations", ["context", "options"]);
   requireTokens(model, context, "context");
   ensure(Array.isArray(lists), "bad_option", `continuations: options must be a list, not ${shown(lists)}`);
+  ensure(lists.length > 0, "bad_option", "continuations: options is empty: give at least one list of token ids");
   for (const [i, option] of lists.entries()) requireTokens(model, option, `options[${i}]`);
   return scoreContinuations(model, given, { shapers: makersOf(shapers), normalise, masked, signal });
 }
@@ -317,7 +328,8 @@ function requireTokens(model: DecodingModel, tokens: unknown, field: string): vo
     "bad_option",
     () => `continuations: ${field} must be a list of token ids, not ${shown(tokens)}; tokenizer.encode makes them`,
   );
-  promptTokens(model, tokens as number[]);
+  ensure(tokens.length > 0, "bad_option", `continuations: ${field} is empty: it needs a token at least`);
+  promptTokens(model, tokens);
 }
 
 /** How a text is embedded. */
@@ -340,7 +352,7 @@ export async function embed(
   const tokens = promptTokens(model, text);
   const sites = leaseSites(model.sites(), ["final"], []);
   let sum = new Float64Array(0);
-  for await (const { values } of traceTokens(model.forest, tokens, sites, { taps: ["final"], signal })) {
+  for await (const { values } of traceTokens(model.forest, tokens, sites, { taps: ["final"], signal }, "embed")) {
     const { values: rows, width } = values.final;
     if (sum.length === 0) sum = new Float64Array(width);
     for (let i = 0; i < rows.length; i++) sum[i % width] += rows[i];

@@ -40,11 +40,11 @@ export async function scoreContinuations(
   { context, options }: Continuations,
   { shapers: makers = [], normalise = true, masked = -1000, signal }: ContinuationOptions = {},
 ): Promise<ScoredContinuations> {
-  ensure(context.length > 0, "bad_option", "scoring: the context is empty");
+  ensure(context.length > 0, "bad_option", "continuations: the context is empty");
   ensure(
     options.length > 0 && options.every((option) => option.length > 0),
     "bad_option",
-    "scoring: an option is empty",
+    "continuations: an option is empty",
   );
   const { forest } = model;
   const shapers: Shaper[] = [];
@@ -59,7 +59,7 @@ export async function scoreContinuations(
     const longest = Math.max(...options.map((option) => option.length));
     // The last token of an option is only predicted, so that one more than the context fits.
     const cut = Math.max(0, context.length + longest - 1 - fits);
-    ensure(cut < context.length, "bad_option", `scoring: ${longest} tokens exceed the context of ${fits}`);
+    ensure(cut < context.length, "bad_option", `continuations: ${longest} tokens exceed the context of ${fits}`);
     return { scores: await scoreAll(context.slice(cut)), cut };
   } finally {
     for (const shaper of shapers) await shaper.close?.();

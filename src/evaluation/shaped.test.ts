@@ -98,7 +98,7 @@ test("MC1, MC2 and MC3 under a contrast are what sums by hand give", async () =>
 });
 
 test("what cannot be scored is refused", async () => {
-  await expect(model.continuations({ context, options: [[]] })).rejects.toThrow(/prompt is empty|option is empty/);
+  await expect(model.continuations({ context, options: [[]] })).rejects.toThrow(/options\[0\] is empty/);
   await expect(model.continuations({ context: [], options })).rejects.toThrow(/empty/);
   await expect(model.continuations({ context, options: [] })).rejects.toThrow(/option/);
   await expect(model.continuations({ context, options }, { shaper: [] } as never)).rejects.toThrow(/shaper/);

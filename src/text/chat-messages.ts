@@ -140,7 +140,7 @@ export function shapeMessages(
       ensure(
         others.length > 0,
         "bad_option",
-        `${where}.content is ${shown(content ?? null)}, and there is nothing else to say`,
+        `${where}.content is ${content === null ? "null" : "missing"}, and there is nothing else to say`,
       );
       return { ...message, role: message.role, content: null };
     }

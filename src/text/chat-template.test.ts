@@ -107,7 +107,7 @@ describe("what messages hold", () => {
     [forText, { role: "usr", content: "x" }, /messages\[0\]\.role is "usr".*did you mean "user"/],
     [forText, { role: "user", content: "x", "a b-c": 1 }, /messages\[0\]\.a b-c is given/],
     [forText, { role: "user", content: null }, /messages\[0\]\.content is null/],
-    [forText, { role: "user" }, /messages\[0\]\.content is null/],
+    [forText, { role: "user" }, /messages\[0\]\.content is missing, and/],
     [forText, { role: "user", content: [{ type: "image_url", image_url: {} }] }, /content\[0\] is of type "image_url"/],
     [
       forText,
@@ -124,7 +124,7 @@ describe("what messages hold", () => {
     [
       "{{ messages[0].content + messages[0].tool_calls.x.y }}",
       { role: "a", tool_calls: call },
-      /messages\[0\]\.content is null/,
+      /messages\[0\]\.content is missing, and/,
     ],
   ])("is refused where %s would drop it: %j", (source, message, expected) => {
     expect(() => compileChatTemplate(source, "chat.json", {})([message as ChatMessage])).toThrow(

@@ -80,7 +80,10 @@ export function compileChatTemplate(
         });
       } catch {
         const { message } = first as Error;
-        throw new VentrisError("bad_option", `messages[${silent}].content is null, and ${message}`, { cause: first });
+        const without = messages[silent]?.content === undefined ? "missing" : "null";
+        throw new VentrisError("bad_option", `messages[${silent}].content is ${without}, and ${message}`, {
+          cause: first,
+        });
       }
     }
   };

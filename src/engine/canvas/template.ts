@@ -17,10 +17,12 @@ export interface Template {
 export interface TemplateText {
   /** A text with `___` (three underscores or more) for each blank. */
   readonly fill: string;
-  /** Tokens of each blank, in order; "found" (default): the length that the model is surest of. */
+  /** Tokens of each blank, in order, or "found": the length that the model is surest of. Default: all are found. */
   readonly lengths?: readonly (number | "found")[];
-  /** Longest blank to try; default 12. */
+  /** Longest blank to try, in tokens, from 1 to 64. Default 12. */
   readonly longest?: number;
+  /** A template has none: without this line `length` would pass as that of the lists of token ids, which a prompt may be too. Never given. */
+  readonly length?: never;
 }
 
 const mostTokens = 4096;

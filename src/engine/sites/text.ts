@@ -30,13 +30,14 @@ export function traceTokens(
   tokens: readonly number[],
   sites: LeaseSites,
   { window = forest.contextLength, signal }: TextTraceOptions,
+  call = "trace",
 ): AsyncGenerator<TextTraceChunk, void> {
-  ensure(tokens.length > 0, "bad_option", "trace: the text is empty");
+  ensure(tokens.length > 0, "bad_option", `${call}: the text is empty`);
   const fits = Number.isInteger(window) && window >= 1 && window <= forest.contextLength;
   ensure(fits, "bad_option", `trace: window must be a whole number from 1 to ${forest.contextLength}, not ${window}`);
   const positions = Array.from({ length: Math.min(window, tokens.length) }, (_, i) => i);
-  requireActing(sites.edits, positions, "trace");
-  return traceWindows(forest, tokens, sites, window, signal);
+  requireActing(sites.edits, positions, call);
+  return traceWindows(forest, tokens, sites, window, signal, call);
 }
 
 async function* traceWindows(
@@ -45,6 +46,7 @@ async function* traceWindows(
   sites: LeaseSites,
   window: number,
   signal: AbortSignal | undefined,
+  call: string,
 ): AsyncGenerator<TextTraceChunk, void> {
   for (let start = 0; start < tokens.length; start += window) {
     const end = Math.min(tokens.length, start + window);
@@ -52,7 +54,7 @@ async function* traceWindows(
     let tip: ForestNode | undefined;
     try {
       for (let at = start; at < end; at += forest.maxRows) {
-        ensure(!signal?.aborted, "aborted", "the trace was aborted");
+        ensure(!signal?.aborted, "aborted", `${call} was aborted`);
         const part = tokens.slice(at, Math.min(end, at + forest.maxRows));
         const nodes = await lease.extend(
           part.map((token, i) => ({ parent: i === 0 ? tip : i - 1, token, logits: false })),
