@@ -1,3 +1,12 @@
+import { shown, VentrisError } from "./errors.ts";
+import { isInstance } from "./values.ts";
+
+/** Errors: `bad_option`. */
+export function requireSignal(signal: unknown): void {
+  if (signal === undefined || isInstance("AbortSignal", signal)) return;
+  throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
+}
+
 /** Calls that wait for each signal. */
 const waiting = new WeakMap<AbortSignal, Set<() => void>>();
 

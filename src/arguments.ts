@@ -4,7 +4,7 @@
  */
 import { shown, VentrisError } from "./errors.ts";
 import { suggestion } from "./names.ts";
-import { isInstance } from "./values.ts";
+import { isInstance, isPlatforms } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
 export type Kind =
@@ -245,7 +245,8 @@ const isPlain = (value: unknown): value is Record<string, unknown> =>
 
 function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | undefined {
   const { fields, closed } = kind;
-  if (Object(value) !== value || Array.isArray(value)) return mismatch(kind, value, place);
+  if (Object(value) !== value || Array.isArray(value) || (closed && isPlatforms(value as object)))
+    return mismatch(kind, value, place);
   const given = value as Record<string, unknown>;
   const isOwn = Object.getPrototypeOf(given) === Object.prototype;
   if (closed && isOwn) {

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
 import { z } from "zod";
+import { shown } from "./errors.ts";
 import {
   type DecodeOptions,
   type Decoding,
@@ -40,6 +41,15 @@ const own = (decode: (decoding: Decoding) => Promise<void>) =>
     options: z.strictObject({}),
     decode,
   });
+
+const lax = defineMethod({
+  name: "lax",
+  family: "plain",
+  summary: "ends at once",
+  lossless: false,
+  decode: async (decoding) => decoding.finish("end"),
+  options: z.object({ length: z.number().default(1).describe("a length") }),
+});
 
 const once = defineShaper({
   name: "once",
@@ -302,6 +312,83 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       "a method that commits a number",
       () => model.generate("Hi", { method: own(async (decoding) => void decoding.commit(wrong(5))) }),
       /commit: tokens must be a list, not 5/,
+    ],
+    ["a row without values", () => model.generate([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
+    [
+      "a row with its values misspelt",
+      () => model.generate([1, wrong({ id: "a", value: new Float32Array(64) })]),
+      /prompt\[1\]: values is missing; did you mean values for value\?/,
+    ],
+    [
+      "a row without values at first",
+      () => model.generate([wrong({ id: "a", value: new Float32Array(64) })]),
+      /prompt\[0\]: values is missing; did you mean values for value\?/,
+    ],
+    ["a row without values, to score", () => model.score([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
+    ["a row without values, to embed", () => model.embed([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
+    ["an id that is undefined", () => model.generate([wrong(undefined)]), /undefined is not a token id/],
+    ["ids of which one is left out", () => model.generate([1, wrong(undefined)]), /undefined is not a token id/],
+    ...[
+      () => model.generate("x", wrong(Promise.resolve({ maxTokens: 3 }))),
+      () => model.chat(wrong(Promise.resolve({}))),
+      () => model.chat({ transcript: true }).send("Hello", wrong(Promise.resolve({}))),
+    ].map((call, i): [string, () => unknown, RegExp] => [
+      `options that are a promise, ${i}`,
+      call,
+      /options must be an object, not a Promise that was not awaited: await it first/,
+    ]),
+    ...[new Map([["maxTokens", 3]]), new URLSearchParams("a=3"), new Date(), /x/].flatMap(
+      (value): [string, () => unknown, RegExp][] => [
+        [
+          `options of a class, ${shown(value)}`,
+          () => model.generate("x", wrong(value)),
+          /options must be an object, not/,
+        ],
+        [`the same to open, ${shown(value)}`, () => open("pylos", wrong(value)), /options must be an object, not/],
+      ],
+    ),
+    ...["lenght", 3, null].map((value): [string, () => unknown, RegExp] => [
+      `normalise that is ${value}`,
+      () => model.continuations({ context: [1], options: [[2]] }, { normalise: wrong(value) }),
+      /continuations: normalise must be true or false, not/,
+    ]),
+    ...["x", null, Number.NaN].map((value): [string, () => unknown, RegExp] => [
+      `masked that is ${value}`,
+      () => model.continuations({ context: [1], options: [[2]] }, { masked: wrong(value) }),
+      /continuations: masked must be a number, not/,
+    ]),
+    [
+      "resolveModel with a misspelt option",
+      () => resolveModel("knossos", wrong({ sginal: 1 })),
+      /resolveModel: there is no option "sginal"; did you mean "signal"/,
+    ],
+    [
+      "resolveModel with an option of open",
+      () => resolveModel("knossos", wrong({ weights: "int8" })),
+      /no option "weights" \(known: signal, onProgress\)/,
+    ],
+    [
+      "resolveModel with a wrong signal",
+      () => resolveModel("knossos", wrong({ signal: {} })),
+      /signal must be an AbortSignal, not \{\}/,
+    ],
+    [
+      "resolveModel with a progress that is no function",
+      () => resolveModel("knossos", wrong({ onProgress: 3 })),
+      /onProgress must be a function, not 3/,
+    ],
+    [
+      "a misspelt option of an own method whose schema is loose about it",
+      () => model.decode("Hi", { method: { method: lax, options: { lenght: 3 } } }),
+      /lax options: there is no option "lenght"; did you mean "length"\?/,
+    ],
+    [
+      "the same of an own shaper",
+      () =>
+        model.decode("Hi", {
+          shapers: [{ shaper: { ...once, options: z.object({ times: z.number() }) }, options: { tims: 3 } }],
+        }),
+      /once options: there is no option "tims"; did you mean "times"\?/,
     ],
     ["an object that says a text", () => model.decode(wrong(new URL("file:///x"))), /not a URL/],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],

@@ -2,6 +2,7 @@
  * From what a caller gives to a run: prompts as text, token ids or messages; options checked; results as a whole, as
  * log-probabilities of a given text, or as a vector.
  */
+import { requireSignal } from "./aborts.ts";
 import { type ConstraintChoice, createConstraint } from "./constraints/index.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
 import { readTemplate, type Template, type TemplateText, templateTokens } from "./engine/canvas/template.ts";
@@ -13,7 +14,7 @@ import {
 } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
-import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
+import { type Method, requireMethod, requireShaperKind, type ShaperKind, strictly } from "./engine/method.ts";
 import { capabilityWords, type DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
@@ -28,7 +29,7 @@ import { ensure, reasonOf, requireObject, shown, VentrisError } from "./errors.t
 import { checkedObject } from "./given.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
-import { embedWays, requestWays, requireNothingElse, scoreWays } from "./names.ts";
+import { embedWays, meantBy, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import { requireMessage } from "./text/chat-messages.ts";
@@ -198,12 +199,10 @@ function chosenShaper(choice: string | object): { kind: ShaperKind; given: objec
     const { shaper, options = {}, ...others } = choice as { shaper: unknown; options?: object };
     requireNothingElse(others, "shapers", ["shaper", "options"]);
     requireObject(options, "shapers", "options");
-    requireShaperKind(shaper);
-    return { kind: shaper, given: options };
+    return { kind: ownShaper(shaper), given: options };
   }
   if (Object.values(choice).some((field) => typeof field === "function")) {
-    requireShaperKind(choice);
-    return { kind: choice, given: {} };
+    return { kind: ownShaper(choice), given: {} };
   }
   const { name, ...given } = choice as { name?: unknown };
   ensure(
@@ -212,6 +211,11 @@ function chosenShaper(choice: string | object): { kind: ShaperKind; given: objec
     () => `a shaper has no name: write it as { name: "…", …options }, not ${shown(choice)}`,
   );
   return { kind: findShaper(name), given };
+}
+
+function ownShaper(value: unknown): ShaperKind {
+  requireShaperKind(value);
+  return { ...value, options: strictly(value.options) };
 }
 
 /** The whole result, for those who want no stream. Errors reject. */
@@ -253,6 +257,7 @@ function ownMethod(value: unknown): Method {
   if (methods.includes(value)) return value;
   return {
     ...value,
+    options: strictly(value.options),
     async decode(decoding, options) {
       try {
         return await value.decode(checkedObject("Decoding", decoding), options);
@@ -311,6 +316,16 @@ export async function continuations(
   const { shapers = [], normalise, masked, signal, ...others } = options;
   requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
   requireSignal(signal);
+  ensure(
+    normalise === undefined || typeof normalise === "boolean",
+    "bad_option",
+    () => `continuations: normalise must be true or false, not ${shown(normalise)}`,
+  );
+  ensure(
+    masked === undefined || (typeof masked === "number" && !Number.isNaN(masked)),
+    "bad_option",
+    () => `continuations: masked must be a number, not ${shown(masked)}`,
+  );
   requireObject(given, "continuations", "the first argument");
   const { context, options: lists, ...besides } = given;
   requireNothingElse(besides, "continuations", ["context", "options"]);
@@ -377,21 +392,30 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
   // An engine behind a network knows its own context.
   const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
   if (typeof prompt === "string") return textTokens(model, prompt, most);
+  if (prompt.length === 0) return [];
   const [first] = prompt;
-  if (first === undefined) return [];
-  if (typeof first === "object" && !(first && "values" in first))
-    return chatTokens(model, prompt as readonly ChatMessage[], most);
+  if (typeof first === "object" && !isRowLike(first)) return chatTokens(model, prompt as readonly ChatMessage[], most);
   const rows = prompt as readonly (number | VectorRow)[];
   requireAtMost(rows.length, most ?? Infinity);
   const placeholder = model.config.vision?.imageToken;
   ensure(placeholder === undefined || !rows.includes(placeholder), "bad_option", () => {
     return `prompt: the token ${placeholder} stands for a picture, and none is given for it: put the picture's rows there`;
   });
-  for (const row of rows) requireRow(model, row);
+  for (const [i, row] of rows.entries()) requireRow(model, row, i);
   return rows;
 }
 
-function requireRow({ config: { vocabularySize, hiddenSize } }: PromptReader, row: number | VectorRow): void {
+/** A vector for a row, or what was to be one: a message has a role. */
+const isRowLike = (row: object | null): boolean =>
+  row !== null && ("values" in row || ("id" in row && !("role" in row)));
+
+const rowFields = ["id", "values"];
+
+function requireRow(
+  { config: { vocabularySize, hiddenSize } }: PromptReader,
+  row: number | VectorRow,
+  index: number,
+): void {
   if (typeof row !== "object" || row === null) {
     const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
     ensure(known, "bad_option", () => {
@@ -400,8 +424,19 @@ function requireRow({ config: { vocabularySize, hiddenSize } }: PromptReader, ro
     });
     return;
   }
-  const { id, values } = row;
-  ensure(typeof id === "string", "bad_option", "prompt: a row is a token id, or a vector with an id");
+  const missing = rowFields.find((field) => !Object.hasOwn(row, field));
+  ensure(missing === undefined, "bad_option", () => {
+    const meant = Object.keys(row).find((field) => !rowFields.includes(field) && meantBy(field, [missing!]));
+    return `prompt[${index}]: ${missing} is missing${meant === undefined ? ": a row is a token id, or a vector { id, values }" : `; did you mean ${missing} for ${meant}?`}`;
+  });
+  const { id, values, ...others } = row;
+  requireNothingElse(others, `prompt[${index}]`, rowFields);
+  ensure(typeof id === "string", "bad_option", `prompt[${index}]: id must be a text, not ${shown(id)}`);
+  ensure(
+    isInstance("Float32Array", values),
+    "bad_option",
+    () => `prompt[${index}]: values must be a Float32Array, not ${shown(values)}`,
+  );
   ensure(
     values.length === hiddenSize,
     "bad_option",
@@ -484,10 +519,4 @@ export function requirePath(value: unknown, call: string): asserts value is stri
     "bad_option",
     () => `${call} takes the path of a file, not ${shown(value)}`,
   );
-}
-
-/** Errors: `bad_option`. */
-export function requireSignal(signal: unknown): void {
-  if (signal === undefined || isInstance("AbortSignal", signal)) return;
-  throw new VentrisError("bad_option", `signal must be an AbortSignal, not ${shown(signal)}`);
 }

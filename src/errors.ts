@@ -1,4 +1,4 @@
-import { isInstance } from "./values.ts";
+import { isInstance, isPlatforms } from "./values.ts";
 
 /**
  * The one error class. `code` is stable and meant for programs; the message is meant for people and says what is wrong,
@@ -50,11 +50,10 @@ export async function ofOption<T>(option: string, work: () => Promise<T>): Promi
 
 /** What callers without types may give in place of an object of options. Errors: `bad_option`. */
 export function requireObject(value: unknown, call: string, what: string): void {
-  ensure(
-    typeof value === "object" && value !== null && !Array.isArray(value),
-    "bad_option",
-    () => `${call}: ${what} must be an object, not ${shown(value)}`,
-  );
+  ensure(typeof value === "object" && value !== null && !isPlatforms(value), "bad_option", () => {
+    const advice = isInstance("Promise", value) ? ": await it first" : "";
+    return `${call}: ${what} must be an object, not ${shown(value)}${advice}`;
+  });
 }
 
 /** The same of a function. Errors: `bad_option`. */
@@ -67,7 +66,7 @@ export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (isInstance<RegExp>("RegExp", value) || typeof value === "number" || typeof value === "bigint")
     return String(value);
-  if (value instanceof Promise) return "a Promise that was not awaited";
+  if (isInstance<Promise<unknown>>("Promise", value)) return "a Promise that was not awaited";
   if (/Generator\]$/.test(Object.prototype.toString.call(value))) return "a generator";
   if (ArrayBuffer.isView(value))
     return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`;

@@ -1,6 +1,7 @@
 /** The public face: `open` a model, `decode` with it. */
 
 import { z } from "zod";
+import { requireSignal } from "./aborts.ts";
 import {
   type ContinuationScoring,
   continuations,
@@ -12,7 +13,6 @@ import {
   type Prompt,
   promptTokens,
   requirePath,
-  requireSignal,
   type ScoreOptions,
   score,
   type Text,

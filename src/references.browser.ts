@@ -8,7 +8,7 @@ import { didYouMean } from "./names.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
 import { isWeightFile } from "./weights/open.ts";
-import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 
 export type { OpenProgress, Resolving } from "./weights/references.ts";
@@ -32,6 +32,7 @@ export async function shippedModels(): Promise<string[]> {
  */
 export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
+  requireResolving(options);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   if (isOfHub(reference)) return fromHub(reference, options);
   const named = /^[\w-][\w.-]*$/.test(reference);

@@ -1,11 +1,11 @@
 /** Where the reference of a model leads: a model that ships with the package, a path, or what the hub has under the name. */
 
-import { ensure, requireObject, VentrisError } from "./errors.ts";
+import { ensure, VentrisError } from "./errors.ts";
 import { exists, folderOf, nameOf, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { hint, meantBy } from "./names.ts";
 import { modelsFolder } from "./shipped.ts";
-import { fromHub, isOfHub, type Resolving, requireReference } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
 
 export type { OpenProgress, Resolving } from "./weights/references.ts";
 
@@ -29,7 +29,7 @@ async function nearestPath(reference: string): Promise<string | undefined> {
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
 export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
-  requireObject(options, "resolveModel", "options");
+  requireResolving(options);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);

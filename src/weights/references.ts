@@ -1,5 +1,7 @@
 /** What opening a model says of itself, and models of the hub. */
-import { ensure, shown } from "../errors.ts";
+import { requireSignal } from "../aborts.ts";
+import { ensure, requireFunction, requireObject, shown } from "../errors.ts";
+import { requireNothingElse } from "../names.ts";
 import { downloadModel } from "./hub.ts";
 
 /**
@@ -22,6 +24,15 @@ export function requireReference(reference: unknown, call: string): asserts refe
   ensure(typeof reference === "string" && reference !== "", "bad_option", () => {
     return `${call} takes the name of a shipped model, a path or a name of the hub ("org/name"), not ${shown(reference)}`;
   });
+}
+
+/** Errors: `bad_option`. */
+export function requireResolving(options: Resolving): void {
+  requireObject(options, "resolveModel", "options");
+  const { signal, onProgress, ...others } = options;
+  requireNothingElse(others, "resolveModel", ["signal", "onProgress"]);
+  requireSignal(signal);
+  if (onProgress !== undefined) requireFunction(onProgress, "resolveModel", "onProgress");
 }
 
 /** "org/name". */
