@@ -192,6 +192,15 @@ describe("what cannot be", () => {
   });
 });
 
+it("begins an applied template once, however its text becomes ids", () => {
+  const { encode, encodeChat, applyChatTemplate, beginToken } = model.tokenizer!;
+  const ids = encodeChat!([{ role: "user", content: "Hi" }]);
+  expect(ids[0]).toBe(beginToken);
+  const text = applyChatTemplate!([{ role: "user", content: "Hi" }]);
+  expect(encode(text, { allowSpecial: true })).toEqual(ids);
+  expect(encode("Hi", { allowSpecial: true })[0]).toBe(beginToken);
+});
+
 it("refuses unknown options of templates, with ours for those of other libraries", () => {
   const { encodeChat, applyChatTemplate } = model.tokenizer!;
   const messages = [{ role: "user", content: "Hello" }];

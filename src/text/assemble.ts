@@ -102,7 +102,10 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       requireObject(options, "encode", "options");
       const { special, allowSpecial, most, ...others } = options;
       requireNothingElse(others, "encode", ["special", "allowSpecial", "most"], tokenizerWays);
-      return (allowSpecial ? encodeAll : encodeOrdinary)(text, special === false ? [] : [...prefix], { most });
+      const ids = (allowSpecial ? encodeAll : encodeOrdinary)(text, special === false ? [] : [...prefix], { most });
+      // An applied chat template begins with the begin token's text: a model never saw two.
+      const twice = allowSpecial && special !== false && prefix.every((id, i) => ids[prefix.length + i] === id);
+      return twice ? ids.slice(prefix.length) : ids;
     },
     decode(ids, options = {}) {
       ensure(Array.isArray(ids), "bad_option", () => `decode takes a list of token ids, not ${shown(ids)}`);

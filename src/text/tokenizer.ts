@@ -16,7 +16,8 @@ export interface Tokenizer {
   /**
    * Ids of a text. `special` (default true) adds the begin token where the tokenizer's own template does; an end token of
    * the template is left out, for the text is there to be continued. `allowSpecial` (default false) turns the text of
-   * special tokens into their ids; without it such text is encoded as the plain characters it consists of. Errors: `context_full` for a text
+   * special tokens into their ids; without it such text is encoded as the plain characters it consists of. A text that so begins with the begin
+   * token (as an applied chat template may) gets no second one. Errors: `context_full` for a text
    * of more than `most` ids, as soon as that is seen, which may take a small part of the time for all of it.
    */
   encode(text: string, options?: { special?: boolean; allowSpecial?: boolean; most?: number }): number[];
