@@ -104,6 +104,14 @@ export function refuseFlags(command: Command, names: readonly string[], why: str
   ensure(foreign === undefined, "bad_option", () => `--${kebab(foreign!)} ${why}`);
 }
 
+/** Errors: `bad_option` naming the first flag for a file or folder that was given an empty text, which would pass for one that was not given. */
+export function refuseEmptyPaths(command: Command): void {
+  const empty = command.options.find((option) => {
+    return /<(file|folder|path)/.test(option.flags) && command.getOptionValue(option.attributeName()) === "";
+  });
+  ensure(!empty, "bad_option", () => `${empty!.long} is empty: it must name a file or a folder`);
+}
+
 /** What the text of a flag means to a schema: JSON, a list without its brackets, plain text, or texts between commas. */
 export function parseValue(schema: z.ZodType, name: string, text: string): unknown {
   const readings = [parseJson(text), parseJson(`[${text}]`), text, text.split(",")];

@@ -125,6 +125,8 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
     "bad_option",
     "--reference belongs to the measurement alignment, which --what leaves out",
   );
+  if (flags.what.every((one) => one === "fisher"))
+    refuseFlags(command, ["layers"], "has no part in the measurement fisher, which is of the last layer alone");
   ensure(!picture || flags.what.some((one) => one !== "fisher"), "bad_option", () => {
     return "--picture: the measurement fisher is of the last layer alone: ask for another with --what";
   });

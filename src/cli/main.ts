@@ -10,7 +10,7 @@ import { Command, CommanderError } from "commander";
 import { reasonOf, VentrisError } from "../errors.ts";
 import { listed } from "../forms.ts";
 import { suggestion } from "../names.ts";
-import { hadElsewhere } from "./flags.ts";
+import { hadElsewhere, refuseEmptyPaths } from "./flags.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
@@ -187,7 +187,10 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .configureHelp(helpStyle)
     .helpCommand("help [command]", "show the help of a command")
     .addHelpText("after", closing)
-    .hook("preAction", (_, action) => setQuiet(action.opts().quiet === true))
+    .hook("preAction", (_, action) => {
+      setQuiet(action.opts().quiet === true);
+      refuseEmptyPaths(action);
+    })
     .showSuggestionAfterError(false) // ours know other tools' names, too
     .showHelpAfterError("(--help shows the usage)");
   const [first, second] = given.filter((word) => !word.startsWith("-"));

@@ -6,6 +6,7 @@ import { ensure } from "../../../errors.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { input, logSumExp, lower, matmul, topK } from "../../../tensor/index.ts";
 import { requireCounts } from "../../numbers.ts";
+import { checkTokens } from "../layers.ts";
 import type { NeuronCheckpoint } from "./checkpoint.ts";
 
 export const metrics = ["softmax", "cosine"] as const;
@@ -70,8 +71,7 @@ export async function vectorDecoder(
     "bad_option",
     `top must be a whole number from 1 to ${Math.min(256, tileSize)}, not ${top}`,
   );
-  const strange = wanted.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabulary));
-  ensure(strange === undefined, "bad_option", `there are ${vocabulary} tokens: ${strange} is none`);
+  checkTokens(wanted, vocabulary);
 
   const vectors = input("vectors", ["count", width]);
   const scores = matmul(vectors, input("tile", ["size", width]), { transposeB: true });

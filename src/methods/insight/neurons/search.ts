@@ -61,10 +61,11 @@ export function rankNeurons(map: NeuronMap, order: SearchOrder, limit: number): 
 export function conceptTokens(tokenizer: Tokenizer | undefined, word: string): number[] {
   ensure(tokenizer, "bad_option", `the model has no tokenizer: name tokens by their numbers instead of "${word}"`);
   const wanted = word.trim().toLowerCase();
+  ensure(wanted !== "", "bad_option", "the word to look for is empty");
   const forms = new Set([wanted, `${wanted}s`, `${wanted}es`, wanted.replace(/y$/, "ies")]);
   const spelled = spellings(tokenizer);
   const found = spelled.flatMap((text, token) => (text !== "" && forms.has(text) ? [token] : []));
-  ensure(wanted !== "" && found.length > 0, "bad_option", () => {
+  ensure(found.length > 0, "bad_option", () => {
     const long = [...new Set(spelled.filter((text) => text.length > 2))];
     return `no token of the model spells "${word.slice(0, 50)}" as a whole${suggestion(wanted.slice(0, 50), long)}`;
   });

@@ -4,6 +4,7 @@ import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { ReadyEdit } from "../../../engine/sites/ready.ts";
 import { ensure } from "../../../errors.ts";
 import type { ModelConfig } from "../../../models/family.ts";
+import { checkTokens } from "../layers.ts";
 import { type Clamp, checkNeuron, clampNeuron } from "./clamp.ts";
 
 /** What of an open model this needs. */
@@ -55,8 +56,7 @@ export async function doseResponse(model: Forwarding, options: DoseOptions): Pro
   const enough = prompts.length > 0 && concept.length > 0 && texts.some((text) => text.length > 1);
   ensure(enough, "bad_option", "clamping: give prompts, tokens of a concept, and texts of two tokens or more");
   const { vocabularySize } = model.config;
-  const strange = concept.find((token) => !(Number.isInteger(token) && token >= 0 && token < vocabularySize));
-  ensure(strange === undefined, "bad_option", `there are ${vocabularySize} tokens: ${strange} is none`);
+  checkTokens(concept, vocabularySize);
   const values = await valuesOf(model, site, neuron.neuron, texts);
   const mean = values.reduce((a, b) => a + b, 0) / values.length;
   const deviation = Math.sqrt(values.reduce((sum, x) => sum + (x - mean) ** 2, 0) / values.length);
