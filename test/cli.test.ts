@@ -893,6 +893,11 @@ describe("train", () => {
   });
 });
 
+it("an empty text for a file or folder is not taken for a flag that was not given", async () => {
+  const { status, stderr } = await outcome(start(["inspect", "neurons", "--work", ""]));
+  expect([status, stderr]).toEqual([2, expect.stringContaining("--work is empty: it must name a file or a folder")]);
+});
+
 describe("papers and their reproduction", () => {
   it("lists 24, shows one, and knows near names", async () => {
     const listed = JSON.parse((await outcome(start(["papers", "--json"]))).stdout);

@@ -98,6 +98,7 @@ export async function mapNeurons(checkpoint: NeuronCheckpoint, options: NeuronMa
   const [count, { top }] = [layers.length * neurons, settings];
   const decoder = await vectorDecoder(checkpoint, { top, metric: settings.metric, wanted, tile, threads });
   const about = { of: checkpoint.identity, settings, wanted };
+  ensure(work !== "", "bad_option", "work is empty: it must name the folder in which layers are kept");
   const kept = work === undefined ? undefined : await keptLayers(work, about, neurons, top, wanted.length);
   const map = {
     tokens: new Int32Array(count * top),

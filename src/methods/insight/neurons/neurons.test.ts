@@ -323,6 +323,7 @@ describe("bad input", () => {
     await expect(mapNeurons(llama, { tile: 0 })).rejects.toThrow(/tile must be a whole number/);
     await expect(mapNeurons(llama, { top: 0 })).rejects.toThrow(/top must be/);
     await expect(mapNeurons(llama, { wanted: [64] })).rejects.toThrow(/64 tokens: 64 is none/);
+    await expect(mapNeurons(llama, { work: "" })).rejects.toThrow(/work is empty/);
     await expect(mapNeurons(llama, { wanted: [3, 5, 3] })).rejects.toThrow(/token 3 is asked for twice/);
     await expect(mapNeurons(llama, { metric: "dot" as never })).rejects.toThrow(
       /metric must be one of softmax, cosine/,
