@@ -58,7 +58,7 @@ async function acquire(lock: string, timeout: number, signal?: AbortSignal): Pro
       const who = holder ? `process ${holder.pid} on ${holder.host}` : "another process";
       throw new VentrisError(
         "unavailable",
-        `${who} holds ${lock} for too long; if it no longer runs, delete that file`,
+        `${who} holds ${lock}${timeout > 0 ? " for too long" : ""}; if it no longer runs, delete that file`,
       );
     }
     await delay(wait * (0.5 + Math.random()), undefined, { signal }).catch((error) => {

@@ -79,6 +79,11 @@ it("a text becomes a memory, which is measured beside the model and the search, 
     ventris("evaluate", "texts.jsonl", "--memory", inside, ...of),
     /is a datastore: give the folder that it is in/,
   );
+  refused(
+    ventris("evaluate", "texts.jsonl", "--memory", join("tale", "memory"), ...of),
+    /is a trained memory by itself: give the folder that it is in/,
+  );
+  refused(ventris("train", "tale.txt", "--out", "tale", "--passes", "1e300", ...of), /--passes must be at most 100000/);
   refused(ventris("evaluate", "--memory", "tale", ...of), /give texts to predict, or questions/);
   refused(
     ventris("evaluate", "texts.jsonl", "--memory", "tale", "--probes", "2", ...of),

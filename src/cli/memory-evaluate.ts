@@ -114,6 +114,11 @@ async function evaluate(files: string[], flags: EvaluateFlags, command: Command)
     "bad_option",
     `--memory ${folder} is a datastore: give the folder that it is in`,
   );
+  ensure(
+    !(await memory.isMade(folder)),
+    "bad_option",
+    `--memory ${folder} is a trained memory by itself: give the folder that it is in`,
+  );
   await using model = await open(reference, { threads });
   const trained = await memory.isMade(join(folder, "memory"));
   if (!trained) say(`${folder} has no trained memory (ventris memory train makes one): the search alone is measured`);

@@ -150,6 +150,10 @@ describe("training", () => {
     expect(await fixture.model.fingerprint()).toBe(before);
     expect(await readdir(fixture.folder)).not.toContain("memory-work");
 
+    await expect(make(join(fixture.folder, "wide"), { rows: 2 ** 40 })).rejects.toMatchObject({
+      code: "out_of_memory",
+      message: expect.stringMatching(/^rows: a step of 1099511627776 entries over 64 tokens/),
+    });
     const wrong = { k: 0, blocks: 1.5, rows: 0, steps: -1, temperature: 0, learningRate: Infinity, alpha: 2 };
     for (const [name, value] of Object.entries(wrong))
       await expect(make(join(fixture.folder, "wrong"), { [name]: value })).rejects.toThrow(`${name} must`);
@@ -159,7 +163,10 @@ describe("training", () => {
     const twice = [0, 1].map((i) => make(join(fixture.folder, "twice"), { steps: 2, onTeach: () => taught.push(i) }));
     const both = await Promise.allSettled(twice);
     expect(both.map(({ status }) => status).sort()).toEqual(["fulfilled", "rejected"]);
-    expect(both).toContainEqual({ status: "rejected", reason: expect.objectContaining({ code: "unavailable" }) });
+    expect(both).toContainEqual({
+      status: "rejected",
+      reason: expect.objectContaining({ code: "unavailable", message: expect.stringMatching(/work\.lock; if/) }),
+    });
     expect(new Set(taught).size).toBe(1);
 
     const stopped = join(fixture.folder, "stopped");

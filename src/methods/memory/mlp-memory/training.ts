@@ -5,6 +5,7 @@
  */
 import { permutation } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { memoryBytes } from "../../../machine.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { add, input, logSoftmax, multiply, negate, reduceMean, reduceSum } from "../../../tensor/index.ts";
 import { digestOf } from "../../../training/digest.ts";
@@ -45,13 +46,18 @@ export interface MemoryTrainingOptions {
   readonly onProgress?: (progress: TrainProgress) => void;
 }
 
-/** The loss of one batch size over given lessons. */
+/** The loss of one batch size over given lessons. Errors: `out_of_memory` for more rows than the machine can hold. */
 export function imitation(
   { states, width, values, teacher }: Lessons,
   parameters: readonly Parameter[],
   { shape, alpha, rows, threads }: Pick<MemoryTrainingOptions, "shape" | "alpha" | "rows" | "threads">,
 ): Promise<GraphObjective<LessonBatch>> {
   const { vocabularySize } = shape;
+  // Targets, logits, their logarithmic softmax and its slope.
+  const bytes = 4 * 4 * rows * vocabularySize;
+  ensure(bytes <= memoryBytes(), "out_of_memory", () => {
+    return `rows: a step of ${rows} entries over ${vocabularySize} tokens takes ${Math.ceil(bytes / 2 ** 20)} MiB, more than the machine has; give fewer`;
+  });
   const logits = memoryLogits(input("states", [rows, width]), shape, parameterMaker());
   const targets = input("targets", [rows, vocabularySize]);
   const cross = negate(reduceMean(reduceSum(multiply(targets, logSoftmax(logits)), -1)));
