@@ -62,6 +62,8 @@ test("lists and probes that cannot be", async () => {
   const table = clustered(30, 4);
   await expect(invertedSearch(table, { lists: 31, probes: 1 })).rejects.toThrow(/lists: 31/);
   await expect(invertedSearch(table, { lists: 4, probes: 5 })).rejects.toThrow(/probes: 5/);
+  await expect(invertedSearch(table, { probes: 1.5 })).rejects.toThrow(/probes must be a whole number/);
+  await expect(invertedSearch(table, { lists: 2.5, probes: 1 })).rejects.toThrow(/lists must be a whole number/);
 });
 
 test("BM25 by its formula, the best first", async () => {

@@ -5,6 +5,7 @@
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
 import { type OnnxValue, type Program, valueMaker } from "../../runtime/program.ts";
+import { requireCounts } from "../numbers.ts";
 import {
   createSelection,
   exactSearch,
@@ -48,16 +49,9 @@ export async function invertedSearch(table: KeyTable, options: InvertedOptions):
   requireTable(table);
   const { entries, width } = table;
   const { lists = usualLists(entries), probes, seed = 0, threads } = options;
-  ensure(
-    lists >= 1 && lists <= entries,
-    "bad_option",
-    `lists: ${lists} must lie in [1, ${entries}], the number of keys`,
-  );
-  ensure(
-    probes >= 1 && probes <= lists,
-    "bad_option",
-    `probes: ${probes} must lie in [1, ${lists}], the number of lists`,
-  );
+  requireCounts({ lists, probes });
+  ensure(lists <= entries, "bad_option", `lists: ${lists} must lie in [1, ${entries}], the number of keys`);
+  ensure(probes <= lists, "bad_option", `probes: ${probes} must lie in [1, ${lists}], the number of lists`);
   const program = await productProgram(width, threads);
   const centres = await findCentres(program, table, lists, seed);
   const { order, starts } = await listsOf(program, table, centres);

@@ -123,6 +123,12 @@ export function groupedSearch(
         `search: queries of ${queries.length} numbers are not rows of ${width}`,
       );
       ensure(Number.isInteger(k) && k >= 1, "bad_option", `search: k is ${k} and must be a whole number ≥ 1`);
+      const rows = queries.length / width;
+      ensure(
+        !without || without.length === rows,
+        "bad_shape",
+        () => `search: ${rows} queries, but ${without!.length} entries that they must not find`,
+      );
       const broken = queries.findIndex((x) => !Number.isFinite(x));
       ensure(
         broken < 0,
