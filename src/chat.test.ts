@@ -43,6 +43,8 @@ it("streams the answer, and keeps as much of an aborted one as came", async () =
   const answer = chat.send(question);
   expect(() => chat.send("And now?")).toThrow(/still under way/);
   expect(() => chat.undo()).toThrow(/still under way/);
+  expect(() => chat.branch()).toThrow(/still under way/);
+  await expect(chat.save(join(tmpdir(), "ventris-under-way.json"))).rejects.toThrow(/still under way/);
   let streamed = "";
   for await (const piece of answer.text) {
     streamed += piece;
@@ -199,6 +201,15 @@ it("begins an applied template once, however its text becomes ids", () => {
   const text = applyChatTemplate!([{ role: "user", content: "Hi" }]);
   expect(encode(text, { allowSpecial: true })).toEqual(ids);
   expect(encode("Hi", { allowSpecial: true })[0]).toBe(beginToken);
+});
+
+it("takes one system message: its own, or that of messages", () => {
+  const messages = [
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi" },
+  ];
+  expect(() => model.chat({ system: "Be long.", messages })).toThrow(/begin with a system message, and system gives/);
+  expect(model.chat({ messages }).messages).toEqual(messages);
 });
 
 it("refuses unknown options of templates, with ours for those of other libraries", () => {

@@ -47,9 +47,9 @@ export interface ChatSession {
   undo(): boolean;
   /** Answers the last words of the user anew. Errors: `bad_option` when there are none. */
   retry(options?: DecodeOptions): Answer;
-  /** A conversation of its own that begins with this history. */
+  /** A conversation of its own that begins with this history. Errors: `bad_option` while an answer is under way. */
   branch(): ChatSession;
-  /** Writes the history as JSON, pictures as their paths or data URLs. Errors: `bad_option` for a picture that is given as pixels. */
+  /** Writes the history as JSON, pictures as their paths or data URLs. Errors: `bad_option` for a picture that is given as pixels, and while an answer is under way. */
   save(path: string): Promise<void>;
 }
 
@@ -91,6 +91,9 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     () => `chat: transcript must be true or false, not ${shown(transcript)}`,
   );
   requireMessages(messages);
+  ensure(system === undefined || messages[0]?.role !== "system", "bad_option", () => {
+    return "chat: messages begin with a system message, and system gives another: leave one of them out";
+  });
   readRequest(model, defaults, "chat defaults");
   const templated = model.tokenizer?.encodeChat !== undefined;
   ensure(
@@ -103,6 +106,9 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     ...messages.map((message) => ({ ...message })),
   ];
   let answering = false;
+  /** The question of an answer that is under way is in the history already. */
+  const requireRest = (): void =>
+    ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
 
   /** `before`: the history that a failure leaves. */
   function answer(given: DecodeOptions, before: readonly ChatMessage[]): Answer {
@@ -165,11 +171,11 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       ensure(message, "bad_option", () => {
         return `chat: send takes a text, not ${shown(said)}; beside texts there can be pictures in a list`;
       });
-      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      requireRest();
       return ask(given, () => history.push(message));
     },
     undo() {
-      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      requireRest();
       const at = lastOfUser();
       if (at >= 0) history.splice(at);
       return at >= 0;
@@ -178,12 +184,16 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       requireObject(given, "retry", "options");
       const at = lastOfUser();
       ensure(at >= 0, "bad_option", "chat: nothing was said yet that could be answered again");
-      ensure(!answering, "bad_option", "chat: an answer is still under way; wait for its reply or abort it");
+      requireRest();
       return ask(given, () => history.splice(at + 1));
     },
-    branch: () => createChat(model, { messages: history, defaults, transcript }),
+    branch() {
+      requireRest();
+      return createChat(model, { messages: history, defaults, transcript });
+    },
     async save(path) {
       requirePath(path, "save");
+      requireRest();
       const messages = history.map(storable);
       await writeFileAtomically(path, new TextEncoder().encode(`${JSON.stringify({ format, messages }, null, 2)}\n`));
     },
