@@ -6,7 +6,16 @@ import { ensure } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { type Comparison, compareMethods, measureOf, speedUp, tokensPerSecond, verdictOf } from "./comparison.ts";
+import {
+  type Comparison,
+  compareMethods,
+  fits,
+  measureOf,
+  plainMethod,
+  speedUp,
+  tokensPerSecond,
+  verdictOf,
+} from "./comparison.ts";
 import { comparisonFigure, comparisonPage } from "./comparison-page.ts";
 import { listed, notesOf, rowsOf, skippedNotes, textsOf, treesOf } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
@@ -72,10 +81,10 @@ export function define(command: Command): void {
   command.addHelpText(
     "after",
     `
-All methods run in turn, after a run that is not counted. Speeds are relative to
-plain decoding, with 95 % intervals over repetitions and prompts. Lossless
-methods must write the very text of plain decoding; if one does not, the exit
-status is 1.
+All methods run in turn, after a run that is not counted, and plain decoding
+with them where none of them is it. Speeds are relative to it, with 95 %
+intervals over repetitions and prompts. Lossless methods must write the very
+text of plain decoding; if one does not, the exit status is 1.
 
 Examples:
   ventris compare "Once upon a time"
@@ -131,13 +140,15 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
 }
 
 /** Plain decoding first, as the measure of all others, which need no options; all of this kind of model, and none that chooses among them. */
-function defaultMethods({ capabilities }: Model, { temperature }: DecodeOptions): ChosenMethod[] {
-  const fitting = methods.filter(({ needs = ["forest"] }) => needs.every((need) => capabilities.has(need)));
-  const plain = fitting.filter(({ name }) => name === (temperature === 0 ? "greedy" : "sample"));
-  const others = fitting.filter(
-    ({ family, options }) => !["plain", "choice"].includes(family) && options.safeParse({}).success,
+function defaultMethods(model: Model, request: DecodeOptions): ChosenMethod[] {
+  const plain = plainMethod(model, request);
+  const others = methods.filter(
+    (method) =>
+      fits(method, model.capabilities) &&
+      !["plain", "choice"].includes(method.family) &&
+      method.options.safeParse({}).success,
   );
-  return [...plain, ...others].map((method) => ({ method, options: {} }));
+  return [...(plain ? [plain] : []), ...others].map((method) => ({ method, options: {} }));
 }
 
 const withDraft = ({ method, options }: ChosenMethod, draft: string | undefined): ChosenMethod => ({

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { findMethod } from "../methods/index.ts";
 import type { Comparison, Entry } from "./comparison.ts";
-import { notesOf } from "./comparison-report.ts";
+import { notesOf, rowsOf } from "./comparison-report.ts";
 
 const entry = (name: string, secondsPerToken: number, more: Partial<Entry> = {}): Entry => ({
   label: name,
@@ -23,4 +23,12 @@ test("that a method cannot gain here is said where it has not gained, and never 
   };
   expect(noted(0.012)).toEqual(["chain cannot gain here: the draft is slow; a faster one would help"]);
   expect(noted(0.006)).toEqual([]);
+});
+
+test("the same text is said of what was compared, and not of a method alone", () => {
+  const of = (...entries: Entry[]) =>
+    rowsOf({ prompts: ["a"], entries, skipped: [], differences: [], repetitions: 3 }).rows.map(([, same]) => same);
+  expect(of(entry("aded", 0.01))).toEqual(["-"]);
+  expect(of(entry("aded", 0.01), entry("beam", 0.01, { lossless: false }))).toEqual(["-", "not promised"]);
+  expect(of(entry("sample", 0.01), entry("aded", 0.01))).toEqual(["✓", "✓"]);
 });

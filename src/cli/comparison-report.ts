@@ -20,6 +20,13 @@ const fewTokens = 50;
 /** The table's cells, for every face. */
 export function rowsOf({ entries, differences }: Comparison): { header: string[]; rows: string[][] } {
   const plain = measureOf(entries);
+  // A text that nothing else must write is the same as no other.
+  const compared = entries.filter(promised).length > 1;
+  const same = (entry: Entry): string => {
+    if (!promised(entry)) return "not promised";
+    if (!compared) return "-";
+    return differences.some(({ method }) => method === entry.label) ? "✗ no" : "✓";
+  };
   const rows = entries.map((entry) => {
     const total = (of: (result: Entry["results"][number]) => number) =>
       entry.results.reduce((sum, r) => sum + of(r), 0);
@@ -30,7 +37,7 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
     const verdict = verdictOf(entry, plain);
     return [
       entry.label,
-      !promised(entry) ? "not promised" : differences.some(({ method }) => method === entry.label) ? "✗ no" : "✓",
+      same(entry),
       (total(({ counters }) => counters.tokensPerPass) / entry.results.length).toFixed(2),
       drafted > 0 ? `${Math.round((100 * accepted) / drafted)} %` : "-",
       tokensPerSecond(entry).toFixed(0),

@@ -1,8 +1,9 @@
 /** Methods measured side by side: the same prompts, the same seed, interleaved repetitions; what is equal, and what is faster. */
 import type { DecodeOptions, Text } from "../calls.ts";
-import { isLossless, methodOutlook, type Outlook, repeatsPlain } from "../engine/method.ts";
+import { isLossless, type Method, methodOutlook, type Outlook, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TraceEvent } from "../engine/trace.ts";
+import { findMethod } from "../methods/index.ts";
 import { engineModel, type Model } from "../open.ts";
 import { type Estimate, meanWithin } from "../papers/statistics.ts";
 import { type Margin, marginOf } from "./margin.ts";
@@ -66,7 +67,8 @@ const warmUpTokens = 64;
 
 /**
  * Repetitions are outermost, so that a disturbance of the machine hits all methods alike. A method that cannot work here is skipped with
- * the reason; options that no method would take are errors, and so is plain decoding that fails where nothing else works. Ends early with the signal, with what is done.
+ * the reason; options that no method would take are errors, and so is plain decoding that fails where nothing else works. Where none of the
+ * methods is plain decoding, it is measured before them: speeds and texts are compared with its. Ends early with the signal, with what is done.
  */
 export async function compareMethods(options: CompareOptions): Promise<Comparison> {
   const { model, prompts, methods, request, repetitions, signal, onProgress } = options;
@@ -75,33 +77,29 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
   const unlessAborted = (error: unknown): undefined => {
     if (!signal.aborted) throw error;
   };
-  const entries: Entry[] = [];
   const skipped: Skipped[] = [];
   let plainFailed: unknown;
-  for (const [i, chosen] of methods.entries()) {
-    if (signal.aborted) break;
-    onProgress(`${labels[i]}: warming up`);
+  /** Undefined for a method that is skipped, and after an interrupt. */
+  async function enter(chosen: ChosenMethod, label: string): Promise<Entry | undefined> {
+    if (signal.aborted) return undefined;
+    onProgress(`${label}: warming up`);
     const settings = chosen.method.options.safeParse(chosen.options);
     try {
       const maxTokens = Math.min(warmUpTokens, request.maxTokens ?? warmUpTokens);
       const minTokens = Math.min(maxTokens, request.minTokens ?? 0);
       await run(model, prompts[0], chosen, { ...request, maxTokens, minTokens, signal });
     } catch (error) {
-      if (signal.aborted) break;
+      if (signal.aborted) return undefined;
       const { method } = chosen;
       const misfit = misfitOf(error, { method, model, temperature: request.temperature });
       if (!misfit || !settings.success) throw error;
       if (method.family === "plain" && misfit.flag !== otherModel) plainFailed ??= error;
       const { reason, flag = `--methods '[{"name": "${method.name}", …}]'` } = misfit;
-      skipped.push({
-        label: labels[i],
-        flag,
-        reason: misfit.flag ? reason : `${reason}; pass ${flag} to give it options`,
-      });
-      continue;
+      skipped.push({ label, flag, reason: misfit.flag ? reason : `${reason}; pass ${flag} to give it options` });
+      return undefined;
     }
-    entries.push({
-      label: labels[i],
+    return {
+      label,
       chosen,
       lossless: isLossless(chosen.method, settings.data as object),
       repeats: request.temperature === 0 || repeatsPlain(chosen.method, settings.data as object),
@@ -109,7 +107,17 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
       results: [],
       events: [],
       secondsPerToken: [],
-    });
+    };
+  }
+  const entries: Entry[] = [];
+  for (const [i, chosen] of methods.entries()) {
+    const entry = await enter(chosen, labels[i]);
+    if (entry) entries.push(entry);
+  }
+  if (entries.length > 0 && !entries.some(isPlain)) {
+    const plain = plainMethod(model, request);
+    const entry = plain && (await enter({ method: plain, options: {} }, plain.name));
+    if (entry) entries.unshift(entry);
   }
   // Where nothing works, plain decoding says best why.
   if (entries.length === 0 && plainFailed !== undefined) throw plainFailed;
@@ -153,17 +161,31 @@ export async function outlookOf(
   return methodOutlook(method, engineModel(model), given, { temperature, signal });
 }
 
-/** Lossless methods against the first of them, prompt by prompt. */
+/** The plain decoding of a temperature; undefined for a model of another kind, which has none. */
+export function plainMethod({ capabilities }: Pick<Model, "capabilities">, request: DecodeOptions): Method | undefined {
+  const method = findMethod(request.temperature === 0 ? "greedy" : "sample");
+  return fits(method, capabilities) ? method : undefined;
+}
+
+/** Whether a model is of the kind that a method decodes with. */
+export const fits = ({ needs = ["forest"] }: Method, capabilities: Model["capabilities"]): boolean =>
+  needs.every((need) => capabilities.has(need));
+
+/** Lossless methods against plain decoding, or the first of them where it has none, prompt by prompt. */
 function differencesOf(entries: readonly Entry[]): Difference[] {
-  const [first, ...others] = entries.filter(promised);
-  return others.flatMap(({ label, results }) =>
-    results.flatMap(({ tokens }, prompt) => {
-      const expected = first.results[prompt].tokens;
-      const length = Math.max(tokens.length, expected.length);
-      const at = Array.from({ length }, (_, i) => i).find((i) => tokens[i] !== expected[i]);
-      return at === undefined ? [] : [{ method: label, from: first.label, prompt, at }];
-    }),
-  );
+  const lossless = entries.filter(promised);
+  if (lossless.length === 0) return [];
+  const first = measureOf(lossless);
+  return lossless
+    .filter((entry) => entry !== first)
+    .flatMap(({ label, results }) =>
+      results.flatMap(({ tokens }, prompt) => {
+        const expected = first.results[prompt].tokens;
+        const length = Math.max(tokens.length, expected.length);
+        const at = Array.from({ length }, (_, i) => i).find((i) => tokens[i] !== expected[i]);
+        return at === undefined ? [] : [{ method: label, from: first.label, prompt, at }];
+      }),
+    );
 }
 
 /** Whether this very text is promised of a method. */
@@ -197,6 +219,7 @@ export function verdictOf(entry: Entry, plain: Entry): Verdict {
   return interval[0] > 1 ? "faster" : interval[1] < 1 ? "slower" : "no clear difference";
 }
 
-/** Plain decoding, or the first method where it is not among them. */
-export const measureOf = (entries: readonly Entry[]): Entry =>
-  entries.find(({ chosen }) => chosen.method.family === "plain") ?? entries[0];
+const isPlain = ({ chosen }: Pick<Entry, "chosen">): boolean => chosen.method.family === "plain";
+
+/** Plain decoding, or the first method where the model has none. */
+export const measureOf = (entries: readonly Entry[]): Entry => entries.find(isPlain) ?? entries[0];
