@@ -391,6 +391,7 @@ describe("in a model", () => {
   test("what does not fit is refused by name", async () => {
     const refuse = (change: CodeChange, message: RegExp) =>
       expect(() => codebookEdits(codebooks, [change])).toThrow(message);
+    refuse({ site: "", patch: 0 }, /no codebook at an empty site; there are layers/);
     refuse({ site: "layers.1.attention.head", patch: 0 }, /no codebook at .*did you mean "layers.1.attention.heads/);
     refuse({ site: heads, group: 4, patch: 0 }, /4 codebooks: there is no codebook 4/);
     refuse({ site: heads, patch: 16 }, /codes 0 to 15: there is no code 16/);

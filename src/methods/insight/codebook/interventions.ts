@@ -51,6 +51,10 @@ function editOf(codebook: Codebook): Edit {
   return edit;
 }
 
+/** What is said of a site without codebooks. */
+export const noCodebook = (site: string, sites: readonly string[]): string =>
+  `there is no codebook at ${site.trim() === "" ? "an empty site" : site}${suggestion(site, sites) || `; there are ${sites.join(", ")}`}`;
+
 /**
  * The edits of a request: all bottlenecks, with these changes. Errors: `bad_option` naming the change for a site without codebook (with the nearest),
  * a codebook, code or slot that is not there, more changes of one kind in a codebook than fit, and fewer codes left than fire.
@@ -60,9 +64,7 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
   if (error) throw new VentrisError("bad_option", `codes: ${describeIssues(error.issues, undefined, ["changes"])}`);
   const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
   for (const change of changes) {
-    ensure(sites.includes(change.site), "bad_option", () => {
-      return `codes: there is no codebook at ${change.site}${suggestion(change.site, sites)}`;
-    });
+    ensure(sites.includes(change.site), "bad_option", () => `codes: ${noCodebook(change.site, sites)}`);
   }
   return codebooks.map((codebook) => {
     const { bottleneck } = codebook;

@@ -8,12 +8,11 @@ import type { ForwardSequence } from "../../../engine/forward/input.ts";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import { type Site, siteNamed } from "../../../models/sites.ts";
-import { suggestion } from "../../../names.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { type Stretch, stretchesOf } from "../../../text/windows.ts";
 import { requireCounts, requireWithin } from "../../numbers.ts";
 import { idsReading } from "./bottleneck.ts";
-import { codebookEdits } from "./interventions.ts";
+import { codebookEdits, noCodebook } from "./interventions.ts";
 import type { Codebook } from "./part.ts";
 
 /** What of an open model this needs. */
@@ -310,9 +309,7 @@ export function placeAmong<Place extends Pick<CachedSite, "site" | "groups" | "c
 ): Place {
   const found = sites.find((one) => one.site === site);
   const names = sites.map((one) => one.site);
-  ensure(found, "bad_option", () => {
-    return `there is no codebook at ${site}${suggestion(site, names) || `; there are ${names.join(", ")}`}`;
-  });
+  ensure(found, "bad_option", () => noCodebook(site, names));
   const { groups, codes } = found;
   const isAmong = (number: number, count: number): boolean => Number.isInteger(number) && number >= 0 && number < count;
   ensure(isAmong(group, groups), "bad_option", () => {
