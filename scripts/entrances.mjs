@@ -141,6 +141,9 @@ ${lines.join("\n")}
 `;
 }
 
+/** Of what callers write down for one call, a name that is not declared is a mistake; of what they got or made elsewhere it may be theirs. */
+const closedTypes = /Options$|^(Extension|LookAhead|Commitment|Instrumenting|LeaseSites|SheetCall)$/;
+
 /** Types as data, those with a name under that name. */
 function createKinds(checker, source) {
   const table = new Map();
@@ -217,7 +220,7 @@ function createKinds(checker, source) {
     const name = nameOf(type, own.name);
     if (!table.has(name)) {
       table.set(name, undefined); // begun: a type may hold itself
-      table.set(name, structure(type, /Options$/.test(own.name)));
+      table.set(name, structure(type, closedTypes.test(own.name)));
     }
     return { named: name };
   }
@@ -267,7 +270,11 @@ function createKinds(checker, source) {
         present.length < all.length ||
         present.some(({ valueDeclaration: one }) => one.questionToken || one.initializer) ||
         rest.length < (kind.either?.length ?? 1);
-      return [`${label}${optional ? "?" : ""}`, rest.length === 1 ? rest[0] : { either: rest }];
+      const taken = rest.length === 1 ? rest[0] : { either: rest };
+      return [
+        `${label}${optional ? "?" : ""}`,
+        label === "options" && taken.fields ? { ...taken, closed: true } : taken,
+      ];
     });
     const rejects = signatures.some((one) => one.getReturnType().symbol?.name === "Promise");
     return { parameters: JSON.stringify(parameters), rejects };

@@ -7,6 +7,9 @@ const named: NamedKinds = {
   Blade: { fields: { edge: "number" }, from: ["forge", "openBlade"] },
   CutOptions: { fields: { "most?": "number", "kind?": { values: ["even", "odd"] } }, closed: true },
 };
+/** Objects that say which they are. */
+const cut: Kind = { fields: { type: { values: ["cut"] }, edge: "number" } };
+const slice: Kind = { fields: { type: { values: ["slice"] }, edges: "number" } };
 const calling =
   (kind: Kind, name = "value") =>
   (...values: unknown[]) =>
@@ -35,6 +38,26 @@ describe("arguments of another type than declared are refused, with their place 
     [{ named: "Blade" }, "blade.bin", 'cut: value must be an object, not "blade.bin"; forge or openBlade gives one'],
     [{ named: "Blade" }, {}, "cut: value.edge is missing: it must be a number; forge or openBlade gives one"],
     [{ named: "CutOptions" }, { mst: 3 }, 'cut: there is no option "mst"; did you mean "most"? (known: most, kind)'],
+    [
+      { named: "CutOptions" },
+      Promise.resolve({ most: 3 }),
+      "cut: value must be an object, not a Promise that was not awaited",
+    ],
+    [
+      { list: { named: "CutOptions" } },
+      [{ mst: 3 }],
+      'cut: there is no option "mst" in value[0]; did you mean "most"? (known: most, kind)',
+    ],
+    [
+      { either: [cut, slice] },
+      { type: "slce", edge: 3 },
+      'cut: value.type must be "cut" or "slice", not "slce"; did you mean "slice"?',
+    ],
+    [
+      { either: [cut, slice] },
+      { type: "slice", edg: 3 },
+      'cut: value.edges is missing: it must be a number; "edg" is given',
+    ],
     [{ named: "CutOptions" }, { most: null }, "cut: value.most must be a number, not null"],
   ];
   test.each(wrong)("%j: %j", (kind, value, message) => {

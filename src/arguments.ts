@@ -250,13 +250,17 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
   const given = value as Record<string, unknown>;
   const isOwn = Object.getPrototypeOf(given) === Object.prototype;
   if (closed && isOwn) {
-    const names = Object.keys(fields).map((name) => name.replace(/\?$/, ""));
-    const extra = Object.keys(given).find((name) => !names.includes(name));
-    if (extra !== undefined)
-      return {
-        say: () =>
-          `there is no option ${shown(extra)}${place.depth === 0 ? "" : ` in ${place.path}`}${suggestion(extra, names)} (known: ${names.join(", ")})`,
-      };
+    const known = namesOf(kind);
+    // Leases are given thousands of these a second.
+    for (const extra in given)
+      if (!known.has(extra)) {
+        const names = [...known];
+        const where = place.depth === 0 && !place.path.endsWith("]") ? "" : ` in ${place.path}`;
+        return {
+          say: () =>
+            `there is no option ${shown(extra)}${where}${suggestion(extra, names)} (known: ${names.join(", ")})`,
+        };
+      }
   }
   if (place.depth >= deepest) return undefined;
   for (const name in fields) {
@@ -280,6 +284,16 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
   return undefined;
 }
 
+const knownNames = new WeakMap<Fields, ReadonlySet<string>>();
+
+function namesOf(kind: Fields): ReadonlySet<string> {
+  const known = knownNames.get(kind);
+  if (known) return known;
+  const names = new Set(Object.keys(kind.fields).map((name) => name.replace(/\?$/, "")));
+  knownNames.set(kind, names);
+  return names;
+}
+
 function isComputed(value: object, field: string): boolean {
   for (let at: object | null = value; at; at = Object.getPrototypeOf(at)) {
     const found = Object.getOwnPropertyDescriptor(at, field);
@@ -288,8 +302,33 @@ function isComputed(value: object, field: string): boolean {
   return false;
 }
 
+const typesOfKinds = new WeakMap<readonly Kind[], ReadonlyMap<unknown, Kind> | undefined>();
+
+/** Of objects that say by their `type` which they are: each by that. Undefined where some of the kinds are others. */
+function typesOf(kinds: readonly Kind[]): ReadonlyMap<unknown, Kind> | undefined {
+  if (typesOfKinds.has(kinds)) return typesOfKinds.get(kinds);
+  const pairs = kinds.map((kind): [unknown, Kind] => {
+    const type = typeof kind === "object" && "fields" in kind ? kind.fields.type : undefined;
+    const [only, ...others] = typeof type === "object" && "values" in type ? type.values : [];
+    return [others.length === 0 ? only : undefined, kind];
+  });
+  const types = new Map(pairs);
+  const told = types.size === kinds.length && !types.has(undefined) ? types : undefined;
+  typesOfKinds.set(kinds, told);
+  return told;
+}
+
 /** Of several kinds: what the one says that takes such a value, but not this one; else all by name. */
 function problemOfEither(kinds: readonly Kind[], value: unknown, place: Place): Problem | undefined {
+  const types = typesOf(kinds);
+  if (types && Object(value) === value && !Array.isArray(value)) {
+    const { type } = value as { type?: unknown };
+    const chosen = types.get(type);
+    if (chosen) return problem(chosen, value, place);
+    const known: Kind = { values: [...types.keys()] as string[] };
+    const wrong = mismatch(known, type, { ...place, path: `${place.path}.type` });
+    return { say: wrong.say };
+  }
   let inside: Problem | undefined;
   for (const kind of kinds) {
     const wrong = problem(kind, value, place);

@@ -317,12 +317,12 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "a row with its values misspelt",
       () => model.generate([1, wrong({ id: "a", value: new Float32Array(64) })]),
-      /prompt\[1\]: values is missing; did you mean values for value\?/,
+      /prompt\[1\]: values is missing; did you mean "values" for "value"\?/,
     ],
     [
       "a row without values at first",
       () => model.generate([wrong({ id: "a", value: new Float32Array(64) })]),
-      /prompt\[0\]: values is missing; did you mean values for value\?/,
+      /prompt\[0\]: values is missing; did you mean "values" for "value"\?/,
     ],
     ["a row without values, to score", () => model.score([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
     ["a row without values, to embed", () => model.embed([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
@@ -389,6 +389,87 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
           shapers: [{ shaper: { ...once, options: z.object({ times: z.number() }) }, options: { tims: 3 } }],
         }),
       /once options: there is no option "tims"; did you mean "times"\?/,
+    ],
+    ...(
+      [
+        [
+          { parnt: undefined, token: 3 },
+          /extend: there is no option "parnt" in extensions\[0\]; did you mean "parent"\?/,
+        ],
+        [
+          { parent: undefined, token: 3, logit: false },
+          /no option "logit" in extensions\[0\]; did you mean "logits"\?/,
+        ],
+        [
+          { parent: undefined, token: 3, ahead: { pos: 3 } },
+          /no option "pos" in extensions\[0\]\.ahead \(known: position, vector, edits\)/,
+        ],
+      ] as const
+    ).map(([extension, message]): [string, () => unknown, RegExp] => [
+      `an extension of a lease: ${shown(extension)}`,
+      () => model.generate("Hi", { method: own(async ({ lease }) => void (await lease.extend([wrong(extension)]))) }),
+      message,
+    ]),
+    ...(
+      [
+        [({ lease }) => lease.release([], wrong({ discrad: true })), /release: .*did you mean "discard"/],
+        [
+          ({ forest }) => void forest.lease(wrong({ tapz: [] })),
+          /lease: there is no option "tapz"; did you mean "taps"\?/,
+        ],
+        [(decoding) => void decoding.instrument(wrong({ tap: ["final"] })), /instrument: .*"tap"; did you mean "taps"/],
+        [
+          (decoding) => void decoding.commit([wrong({ token: 1, from: undefined, frm: 1 })]),
+          /commit: there is no option "frm" in tokens\[0\]; did you mean "from"/,
+        ],
+        [
+          (decoding) => decoding.emit(wrong({ type: "drft" })),
+          /emit: event\.type must be "beams".*; did you mean "draft"\?/,
+        ],
+        [
+          (decoding) => decoding.emit(wrong({ type: "draft", token: [1] })),
+          /emit: event\.tokens is missing: it must be a list; "token" is given/,
+        ],
+      ] as [(decoding: Decoding) => void, RegExp][]
+    ).map(([decode, message]): [string, () => unknown, RegExp] => [
+      `a method's own call, ${message}`,
+      () => model.generate("Hi", { method: own(async (decoding) => decode(decoding)) }),
+      message,
+    ]),
+    ...(
+      [
+        [{ scale: 1, ad: 1 }, /no option "ad" in edits\[0\]; did you mean "add"\?/],
+        [{ scale: 1, att: [1] }, /no option "att" in edits\[0\]; did you mean "at"\?/],
+        [{ clamp: { mn: 0 } }, /no option "mn" in edits\[0\]\.clamp; did you mean "min"\?/],
+      ] as const
+    ).map(([edit, message]): [string, () => unknown, RegExp] => [
+      `an edit, ${shown(edit)}`,
+      () => model.decode("Hi", { edits: [wrong({ site: "layers.0.residual", ...edit })] }),
+      message,
+    ]),
+    ["a template that is misspelt", () => model.decode(wrong({ fil: "a ___" })), /; did you mean "fill" for "fil"\?/],
+    ...["img", "imge"].flatMap((name): [string, () => unknown, RegExp][] => [
+      [
+        `a picture as ${name}`,
+        () => model.decode(wrong([{ [name]: "cat.png" }, "x"])),
+        new RegExp(`prompt\\[0\\]: image is missing; did you mean "image" for "${name}"`),
+      ],
+      [
+        `a picture as ${name} behind a text`,
+        () => model.decode(wrong(["x", { [name]: "cat.png" }])),
+        new RegExp(`prompt\\[1\\]: image is missing; did you mean "image" for "${name}"`),
+      ],
+    ]),
+    [
+      "a misspelt syntax of a grammar",
+      () => model.decode("Hi", { constraint: { grammar: 'root ::= "a"', syntax: wrong("gnbf") } }),
+      /constraint\.syntax must be "gbnf" or "lark", not "gnbf"; did you mean "gbnf"\?/,
+    ],
+    ["forward with misspelt logits", () => model.forward([1], { logits: wrong("lst") }), /did you mean "last"\?/],
+    [
+      "a method that needs what there is not",
+      () => model.decode("Hi", { method: { ...own(async () => {}), needs: ["forrest"] } }),
+      /needs of its model: forrest; .*; did you mean "forest"\?/,
     ],
     ["an object that says a text", () => model.decode(wrong(new URL("file:///x"))), /not a URL/],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],

@@ -5,7 +5,13 @@
 import { requireSignal } from "./aborts.ts";
 import { type ConstraintChoice, createConstraint } from "./constraints/index.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
-import { readTemplate, type Template, type TemplateText, templateTokens } from "./engine/canvas/template.ts";
+import {
+  readTemplate,
+  type Template,
+  type TemplateText,
+  templateFields,
+  templateTokens,
+} from "./engine/canvas/template.ts";
 import {
   type ContinuationOptions,
   type Continuations,
@@ -27,9 +33,10 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
 import { ensure, reasonOf, requireObject, shown, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
+import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
-import { embedWays, meantBy, requestWays, requireNothingElse, scoreWays } from "./names.ts";
+import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays, suggestion } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import { requireMessage } from "./text/chat-messages.ts";
@@ -171,8 +178,10 @@ function requireCapabilities({ name, capabilities }: DecodingModel, method: Meth
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
     const meant = missing.filter((need) => Object.hasOwn(capabilityWords, need));
+    const known = [...new Set([...capabilities, ...Object.keys(capabilityWords)])];
+    const hints = missing.filter((need) => !known.includes(need)).map((need) => suggestion(need, known));
     const words = meant.map((need) => `; ${need} stands for ${capabilityWords[need]}`).join("");
-    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${words}${shippedWith(missing)}`;
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${words}${hints.join("")}${shippedWith(missing)}`;
   });
 }
 
@@ -385,7 +394,7 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
     typeof prompt === "string" || Array.isArray(prompt),
     "bad_option",
     () =>
-      `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : ""}`,
+      `the prompt must be a text, token ids or chat messages, not ${shown(prompt)}${ArrayBuffer.isView(prompt) ? "; Array.from makes a list of it" : templateHint(prompt)}`,
   );
   const mayBeEmpty = model.capabilities.has("canvas") && !model.capabilities.has("forest");
   ensure(prompt.length > 0 || mayBeEmpty, "bad_option", "the prompt is empty");
@@ -393,6 +402,7 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
   const most = whole || model.capabilities.has("remote") ? undefined : muchTooLong(model.config.contextLength);
   if (typeof prompt === "string") return textTokens(model, prompt, most);
   if (prompt.length === 0) return [];
+  requireImages(prompt);
   const [first] = prompt;
   if (typeof first === "object" && !isRowLike(first)) return chatTokens(model, prompt as readonly ChatMessage[], most);
   const rows = prompt as readonly (number | VectorRow)[];
@@ -403,6 +413,21 @@ function promptRows(model: PromptReader, prompt: RowsPrompt, whole = false): rea
   });
   for (const [i, row] of rows.entries()) requireRow(model, row, i);
   return rows;
+}
+
+/** Of a template whose text is misspelt. */
+const templateHint = (prompt: unknown): string =>
+  (isObject(prompt) ? meantField(prompt, templateFields) : undefined) ?? "";
+
+/** Among pieces of a prompt, one whose picture is misspelt. Errors: `bad_option`. */
+function requireImages(pieces: readonly unknown[]): void {
+  for (const [i, piece] of pieces.entries()) {
+    if (!isObject(piece) || "role" in piece) continue;
+    const field = Object.keys(piece).find((one) => meantBy(one, ["image", "role", "content"]) === "image");
+    ensure(field === undefined, "bad_option", () => {
+      return `prompt[${i}]: image is missing; did you mean "image" for ${shown(field)}?`;
+    });
+  }
 }
 
 /** A vector for a row, or what was to be one: a message has a role. */
@@ -426,8 +451,8 @@ function requireRow(
   }
   const missing = rowFields.find((field) => !Object.hasOwn(row, field));
   ensure(missing === undefined, "bad_option", () => {
-    const meant = Object.keys(row).find((field) => !rowFields.includes(field) && meantBy(field, [missing!]));
-    return `prompt[${index}]: ${missing} is missing${meant === undefined ? ": a row is a token id, or a vector { id, values }" : `; did you mean ${missing} for ${meant}?`}`;
+    const meant = meantField(row, [missing!]) ?? ": a row is a token id, or a vector { id, values }";
+    return `prompt[${index}]: ${missing} is missing${meant}`;
   });
   const { id, values, ...others } = row;
   requireNothingElse(others, `prompt[${index}]`, rowFields);

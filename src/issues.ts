@@ -6,6 +6,10 @@ import { type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
 
+/** Issues of a schema that stands in another's program, which hides its names: with them, for "did you mean". */
+export const withNames = (issues: readonly Issue[], schema: z.ZodType): Issue[] =>
+  issues.map((issue) => (issue.code === "unrecognized_keys" ? { names: keysAt(schema, issue.path), ...issue } : issue));
+
 /** Issues that are told one by one: a long list of wrong values is not said value by value. */
 const mostTold = 8;
 
@@ -84,7 +88,7 @@ function describeIssue(
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(key, field, path, keysAt(schema, issue.path), others)).join("; ");
+      return issue.keys.map((key) => unknownKey(key, field, path, namesFor(issue, schema), others)).join("; ");
     case "invalid_type": {
       // Options as a whole are no option of some form.
       const form = (path.length > 0 && formOf(schemaAt(schema, issue.path))) || kind(issue.expected);
@@ -175,6 +179,9 @@ const kinds: Readonly<Record<string, string>> = {
   nan: "NaN",
 };
 const kind = (expected: string): string => kinds[expected] ?? `a ${expected}`;
+
+const namesFor = (issue: Issue, schema: z.ZodType | undefined): readonly string[] =>
+  (issue as { names?: readonly string[] }).names ?? keysAt(schema, issue.path);
 
 /** Names that an object may have at this place of a schema; none where it is no object. */
 const keysAt = (schema: z.ZodType | undefined, path: readonly PropertyKey[]): string[] =>

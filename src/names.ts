@@ -70,6 +70,8 @@ const peers: Readonly<Record<string, string>> = {
   // of a message
   role: "from speaker author sender",
   content: "text message body parts value",
+  // of a picture in a prompt
+  image: "img picture pic photo imageurl inputimage",
   // of a score
   top: "logprobs toplogprobs",
   // of the command line
@@ -180,6 +182,15 @@ export function suggestion(name: string, known: readonly string[], ways: Ways = 
 /** The same of what is found otherwise; undefined: nothing is. */
 export const hint = (meant: string | undefined): string => (meant === undefined ? "" : `; did you mean "${meant}"?`);
 
+/** Of an object by its fields: the one of `known` that was meant by one that is not among them. */
+export const meantField = (fields: object, known: readonly string[]): string | undefined => {
+  for (const field of Object.keys(fields)) {
+    const meant = known.includes(field) ? undefined : meantBy(field, known);
+    if (meant !== undefined) return `; did you mean ${shown(meant)} for ${shown(field)}?`;
+  }
+  return undefined;
+};
+
 /** The same where more follows: a question, or a full stop. */
 export const didYouMean = (name: string, known: readonly string[]): string => suggestion(name, known) || ".";
 
@@ -234,6 +245,9 @@ export function methodSuggestion(name: string, known: readonly string[]): string
 /** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
 const [mostCandidates, longestName] = [10_000, 200];
 
+/** Of names that are equally near, one that only goes on was meant: `add` by `ad`, rather than `at`. */
+const goesOn = 0.5;
+
 /** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it. */
 function nearest(
   wanted: string,
@@ -245,8 +259,11 @@ function nearest(
   let bestDistance = farthest + 1;
   for (const candidate of candidates.slice(0, mostCandidates)) {
     // The lengths alone are as far apart as that.
-    if (Math.abs(candidate.length - wanted.length) >= bestDistance) continue;
-    const distance = editDistance(wanted.toLowerCase(), candidate.toLowerCase());
+    if (Math.abs(candidate.length - wanted.length) - goesOn >= bestDistance) continue;
+    const [given, known] = [wanted.toLowerCase(), candidate.toLowerCase()];
+    const slips = editDistance(given, known);
+    if (slips > farthest) continue;
+    const distance = slips - (known.startsWith(given) ? goesOn : 0);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
   return best;

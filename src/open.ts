@@ -45,7 +45,7 @@ import { modelKinds } from "./methods/index.ts";
 import type { Pointer } from "./methods/pointing/kind.ts";
 import type { FittedFilter } from "./methods/signals/kind.ts";
 import type { Edit } from "./models/edits.ts";
-import { openWays, requireNothingElse } from "./names.ts";
+import { openWays, requireNothingElse, suggestion } from "./names.ts";
 import { type OpenProgress, type Resolving, resolveModel } from "./references.ts";
 import { openSharing, requireShare } from "./sharing/index.ts";
 import { fileFormat } from "./weights/index.ts";
@@ -301,6 +301,7 @@ function checkTracing(options: TraceOptions): void {
   );
 }
 
+const logitsWords: readonly string[] = ["all", "last", "none"];
 const sequenceOptions = ["mask", "positions", "past", "embeddings", "logits"] as const;
 
 /** Errors: `bad_option`. */
@@ -338,9 +339,10 @@ function checkForward(given: unknown, options: ForwardOptions): void {
       `forward: tokens must be a list of ids, not ${shown(tokens)}`,
     );
     ensure(
-      logits === undefined || Array.isArray(logits) || ["all", "last", "none"].includes(logits as string),
+      logits === undefined || Array.isArray(logits) || logitsWords.includes(logits as string),
       "bad_option",
-      `forward: logits must be "all", "last", "none" or a list of rows, not ${shown(logits)}`,
+      () =>
+        `forward: logits must be "all", "last", "none" or a list of rows, not ${shown(logits)}${typeof logits === "string" ? suggestion(logits, logitsWords) : ""}`,
     );
   }
 }

@@ -6,8 +6,8 @@ const named: NamedKinds = {"TextFile":{"fields":{"path":"string","field?":"strin
 
 export * from "../text/index.ts";
 export const trainBpe = /* @__PURE__ */ checked("trainBpe", area.trainBpe, [["options",{"named":"TokenizerTraining"}]], named, true);
-export const trainTokenizer = /* @__PURE__ */ checked("trainTokenizer", area.trainTokenizer, [["options",{"fields":{"texts":{"either":[{"iterable":"asyncIterator"},{"iterable":"iterator"}]},"size":"number","atMost?":"boolean","specialTokens?":{"list":"string"},"onProgress?":"function","signal?":{"instance":"AbortSignal"},"out":"string"}}]], named, true);
-export const createDetokenizer = /* @__PURE__ */ checked("createDetokenizer", area.createDetokenizer, [["tokenizer",{"named":"Tokenizer"}],["options?",{"fields":{"continued?":"boolean"}}]], named);
+export const trainTokenizer = /* @__PURE__ */ checked("trainTokenizer", area.trainTokenizer, [["options",{"fields":{"texts":{"either":[{"iterable":"asyncIterator"},{"iterable":"iterator"}]},"size":"number","atMost?":"boolean","specialTokens?":{"list":"string"},"onProgress?":"function","signal?":{"instance":"AbortSignal"},"out":"string"},"closed":true}]], named, true);
+export const createDetokenizer = /* @__PURE__ */ checked("createDetokenizer", area.createDetokenizer, [["tokenizer",{"named":"Tokenizer"}],["options?",{"fields":{"continued?":"boolean"},"closed":true}]], named);
 export const openTok512 = /* @__PURE__ */ checked("openTok512", area.openTok512, [["path","string"]], named, true);
 export const openTokenizer = /* @__PURE__ */ checked("openTokenizer", area.openTokenizer, [["path","string"],["options?",{"named":"TokenizerOptions"}]], named, true);
 export const documents = /* @__PURE__ */ checked("documents", area.documents, [["file",{"named":"TextFile"}]], named);

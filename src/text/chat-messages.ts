@@ -4,7 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import { suggestion } from "../names.ts";
+import { meantField, suggestion } from "../names.ts";
 import type { ChatMessage, ChatOptions, ContentPart } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
@@ -180,12 +180,14 @@ function checkParts(content: unknown, where: string): ContentPart[] {
     `${where} must be text, a list of parts, or null, not ${shown(content)}`,
   );
   return content.map((part: unknown, i) => {
-    ensure(isObject(part) && typeof part.type === "string", "bad_option", `${where}[${i}] is no part: it has no type`);
-    ensure(
-      part.type !== "text" || typeof part.text === "string",
-      "bad_option",
-      `${where}[${i}] is of type text and has none`,
-    );
+    ensure(isObject(part) && typeof part.type === "string", "bad_option", () => {
+      return `${where}[${i}] is no part: it has no type${isObject(part) ? (meantField(part, ["type"]) ?? "") : ""}`;
+    });
+    ensure(part.type !== "text" || typeof part.text === "string", "bad_option", () => {
+      return part.text === undefined
+        ? `${where}[${i}] is of type text and has no text${meantField(part, ["type", "text"]) ?? ""}`
+        : `${where}[${i}].text must be a text, not ${shown(part.text)}`;
+    });
     return part as ContentPart;
   });
 }

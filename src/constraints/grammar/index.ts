@@ -1,5 +1,7 @@
 /** Context-free grammars as constraints. */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
+import { listed } from "../../forms.ts";
+import { suggestion } from "../../names.ts";
 import type { Constraint } from "../contract.ts";
 import { machineConstraint } from "../machine.ts";
 import { compileGrammar } from "./compile.ts";
@@ -17,11 +19,9 @@ const largest = 2 ** 20;
 export function grammarConstraint(text: string, syntax?: (typeof grammarSyntaxes)[number]): Constraint {
   ensure(typeof text === "string", "bad_option", "grammar: a grammar is a text");
   ensure(text.length <= largest, "bad_option", `grammar: longer than ${largest} characters`);
-  ensure(
-    syntax === undefined || grammarSyntaxes.includes(syntax),
-    "bad_option",
-    `grammar: syntax is one of ${grammarSyntaxes.join(", ")}`,
-  );
+  ensure(syntax === undefined || grammarSyntaxes.includes(syntax), "bad_option", () => {
+    return `grammar: constraint.syntax must be ${listed(grammarSyntaxes.map(shown))}, not ${shown(syntax)}${typeof syntax === "string" ? suggestion(syntax, grammarSyntaxes) : ""}`;
+  });
   const isGbnf = syntax ? syntax === "gbnf" : text.includes("::=");
   return machineConstraint("grammar", compileGrammar(isGbnf ? parseGbnf(text) : parseLark(text)));
 }

@@ -1,5 +1,6 @@
 /** Templates: a text with blanks anywhere in it, each of a length that is given or found. */
 import { ensure, shown } from "../../errors.ts";
+import { requireNothingElse } from "../../names.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Canvas } from "./canvas.ts";
 
@@ -25,17 +26,15 @@ export interface TemplateText {
   readonly length?: never;
 }
 
+/** What a template may have. */
+export const templateFields: readonly string[] = ["fill", "lengths", "longest"];
+
 const mostTokens = 4096;
 
 /** Errors: `bad_option` for a text without blanks, and lengths that do not fit them. */
 export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Template {
   const { fill, lengths, longest = 12, ...others } = given;
-  const [extra] = Object.keys(others);
-  ensure(
-    extra === undefined,
-    "bad_option",
-    `template: there is no field ${shown(extra)} (known: fill, lengths, longest)`,
-  );
+  requireNothingElse(others, "template", templateFields);
   ensure(typeof fill === "string", "bad_option", `template: fill must be a text, not ${shown(fill)}`);
   const texts = fill.split(/_{3,}/);
   const blanks = texts.length - 1;

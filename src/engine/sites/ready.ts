@@ -5,9 +5,11 @@
  */
 import { z } from "zod";
 import { ensure, shown } from "../../errors.ts";
+import { withNames } from "../../issues.ts";
 import { isObject } from "../../json.ts";
 import type { Edit } from "../../models/edits.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
+import { suggestion } from "../../names.ts";
 import { add, maximum, minimum, multiply, reduceSum, type Tensor } from "../../tensor/index.ts";
 import type { AppliedEdit } from "./rows.ts";
 
@@ -20,9 +22,10 @@ const number = z.number().min(-1e15).max(1e15);
 /** A schema that is chosen by the value, so that what is wrong is said of that one alone. */
 const chosen = <Output, Input>(choose: (value: unknown) => z.ZodType<Output>): z.ZodType<Output, Input> =>
   z.unknown().transform((value, context) => {
-    const parsed = choose(value).safeParse(value, { reportInput: true });
+    const schema = choose(value);
+    const parsed = schema.safeParse(value, { reportInput: true });
     if (parsed.success) return parsed.data;
-    context.issues.push(...(parsed.error.issues as typeof context.issues));
+    context.issues.push(...(withNames(parsed.error.issues, schema) as typeof context.issues));
     return z.NEVER;
   }) as unknown as z.ZodType<Output, Input>;
 
@@ -87,7 +90,7 @@ const appliedEdit = z.custom<AppliedEdit>().superRefine((value, context) => {
     typeof edit?.apply !== "function"
       ? "a module is written { edit: { name, site, apply } }"
       : other !== undefined
-        ? `there is no ${shown(other)} beside a module (known: ${moduleKeys.join(", ")})`
+        ? `there is no ${shown(other)} beside a module${suggestion(other, moduleKeys)} (known: ${moduleKeys.join(", ")})`
         : at !== undefined && typeof at !== "function"
           ? "at of a module is a function of the position, such as (position) => position === 3"
           : inputs !== undefined && typeof inputs !== "function"
