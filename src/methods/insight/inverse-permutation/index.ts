@@ -5,6 +5,7 @@
  *     P[i, π(i)] = 1,   (P·Y)[i] = Y[π(i)],   X = [P; P·Y] or [P; P·Y; S],   wanted: Y = Pᵀ·(P·Y)
  */
 import { ensure } from "../../../errors.ts";
+import { requireNothingElse } from "../../../names.ts";
 import type { Layout } from "./layout.ts";
 import { type DisentangledWeights, widthAfter } from "./transformer.ts";
 
@@ -29,8 +30,9 @@ export interface Construction {
  */
 export function construct(
   { n, rows, order, values, read }: Layout,
-  { sharpness = 20, largest = 3 }: Construction = {},
+  { sharpness = 20, largest = 3, ...others }: Construction = {},
 ): DisentangledWeights {
+  requireNothingElse(others, "construct", ["sharpness", "largest"]);
   ensure(sharpness > 0 && Number.isFinite(sharpness), "bad_option", `sharpness is ${sharpness} and must be positive`);
   ensure(largest > 0 && Number.isFinite(largest), "bad_option", `largest is ${largest} and must be positive`);
   const [d0, d1, d2] = [0, 1, 2].map((layer) => widthAfter(n, rows, layer));

@@ -357,3 +357,7 @@ test.each([
   }
   expect(events[0]).toMatchObject({ inputs: order.map((to, i) => [i / 5, to / 5]) });
 });
+
+test("an option that a construction has not is no passing matter", () => {
+  expect(() => construct(layoutOf(4), { beta: 20 } as object)).toThrow(/construct: there is no option "beta"/);
+});
