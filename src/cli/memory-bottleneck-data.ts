@@ -2,8 +2,9 @@
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { memory } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { plural } from "./table.ts";
 
 const { bottleneck: library } = memory;
@@ -66,7 +67,7 @@ export async function readParts(
   ensure(!known || "site" in known, "bad_option", "the bottleneck was learned on tables, and texts are given");
   const read: { file: string; texts: string[]; labels: string[] }[] = [];
   for (const file of files) read.push({ file, ...(await library.labelledTexts(file, label)) });
-  await using model: Model = await open(reference ?? usualModel, { threads });
+  await using model: Model = await openShown(reference ?? usualModel, { threads });
   const fingerprint = await model.fingerprint();
   ensure(!known || known.fingerprint === fingerprint, "bad_option", () => {
     return `the bottleneck was learned on states of another model (${known!.model}), and means nothing to ${model.name}: the weights differ`;

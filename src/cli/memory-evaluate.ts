@@ -5,12 +5,13 @@ import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { ratioOfSums } from "../evaluation/bootstrap.ts";
 import { memory } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { answered, reportAnswers } from "./memory-questions.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
 
@@ -119,7 +120,7 @@ async function evaluate(files: string[], flags: EvaluateFlags, command: Command)
     "bad_option",
     `--memory ${folder} is a trained memory by itself: give the folder that it is in`,
   );
-  await using model = await open(reference, { threads });
+  await using model = await openShown(reference, { threads });
   const trained = await memory.isMade(join(folder, "memory"));
   if (!trained) say(`${folder} has no trained memory (ventris memory train makes one): the search alone is measured`);
   await interruptible(async (signal) => {

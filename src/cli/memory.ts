@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
 import { memory } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { amount } from "../training/progress.ts";
 import { numberFlag, threadsFlag } from "./flags.ts";
@@ -12,6 +12,7 @@ import { interruptible } from "./interruptible.ts";
 import { addBottleneck } from "./memory-bottleneck.ts";
 import { addEvaluate } from "./memory-evaluate.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { plural } from "./table.ts";
 
@@ -132,7 +133,7 @@ const addBuildFlags = (command: Command): Command =>
 
 async function build(texts: string[], flags: BuildFlags): Promise<void> {
   const { model: reference, threads, json } = flags;
-  await using model = await open(reference, { threads });
+  await using model = await openShown(reference, { threads });
   const started = performance.now();
   const card = await interruptible((signal) => buildFor(model, texts, flags, signal));
   const seconds = (performance.now() - started) / 1000;
@@ -165,7 +166,7 @@ function buildFor(
 async function train(texts: string[], flags: TrainFlags): Promise<void> {
   const { model: reference, out, threads, json, rows, passes, rate, ...settings } = flags;
   const { k, temperature, alpha, blocks, seed } = settings;
-  await using model = await open(reference, { threads });
+  await using model = await openShown(reference, { threads });
   const started = performance.now();
   const made = await interruptible(async (signal) => {
     const { entries } = await buildFor(model, texts, flags, signal);
