@@ -79,9 +79,9 @@ export const shaperChoice = (choice: NamedMethod): ShaperChoice => choice as Sha
 export interface DecodeOptions extends RequestOptions {
   /** How to decode. Default: `sample`, or `greedy` at temperature 0. */
   method?: MethodChoice;
-  /** What else has a say in the distributions, inside whatever method, in order: by name, with options beside the name, or made by you. */
+  /** What else has a say in the distributions, inside whatever method, in order: by name, with options beside the name, or made by you. Default: nothing. */
   shapers?: readonly ShaperChoice[];
-  /** Ends the run within one forward pass; `final` then has `finish: "aborted"`. */
+  /** Ends the run within one forward pass; `final` then has `finish: "aborted"`. Default: nothing ends it. */
   signal?: AbortSignal;
 }
 
@@ -308,7 +308,7 @@ export async function score(model: DecodingModel, text: Text, options: ScoreOpti
 
 /** How continuations are scored. */
 export interface ContinuationScoring extends Omit<ContinuationOptions, "shapers"> {
-  /** As of `decode`. */
+  /** What else has a say in the distributions, in order, as of `decode`. Default: nothing. */
   shapers?: readonly ShaperChoice[];
 }
 

@@ -18,11 +18,11 @@ import { writeFileAtomically } from "./weights/cache.ts";
 
 /** How a conversation begins. */
 export interface ChatSessionOptions {
-  /** The system message. */
+  /** The system message. Default: none, and some templates write one of their own. */
   system?: string;
-  /** Messages to begin with. */
+  /** Messages to begin with. Default: none. */
   messages?: readonly ChatMessage[];
-  /** Options of every answer; those of `send` go before them. */
+  /** Options of every answer; those of `send` go before them. Default: none, so that those of `decode` hold. */
   defaults?: DecodeOptions;
   /** Write the conversation as a plain transcript ("User: …", "Assistant: …") to a model that has no chat template. Default: refuse it. */
   transcript?: boolean;

@@ -69,7 +69,15 @@ export {
 } from "./open.ts";
 export type * from "./options.ts";
 export type { ImagePiece, ImageSource, PicturePrompt } from "./pictures.ts";
-export { type OpenProgress, type Resolving, resolveModel, shippedModels } from "./references.ts";
+export {
+  type ConvertStage,
+  type DownloadStage,
+  type LoadStage,
+  type OpenProgress,
+  type Resolving,
+  resolveModel,
+  shippedModels,
+} from "./references.ts";
 export type { CompileOptions, Device, Value } from "./runtime/program.ts";
 export type {
   Additive,
@@ -82,4 +90,12 @@ export type {
   Versioned,
 } from "./sharing/index.ts";
 export { useModels } from "./shipped.ts";
-export type { ChatMessage, ChatOptions, ChatRole, ContentPart, Tokenizer } from "./text/tokenizer.ts";
+export type {
+  ChatMessage,
+  ChatOptions,
+  ChatRole,
+  ContentPart,
+  EncodeOptions,
+  TextOptions,
+  Tokenizer,
+} from "./text/tokenizer.ts";

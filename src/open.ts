@@ -55,10 +55,10 @@ import { requireReference } from "./weights/references.ts";
 export interface OpenOptions extends LoadOptions, RemoteOptions {
   /**
    * Address of a Redis or Valkey server ("redis://host:6379") through which replicas share what methods learn while they serve; a replica
-   * that cannot reach it learns alone.
+   * that cannot reach it learns alone. Default: nothing is shared.
    */
   share?: string;
-  /** Ends opening between its steps: `aborted`. */
+  /** Ends opening between its steps: `aborted`. Default: nothing ends it. */
   signal?: AbortSignal;
   /** What opening is doing: a download file by file, then reading and compiling, and converting weights where that is needed. Default: nobody is told. */
   onProgress?: (progress: OpenProgress) => void;
@@ -120,11 +120,11 @@ export interface Model extends Omit<DecodingModel, "use" | "forward" | "ability"
 
 /** What is read, rewritten and kept in a forward pass. */
 export interface ForwardOptions {
-  /** Sites, and readings of edits, of every row (after the selection: of the rows whose logits are wanted). */
+  /** Sites, and readings of edits, of every row (after the selection: of the rows whose logits are wanted). Default: none. */
   readonly taps?: readonly string[];
   /** Changes to values inside the model, as of `decode`. Default: none. */
   readonly edits?: DecodeOptions["edits"];
-  /** Return the rows' keys and values: another call's `past`. */
+  /** Return the rows' keys and values: another call's `past`. Default false. */
   readonly keep?: boolean;
 }
 

@@ -12,7 +12,7 @@ import type { Edit } from "./models/edits.ts";
 export interface RequestOptions {
   /** Divides the logits: below 1 likely tokens become likelier, above 1 unlikely ones do; 0 always takes the most likely token. From 0 to 1000. Default 1. */
   temperature?: number;
-  /** Lower the temperature where the model is sure and raise it where it is not, by the entropy of its distribution; not with temperature 0. */
+  /** Lower the temperature where the model is sure and raise it where it is not, by the entropy of its distribution; not with temperature 0. Default: none. */
   dynamicTemperature?: {
     /** How far it may go below and above `temperature`. Above 0 up to 1000. */
     range: number;
@@ -27,20 +27,20 @@ export interface RequestOptions {
   minP?: number;
   /** Keep the tokens whose surprise is nearest to the expected surprise, until together they have this probability; 1 turns it off. Above 0 up to 1. Default 1. */
   typicalP?: number;
-  /** Keep only tokens whose logit is within this many standard deviations of the highest. Above 0. */
+  /** Keep only tokens whose logit is within this many standard deviations of the highest. Above 0. Default: none. */
   topNSigma?: number;
   /** Keep only tokens of at least this probability; 0 turns it off. From 0 and below 1. Default 0. */
   epsilon?: number;
   /** Like epsilon, with a lower bound where the entropy is high; 0 turns it off. From 0 and below 1. Default 0. */
   eta?: number;
-  /** “exclude top choices”: at some tokens, drop all top choices except the least likely of them. */
+  /** “exclude top choices”: at some tokens, drop all top choices except the least likely of them. Default: none. */
   xtc?: {
     /** How often it acts. From 0 to 1. */
     probability: number;
     /** Tokens that are at least this likely are top choices. Above 0 up to 1. Default 0.1. */
     threshold?: number;
   };
-  /** Hold the surprise of the chosen tokens near a target. */
+  /** Hold the surprise of the chosen tokens near a target. Default: none. */
   mirostat?: {
     /** 1 estimates the cut from a Zipf law, 2 cuts at a surprise. Default 2. */
     version?: 1 | 2;
@@ -59,7 +59,7 @@ export interface RequestOptions {
   presencePenalty?: number;
   /** How many of the last tokens the penalties look at, or all; default: all, and 64 in the order llamacpp. */
   penaltyWindow?: number | "all";
-  /** “don't repeat yourself”: penalise tokens that would continue a repeated passage. */
+  /** “don't repeat yourself”: penalise tokens that would continue a repeated passage. Default: none. */
   dry?: {
     /** Strength of the penalty; 0 turns it off. From 0 to 1000. */
     multiplier: number;
@@ -74,9 +74,9 @@ export interface RequestOptions {
   };
   /** Never write a sequence of this many tokens that prompt or output already has; 0 turns it off. From 0 to 1000. Default 0. */
   noRepeatNgram?: number;
-  /** Numbers that are added to the logits of token ids; -Infinity bans a token. */
+  /** Numbers that are added to the logits of token ids; -Infinity bans a token. Default: none. */
   logitBias?: Readonly<Record<string, number>>;
-  /** Token ids that are never produced. */
+  /** Token ids that are never produced. Default: none. */
   badTokens?: readonly number[];
   /** Order of these stages: that of a known engine, or a list of names. Stages: bias, penalties, dry, noRepeatNgram, temperature, topNSigma, topK, topP, minP, typicalP, epsilon, eta, xtc, mirostat; and minTokens, which comes first unless the list places it. Default "hf". */
   order?: "hf" | "llamacpp" | "vllm" | readonly StageName[];
@@ -92,13 +92,13 @@ export interface RequestOptions {
   seed?: number;
   /** Number of the request under its seed: each number gives an output of its own. From 0. Default 0. */
   request?: number;
-  /** Report the log-probability of every token, and of this many alternatives to it. From 0 to 100. */
+  /** Report the log-probability of every token, and of this many alternatives to it. From 0 to 100. Default: none. */
   logprobs?: number;
-  /** Form that the output must have: an object with jsonSchema, regex, grammar, choices, sqlSchema or smiles. */
+  /** Form that the output must have: an object with jsonSchema, regex, grammar, choices, sqlSchema or smiles. Default: none. */
   constraint?: ConstraintChoice;
-  /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). */
+  /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). Default: none. */
   taps?: readonly string[];
-  /** Changes to values inside the model: objects with site, at (positions, or all), entries or heads, and set, add, scale, clamp or project. */
+  /** Changes to values inside the model: objects with site, at (positions, or all), entries or heads, and set, add, scale, clamp or project. Default: none. */
   edits?: readonly (ReadyEdit | AppliedEdit | Edit)[];
 }
 
@@ -772,6 +772,7 @@ export interface OracleOptions {
 export interface AutoOptions {
   /** Methods to choose among, as names or objects with options beside the name; default: plain, prompt-lookup with 4 and 12 tokens, aded, and chain and dyspec where a draft fits. Of the host alone: a server refuses it in requests. */
   arms?: readonly (string | {
+    /** Name of the method; its options stand beside it. */
     name: string;
   } & Readonly<Record<string, unknown>>)[];
   /** Draft model of the default arms chain and dyspec; default: pylos where its vocabulary fits, else none, and those arms are left out. Of the host alone: a server refuses it in requests. */

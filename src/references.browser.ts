@@ -11,7 +11,7 @@ import { isWeightFile } from "./weights/open.ts";
 import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 
-export type { OpenProgress, Resolving } from "./weights/references.ts";
+export type { ConvertStage, DownloadStage, LoadStage, OpenProgress, Resolving } from "./weights/references.ts";
 
 /** Names of the models that the site's folder of models lists; none where it has no list. */
 export async function shippedModels(): Promise<string[]> {

@@ -7,7 +7,7 @@ import { hint, meantBy } from "./names.ts";
 import { modelsFolder } from "./shipped.ts";
 import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
 
-export type { OpenProgress, Resolving } from "./weights/references.ts";
+export type { ConvertStage, DownloadStage, LoadStage, OpenProgress, Resolving } from "./weights/references.ts";
 
 /** What the package leaves out, as its manifest says, too. */
 const inRepositoryOnly: readonly string[] = ["argos", "knossos-units"];

@@ -17,9 +17,11 @@ test("docstrings give effect, range and default", () => {
   expect(docstring({ description: "a limit; default: none", exclusiveMinimum: 0 })).toBe(
     "A limit; default: none. Above 0.",
   );
-  expect(docstring({ description: "ends */ here", hostOnly: true })).toBe(
+  expect(docstring({ description: "ends */ here", hostOnly: true }, true)).toBe(
     "Ends *\\/ here. Of the host alone: a server refuses it in requests.",
   );
+  expect(docstring({ description: "an addition" })).toBe("An addition. Default: none.");
+  expect(docstring({ description: "an addition; what is left out is published" })).not.toContain("Default");
 });
 
 test.each([...methods, ...shapers, ...filters].map(({ name, options }) => [name, describeSchema(options)] as const))(

@@ -38,26 +38,65 @@ function publicSymbols(root: string): { checker: ts.TypeChecker; exported: Reado
 
 type Resolve = (symbol: ts.Symbol) => ts.Symbol;
 
-/** Members of options that say nothing of themselves, as `Interface.member`; and whatever lies in an object written there. */
+/**
+ * Members of options that say nothing of themselves, as `Interface.member`, and those that may be left out and do not say what happens then;
+ * and whatever lies in an object written there.
+ */
 export function undocumentedOptions(root: string): string[] {
-  const { exported } = publicSymbols(root);
-  const silent: string[] = [];
-  const visit = (members: readonly ts.TypeElement[], where: string): void => {
-    for (const member of members) {
-      if (!ts.isPropertySignature(member) && !ts.isMethodSignature(member)) continue;
-      const name = `${where}.${member.name.getText()}`;
-      if (ts.getJSDocCommentsAndTags(member).length === 0) silent.push(name);
-      if (member.type && ts.isTypeLiteralNode(member.type)) visit([...member.type.members], name);
-    }
+  const { checker, exported, resolve } = publicSymbols(root);
+  const silent = new Set<string>();
+  const visit = (node: ts.Node, where: string): void => {
+    if (ts.isTypeElement(node)) {
+      if (!ts.isPropertySignature(node) && !ts.isMethodSignature(node)) return;
+      const name = `${where}.${node.name.getText()}`;
+      const words = ts
+        .getJSDocCommentsAndTags(node)
+        .map((part) => part.getText())
+        .join(" ");
+      const saysItself = node.type && ts.isLiteralTypeNode(node.type) && !node.questionToken;
+      if (words === "") {
+        if (!saysItself) silent.add(name);
+      } else if (node.questionToken && !saysWithout.test(words)) silent.add(`${name}, left out`);
+      if (node.type && ts.isPropertySignature(node)) visit(node.type, name);
+    } else if (!ts.isFunctionTypeNode(node)) ts.forEachChild(node, (child) => visit(child, where));
   };
-  for (const symbol of exported)
+  const own = join(root, "dist");
+  for (const symbol of optionsOf(checker, exported, resolve))
     for (const declaration of symbol.declarations ?? [])
-      if (ts.isInterfaceDeclaration(declaration) && isOfOptions(symbol.name))
-        visit([...declaration.members], symbol.name);
-  return silent.sort();
+      if (!declaration.getSourceFile().fileName.startsWith(own)) continue;
+      else if (ts.isInterfaceDeclaration(declaration))
+        for (const member of declaration.members) visit(member, symbol.name);
+      else if (ts.isTypeAliasDeclaration(declaration)) visit(declaration.type, symbol.name);
+  return [...silent].sort();
 }
 
-const isOfOptions = (name: string): boolean => /(Options|Training|Scoring)$/.test(name);
+/** What a docstring says of an option that is left out. */
+const saysWithout = /\bdefaults?\b|\bneeded\b|\bwithout (it|one|them)\b|\bunless given\b|\bnever given\b/i;
+
+/** Interfaces and objects of options: those whose names say so, and what parameters of that name are. */
+function optionsOf(checker: ts.TypeChecker, exported: ReadonlySet<ts.Symbol>, resolve: Resolve): Set<ts.Symbol> {
+  const found = new Set<ts.Symbol>();
+  const add = (node: ts.TypeReferenceNode): void => {
+    const symbol = checker.getSymbolAtLocation(node.typeName);
+    if (symbol && exported.has(resolve(symbol))) found.add(resolve(symbol));
+  };
+  const visit = (node: ts.Node): void => {
+    if (
+      ts.isParameter(node) &&
+      /^(options|settings)$/i.test(node.name.getText()) &&
+      node.type &&
+      ts.isTypeReferenceNode(node.type)
+    )
+      add(node.type);
+    ts.forEachChild(node, visit);
+  };
+  for (const symbol of exported) {
+    if (/(Options|Training|Scoring|Settings|Progress|Choice|Edit|Resolving|TemplateText)$/.test(symbol.name))
+      found.add(symbol);
+    for (const declaration of symbol.declarations ?? []) visit(declaration);
+  }
+  return found;
+}
 
 /**
  * Types of ours that declarations exported from any entry of `package.json` mention, and that no entry exports: "Name (file), of Where". What

@@ -149,7 +149,7 @@ export function describeOption(schema: z.ZodType, instead?: unknown): string {
   });
   const several = severalForms(schema);
   return [
-    docstring(field),
+    docstring(field, true), // the default is told at the end
     several && sentence(several),
     fields.length > 0 && `Fields: ${fields.join("; ")}.`,
     isTextList(schema) && "May be given several times.",

@@ -15,16 +15,32 @@ const usual = { whitespace: 1, zeros: 0 };
 
 /** A constraint as a request names it: exactly one of these, a function of one's own, or a constraint made before. */
 export type ConstraintChoice =
-  /** JSON that a schema allows; `whitespace` is 1 and `zeros` 0 unless given. */
-  | ({ readonly jsonSchema: unknown } & JsonSchemaOptions)
-  | { readonly regex: string | RegExp }
-  | { readonly choices: readonly string[] }
-  /** GBNF or Lark's style. */
-  | { readonly grammar: string; readonly syntax?: "gbnf" | "lark" }
-  /** A SELECT statement over the tables of a schema. */
-  | { readonly sqlSchema: SqlSchema }
-  /** A molecule in SMILES. */
-  | { readonly smiles: true }
+  | ({
+      /** A JSON Schema: the output is JSON that it allows. Beside it, here, `whitespace` is 1 and `zeros` 0 unless given. */
+      readonly jsonSchema: unknown;
+    } & JsonSchemaOptions)
+  | {
+      /** A regular expression that the whole output matches. */
+      readonly regex: string | RegExp;
+    }
+  | {
+      /** Texts of which the output is one: at least one, and not the empty text alone. */
+      readonly choices: readonly string[];
+    }
+  | {
+      /** A grammar that the output follows, in GBNF (from `root`) or in Lark's style (from `start`). */
+      readonly grammar: string;
+      /** The notation of the grammar. Default: GBNF where "::=" stands in it, else Lark's. */
+      readonly syntax?: "gbnf" | "lark";
+    }
+  | {
+      /** Tables and their columns: the output is a SELECT statement over them. */
+      readonly sqlSchema: SqlSchema;
+    }
+  | {
+      /** The output is a molecule in SMILES. */
+      readonly smiles: true;
+    }
   | Predicate
   | Constraint;
 

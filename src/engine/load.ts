@@ -41,12 +41,12 @@ export const cacheFormats = ["auto", "f32", "f16"] as const;
 export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" | "profile">, ForestOptions {
   /**
    * Precision of matrices. `auto`: as stored where the file is quantised, else float32 up to 200 million parameters and
-   * 8 bits above. `int8` and `int4` are blocks of 64, but Q8_0 and Q4_0 of a GGUF file are used as they are stored.
+   * 8 bits above. `int8` and `int4` are blocks of 64, but Q8_0 and Q4_0 of a GGUF file are used as they are stored. Default `auto`.
    */
   weights?: WeightFormat;
   /**
    * Precision of the keys and values that are kept. `auto`: halves where the weights are quantised, which costs more precision, and a
-   * full context takes so much memory that its size decides about speed; else float32.
+   * full context takes so much memory that its size decides about speed; else float32. Default `auto`.
    */
   keyValues?: (typeof cacheFormats)[number];
   /**
@@ -56,11 +56,11 @@ export interface LoadOptions extends Pick<CompileOptions, "device" | "threads" |
   contextLength?: number;
   /** Largest key-value arena, in bytes. Default 4 GiB. */
   memoryLimit?: number;
-  /** Folder of a LoRA adapter in PEFT's format, merged into the weights as they are read. */
+  /** Folder of a LoRA adapter in PEFT's format, merged into the weights as they are read. Default: none. */
   lora?: string;
-  /** Read in every row of every request: `node.taps`. */
+  /** Read in every row of every request: `node.taps`. Default: none. */
   taps?: Instruments["taps"];
-  /** Part of the model from now on: modules that act in every row of every request, and so take no inputs. */
+  /** Part of the model from now on: modules that act in every row of every request, and so take no inputs. Default: none. */
   edits?: Instruments["edits"];
 }
 

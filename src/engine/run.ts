@@ -19,8 +19,11 @@ import type { Counters, FinishReason, TokenLogprob, TraceEvent } from "./trace.t
 
 /** What a run came to. */
 export interface RunResult {
+  /** What was written, without the prompt. */
   readonly text: string;
+  /** Its token ids. */
   readonly tokens: readonly number[];
+  /** Log-probabilities of its tokens, where they were asked for. */
   readonly logprobs?: readonly TokenLogprob[];
   /** Of the token that ended the text, which is none of `tokens`; where log-probabilities were asked for. */
   readonly ending?: TokenLogprob;
@@ -30,11 +33,21 @@ export interface RunResult {
   readonly hypotheses?: readonly Hypothesis[];
   /** Of a canvas: everything behind the prompt as it was left, end tokens and masks included. */
   readonly canvas?: readonly number[];
+  /** Why it ended. */
   readonly finish: FinishReason;
   /** The stop string that ended the text. */
   readonly stop?: string;
+  /** What the run took: forward passes, tokens drafted and accepted, checks of constraints. */
   readonly counters: Counters;
-  readonly seconds: { readonly load: number; readonly prefill: number; readonly decode: number };
+  /** Where its time went. */
+  readonly seconds: {
+    /** Seconds that opening the model took. */
+    readonly load: number;
+    /** Seconds until the prompt was read. */
+    readonly prefill: number;
+    /** Seconds from there to the end. */
+    readonly decode: number;
+  };
 }
 
 /** A request under way: its text as a stream, its events, its result. */

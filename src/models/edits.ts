@@ -52,12 +52,15 @@ export interface EditContext {
 export interface Edit {
   /** Its readings go by it, "NAME.KEY"; in a graph of one's own its parameters and inputs, too. */
   readonly name: string;
+  /** The place whose value it replaces: a name of `sites`. */
   readonly site: string;
+  /** Its weights by name, which belong to the model. Default: none. */
   readonly parameters?: Readonly<Record<string, EditParameter>>;
+  /** What it gets in every row, by name. Default: nothing. */
   readonly inputs?: Readonly<Record<string, EditInput>>;
   /**
    * Look-ahead rows that have this edit begin here: they are in no layer below, and what they hold before the edit means nothing. The site is
-   * `layers.N.residual`. In a training graph, where all rows are there from the first layer on, it changes nothing.
+   * `layers.N.residual`. In a training graph, where all rows are there from the first layer on, it changes nothing. Default: they go through all layers.
    */
   readonly begins?: true;
   /**
@@ -82,11 +85,11 @@ export interface HookOptions {
   readonly parameter: MakeParameter;
   /** Of the rows that a site has, those whose logits are wanted. */
   readonly select: (rows: Tensor, site: string) => Tensor;
-  /** Edits that act only in rows that ask for them (an input, the limit [rows, 1]: `largestValue` or 0), and whose results are checked (output "bad.NAME"). */
+  /** Edits that act only in rows that ask for them (an input, the limit [rows, 1]: `largestValue` or 0), and whose results are checked (output "bad.NAME"). Default: none. */
   readonly gated?: ReadonlySet<Edit>;
   /** What the program calls parameters, inputs and limits of edits. Default: "NAME.KEY". */
   readonly called?: Called;
-  /** The rows from a site on, where some begin there. */
+  /** The rows from a site on, where some begin there. Needed where an edit begins rows; no default. */
   readonly join?: (rows: Tensor, site: string) => Tensor;
 }
 

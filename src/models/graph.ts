@@ -20,13 +20,13 @@ export interface TextGraphOptions {
   readonly positions?: Tensor;
   /** What a token sees: "causal" (default), "bidirectional" (default of diffusion models), or additive [rows, 1, groups * length, length], 0 where it looks. */
   readonly mask?: "causal" | "bidirectional" | Tensor;
-  /** float32 [rows, length], with the causal mask: numbers of documents within a text, which do not see each other. */
+  /** float32 [rows, length], with the causal mask: numbers of documents within a text, which do not see each other. Default: each text is one document. */
   readonly documents?: Tensor;
-  /** What is read and rewritten: taps and readings are in the result; inputs of edits are inputs of the graph, "NAME.KEY" [rows * length, …]. */
+  /** What is read and rewritten: taps and readings are in the result; inputs of edits are inputs of the graph, "NAME.KEY" [rows * length, …]. Default: nothing. */
   readonly instruments?: Instruments;
   /** Rows [rows * length, width] whose logits are wanted. Default: all. */
   readonly select?: (rows: Tensor) => Tensor;
-  /** Makes the model's parameters. A graph that runs a model twice passes the same; two models have one each, with a scope of their own. */
+  /** Makes the model's parameters. A graph that runs a model twice passes the same; two models have one each, with a scope of their own. Default: parameters of its own, by their names. */
   readonly parameter?: MakeParameter;
 }
 

@@ -89,20 +89,25 @@ function interfaceBody({ properties = {}, required = [] }: Described, depth: num
   const indent = "  ".repeat(depth + 1);
   const fields = Object.entries(properties).map(([name, field]) => {
     const type = (depth === 0 && byHand[name]) || typeOf(field, depth + 1);
-    const words = docstring(field);
-    const mark = required.includes(name) ? "" : "?";
+    const needed = required.includes(name);
+    const words = docstring(field, needed);
+    const mark = needed ? "" : "?";
     return `${words ? `${indent}/** ${words} */\n` : ""}${indent}${name}${mark}: ${type};`;
   });
   return fields.length === 0 ? "{}" : `{\n${fields.join("\n")}\n${"  ".repeat(depth)}}`;
 }
 
+/** Words that say what happens without an option that has no default value. */
+const saysWithout = /\bdefault\b|\bpublished\b|without it|\bneeded\b|instead of/i;
+
 /** Effect, range and default, as sentences. */
-export function docstring(field: Described): string {
+export function docstring(field: Described, needed = false): string {
   const { description, hostOnly } = field;
   const sentences = [
     description && sentence(description),
     rangeOf(field),
     field.default !== undefined && !/default/i.test(description ?? "") && `Default ${JSON.stringify(field.default)}.`,
+    field.default === undefined && !needed && !saysWithout.test(description ?? "") && "Default: none.",
     hostOnly && "Of the host alone: a server refuses it in requests.",
   ];
   return sentences.filter(Boolean).join(" ").replaceAll("*/", "*\\/");

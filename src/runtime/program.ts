@@ -30,9 +30,14 @@ export interface CompileOptions {
   device?: Device;
   /** Threads within an operator; default: all cores, at most 8. */
   threads?: number;
-  /** The program's weight file: its bytes, or the folder that holds it under the name `weightFileName`. */
-  weights?: Uint8Array | { folder: string };
-  /** Writes ONNX Runtime's profile to files that start with this prefix. */
+  /** The program's weight file: its bytes, or the folder that holds it. Needed where the program has weights; no default. */
+  weights?:
+    | Uint8Array
+    | {
+        /** It holds the file under the name `weightFileName`. */
+        folder: string;
+      };
+  /** Writes ONNX Runtime's profile to files that start with this prefix. Default: none is written. */
   profile?: string;
 }
 

@@ -55,9 +55,9 @@ export interface LoweringOptions {
    * each parameter: a frozen base with parts that are trained.
    */
   parameters: ParameterPlace | ((name: string) => ParameterPlace);
-  /** Weights that lie in a file already: a second program over the same file takes them from there, and may use no others. */
+  /** Weights that lie in a file already: a second program over the same file takes them from there, and may use no others. Default: a file of its own. */
   layout?: Pick<LoweredProgram, "weights" | "weightBytes">;
-  /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. */
+  /** Blocks for a matrix that stands on the right of a product, or is a table to gather from; undefined keeps float32. Default: float32 everywhere. */
   blocks?: (parameters: readonly string[], shape: readonly number[]) => BlockFormat | undefined;
   /**
    * Which products with a transposed or scaled side there are: "fused" (default) takes the runtime's own, "plain" makes them of ONNX's

@@ -126,7 +126,7 @@ export interface MatmulOptions {
   transposeA?: boolean;
   /** The same of the right side. Default false. */
   transposeB?: boolean;
-  /** Factor on the result. */
+  /** Factor on the result. Default 1. */
   scale?: number;
 }
 

@@ -16,9 +16,9 @@ export interface TokenizerTraining {
   texts: AsyncIterable<string> | Iterable<string>;
   /** Ids in all: special tokens, 256 bytes, and the merges that fill the rest. */
   size: number;
-  /** Whether texts that give fewer are no error: the vocabulary is then as large as they make it. */
+  /** Whether texts that give fewer are no error: the vocabulary is then as large as they make it. Default false. */
   atMost?: boolean;
-  /** Take the first ids in this order. The first begins a text, the second ends it. */
+  /** Take the first ids in this order. The first begins a text, the second ends it. Default: `defaultSpecialTokens`. */
   specialTokens?: readonly string[];
   /** Told what is done of counting and merging. Default: nobody is told. */
   onProgress?: (progress: TrainingProgress) => void;
@@ -27,7 +27,19 @@ export interface TokenizerTraining {
 }
 
 /** `done` of `total` characters (total unknown while reading) or merges. */
-export type TrainingProgress = { stage: "counting"; done: number } | { stage: "merging"; done: number; total: number };
+export type TrainingProgress =
+  | {
+      stage: "counting";
+      /** Characters that have been read. */
+      done: number;
+    }
+  | {
+      stage: "merging";
+      /** Merges that have been made. */
+      done: number;
+      /** Merges that there will be. */
+      total: number;
+    };
 
 export interface TrainedBpe {
   specialTokens: readonly string[];

@@ -11,4 +11,12 @@ export { createDetokenizer, type Detokenizer } from "./detokenizer.ts";
 export { openTok512 } from "./llama2c.ts";
 export { openTokenizer, type TokenizerOptions } from "./open-tokenizer.ts";
 export { documents, readTexts, recordFields, type TextFile, textLines } from "./text-files.ts";
-export type { ChatMessage, ChatOptions, ChatRole, ContentPart, Tokenizer } from "./tokenizer.ts";
+export type {
+  ChatMessage,
+  ChatOptions,
+  ChatRole,
+  ContentPart,
+  EncodeOptions,
+  TextOptions,
+  Tokenizer,
+} from "./tokenizer.ts";

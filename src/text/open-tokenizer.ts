@@ -18,9 +18,9 @@ type Json = Record<string, unknown>;
 
 /** What is known of the model that the tokenizer is for. */
 export interface TokenizerOptions {
-  /** Ids that the model gives: those beyond the tokenizer's are empty text, and end tokens beyond them are none. */
+  /** Ids that the model gives: those beyond the tokenizer's are empty text, and end tokens beyond them are none. Default: the tokenizer's own number. */
   outputs?: number;
-  /** The header of the GGUF file that is opened, where somebody has read it already. */
+  /** The header of the GGUF file that is opened, where somebody has read it already. Default: it is read. */
   metadata?: Readonly<Record<string, unknown>>;
 }
 

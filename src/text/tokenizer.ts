@@ -20,12 +20,12 @@ export interface Tokenizer {
    * token (as an applied chat template may) gets no second one. Errors: `context_full` for a text
    * of more than `most` ids, as soon as that is seen, which may take a small part of the time for all of it.
    */
-  encode(text: string, options?: { special?: boolean; allowSpecial?: boolean; most?: number }): number[];
+  encode(text: string, options?: EncodeOptions): number[];
   /**
    * Text of ids; ill-formed UTF-8 becomes U+FFFD. Special tokens are left out unless `special`. `continued` says that the
    * ids go on from earlier ones, so that a leading space is part of the text.
    */
-  decode(ids: readonly number[], options?: { special?: boolean; continued?: boolean }): string;
+  decode(ids: readonly number[], options?: TextOptions): string;
   /** The bytes that one id stands for (empty for special tokens). */
   tokenBytes(id: number): Uint8Array;
   /**
@@ -55,12 +55,30 @@ export interface ContentPart {
   [field: string]: unknown;
 }
 
+/** How a text becomes ids. */
+export interface EncodeOptions {
+  /** Whether the begin token is added where the tokenizer's own template adds it. Default true. */
+  special?: boolean;
+  /** Whether the texts of special tokens become their ids; else they are plain characters. Default false. */
+  allowSpecial?: boolean;
+  /** Tokens at most: a longer text is refused with the error `context_full`. Default: no bound. */
+  most?: number;
+}
+
+/** How ids become a text. */
+export interface TextOptions {
+  /** Whether the texts of special tokens are written, too. Default false. */
+  special?: boolean;
+  /** Whether the ids go on from others, so that a space before the first word is kept. Default false. */
+  continued?: boolean;
+}
+
 /** How a chat template is applied. */
 export interface ChatOptions {
   /** Ends with the words that open the assistant's answer (default true). */
   addGenerationPrompt?: boolean;
-  /** Descriptions of tools (JSON), for templates that know how to write them. */
+  /** Descriptions of tools (JSON), for templates that know how to write them. Default: none. */
   tools?: readonly unknown[];
-  /** As of `encode`. */
+  /** Tokens at most: a longer text is refused, as by `encode`. Default: no bound. */
   most?: number;
 }

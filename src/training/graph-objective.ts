@@ -25,13 +25,13 @@ export interface GraphObjectiveOptions<Batch> {
   ) => Readonly<Record<string, Value>> | Promise<Readonly<Record<string, Value>>>;
   /** What is measured on held-out batches; default: the loss. */
   readonly measured?: Tensor;
-  /** See `gradients`. */
+  /** Tensors whose values are kept from the forward pass rather than computed again, as of `gradients`. Default: none. */
   readonly keep?: readonly Tensor[];
-  /** Further tensors of the graph to compute with `evaluate`. */
+  /** Further tensors of the graph to compute with `evaluate`. Default: none. */
   readonly outputs?: Readonly<Record<string, Tensor>>;
   /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
-  /** See `CompileOptions.profile`; of the training step. */
+  /** See `CompileOptions.profile`; of the training step. Default: none is written. */
   readonly profile?: string;
 }
 

@@ -20,7 +20,7 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly objective: Objective<Batch>;
   /** The batch of this number, always the same for the same number. Step s takes numbers s · accumulate and following. */
   readonly batches: (index: number) => Batch | Promise<Batch>;
-  /** Batches of equal size whose mean loss is measured every so many steps, and at the end. */
+  /** Batches of equal size whose mean loss is measured every so many steps, and at the end. Default: nothing is measured. */
   readonly evaluation?: {
     /** Held-out batches, all measured each time. */
     readonly batches: readonly Batch[];
@@ -44,26 +44,34 @@ export interface TrainOptions<Batch = TokenBatch> {
   readonly accumulate?: number;
   /** Kept in the checkpoint; resuming with another seed is refused. Default 0. */
   readonly seed?: number;
-  /** Any JSON about the run, kept in the checkpoint for readers. */
+  /** Any JSON about the run, kept in the checkpoint for readers. Default: nothing. */
   readonly config?: unknown;
   /**
    * What the steps depend on besides the seed, as JSON: resuming a checkpoint of anything else, or of more steps, is refused. Asked for
-   * where a folder keeps the run, as digests of much data take their time.
+   * where a folder keeps the run, as digests of much data take their time. Default: nothing is compared but the seed.
    */
   readonly basis?: () => Basis | Promise<Basis>;
   /** Where to keep checkpoint and loss curve, and to resume from when there is one; default: nowhere. */
   readonly checkpointFolder?: string;
   /** Default: every 60 seconds. The end of a run is always saved. */
-  readonly checkpointEvery?: { readonly steps: number } | { readonly seconds: number };
+  readonly checkpointEvery?:
+    | {
+        /** Optimiser steps from one checkpoint to the next. */
+        readonly steps: number;
+      }
+    | {
+        /** Seconds from one checkpoint to the next. */
+        readonly seconds: number;
+      };
   /** Steps between entries of the loss curve; default 10. Evaluations and checkpoints are always entered. */
   readonly recordEvery?: number;
   /** Tokens that a batch trains on, for the speed; default rows · length, or 0 for a batch without them. */
   readonly countTokens?: (batch: Batch) => number;
   /** Told after each step of losses, speed and time left. Default: nobody is told. */
   readonly onProgress?: (progress: TrainProgress) => void;
-  /** Awaited after each step, with the number of steps done: for samples of the model as it is. */
+  /** Awaited after each step, with the number of steps done: for samples of the model as it is. Default: nothing. */
   readonly afterStep?: (step: number) => void | Promise<void>;
-  /** Stops after the batch under way; the steps done are saved. */
+  /** Stops after the batch under way; the steps done are saved. Default: nothing stops it. */
   readonly signal?: AbortSignal;
 }
 
@@ -73,6 +81,7 @@ export interface TrainProgress extends HistoryEntry {
   readonly totalSteps: number | undefined;
   /** Over this session, evaluations and checkpoints included. */
   readonly tokensPerSecond: number;
+  /** Seconds until the end, at the pace so far. */
   readonly secondsLeft: number;
 }
 

@@ -12,9 +12,11 @@ import { readIndex } from "./safetensors.ts";
 
 /** How far a download is. */
 export interface DownloadProgress {
+  /** The file that has just grown. */
   readonly file: string;
-  /** Bytes of the whole download that are here, and all that it needs. */
+  /** Bytes of the whole download that are here. */
   readonly received: number;
+  /** Bytes of the whole download. */
   readonly total: number;
 }
 
@@ -24,7 +26,7 @@ export interface DownloadOptions {
   revision?: string;
   /** Where the files go; default a folder per commit in the cache folder. */
   folder?: string;
-  /** The GGUF file to take, where a repository holds several. */
+  /** The GGUF file to take, where a repository holds several. Default: none, and a repository of several is refused. */
   file?: string;
   /** Ends the download with the error `aborted`; the next one goes on where it was. Default: nothing ends it. */
   signal?: AbortSignal;
@@ -34,7 +36,7 @@ export interface DownloadOptions {
   endpoint?: string;
   /** Of models that need a login. Default `HF_TOKEN`. It is told to the endpoint alone. */
   token?: string;
-  /** Hears why the hub could not be asked, where an earlier download is taken instead. */
+  /** Hears why the hub could not be asked, where an earlier download is taken instead. Default: nobody is told. */
   onEarlier?: (reason: Error) => void;
   /** Milliseconds without a byte after which a connection counts as cut; default 30 s. */
   stallTimeout?: number;

@@ -8,14 +8,38 @@ import { downloadModel } from "./hub.ts";
  * What opening a model is doing: a download, with the file that has just grown and the bytes done and in all, of all files together; reading and compiling;
  * converting its weights (to 8 or 4 bits, or to what the runtime reads), with the bytes written and in all. What has been converted is kept on disk.
  */
-export type OpenProgress =
-  | { readonly stage: "download"; readonly file: string; readonly done: number; readonly total: number }
-  | { readonly stage: "load" }
-  | { readonly stage: "convert"; readonly done: number; readonly total: number };
+export type OpenProgress = DownloadStage | LoadStage | ConvertStage;
+
+/** Files are on their way. */
+export interface DownloadStage {
+  readonly stage: "download";
+  /** The file that has just grown. */
+  readonly file: string;
+  /** Bytes that are here, of all files together. */
+  readonly done: number;
+  /** Bytes of all files together. */
+  readonly total: number;
+}
+
+/** The model is read and compiled. */
+export interface LoadStage {
+  readonly stage: "load";
+}
+
+/** Weights are written in the form that the runtime reads. */
+export interface ConvertStage {
+  readonly stage: "convert";
+  /** Bytes that are written. */
+  readonly done: number;
+  /** Bytes that there will be. */
+  readonly total: number;
+}
 
 /** How a reference is looked up, and how that can be ended. */
 export interface Resolving {
+  /** Ends the search and the download with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told of a download, file by file. Default: nobody is told. */
   readonly onProgress?: (progress: OpenProgress) => void;
 }
 

@@ -27,7 +27,9 @@ import { type Batch, type ForwardSequence, type KeptRows, layOutBatch } from "./
 
 /** What is read and rewritten in a forward pass. */
 export interface ForwardSettings {
+  /** Sites, and readings of edits, of every row. */
   readonly taps: readonly string[];
+  /** Changes to values inside the model, in order. */
   readonly edits: readonly AppliedEdit[];
   /** Whether to return the rows' keys and values. */
   readonly keep: boolean;

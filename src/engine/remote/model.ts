@@ -15,20 +15,20 @@ export interface RemoteOptions extends RemoteLimits {
   readonly model?: string;
   /**
    * Further engines that serve this model: each request goes to one that a bandit chooses by how long tokens took there, and to another when
-   * that one fails before its first token. `concurrency` is of each, `retries` and `budget` are of all together.
+   * that one fails before its first token. `concurrency` is of each, `retries` and `budget` are of all together. Default: none.
    */
   readonly endpoints?: readonly string[];
   /** The bandit policy that chooses among them, by name or with its options. Default DiscountedLinUCB. */
   readonly endpointPolicy?: EndpointPolicy;
   /** Sent as a bearer token; default: the variable VENTRIS_REMOTE_API_KEY. */
   readonly apiKey?: string;
-  /** Whether tokens and log-probabilities are asked for. False: for engines that give none; a piece of text then counts as a token. */
+  /** Whether tokens and log-probabilities are asked for. False: for engines that give none; a piece of text then counts as a token. Default true. */
   readonly logprobs?: boolean;
   /** How many of the likeliest tokens methods that draw tokens here ask for (`awrs`, `smc`); engines have limits of their own. Default 20. */
   readonly topLogprobs?: number;
   /** Names that the engine gives tokens which end a text, for these methods; default: the usual ones, such as `</s>`. */
   readonly ends?: readonly string[];
-  /** Fields of every request beside OpenAI's, for what the engine has of its own: `{ top_k: 40 }`. */
+  /** Fields of every request beside OpenAI's, for what the engine has of its own: `{ top_k: 40 }`. Default: none. */
   readonly body?: Readonly<Record<string, unknown>>;
 }
 

@@ -6,7 +6,7 @@ import type { LeaseSites } from "../sites/rows.ts";
 export interface MirrorOptions {
   /** What is read and rewritten in the mirror. Default: nothing. */
   readonly sites?: LeaseSites;
-  /** Tokens that stand before every text in the mirror alone. */
+  /** Tokens that stand before every text in the mirror alone. Default: none. */
   readonly before?: readonly number[];
   /** How many tokens at the beginning of every text they stand in the place of (its begin token); default: none. */
   readonly instead?: number;

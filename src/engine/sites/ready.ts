@@ -45,7 +45,7 @@ const numbers = chosen<Numbers<number[]>, Numbers<readonly number[] | Floats>>((
 });
 const numberOrList = z.union([number, z.array(number)]);
 
-const indices = z.array(z.int().min(0)).min(1);
+const indices = z.array(z.int().min(0)).min(1) as unknown as z.ZodType<number[], readonly number[]>;
 
 export const readyEdit = z
   .strictObject({
@@ -77,8 +77,37 @@ export const readyEdit = z
   .refine(({ entries, heads }) => !entries || !heads, { message: "give entries or heads, not both" });
 const kinds = ["set", "add", "scale", "clamp", "project"] as const;
 
-/** An edit of a request, ready for passes. */
-export type ReadyEdit = z.input<typeof readyEdit>;
+/** An edit of a request: where it acts, and one of `set`, `add`, `scale`, `clamp` and `project`. */
+export interface ReadyEdit {
+  /** The place: a name of the model's `sites`, such as "layers.2.residual". */
+  site: string;
+  /** Positions of the text whose rows are edited, counted from 0, or "all". Default "all". */
+  at?: "all" | readonly number[];
+  /** Which numbers of a row, counted from 0; not with `heads`. Default: all. */
+  entries?: readonly number[];
+  /** Which heads, counted from 0, of a site that has them; not with `entries`. Default: all. */
+  heads?: readonly number[];
+  /** Values that stand there instead: a number for all entries, one for each, or such a list for each position of `at`. Default: nothing is set. */
+  set?: Numbers<readonly number[] | Floats>;
+  /** Values that are added, of the forms of `set`. Default: nothing is added. */
+  add?: Numbers<readonly number[] | Floats>;
+  /** Factors on what is there, of the forms of `set`; 0 switches it off. Default: nothing is scaled. */
+  scale?: Numbers<readonly number[] | Floats>;
+  /** Bounds of what is there: `min`, `max` or both. Default: none. */
+  clamp?: {
+    /** Smaller values become this one. Default: no bound. */
+    min?: number;
+    /** Larger values become this one. Default: no bound. */
+    max?: number;
+  };
+  /** Takes away, or strengthens, what lies along a direction. Default: nothing is projected. */
+  project?: {
+    /** As many numbers as a row has; its length counts for nothing. */
+    direction: readonly number[] | Floats;
+    /** How much is taken away: 1 removes the component along the direction, -1 doubles it. Default 1. */
+    amount?: number;
+  };
+}
 type Settings = z.output<typeof readyEdit>;
 
 const moduleKeys = ["edit", "at", "inputs", "key"];

@@ -18,13 +18,14 @@ export interface PlacedRow {
 
 /** An edit in use. */
 export interface AppliedEdit {
+  /** The module. */
   readonly edit: Edit;
-  /** Whether it acts at a position. Left out: at all. */
+  /** Whether it acts at a position. Default: at all. */
   readonly at?: (position: number) => boolean;
-  /** The values of all its inputs in a row, each with as many numbers as the input's shape has. What this throws ends its own request alone. */
+  /** The values of all its inputs in a row, each with as many numbers as the input's shape has. What this throws ends its own request alone. Needed by a module that has inputs; no default. */
   readonly inputs?: (row: PlacedRow) => Readonly<Record<string, ArrayLike<number>>>;
   /**
-   * What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Left out: nobody shares them, unless it has neither,
+   * What `at` and `inputs` depend on: leases with equal edits and keys share cached texts. Default: nobody shares them, unless it has neither,
    * and the edit no parameters.
    */
   readonly key?: string;

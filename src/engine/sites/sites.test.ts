@@ -1,5 +1,6 @@
 /** Taps and edits of leases against the float64 reference: alone, in one pass with others, in lanes, after others cached their text. */
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vitest";
+import type { z } from "zod";
 import { gpt2Config, removeModel, type TinyModel, writeTinyModel } from "../../../test/fixtures/tiny-model.ts";
 import { type Model, open } from "../../open.ts";
 import type { ForestNode } from "../forest.ts";
@@ -326,4 +327,8 @@ describe("ready edits", () => {
 test("unknown taps are refused with the nearest name", () => {
   expect(() => sitesFor("llama", ["layers.0.mlp.neuron"])).toThrow(/did you mean "layers.0.mlp.neurons/);
   expect(() => sitesFor("llama", ["layers.2.residual"])).toThrow(/no site layers.2.residual/);
+});
+
+test("the interface of ready edits is what their schema takes", () => {
+  expectTypeOf<ReadyEdit>().toEqualTypeOf<z.input<typeof readyEdit>>();
 });

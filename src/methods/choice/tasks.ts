@@ -59,7 +59,7 @@ export interface SyntheticOptions {
   width?: number;
   /** Of the hidden direction, contexts and losses. Default 0. */
   seed?: number;
-  /** The best arm's loss times 0.02, the others at least 0.3. */
+  /** The best arm's loss times 0.02, the others at least 0.3. Default false. */
   lowLoss?: boolean;
   /** Rounds after which the hidden direction turns round: an adversary that was fixed beforehand. Default: never. */
   switchEvery?: number;

@@ -65,7 +65,7 @@ export interface BuildOptions {
   readonly chunkEntries?: number;
   /** Rows of a pass. Default 1024. */
   readonly rows?: number;
-  /** Bytes that all chunks may take together. */
+  /** Bytes that all chunks may take together. Default: no bound. */
   readonly maxBytes?: number;
   /** Ends the build with the error `aborted`; the same call goes on after its last chunk. Default: nothing ends it. */
   readonly signal?: AbortSignal;

@@ -28,7 +28,7 @@ export interface ReadDocument {
 export interface ReadTextsOptions {
   /** Longest text that a state is computed from; default: the context, at most 512. */
   readonly window?: number;
-  /** The reader whose distributions the others are compared with. */
+  /** The reader whose distributions the others are compared with. Default: none, and no divergences are measured. */
   readonly imitated?: string;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;

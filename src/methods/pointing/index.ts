@@ -122,7 +122,7 @@ export interface PointingTraining {
   readonly seed?: number;
   /** Threads within an operator. Default: all cores, at most 8. */
   readonly threads?: number;
-  /** Keeps checkpoints there, and goes on from one. */
+  /** Keeps checkpoints there, and goes on from one. Default: none are kept. */
   readonly folder?: string;
   /** Stops after the batch under way; the steps done are kept. Default: nothing stops it. */
   readonly signal?: AbortSignal;

@@ -61,7 +61,7 @@ export interface FitOptions {
   readonly stateNames?: readonly string[];
   /** Names of the channels, one for each column, kept with the filter and used in messages. Default: none. */
   readonly observationNames?: readonly string[];
-  /** Bins a second, kept with the model: recordings of another rate move by other steps. */
+  /** Bins a second, kept with the model: recordings of another rate move by other steps. Default: none is kept. */
   readonly rate?: number;
 }
 

@@ -20,7 +20,7 @@ import { policies } from "../policies.ts";
 import { type Chooser, type Chosen, openChooser, statePath } from "./chooser.ts";
 import { stateFolder } from "./state.ts";
 
-const named = z.looseObject({ name: z.string().max(200) });
+const named = z.looseObject({ name: z.string().max(200).describe("name of the method; its options stand beside it") });
 type ArmChoice = string | z.infer<typeof named>;
 
 /** Options of policies for this use, where a few hundred requests must do; what is given comes on top. */

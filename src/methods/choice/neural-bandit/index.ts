@@ -31,7 +31,12 @@ export interface NeuralBanditOptions {
   /** How weights are scaled (network.ts). Step sizes mean different things under each. Default "standard". */
   parameterisation?: "standard" | "paper";
   /** Greediness: larger explores less. A number, or `{ scale }` for scale * sqrt(round). Default 100. */
-  gamma?: number | { scale: number };
+  gamma?:
+    | number
+    | {
+        /** Factor on the square root of the round. */
+        scale: number;
+      };
   /** Step size; "1/t" divides it by the round, as the theory does. Default 0.01 (square) or 0.03 (fast), constant. */
   rate?: number;
   /** Whether the step size stays or is divided by the round. Default "constant". */

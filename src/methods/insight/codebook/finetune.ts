@@ -26,28 +26,47 @@ import {
 } from "./train.ts";
 
 export interface CodebookFinetuning {
+  /** Family of the model. */
   readonly family: Family;
+  /** Config of the model. */
   readonly config: ModelConfig;
   /** Stays as it is, unless `train` is "model": then it is trained in place. */
   readonly values: Values;
+  /** How many codebooks are where, and how large. */
   readonly shape: CodebookShape;
+  /** What is trained: "codebooks" alone, or more of the model. */
   readonly train: CodebookTask["train"];
+  /** Adapters that are trained with the codes, with `train` "lora"; needed there, no default. */
   readonly lora?: Lora;
+  /** What is minimised. Default "aeloss". */
   readonly loss?: CodebookLoss;
+  /** Weight of the pull on the model, with the losses "vqvae" and "fullaeloss". Default 0.25. */
   readonly beta?: number;
+  /** Weight of the reconstruction. Default 1. */
   readonly weight?: number;
+  /** Token ids to train on. */
   readonly tokens: TokenIds;
+  /** Token ids that losses are measured on. */
   readonly heldOut: TokenIds;
+  /** Texts of a batch. */
   readonly rows: number;
+  /** Tokens of each text. */
   readonly length: number;
+  /** Optimiser steps. */
   readonly steps: number;
+  /** Highest learning rate. */
   readonly rate: number;
+  /** Of the batches and of the first codes. Default 0. */
   readonly seed?: number;
+  /** Threads within an operator. Default: those of `CompileOptions`. */
   readonly threads?: number;
-  /** Where the run keeps its checkpoint: the same call goes on from there, also with a model that was trained in place until the interruption. */
+  /** Where the run keeps its checkpoint: the same call goes on from there, also with a model that was trained in place until the interruption. Default: no folder, and nothing is kept. */
   readonly folder?: string;
+  /** Stops after this many seconds of training. Default: no bound. */
   readonly maxSeconds?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told of every step. Default: nobody is told. */
   readonly onProgress?: (progress: TrainProgress) => void;
 }
 

@@ -23,7 +23,7 @@ export interface InverseTraining {
   readonly batch: number;
   /** Steps of the optimiser, a batch each. */
   readonly steps: number;
-  /** Highest learning rate; it falls to 0 by a cosine. The paper's is 1. */
+  /** Highest learning rate; it falls to 0 by a cosine. Default 1, as in the paper. */
   readonly rate?: number;
   /** Of the lists. */
   readonly seed: number;

@@ -27,7 +27,7 @@ export interface KernelOptions {
   readonly kernel?: Kernel;
   /** Of the two exponential kernels. Default 1. */
   readonly beta?: number;
-  /** The head's output vectors [vocabulary, width], scaled to length 1: of `output-embedding`. */
+  /** The head's output vectors [vocabulary, width], scaled to length 1: of `output-embedding`. Needed by that kernel; no default. */
   readonly head?: Rows;
   /** Features less their mean: Φ - 1 φ̄ᵀ. Default true; the paper's own kernels are not centred. */
   readonly centre?: boolean;

@@ -25,19 +25,27 @@ export interface ProbeExamples {
 export interface ProbeSettings {
   /** Of the largest distance that will be asked for. */
   readonly distance: number;
+  /** Tokens that a probe tells apart. */
   readonly vocabulary: number;
+  /** Numbers of each state. */
   readonly stateWidth: number;
   /** Vectors of tokens [vocabulary, width] as probes see them. Default: one-hot. */
   readonly embedding?: Rows;
   /** Output vectors [vocabulary, width] that probes end in, frozen: a model's own make much of few examples. Default: learned. */
   readonly head?: Rows;
+  /** Units of the hidden layer. Default 128. */
   readonly hidden?: number;
+  /** Examples of a step. Default 128. */
   readonly batch?: number;
   /** Steps at most; the weights with the least loss on the documents for choosing are kept. Default 400, looked at every 40. */
   readonly steps?: number;
+  /** Highest learning rate; it falls to 0. Default 0.002. */
   readonly rate?: number;
+  /** Of the first weights and of the order. Default 0. */
   readonly seed?: number;
+  /** Threads within an operator. Default: those of `CompileOptions`. */
   readonly threads?: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
 }
 

@@ -16,7 +16,7 @@ export interface VectorDecoderOptions {
   readonly top: number;
   /** `softmax`: scores are logits U·w, which come with the logarithm of their sum of exponentials. `cosine`: scores are cosines. */
   readonly metric: (typeof metrics)[number];
-  /** Tokens whose score is kept for every vector, wherever it stands. */
+  /** Tokens whose score is kept for every vector, wherever it stands. Default: none. */
   readonly wanted?: readonly number[];
   /** Tokens of the output matrix that are scored at once. Default 4096. */
   readonly tile?: number;

@@ -34,9 +34,13 @@ export const inputs = ["raw", "gamma"] as const;
 export const signs = ["+", "-"] as const;
 
 export interface NeuronSettings {
+  /** Which matrix of the feed-forward layer has the vectors. */
   readonly matrix: Matrix;
+  /** How a vector is compared with tokens. */
   readonly metric: (typeof metrics)[number];
+  /** What a vector passes first. */
   readonly norm: (typeof norms)[number];
+  /** How rows of input matrices are read. */
   readonly input: (typeof inputs)[number];
   /** `-` decodes the opposite direction: what the neuron answers to with a negative value. */
   readonly sign: (typeof signs)[number];
@@ -53,7 +57,7 @@ export interface NeuronMapOptions
   readonly work?: string;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
-  /** Neurons decoded so far, of how many. */
+  /** Neurons decoded so far, of how many. Default: nobody is told. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 

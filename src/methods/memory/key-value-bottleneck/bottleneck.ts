@@ -263,15 +263,15 @@ export interface KeyOptions {
   readonly epochs: number;
   /** Features of an update. */
   readonly batch: number;
-  /** Decay of the moving averages. */
+  /** Decay of the moving averages. Default 0.95. */
   readonly decay?: number;
   /** Uses that every key is thought to have had beside its own, so that none is divided by 0. Default 1e-5. */
   readonly epsilon?: number;
-  /** Keys used less than this share of an even use are placed on a sample; 0: none is. */
+  /** Keys used less than this share of an even use are placed on a sample; 0: none is. Default 0.1. */
   readonly dead?: number;
   /** Of the order of the features and of the samples for keys that are not used. Default 0. */
   readonly seed?: number;
-  /** Told the mean squared distance to the nearest key before each update. */
+  /** Told the mean squared distance to the nearest key before each update. Default: nobody is told. */
   readonly onBatch?: (error: number) => void;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;

@@ -60,14 +60,21 @@ export interface DomainLearner {
 }
 
 export interface DomainSettings {
+  /** Codebooks, each with keys of its own. */
   readonly codebooks: number;
+  /** Pairs of key and value of each codebook. */
   readonly pairs: number;
+  /** Numbers of each key. */
   readonly keyWidth: number;
+  /** Passes over the texts of a domain. */
   readonly epochs: number;
+  /** Positions of a step. */
   readonly batch: number;
   /** Of the values, and of the output matrix. */
   readonly learningRate: number;
+  /** Learning rate of the head that it is compared with. */
   readonly headRate: number;
+  /** Of the first keys and of the order of what is learnt. */
   readonly seed: number;
 }
 

@@ -9,7 +9,7 @@ import { type Labelled, requireLabels, smoothedLoss } from "./learning.ts";
 export interface HeadOptions {
   /** Classes to decide between. */
   readonly classes: number;
-  /** Units of a hidden layer; 0: a linear head. */
+  /** Units of a hidden layer; 0: a linear head. Default 0. */
   readonly hidden?: number;
   /** Whether a number is added to each class and unit. Default true. */
   readonly bias?: boolean;

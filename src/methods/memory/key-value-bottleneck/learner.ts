@@ -3,9 +3,13 @@ import { ensure } from "../../../errors.ts";
 import { type Bottleneck, createBottleneck, type Features, initialiseKeys } from "./bottleneck.ts";
 
 export interface LearnerSettings {
+  /** Codebooks, each with keys of its own. */
   readonly codebooks: number;
+  /** Pairs of key and value of each codebook. */
   readonly pairs: number;
+  /** Numbers of each key. */
   readonly keyWidth: number;
+  /** Of the first keys and of the order of what is learnt. */
   readonly seed: number;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;

@@ -31,7 +31,7 @@ export interface LearnOptions {
   readonly learningRate?: number;
   /** Share of a label that is spread over all classes. Default 0.1. */
   readonly smoothing?: number;
-  /** Largest Euclidean norm of a step's gradient. */
+  /** Largest Euclidean norm of a step's gradient. Default 1. */
   readonly clip?: number;
   /** Of the order of the samples. Default 0. */
   readonly seed?: number;

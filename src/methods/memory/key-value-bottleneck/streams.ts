@@ -12,16 +12,21 @@ export interface StreamData {
 }
 
 export interface StreamSettings {
+  /** Codebooks, each with keys of its own. */
   readonly codebooks: number;
+  /** Pairs of key and value of each codebook. */
   readonly pairs: number;
+  /** Numbers of each key. */
   readonly keyWidth: number;
   /** Passes over each split of the stream, for the bottleneck and for heads. */
   readonly epochs: number;
+  /** Passes over the whole stream, for the head that sees all of it at once. */
   readonly headEpochs: number;
   /** Classes that come at a time. Default 2. */
   readonly perSplit?: number;
   /** Of the bottleneck. Default 20. */
   readonly learningRate?: number;
+  /** Of the first keys and of the order of what is learnt. */
   readonly seed: number;
 }
 

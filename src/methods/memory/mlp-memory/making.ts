@@ -37,7 +37,7 @@ export interface MakeMemoryOptions {
   readonly learningRate: number;
   /** Of the first weights and of the order of entries. */
   readonly seed: number;
-  /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. */
+  /** Entries from which on the teacher looks at the nearest lists of an inverted file alone. Default 50000. */
   readonly exactUntil?: number;
   /** Bytes that the datastore may take in memory. Default: half of the machine's. */
   readonly memoryLimit?: number;

@@ -43,7 +43,7 @@ export const tableExtensions = [
 
 /** How a recording becomes a table. */
 export interface SignalTableOptions {
-  /** Seconds in which the spikes of trains are counted. */
+  /** Seconds in which the spikes of trains are counted. Needed for trains, and refused for rows; no default. */
   readonly bin?: number;
 }
 
