@@ -660,7 +660,10 @@ describe("listings", () => {
     );
     expect(gains.chain.speedUp).toBeGreaterThanOrEqual(1); // it may leave drafting alone
     expect(gains["prompt-lookup"].speedUp).toBeUndefined(); // the text decides
-    expect(gains.multimodal).toMatchObject({ unfit: true, because: expect.stringContaining('no part "multimodal"') });
+    expect(gains.multimodal).toMatchObject({
+      unfit: true,
+      because: expect.stringContaining("this needs the part multimodal, which"),
+    });
     for (const { most, because, unfit } of Object.values(gains)) {
       if (unfit) continue;
       expect(most).toBeGreaterThan(0);

@@ -91,7 +91,7 @@ export async function compareMethods(options: CompareOptions): Promise<Compariso
     } catch (error) {
       if (signal.aborted) return undefined;
       const { method } = chosen;
-      const misfit = misfitOf(error, { method, model, temperature: request.temperature });
+      const misfit = misfitOf(error, { ...chosen, model, temperature: request.temperature });
       if (!misfit || !settings.success) throw error;
       if (method.family === "plain" && misfit.flag !== otherModel) plainFailed ??= error;
       const { reason, flag = `--methods '[{"name": "${method.name}", …}]'` } = misfit;

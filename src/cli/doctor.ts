@@ -194,13 +194,14 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
     for (const method of methods) {
       if (!method.outlook) continue;
       showProgress(`measuring what ${method.name} can gain`);
-      const options = method.options.parse(draft !== undefined && "draft" in method.options.shape ? { draft } : {});
+      const given = draft !== undefined && "draft" in method.options.shape ? { draft } : {};
+      const options = method.options.parse(given);
       const lossless = isLossless(method, options);
       try {
         const outlook = await methodOutlook(method, engineModel(model), options as never, { temperature, signal });
         gains.push({ method: method.name, lossless, ...outlook });
       } catch (error) {
-        const misfit = misfitOf(error, { method, model, temperature });
+        const misfit = misfitOf(error, { method, options: given, model, temperature });
         if (!misfit) throw error;
         gains.push({ method: method.name, lossless, because: misfit.reason, unfit: true });
       }

@@ -4,19 +4,29 @@ import { VentrisError } from "../errors.ts";
 import { findMethod } from "../methods/index.ts";
 import { misfitOf } from "./misfit.ts";
 
-const reasonOf = (name: string, message: string, temperature = 0, capability = "forest"): string | undefined =>
+const reasonOf = (
+  name: string,
+  message: string,
+  temperature = 0,
+  capability = "forest",
+  options: Readonly<Record<string, unknown>> = {},
+): string | undefined =>
   misfitOf(new VentrisError("unavailable", message), {
     method: findMethod(name),
+    options,
     model: { name: "tiny", capabilities: new Set([capability]) as never },
     temperature,
   })?.reason;
 
 it("no reason begins with the bare name of an option, and each says what to pass", () => {
   const lacking = 'no part "medusa": the model has no parts, and no folder of this name holds one';
-  expect(reasonOf("medusa", `heads: ${lacking}; of the shipped models kydonia and zakros have one`)).toBe(
+  const given = { heads: "medusa" };
+  expect(
+    reasonOf("medusa", `heads: ${lacking}; of the shipped models kydonia and zakros have one`, 0, "forest", given),
+  ).toBe(
     `its option heads cannot be honoured: ${lacking}; pass --model MODEL to open another model: of the shipped models kydonia and zakros can be passed`,
   );
-  expect(reasonOf("medusa", `heads: ${lacking}; no shipped model has one`)).toBe(
+  expect(reasonOf("medusa", `heads: ${lacking}; no shipped model has one`, 0, "forest", given)).toBe(
     `its option heads cannot be honoured: ${lacking}; no shipped model has one; pass --model MODEL to open another model`,
   );
   expect(reasonOf("chain", "draft: big is larger than its target")).toBe(
@@ -27,5 +37,29 @@ it("no reason begins with the bare name of an option, and each says what to pass
   );
   expect(reasonOf("greedy", "the model tiny lacks a forest; of the shipped models ithaca has one", 0, "canvas")).toBe(
     "this takes a model that writes from left to right; pass --model MODEL: of the shipped models ithaca can be passed",
+  );
+});
+
+it("an option that nobody gave is not spoken of: the method needs its part", () => {
+  const lacking = 'no part "medusa": the model has the parts codebook and eagle, and no folder of this name holds one';
+  const needs = "this needs the part medusa, which tiny has not, and ";
+  for (const begin of ["", "heads: "]) {
+    expect(reasonOf("medusa", `${begin}${lacking}; of the shipped models argos has one`)).toBe(
+      `${needs}--model argos has it`,
+    );
+    expect(reasonOf("medusa", `${begin}${lacking}; of the shipped models argos, ithaca and zakros have one`)).toBe(
+      `${needs}--model argos or --model ithaca or --model zakros has it`,
+    );
+    expect(reasonOf("medusa", `${begin}${lacking}; no shipped model has one`)).toBe(
+      `${needs}no shipped model has it; pass --model MODEL to open another model`,
+    );
+  }
+  // One of its kind is there under another name, which is an option's to say.
+  expect(reasonOf("medusa", `heads: ${lacking}; did you mean "mine"?`)).toContain('did you mean "mine"?');
+});
+
+it("the temperature that would help is said once, as the flag", () => {
+  expect(reasonOf("beam", "beams rank texts by probability, which temperature 0 takes away; give temperature 1")).toBe(
+    "beams rank texts by probability, which temperature 0 takes away; pass --temperature 1 to let it run",
   );
 });

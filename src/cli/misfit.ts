@@ -16,12 +16,14 @@ export interface Misfit {
 
 interface Circumstances {
   readonly method: Method;
+  /** Those that were given: what nobody gave is not spoken of as an option. */
+  readonly options: Readonly<Record<string, unknown>>;
   readonly model: Pick<Model, "name" | "capabilities">;
   readonly temperature?: number;
 }
 
 /** What an error says of a method and its model; undefined for one that is about something else. */
-export function misfitOf(error: unknown, { method, model, temperature }: Circumstances): Misfit | undefined {
+export function misfitOf(error: unknown, { method, options, model, temperature }: Circumstances): Misfit | undefined {
   if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) return undefined;
   const { message } = error;
   const { needs = ["forest"], suffices } = method;
@@ -32,12 +34,30 @@ export function misfitOf(error: unknown, { method, model, temperature }: Circums
     const needed = missing.map((need) => capabilityWords[need] ?? `a model with ${need}`).join(" and ");
     return { flag: otherModel, reason: `this takes ${needed}; pass ${otherModel}${others}` };
   }
-  const own = message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message;
+  const lacking = partOf(message, options);
+  if (lacking !== undefined) {
+    const there = having?.replaceAll(/, | and /g, " or --model ");
+    const where =
+      there === undefined
+        ? `and no shipped model has it; pass ${otherModel} to open another model`
+        : `and --model ${there} has it`;
+    return { flag: otherModel, reason: `this needs the part ${lacking}, which ${model.name} has not, ${where}` };
+  }
+  const own = (message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message)
+    // It is said with the flag.
+    .replace(/; give temperature 1$/, "");
   const found = flagFor(own, method, temperature);
   const reason = ofOption(own.replace(/; of the shipped models .*$/, ""), method);
   if (found === undefined || own.includes(found.flag)) return { reason: ofOption(own, method), flag: found?.flag };
   const among = found.flag === otherModel ? others : "";
   return { reason: `${reason}; pass ${found.flag} ${found.effect}${among}`, flag: found.flag };
+}
+
+/** The part by which a method works where no other is named, and which the model has not; undefined: it is about something else, or there is another of its kind. */
+function partOf(message: string, given: Circumstances["options"]): string | undefined {
+  const [, option, part] = /^(?:(\w+): )?no part "([^"]+)": the model has /.exec(message) ?? [];
+  const asked = option !== undefined && given[option] !== undefined;
+  return asked || message.endsWith("?") ? undefined : part;
 }
 
 /** An error that begins with an option's bare name, as a clause about that option. */
