@@ -12,10 +12,12 @@ build();
 const { papers } = await import("../dist/papers/index.js");
 const { readRecord } = await import("../dist/papers/records.js");
 const { methods, shapers } = await import("../dist/methods/index.js");
-const { optionsMark, optionsTable } = await import("../dist/papers/option-tables.js");
+const { optionTables } = await import("../dist/papers/option-tables.js");
 const { claimsMark, claimsTable, featuresMark, featuresTable, replaceBetween } = await import(
   "../dist/papers/tables.js"
 );
+
+const tables = optionTables(methods, shapers);
 
 const measurements = join("docs", "measurements.md");
 /** Benchmarks whose records are shown where their marks are. */
@@ -48,11 +50,7 @@ const files = [
   ...readdirSync(join(root, "src", "methods"), { recursive: true })
     .filter((name) => name.endsWith("README.md"))
     .flatMap((name) =>
-      [...methods, ...shapers].map((method) => ({
-        path: join("src", "methods", name),
-        mark: optionsMark(method.name),
-        content: () => optionsTable(method),
-      })),
+      [...tables].map(([mark, table]) => ({ path: join("src", "methods", name), mark, content: () => table })),
     ),
 ];
 for (const { path, mark, content } of files) {

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { methods, shapers } from "../methods/index.ts";
-import { optionsMark, optionsTable } from "./option-tables.ts";
+import { optionsMark, optionsTable, optionTables } from "./option-tables.ts";
 import { replaceBetween } from "./tables.ts";
 
 const folder = fileURLToPath(new URL("../methods/", import.meta.url));
@@ -12,18 +12,24 @@ const pages = readdirSync(folder, { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith("README.md"))
   .map((name) => readFileSync(join(folder, name), "utf8"));
 
-const documented = [...methods, ...shapers].filter(
-  (entry) => Object.keys(entry.options.shape).length > 0 && !("family" in entry && entry.family === "diffusion"),
-);
-
-it.each(documented.map((entry) => [entry.name, entry] as const))(
-  "one README has the table of %s's options, as its schema has them (node scripts/tables.mjs writes it anew)",
-  (name, entry) => {
-    const renewed = pages.flatMap((text) => replaceBetween(text, optionsMark(name), optionsTable(entry)) ?? []);
+it.each([...optionTables(methods, shapers)])(
+  "one README has the table of the %s, as its schema has them (node scripts/tables.mjs writes it anew)",
+  (mark, table) => {
+    const renewed = pages.flatMap((text) => replaceBetween(text, mark, table) ?? []);
     expect(renewed).toHaveLength(1);
     expect(pages).toContain(renewed[0]);
   },
 );
+
+it("has every option of every method and shaper", () => {
+  const tables = optionTables(methods, shapers);
+  for (const { name, options, ...entry } of [...methods, ...shapers])
+    for (const option of Object.keys(options.shape)) {
+      const shared = "family" in entry ? (tables.get(optionsMark(`all ${entry.family} methods`)) ?? "") : "";
+      const own = tables.get(optionsMark(name)) ?? "";
+      expect(`${shared}\n${own}`.split(`\n| \`${option}\` |`), `${option} of ${name}`).toHaveLength(2);
+    }
+});
 
 it("says values, default and meaning", () => {
   const options = z.strictObject({
