@@ -447,6 +447,16 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("Hi", { edits: [wrong({ site: "layers.0.residual", ...edit })] }),
       message,
     ]),
+    ...[new Date(), new Map(), Promise.resolve({ tau: 3 })].map((value): [string, () => unknown, RegExp] => [
+      `an option that is an object, as ${shown(value)}`,
+      () => model.decode("Hi", { mirostat: wrong(value) }),
+      /decode: mirostat must be an object, not a/,
+    ]),
+    [
+      "a misspelt field beside a module that edits",
+      () => model.decode("Hi", { edits: [wrong({ edit: { name: "x", site: "final", apply() {} }, inputz: 3 })] }),
+      /there is no "inputz" beside a module; did you mean "inputs"\?/,
+    ],
     ["a template that is misspelt", () => model.decode(wrong({ fil: "a ___" })), /; did you mean "fill" for "fil"\?/],
     ...["img", "imge"].flatMap((name): [string, () => unknown, RegExp][] => [
       [

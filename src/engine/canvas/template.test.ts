@@ -63,9 +63,13 @@ test.each([
   [{ fill: "a ___ b", lengths: [1, 2] }, /1 blanks/],
   [{ fill: "a ___ b", lengths: [0] }, /whole number from 1/],
   [{ fill: "a ___ b", longest: 1000 }, /longest/],
-  [{ fill: "a ___ b", nonsense: 1 }, /nonsense/],
+  [{ fill: "a ___ b", nonsense: 1 }, /no option "nonsense" \(known: fill, lengths, longest\)/],
+  [{ fill: "a ___ b", fil: "a ___" }, /no option "fil"; did you mean "fill"\?/],
+  [{ fill: "a ___ b", lenghts: [3] }, /no option "lenghts"; did you mean "lengths"\?/],
+  [{ fil: "a ___ b" }, /did you mean "fill" for "fil"\?/],
+  [[undefined], /undefined is not a token id/],
 ])("refused: %o", (template, message) => {
-  expect(() => model.decode(template as { fill: string })).toThrow(message);
+  expect(() => model.decode(template as unknown as { fill: string })).toThrow(message);
 });
 
 test("methods that need blocks of an answer refuse a template, as do blocks themselves and too small a context", async () => {

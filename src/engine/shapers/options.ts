@@ -1,7 +1,8 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
 
 import { z } from "zod";
-import { shown, VentrisError } from "../../errors.ts";
+import { requireObject, shown, VentrisError } from "../../errors.ts";
+import { unwrapped } from "../../forms.ts";
 import { describeIssues } from "../../issues.ts";
 import type { Others } from "../../names.ts";
 import { didYouMean } from "../../names.ts";
@@ -190,6 +191,15 @@ export type ShapingOptions = z.input<typeof shapingOptions>;
 /** The same with every default filled in. */
 export type ShapingSettings = z.output<typeof shapingOptions>;
 
+/** To the schema library a promise, a map or a date is an object without fields, which options that all have defaults may be. */
+function requirePlain(schema: z.ZodType, options: unknown, subject: string): void {
+  const { shape } = schema as Partial<z.ZodObject>;
+  if (shape === undefined) return;
+  for (const [name, value] of Object.entries(options as object))
+    if (Object.hasOwn(shape, name) && unwrapped(shape[name])?.type === "object")
+      requireObject(value ?? {}, subject, name);
+}
+
 /** Checks options and fills in defaults. Errors: `bad_option` naming each wrong option and its range, or another way to what is no option. */
 export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
@@ -198,7 +208,10 @@ export function parseOptions<Schema extends z.ZodType>(
   others?: Others,
 ): z.output<Schema> {
   const parsed = schema.safeParse(options, { reportInput: true });
-  if (parsed.success) return parsed.data;
+  if (parsed.success) {
+    requirePlain(schema, options, subject);
+    return parsed.data;
+  }
   throw new VentrisError(
     "bad_option",
     `${subject} options: ${describeIssues(parsed.error.issues, schema, [], others)}`,
