@@ -2,6 +2,8 @@
 import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { widthOf, wrap } from "../dist/cli/terminal.js";
+import { suggestion } from "../dist/names.js";
 import { describeMachine } from "./harness/machine.mjs";
 import { openRecord } from "./harness/record.mjs";
 import { measureRows, table, targetText } from "./harness/report.mjs";
@@ -26,11 +28,12 @@ const benchmarks = {
   seeing: () => import("./seeing.mjs"),
 };
 
-const usage = `usage: npm run --silent bench -- ${Object.keys(benchmarks).join("|")} [--json] [--record] [--quick] [--rows "TEXT|TEXT"] [--model NAME]`;
+const usage = `usage: npm run --silent bench -- NAME [--json] [--record] [--quick] [--rows "TEXT|TEXT"] [--model MODEL]; NAME is ${Object.keys(benchmarks).join(", ")}`;
 
 /** @param {string} message @returns {never} */
 function misuse(message) {
-  console.error(`${message}\n${usage}`);
+  const width = Math.min(100, widthOf(process.stderr));
+  console.error([message, ...wrap(usage, width)].join("\n"));
   process.exit(2);
 }
 
@@ -56,7 +59,8 @@ if (positionals.length !== 1) misuse("name one benchmark");
 const name = positionals[0];
 if (values.record && (values.quick || values.model))
   misuse("--record keeps full measurements of the shipped models: without --quick and --model");
-if (!Object.hasOwn(benchmarks, name)) misuse(`there is no benchmark "${name}"`);
+if (!Object.hasOwn(benchmarks, name))
+  misuse(`there is no benchmark "${name}"${suggestion(name, Object.keys(benchmarks))}`);
 
 /** @type {{ rows: readonly import("./harness/report.mjs").RowDefinition[], useModel?: (name: string) => void }} */
 const { rows: definitions, useModel } = await benchmarks[/** @type {keyof typeof benchmarks} */ (name)]();

@@ -1,5 +1,5 @@
 /** The built command as people call it: what it prints where, and its exit status. */
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -382,6 +382,16 @@ describe("misuse and failure", () => {
       /no option --steps; did you mean --epochs\?/,
     ],
     ["a flag cut short", ["run", "--temp", "1", prompt], /no option --temp; did you mean --temperature\?/],
+    [
+      "a skill",
+      ["eval", "skills", "arithmetc", "--model", "pylos"],
+      /no skill "arithmetc"; did you mean "arithmetic"\? Skills: /,
+    ],
+    [
+      "a task, before its files",
+      ["eval", "lm", "truthfulq", "--model", "pylos"],
+      /no task "truthfulq"; did you mean "truthfulqa"\?/,
+    ],
     ["a command of another program", ["generate", prompt], /no command generate; did you mean run\?/],
     ["a flag without its value", ["run", "--model"], /^ventris: --model needs a value: --model <name>\n/],
     [
@@ -674,6 +684,15 @@ describe("listings", () => {
     const table = (await ventris(["doctor", "--model", "knossos"])).stdout;
     expect(table).toMatch(/What methods can gain with knossos[\s\S]*\nmethod +expected +at best +verdict\nchain +\d/);
   });
+});
+
+it("bench names the nearest benchmark, and its usage fits the screen", () => {
+  const env = { ...process.env, COLUMNS: "70" };
+  const run = join(root, "bench", "run.mjs");
+  const { status, stderr } = spawnSync(process.execPath, [run, "engin"], { env, encoding: "utf8" });
+  expect(status).toBe(2);
+  expect(stderr).toMatch(/^there is no benchmark "engin"; did you mean "engine"\?\nusage: /);
+  for (const line of stderr.split("\n")) expect(line.length).toBeLessThanOrEqual(70);
 });
 
 describe("compare", () => {

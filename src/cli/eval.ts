@@ -9,6 +9,7 @@ import { type Estimate, measurePerplexity } from "../evaluation/perplexity.ts";
 import { shapedScore } from "../evaluation/shaped.ts";
 import { loadTask, taskNamed, tasks } from "../evaluation/tasks.ts";
 import { findShaper } from "../methods/index.ts";
+import { didYouMean } from "../names.ts";
 import type { Model } from "../open.ts";
 import { mean, meanOf } from "../papers/statistics.ts";
 import { readTexts, type Tokenizer } from "../text/index.ts";
@@ -279,8 +280,8 @@ interface ChoiceFlags extends EvalFlags, ShaperFlags {
 
 async function choice(names: string[], flags: ChoiceFlags): Promise<void> {
   const { data = process.env.VENTRIS_DATA, limit, seed, json, normalise = false, masked } = flags;
-  ensure(data, "bad_option", "where are the tasks' files? give --data, or set VENTRIS_DATA");
   const chosen = names.map(taskNamed);
+  ensure(data, "bad_option", "where are the tasks' files? give --data, or set VENTRIS_DATA");
   const shapers = readShapers(flags).map(scoredAsPublished);
   ensure(
     shapers.length > 0 || (!normalise && masked === undefined),
@@ -357,9 +358,14 @@ const spanOf = (interval: readonly [number, number] | undefined, write = (x: num
 
 async function skillTests(names: string[], flags: EvalFlags): Promise<void> {
   const { limit = 50, seed, json } = flags;
+  const known = skills.map(({ name }) => name);
+  for (const name of names)
+    ensure(
+      known.includes(name),
+      "bad_option",
+      `no skill "${name}"${didYouMean(name, known)} Skills: ${known.join(", ")}`,
+    );
   const chosen = skills.filter(({ name }) => names.length === 0 || names.includes(name));
-  const unknown = names.find((name) => !skills.some((skill) => skill.name === name));
-  ensure(unknown === undefined, "bad_option", `no skill "${unknown}": ${skills.map(({ name }) => name).join(", ")}`);
   const results = await withModel(flags, async (model, signal) => {
     // No answer is longer; of a canvas every position costs something in every pass, and blocks of 32 must fit.
     const maxTokens = model.capabilities.has("canvas") ? 64 : 200;

@@ -1,10 +1,11 @@
+import { Command } from "commander";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
 import { VentrisError } from "../errors.ts";
 import { methods, shapers } from "../methods/index.ts";
 import { filters } from "../methods/signals.ts";
-import { describeOption, parseValue, placeholder } from "./flags.ts";
+import { describeOption, meantFlag, parseValue, placeholder } from "./flags.ts";
 
 test("a name that an option's JSON does not know has its nearest", () => {
   const wrong: [keyof typeof requestOptions.shape, string, string][] = [
@@ -90,3 +91,14 @@ test.each(settable)(
     }
   },
 );
+
+test("a flag cut short is the one that it begins, before one that is as short", () => {
+  const command = new Command()
+    .option("--body <json>")
+    .option("--bad-tokens <list>")
+    .option("--top-k <k>")
+    .option("--top-p <p>");
+  expect(meantFlag("--bad", command)).toBe("; did you mean --bad-tokens?");
+  expect(meantFlag("--bady", command)).toBe("; did you mean --body?");
+  expect(meantFlag("--top-j", command)).toBe("; did you mean --top-k?");
+});

@@ -4,7 +4,7 @@ import { z } from "zod";
 import { ensure, VentrisError } from "../errors.ts";
 import { formOf, optionsOf, rangeWords, unwrapped } from "../forms.ts";
 import { describeIssues } from "../issues.ts";
-import { suggestion } from "../names.ts";
+import { hint, suggestion } from "../names.ts";
 import { describeSchema, docstring, sentence } from "../papers/option-types.ts";
 import { readTypedJson } from "./json.ts";
 
@@ -61,6 +61,17 @@ export const addElsewhere = (command: Command, say: Elsewhere): unknown => elsew
 export function hadElsewhere(command: Command, flag: string, value: string): string {
   const said = elsewhere.get(command)?.(flag.replace(/^-+/, ""), value, command.opts());
   return said === undefined ? "" : `; ${said}`;
+}
+
+/** The end of a sentence about a flag that there is not: how else it is had, the only one that it is the beginning of, or the nearest. */
+export function meantFlag(unknown: string, command: Command): string {
+  const other = hadElsewhere(command, unknown.replace(/=.*$/s, ""), "…");
+  if (other) return other;
+  const known = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
+  const name = unknown.replace(/^-+/, "");
+  const whole = known.filter((one) => name.length > 1 && one.startsWith(name));
+  const meant = whole.length === 1 ? hint(whole[0]) : suggestion(name, [...known, "help"]);
+  return meant.replace(/"(.*)"/, "--$1");
 }
 
 /** Those of the parsed flags that belong to the shape, by their option names. */

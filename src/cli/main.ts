@@ -10,7 +10,7 @@ import { Command, CommanderError } from "commander";
 import { reasonOf, VentrisError } from "../errors.ts";
 import { listed } from "../forms.ts";
 import { suggestion } from "../names.ts";
-import { hadElsewhere, refuseEmptyPaths } from "./flags.ts";
+import { meantFlag, refuseEmptyPaths } from "./flags.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
@@ -230,13 +230,6 @@ function commandOf(command: Command, given: readonly string[]): Command {
     if (next) return commandOf(next, given.slice(i + 1));
   }
   return command;
-}
-
-function meantFlag(unknown: string, command: Command): string {
-  const other = hadElsewhere(command, unknown.replace(/=.*$/s, ""), "…");
-  if (other) return other;
-  const known = command.options.flatMap(({ long, hidden }) => (long && !hidden ? [long.slice(2)] : []));
-  return suggestion(unknown.replace(/^-+/, ""), [...known, "help"]).replace(/"(.*)"/, "--$1");
 }
 
 function meantCommand(unknown: string, command: Command): string {
