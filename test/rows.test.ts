@@ -83,7 +83,10 @@ describe("vectors in a prompt", () => {
   test.each([
     [[{ id: "short", values: new Float32Array(3) }], /the vector short has 3 numbers, not 32/],
     [[{ id: "nan", values: new Float32Array(32).fill(Number.NaN) }], /nan has values that are not finite/],
-    [[{ values: new Float32Array(32) }], /a vector with an id/],
+    [
+      [{ values: new Float32Array(32) }],
+      /prompt\[0\]: id is missing: a row is a token id, or a vector \{ id, values \}/,
+    ],
     [[-1], /-1 is not a token id/],
   ])("bad ones are refused", (prompt, message) => {
     expect(() => model.decode(prompt as never)).toThrow(message);
