@@ -281,7 +281,10 @@ describe("pull", () => {
     const ours = await ventris(["models", "--remove", "knossos", "--yes"]);
     expect([ours.status, ours.stderr]).toEqual([2, expect.stringContaining("ships with the package")]);
     const none = await ventris(["models", "--remove", "someone/story", "--yes"]);
-    expect([none.status, none.stderr]).toEqual([1, expect.stringContaining("no downloaded model")]);
+    expect([none.status, none.stderr]).toEqual([
+      1,
+      expect.stringContaining('no downloaded model "someone/story": none was downloaded'),
+    ]);
   });
 
   it("says what to do without a connection, and for a name that is not there", async () => {

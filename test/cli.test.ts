@@ -487,7 +487,19 @@ describe("misuse and failure", () => {
       "a prompt file that is missing",
       ["run", "--prompt-file", "missing.txt"],
       "",
-      /the prompt: cannot read missing\.txt: there is no such file/,
+      /--prompt-file: cannot read missing\.txt: there is no such file/,
+    ],
+    [
+      "a file of prompts that is missing",
+      ["compare", "--prompts", "missing.txt"],
+      "",
+      /--prompts: cannot read missing\.txt: there is no such file/,
+    ],
+    [
+      "a draft that was given and is not there",
+      ["compare", "--methods", "greedy,chain", "--draft", "pylis", "-n", "4", prompt],
+      "",
+      /no model "pylis".*; did you mean "pylos"/,
     ],
     ["input that is not UTF-8", ["run"], Uint8Array.of(0x61, 0xff, 0x62), /standard input: not valid UTF-8/],
     ["a recipe that is missing", ["train", "missing.json"], "", /recipe missing\.json cannot be read/],
@@ -788,7 +800,7 @@ describe("compare", () => {
       expect(text.replaceAll("http://www.w3.org/2000/svg", "")).not.toMatch(/https?:|src=|@import|url\(/);
     }
     const wrong = await ventris([...words, "--out", "compared.png"]);
-    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining(".html or .svg")]);
+    expect([wrong.status, wrong.stderr]).toEqual([2, expect.stringContaining("the file must end in .html or .svg")]);
   });
 
   it("checks the text of a seed at other temperatures too", async () => {

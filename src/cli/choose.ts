@@ -113,7 +113,10 @@ async function showLearnt(flags: LearntFlags): Promise<void> {
     printJson({ folder, states });
     return;
   }
-  if (states.length === 0) say(`nothing is learnt yet in ${folder}: \`ventris run --method auto\` begins`);
+  if (states.length === 0)
+    say(
+      `nothing is learnt yet in ${folder}: the method auto learns with every run, as in \`ventris run --method auto "Once upon a time"\``,
+    );
   for (const { path, policy, requests, arms } of states) {
     say(`${path}: ${policy}, ${requests} requests`);
     const kinds = Object.keys(arms[0].outlook);

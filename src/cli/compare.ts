@@ -96,7 +96,11 @@ Examples:
 
 async function compare(words: string[], flags: CompareFlags): Promise<void> {
   const { out } = flags;
-  ensure(out === undefined || /\.(html|svg)$/.test(out), "bad_option", `--out ${out}: the file ends in .html or .svg`);
+  ensure(
+    out === undefined || /\.(html|svg)$/.test(out),
+    "bad_option",
+    `--out ${out}: the file must end in .html or .svg`,
+  );
   const request = { ...defaults, ...(await readRequest(flags)) };
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   requireNoOptions(words, named ?? [], "--methods");
@@ -160,7 +164,7 @@ async function readPrompts(words: readonly string[], flags: CompareFlags): Promi
   if (flags.prompts === undefined) return [inForm(await readPrompt(words, flags), flags)];
   const others = words.length > 0 || flags.promptFile !== undefined || flags.promptIds !== undefined;
   ensure(!others, "bad_option", "give one prompt or --prompts, not both");
-  const lines = (await readPromptFile(flags.prompts)).split(/\r?\n/).filter((line) => line.trim() !== "");
+  const lines = (await readPromptFile(flags.prompts, "--prompts")).split(/\r?\n/).filter((line) => line.trim() !== "");
   ensure(lines.length > 0, "bad_option", `--prompts: ${flags.prompts} has no lines`);
   ensure(lines.length <= mostPrompts, "bad_option", `--prompts: ${lines.length} prompts are more than ${mostPrompts}`);
   return lines.map((line) => inForm(line, flags));

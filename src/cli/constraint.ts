@@ -81,7 +81,7 @@ async function readText(path: string, flag: keyof typeof fields): Promise<string
 }
 
 function listOf(choices: string): unknown {
-  if (choices.trimStart().startsWith("[")) return readTypedJson(choices, "--choices");
+  if (choices.trimStart().startsWith("[")) return readTypedJson(choices, "--choices", '["yes","no"]');
   const list = choices.split(",");
   ensure(!list.includes(""), "bad_option", () => {
     const what = list.length === 1 ? "it has no text" : "between two of its commas, or beside one, there is no text";

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
+import { VentrisError } from "../errors.ts";
 import { interruptible } from "./interruptible.ts";
 
 describe("interruptible", () => {
@@ -13,6 +14,20 @@ describe("interruptible", () => {
     });
     expect(aborted).toBe(true);
     expect(process.listenerCount("SIGINT")).toBe(before);
+  });
+
+  it("speaks of no request where the engine's was ended, and hands on what else a command says", async () => {
+    const ended = (message: string) =>
+      interruptible(async (signal) => {
+        const heard = once(signal, "abort");
+        process.kill(process.pid, "SIGINT");
+        await heard;
+        throw new VentrisError("aborted", message);
+      });
+    await expect(ended("the request was aborted")).rejects.toMatchObject({ code: "aborted", message: "interrupted" });
+    await expect(ended("the tasks were interrupted")).rejects.toThrow("the tasks were interrupted");
+    const other = interruptible(() => Promise.reject(new VentrisError("aborted", "the request was aborted")));
+    await expect(other).rejects.toThrow("the request was aborted");
   });
 
   it("lets go when the action fails", async () => {

@@ -59,6 +59,8 @@ export function addMethodHints(command: Command): void {
   });
 }
 
+const oneMethod = '{"name": "prompt-lookup", "length": 8}';
+
 /** `name`, a module's path, or JSON with options beside the name; `assignments` are further options as `name=value`. */
 export async function readMethod(
   text: string | undefined,
@@ -68,13 +70,15 @@ export async function readMethod(
     ensure(assignments.length === 0, "bad_option", "--set gives options of a method: name it with --method");
     return undefined;
   }
-  const { method, options } = await chosen(text.trimStart().startsWith("{") ? readTypedJson(text, "--method") : text);
+  const { method, options } = await chosen(
+    text.trimStart().startsWith("{") ? readTypedJson(text, "--method", oneMethod) : text,
+  );
   return { method, options: { ...options, ...parseAssignments(method.options.shape, assignments, method.name) } };
 }
 
 /** Several methods: names between commas, or a JSON list of names and objects. */
 export async function readMethods(text: string): Promise<ChosenMethod[]> {
-  const json = /^\s*[[{]/.test(text) ? readTypedJson(text, "--methods") : undefined;
+  const json = /^\s*[[{]/.test(text) ? readTypedJson(text, "--methods", `["greedy", ${oneMethod}]`) : undefined;
   const list: readonly unknown[] = Array.isArray(json)
     ? json
     : json !== undefined

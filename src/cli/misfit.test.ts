@@ -58,6 +58,12 @@ it("an option that nobody gave is not spoken of: the method needs its part", () 
   expect(reasonOf("medusa", `heads: ${lacking}; did you mean "mine"?`)).toContain('did you mean "mine"?');
 });
 
+it("a model that was given and is not there is an error of its own, a default that is not there a reason to skip", () => {
+  const message = 'draft: no model "pylis": it is neither a shipped model (pylos), nor a file or folder here';
+  expect(reasonOf("chain", message, 0, "forest", { draft: "pylis" })).toBeUndefined();
+  expect(reasonOf("chain", message)).toContain("pass --draft MODEL");
+});
+
 it("the temperature that would help is said once, as the flag", () => {
   expect(reasonOf("beam", "beams rank texts by probability, which temperature 0 takes away; give temperature 1")).toBe(
     "beams rank texts by probability, which temperature 0 takes away; pass --temperature 1 to let it run",

@@ -26,6 +26,9 @@ interface Circumstances {
 export function misfitOf(error: unknown, { method, options, model, temperature }: Circumstances): Misfit | undefined {
   if (!(error instanceof VentrisError && ["unavailable", "bad_option"].includes(error.code))) return undefined;
   const { message } = error;
+  // A slip in what was given, and nothing that the method lacks.
+  const [, unknown] = /^(?:\w+: )?no model "([^"]*)"/.exec(message) ?? [];
+  if (unknown !== undefined && Object.values(options).includes(unknown)) return undefined;
   const { needs = ["forest"], suffices } = method;
   const missing = needs.filter((need) => !model.capabilities.has(need));
   const [, having] = /; of the shipped models (.*) ha(?:s|ve) one$/.exec(message) ?? [];

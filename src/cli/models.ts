@@ -156,7 +156,7 @@ async function removeModel(
   if (downloaded.length === 0) {
     ensure(found.length === 0, "bad_option", `${name} ships with the package: only downloaded models can be removed`);
     const names = [...new Set(known.filter(({ origin }) => origin === "cached").map((entry) => entry.name))];
-    const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "there is none";
+    const there = names.length > 0 ? `downloaded are: ${names.join(", ")}` : "none was downloaded";
     throw new VentrisError("unavailable", `no downloaded model "${name}": ${there}${suggestion(name, names)}`);
   }
   const bytes = downloaded.reduce((sum, entry) => sum + entry.bytes, 0);

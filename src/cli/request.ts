@@ -244,11 +244,12 @@ export async function readPrompt(words: readonly string[], flags: RequestFlags):
       "standard input",
     );
   }
-  return readPromptFile(promptFile);
+  return readPromptFile(promptFile, "--prompt-file");
 }
 
-export async function readPromptFile(path: string): Promise<string> {
-  const wanted = { what: "the prompt", mostBytes: longestPrompt, code: "unavailable", mayBeEmpty: true } as const;
+/** The text of a file that a flag names. */
+export async function readPromptFile(path: string, flag: string): Promise<string> {
+  const wanted = { what: flag, mostBytes: longestPrompt, code: "unavailable", mayBeEmpty: true } as const;
   return promptText(await readGiven(path, wanted), path);
 }
 

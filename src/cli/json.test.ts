@@ -1,0 +1,26 @@
+import { expect, test } from "vitest";
+import { readTypedJson } from "./json.ts";
+import { readMethods } from "./method-choice.ts";
+
+test("what is no JSON is told by where it goes wrong, in words of ours", () => {
+  const told = (text: string): string => {
+    try {
+      readTypedJson(text, "--x");
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return "";
+  };
+  const says = (fault: string) =>
+    `--x: its JSON cannot be read: ${fault}; names and texts stand in double quotes, as in {"tau":3}`;
+  expect(told("[greedy")).toBe(says('"g" cannot stand where it does'));
+  expect(told('["a",\n "b" "c"]')).toBe(says("it goes wrong at line 2, column 6"));
+  expect(told('["a')).toBe(says("it ends too early"));
+  expect(told('["a"')).toMatch(/it ends too early|it goes wrong at line 1, column 5/);
+});
+
+test("the example of a list of methods is one", async () => {
+  const message = await readMethods("[greedy").catch((error: Error) => error.message);
+  const [, example] = /as in (.*)$/.exec(message as string)!;
+  expect((await readMethods(example)).map(({ method }) => method.name)).toEqual(["greedy", "prompt-lookup"]);
+});
