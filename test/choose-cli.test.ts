@@ -38,5 +38,8 @@ it("shows what auto learnt beside a model, as a table and as JSON, and forgets i
   expect(ventris(["choose", "forget", "--model", model.folder]).stdout.trim()).toBe(states[0].path);
   const after = ventris(["choose", "--model", model.folder, "--json"]);
   expect(JSON.parse(after.stdout).states).toEqual([]);
+  expect(ventris(["choose", "--model", model.folder]).stderr).toMatch(
+    /: the method auto learns with every run, as in /,
+  );
   expect(ventris(["choose", "--model", join(folder, "nowhere")])).toMatchObject({ status: 1 });
 });
