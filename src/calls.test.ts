@@ -556,6 +556,11 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("a", { edits: [wrong(null)] }),
       /edits\[0\] must be of the form {"site":.*}, not null/,
     ],
+    [
+      "edits that are no list",
+      () => model.decode("a", { edits: wrong({}) }),
+      /edits must be a list of objects of the form {"site":.*}, not {}/,
+    ],
     ["edits at opening", () => open("knossos", { edits: [wrong(3)] }), /edits\[0\].*must be a module/],
     ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],
     ["score with another library's option", () => model.score("a b", wrong({ logprobs: 1 })), /did you mean "top"/],

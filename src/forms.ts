@@ -52,7 +52,8 @@ function forms(schema: z.ZodType | undefined, many = false): string[] {
     case "null":
       return ["null"];
     case "array": {
-      const items = listed(forms(def.element, true));
+      const form = listed(forms(def.element, true));
+      const items = form.startsWith("of the form") ? `objects ${form}` : form;
       return one(`a list${items && ` of ${items}`}`, `lists${items && ` of ${items}`}`);
     }
     case "object": {
