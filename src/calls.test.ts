@@ -559,7 +559,7 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "edits that are no list",
       () => model.decode("a", { edits: wrong({}) }),
-      /edits must be a list of objects of the form {"site":.*}, not {}/,
+      /edits must be a list of entries of the form {"site":.*}, not {}/,
     ],
     ["edits at opening", () => open("knossos", { edits: [wrong(3)] }), /edits\[0\].*must be a module/],
     ["score with an unknown option", () => model.score("a b", wrong({ tops: 1 })), /no option "tops"/],

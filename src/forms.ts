@@ -53,7 +53,7 @@ function forms(schema: z.ZodType | undefined, many = false): string[] {
       return ["null"];
     case "array": {
       const form = listed(forms(def.element, true));
-      const items = form.startsWith("of the form") ? `objects ${form}` : form;
+      const items = form.startsWith("of the form") ? `entries ${form}` : form;
       return one(`a list${items && ` of ${items}`}`, `lists${items && ` of ${items}`}`);
     }
     case "object": {

@@ -81,8 +81,10 @@ export function methodPage(root, entry, all, tables) {
   if (use.length > 0) head.push("## In use", ...use);
   const rest = [];
   const hasTable = text.includes(`<!-- ${tables.optionsMark(name)}:begin -->`);
-  if (made && !hasTable && Object.keys(made.options.shape).length > 0)
-    rest.push("## Options", tables.optionsTable(made));
+  const table = made ? tables.optionsTable(made) : "";
+  // A README of a family whose methods share options has those of its own alone.
+  const [, , ...rows] = table.split("\n");
+  if (rows.some((row) => !text.includes(row))) rest.push(hasTable ? "## All options" : "## Options", table);
   const record = paper && tables.readRecord(name);
   if (paper && !text.includes(`<!-- ${tables.claimsMark}:begin -->`))
     rest.push("## Claims", tables.claimsTable(paper, record));
