@@ -401,6 +401,9 @@ describe("in a model", () => {
     refuse({ site: heads, patch: Number.NaN }, /codes: changes\[0\]\.patch must be a number, not NaN/);
     const many = Array.from({ length: 9 }, (_, i) => ({ site: mlp, add: i }));
     expect(() => codebookEdits(codebooks, many)).toThrow(/more than 8 codes are added/);
+    const far: CodeChange = { site: heads, patch: 1, at: [3, 64] };
+    expect(() => codebookEdits(codebooks, [far], 64)).toThrow(/position 64 is outside the context of 64/);
+    expect(codebookEdits(codebooks, [far], 65)).toHaveLength(codebooks.length);
     const run = (shapers: unknown) => model.generate(tokens, { maxTokens: 1, shapers: shapers as never });
     await expect(async () => run([{ name: "codebook", part: "codebok" }])).rejects.toThrow(/no part "codebok"/);
     await expect(async () => run([{ name: "codebook", changes: [{ site: heads, patch: -1 }] }])).rejects.toThrow(

@@ -69,7 +69,11 @@ export const codebook = defineShaper({
   async create({ model }, { part, changes }) {
     return {
       name: "codebook",
-      edits: codebookEdits(await ofOption("part", () => openCodebooks(model, part)), changes),
+      edits: codebookEdits(
+        await ofOption("part", () => openCodebooks(model, part)),
+        changes,
+        model.config.contextLength,
+      ),
     };
   },
 });

@@ -57,9 +57,13 @@ export const noCodebook = (site: string, sites: readonly string[]): string =>
 
 /**
  * The edits of a request: all bottlenecks, with these changes. Errors: `bad_option` naming the change for a site without codebook (with the nearest),
- * a codebook, code or slot that is not there, more changes of one kind in a codebook than fit, and fewer codes left than fire.
+ * a codebook, code, slot or position (of the model's context) that is not there, more changes of one kind in a codebook than fit, and fewer codes left than fire.
  */
-export function codebookEdits(codebooks: readonly Codebook[], given: readonly CodeChange[] = []): AppliedEdit[] {
+export function codebookEdits(
+  codebooks: readonly Codebook[],
+  given: readonly CodeChange[] = [],
+  contextLength = Infinity,
+): AppliedEdit[] {
   const { data: changes, error } = z.array(codeChange).safeParse(given, { reportInput: true });
   if (error) throw new VentrisError("bad_option", `codes: ${describeIssues(error.issues, undefined, ["changes"])}`);
   const sites = codebooks.map(({ bottleneck }) => bottleneck.site);
@@ -69,7 +73,7 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
   return codebooks.map((codebook) => {
     const { bottleneck } = codebook;
     const own = changes.filter(({ site }) => site === bottleneck.site);
-    for (const change of own) checkChange(change, bottleneck);
+    for (const change of own) checkChange(change, bottleneck, contextLength);
     const all = inputsFor(bottleneck, own); // what does not fit is refused now, not in the middle of a text
     const everywhere = own.every(({ at }) => at === "all");
     return {
@@ -84,8 +88,10 @@ export function codebookEdits(codebooks: readonly Codebook[], given: readonly Co
   });
 }
 
-function checkChange(change: Change, { site, groups, codes, k }: Bottleneck): void {
+function checkChange(change: Change, { site, groups, codes, k }: Bottleneck, contextLength: number): void {
   const where = `codes: ${site}, codebook ${change.group}`;
+  const beyond = change.at === "all" ? undefined : change.at.find((position) => position >= contextLength);
+  ensure(beyond === undefined, "bad_option", `${where}: position ${beyond} is outside the context of ${contextLength}`);
   ensure(
     change.group < groups,
     "bad_option",
