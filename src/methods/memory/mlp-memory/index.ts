@@ -93,15 +93,20 @@ export const mlpMemory = defineShaper({
 /** The memory's distribution, from its log-probabilities, as a recollection. Errors: `bad_option`. */
 export function recollection(logprobs: Float32Array, temperature: number): Recollection {
   ensure(temperature > 0, "bad_option", `temperature must be above 0, not ${temperature}`);
+  if (temperature === 1) return recollectionOf(logprobs, 0);
   // The largest is taken off first: divided by the least of temperatures, all would be minus infinity.
   const most = logprobs.reduce((a, b) => Math.max(a, b), -Infinity);
-  const scaled = temperature === 1 ? logprobs : logprobs.map((logprob) => (logprob - most) / temperature);
-  const normaliser = temperature === 1 ? 0 : logSumExp(scaled);
+  const scaled = logprobs.map((logprob) => (logprob - most) / temperature);
+  return recollectionOf(scaled, logSumExp(scaled));
+}
+
+/** `normaliser`: ln of the sum of the logits' exponentials. */
+function recollectionOf(logits: Float32Array, normaliser: number): Recollection {
   return {
-    table: { logits: scaled, normaliser },
-    probability: (token) => exponential(Math.min(0, scaled[token] - normaliser)),
+    table: { logits, normaliser },
+    probability: (token) => exponential(Math.min(0, logits[token] - normaliser)),
     get tokens() {
-      return topLogprobs(scaled, 4, normaliser).map(({ token }) => token);
+      return topLogprobs(logits, 4, normaliser).map(({ token }) => token);
     },
   };
 }
