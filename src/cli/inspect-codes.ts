@@ -4,11 +4,11 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, ofOption } from "../errors.ts";
 import { codebooks } from "../methods/index.ts";
-import { open } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
 import { styled } from "./terminal.ts";
@@ -108,7 +108,7 @@ async function inspect(files: string[], flags: CodesFlags, command: Command): Pr
   // What is asked for is looked at before texts are read, which may take minutes.
   if (find !== undefined) await ofOption("--find", async () => codebooks.patternOf(find));
   if (code) refuseFlags(command, ["neurons", "precision", "recall", "limit"], "is of what --find finds: give --find");
-  await using model = await open(flags.model, { threads: flags.threads });
+  await using model = await openShown(flags.model, { threads: flags.threads });
   const opened = await codebooks.openCodebooks(model, flags.part);
   const sites = opened.map(({ bottleneck }) => bottleneck.site);
   if (code) {

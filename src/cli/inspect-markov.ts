@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { markov, ownTexts } from "../methods/index.ts";
-import { type Model, open } from "../open.ts";
+import type { Model } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { readTexts } from "../text/index.ts";
 import { documentTokens, stretchesOf } from "../text/windows.ts";
@@ -14,6 +14,7 @@ import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
+import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
 
@@ -143,7 +144,7 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
   try {
     const reports = await interruptible(async (signal) => {
       const get = async (name: string): Promise<Model> => {
-        const model = await open(name, { threads });
+        const model = await openShown(name, { threads });
         models.push(model);
         return model;
       };
@@ -156,7 +157,7 @@ async function inspect(files: string[], flags: MarkovFlags, command: Command): P
       // The others are looked at before one is measured, which may take an hour.
       for (const name of names.slice(1)) {
         signal.throwIfAborted();
-        await using model = await open(name, { threads });
+        await using model = await openShown(name, { threads });
         checkModel(name, model, fingerprint, settings.layers);
       }
       for (const [i, name] of names.entries()) {

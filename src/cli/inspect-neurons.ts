@@ -6,13 +6,12 @@ import { capabilityWords } from "../engine/model.ts";
 import { tokenText } from "../engine/token-text.ts";
 import { ensure } from "../errors.ts";
 import { neurons } from "../methods/index.ts";
-import { open } from "../open.ts";
 import { resolveModel } from "../references.ts";
 import { writeFileAtomically } from "../weights/index.ts";
 import { numberFlag, parseValue, refuseFlags, threadsFlag } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
-import { progressOfOpening } from "./progress.ts";
+import { openShown, progressOfOpening } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { formatTable, plural } from "./table.ts";
 
@@ -302,7 +301,7 @@ async function sweep(
   text: (token: number) => string,
 ): Promise<void> {
   neurons.checkNeuron(checkpoint.config, clamp!.layer, clamp!.neuron);
-  await using model = await open(name, { threads });
+  await using model = await openShown(name, { threads });
   ensure(model.capabilities.has("forest"), "bad_option", () => {
     return `--clamp looks at what follows a text, which takes ${capabilityWords.forest}; ${model.name} is none`;
   });
