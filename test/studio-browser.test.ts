@@ -421,6 +421,50 @@ describe.skipIf(!works)(
       await page.getByRole("alert").filter({ hasText: "qqqzzz" }).waitFor();
     });
 
+    it("holds a neuron while the playground's methods write, at multiples of its spread by a slider", {
+      timeout: 240_000,
+    }, async () => {
+      page.setDefaultTimeout(120_000);
+      await go("/#/inside/knossos");
+      await page.getByRole("link", { name: "In the playground" }).click();
+      await page.getByRole("heading", { name: "Playground" }).waitFor();
+      const field = page.getByRole("textbox", { name: "a neuron, held" });
+      await expect.poll(() => field.inputValue()).toMatch(/^\d+\.\d+$/);
+      const written = async (change: () => Promise<unknown>): Promise<string> => {
+        await change();
+        await page
+          .getByRole("button", { name: "stop" })
+          .waitFor({ timeout: 20_000 })
+          .catch(() => undefined);
+        await page.getByRole("button", { name: "run", exact: true }).waitFor();
+        return (await page.locator(".lanes .tokens").first().textContent())!;
+      };
+      const run = () => page.getByRole("button", { name: "run", exact: true }).click();
+      await field.fill("0.596");
+      const slider = page.getByRole("slider", { name: /× its spread/ });
+      await slider.fill("0");
+      const atRest = await written(run);
+      // The slider alone writes anew.
+      const held = await written(() => slider.fill("50"));
+      expect(held).not.toBe(atRest);
+      const [, spread, value] = /50 × ([\d.]+) = ([\d.]+)/.exec((await page.locator("#held-help").textContent())!)!;
+      expect(Number(value) / Number(spread)).toBeCloseTo(50, 0);
+      await field.fill("");
+      const free = await written(run);
+      expect(free).not.toBe(held);
+      for (const [text, problem] of [
+        ["0.99999", /has neurons 0 to/],
+        ["99.1", /layers/],
+        ["dog", /LAYER\.NEURON/],
+      ] as const) {
+        await field.fill(text);
+        await run();
+        await page.locator("#held-help .problem", { hasText: problem }).waitFor({ timeout: 20_000 });
+      }
+      await page.getByLabel("model", { exact: true }).selectOption("mycenae");
+      await field.waitFor({ state: "detached" });
+    });
+
     it("browses codes: by frequency, at work, of a text, by an expression; and forces one while the model writes", {
       timeout: 240_000,
     }, async () => {

@@ -3,9 +3,13 @@ import type { TraceEvent } from "../../../src/engine/trace.ts";
 import { decode } from "./api.ts";
 
 /** Beside what makes the text short. `read` is given what its taps read. */
-interface Asked {
+export interface Asked {
   options?: Record<string, unknown>;
   shapers?: object[];
+  /** The prompt is said in the model's chat form. */
+  chat?: boolean;
+  /** Data URLs, shown before the prompt. */
+  pictures?: string[];
   read?: (taps: Extract<TraceEvent, { type: "taps" }>) => void;
 }
 
@@ -13,12 +17,12 @@ interface Asked {
 export async function written(
   model: string,
   prompt: string,
-  { options = {}, shapers, read }: Asked,
+  { options = {}, read, ...rest }: Asked,
   signal: AbortSignal,
 ): Promise<string> {
   const usual = { temperature: 0.7, seed: 1, maxTokens: 60 };
   let text = "";
-  const request = { model, prompt, method: { name: "sample" }, options: { ...usual, ...options }, shapers };
+  const request = { model, prompt, method: { name: "sample" }, options: { ...usual, ...options }, ...rest };
   for await (const events of decode(request, signal))
     for (const event of events) {
       if (event.type === "tokens") text += event.text;
