@@ -4,7 +4,7 @@
  * (trace-page.test.ts) and the programs of the site's generated pages (site.test.ts).
  */
 import { spawn } from "node:child_process";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { chmod, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -98,14 +98,15 @@ function call(command: string, words: readonly string[], cwd: string, until?: Re
 }
 
 /** Blocks of a page as one program, each in a scope of its own but for what the first declares. */
-async function writeProgram(name: string, [first, ...others]: readonly string[], place = folder): Promise<void> {
+function joined(blocks: readonly string[]): string {
   const imports = /^import [\s\S]*?;\n/gm;
-  const all = [first, ...others];
-  const head = new Set(all.flatMap((block) => block.match(imports) ?? []));
-  const [body, ...bodies] = all.map((block) => block.replace(imports, "").replace(/^export /gm, ""));
-  const source = `${[...head].join("")}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}`;
+  const head = new Set(blocks.flatMap((block) => block.match(imports) ?? []));
+  const [body, ...bodies] = blocks.map((block) => block.replace(imports, "").replace(/^export /gm, ""));
+  return `${[...head].join("")}${body}${bodies.map((text) => `{\n${text}}\n`).join("")}`;
+}
+async function writeProgram(name: string, blocks: readonly string[], place = folder): Promise<void> {
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
-  await writeFile(join(place, `${name}.mjs`), ts.transpile(source, options));
+  await writeFile(join(place, `${name}.mjs`), ts.transpile(joined(blocks), options));
 }
 async function runProgram(name: string, blocks: readonly string[], place = folder): Promise<Outcome> {
   await writeProgram(name, blocks, place);
@@ -303,6 +304,16 @@ const programsElsewhere: Readonly<Record<string, string>> = {
   "src/methods/insight/codebook/README.md": "src/methods/insight/codebook/codebook.test.ts",
 };
 
+const strictly = {
+  strict: true,
+  exactOptionalPropertyTypes: true,
+  module: "nodenext",
+  target: "es2022",
+  lib: ["es2023", "esnext.disposable", "dom"], // the page in a browser writes into its document
+  types: ["node"],
+  noEmit: true,
+  skipLibCheck: true, // package.test.ts checks the declarations
+};
 const pages = [
   ...methodPages,
   "README.md",
@@ -312,6 +323,34 @@ const pages = [
       .map((name) => `${place}/${name}`),
   ),
 ];
+it("every program compiles as it stands, as strictly as a reader's project may", { timeout: 300_000 }, async () => {
+  const place = await mkdtemp(join(folder, "types-"));
+  for (const name of ["openai", "ai", "zod", "@types"]) {
+    const link = join(folder, "node_modules", name);
+    if (!existsSync(link)) await symlink(join(root, "node_modules", name), link, "junction");
+  }
+  /** What lines that are no whole program take from around them. */
+  const around = `import { open } from "ventris";
+    const model = await open("knossos");
+    declare const prompt: string, jsonSchema: object, loss: number, contexts: Float64Array[];
+    declare const isGood: (text: string) => boolean, judge: (text: string) => number;\n`;
+  // Pages for who works on the project itself import from its sources; methods.md has one program a block.
+  const programs = [...pages, "src/constraints/README.md"].flatMap((page) => {
+    const blocks = programOf(page);
+    if (blocks.length === 0 || page === "docs/papers.md") return [];
+    if (page === "docs/methods.md") return blocks.map((block, i) => ({ page: `${page} ${i}`, text: block }));
+    const whole = blocks.some((block) => /^import .*"ventris/m.test(block)) && !/neural-bandit/.test(page);
+    return [{ page, text: joined(whole ? blocks : [around, ...blocks]) }];
+  });
+  expect(programs.length).toBeGreaterThan(30);
+  const names = new Map(programs.map(({ page }, i) => [`page-${i}.ts`, page]));
+  for (const [i, { text }] of programs.entries()) await writeFile(join(place, `page-${i}.ts`), `${text}\nexport {};\n`);
+  await writeFile(join(place, "tsconfig.json"), JSON.stringify({ compilerOptions: strictly, include: ["*.ts"] }));
+  const compiler = join(root, "node_modules", "typescript", "bin", "tsc");
+  const { stdout } = await call(process.execPath, [compiler, "-p", "."], place);
+  expect(stdout.replace(/page-\d+\.ts/g, (file) => names.get(file) ?? file)).toBe("");
+});
+
 describe.skipIf(process.platform === "win32")("commands", () => {
   for (const page of pages) {
     const lines = linesOf(page).filter((line) => !elsewhere.some(([pattern]) => pattern.test(line)));
