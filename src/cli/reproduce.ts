@@ -149,7 +149,8 @@ function progressLine(): (progress: ReproductionProgress) => void {
     if (now - last < (terminal ? 100 : 30_000) && done < total) return;
     last = now;
     const left = secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`;
-    const line = `${Math.floor(done)} of ${total} steps${left}: ${step}`;
+    const within = done % 1 === 0 ? "" : `, ${Math.round(100 * (done % 1))} %`;
+    const line = `${Math.floor(done)} of ${total} steps${left}: ${step}${within}`;
     (terminal ? showProgress : say)(line);
   };
 }

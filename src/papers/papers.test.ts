@@ -153,6 +153,37 @@ describe("running a reproduction", () => {
     }
   });
 
+  it("says the time left within the first step, too, by the share that is done", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "reproduce-"));
+    const long: Paper = {
+      ...paper(),
+      reproduction: async () =>
+        defineReproduction({
+          sizes: { tiny: {}, quick: {}, full: {} },
+          steps: () => 2,
+          async measure({ step }) {
+            const work = async ({ progress }: { progress(share: number): void }) => {
+              await new Promise((resolve) => setTimeout(resolve, 60));
+              progress(0.25);
+              return 1;
+            };
+            return [{ claim: "sum", value: (await step("one", work)) + (await step("two", work)) }];
+          },
+        }),
+    };
+    try {
+      const left: (number | undefined)[] = [];
+      await reproduce(long, { size: "tiny", folder, onProgress: ({ secondsLeft }) => left.push(secondsLeft) });
+      // Began, a quarter of the first, the first; then the second.
+      expect(left[0]).toBeUndefined();
+      expect(left[1]).toBeGreaterThan(1.75 * 4 * 0.055);
+      expect(left[2]).toBeLessThan(left[1]!);
+      expect(left.at(-1)).toBe(0);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("a record is missing, partial, current or stale, and says why", async () => {
     const folder = await mkdtemp(join(tmpdir(), "records-"));
     const write = (record: object) => writeFile(join(folder, "example.json"), JSON.stringify(record));

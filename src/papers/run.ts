@@ -67,16 +67,19 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
   const asked = new Set<string>();
   const models = new Map<string, Promise<Model>>();
   const names = new Set<string>();
+  // Steps that this run computed, and the seconds that they took.
   let computed = 0;
   let computing = 0;
-  const report = (step: string, share = 0): void => {
+  /** `seconds`: of the step under way. */
+  const report = (step: string, share = 0, seconds = 0): void => {
     const rest = total - asked.size + (1 - share);
-    const pace = computing / Math.max(computed, 1);
+    const finished = computed + (seconds > 0 ? share : 0);
+    const pace = (computing + seconds) / finished;
     onProgress?.({
       done: asked.size - 1 + share,
       total,
       step,
-      ...(computed > 0 && { secondsLeft: Math.max(0, pace * rest) }),
+      ...(finished > 0.01 && { secondsLeft: Math.max(0, pace * rest) }),
     });
   };
 
@@ -96,10 +99,12 @@ export async function reproduce(paper: Paper, options: ReproduceOptions): Promis
     const own = join(folder, createHash("sha256").update(key).digest("hex").slice(0, 16));
     await makeFolder(own);
     const started = performance.now();
-    const result = await work({ folder: own, progress: (share) => report(key, Math.min(1, Math.max(0, share))) });
+    const spent = (): number => (performance.now() - started) / 1000;
+    const progress = (share: number): void => report(key, Math.min(1, Math.max(0, share)), spent());
+    const result = await work({ folder: own, progress });
     // A step that was cut short (its runs were aborted) must not be kept as if it were whole.
     if (signal.aborted) throw new VentrisError("aborted", stopped(paper, folder, kept.size, total));
-    const seconds = (performance.now() - started) / 1000;
+    const seconds = spent();
     computed += 1;
     computing += seconds;
     kept.set(key, { key, seconds, result });
