@@ -28,6 +28,8 @@ export interface Network {
   forward(context: Float64Array): number;
   /** The output, and its gradient by the weights into `gradient`. */
   backward(context: Float64Array, gradient: Float64Array): number;
+  /** The output; then the entries of its gradient that are not 0, in order. A context of zeros but for a few places has few. */
+  differentiate(context: Float64Array, visit: (weight: number, slope: number) => void): number;
   /**
    * The output, before weights -= rate * slopeOf(output) * gradient of the output, a step no longer than `longestStep`: as `backward` and
    * `projectedStep` without a radius, and touches only weights that move.
@@ -62,7 +64,7 @@ export function createNetwork(shape: NetworkShape): Network {
       for (let row = 0; row < out.length; row++) {
         let sum = 0;
         const from = layers[layer] + row * size;
-        for (const i of at) sum += weights[from + i] * below[i];
+        for (let j = 0; j < at.length; j++) sum += weights[from + at[j]] * below[at[j]];
         sum *= scale;
         out[row] = layer < depth && sum < 0 ? 0 : sum;
       }
@@ -72,7 +74,7 @@ export function createNetwork(shape: NetworkShape): Network {
   }
 
   /** After `forward`: each layer's slopes of the output by its sums, scaled. */
-  function differentiate(): void {
+  function findSlopes(): void {
     slopes[depth][0] = 1;
     for (let layer = depth; layer >= 0; layer--) {
       const [slope, size] = [slopes[layer], inputs[layer]];
@@ -93,8 +95,9 @@ export function createNetwork(shape: NetworkShape): Network {
   ): void {
     for (let layer = 0; layer <= depth; layer++) {
       const [below, at] = [layer === 0 ? context : values[layer - 1], read(layer)];
-      for (const [row, slope] of slopes[layer].entries())
-        if (slope !== 0) visit(layers[layer] + row * inputs[layer], slope, below, at);
+      const slope = slopes[layer];
+      for (let row = 0; row < slope.length; row++)
+        if (slope[row] !== 0) visit(layers[layer] + row * inputs[layer], slope[row], below, at);
     }
   }
 
@@ -105,24 +108,32 @@ export function createNetwork(shape: NetworkShape): Network {
     forward,
     backward(context, gradient) {
       const output = forward(context);
-      differentiate();
+      findSlopes();
       gradient.fill(0);
       eachRow(context, (from, slope, below, at) => {
-        for (const i of at) gradient[from + i] = slope * below[i];
+        for (let j = 0; j < at.length; j++) gradient[from + at[j]] = slope * below[at[j]];
+      });
+      return output;
+    },
+    differentiate(context, visit) {
+      const output = forward(context);
+      findSlopes();
+      eachRow(context, (from, slope, below, at) => {
+        for (let j = 0; j < at.length; j++) visit(from + at[j], slope * below[at[j]]);
       });
       return output;
     },
     descend(context, slopeOf, rate, longestStep) {
       const output = forward(context);
       const outer = slopeOf(output);
-      differentiate();
+      findSlopes();
       let squares = 0;
       eachRow(context, (_, slope, below, at) => {
-        for (const i of at) squares += (slope * below[i]) ** 2;
+        for (let j = 0; j < at.length; j++) squares += (slope * below[at[j]]) ** 2;
       });
       const step = outer * shortened(rate, Math.abs(outer) * Math.sqrt(squares), longestStep);
       eachRow(context, (from, slope, below, at) => {
-        for (const i of at) weights[from + i] -= step * slope * below[i];
+        for (let j = 0; j < at.length; j++) weights[from + at[j]] -= step * slope * below[at[j]];
       });
       return output;
     },

@@ -82,22 +82,24 @@ function confidence(name: "NeuralUCB" | "NeuralTS", options: ConfidenceOptions, 
   return createPolicy(
     neural(name, options, { ridge, exploration }, 1, ([net]) => {
       const diagonal = new Float64Array(net.network.weights.length).fill(ridge);
-      const gradient = new Float64Array(diagonal.length);
-      const spread = (): number => gradient.reduce((sum, value, j) => sum + (value * value) / diagonal[j], 0);
       return {
         arrays: { diagonal },
         weigh(contexts, _, draw) {
           const predictions = contexts.map((context, arm) => {
-            const mean = net.predict(context, gradient);
+            let spread = 0;
+            const mean = net.network.differentiate(context, (weight, slope) => {
+              spread += slope ** 2 / diagonal[weight];
+            });
             return name === "NeuralUCB"
-              ? mean - Math.sqrt(ridge * exploration * spread())
-              : mean + exploration * Math.sqrt(spread()) * normal(draw, arm);
+              ? mean - Math.sqrt(ridge * exploration * spread)
+              : mean + exploration * Math.sqrt(spread) * normal(draw, arm);
           });
           return { predictions, probabilities: certain(contexts.length, leastOf(predictions)) };
         },
         before(context) {
-          net.predict(context, gradient);
-          for (let j = 0; j < diagonal.length; j++) diagonal[j] += gradient[j] ** 2;
+          net.network.differentiate(context, (weight, slope) => {
+            diagonal[weight] += slope ** 2;
+          });
         },
       };
     }),
