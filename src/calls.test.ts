@@ -48,7 +48,13 @@ const lax = defineMethod({
   summary: "ends at once",
   lossless: false,
   decode: async (decoding) => decoding.finish("end"),
-  options: z.object({ length: z.number().default(1).describe("a length") }),
+  options: z.object({
+    length: z.number().default(1).describe("a length"),
+    stages: z
+      .array(z.object({ size: z.number().optional() }))
+      .default([])
+      .describe("what is done in turn"),
+  }),
 });
 
 const once = defineShaper({
@@ -376,6 +382,11 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       "resolveModel with a progress that is no function",
       () => resolveModel("knossos", wrong({ onProgress: 3 })),
       /onProgress must be a function, not 3/,
+    ],
+    [
+      "a misspelt field within an option of a method whose schema would drop it",
+      () => model.decode("Hi", { method: { method: lax, options: { stages: [{ sise: 3 }] } } }),
+      /lax options: there is no option "sise" in stages\[0\]; did you mean "size"\?/,
     ],
     [
       "a misspelt option of an own method whose schema is loose about it",

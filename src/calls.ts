@@ -20,7 +20,7 @@ import {
 } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
-import { type Method, requireMethod, requireShaperKind, type ShaperKind, strictly } from "./engine/method.ts";
+import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
 import { capabilityWords, type DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
 import { embedRemotely, scoreRemotely } from "./engine/remote/reading.ts";
@@ -39,6 +39,7 @@ import { shippedWith } from "./models/shipping.ts";
 import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays, suggestion } from "./names.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
+import { strictly } from "./strict.ts";
 import { requireMessage } from "./text/chat-messages.ts";
 import { muchTooLong, requireAtMost } from "./text/most.ts";
 import type { ChatMessage } from "./text/tokenizer.ts";

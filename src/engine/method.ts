@@ -162,10 +162,6 @@ export async function methodOutlook(
 
 const isSchema = (value: unknown): boolean => typeof value === "object" && value !== null && "shape" in value;
 
-/** A schema that refuses what it does not know, where it says nothing of that: `z.object` would drop a misspelt option without a word. */
-export const strictly = <Schema extends z.ZodObject>(schema: Schema): Schema =>
-  schema.def.catchall === undefined ? (schema.strict() as unknown as Schema) : schema;
-
 /** Keeps a method's option types while it is defined. Errors: `bad_option` for what is no method. */
 export function defineMethod<Schema extends z.ZodObject>(method: Method<Schema>): Method<Schema> {
   requireMethod(method);

@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { z } from "zod";
+import { strictly } from "./strict.ts";
+
+const codesOf = (schema: z.ZodType, value: unknown): string[] => {
+  const { success, error } = strictly(schema).safeParse(value);
+  return success ? [] : error!.issues.map(({ code, path }) => `${code} ${path.join(".")}`.trim());
+};
+const point = z.object({ x: z.number(), y: z.number().optional() });
+
+describe("schemas of others, made strict", () => {
+  it.each([
+    ["an object", point, { x: 1 }, { x: 1, z: 2 }, ""],
+    ["a field", z.object({ at: point }), { at: { x: 1 } }, { at: { x: 1, z: 2 } }, "at"],
+    ["a list", z.object({ all: z.array(point) }), { all: [{ x: 1 }] }, { all: [{ x: 1, z: 2 }] }, "all.0"],
+    ["a tuple", z.tuple([z.number(), point]), [1, { x: 1 }], [1, { x: 1, z: 2 }], "1"],
+    ["a record", z.record(z.string(), point), { a: { x: 1 } }, { a: { x: 1, z: 2 } }, "a"],
+    ["a default", z.object({ at: point.default({ x: 1 }) }), {}, { at: { x: 1, z: 2 } }, "at"],
+    ["a nullable", z.object({ at: point.nullable().optional() }), { at: null }, { at: { x: 1, z: 2 } }, "at"],
+    ["what is transformed", point.transform(({ x }) => x), { x: 1 }, { x: 1, z: 2 }, ""],
+    [
+      "kinds by name",
+      z.discriminatedUnion("kind", [
+        z.object({ kind: z.literal("a"), x: z.number() }),
+        z.object({ kind: z.literal("b") }),
+      ]),
+      { kind: "a", x: 1 },
+      { kind: "b", x: 1 },
+      "",
+    ],
+  ] as [string, z.ZodType, unknown, unknown, string][])("%s", (_, schema, right, wrong, place) => {
+    expect(codesOf(schema, right)).toEqual([]);
+    expect(schema.safeParse(wrong).success).toBe(true);
+    expect(codesOf(schema, wrong)).toEqual([`unrecognized_keys ${place}`.trim()]);
+  });
+
+  it("one that holds itself", () => {
+    const tree = z.object({
+      name: z.string(),
+      get below() {
+        return z.array(tree).optional();
+      },
+    });
+    const lazy: z.ZodType = z.lazy(() => z.object({ next: lazy.optional() }));
+    expect(codesOf(tree, { name: "a", below: [{ name: "b", below: [] }] })).toEqual([]);
+    expect(codesOf(tree, { name: "a", below: [{ name: "b", belw: [] }] })).toEqual(["unrecognized_keys below.0"]);
+    expect(codesOf(lazy, { next: { next: {} } })).toEqual([]);
+    expect(codesOf(lazy, { next: { nxt: {} } })).toEqual(["unrecognized_keys next"]);
+  });
+
+  it("leaves what says itself how it takes further names, intersections, and what comes out of a program", () => {
+    expect(codesOf(z.looseObject({ x: z.number() }), { x: 1, z: 2 })).toEqual([]);
+    expect(codesOf(z.object({}).catchall(z.number()), { z: 2 })).toEqual([]);
+    expect(codesOf(point.and(z.object({ z: z.number() })), { x: 1, z: 2 })).toEqual([]);
+    const read = z.preprocess(() => ({ x: 1, more: true }), point);
+    expect(codesOf(read, "anything")).toEqual([]);
+  });
+
+  it("keeps checks, titles and defaults that are computed", () => {
+    let count = 0;
+    const counted = z.object({ at: z.number().default(() => ++count) }).refine(({ at }) => at !== 3, "not three");
+    const own = strictly(counted.meta({ title: "a count" }));
+    expect([own.parse({}), own.parse({})]).toEqual([{ at: 1 }, { at: 2 }]);
+    expect(own.safeParse({}).error!.issues[0].message).toBe("not three");
+    expect(own.meta()?.title).toBe("a count");
+  });
+});
