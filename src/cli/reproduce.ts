@@ -114,7 +114,7 @@ function overview(states: readonly RecordState[]): string {
     state === "planned" || state === "missing" ? "" : `${measured} of ${claims}`,
     reasons.join("; "),
   ]);
-  return formatTable(["#", "paper", "record", "size", "date", "claims", "why"], rows);
+  return formatTable(["#", "paper", "record", "size", "date", "measured", "why"], rows);
 }
 
 const holds = (paper: Paper, record: ReproductionRecord): object =>
