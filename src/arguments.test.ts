@@ -34,6 +34,12 @@ describe("arguments of another type than declared are refused, with their place 
     [{ either: ["string", { list: "string" }] }, [7], "cut: value[0] must be a text, not 7"],
     [{ named: "Node" }, null, "cut: value must be an object, not null"],
     [{ named: "Node" }, { nme: "x" }, 'cut: value.name is missing: it must be a text; "nme" is given'],
+    [{ named: "Node" }, { name: "a", sise: 3 }, 'cut: there is no field "sise" in value; did you mean "size"?'],
+    [
+      { named: "Node" },
+      { name: "a", next: { name: "b", nxet: 3 } },
+      'cut: there is no field "nxet" in value.next; did you mean "next"?',
+    ],
     [{ named: "Node" }, { name: "a", next: { name: 3 } }, "cut: value.next.name must be a text, not 3"],
     [{ named: "Blade" }, "blade.bin", 'cut: value must be an object, not "blade.bin"; forge or openBlade gives one'],
     [{ named: "Blade" }, {}, "cut: value.edge is missing: it must be a number; forge or openBlade gives one"],

@@ -3,7 +3,7 @@
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
 import { shown, VentrisError } from "./errors.ts";
-import { suggestion } from "./names.ts";
+import { editDistance, hint, suggestion } from "./names.ts";
 import { isInstance, isPlatforms } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
@@ -188,7 +188,9 @@ function problem(kind: Kind, value: unknown, place: Place): Problem | undefined 
   if ("tuple" in kind) {
     if (!Array.isArray(value) || value.length < kind.least || value.length > kind.tuple.length)
       return mismatch(kind, value, place);
-    return first(value.map((item, i) => () => problem(kind.tuple[i], item, { ...place, path: `${place.path}[${i}]` })));
+    return first(
+      Array.from(value, (item, i) => () => problem(kind.tuple[i], item, { ...place, path: `${place.path}[${i}]` })),
+    );
   }
   if ("places" in kind) {
     if (Array.isArray(value)) return problem({ list: kind.places }, value, place);
@@ -245,21 +247,32 @@ const isPlain = (value: unknown): value is Record<string, unknown> =>
 
 function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | undefined {
   const { fields, closed } = kind;
-  if (Object(value) !== value || Array.isArray(value) || (closed && isPlatforms(value as object)))
-    return mismatch(kind, value, place);
+  if (Object(value) !== value || Array.isArray(value)) return mismatch(kind, value, place);
+  // Of what asks for nothing any object would be one.
+  const asksNothing = closed || optionalsOf(kind).length === Object.keys(fields).length;
+  if (asksNothing && (typeof value === "function" || isPlatforms(value as object))) return mismatch(kind, value, place);
   const given = value as Record<string, unknown>;
   const isOwn = Object.getPrototypeOf(given) === Object.prototype;
-  if (closed && isOwn) {
+  if (isOwn) {
     const known = namesOf(kind);
     // Leases are given thousands of these a second.
     for (const extra in given)
       if (!known.has(extra)) {
         const names = [...known];
         const where = place.depth === 0 && !place.path.endsWith("]") ? "" : ` in ${place.path}`;
-        return {
-          say: () =>
-            `there is no option ${shown(extra)}${where}${suggestion(extra, names)} (known: ${names.join(", ")})`,
-        };
+        if (closed) {
+          return {
+            say: () =>
+              `there is no option ${shown(extra)}${where}${suggestion(extra, names)} (known: ${names.join(", ")})`,
+          };
+        }
+        // An object that is no options may hold more than is asked for, but hardly what is so near to a field that it lacks.
+        const meant = slipOf(
+          extra,
+          optionalsOf(kind).filter((field) => !(field in given)),
+        );
+        if (meant !== undefined)
+          return { say: () => `there is no field ${shown(extra)} in ${place.path}${hint(meant)}` };
       }
   }
   if (place.depth >= deepest) return undefined;
@@ -284,6 +297,21 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
   return undefined;
 }
 
+/** Of names that are long enough for that, the one that is a slip away. */
+const slipOf = (name: string, known: readonly string[]): string | undefined =>
+  name.length < 4 ? undefined : known.find((one) => editDistance(name, one) <= (name.length < 8 ? 1 : 2));
+
+/** Fields that may be missing: of another that is, it is said that it is. */
+function optionalsOf(kind: Fields): readonly string[] {
+  const known = optionalNames.get(kind);
+  if (known) return known;
+  const ending = Object.keys(kind.fields).filter((name) => name.endsWith("?"));
+  const names = ending.map((name) => name.slice(0, -1));
+  optionalNames.set(kind, names);
+  return names;
+}
+
+const optionalNames = new WeakMap<Fields, readonly string[]>();
 const knownNames = new WeakMap<Fields, ReadonlySet<string>>();
 
 function namesOf(kind: Fields): ReadonlySet<string> {

@@ -180,6 +180,34 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("Hi", { constraint: wrong(z.object({})) }),
       /z\.toJSONSchema\(schema\)/,
     ],
+    [
+      "a list of shapers that is empty in places",
+      () => model.decode("Hi", { shapers: new Array(2) }),
+      /a shaper must be a name.*not undefined/,
+    ],
+    ...["jsonSchema", "regex", "choices", "grammar", "sqlSchema", "smiles"].flatMap(
+      (kind): [string, () => unknown, RegExp][] => {
+        const cyclic: Record<string, unknown> = {};
+        cyclic.type = cyclic;
+        const given = [10n, cyclic, new Array(3), Symbol("x"), new DataView(new ArrayBuffer(2))];
+        return given.map((value) => [
+          `${kind} as ${shown(value)}`,
+          () => model.decode("Hi", { constraint: wrong({ [kind]: value }) }),
+          /^constraint:|schema/,
+        ]);
+      },
+    ),
+    [
+      "a paths' zero character in a part",
+      () => model.generate("Hi", { method: { name: "medusa", heads: "a\0b" } }),
+      /is no path: it has a zero character/,
+    ],
+    [
+      "forward of a view of bytes",
+      () => model.forward(wrong(new DataView(new ArrayBuffer(2)))),
+      /forward takes a text/,
+    ],
+    ["an ability by no name", () => model.ability(wrong(Object.create(null))), /ability takes the name/],
     ["a number as a shaper", () => model.decode("Hi", { shapers: [wrong(3)] }), /a shaper must be a name.*not 3/],
     [
       "a shaper's misspelt option",

@@ -188,7 +188,7 @@ function requireCapabilities({ name, capabilities }: DecodingModel, method: Meth
 
 function makersOf(shapers: readonly ShaperChoice[]): MakeShaper[] {
   ensure(Array.isArray(shapers), "bad_option", `shapers must be a list, not ${shown(shapers)}`);
-  return shapers.map(shaperOf);
+  return Array.from(shapers, shaperOf);
 }
 
 function shaperOf(choice: ShaperChoice): MakeShaper {

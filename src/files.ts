@@ -79,13 +79,42 @@ let chosen: Files | undefined;
 export function useFiles(files: Files): void {
   requireObject(files, "useFiles", "what keeps files");
   requireFunction(files.open, "useFiles", "open");
-  chosen = files;
+  chosen = withPaths(files);
 }
 
-/** The storage in use. */
+/** The storage in use. Errors of its calls, beside its own: `bad_option` for what is no path anywhere. */
 export async function storage(): Promise<Files> {
-  chosen ??= (await import("./node-files.ts")).nodeFiles;
+  chosen ??= withPaths((await import("./node-files.ts")).nodeFiles);
   return chosen;
+}
+
+/** The same storage, which is asked for nothing but paths: a zero character ends one for the system, whatever is shown behind it. */
+function withPaths(files: Files): Files {
+  const { keeping } = files;
+  return {
+    ...checkingPaths(files, ["find", "list", "open"]),
+    hash: (algorithm) => files.hash(algorithm),
+    absolute: (path, from) => files.absolute(path, from),
+    ...(keeping && {
+      keeping: Object.assign(
+        Object.create(keeping),
+        checkingPaths(keeping, ["free", "makeFolder", "replace", "write", "rename", "remove", "lock"]),
+      ),
+    }),
+  };
+}
+
+function checkingPaths<T extends object, Name extends keyof T>(object: T, names: readonly Name[]): Pick<T, Name> {
+  const calls = names.map((name) => {
+    const call = object[name] as (...all: unknown[]) => Promise<unknown>;
+    const checked = async (...all: unknown[]): Promise<unknown> => {
+      const path = all.find((one) => typeof one === "string" && one.includes("\0"));
+      ensure(path === undefined, "bad_option", () => `${shown(path)} is no path: it has a zero character`);
+      return call.apply(object, all);
+    };
+    return [name, checked];
+  });
+  return Object.fromEntries(calls) as Pick<T, Name>;
 }
 
 /** What the storage in use keeps files by. Errors: `unavailable` where it keeps none. */

@@ -33,6 +33,9 @@ describe("names from elsewhere", () => {
     ["responseFormat", "constraint"],
     ["top_logprobs", "logprobs"],
     ["temprature", "temperature"],
+    ["tasp", "taps"],
+    ["tmep", "temperature"],
+    ["siganl", "signal"],
   ])("%s of a request is %s", (given, ours) => {
     expect(suggestion(given, request, requestWays)).toBe(`; did you mean "${ours}"?`);
   });

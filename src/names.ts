@@ -90,12 +90,21 @@ export function meantBy(name: string, known: readonly string[], farthest?: numbe
   const same = plain(name);
   const candidates = known.map((one) => [plain(one), one] as const);
   const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
+  const oursOf = (other: string): string | undefined =>
+    (ours.get(other) ?? []).map((mine) => named(plain(mine))).find((found) => found !== undefined);
   return (
     named(same) ??
-    (ours.get(same) ?? []).map((mine) => named(plain(mine))).find((found) => found !== undefined) ??
+    oursOf(same) ??
+    nearest(name, known, Math.min(farthest ?? 1, 1)) ??
+    // What others call it, with a slip: a short one is near to too much.
+    (same.length < 4 ? undefined : oursOf(nearest(same, othersOf(known), 1) ?? "")) ??
     nearest(name, known, farthest)
   );
 }
+
+/** What others call some of ours. */
+const othersOf = (known: readonly string[]): string[] =>
+  known.flatMap((name) => (Object.hasOwn(peers, name) ? peers[name].split(" ") : []));
 
 /** What stands beside the options of a schema: further options, which it does not know, and ways. */
 export interface Others {
@@ -269,14 +278,18 @@ function nearest(
   return best;
 }
 
-function editDistance(a: string, b: string): number {
+/** Letters put in, left out or taken for others, and neighbours that changed places, each one slip. */
+export function editDistance(a: string, b: string): number {
+  let before: readonly number[] = [];
   let row = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
     const next = [i];
     for (let j = 1; j <= b.length; j++) {
       next[j] = Math.min(next[j - 1] + 1, row[j] + 1, row[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1));
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      if (swapped) next[j] = Math.min(next[j], before[j - 2] + 1);
     }
-    row = next;
+    [before, row] = [row, next];
   }
   return row[b.length];
 }

@@ -309,7 +309,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
   requireObject(options, "forward", "options");
   const { taps, edits: _, keep, ...others } = options as ForwardOptions & Record<string, unknown>;
   ensure(
-    Array.isArray(given) || ArrayBuffer.isView(given),
+    Array.isArray(given) || (ArrayBuffer.isView(given) && !(given instanceof DataView)),
     "bad_option",
     `forward takes a text, token ids, or a list of { tokens }, not ${shown(given)}`,
   );

@@ -35,7 +35,19 @@ function callsOf(area: object): [name: string, call: Call][] {
   });
 }
 
+const cyclic: Record<string, unknown> = { name: "x" };
+cyclic.path = cyclic;
+
 const values: unknown[] = [
+  Number.POSITIVE_INFINITY,
+  10n,
+  Symbol("x"),
+  Object.create(null),
+  cyclic,
+  new Array(2),
+  new DataView(new ArrayBuffer(2)),
+  /x/,
+  "a\0b",
   undefined,
   null,
   true,

@@ -16,7 +16,9 @@ export const embeddingModel = (modelId: string, opened: () => Promise<Model>): E
     ensure(Array.isArray(values), "bad_option", () => {
       return `doEmbed takes { values }, a list of texts, not ${shown(values)}: embed and embedMany make one`;
     });
-    requireNothingElse(providerOptions?.ventris ?? {}, "embed", []);
+    const own = providerOptions?.ventris ?? {};
+    requireObject(own, "providerOptions", "ventris");
+    requireNothingElse(own, "embed", []);
     const model = await opened();
     const embeddings = await Promise.all(values.map(async (text) => Array.from(await model.embed(text, { signal }))));
     const tokens = values.reduce((sum, text) => sum + (model.tokenizer?.encode(text).length ?? 0), 0);

@@ -58,7 +58,10 @@ export function createVentris(options: OpenOptions = {}): VentrisProvider {
     embeddingModel: (modelId: string, ...others: unknown[]) =>
       embeddingModel(modelId, named("embeddingModel", modelId, others)),
     imageModel(modelId: string): never {
-      throw new VentrisError("unavailable", `${modelId}: models of this package make text and vectors, no images`);
+      throw new VentrisError(
+        "unavailable",
+        `${shown(modelId)}: models of this package make text and vectors, no images`,
+      );
     },
     close,
     [Symbol.asyncDispose]: close,

@@ -16,6 +16,7 @@ import type { DecodeOptions } from "../calls.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { FinishReason } from "../engine/trace.ts";
 import { ensure, requireObject, shown } from "../errors.ts";
+import { suggestion } from "../names.ts";
 import type { Model } from "../open.ts";
 import { createCallReader, type Tool, type ToolCall, type ToolRules, toolConstraint } from "../tool-calls.ts";
 import { promptOf } from "./prompt.ts";
@@ -80,11 +81,16 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
   const { providerOptions, abortSignal: signal, stopSequences, maxOutputTokens, responseFormat } = options;
   const warnings: SharedV3Warning[] = [];
   const own = providerOptions?.ventris ?? {};
+  requireObject(own, "providerOptions", "ventris");
+  const form = responseFormat?.type;
+  ensure(form === undefined || form === "json" || form === "text", "bad_option", () => {
+    return `responseFormat.type must be "text" or "json", not ${shown(form)}${typeof form === "string" ? suggestion(form, ["text", "json"]) : ""}`;
+  });
   for (const name of elsewhere)
     ensure(!(name in own), "bad_option", `providerOptions.ventris.${name}: the call itself has a field for it`);
   const rules = readTools(options, warnings);
   const calls = rules && toolConstraint(rules);
-  const json = responseFormat?.type === "json";
+  const json = form === "json";
   const says = [
     ...(json ? ["the response format"] : []),
     ...(calls ? ["tools"] : []),
@@ -96,7 +102,7 @@ async function start(model: Model, options: LanguageModelV3CallOptions): Promise
     ...{ temperature, topP, topK, frequencyPenalty, presencePenalty, signal, seed },
     maxTokens: maxOutputTokens ?? 1_000_000, // else the context ends it
     ...(stopSequences && { stop: stopSequences }),
-    ...(json && { constraint: { jsonSchema: responseFormat.schema ?? true } }),
+    ...(responseFormat?.type === "json" && { constraint: { jsonSchema: responseFormat.schema ?? true } }),
     ...(calls && { constraint: calls }),
   };
   const prompt = promptOf(model, options.prompt, rules?.tools ?? [], warnings);

@@ -109,7 +109,7 @@ function requireJson(root: unknown, name: string): void {
       typeof value === "number" ? Number.isFinite(value) : !["bigint", "function", "symbol"].includes(typeof value);
     ensure(sound, "bad_option", () => `constraint: ${name} must be JSON, and has ${shown(value)} in it`);
   };
-  if (typeof root === "object") walk(root, 0);
+  if (typeof root === "object" || typeof root === "bigint") walk(root, 0);
 }
 
 const kinds = Object.keys(makers) as Kind[];
@@ -157,7 +157,8 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   ensure(given[0] !== "jsonSchema" || !isOfLibrary(what), "bad_option", () => {
     return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
   });
-  if (given[0] !== "regex") requireJson(what, given[0]);
+  for (const [name, value] of Object.entries(choice))
+    if (!isInstance<RegExp>("RegExp", value)) requireJson(value, name);
   const key = keyOf(choice);
   const known = made.get(key);
   if (known) return known;

@@ -182,13 +182,15 @@ export function createModel({ openCompanion, ...others }: ModelParts): DecodingM
     sharing: parts.sharing,
     capabilities,
     ability<T>(name: string): T {
+      ensure(typeof name === "string", "bad_option", () => {
+        return `ability takes the name of a capability, not ${shown(name)}`;
+      });
       const found = Object.hasOwn(abilities, name)
         ? abilities[name]
         : Object.hasOwn(has, name)
           ? has[name as keyof typeof has]
           : undefined;
-      ensure(found !== undefined, typeof name === "string" ? "unavailable" : "bad_option", () => {
-        if (typeof name !== "string") return `ability takes the name of a capability, not ${shown(name)}`;
+      ensure(found !== undefined, "unavailable", () => {
         const meant = suggestion(name, [...capabilities]);
         return meant ? `the model ${parts.name} has no ${shown(name)}${meant}` : lacking(name);
       });

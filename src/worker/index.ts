@@ -13,6 +13,7 @@ import type { TraceEvent } from "../engine/trace.ts";
 import { ensure, requireObject, VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { modelsFolder, pageAddress } from "../shipped.browser.ts";
+import { requireReference } from "../weights/references.ts";
 import { type Answer, browserLocks, type CallName, type Request, type WorkerFacts } from "./protocol.ts";
 import { startWorker, type WebWorker } from "./start.ts";
 
@@ -48,6 +49,7 @@ type Asked = Request extends infer One ? (One extends Request ? Omit<One, "id"> 
  * no workers; `runtime_failed` when the worker ends by itself, then and from then on.
  */
 export async function open(reference: string, options: OpenOptions = {}): Promise<WorkerModel> {
+  requireReference(reference, "open");
   requireObject(options, "open", "options");
   const { signal, onProgress, ...rest } = options;
   ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);

@@ -276,12 +276,37 @@ describe("JSON Schema", () => {
     }
   });
 
+  it("leaves annotations of others, which are near to short keywords", () => {
+    for (const name of ["types", "note", "name", "tip", "label", "elsewhere", "x-order", "titel", "enums", "_type"])
+      expect(accepts({ [name]: "x" }, 5)).toBe(true);
+  });
+
   it("names keyword and place of what it refuses", () => {
     for (const [schema, message] of [
       ["{}", /object or a boolean/],
       [{ type: "strng" }, /#: type: there is no type "strng"; did you mean "string"/],
       [{ properties: { a: { minimum: "1" } } }, /#\/properties\/a: minimum: must be a number/],
       [{ propertis: { a: true } }, /#: propertis: there is no such keyword; did you mean "properties"/],
+      ...[
+        ...[
+          ["tpye", "type"],
+          ["typ", "type"],
+          ["enmu", "enum"],
+          ["enm", "enum"],
+          ["cosnt", "const"],
+          ["itmes", "items"],
+        ],
+        ...[
+          ["fromat", "format"],
+          ["thne", "then"],
+          ["ref", "$ref"],
+          ["anyfO", "anyOf"],
+          ["maxLenght", "maxLength"],
+        ],
+      ].map(([given, meant]): [object, RegExp] => [
+        { [given]: "x" },
+        new RegExp(`#: ${given}: there is no such keyword; did you mean "${meant.replace("$", "\\$")}"`),
+      ]),
       [{ items: { reqired: ["a"] } }, /#\/items: reqired: .*did you mean "required"/],
       [{ unevaluatedProperties: false }, /unevaluatedProperties: is not supported/],
       [{ $ref: "#/$defs/x", $defs: { y: {} } }, /\$ref "#\/\$defs\/x" leads nowhere/],

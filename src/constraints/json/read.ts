@@ -5,7 +5,7 @@
  */
 
 import { VentrisError } from "../../errors.ts";
-import { didYouMean, hint, meantBy, suggestion } from "../../names.ts";
+import { didYouMean, editDistance, hint, meantBy, suggestion } from "../../names.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -45,8 +45,20 @@ const restricting = new Set(
     " ",
   ),
 );
-/** Of shorter ones too many words are near. */
+/** Of shorter ones too many words are near: `types`, `note`. */
 const longRestricting = [...restricting].filter((keyword) => keyword.length >= 5);
+const shortRestricting = [...restricting].filter((keyword) => keyword.length === 4);
+
+/** The keyword that a misspelt one was meant for. Of a short one a letter was left out, or two changed places. */
+function meantKeyword(keyword: string): string | undefined {
+  const inside = (word: string, other: string): boolean => [...word].every((letter) => other.includes(letter));
+  return (
+    meantBy(keyword, longRestricting, keyword.length < 8 ? 1 : 2) ??
+    shortRestricting.find(
+      (one) => keyword.length <= one.length && inside(keyword, one) && editDistance(keyword, one) === 1,
+    )
+  );
+}
 
 /** Keywords that a draft does not have, though another one does. */
 const since2019 = ["dependentRequired", "dependentSchemas", "minContains", "maxContains"];
@@ -174,10 +186,7 @@ export function createReader(
     for (const keyword of Object.keys(schema)) {
       if (Object.hasOwn(refused, keyword)) bad(keyword, `is not supported: ${refused[keyword]}`);
       // A misspelt keyword would be an annotation, and what it asks for would not hold. With _ before it, it was put out of use on purpose.
-      const meant =
-        restricting.has(keyword) || keyword.startsWith("_")
-          ? undefined
-          : meantBy(keyword, longRestricting, keyword.length < 8 ? 1 : 2);
+      const meant = restricting.has(keyword) || keyword.startsWith("_") ? undefined : meantKeyword(keyword);
       if (meant) bad(keyword, `there is no such keyword${hint(meant)}`);
     }
     checkDraft(schema, draft, bad);

@@ -62,11 +62,13 @@ function fromData(schema: Exclude<SqlSchema, string>): Table[] {
     return bad("give CREATE TABLE statements, or columns by table as JSON");
   }
   if (Array.isArray(schema)) {
-    return schema.map((table: { name: string; columns: (string | { name: string })[] }) => {
+    // Also what a list leaves out is looked at.
+    return Array.from(schema as readonly unknown[], (one) => {
+      const table = one as { name: string; columns: (string | { name: string })[] };
       if (!Array.isArray(table?.columns)) bad("every table of a list has a name and a list of columns");
       return {
         name: table.name,
-        columns: table.columns.map((column) => (typeof column === "string" ? column : column?.name)),
+        columns: Array.from(table.columns, (column) => (typeof column === "string" ? column : column?.name)),
       };
     });
   }
