@@ -12,12 +12,13 @@ build();
 const { papers } = await import("../dist/papers/index.js");
 const { readRecord } = await import("../dist/papers/records.js");
 const { methods, shapers } = await import("../dist/methods/index.js");
+const { filters } = await import("../dist/methods/signals/filters.js");
 const { optionTables } = await import("../dist/papers/option-tables.js");
 const { claimsMark, claimsTable, featuresMark, featuresTable, replaceBetween } = await import(
   "../dist/papers/tables.js"
 );
 
-const tables = optionTables(methods, shapers);
+const tables = optionTables(methods, shapers, filters);
 
 const measurements = join("docs", "measurements.md");
 /** Benchmarks whose records are shown where their marks are. */

@@ -65,7 +65,7 @@ export type OwnMethod = Method<any> | { method: Method<any>; options?: Readonly<
 export type NamedMethod = string | ({ name: string } & Readonly<Record<string, unknown>>);
 
 /** As the argument of `decode`, which says whatever is wrong with it. */
-export const methodChoice = (choice: NamedMethod): MethodChoice => choice as MethodChoice;
+export const methodChoice = (choice: NamedMethod): MethodChoice => chosen(choice, "methodChoice") as MethodChoice;
 
 /** A shaper by name, with its options beside the name where it has any, or one of one's own: the function that makes it, or what `defineShaper` gave. */
 export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper | OwnShaper;
@@ -75,7 +75,13 @@ export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper | OwnShap
 export type OwnShaper = ShaperKind<any> | { shaper: ShaperKind<any>; options?: Readonly<Record<string, unknown>> };
 
 /** A choice that is known at run time alone, as the argument of `decode`, which says whatever is wrong with it. */
-export const shaperChoice = (choice: NamedMethod): ShaperChoice => choice as ShaperChoice;
+export const shaperChoice = (choice: NamedMethod): ShaperChoice => chosen(choice, "shaperChoice") as ShaperChoice;
+
+/** Nothing would be the default, which nobody chose. */
+function chosen(choice: NamedMethod, call: string): NamedMethod {
+  ensure(choice !== undefined, "bad_option", `${call} takes a name or { name, …options }, not undefined`);
+  return choice;
+}
 
 export interface DecodeOptions extends RequestOptions {
   /** How to decode. Default: `sample`, or `greedy` at temperature 0. */

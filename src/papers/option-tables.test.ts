@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 import { z } from "zod";
 import { methods, shapers } from "../methods/index.ts";
+import { filters } from "../methods/signals/filters.ts";
 import { optionsMark, optionsTable, optionTables } from "./option-tables.ts";
 import { replaceBetween } from "./tables.ts";
 
@@ -12,7 +13,7 @@ const pages = readdirSync(folder, { recursive: true, encoding: "utf8" })
   .filter((name) => name.endsWith("README.md"))
   .map((name) => readFileSync(join(folder, name), "utf8"));
 
-it.each([...optionTables(methods, shapers)])(
+it.each([...optionTables(methods, shapers, filters)])(
   "one README has the table of the %s, as its schema has them (node scripts/tables.mjs writes it anew)",
   (mark, table) => {
     const renewed = pages.flatMap((text) => replaceBetween(text, mark, table) ?? []);
@@ -21,9 +22,9 @@ it.each([...optionTables(methods, shapers)])(
   },
 );
 
-it("has every option of every method and shaper", () => {
-  const tables = optionTables(methods, shapers);
-  for (const { name, options, ...entry } of [...methods, ...shapers])
+it("has every option of every method, shaper and filter", () => {
+  const tables = optionTables(methods, shapers, filters);
+  for (const { name, options, ...entry } of [...methods, ...shapers, ...filters])
     for (const option of Object.keys(options.shape)) {
       const shared = "family" in entry ? (tables.get(optionsMark(`all ${entry.family} methods`)) ?? "") : "";
       const own = tables.get(optionsMark(name)) ?? "";

@@ -8,11 +8,15 @@ export const optionsMark = (method: string): string => `options of ${method}`;
 /** Families whose methods share so many options that these have a table of their own. */
 const together: readonly Method["family"][] = ["diffusion"];
 
-/** The tables by their marks: one for each method and shaper with options, and one for what a family shares. */
-export function optionTables(methods: readonly Method[], shapers: readonly ShaperKind[]): Map<string, string> {
+/** The tables by their marks: one for each method, shaper and filter of signals with options, and one for what a family shares. */
+export function optionTables(
+  methods: readonly Method[],
+  shapers: readonly ShaperKind[],
+  filters: readonly Pick<Method, "name" | "options">[],
+): Map<string, string> {
   const tables = new Map<string, string>();
   const add = (name: string, table: string) => tables.set(optionsMark(name), table);
-  const alone = [...methods.filter(({ family }) => !together.includes(family)), ...shapers];
+  const alone = [...methods.filter(({ family }) => !together.includes(family)), ...shapers, ...filters];
   for (const entry of alone) if (Object.keys(entry.options.shape).length > 0) add(entry.name, optionsTable(entry));
   for (const family of together) {
     const members = methods.filter((method) => method.family === family);
