@@ -1,13 +1,26 @@
 import { ensure } from "../errors.ts";
 
+/** Errors: `bad_option` naming the first that is no whole number of a range, both ends in it. */
+export function requireWhole(
+  numbers: Readonly<Record<string, number>>,
+  least: number,
+  most = Number.MAX_SAFE_INTEGER,
+): void {
+  for (const [name, number] of Object.entries(numbers))
+    ensure(Number.isSafeInteger(number) && number >= least && number <= most, "bad_option", () => {
+      return `${name} must be a whole number from ${least} ${most === Number.MAX_SAFE_INTEGER ? "on" : `to ${most}`}, not ${number}`;
+    });
+}
+
 /** Errors: `bad_option` naming the first that is no whole number from 1 on. */
-export function requireCounts(counts: Readonly<Record<string, number>>): void {
-  for (const [name, count] of Object.entries(counts))
-    ensure(
-      Number.isSafeInteger(count) && count >= 1,
-      "bad_option",
-      `${name} must be a whole number from 1 on, not ${count}`,
-    );
+export const requireCounts = (counts: Readonly<Record<string, number>>): void => requireWhole(counts, 1);
+
+/** Errors: `bad_option` naming the list and the first of its entries that is no index of `count` things. */
+export function requireIndices(name: string, indices: ArrayLike<number>, count: number): void {
+  for (let at = 0; at < indices.length; at++)
+    ensure(Number.isInteger(indices[at]) && indices[at] >= 0 && indices[at] < count, "bad_option", () => {
+      return `${name}[${at}] is ${indices[at]}, and must be a whole number from 0 to ${count - 1}`;
+    });
 }
 
 /** Errors: `bad_option` naming the first that is no number of a range, both ends in it. */
