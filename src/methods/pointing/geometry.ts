@@ -1,5 +1,7 @@
 /** Exact answers to the planar tasks, and what answers are scored by: convex hulls, Delaunay triangulations, areas. */
 import { ensure, shown } from "../../errors.ts";
+import { requireIndices } from "../numbers.ts";
+import { boxOf, requireCoordinates } from "./checks.ts";
 
 /** A point of the plane. */
 export type Point = readonly [x: number, y: number];
@@ -48,9 +50,10 @@ export function convexHull(points: readonly Point[]): number[] {
   return rotateTo(hull, Math.min(...hull));
 }
 
-/** The cycle that begins with this element. */
+/** The cycle that begins with this element. Errors: `bad_option` where it has no such element. */
 export function rotateTo(cycle: readonly number[], first: number): number[] {
   const at = cycle.indexOf(first);
+  ensure(at >= 0, "bad_option", () => `first is ${first}, which the cycle ${shown(cycle)} does not have`);
   return [...cycle.slice(at), ...cycle.slice(0, at)];
 }
 
@@ -62,8 +65,14 @@ export function sameCycle(a: readonly number[], b: readonly number[]): boolean {
   return a.every((value, i) => value === turned[i]) || a.every((value, i) => value === back[i]);
 }
 
-/** Area of a polygon, whatever its direction (shoelace formula). */
+/** Area of a polygon, whatever its direction (shoelace formula). Errors: `bad_option` for corners that are no points. */
 export function polygonArea(points: readonly Point[], cycle: readonly number[]): number {
+  requireCoordinates(points);
+  requireIndices("cycle", cycle, points.length);
+  return areaOf(points, cycle);
+}
+
+function areaOf(points: readonly Point[], cycle: readonly number[]): number {
   let sum = 0;
   for (const [i, index] of cycle.entries()) {
     const [a, b] = [points[index], points[cycle[(i + 1) % cycle.length]]];
@@ -72,8 +81,13 @@ export function polygonArea(points: readonly Point[], cycle: readonly number[]):
   return Math.abs(sum) / 2;
 }
 
-/** Whether a cycle of at least three different points crosses or touches itself nowhere but at its corners. */
+/**
+ * Whether a cycle of at least three different points crosses or touches itself nowhere but at its corners. Errors: `bad_option` for corners
+ * that are no points.
+ */
 export function isSimplePolygon(points: readonly Point[], cycle: readonly number[]): boolean {
+  requireCoordinates(points);
+  requireIndices("cycle", cycle, points.length);
   const { length } = cycle;
   if (length < 3 || new Set(cycle).size !== length) return false;
   for (let i = 0; i < length; i++) {
@@ -189,8 +203,15 @@ function preferLowDiagonals(points: readonly Point[], triangles: number[][]): nu
   return triangles;
 }
 
-/** Indices ascending within each triangle, triangles by their incenters' coordinates: the order that a network is taught. */
+/**
+ * Indices ascending within each triangle, triangles by their incenters' coordinates: the order that a network is taught. Errors:
+ * `bad_option` for triangles that are not of three points.
+ */
 export function sortTriangles(points: readonly Point[], triangles: readonly (readonly number[])[]): Triangle[] {
+  requireCoordinates(points);
+  requireTriangles("triangles", triangles, points.length);
+  for (const [t, { length }] of triangles.entries())
+    ensure(length === 3, "bad_option", `triangles[${t}] has ${length} corners, and must have three`);
   const incenter = ([a, b, c]: readonly number[]): Point => {
     const sides = [distance(points[b], points[c]), distance(points[a], points[c]), distance(points[a], points[b])];
     const whole = sides[0] + sides[1] + sides[2];
@@ -205,12 +226,18 @@ export function sortTriangles(points: readonly Point[], triangles: readonly (rea
     .map(({ triangle }) => triangle);
 }
 
-/** Whether the triangles are a Delaunay triangulation, with either diagonal where four points lie on one circle. */
+/**
+ * Whether the triangles are a Delaunay triangulation, with either diagonal where four points lie on one circle. Errors: those of `delaunay`;
+ * `bad_option` for corners that are no points.
+ */
 export function isDelaunay(
   points: readonly Point[],
   triangles: readonly (readonly number[])[],
   truth = delaunay(points),
 ): boolean {
+  requireCoordinates(points);
+  requireTriangles("triangles", triangles, points.length);
+  if (triangles.some(({ length }) => length !== 3)) return false;
   if (triangles.length !== truth.length || new Set(triangles.map(triangleKey)).size !== triangles.length) return false;
   // Neighbours must lie on opposite sides of what they share: turning left, no two triangles run along an edge in one direction.
   const directed = triangles.flatMap(([a, b, c]) => {
@@ -218,22 +245,32 @@ export function isDelaunay(
     return left.map((from, i) => `${from} ${left[(i + 1) % 3]}`);
   });
   if (new Set(directed).size !== directed.length) return false;
-  const area = triangles.reduce((sum, triangle) => sum + polygonArea(points, triangle), 0);
+  const area = triangles.reduce((sum, triangle) => sum + areaOf(points, triangle), 0);
   return (
-    Math.abs(area - polygonArea(points, convexHull(points))) <= 1e-9 &&
+    Math.abs(area - areaOf(points, convexHull(points))) <= 1e-9 &&
     triangles.every((triangle) => hasEmptyCircle(points, triangle))
   );
 }
 
-/** Share of the true triangles that were found; one whose circle holds no point counts in place of another on the same circle. */
+/**
+ * Share of the true triangles that were found; one whose circle holds no point counts in place of another on the same circle. Errors: those
+ * of `delaunay`; `bad_option` for corners that are no points, and for no true triangles.
+ */
 export function triangleCoverage(
   points: readonly Point[],
   found: readonly (readonly number[])[],
   truth = delaunay(points),
 ): number {
+  requireCoordinates(points);
+  requireTriangles("found", found, points.length);
+  ensure(truth.length > 0, "bad_option", "truth is empty: there is no share of no triangles");
   const distinct = new Map(found.map((triangle) => [triangleKey(triangle), triangle]));
   const right = [...distinct.values()].filter((triangle) => hasEmptyCircle(points, triangle)).length;
   return Math.min(1, right / truth.length);
+}
+
+function requireTriangles(name: string, triangles: readonly (readonly number[])[], points: number): void {
+  for (const [t, triangle] of triangles.entries()) requireIndices(`${name}[${t}]`, triangle, points);
 }
 
 const triangleKey = (triangle: readonly number[]): string => [...triangle].sort((a, b) => a - b).join(" ");
@@ -252,9 +289,6 @@ export const distance = (a: Point, b: Point): number => Math.hypot(a[0] - b[0], 
 /** Whether two points have the same coordinates. */
 export const samePoint = (a: Point, b: Point): boolean => a[0] === b[0] && a[1] === b[1];
 
-/** Differences of larger coordinates, and their products, are not finite. */
-const largest = 1e100;
-
 /** Errors: `bad_option` for too few points and for coordinates that are no finite numbers, naming the point (counted from 1). */
 export function requirePoints(points: readonly Point[], least: number, most = 5000): void {
   ensure(Array.isArray(points), "bad_option", () => `points are a list of [x, y], not ${shown(points)}`);
@@ -264,28 +298,20 @@ export function requirePoints(points: readonly Point[], least: number, most = 50
     "bad_option",
     `${length} points are given, and ${least} to ${most} are needed`,
   );
-  for (const [i, point] of points.entries())
-    ensure(
-      Array.isArray(point) && point.length === 2 && point.every((x) => Number.isFinite(x) && Math.abs(x) <= largest),
-      "bad_option",
-      () => {
-        const given = Array.isArray(point) ? `(${point.join(", ")})` : shown(point);
-        return `point ${i + 1} is ${given}, not two numbers of at most ${largest}`;
-      },
-    );
+  requireCoordinates(points);
 }
 
 /**
- * The points moved and scaled into the unit square, the same scale in both directions, and how: as they are when they lie in it.
+ * The points moved and scaled into the unit square, the same scale in both directions, and how: as they are when they lie in it. Errors:
+ * `bad_option` for coordinates that are no finite numbers.
  */
 export function normalise(points: readonly Point[]): { points: Point[]; scale: number; changed: boolean } {
+  requireCoordinates(points);
   if (points.every(([x, y]) => x >= 0 && x <= 1 && y >= 0 && y <= 1))
     return { points: [...points], scale: 1, changed: false };
-  const lows = [0, 1].map((axis) => Math.min(...points.map((point) => point[axis])));
-  const extents = [0, 1].map((axis) => Math.max(...points.map((point) => point[axis])) - lows[axis]);
-  const extent = Math.max(...extents) || 1;
+  const { low, extent } = boxOf(points);
   return {
-    points: points.map(([x, y]): Point => [(x - lows[0]) / extent, (y - lows[1]) / extent]),
+    points: points.map(([x, y]): Point => [(x - low[0]) / extent, (y - low[1]) / extent]),
     scale: extent,
     changed: true,
   };

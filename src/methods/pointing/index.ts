@@ -8,6 +8,7 @@ import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
+import { requireCounts, requireWhole } from "../numbers.ts";
 import { normalise, type Point, requirePoints } from "./geometry.ts";
 import {
   createNetwork,
@@ -80,6 +81,7 @@ const pointOptions = z.strictObject({
 });
 
 const mostPoints = 2000;
+const mostRows = 65_536;
 
 /**
  * The network's answer: indices of the points. Errors: `bad_option` for too few points (3; a tour: 1), more than 2000, and coordinates
@@ -132,7 +134,8 @@ export interface PointingTraining {
 
 /**
  * Trains on generated examples with exact answers. The paper uses stochastic gradient descent with rate 1 on a million examples;
- * AdamW reaches the same in far fewer steps and is what there is here. Errors: as `train`.
+ * AdamW reaches the same in far fewer steps and is what there is here. Errors: as `train`;
+ * `bad_option` for sizes that the task has not or that are beyond 2000, and numbers of units, of rows or a rate that there cannot be.
  */
 export async function trainPointing(options: PointingTraining): Promise<PointingModel & { result: TrainResult }> {
   const {
@@ -161,6 +164,11 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
     "bad_option",
     `hidden is ${hidden} and must be 1 to 4096`,
   );
+  requireWhole({ "the larger size": sizes[1] }, sizes[0], mostPoints);
+  requireCounts({ steps });
+  requireWhole({ rows }, 1, mostRows);
+  requireWhole({ seed }, 0);
+  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
   ensure(name !== "tour" || sizes[1] <= 16, "bad_option", `exact tours are known for up to 16 points, not ${sizes[1]}`);
   ensure(
     kind === "pointer" || name !== "delaunay",

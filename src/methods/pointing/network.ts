@@ -11,6 +11,8 @@
  */
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
+import { requireWhole } from "../numbers.ts";
+import { requireCoordinates } from "./checks.ts";
 import type { Point } from "./geometry.ts";
 
 /** Kind and widths of a network. */
@@ -129,8 +131,9 @@ export interface Answered {
 /** A pointer network: encoder, decoder and attention over the inputs. */
 export interface Network {
   readonly shape: NetworkShape;
+  /** Errors: `bad_option` for coordinates that are no finite numbers, and for more points than a network of another kind than the paper's can name. */
   encode(points: readonly Point[]): Encoded;
-  /** `last`: the place pointed to before; undefined at the first step. */
+  /** `last`: the place pointed to before; undefined at the first step. Errors: `bad_option` for what is no place. */
   step(encoded: Encoded, points: readonly Point[], state: State, last: number | undefined): Answered;
 }
 
@@ -165,6 +168,7 @@ export function createNetwork(shape: NetworkShape, weights: Weights): Network {
     shape,
     encode(points) {
       const places = points.length;
+      requireCoordinates(points);
       ensure(
         kind === "pointer" || places <= largest,
         "bad_option",
@@ -185,6 +189,7 @@ export function createNetwork(shape: NetworkShape, weights: Weights): Network {
       return { places, keys, states, start: state };
     },
     step({ places, keys, states }, points, state, last) {
+      if (last !== undefined) requireWhole({ last }, 0, points.length - 1);
       const input =
         last === undefined ? of("go") : kind === "attention" ? [...points[last], ...state.fed] : points[last];
       const next = cell("decoder", input, state);

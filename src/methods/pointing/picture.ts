@@ -1,21 +1,27 @@
 /** The points and what was pointed at, as SVG: a hull, triangles or a tour, the order in numbers. */
 
 import { escapeXml } from "../../xml.ts";
+import { requireIndices } from "../numbers.ts";
+import { boxOf, requireCoordinates } from "./checks.ts";
 import { type Point, samePoint } from "./geometry.ts";
 import type { TaskName } from "./tasks.ts";
 
 const size = 480;
 const margin = 24;
 
-/** Points are drawn in their own proportions; `title` says what is seen. */
+/** Points are drawn in their own proportions; `title` says what is seen. Errors: `bad_option` for places of the answer that are no points. */
 export function drawPointing(
   task: TaskName,
   points: readonly Point[],
   answer: readonly number[],
   title: string,
 ): string {
-  const [left, low] = [0, 1].map((axis) => Math.min(...points.map((p) => p[axis])));
-  const extent = Math.max(...points.map(([x, y]) => Math.max(x - left, y - low))) || 1;
+  requireCoordinates(points);
+  requireIndices("answer", answer, points.length);
+  const {
+    low: [left, low],
+    extent,
+  } = boxOf(points);
   const place = ([x, y]: Point): string =>
     `${(margin + ((x - left) / extent) * (size - 2 * margin)).toFixed(1)},${(size - margin - ((y - low) / extent) * (size - 2 * margin)).toFixed(1)}`;
   const polygon = (indices: readonly number[]): string =>

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { dataPath } from "../../../test/data.ts";
 import {
   canonicalTour,
@@ -10,6 +10,7 @@ import {
   convexHull,
   delaunay,
   distance,
+  drawPointing,
   drawPoints,
   greedyEdges,
   heldKarp,
@@ -17,15 +18,19 @@ import {
   isSimplePolygon,
   isTour,
   nearestNeighbour,
+  normalise,
   openPointing,
   type Point,
   point,
+  pointingEvents,
   polygonArea,
   readLine,
   readTsplib,
+  rotateTo,
   rules,
   sameCycle,
   savePointing,
+  sortTriangles,
   tasks,
   tourLength,
   trainPointing,
@@ -260,6 +265,7 @@ test("rules: what they accept is what they promise", () => {
   expect(accepts("triples", 5, [0, 1, 2, 1, 3, 4])).toBe(true);
   expect(accepts("triples", 5, [0, 1, 2, 0, 1, 2])).toBe(false);
   expect(accepts("triples", 5, [0, 1])).toBe(false);
+  for (const wrong of [-1, 1.5, Number.NaN, 5]) expect(rules.hull(5).push(wrong)).toBeUndefined();
   // Tight: from every state that exists an answer can be reached.
   const walk = (state: { push(p: number): unknown; complete: boolean }, places: number): void => {
     const next = Array.from({ length: places }, (_, p) => state.push(p)).filter(Boolean);
@@ -376,6 +382,148 @@ test("what cannot be trained is refused by name", async () => {
   await expect(trainPointing({ task: "hull", sizes: [2, 5], steps: 1 })).rejects.toThrow(/at least 3 points/);
   await expect(trainPointing({ task: "tour", sizes: [5, 30], steps: 1 })).rejects.toThrow(/16 points/);
   await expect(trainPointing({ task: "delaunay", sizes: [5, 5], steps: 1, kind: "plain" })).rejects.toThrow(/delaunay/);
+  for (const [wrong, message] of [
+    [{ sizes: [3, 1e9] }, /the larger size must be a whole number from 3 to 2000, not 1000000000/],
+    [{ steps: Number.NaN }, /steps must be a whole number from 1 on, not NaN/],
+    [{ rows: -1 }, /rows must be a whole number from 1 to 65536, not -1/],
+    [{ rows: Number.POSITIVE_INFINITY }, /rows must be .* not Infinity/],
+    [{ rate: Number.NaN }, /rate is NaN/],
+    [{ clip: -1 }, /clip is -1/],
+    [{ seed: 0.5 }, /seed must be a whole number from 0 on, not 0\.5/],
+    [{ threads: -1 }, /threads must be/],
+  ] as const)
+    await expect(
+      trainPointing({ task: "hull", sizes: [5, 5], steps: 1, hidden: 2, ...wrong }),
+      `${message}`,
+    ).rejects.toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
+});
+
+const { NaN: notANumber, POSITIVE_INFINITY: endless } = Number;
+const far = (a: number, b: number) => Math.abs(a - b);
+const nowhere: Point[] = [...square.slice(1), [notANumber, 0]];
+const threeCorners = [[0, 1, 9]];
+const tsplib = "DIMENSION: 2\nEDGE_WEIGHT_TYPE: EUC_2D\nNODE_COORD_SECTION\n1 0 0\n2 3 4\n";
+const smallNetwork = () => {
+  const shape: NetworkShape = { kind: "pointer", hidden: 2 };
+  return createNetwork(shape, initialWeights(shape, 1));
+};
+
+test.each<[name: string, call: () => unknown, message: RegExp]>([
+  ["heldKarp", () => heldKarp(notANumber, far), /NaN cities/],
+  ["heldKarp", () => heldKarp(4.5, far), /4\.5 cities/],
+  ["nearestNeighbour", () => nearestNeighbour(-1, far), /cities must be a whole number from 1 to 100000, not -1/],
+  ["nearestNeighbour", () => nearestNeighbour(endless, far), /not Infinity/],
+  ["greedyEdges", () => greedyEdges(-1, far), /cities must be a whole number from 1 to 5000, not -1/],
+  ["greedyEdges", () => greedyEdges(2.5, far), /not 2\.5/],
+  ["christofides", () => christofides(notANumber, far), /cities must be a whole number from 1 to 5000, not NaN/],
+  ["christofides", () => christofides(5001, far), /not 5001/],
+  ["exactMatching", () => exactMatching(3, far), /count is 3, and only an even number/],
+  ["exactMatching", () => exactMatching(26, far), /count must be a whole number from 0 to 24, not 26/],
+  ["exactMatching", () => exactMatching(-2, far), /not -2/],
+  ["twoOpt", () => twoOpt([0, 1, 9], far), /start must have each index from 0 to 2 once, and is \[0,1,9\]/],
+  ["twoOpt", () => twoOpt([], far), /start\.length must be a whole number from 1/],
+  ["canonicalTour", () => canonicalTour([1, 2]), /tour must have each index/],
+  ["tourLength", () => tourLength([0, 1.5], far), /tour\[1\] is 1\.5/],
+  ["isTour", () => isTour([0], notANumber), /cities must be a whole number/],
+  ["rotateTo", () => rotateTo([0, 1], 9), /first is 9, which the cycle \[0,1\] does not have/],
+  ["polygonArea", () => polygonArea(square, [0, 1, 9]), /cycle\[2\] is 9, and must be a whole number from 0 to 3/],
+  ["polygonArea", () => polygonArea(nowhere, [0, 1, 2]), /point 4 is \(NaN, 0\)/],
+  ["isSimplePolygon", () => isSimplePolygon(square, [0, 1, 9]), /cycle\[2\] is 9/],
+  ["isSimplePolygon", () => isSimplePolygon(square, [0, 1, 0.5]), /cycle\[2\] is 0\.5/],
+  ["isSimplePolygon", () => isSimplePolygon(nowhere, [0, 1, 2]), /point 4/],
+  ["sortTriangles", () => sortTriangles(square, threeCorners), /triangles\[0\]\[2\] is 9/],
+  ["sortTriangles", () => sortTriangles(square, [[0, 1]]), /triangles\[0\] has 2 corners/],
+  ["sortTriangles", () => sortTriangles(nowhere, [[0, 1, 2]]), /point 4/],
+  ["isDelaunay", () => isDelaunay(square, [...threeCorners, [0, 2, 3]]), /triangles\[0\]\[2\] is 9/],
+  ["isDelaunay", () => isDelaunay(nowhere, [[0, 1, 2]], [[0, 1, 2]]), /point 4/],
+  ["triangleCoverage", () => triangleCoverage(square, threeCorners), /found\[0\]\[2\] is 9/],
+  ["triangleCoverage", () => triangleCoverage(square, [[0, 1, 2]], []), /truth is empty/],
+  ["normalise", () => normalise(nowhere), /point 4/],
+  ["drawPointing", () => drawPointing("hull", square, [0, 1, 9], "t"), /answer\[2\] is 9/],
+  ["drawPointing", () => drawPointing("hull", nowhere, [0, 1], "t"), /point 4/],
+  [
+    "pointingEvents",
+    () => pointingEvents(square, { places: [9], logprob: 0, allowed: [1], probabilities: [new Float64Array(5)] }),
+    /places\[0\] is 9/,
+  ],
+  ["drawPoints", () => drawPoints(endless, 0, 0), /count must be a whole number from 0 to 1000000, not Infinity/],
+  ["drawPoints", () => drawPoints(-1, 0, 0), /not -1/],
+  ["drawPoints", () => drawPoints(notANumber, 0, 0), /not NaN/],
+  ["drawPoints", () => drawPoints(1.5, 0, 0), /not 1\.5/],
+  ["drawPoints", () => drawPoints(1, notANumber, 0), /seed must be a whole number from 0 on, not NaN/],
+  ["drawPoints", () => drawPoints(1, 0, -1), /index must be a whole number from 0 on, not -1/],
+  ["tasks.hull.steps", () => tasks.hull.steps(notANumber), /points must be a whole number/],
+  ["tasks.hull.score", () => tasks.hull.score(square, [0, 1, 9]), /cycle\[2\] is 9/],
+  ["tasks.tour.score", () => tasks.tour.score(square, [0, 1, 9, 2]), /answer\[2\] is 9/],
+  ["tasks.tour.solve", () => tasks.tour.solve(nowhere), /point 4/],
+  ["rules.hull", () => rules.hull(notANumber), /places must be a whole number from 0 on, not NaN/],
+  [
+    "readTsplib's between",
+    () => readTsplib(tsplib, "x").between(0, 9),
+    /between's b must be a whole number from 0 to 1/,
+  ],
+  ["a network's encode", () => smallNetwork().encode(nowhere), /point 4/],
+  [
+    "a network's step",
+    () => smallNetwork().step(smallNetwork().encode(square), square, smallNetwork().encode(square).start, 9),
+    /last must be a whole number from 0 to 3, not 9/,
+  ],
+])("%s refuses a number that is none of its own (%#)", (_, call, message) => {
+  expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
+});
+
+describe.each<[name: string, call: (between: (a: number, b: number) => number) => unknown]>([
+  ["heldKarp", (d) => heldKarp(5, d)],
+  ["nearestNeighbour", (d) => nearestNeighbour(5, d)],
+  ["greedyEdges", (d) => greedyEdges(5, d)],
+  ["christofides", (d) => christofides(5, d)],
+  ["exactMatching", (d) => exactMatching(4, d)],
+  ["twoOpt", (d) => twoOpt([0, 1, 2, 3], d)],
+  ["tourLength", (d) => tourLength([0, 1, 2, 3], d)],
+])("%s", (_, call) => {
+  test.each([notANumber, endless, -endless, undefined, null, "1", {}])("refuses %s for a distance", (length) => {
+    expect(() => call(() => length as number)).toThrow(
+      expect.objectContaining({
+        code: "bad_option",
+        message: expect.stringMatching(/between\(\d, \d\) gives .+, and/),
+      }),
+    );
+  });
+});
+
+test("a promise for a distance is refused, and its own failure ends nothing", () => {
+  const later = async () => expect.fail("unheard");
+  expect(() => heldKarp(5, later as never)).toThrow(/gives a Promise that was not awaited/);
+});
+
+test("a distance below 0 is refused where the method needs the triangle inequality, and taken elsewhere", () => {
+  expect(() => christofides(5, () => -1)).toThrow(
+    /between\(0, 1\) gives -1, and a distance must be a finite number of at/,
+  );
+  // The longest tour of a line is the shortest of the negated distances.
+  expect(
+    tourLength(
+      heldKarp(5, (a, b) => -far(a, b)),
+      far,
+    ),
+  ).toBe(12);
+  expect(exactMatching(4, () => -1)).toHaveLength(2);
+});
+
+test("distances that change with the direction or from call to call end two-opt and Christofides' pairs by an error or a tour", () => {
+  let seed = 0;
+  const drawn = () => distance(...(drawPoints(2, 1, seed++) as [Point, Point]));
+  const cities = 60;
+  const start = Array.from({ length: cities }, (_, i) => i);
+  expect(() => twoOpt(start, drawn)).toThrow(/between gives other distances/);
+  expect(() => christofides(cities, drawn)).toThrow(/between gives other distances/);
+  expect(() => twoOpt(start, (a, b) => (a < b ? 1 : 100 + a))).toThrow(/between gives other distances/);
+});
+
+test("points without number are moved into the unit square, and drawn", () => {
+  const many = Array.from({ length: 200_000 }, (_, i): Point => [i, 2 * i]);
+  expect(normalise(many)).toMatchObject({ scale: 399_998, changed: true });
+  expect(drawPointing("hull", many, [0], "many")).toContain("<circle");
 });
 
 test("lines of the authors' files", () => {

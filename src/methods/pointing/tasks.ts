@@ -1,5 +1,7 @@
 /** The paper's three tasks: examples with exact answers, written in the order that a network is taught, and how answers are scored. */
 import { uniform } from "../../engine/random.ts";
+import { requireIndices, requireWhole } from "../numbers.ts";
+import { requireCoordinates } from "./checks.ts";
 import {
   convexHull,
   delaunay,
@@ -13,7 +15,7 @@ import {
   triangleCoverage,
 } from "./geometry.ts";
 import type { RuleName } from "./rules.ts";
-import { canonicalTour, heldKarp, isTour, tourLength } from "./tours.ts";
+import { canonicalTour, type Distances, heldKarp, isTour, tourLength } from "./tours.ts";
 
 /** Name of a task. */
 export type TaskName = "hull" | "delaunay" | "tour";
@@ -32,31 +34,39 @@ export interface Score {
 export interface PointingTask {
   readonly name: TaskName;
   readonly least: number;
-  /** Steps of the longest answer to n points, stop included. */
+  /** Steps of the longest answer to n points, stop included. Errors: `bad_option` for a number of points that there cannot be. */
   steps(points: number): number;
   /** The rule that answers are held to when the user says nothing, and the beams that go with it. */
   readonly rule: RuleName;
   readonly beams: number;
   /** The exact answer as the network is taught it, stop left out. Errors: `bad_option` where there is none. */
   solve(points: readonly Point[]): number[];
-  /** `truth`: what `solve` gives, where it was worked out already. */
+  /** `truth`: what `solve` gives, where it was worked out already. Errors: `bad_option` for places that are no points, and where there is no truth. */
   score(points: readonly Point[], answer: readonly number[], truth?: readonly number[]): Score;
 }
 
 const triplesOf = (flat: readonly number[]): number[][] =>
   Array.from({ length: Math.ceil(flat.length / 3) }, (_, i) => flat.slice(3 * i, 3 * i + 3));
 
-const euclidean =
-  (points: readonly Point[]) =>
-  (a: number, b: number): number =>
-    distance(points[a], points[b]);
+function euclidean(points: readonly Point[]): Distances {
+  requireCoordinates(points);
+  return (a, b) => distance(points[a], points[b]);
+}
+
+function counted(points: number): number {
+  requireWhole({ points }, 1, mostDrawn);
+  return points;
+}
+
+/** More fit no task and hardly a memory. */
+const mostDrawn = 1_000_000;
 
 /** The tasks by their names: convex hull, Delaunay triangulation, shortest tour. */
 export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   hull: {
     name: "hull",
     least: 3,
-    steps: (points) => points + 1,
+    steps: (points) => counted(points) + 1,
     rule: "hull",
     beams: 1,
     solve: convexHull,
@@ -71,7 +81,7 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   delaunay: {
     name: "delaunay",
     least: 3,
-    steps: (points) => 3 * Math.max(1, 2 * points - 5) + 1,
+    steps: (points) => 3 * Math.max(1, 2 * counted(points) - 5) + 1,
     rule: "triples",
     beams: 3,
     solve: (points) => delaunay(points).flat(),
@@ -89,11 +99,12 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   tour: {
     name: "tour",
     least: 1,
-    steps: (points) => points,
+    steps: (points) => counted(points),
     rule: "tour",
     beams: 10,
     solve: (points) => heldKarp(points.length, euclidean(points)),
     score(points, answer, truth = heldKarp(points.length, euclidean(points))) {
+      requireIndices("answer", answer, points.length);
       const valid = isTour(answer, points.length);
       const [length, shortest] = [answer, truth].map((tour) => tourLength(tour, euclidean(points)));
       const exact = valid && (length <= shortest * (1 + 1e-9) || String(canonicalTour(answer)) === String(truth));
@@ -102,15 +113,16 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
   },
 };
 
-/** Uniform in the unit square, a function of seed and number. */
-export const drawPoints = (count: number, seed: number, index: number): Point[] =>
-  Array.from(
+/** Uniform in the unit square, a function of seed and number. Errors: `bad_option` for numbers that are not whole, or below 0, and for more than a million points. */
+export function drawPoints(count: number, seed: number, index: number): Point[] {
+  requireWhole({ count }, 0, mostDrawn);
+  requireWhole({ seed, index }, 0);
+  const stream = { seed, request: count };
+  return Array.from(
     { length: count },
-    (_, i): Point => [
-      uniform({ seed, request: count }, index, "data", 2 * i),
-      uniform({ seed, request: count }, index, "data", 2 * i + 1),
-    ],
+    (_, i): Point => [uniform(stream, index, "data", 2 * i), uniform(stream, index, "data", 2 * i + 1)],
   );
+}
 
 /**
  * Lines of the authors' files, "x1 y1 x2 y2 … output c1 c2 …", with indices from 1; a closing first index is taken off hulls and tours.

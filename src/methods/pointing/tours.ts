@@ -1,49 +1,74 @@
 /** Shortest round tours: exact by dynamic programming, and the usual heuristics to compare with. A tour is a list of all indices. */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
+import { requireIndices, requireWhole } from "../numbers.ts";
+import { checkedDistances } from "./checks.ts";
 import { rotateTo } from "./geometry.ts";
 
-/** Distance between two cities, by their indices. */
+/** Distance between two cities, by their indices: a finite number, the same in both directions. */
 export type Distances = (a: number, b: number) => number;
 
-/** Length of a closed tour through the cities in this order. */
+/** Length of a closed tour through the cities in this order. Errors: `bad_option` for cities that are no indices, and distances that are not finite. */
 export function tourLength(tour: readonly number[], between: Distances): number {
+  requireIndices("tour", tour, mostCities);
+  const apart = checkedDistances(between);
   let sum = 0;
-  for (const [i, city] of tour.entries()) sum += between(city, tour[(i + 1) % tour.length]);
+  for (const [i, city] of tour.entries()) sum += apart(city, tour[(i + 1) % tour.length]);
   return sum;
 }
 
-/** From city 0, in the direction in which the second index is smaller than the last: one writing for each round tour. */
+/**
+ * From city 0, in the direction in which the second index is smaller than the last: one writing for each round tour. Errors: `bad_option`
+ * for what is no tour.
+ */
 export function canonicalTour(tour: readonly number[]): number[] {
+  requireTour("tour", tour);
   const [first, ...rest] = rotateTo(tour, 0);
   return rest.length > 1 && rest[0] > rest[rest.length - 1] ? [first, ...rest.reverse()] : [first, ...rest];
 }
 
-/** Whether every city is visited once. */
-export const isTour = (tour: readonly number[], cities: number): boolean =>
-  tour.length === cities && new Set(tour).size === cities && tour.every((city) => city >= 0 && city < cities);
+/** Whether every city is visited once. Errors: `bad_option` for a number of cities that there cannot be. */
+export function isTour(tour: readonly number[], cities: number): boolean {
+  requireWhole({ cities }, 0, mostCities);
+  const there = (city: number): boolean => Number.isInteger(city) && city >= 0 && city < cities;
+  return tour.length === cities && new Set(tour).size === cities && tour.every(there);
+}
+
+/** Of more, not even the nearest of all pairs are found within minutes. */
+const mostCities = 100_000;
+
+function requireTour(name: string, tour: readonly number[]): void {
+  requireWhole({ [`${name}.length`]: tour.length }, 1, mostCities);
+  ensure(isTour(tour, tour.length), "bad_option", () => {
+    return `${name} must have each index from 0 to ${tour.length - 1} once, and is ${shown(tour)}`;
+  });
+}
+
+/** Where all pairs are sorted by their length: those of more do not fit Node's memory. */
+const mostSorted = 5000;
 
 const mostExact = 16;
 
 /**
  * The shortest tour (Held and Karp 1962; Bellman 1962), O(2^n n^2) time and 12 bytes times 2^n n of memory. Errors: `bad_option` beyond 16
- * cities.
+ * cities, and for distances that are not finite (those below 0 are taken as they are).
  */
 export function heldKarp(cities: number, between: Distances): number[] {
   ensure(
-    cities >= 1 && cities <= mostExact,
+    Number.isInteger(cities) && cities >= 1 && cities <= mostExact,
     "bad_option",
     `${cities} cities: exact tours are found for 1 to ${mostExact}`,
   );
   if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
+  const checked = checkedDistances(between);
   const others = cities - 1; // city 0 is where every tour begins
   const sets = 1 << others;
   // Millions of sums follow: distances are looked up, not asked for.
   const apart = Float64Array.from({ length: others * others }, (_, i) =>
-    between(Math.floor(i / others) + 1, (i % others) + 1),
+    checked(Math.floor(i / others) + 1, (i % others) + 1),
   );
   const best = new Float64Array(sets * others).fill(Number.POSITIVE_INFINITY);
   const before = new Int8Array(sets * others);
-  for (let j = 0; j < others; j++) best[(1 << j) * others + j] = between(0, j + 1);
+  for (let j = 0; j < others; j++) best[(1 << j) * others + j] = checked(0, j + 1);
   for (let set = 1; set < sets; set++) {
     for (let j = 0; j < others; j++) {
       const reached = best[set * others + j];
@@ -61,7 +86,7 @@ export function heldKarp(cities: number, between: Distances): number[] {
   }
   let set = sets - 1;
   let last = 0;
-  const whole = (j: number): number => best[set * others + j] + between(j + 1, 0);
+  const whole = (j: number): number => best[set * others + j] + checked(j + 1, 0);
   for (let j = 1; j < others; j++) if (whole(j) < whole(last)) last = j;
   const tour: number[] = [];
   while (set !== 0) {
@@ -73,27 +98,36 @@ export function heldKarp(cities: number, between: Distances): number[] {
   return canonicalTour([0, ...tour]);
 }
 
-/** From city 0 always to the nearest that is left. */
+/** From city 0 always to the nearest that is left. Errors: `bad_option` for a number of cities that there cannot be, and for distances that are not finite. */
 export function nearestNeighbour(cities: number, between: Distances): number[] {
+  requireWhole({ cities }, 1, mostCities);
+  const apart = checkedDistances(between);
   const left = new Set(Array.from({ length: cities - 1 }, (_, i) => i + 1));
   const tour = [0];
   while (left.size > 0) {
     const here = tour[tour.length - 1];
-    let nearest = -1;
-    for (const city of left) if (nearest < 0 || between(here, city) < between(here, nearest)) nearest = city;
+    let [nearest, least] = [-1, Number.POSITIVE_INFINITY];
+    for (const city of left) {
+      const length = apart(here, city);
+      if (length < least) [nearest, least] = [city, length];
+    }
     left.delete(nearest);
     tour.push(nearest);
   }
   return canonicalTour(tour);
 }
 
-/** Shortest edges first, as long as no city gets three and no circle closes early. */
+/**
+ * Shortest edges first, as long as no city gets three and no circle closes early. Errors: `bad_option` for none or more than 5000 cities,
+ * and for distances that are not finite.
+ */
 export function greedyEdges(cities: number, between: Distances): number[] {
+  requireWhole({ cities }, 1, mostSorted);
   if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
   const neighbours: number[][] = Array.from({ length: cities }, () => []);
   const parts = disjointSets(cities);
   let count = 0;
-  for (const [a, b] of edgesByLength(cities, between)) {
+  for (const [a, b] of edgesByLength(cities, checkedDistances(between))) {
     if (neighbours[a].length === 2 || neighbours[b].length === 2) continue;
     if (!parts.join(a, b) && count < cities - 1) continue;
     neighbours[a].push(b);
@@ -110,23 +144,41 @@ export function greedyEdges(cities: number, between: Distances): number[] {
   return canonicalTour(tour);
 }
 
-/** Turns stretches of the tour round while that makes it shorter (Croes 1958). */
+/**
+ * Turns stretches of the tour round while that makes it shorter (Croes 1958). Errors: `bad_option` for what is no tour, and for distances
+ * that are not finite or not the same in both directions, or at two times, so that the turns lead nowhere.
+ */
 export function twoOpt(start: readonly number[], between: Distances): number[] {
+  requireTour("start", start);
+  const apart = checkedDistances(between);
   const tour = [...start];
   const { length } = tour;
+  let shortest = tourLength(tour, between);
   for (let improved = true; improved; ) {
     improved = false;
     for (let i = 0; i < length - 1; i++) {
       for (let j = i + 2; j < length; j++) {
         if (i === 0 && j === length - 1) continue;
         const [a, b, c, d] = [tour[i], tour[i + 1], tour[j], tour[(j + 1) % length]];
-        if (between(a, c) + between(b, d) >= between(a, b) + between(c, d) - 1e-12) continue;
-        tour.splice(i + 1, j - i, ...tour.slice(i + 1, j + 1).reverse());
+        if (apart(a, c) + apart(b, d) >= apart(a, b) + apart(c, d) - 1e-12) continue;
+        for (let from = i + 1, to = j; from < to; from++, to--) [tour[from], tour[to]] = [tour[to], tour[from]];
         improved = true;
       }
     }
+    if (!improved) break;
+    const now = tourLength(tour, between);
+    improved = hasFallen(shortest, now);
+    shortest = now;
   }
   return canonicalTour(tour);
+}
+
+/** Whether exchanges that each seemed to shorten did so in all, by more than sums are rounded by. Errors: `bad_option` where they made it longer. */
+function hasFallen(before: number, now: number): boolean {
+  ensure(now - before <= 1e-9 * Math.abs(before), "bad_option", () => {
+    return `between gives other distances for (a, b) than for (b, a), or at another time: shorter edges made ${before} into ${now}`;
+  });
+  return now < before;
 }
 
 /** Odd cities that are matched exactly; beyond it pairs are taken greedily and exchanged while that helps. */
@@ -134,9 +186,12 @@ export const mostMatchedExactly = 16;
 
 /**
  * Christofides 1976: a shortest spanning tree, a matching of its odd cities, an Euler circuit, and each city once. The bound
- * of 1.5 holds for up to 16 odd cities, where the matching is the shortest.
+ * of 1.5 holds for up to 16 odd cities, where the matching is the shortest, and for distances that obey the triangle inequality. Errors:
+ * `bad_option` for none or more than 5000 cities, and for distances that are not finite, below 0 (which that inequality rules out), or not the
+ * same in both directions.
  */
 export function christofides(cities: number, between: Distances): number[] {
+  requireWhole({ cities }, 1, mostSorted);
   if (cities <= 3) return Array.from({ length: cities }, (_, i) => i);
   const neighbours: number[][] = Array.from({ length: cities }, () => []);
   const link = (a: number, b: number): void => {
@@ -144,9 +199,10 @@ export function christofides(cities: number, between: Distances): number[] {
     neighbours[b].push(a);
   };
   const parts = disjointSets(cities);
-  for (const [a, b] of edgesByLength(cities, between)) if (parts.join(a, b)) link(a, b);
+  const apart = checkedDistances(between, 0);
+  for (const [a, b] of edgesByLength(cities, apart)) if (parts.join(a, b)) link(a, b);
   const odd = neighbours.flatMap((list, city) => (list.length % 2 === 1 ? [city] : []));
-  const distanceOf = (i: number, j: number): number => between(odd[i], odd[j]);
+  const distanceOf = (i: number, j: number): number => apart(odd[i], odd[j]);
   const pairs =
     odd.length <= mostMatchedExactly ? exactMatching(odd.length, distanceOf) : greedyMatching(odd.length, distanceOf);
   for (const [i, j] of pairs) link(odd[i], odd[j]);
@@ -166,8 +222,17 @@ export function christofides(cities: number, between: Distances): number[] {
 
 type Pair = [number, number];
 
-/** The shortest perfect matching of an even number of points, by subsets. */
+/** Ten bytes for each subset of so many. */
+const mostMatched = 24;
+
+/**
+ * The shortest perfect matching of an even number of points, by subsets. Errors: `bad_option` for an odd count or one beyond 24, and for distances
+ * that are not finite (those below 0 are taken as they are).
+ */
 export function exactMatching(count: number, between: Distances): Pair[] {
+  requireWhole({ count }, 0, mostMatched);
+  ensure(count % 2 === 0, "bad_option", `count is ${count}, and only an even number of points can be paired`);
+  const apart = checkedDistances(between);
   const sets = 1 << count;
   const best = new Float64Array(sets).fill(Number.POSITIVE_INFINITY);
   const taken = new Int16Array(sets);
@@ -179,7 +244,7 @@ export function exactMatching(count: number, between: Distances): Pair[] {
     for (let second = first + 1; second < count; second++) {
       if (set & (1 << second)) continue;
       const next = set | (1 << first) | (1 << second);
-      const length = best[set] + between(first, second);
+      const length = best[set] + apart(first, second);
       if (length < best[next]) {
         best[next] = length;
         taken[next] = first * 64 + second;
@@ -204,6 +269,8 @@ function greedyMatching(count: number, between: Distances): Pair[] {
     free.delete(b);
     pairs.push([a, b]);
   }
+  const whole = (): number => pairs.reduce((sum, [a, b]) => sum + between(a, b), 0);
+  let shortest = whole();
   for (let improved = true; improved; ) {
     improved = false;
     for (let i = 0; i < pairs.length; i++) {
@@ -225,6 +292,10 @@ function greedyMatching(count: number, between: Distances): Pair[] {
         improved = true;
       }
     }
+    if (!improved) break;
+    const now = whole();
+    improved = hasFallen(shortest, now);
+    shortest = now;
   }
   return pairs;
 }

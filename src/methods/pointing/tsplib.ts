@@ -1,5 +1,6 @@
 /** TSPLIB instances (Reinelt 1991): coordinates or explicit weights, distances rounded as the library's manual says. */
 import { ensure } from "../../errors.ts";
+import { requireWhole } from "../numbers.ts";
 import type { Point } from "./geometry.ts";
 import type { Distances } from "./tours.ts";
 
@@ -9,6 +10,7 @@ export interface Instance {
   cities: number;
   /** Absent for explicit weights without coordinates to show. */
   points?: Point[];
+  /** Errors: `bad_option` for what is no index of a city. */
   between: Distances;
 }
 
@@ -52,7 +54,7 @@ export function readTsplib(text: string, origin: string): Instance {
   if (kind === "EXPLICIT") {
     const format = fields.get("EDGE_WEIGHT_FORMAT") ?? "";
     const between = explicitWeights(sections.get("EDGE_WEIGHT_SECTION") ?? [], format, cities, origin);
-    return { name, cities, ...(points && { points }), between };
+    return { name, cities, ...(points && { points }), between: ofCities(between, cities) };
   }
   const measure = measures[kind];
   ensure(
@@ -61,7 +63,15 @@ export function readTsplib(text: string, origin: string): Instance {
     `${origin}: weights of the kind ${kind || "(none)"} are not read; known: EXPLICIT, ${Object.keys(measures).join(", ")}`,
   );
   ensure(points && sections.has("NODE_COORD_SECTION"), "bad_file", `${origin}: no NODE_COORD_SECTION`);
-  return { name, cities, points, between: (a, b) => measure(points[a], points[b]) };
+  return { name, cities, points, between: ofCities((a, b) => measure(points[a], points[b]), cities) };
+}
+
+function ofCities(between: Distances, cities: number): Distances {
+  const there = (city: number): boolean => Number.isInteger(city) && city >= 0 && city < cities;
+  return (a, b) => {
+    if (!there(a) || !there(b)) requireWhole({ "between's a": a, "between's b": b }, 0, cities - 1);
+    return between(a, b);
+  };
 }
 
 function pointsOf(numbers: readonly number[] | undefined, cities: number, origin: string): Point[] | undefined {
@@ -99,7 +109,8 @@ const measures: Readonly<Record<string, (a: Point, b: Point) => number>> = {
     const q1 = Math.cos(radians(a[1]) - radians(b[1]));
     const q2 = Math.cos(radians(a[0]) - radians(b[0]));
     const q3 = Math.cos(radians(a[0]) + radians(b[0]));
-    return Math.floor(6378.388 * Math.acos(0.5 * ((1 + q1) * q2 - (1 - q1) * q3)) + 1);
+    // Of cities side by side the cosine may be rounded to just above 1, which is that of no angle.
+    return Math.floor(6378.388 * Math.acos(Math.min(1, 0.5 * ((1 + q1) * q2 - (1 - q1) * q3))) + 1);
   },
 };
 
