@@ -8,7 +8,9 @@
  */
 import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts, requireIndices, requireWhole, requireWithin } from "../../numbers.ts";
 import { cholesky, solveLower, symmetricEigen } from "../../signals/matrix.ts";
+import { requireFinite, requireLength, requireRows, requireShares, zeros } from "./checks.ts";
 import { jensenShannon } from "./entropy.ts";
 import { centred, columnMeans, crossMoment, openProducts, type Products, type Rows, rowOf } from "./rows.ts";
 
@@ -33,12 +35,13 @@ export interface KernelOptions {
   readonly centre?: boolean;
 }
 
-/** Φ [contexts, …] of distributions [contexts, vocabulary], so that K = Φ Φᵀ. */
+/** Φ [contexts, …] of distributions [contexts, vocabulary], so that K = Φ Φᵀ. Errors: `bad_option` for rows that are no matrix, and for a head that is none of the vocabulary; `bad_shape` for what is no distribution. */
 export function predictiveFeatures(
   q: Rows,
   { kernel = "linear", head, centre = true }: KernelOptions & { readonly kernel?: FeatureKernel } = {},
 ): Rows {
   const mean = columnMeans(q);
+  requireShares(q.values);
   const { width } = q;
   const features = (): Rows => {
     if (kernel === "linear") return q;
@@ -48,6 +51,7 @@ export function predictiveFeatures(
       return { ...q, values: scaled };
     }
     ensure(head && head.count === width, "bad_option", "the kernel output-embedding needs the head's output vectors");
+    requireRows("head", head);
     const values = new Float32Array(q.count * head.width);
     const lengths = Array.from({ length: width }, (_, v) => Math.hypot(...rowOf(head, v)) || 1);
     for (let row = 0; row < q.count; row++)
@@ -62,11 +66,14 @@ export function predictiveFeatures(
   return centre ? centred(found) : found;
 }
 
-/** K [contexts, contexts] by its definition, in float64: for contexts by the hundred. */
+/** K [contexts, contexts] by its definition, in float64: for contexts by the hundred. Errors: as `predictiveFeatures`; `bad_option` for more contexts than fit a memory, and for a `beta` below 0. */
 export function kernelMatrix(q: Rows, options: KernelOptions = {}): Float64Array {
   const { kernel = "linear", beta = 1 } = options;
   const { count } = q;
-  const out = new Float64Array(count * count);
+  requireRows("q", q);
+  requireWithin({ beta }, 0);
+  requireShares(q.values);
+  const out = zeros(count, count);
   const alike = (a: number, b: number): number => {
     const [p, r] = [rowOf(q, a), rowOf(q, b)];
     if (kernel === "jensen-shannon") return Math.exp(-beta * jensenShannon(p, r));
@@ -89,7 +96,7 @@ export function kernelMatrix(q: Rows, options: KernelOptions = {}): Float64Array
   return out;
 }
 
-/** States whitened by a ridge of `ridge` times their mean variance: centred, and L⁻¹ h of their covariance L Lᵀ. */
+/** States whitened by a ridge of `ridge` times their mean variance: centred, and L⁻¹ h of their covariance L Lᵀ. Errors: `bad_option` for rows that are no matrix and a ridge below 0; `bad_shape` for states that do not vary at all. */
 export function whitened(states: Rows, ridge = 1e-4): Rows {
   const own = centred(states);
   const factor = factorOf(own, ridge);
@@ -104,6 +111,7 @@ export function whitened(states: Rows, ridge = 1e-4): Rows {
 
 /** Cholesky factor of a covariance with its ridge. Errors: `bad_shape` for states that do not vary at all. */
 function factorOf(own: Rows, ridge: number, of = crossMoment(own, own)): Float64Array {
+  requireWithin({ ridge }, 0);
   const { width } = own;
   const covariance = of.slice();
   let trace = 0;
@@ -144,13 +152,17 @@ export interface PredictiveOperator {
 
 const sweeps = 6;
 
-/** By subspace iteration, in float32 where products are large; `rank` eigenvalues. */
+/** By subspace iteration, in float32 where products are large; `rank` eigenvalues. Errors: `bad_option` for features that are no matrix or not finite, and for a rank or seed that is none. */
 export async function predictiveOperator(
   features: Rows,
   rank: number,
   products: Products,
   seed = 0,
 ): Promise<PredictiveOperator> {
+  requireRows("features", features);
+  requireFinite("features.values", features.values);
+  requireCounts({ rank });
+  requireWhole({ seed }, 0);
   const { count, width } = features;
   const size = Math.min(count, width, rank + 16);
   const k = Math.min(rank, size);
@@ -247,14 +259,27 @@ export interface PreparedStates {
   readonly factor: Float64Array;
 }
 
-/** Errors: `bad_shape` for states that do not vary at all. */
+/** Errors: `bad_option` for rows that are no matrix and a ridge below 0; `bad_shape` for states that do not vary at all. */
 export function prepareStates(states: Rows, ridge = 1e-4): PreparedStates {
   const own = centred(states);
   const covariance = crossMoment(own, own);
   return { own, covariance, factor: factorOf(own, ridge, covariance) };
 }
 
-/** Of states [contexts, width] with an operator over the same contexts. Errors: `bad_shape`. */
+/** Errors: `bad_option` for what was prepared of other states. */
+function preparedFor(states: Rows, prepared: PreparedStates): PreparedStates {
+  const { own, covariance, factor } = prepared;
+  requireRows("prepared.own", own);
+  ensure(own.count === states.count && own.width === states.width, "bad_option", () => {
+    return `prepared.own is [${own.count}, ${own.width}], and the states are [${states.count}, ${states.width}]`;
+  });
+  const square = (): string => `a square of ${own.width}`;
+  requireLength("prepared.covariance", covariance, own.width ** 2, square);
+  requireLength("prepared.factor", factor, own.width ** 2, square);
+  return prepared;
+}
+
+/** Of states [contexts, width] with an operator over the same contexts. Errors: `bad_shape`; `bad_option` for rows that are no matrix, leading eigenvectors that are no number of them, a ridge below 0, and what is prepared of other states. */
 export async function alignmentOf(
   states: Rows,
   operator: PredictiveOperator,
@@ -269,7 +294,14 @@ export async function alignmentOf(
   ensure(states.count === features.count, "bad_shape", () => {
     return `alignment: ${states.count} states and ${features.count} distributions are of different contexts`;
   });
-  const { own, covariance, factor } = prepared ?? prepareStates(states, ridge);
+  requireRows("states", states);
+  requireRows("features", features);
+  requireRows("eigenvectors", eigenvectors);
+  ensure(eigenvectors.count === features.count && eigenvectors.width === eigenvalues.length, "bad_option", () => {
+    return `eigenvectors are [${eigenvectors.count}, ${eigenvectors.width}], and there are ${eigenvalues.length} eigenvalues of ${features.count} contexts`;
+  });
+  for (const m of leading) requireCounts({ "a number of leading eigenvectors": m });
+  const { own, covariance, factor } = preparedFor(states, prepared ?? prepareStates(states, ridge));
   const { width, count } = own;
   const moment = await products.transposedTimes(own, features);
   const c = { ...moment, values: Float64Array.from(moment.values, (x) => x / count) };
@@ -293,17 +325,23 @@ export async function alignmentOf(
 
 /**
  * Share of the next token's variance that a linear reading of whitened states explains, with the tokens that came for C: nothing of the model's own head is in it. Two halves of
- * the contexts give a C each, so that what they share is no noise. Around 0 for states that tell nothing.
+ * the contexts give a C each, so that what they share is no noise. Around 0 for states that tell nothing. Errors: as `prepareStates`; `bad_option` for tokens that are not one of the vocabulary for each
+ * state, and for what is prepared of other states.
  */
 export function explainedShare(
   states: Rows,
   tokens: ArrayLike<number>,
   vocabulary: number,
-  { own, factor }: PreparedStates = prepareStates(states),
+  prepared: PreparedStates = prepareStates(states),
 ): number {
+  requireRows("states", states);
+  requireCounts({ vocabulary });
+  requireLength("tokens", tokens, states.count, () => "one for each state");
+  requireIndices("tokens", tokens, vocabulary);
+  const { own, factor } = preparedFor(states, prepared);
   const { width, count } = own;
   const halves = [0, 1].map((half) => {
-    const values = new Float64Array(width * vocabulary);
+    const values = zeros(width, vocabulary);
     const rows = Array.from({ length: count }, (_, row) => row).filter((row) => row % 2 === half);
     const mean = new Float64Array(width);
     for (const row of rows) for (let i = 0; i < width; i++) mean[i] += own.values[row * width + i] / rows.length;
@@ -318,9 +356,11 @@ export function explainedShare(
   return variance > 0 ? whitenedProduct(factor, width, halves[0], halves[1]) / variance : 0;
 }
 
-/** ½ mean K(c, c') ‖h̃_c - h̃_c'‖² of whitened states: low where states are alike as predictions are. Negative entries of K count as 0. */
+/** ½ mean K(c, c') ‖h̃_c - h̃_c'‖² of whitened states: low where states are alike as predictions are. Negative entries of K count as 0. Errors: as `whitened`; `bad_option` for a kernel of other contexts. */
 export function dirichletEnergy(states: Rows, kernel: Float64Array, ridge = 1e-4): number {
   const { count, values, width } = whitened(states, ridge);
+  requireLength("kernel", kernel, count * count, () => `a square of ${count} contexts`);
+  requireFinite("kernel", kernel);
   let sum = 0;
   for (let a = 0; a < count; a++)
     for (let b = 0; b < a; b++) {
@@ -331,9 +371,11 @@ export function dirichletEnergy(states: Rows, kernel: Float64Array, ridge = 1e-4
   return sum / (count * count);
 }
 
-/** E <h̃_c, h̃_c'> K(c, c') of whitened states: what the paper's spectral statement says that training raises. */
+/** E <h̃_c, h̃_c'> K(c, c') of whitened states: what the paper's spectral statement says that training raises. Errors: as `whitened`; `bad_option` for a kernel of other contexts. */
 export function rayleighQuotient(states: Rows, kernel: Float64Array, ridge = 1e-4): number {
   const { count, values, width } = whitened(states, ridge);
+  requireLength("kernel", kernel, count * count, () => `a square of ${count} contexts`);
+  requireFinite("kernel", kernel);
   let sum = 0;
   for (let a = 0; a < count; a++)
     for (let b = 0; b < count; b++) {

@@ -1,6 +1,8 @@
 /** I(H_t; H_(t+1)): how much a state tells of the one that follows, by two estimates, neither of which is exact. */
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 import { cholesky, solveLower, symmetricEigen } from "../../signals/matrix.ts";
+import { requireRows } from "./checks.ts";
 import { spectrumOf } from "./fisher.ts";
 import { centred, crossMoment, type Rows, rowOf } from "./rows.ts";
 
@@ -16,15 +18,21 @@ export interface Coherence {
 /** Directions of states that are looked at. */
 const usualComponents = 16;
 
-/** States that a coherence needs at least, of this width. */
-export const leastStates = (width: number, components = usualComponents): number => 4 * Math.min(components, width) + 2;
+/** States that a coherence needs at least, of this width. Errors: `bad_option` for numbers that are no counts. */
+export function leastStates(width: number, components = usualComponents): number {
+  requireCounts({ width, components });
+  return 4 * Math.min(components, width) + 2;
+}
 
-/** Pairs of states [contexts, width], row by row, in their `components` leading principal directions. Errors: `bad_shape` for too few of them. */
+/** Pairs of states [contexts, width], row by row, in their `components` leading principal directions. Errors: `bad_shape` for too few of them; `bad_option` for rows that are no matrix, and numbers that are no counts. */
 export function temporalCoherence(
   now: Rows,
   next: Rows,
   { components = usualComponents, batch = 64 }: { readonly components?: number; readonly batch?: number } = {},
 ): Coherence {
+  requireRows("now", now);
+  requireRows("next", next);
+  requireCounts({ components, batch });
   const half = Math.floor(now.count / 2);
   const size = Math.min(components, now.width, next.width);
   ensure(

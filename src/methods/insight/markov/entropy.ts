@@ -3,7 +3,9 @@
  * uncertainty equals loss. All in nats; rows are distributions, and 0 · ln 0 = 0.
  */
 import { softmax } from "../../../engine/distribution.ts";
-import { ensure, VentrisError } from "../../../errors.ts";
+import { ensure } from "../../../errors.ts";
+import { requireIndices } from "../../numbers.ts";
+import { requireLength, requireRows, requireSameTokens, requireShares } from "./checks.ts";
 import { columnMeans, type Rows, rowOf } from "./rows.ts";
 
 /** A divergence of Markov categories: Kullback–Leibler, total variation, or Rényi's of an order that is not 1. */
@@ -14,9 +16,8 @@ export type Divergence = "kl" | "total-variation" | { readonly renyi: number };
  * or Rényi's entropy of order 2 - α. 0 just where q is deterministic. Errors: `bad_shape` for an entry that is no share.
  */
 export function categoricalEntropy(q: ArrayLike<number>, divergence: Divergence = "kl"): number {
+  requireShares(q);
   let sum = 0;
-  for (let v = 0; v < q.length; v++)
-    if (!(q[v] >= 0)) throw new VentrisError("bad_shape", `a distribution has ${q[v]} at token ${v}`);
   if (divergence === "kl") {
     for (let v = 0; v < q.length; v++) if (q[v] > 0) sum -= q[v] * Math.log(q[v]);
     return Math.max(0, sum);
@@ -33,24 +34,21 @@ export function categoricalEntropy(q: ArrayLike<number>, divergence: Divergence 
   return Math.max(0, Math.log(sum) / (renyi - 1));
 }
 
-/** Errors: `bad_shape` for two distributions that are not over the same tokens. */
-function requireSameTokens(p: ArrayLike<number>, q: ArrayLike<number>): void {
-  ensure(p.length === q.length, "bad_shape", () => {
-    return `distributions of ${p.length} and ${q.length} tokens cannot be compared`;
-  });
-}
-
-/** KL(p ‖ q). Infinite where q leaves out what p has. Errors: `bad_shape` for distributions of different lengths. */
+/** KL(p ‖ q). Infinite where q leaves out what p has. Errors: `bad_shape` for distributions of different lengths, and for entries that are no shares. */
 export function klDivergence(p: ArrayLike<number>, q: ArrayLike<number>): number {
   requireSameTokens(p, q);
+  requireShares(p);
+  requireShares(q);
   let sum = 0;
   for (let v = 0; v < p.length; v++) if (p[v] > 0) sum += p[v] * Math.log(p[v] / q[v]);
   return Math.max(0, sum);
 }
 
-/** Jensen-Shannon divergence of two distributions, nats. Errors: `bad_shape` for distributions of different lengths. */
+/** Jensen-Shannon divergence of two distributions, nats. Errors: `bad_shape` for distributions of different lengths, and for entries that are no shares. */
 export function jensenShannon(p: ArrayLike<number>, q: ArrayLike<number>): number {
   requireSameTokens(p, q);
+  requireShares(p);
+  requireShares(q);
   let sum = 0;
   for (let v = 0; v < p.length; v++) {
     const middle = (p[v] + q[v]) / 2;
@@ -76,7 +74,7 @@ const meanEntropy = (q: Rows): number => {
 
 /**
  * I(H; W) = mean KL(q_c ‖ q̄) = H(q̄) - mean H(q_c): what a state tells of the token that the model itself predicts from it. The mean q̄ is of these contexts, which
- * makes the figure too small where they are few.
+ * makes the figure too small where they are few. Errors: `bad_option` for rows that are no matrix; `bad_shape` for such as are no distributions.
  */
 export function statePredictionInformation(q: Rows): number {
   return Math.max(0, categoricalEntropy(columnMeans(q)) - meanEntropy(q));
@@ -92,7 +90,7 @@ export interface LossSplit {
   readonly divergence: number;
 }
 
-/** The mean loss of stated distributions, split into the truth's entropy and the divergence from it, in nats. */
+/** The mean loss of stated distributions, split into the truth's entropy and the divergence from it, in nats. Errors: `bad_option` for rows that are no matrix; `bad_shape` for other contexts, or no distributions. */
 export function splitLoss(p: Rows, q: Rows): LossSplit {
   checkAlike(p, q);
   let [entropy, divergence, loss] = [0, 0, 0];
@@ -105,15 +103,19 @@ export function splitLoss(p: Rows, q: Rows): LossSplit {
   return { loss, entropy, divergence };
 }
 
-/** Loss on the tokens that came minus mean stated entropy: above 0 a model is surer than it is right, below less sure. 0 is necessary for calibration, not enough. */
+/** Loss on the tokens that came minus mean stated entropy: above 0 a model is surer than it is right, below less sure. 0 is necessary for calibration, not enough. Errors: `bad_option` for rows that are no matrix, and for tokens that they have not. */
 export function calibrationGap(q: Rows, tokens: ArrayLike<number>): number {
+  requireRows("q", q);
+  requireLength("tokens", tokens, q.count, () => "q");
+  requireIndices("tokens", tokens, q.width);
   let loss = 0;
   for (let row = 0; row < q.count; row++) loss -= Math.log(rowOf(q, row)[tokens[row]]) / q.count;
   return loss - meanEntropy(q);
 }
 
 /**
- * Two sets of contexts (topics, sources): mean Jensen–Shannon divergence between their distributions, and the mean distance of their states between the sets over that within them.
+ * Two sets of contexts (topics, sources): mean Jensen–Shannon divergence between their distributions, and the mean distance of their states between the sets over that within them. Errors: `bad_option` for
+ * rows that are no matrix, and for a set of one state; `bad_shape` for other widths, or no distributions.
  */
 export function representationDivergence(
   a: { readonly q: Rows; readonly states: Rows },
@@ -121,6 +123,8 @@ export function representationDivergence(
 ): { readonly divergence: number; readonly distance: number } {
   checkAlike(a.q, b.q, false);
   checkAlike(a.states, b.states, false);
+  for (const { states } of [a, b])
+    ensure(states.count > 1, "bad_option", "representationDivergence: one state has no distance within its set");
   let divergence = 0;
   for (let i = 0; i < a.q.count; i++)
     for (let j = 0; j < b.q.count; j++)
@@ -141,8 +145,10 @@ export function representationDivergence(
   return { divergence, distance: mean(a.states, b.states, false) / within };
 }
 
-/** Errors: `bad_shape`. */
+/** Errors: `bad_option` for rows that are no matrix; `bad_shape` for such as are of other widths or counts. */
 export function checkAlike(a: Rows, b: Rows, counts = true): void {
+  requireRows("a", a);
+  requireRows("b", b);
   ensure(
     a.width === b.width && (!counts || a.count === b.count),
     "bad_shape",

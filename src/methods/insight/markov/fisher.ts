@@ -3,19 +3,32 @@
  * Directions in which it vanishes are such as no prediction depends on.
  */
 import { ensure } from "../../../errors.ts";
+import { requireCounts, requireWhole, requireWithin } from "../../numbers.ts";
 import { symmetricEigen } from "../../signals/matrix.ts";
+import { requireFinite, requireLength, requireRows, requireShares, zeros } from "./checks.ts";
 import { jensenShannon, lawOf } from "./entropy.ts";
 import { type Rows, rowOf } from "./rows.ts";
 
-/** Wᵀ (diag q - q qᵀ) W [width, width] of a head [vocabulary, width]. */
+/** Errors: `bad_option` for a head that is no matrix; `bad_shape` for a distribution that is none of its tokens. */
+function requireLawOf(head: Rows, q: ArrayLike<number>): void {
+  requireRows("head", head);
+  ensure(q.length === head.count, "bad_shape", () => {
+    return `a distribution of ${q.length} tokens is none of a head of ${head.count}`;
+  });
+  requireShares(q);
+}
+
+/** Errors: `bad_option` for a direction or state that is none of a head. */
+function requireVector(name: string, x: ArrayLike<number>, length: number): void {
+  requireLength(name, x, length, () => "the head");
+  requireFinite(name, x);
+}
+
+/** Wᵀ (diag q - q qᵀ) W [width, width] of a head [vocabulary, width]. Errors: `bad_option` for a head that is no matrix; `bad_shape` for a distribution that is none of its tokens. */
 export function fisherMetric(head: Rows, q: ArrayLike<number>): Float64Array {
+  requireLawOf(head, q);
   const { count: vocabulary, width } = head;
-  ensure(
-    q.length === vocabulary,
-    "bad_shape",
-    `a distribution of ${q.length} tokens is none of a head of ${vocabulary}`,
-  );
-  const g = new Float64Array(width * width);
+  const g = zeros(width, width);
   const mean = new Float64Array(width);
   for (let v = 0; v < vocabulary; v++) {
     if (q[v] === 0) continue;
@@ -30,8 +43,10 @@ export function fisherMetric(head: Rows, q: ArrayLike<number>): Float64Array {
   return g;
 }
 
-/** g(h) x, without forming g. */
+/** g(h) x, without forming g. Errors: as `fisherMetric`; `bad_option` for an x that is no direction of the head. */
 export function fisherProduct(head: Rows, q: ArrayLike<number>, x: ArrayLike<number>): Float64Array {
+  requireLawOf(head, q);
+  requireVector("x", x, head.width);
   const { count: vocabulary, width } = head;
   const logits = changeOf(head, x);
   let mean = 0;
@@ -56,9 +71,12 @@ function changeOf(head: Rows, x: ArrayLike<number>): Float64Array {
 
 /**
  * The mean metric over contexts, from their mean distribution and the mean output vectors Wᵀ q_c of each: mean g = Wᵀ diag(q̄) W - mean μ μᵀ.
+ * Errors: as `fisherMetric`; `bad_option` for vectors that are no matrix or of another width.
  */
 export function averageFisher(head: Rows, mean: ArrayLike<number>, vectors: Rows): Float64Array {
+  requireRows("vectors", vectors);
   const { width } = head;
+  ensure(vectors.width === width, "bad_option", `vectors.width is ${vectors.width}, and the head's is ${width}`);
   const g = fisherMetric(head, mean);
   const centre = new Float64Array(width);
   for (let v = 0; v < head.count; v++) {
@@ -86,8 +104,9 @@ export interface Spectrum {
   readonly effectiveRank: number;
 }
 
-/** Of a symmetric matrix, which stays as it is. Errors: `bad_shape` for one of another size, or with an entry that is not finite. */
+/** Of a symmetric matrix, which stays as it is. Errors: `bad_option` for a width that is none; `bad_shape` for one of another size, or with an entry that is not finite. */
 export function spectrumOf(matrix: Float64Array, width: number): Spectrum {
+  requireCounts({ width });
   ensure(
     matrix.length === width * width,
     "bad_shape",
@@ -108,9 +127,14 @@ export function spectrumOf(matrix: Float64Array, width: number): Spectrum {
   };
 }
 
-/** Share of the variance of states (covariance [width, width]) in directions whose eigenvalue of the metric is below `below` times the largest. */
+/** Share of the variance of states (covariance [width, width]) in directions whose eigenvalue of the metric is below `below` times the largest. Errors: `bad_option` for a covariance or spectrum of another size or not finite, and for a `below` that is no share. */
 export function blindShare({ values, vectors }: Spectrum, covariance: Float64Array, below = 0.01): number {
   const width = values.length;
+  const square = (): string => `a square of ${width}, as the spectrum's values are,`;
+  requireLength("vectors", vectors, width * width, square);
+  requireLength("covariance", covariance, width * width, square);
+  for (const [name, list] of Object.entries({ values, vectors, covariance })) requireFinite(name, list);
+  requireWithin({ below }, 0, 1);
   let [blind, all] = [0, 0];
   for (let k = 0; k < width; k++) {
     let along = 0;
@@ -125,7 +149,8 @@ export function blindShare({ values, vectors }: Spectrum, covariance: Float64Arr
 
 /**
  * The separation corollary as numbers: for two states the integral over their segment of g(h_t)(h - h', h - h'), and the Jensen–Shannon divergence of their predictions, which the
- * integral bounds from above up to a constant. Simpson's rule over `steps` (even) parts.
+ * integral bounds from above up to a constant. Simpson's rule over `steps` (even) parts. Errors: `bad_option` for a head that is no matrix, states or a bias that are none of its, and steps
+ * that are not even, or more than a million.
  */
 export function separation(
   head: Rows,
@@ -138,6 +163,11 @@ export function separation(
     "bad_option",
     `separation: ${steps} steps: Simpson's rule takes an even number`,
   );
+  requireWhole({ steps }, 2, 1_000_000);
+  requireRows("head", head);
+  requireVector("a", a, head.width);
+  requireVector("b", b, head.width);
+  if (bias) requireVector("bias", bias, head.count);
   const start = changeOf(head, b).map((x, v) => x + (bias?.[v] ?? 0));
   const change = changeOf(
     head,

@@ -12,8 +12,11 @@ import {
   calibrationGap,
   categoricalEntropy,
   centred,
+  checkAlike,
+  columnMeans,
   crossMoment,
   dirichletEnergy,
+  documentParts,
   drawSymbols,
   explainedShare,
   fisherMetric,
@@ -22,11 +25,13 @@ import {
   kernelMatrix,
   klDivergence,
   lawOf,
+  leastStates,
   markovSource,
   measureMarkov,
   openProbes,
   predictiveFeatures,
   predictiveOperator,
+  prepareStates,
   type Rows,
   rayleighQuotient,
   representationDivergence,
@@ -480,6 +485,201 @@ test("what is no distribution, matrix or length is refused", () => {
   for (const [call, message] of refused) expect(call).toThrow(message);
 });
 
+describe("a number, matrix or distribution that is none", () => {
+  const { NaN: notANumber, POSITIVE_INFINITY: endless } = Number;
+  const sound = draw(6, 3, 1);
+  const law = laws(6, 3, 2);
+  const source = markovSource(2, 1, 1);
+  const unsound: Rows[] = [
+    { ...sound, count: endless },
+    { ...sound, count: 7 },
+    { ...sound, count: 1.5, width: 12 },
+    { ...sound, count: 0 },
+    { ...sound, width: -1 },
+    { ...sound, width: notANumber },
+    { ...sound, count: -6, width: -3 },
+    { ...sound, values: sound.values.slice(1) },
+  ];
+  const thin: Rows = { count: 100_000, width: 1, values: new Float32Array(100_000) };
+  const wide: Rows = { count: 1, width: 100_000, values: new Float32Array(100_000) };
+  const spectrum = spectrumOf(Float64Array.of(1, 0, 0, 1), 2);
+  const prepared = prepareStates(sound);
+  const alone = { losses: [1, 2], measured: [0, 1] };
+
+  test.each<[name: string, call: (rows: Rows) => unknown]>([
+    ["rowOf", (rows) => rowIn(rows, 0)],
+    ["columnMeans", columnMeans],
+    ["centred", centred],
+    ["crossMoment", (rows) => crossMoment(rows, rows)],
+    ["predictiveFeatures", (rows) => predictiveFeatures(rows)],
+    [
+      "predictiveFeatures' head",
+      (rows) => predictiveFeatures(law, { kernel: "output-embedding", head: { ...rows, count: 3 } }),
+    ],
+    ["kernelMatrix", (rows) => kernelMatrix(rows, { kernel: "hellinger" })],
+    ["whitened", (rows) => whitened(rows)],
+    ["prepareStates", (rows) => prepareStates(rows)],
+    ["explainedShare", (rows) => explainedShare(rows, [0, 1, 2, 0, 1, 2], 3)],
+    ["explainedShare, prepared", (rows) => explainedShare(rows, [0, 1, 2, 0, 1, 2], 3, prepared)],
+    ["dirichletEnergy", (rows) => dirichletEnergy(rows, new Float64Array(36))],
+    ["rayleighQuotient", (rows) => rayleighQuotient(rows, new Float64Array(36))],
+    ["temporalCoherence", (rows) => temporalCoherence(rows, rows)],
+    ["statePredictionInformation", statePredictionInformation],
+    ["splitLoss", (rows) => splitLoss(rows, rows)],
+    ["calibrationGap", (rows) => calibrationGap(rows, [0, 1, 2, 0, 1, 2])],
+    [
+      "representationDivergence",
+      (rows) => representationDivergence({ q: rows, states: rows }, { q: rows, states: rows }),
+    ],
+    ["checkAlike", (rows) => checkAlike(rows, rows)],
+    ["fisherMetric", (rows) => fisherMetric(rows, [0.5, 0.5])],
+    ["fisherProduct", (rows) => fisherProduct(rows, [0.5, 0.5], [1, 1, 1])],
+    ["averageFisher", (rows) => averageFisher(sound, [1, 0, 0, 0, 0, 0], rows)],
+    ["separation", (rows) => separation(rows, [1, 2, 3], [1, 2, 3])],
+  ])("%s refuses rows that are no matrix", (_, call) => {
+    for (const rows of unsound)
+      expect(() => call(rows)).toThrow(
+        expect.objectContaining({
+          code: "bad_option",
+          message: expect.stringMatching(/(count|width) must be|values has \d+ entries/),
+        }),
+      );
+  });
+
+  test.each<[name: string, call: () => unknown, message: RegExp]>([
+    ["rowOf", () => rowIn(sound, 6), /row must be a whole number from 0 to 5, not 6/],
+    ["rowOf", () => rowIn(sound, notANumber), /row must be .* not NaN/],
+    ["crossMoment", () => crossMoment(wide, wide), /100000 by 100000 has more than/],
+    ["kernelMatrix", () => kernelMatrix(thin), /100000 by 100000 has more than/],
+    ["kernelMatrix", () => kernelMatrix(law, { kernel: "hellinger", beta: notANumber }), /beta must be .* not NaN/],
+    ["fisherMetric", () => fisherMetric(wide, [1]), /100000 by 100000/],
+    ["whitened", () => whitened(sound, -1), /ridge must be a number from 0 on, not -1/],
+    ["prepareStates", () => prepareStates(sound, notANumber), /ridge must be/],
+    ["explainedShare", () => explainedShare(sound, [0, 1], 3), /tokens has 2 entries, and one for each state has 6/],
+    ["explainedShare", () => explainedShare(sound, [0, 1, 2, 0, 1, 9], 3), /tokens\[5\] is 9/],
+    ["explainedShare", () => explainedShare(sound, [0, 1, 2, 0, 1, 2], endless), /vocabulary must be .* not Infinity/],
+    ["explainedShare", () => explainedShare(draw(5, 3, 1), [0, 1, 2, 0, 1], 3, prepared), /prepared\.own is \[6, 3\]/],
+    ["dirichletEnergy", () => dirichletEnergy(sound, new Float64Array(5)), /kernel has 5 entries/],
+    ["rayleighQuotient", () => rayleighQuotient(sound, new Float64Array(36).fill(notANumber)), /kernel\[0\] is NaN/],
+    [
+      "temporalCoherence",
+      () => temporalCoherence(draw(40, 3, 1), draw(40, 3, 2), { batch: 0 }),
+      /batch must be .* not 0/,
+    ],
+    ["temporalCoherence", () => temporalCoherence(sound, sound, { components: -1 }), /components must be .* not -1/],
+    ["leastStates", () => leastStates(notANumber), /width must be/],
+    ["calibrationGap", () => calibrationGap(law, [0]), /tokens has 1 entries/],
+    ["calibrationGap", () => calibrationGap(law, [0, 1, 2, 0, 1, 3]), /tokens\[5\] is 3/],
+    [
+      "representationDivergence",
+      () => representationDivergence({ q: law, states: draw(1, 3, 1) }, { q: law, states: sound }),
+      /one state has no distance/,
+    ],
+    ["fisherProduct", () => fisherProduct(sound, rowOf(laws(1, 6, 1), 0), [1, notANumber, 0]), /x\[1\] is NaN/],
+    ["fisherProduct", () => fisherProduct(sound, rowOf(laws(1, 6, 1), 0), [1]), /x has 1 entries, and the head has 3/],
+    ["averageFisher", () => averageFisher(sound, [1, 0, 0, 0, 0, 0], draw(2, 4, 1)), /vectors\.width is 4/],
+    ["spectrumOf", () => spectrumOf(new Float64Array(4), -2), /width must be .* not -2/],
+    ["blindShare", () => blindShare(spectrum, new Float64Array(3)), /covariance has 3 entries/],
+    ["blindShare", () => blindShare(spectrum, new Float64Array(4), notANumber), /below must be/],
+    ["separation", () => separation(sound, [1, 2], [1, 2, 3]), /a has 2 entries/],
+    ["separation", () => separation(sound, [1, 2, 3], [1, 2, 3], { steps: 1e9 }), /steps must be .* not 1000000000/],
+    ["separation", () => separation(sound, [1, 2, 3], [1, 2, 3], { bias: [1] }), /bias has 1 entries/],
+    ["markovSource", () => markovSource(1, 1e9), /order must be .* not 1000000000/],
+    ["markovSource", () => markovSource(2, 1, notANumber), /seed must be/],
+    ["markovSource", () => markovSource(2, 1, 0, notANumber), /sharpness must be a number in \[0, 16\], not NaN/],
+    ["drawSymbols", () => drawSymbols(source, endless, 0), /length must be .* not Infinity/],
+    ["drawSymbols", () => drawSymbols({ ...source, symbols: 3 }, 4, 0), /stationary has 2 entries/],
+    ["sourceEntropy", () => sourceEntropy({ ...source, order: notANumber }), /order must be/],
+    ["sourceSurplus", () => sourceSurplus(markovSource(1, 1), 1e6), /k must be .* not 1000000/],
+    [
+      "documentParts",
+      () =>
+        documentParts(
+          Array.from({ length: 12 }, (_, i) => i),
+          notANumber,
+        ),
+      /seed must be/,
+    ],
+    ["surplusOf", () => surplusOf(1, alone, alone, [0]), /tokens\.measured\[1\] is 1/],
+    ["surplusOf", () => surplusOf(1, alone, { ...alone, losses: [1] }, [0, 1]), /state\.losses has 1 entries/],
+    [
+      "surplusOf",
+      () => surplusOf(1, { ...alone, losses: [1, notANumber] }, alone, [0, 1]),
+      /tokens\.losses\[1\] is NaN/,
+    ],
+  ])("%s refuses it by name (%#)", (_, call, message) => {
+    expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
+  });
+
+  test.each<[name: string, call: () => unknown]>([
+    ["categoricalEntropy", () => categoricalEntropy([endless, 0])],
+    ["klDivergence", () => klDivergence([notANumber, 1], [0.5, 0.5])],
+    ["klDivergence", () => klDivergence([0.5, 0.5], [-1, 1])],
+    ["jensenShannon", () => jensenShannon([notANumber, 1], [0, 1])],
+    ["acceptanceOf", () => acceptanceOf([notANumber, 1], [0.5, 0.5])],
+    ["acceptanceOf", () => acceptanceOf([1], [0.5, 0.5])],
+    ["fisherMetric", () => fisherMetric(sound, [notANumber, 0, 0, 0, 0, 0])],
+    ["predictiveFeatures", () => predictiveFeatures({ ...law, values: law.values.map((x) => -x) as Float64Array })],
+  ])("%s refuses what is no distribution (%#)", (_, call) => {
+    expect(call).toThrow(expect.objectContaining({ code: "bad_shape" }));
+  });
+
+  test("products, operators and alignments refuse it before anything is computed", async () => {
+    await withProducts(async (products) => {
+      const features = predictiveFeatures(law);
+      const operator = await predictiveOperator(features, 2, products);
+      const attempts: [Promise<unknown>, RegExp][] = [
+        [products.times(unsound[4], sound), /a\.width must be .* not -1/],
+        [products.times(sound, sound), /times: rows of \[6, 3\] and of \[6, 3\] have no product/],
+        [products.transposedTimes(sound, draw(5, 3, 1)), /transposedTimes: .* have no product/],
+        [predictiveOperator(features, notANumber, products), /rank must be .* not NaN/],
+        [predictiveOperator(unsound[0], 2, products), /features\.count must be .* not Infinity/],
+        [alignmentOf(sound, operator, products, { leading: [0.5] }), /leading eigenvectors must be .* not 0\.5/],
+        [alignmentOf(unsound[4], operator, products), /states\.width must be/],
+        [alignmentOf(draw(6, 2, 1), operator, products, { prepared }), /prepared\.own is \[6, 3\]/],
+        [alignmentOf(sound, { ...operator, eigenvalues: new Float64Array(1) }, products), /there are 1 eigenvalues/],
+      ];
+      for (const [attempt, message] of attempts) await expect(attempt, `${message}`).rejects.toThrow(message);
+    }, 1);
+  });
+
+  test("probes refuse it when they are opened, and what does not fit them when they are trained", async () => {
+    const settings = { distance: 1, vocabulary: 3, stateWidth: 3, hidden: 4, batch: 2, steps: 1, threads: 1 };
+    const wrong: [object, RegExp][] = [
+      [{ distance: notANumber }, /distance must be/],
+      [{ vocabulary: -1 }, /vocabulary must be/],
+      [{ batch: 0 }, /batch must be/],
+      [{ steps: endless }, /steps must be .* not Infinity/],
+      [{ rate: notANumber }, /rate is NaN/],
+      [{ seed: 0.5 }, /seed must be/],
+      [{ embedding: sound }, /embedding\.count is 6, and the vocabulary 3/],
+      [{ head: unsound[4] }, /head\.width must be/],
+    ];
+    for (const [change, message] of wrong)
+      await expect(openProbes({ ...settings, ...change }), `${message}`).rejects.toThrow(message);
+    const examples = {
+      states: draw(12, 3, 1),
+      tokens: Array.from({ length: 12 }, (_, i) => [i % 3, (i + 1) % 3]),
+      documents: Array.from({ length: 12 }, (_, i) => i),
+    };
+    const probes = await openProbes(settings);
+    try {
+      const unfit: [object, RegExp][] = [
+        [{ states: draw(12, 2, 1) }, /states\.width is 2, and stateWidth was 3/],
+        [{ tokens: examples.tokens.slice(1) }, /tokens has 11 entries/],
+        [{ tokens: examples.tokens.map(() => [0]) }, /tokens\[0\] has 1 entries, and 2 are looked at/],
+        [{ tokens: examples.tokens.map(() => [0, 9]) }, /tokens\[0\]\[1\] is 9/],
+        [{ documents: [1] }, /documents has 1 entries/],
+      ];
+      for (const [change, message] of unfit)
+        await expect(probes.train({ ...examples, ...change }, 1, "state"), `${message}`).rejects.toThrow(message);
+      await expect(probes.train(examples, 0.5, "state")).rejects.toThrow(/not 0\.5/);
+    } finally {
+      await probes.release();
+    }
+  });
+});
+
 describe("a model", () => {
   let written: TinyModel;
   let model: Model;
@@ -605,6 +805,10 @@ describe("a model", () => {
     const attempt = (change: object) => measureMarkov({ model, texts, head, steps: 1, ...change });
     const cases: [object, RegExp][] = [
       [{ layers: [9] }, /no layer 9/],
+      [{ contexts: Number.NaN }, /contexts must be a whole number from 1 on, not NaN/],
+      [{ steps: Number.POSITIVE_INFINITY }, /steps must be .* not Infinity/],
+      [{ seed: -1 }, /seed must be .* not -1/],
+      [{ head: { ...head, values: head.values.slice(1) } }, /head\.values has \d+ entries/],
       [{ contexts: 20, what: ["coherence"] }, /coherence needs \d+ contexts, and there are \d+: give more/],
       [{ model: { ...model, config: { ...model.config, diffusion: {} } } }, /a masked diffusion model/],
       [{ layers: [0, 0] }, /layer 0 is asked for twice/],

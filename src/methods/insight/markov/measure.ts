@@ -6,6 +6,7 @@ import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import type { ModelConfig } from "../../../models/family.ts";
 import { lensReading, logitLens } from "../../../models/lens.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
 import { checkLayers } from "../layers.ts";
 import {
   type Alignment,
@@ -16,6 +17,7 @@ import {
   prepareStates,
   withProducts,
 } from "./alignment.ts";
+import { requireRows } from "./checks.ts";
 import { type Coherence, leastStates, temporalCoherence } from "./coherence.ts";
 import { categoricalEntropy, lawOf } from "./entropy.ts";
 import { averageFisher, blindShare, spectrumOf } from "./fisher.ts";
@@ -121,11 +123,13 @@ const skipped = 4;
 /** A text's tokens that a pass takes, at most. */
 const longest = 256;
 
-/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there or asked for twice, a reference of another vocabulary; `aborted`; those of `forward`. */
+/** Errors: `bad_option` for texts that give no contexts, layers or distances that are not there or asked for twice, numbers of contexts or steps that there cannot be, a head that is no matrix, a reference of another vocabulary; `aborted`; those of `forward`. */
 export async function measureMarkov(options: MarkovOptions): Promise<MarkovReport> {
   const { model, head, reference, seed = 0, threads, signal, steps } = options;
   const { contexts = 4000, distances = [1, 2, 3, 4], what = measurements, onProgress = () => {} } = options;
   const { config } = model;
+  requireCounts({ contexts, ...(steps !== undefined && { steps }) });
+  requireWhole({ seed }, 0);
   const documents = options.documents ?? options.texts.map((_, i) => i);
   ensure(documents.length === options.texts.length, "bad_shape", () => {
     return `documents: ${documents.length} numbers for ${options.texts.length} texts: each text is a piece of one document`;
@@ -148,6 +152,7 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
     "bad_shape",
     `the head is [${head.count}, ${head.width}], the model's would be [${config.vocabularySize}, ${config.hiddenSize}]`,
   );
+  requireRows("head", head);
   const has = (name: MeasurementName): boolean => what.includes(name);
   const distance = Math.max(1, ...distances);
   const total = 1 + (has("surplus") ? distances.length * (layers.length + 1) : 0) + layers.length + 1;

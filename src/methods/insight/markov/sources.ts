@@ -1,7 +1,8 @@
 /** Sources whose information is known exactly: Markov chains of order one and two with random tables, by enumeration. */
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireWhole, requireWithin } from "../../numbers.ts";
+import { requireLength, requireShares } from "./checks.ts";
 
 /** A Markov source whose law is known exactly. */
 export interface MarkovSource {
@@ -13,8 +14,24 @@ export interface MarkovSource {
   readonly stationary: Float64Array;
 }
 
-/** Errors: `bad_option` for tables of more than a million entries. */
+/** Digits of the largest table: a longer context of one symbol alone says no more. */
+const longestOrder = 20;
+
+/** Errors: `bad_option` for what is no source. */
+function requireSource({ symbols, order, table, stationary }: MarkovSource): void {
+  requireWhole({ symbols }, 1, 1e6);
+  requireWhole({ order }, 1, longestOrder);
+  requireLength("stationary", stationary, symbols ** order, () => `a source of order ${order} over ${symbols} symbols`);
+  requireLength("table", table, symbols ** (order + 1), () => `a source of order ${order} over ${symbols} symbols`);
+  requireShares(table);
+  requireShares(stationary);
+}
+
+/** Errors: `bad_option` for tables of more than a million entries, orders beyond 20, and a sharpness that is not in [0, 16]. */
 export function markovSource(symbols: number, order: number, seed = 0, sharpness = 2): MarkovSource {
+  requireWhole({ order }, 1, longestOrder);
+  requireWhole({ seed }, 0);
+  requireWithin({ sharpness }, 0, 16); // beyond, the weights are not finite
   const contexts = symbols ** order;
   ensure(
     Number.isInteger(symbols) && symbols >= 1 && Number.isInteger(order) && order >= 1 && contexts * symbols <= 1e6,
@@ -42,13 +59,15 @@ export function markovSource(symbols: number, order: number, seed = 0, sharpness
   return { symbols, order, table, stationary };
 }
 
-/** A walk of so many symbols, its first context drawn as it occurs. */
-export function drawSymbols(
-  { symbols, order, table, stationary }: MarkovSource,
-  length: number,
-  seed: number,
-): number[] {
-  requireCounts({ length });
+/** More do not fit a list. */
+const longestWalk = 2 ** 26;
+
+/** A walk of so many symbols, its first context drawn as it occurs. Errors: `bad_option` for what is no source, and for a length or seed that is none. */
+export function drawSymbols(source: MarkovSource, length: number, seed: number): number[] {
+  requireSource(source);
+  requireWhole({ length }, 1, longestWalk);
+  requireWhole({ seed }, 0);
+  const { symbols, order, table, stationary } = source;
   const pick = (law: Float64Array, place: number): number => {
     let rest = uniform({ seed, request: 1 }, place, "data");
     for (let i = 0; i < law.length; i++) {
@@ -67,18 +86,22 @@ export function drawSymbols(
   return result.slice(0, length);
 }
 
-/** Mean entropy of the next symbol's true law: what no model's loss is below. */
-export function sourceEntropy({ symbols, table, stationary }: MarkovSource): number {
+/** Mean entropy of the next symbol's true law: what no model's loss is below. Errors: `bad_option` for what is no source. */
+export function sourceEntropy(source: MarkovSource): number {
+  requireSource(source);
+  const { symbols, table, stationary } = source;
   let sum = 0;
   for (let i = 0; i < table.length; i++)
     if (table[i] > 0) sum -= stationary[Math.floor(i / symbols)] * table[i] * Math.log(table[i]);
   return sum;
 }
 
-/** S_k = I(H_t; w_(t+k) | w_t … w_(t+k-1)) of a state that knows the whole context: H(w_(t+k) | w_t …) - H(w_(t+k) | context, w_t …). */
+/** S_k = I(H_t; w_(t+k) | w_t … w_(t+k-1)) of a state that knows the whole context: H(w_(t+k) | w_t …) - H(w_(t+k) | context, w_t …). Errors: `bad_option` for what is no source, and for a distance beyond 20 or tables. */
 export function sourceSurplus(source: MarkovSource, k: number): number {
+  requireSource(source);
+  requireWhole({ k }, 1, longestOrder);
   const { symbols, order, table, stationary } = source;
-  ensure(Number.isInteger(k) && k >= 1 && symbols ** (order + k) <= 1e6, "bad_option", `surplus at distance ${k}`);
+  ensure(symbols ** (order + k) <= 1e6, "bad_option", `surplus at distance ${k}`);
   // Weights of (w_t … w_(t+k-1)) with the context before them, and the law of w_(t+k) then.
   const given = new Map<number, { weight: number; law: Float64Array }>();
   let withState = 0;

@@ -9,6 +9,8 @@ import { add, crossEntropy, input, linear, matmul, parameter, reduceMean, silu }
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import type { Parameter } from "../../../training/objective.ts";
+import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
+import { requireFinite, requireLength, requireRows, requireSameTokens, requireShares } from "./checks.ts";
 import { lawOf } from "./entropy.ts";
 import { type Rows, rowOf } from "./rows.ts";
 
@@ -61,7 +63,7 @@ export interface ProbeOutcome {
 
 /** Probes that foretell later tokens from states. */
 export interface Probes {
-  /** Trains a probe for w_(t+k) on what it may see. Errors: `bad_option` for fewer than ten documents; `aborted`. */
+  /** Trains a probe for w_(t+k) on what it may see. Errors: `bad_option` for fewer than ten documents, states of another width, tokens that the vocabulary has not, and lists of other lengths; `aborted`. */
   train(examples: ProbeExamples, k: number, sees: "tokens" | "state"): Promise<ProbeOutcome>;
   release(): Promise<void>;
 }
@@ -71,10 +73,18 @@ const shares = [0.7, 0.1, 0.2];
 /** So many give two to measure on, without which there is no interval. */
 const leastDocuments = 10;
 
-/** Probes of one shape, compiled once: one hidden layer over the state and the tokens, of which those that it may not see are zeros. */
+/** Probes of one shape, compiled once: one hidden layer over the state and the tokens, of which those that it may not see are zeros. Errors: `bad_option` for numbers that there cannot be, and for vectors that are none of the vocabulary. */
 export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   const { distance, vocabulary, stateWidth, embedding, head, seed = 0, threads, signal } = settings;
   const { hidden = 128, batch = 128, steps = 400, rate = 2e-3 } = settings;
+  requireCounts({ distance, vocabulary, stateWidth, hidden, batch, steps });
+  requireWhole({ seed }, 0);
+  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
+  for (const [name, rows] of Object.entries({ embedding, head })) {
+    if (!rows) continue;
+    requireRows(name, rows);
+    ensure(rows.count === vocabulary, "bad_option", `${name}.count is ${rows.count}, and the vocabulary ${vocabulary}`);
+  }
   const tokenWidth = embedding?.width ?? vocabulary;
   const [inside, outside] = [stateWidth + distance * tokenWidth, head?.width ?? hidden];
   const shapes: Record<string, number[]> = {
@@ -125,7 +135,23 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   const scale = embedding ? 1 / Math.sqrt(meanSquare(embedding.values)) : 1;
 
   async function trainOne({ states, tokens, documents }: ProbeExamples, k: number, sees: "tokens" | "state") {
-    ensure(k >= 1 && k <= distance, "bad_option", `probes for distances up to ${distance} were opened, not ${k}`);
+    ensure(
+      Number.isInteger(k) && k >= 1 && k <= distance,
+      "bad_option",
+      `probes for distances up to ${distance} were opened, not ${k}`,
+    );
+    requireRows("states", states);
+    ensure(
+      states.width === stateWidth,
+      "bad_option",
+      `states.width is ${states.width}, and stateWidth was ${stateWidth}`,
+    );
+    for (const [name, list] of Object.entries({ tokens, documents }))
+      requireLength(name, list, states.count, () => "one for each state");
+    for (const [at, own] of tokens.entries()) {
+      ensure(own.length > k, "bad_option", `tokens[${at}] has ${own.length} entries, and ${k + 1} are looked at`);
+      requireIndices(`tokens[${at}]`, own, vocabulary);
+    }
     const parts = documentParts(documents, seed);
     const { means, spreads } = standard(states, parts[0]);
     const draw = (places: readonly number[]): Batch => {
@@ -189,8 +215,9 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   return { train: trainOne, release: () => objective.release() };
 }
 
-/** Contexts by their documents, which are shuffled by the seed. Errors: `bad_option` for fewer than ten documents. */
+/** Contexts by their documents, which are shuffled by the seed. Errors: `bad_option` for fewer than ten documents, and a seed that is none. */
 export function documentParts(documents: readonly number[], seed: number): [number[], number[], number[]] {
+  requireWhole({ seed }, 0);
   const names = [...new Set(documents)];
   ensure(
     names.length >= leastDocuments,
@@ -239,7 +266,7 @@ export interface Surplus {
   readonly state: number;
 }
 
-/** The difference of two probes' losses over the same contexts, with an interval over their documents. Errors: `bad_option` where they are of one document. */
+/** The difference of two probes' losses over the same contexts, with an interval over their documents. Errors: `bad_option` where they are of one document, and for losses that are not one finite number for each measured context. */
 export function surplusOf(
   k: number,
   tokens: Pick<ProbeOutcome, "losses" | "measured">,
@@ -247,6 +274,14 @@ export function surplusOf(
   documents: readonly number[],
   seed = 0,
 ): Surplus {
+  requireCounts({ k });
+  requireWhole({ seed }, 0);
+  for (const [name, { losses, measured }] of Object.entries({ tokens, state })) {
+    requireIndices(`${name}.measured`, measured, documents.length);
+    requireLength(`${name}.measured`, measured, tokens.measured.length, () => "tokens.measured");
+    requireLength(`${name}.losses`, losses, measured.length, () => `${name}.measured`);
+    requireFinite(`${name}.losses`, losses);
+  }
   const groups = new Map<number, number[]>();
   for (const [i, place] of tokens.measured.entries()) {
     const own = groups.get(documents[place]) ?? [];
@@ -262,8 +297,11 @@ export function surplusOf(
   return { k, value, interval, tokens: mean(tokens.losses), state: mean(state.losses) };
 }
 
-/** Share of a draft's tokens that exact speculative sampling accepts: Σ min(p, q) = 1 - TV. At least 1 - √(KL / 2). */
+/** Share of a draft's tokens that exact speculative sampling accepts: Σ min(p, q) = 1 - TV. At least 1 - √(KL / 2). Errors: `bad_shape` for distributions of different lengths, and for entries that are no shares. */
 export function acceptanceOf(target: ArrayLike<number>, draft: ArrayLike<number>): number {
+  requireSameTokens(target, draft);
+  requireShares(target);
+  requireShares(draft);
   let sum = 0;
   for (let v = 0; v < target.length; v++) sum += Math.min(target[v], draft[v]);
   return sum;
