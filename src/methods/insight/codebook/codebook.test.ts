@@ -16,6 +16,7 @@ import {
   digitsOf,
   randomAutomaton,
   transitionAccuracy,
+  walk,
   walkTokens,
 } from "./automaton.ts";
 import {
@@ -586,5 +587,24 @@ describe("the automaton", () => {
   test("what cannot be is refused", () => {
     expect(() => randomAutomaton({ states: 101 })).toThrow(/2 to 100 states, not 101/);
     expect(() => randomAutomaton({ states: 5, branches: 6 })).toThrow(/6 distinct successors/);
+  });
+  test.each<[name: string, call: () => unknown, message: RegExp]>([
+    ["randomAutomaton", () => randomAutomaton({ branches: Number.NaN }), /NaN distinct successors/],
+    ["randomAutomaton", () => randomAutomaton({ branches: 1.5 }), /1\.5 distinct successors/],
+    ["randomAutomaton", () => randomAutomaton({ seed: Number.NaN }), /seed must be a whole number from 0 on, not NaN/],
+    ["walk", () => walk({ ...automaton, states: Number.NaN }, 3, 0, 0), /states must be .* from 1 to 100, not NaN/],
+    ["walk", () => walk({ ...automaton, states: 19 }, 3, 0, 0), /successors has 20 entries, and there are 19 states/],
+    ["walk", () => walk({ states: 2, successors: [[1], []] }, 3, 0, 0), /successors\[1\] is empty/],
+    ["walk", () => walk({ states: 2, successors: [[1], [9]] }, 3, 0, 0), /successors\[1\]\[0\] is 9/],
+    ["walk", () => walk(automaton, Number.POSITIVE_INFINITY, 0, 0), /length must be .* not Infinity/],
+    ["walk", () => walk(automaton, 3, 0.5, 0), /seed must be/],
+    ["walk", () => walk(automaton, 3, 0, -1), /index must be/],
+    ["walkTokens", () => walkTokens(automaton, 1, 0, 0), /length must be a whole number from 2 to 1000000, not 1/],
+    ["digitsOf", () => digitsOf(Number.NaN), /state must be a whole number from 0 to 99, not NaN/],
+    ["digitsOf", () => digitsOf(100), /not 100/],
+    ["transitionAccuracy", () => transitionAccuracy(automaton, [[10, 77]]), /texts\[0\]\[1\] is 77/],
+    ["automatonEntropy", () => automatonEntropy(automaton, 0), /length must be a whole number from 1 on, not 0/],
+  ])("%s refuses a number that is none of its own (%#)", (_, call, message) => {
+    expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
   });
 });

@@ -2,6 +2,7 @@
 import { softmax } from "../../../engine/distribution.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 import { jensenShannon } from "../markov/entropy.ts";
 import { type Automaton, beginToken, digitsOf, walk } from "./automaton.ts";
 import { idsReading } from "./bottleneck.ts";
@@ -22,7 +23,7 @@ export interface Patching {
 /** States before the one that the walks stand in. */
 const before = 6;
 
-/** Over `count` pairs of different states. Errors: `bad_option` without codebooks; those of `forward`. */
+/** Over `count` pairs of different states. Errors: `bad_option` without codebooks or for a count or seed that is none; those of `forward`. */
 export async function patchingOf(
   model: Pick<Reading, "forward">,
   codebooks: readonly Codebook[],
@@ -30,6 +31,7 @@ export async function patchingOf(
   count: number,
   seed = 0,
 ): Promise<Patching> {
+  requireCounts({ count });
   ensure(codebooks.length > 0, "bad_option", "patching: the model has no codebooks");
   const readings = codebooks.map(({ bottleneck }) => idsReading(bottleneck.site));
   const lawOf = async (tokens: readonly number[], changes: readonly CodeChange[] = []) => {

@@ -124,6 +124,10 @@ describe("searching codes", () => {
       [() => codeExamples(cache, [0], { limit: -1 }), /limit must be a number from 0 on/],
       [() => bestNeuron(values, [], 1), /none were given/],
       [() => bestNeuron(values, [0], 2), /recall must be/],
+      [() => bestNeuron(values, [3], 1), /tokens\[0\] is 3, and must be a whole number from 0 to 2/],
+      [() => bestNeuron({ ...values, width: -1 }, [0], 1), /width must be a whole number from 1 on, not -1/],
+      [() => bestNeuron({ ...values, width: 2 }, [0], 1), /3 values are no rows of a width of 2/],
+      [() => searchCodes(cache, [cache.tokens]), /tokens\[0\] is \d+/],
     ];
     for (const [call, message] of refused) expect(call).toThrow(message);
     const options = { texts, samples: 1, topics: ["constructor"] };

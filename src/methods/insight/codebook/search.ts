@@ -10,7 +10,7 @@ import { ensure, VentrisError } from "../../../errors.ts";
 import { type Site, siteNamed } from "../../../models/sites.ts";
 import type { Tokenizer } from "../../../text/index.ts";
 import { type Stretch, stretchesOf } from "../../../text/windows.ts";
-import { requireCounts, requireWithin } from "../../numbers.ts";
+import { requireCounts, requireIndices, requireWithin } from "../../numbers.ts";
 import { idsReading } from "./bottleneck.ts";
 import { codebookEdits, noCodebook } from "./interventions.ts";
 import type { Codebook } from "./part.ts";
@@ -242,7 +242,7 @@ export interface CodeSearchOptions {
   readonly limit?: number;
 }
 
-/** Codes that fire at these tokens, of each site the most precise ones; of equals the one with more recall. */
+/** Codes that fire at these tokens, of each site the most precise ones; of equals the one with more recall. Errors: `bad_option` for tokens that the cache has not, shares outside [0, 1] and a limit below 1. */
 export function searchCodes(
   { sites }: Pick<CodeCache, "sites">,
   tokens: readonly number[],
@@ -252,6 +252,7 @@ export function searchCodes(
   requireCounts({ limit });
   return sites.flatMap(({ site, groups, codes, k, ids, counts }) => {
     const hits = new Map<number, number>();
+    requireIndices("tokens", tokens, ids.length / (groups * k));
     for (const token of tokens)
       for (let slot = 0; slot < groups * k; slot++) {
         const index = Math.floor(slot / k) * codes + ids[token * groups * k + slot];
@@ -328,7 +329,7 @@ export interface BestNeuron {
 
 /**
  * The neuron of a site that is most precise at a recall: for each, the threshold that fires at as many of the matched tokens as the recall says, by large
- * values or by small ones. Errors: `bad_option` without tokens, or for a recall beyond 0 to 1.
+ * values or by small ones. Errors: `bad_option` without tokens, for such as the values have not, values that are no rows of the width, or a recall beyond 0 to 1.
  */
 export function bestNeuron(
   { width, values }: { readonly width: number; readonly values: Float32Array },
@@ -337,7 +338,10 @@ export function bestNeuron(
 ): BestNeuron {
   requireWithin({ recall }, 0, 1);
   ensure(tokens.length > 0, "bad_option", "the best neuron is that of some tokens: none were given");
+  requireCounts({ width });
   const rows = values.length / width;
+  ensure(Number.isInteger(rows), "bad_option", `${values.length} values are no rows of a width of ${width}`);
+  requireIndices("tokens", tokens, rows);
   const wanted = Math.max(1, Math.round(recall * tokens.length));
   let best: BestNeuron = { neuron: 0, precision: 0 };
   const own = new Float32Array(tokens.length);

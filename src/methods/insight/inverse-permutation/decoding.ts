@@ -14,7 +14,7 @@ import { train } from "../../../training/loop.ts";
 import { modelParameters } from "../../../training/next-token.ts";
 import { initialValues } from "../../../training/recipe.ts";
 import { linear } from "../../../training/schedule.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
 import type { LayoutOptions } from "./layout.ts";
 
 /** `in-place`: in the rows of the items. `filler`: in as many rows of a token that means nothing. `written`: as the tokens that follow. */
@@ -47,9 +47,10 @@ function requireTask({ n, items }: OrderingTask): void {
   ensure(fits, "bad_option", `ordering: ${n} of ${items} items: there are 2 to 64 of 2 or more`);
 }
 
-/** A question about an order, with its answer, as tokens. Errors: `bad_option` for a task that is none. */
+/** A question about an order, with its answer, as tokens. Errors: `bad_option` for a task that is none, and for a seed or index that is not whole or below 0. */
 export function orderingExample(task: OrderingTask, seed: number, index: number): OrderingExample {
   requireTask(task);
+  requireWhole({ seed, index }, 0);
   const { n, items, place } = task;
   const stream = { seed, request: index };
   const order = permutation(n, stream);

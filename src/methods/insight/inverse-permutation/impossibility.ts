@@ -4,13 +4,16 @@
  */
 import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts } from "../../numbers.ts";
-import { inputOf, type Layout, reachable } from "./layout.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
+import { inputOf, type Layout, reachable, requireLayout } from "./layout.ts";
 import { drawList } from "./training.ts";
 import { type DisentangledWeights, disentangled, widthAfter } from "./transformer.ts";
 
-/** Normal weights of a spread that keeps scores moderate. Errors: `bad_option` for more layers than fit. */
-export function randomWeights({ n, rows }: Layout, layers: number, seed: number): DisentangledWeights {
+/** Normal weights of a spread that keeps scores moderate. Errors: `bad_option` for more layers than fit, a layout whose rows do not lie in the input, and a seed that is none. */
+export function randomWeights(layout: Layout, layers: number, seed: number): DisentangledWeights {
+  requireLayout(layout);
+  requireWhole({ seed }, 0);
+  const { n, rows } = layout;
   const last = widthAfter(n, rows, layers);
   const draw = (size: number, request: number, deviation: number) =>
     Float32Array.from({ length: size }, (_, i) => deviation * normal({ seed, request }, i, "initialise"));

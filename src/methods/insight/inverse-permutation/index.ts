@@ -6,7 +6,7 @@
  */
 import { ensure } from "../../../errors.ts";
 import { requireNothingElse } from "../../../names.ts";
-import type { Layout } from "./layout.ts";
+import { type Layout, requireLayout } from "./layout.ts";
 import { type DisentangledWeights, widthAfter } from "./transformer.ts";
 
 export * from "./decoding.ts";
@@ -29,9 +29,11 @@ export interface Construction {
  * Under a causal mask it is right in those read rows that stand behind what they need: see `reachable`. Errors: `bad_option`.
  */
 export function construct(
-  { n, rows, order, values, read }: Layout,
+  layout: Layout,
   { sharpness = 20, largest = 3, ...others }: Construction = {},
 ): DisentangledWeights {
+  requireLayout(layout);
+  const { n, rows, order, values, read } = layout;
   requireNothingElse(others, "construct", ["sharpness", "largest"]);
   ensure(sharpness > 0 && Number.isFinite(sharpness), "bad_option", `sharpness is ${sharpness} and must be positive`);
   ensure(largest > 0 && Number.isFinite(largest), "bad_option", `largest is ${largest} and must be positive`);

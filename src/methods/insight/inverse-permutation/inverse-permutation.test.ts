@@ -299,6 +299,15 @@ test("what is no permutation, no list or no layout is refused by name", async ()
     [() => randomWeights(layoutOf(64), 20, 1), /20 layers over 128 rows would make the stream 201326592 wide/],
     [() => randomWeights(layoutOf(3), Number.NaN, 1), /layers are a whole number/],
     [() => drawList(0, 1, 1), /n must be a whole number/],
+    [() => drawList(2, Number.NaN, 1), /seed must be a whole number from 0 on, not NaN/],
+    [() => drawList(2, 1, 1.5), /index must be a whole number from 0 on, not 1\.5/],
+    [() => orderingExample({ n: 2, items: 4, place: "written" }, -1, 0), /seed must be .* not -1/],
+    [() => randomWeights({ ...layoutOf(2), n: -1 }, 1, 1), /n must be a whole number from 1 to 1024, not -1/],
+    [() => randomWeights({ ...layoutOf(2), rows: 3 }, 1, 1), /rows must be a whole number from 4 to 1024, not 3/],
+    [() => randomWeights(layoutOf(2), 1, Number.NaN), /seed must be/],
+    [() => construct({ ...layoutOf(2), read: 9 }), /read must be a whole number from 0 to 2, not 9/],
+    [() => inputOf({ ...layoutOf(2), values: Number.NaN }, [1, 0], normalList(2, 1)), /values must be .* not NaN/],
+    [() => reachable(layoutOf(2), [0, 9]), /entry 1 is 9/],
     [() => orderingExample({ n: 0, items: 4, place: "written" }, 1, 0), /0 of 4 items/],
     [() => construct(layoutOf(2), { sharpness: Number.NaN }), /sharpness is NaN/],
     [() => inputOf(layoutOf(2), [1, 0, 2], normalList(2, 1)), /3 entries, the layout 2/],
@@ -330,6 +339,10 @@ test("what is no permutation, no list or no layout is refused by name", async ()
   });
   const training = { layout: layoutOf(2), causal: true, batch: 2, steps: 1, seed: 1 };
   await expect(trainInverse({ ...training, batch: 0 })).rejects.toThrow(/batch must be a whole number/);
+  await expect(trainInverse({ ...training, rate: Number.NaN })).rejects.toThrow(/rate is NaN/);
+  await expect(disentangled(layoutOf(2), construct(layoutOf(2)), { batch: -1, causal: true })).rejects.toThrow(
+    /batch must be a whole number from 1 on, not -1/,
+  );
   const trials = { causal: false, trials: 0, seed: 1 };
   for (const measure of [rowErrors, changedBefore, unreachableChanges])
     await expect(measure(layoutOf(2), construct(layoutOf(2)), trials)).rejects.toThrow(/trials must be/);

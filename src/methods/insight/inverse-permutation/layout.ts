@@ -1,5 +1,6 @@
 /** The task: where permutation, list and scratch rows stand in an input, and which rows are read as the list in its order. */
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../numbers.ts";
 
 /** Where things stand among the rows of an input: P from `order` on, P·Y from `values` on, and the rows that are read as Y from `read` on, `n` of each. */
 export interface Layout {
@@ -12,7 +13,7 @@ export interface Layout {
 }
 
 /** Rows that a program may have: its matrices grow with their square. */
-const mostRows = 1024;
+export const mostRows = 1024;
 
 /**
  * `[before scratch rows; P; P·Y; after scratch rows]`. Read are the first rows of P (`order`: what the paper reads where there is no mask), those of P·Y, or the last
@@ -48,6 +49,13 @@ export interface LayoutOptions {
   readonly read?: "order" | "values" | "last";
 }
 
+/** Errors: `bad_option` for a layout put together by hand whose rows do not lie in the input. */
+export function requireLayout({ n, rows, order, values, read }: Layout): void {
+  requireWhole({ n }, 1, mostRows);
+  requireWhole({ rows }, 2 * n, mostRows);
+  requireWhole({ order, values, read }, 0, rows - n);
+}
+
 /** Errors: `bad_option` naming the place that is no index, is repeated or is missing. */
 export function checkPermutation(permutation: readonly number[]): void {
   const n = permutation.length;
@@ -79,11 +87,13 @@ export function permutationOf(matrix: readonly (readonly number[])[]): number[] 
 
 /** X [rows, n] for a permutation and a list of n rows; `scratch` fills the rows before and behind, which hold zeros otherwise. Errors: `bad_option`. */
 export function inputOf(
-  { n, rows, order, values }: Layout,
+  layout: Layout,
   permutation: readonly number[],
   list: readonly (readonly number[])[],
   scratch?: (row: number, column: number) => number,
 ): Float32Array {
+  requireLayout(layout);
+  const { n, rows, order, values } = layout;
   checkPermutation(permutation);
   ensure(permutation.length === n, "bad_option", `the permutation has ${permutation.length} entries, the layout ${n}`);
   ensure(
@@ -103,8 +113,11 @@ export function inputOf(
   return x;
 }
 
-/** Which read rows can hold their row of Y under a causal mask at all: those that do not stand before the row of P·Y that has it. */
-export function reachable({ values, read }: Layout, permutation: readonly number[]): boolean[] {
+/** Which read rows can hold their row of Y under a causal mask at all: those that do not stand before the row of P·Y that has it. Errors: `bad_option`. */
+export function reachable(layout: Layout, permutation: readonly number[]): boolean[] {
+  requireLayout(layout);
+  checkPermutation(permutation);
+  const { values, read } = layout;
   const result = new Array<boolean>(permutation.length).fill(false);
   for (const [i, to] of permutation.entries()) result[to] = values + i <= read + to;
   return result;

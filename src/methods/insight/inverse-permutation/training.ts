@@ -7,8 +7,8 @@ import { ensure, VentrisError } from "../../../errors.ts";
 import { input, multiply, reduceMean, square, subtract } from "../../../tensor/index.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import { cosine } from "../../../training/schedule.ts";
-import { requireCounts } from "../../numbers.ts";
-import { inputOf, type Layout } from "./layout.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
+import { inputOf, type Layout, mostRows, requireLayout } from "./layout.ts";
 import { type DisentangledWeights, disentangledGraph, widthAfter, zeroWeights } from "./transformer.ts";
 
 /** How the small transformer is trained. */
@@ -52,9 +52,10 @@ export interface InverseOutcome {
   readonly curve: readonly InversePoint[];
 }
 
-/** Number `index` of a seed: a uniform permutation and fair bits. */
+/** Number `index` of a seed: a uniform permutation and fair bits. Errors: `bad_option` for numbers that are not whole, below 0, or an n that no layout has. */
 export function drawList(n: number, seed: number, index: number): { order: number[]; list: number[][] } {
-  requireCounts({ n });
+  requireWhole({ n }, 1, mostRows / 2);
+  requireWhole({ seed, index }, 0);
   const stream = { seed, request: index };
   const list = Array.from({ length: n }, (_, row) =>
     Array.from({ length: n }, (_, column) => (uniform(stream, row * n + column, "data", 1) < 0.5 ? 0 : 1)),
@@ -84,6 +85,9 @@ export async function trainInverse(options: InverseTraining): Promise<InverseOut
   const { heldOut = 256, every = Math.max(1, Math.ceil(steps / 20)) } = options;
   requireCounts({ layers, batch, steps, heldOut, every });
   ensure(layers <= 8, "bad_option", `inverse permutation: ${layers} layers are not 1 to 8`);
+  requireLayout(layout);
+  requireWhole({ seed }, 0);
+  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
   const { n, rows } = layout;
   const weights = zeroWeights(layout, layers);
   const graph = disentangledGraph(layout, { batch, layers, causal });

@@ -20,7 +20,8 @@ import {
   softmax,
   type Tensor,
 } from "../../../tensor/index.ts";
-import type { Layout } from "./layout.ts";
+import { requireCounts } from "../../numbers.ts";
+import { type Layout, requireLayout } from "./layout.ts";
 
 /** `attention[l]` [width, width] of layer l, queries by rows; `output` [last width, n]. */
 export interface DisentangledWeights {
@@ -84,12 +85,14 @@ export interface Disentangled {
   release(): Promise<void>;
 }
 
-/** Compiled for one batch size. Errors: `bad_shape` for weights or inputs of another size; those of compiling. */
+/** Compiled for one batch size. Errors: `bad_option` for a layout whose rows do not lie in the input, and a batch below 1; `bad_shape` for weights or inputs of another size; those of compiling. */
 export async function disentangled(
   layout: Layout,
   { attention, output }: DisentangledWeights,
   { batch = 1, causal, threads = 1 }: { batch?: number; causal: boolean; threads?: number },
 ): Promise<Disentangled> {
+  requireLayout(layout);
+  requireCounts({ batch });
   const { n, rows } = layout;
   const layers = attention.length;
   const sizes = [

@@ -1,6 +1,7 @@
 /** Two checkpoints neuron by neuron: how many still stand for the same token, beside what chance would give. */
 import { permutation } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../numbers.ts";
 import type { NeuronCheckpoint } from "./checkpoint.ts";
 import type { NeuronMap } from "./index.ts";
 
@@ -31,8 +32,9 @@ const sameFor = (pair: string) => (what: string, one: unknown, other: unknown) =
   ensure(left === right, "bad_option", `${pair} cannot be compared neuron by neuron: ${what} ${left} and ${right}`);
 };
 
-/** Errors: `bad_option` naming what differs: layers, neurons, vocabulary or settings. */
+/** Errors: `bad_option` for a seed that is none, or naming what differs: layers, neurons, vocabulary or settings. */
 export function compareNeurons(a: NeuronMap, b: NeuronMap, seed = 0): NeuronAgreement {
+  requireWhole({ seed }, 0);
   const same = sameFor("these maps");
   same("layers", a.layers, b.layers);
   same("neurons of a layer", a.neurons, b.neurons);

@@ -348,6 +348,10 @@ describe("bad input", () => {
     const narrow = await openNeurons(other.folder);
     expect(() => checkComparable(llama, narrow)).toThrow(/neurons of a layer 64 and 48/);
     const [a, b] = [await mapNeurons(llama, { layers: [0] }), await mapNeurons(narrow, { layers: [0] })];
+    expect(() => compareNeurons(a, a, Number.NaN)).toThrow(/seed must be a whole number from 0 on, not NaN/);
+    for (const place of [-1, 0.5, a.normaliser.length])
+      expect(() => neuronAt(a, place)).toThrow(/place must be a whole number from 0 to \d+, not /);
+    expect(() => rankNeurons(a, "specialised", -1)).toThrow(/limit must be a whole number from 0 on, not -1/);
     expect(() => compareNeurons(a, b)).toThrow(/neurons of a layer 64 and 48/);
     await narrow.close();
     await removeModel(other);

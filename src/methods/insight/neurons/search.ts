@@ -3,6 +3,7 @@
 import { ensure } from "../../../errors.ts";
 import { suggestion } from "../../../names.ts";
 import type { Tokenizer } from "../../../text/index.ts";
+import { requireWhole } from "../../numbers.ts";
 import type { NeuronMap } from "./index.ts";
 
 export interface NeuronReading {
@@ -14,8 +15,9 @@ export interface NeuronReading {
   readonly wanted?: number;
 }
 
-/** The neuron at a place of the map (see `NeuronMap`). */
+/** The neuron at a place of the map (see `NeuronMap`). Errors: `bad_option` for a place that it has not. */
 export function neuronAt(map: NeuronMap, place: number): NeuronReading {
+  requireWhole({ place }, 0, map.normaliser.length - 1);
   const { settings, layers, neurons, tokens, scores, normaliser, wanted, wantedScores } = map;
   const { top, metric } = settings;
   const probability = (score: number): number => Math.exp(score - normaliser[place]);
@@ -41,9 +43,10 @@ export function neuronAt(map: NeuronMap, place: number): NeuronReading {
 export const searchOrders = ["specialised", "wanted"] as const;
 export type SearchOrder = (typeof searchOrders)[number];
 
-/** The first `limit` neurons in an order; of equals the one in the lower layer, then of the lower number. Errors: `bad_option` for `wanted` without tokens. */
+/** The first `limit` neurons in an order; of equals the one in the lower layer, then of the lower number. Errors: `bad_option` for `wanted` without tokens, and a limit below 0. */
 export function rankNeurons(map: NeuronMap, order: SearchOrder, limit: number): NeuronReading[] {
   ensure(order !== "wanted" || map.wanted.length > 0, "bad_option", "neurons: no tokens were asked for to order by");
+  requireWhole({ limit }, 0);
   const { top, metric } = map.settings;
   const keys = Float64Array.from({ length: map.normaliser.length }, (_, place) =>
     order === "wanted"
