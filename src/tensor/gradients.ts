@@ -1,5 +1,5 @@
 /** Reverse-mode differentiation: given a scalar loss, builds the graph of its gradients. Rules are data, one for each operation. */
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
 import {
   add,
   cast,
@@ -43,7 +43,7 @@ import {
 } from "./operations.ts";
 import { withInputs } from "./rewrite.ts";
 import { sameShape } from "./shape.ts";
-import { createTensor, scalar, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
+import { createTensor, requireTensor, scalar, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /** Gradient of the loss for each input of `node`, given `g`, its gradient for the node's output. Undefined: no dependence. */
 type Rule = (g: Tensor, node: Tensor) => (Tensor | undefined)[];
@@ -226,7 +226,14 @@ const rules: Record<string, Rule> = {
   withGradient: (g, { inputs: [value, ...others], attributes }) => {
     const count = attributes.sources as number;
     const known = { value, sources: others.slice(0, count), saved: others.slice(count) };
-    return [undefined, ...(attributes.rule as GradientRule)(g, known)];
+    const given: unknown = (attributes.rule as GradientRule)(g, known);
+    leaveUnheard(given);
+    ensure(Array.isArray(given) && given.length === count, "bad_option", () => {
+      return `withGradient: rule must give a list of ${count} gradients, not ${shown(given)}`;
+    });
+    for (const [i, one] of given.entries())
+      if (one !== undefined) requireTensor(one, `withGradient: gradient ${i} of what rule gives`);
+    return [undefined, ...given];
   },
 };
 
@@ -263,7 +270,8 @@ export interface GradientOptions {
 
 /**
  * d loss / d target for each target, as tensors of the targets' shapes. `loss` has one element. Targets the loss does not
- * depend on get zeros. Throws `bad_shape` naming an operation without a gradient on the way.
+ * depend on get zeros. Errors: `bad_shape` naming an operation without a gradient on the way; `bad_option` for a rule of `withGradient` that
+ * gives anything else than a gradient for each source.
  */
 export function gradients(loss: Tensor, targets: readonly Tensor[], { keep = [] }: GradientOptions = {}): Tensor[] {
   ensure(

@@ -43,6 +43,59 @@ function expectClose(got: ArrayLike<number>, wanted: ArrayLike<number>, toleranc
   for (let i = 0; i < got.length; i++) expect(Math.abs(got[i] - wanted[i])).toBeLessThan(tolerance);
 }
 
+describe("what is no size, number or tensor is refused by name", () => {
+  const { NaN: notANumber, POSITIVE_INFINITY: endless } = Number;
+  const x = t.input("x", [2, 3]);
+  const named = t.input("n", ["rows"]);
+  const weight = t.parameter("w", [4, 4]);
+  const product = { y: t.linear(t.input("z", [2, 4]), weight) };
+  const ruled = (rule: unknown) => {
+    const w = t.parameter("w", [2]);
+    return t.gradients(t.reduceSum(t.withGradient(t.square(w), [w], rule as t.GradientRule)), [w]);
+  };
+  const lowered = (options: object) => t.lower(product, { parameters: "weights", ...options });
+  test.each<[name: string, call: () => unknown, code: string, message: RegExp]>([
+    ["range", () => t.range(endless), "bad_option", /range: size must be .* not Infinity/],
+    ["range", () => t.range(-1), "bad_option", /not -1/],
+    ["range", () => t.range(1.5), "bad_option", /not 1\.5/],
+    ["range", () => t.range(1e12), "bad_option", /from 0 to 134217728, not 1000000000000/],
+    ["input", () => t.input("x", [-1]), "bad_shape", /input: \[-1\] has the size -1/],
+    ["input", () => t.input("x", [notANumber, 2]), "bad_shape", /input: \[NaN, 2\] has the size NaN/],
+    ["parameter", () => t.parameter("x", [1.5]), "bad_shape", /parameter: \[1\.5\] has the size 1\.5/],
+    ["constant", () => t.constant(new Float32Array(4), [-2, -2]), "bad_shape", /constant: \[-2, -2\]/],
+    ["expand", () => t.expand(t.scalar(1), [endless]), "bad_shape", /expand: \[Infinity\]/],
+    ["scatterAdd", () => t.scatterAdd(x, t.range(2), notANumber), "bad_shape", /scatterAdd: \[NaN, 3\]/],
+    ["scatterNd", () => t.scatterNd(x, t.input("i", ["k"], "int64"), x), "bad_shape", /scatterNd: .*\[k\]/],
+    ["reshape", () => t.reshape(x, [1.5, 4]), "bad_shape", /reshape: .*\[1\.5, 4\]/],
+    ["slice", () => t.slice(x, 1, notANumber, 2), "bad_shape", /slice: NaN to 2/],
+    ["slice", () => t.slice(x, 1, 0.5, 2), "bad_shape", /slice: 0\.5 to 2/],
+    ["split", () => t.split(x, [1.5, 1.5], 1), "bad_shape", /split: /],
+    ["topK", () => t.topK(x, 1.5), "bad_shape", /topK: 1\.5 of \[2, 3\]/],
+    ["topK", () => t.topK(named, notANumber), "bad_shape", /topK: NaN of \[rows\]/],
+    ["topK", () => t.topK(t.scalar(1), 1), "bad_shape", /topK: 1 of \[\]/],
+    ["concat", () => t.concat([], 0), "bad_shape", /concat: no tensors/],
+    ["elementCount", () => t.elementCount([notANumber]), "bad_shape", /\[NaN\] is no shape/],
+    ["matmul", () => t.matmul(weight, weight, { scale: notANumber }), "bad_option", /scale is NaN/],
+    ["rmsNorm", () => t.rmsNorm(x, t.input("w", [3]), notANumber), "bad_option", /rmsNorm: epsilon is NaN/],
+    ["layerNorm", () => t.layerNorm(x, named, named, -1), "bad_option", /layerNorm: epsilon is -1/],
+    ["rewrite", () => t.rewrite([x], () => 7 as never), "bad_option", /what replace gives must be a tensor, not 7/],
+    ["withGradient", () => ruled(() => 7), "bad_option", /rule must give a list of 1 gradients, not 7/],
+    ["withGradient", () => ruled(() => []), "bad_option", /a list of 1 gradients, not \[\]/],
+    [
+      "withGradient",
+      () => ruled(() => [notANumber]),
+      "bad_option",
+      /gradient 0 of what rule gives must be a tensor, not NaN/,
+    ],
+    ["lower", () => lowered({ parameters: () => 7 }), "bad_option", /parameters\("w"\) gives 7/],
+    ["lower", () => lowered({ blocks: () => 7 }), "bad_option", /blocks gives 7 for w/],
+    ["lower", () => lowered({ blocks: () => null }), "bad_option", /blocks gives null for w/],
+    ["lower", () => lowered({ blocks: () => ({ ...ownFormats[4], bits: 3 }) }), "bad_option", /"bits":3.* for w/],
+  ])("%s (%#)", (_, call, code, message) => {
+    expect(call).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
+  });
+});
+
 describe("shape errors name the operation and both shapes", () => {
   const x = (...shape: t.Dimension[]): t.Tensor => t.input("x", shape);
   test.each<[string, () => unknown, string[]]>([

@@ -1,5 +1,5 @@
 /** What lowering works on, and the weights that a lowered program names: where they lie in its file, and in which form. */
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import type { OnnxBuilder } from "./onnx.ts";
 import { type Shape, shapeText } from "./shape.ts";
 import type { ElementType, Tensor } from "./tensor.ts";
@@ -88,7 +88,15 @@ function parameterNames(tensor: Tensor): string[] | undefined {
 export function isWeight({ options: { parameters } }: Lowering, tensor: Tensor): boolean {
   if (parameters === "inputs") return false;
   const names = parameterNames(tensor);
-  return names !== undefined && (parameters === "weights" || names.every((name) => parameters(name) === "weights"));
+  return names?.every((name) => placeOf(parameters, name) === "weights") ?? false;
+}
+
+function placeOf(parameters: LoweringOptions["parameters"], name: string): ParameterPlace {
+  const place = typeof parameters === "function" ? parameters(name) : parameters;
+  ensure(place === "weights" || place === "inputs", "bad_option", () => {
+    return `lower: parameters("${name}") gives ${shown(place)}, and must give "weights" or "inputs"`;
+  });
+  return place;
 }
 
 /**
@@ -103,6 +111,9 @@ export function bind(
   const parameters = parameterNames(tensor)!;
   const shape = tensor.shape as readonly number[];
   const wanted = shape.length === 2 ? options.blocks?.(parameters, shape) : undefined;
+  ensure(wanted === undefined || isFormat(wanted), "bad_option", () => {
+    return `lower: blocks gives ${shown(wanted)} for ${parameters.join("|")}, and must give 4 or 8 bits in blocks of 32, 64 or 128, or nothing`;
+  });
   const format = wanted && quantizable(wanted) ? wanted : undefined;
   const name = `${parameters.join("|")}#${format?.bits ?? 32}`;
   const names = { packed: `${name}.packed`, scales: `${name}.scales`, zeros: `${name}.zeros` };
@@ -134,6 +145,15 @@ export function bind(
     weights.set(name, { parameters, shape, ...format, packed, scales, zeros });
   }
   return { name, blocks };
+}
+
+function isFormat(value: unknown): boolean {
+  const { bits, blockSize, zeroPoints } = (value ?? {}) as Partial<Record<keyof BlockFormat, unknown>>;
+  return (
+    [4, 8].some((one) => one === bits) &&
+    [32, 64, 128].some((one) => one === blockSize) &&
+    typeof zeroPoints === "boolean"
+  );
 }
 
 export function weightName(lowering: Lowering, tensor: Tensor): string {

@@ -130,12 +130,13 @@ export interface MatmulOptions {
   scale?: number;
 }
 
-/** Matrix product over the last two dimensions [..., m, k] x [..., k, n], broadcasting those before them. */
+/** Matrix product over the last two dimensions [..., m, k] x [..., k, n], broadcasting those before them. Errors: `bad_shape`; `bad_option` for a scale that is not finite. */
 export function matmul(
   a: Tensor,
   b: Tensor,
   { transposeA = false, transposeB = false, scale = 1 }: MatmulOptions = {},
 ): Tensor {
+  ensure(Number.isFinite(scale), "bad_option", () => `matmul: scale is ${scale} and must be a finite number`);
   if (a.shape.length < 2 || b.shape.length < 2)
     throw shapeError("matmul", a.shape, b.shape, "must both have two dimensions or more");
   if (b.shape.length === 2 && a.shape.length > 2 && !transposeA) {
@@ -193,6 +194,7 @@ export function expand(x: Tensor, shape: Shape): Tensor {
 /** Tensors behind one another along an axis; their other sizes agree. Errors: `bad_shape`. */
 export function concat(tensors: readonly Tensor[], axis: number): Tensor {
   const [first, ...rest] = tensors;
+  ensure(first, "bad_shape", "concat: no tensors");
   if (rest.length === 0) return first;
   const at = normalizeAxis("concat", axis, first.shape);
   for (const other of rest) {
@@ -224,7 +226,8 @@ export function split(x: Tensor, sizes: readonly Dimension[], axis: number): Ten
 export function slice(x: Tensor, axis: number, start: number, end: number): Tensor {
   const at = normalizeAxis("slice", axis, x.shape);
   const size = x.shape[at];
-  if (typeof size !== "number" || start < 0 || end > size || start >= end) {
+  const whole = Number.isInteger(start) && Number.isInteger(end);
+  if (typeof size !== "number" || !whole || start < 0 || end > size || start >= end) {
     throw new VentrisError(
       "bad_shape",
       `slice: ${start} to ${end} does not lie in axis ${at} of ${shapeText(x.shape)}`,
@@ -243,7 +246,14 @@ export function gather(table: Tensor, indices: Tensor): Tensor {
 /** x with slices replaced at tuples of indices along its first axes: indices int64 [..., k], updates [..., then what x has after k axes]. */
 export function scatterNd(x: Tensor, indices: Tensor, updates: Tensor): Tensor {
   requireType("scatterNd", indices, "int64");
-  const depth = indices.shape[indices.shape.length - 1] as number;
+  const depth = indices.shape[indices.shape.length - 1];
+  if (typeof depth !== "number" || depth > x.shape.length)
+    throw shapeError(
+      "scatterNd",
+      x.shape,
+      indices.shape,
+      "do not fit: the last dimension is how many axes are indexed",
+    );
   const wanted = [...indices.shape.slice(0, -1), ...x.shape.slice(depth)];
   if (!sameShape(updates.shape, wanted))
     throw shapeError("scatterNd", updates.shape, wanted, "must be the same: one slice for each tuple");
@@ -296,10 +306,11 @@ export const reduceL1 = reduction("reduceL1");
 /** Index (int64) of the largest entry along the last axis; the first of equals. */
 export const argMax = (x: Tensor): Tensor => createTensor("argMax", [x], x.shape.slice(0, -1), "int64");
 
-/** The k largest entries along the last axis, in falling order, and their indices (int64). */
+/** The k largest entries along the last axis, in falling order, and their indices (int64). Errors: `bad_shape`. */
 export function topK(x: Tensor, k: number): { values: Tensor; indices: Tensor } {
   const size = x.shape[x.shape.length - 1];
-  ensure(typeof size !== "number" || (k >= 1 && k <= size), "bad_shape", `topK: ${k} of ${shapeText(x.shape)}`);
+  const there = size !== undefined && Number.isInteger(k) && k >= 1 && (typeof size !== "number" || k <= size);
+  ensure(there, "bad_shape", () => `topK: ${k} of ${shapeText(x.shape)}`);
   const shape = [...x.shape.slice(0, -1), k];
   const whole = createTensor("topK", [x], shape, x.type, { k });
   const indices = createTensor("part", [whole], shape, "int64", { index: 1 });
@@ -334,15 +345,23 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return createTensor("crossEntropy", [logits, targets], targets.shape, logits.type);
 }
 
-/** x / sqrt(mean(x^2) + epsilon) * weight along the last axis (Zhang and Sennrich 2019). */
+function requireEpsilon(operation: string, epsilon: number): void {
+  ensure(epsilon >= 0 && Number.isFinite(epsilon), "bad_option", () => {
+    return `${operation}: epsilon is ${epsilon} and must be a number from 0 on`;
+  });
+}
+
+/** x / sqrt(mean(x^2) + epsilon) * weight along the last axis (Zhang and Sennrich 2019). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
+  requireEpsilon("rmsNorm", epsilon);
   if (!sameShape(weight.shape, x.shape.slice(-1)))
     throw shapeError("rmsNorm", x.shape, weight.shape, "need a weight of the last dimension");
   return createTensor("rmsNorm", [x, weight], x.shape, x.type, { epsilon });
 }
 
-/** (x - mean) / sqrt(variance + epsilon) * weight + bias along the last axis (Ba et al. 2016). */
+/** (x - mean) / sqrt(variance + epsilon) * weight + bias along the last axis (Ba et al. 2016). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
 export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor {
+  requireEpsilon("layerNorm", epsilon);
   if (!sameShape(weight.shape, x.shape.slice(-1)) || !sameShape(bias.shape, weight.shape)) {
     throw shapeError("layerNorm", x.shape, weight.shape, "need weight and bias of the last dimension");
   }
@@ -373,12 +392,19 @@ export function rotary(x: Tensor, positions: Tensor, cosines: Tensor, sines: Ten
 
 /** Zeros in the shape of x. */
 export const zerosLike = (x: Tensor): Tensor => expand(scalar(0), x.shape);
-/** 0 .. size - 1 as int64. */
-export const range = (size: number): Tensor =>
-  constant(
+/** A gibibyte of int64. */
+const longestRange = 2 ** 27;
+
+/** 0 .. size - 1 as int64. Errors: `bad_option` for a size that is not whole, below 0 or beyond a gibibyte. */
+export function range(size: number): Tensor {
+  ensure(Number.isInteger(size) && size >= 0 && size <= longestRange, "bad_option", () => {
+    return `range: size must be a whole number from 0 to ${longestRange}, not ${size}`;
+  });
+  return constant(
     BigInt64Array.from({ length: size }, (_, i) => BigInt(i)),
     [size],
   );
+}
 
 /** Sums away what broadcasting from `shape` to x's shape had repeated: the gradient of broadcasting. */
 export function sumTo(x: Tensor, shape: Shape): Tensor {
@@ -388,7 +414,7 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   return reshape(reduceSum(x, axes, true), shape);
 }
 
-/** Number of elements as a tensor-free dimension; refuses named ones. */
+/** Number of elements as a tensor-free dimension; refuses named ones. Errors: `bad_shape`, for sizes that are none as well. */
 export function elementCount(shape: Shape): number {
   const size = product(shape);
   ensure(
@@ -396,5 +422,7 @@ export function elementCount(shape: Shape): number {
     "bad_shape",
     () => `the number of elements of ${shapeText(shape)} is not known before the program runs`,
   );
+  const sound = shape.every((size) => typeof size === "string" || (Number.isInteger(size) && size >= 0));
+  ensure(sound, "bad_shape", () => `${shapeText(shape)} is no shape: sizes are whole numbers from 0 on`);
   return size;
 }

@@ -68,9 +68,9 @@ export function broadcast(operation: string, a: Shape, b: Shape): Dimension[] {
 /** Fills in at most one -1 and checks that the number of elements stays the same. */
 export function reshaped(from: Shape, to: Shape): Dimension[] {
   const unknown = to.indexOf(-1);
-  const sound = to.every((d, i) => typeof d === "string" || d >= 0 || i === unknown);
+  const sound = to.every((d, i) => typeof d === "string" || (Number.isInteger(d) && d >= 0) || i === unknown);
   if (!sound)
-    throw shapeError("reshape", from, to, "do not fit: one dimension may be -1, the others cannot be negative");
+    throw shapeError("reshape", from, to, "do not fit: one dimension may be -1, the others are whole and not negative");
   if (unknown >= 0) {
     const rest = factors(to.filter((_, i) => i !== unknown));
     const all = factors(from);

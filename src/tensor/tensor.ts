@@ -2,7 +2,7 @@
  * Lazy tensors: nodes of a graph that know their operation, inputs, shape and element type, and compute nothing. The same
  * graph is lowered to ONNX for inference or extended by `gradients` for training.
  */
-import { VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
 import { type Dimension, type Shape, shapeText } from "./shape.ts";
 
 /** Types of a tensor's elements. */
@@ -21,6 +21,7 @@ export interface Tensor {
   readonly type: ElementType;
 }
 
+/** Errors: `bad_shape` naming the operation for a size that is no whole number from 0 on. */
 export function createTensor(
   operation: string,
   inputs: readonly Tensor[],
@@ -28,23 +29,35 @@ export function createTensor(
   type: ElementType,
   attributes: Attributes = {},
 ): Tensor {
+  for (const size of shape)
+    ensure(typeof size === "string" || (Number.isSafeInteger(size) && size >= 0), "bad_shape", () => {
+      return `${operation}: ${shapeText(shape)} has the size ${size}, which must be a whole number from 0 on`;
+    });
   return { operation, inputs, attributes, shape, type };
 }
 
-/** A value given at every run. */
+/** Of what a caller's function gave back in place of a tensor. Errors: `bad_option`. */
+export function requireTensor(value: unknown, what: string): asserts value is Tensor {
+  const { operation, inputs, shape } = (value ?? {}) as Partial<Tensor>;
+  if (typeof operation === "string" && Array.isArray(inputs) && Array.isArray(shape)) return;
+  leaveUnheard(value);
+  throw new VentrisError("bad_option", `${what} must be a tensor, not ${shown(value)}`);
+}
+
+/** A value given at every run. Errors: `bad_shape`. */
 export function input(name: string, shape: Shape, type: ElementType = "float32"): Tensor {
   return createTensor("input", [], shape, type, { name });
 }
 
 /**
  * A named weight. Inference bakes its value into the program (perhaps quantised); training feeds it as an input and asks for
- * its gradient.
+ * its gradient. Errors: `bad_shape`.
  */
 export function parameter(name: string, shape: readonly number[]): Tensor {
   return createTensor("parameter", [], shape, "float32", { name });
 }
 
-/** A value baked into the program. `data` is row-major and has as many elements as the shape says. */
+/** A value baked into the program. `data` is row-major and has as many elements as the shape says. Errors: `bad_shape`. */
 export function constant(data: TensorData, shape: readonly number[]): Tensor {
   const size = shape.reduce((a, b) => a * b, 1);
   if (data.length !== size) {
