@@ -186,3 +186,31 @@ describe("concatenateRows", () => {
     expect(() => concatenateRows([])).toThrow(VentrisError);
   });
 });
+
+describe("sizes and parts that are none", () => {
+  const matrix = quantizeMatrix(new Float32Array(64).fill(1), 2, 32, 4);
+  const { NaN: notANumber, POSITIVE_INFINITY: endless } = Number;
+  test.each<[name: string, call: () => unknown, message: RegExp]>([
+    ["quantizeMatrix", () => quantizeMatrix(new Float32Array(2), -1, -2, 4), /rows must be .* from 1 on, not -1/],
+    ["quantizeMatrix", () => quantizeMatrix(new Float32Array(3), 1.5, 2, 4), /rows must be .* not 1\.5/],
+    ["quantizeMatrix", () => quantizeMatrix(new Float32Array(2), 1, notANumber, 8), /columns must be .* not NaN/],
+    ["fromGgufBlocks", () => fromGgufBlocks(new Uint8Array(18), "Q4_0", -1, -32), /rows must be .* not -1/],
+    ["dequantizeMatrix", () => dequantizeMatrix({ ...matrix, rows: -1 }), /dequantizeMatrix: rows must be .* not -1/],
+    ["dequantizeMatrix", () => dequantizeMatrix({ ...matrix, columns: endless }), /columns must be .* not Infinity/],
+    [
+      "dequantizeMatrix",
+      () => dequantizeMatrix({ ...matrix, rows: 3 }),
+      /packed has 64 entries, and 4-bit \[3, 32\] has 96/,
+    ],
+    ["dequantizeMatrix", () => dequantizeMatrix({ ...matrix, scales: new Float32Array(1) }), /scales has 1 entries/],
+    ["dequantizeMatrix", () => dequantizeMatrix({ ...matrix, zeros: new Uint8Array() }), /zeros has 0 entries/],
+    ["concatenateRows", () => concatenateRows([matrix, { ...matrix, rows: -2 }]), /rows must be .* not -2/],
+    [
+      "concatenateRows",
+      () => concatenateRows([matrix, { ...matrix, packed: new Uint8Array(1) }]),
+      /packed has 1 entries/,
+    ],
+  ])("%s refuses them by name (%#)", (_, call, message) => {
+    expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
+  });
+});

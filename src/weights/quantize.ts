@@ -34,11 +34,36 @@ const blocksPerRow = (columns: number, { blockSize }: BlockFormat) => Math.ceil(
 
 const blockBytes = ({ bits, blockSize }: BlockFormat) => (blockSize * bits) / 8;
 
+/** Errors: `bad_option` for rows or columns that are no counts. */
+function requireSize(call: string, rows: number, columns: number): void {
+  for (const [name, size] of Object.entries({ rows, columns }))
+    ensure(Number.isSafeInteger(size) && size >= 1, "bad_option", () => {
+      return `${call}: ${name} must be a whole number from 1 on, not ${size}`;
+    });
+}
+
+/** Errors: `bad_option` for codes, scales or zero points that are not those of the matrix. */
+function requireMatrix(call: string, matrix: QuantizedMatrix): void {
+  const { rows, columns } = matrix;
+  requireSize(call, rows, columns);
+  const blocks = blocksPerRow(columns, matrix);
+  const lengths = {
+    packed: rows * blocks * blockBytes(matrix),
+    scales: rows * blocks,
+    zeros: matrix.zeroPoints ? rows * Math.ceil((blocks * matrix.bits) / 8) : 0,
+  };
+  for (const part of ["packed", "scales", "zeros"] as const)
+    ensure(matrix[part].length === lengths[part], "bad_option", () => {
+      return `${call}: ${part} has ${matrix[part].length} entries, and ${matrix.bits}-bit [${rows}, ${columns}] has ${lengths[part]}`;
+    });
+}
+
 /**
- * Quantises a row-major matrix [rows, columns] to the nearest codes of `ownFormats`. Errors: `bad_shape` for another number of
- * values, `bad_file` for NaN and infinities.
+ * Quantises a row-major matrix [rows, columns] to the nearest codes of `ownFormats`. Errors: `bad_option` for rows or columns that are no
+ * counts, `bad_shape` for another number of values, `bad_file` for NaN and infinities.
  */
 export function quantizeMatrix(values: Float32Array, rows: number, columns: number, bits: 4 | 8): QuantizedMatrix {
+  requireSize("quantizeMatrix", rows, columns);
   ensure(
     values.length === rows * columns,
     "bad_shape",
@@ -148,8 +173,9 @@ function bestScale4(block: Float32Array): { scale: number; zero: number } {
   return { scale, zero };
 }
 
-/** The values [rows, columns] that the codes stand for. */
+/** The values [rows, columns] that the codes stand for. Errors: `bad_option` for codes, scales or zero points of another size. */
 export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array<ArrayBuffer> {
+  requireMatrix("dequantizeMatrix", matrix);
   const { bits, blockSize, zeroPoints, rows, columns, packed, scales, zeros } = matrix;
   const result = new Float32Array(rows * columns);
   const blocks = blocksPerRow(columns, matrix);
@@ -172,7 +198,7 @@ export function dequantizeMatrix(matrix: QuantizedMatrix): Float32Array<ArrayBuf
 
 /**
  * The same numbers as GGUF's blocks of a matrix [rows, columns], in the other packing: no code changes. Columns must be
- * whole blocks, as GGUF itself demands. Errors: `bad_shape` where the bytes are not those of such a matrix.
+ * whole blocks, as GGUF itself demands. Errors: `bad_option` for rows or columns that are no counts; `bad_shape` where the bytes are not those of such a matrix.
  */
 export function fromGgufBlocks(
   bytes: Uint8Array,
@@ -180,6 +206,7 @@ export function fromGgufBlocks(
   rows: number,
   columns: number,
 ): QuantizedMatrix {
+  requireSize("fromGgufBlocks", rows, columns);
   const format = ggufFormats[type];
   const codeBytes = blockBytes(format);
   const storedBytes = 2 + codeBytes;
@@ -218,7 +245,7 @@ function repackQ4(codes: Uint8Array, to: Uint8Array): void {
   }
 }
 
-/** One matrix with the rows of all, in order: for products that share their input. Errors: `bad_shape` where formats or columns differ. */
+/** One matrix with the rows of all, in order: for products that share their input. Errors: `bad_shape` where formats or columns differ; `bad_option` for codes, scales or zero points of another size. */
 export function concatenateRows(matrices: readonly QuantizedMatrix[]): QuantizedMatrix {
   const [first] = matrices;
   ensure(first, "bad_shape", "concatenateRows: no matrices");
@@ -228,6 +255,7 @@ export function concatenateRows(matrices: readonly QuantizedMatrix[]): Quantized
       .map(({ bits, blockSize, rows, columns }) => `${bits}-bit [${rows}, ${columns}] in blocks of ${blockSize}`)
       .join(", ");
   ensure(fit, "bad_shape", () => `concatenateRows: matrices differ in format or columns: ${shapes()}`);
+  for (const matrix of matrices) requireMatrix("concatenateRows", matrix);
   const rows = matrices.reduce((sum, matrix) => sum + matrix.rows, 0);
   const result = emptyMatrix(rows, first.columns, first);
   let row = 0;

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
@@ -382,5 +382,30 @@ describe.skipIf(!stories)(`a published checkpoint (${stories ?? noData})`, () =>
     expect(source.tensors.get("model.embed_tokens.weight")).toMatchObject({ type: "F32", shape: [512, 64] });
     expect((await source.readFloat32("model.embed_tokens.weight")).length).toBe(512 * 64);
     await source.close();
+  });
+});
+
+describe("what is no tensor is refused before a file is begun, and what gives no values before it is kept", () => {
+  const sound = { name: "a", type: "U8", shape: [1], data: Uint8Array.of(1) };
+  test.each<[given: unknown, message: RegExp]>([
+    [null, /tensors\[0\] must be \{ name, type, shape, data \}, .* not null/],
+    [7, /tensors\[0\] must be .* not 7/],
+    [{}, /tensors\[0\] must be .* not \{\}/],
+    [{ ...sound, name: 7 }, /tensors\[0\] must be/],
+    [{ ...sound, shape: undefined }, /tensors\[0\] must be/],
+    [{ ...sound, data: [1] }, /tensors\[0\] must be/],
+    [{ ...sound, type: "Q9" }, /tensor a cannot be stored as Q9/],
+    [{ ...sound, shape: [-1] }, /tensor a cannot be stored as U8 \[-1\]/],
+    [{ ...sound, shape: [Number.NaN] }, /tensor a cannot be stored as U8/],
+    [{ ...sound, data: () => undefined }, /tensor a: data gives undefined in place of values/],
+    [{ ...sound, data: () => 7 }, /tensor a: data gives 7 in place of values/],
+  ])("%o", async (given, message) => {
+    const path = join(folder, "unsound.safetensors");
+    const others = [{ ...sound, name: "b" }];
+    await expect(writeSafetensors(path, [given, ...others] as never)).rejects.toMatchObject({
+      code: "bad_option",
+      message: expect.stringMatching(message),
+    });
+    await expect(stat(path)).rejects.toMatchObject({ code: "ENOENT" });
   });
 });

@@ -276,8 +276,10 @@ export async function writeSafetensors(
   ensure(typeof tensors === "object" && tensors?.[Symbol.iterator] !== undefined, "bad_option", () => {
     return `writeSafetensors takes a list of tensors, not ${shown(tensors)}`;
   });
+  const given = [...tensors];
+  for (const [i, tensor] of given.entries()) requireStorable(path, i, tensor);
   // Widest types first keeps every tensor aligned to its element size, as the reference writer does.
-  const inOrder = [...tensors].sort((a, b) => elementBytes(b.type) - elementBytes(a.type));
+  const inOrder = given.sort((a, b) => elementBytes(b.type) - elementBytes(a.type));
   const header = encodeHeader(path, inOrder, metadata);
   await writeFileAtomically(path, async (write) => {
     await write(header);
@@ -285,7 +287,16 @@ export async function writeSafetensors(
   });
 }
 
-const elementBytes = (type: WeightType) => tensorBytes(type, [1]) ?? 0;
+/** Errors: `bad_option` for what is no tensor at all, naming its place in the list. */
+function requireStorable(path: string, place: number, tensor: unknown): void {
+  const { name, type, shape, data } = (tensor ?? {}) as Partial<Record<keyof TensorToWrite, unknown>>;
+  const sound = typeof name === "string" && typeof type === "string" && Array.isArray(shape);
+  ensure(sound && (typeof data === "function" || ArrayBuffer.isView(data)), "bad_option", () => {
+    return `${path}: tensors[${place}] must be { name, type, shape, data }, with values or a function that gives them, not ${shown(tensor)}`;
+  });
+}
+
+const elementBytes = (type: WeightType) => (storedTypes.includes(type) ? tensorBytes(type, [1]) : undefined) ?? 0;
 
 function encodeHeader(path: string, tensors: readonly TensorToWrite[], metadata?: Readonly<Record<string, string>>) {
   const entries = new Map<string, unknown>();
@@ -312,6 +323,7 @@ async function storedBytes(path: string, tensor: TensorToWrite): Promise<Uint8Ar
   const where = `${path}: tensor ${name}`;
   if (type === "BF16" && isInstance<Float32Array>("Float32Array", data)) data = float32ToBfloat16(data);
   if (type === "F16" && isInstance<Float32Array>("Float32Array", data)) data = toFloat16(data, where);
+  ensure(ArrayBuffer.isView(data), "bad_option", () => `${where}: data gives ${shown(data)} in place of values`);
   ensure(
     data.BYTES_PER_ELEMENT === elementBytes(type),
     "bad_option",
