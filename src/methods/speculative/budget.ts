@@ -5,6 +5,7 @@ import { rising } from "../../engine/isotonic.ts";
 import type { DecodingModel } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
 import { ensure } from "../../errors.ts";
+import { requireWhole } from "../numbers.ts";
 
 /** A larger tree than any paper has. */
 export const largestBudget = 768;
@@ -19,9 +20,10 @@ export const budgetOption = z
 
 /**
  * How many nodes a tree may have: those asked for, else `preferred` and no more than a pass takes beside their root. Errors: `bad_option`
- * when more are asked for than a pass takes.
+ * when more are asked for than a pass takes, and for numbers that are not whole or below 0.
  */
 export function nodesOf({ forest }: Decoding, asked: number | undefined, preferred: number, option = "budget"): number {
+  requireWhole({ preferred, ...(asked !== undefined && { [option]: asked }) }, 0);
   const fit = forest.maxRows - 1;
   ensure(
     asked === undefined || asked <= fit,

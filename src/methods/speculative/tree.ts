@@ -2,6 +2,7 @@
 
 import type { SparseDistribution } from "../../engine/distribution.ts";
 import { ensure } from "../../errors.ts";
+import { requireWhole, requireWithin } from "../numbers.ts";
 
 /**
  * Flat arrays. Node 0 is the root (the last committed token) and is not stored; node i + 1 carries `tokens[i]` and hangs
@@ -36,7 +37,7 @@ export function createTree(kind: "chosen" | "sampled", { replacement = false, va
   return { kind, replacement, tokens: [], parents: [], distributions: [], ...estimates };
 }
 
-/** Appends a node and returns its number. */
+/** Appends a node and returns its number. Errors: `bad_option` for a parent that is not there, what is no token, and estimates below 0. */
 export function addNode(tree: DraftTree, parent: number, token: number, value = 1, probability = 1): number {
   const known = Number.isInteger(parent) && parent >= 0 && parent <= tree.tokens.length;
   ensure(
@@ -44,6 +45,8 @@ export function addNode(tree: DraftTree, parent: number, token: number, value = 
     "bad_option",
     () => `addNode: there is no draft node ${parent}: 0 is the root, and ${tree.tokens.length} are below it`,
   );
+  ensure(Number.isSafeInteger(token) && token >= 0, "bad_option", () => `addNode: ${token} is no token's number`);
+  if (!(value >= 0 && probability >= 0)) requireWithin({ value, probability }, 0);
   tree.tokens.push(token);
   tree.parents.push(parent);
   tree.values?.push(value);
@@ -51,10 +54,18 @@ export function addNode(tree: DraftTree, parent: number, token: number, value = 
   return tree.tokens.length;
 }
 
-/** Children of every node (index 0 = root) in draw order. */
-export function childrenOf(tree: Pick<DraftTree, "tokens" | "parents">): number[][] {
-  const children: number[][] = Array.from({ length: tree.tokens.length + 1 }, () => []);
-  for (let i = 0; i < tree.parents.length; i++) children[tree.parents[i]].push(i + 1);
+/** Children of every node (index 0 = root) in draw order. Errors: `bad_option` for parents that do not stand before their children, one for each token. */
+export function childrenOf({ tokens, parents }: Pick<DraftTree, "tokens" | "parents">): number[][] {
+  ensure(parents.length === tokens.length, "bad_option", () => {
+    return `childrenOf: ${parents.length} parents for ${tokens.length} tokens`;
+  });
+  const children: number[][] = Array.from({ length: tokens.length + 1 }, () => []);
+  for (const [i, parent] of parents.entries()) {
+    ensure(Number.isInteger(parent) && parent >= 0 && parent <= i, "bad_option", () => {
+      return `childrenOf: parents[${i}] is ${parent}, and must be a whole number from 0 to ${i}: parents stand before their children`;
+    });
+    children[parent].push(i + 1);
+  }
   return children;
 }
 
@@ -88,9 +99,10 @@ export function childWith(tree: DraftTree, children: readonly number[], token: n
 
 /**
  * Adds a path below the root, sharing what is already there, until the tree has `limit` nodes: how chosen continuations
- * become one tree.
+ * become one tree. Errors: `bad_option` for a limit below 0, and as `addNode`.
  */
 export function addPath(tree: DraftTree, path: readonly number[], limit = Infinity, value?: number): void {
+  if (limit !== Infinity) requireWhole({ limit }, 0);
   let node = 0;
   for (const token of path) {
     const existing = tree.tokens.findIndex((other, i) => tree.parents[i] === node && other === token);
