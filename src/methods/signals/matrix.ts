@@ -1,8 +1,9 @@
 /**
  * Small dense matrices, row-major in Float64Array, computed in place into arrays that the caller owns: a filter's step allocates
- * nothing. Sizes are passed along, and nobody checks them here.
+ * nothing. Sizes are passed along, and nobody checks them here but `matrix` and `selectRows`, which callers of the library have.
  */
-import { VentrisError } from "../../errors.ts";
+import { ensure, VentrisError } from "../../errors.ts";
+import { requireIndices, requireWhole } from "../numbers.ts";
 
 /** A matrix in float64, row by row. */
 export interface Matrix {
@@ -12,16 +13,26 @@ export interface Matrix {
   readonly data: Float64Array;
 }
 
-/** A matrix of these values; of zeros where none are given. */
-export const matrix = (
-  rows: number,
-  columns: number,
-  data: Float64Array = new Float64Array(rows * columns),
-): Matrix => ({
-  rows,
-  columns,
-  data,
-});
+/** Two gibibytes in float64. */
+const mostNumbers = 2 ** 28;
+
+/**
+ * A matrix of these values; of zeros where none are given. Errors: `bad_option` for rows or columns that are no count, values of another number, and
+ * more zeros than two gibibytes hold.
+ */
+export function matrix(rows: number, columns: number, data?: Float64Array): Matrix {
+  requireWhole({ rows, columns }, 0);
+  if (data === undefined) {
+    ensure(rows * columns <= mostNumbers, "bad_option", () => {
+      return `matrix: rows and columns of ${rows} and ${columns} are more than ${mostNumbers} numbers`;
+    });
+    return { rows, columns, data: new Float64Array(rows * columns) };
+  }
+  ensure(data.length === rows * columns, "bad_option", () => {
+    return `matrix: data has ${data.length} numbers, and ${rows} rows of ${columns} have ${rows * columns}`;
+  });
+  return { rows, columns, data };
+}
 
 /** out [m, n] = a [m, k] · b [k, n]. */
 export function multiply(out: Float64Array, a: Float64Array, b: Float64Array, m: number, k: number, n: number): void {
@@ -277,8 +288,10 @@ export function columnMeans(a: Matrix): Float64Array {
   return means;
 }
 
-/** The given rows, in their order, as a matrix of its own. */
+/** The given rows, in their order, as a matrix of its own. Errors: `bad_option` for what is no matrix, and for rows that it has not. */
 export function selectRows(a: Matrix, rows: ArrayLike<number>): Matrix {
+  matrix(a.rows, a.columns, a.data);
+  requireIndices("rows", rows, a.rows);
   const out = matrix(rows.length, a.columns);
   for (let i = 0; i < rows.length; i++) {
     out.data.set(a.data.subarray(rows[i] * a.columns, (rows[i] + 1) * a.columns), i * a.columns);
