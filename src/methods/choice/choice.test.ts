@@ -292,3 +292,46 @@ test("a table becomes one arm a class, and policies learn it", () => {
   expect(learnt.secondHalf).toBeLessThan(0.35 * 1500);
   expect(() => readTable("toy", "x,label\n1,a\n2")).toThrow(/line 3: 1 columns, not 2/);
 });
+
+const table = { name: "t", rows: [Float64Array.of(1, 2), Float64Array.of(3, 4)], labels: [0, 1], classes: 2 };
+const uniformly = () => createPolicyByName("Uniform", { width: 10 });
+/** A task of one's own, whose rounds are not as they should be. */
+const played = (round: object) =>
+  play(uniformly(), { ...cosineTask(), round: (index) => ({ ...cosineTask().round(index), ...round }) }, 3);
+
+test.each<[name: string, call: () => unknown, message: RegExp]>([
+  ["play", () => play(uniformly(), cosineTask(), Number.POSITIVE_INFINITY), /rounds must be .* not Infinity/],
+  ["play", () => play(uniformly(), cosineTask(), Number.NaN), /rounds must be .* not NaN/],
+  ["play", () => played({ means: [Number.NaN, 0, 0, 0] }), /the means of round 0 are \[null,0,0,0\]/],
+  ["play", () => played({ means: [0] }), /a finite number for each of 4 arms/],
+  ["play", () => played({ loss: () => Number.NaN }), /loss of round 0 is NaN/],
+  [
+    "play",
+    () =>
+      play(
+        { ...uniformly(), choose: () => ({ ...uniformly().choose(cosineTask().round(0).contexts), arm: 9 }) },
+        cosineTask(),
+        3,
+      ),
+    /arm must be a whole number from 0 to 3, not 9/,
+  ],
+  ["cosineTask", () => cosineTask({ arms: -1 }), /arms must be .* not -1/],
+  ["cosineTask", () => cosineTask({ width: Number.POSITIVE_INFINITY }), /width must be .* not Infinity/],
+  ["cosineTask", () => cosineTask({ seed: 0.5 }), /seed must be .* not 0\.5/],
+  ["cosineTask", () => cosineTask({ switchEvery: 0 }), /switchEvery must be .* not 0/],
+  ["cosineTask's round", () => cosineTask().round(Number.NaN), /index must be .* not NaN/],
+  ["cosineTask's loss", () => cosineTask().round(0).loss(4), /arm must be a whole number from 0 to 3, not 4/],
+  ["classificationTask", () => classificationTask({ ...table, rows: [] }), /0 rows with 2 labels/],
+  ["classificationTask", () => classificationTask({ ...table, labels: [0, 9] }), /labels\[1\] is 9/],
+  ["classificationTask", () => classificationTask({ ...table, classes: -1 }), /classes must be .* not -1/],
+  [
+    "classificationTask",
+    () => classificationTask({ ...table, rows: [table.rows[0], new Float64Array(1)] }),
+    /rows\[1\]/,
+  ],
+  ["classificationTask", () => classificationTask(table, Number.NaN), /seed must be .* not NaN/],
+  ["classificationTask's round", () => classificationTask(table).round(-1), /index must be .* not -1/],
+  ["classificationTask's loss", () => classificationTask(table).round(0).loss(2), /arm must be .* not 2/],
+])("%s refuses a number that is none of its own (%#)", (_, call, message) => {
+  expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
+});

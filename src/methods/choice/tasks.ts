@@ -2,6 +2,7 @@
 import { normal, uniform } from "../../engine/random.ts";
 import { ensure, shown } from "../../errors.ts";
 import { cellText } from "../../text/cells.ts";
+import { requireCounts, requireIndices, requireWhole } from "../numbers.ts";
 import type { Policy } from "./policy.ts";
 
 /** One round: contexts to choose among, and the losses of the choices. */
@@ -9,7 +10,7 @@ export interface Round {
   readonly contexts: readonly Float64Array[];
   /** Expected loss of each arm. */
   readonly means: readonly number[];
-  /** The loss that an arm gives this time, in [0, 1]. */
+  /** The loss that an arm gives this time, in [0, 1]. Errors: `bad_option` for an arm that is none. */
   loss(arm: number): number;
 }
 
@@ -18,7 +19,7 @@ export interface Task {
   readonly name: string;
   readonly width: number;
   readonly arms: number;
-  /** A function of the task's seed and the number. */
+  /** A function of the task's seed and the number. Errors: `bad_option` for a number that is not whole or below 0. */
   round(index: number): Round;
 }
 
@@ -33,14 +34,19 @@ export interface Play {
   curve: readonly (readonly [round: number, regret: number])[];
 }
 
-/** Plays `rounds` rounds. Errors: `aborted`, and as the policy. */
+/** Plays `rounds` rounds. Errors: `aborted`; `bad_option` for rounds below 1, and for a task or policy of one's own whose means or choices are none; as the policy. */
 export function play(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Play {
+  requireCounts({ rounds });
   let [regret, loss, firstHalf] = [0, 0, 0];
   const curve: (readonly [number, number])[] = [];
   for (let i = 0; i < rounds; i++) {
     if (i % 256 === 0) ensure(!signal?.aborted, "aborted", "playing the bandit was aborted");
     const { contexts, means, loss: lossOf } = task.round(i);
+    ensure(means.length === contexts.length && means.every(Number.isFinite), "bad_option", () => {
+      return `${task.name}: the means of round ${i} are ${shown(means)}, and must be a finite number for each of ${contexts.length} arms`;
+    });
     const { round, arm } = policy.choose(contexts);
+    requireWhole({ arm }, 0, contexts.length - 1);
     const seen = lossOf(arm);
     policy.learn(round, seen);
     regret += means[arm] - Math.min(...means);
@@ -65,7 +71,10 @@ export interface SyntheticOptions {
   switchEvery?: number;
 }
 
-/** Expected loss (1 - cos(4.5 a'x)) / 2 for a hidden unit vector a, contexts of independent normal entries scaled to length 1, losses 0 or 1. */
+const mostArms = 10_000;
+const widest = 100_000;
+
+/** Expected loss (1 - cos(4.5 a'x)) / 2 for a hidden unit vector a, contexts of independent normal entries scaled to length 1, losses 0 or 1. Errors: `bad_option` for numbers that are no counts, or a seed below 0. */
 export function cosineTask({
   arms = 4,
   width = 10,
@@ -73,12 +82,17 @@ export function cosineTask({
   lowLoss = false,
   switchEvery,
 }: SyntheticOptions = {}): Task {
+  requireWhole({ arms }, 1, mostArms);
+  requireWhole({ width }, 1, widest);
+  requireWhole({ seed }, 0);
+  if (switchEvery !== undefined) requireCounts({ switchEvery });
   const hidden = unitVector(width, (i) => normal({ seed, request: 1 }, i, "data"));
   return {
     name: lowLoss ? "cosine, best arm near 0" : switchEvery ? `cosine, turning every ${switchEvery}` : "cosine",
     width,
     arms,
     round(index) {
+      requireWhole({ index }, 0);
       const turned = switchEvery !== undefined && Math.floor(index / switchEvery) % 2 === 1;
       const contexts = Array.from({ length: arms }, (_, arm) =>
         unitVector(width, (i) => normal({ seed, request: 2 }, index, "data", arm * width + i)),
@@ -95,7 +109,10 @@ export function cosineTask({
       return {
         contexts,
         means,
-        loss: (arm) => (uniform({ seed, request: 3 }, index, "data", arm) < means[arm] ? 1 : 0),
+        loss(arm) {
+          requireWhole({ arm }, 0, arms - 1);
+          return uniform({ seed, request: 3 }, index, "data", arm) < means[arm] ? 1 : 0;
+        },
       };
     },
   };
@@ -121,9 +138,20 @@ export interface Table {
 
 /**
  * Classification as a bandit: arm k is the row (scaled to length 1) in block k of a vector of zeros; loss 0 for the right
- * class, 1 otherwise. Rows come in a random order, again and again.
+ * class, 1 otherwise. Rows come in a random order, again and again. Errors: `bad_option` for rows that are none, not finite or not of one width, labels
+ * that are not a class for each, and a seed below 0.
  */
 export function classificationTask({ name, rows, labels, classes }: Table, seed = 0): Task {
+  requireWhole({ classes }, 1, mostArms);
+  requireWhole({ seed }, 0);
+  ensure(rows.length > 0 && rows.length === labels.length, "bad_option", () => {
+    return `classificationTask: ${rows.length} rows with ${labels.length} labels: there must be a label for each of one row or more`;
+  });
+  requireIndices("labels", labels, classes);
+  for (const [i, row] of rows.entries())
+    ensure(row.length === rows[0].length && row.length > 0 && row.every(Number.isFinite), "bad_option", () => {
+      return `classificationTask: rows[${i}] must be ${rows[0].length} finite numbers, as rows[0] is, and one or more`;
+    });
   const width = rows[0].length;
   const order = Array.from(rows, (_, i) => i);
   for (let i = order.length - 1; i > 0; i--) {
@@ -136,6 +164,7 @@ export function classificationTask({ name, rows, labels, classes }: Table, seed 
     width: width * classes,
     arms: classes,
     round(index) {
+      requireWhole({ index }, 0);
       const row = order[index % order.length];
       const contexts = Array.from({ length: classes }, (_, arm) => {
         const context = new Float64Array(width * classes);
@@ -143,7 +172,14 @@ export function classificationTask({ name, rows, labels, classes }: Table, seed 
         return context;
       });
       const means = Array.from({ length: classes }, (_, arm) => (arm === labels[row] ? 0 : 1));
-      return { contexts, means, loss: (arm) => means[arm] };
+      return {
+        contexts,
+        means,
+        loss(arm) {
+          requireWhole({ arm }, 0, classes - 1);
+          return means[arm];
+        },
+      };
     },
   };
 }
