@@ -1,4 +1,5 @@
 /** The same texts in another forest: a second model, or the same one behind other words, scored node for node in as few passes as the first. */
+import { ensure } from "../../errors.ts";
 import type { Forest, ForestNode } from "../forest.ts";
 import type { LeaseSites } from "../sites/rows.ts";
 
@@ -22,8 +23,12 @@ export interface Mirror {
   close(): void;
 }
 
-/** Both models must have one vocabulary. */
+/** Both models must have one vocabulary. Errors: `bad_option` for what is no token, and for numbers of tokens that there cannot be. */
 export function createMirror(forest: Forest, { sites, before = [], instead = 0 }: MirrorOptions = {}): Mirror {
+  const isCount = (number: number): boolean => Number.isSafeInteger(number) && number >= 0;
+  const strange = before.find((token) => !isCount(token));
+  ensure(strange === undefined, "bad_option", `createMirror: before has ${strange}, which is no token's number`);
+  ensure(isCount(instead), "bad_option", `createMirror: instead must be a whole number from 0 on, not ${instead}`);
   const lease = forest.lease(sites);
   let twins = new Map<ForestNode, ForestNode>();
   let stem: Promise<ForestNode> | undefined;
