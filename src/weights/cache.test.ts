@@ -141,6 +141,11 @@ describe("withFileLock", () => {
     };
     await Promise.all(Array.from({ length: 8 }, () => withFileLock(path, action)));
     await expect(withFileLock(path, () => Promise.reject(new Error("mine")))).rejects.toThrow("mine");
+    for (const timeout of [Number.NaN, -1])
+      await expect(withFileLock(path, async () => {}, { timeout })).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(`timeout is ${timeout}`),
+      });
     expect(existsSync(`${path}.lock`)).toBe(false);
   });
 

@@ -1,5 +1,5 @@
 /** Files that are derived, made and shared by several processes: written whole or not at all, and one at a time. */
-import { VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 import { keeping, storage, type WriteBytes, whyUnreadable, within, writeError } from "../files.ts";
 
 export { type WriteBytes, writeError } from "../files.ts";
@@ -29,13 +29,14 @@ export async function writeFileAtomically(
 /**
  * Runs `action` while holding the lock of `path`, which one process (or worker) at a time can hold. Locks left by dead processes
  * are taken over. `timeout` (milliseconds, default 10 minutes) bounds the wait, not the action.
- * Errors: `unavailable` when the wait times out (names the holder), `aborted` by `signal`, `disk_full`.
+ * Errors: `unavailable` when the wait times out (names the holder), `aborted` by `signal`, `disk_full`, `bad_option` for a timeout below 0.
  */
 export async function withFileLock<T>(
   path: string,
   action: () => Promise<T>,
   { timeout = 10 * 60_000, signal }: { timeout?: number; signal?: AbortSignal } = {},
 ): Promise<T> {
+  ensure(timeout >= 0, "bad_option", `withFileLock: timeout is ${timeout}, and must be milliseconds from 0 on`);
   return (await keeping()).lock(path, action, { timeout, signal });
 }
 

@@ -174,6 +174,11 @@ describe("cut connections", () => {
   test("end with a clear error when nothing comes any more", async () => {
     lies.stall = true;
     files = { "model.safetensors": weights };
+    for (const stallTimeout of [Number.NaN, 0, -1, Number.POSITIVE_INFINITY])
+      expect(await failure(download({ stallTimeout }))).toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(`stallTimeout must be .* not ${stallTimeout}`),
+      });
     const error = await failure(download({ stallTimeout: 700 }));
     expect(error.code).toBe("unavailable");
     expect(error.message).toMatch(/model.safetensors: nothing arrived for 700 ms/);

@@ -79,6 +79,10 @@ export async function downloadModel(repository: string, options: DownloadOptions
     stallTimeout = 30_000,
   } = options;
   checkName(repository, revision);
+  // A timer of more milliseconds fires at once.
+  ensure(stallTimeout >= 1 && stallTimeout < 2 ** 31, "bad_option", () => {
+    return `downloadModel: stallTimeout must be milliseconds from 1 to ${2 ** 31 - 1}, not ${stallTimeout}`;
+  });
   const own = within(await cacheFolder(), "hub", repository);
   const reference = within(own, "revisions", `${encodeURIComponent(revision)}.txt`);
   const connection = { signal, stallTimeout, token };

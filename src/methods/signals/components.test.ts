@@ -72,7 +72,7 @@ describe("principal components", () => {
       onProgress: () => controller.abort(),
     });
     await expect(stopped).rejects.toEqual(expect.objectContaining({ code: "aborted" }));
-    const huge = matrix(5000, 5000, new Float64Array(0));
+    const huge = { rows: 5000, columns: 5000, data: new Float64Array(0) };
     await expect(principalComponents(huge, new Float64Array(5000), 3)).rejects.toThrow(/at most 4096 channels/);
     const endless = matrix(4, 2, Float64Array.of(1e200, 1, -1e200, 2, 3e200, 1, 0, 2));
     await expect(principalComponents(endless, columnMeans(endless), 1)).rejects.toThrow(/variance has no end/);
