@@ -7,7 +7,6 @@ import {
   cosine,
   cumulativeSum,
   divide,
-  elementCount,
   equal,
   exp,
   expand,
@@ -42,7 +41,7 @@ import {
   zerosLike,
 } from "./operations.ts";
 import { withInputs } from "./rewrite.ts";
-import { sameShape } from "./shape.ts";
+import { elementCount, sameShape } from "./shape.ts";
 import { createTensor, requireTensor, scalar, type Tensor, type TensorData, topologicalOrder } from "./tensor.ts";
 
 /** Gradient of the loss for each input of `node`, given `g`, its gradient for the node's output. Undefined: no dependence. */

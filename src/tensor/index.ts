@@ -10,11 +10,12 @@ export type {
   WeightBinding,
 } from "./lowering.ts";
 export { planInput } from "./lowering.ts";
+export * from "./norms.ts";
 export { weightFileName } from "./onnx.ts";
 export * from "./operations.ts";
 export { type LstmState, type LstmWeights, lstm, lstmCell } from "./recurrent.ts";
 export { rewrite } from "./rewrite.ts";
-export { type Dimension, product, type Shape, sameShape, shapeText } from "./shape.ts";
+export { type Dimension, elementCount, product, type Shape, sameShape, shapeText } from "./shape.ts";
 export {
   type Attributes,
   constant,

@@ -345,29 +345,6 @@ export function crossEntropy(logits: Tensor, targets: Tensor): Tensor {
   return createTensor("crossEntropy", [logits, targets], targets.shape, logits.type);
 }
 
-function requireEpsilon(operation: string, epsilon: number): void {
-  ensure(epsilon >= 0 && Number.isFinite(epsilon), "bad_option", () => {
-    return `${operation}: epsilon is ${epsilon} and must be a number from 0 on`;
-  });
-}
-
-/** x / sqrt(mean(x^2) + epsilon) * weight along the last axis (Zhang and Sennrich 2019). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
-export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {
-  requireEpsilon("rmsNorm", epsilon);
-  if (!sameShape(weight.shape, x.shape.slice(-1)))
-    throw shapeError("rmsNorm", x.shape, weight.shape, "need a weight of the last dimension");
-  return createTensor("rmsNorm", [x, weight], x.shape, x.type, { epsilon });
-}
-
-/** (x - mean) / sqrt(variance + epsilon) * weight + bias along the last axis (Ba et al. 2016). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
-export function layerNorm(x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor {
-  requireEpsilon("layerNorm", epsilon);
-  if (!sameShape(weight.shape, x.shape.slice(-1)) || !sameShape(bias.shape, weight.shape)) {
-    throw shapeError("layerNorm", x.shape, weight.shape, "need weight and bias of the last dimension");
-  }
-  return createTensor("layerNorm", [x, weight, bias], x.shape, x.type, { epsilon });
-}
-
 /**
  * Rotary position embedding, rotate-half form (Su et al. 2021): x [batch, heads, length, dimension], positions int64 [batch, length],
  * tables [positions, turned / 2] of cosines and sines. Where fewer dimensions turn than a head has, those after them stay.
@@ -412,17 +389,4 @@ export function sumTo(x: Tensor, shape: Shape): Tensor {
   const lead = x.shape.length - shape.length;
   const axes = x.shape.map((d, i) => (i < lead || (shape[i - lead] === 1 && d !== 1) ? i : -1)).filter((i) => i >= 0);
   return reshape(reduceSum(x, axes, true), shape);
-}
-
-/** Number of elements as a tensor-free dimension; refuses named ones. Errors: `bad_shape`, for sizes that are none as well. */
-export function elementCount(shape: Shape): number {
-  const size = product(shape);
-  ensure(
-    typeof size === "number",
-    "bad_shape",
-    () => `the number of elements of ${shapeText(shape)} is not known before the program runs`,
-  );
-  const sound = shape.every((size) => typeof size === "string" || (Number.isInteger(size) && size >= 0));
-  ensure(sound, "bad_shape", () => `${shapeText(shape)} is no shape: sizes are whole numbers from 0 on`);
-  return size;
 }

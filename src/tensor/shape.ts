@@ -1,4 +1,4 @@
-import { VentrisError } from "../errors.ts";
+import { ensure, VentrisError } from "../errors.ts";
 
 /**
  * A dimension is a number, or a name for a size known only when the program runs ("rows"). Names combine into products
@@ -37,6 +37,19 @@ export function product(shape: Shape): Dimension {
   const { factor, names } = factors(shape);
   if (names.length === 0 || factor === 0) return factor;
   return (factor === 1 ? names : [String(factor), ...names]).join("*");
+}
+
+/** Number of elements as a tensor-free dimension; refuses named ones. Errors: `bad_shape`, for sizes that are none as well. */
+export function elementCount(shape: Shape): number {
+  const size = product(shape);
+  ensure(
+    typeof size === "number",
+    "bad_shape",
+    () => `the number of elements of ${shapeText(shape)} is not known before the program runs`,
+  );
+  const sound = shape.every((size) => typeof size === "string" || (Number.isInteger(size) && size >= 0));
+  ensure(sound, "bad_shape", () => `${shapeText(shape)} is no shape: sizes are whole numbers from 0 on`);
+  return size;
 }
 
 export function sum(dimensions: Shape): Dimension {
