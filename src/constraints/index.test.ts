@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type ConstraintChoice, createConstraint, isValid } from "./index.ts";
+import { type ConstraintChoice, createConstraint, createVocabulary, isValid, wordsFor } from "./index.ts";
 
 const inItself: Record<string, unknown> = { type: "object" };
 inItself.properties = { next: inItself };
@@ -97,5 +97,18 @@ describe("a function that is no constraint", () => {
   ])("%s: refused by name", async (_, judge, message) => {
     expect(() => createConstraint(judge as () => boolean)).toThrow(message);
     await new Promise((resolve) => setTimeout(resolve, 0));
+  });
+});
+
+describe("vocabularies of one's own", () => {
+  it.each([Number.POSITIVE_INFINITY, Number.NaN, -1, 1.5, 2 ** 25])("have a size: %d is none", (size) => {
+    expect(() => createVocabulary(size, () => Uint8Array.of(97))).toThrow(/size must be a whole number/);
+  });
+
+  it("have bytes for every token, and masks of as many words as hold them", () => {
+    expect(() => createVocabulary(2, (() => undefined) as never)).toThrow(/bytesOf\(0\) gives undefined/);
+    expect([0, 1, 32, 33].map(wordsFor)).toEqual([0, 1, 1, 2]);
+    for (const size of [-1, Number.NaN, Number.POSITIVE_INFINITY])
+      expect(() => wordsFor(size)).toThrow(/wordsFor: size/);
   });
 });

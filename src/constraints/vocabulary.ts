@@ -1,3 +1,9 @@
+import { ensure, shown, VentrisError } from "../errors.ts";
+import { isInstance } from "../values.ts";
+
+/** More tokens than any vocabulary has. */
+const mostTokens = 2 ** 24;
+
 /** A vocabulary as a trie of bytes, flat and in depth-first order: one walk meets every token once and skips what cannot be. */
 export interface Vocabulary {
   readonly size: number;
@@ -27,7 +33,16 @@ export interface Plain {
 
 /** Tokens 0 to `size` - 1 by their bytes, as constraints look at them. */
 export function createVocabulary(size: number, bytesOf: (token: number) => Uint8Array): Vocabulary {
-  const bytes = Array.from({ length: size }, (_, token) => bytesOf(token));
+  ensure(Number.isInteger(size) && size >= 0 && size <= mostTokens, "bad_option", () => {
+    return `createVocabulary: size must be a whole number from 0 to ${mostTokens}, not ${shown(size)}`;
+  });
+  const bytes = Array.from({ length: size }, (_, token) => {
+    const own: unknown = bytesOf(token);
+    ensure(isInstance<Uint8Array>("Uint8Array", own), "bad_option", () => {
+      return `createVocabulary: bytesOf(${token}) gives ${shown(own)}, and must give a Uint8Array`;
+    });
+    return own;
+  });
   const characters = bytes.map(plainCharacters);
   let plain: Plain | undefined;
   const vocabulary: Vocabulary = {
@@ -159,7 +174,10 @@ export function walk<State>(
 }
 
 /** Words of 32 bits that a mask over so many tokens has. */
-export const wordsFor = (size: number): number => (size + 31) >>> 5;
+export function wordsFor(size: number): number {
+  if (size >= 0 && size <= mostTokens) return (size + 31) >>> 5; // asked for in every row
+  throw new VentrisError("bad_option", `wordsFor: size must be from 0 to ${mostTokens}, not ${shown(size)}`);
+}
 
 /** Sets the bits of all tokens that end at a node. */
 export function markTokens({ first, tokens }: Vocabulary, node: number, bits: Uint32Array): void {

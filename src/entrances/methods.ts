@@ -16,5 +16,5 @@ export const nodesOf = /* @__PURE__ */ checked("nodesOf", area.nodesOf, [["the f
 export const speculate = /* @__PURE__ */ checked("speculate", area.speculate, [["decoding",{"named":"Decoding"}],["drafter",{"named":"Drafter"}],["verifier?","function"]], named, true);
 export const addNode = /* @__PURE__ */ checked("addNode", area.addNode, [["tree",{"named":"DraftTree"}],["parent","number"],["token","number"],["value?","number"],["probability?","number"]], named);
 export const addPath = /* @__PURE__ */ checked("addPath", area.addPath, [["tree",{"named":"DraftTree"}],["path",{"list":"number"}],["limit?","number"],["value?","number"]], named);
-export const childrenOf = /* @__PURE__ */ checked("childrenOf", area.childrenOf, [["tree",{"fields":{"tokens":{"list":"number"},"parents":{"list":"number"}}}]], named);
+export const childrenOf = /* @__PURE__ */ checked("childrenOf", area.childrenOf, [["the first argument",{"fields":{"tokens":{"list":"number"},"parents":{"list":"number"}}}]], named);
 export const createTree = /* @__PURE__ */ checked("createTree", area.createTree, [["kind",{"values":["chosen","sampled"]}],["the second argument?",{"fields":{"replacement?":"boolean","valued?":"boolean"}}]], named);

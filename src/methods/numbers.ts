@@ -1,4 +1,4 @@
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 
 /** Errors: `bad_option` naming the first that is no whole number of a range, both ends in it. */
 export function requireWhole(
@@ -8,7 +8,7 @@ export function requireWhole(
 ): void {
   for (const [name, number] of Object.entries(numbers))
     ensure(Number.isSafeInteger(number) && number >= least && number <= most, "bad_option", () => {
-      return `${name} must be a whole number from ${least} ${most === Number.MAX_SAFE_INTEGER ? "on" : `to ${most}`}, not ${number}`;
+      return `${name} must be a whole number from ${least} ${most === Number.MAX_SAFE_INTEGER ? "on" : `to ${most}`}, not ${shown(number)}`;
     });
 }
 
@@ -19,7 +19,7 @@ export const requireCounts = (counts: Readonly<Record<string, number>>): void =>
 export function requireIndices(name: string, indices: ArrayLike<number>, count: number): void {
   for (let at = 0; at < indices.length; at++)
     ensure(Number.isInteger(indices[at]) && indices[at] >= 0 && indices[at] < count, "bad_option", () => {
-      return `${name}[${at}] is ${indices[at]}, and must be a whole number from 0 to ${count - 1}`;
+      return `${name}[${at}] is ${shown(indices[at])}, and must be a whole number from 0 to ${count - 1}`;
     });
 }
 
@@ -27,7 +27,7 @@ export function requireIndices(name: string, indices: ArrayLike<number>, count: 
 export function requireWithin(numbers: Readonly<Record<string, number>>, least: number, most = Number.MAX_VALUE): void {
   for (const [name, number] of Object.entries(numbers)) {
     ensure(number >= least && number <= most, "bad_option", () => {
-      return `${name} must be a number ${most === Number.MAX_VALUE ? `from ${least} on` : `in [${least}, ${most}]`}, not ${number}`;
+      return `${name} must be a number ${most === Number.MAX_VALUE ? `from ${least} on` : `in [${least}, ${most}]`}, not ${shown(number)}`;
     });
   }
 }
