@@ -9,9 +9,12 @@ import { build } from "./build.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bench = join(root, "bench");
 
-// Only these measure against llama.cpp; the others need no peer.
-if (process.argv.slice(2).some((word) => word === "engine" || word === "speculation")) installPeers();
 build();
+// A slip is told before anything is installed: with words of the package, hence after building.
+const { readArguments } = await import("../bench/arguments.mjs");
+const { name } = readArguments();
+// Only these measure against llama.cpp; the others need no peer.
+if (name === "engine" || name === "speculation") installPeers();
 const { status } = spawnSync(process.execPath, [join(bench, "run.mjs"), ...process.argv.slice(2)], {
   stdio: "inherit",
 });

@@ -427,6 +427,35 @@ describe("misuse and failure", () => {
       ["train", "texts.txt"],
       /texts\.txt is a text, and train takes a recipe: ventris train --init/,
     ],
+    [
+      "a misspelt name of a method's own name",
+      ["run", "--method", '{"nam":"dyspec"}', prompt],
+      /^ventris: --method: a method is .*; did you mean "name" for "nam"\?\n/,
+    ],
+    [
+      "the same in a list",
+      ["compare", "--methods", '["greedy",{"nme":"dyspec"}]', prompt],
+      /^ventris: --methods: a method is .*; did you mean "name" for "nme"\?\n/,
+    ],
+    [
+      "the same of a shaper",
+      ["run", "--shaper", '{"nmae":"dola"}', prompt],
+      /^ventris: --shaper: .*; did you mean "name" for "nmae"\?\n/,
+    ],
+    ["no methods", ["compare", "--methods", "", prompt], /^ventris: --methods names no method\n/],
+    ["a method too few", ["compare", "--methods", "greedy,,chain", prompt], /between two commas stands no method/],
+    [
+      "a method twice",
+      ["compare", "--methods", "greedy,greedy", prompt],
+      /greedy is named twice with the same options/,
+    ],
+    ["a misspelt shaper", ["methods", "dolla"], /no method or shaper is called "dolla"; did you mean "dola"\?/],
+    ["another's name of a method", ["methods", "beamsearch"], /"beamsearch"; did you mean "beam"\?/],
+    [
+      "a misspelt shaper as a method",
+      ["run", "--method", "dolla", prompt],
+      /"dolla"; did you mean "dola"\? It is a shaper/,
+    ],
     ["an unknown method", ["run", "--method", "gredy", prompt], /did you mean "greedy"/],
     [
       "a method's unknown option",
@@ -700,11 +729,17 @@ describe("listings", () => {
 
 it("bench names the nearest benchmark, and its usage fits the screen", () => {
   const env = { ...process.env, COLUMNS: "70" };
-  const run = join(root, "bench", "run.mjs");
-  const { status, stderr } = spawnSync(process.execPath, [run, "engin"], { env, encoding: "utf8" });
+  const bench = (...words: string[]) =>
+    spawnSync(process.execPath, [main, "bench", ...words], { env, encoding: "utf8" });
+  const { status, stderr } = bench("engin");
   expect(status).toBe(2);
-  expect(stderr).toMatch(/^there is no benchmark "engin"; did you mean "engine"\?\nusage: /);
+  expect(stderr).toMatch(/^ventris: there is no benchmark "engin"; did you mean "engine"\?\nusage: /);
   for (const line of stderr.split("\n")) expect(line.length).toBeLessThanOrEqual(70);
+  // Nothing is installed for a slip: the first word that is said is about it.
+  const flag = bench("speculation", "--quik", "--json");
+  expect(flag.status).toBe(2);
+  expect(flag.stderr).toMatch(/^ventris: there is no option --quik; did you mean --quick\?\nusage: /);
+  expect(JSON.parse(flag.stdout)).toEqual({ error: { code: "bad_option", message: expect.stringMatching(/--quik;/) } });
 });
 
 describe("compare", () => {

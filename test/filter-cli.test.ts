@@ -156,7 +156,8 @@ it("decodes spike trains counted in bins, where the state moves, and leaves outl
 it("refuses what makes no sense, by name and with status 2", async () => {
   const wrong: [string[], number, RegExp][] = [
     [["fit", "data.csv", "--out", "k"], 2, /which columns are states/],
-    [["fit", "data.csv", "--state", "x,z", "--out", "k"], 2, /no column "z"; it has 5: x, y, a/],
+    [["fit", "data.csv", "--state", "x,z", "--out", "k"], 2, /no column "z"; did you mean "x"\? It has 5: x, y, a/],
+    [["compare", "data.csv", "--state", "9"], 2, /no column "9"\. It has 5: x, y, a/],
     [["fit", "data.csv", "--state", "x", "--method", "kalmn", "--out", "k"], 2, /did you mean "kalman"/],
     [
       ["fit", "data.csv", "--state", "x", "--set", "rigde=1", "--method", "kalman", "--out", "k"],

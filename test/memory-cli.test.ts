@@ -146,6 +146,7 @@ it("classes of texts by a model's states, refused for another model; tables that
   const refusedWith = (flag: string, value: string, message: RegExp) =>
     refused(bottleneck("train", "first.csv", flag, value, "--out", "none.safetensors"), message);
   refusedWith("--label", "sort", /no column "sort"/);
+  refusedWith("--label", "knid", /no column "knid"; did you mean "kind"\? It has 3: x, y, kind/);
   refusedWith("--classes", "a,b,a", /--classes a,b,a: a stands there twice/);
   refusedWith("--classes", "a,,b", /--classes a,,b: a name is empty/);
   refusedWith("--svg", "map.png", /--svg map\.png: it is an \.svg/);

@@ -4,9 +4,9 @@ import type { MethodChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
 import type { DecodingModel } from "../engine/model.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, shown, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
-import { meantBy } from "../names.ts";
+import { meantBy, meantField } from "../names.ts";
 import { addElsewhere, kebab, parseAssignments } from "./flags.ts";
 import { readTypedJson } from "./json.ts";
 import { say } from "./output.ts";
@@ -72,6 +72,7 @@ export async function readMethod(
   }
   const { method, options } = await chosen(
     text.trimStart().startsWith("{") ? readTypedJson(text, "--method", oneMethod) : text,
+    "--method",
   );
   return { method, options: { ...options, ...parseAssignments(method.options.shape, assignments, method.name) } };
 }
@@ -84,16 +85,27 @@ export async function readMethods(text: string): Promise<ChosenMethod[]> {
     : json !== undefined
       ? [json]
       : text.split(",").map((name) => name.trim());
-  ensure(list.length > 0, "bad_option", "--methods names no method");
-  return Promise.all(list.map(chosen));
+  ensure(list.length > 0 && text.trim() !== "", "bad_option", "--methods names no method");
+  ensure(!list.includes(""), "bad_option", `--methods ${text}: between two commas stands no method`);
+  const methods = await Promise.all(list.map((entry) => chosen(entry, "--methods")));
+  const written = methods.map(({ method, options }) => JSON.stringify([method.name, options]));
+  const twice = written.findIndex((one, i) => written.indexOf(one) < i);
+  ensure(twice < 0, "bad_option", () => {
+    return `--methods: ${methods[twice].method.name} is named twice with the same options: leave one out, or give them different ones`;
+  });
+  return methods;
 }
 
-async function chosen(entry: unknown): Promise<ChosenMethod> {
+/** The end of a sentence about what is no method: the field that was meant by the name of one. */
+export const meantName = (entry: unknown): string =>
+  (typeof entry === "object" && entry !== null && meantField(entry, ["name"])) || "";
+
+async function chosen(entry: unknown, flag: string): Promise<ChosenMethod> {
   const { name, ...options } = (typeof entry === "string" ? { name: entry } : (entry ?? {})) as { name?: unknown };
   ensure(
     typeof name === "string",
     "bad_option",
-    `a method is a name, a file or {"name": …, options}, not ${JSON.stringify(entry)}`,
+    () => `${flag}: a method is a name, a file or {"name": …, options}, not ${shown(entry)}${meantName(entry)}`,
   );
   return { method: isModulePath(name) ? await loadMethod(name) : findMethod(name), options };
 }

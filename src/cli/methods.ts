@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Method, ShaperKind } from "../engine/method.ts";
 import type { Capability } from "../engine/model.ts";
 import { ensure } from "../errors.ts";
-import { findMethod, methods, shapers } from "../methods/index.ts";
+import { findMethodOrShaper, methods, shapers } from "../methods/index.ts";
 import { describeOption, placeholder } from "./flags.ts";
 import { examples } from "./help.ts";
 import { decodesNothing } from "./method-choice.ts";
@@ -45,8 +45,7 @@ async function abilitiesOf(reference: string): Promise<ReadonlySet<Capability>> 
 type Entry = Method | ShaperKind;
 
 async function find(name: string): Promise<Entry> {
-  if (isModulePath(name)) return loadMethod(name);
-  return shapers.find((shaper) => shaper.name === name) ?? findMethod(name);
+  return isModulePath(name) ? loadMethod(name) : findMethodOrShaper(name);
 }
 
 const isMethod = (entry: Entry): entry is Method => "decode" in entry;

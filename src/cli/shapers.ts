@@ -1,10 +1,11 @@
 /** Shapers as a flag: what has a say in the distributions beside the options, in the order in which they are given. */
 import { type Command, Option } from "commander";
-import { ensure } from "../errors.ts";
+import { ensure, shown } from "../errors.ts";
 import { findShaper, shapers } from "../methods/index.ts";
 import type { ShaperWithOptions } from "../options.ts";
 import { parseAssignments } from "./flags.ts";
 import { readTypedJson } from "./json.ts";
+import { meantName } from "./method-choice.ts";
 
 export interface ShaperFlags {
   shaper?: string[];
@@ -28,7 +29,7 @@ function readShaper(text: string): ShaperWithOptions {
     ensure(
       typeof choice === "object" && choice !== null && "name" in choice && typeof choice.name === "string",
       "bad_option",
-      `--shaper: write it as {"name": …, options}, not ${text.slice(0, 200)}`,
+      () => `--shaper: write it as {"name": …, options}, not ${shown(choice)}${meantName(choice)}`,
     );
     findShaper(choice.name);
     return choice as ShaperWithOptions;

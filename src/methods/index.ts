@@ -3,7 +3,7 @@ import { encoderDecoderKind } from "../engine/encoder-decoder/kind.ts";
 import type { Method, ModelKind, ShaperKind } from "../engine/method.ts";
 import { createRemoteKind } from "../engine/remote/kind.ts";
 import { ensure, shown, VentrisError } from "../errors.ts";
-import { didYouMean, methodSuggestion } from "../names.ts";
+import { didYouMean, meantBy, methodSuggestion } from "../names.ts";
 import type { PartKind } from "../training/parts.ts";
 import { createAuto } from "./choice/auto/index.ts";
 import { makeEndpointChooser } from "./choice/endpoints.ts";
@@ -98,6 +98,19 @@ export const findMethod = (name: string): Method => named(methods, name, "method
 /** Errors: `bad_option` with the nearest name. */
 export const findShaper = (name: string): ShaperKind => named(shapers, name, "shaper", methods);
 
+/** Errors: `bad_option` with the nearest name of either. */
+export function findMethodOrShaper(name: string): Method | ShaperKind {
+  const all = [...methods, ...shapers];
+  const found = all.find((entry) => entry.name === name);
+  const names = namesOf(all);
+  ensure(found, "bad_option", () => {
+    return `no method or shaper is called "${name.slice(0, 200)}"${methodSuggestion(name, names)} There are: ${names.join(", ")}`;
+  });
+  return found;
+}
+
+const namesOf = (list: readonly { readonly name: string }[]): string[] => list.map((entry) => entry.name);
+
 function named<T extends { readonly name: string }>(
   list: readonly T[],
   name: string,
@@ -107,12 +120,15 @@ function named<T extends { readonly name: string }>(
   ensure(typeof name === "string", "bad_option", () => `the name of a ${what} must be a text, not ${shown(name)}`);
   const found = list.find((entry) => entry.name === name);
   if (found) return found;
-  const names = list.map((entry) => entry.name);
+  const names = namesOf(list);
   const meant = what === "method" ? methodSuggestion(name, names) : didYouMean(name, names);
   const other = others.some((entry) => entry.name === name) && elsewhere[what];
+  // Of a name that is like none of its kind, the other kind's may be meant.
+  const misspelt = meant === "." ? meantBy(name, namesOf(others)) : undefined;
+  const ofOthers = misspelt && `; did you mean "${misspelt}"${elsewhere[what].replace(/^: it/, "? It")}`;
   throw new VentrisError(
     "bad_option",
-    `no ${what} is called "${name.slice(0, 200)}"${other || meant} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ")}`,
+    `no ${what} is called "${name.slice(0, 200)}"${other || ofOthers || meant} ${what === "method" ? "Methods" : "Shapers"}: ${names.join(", ")}`,
   );
 }
 

@@ -79,7 +79,10 @@ export async function* recordFields(path: string, fields: readonly string[]): As
     const record = parseJson(line, `${path}, line ${number}`);
     yield fields.map((field) => {
       const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
-      ensure(typeof text === "string", "bad_file", `${path}, line ${number}: no text in the field "${field}"`);
+      ensure(typeof text === "string", "bad_file", () => {
+        const fields = isObject(record) ? Object.keys(record).slice(0, 20).join(", ") : "";
+        return `${path}, line ${number}: no text in the field "${field}"${fields ? `; the line has the fields ${fields}` : ""}`;
+      });
       return text;
     });
   }

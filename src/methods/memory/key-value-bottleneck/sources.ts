@@ -1,5 +1,6 @@
 /** Where a bottleneck's features come from: columns of a table, or the states that a language model has over texts; each row with its label. */
 import { ensure } from "../../../errors.ts";
+import { didYouMean } from "../../../names.ts";
 import { cellText } from "../../../text/cells.ts";
 import { recordFields, textLines } from "../../../text/index.ts";
 import { documentTokens } from "../../../text/windows.ts";
@@ -30,7 +31,9 @@ export async function labelledTable(path: string, label?: string): Promise<Named
     if (!header) {
       header = cells;
       at = label === undefined ? header.length - 1 : header.indexOf(label);
-      ensure(at >= 0, "bad_option", `${path} has no column "${label}"; it has ${header.join(", ")}`);
+      ensure(at >= 0, "bad_option", () => {
+        return `${path} has no column "${label}"${didYouMean(label!, header!)} It has ${header!.length}: ${header!.join(", ")}`;
+      });
       ensure(header.length >= 2, "bad_file", `${path}: a table has a label and at least one column of features`);
       continue;
     }

@@ -1,5 +1,6 @@
 /** Columns of numbers, row = bin or sample, whatever file they came from. */
 import { ensure } from "../../../errors.ts";
+import { didYouMean } from "../../../names.ts";
 import { cellText } from "../../../text/cells.ts";
 import { type Matrix, matrix } from "../matrix.ts";
 
@@ -49,11 +50,11 @@ export function placesOf({ names }: Pick<Table, "names">, wanted: string, origin
     if (named >= 0) return [named];
     const [, from, to = from] = /^(\d+)(?:-(\d+))?$/.exec(word) ?? [];
     const [low, high] = [Number(from), Number(to)];
-    ensure(
-      from !== undefined && low >= 1 && high >= low && high <= names.length,
-      "bad_option",
-      `${origin} has no column "${word}"; it has ${names.length}: ${names.slice(0, 12).join(", ")}${names.length > 12 ? " …" : ""}`,
-    );
+    ensure(from !== undefined && low >= 1 && high >= low && high <= names.length, "bad_option", () => {
+      // A number that is too large is near to others, and none of them is meant.
+      const meant = from === undefined ? didYouMean(word, names) : ".";
+      return `${origin} has no column "${word}"${meant} It has ${names.length}: ${names.slice(0, 12).join(", ")}${names.length > 12 ? " …" : ""}`;
+    });
     return Array.from({ length: high - low + 1 }, (_, i) => low - 1 + i);
   });
 }
