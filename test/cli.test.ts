@@ -337,7 +337,7 @@ describe("doctor", () => {
     expect(await passes()).toEqual(first);
     expect((await passes("--measure")).seconds).not.toEqual(first.seconds);
     const nameless = await call("--measure");
-    expect([nameless.status, nameless.stderr]).toEqual([2, expect.stringMatching(/--measure: say of which model/)]);
+    expect([nameless.status, nameless.stderr]).toEqual([2, expect.stringMatching(/--measure is about a model: say which, by --model/)]);
   });
 });
 
@@ -494,6 +494,48 @@ describe("misuse and failure", () => {
       /there is no folder nowhere/,
     ],
   ];
+  /** Flags that would do nothing, and what is said of them. */
+  const idle: [string[], RegExp][] = [
+    [["compare", "--methods", "greedy", "--draft", "pylos", prompt], /^ventris: --draft: none of these methods/],
+    [["compare", "--logprobs", "2", prompt], /^ventris: --logprobs needs --json\n/],
+    [["run", "--taps", "embed", prompt], /^ventris: --taps needs --json or --trace\n/],
+    ...["--out x", "--trace x", "--fresh", "--tiny", "--seed 3"].map((flag): [string[], RegExp] => [
+      ["reproduce", "--list", ...flag.split(" ")],
+      /^ventris: --\w+ has no part in --list/,
+    ]),
+    ...["--out x", "--fresh", "--full", "--seed 3"].map((flag): [string[], RegExp] => [
+      ["reproduce", "dyspec", "--trace", "t.jsonl", ...flag.split(" ")],
+      /^ventris: --\w+ has no part in --trace/,
+    ]),
+    ...["--temperature 1", "--weights int8", "--threads 2", "--draft pylos", "--measure"].map(
+      (flag): [string[], RegExp] => [["doctor", ...flag.split(" ")], /^ventris: --\w+ is about a model: .* --model\n/],
+    ),
+    [
+      ["train", "--threads", "2", "finetune", "knossos", "a.txt"],
+      /^ventris: --threads stands before finetune, .* behind/,
+    ],
+    [["choose", "--model", "pylos", "play", "t.csv"], /^ventris: --model stands before play, .*: leave it out\n/],
+    [["choose", "--model", "pylos", "--state", "s"], /^ventris: --model has no part in --state/],
+    [["eeg", "prepare", "a.jsonl", "--out", "d", "--noise", "3"], /^ventris: --noise belongs to the synthetic corpus/],
+    [["eeg", "train", "d", "--out", "m", "--text", "t", "--text-steps", "3"], /^ventris: --text-steps belongs to/],
+    [
+      ["eeg", "train", "d", "--out", "m", "--published", "--heads", "3"],
+      /^ventris: --heads is a size, and --published/,
+    ],
+    [["eeg", "evaluate", "m", "d", "--no-texts", "--beams", "3"], /^ventris: --beams belongs to the texts/],
+    [
+      ["diffusion", "collect", "mycenae", "--out", "r", "--prompts", "p.txt", "--seed", "3"],
+      /^ventris: --seed is that of the tasks/,
+    ],
+  ];
+  it("exits with 2 for flags that would have no effect", async () => {
+    for (const [words, message] of idle) {
+      const { status, stdout, stderr } = await ventris(words);
+      expect(stderr, words.join(" ")).toMatch(message);
+      expect([status, stdout]).toEqual([2, ""]);
+    }
+  });
+
   it.each(misuse)("exits with 2 for %s", async (_, words, message) => {
     const { status, stdout, stderr } = await ventris(words);
     expect(stderr).toMatch(/^ventris: /);

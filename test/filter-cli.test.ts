@@ -153,6 +153,16 @@ it("decodes spike trains counted in bins, where the state moves, and leaves outl
   expect((await accuracy([])).classes.balancedAccuracy).toBeLessThan(0.7);
 });
 
+it("refuses flags of whole recordings with a stream, those with a default too", async () => {
+  const kalman = ["--method", "kalman", "--out", "s.filter"];
+  expect(await filter(["fit", "data.csv", "--state", "x,y", ...kalman])).toMatchObject({ status: 0 });
+  for (const words of [["--lag", "2"], ["--channels", "a"], ["--without", "b"], ["--smooth"], ["--rows", "0:3"]])
+    expect(await filter(["run", "s.filter", "--stream", ...words])).toMatchObject({
+      status: 2,
+      stderr: `ventris: ${words[0]} and --stream exclude each other: a stream is decoded as it comes\n`,
+    });
+});
+
 it("refuses what makes no sense, by name and with status 2", async () => {
   const wrong: [string[], number, RegExp][] = [
     [["fit", "data.csv", "--out", "k"], 2, /which columns are states/],

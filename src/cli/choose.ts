@@ -10,7 +10,7 @@ import { choice } from "../methods/index.ts";
 import { drawPlot } from "../papers/plot.ts";
 import { resolveModel } from "../references.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { numberFlag } from "./flags.ts";
+import { numberFlag, refuseFlags } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
@@ -48,11 +48,11 @@ export function define(command: Command): void {
         "folder where auto keeps what it learns (its option state); default: beside the model",
       )
       .option("--json", "print one JSON object");
-  learnt(command).action((_, sub: Command) => showLearnt(sub.opts()));
+  learnt(command).action((flags: LearntFlags, sub: Command) => showLearnt(flags, sub));
   learnt(command.command("forget"))
     .description("delete what auto has learnt, so that it begins anew")
     .addHelpText("after", examples("ventris choose forget --model phaistos"))
-    .action((_, sub: Command) => forget(sub.optsWithGlobals()));
+    .action(forget);
   command
     .command("play")
     .description(
@@ -90,14 +90,15 @@ interface LearntFlags {
   json?: true;
 }
 
-async function folderOf({ model = "knossos", state }: LearntFlags): Promise<string> {
+async function folderOf({ model = "knossos", state }: LearntFlags, command: Command): Promise<string> {
+  if (state !== undefined) refuseFlags(command, ["model"], "has no part in --state, which names the folder itself");
   if (state !== undefined) return state;
   const path = await resolveModel(model);
   return join((await stat(path)).isDirectory() ? path : dirname(path), choice.stateFolder);
 }
 
-async function showLearnt(flags: LearntFlags): Promise<void> {
-  const folder = await folderOf(flags);
+async function showLearnt(flags: LearntFlags, command: Command): Promise<void> {
+  const folder = await folderOf(flags, command);
   const found = await choice.learntIn(folder);
   const states = found.map(({ path, learnt: { arms, policy, recent, ...bound } }) => {
     const outlook = choice.outlook({ arms, policy, recent, ...bound });
@@ -137,8 +138,8 @@ async function showLearnt(flags: LearntFlags): Promise<void> {
   }
 }
 
-async function forget(flags: LearntFlags): Promise<void> {
-  const paths = await choice.forgetLearnt(await folderOf(flags));
+async function forget(flags: LearntFlags, command: Command): Promise<void> {
+  const paths = await choice.forgetLearnt(await folderOf(flags, command));
   if (flags.json) printJson({ forgotten: paths });
   else print(paths.length === 0 ? "there was nothing to forget" : paths.join("\n"));
 }

@@ -72,9 +72,7 @@ export function define(command: Command): void {
     .option("--draft <model>", "the draft model of all methods that have one, instead of their default")
     .addOption(number("--repeat", "measure every prompt this many times", 1000).default(4))
     .option("--tree", "show the drafted trees of the first rounds, and why their tokens were kept or rejected")
-    .addOption(
-      number("--rounds", "how many rounds of each method --tree shows").default(undefined, "3").implies({ tree: true }),
-    );
+    .addOption(number("--rounds", "show this many rounds of each method, as --tree shows 3").implies({ tree: true }));
   addSamplingFlags(command, defaults);
   addOutputFlags(command, { defaults });
   command.option("--out <file>", "write the comparison to a page (.html) or its figure (.svg), to keep or to send");
@@ -101,9 +99,12 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     "bad_option",
     `--out ${out}: the file must end in .html or .svg`,
   );
+  ensure(flags.logprobs === undefined || flags.json, "bad_option", "--logprobs needs --json");
   const request = { ...defaults, ...(await readRequest(flags)) };
   const named = flags.methods === undefined ? undefined : await readMethods(flags.methods);
   requireNoOptions(words, named ?? [], "--methods");
+  const drafting = named?.some(({ method }) => "draft" in method.options.shape) ?? true;
+  ensure(flags.draft === undefined || drafting, "bad_option", "--draft: none of these methods has a draft model");
   const prompts = await readPrompts(words, flags);
   await using model = await openShown(flags.model, openOptions(flags));
   const chosen = (named ?? defaultMethods(model, request)).map((one) => withDraft(one, flags.draft));
@@ -217,6 +218,7 @@ function show(comparison: Comparison, rounds: number, nameOf: (token: number) =>
     }
   }
   const trees = treesOf(comparison, rounds, nameOf, widthOf(process.stdout));
+  if (rounds > 0 && trees.length === 0) say("none of these methods drafted anything: there is no tree to show");
   if (trees.length > 0) print(`\n${wrap(treeLegend.replaceAll("\n", " "), width).join("\n")}`);
   for (const tree of trees) print(`\n${tree}`);
 }

@@ -7,7 +7,7 @@ import { learn2pd } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
 import { skillItem, skills } from "../training/skills/index.ts";
-import { numberFlag, threadsFlag } from "./flags.ts";
+import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
@@ -135,7 +135,8 @@ async function promptsOf(model: Model, flags: CollectFlags): Promise<number[][]>
   ).flat();
 }
 
-async function collect(reference: string, flags: CollectFlags): Promise<void> {
+async function collect(reference: string, flags: CollectFlags, command: Command): Promise<void> {
+  if (flags.prompts !== undefined) refuseFlags(command, ["seed"], "is that of the tasks, and --prompts gives others");
   const { length, blockLength, states, out } = flags;
   await using model = await openShown(reference, { threads: flags.threads });
   const prompts = await promptsOf(model, flags);

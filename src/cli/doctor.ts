@@ -16,7 +16,7 @@ import { amount } from "../training/progress.ts";
 import { cacheFolder } from "../weights/index.ts";
 import { noGain } from "./comparison-report.ts";
 import { devices, deviceWorks, probe, remedies } from "./devices.ts";
-import { parseValue } from "./flags.ts";
+import { parseValue, refuseFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { misfitOf } from "./misfit.ts";
 import { folderSize } from "./models.ts";
@@ -90,12 +90,20 @@ Examples:
     .action(doctor);
 }
 
-async function doctor(flags: DoctorFlags): Promise<void> {
+/** Flags that have a meaning where no model is measured. */
+const withoutModel = ["json", "quiet", "debug", "help"];
+
+async function doctor(flags: DoctorFlags, command: Command): Promise<void> {
   if (flags.probe) {
     printJson(await probe(flags.probe));
     return;
   }
-  ensure(!flags.measure || flags.model !== undefined, "bad_option", "--measure: say of which model, by --model");
+  if (flags.model === undefined) {
+    const others = command.options
+      .map((option) => option.attributeName())
+      .filter((name) => !withoutModel.includes(name));
+    refuseFlags(command, others, "is about a model: say which, by --model");
+  }
   const checks = await examine();
   const wrong = checks.some(({ state }) => state === "wrong");
   if (!flags.json) print(checks.map(line).join("\n"));

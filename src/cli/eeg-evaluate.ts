@@ -1,10 +1,12 @@
 /** `ventris eeg evaluate` and `ventris eeg words`: what decoding from recordings is worth, beside its controls. */
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import type { Command } from "commander";
 import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
 import * as eeg from "../methods/signals-eeg.ts";
+import { refuseFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { formatTable, plural } from "./table.ts";
@@ -32,7 +34,8 @@ interface EvaluateFlags {
   json?: true;
 }
 
-export async function runEvaluate(path: string, data: string, flags: EvaluateFlags): Promise<void> {
+export async function runEvaluate(path: string, data: string, flags: EvaluateFlags, command: Command): Promise<void> {
+  if (!flags.texts) refuseFlags(command, ["beams"], "belongs to the texts, which --no-texts leaves out");
   const { model, set } = await openBoth(path, data);
   const classes = flags.classes
     ? await readClasses(flags.classes)

@@ -8,7 +8,7 @@ import { ensure } from "../errors.ts";
 import * as eeg from "../methods/signals-eeg.ts";
 import { progressWriter } from "../training/progress.ts";
 import { openBoth, runEvaluate, runWords } from "./eeg-evaluate.ts";
-import { parseValue } from "./flags.ts";
+import { parseValue, refuseFlags } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
@@ -166,7 +166,9 @@ interface PrepareFlags {
   json?: true;
 }
 
-async function runPrepare(source: string, flags: PrepareFlags): Promise<void> {
+async function runPrepare(source: string, flags: PrepareFlags, command: Command): Promise<void> {
+  if (source !== "synthetic")
+    refuseFlags(command, ["sentences", "noise"], "belongs to the synthetic corpus, and recordings are given");
   const { rate, points, channels, seed } = flags;
   const shape = { rate, points, channels };
   let shown = 0;
@@ -268,7 +270,15 @@ interface TrainFlags {
   json?: true;
 }
 
-async function runTrain(data: string, flags: TrainFlags): Promise<void> {
+async function runTrain(data: string, flags: TrainFlags, command: Command): Promise<void> {
+  if (flags.text !== undefined)
+    refuseFlags(command, ["textSteps"], "belongs to the small text model, and --text names another");
+  if (flags.published)
+    refuseFlags(
+      command,
+      ["slots", "width", "heads", "blocks"],
+      "is a size, and --published sets them all: leave one out",
+    );
   const { lambda, commitment, steps, batch, rate, seed, out } = flags;
   const set = await eeg.loadSentenceSet(data);
   const lengths = flags.text ? { sourceLength: 96, targetLength: 64 } : { sourceLength: 16, targetLength: 14 };

@@ -16,7 +16,7 @@ import {
   stillStates,
 } from "./filter-data.ts";
 import { openModel, stream } from "./filter-stream.ts";
-import { describeOption, parseAssignments, parseValue, placeholder } from "./flags.ts";
+import { describeOption, parseAssignments, parseValue, placeholder, refuseFlags } from "./flags.ts";
 import { examples, helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
@@ -242,27 +242,18 @@ const describeScores = ({ nrmse, angularError, correlation, r2, classes }: signa
     `R² ${r2.toFixed(3)}`,
   ].join(", ");
 
-async function runFilter(path: string, dataPath: string | undefined, flags: RunFlags): Promise<void> {
+/** Flags of what is read as a whole. */
+const ofRecordings = [
+  ...["states", "state", "channels", "without", "lag", "bin", "moving", "outliers", "rows"],
+  ...["smooth", "svg", "trace"],
+];
+
+async function runFilter(path: string, dataPath: string | undefined, flags: RunFlags, command: Command): Promise<void> {
   const opened = await openModel(path);
   if (flags.stream) {
-    for (const [name, given] of Object.entries({
-      DATA: dataPath,
-      "--smooth": flags.smooth,
-      "--svg": flags.svg,
-      "--trace": flags.trace,
-      "--rows": flags.rows,
-      "--states": flags.states,
-      "--state": flags.state,
-      "--bin": flags.bin,
-      "--moving": flags.moving,
-      "--outliers": flags.outliers,
-    })) {
-      ensure(
-        given === undefined,
-        "bad_option",
-        `${name} and --stream exclude each other: a stream is decoded as it comes`,
-      );
-    }
+    const why = "and --stream exclude each other: a stream is decoded as it comes";
+    ensure(dataPath === undefined, "bad_option", `DATA ${why}`);
+    refuseFlags(command, ofRecordings, why);
     await stream(opened, flags);
     return;
   }

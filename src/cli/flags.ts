@@ -115,6 +115,16 @@ export function refuseFlags(command: Command, names: readonly string[], why: str
   ensure(foreign === undefined, "bad_option", () => `--${kebab(foreign!)} ${why}`);
 }
 
+/** Errors: `bad_option` naming the first flag that stands before the name of a command below another, which does not see it there. */
+export function refuseEarlyFlags(command: Command): void {
+  const { parent } = command;
+  const early = parent?.options.find((option) => parent.getOptionValueSource(option.attributeName()) === "cli");
+  ensure(!early, "bad_option", () => {
+    const has = command.options.some(({ long }) => long === early!.long);
+    return `${early!.long} stands before ${command.name()}, which ${has ? "does not see it there: write it behind" : "has no such flag: leave it out"}`;
+  });
+}
+
 /** Errors: `bad_option` naming the first flag for a file or folder that was given an empty text, which would pass for one that was not given. */
 export function refuseEmptyPaths(command: Command): void {
   const empty = command.options.find((option) => {

@@ -10,7 +10,7 @@ import { Command, CommanderError } from "commander";
 import { reasonOf, VentrisError } from "../errors.ts";
 import { listed } from "../forms.ts";
 import { suggestion } from "../names.ts";
-import { meantFlag, refuseEmptyPaths } from "./flags.ts";
+import { meantFlag, refuseEarlyFlags, refuseEmptyPaths } from "./flags.ts";
 import { addCommonFlags, helpStyle, helpWidth, rewrapped } from "./help.ts";
 import { complain, endProgress, fail, printJson, say, setJson, setQuiet } from "./output.ts";
 
@@ -189,6 +189,7 @@ async function createProgram(given: readonly string[]): Promise<Command> {
     .addHelpText("after", closing)
     .hook("preAction", (_, action) => {
       setQuiet(action.opts().quiet === true);
+      refuseEarlyFlags(action);
       refuseEmptyPaths(action);
     })
     .showSuggestionAfterError(false) // ours know other tools' names, too

@@ -15,7 +15,7 @@ import type { ReproductionRecord, Size } from "../papers/reproduction.ts";
 import { type ReproductionProgress, reproduce, showcase } from "../papers/run.ts";
 import { claimLines } from "../papers/tables.ts";
 import { writeFileAtomically } from "../weights/index.ts";
-import { parseValue } from "./flags.ts";
+import { parseValue, refuseFlags } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
@@ -58,7 +58,7 @@ export function define(command: Command): void {
       "--trace <file>",
       "measure nothing: decode one prompt that shows what the system does, and write its events to this file",
     )
-    .option("--json", "print the record as JSON, with the claims that hold; of --list a list")
+    .option("--json", "print the record as JSON, with the claims that hold; of --list a list, of --trace its file")
     .addHelpText(
       "after",
       `
@@ -74,8 +74,16 @@ since), partial (not of the size full) or current.`,
     .action(run);
 }
 
-async function run(name: string | undefined, flags: ReproduceFlags): Promise<void> {
+/** Flags of what is measured. */
+const ofMeasuring = ["tiny", "quick", "full", "seed", "fresh", "out"];
+
+async function run(name: string | undefined, flags: ReproduceFlags, command: Command): Promise<void> {
   if (flags.list) {
+    refuseFlags(
+      command,
+      [...ofMeasuring, "trace"],
+      "has no part in --list, which measures nothing: leave one of them out",
+    );
     const states = await Promise.all(
       (name === undefined ? papers : [findPaper(name)]).map((paper) => recordState(paper)),
     );
@@ -84,13 +92,16 @@ async function run(name: string | undefined, flags: ReproduceFlags): Promise<voi
     return;
   }
   ensure(name !== undefined, "bad_option", "name a paper to measure, or give --list to see which records there are");
+  if (flags.trace !== undefined)
+    refuseFlags(command, ofMeasuring, "has no part in --trace, which measures nothing: leave one of them out");
   const chosen = (["tiny", "quick", "full"] as const).filter((size) => flags[size]);
   ensure(chosen.length <= 1, "bad_option", `choose one size, not ${chosen.map((size) => `--${size}`).join(" and ")}`);
   const size: Size = chosen[0] ?? "quick";
   const paper = findPaper(name);
   if (flags.trace !== undefined) {
     await interruptible(async (signal) => writeTrace(flags.trace!, await showcase(paper, signal)));
-    say(`wrote ${flags.trace}`);
+    if (flags.json) printJson({ name, trace: flags.trace });
+    else say(`wrote ${flags.trace}`);
     return;
   }
   const record = await interruptible((signal) =>

@@ -104,7 +104,8 @@ Examples:
 }
 
 async function run(words: string[], flags: RunFlags): Promise<void> {
-  ensure(flags.logprobs === undefined || flags.json || flags.trace, "bad_option", "--logprobs needs --json or --trace");
+  for (const name of ["logprobs", "taps"] as const)
+    ensure(flags[name] === undefined || flags.json || flags.trace, "bad_option", `--${name} needs --json or --trace`);
   const method = await readMethod(flags.method, flags.set);
   requireNoOptions(words, method ? [method] : [], "--set");
   const options = await readRequest(flags);
