@@ -337,7 +337,10 @@ describe("doctor", () => {
     expect(await passes()).toEqual(first);
     expect((await passes("--measure")).seconds).not.toEqual(first.seconds);
     const nameless = await call("--measure");
-    expect([nameless.status, nameless.stderr]).toEqual([2, expect.stringMatching(/--measure is about a model: say which, by --model/)]);
+    expect([nameless.status, nameless.stderr]).toEqual([
+      2,
+      expect.stringMatching(/--measure is about a model: say which, by --model/),
+    ]);
   });
 });
 

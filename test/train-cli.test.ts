@@ -1,7 +1,7 @@
 /** `ventris train` and its words as people call them: begun from texts alone, watched, interrupted, sampled, trained further, and misused. */
 import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm, unlink, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rm, unlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
@@ -254,7 +254,32 @@ describe("finetune", () => {
     await refused([...words, "--alpha", "4"], /--alpha belongs to --lora/);
     await refused([...words, "--targets", "q_proj"], /--targets belongs to --lora/);
     await refused(["train", "finetune", "model", "gone.txt", "--folder", "never"], /cannot read gone\.txt/);
+    const knossos = ["train", "finetune", "knossos", "more.txt", "--folder", "never"];
+    await refused([...knossos, "--lora", "2", "--targets", "q_prj"], /no matrix "q_prj" .*did you mean "q_proj"/);
+    await refused([...knossos, "--part", "heads"], /part: settings: heads is missing/);
     expect(existsSync(path("never"))).toBe(false);
+  });
+
+  it("a model that cannot be trained so is called what it is, before anything is written", async () => {
+    const models = join(root, "models");
+    await cp(join(models, "pointing", "hull.safetensors"), path("hull.safetensors"));
+    await mkdir(path("bare"), { recursive: true });
+    await writeFile(path("packed.gguf"), "GGUF");
+    await mkdir(path("t5"), { recursive: true });
+    await writeFile(path("t5", "config.json"), '{"model_type":"t5"}');
+    const cases: [string[], RegExp][] = [
+      [["argos"], /^ventris: argos is a model that sees: .*--part prompt-tokens/],
+      [["argos", "--lora", "2"], /^ventris: argos is a model that sees/],
+      [["mycenae", "--lora", "2"], /^ventris: mycenae is a masked diffusion model: .* no LoRA/],
+      [["hull.safetensors"], /^ventris: hull\.safetensors is a pointer network, .*: fine-tuning needs a folder/],
+      [["packed.gguf"], /^ventris: packed\.gguf is a GGUF file, .*: fine-tuning needs a folder/],
+      [["bare"], /^ventris: bare has no config\.json: fine-tuning needs a folder/],
+      [["t5"], /^ventris: t5 is an encoder–decoder/],
+    ];
+    for (const [[model, ...flags], message] of cases) {
+      await refused(["train", "finetune", model, "more.txt", "--folder", "never", ...flags], message);
+      expect(existsSync(path("never")), model).toBe(false);
+    }
   });
 });
 

@@ -1,17 +1,19 @@
 /** `ventris train --init` and `ventris train finetune`: a folder with a recipe that fits texts, machine and model, to look at and to run. */
 import { existsSync } from "node:fs";
-import { readFile, rm, stat } from "node:fs/promises";
+import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ensure, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
-import { parseJsonObject } from "../json.ts";
+import { partKinds } from "../methods/index.ts";
+import { familyOf } from "../models/index.ts";
 import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
 import { documents, openTokenizer, trainTokenizer } from "../text/index.ts";
 import { loadCorpus } from "../training/data.ts";
 import { heldOutShare, leastTokens, type Plan, planTraining, productRate } from "../training/plan.ts";
 import { amount } from "../training/progress.ts";
-import { writeFileAtomically } from "../weights/index.ts";
+import { requireTrainable } from "../training/trainable.ts";
+import { fileFormat, readConfig, writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
 import { plural } from "./table.ts";
 
@@ -258,6 +260,31 @@ function batchFor(tokens: number, length: number, mayShrink: boolean): { rows: n
   return { rows, length: long };
 }
 
+/** What files are that no fine-tuning takes, by the second word of what they say that they hold ("ventris filter 1"). */
+const otherFiles: Readonly<Record<string, string>> = {
+  pointing: "a pointer network, which ventris point train makes",
+  filter: "a filter of signals, which ventris filter fit makes",
+};
+
+/** Errors: `bad_option` for what is no folder with a language model's weights, and says what it is. */
+async function requireCheckpoint(model: string, path: string): Promise<void> {
+  const needed = "fine-tuning needs a folder with config.json, weights as safetensors and tokenizer.json";
+  if (!(await stat(path)).isDirectory()) {
+    const gguf = path.endsWith(".gguf") ? "a GGUF file, whose weights are packed for decoding" : undefined;
+    const what = gguf ?? otherFiles[(await fileFormat(path))?.split(" ")[1] ?? ""] ?? "a file";
+    throw new VentrisError("bad_option", `${model} is ${what}: ${needed}`);
+  }
+  if (!existsSync(join(path, "config.json"))) {
+    const gguf = (await readdir(path)).some((name) => name.endsWith(".gguf"));
+    const what = gguf ? "holds a GGUF file, whose weights are packed for decoding" : "has no config.json";
+    throw new VentrisError("bad_option", `${model} ${what}: ${needed}`);
+  }
+  const { is_encoder_decoder: decodes, model_type: type } = await readConfig(path);
+  ensure(decodes !== true && type !== "t5", "bad_option", () => {
+    return `${model} is an encoder–decoder, which is not fine-tuned here: it serves ventris eeg train as its text model (--text)`;
+  });
+}
+
 /**
  * Writes a recipe that trains a model further on texts, or finds the same one there, whose run then goes on.
  * Errors: `bad_option` where another one is there.
@@ -269,13 +296,9 @@ export async function beginFinetuning(options: FinetuneOptions): Promise<Begun> 
   });
   await sizeOf(texts);
   const base = await resolveModel(model);
-  ensure(
-    (await stat(base)).isDirectory(),
-    "bad_option",
-    `${model}: fine-tuning needs a checkpoint folder (safetensors)`,
-  );
-  const configPath = join(base, "config.json");
-  const config = parseJsonObject(await readFile(configPath), configPath);
+  await requireCheckpoint(model, base);
+  const config = await readConfig(base);
+  requireTrainable(model, familyOf(config), { lora, part, partKinds });
   const tokenizer = await openTokenizer(base);
   const path = join(folder, "recipe.json");
   const found = await documentsOf(options);

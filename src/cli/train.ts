@@ -354,7 +354,10 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags, co
   );
   const [run, out] = [join(folder, "run"), join(folder, resultOf({ lora, part }))];
   for (const note of notes) say(note);
-  say(`${path} says how; once it is changed, it is run by ventris train ${path} --run ${run} --out ${out}`);
+  // The run goes on with the settings that it began with: others need a run of their own.
+  say(
+    `the settings are in ${path}; to train again after editing them: ventris train ${path} --run ${run}-2 --out ${out}-2`,
+  );
   await runAndTell(path, { data: ".", run, out, threads, maxMinutes, json });
 }
 

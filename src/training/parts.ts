@@ -225,17 +225,25 @@ export function findPartKind(kind: string, more: readonly PartKind[] = []): Part
   return found;
 }
 
+/** The settings with their defaults. Errors: `bad_option` for an unknown kind, and for settings that it does not take. */
+export function partSettings({ kind, settings = {} }: StatedPart, more: readonly PartKind[] = []): unknown {
+  const { settings: schema } = findPartKind(kind, more);
+  const parsed = schema.safeParse(settings, { reportInput: true });
+  ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, schema)}`);
+  return parsed.data;
+}
+
 /** Errors: `bad_option` for an unknown kind, settings that it does not take, or a batch that does not fit it; those of compiling. */
 export async function startPart(
-  { kind, settings = {} }: StatedPart,
+  stated: StatedPart,
   task: PartTask & { base: string; threads?: number },
   more: readonly PartKind[] = [],
 ): Promise<PartRun> {
   const { family, config, values, rows, length, base, threads } = task;
-  const found = findPartKind(kind, more);
-  const parsed = found.settings.safeParse(settings, { reportInput: true });
-  ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, found.settings)}`);
-  const { sites, trained, tensors, loss, measured, stated, feeds } = await found.graph(task, parsed.data);
+  const { kind } = stated;
+  const settings = partSettings(stated, more);
+  const made = await findPartKind(kind, more).graph(task, settings as never);
+  const { sites, trained, tensors, loss, measured, feeds } = made;
   const objective = await graphObjective<TokenBatch>({
     loss,
     measured,
@@ -261,7 +269,7 @@ export async function startPart(
           name,
           kind,
           sites: [...sites],
-          settings: stated ?? (parsed.data as Record<string, unknown>),
+          settings: made.stated ?? (settings as Record<string, unknown>),
           training: { step, loss: history.at(-1)?.loss, heldOutLoss },
           tensors,
           stored: storedType([...tensors].map(([tensor, { values }]) => [tensor, values] as const)),

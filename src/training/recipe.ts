@@ -32,6 +32,7 @@ import type { TokenBatch } from "./objective.ts";
 import { type PartKind, startPart } from "./parts.ts";
 import { type Recipe, readRecipe, scheduleOf } from "./recipe-schema.ts";
 import { replicatedObjective } from "./replicas.ts";
+import { requireTrainable } from "./trainable.ts";
 
 export { type Recipe, readRecipe, recipeSchema } from "./recipe-schema.ts";
 
@@ -60,6 +61,7 @@ export async function runRecipe(path: string, options: RecipeOptions): Promise<T
   const { absolute } = await storage();
   const beside = (name: string): string => absolute(name, folderOf(path));
   const { family, config } = familyOf(recipe.config);
+  requireTrainable(`the model of recipe ${path}`, { family, config }, { ...recipe, partKinds: options.partKinds });
   const tokenizer = await openTokenizer(beside(recipe.tokenizer));
   ensure(
     tokenizer.vocabularySize <= config.vocabularySize,
