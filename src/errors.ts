@@ -87,6 +87,10 @@ export function shown(value: unknown): string {
 export const shownEnd = (text: string): string =>
   JSON.stringify(text.length > longestShown ? `…${text.slice(-longestShown)}` : text);
 
+/** `1 token`, `2 tokens`. */
+export const plural = (count: number, one: string, several = `${one}s`): string =>
+  `${count} ${count === 1 ? one : several}`;
+
 /** Why something failed, by what it threw, whatever that is. */
 export const reasonOf = (thrown: unknown): string => {
   const message = typeof thrown === "string" ? thrown : (thrown as Error | null | undefined)?.message;

@@ -153,7 +153,7 @@ describe("refused by name:", () => {
     await using other = await open(tiny.folder, { threads: 1 });
     await writeFile(path, before);
     expect(() => other.decode([{ image: file }, "x"], run)).toThrow(
-      /1 pictures are given, and the chat template .* writes 0 places/,
+      /the prompt has 1 picture, and the chat template .* writes 0 places/,
     );
   });
 });

@@ -7,7 +7,7 @@ import { fromBase64, toBase64 } from "./base64.ts";
 import type { VectorRow } from "./engine/forest.ts";
 import type { DecodingModel } from "./engine/model.ts";
 import type { Vision } from "./engine/vision.ts";
-import { ensure, shown, VentrisError } from "./errors.ts";
+import { ensure, plural, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkPicture, decodePicture, mostPictureBytes, type Picture, pictureHeader } from "./images/index.ts";
 import { muchTooLong } from "./text/most.ts";
@@ -100,7 +100,7 @@ export function pictureRows(
   const tokens = tokenizer.encodeChat(stripped, { most: muchTooLong(model.config.contextLength) });
   const found = tokens.filter((token) => token === vision.imageToken).length;
   ensure(found === sources.length, "bad_option", () => {
-    return `${sources.length} pictures are given, and the chat template of ${model.name} writes ${found} places for pictures`;
+    return `the prompt has ${plural(sources.length, "picture")}, and the chat template of ${model.name} writes ${plural(found, "place")} for pictures`;
   });
   return async () => {
     const seen: (readonly VectorRow[])[] = [];

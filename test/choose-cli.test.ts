@@ -27,6 +27,7 @@ it("shows what auto learnt beside a model, as a table and as JSON, and forgets i
   for (const seed of ["1", "2", "3"]) {
     const run = ["run", "--model", model.folder, "--method", "auto", "--set", `arms=${arms}`, "--max-tokens", "12"];
     expect(ventris([...run, "--seed", seed, "the cat"]).stderr).toMatch(/12 tokens/);
+    if (seed === "1") expect(ventris(["choose", "--model", model.folder]).stderr).toMatch(/: LinUCB, 1 request\n/);
   }
   const shown = ventris(["choose", "--model", model.folder]);
   expect(shown.stdout).toMatch(/^arm +requests .*\nsample +\d.*\nprompt-lookup \{"length":3\} +\d/);

@@ -17,6 +17,7 @@ let folder: string;
 beforeAll(async () => {
   ensureBuilt();
   folder = await mkdtemp(join(tmpdir(), "ventris-cli-"));
+  await writeFile(join(folder, "one.csv"), "0.1,0.2\n");
 }, 300_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -445,6 +446,7 @@ describe("misuse and failure", () => {
       ["run", "--shaper", '{"nmae":"dola"}', prompt],
       /^ventris: --shaper: .*; did you mean "name" for "nmae"\?\n/,
     ],
+    ["a point too few", ["point", "hull", "one.csv"], /^ventris: one\.csv has 1 point, and hull needs 3\n/],
     ["no methods", ["compare", "--methods", "", prompt], /^ventris: --methods names no method\n/],
     ["a method too few", ["compare", "--methods", "greedy,,chain", prompt], /between two commas stands no method/],
     [

@@ -4,7 +4,7 @@ import type { DecodeOptions } from "../calls.ts";
 import { type Answer, type ChatSession, readChat } from "../chat.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { TimedEvent } from "../engine/trace.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { hint, meantBy } from "../names.ts";
 import type { Model } from "../open.ts";
 import { sentence } from "../papers/option-types.ts";
@@ -13,7 +13,6 @@ import { writeFileAtomically } from "../weights/index.ts";
 import { parseAssignments } from "./flags.ts";
 import { type ChosenMethod, choiceOf, readMethod } from "./method-choice.ts";
 import { print, printJson, say } from "./output.ts";
-import { plural } from "./table.ts";
 import { wrap } from "./terminal.ts";
 
 export interface Conversation {

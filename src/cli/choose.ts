@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
 import { choice } from "../methods/index.ts";
 import { drawPlot } from "../papers/plot.ts";
@@ -14,7 +14,7 @@ import { numberFlag, refuseFlags } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 const { classificationTask, createPolicyByName, play, policies, readTable } = choice;
 
@@ -119,7 +119,7 @@ async function showLearnt(flags: LearntFlags, command: Command): Promise<void> {
       `nothing is learnt yet in ${folder}: the method auto learns with every run, as in \`ventris run --method auto "Once upon a time"\``,
     );
   for (const { path, policy, requests, arms } of states) {
-    say(`${path}: ${policy}, ${requests} requests`);
+    say(`${path}: ${policy}, ${plural(requests, "request")}`);
     const kinds = Object.keys(arms[0].outlook);
     print(
       formatTable(

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -36,7 +36,7 @@ import {
   readPromptFile,
   readRequest,
 } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { widthOf, wrap } from "./terminal.ts";
 import { roundsOf, treeLegend } from "./tree.ts";
 

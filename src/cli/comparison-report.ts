@@ -1,5 +1,7 @@
 /** What a comparison says, for the terminal and the page alike: table, texts, notes, trees. */
+
 import type { Outlook } from "../engine/method.ts";
+import { plural } from "../errors.ts";
 import {
   type Comparison,
   type Entry,
@@ -12,7 +14,6 @@ import {
 } from "./comparison.ts";
 import { marginNote } from "./margin.ts";
 import { sampling } from "./misfit.ts";
-import { plural } from "./table.ts";
 import { drawRound, roundsOf } from "./tree.ts";
 
 const fewTokens = 50;

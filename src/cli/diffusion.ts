@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { learn2pd } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
@@ -147,7 +147,8 @@ async function collect(reference: string, flags: CollectFlags, command: Command)
       blockLength,
       states,
       signal,
-      onProgress: (done, count) => showProgress(`${done} of ${prompts.length} prompts, ${count} records`),
+      onProgress: (done, count) =>
+        showProgress(`${done} of ${plural(prompts.length, "prompt")}, ${plural(count, "record")}`),
     }),
   );
   await learn2pd.writeRecords(out, records);
@@ -161,7 +162,7 @@ async function collect(reference: string, flags: CollectFlags, command: Command)
   if (flags.json) printJson({ model: reference, out, ...result });
   else
     say(
-      `${out}: ${count} records of ${prompts.length} prompts; the oracle took ${result.passesPerBlock.toFixed(2)} passes a block`,
+      `${out}: ${plural(count, "record")} of ${plural(prompts.length, "prompt")}; the oracle took ${result.passesPerBlock.toFixed(2)} passes a block`,
     );
 }
 
@@ -195,7 +196,7 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
   else {
     const share = (x: number) => `${(100 * x).toFixed(1)} %`;
     print(
-      `${out}: ${filter.size} numbers, as they were after step ${step} of ${steps}; on ${test.records} records held out: loss ${test.loss.toFixed(4)}, ` +
+      `${out}: ${filter.size} numbers, as they were after step ${step} of ${steps}; on ${plural(test.records, "record")} held out: loss ${test.loss.toFixed(4)}, ` +
         `${share(test.falsePositives)} of what it accepts at 0.9 is wrong, ${share(test.falseNegatives)} of what it refuses is right`,
     );
   }

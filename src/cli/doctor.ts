@@ -6,7 +6,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { isLossless, methodOutlook } from "../engine/method.ts";
 import { forgetPassCurves, type PassCurve, passCurve, passSeconds, underLoad } from "../engine/pass-curve.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { engineModel } from "../open.ts";
 import { shippedModels } from "../references.ts";
@@ -140,7 +140,7 @@ async function examine(): Promise<Check[]> {
     {
       what: "processor",
       state: "ok",
-      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${availableParallelism()} cores; models use ${defaultThreads()} threads`,
+      found: `${cpus()[0]?.model.trim() ?? "unknown"}, ${plural(availableParallelism(), "core")}; models use ${plural(defaultThreads(), "thread")}`,
     },
     { what: "memory", state: "ok", found: `${formatBytes(totalmem())}, ${formatBytes(freemem())} of it free` },
     ...(await examineRuntime()),

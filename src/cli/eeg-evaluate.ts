@@ -3,13 +3,13 @@ import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import type { Command } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { parseJsonObject } from "../json.ts";
 import * as eeg from "../methods/signals-eeg.ts";
 import { refuseFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 /** A model and a data set that fits it. Errors: `bad_option` for another shape. */
 export async function openBoth(path: string, data: string) {
@@ -18,7 +18,7 @@ export async function openBoth(path: string, data: string) {
   ensure(
     points === set.shape.points && channels === set.shape.channels,
     "bad_option",
-    `${path} takes recordings of ${points} points and ${channels} channels, and ${data} has ${set.shape.points} and ${set.shape.channels}`,
+    `${path} takes recordings of ${plural(points, "point")} and ${plural(channels, "channel")}, and ${data} has ${set.shape.points} and ${set.shape.channels}`,
   );
   return { model, set };
 }
@@ -102,7 +102,7 @@ export async function runEvaluate(path: string, data: string, flags: EvaluateFla
       ],
     ),
   );
-  print(`${texts.distinct} distinct texts of ${reports[0].recordings}`);
+  print(`${plural(texts.distinct, "distinct text")} of ${reports[0].recordings}`);
 }
 
 async function readClasses(path: string): Promise<Record<string, eeg.ClassTexts[]>> {

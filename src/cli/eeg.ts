@@ -4,7 +4,7 @@ import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import * as eeg from "../methods/signals-eeg.ts";
 import { progressWriter } from "../training/progress.ts";
 import { openBoth, runEvaluate, runWords } from "./eeg-evaluate.ts";
@@ -12,7 +12,6 @@ import { parseValue, refuseFlags } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress, talk } from "./output.ts";
-import { plural } from "./table.ts";
 
 const whole = z.int().min(1).max(1_000_000);
 const number = (flag: string, description: string, schema: z.ZodType = whole) =>

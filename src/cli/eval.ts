@@ -1,7 +1,7 @@
 /** `ventris eval`: how well a model predicts texts, answers questions by likelihood, and does checkable tasks. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { choiceMeasures, scoreItems, truthfulMeasures, wilson } from "../evaluation/choice.ts";
 import { measureDraft, workPerToken } from "../evaluation/draft.ts";
 import { trainNgrams } from "../evaluation/kneser-ney.ts";
@@ -23,7 +23,7 @@ import { print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
 import { addShaperFlag, readShapers, type ShaperFlags } from "./shapers.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 interface EvalFlags {
   model: string;

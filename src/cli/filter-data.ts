@@ -1,11 +1,10 @@
 /** The recordings of `ventris filter`: which columns are states and which observations, paired bin by bin, to learn from and to score on. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { parseValue } from "./flags.ts";
 import { say } from "./output.ts";
-import { plural } from "./table.ts";
 
 /** What says which columns of a recording are states, which are observed, and which rows are used. */
 export interface DataFlags {
@@ -106,7 +105,7 @@ export async function readPaired(
     ensure(
       other.values.rows === table.values.rows,
       "bad_option",
-      `${path} has ${table.values.rows} rows and ${flags.states} ${other.values.rows}: they must pair one by one`,
+      `${path} has ${plural(table.values.rows, "row")} and ${flags.states} ${other.values.rows}: they must pair one by one`,
     );
     ensure(
       !table.rate || !other.rate || table.rate === other.rate,
@@ -128,7 +127,7 @@ export async function readPaired(
   ensure(kept.length > 0, "bad_option", `--without ${flags.without} leaves no channel to observe`);
   const chosen = left.length > 0 ? signals.pickColumns(table, kept, path) : asked;
   const bins = table.values.rows - Math.abs(flags.lag);
-  ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${table.values.rows} bins`);
+  ensure(bins > 0, "bad_option", `--lag ${flags.lag} leaves none of ${plural(table.values.rows, "bin")}`);
   if (flags.outliers !== undefined) {
     const missing = forgetOutliers(chosen.values, flags.outliers);
     say(
@@ -203,7 +202,7 @@ export function splitData({ observations, states, stateNames }: Paired, { train,
   const learn = train ?? [0, test?.[0] ?? known[Math.floor(0.8 * known.length)] ?? bins];
   const held = test ?? (learn[1] === bins ? undefined : [learn[1], bins]);
   for (const [name, [from, to]] of [["--train", learn] as const, ...(held ? [["--test", held] as const] : [])]) {
-    ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${bins} bins`);
+    ensure(to <= bins && from < to, "bad_option", `${name} ${from}:${to} does not lie in the ${plural(bins, "bin")}`);
   }
   const part = ([from, to]: readonly number[]) => ({
     states: slice(states, from, to),

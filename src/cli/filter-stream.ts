@@ -1,11 +1,10 @@
 /** `ventris filter run --stream`: decodes as observations come, for real-time use. */
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
-import { plural } from "./table.ts";
 
 /** Errors: `bad_option` for a file that is not there. */
 export async function openModel(path: string) {
@@ -67,7 +66,7 @@ export async function stream(
       ensure(
         fields.length === observation.length,
         "bad_file",
-        `standard input, line ${line}: ${fields.length} values, but the filter was fitted to ${observation.length} channels`,
+        `standard input, line ${line}: ${plural(fields.length, "value")}, but the filter was fitted to ${plural(observation.length, "channel")}`,
       );
       for (const [k, field] of fields.entries()) {
         const value = signals.readNumber(field);

@@ -1,7 +1,7 @@
 /** `ventris filter`: fits filters to recordings, decodes with them, offline or line by line, and compares them. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
 import {
@@ -20,7 +20,7 @@ import { describeOption, parseAssignments, parseValue, placeholder, refuseFlags 
 import { examples, helpWidth } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { wrap } from "./terminal.ts";
 import { writeTrace } from "./trace-file.ts";
 
@@ -228,7 +228,9 @@ async function runFit(path: string, flags: FitFlags): Promise<void> {
     for (const [name, value] of Object.entries(notes))
       say(`${name}: ${typeof value === "number" ? Number(value.toPrecision(5)) : value}`);
     if (model.skippedBins > 0) say(`left out, as its values are not finite: ${plural(model.skippedBins, "bin")}`);
-    const found = scores ? `${describeScores(scores)} on ${scores.bins} held-out bins` : "no bins are left to score on";
+    const found = scores
+      ? `${describeScores(scores)} on ${plural(scores.bins, "held-out bin")}`
+      : "no bins are left to score on";
     print(`${model.method}: ${found}, written to ${flags.out}`);
   }
 }
@@ -272,7 +274,7 @@ async function runFilter(path: string, dataPath: string | undefined, flags: RunF
   ensure(
     to <= data.observations.rows,
     "bad_option",
-    `--rows ${from}:${to} does not lie in the ${data.observations.rows} bins`,
+    `--rows ${from}:${to} does not lie in the ${plural(data.observations.rows, "bin")}`,
   );
   const observations = slice(data.observations, from, to);
   const truth = data.states && slice(data.states, from, to);

@@ -2,7 +2,7 @@
 
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, ofOption } from "../errors.ts";
+import { ensure, ofOption, plural } from "../errors.ts";
 import { codebooks } from "../methods/index.ts";
 import { readTexts } from "../text/index.ts";
 import { numberFlag, refuseFlags, threadsFlag } from "./flags.ts";
@@ -10,7 +10,7 @@ import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { styled } from "./terminal.ts";
 
 interface CodesFlags {

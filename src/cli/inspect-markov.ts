@@ -4,7 +4,7 @@ import { readdir } from "node:fs/promises";
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { markov, ownTexts } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { drawPlot } from "../papers/plot.ts";
@@ -16,7 +16,7 @@ import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 interface MarkovFlags {
   model?: string[];

@@ -4,7 +4,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import { capabilityWords } from "../engine/model.ts";
 import { tokenText } from "../engine/token-text.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { neurons } from "../methods/index.ts";
 import { resolveModel } from "../references.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -13,7 +13,7 @@ import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, say, showProgress } from "./output.ts";
 import { openShown, progressOfOpening } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 interface NeuronFlags extends neurons.NeuronSettings {
   model: string;
@@ -162,7 +162,7 @@ async function inspect(flags: NeuronFlags, command: Command): Promise<void> {
         tableOf(found, text, wanted !== undefined && flags.word !== undefined ? flags.word : wanted && "asked for"),
       );
       say(
-        `${map.normaliser.length} neurons in ${map.seconds.toFixed(1)} s: ${Math.round(speed.neuronsPerSecond)} a second, ${speed.neuronsPerGflop.toFixed(1)} per GFLOP, ${speed.gflopPerSecond.toFixed(1)} GFLOP/s`,
+        `${plural(map.normaliser.length, "neuron")} in ${map.seconds.toFixed(1)} s: ${Math.round(speed.neuronsPerSecond)} a second, ${speed.neuronsPerGflop.toFixed(1)} per GFLOP, ${speed.gflopPerSecond.toFixed(1)} GFLOP/s`,
       );
     });
   } finally {
@@ -182,7 +182,7 @@ async function mapOf(
   signal: AbortSignal,
   wanted?: readonly number[],
 ): Promise<neurons.NeuronMap> {
-  const onProgress = (done: number, total: number): void => showProgress(`${done} of ${total} neurons`);
+  const onProgress = (done: number, total: number): void => showProgress(`${done} of ${plural(total, "neuron")}`);
   const options = { matrix, metric, norm, input, sign, top, layers, work, threads, wanted, signal, onProgress };
   const map = await neurons.mapNeurons(checkpoint, options);
   endProgress();

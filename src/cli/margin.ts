@@ -2,13 +2,14 @@
  * How near the decisions of plain decoding were, and by how much logits move when the same text goes through other passes: lossless
  * methods agree with it as long as nothing moves that far.
  */
+
 import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
 import type { ForestNode } from "../engine/forest.ts";
 import { defineMethod } from "../engine/method.ts";
 import { arrival, winnerOf } from "../engine/race.ts";
+import { plural } from "../errors.ts";
 import type { Model } from "../open.ts";
-import { plural } from "./table.ts";
 
 export interface Margin {
   readonly decisions: number;

@@ -1,11 +1,10 @@
 /** The rows of `ventris memory bottleneck`: features and labels of tables or texts, and the file that has learned some. */
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { memory } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
-import { plural } from "./table.ts";
 
 const { bottleneck: library } = memory;
 

@@ -2,7 +2,7 @@
 import { basename } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { ratioOfSums } from "../evaluation/bootstrap.ts";
 import { exists } from "../files.ts";
 import { memory } from "../methods/index.ts";
@@ -21,7 +21,7 @@ import {
 } from "./memory-bottleneck-data.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { modelHelp } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 const { bottleneck: library } = memory;
 

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { ratioOfSums } from "../evaluation/bootstrap.ts";
 import { memory } from "../methods/index.ts";
 import type { Model } from "../open.ts";
@@ -13,7 +13,7 @@ import { answered, reportAnswers } from "./memory-questions.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 interface EvaluateFlags {
   memory: string;

@@ -1,9 +1,10 @@
 /** The questions of `ventris memory evaluate`: a model alone, with passages in its prompt, and with its memories, side by side. */
+import { plural } from "../errors.ts";
 import { memory } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { meanOf } from "../papers/statistics.ts";
 import { print, say, showProgress } from "./output.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 
 interface Asked {
   readonly questions: string;

@@ -1,7 +1,9 @@
 /** `ventris memory`: texts of one's own as a memory of a model: a datastore of its states, a network that imitates it, and what they know. */
+
 import { join } from "node:path";
 import type { Command } from "commander";
 import { z } from "zod";
+import { plural } from "../errors.ts";
 import { memory } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { readTexts } from "../text/index.ts";
@@ -14,7 +16,6 @@ import { addEvaluate } from "./memory-evaluate.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { plural } from "./table.ts";
 
 interface BuildFlags {
   model: string;

@@ -5,7 +5,7 @@ import { readdir, rm, rmdir, stat } from "node:fs/promises";
 import { dirname, join, relative, resolve, sep } from "node:path";
 import { createInterface } from "node:readline/promises";
 import type { Command } from "commander";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { modelKinds } from "../methods/index.ts";
 import { familyOf } from "../models/families.ts";
 import { listParts } from "../models/parts.ts";
@@ -15,7 +15,7 @@ import { noteOf } from "../weights/hub.ts";
 import { cacheFolder, fileFormat, openCheckpoint, openSafetensors, writeFileList } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
-import { formatBytes, formatTable, plural } from "./table.ts";
+import { formatBytes, formatTable } from "./table.ts";
 
 export interface ModelEntry {
   name: string;

@@ -4,7 +4,7 @@ import { readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { Argument, type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
 import { pointing } from "../methods/index.ts";
 import { progressWriter } from "../training/progress.ts";
@@ -163,6 +163,12 @@ const searchOf = ({ beams, rule }: Pick<PointFlags, "beams" | "rule">, signal: A
 
 async function pointFile(task: pointing.TaskName, path: string, flags: PointFlags): Promise<void> {
   const { points, between } = await readPoints(path);
+  const { least } = pointing.tasks[task];
+  ensure(
+    points.length >= least,
+    "bad_option",
+    `${path} has ${plural(points.length, "point")}, and ${task} needs ${least}`,
+  );
   const model = await openNetwork(task, flags.model);
   const result = await interruptible(async (signal) => pointing.point(model, points, searchOf(flags, signal)));
   if (result.normalised)
@@ -185,7 +191,7 @@ async function pointFile(task: pointing.TaskName, path: string, flags: PointFlag
   };
   if (flags.out !== undefined) {
     ensure(flags.out.endsWith(".svg"), "bad_option", `--out ${flags.out}: the picture is an .svg`);
-    const title = `${task} of ${points.length} points (${basename(path)})`;
+    const title = `${task} of ${plural(points.length, "point")} (${basename(path)})`;
     await writeFileAtomically(
       flags.out,
       new TextEncoder().encode(pointing.drawPointing(task, points, result.places, title)),

@@ -4,7 +4,7 @@ import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { findPaper, papers } from "../papers/index.ts";
 import { judge } from "../papers/judge.ts";
 import type { Paper } from "../papers/paper.ts";
@@ -161,7 +161,7 @@ function progressLine(): (progress: ReproductionProgress) => void {
     last = now;
     const left = secondsLeft === undefined ? "" : `, ${formatSeconds(secondsLeft)} left`;
     const within = done % 1 === 0 ? "" : `, ${Math.round(100 * (done % 1))} %`;
-    const line = `${Math.floor(done)} of ${total} steps${left}: ${step}${within}`;
+    const line = `${Math.floor(done)} of ${plural(total, "step")}${left}: ${step}${within}`;
     (terminal ? showProgress : say)(line);
   };
 }

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { DecodeOptions, Prompt } from "../calls.ts";
 import type { RunResult } from "../engine/run.ts";
 import type { TimedEvent } from "../engine/trace.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import type { Model } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
 import { hopeless } from "./comparison-report.ts";
@@ -26,7 +26,6 @@ import {
   readPrompt,
   readRequest,
 } from "./request.ts";
-import { plural } from "./table.ts";
 import { styled, wordWriter } from "./terminal.ts";
 import { writeTrace } from "./trace-file.ts";
 

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { NamedMethod } from "../calls.ts";
 import { variesBySeed } from "../engine/method.ts";
 import { parseOptions } from "../engine/shapers/options.ts";
-import { VentrisError } from "../errors.ts";
+import { plural, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import { listen, serveGroups, usualLimits } from "../server/listen.ts";
 import { type PictureOrigins, pictureOrigins } from "../server/remote-pictures.ts";
@@ -15,7 +15,6 @@ import { interruptible } from "./interruptible.ts";
 import { addMethodHints, readMethod } from "./method-choice.ts";
 import { print, say } from "./output.ts";
 import { addLoadFlags, loadOptions, type ModelFlags } from "./request.ts";
-import { plural } from "./table.ts";
 
 interface ServeFlags extends Omit<ModelFlags, "model"> {
   model?: string[];

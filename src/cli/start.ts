@@ -6,7 +6,7 @@ import { z } from "zod";
 import type { DecodeOptions } from "../calls.ts";
 import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
-import { VentrisError } from "../errors.ts";
+import { plural, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { outlookOf } from "./comparison.ts";
@@ -17,7 +17,6 @@ import { interruptible } from "./interruptible.ts";
 import { endProgress, print, printJson, showProgress, write } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
-import { plural } from "./table.ts";
 import { styled, widthOf, wordWriter, wrap, wrapCommand } from "./terminal.ts";
 
 interface StartFlags {

@@ -1,10 +1,11 @@
 import { Help } from "commander";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { z } from "zod";
+import { plural } from "../errors.ts";
 import { describeOption, placeholder, readEscapes } from "./flags.ts";
 import { helpStyle, rewrapped } from "./help.ts";
 import { complain } from "./output.ts";
-import { formatTable, plural } from "./table.ts";
+import { formatTable } from "./table.ts";
 import { displayWidth, styled, widthOf, wordWriter, wrap, wrapCommand, wrapLines } from "./terminal.ts";
 
 afterEach(() => vi.unstubAllEnvs());

@@ -4,7 +4,7 @@
  */
 import { appendFile, readFile, rename, stat, truncate } from "node:fs/promises";
 import { uniform } from "../engine/random.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import type { Model } from "../open.ts";
 import type { TokenIds } from "../training/data.ts";
 import { withFileLock, writeError } from "../weights/index.ts";
@@ -40,7 +40,7 @@ export async function writeTexts(options: WrittenTextsOptions): Promise<number> 
   ensure(
     openings.length > openingTokens,
     "bad_option",
-    `texts: there are ${openings.length} tokens to take openings of ${openingTokens} from`,
+    `texts: there are ${plural(openings.length, "token")} to take openings of ${openingTokens} from`,
   );
 
   /** The text, or undefined when it was aborted. */

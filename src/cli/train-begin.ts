@@ -2,7 +2,7 @@
 import { existsSync } from "node:fs";
 import { readdir, readFile, rm, stat } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
 import { partKinds } from "../methods/index.ts";
 import { familyOf } from "../models/index.ts";
@@ -15,7 +15,6 @@ import { amount } from "../training/progress.ts";
 import { requireTrainable } from "../training/trainable.ts";
 import { fileFormat, readConfig, writeFileAtomically } from "../weights/index.ts";
 import { showProgress } from "./output.ts";
-import { plural } from "./table.ts";
 
 export interface BeginOptions {
   readonly folder: string;

@@ -1,7 +1,7 @@
 /** `ventris train tokenizer`, `trigrams` and `texts`: what is made beside a model, from texts or by a model. */
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { trainTable } from "../methods/index.ts";
 import { makeFolder } from "../node-folders.ts";
 import { resolveModel } from "../references.ts";
@@ -13,7 +13,7 @@ import { interruptible } from "./interruptible.ts";
 import { print, printJson, say, showProgress } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { modelHelp } from "./request.ts";
-import { formatBytes, plural } from "./table.ts";
+import { formatBytes } from "./table.ts";
 import { writeTexts } from "./texts.ts";
 
 interface TokenizerFlags {

@@ -2,7 +2,7 @@
 import { readFile, stat } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { whyUnreadable } from "../files.ts";
 import { decodeUtf8, parseJson } from "../json.ts";
 import { rewardHeads } from "../methods/index.ts";
@@ -143,7 +143,7 @@ async function trainReward(reference: string, flags: RewardFlags): Promise<void>
     "--labels steps: the steps of problems from a file cannot be checked; take outcome",
   );
   const tasks = problems === undefined ? arithmeticTasks(count, seed) : await readProblems(problems, count, answer);
-  ensure(tasks.length >= 5, "bad_option", `${tasks.length} problems are too few to train on`);
+  ensure(tasks.length >= 5, "bad_option", `there are too few problems to train on: ${tasks.length}, and 5 are needed`);
   const model = await openShown(reference, { threads });
   try {
     const { tokenizer } = model;
@@ -163,7 +163,7 @@ async function trainReward(reference: string, flags: RewardFlags): Promise<void>
         answer,
         labels,
         signal,
-        onProgress: (done) => showProgress(`${done} of ${prompts.length} problems`),
+        onProgress: (done) => showProgress(`${done} of ${plural(prompts.length, "problem")}`),
       }),
     );
     endProgress();
@@ -184,7 +184,7 @@ async function trainReward(reference: string, flags: RewardFlags): Promise<void>
     else {
       const { examples: apart, loss, base, accuracy } = heldOut;
       say(
-        `${trained.examples} beginnings, ${(100 * trained.positive).toFixed(0)} % right · held out (${apart}): ${(100 * accuracy).toFixed(0)} % judged rightly, ${loss.toFixed(3)} nats against ${base.toFixed(3)} · written to ${out}`,
+        `${plural(trained.examples, "beginning")}, ${(100 * trained.positive).toFixed(0)} % right · held out (${apart}): ${(100 * accuracy).toFixed(0)} % judged rightly, ${loss.toFixed(3)} nats against ${base.toFixed(3)} · written to ${out}`,
       );
     }
   } finally {

@@ -1,6 +1,7 @@
 /** Drafted trees as text: what was proposed in a round, what verification kept, and why. */
+
 import type { TraceEvent } from "../engine/trace.ts";
-import { plural } from "./table.ts";
+import { plural } from "../errors.ts";
 import { displayWidth, wrap } from "./terminal.ts";
 
 type DraftEvent = Extract<TraceEvent, { type: "draft" }>;

@@ -1,5 +1,5 @@
 /** One caller's hold on a forest: what it asks for, and what it lets go of. */
-import { ensure, shown } from "../errors.ts";
+import { ensure, plural, shown } from "../errors.ts";
 import { layerEndedBy } from "../models/sites.ts";
 import { fingerprintOf } from "../text/fingerprint.ts";
 import type { Extension, ForestNode, Lease, LookAhead, VectorRow } from "./forest.ts";
@@ -46,7 +46,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
       ensure(
         length === hiddenSize,
         "bad_option",
-        () => `the vector ${token.id} has ${length} numbers, and the model's width is ${hiddenSize}`,
+        () => `the vector ${token.id} has ${plural(length, "number")}, and the model's width is ${hiddenSize}`,
       );
       // Not the id alone: one that is given to other values later must not find what the first ones left.
       const { buffer, byteOffset } = token.values;
@@ -75,7 +75,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     const begins = start ? layerEndedBy(start.edit.site)! + 1 : 0;
     ensure(starts.length < 2, "bad_option", "a look-ahead row begins once: two of its edits begin rows");
     ensure(!vector || vector.length === hiddenSize, "bad_option", () => {
-      return `the vector of a look-ahead row has ${vector!.length} numbers, and the model's width is ${hiddenSize}`;
+      return `the vector of a look-ahead row has ${plural(vector!.length, "number")}, and the model's width is ${hiddenSize}`;
     });
     ensure(!start || !vector, "bad_option", "a look-ahead row begins as a vector or after a layer, not both");
     ensure(start?.at?.(position ?? (parent ? parent.depth + 1 : 0)) !== false, "bad_option", () => {
@@ -108,7 +108,11 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         ensure(!parent?.gone, "internal", "a node was extended after it had been released");
         const key = keyOf(token);
         const inRoom = (position: number): void =>
-          ensure(position < contextLength, "context_full", () => `the context of ${contextLength} tokens is full`);
+          ensure(
+            position < contextLength,
+            "context_full",
+            () => `the context of ${plural(contextLength, "token")} is full`,
+          );
         const row = { logits, taps: tapsOf(logits), edits: editsOf(token, ahead) };
         if (ahead) {
           const node = new Node(parent, key, { position: ahead.position, begins: beginOf(ahead, parent) });
@@ -197,7 +201,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
       ensure(
         tokens.length <= contextLength,
         "context_full",
-        `the prompt of ${tokens.length} tokens is longer than the context of ${contextLength}`,
+        `the prompt of ${plural(tokens.length, "token")} is longer than the context of ${contextLength}`,
       );
       const passesBefore = account.passes;
       let computed = 0;

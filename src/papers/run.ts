@@ -8,7 +8,7 @@ import { isAbsolute, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { methodChoice } from "../calls.ts";
 import type { TimedEvent } from "../engine/trace.ts";
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
 import { makeFolder } from "../node-folders.ts";
 import { type Model, open } from "../open.ts";
 import { cacheFolder } from "../weights/index.ts";
@@ -188,7 +188,7 @@ export async function showcase(paper: Paper, signal: AbortSignal): Promise<Timed
 }
 
 const stopped = (paper: Paper, folder: string, done: number, total: number): string =>
-  `${paper.name}: stopped with ${done} of ${total} steps done; they are kept in ${folder}, and the same command goes on from there`;
+  `${paper.name}: stopped with ${done} of ${plural(total, "step")} done; they are kept in ${folder}, and the same command goes on from there`;
 
 /** Whole lines alone: the last one may have been cut by a kill. */
 async function readKept(file: string): Promise<Map<string, Kept>> {

@@ -3,7 +3,7 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { ensure, requireObject } from "../errors.ts";
+import { ensure, plural, requireObject } from "../errors.ts";
 import { append, within } from "../files.ts";
 import { sameJson } from "../json.ts";
 import { nextTurn } from "../turn.ts";
@@ -224,7 +224,7 @@ async function resume(
     ensure(
       checkpoint.step <= steps,
       "bad_checkpoint",
-      `the checkpoint in ${folder} has ${checkpoint.step} steps behind it, more than the ${steps} asked for; give another folder`,
+      `the checkpoint in ${folder} has ${plural(checkpoint.step, "step")} behind it, more than the ${steps} asked for; give another folder`,
     );
   }
   for (const [i, { values }] of parameters.entries()) values.set(checkpoint.values[i]);

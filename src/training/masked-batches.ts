@@ -4,7 +4,7 @@
  * before the answer is (mostly) never masked, and the answer is padded with end tokens that are learned, too (LLaDA, section 2.3).
  */
 import { type Stream, uniform } from "../engine/random.ts";
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import type { BatchShape, TokenIds } from "./data.ts";
 import type { TokenBatch } from "./objective.ts";
 
@@ -130,7 +130,7 @@ const paddingShare = 0.25;
 
 function windowRow(tokens: TokenIds, u: number, length: number): Row {
   ensure(tokens.length > length, "bad_option", () => {
-    return `batches: a row takes ${length} tokens, but a text has ${tokens.length}: give more text, or shorter rows`;
+    return `batches: a row takes ${plural(length, "token")}, but a text has ${tokens.length}: give more text, or shorter rows`;
   });
   const start = Math.floor(u * (tokens.length - length));
   return { tokens: tokens.subarray(start, start + length), from: 0, end: length, isAnswer: false };

@@ -3,7 +3,7 @@
  * running it trains (resuming where it stopped) and exports a model folder with weights, tokenizer and card.
  */
 import { normal } from "../engine/random.ts";
-import { ensure, shown } from "../errors.ts";
+import { ensure, plural, shown } from "../errors.ts";
 import { type Files, folderOf, nameOf, storage } from "../files.ts";
 import { isObject, sameJson } from "../json.ts";
 import { familyOf } from "../models/families.ts";
@@ -337,7 +337,7 @@ async function refuseChangedRun(folder: string, stated: Recipe & { corpus?: stri
     changed.length === 0,
     "bad_checkpoint",
     () =>
-      `the checkpoint in ${folder}, after ${run.step} steps, was trained with another recipe: ${changed.map(shownField).join(", ")}; ` +
+      `the checkpoint in ${folder}, after ${plural(run.step, "step")}, was trained with another recipe: ${changed.map(shownField).join(", ")}; ` +
       "give another run folder, or the old recipe (more `steps` alone are fine)",
   );
 }

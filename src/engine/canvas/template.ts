@@ -1,5 +1,5 @@
 /** Templates: a text with blanks anywhere in it, each of a length that is given or found. */
-import { ensure, shown } from "../../errors.ts";
+import { ensure, plural, shown } from "../../errors.ts";
 import { requireNothingElse } from "../../names.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Canvas } from "./canvas.ts";
@@ -40,7 +40,7 @@ export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Templat
   const blanks = texts.length - 1;
   ensure(blanks > 0, "bad_option", "template: there is no blank in it: write ___ where something is to be filled in");
   ensure(lengths === undefined || (Array.isArray(lengths) && lengths.length === blanks), "bad_option", () => {
-    return `template: it has ${blanks} blanks, but lengths are ${shown(lengths)}`;
+    return `template: it has ${plural(blanks, "blank")}, but lengths are ${shown(lengths)}`;
   });
   const wrong = lengths?.find((n) => n !== "found" && !(Number.isInteger(n) && n >= 1 && n <= mostTokens));
   ensure(

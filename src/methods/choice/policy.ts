@@ -5,7 +5,7 @@
  */
 
 import { type Stream, uniform } from "../../engine/random.ts";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, plural, VentrisError } from "../../errors.ts";
 import { suggestion } from "../../names.ts";
 
 /** A choice, and how likely each arm was. */
@@ -98,7 +98,7 @@ export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
       ensure(
         length >= 1 && length <= mostArms,
         "bad_option",
-        `${rule.name}: ${length} arms, expected 1 to ${mostArms}`,
+        `${rule.name}: ${plural(length, "arm")}, expected 1 to ${mostArms}`,
       );
       for (const [arm, context] of contexts.entries()) requireContext(rule, context, arm);
       const round = counters.rounds++;
@@ -171,7 +171,7 @@ function requireSame(rule: Rule, { policy, options, arrays }: PolicyState): void
     ensure(
       values.length === 0 || given.length === values.length,
       "bad_file",
-      `${rule.name}: ${key} has ${given.length} numbers, not ${values.length}`,
+      `${rule.name}: ${key} has ${plural(given.length, "number")}, not ${values.length}`,
     );
     ensure(given.every(Number.isFinite), "bad_file", `${rule.name}: ${key} holds a number that is not finite`);
   }

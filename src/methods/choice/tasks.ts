@@ -1,6 +1,6 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
-import { ensure, shown } from "../../errors.ts";
+import { ensure, plural, shown } from "../../errors.ts";
 import { cellText } from "../../text/cells.ts";
 import { requireCounts, requireIndices, requireWhole } from "../numbers.ts";
 import type { Policy } from "./policy.ts";
@@ -200,7 +200,7 @@ export function readTable(name: string, text: string): Table {
     ensure(
       row.length === header.length,
       "bad_file",
-      `${name}, line ${i + 2}: ${row.length} columns, not ${header.length}`,
+      `${name}, line ${i + 2}: ${plural(row.length, "column")}, not ${header.length}`,
     );
     return row;
   });
@@ -209,7 +209,7 @@ export function readTable(name: string, text: string): Table {
   ensure(
     classes.length >= 2 && classes.length <= 1000,
     "bad_file",
-    `${name}: ${classes.length} classes, expected 2 to 1000`,
+    `${name}: ${plural(classes.length, "class", "classes")}, expected 2 to 1000`,
   );
   const columns = header.slice(0, -1).map((_, column) =>
     encoder(

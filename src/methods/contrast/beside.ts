@@ -7,7 +7,7 @@ import type { DecodingModel } from "../../engine/model.ts";
 import { createMirror } from "../../engine/shapers/mirror.ts";
 import type { ShaperHost } from "../../engine/shapers/shaper.ts";
 import { leaseSites } from "../../engine/sites/request.ts";
-import { ensure, ofOption } from "../../errors.ts";
+import { ensure, ofOption, plural } from "../../errors.ts";
 import { exitReadings, exitView } from "./exits.ts";
 import { type View, viewOf } from "./view.ts";
 
@@ -63,7 +63,7 @@ export async function besideOf(
   ensure(
     wrong === undefined,
     "bad_option",
-    `layers: ${role} ${model.name} has ${model.config.layers} layers, and so no lower exit ${wrong}`,
+    `layers: ${role} ${model.name} has ${plural(model.config.layers, "layer")}, and so no lower exit ${wrong}`,
   );
   const { before, instead } = words === undefined ? { before: [], instead: 0 } : opening(host, words);
   const { taps, edits } = exitReadings(exits);

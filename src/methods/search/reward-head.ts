@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { uniform } from "../../engine/random.ts";
-import { ensure, VentrisError } from "../../errors.ts";
+import { ensure, plural, VentrisError } from "../../errors.ts";
 import type { Part, PartTensor } from "../../models/parts.ts";
 import type { Tokenizer } from "../../text/index.ts";
 import { adamwState, adamwUpdate } from "../../training/index.ts";
@@ -193,7 +193,7 @@ export function trainRewardHead(
   ensure(
     share > 0 && share < 1,
     "bad_option",
-    `reward head: ${kept.length} beginnings, of which ${(100 * share).toFixed(0)} % are right: there is nothing to tell apart; take easier or harder problems, or more of them`,
+    `reward head: ${plural(kept.length, "beginning")}, of which ${(100 * share).toFixed(0)} % are right: there is nothing to tell apart; take easier or harder problems, or more of them`,
   );
   const width = kept[0].state.length;
   const weight = new Float32Array(width);

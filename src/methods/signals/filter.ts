@@ -4,7 +4,7 @@
  * with a mean and a covariance, in arrays of its own that the next call overwrites, so that a step leaves no garbage.
  */
 import type { z } from "zod";
-import { ensure, requireObject, shown, VentrisError } from "../../errors.ts";
+import { ensure, plural, requireObject, shown, VentrisError } from "../../errors.ts";
 import { isInstance } from "../../values.ts";
 import { type Matrix, matrix } from "./matrix.ts";
 
@@ -143,7 +143,7 @@ export function usable(observation: ArrayLike<number> | undefined, n: number): o
   if (observation.length !== n) {
     throw new VentrisError(
       "bad_shape",
-      `an observation has ${observation.length} values, but the filter was fitted to ${n} channels`,
+      `an observation has ${plural(observation.length, "value")}, but the filter was fitted to ${plural(n, "channel")}`,
     );
   }
   for (let i = 0; i < n; i++) if (!Number.isFinite(observation[i])) return false;
@@ -171,7 +171,7 @@ export function filterAll(filter: Filter, observations: Matrix): Trajectory {
   ensure(
     observations.columns === n,
     "bad_shape",
-    `the recording has ${observations.columns} channels, but the filter was fitted to ${n}`,
+    `the recording has ${plural(observations.columns, "channel")}, but the filter was fitted to ${n}`,
   );
   filter.reset();
   const means = matrix(observations.rows, d);

@@ -257,7 +257,7 @@ describe("bad data", () => {
       failure("bad_shape", /10 bins of states and 400/),
     );
     await expect(fitted(rows(states, 0, 2), rows(observations, 0, 2))).rejects.toEqual(
-      failure("bad_option", /2 bins are complete/),
+      failure("bad_option", /there are 2 complete bins/),
     );
     const flat = matrix(
       400,

@@ -1,7 +1,7 @@
 /** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
 
 import { parseOptions } from "../../engine/shapers/options.ts";
-import { ensure, requireObject } from "../../errors.ts";
+import { ensure, plural, requireObject } from "../../errors.ts";
 import { principalComponents } from "./components.ts";
 import {
   type Estimate,
@@ -123,7 +123,7 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   const transform = openFeatures(parameters.arrays);
   const channels = parameters.arrays.featureMean?.columns ?? inner.observationDimension;
   ensure(channels === n && inner.stateDimension === d, "bad_shape", () => {
-    return `the model says ${d} states of ${n} channels, and its arrays are for ${inner.stateDimension} of ${channels}`;
+    return `the model says ${plural(d, "state")} of ${plural(n, "channel")}, and its arrays are for ${inner.stateDimension} of ${channels}`;
   });
   const stateMean = parameters.arrays.stateMean.data;
   const features = new Float64Array(inner.observationDimension);
@@ -172,7 +172,7 @@ function withoutGaps({ states, observations }: FilterData): PreparedData {
   ensure(
     states.rows === observations.rows,
     "bad_shape",
-    `${states.rows} bins of states and ${observations.rows} of observations: they must pair one by one`,
+    `${plural(states.rows, "bin")} of states and ${observations.rows} of observations: they must pair one by one`,
   );
   const finite = (a: Matrix, row: number) =>
     a.data.subarray(row * a.columns, (row + 1) * a.columns).every(Number.isFinite);
@@ -186,7 +186,7 @@ function withoutGaps({ states, observations }: FilterData): PreparedData {
   ensure(
     kept.length > states.columns,
     "bad_option",
-    `${kept.length} bins are complete (of ${states.rows}); a state of ${states.columns} dimensions needs more than ${states.columns}`,
+    `there ${kept.length === 1 ? "is" : "are"} ${plural(kept.length, "complete bin")} (of ${states.rows}); a state of ${plural(states.columns, "dimension")} needs more than ${states.columns}`,
   );
   return { states: selectRows(states, kept), observations: selectRows(observations, kept), starts };
 }
@@ -230,7 +230,7 @@ function checkVariance(data: PreparedData, features: Features, { stateNames, obs
   ensure(
     columns < rows,
     "bad_option",
-    `${columns} channels but only ${rows} bins: take principal components (features: a number below ${rows})`,
+    `${plural(columns, "channel")} but only ${plural(rows, "bin")}: take principal components (features: a number below ${rows})`,
   );
 }
 

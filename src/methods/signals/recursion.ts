@@ -3,7 +3,7 @@
  * methods is the correction, and for nonlinear states the prediction.
  */
 
-import { ensure } from "../../errors.ts";
+import { ensure, plural } from "../../errors.ts";
 import type { PreparedData } from "./filter.ts";
 import {
   count,
@@ -123,7 +123,7 @@ export function fitStateModel({ states, starts }: PreparedData): StateModel {
   ensure(
     later.length > d,
     "bad_option",
-    `the training data has ${later.length} pairs of successive bins; a state of ${d} dimensions needs more than ${d}`,
+    `the training data has ${plural(later.length, "pair")} of successive bins; a state of ${plural(d, "dimension")} needs more than ${d}`,
   );
   const before = selectRows(
     states,

@@ -1,8 +1,10 @@
 /** `/v1/completions`: texts continued, several prompts and choices at once, echoed and scored where that is asked for. */
+
 import { randomUUID } from "node:crypto";
 import type { Context } from "hono";
 import { z } from "zod";
 import { emptyCounters } from "../../engine/decoding.ts";
+import { plural } from "../../errors.ts";
 import type { RouteContext } from "../app.ts";
 import { RequestError, readJson } from "../errors.ts";
 import type { RunRequest, ServedLogprob } from "../protocol.ts";
@@ -53,7 +55,7 @@ export async function completions(c: Context, context: RouteContext): Promise<Re
   if (prompts.length * n > mostChoices)
     throw new RequestError(
       "bad_option",
-      `${prompts.length} prompts of ${n} choices each: ${mostChoices} choices are the most`,
+      `${plural(prompts.length, "prompt")} of ${plural(n, "choice")} each: ${mostChoices} choices are the most`,
       { param: "n" },
     );
   const requests = prompts.flatMap((given) => {

@@ -135,7 +135,7 @@ describe("fitting", () => {
 
   test("too few or uneven sequences are refused; short and double ones are left out", async () => {
     await expect(hyperfit({ ...model, values }, train.slice(0, 1), [], options)).rejects.toThrow(
-      /1 sequences do not fill one batch of 2/,
+      /one batch of 2 is more than 1 sequence;/,
     );
     await expect(
       hyperfit(

@@ -4,7 +4,7 @@
  * other; what is special is how far the training goes. The early-stopped control comes from the same run.
  */
 import { permutation } from "../../../engine/random.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
 import { nextTokenObjective, type Values } from "../../../training/next-token.ts";
@@ -58,7 +58,7 @@ export async function hyperfit(
   ensure(
     sequences.length >= batch,
     "bad_option",
-    `hyperfitting: ${sequences.length} sequences do not fill one batch of ${batch}; nothing would be trained`,
+    `hyperfitting: one batch of ${batch} is more than ${plural(sequences.length, "sequence")}; nothing would be trained`,
   );
   const even = [...sequences, ...validation].every((sequence) => sequence.length === length + 1);
   ensure(even && length >= 1, "bad_option", "hyperfitting: the sequences must be equally long, two tokens or more");

@@ -397,7 +397,7 @@ describe("in a model", () => {
     refuse({ site: heads, group: 4, patch: 0 }, /4 codebooks: there is no codebook 4/);
     refuse({ site: heads, patch: 16 }, /codes 0 to 15: there is no code 16/);
     refuse({ site: heads, patch: 1, slot: 2 }, /2 codes fire: there is no slot 2/);
-    refuse({ site: heads, ids: [1] }, /2 codes fire, but 1 are given/);
+    refuse({ site: heads, ids: [1] }, /2 codes fire, but given are 1/);
     refuse({ site: heads, group: -1, patch: 0 }, /^codes: changes\[0\]\.group must be at least 0, not -1$/);
     refuse({ site: heads, patch: Number.NaN }, /codes: changes\[0\]\.patch must be a number, not NaN/);
     const many = Array.from({ length: 9 }, (_, i) => ({ site: mlp, add: i }));

@@ -5,7 +5,7 @@
 
 import { z } from "zod";
 import type { AppliedEdit } from "../../../engine/sites/rows.ts";
-import { ensure, VentrisError } from "../../../errors.ts";
+import { ensure, plural, VentrisError } from "../../../errors.ts";
 import { describeIssues } from "../../../issues.ts";
 import type { Edit } from "../../../models/edits.ts";
 import { suggestion } from "../../../names.ts";
@@ -106,11 +106,11 @@ function checkChange(change: Change, { site, groups, codes, k }: Bottleneck, con
     ensure(
       there,
       "bad_option",
-      `${where}: ${k} codes fire: there is no slot ${change.slot} (0 to ${k - 1}, or -1 to -${k})`,
+      `${where}: ${firing(k)}: there is no slot ${change.slot} (0 to ${k - 1}, or -1 to -${k})`,
     );
   }
   if ("ids" in change)
-    ensure(change.ids.length === k, "bad_option", `${where}: ${k} codes fire, but ${change.ids.length} are given`);
+    ensure(change.ids.length === k, "bad_option", `${where}: ${firing(k)}, but given are ${change.ids.length}`);
 }
 
 /** Numbers for one row; -1 stands for none. */
@@ -142,10 +142,12 @@ function inputsFor({ site, groups, codes, k }: Bottleneck, changes: readonly Cha
       `codes: ${site}, codebook ${group}: more than ${mostChanges} codes are ${list}`,
     );
     ensure(list !== "banned" || codes - count > k, "bad_option", () => {
-      return `codes: ${site}, codebook ${group}: ${k} codes fire, and forbidding leaves fewer of ${codes}`;
+      return `codes: ${site}, codebook ${group}: ${firing(k)}, and forbidding leaves fewer of ${codes}`;
     });
     lists[list][group * mostChanges + count] = id;
     counts[index] = count + 1;
   }
   return { forced, ...lists };
 }
+
+const firing = (k: number): string => `${plural(k, "code")} ${k === 1 ? "fires" : "fire"}`;

@@ -1,5 +1,5 @@
 /** Where a bottleneck's features come from: columns of a table, or the states that a language model has over texts; each row with its label. */
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 import { didYouMean } from "../../../names.ts";
 import { cellText } from "../../../text/cells.ts";
 import { recordFields, textLines } from "../../../text/index.ts";
@@ -40,7 +40,7 @@ export async function labelledTable(path: string, label?: string): Promise<Named
     ensure(
       cells.length === header.length,
       "bad_file",
-      `${path}, line ${number}: ${cells.length} columns, not ${header.length}`,
+      `${path}, line ${number}: ${plural(cells.length, "column")}, not ${header.length}`,
     );
     for (const [i, cell] of cells.entries()) {
       if (i === at) continue;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { defineShaper, hostOnly } from "../../../engine/method.ts";
 import type { ShaperHost } from "../../../engine/shapers/shaper.ts";
 import type { MemoryPassage } from "../../../engine/trace.ts";
-import { ensure, ofOption } from "../../../errors.ts";
+import { ensure, ofOption, plural } from "../../../errors.ts";
 import { baseOf } from "../building.ts";
 import { type Datastore, openDatastore } from "../datastore.ts";
 import { invertedSearch, usualLists } from "../inverted.ts";
@@ -86,7 +86,7 @@ async function openSearch({ model }: ShaperHost, folder: string, probes: number 
     ensure(
       probes === undefined || probes <= lists,
       "bad_option",
-      `probes: the inverted file of ${folder} has ${lists} lists, fewer than ${probes}`,
+      `probes: the inverted file of ${folder} has ${plural(lists, "list")}, fewer than ${probes}`,
     );
     const search = probes === undefined ? await exactSearch(datastore) : await invertedSearch(datastore, { probes });
     return { datastore, search, close: search.close };

@@ -4,7 +4,7 @@
  */
 import { existsSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 import { writeFileAtomically } from "../../../weights/cache.ts";
 import { readBytes } from "./bytes.ts";
 import type { Annotation, Recording } from "./recording.ts";
@@ -109,7 +109,7 @@ async function readMarkers(path: string, interval: number, points: number): Prom
     ensure(
       Number.isInteger(at) && at >= 1 && at <= points,
       "bad_file",
-      `${path}: ${key} lies at ${position}, outside the ${points} points`,
+      `${path}: ${key} lies at ${position}, outside the ${plural(points, "point")}`,
     );
     const seconds = interval / 1e6;
     return {

@@ -1,7 +1,7 @@
 /** From files to a data set: a table that says where each sentence was read, or ZuCo's own .mat files. */
 import { basename, dirname, isAbsolute, join } from "node:path";
 import { z } from "zod";
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 import { checkJson, decodeUtf8, parseJson } from "../../../json.ts";
 import { readBrainVision } from "../formats/brainvision.ts";
 import { extensionOf, readBytes } from "../formats/bytes.ts";
@@ -173,7 +173,7 @@ function hdfSentences(
   ensure(
     raws.length === contents.length,
     "bad_file",
-    `${path}: ${contents.length} sentences, but raw data of ${raws.length}`,
+    `${path}: ${plural(contents.length, "sentence")}, but raw data of ${raws.length}`,
   );
   return contents.map((reference, i) => {
     const text = follow(reference);

@@ -1,5 +1,5 @@
 /** One sentence's recording, made ready as the authors do: no filtering, no re-referencing, no change of amplitude. */
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 
 export interface InputShape {
   /** Samples a second after resampling, time points and channels that the encoder takes. */
@@ -47,7 +47,7 @@ export function prepareSentence({ channels: given, rate, dropLast = false }: Raw
   ensure(
     channels.length <= shape.channels,
     "bad_option",
-    `the recording has ${channels.length} channels and the encoder takes ${shape.channels}: choose some of them (a reading has the field channels for that), or prepare the data for more`,
+    `the recording has ${plural(channels.length, "channel")} and the encoder takes ${shape.channels}: choose some of them (a reading has the field channels for that), or prepare the data for more`,
   );
   const samples = channels[0]?.length ?? 0;
   if (samples < shortest * rate)

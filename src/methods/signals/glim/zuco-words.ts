@@ -6,7 +6,7 @@
  */
 import { join } from "node:path";
 import { uniform } from "../../../engine/random.ts";
-import { ensure } from "../../../errors.ts";
+import { ensure, plural } from "../../../errors.ts";
 import { decodeUtf8 } from "../../../json.ts";
 import { type Estimate, meanOf } from "../../../papers/statistics.ts";
 import { readBytes } from "../formats/bytes.ts";
@@ -61,7 +61,7 @@ export function parseWords(text: string, origin: string): ReadWord[][] {
     ensure(
       fields.length === width,
       "bad_file",
-      `${origin}, line ${i + 1}: ${fields.length} fields where there should be ${width}`,
+      `${origin}, line ${i + 1}: ${plural(fields.length, "field")} where there should be ${width}`,
     );
     const values = fields
       .slice(1 + gaze, 1 + gaze + bands)
