@@ -290,7 +290,7 @@ test("a table becomes one arm a class, and policies learn it", () => {
   const task = classificationTask(table, 1);
   const learnt = play(neuSquareCB({ width: task.width, hidden: 32, rate: 0.05, seed: 1 }), task, 3000);
   expect(learnt.secondHalf).toBeLessThan(0.35 * 1500);
-  expect(() => readTable("toy", "x,label\n1,a\n2")).toThrow(/line 3: 1 columns, not 2/);
+  expect(() => readTable("toy", "x,label\n1,a\n2")).toThrow(/line 3: 1 column, not 2/);
 });
 
 const table = { name: "t", rows: [Float64Array.of(1, 2), Float64Array.of(3, 4)], labels: [0, 1], classes: 2 };
