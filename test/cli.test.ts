@@ -345,6 +345,18 @@ describe("doctor", () => {
   });
 });
 
+it("start works with models that fill a canvas, and with those that have nothing to add", async () => {
+  const canvas = await ventris(["start", "--json", "--model", "mycenae"]);
+  expect(canvas.status, canvas.stderr).toBe(0);
+  const { method, counters, again } = JSON.parse(canvas.stdout);
+  expect([method, counters.generated > 0]).toEqual(["low-confidence", true]);
+  expect(again?.method).not.toBe("low-confidence");
+  const answers = await ventris(["start", "--model", "phaistos"]);
+  expect([answers.status, answers.stderr]).toEqual([0, ""]);
+  expect(answers.stdout).toMatch(/phaistos ended the text after 1 token: [\s\S]* chat --model phaistos\n/);
+  expect(answers.stdout).not.toMatch(/tokens\/s/);
+});
+
 describe("misuse and failure", () => {
   it("an option where the prompt stands is told with its flag", async () => {
     const told = async (...words: string[]) => {

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { RunResult } from "../engine/run.ts";
 import { findMethod } from "../methods/index.ts";
-import { type Again, suggestions, wordsFor } from "./start.ts";
+import { type Again, suggestions, wordsFor, wordsForShort } from "./start.ts";
 
 const result = (decode: number, passes: number): RunResult =>
   ({ text: "a story", seconds: { decode }, counters: { generated: 200, passes } }) as RunResult;
@@ -30,4 +30,26 @@ test("one that was not is said to be none with its figure, and is not recommende
     expect(suggestions(again(decode), "knossos")).toMatch(/ compare [\s\S]* doctor --model knossos\n/);
   }
   expect(suggestions(undefined, "knossos")).not.toContain("--method");
+});
+
+test("commands are of the model that was started, and of its kind", () => {
+  const commands = suggestions(undefined, "pylos").match(/ventris(?: --)? (run|compare|doctor) .*/g) ?? [];
+  expect(commands).toHaveLength(3);
+  for (const command of commands) expect(command).toContain(" --model pylos");
+  expect(suggestions(undefined, "knossos")).toMatch(/ run "The fox said"/);
+  expect(suggestions(undefined, "mycenae", "canvas")).toMatch(/ run --model mycenae -n 64 [\s\S]* --fill /);
+  expect(suggestions(undefined, "mycenae", "canvas")).not.toMatch(/doctor|--tree/);
+  expect(suggestions(undefined, "phaistos", "chat")).toMatch(/ chat --model phaistos\n/);
+});
+
+test("a model that ends at once is said to, with no speed; methods of a canvas promise no text", () => {
+  const said = (generated: number, encodeChat?: unknown): string =>
+    wordsForShort({ counters: { generated } } as RunResult, { name: "it", tokenizer: { encodeChat } as never });
+  expect(said(1, () => [])).toBe(
+    "it ended the text after 1 token: too few to measure a speed on. It was made to answer, and may have nothing to add to a text that is whole.",
+  );
+  expect(said(2)).toMatch(/after 2 tokens: .* Another --seed or another beginning may give more\.$/);
+  const words = wordsFor({ ...result(1, 200), text: "another" }, again(0.5), "mycenae", true);
+  expect(words).toMatch(/^Decoded again by dyspec, the fastest here of 14 other methods of such models: another text/);
+  expect(words).not.toContain("token for token");
 });

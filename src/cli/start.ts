@@ -6,14 +6,15 @@ import { z } from "zod";
 import type { DecodeOptions } from "../calls.ts";
 import { isLossless, type Method, repeatsPlain } from "../engine/method.ts";
 import type { RunResult } from "../engine/run.ts";
-import { plural, VentrisError } from "../errors.ts";
-import { findMethod, methods } from "../methods/index.ts";
+import { ensure, plural, VentrisError } from "../errors.ts";
+import { methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
-import { outlookOf } from "./comparison.ts";
+import { fits, outlookOf, plainMethod } from "./comparison.ts";
 import { noGain } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
+import { decodesNothing } from "./method-choice.ts";
 import { endProgress, print, printJson, showProgress, write } from "./output.ts";
 import { openShown } from "./progress.ts";
 import { loadOptions, modelHelp } from "./request.ts";
@@ -26,16 +27,21 @@ interface StartFlags {
   json?: true;
 }
 
+const usualModel = "knossos";
 const opening = "Once upon a time there was an old king who could read a forgotten script.";
-const tokens = 200;
-const temperature = 0.8;
+/** How much is decoded, and how: of a canvas, whose blocks divide the length, less, since a pass costs as much as the canvas is long. */
+const ofTexts = { maxTokens: 200, temperature: 0.8 };
+const ofCanvases = { maxTokens: 64, temperature: 0 };
+/** A speed of fewer tokens says nothing. */
+const leastTokens = 16;
 /** Each method first decodes so many tokens, which loads and measures what it needs, and then as many that are timed. */
 const trial = 48;
+const canvasTrial = 32;
 
 export function define(command: Command): void {
   command
     .argument("[prompt...]", "how the story begins")
-    .option("-m, --model <name>", modelHelp, "knossos")
+    .option("-m, --model <name>", modelHelp, usualModel)
     .addOption(
       new Option("--seed <number>", "another seed gives another story")
         .default(1)
@@ -57,9 +63,14 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
   await using model = await openShown(reference, loadOptions(flags));
   const { stdout } = process;
   await interruptible(async (signal) => {
-    const request: DecodeOptions = { temperature, seed, maxTokens: tokens, signal };
+    const shape = isCanvas(model) ? ofCanvases : ofTexts;
+    const { temperature } = shape;
+    const request: DecodeOptions = { ...shape, seed, signal };
+    const standard = plainMethod(model, request) ?? methods.find((method) => fits(method, model.capabilities));
+    ensure(standard, "unavailable", () => decodesNothing(model));
     const width = Math.min(100, widthOf(stdout));
-    const title = `${model.name} goes on from “${prompt}”, decoded by sample at temperature ${temperature}`;
+    const show = (text: string): void => print(wrap(text, width).join("\n"));
+    const title = `${model.name} goes on from “${prompt}”, decoded by ${standard.name} at temperature ${temperature}`;
     if (!flags.json) {
       print(
         wrap(title, width)
@@ -68,30 +79,50 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
       );
       print("");
     }
-    const told = await tell(model, prompt, request, flags.json ? undefined : width);
-    if (!signal.aborted && !flags.json) {
-      const { counters, seconds } = told;
-      const figures = `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: plain decoding, one token with every pass of the model.`;
-      print(`\n${wrap(figures, width).join("\n")}`);
-    }
-    const again = signal.aborted ? undefined : await decodeAgain(model, prompt, request);
+    const told = await tell(model, prompt, { ...request, method: standard }, flags.json ? undefined : width);
+    const short = told.counters.generated < leastTokens;
+    if (!signal.aborted && !flags.json) show(`\n${short ? wordsForShort(told, model) : figuresOf(told, standard)}`);
+    const again = signal.aborted || short ? undefined : await decodeAgain(model, prompt, request, standard);
     const whole = signal.aborted ? undefined : again;
     if (signal.aborted) process.exitCode = 130;
     if (flags.json)
       printJson({
         model: model.name,
         prompt,
-        method: "sample",
+        method: standard.name,
         seed,
         temperature,
         ...told,
         again: toJson(told, whole),
       });
-    else if (!signal.aborted)
-      print(
-        `\n${wrap(wordsFor(told, whole, reference), width).join("\n")}\n\nTry next:\n${suggestions(whole, reference)}`,
-      );
+    else if (!signal.aborted) {
+      if (!short) show(`\n${wordsFor(told, whole, reference, isCanvas(model))}`);
+      const kind = isCanvas(model) ? "canvas" : short && model.tokenizer?.encodeChat ? "chat" : "text";
+      print(`\nTry next:\n${suggestions(whole, reference, kind)}`);
+    }
   });
+}
+
+const isCanvas = ({ capabilities }: Pick<Model, "capabilities">): boolean =>
+  capabilities.has("canvas") && !capabilities.has("forest");
+
+function figuresOf(told: RunResult, { name, needs }: Method): string {
+  const { counters, seconds } = told;
+  const how = needs?.includes("canvas")
+    ? `${name}, which fills positions in any order, in ${plural(counters.passes, "pass", "passes")} of the model`
+    : "plain decoding, one token with every pass of the model";
+  return `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: ${how}.`;
+}
+
+/** Of a model that had next to nothing to say: no speeds, and what makes it say more. */
+export function wordsForShort(
+  { counters }: Pick<RunResult, "counters">,
+  { name, tokenizer }: Pick<Model, "name" | "tokenizer">,
+): string {
+  const ended = `${name} ended the text after ${plural(counters.generated, "token")}: too few to measure a speed on.`;
+  return tokenizer?.encodeChat
+    ? `${ended} It was made to answer, and may have nothing to add to a text that is whole.`
+    : `${ended} Another --seed or another beginning may give more.`;
 }
 
 /** Writes prompt and story, wrapped as they come; nothing without a width. */
@@ -100,8 +131,11 @@ async function tell(model: Model, prompt: string, request: DecodeOptions, width?
   if (width === undefined) return run.final;
   const writer = wordWriter({ isTTY: true, columns: width, write });
   writer.write(prompt);
-  for await (const piece of run.text) writer.write(piece);
-  writer.end();
+  try {
+    for await (const piece of run.text) writer.write(piece);
+  } finally {
+    writer.end(); // an error is told on a line of its own
+  }
   return run.final;
 }
 
@@ -125,9 +159,23 @@ export interface Again {
   readonly fast: RunResult;
 }
 
-/** The fastest of the methods that give the same text, by a short trial of each, decodes it beside plain decoding. Undefined: none is faster. */
-async function decodeAgain(model: Model, prompt: string, request: DecodeOptions): Promise<Again | undefined> {
-  const candidates = methods.filter(givesPlainText);
+/** Those that fill a canvas by other rules; each gives a text of its own. */
+const fillsCanvas = (method: Method): boolean =>
+  method.needs?.includes("canvas") === true && method.options.safeParse({}).success;
+
+/**
+ * The fastest of the methods that give the same text, or of a canvas' own, by a short trial of each, decodes it beside the standard one. Undefined:
+ * none is faster.
+ */
+async function decodeAgain(
+  model: Model,
+  prompt: string,
+  request: DecodeOptions,
+  standard: Method,
+): Promise<Again | undefined> {
+  const canvas = isCanvas(model);
+  const candidates = methods.filter((one) => one !== standard && (canvas ? fillsCanvas(one) : givesPlainText(one)));
+  const short = { ...request, maxTokens: canvas ? canvasTrial : trial };
   const trials: Trial[] = [];
   for (const method of candidates) {
     if (request.signal?.aborted) break;
@@ -135,22 +183,19 @@ async function decodeAgain(model: Model, prompt: string, request: DecodeOptions)
     try {
       const outlook = await outlookOf(model, { method, options: {} }, request, request.signal);
       if (outlook && (outlook.speedUp ?? outlook.most) <= noGain) continue;
-      await time(model, prompt, { ...request, maxTokens: trial }, method);
-      trials.push({
-        method,
-        tokensPerSecond: speedOf(await time(model, prompt, { ...request, maxTokens: trial }, method)),
-      });
+      await time(model, prompt, short, method);
+      trials.push({ method, tokensPerSecond: speedOf(await time(model, prompt, short, method)) });
     } catch (error) {
       if (!(error instanceof VentrisError && ["unavailable", "bad_option", "aborted"].includes(error.code)))
         throw error;
     }
   }
   const [best] = trials.sort((a, b) => b.tokensPerSecond - a.tokensPerSecond);
-  if (best) showProgress(`decoding the same again, plainly and by ${best.method.name}`);
+  if (best) showProgress(`decoding the same again, by ${standard.name} and by ${best.method.name}`);
   const again = best && {
     method: best.method,
-    candidates: candidates.length,
-    plain: await time(model, prompt, request, findMethod("sample")),
+    candidates: canvas ? trials.length : candidates.length, // some of a canvas need what a first look has not
+    plain: await time(model, prompt, request, standard),
     fast: await time(model, prompt, request, best.method),
   };
   endProgress();
@@ -158,7 +203,8 @@ async function decodeAgain(model: Model, prompt: string, request: DecodeOptions)
 }
 
 /** What the second decoding showed. */
-export function wordsFor(told: RunResult, again: Again | undefined, reference: string): string {
+export function wordsFor(told: RunResult, again: Again | undefined, reference: string, canvas = false): string {
+  if (canvas) return wordsForCanvas(told, again, reference);
   const doctor = `ventris doctor --model ${reference}`;
   if (!again)
     return `No lossless method is faster than plain decoding with this model on this machine: ${doctor} says why.`;
@@ -169,6 +215,16 @@ export function wordsFor(told: RunResult, again: Again | undefined, reference: s
   if (!isFaster(again))
     return `None of ${candidates} methods that change nothing but the speed was clearly faster here and now. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}. ${doctor} says what each can gain.`;
   return `Decoded again by ${method.name}, the fastest here of ${candidates} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
+}
+
+function wordsForCanvas(told: RunResult, again: Again | undefined, reference: string): string {
+  const compare = `ventris compare --model ${reference} --max-tokens ${ofCanvases.maxTokens} measures them all.`;
+  if (!again) return `No other method of such models was faster here and now: ${compare}`;
+  const { method, candidates, plain, fast } = again;
+  const text = fast.text === told.text ? "the same text" : "another text, as each of them may give";
+  const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(again).toFixed(2)}×), with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
+  const best = isFaster(again) ? "the fastest here" : "which did best in a short trial";
+  return `Decoded again by ${method.name}, ${best} of ${candidates} other methods of such models: ${figures}. ${compare}`;
 }
 
 const gainOf = ({ plain, fast }: Again): number => speedOf(fast) / speedOf(plain);
@@ -194,17 +250,35 @@ const time = (model: Model, prompt: string, request: DecodeOptions, method: Meth
 
 const speedOf = ({ counters, seconds }: RunResult): number => counters.generated / Math.max(seconds.decode, 1e-9);
 
-/** Commands as they can be called from here: that of the method only where it was faster. */
-export function suggestions(again: Again | undefined, reference: string): string {
+/** Commands as they can be called from here, of this model: that of the method only where it was faster. */
+export function suggestions(
+  again: Again | undefined,
+  reference: string,
+  kind: "text" | "canvas" | "chat" = "text",
+): string {
   const checkout = existsSync(fileURLToPath(new URL("../../scripts/ventris.mjs", import.meta.url)));
   const call = checkout ? "npm run --silent ventris --" : "npx ventris";
   const faster = again && isFaster(again) ? ` --method ${again.method.name}` : "";
-  return [
-    [`${call} run${faster} "The fox said"`, "an opening of your own"],
-    [`${call} compare --tree "Once upon a time"`, "all methods side by side, and what they drafted"],
-    ...(faster ? [] : [[`${call} doctor --model ${reference}`, "what each method can gain on this machine, and why"]]),
-    [`${call} studio`, "the same to look at, in a browser"],
-  ]
+  const model = reference === usualModel ? "" : ` --model ${reference}`;
+  const lines = {
+    text: [
+      [`${call} run${model}${faster} "The fox said"`, "an opening of your own"],
+      [`${call} compare${model} --tree "Once upon a time"`, "all methods side by side, and what they drafted"],
+      ...(faster
+        ? []
+        : [[`${call} doctor --model ${reference}`, "what each method can gain on this machine, and why"]]),
+    ],
+    canvas: [
+      [`${call} run${model}${faster} -n ${ofCanvases.maxTokens} "The fox said"`, "an opening of your own"],
+      [`${call} run${model} --fill "The old king ___ and then ___."`, "a text with blanks"],
+      [`${call} compare${model} -n ${ofCanvases.maxTokens} "Once upon a time"`, "all its methods side by side"],
+    ],
+    chat: [
+      [`${call} chat${model}`, "a conversation with it"],
+      [`${call} run${model} --chat "What is 3 + 4?"`, "one question, in the form that it was made for"],
+    ],
+  }[kind];
+  return [...lines, [`${call} studio`, "the same to look at, in a browser"]]
     .map(([line, what]) => `${wrapCommand(`  ${line}`, widthOf(process.stdout))}\n      ${what}`)
     .join("\n");
 }
