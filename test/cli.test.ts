@@ -237,7 +237,7 @@ export default defineMethod({
       expect(JSON.parse(stdout)).toMatchObject({ method: "mine", counters: { generated: 2 } });
     }
     const listed = await ventris(["methods", "./mine.ts"]);
-    expect(listed.stdout).toMatch(/^mine: the most likely token[\s\S]*\ntokens +number +How many\. Default 3\./);
+    expect(listed.stdout).toMatch(/^mine: the most likely token[\s\S]*\ntokens +number +How many\. Default: 3\./);
     await writeFile(join(folder, "empty.mjs"), "export const nothing = 1;");
     const empty = await ventris(["run", "--method", "./empty.mjs", prompt]);
     expect([empty.status, empty.stderr]).toEqual([1, expect.stringMatching(/empty\.mjs exports no method/)]);

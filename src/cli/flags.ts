@@ -155,7 +155,7 @@ function refused(schema: z.ZodType, name: string, value: unknown): VentrisError 
   return new VentrisError("bad_option", describeIssues(error?.issues ?? [], schema, [name]));
 }
 
-/** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default 0.` */
+/** Effect, range, fields, default and an example, as sentences: `Keep only the k most likely tokens; 0 turns it off. From 0. Default: 0.` */
 export function describeOption(schema: z.ZodType, instead?: unknown): string {
   const { hostOnly: _, default: own, ...field } = describeSchema(schema);
   const standard = instead ?? own;
@@ -178,7 +178,7 @@ export function describeOption(schema: z.ZodType, instead?: unknown): string {
       !(Array.isArray(standard) && standard.length === 0) &&
       standard !== "" &&
       !/default/i.test(field.description ?? "") &&
-      `Default ${plainText(standard)}.`,
+      `Default: ${plainText(standard)}.`,
     examples.length > 0 && `Example: '${JSON.stringify(examples[0])}'`,
   ]
     .filter(Boolean)

@@ -20,15 +20,16 @@ export const helpStyle: HelpConfiguration = {
   styleTitle: (title) => styled(process.stdout, "bold", title),
   optionDescription({ description, argChoices, defaultValue, defaultValueDescription, mandatory }) {
     const choices = argChoices && `One of ${argChoices.join(", ")}.`;
-    if (mandatory) return [described(description), choices, "Needed."].filter(Boolean).join(" ");
-    const value = /\bdefault: /.test(description) ? "" : (defaultValueDescription ?? shownDefault(defaultValue));
-    return [described(description), choices, value && `Default ${value}.`].filter(Boolean).join(" ");
+    const says = withDefault(description);
+    if (mandatory) return [described(says), choices, "Needed."].filter(Boolean).join(" ");
+    const value = /\bDefault: /.test(says) ? "" : (defaultValueDescription ?? shownDefault(defaultValue));
+    return [described(says), choices, value && `Default: ${value}.`].filter(Boolean).join(" ");
   },
   argumentDescription: ({ description, argChoices, defaultValue }) =>
     [
-      description && sentence(description),
+      description && sentence(withDefault(description)),
       argChoices && `One of ${argChoices.join(", ")}.`,
-      defaultValue !== undefined && `Default ${defaultValue}.`,
+      defaultValue !== undefined && `Default: ${defaultValue}.`,
     ]
       .filter(Boolean)
       .join(" "),
@@ -82,6 +83,9 @@ export function rewrapped(text: string, width: number): string {
     })
     .join("\n");
 }
+
+/** A default that a description tells, as all defaults are told: a sentence of its own, `Default: all cores, at most 8.` */
+const withDefault = (description: string): string => description.replaceAll("; default: ", ". Default: ");
 
 /** An example at the end must not get a full stop, which might be copied with it. */
 const described = (text: string): string =>

@@ -53,12 +53,18 @@ export function defineCodes(command: Command): void {
     )
     .option("--neurons", "put the best neuron of the same site beside each code, at the same recall")
     .addOption(
-      numberFlag("--precision", z.number().min(0).max(1), "leave out codes that are not more precise").default(0.5),
+      numberFlag(
+        "--precision",
+        z.number().min(0).max(1),
+        "leave out a code when no more than this share of the places where it fires are matches of --find",
+      ).default(0.5),
     )
     .addOption(
-      numberFlag("--recall", z.number().min(0).max(1), "leave out codes that fire at no more of the matches").default(
-        0.01,
-      ),
+      numberFlag(
+        "--recall",
+        z.number().min(0).max(1),
+        "leave out a code when it fires at no more than this share of the matches of --find",
+      ).default(0.01),
     )
     .addOption(numberFlag("--limit", z.int().min(1).max(1000), "how many codes of each site are shown").default(5))
     .addOption(

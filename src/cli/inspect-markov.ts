@@ -47,7 +47,7 @@ export function defineMarkov(command: Command): void {
     )
     .option(
       "-m, --model <names...>",
-      `${modelHelp}. Several are checkpoints of one training, in its order. Default knossos.`,
+      `${modelHelp}. Several are checkpoints of one training, in its order. Default: knossos.`,
     )
     .option(
       "--run <folder>",

@@ -125,7 +125,7 @@ const addSource = (command: Command, chooses = true): Command => {
     .option("--label <name>", "column or field of the label; default: a table's last column, and label for texts")
     .option(
       "-m, --model <name>",
-      `the model that reads texts (tables need none): ${modelHelp}. Default ${usualModel}.`,
+      `the model that reads texts (tables need none): ${modelHelp}. Default: ${usualModel}.`,
     );
   if (chooses)
     command.option(

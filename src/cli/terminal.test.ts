@@ -238,7 +238,7 @@ describe("flags", () => {
 
   it("explain options as sentences, with range, fields, default and example", () => {
     expect(describeOption(z.int().min(0).default(3).describe("keep this many"))).toBe(
-      "Keep this many. From 0. Default 3.",
+      "Keep this many. From 0. Default: 3.",
     );
     const nested = z
       .strictObject({
