@@ -23,8 +23,20 @@ export function parseJson(source: string | Uint8Array, origin: string): unknown 
     const at = placeOf(text, message);
     const place = text.trimEnd().includes("\n") ? `, line ${text.slice(0, at).split("\n").length}` : "";
     const cut = at >= text.trimEnd().length ? " (truncated?)" : "";
-    throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${message}`, { cause });
+    throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${faultOf(text, message)}`, { cause });
   }
+}
+
+/** What the parser says, in words of ours: where it stopped, as far as it tells. */
+export function faultOf(text: string, message: string): string {
+  const [, position] = / at position (\d+)/.exec(message) ?? [];
+  const [, token] = /^Unexpected token '(.+?)'/s.exec(message) ?? [];
+  if (/end of JSON|^Unterminated/.test(message)) return "it ends too early";
+  if (position !== undefined) {
+    const before = text.slice(0, Number(position)).split("\n");
+    return `it goes wrong at line ${before.length}, column ${before.at(-1)!.length + 1}`;
+  }
+  return token === undefined ? "it is no JSON" : `${JSON.stringify(token)} cannot stand where it does`;
 }
 
 /** Where a text ceases to be JSON: where it ends, if it is cut off. */

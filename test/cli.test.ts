@@ -18,6 +18,7 @@ beforeAll(async () => {
   ensureBuilt();
   folder = await mkdtemp(join(tmpdir(), "ventris-cli-"));
   await writeFile(join(folder, "one.csv"), "0.1,0.2\n");
+  await writeFile(join(folder, "blank.txt"), "\n\n");
 }, 300_000);
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -459,6 +460,21 @@ describe("misuse and failure", () => {
       /^ventris: --shaper: .*; did you mean "name" for "nmae"\?\n/,
     ],
     ["a point too few", ["point", "hull", "one.csv"], /^ventris: one\.csv has 1 point, and hull needs 3\n/],
+    [
+      "a token that there is not",
+      ["run", "--stop-tokens", "99999999", prompt],
+      /^ventris: --stop-tokens: token 99999999/,
+    ],
+    [
+      "a file that is no method",
+      ["run", "--method", "one.csv", prompt],
+      /--method one\.csv: a file with a method is a/,
+    ],
+    [
+      "texts with nothing in them",
+      ["train", "trigrams", "blank.txt", "--model", "knossos", "--out", "none.bin"],
+      /^ventris: blank\.txt: there is no text in it\n/,
+    ],
     ["no methods", ["compare", "--methods", "", prompt], /^ventris: --methods names no method\n/],
     ["a method too few", ["compare", "--methods", "greedy,,chain", prompt], /between two commas stands no method/],
     [
@@ -545,6 +561,19 @@ describe("misuse and failure", () => {
       /^ventris: --seed is that of the tasks/,
     ],
   ];
+  it("what no method decodes with is told what does use it", async () => {
+    const { status, stderr } = await ventris([
+      "run",
+      "-m",
+      join(root, "models", "pointing", "hull.safetensors"),
+      prompt,
+    ]);
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringMatching(/^ventris: no decoding method .*; ventris point answers/),
+    ]);
+  });
+
   it("exits with 2 for flags that would have no effect", async () => {
     for (const [words, message] of idle) {
       const { status, stdout, stderr } = await ventris(words);

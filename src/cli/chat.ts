@@ -5,7 +5,7 @@ import type { Answer } from "../chat.ts";
 import { VentrisError } from "../errors.ts";
 import { type Conversation, commandHelp, isCommand, openConversation, runCommand } from "./chat-commands.ts";
 import { groups } from "./help.ts";
-import { addMethodHints, readMethod } from "./method-choice.ts";
+import { addMethodHints, readMethod, requireDecodes } from "./method-choice.ts";
 import { endProgress, fail, print, printJson, say, write } from "./output.ts";
 import { openShown } from "./progress.ts";
 import {
@@ -67,6 +67,7 @@ async function chat(flags: ChatFlags): Promise<void> {
   const method = await readMethod(flags.method, flags.set);
   await using model = await openShown(flags.model, openOptions(flags));
   endProgress();
+  requireDecodes(model);
   const conversation = await openConversation(model, { ...flags, options, method });
   if (!model.tokenizer?.encodeChat)
     say(`${model.name} has no chat template: the conversation is written to it as a plain transcript`);

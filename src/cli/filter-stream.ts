@@ -3,12 +3,17 @@ import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { ensure, plural } from "../errors.ts";
 import * as signals from "../methods/signals.ts";
+import { fileFormat } from "../weights/index.ts";
 import { interruptible } from "./interruptible.ts";
 import { print, printJson, say } from "./output.ts";
 
 /** Errors: `bad_option` for a file that is not there. */
 export async function openModel(path: string) {
   ensure(existsSync(path), "bad_option", `there is no filter ${path}; ventris filter fit makes one`);
+  const ours = await fileFormat(path).catch(() => undefined);
+  ensure(ours?.startsWith("ventris filter") ?? /\.safetensors$/.test(path), "bad_file", () => {
+    return `${path} is no fitted filter${ours === undefined ? "" : ` (it says that it holds "${ours}")`}; ventris filter fit makes one`;
+  });
   const model = await signals.loadFilter(path);
   const method = signals.findFilter(model.method);
   return { model, method, filter: signals.openFilter(method, model) };

@@ -1,18 +1,6 @@
 /** JSON that somebody typed, or put in a file that a flag names. */
 import { ensure, VentrisError } from "../errors.ts";
-import { repeatedName } from "../json.ts";
-
-/** What the parser says, in words of ours: where it stopped, as far as it tells. */
-function faultOf(text: string, message: string): string {
-  const [, position] = / at position (\d+)/.exec(message) ?? [];
-  const [, token] = /^Unexpected token '(.+?)'/s.exec(message) ?? [];
-  if (/end of JSON|^Unterminated/.test(message)) return "it ends too early";
-  if (position !== undefined) {
-    const before = text.slice(0, Number(position)).split("\n");
-    return `it goes wrong at line ${before.length}, column ${before.at(-1)!.length + 1}`;
-  }
-  return token === undefined ? "it is no JSON" : `${JSON.stringify(token)} cannot stand where it does`;
-}
+import { faultOf, repeatedName } from "../json.ts";
 
 /** Errors: `bad_option` naming where it comes from, for what is no JSON, and for a name that an object has twice. */
 export function readTypedJson(text: string, origin: string, example = '{"tau":3}'): unknown {

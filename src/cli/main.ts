@@ -282,14 +282,23 @@ function report(error: unknown): number {
     return 2;
   }
   const known = error instanceof VentrisError;
-  const message = reasonOf(error);
-  fail(known ? error : { code: "internal", message: `unexpected failure: ${message}` });
+  const message = known ? withFlag(error.message) : reasonOf(error);
+  fail(known ? { code: error.code, message } : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
   // What a method of one's own threw is its author's to mend; any other such failure is ours.
   else if (!known || error.code === "internal")
     complain(known && error.cause !== undefined ? "(--debug shows where)" : "(--debug shows where; please report it)");
   if (!known) return 1;
   return error.code === "bad_option" ? 2 : error.code === "aborted" ? 130 : 1;
+}
+
+/** An error about an option that a flag gave, which begins with the option's name, begins with the flag. */
+function withFlag(message: string): string {
+  const [, name] = /^([a-z]\w*): /i.exec(message) ?? [];
+  if (name === undefined || !program) return message;
+  const command = commandOf(program, words);
+  const flag = command.options.find((option) => option.attributeName() === name)?.long;
+  return flag && command.getOptionValueSource(name) === "cli" ? message.replace(name, flag) : message;
 }
 
 function explain(error: unknown): string {

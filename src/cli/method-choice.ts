@@ -1,9 +1,10 @@
 /** Methods as the command line names them: by name, as JSON with options, or as a module of one's own. */
+import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import type { MethodChoice } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import type { Method } from "../engine/method.ts";
-import type { DecodingModel } from "../engine/model.ts";
+import type { Capability, DecodingModel } from "../engine/model.ts";
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { findMethod, methods } from "../methods/index.ts";
 import { meantBy, meantField } from "../names.ts";
@@ -33,6 +34,13 @@ export function decodesNothing({ name, capabilities }: Pick<DecodingModel, "name
   const uses = [...capabilities].flatMap((one) => usedBy[one] ?? []);
   const has = [...capabilities].join(", ") || "nothing";
   return `no decoding method works with the model ${name}, which has: ${has}${uses.map((use) => `; ${use}`).join("")}`;
+}
+
+/** Errors: `unavailable` for a model that no method decodes with, and says what does use it. */
+export function requireDecodes(model: Pick<DecodingModel, "name" | "capabilities">): void {
+  const has = (names: readonly Capability[]): boolean => names.every((name) => model.capabilities.has(name));
+  const some = methods.some(({ needs = ["forest"], suffices }) => has(needs) || (suffices && has(suffices)));
+  ensure(some, "unavailable", () => decodesNothing(model));
 }
 
 /** Where an option of a method is given as a flag, how it is set is said: of the chosen method, or of any that has it. */
@@ -107,6 +115,9 @@ async function chosen(entry: unknown, flag: string): Promise<ChosenMethod> {
     "bad_option",
     () => `${flag}: a method is a name, a file or {"name": …, options}, not ${shown(entry)}${meantName(entry)}`,
   );
+  ensure(isModulePath(name) || !/\.\w+$/.test(name) || !existsSync(name), "bad_option", () => {
+    return `${flag} ${name}: a file with a method is a module in JavaScript or TypeScript (.js, .mjs, .ts) that exports what defineMethod made, as default`;
+  });
   return { method: isModulePath(name) ? await loadMethod(name) : findMethod(name), options };
 }
 

@@ -11,7 +11,14 @@ import { hopeless } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { groups } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
-import { addMethodHints, type ChosenMethod, choiceOf, readMethod, requireNoOptions } from "./method-choice.ts";
+import {
+  addMethodHints,
+  type ChosenMethod,
+  choiceOf,
+  readMethod,
+  requireDecodes,
+  requireNoOptions,
+} from "./method-choice.ts";
 import { endProgress, print, printJson, say, showProgress, talks, write } from "./output.ts";
 import { openShown } from "./progress.ts";
 import {
@@ -111,6 +118,7 @@ async function run(words: string[], flags: RunFlags): Promise<void> {
   const prompt = await promptOf(words, flags);
   await using model = await openShown(flags.model, openOptions(flags));
   endProgress();
+  requireDecodes(model);
 
   await interruptible(async (signal) => {
     const first = options.request ?? 0;

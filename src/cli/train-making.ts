@@ -114,8 +114,18 @@ export function defineMaking(command: Command): void {
     .action(makeTexts);
 }
 
+/** Errors: `bad_option` for files with no word in them. */
+async function requireText(files: readonly string[]): Promise<void> {
+  for await (const text of readTexts(files)) if (text.trim() !== "") return;
+  throw new VentrisError(
+    "bad_option",
+    `${files.join(", ")}: there is no text in ${files.length === 1 ? "it" : "them"}`,
+  );
+}
+
 async function makeTrigrams(files: string[], { model, out, pairs, json }: TrigramFlags): Promise<void> {
   const tokenizer = await openTokenizer(await resolveModel(model));
+  await requireText(files);
   showProgress("counting tri-grams");
   const made = await interruptible((signal) =>
     trainTable({ texts: readTexts(files), tokenizer, out, maximumPairs: pairs, signal }),

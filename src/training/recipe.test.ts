@@ -182,7 +182,7 @@ describe("other ways of training", () => {
     await writeFile(path, '{\n  "name": "x",');
     await expect(readRecipe(path)).rejects.toThrow(/line 2: not valid JSON \(truncated\?\)/);
     await writeFile(path, '{\n  "name": "x",\n  "steps": x96,\n  "seed": true\n}\n');
-    await expect(readRecipe(path)).rejects.toThrow(/line 3: not valid JSON: Unexpected token 'x'/);
+    await expect(readRecipe(path)).rejects.toThrow(/line 3: not valid JSON: "x" cannot stand where it does/);
     // However much else is missing.
     await writeFile(path, JSON.stringify({ nmae: "tiny", step: 3 }));
     await expect(readRecipe(path)).rejects.toThrow(
