@@ -501,7 +501,11 @@ describe("misuse and failure", () => {
       /--method: its JSON cannot be read.*double quotes/,
     ],
     ["an empty stop text", ["run", "--stop", "", prompt], /^ventris: --stop: an empty text/],
-    ["a site that is none", ["run", "--taps", "state.3", prompt], /no site state\.3; it has \d+, such as embed/],
+    [
+      "a site that is none",
+      ["run", "--edits", `[{"site":"state.3","set":1}]`, prompt],
+      /no site state\.3; it has \d+, such as embed/,
+    ],
     ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
     [
       "an option of the wrong type",
