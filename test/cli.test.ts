@@ -58,7 +58,12 @@ function ventris(words: readonly string[], input: string | Uint8Array = ""): Pro
 describe("run", () => {
   it("says in a pipe, too, that a method cannot gain here, unless it is to be quiet", async () => {
     const words = ["run", "--model", "pylos", "--method", "chain", "--max-tokens", "8", prompt];
-    const told = await ventris(words);
+    let told = await ventris(words);
+    // It says so by measured times, which other programs disturb: then they are measured anew.
+    for (let i = 0; i < 3 && !told.stderr.includes("cannot gain"); i++) {
+      await ventris(["doctor", "--model", "pylos", "--measure"]);
+      told = await ventris(words);
+    }
     expect(told.stderr).toMatch(
       /^8 tokens [^\n]*\nchain cannot gain here: a pass of pylos takes [^\n]*the option draft[^\n]*\n$/,
     );

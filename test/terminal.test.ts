@@ -129,6 +129,8 @@ describe.skipIf(!has)("a terminal", () => {
     expect(flowing).toMatch(
       /Decoded again by [\w-]+, .*the same text, token for token, at \d+ tokens\/s beside \d+ of plain decoding|No lossless method is faster/,
     );
-    expect(text.slice(text.indexOf("Try next:")).match(/^ {2}npm run --silent ventris -- \w+/gm)).toHaveLength(3);
+    const commands = text.slice(text.indexOf("Try next:")).match(/^ {2}npm run --silent ventris -- \w+/gm);
+    // Where nothing was faster, one says why.
+    expect(commands).toHaveLength(text.includes("No lossless") ? 4 : 3);
   });
 });

@@ -183,7 +183,7 @@ function readClamp(text: string): ReadyEdit {
     layer: Number(layer),
     neuron: Number(neuron),
     value: Number(value),
-    drive: drive as "up" | "product",
+    drive: drive.toLowerCase() as "up" | "product",
   });
 }
 

@@ -10,7 +10,7 @@
  * and `logits` exist only in the rows whose logits were asked for.
  */
 
-import { ensure } from "../errors.ts";
+import { ensure, plural } from "../errors.ts";
 import { suggestion } from "../names.ts";
 import { type Dimension, input, reshape, type Tensor, transpose } from "../tensor/index.ts";
 import type { Family, ModelConfig } from "./family.ts";
@@ -77,7 +77,7 @@ export function siteNamed(sites: readonly Site[], name: string): Site {
     const shortened = name.slice(0, 200);
     const layers = 1 + sites.reduce((last, site) => Math.max(last, layerOf(site.name) ?? -1), -1);
     if ((layerOf(name) ?? -1) >= layers)
-      return `the model has no site ${shortened}: it has ${layers} layers, layers.0 to layers.${layers - 1}`;
+      return `the model has no site ${shortened}: it has ${plural(layers, "layer")}, layers.0${layers > 1 ? ` to layers.${layers - 1}` : ""}`;
     const inside = names.filter((one) => one.startsWith(`${shortened}.`));
     if (inside.length > 0) return `the model has no site ${shortened}, but ${inside.slice(0, 16).join(", ")}`;
     return `the model has no site ${shortened}${suggestion(shortened, names) || some}`;
