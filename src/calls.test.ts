@@ -580,6 +580,27 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("a", { constraint: { regex: "(" } }),
       /^constraint: regular expression \/\(\//,
     ],
+    [
+      "forward with a site that is no text",
+      () => model.forward("a b", { taps: [wrong(5)] }),
+      /taps must be a list of sites/,
+    ],
+    ["forward of a text far beyond the context", () => model.forward("a b ".repeat(60_000)), /context/],
+    [
+      "forward of what is no token",
+      () => model.forward([{ tokens: [wrong(Object.create(null))] }]),
+      /token \{\} is outside/,
+    ],
+    [
+      "a shaper whose summary is no text",
+      () => defineShaper({ ...once, summary: wrong(5) }),
+      /shaper\.summary must be a text, not 5/,
+    ],
+    [
+      "continuations that nobody waits for any more",
+      () => model.continuations({ context: [5, 6], options: [[7], [8]] }, { signal: AbortSignal.abort() }),
+      /aborted/,
+    ],
     ["a choice of nothing", () => model.decode("a", { constraint: { choices: [] } }), /^constraint: choices: the list/],
     [
       "a constraint without a name",

@@ -320,7 +320,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
     () => `forward: keep must be true or false, not ${shown(keep)}`,
   );
   ensure(
-    taps === undefined || Array.isArray(taps),
+    taps === undefined || (Array.isArray(taps) && taps.every((tap) => typeof tap === "string")),
     "bad_option",
     `forward: taps must be a list of sites, not ${shown(taps)}`,
   );

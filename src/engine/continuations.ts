@@ -67,6 +67,7 @@ export async function scoreContinuations(
   }
 
   async function scoreAll(kept: readonly number[]): Promise<number[][]> {
+    ensure(!signal?.aborted, "aborted", "scoring was aborted");
     const shaped = joinShapers(shapers);
     const beside = shapers.flatMap((shaper) => shaper.taps ?? []);
     const edits = editsOfShapers(shapers);

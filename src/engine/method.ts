@@ -257,9 +257,19 @@ export function requireShaperKind(value: unknown): asserts value is ShaperKind {
   ensure(extra === undefined, "bad_option", () => {
     return `shaper: ${name} has a field ${shown(extra)} that shapers have not${didYouMean(extra!, shaperKindFields)} Fields: ${shaperKindFields.join(", ")}`;
   });
+  requireShaperFields(value);
 }
 
-const shaperKindFields = ["name", "summary", "source", "options", "create"];
+const shaperFields: Readonly<Record<string, Kind>> = {
+  name: "string",
+  summary: "string",
+  "source?": "string",
+  options: "object",
+  create: "function",
+};
+const shaperKindFields = Object.keys(shaperFields).map((field) => field.replace("?", ""));
+
+const requireShaperFields = checked("shaper", (_: unknown): void => {}, [["shaper", { fields: shaperFields }]], {});
 
 /** Keeps a shaper's option types while it is defined. Errors: `bad_option` for what is no kind of shaper. */
 export function defineShaper<Schema extends z.ZodObject>(kind: ShaperKind<Schema>): ShaperKind<Schema> {

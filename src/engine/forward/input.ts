@@ -56,6 +56,16 @@ export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence
   const sequences = given.map((sequence, s): LaidOut => ({ ...sequence, past: pastOf(config, sequence, nameOf(s)) }));
   const lengths = sequences.map(({ tokens }) => tokens.length);
   const [length, past] = [Math.max(...lengths), Math.max(...sequences.map((s) => s.past?.length ?? 0))];
+  // Before room is made for masks, which take the square of the length.
+  for (const [s, sequence] of sequences.entries()) {
+    const name = nameOf(s);
+    ensure(
+      lengths[s] > 0,
+      "bad_option",
+      `${name}: it has no rows: tokens say how many, also where embeddings stand for them`,
+    );
+    checkRows(config, sequence, name);
+  }
   const groups = config.heads / config.keyValueHeads;
   const columns = past + length;
   const tokens = new BigInt64Array(sequences.length * length);
@@ -68,12 +78,6 @@ export function layOutBatch(config: ModelConfig, given: readonly ForwardSequence
   const selected = sequences.map((sequence, s) => {
     const name = nameOf(s);
     const rows = lengths[s];
-    ensure(
-      rows > 0,
-      "bad_option",
-      `${name}: it has no rows: tokens say how many, also where embeddings stand for them`,
-    );
-    checkRows(config, sequence, name);
     for (const [row, vector] of vectorsOf(config, sequence, name)) {
       ensure(
         vector.every(Number.isFinite),
@@ -139,7 +143,7 @@ function checkRows(config: ModelConfig, sequence: LaidOut, name: string): void {
     const token = tokens[row];
     if (table && embeddings.has(row)) continue;
     const known = Number.isInteger(token) && token >= 0 && token < vocabularySize;
-    ensure(known, "bad_option", () => `${name}: token ${token} is outside the vocabulary of ${vocabularySize}`);
+    ensure(known, "bad_option", () => `${name}: token ${shown(token)} is outside the vocabulary of ${vocabularySize}`);
   }
   const before = past?.length ?? 0;
   requireNumbers(positions, `${name}: positions`);
@@ -148,7 +152,7 @@ function checkRows(config: ModelConfig, sequence: LaidOut, name: string): void {
   });
   for (let row = 0; row < rows; row++) {
     const position = positions ? positions[row] : before + row;
-    ensure(Number.isInteger(position), "bad_option", () => `${name}: position ${position} is no whole number`);
+    ensure(Number.isInteger(position), "bad_option", () => `${name}: position ${shown(position)} is no whole number`);
     const fits = position >= 0 && position < contextLength;
     ensure(fits, "context_full", () => `${name}: position ${position} is outside the context of ${contextLength}`);
   }
