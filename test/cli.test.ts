@@ -71,6 +71,15 @@ describe("run", () => {
     expect(quiet).toEqual({ status: 0, stdout: told.stdout, stderr: "" });
   });
 
+  it("holds a neuron before the gate or after it, in capitals, too", async () => {
+    const held = (clamp: string) => ventris(["run", "--seed", "7", "-n", "8", "--clamp", clamp, prompt]);
+    const [plain, up, capitals, product] = await Promise.all(
+      ["3.118=400", "3.118:up=400", "3.118:UP=400", "3.118:product=400"].map(held),
+    );
+    expect([up.stdout, capitals.stdout]).toEqual([plain.stdout, plain.stdout]);
+    expect(product.stdout).not.toBe(plain.stdout);
+  });
+
   it("says where a model that had nothing to say has a chat form", async () => {
     const words = [
       "--model",
