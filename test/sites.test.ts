@@ -294,6 +294,11 @@ describe("edits of a run", () => {
     [{ edit: { name: "odd\n", site, apply: throws } }, /has no name/],
     [{ edit: { name: "odd", site, apply: (x: object) => x } }, /apply must give .*, not a tensor alone/],
     [{ edit: { name: "odd", site, apply: async () => ({}) } }, /apply must give .*, not a promise/],
+    [{ edit: { name: "odd", site, apply: () => ({ readings: 5 }) } }, /readings are tensors by their keys, not 5/],
+    [
+      { edit: { name: "odd", site, inpts: {}, apply: () => ({}) } },
+      /the edit odd: it has a field that edits have not; did you mean "inputs" for "inpts"\?/,
+    ],
     [{ edit: { name: "odd", site, apply: () => ({ vale: 1 }) } }, /apply must give .*, and gave "vale"/],
     [
       { name: "layers.0", site, apply: (x: Tensor) => ({ readings: { residual: x } }) },

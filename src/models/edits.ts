@@ -5,7 +5,7 @@
 
 import { ensure, leaveUnheard, reasonOf, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import { suggestion } from "../names.ts";
+import { meantField, suggestion } from "../names.ts";
 import {
   add,
   type ElementType,
@@ -69,6 +69,8 @@ export interface Edit {
    */
   apply(value: Tensor, context: EditContext): { readonly value?: Tensor; readonly readings?: Record<string, Tensor> };
 }
+
+const editFields: readonly (keyof Edit)[] = ["name", "site", "parameters", "inputs", "begins", "apply"];
 
 /** What is read and rewritten in a program: sites, or readings of edits; and edits in the order in which they act at a site. */
 export interface Instruments {
@@ -134,6 +136,12 @@ export function createHooks(
   // A parameter is made once for each name: of two that share one, the second would silently be the first.
   const taken = new Map(family.parameters(config).map(({ name }) => [name, "one of the model's"]));
   for (const edit of edits) {
+    const meant = meantField(edit, editFields);
+    ensure(
+      meant === undefined,
+      "bad_option",
+      () => `the edit ${edit.name}: it has a field that edits have not${meant}`,
+    );
     for (const key of Object.keys(edit.parameters ?? {})) {
       const full = called(edit, "parameter", key);
       ensure(!taken.has(full), "bad_option", () => {
@@ -223,6 +231,9 @@ function resultOf(edit: Edit, value: Tensor, context: EditContext): ReturnType<E
   const other = Object.keys(given).find((key) => key !== "value" && key !== "readings");
   ensure(other === undefined, "bad_option", () => {
     return `the edit ${edit.name}: apply must give { value, readings }, and gave ${shown(other)}`;
+  });
+  ensure(given.readings === undefined || isObject(given.readings), "bad_option", () => {
+    return `the edit ${edit.name}: readings are tensors by their keys, not ${shown(given.readings)}`;
   });
   return given as ReturnType<Edit["apply"]>;
 }
