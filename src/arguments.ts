@@ -3,7 +3,7 @@
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
 import { shown, VentrisError } from "./errors.ts";
-import { editDistance, hint, suggestion } from "./names.ts";
+import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
 import { isInstance, isPlatforms } from "./values.ts";
 
 /** A declared type, as far as a value can be held to it. */
@@ -299,7 +299,7 @@ function problemOfFields(kind: Fields, value: unknown, place: Place): Problem | 
 
 /** Of names that are long enough for that, the one that is a slip away. */
 const slipOf = (name: string, known: readonly string[]): string | undefined =>
-  name.length < 4 ? undefined : known.find((one) => editDistance(name, one) <= (name.length < 8 ? 1 : 2));
+  name.length < 4 ? undefined : known.find((one) => editDistance(name, one) <= likelySlips(name));
 
 /** Fields that may be missing: of another that is, it is said that it is. */
 function optionalsOf(kind: Fields): readonly string[] {

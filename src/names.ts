@@ -251,6 +251,9 @@ export function methodSuggestion(name: string, known: readonly string[]): string
   return hint(meant) || ".";
 }
 
+/** So many slips are taken for one where a name may as well be somebody's own. */
+export const likelySlips = (name: string): number => (name.length < 8 ? 1 : 2);
+
 /** Candidates and their lengths may come from a file; beyond these a suggestion is not worth its time. */
 const [mostCandidates, longestName] = [10_000, 200];
 

@@ -13,15 +13,17 @@ type Definition = {
 const inner = ["innerType", "element", "valueType", "rest", "items", "options"] as const;
 
 /** The schema, refusing names that it does not know in every object within that says nothing of them. */
-export const strictly = <Schema extends z.ZodType>(schema: Schema): Schema => strict(schema, new Map()) as Schema;
+export const strictly = <Schema extends z.ZodType>(schema: Schema): Schema => strict(schema) as Schema;
 
-/** `made`: schemas may hold themselves. */
-function strict(schema: z.ZodType, made: Map<z.ZodType, z.ZodType>): z.ZodType {
+/** Each is made once: every request with a method of one's own asks for its schema's, and schemas may hold themselves. */
+const made = new WeakMap<z.ZodType, z.ZodType>();
+
+function strict(schema: z.ZodType): z.ZodType {
   const known = made.get(schema);
   if (known) return known;
   const def = schema._zod.def as unknown as Definition;
   const of = (one: unknown): unknown =>
-    Array.isArray(one) ? one.map(of) : typeof one === "object" && one !== null ? strict(one as z.ZodType, made) : one;
+    Array.isArray(one) ? one.map(of) : typeof one === "object" && one !== null ? strict(one as z.ZodType) : one;
   const changed = ((): object | undefined => {
     if (def.type === "intersection") return undefined;
     if (def.shape) return { shape: shapeOf(def.shape, of), catchall: def.catchall ?? z.never() };

@@ -5,7 +5,7 @@
  */
 
 import { VentrisError } from "../../errors.ts";
-import { didYouMean, editDistance, hint, meantBy, suggestion } from "../../names.ts";
+import { didYouMean, editDistance, hint, likelySlips, meantBy, suggestion } from "../../names.ts";
 import { accepts, anyText, except, ofLength, oneOf, type TextState } from "../automaton.ts";
 import { compileRegex } from "../regex/compile.ts";
 import type { Condition, Conditions } from "./conditions.ts";
@@ -53,7 +53,7 @@ const shortRestricting = [...restricting].filter((keyword) => keyword.length ===
 function meantKeyword(keyword: string): string | undefined {
   const inside = (word: string, other: string): boolean => [...word].every((letter) => other.includes(letter));
   return (
-    meantBy(keyword, longRestricting, keyword.length < 8 ? 1 : 2) ??
+    meantBy(keyword, longRestricting, likelySlips(keyword)) ??
     shortRestricting.find(
       (one) => keyword.length <= one.length && inside(keyword, one) && editDistance(keyword, one) === 1,
     )
