@@ -97,6 +97,13 @@ export const reasonOf = (thrown: unknown): string => {
   return typeof message === "string" ? message : shown(thrown);
 };
 
+/** The error of a caller's function that failed: it names the function, and what was thrown is its cause. One of ours keeps its code, and is told as it is. */
+export function failureOf(what: string, cause: unknown, code: ErrorCode = "bad_option"): VentrisError {
+  return cause instanceof VentrisError
+    ? cause
+    : new VentrisError(code, `${what} failed: ${reasonOf(cause)}`, { cause });
+}
+
 /** Of an answer that is about to be refused: where it is a promise, nobody is left to hear that it fails, and that would end the process. */
 export function leaveUnheard(answer: unknown): void {
   if (answer instanceof Promise) answer.catch(() => {});

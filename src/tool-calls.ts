@@ -11,6 +11,7 @@ import {
   wordsFor,
 } from "./constraints/index.ts";
 import { jsonSchemaConstraint } from "./constraints/json/index.ts";
+import { trusted } from "./constraints/own.ts";
 import { ensure, shown, VentrisError } from "./errors.ts";
 import { isObject } from "./json.ts";
 import { checkResults } from "./text/chat-messages.ts";
@@ -145,7 +146,7 @@ function orText(json: Constraint): Constraint {
     complete: true,
     allowed: (vocabulary) => but(vocabulary, allTokens(vocabulary), beginning(brace), start),
   };
-  const made: Constraint = { name: "tool-calls", tight: true, start };
+  const made = trusted({ name: "tool-calls", tight: true, start });
   withText.set(json, made);
   return made;
 }

@@ -5,6 +5,7 @@ import { givenFields, isInstance } from "../values.ts";
 import type { Constraint } from "./contract.ts";
 import { grammarConstraint } from "./grammar/index.ts";
 import { type JsonSchemaOptions, jsonSchemaConstraint } from "./json/index.ts";
+import { guarded, trusted } from "./own.ts";
 import { type Predicate, predicateConstraint } from "./predicate.ts";
 import { choicesConstraint, regexConstraint } from "./regex/index.ts";
 import { smilesConstraint } from "./smiles/index.ts";
@@ -122,15 +123,18 @@ export const isConstraint = (value: unknown): value is Constraint =>
 const made = new Map<unknown, Constraint>();
 const mostMade = 32;
 
-/** Errors: `bad_option` for what names no constraint, and those of the recogniser. */
-export function createConstraint(choice: ConstraintChoice): Constraint {
-  if (typeof choice === "function") return predicateConstraint(choice);
-  if (isConstraint(choice)) return choice;
-  ensure(
-    typeof choice === "object" && choice !== null,
-    "bad_option",
-    `constraint: give one of ${kinds.join(", ")}, or a function from text to true, false or "never"`,
-  );
+/** Which kind a choice names. Errors: `bad_option` where it names none, or several. */
+function kindNamed(choice: Exclude<ConstraintChoice, Predicate>): Kind | "own" {
+  ensure(typeof choice === "object" && choice !== null, "bad_option", () => {
+    return `constraint: give one of ${kinds.join(", ")}, or a function from text to true, false or "never", not ${shown(choice)}`;
+  });
+  const given = kinds.filter((kind) => (choice as { readonly [kind in Kind]?: unknown })[kind] !== undefined);
+  if ("start" in choice || "tight" in choice) {
+    ensure(given.length === 0, "bad_option", () => {
+      return `constraint: ${shown((choice as Partial<Constraint>).name)} is a constraint of one's own, and ${given.join(", ")} beside it another: give one of them`;
+    });
+    return "own";
+  }
   ensure(
     !isInstance<RegExp>("RegExp", choice),
     "bad_option",
@@ -141,20 +145,33 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
     "bad_option",
     "constraint: a schema stands beside its name, as in { jsonSchema: z.toJSONSchema(schema) } for one of zod's",
   );
-  const given = kinds.filter((kind) => Object.hasOwn(choice, kind));
+  ensure(!("push" in choice), "bad_option", () => {
+    return "constraint: a state is given; a constraint is { name, tight, start }, and the state that it begins with is its start";
+  });
   ensure(given.length === 1, "bad_option", () => {
     const names = Object.keys(choice);
     const hints = given.length > 0 ? [] : names.map((name) => suggestion(name, kinds)).filter((hint) => hint !== "");
     return `constraint: give exactly one of ${kinds.join(", ")}; given: ${given.join(", ") || names.join(", ") || "nothing"}${hints[0] ?? ""}`;
   });
-  const { options, make } = makers[given[0]];
+  return given[0];
+}
+
+/**
+ * Errors: `bad_option` for what names no constraint, or several, and those of the recogniser. One of one's own is held to what a constraint
+ * is wherever it is asked.
+ */
+export function createConstraint(choice: ConstraintChoice): Constraint {
+  if (typeof choice === "function") return trusted(predicateConstraint(choice));
+  const kind = kindNamed(choice);
+  if (kind === "own") return guarded(choice as Constraint);
+  const { options, make } = makers[kind];
   const others = Object.fromEntries(
-    Object.entries(choice).filter(([name]) => name !== given[0] && !options.includes(name)),
+    Object.entries(givenFields(choice)).filter(([name]) => name !== kind && !options.includes(name)),
   );
-  requireNothingElse(others, `constraint: ${given[0]}`, options);
-  const what = (choice as { readonly [kind in Kind]: unknown })[given[0]];
+  requireNothingElse(others, `constraint: ${kind}`, options);
+  const what = (choice as { readonly [kind in Kind]: unknown })[kind];
   // Schemas of zod and its like have fields that JSON Schema knows by other meanings.
-  ensure(given[0] !== "jsonSchema" || !isOfLibrary(what), "bad_option", () => {
+  ensure(kind !== "jsonSchema" || !isOfLibrary(what), "bad_option", () => {
     return "constraint: jsonSchema is a JSON Schema, and a schema of a library is given: z.toJSONSchema(schema) makes one of zod's";
   });
   for (const [name, value] of Object.entries(choice))
@@ -162,12 +179,8 @@ export function createConstraint(choice: ConstraintChoice): Constraint {
   const key = keyOf(choice);
   const known = made.get(key);
   if (known) return known;
-  const constraint = make(choice as never);
-  ensure(
-    goesOn(constraint),
-    "bad_option",
-    `${given[0]}: the empty text alone is valid, which leaves nothing to decode`,
-  );
+  const constraint = trusted(make(choice as never));
+  ensure(goesOn(constraint), "bad_option", `${kind}: the empty text alone is valid, which leaves nothing to decode`);
   if (made.size >= mostMade) made.delete(made.keys().next().value);
   made.set(key, constraint);
   return constraint;
@@ -183,9 +196,11 @@ export const forgetConstraints = (): void => made.clear();
 const keyOf = (choice: object): unknown =>
   JSON.stringify(choice, (_, value: unknown) => (isInstance<RegExp>("RegExp", value) ? `${value}` : value));
 
-/** How a choice is shown in traces: functions and made constraints by name. */
-export const describeConstraint = (choice: ConstraintChoice): unknown =>
-  typeof choice === "function" ? "function" : isConstraint(choice) ? choice.name : choice;
+/** How a choice is shown in traces: functions and made constraints by name. Errors: `bad_option` for what names no constraint, or several. */
+export function describeConstraint(choice: ConstraintChoice): unknown {
+  if (typeof choice === "function") return "function";
+  return kindNamed(choice) === "own" ? guarded(choice as Constraint).name : choice;
+}
 
 export { type Constraint, type ConstraintState, isValid, pushAll } from "./contract.ts";
 export type { JsonSchemaOptions } from "./json/index.ts";

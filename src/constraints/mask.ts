@@ -3,6 +3,7 @@
  * worked out once for every place; only tokens that go on beyond the lexeme's end are walked again with what follows there. Both are
  * kept, and so is the set of every state, which in most texts recur: then a mask costs a look-up.
  */
+import { type ConstraintState, pushed } from "./contract.ts";
 import type { Machine, MachineState, Terminal, Thread } from "./machine.ts";
 import type { Position } from "./position.ts";
 import { clearTokens, markTokens, type Vocabulary, walk, wordsFor } from "./vocabulary.ts";
@@ -277,11 +278,14 @@ function addSet(target: Uint32Array, set: TokenSet): void {
   else for (const token of set.list) target[token >>> 5] |= 1 << (token & 31);
 }
 
-/** The allowed tokens of any state, by trying: what recognisers without a way of their own use, and what tests compare with. */
-export function tryTokens(state: { push(byte: number): unknown | undefined }, vocabulary: Vocabulary): Uint32Array {
+/**
+ * The allowed tokens of any state, by trying: what recognisers without a way of their own use, and what tests compare with. Errors:
+ * `bad_option` for what a state of one's own gives in place of the next, or throws.
+ */
+export function tryTokens(state: Pick<ConstraintState, "push">, vocabulary: Vocabulary): Uint32Array {
   const bits = new Uint32Array(wordsFor(vocabulary.size));
   walk(vocabulary, 0, state, (at, byte, node) => {
-    const next = at.push(byte) as typeof at | undefined;
+    const next = pushed(at, byte);
     if (next) markTokens(vocabulary, node, bits);
     return next;
   });

@@ -16,9 +16,8 @@ export function predicateConstraint(judge: Predicate): Constraint {
       answer = judge(text);
     } catch (cause) {
       const where = shownEnd(text);
-      throw new VentrisError("bad_option", `constraint: the function failed on ${where}: ${reasonOf(cause)}`, {
-        cause,
-      });
+      const code = cause instanceof VentrisError ? cause.code : "bad_option";
+      throw new VentrisError(code, `constraint: the function failed on ${where}: ${reasonOf(cause)}`, { cause });
     }
     leaveUnheard(answer);
     ensure(

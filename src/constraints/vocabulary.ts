@@ -175,8 +175,11 @@ export function walk<State>(
 
 /** Words of 32 bits that a mask over so many tokens has. */
 export function wordsFor(size: number): number {
-  if (size >= 0 && size <= mostTokens) return (size + 31) >>> 5; // asked for in every row
-  throw new VentrisError("bad_option", `wordsFor: size must be from 0 to ${mostTokens}, not ${shown(size)}`);
+  if (Number.isInteger(size) && size >= 0 && size <= mostTokens) return (size + 31) >>> 5; // asked for in every row
+  throw new VentrisError(
+    "bad_option",
+    `wordsFor: size must be a whole number from 0 to ${mostTokens}, not ${shown(size)}`,
+  );
 }
 
 /** Sets the bits of all tokens that end at a node. */
@@ -189,5 +192,8 @@ export function clearTokens({ first, tokens }: Vocabulary, from: number, to: num
   for (let i = first[from]; i < first[to]; i++) bits[tokens[i] >>> 5] &= ~(1 << (tokens[i] & 31));
 }
 
-/** Whether a token's bit is set in a mask. */
-export const hasBit = (bits: Uint32Array, token: number): boolean => ((bits[token >>> 5] >>> (token & 31)) & 1) === 1;
+/** Whether a token's bit is set in a mask; of tokens beyond the mask none is. Errors: `bad_option` for what is no token's id. */
+export function hasBit(bits: Uint32Array, token: number): boolean {
+  if (token >>> 0 === token) return ((bits[token >>> 5] >>> (token & 31)) & 1) === 1;
+  throw new VentrisError("bad_option", `hasBit: token must be a whole number from 0 on, not ${shown(token)}`);
+}

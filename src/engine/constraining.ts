@@ -169,14 +169,20 @@ export function unlessDeadEnd<Result>(work: () => Result, note?: (error: Ventris
   }
 }
 
-/** Errors: `bad_option`: a method went on with a token that its constraint does not allow. */
+/** Errors: `bad_option`: a method went on with a token that its constraint does not allow, or that the constraint itself allowed and then refuses. */
 export function checkAllowed(constraining: Constraining, from: ForestNode, token: number, isEnd: boolean): void {
   const state = constraining.stateAt(from);
   const fits = state && (isEnd ? state.complete : constraining.after(state, token) !== undefined);
   if (!fits) {
+    const { constraint, vocabulary } = constraining;
+    const mask = isEnd ? undefined : state?.allowed?.(vocabulary);
+    ensure(!mask || !hasBit(mask, token), "bad_option", () => {
+      const why = vocabulary.bytes(token).length === 0 ? "which stands for no text" : "whose bytes push refuses";
+      return `constraint ${constraint.name}: allowed gave the bit of token ${token}, ${why}`;
+    });
     throw new VentrisError(
       "bad_option",
-      `constraint ${constraining.constraint.name}: the method chose a token that it does not allow; this method cannot decode under a constraint`,
+      `constraint ${constraint.name}: the method chose a token that it does not allow; this method cannot decode under a constraint`,
     );
   }
 }

@@ -1,0 +1,11 @@
+import { expect } from "vitest";
+import type { ErrorCode } from "./errors.ts";
+
+/** An error of ours with this code, these words and, where one is given, this cause. */
+export const isSaid = (code: ErrorCode, message: RegExp, cause?: unknown): Error =>
+  expect.objectContaining({
+    name: "VentrisError",
+    code,
+    message: expect.stringMatching(message),
+    ...(cause !== undefined && { cause }),
+  });
