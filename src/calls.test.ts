@@ -366,6 +366,17 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     ],
     ["a row without values, to score", () => model.score([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
     ["a row without values, to embed", () => model.embed([1, wrong({ id: "a" })]), /prompt\[1\]: values is missing/],
+    [
+      "a list of texts",
+      () => model.generate([wrong(["Once"])]),
+      /^prompt\[0\]: \["Once"\] is not a token id.*a list of texts/,
+    ],
+    ["lists of ids", () => model.generate([1, wrong([2])]), /^prompt\[1\]: \[2\] is not a token id.*a list of prompts/],
+    [
+      "a message among ids",
+      () => model.generate([1, wrong({ role: "user", content: "a" })]),
+      /^prompt\[1\]: a chat message stands among token ids/,
+    ],
     ["an id that is undefined", () => model.generate([wrong(undefined)]), /undefined is not a token id/],
     ["ids of which one is left out", () => model.generate([1, wrong(undefined)]), /undefined is not a token id/],
     ...[

@@ -31,7 +31,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, reasonOf, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, reasonOf, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
@@ -332,11 +332,7 @@ export async function continuations(
   const { shapers = [], normalise, masked, signal, ...others } = options;
   requireNothingElse(others, "continuations", ["shapers", "normalise", "masked", "signal"]);
   requireSignal(signal);
-  ensure(
-    normalise === undefined || typeof normalise === "boolean",
-    "bad_option",
-    () => `continuations: normalise must be true or false, not ${shown(normalise)}`,
-  );
+  requireFlags({ normalise }, "continuations");
   ensure(
     masked === undefined || (typeof masked === "number" && !Number.isNaN(masked)),
     "bad_option",
@@ -443,19 +439,31 @@ const isRowLike = (row: object | null): boolean =>
 
 const rowFields = ["id", "values"];
 
+/** Of several prompts in a list, which are not taken as one. */
+function listHint(row: unknown): string {
+  const first: unknown = Array.isArray(row) ? row[0] : row;
+  if (typeof first === "string") return "; a list of texts is no prompt: give one text to each call";
+  return Array.isArray(row) ? "; a list of prompts is no prompt: give one to each call" : "";
+}
+
 function requireRow(
   { config: { vocabularySize, hiddenSize } }: PromptReader,
   row: number | VectorRow,
   index: number,
 ): void {
-  if (typeof row !== "object" || row === null) {
-    const known = Number.isInteger(row) && row >= 0 && row < vocabularySize;
+  if (typeof row !== "object" || row === null || Array.isArray(row)) {
+    const known = typeof row === "number" && Number.isInteger(row) && row >= 0 && row < vocabularySize;
     ensure(known, "bad_option", () => {
-      const text = typeof row === "string" ? "; a list of texts is no prompt: give one text to each call" : "";
-      return `prompt: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})${text}`;
+      const other = listHint(row);
+      return `prompt[${index}]: ${shown(row)} is not a token id of this model (0 to ${vocabularySize - 1})${other}`;
     });
     return;
   }
+  ensure(
+    !("role" in row),
+    "bad_option",
+    `prompt[${index}]: a chat message stands among token ids: give messages alone`,
+  );
   const missing = rowFields.find((field) => !Object.hasOwn(row, field));
   ensure(missing === undefined, "bad_option", () => {
     const meant = meantField(row, [missing!]) ?? ": a row is a token id, or a vector { id, values }";

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readChat } from "./chat.ts";
 import { type Model, open } from "./open.ts";
+import { isSaid } from "./wrong.fixture.ts";
 
 let model: Model;
 let folder: string;
@@ -244,4 +245,22 @@ it("refuses pictures where the model cannot see, and nothing is then said", () =
   expect(() => chat.send([{ image: "cat.png" }, "What is this?"])).toThrow(/phaistos cannot see/);
   expect(() => chat.send([] as never)).toThrow(/send takes a text, not/);
   expect(chat.messages).toEqual([]);
+});
+
+it.each<[unknown, RegExp]>([
+  [{ role: "user", content: 5 }, /^messages\[0\]\.content must be text, a list of parts, or null, not 5$/],
+  [{ role: "user", content: [{ type: "text" }] }, /is of type text and has no text$/],
+  [{ role: "user" }, /content is missing, and there is nothing else to say$/],
+])("refuses the message %o when the conversation begins, and not with its first answer", (message, said) => {
+  for (const transcript of [false, true])
+    expect(() => model.chat({ messages: [message as never], transcript })).toThrow(isSaid("bad_option", said));
+});
+
+it("refuses at once what is no text in a transcript", async () => {
+  const plain = await open("knossos", { threads: 1 });
+  const messages = [{ role: "user", content: [{ type: "text", text: "Hello" }] }];
+  expect(() => plain.chat({ messages, transcript: true })).toThrow(
+    isSaid("bad_option", /^messages\[0\] is no text: a transcript has nothing else$/),
+  );
+  await plain.close();
 });

@@ -7,7 +7,7 @@ import { type DecodeOptions, decode, readRequest, requireMessages, requirePath }
 import { describedRun, describing } from "./described.ts";
 import type { DecodingModel } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
-import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
 import { readWhole, whyUnreadable } from "./files.ts";
 import { checkJson, parseJsonObject } from "./json.ts";
 import { chatWays, requireNothingElse } from "./names.ts";
@@ -85,11 +85,7 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     "bad_option",
     () => `chat: system must be a text, not ${shown(system)}`,
   );
-  ensure(
-    typeof transcript === "boolean",
-    "bad_option",
-    () => `chat: transcript must be true or false, not ${shown(transcript)}`,
-  );
+  requireFlags({ transcript }, "chat");
   requireMessages(messages);
   ensure(system === undefined || messages[0]?.role !== "system", "bad_option", () => {
     return "chat: messages begin with a system message, and system gives another: leave one of them out";
@@ -105,6 +101,7 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     ...(system === undefined ? [] : [{ role: "system", content: system }]),
     ...messages.map((message) => ({ ...message })),
   ];
+  if (!templated) transcriptOf(history); // refused at once, and not with the first answer
   let answering = false;
   /** The question of an answer that is under way is in the history already. */
   const requireRest = (): void =>

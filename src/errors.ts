@@ -56,6 +56,14 @@ export function requireObject(value: unknown, call: string, what: string): void 
   });
 }
 
+/** The same of what is true, false or left out: a text such as "no" would count as true. Errors: `bad_option` naming the first that is none of these. */
+export function requireFlags(flags: Readonly<Record<string, unknown>>, call: string): void {
+  for (const [name, flag] of Object.entries(flags))
+    ensure(flag === undefined || typeof flag === "boolean", "bad_option", () => {
+      return `${call}: ${name} must be true or false, not ${shown(flag)}`;
+    });
+}
+
 /** The same of a function. Errors: `bad_option`. */
 export function requireFunction(value: unknown, call: string, what: string): void {
   ensure(typeof value === "function", "bad_option", () => `${call}: ${what} must be a function, not ${shown(value)}`);

@@ -38,7 +38,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
@@ -314,11 +314,7 @@ function checkForward(given: unknown, options: ForwardOptions): void {
     `forward takes a text, token ids, or a list of { tokens }, not ${shown(given)}`,
   );
   const single = typeof (given as readonly unknown[])[0] !== "object";
-  ensure(
-    keep === undefined || typeof keep === "boolean",
-    "bad_option",
-    () => `forward: keep must be true or false, not ${shown(keep)}`,
-  );
+  requireFlags({ keep }, "forward");
   ensure(
     taps === undefined || (Array.isArray(taps) && taps.every((tap) => typeof tap === "string")),
     "bad_option",

@@ -1,13 +1,13 @@
 /** Puts a Tokenizer together from what the file formats differ in. */
 import { describing } from "../described.ts";
-import { ensure, requireObject, shown } from "../errors.ts";
+import { ensure, requireFlags, requireObject, shown } from "../errors.ts";
 import { requireNothingElse, tokenizerWays } from "../names.ts";
 import { type AddedToken, createAddedTokenSplitter } from "./added-tokens.ts";
 import { guardMessages } from "./chat-guard.ts";
 import type { ChatTemplate } from "./chat-template.ts";
 import { createByteDecoder } from "./detokenizer.ts";
 import { fingerprintOf } from "./fingerprint.ts";
-import { requireAtMost } from "./most.ts";
+import { requireAtMost, requireBound } from "./most.ts";
 import type { Normalizer } from "./normalizers.ts";
 import type { ChatMessage, ChatOptions, Tokenizer } from "./tokenizer.ts";
 
@@ -102,6 +102,8 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       requireObject(options, "encode", "options");
       const { special, allowSpecial, most, ...others } = options;
       requireNothingElse(others, "encode", ["special", "allowSpecial", "most"], tokenizerWays);
+      requireFlags({ special, allowSpecial }, "encode");
+      requireBound(most, "encode");
       const ids = (allowSpecial ? encodeAll : encodeOrdinary)(text, special === false ? [] : [...prefix], { most });
       // An applied chat template begins with the begin token's text: a model never saw two.
       const twice = allowSpecial && special !== false && prefix.every((id, i) => ids[prefix.length + i] === id);
@@ -112,8 +114,9 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
       requireObject(options, "decode", "options");
       const { special, continued, ...others } = options;
       requireNothingElse(others, "decode", ["special", "continued"], tokenizerWays);
+      requireFlags({ special, continued }, "decode");
       const decoder = createByteDecoder(dropsLeadingSpace && !continued);
-      const texts = ids.map((id) => decoder.push(special ? pieceOf(id) : tokenizer.tokenBytes(id)));
+      const texts = Array.from(ids, (id) => decoder.push(special ? pieceOf(id) : tokenizer.tokenBytes(id)));
       return texts.join("") + decoder.flush();
     },
     tokenBytes: (id) => (specialIds.has(id) ? nothing : pieceOf(id)),
@@ -147,8 +150,15 @@ export function assembleTokenizer(parts: TokenizerParts): Tokenizer {
 function checkChat(messages: readonly ChatMessage[], options: ChatOptions, call: string): void {
   ensure(Array.isArray(messages), "bad_option", () => `${call}: messages must be a list, not ${shown(messages)}`);
   requireObject(options, call, "options");
-  const { addGenerationPrompt: _, tools: __, most: ___, ...others } = options;
+  const { addGenerationPrompt, tools, most, ...others } = options;
   requireNothingElse(others, call, ["addGenerationPrompt", "tools", "most"], tokenizerWays);
+  requireFlags({ addGenerationPrompt }, call);
+  ensure(
+    tools === undefined || Array.isArray(tools),
+    "bad_option",
+    () => `${call}: tools must be a list, not ${shown(tools)}`,
+  );
+  requireBound(most, call);
 }
 
 const utf8 = new TextEncoder();

@@ -5,7 +5,7 @@
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { meantField, suggestion } from "../names.ts";
-import type { ChatMessage, ChatOptions, ContentPart } from "./tokenizer.ts";
+import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
 export interface ChatInput {
@@ -62,7 +62,18 @@ export function requireMessage(message: unknown, where: string): asserts message
       ? `${where} must have a role and content, not ${shown(message)}`
       : `${where}.role must be a text, not ${shown(message.role)}`;
   });
+  ensure(message.role !== "", "bad_option", `${where}.role is empty: it says who speaks, as "user"`);
+  const { content } = message;
+  if (content === undefined || content === null)
+    ensure(otherwiseSaid(message).length > 0, "bad_option", () => {
+      return `${where}.content is ${content === null ? "null" : "missing"}, and there is nothing else to say`;
+    });
+  else if (typeof content !== "string") checkParts(content, `${where}.content`);
 }
+
+/** Names of a message's fields that say something beside its content, and have no place of their own. */
+const otherwiseSaid = (message: object): string[] =>
+  Object.entries(message).flatMap(([name, value]) => (!told.has(name) && says(value) ? [name] : []));
 
 /** Fields that need no place of their own in a template: `checkResults` sees to what the last two say. */
 const told = new Set(["role", "content", "id", "name", "tool_call_id"]);
@@ -131,24 +142,16 @@ export function shapeMessages(
     );
     if (says(message.name) && !says(message.tool_call_id) && !template.forms().names(message.role))
       refuse(`${where}.name is given`);
-    const others = Object.entries(message).filter(([name, value]) => !told.has(name) && says(value));
-    for (const [name] of others)
+    for (const name of otherwiseSaid(message))
       if (name.length > 100 || !mentions(name))
         refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields));
     const { content } = message;
-    if (content === undefined || content === null) {
-      ensure(
-        others.length > 0,
-        "bad_option",
-        `${where}.content is ${content === null ? "null" : "missing"}, and there is nothing else to say`,
-      );
-      return { ...message, role: message.role, content: null };
-    }
+    if (content === undefined || content === null) return { ...message, role: message.role, content: null };
     if (typeof content === "string") {
       const wraps = /\bfor\b[^%]*content/.test(source) && !template.forms().text && template.forms().parts;
       return { ...message, role: message.role, content: wraps ? [{ type: "text", text: content }] : content };
     }
-    const parts = checkParts(content, `${where}.content`);
+    const parts = content;
     for (const [i, { type }] of parts.entries()) {
       const writes = (part: string) => part === "text" || (template.forms().parts && mentions(part));
       if (!writes(type))
@@ -173,13 +176,14 @@ function says(value: unknown): boolean {
   );
 }
 
-function checkParts(content: unknown, where: string): ContentPart[] {
+/** Errors: `bad_option` for what is no list of parts. */
+function checkParts(content: unknown, where: string): void {
   ensure(
     Array.isArray(content),
     "bad_option",
     `${where} must be text, a list of parts, or null, not ${shown(content)}`,
   );
-  return content.map((part: unknown, i) => {
+  for (const [i, part] of content.entries()) {
     ensure(isObject(part) && typeof part.type === "string", "bad_option", () => {
       return `${where}[${i}] is no part: it has no type${isObject(part) ? (meantField(part, ["type"]) ?? "") : ""}`;
     });
@@ -188,8 +192,7 @@ function checkParts(content: unknown, where: string): ContentPart[] {
         ? `${where}[${i}] is of type text and has no text${meantField(part, ["type", "text"]) ?? ""}`
         : `${where}[${i}].text must be a text, not ${shown(part.text)}`;
     });
-    return part as ContentPart;
-  });
+  }
 }
 
 const probe = "decipherment";

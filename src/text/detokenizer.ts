@@ -1,5 +1,6 @@
 /** Text from token ids as they arrive. */
-import { requireObject } from "../errors.ts";
+import { requireFlags, requireObject } from "../errors.ts";
+import { requireNothingElse } from "../names.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** Ids one by one into text, whose pieces never end within a character. */
@@ -17,7 +18,10 @@ export interface Detokenizer {
 export function createDetokenizer(tokenizer: Tokenizer, options: { continued?: boolean } = {}): Detokenizer {
   requireObject(tokenizer, "createDetokenizer", "the tokenizer");
   requireObject(options, "createDetokenizer", "options");
-  const decoder = createByteDecoder(tokenizer.dropsLeadingSpace === true && !options.continued);
+  const { continued, ...others } = options;
+  requireNothingElse(others, "createDetokenizer", ["continued"]);
+  requireFlags({ continued }, "createDetokenizer");
+  const decoder = createByteDecoder(tokenizer.dropsLeadingSpace === true && !continued);
   return { push: (id) => decoder.push(tokenizer.tokenBytes(id)), flush: decoder.flush };
 }
 

@@ -1,7 +1,8 @@
 /** Opens the tokenizer of a checkpoint, whichever files it comes in. */
-import { shown, VentrisError } from "../errors.ts";
+import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
 import { folderOf, nameOf, within } from "../files.ts";
 import { decodeUtf8, isObject } from "../json.ts";
+import { requireNothingElse } from "../names.ts";
 import { warnOnce } from "../warnings.ts";
 import { openGguf } from "../weights/gguf.ts";
 import { findWeights } from "../weights/open.ts";
@@ -34,12 +35,19 @@ export interface TokenizerOptions {
  * with your time.
  */
 export async function openTokenizer(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+  requireObject(options, "openTokenizer", "options");
+  const { outputs, metadata, ...others } = options;
+  requireNothingElse(others, "openTokenizer", ["outputs", "metadata"]);
+  ensure(outputs === undefined || (Number.isSafeInteger(outputs) && outputs > 0), "bad_option", () => {
+    return `openTokenizer: outputs must be a whole number from 1 on, not ${shown(outputs)}`;
+  });
+  if (metadata !== undefined) requireObject(metadata, "openTokenizer", "metadata");
   const weights = await findWeights(path).catch(() => undefined);
   const folder = weights === path || nameOf(path) === "tokenizer.json" ? folderOf(path) : path;
   const own = weights?.endsWith(".gguf")
-    ? await readGgufTokenizer(options.metadata ?? (await metadataOf(weights)), weights, options)
+    ? await readGgufTokenizer(metadata ?? (await metadataOf(weights)), weights, options)
     : undefined;
-  const beside = await openBeside(folder, options.outputs);
+  const beside = await openBeside(folder, outputs);
   if (!own || !weights) {
     if (beside) return beside.tokenizer;
     throw new VentrisError("unavailable", await whatIsMissing(folder));
