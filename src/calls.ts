@@ -20,6 +20,7 @@ import {
 } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
+import { asking } from "./engine/hooks.ts";
 import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
 import { capabilityWords, type DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
@@ -31,7 +32,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, reasonOf, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, failureOf, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
@@ -271,17 +272,19 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
 function ownMethod(value: unknown): Method {
   requireMethod(value);
   if (methods.includes(value)) return value;
+  const what = `the method ${value.name}`;
+  const { begin } = value;
   return {
     ...value,
-    options: strictly(value.options),
+    options: asking(`${what}: options`, () => strictly(value.options)),
+    ...(begin && { begin: (parts) => asking(`${what}: begin`, () => begin.call(value, parts)) }),
     async decode(decoding, options) {
       try {
         return await value.decode(checkedObject("Decoding", decoding), options);
       } catch (cause) {
         const aborted = decoding.signal?.aborted === true && cause === decoding.signal.reason;
         if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
-        if (cause instanceof VentrisError) throw cause;
-        throw new VentrisError("internal", `the method ${value.name} failed: ${reasonOf(cause)}`, { cause });
+        throw failureOf(what, cause, "internal");
       }
     },
   };

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { z } from "zod";
 import { speculate } from "../methods/speculative/speculate.ts";
 import { type Model, open } from "../open.ts";
+import { isSaid } from "../wrong.fixture.ts";
 import { defineUnmasking } from "./canvas/method.ts";
 import { defineMethod, isLossless, type Method, methodOutlook, repeatsPlain, variesBySeed } from "./method.ts";
 
@@ -20,6 +21,10 @@ const filling = (policy: unknown): Method =>
 const nothing = { tokens: [], parents: [], replacement: false };
 async function* later(): AsyncGenerator {}
 function* never(): Generator {}
+const boo = new Error("boo");
+const fail = (): never => {
+  throw boo;
+};
 
 describe("a hook that returns what it must not is named", () => {
   const decoding: [what: string, method: () => Method, message: RegExp][] = [
@@ -106,5 +111,75 @@ describe("a hook that returns what it must not is named", () => {
   test("a field of another type is refused when the method is defined", () => {
     expect(() => method({ decode() {}, needs: "forest" })).toThrow('method.needs must be a list, not "forest"');
     expect(() => method({ decode() {}, begin: {} })).toThrow("method.begin must be a function, not {}");
+  });
+
+  test("what is asked before a method decodes, and fails", async () => {
+    const failing = method({ decode() {}, lossless: fail, repeats: fail, varies: fail, outlook: async () => fail() });
+    const said = (hook: string): Error => isSaid("internal", new RegExp(`^the method mine: ${hook} failed: boo$`), boo);
+    expect(() => isLossless(failing, {})).toThrow(said("lossless"));
+    expect(() => repeatsPlain(failing, {})).toThrow(said("repeats"));
+    expect(() => variesBySeed(failing, {})).toThrow(said("varies"));
+    await expect(methodOutlook(failing, {} as never, {}, { temperature: 0 })).rejects.toThrow(said("outlook"));
+    const begun = writer.generate("Once", { method: method({ decode() {}, begin: fail }) });
+    await expect(begun).rejects.toThrow(said("begin"));
+    const late = writer.generate("Once", { method: method({ decode() {}, begin: async () => fail() }) });
+    await expect(late).rejects.toThrow(isSaid("bad_option", /begin returned a Promise/)); // and nothing goes unheard
+  });
+
+  test.each<[object]>([
+    [{ most: Number.NaN, because: "", advice: "" }],
+    [{ most: 1, speedUp: "x", because: "", advice: "" }],
+    [{ most: 1, because: 5, advice: "" }],
+    [{ most: 1 }],
+  ])("the outlook %o is none", async (outlook) => {
+    const asked = method({ decode() {}, outlook: async () => outlook });
+    await expect(methodOutlook(asked, {} as never, {}, { temperature: 0 })).rejects.toThrow(
+      isSaid("bad_option", /mine: outlook returned .*; it must return \{ speedUp, most, because, advice \}/),
+    );
+  });
+});
+
+describe("defaults of a method are options of a request", () => {
+  const options = z.strictObject({});
+  test.each<[unknown, RegExp]>([
+    [[3], /defaults must be an object, not \[3\]$/],
+    [new Map(), /defaults must be an object, not a Map$/],
+    [{ temperature: "hot" }, /^the method mine: defaults, options: temperature must be a number/],
+    [{ maxTokens: Number.NaN }, /defaults, options: maxTokens must be/],
+    [{ method: "greedy" }, /defaults, options: there is no option "method"/],
+    [{ tempature: 0 }, /there is no option "tempature"; did you mean "temperature"\?$/],
+  ])("%o", async (defaults, message) => {
+    const plain = { ...names, options, decode() {}, defaults } as never;
+    expect(() => defineMethod(plain)).toThrow(isSaid("bad_option", message));
+    await expect(writer.generate("Once", { method: plain })).rejects.toThrow(isSaid("bad_option", message));
+  });
+});
+
+describe("functions in a method's schema of options", () => {
+  const generate = (a: z.ZodType, given: unknown): Promise<unknown> => {
+    const asked = method({ options: z.strictObject({ a }), decode() {} });
+    return writer.generate("Once", { method: { method: asked, options: { a: given } } });
+  };
+
+  test.each<[string, z.ZodType, unknown]>([
+    ["a transformation", z.string().transform(fail), "x"],
+    ["a refinement", z.string().refine(fail), "x"],
+    ["a default", z.string().default(fail), undefined],
+    ["a preparation", z.preprocess(fail, z.string()), "x"],
+    ["a message", z.string({ error: fail }), 5],
+  ])("%s that throws is told, and is the cause", async (_, schema, given) => {
+    await expect(generate(schema, given)).rejects.toThrow(
+      isSaid("bad_option", /^mine options: the schema failed: boo$/, boo),
+    );
+  });
+
+  test.each<[string, z.ZodType]>([
+    ["a refinement", z.string().refine(async () => true)],
+    ["a transformation", z.string().transform(async () => 5)],
+    ["a promise", z.promise(z.string())],
+  ])("%s that keeps one waiting is refused", async (_, schema) => {
+    await expect(generate(schema, "x")).rejects.toThrow(
+      isSaid("bad_option", /^mine options: its schema has an asynchronous refinement or transformation/),
+    );
   });
 });

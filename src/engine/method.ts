@@ -1,14 +1,15 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
 import { checked, type Kind } from "../arguments.ts";
-import { ensure, shown } from "../errors.ts";
+import { ensure, requireObject, shown } from "../errors.ts";
 import { folderOf } from "../files.ts";
 import { didYouMean, shownFields } from "../names.ts";
-import type { Decoding, DecodingParts, Outcome, RequestOptions } from "./decoding.ts";
-import { requireReturned } from "./hooks.ts";
+import { type Decoding, type DecodingParts, type Outcome, type RequestOptions, requestOptions } from "./decoding.ts";
+import { asking, requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, DecodingModel, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
+import { parseOptions } from "./shapers/options.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
 
 const families = [
@@ -125,14 +126,25 @@ export function requireMethod(value: unknown): asserts value is Method {
     return `method: ${name} has a field ${shown(extra)} that methods have not${didYouMean(extra!, fieldNames)} Fields: ${fieldNames.join(", ")}`;
   });
   requireFields(value);
+  ensure(name !== "", "bad_option", "method: name is empty: traces and messages name a method by it");
+  const { defaults } = value as Method;
+  if (defaults === undefined) return;
+  requireObject(defaults, `the method ${name}`, "defaults");
+  ensure(
+    !Array.isArray(defaults),
+    "bad_option",
+    `the method ${name}: defaults must be an object, not ${shown(defaults)}`,
+  );
+  parseOptions(requestOptions, defaults as z.input<typeof requestOptions>, `the method ${name}: defaults,`);
 }
 
 /** What a hook says of options; without the hook, what holds unless it says otherwise. Errors: `bad_option`. */
 function answered(method: Method, hook: "lossless" | "repeats" | "varies", options: object): boolean {
   const said = method[hook] ?? true;
   if (typeof said !== "function") return said;
-  const answer = said(options as never);
-  requireReturned(typeof answer === "boolean", answer, `the method ${method.name}: ${hook}`, "true or false");
+  const where = `the method ${method.name}: ${hook}`;
+  const answer = asking(where, () => said(options as never));
+  requireReturned(typeof answer === "boolean", answer, where, "true or false");
   return answer;
 }
 
@@ -150,14 +162,21 @@ export async function methodOutlook(
   method: Method,
   ...given: Parameters<NonNullable<Method["outlook"]>>
 ): Promise<Outlook> {
-  const outlook = await method.outlook!(...given);
+  const where = `the method ${method.name}: outlook`;
+  const outlook: unknown = await asking(where, () => method.outlook!(...given));
+  const { speedUp, most, because, advice } = (outlook ?? {}) as { [field in keyof Outlook]?: unknown };
+  const isNumber = (value: unknown): boolean => typeof value === "number" && !Number.isNaN(value);
+  const whole =
+    isNumber(most) &&
+    (speedUp === undefined || isNumber(speedUp)) &&
+    [because, advice].every((text) => typeof text === "string");
   requireReturned(
-    typeof outlook?.most === "number",
+    whole,
     outlook,
-    `the method ${method.name}: outlook`,
-    "{ speedUp, most, because, advice }",
+    where,
+    "{ speedUp, most, because, advice }: numbers, the first if it is known, and texts",
   );
-  return outlook;
+  return outlook as Outlook;
 }
 
 const isSchema = (value: unknown): boolean => typeof value === "object" && value !== null && "shape" in value;

@@ -2,7 +2,7 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
-import { ensure, reasonOf, shown, VentrisError } from "../../errors.ts";
+import { ensure, failureOf, shown, VentrisError } from "../../errors.ts";
 import { didYouMean } from "../../names.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
@@ -111,10 +111,9 @@ function telling<Given extends unknown[], Made>(
   call: (...given: Given) => Made,
 ): (...given: Given) => Made {
   const fail = (cause: unknown): never => {
-    if (cause instanceof VentrisError) throw cause;
     const aborted = signal?.aborted === true && cause === signal.reason;
     if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
-    throw new VentrisError("internal", `${what} failed: ${reasonOf(cause)}`, { cause });
+    throw failureOf(what, cause, "internal");
   };
   return (...given) => {
     try {
