@@ -1,6 +1,8 @@
 import { runInNewContext } from "node:vm";
 import { describe, expect, test, vi } from "vitest";
 import { checked, checkedAll, createObjectChecks, type Kind, type NamedKinds } from "./arguments.ts";
+import { VentrisError } from "./errors.ts";
+import { isSaid } from "./wrong.fixture.ts";
 
 const named: NamedKinds = {
   Node: { fields: { name: "string", "next?": { named: "Node" }, "size?": "number" } },
@@ -152,4 +154,71 @@ test("the methods of an object are checked, and of what it holds and gives, with
   expect(checks("Box", view)).toBe(checks("Box", box));
   expect({ ...view }).toEqual({ size: 3, open: view.open });
   return expect(view.lid.lift("x" as never)).rejects.toThrow("lift: height must be a number");
+});
+
+describe("functions that a call is given fail with errors that name them, and keep what they threw", () => {
+  const boo = new Error("boo");
+  const fail = (): never => {
+    throw boo;
+  };
+  const kinds: NamedKinds = {
+    CutOptions: { fields: { "weigh?": "function", "onCut?": "function", "signal?": "unknown" }, closed: true },
+    Making: { fields: { size: "number", "onCut?": "function", "make?": "function" } },
+  };
+  const asked = (kind: Kind, field?: string) =>
+    checked(
+      "cut",
+      (given: never, ...values: unknown[]) =>
+        ((field ? given[field] : given) as (...all: unknown[]) => unknown)(...values),
+      [["given", kind]],
+      kinds,
+    ) as (...values: unknown[]) => unknown;
+
+  test.each<[string, () => unknown, RegExp]>([
+    ["a function", () => asked("function")(fail), /^cut: given failed: boo$/],
+    ["one of options", () => asked({ named: "CutOptions" }, "weigh")({ weigh: fail }), /^cut: weigh failed: boo$/],
+    [
+      "one that is told of something",
+      () => asked({ named: "Making" }, "onCut")({ size: 1, onCut: fail }),
+      /^cut: onCut f/,
+    ],
+  ])("%s", (_, call, message) => {
+    expect(call).toThrow(isSaid("bad_option", message, boo));
+  });
+
+  test("also later, by a promise", async () => {
+    await expect(asked("function")(async () => fail())).rejects.toThrow(
+      isSaid("bad_option", /^cut: given failed/, boo),
+    );
+  });
+
+  test("an error of ours is told as it is", () => {
+    const own = new VentrisError("disk_full", "no room");
+    const call = (): unknown =>
+      asked("function")(() => {
+        throw own;
+      });
+    expect(call).toThrow(own);
+  });
+
+  test("what ends the call by its signal is no failure", () => {
+    const given = { signal: AbortSignal.abort(boo), onCut: fail };
+    expect(() => asked({ named: "CutOptions" }, "onCut")(given)).toThrow(
+      isSaid("aborted", /^cut: onCut: it was ab/, boo),
+    );
+    const other = { signal: new AbortController().signal, onCut: fail };
+    expect(() => asked({ named: "CutOptions" }, "onCut")(other)).toThrow(isSaid("bad_option", /failed: boo$/, boo));
+  });
+
+  test("what they give, take and are called stays as it was, and so does the object that holds them", () => {
+    expect(asked("function")((a: number, b: number) => a + b, 2, 3)).toBe(5);
+    const options = Object.freeze({ weigh: (a: number) => a + 1 });
+    expect(asked({ named: "CutOptions" }, "weigh")(options, 2)).toBe(3);
+    const same = checked("cut", (given: object) => given, [["given", { named: "Making" }]], kinds);
+    const made = { size: 1, make: fail };
+    expect(same(made)).toBe(made);
+    class Blade {}
+    expect(checked("cut", (given: unknown) => given, [["given", "function"]], kinds)(Blade)).toBe(Blade);
+    expect(checked("cut", (given: { name: string }) => given.name, [["given", "function"]], kinds)(fail)).toBe("fail");
+  });
 });

@@ -2,7 +2,7 @@
  * What callers without types may give by mistake, said at the entrances of the package: functions that are exported hold what they are given
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
-import { shown, VentrisError } from "./errors.ts";
+import { shown, telling, VentrisError } from "./errors.ts";
 import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
 import { isInstance, isPlatforms } from "./values.ts";
 
@@ -53,8 +53,8 @@ export type ParameterKinds = readonly (readonly [name: string, kind: Kind])[];
 type Callable = (...values: never[]) => unknown;
 
 /**
- * The function, which refuses what is not of its declared types; one that gives a promise rejects it. Errors: `bad_option` naming the
- * parameter or field, what it must be and what it is.
+ * The function, which refuses what is not of its declared types; one that gives a promise rejects it. Functions that it is given, alone or
+ * among options, fail with errors that name them. Errors: `bad_option` naming the parameter or field, what it must be and what it is.
  */
 export function checked<F extends Callable>(
   name: string,
@@ -79,9 +79,12 @@ export function checked<F extends Callable>(
     }
     return undefined;
   };
+  const takesFunctions = places.some(({ kind }) => kind === "function" || callbacksOf(kind, named).length > 0);
+  const toldAt = (value: unknown, i: number): unknown =>
+    i < places.length && !places[i].rest ? told(places[i].kind, value, name, places[i].place) : value;
   const checkedCall = function (this: unknown, ...values: unknown[]): unknown {
     const wrong = wrongAmong(values);
-    if (wrong === undefined) return Reflect.apply(call, this, values);
+    if (wrong === undefined) return Reflect.apply(call, this, takesFunctions ? values.map(toldAt) : values);
     const error = new VentrisError("bad_option", `${name}: ${wrong.say()}`);
     if (rejects) return Promise.reject(error);
     throw error;
@@ -91,6 +94,44 @@ export function checked<F extends Callable>(
     length: { value: call.length },
   }) as unknown as F;
 }
+
+/** A value whose functions say where they failed: itself where it is one, those of its options where it is an object of these. */
+function told(kind: Kind, value: unknown, call: string, place: Place): unknown {
+  if (typeof value === "function")
+    return kind === "function" ? calledAs(`${call}: ${place.path}`, value as Callable) : value;
+  const names = callbacksOf(kind, place.named);
+  if (names.length === 0 || Object(value) !== value || Object.getPrototypeOf(value) !== Object.prototype) return value;
+  const given = Object.getOwnPropertyDescriptors(value) as Record<string, PropertyDescriptor>;
+  const found = names.filter((field) => Object.hasOwn(given, field) && typeof given[field].value === "function");
+  if (found.length === 0) return value;
+  const { signal } = value as { signal?: AbortSignal };
+  for (const field of found)
+    given[field] = { ...given[field], value: calledAs(`${call}: ${field}`, given[field].value, signal) };
+  return Object.create(Object.prototype, given);
+}
+
+/** A class is left: it is made, and not called. */
+function calledAs(what: string, call: Callable, signal?: AbortSignal): Callable {
+  if (/^class\b/.test(Function.prototype.toString.call(call))) return call;
+  return Object.defineProperty(telling(what, call, { signal }), "name", { value: call.name });
+}
+
+/** Fields of options that are functions; of other objects, whose functions are their own, those that are told of something. */
+function callbacksOf(kind: Kind, named: NamedKinds): readonly string[] {
+  if (typeof kind === "string") return [];
+  if ("named" in kind) return callbacksOf(named[kind.named], named);
+  if (!("fields" in kind)) return [];
+  const known = callbackNames.get(kind);
+  if (known) return known;
+  const names = Object.keys(kind.fields)
+    .filter((name) => kind.fields[name] === "function")
+    .map((name) => name.replace(/\?$/, ""))
+    .filter((name) => kind.closed || /^on[A-Z]/.test(name));
+  callbackNames.set(kind, names);
+  return names;
+}
+
+const callbackNames = new WeakMap<Fields, readonly string[]>();
 
 /** Types of objects by their names: what their methods take, and which methods and fields give another of these. */
 export type ObjectKinds = Readonly<

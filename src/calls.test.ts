@@ -19,6 +19,7 @@ import {
   readChat,
   resolveModel,
 } from "./index.ts";
+import { isSaid } from "./wrong.fixture.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "calls-"));
 let model: Model;
@@ -871,6 +872,16 @@ test("opening tells what it does and can be aborted", async () => {
   expect(stages).toEqual(["load"]);
   await expect(model.embed("Hi", { signal: AbortSignal.abort() })).rejects.toThrow(/^embed was aborted/);
   await expect(open("pylos", { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+});
+
+test("what onProgress throws ends the opening with an error that names it", async () => {
+  const boo = new Error("boo");
+  const onProgress = (): never => {
+    throw boo;
+  };
+  await expect(open("pylos", { onProgress })).rejects.toThrow(
+    isSaid("bad_option", /^open: onProgress failed: boo$/, boo),
+  );
 });
 
 test("a model without a chat template says so, for messages and for sessions", () => {

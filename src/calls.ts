@@ -20,7 +20,6 @@ import {
 } from "./engine/continuations.ts";
 import { requestOptions } from "./engine/decoding.ts";
 import type { VectorRow } from "./engine/forest.ts";
-import { asking } from "./engine/hooks.ts";
 import { type Method, requireMethod, requireShaperKind, type ShaperKind } from "./engine/method.ts";
 import { capabilityWords, type DecodingModel } from "./engine/model.ts";
 import { forRequest } from "./engine/remote/decoding.ts";
@@ -32,7 +31,7 @@ import { parseOptions } from "./engine/shapers/options.ts";
 import type { MakeShaper } from "./engine/shapers/shaper.ts";
 import { leaseSites } from "./engine/sites/request.ts";
 import { traceTokens } from "./engine/sites/text.ts";
-import { ensure, failureOf, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
 import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
@@ -274,18 +273,14 @@ function ownMethod(value: unknown): Method {
   if (methods.includes(value)) return value;
   const what = `the method ${value.name}`;
   const { begin } = value;
+  const code = "internal";
   return {
     ...value,
-    options: asking(`${what}: options`, () => strictly(value.options)),
-    ...(begin && { begin: (parts) => asking(`${what}: begin`, () => begin.call(value, parts)) }),
+    options: telling(`${what}: options`, strictly, { code })(value.options),
+    ...(begin && { begin: telling(`${what}: begin`, begin.bind(value), { code }) }),
     async decode(decoding, options) {
-      try {
-        return await value.decode(checkedObject("Decoding", decoding), options);
-      } catch (cause) {
-        const aborted = decoding.signal?.aborted === true && cause === decoding.signal.reason;
-        if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
-        throw failureOf(what, cause, "internal");
-      }
+      const { signal } = decoding;
+      return telling(what, value.decode.bind(value), { code, signal })(checkedObject("Decoding", decoding), options);
     },
   };
 }

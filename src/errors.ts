@@ -105,11 +105,39 @@ export const reasonOf = (thrown: unknown): string => {
   return typeof message === "string" ? message : shown(thrown);
 };
 
-/** The error of a caller's function that failed: it names the function, and what was thrown is its cause. One of ours keeps its code, and is told as it is. */
-export function failureOf(what: string, cause: unknown, code: ErrorCode = "bad_option"): VentrisError {
-  return cause instanceof VentrisError
-    ? cause
-    : new VentrisError(code, `${what} failed: ${reasonOf(cause)}`, { cause });
+/** How a caller's function fails. */
+interface Failing {
+  /** Of what it throws that is no error of ours. Default: `bad_option`. */
+  readonly code?: ErrorCode;
+  /** Its reason, thrown by the function, is the end that was asked for: `aborted`. */
+  readonly signal?: AbortSignal;
+}
+
+/** The error of a caller's function that failed: it names the function, and what was thrown is its cause. An error of ours is told as it is. */
+export function failureOf(what: string, cause: unknown, { code = "bad_option", signal }: Failing = {}): VentrisError {
+  if (cause instanceof VentrisError) return cause;
+  if (signal?.aborted === true && cause === signal.reason)
+    return new VentrisError("aborted", `${what}: it was aborted`, { cause });
+  return new VentrisError(code, `${what} failed: ${reasonOf(cause)}`, { cause });
+}
+
+/** A caller's function, or one that waits for something, whose failure is told with its name. Errors of it: those of `failureOf`. */
+export function telling<Given extends unknown[], Made>(
+  what: string,
+  call: (...given: Given) => Made,
+  failing?: Failing,
+): (...given: Given) => Made {
+  const fail = (cause: unknown): never => {
+    throw failureOf(what, cause, failing);
+  };
+  return function (this: unknown, ...given) {
+    try {
+      const made = Reflect.apply(call, this, given);
+      return made instanceof Promise ? (made.catch(fail) as Made) : made;
+    } catch (cause) {
+      return fail(cause);
+    }
+  };
 }
 
 /** Of an answer that is about to be refused: where it is a promise, nobody is left to hear that it fails, and that would end the process. */

@@ -38,7 +38,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, requireFlags, requireObject, shown, VentrisError } from "./errors.ts";
+import { ensure, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
@@ -239,8 +239,9 @@ export function engineModel(opened: Model): DecodingModel {
  */
 async function openModel(
   reference: string,
-  { signal, onProgress, share, ...options }: OpenOptions,
+  { signal, onProgress: hear, share, ...options }: OpenOptions,
 ): Promise<DecodingModel> {
+  const onProgress = hear && telling("open: onProgress", hear, { signal });
   const { device, maxRows, memoryLimit } = options;
   if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;

@@ -8,7 +8,7 @@ import { didYouMean } from "./names.ts";
 import { modelsFolder, pageAddress } from "./shipped.browser.ts";
 import { listName } from "./weights/file-list.ts";
 import { isWeightFile } from "./weights/open.ts";
-import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, readResolving, requireReference } from "./weights/references.ts";
 import { readIndex } from "./weights/safetensors.ts";
 
 export type { ConvertStage, DownloadStage, LoadStage, OpenProgress, Resolving } from "./weights/references.ts";
@@ -30,9 +30,9 @@ export async function shippedModels(): Promise<string[]> {
  * The address of a model whose files are here: downloaded, resumed where that was cut off. Errors: `unavailable`, `aborted`, `bad_file`,
  * `disk_full`.
  */
-export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
+export async function resolveModel(reference: string, given: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
-  requireResolving(options);
+  const options = readResolving(given);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   if (isOfHub(reference)) return fromHub(reference, options);
   const named = /^[\w-][\w.-]*$/.test(reference);

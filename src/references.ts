@@ -5,7 +5,7 @@ import { exists, folderOf, nameOf, storage, within } from "./files.ts";
 import { readShipped } from "./models/shipping.ts";
 import { hint, meantBy } from "./names.ts";
 import { modelsFolder } from "./shipped.ts";
-import { fromHub, isOfHub, type Resolving, requireReference, requireResolving } from "./weights/references.ts";
+import { fromHub, isOfHub, type Resolving, readResolving, requireReference } from "./weights/references.ts";
 
 export type { ConvertStage, DownloadStage, LoadStage, OpenProgress, Resolving } from "./weights/references.ts";
 
@@ -27,9 +27,9 @@ async function nearestPath(reference: string): Promise<string | undefined> {
 }
 
 /** Where a model reference leads; a model of the hub is downloaded. Errors: `unavailable`, `aborted`. */
-export async function resolveModel(reference: string, options: Resolving = {}): Promise<string> {
+export async function resolveModel(reference: string, given: Resolving = {}): Promise<string> {
   requireReference(reference, "resolveModel");
-  requireResolving(options);
+  const options = readResolving(given);
   ensure(!options.signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const shipped = await shippedModels();
   if (shipped.includes(reference)) return within(modelsFolder(), reference);

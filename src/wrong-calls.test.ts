@@ -38,6 +38,12 @@ function callsOf(area: object): [name: string, call: Call][] {
 const cyclic: Record<string, unknown> = { name: "x" };
 cyclic.path = cyclic;
 
+/** What a caller's function throws is told with its name; what it gives instead of what it must is refused. */
+const boo = (): never => {
+  throw new Error("boo");
+};
+const constraint = { name: "x", tight: true };
+
 const values: unknown[] = [
   Number.POSITIVE_INFINITY,
   10n,
@@ -64,6 +70,13 @@ const values: unknown[] = [
   Float32Array.of(1, 2),
   new Map(),
   () => {},
+  () => null,
+  async () => 7,
+  boo,
+  { ...constraint, start: { push: () => null, complete: false } },
+  { ...constraint, start: { push: boo, complete: false, allowed: () => 7 } },
+  { ...constraint, regex: "x" },
+  { onProgress: boo, options: boo, texts: ["x"], size: 300 },
 ];
 
 /** What came of a call, of its promise, or of what it gives to iterate. */
@@ -92,6 +105,45 @@ describe("a wrong call of anything that is exported is a VentrisError", () => {
           const failure = await failureOf(call, Array(count).fill(value));
           if (failure !== undefined && !isTold(failure)) others.push(`${name}(${count} x ${shown(value)}): ${failure}`);
         }
+    expect(others).toEqual([]);
+  });
+});
+
+describe("what a caller's function gives in place of what it must is a VentrisError, and so is what it throws", () => {
+  const answers: [string, () => unknown][] = [
+    ["null", () => null],
+    ["a number", () => 7],
+    ["a text", () => "x"],
+    ["an object", () => ({})],
+    ["a list", () => [1]],
+    ["a promise", async () => true],
+    ["a promise that fails", async () => boo()],
+    ["nothing, but an error", boo],
+  ];
+  const state = { push: () => undefined, complete: false };
+  const own = (wrong: object) => ({ ...constraint, start: { ...state, ...wrong } }) as never;
+
+  test.each(answers)("%s", async (_, answer) => {
+    const { createConstraint, createVocabulary, isValid, pushAll, tryTokens } = await import(
+      "./entrances/constraints.ts"
+    );
+    const vocabulary = createVocabulary(2, (token) => Uint8Array.of(0x61 + token));
+    const computed = Object.defineProperty({ ...state }, "complete", { get: answer });
+    const calls: Record<string, () => unknown> = {
+      "a predicate": () => createConstraint(answer as never),
+      "push, pushed": () => pushAll({ ...state, push: answer } as never, [0x61]),
+      "push, in a text": () => isValid(own({ push: answer }), "a"),
+      "push, for a mask": () => tryTokens({ push: answer } as never, vocabulary),
+      "push, of a request": () => createConstraint(own({ push: answer })).start.push(0x61),
+      complete: () => createConstraint({ ...constraint, start: computed } as never),
+      allowed: () => createConstraint(own({ allowed: answer })).start.allowed?.(vocabulary),
+      bytesOf: () => createVocabulary(2, answer as never),
+    };
+    const others: string[] = [];
+    for (const [name, call] of Object.entries(calls)) {
+      const failure = await failureOf(call, []);
+      if (!isTold(failure)) others.push(`${name}: ${failure}`);
+    }
     expect(others).toEqual([]);
   });
 });

@@ -1,4 +1,4 @@
-import { ensure, shown, VentrisError } from "../errors.ts";
+import { ensure, leaveUnheard, shown, VentrisError } from "../errors.ts";
 import { isInstance } from "../values.ts";
 
 /** More tokens than any vocabulary has. */
@@ -38,6 +38,7 @@ export function createVocabulary(size: number, bytesOf: (token: number) => Uint8
   });
   const bytes = Array.from({ length: size }, (_, token) => {
     const own: unknown = bytesOf(token);
+    leaveUnheard(own);
     ensure(isInstance<Uint8Array>("Uint8Array", own), "bad_option", () => {
       return `createVocabulary: bytesOf(${token}) gives ${shown(own)}, and must give a Uint8Array`;
     });

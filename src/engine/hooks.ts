@@ -1,5 +1,5 @@
 /** What hooks of methods, drafters, policies and shapers gave, held to what they must give: authors without types learn which hook it was. */
-import { ensure, failureOf, leaveUnheard, shown } from "../errors.ts";
+import { ensure, leaveUnheard, shown } from "../errors.ts";
 
 /** Errors: `bad_option` naming the hook, as `the method mine: decode`, and what it must return. */
 export function requireReturned(fits: boolean, made: unknown, hook: string, must: string): void {
@@ -13,19 +13,6 @@ export function requireReturned(fits: boolean, made: unknown, hook: string, must
 /** Of hooks whose result nobody reads. Errors: `bad_option` for a generator, of which nothing has run. */
 export function requireRun(made: unknown, hook: string): void {
   if (made !== undefined) requireReturned(!isGenerator(made), made, hook, "nothing");
-}
-
-/** What a hook gives, or its promise. Errors: `internal` naming the hook for what it throws; errors of ours pass. */
-export function asking<Given>(hook: string, ask: () => Given): Given {
-  const fail = (cause: unknown): never => {
-    throw failureOf(hook, cause, "internal");
-  };
-  try {
-    const given = ask();
-    return given instanceof Promise ? (given.catch(fail) as Given) : given;
-  } catch (cause) {
-    return fail(cause);
-  }
 }
 
 const isGenerator = (value: unknown): boolean => /Generator\]$/.test(Object.prototype.toString.call(value));

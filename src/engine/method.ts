@@ -1,11 +1,11 @@
 /** What a decoding method is to the registry, the engine and every face. */
 import { z } from "zod";
 import { checked, type Kind } from "../arguments.ts";
-import { ensure, requireObject, shown } from "../errors.ts";
+import { ensure, requireObject, shown, telling } from "../errors.ts";
 import { folderOf } from "../files.ts";
 import { didYouMean, shownFields } from "../names.ts";
 import { type Decoding, type DecodingParts, type Outcome, type RequestOptions, requestOptions } from "./decoding.ts";
-import { asking, requireReturned } from "./hooks.ts";
+import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
 import type { Capability, DecodingModel, ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
@@ -143,7 +143,7 @@ function answered(method: Method, hook: "lossless" | "repeats" | "varies", optio
   const said = method[hook] ?? true;
   if (typeof said !== "function") return said;
   const where = `the method ${method.name}: ${hook}`;
-  const answer = asking(where, () => said(options as never));
+  const answer = telling(where, said, { code: "internal" })(options as never);
   requireReturned(typeof answer === "boolean", answer, where, "true or false");
   return answer;
 }
@@ -163,7 +163,7 @@ export async function methodOutlook(
   ...given: Parameters<NonNullable<Method["outlook"]>>
 ): Promise<Outlook> {
   const where = `the method ${method.name}: outlook`;
-  const outlook: unknown = await asking(where, () => method.outlook!(...given));
+  const outlook: unknown = await telling(where, method.outlook!, { code: "internal" })(...given);
   const { speedUp, most, because, advice } = (outlook ?? {}) as { [field in keyof Outlook]?: unknown };
   const isNumber = (value: unknown): boolean => typeof value === "number" && !Number.isNaN(value);
   const whole =

@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import { VentrisError } from "../errors.ts";
 import { useFiles } from "../files.ts";
 import { nodeFiles } from "../node-files.ts";
+import { isSaid } from "../wrong.fixture.ts";
 import { type DownloadProgress, downloadModel } from "./hub.ts";
 
 const commit = "0123456789abcdef0123456789abcdef01234567";
@@ -119,6 +120,20 @@ test("fetches config, tokenizer and weights into the cache, with progress, once"
   requests = [];
   expect(await download()).toBe(own);
   expect(requests.length).toBe(1); // the question for the commit
+});
+
+test("what onProgress throws ends the download, and is no failure of the network to be tried again", async () => {
+  vi.stubEnv("HF_ENDPOINT", endpoint);
+  const boo = new Error("boo");
+  const onProgress = (): never => {
+    throw boo;
+  };
+  const { resolveModel } = await import("../references.ts");
+  requests = [];
+  await expect(resolveModel("someone/model", { onProgress })).rejects.toThrow(
+    isSaid("bad_option", /^resolveModel: onProgress failed: boo$/, boo),
+  );
+  expect(requests.filter(({ url }) => url.endsWith("config.json")).length).toBe(1);
 });
 
 test("uses HF_ENDPOINT, and a folder of the caller's", async () => {

@@ -10,7 +10,7 @@ import type { ForwardResult } from "../engine/forward/index.ts";
 import type { Run, RunResult } from "../engine/run.ts";
 import type { ScoredText } from "../engine/score.ts";
 import type { TraceEvent } from "../engine/trace.ts";
-import { ensure, requireObject, VentrisError } from "../errors.ts";
+import { ensure, requireFunction, requireObject, telling, VentrisError } from "../errors.ts";
 import type { OpenOptions } from "../open.ts";
 import { modelsFolder, pageAddress } from "../shipped.browser.ts";
 import { requireReference } from "../weights/references.ts";
@@ -51,7 +51,9 @@ type Asked = Request extends infer One ? (One extends Request ? Omit<One, "id"> 
 export async function open(reference: string, options: OpenOptions = {}): Promise<WorkerModel> {
   requireReference(reference, "open");
   requireObject(options, "open", "options");
-  const { signal, onProgress, ...rest } = options;
+  const { signal, onProgress: hear, ...rest } = options;
+  if (hear !== undefined) requireFunction(hear, "open", "onProgress");
+  const onProgress = hear && telling("open: onProgress", hear, { signal });
   ensure(!signal?.aborted, "aborted", `opening ${reference} was aborted`);
   const worker = startWorker();
   const waiting = new Map<number, Waiting>();
@@ -64,7 +66,15 @@ export async function open(reference: string, options: OpenOptions = {}): Promis
   };
   worker.onmessage = ({ data: answer }) => {
     const call = waiting.get(answer.id);
-    if (answer.type !== "result" && answer.type !== "error") return call?.hear?.(answer);
+    if (answer.type !== "result" && answer.type !== "error") {
+      try {
+        call?.hear?.(answer);
+      } catch (error) {
+        waiting.delete(answer.id);
+        call?.reject(error);
+      }
+      return;
+    }
     waiting.delete(answer.id);
     if (answer.type === "result") call?.resolve(answer.result);
     else call?.reject(new VentrisError(answer.code, answer.message));

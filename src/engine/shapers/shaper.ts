@@ -2,7 +2,7 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
-import { ensure, failureOf, shown, VentrisError } from "../../errors.ts";
+import { ensure, shown, telling } from "../../errors.ts";
 import { didYouMean } from "../../names.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
@@ -65,7 +65,8 @@ const fields: readonly string[] = ["name", ...says, ...hooks];
  */
 export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Shaper> {
   const maker = make.name ? `the shaper function ${make.name}` : "a shaper function";
-  const made: unknown = await telling(maker, host, make)(host);
+  const failing = { code: "internal", signal: host.signal } as const;
+  const made: unknown = await telling(maker, make, failing)(host);
   requireShaper(made, maker);
   const own = hooks.filter((hook) => made[hook] !== undefined);
   return Object.fromEntries<unknown>([
@@ -73,7 +74,7 @@ export async function makeShaper(make: MakeShaper, host: ShaperHost): Promise<Sh
     ...says.filter((field) => made[field] !== undefined).map((field) => [field, made[field]] as const),
     ...own.map((hook) => {
       const call = (made[hook] as (...given: unknown[]) => unknown).bind(made);
-      return [hook, telling(`the shaper ${made.name}: ${hook}`, host, call)] as const;
+      return [hook, telling(`the shaper ${made.name}: ${hook}`, call, failing)] as const;
     }),
   ]) as unknown as Shaper;
 }
@@ -102,27 +103,6 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
   // A plain object with a name alone is meant so: a memory of weight 0. An instance without hooks has misspelt them.
   const idle = !plain && [...says, ...hooks].every((field) => (made as Shaper)[field] === undefined);
   ensure(!idle, "bad_option", `the shaper ${name} does nothing: it has none of ${fields.slice(1).join(", ")}`);
-}
-
-/** A call whose failure says where it was. */
-function telling<Given extends unknown[], Made>(
-  what: string,
-  { signal }: ShaperHost,
-  call: (...given: Given) => Made,
-): (...given: Given) => Made {
-  const fail = (cause: unknown): never => {
-    const aborted = signal?.aborted === true && cause === signal.reason;
-    if (aborted) throw new VentrisError("aborted", "the run was aborted", { cause });
-    throw failureOf(what, cause, "internal");
-  };
-  return (...given) => {
-    try {
-      const made = call(...given);
-      return made instanceof Promise ? (made.catch(fail) as Made) : made;
-    } catch (cause) {
-      return fail(cause);
-    }
-  };
 }
 
 /** All shapers of a request as one: what they leave of a node's logits, and what they allow there. */
