@@ -520,6 +520,11 @@ describe("misuse and failure", () => {
       ["run", "--edits", `[{"site":"state.3","set":1}]`, prompt],
       /no site state\.3; it has \d+, such as embed/,
     ],
+    [
+      "a clamp out of range",
+      ["run", "--edits", `[{"site":"embed","add":0}]`, "--clamp", "3.118=1e16", prompt],
+      /^ventris: --clamp 3\.118=1e16: the value must be from -1000000000000000 to 1000000000000000, not 10000000000000000\n/,
+    ],
     ["an option out of range", ["run", "--top-p", "1.5", prompt], /--top-p.*must be at most 1, not 1.5/],
     [
       "an option of the wrong type",

@@ -253,6 +253,16 @@ describe("edits of a run", () => {
   test.each<[string, Omit<AppliedEdit, "edit">, RegExp]>([
     ["inputs that throw", { inputs: throws }, /the edit shift at layers\.0\.residual, position 0: no idea/],
     ["positions that throw", { at: throws }, /position 0: no idea/],
+    ["positions that are a text", { at: (() => "x") as never }, /position 0: at must give true or false, and gave "x"/],
+    [
+      "positions by a promise",
+      { at: (async () => throws()) as never },
+      /at must give true or false, and gave a Promise/,
+    ],
+    ["inputs that are none", { inputs: (() => 5) as never }, /inputs must give an object of numbers .*, and gave 5/],
+    ["inputs by a promise", { inputs: (async () => throws()) as never }, /inputs must give an object .* a Promise/],
+    ["a number alone", { inputs: (() => ({ by: 5 })) as never }, /its input by must be a list .* of 1 number, not 5/],
+    ["null among numbers", { inputs: (() => ({ by: [null] })) as never }, /its input by has null among its numbers/],
     ["too many numbers", { inputs: () => ({ by: [1, 2] }) }, /its input by was given 2 numbers, and its shape has 1/],
     ["no numbers", { inputs: () => ({ by: [] }) }, /its input by was given 0 numbers/],
     ["no input", {}, /its input by was given no value/],

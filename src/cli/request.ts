@@ -5,7 +5,7 @@ import type { DecodeOptions, Text } from "../calls.ts";
 import { requestOptions } from "../engine/decoding.ts";
 import { cacheFormats, type LoadOptions } from "../engine/load.ts";
 import { type RemoteOptions, remoteOptions } from "../engine/remote/model.ts";
-import type { ReadyEdit } from "../engine/sites/ready.ts";
+import { largestNumber, type ReadyEdit } from "../engine/sites/ready.ts";
 import { weightFormats } from "../engine/weight-plan.ts";
 import { ensure, shown } from "../errors.ts";
 import { decodeUtf8 } from "../json.ts";
@@ -179,6 +179,10 @@ function readClamp(text: string): ReadyEdit {
     "bad_option",
     `--clamp ${text}: write it as LAYER.NEURON=VALUE or LAYER.NEURON:product=VALUE, such as 3.118=8`,
   );
+  // The request would say it of an edit, which nobody wrote.
+  ensure(Math.abs(Number(value)) <= largestNumber, "bad_option", () => {
+    return `--clamp ${text}: the value must be from ${-largestNumber} to ${largestNumber}, not ${Number(value)}`;
+  });
   return neurons.clampNeuron({
     layer: Number(layer),
     neuron: Number(neuron),

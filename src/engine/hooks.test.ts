@@ -92,6 +92,32 @@ describe("a hook that returns what it must not is named", () => {
     await expect(run.final).rejects.toMatchObject({ code: "bad_option", message: expect.stringMatching(message) });
   });
 
+  test.each<[string, () => unknown]>([
+    ["throws", fail],
+    ["rejects", async () => fail()],
+  ])("close of a shaper that %s is told, the others are closed, and the model is free", async (_, close) => {
+    const model = await open("pylos", { threads: 1 });
+    const closed: string[] = [];
+    const other = () => ({ name: "other", close: () => void closed.push("other") });
+    const shapers = [() => ({ name: "mine", close }), other] as never;
+    const said = isSaid("internal", /^the shaper mine: close failed: boo$/, boo);
+    await expect(model.generate("Once", { shapers, maxTokens: 2 })).rejects.toThrow(said);
+    expect(closed).toContain("other");
+    const run = model.decode("Once", { shapers, maxTokens: 2 });
+    run.abort();
+    await expect(run.final).rejects.toThrow(said);
+    await model.close(); // which waits for every run
+  });
+
+  test("what a shaper promises in place of logits is refused, and nothing goes unheard", async () => {
+    for (const hook of ["logits", "allowed"]) {
+      const shapers = [() => ({ name: "mine", [hook]: async () => fail() })] as never;
+      await expect(writer.generate("Once", { shapers, maxTokens: 2 })).rejects.toThrow(
+        isSaid("bad_option", new RegExp(`^the shaper mine: ${hook} returned a Promise`)),
+      );
+    }
+  });
+
   test("what is asked before a method decodes", async () => {
     const asked = method({
       decode() {},

@@ -79,6 +79,19 @@ export interface RunParts {
 const described = (edit: NonNullable<RequestSettings["edits"]>[number]): unknown =>
   "edit" in edit ? { name: edit.edit.name, site: edit.edit.site } : edit;
 
+/** Each is closed, whatever another throws. Errors: the first of theirs. */
+async function closeAll(shapers: readonly Shaper[]): Promise<void> {
+  const failures: unknown[] = [];
+  for (const shaper of shapers) {
+    try {
+      await shaper.close?.();
+    } catch (error) {
+      failures.push(error);
+    }
+  }
+  if (failures.length > 0) throw failures[0];
+}
+
 export function startRun({ model, method, methodOptions, prompt: given, settings, signal, ...parts }: RunParts): Run {
   const { shapers: makeShapers = [], template } = parts;
   const begin = method.begin ?? (model.capabilities.has("remote") ? createRemoteDecoding : createDecoding);
@@ -146,13 +159,13 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
       const whole = hasFunctions(decoding, ["outcome", "finish", "close"]);
       requireReturned(whole, decoding, `the method ${method.name}: begin`, "a decoding, as createDecoding gives it");
     } catch (error) {
-      for (const shaper of shapers) await shaper.close?.();
+      await closeAll(shapers).catch(() => {}); // the first failure is what the run is told
       release();
       throw error;
     }
     const closeNow = (): void => {
       decoding.close();
-      for (const shaper of shapers) void shaper.close?.();
+      closeAll(shapers).catch(() => {}); // the end of the run closes them again, and tells
     };
     const closed = whenAborted(own.signal, closeNow);
     try {
@@ -166,8 +179,8 @@ export function startRun({ model, method, methodOptions, prompt: given, settings
     } finally {
       closed();
       decoding.close();
-      for (const shaper of shapers) await shaper.close?.();
-      release();
+      // Whoever closes the model waits for the release.
+      await closeAll(shapers).finally(release);
     }
     if (own.signal.aborted) decoding.finish("aborted");
     return conclude(decoding.outcome());

@@ -2,7 +2,7 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
-import { ensure, shown, telling } from "../../errors.ts";
+import { ensure, leaveUnheard, shown, telling } from "../../errors.ts";
 import { didYouMean } from "../../names.ts";
 import type { ForestNode, Lease } from "../forest.ts";
 import { requireRun } from "../hooks.ts";
@@ -146,6 +146,7 @@ function logitsOf(
   allowed: () => Uint32Array | undefined,
 ): Float32Array {
   const made: unknown = shaper.logits!(node, left, allowed);
+  leaveUnheard(made);
   ensure(
     made instanceof Float32Array && made.length === left.length,
     "bad_option",
@@ -162,6 +163,7 @@ function logitsOf(
 
 function allowedBy(shaper: Shaper, node: ForestNode): Uint32Array | undefined {
   const made: unknown = shaper.allowed?.(node);
+  leaveUnheard(made);
   const words = node.logits && Math.ceil(node.logits.length / 32);
   ensure(
     made === undefined || (made instanceof Uint32Array && (words === undefined || made.length === words)),

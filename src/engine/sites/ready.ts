@@ -17,7 +17,10 @@ const isFloats = (value: unknown): value is Floats => value instanceof Float32Ar
 
 type Floats = Float32Array | Float64Array;
 
-const number = z.number().min(-1e15).max(1e15);
+/** Numbers of an edit lie between this and its opposite. */
+export const largestNumber = 1e15;
+
+const number = z.number().min(-largestNumber).max(largestNumber);
 
 /** A schema that is chosen by the value, so that what is wrong is said of that one alone. */
 const chosen = <Output, Input>(choose: (value: unknown) => z.ZodType<Output>): z.ZodType<Output, Input> =>

@@ -1,9 +1,11 @@
 /** What single rows of a pass have read and rewritten, and the program inputs that say so. */
-import { ensure, reasonOf, VentrisError } from "../../errors.ts";
+import { ensure, leaveUnheard, plural, reasonOf, shown, VentrisError } from "../../errors.ts";
+import { isObject } from "../../json.ts";
 import { calledByNumber, type Edit, type Instruments, largestValue } from "../../models/edits.ts";
 import { selectedRows } from "../../models/sites.ts";
 import type { OnnxValue, ValueMaker } from "../../runtime/program.ts";
 import type { LoweredProgram } from "../../tensor/index.ts";
+import { isPlatforms } from "../../values.ts";
 import type { ForestNode } from "../forest.ts";
 import { beginnings, placeInStage, type Stages, stageOfSite } from "./stages.ts";
 
@@ -128,8 +130,12 @@ export function createSiteInputs(
           return place === undefined ? undefined : inStage(place);
         };
         try {
-          if (applied.at?.(row.position) === false) continue;
+          if (!actsAt(applied, row.position)) continue;
           const given = arrays.length > 0 ? applied.inputs?.({ ...row, placeOf }) : undefined;
+          leaveUnheard(given);
+          ensure(!given || (isObject(given) && !isPlatforms(given)), "bad_option", () => {
+            return `inputs must give an object of numbers by their inputs, and gave ${shown(given)}`;
+          });
           for (const { key, width } of arrays) checkInput(given?.[key], key, width);
           const unknown = given && Object.keys(given).find((key) => !arrays.some((array) => array.key === key));
           ensure(unknown === undefined, "bad_option", () => `it has no input ${unknown}`);
@@ -151,12 +157,22 @@ export function createSiteInputs(
   };
 }
 
+/** Errors: `bad_option` for what is neither true nor false. */
+function actsAt({ at }: AppliedEdit, position: number): boolean {
+  if (!at) return true;
+  const acts: unknown = at(position);
+  if (typeof acts === "boolean") return acts;
+  leaveUnheard(acts);
+  throw new VentrisError("bad_option", `at must give true or false, and gave ${shown(acts)}`);
+}
+
 /** Errors: `bad_option` for an edit that acts at none of the positions that there are: it would be ignored. */
 export function requireActing(edits: readonly AppliedEdit[], positions: readonly number[], subject: string): void {
-  for (const { edit, at } of edits) {
+  for (const applied of edits) {
+    const { edit, at } = applied;
     if (!at) continue;
     try {
-      if (positions.some((position) => at(position))) continue;
+      if (positions.some((position) => actsAt(applied, position))) continue;
     } catch {
       continue; // said by the pass, with the row where it fails
     }
@@ -168,6 +184,11 @@ export function requireActing(edits: readonly AppliedEdit[], positions: readonly
 
 function checkInput(values: ArrayLike<number> | undefined, key: string, width: number): void {
   ensure(values, "bad_option", () => `its input ${key} was given no value`);
+  ensure(Array.isArray(values) || ArrayBuffer.isView(values), "bad_option", () => {
+    return `its input ${key} must be a list or a typed array of ${plural(width, "number")}, not ${shown(values)}`;
+  });
+  const other = Array.isArray(values) ? values.findIndex((value) => typeof value !== "number") : -1;
+  ensure(other < 0, "bad_option", () => `its input ${key} has ${shown(values[other])} among its numbers`);
   ensure(values.length === width, "bad_option", () => {
     return `its input ${key} was given ${values.length} numbers, and its shape has ${width}`;
   });
