@@ -483,6 +483,12 @@ function requireRow(
   ensure(values.every(Number.isFinite), "bad_option", `prompt: the vector ${id} has values that are not finite`);
 }
 
+/** Errors: what `decode` says of messages at once, as the model's template and its eyes take them. */
+export function requireAnswerable(model: DecodingModel, messages: readonly ChatMessage[]): void {
+  if (hasPictures(messages)) pictureRows(model, messages);
+  else promptRows(model, messages);
+}
+
 /** Rows of a text or of ids as `decode` has them, for who decodes the same several times. Errors: as of a prompt. */
 export const decodedRows = (model: PromptReader, prompt: string | readonly number[]): readonly (number | VectorRow)[] =>
   promptRows(model, prompt);

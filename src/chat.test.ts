@@ -256,6 +256,24 @@ it.each<[unknown, RegExp]>([
     expect(() => model.chat({ messages: [message as never], transcript })).toThrow(isSaid("bad_option", said));
 });
 
+it.each<[unknown, RegExp]>([
+  [{ role: "usr", content: "Hi" }, /^messages\[0\]\.role is "usr", which the template has no words of its own for/],
+  [{ role: "user", content: [{ type: "foo", foo: 1 }] }, /^messages\[0\]\.content\[0\] is of type "foo"/],
+  [{ role: "user", content: [{ type: "image", image: 5 }] }, /cannot see/],
+  [{ role: "assistant", tool_calls: 5 }, /^messages\[0\]\.tool_calls is given/],
+])("refuses %o, which the template does not write, when the conversation begins", (message, said) => {
+  expect(() => model.chat({ messages: [message as never] })).toThrow(isSaid("bad_option", said));
+});
+
+it("takes a history that only the next words make whole", async () => {
+  const messages = [
+    { role: "user", content: "Hello" },
+    { role: "assistant", content: "Hi." },
+  ];
+  for (const history of [messages, messages.slice(0, 1), []])
+    expect(model.chat({ messages: history, system: undefined }).branch().messages).toEqual(history);
+});
+
 it("refuses at once what is no text in a transcript", async () => {
   const plain = await open("knossos", { threads: 1 });
   const messages = [{ role: "user", content: [{ type: "text", text: "Hello" }] }];

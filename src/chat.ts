@@ -3,7 +3,7 @@
  * opened again.
  */
 import { z } from "zod";
-import { type DecodeOptions, decode, readRequest, requireMessages, requirePath } from "./calls.ts";
+import { type DecodeOptions, decode, readRequest, requireAnswerable, requireMessages, requirePath } from "./calls.ts";
 import { describedRun, describing } from "./described.ts";
 import type { DecodingModel } from "./engine/model.ts";
 import type { Run, RunResult } from "./engine/run.ts";
@@ -101,7 +101,12 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
     ...(system === undefined ? [] : [{ role: "system", content: system }]),
     ...messages.map((message) => ({ ...message })),
   ];
-  if (!templated) transcriptOf(history); // refused at once, and not with the first answer
+  // Refused at once, and not with the first answer, which somebody's words come before.
+  if (!templated) transcriptOf(history);
+  else if (messages.length > 0) {
+    const asked = history.at(-1)?.role === "user";
+    requireAnswerable(model, asked ? history : [...history, { role: "user", content: "" }]);
+  }
   let answering = false;
   /** The question of an answer that is under way is in the history already. */
   const requireRest = (): void =>
