@@ -1,8 +1,8 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
 import { ensure, plural, shown } from "../../errors.ts";
+import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
 import { cellText } from "../../text/cells.ts";
-import { requireCounts, requireIndices, requireWhole } from "../numbers.ts";
 import type { Policy } from "./policy.ts";
 
 /** One round: contexts to choose among, and the losses of the choices. */

@@ -3,7 +3,7 @@
  * score(q, d) = Σ ln(1 + (N - n + 0.5) / (n + 0.5)) · f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|)) over the words of q.
  */
 import { ensure, shown } from "../../errors.ts";
-import { requireCounts } from "../numbers.ts";
+import { requireCounts } from "../../numbers.ts";
 
 export interface Passage {
   readonly text: string;

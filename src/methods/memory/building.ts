@@ -8,11 +8,11 @@ import { ensure, VentrisError } from "../../errors.ts";
 import { inMadeFolder, keeping, within } from "../../files.ts";
 import type { ModelConfig } from "../../models/family.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
+import { requireCounts } from "../../numbers.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { documentTokens, keptOverlap, type Window, windowsOf } from "../../text/windows.ts";
 import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
 import { writeSafetensors } from "../../weights/safetensors.ts";
-import { requireCounts } from "../numbers.ts";
 import {
   cardFile,
   chunkFile,

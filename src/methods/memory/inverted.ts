@@ -4,8 +4,8 @@
  */
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 import { type OnnxValue, type Program, valueMaker } from "../../runtime/program.ts";
-import { requireCounts } from "../numbers.ts";
 import {
   createSelection,
   exactSearch,

@@ -1,6 +1,6 @@
 /** An answer as trace events, which every face knows how to draw: a pointer a step, the points with the first. */
 import type { TraceEvent } from "../../engine/trace.ts";
-import { requireIndices } from "../numbers.ts";
+import { requireIndices } from "../../numbers.ts";
 import { requireCoordinates } from "./checks.ts";
 import type { Point } from "./geometry.ts";
 import type { Answer } from "./search.ts";

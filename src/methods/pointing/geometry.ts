@@ -1,6 +1,6 @@
 /** Exact answers to the planar tasks, and what answers are scored by: convex hulls, Delaunay triangulations, areas. */
 import { ensure, shown } from "../../errors.ts";
-import { requireIndices } from "../numbers.ts";
+import { requireIndices } from "../../numbers.ts";
 import { boxOf, requireCoordinates } from "./checks.ts";
 
 /** A point of the plane. */

@@ -4,11 +4,11 @@ import { parseOptions } from "../../engine/shapers/options.ts";
 import { ensure } from "../../errors.ts";
 import { within } from "../../files.ts";
 import { checkJson, parseJsonObject } from "../../json.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
 import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
 import { openSafetensors, writeSafetensors } from "../../weights/safetensors.ts";
-import { requireCounts, requireWhole } from "../numbers.ts";
 import { normalise, type Point, requirePoints } from "./geometry.ts";
 import {
   createNetwork,

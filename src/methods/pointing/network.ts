@@ -11,7 +11,7 @@
  */
 import { uniform } from "../../engine/random.ts";
 import { ensure } from "../../errors.ts";
-import { requireWhole } from "../numbers.ts";
+import { requireWhole } from "../../numbers.ts";
 import { requireCoordinates } from "./checks.ts";
 import type { Point } from "./geometry.ts";
 

@@ -1,7 +1,7 @@
 /** The points and what was pointed at, as SVG: a hull, triangles or a tour, the order in numbers. */
 
+import { requireIndices } from "../../numbers.ts";
 import { escapeXml } from "../../xml.ts";
-import { requireIndices } from "../numbers.ts";
 import { boxOf, requireCoordinates } from "./checks.ts";
 import { type Point, samePoint } from "./geometry.ts";
 import type { TaskName } from "./tasks.ts";

@@ -1,4 +1,4 @@
-import { requireWhole } from "../numbers.ts";
+import { requireWhole } from "../../numbers.ts";
 
 /**
  * Which answers are valid, as automata over the places pointed to. States are values with the laws of `src/constraints`: a push

@@ -1,6 +1,6 @@
 /** The paper's three tasks: examples with exact answers, written in the order that a network is taught, and how answers are scored. */
 import { uniform } from "../../engine/random.ts";
-import { requireIndices, requireWhole } from "../numbers.ts";
+import { requireIndices, requireWhole } from "../../numbers.ts";
 import { requireCoordinates } from "./checks.ts";
 import {
   convexHull,

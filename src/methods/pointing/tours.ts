@@ -1,6 +1,6 @@
 /** Shortest round tours: exact by dynamic programming, and the usual heuristics to compare with. A tour is a list of all indices. */
 import { ensure, shown } from "../../errors.ts";
-import { requireIndices, requireWhole } from "../numbers.ts";
+import { requireIndices, requireWhole } from "../../numbers.ts";
 import { checkedDistances } from "./checks.ts";
 import { rotateTo } from "./geometry.ts";
 

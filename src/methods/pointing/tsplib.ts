@@ -1,6 +1,6 @@
 /** TSPLIB instances (Reinelt 1991): coordinates or explicit weights, distances rounded as the library's manual says. */
 import { ensure } from "../../errors.ts";
-import { requireWhole } from "../numbers.ts";
+import { requireWhole } from "../../numbers.ts";
 import type { Point } from "./geometry.ts";
 import type { Distances } from "./tours.ts";
 

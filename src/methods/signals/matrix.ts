@@ -3,7 +3,7 @@
  * nothing. Sizes are passed along, and nobody checks them here but `matrix` and `selectRows`, which callers of the library have.
  */
 import { ensure, VentrisError } from "../../errors.ts";
-import { requireIndices, requireWhole } from "../numbers.ts";
+import { requireIndices, requireWhole } from "../../numbers.ts";
 
 /** A matrix in float64, row by row. */
 export interface Matrix {

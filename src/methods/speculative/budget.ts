@@ -5,7 +5,7 @@ import { rising } from "../../engine/isotonic.ts";
 import type { DecodingModel } from "../../engine/model.ts";
 import { type PassCurve, passCurve, passSeconds } from "../../engine/pass-curve.ts";
 import { ensure } from "../../errors.ts";
-import { requireWhole } from "../numbers.ts";
+import { requireWhole } from "../../numbers.ts";
 
 /** A larger tree than any paper has. */
 export const largestBudget = 768;

@@ -2,7 +2,7 @@
 
 import type { SparseDistribution } from "../../engine/distribution.ts";
 import { ensure } from "../../errors.ts";
-import { requireWhole, requireWithin } from "../numbers.ts";
+import { requireWhole, requireWithin } from "../../numbers.ts";
 
 /**
  * Flat arrays. Node 0 is the root (the last committed token) and is not stored; node i + 1 carries `tokens[i]` and hangs

@@ -4,8 +4,8 @@
  */
 import { permutation, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireIndices, requireWhole } from "../../../numbers.ts";
 import type { TokenBatch } from "../../../training/objective.ts";
-import { requireIndices, requireWhole } from "../../numbers.ts";
 
 export interface Automaton {
   readonly states: number;

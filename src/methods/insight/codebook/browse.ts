@@ -1,5 +1,5 @@
 /** A codebook as readers leaf through it: its codes by how often they fire and on which tokens, and a text with the codes of every token. */
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts } from "../../../numbers.ts";
 import type { Codebook } from "./part.ts";
 import { type CodeCache, cacheCodes, cachedSite, type Reading } from "./search.ts";
 

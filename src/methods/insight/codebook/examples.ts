@@ -1,6 +1,6 @@
 /** Places where a code fires, as pieces of text for readers: what fired apart from what stands around it. */
 import { ensure } from "../../../errors.ts";
-import { requireWithin } from "../../numbers.ts";
+import { requireWithin } from "../../../numbers.ts";
 import type { CachedText, CodeCache } from "./search.ts";
 
 export interface TextPiece {

@@ -2,7 +2,7 @@
 import { softmax } from "../../../engine/distribution.ts";
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts } from "../../../numbers.ts";
 import { jensenShannon } from "../markov/entropy.ts";
 import { type Automaton, beginToken, digitsOf, walk } from "./automaton.ts";
 import { idsReading } from "./bottleneck.ts";

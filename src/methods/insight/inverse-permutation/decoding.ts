@@ -7,6 +7,7 @@ import { ensure, VentrisError } from "../../../errors.ts";
 import { within } from "../../../files.ts";
 import { familyOf } from "../../../models/families.ts";
 import { textGraph } from "../../../models/graph.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import { constant, crossEntropy, gather, input, reduceMean } from "../../../tensor/index.ts";
 import { writeConfigured } from "../../../training/export.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
@@ -14,7 +15,6 @@ import { train } from "../../../training/loop.ts";
 import { modelParameters } from "../../../training/next-token.ts";
 import { initialValues } from "../../../training/recipe.ts";
 import { linear } from "../../../training/schedule.ts";
-import { requireCounts, requireWhole } from "../../numbers.ts";
 import type { LayoutOptions } from "./layout.ts";
 
 /** `in-place`: in the rows of the items. `filler`: in as many rows of a token that means nothing. `written`: as the tokens that follow. */

@@ -4,7 +4,7 @@
  */
 import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireWhole } from "../../numbers.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import { inputOf, type Layout, reachable, requireLayout } from "./layout.ts";
 import { drawList } from "./training.ts";
 import { type DisentangledWeights, disentangled, widthAfter } from "./transformer.ts";

@@ -1,6 +1,6 @@
 /** The task: where permutation, list and scratch rows stand in an input, and which rows are read as the list in its order. */
 import { ensure } from "../../../errors.ts";
-import { requireWhole } from "../../numbers.ts";
+import { requireWhole } from "../../../numbers.ts";
 
 /** Where things stand among the rows of an input: P from `order` on, P·Y from `values` on, and the rows that are read as Y from `read` on, `n` of each. */
 export interface Layout {

@@ -4,10 +4,10 @@
  */
 import { permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import { input, multiply, reduceMean, square, subtract } from "../../../tensor/index.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import { cosine } from "../../../training/schedule.ts";
-import { requireCounts, requireWhole } from "../../numbers.ts";
 import { inputOf, type Layout, mostRows, requireLayout } from "./layout.ts";
 import { type DisentangledWeights, disentangledGraph, widthAfter, zeroWeights } from "./transformer.ts";
 

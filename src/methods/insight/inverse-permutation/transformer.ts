@@ -5,6 +5,7 @@
  *     h⁰ = [X, I],   h^l = [h^(l-1), softmax(mask(h A hᵀ)) h],   output = h^L W at the rows that are read
  */
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../../numbers.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import {
   add,
@@ -20,7 +21,6 @@ import {
   softmax,
   type Tensor,
 } from "../../../tensor/index.ts";
-import { requireCounts } from "../../numbers.ts";
 import { type Layout, requireLayout } from "./layout.ts";
 
 /** `attention[l]` [width, width] of layer l, queries by rows; `output` [last width, n]. */

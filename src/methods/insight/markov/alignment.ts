@@ -8,7 +8,7 @@
  */
 import { normal } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireIndices, requireWhole, requireWithin } from "../../numbers.ts";
+import { requireCounts, requireIndices, requireWhole, requireWithin } from "../../../numbers.ts";
 import { cholesky, solveLower, symmetricEigen } from "../../signals/matrix.ts";
 import { requireFinite, requireLength, requireRows, requireShares, zeros } from "./checks.ts";
 import { jensenShannon } from "./entropy.ts";

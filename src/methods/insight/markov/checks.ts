@@ -1,6 +1,6 @@
 /** What the measurements refuse: rows that are no matrix, distributions that are none, and matrices that fit no memory. */
 import { ensure, VentrisError } from "../../../errors.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts } from "../../../numbers.ts";
 import type { Rows } from "./rows.ts";
 
 /** Errors: `bad_option` for a count or width that is none, and for as many values as do not fill the rows. */

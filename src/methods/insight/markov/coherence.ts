@@ -1,6 +1,6 @@
 /** I(H_t; H_(t+1)): how much a state tells of the one that follows, by two estimates, neither of which is exact. */
 import { ensure } from "../../../errors.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts } from "../../../numbers.ts";
 import { cholesky, solveLower, symmetricEigen } from "../../signals/matrix.ts";
 import { requireRows } from "./checks.ts";
 import { spectrumOf } from "./fisher.ts";

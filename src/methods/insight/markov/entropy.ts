@@ -4,7 +4,7 @@
  */
 import { softmax } from "../../../engine/distribution.ts";
 import { ensure } from "../../../errors.ts";
-import { requireIndices } from "../../numbers.ts";
+import { requireIndices } from "../../../numbers.ts";
 import { requireLength, requireRows, requireSameTokens, requireShares } from "./checks.ts";
 import { columnMeans, type Rows, rowOf } from "./rows.ts";
 

@@ -3,7 +3,7 @@
  * Directions in which it vanishes are such as no prediction depends on.
  */
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireWhole, requireWithin } from "../../numbers.ts";
+import { requireCounts, requireWhole, requireWithin } from "../../../numbers.ts";
 import { symmetricEigen } from "../../signals/matrix.ts";
 import { requireFinite, requireLength, requireRows, requireShares, zeros } from "./checks.ts";
 import { jensenShannon, lawOf } from "./entropy.ts";

@@ -6,7 +6,7 @@ import type { AppliedEdit } from "../../../engine/sites/rows.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
 import type { ModelConfig } from "../../../models/family.ts";
 import { lensReading, logitLens } from "../../../models/lens.ts";
-import { requireCounts, requireWhole } from "../../numbers.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import { checkLayers } from "../layers.ts";
 import {
   type Alignment,

@@ -1,8 +1,8 @@
 /** Rows of numbers as measurements take them, and sums over them in float64. */
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../../numbers.ts";
 import { compile, type Program, valueMaker } from "../../../runtime/program.ts";
 import { input, lower, matmul } from "../../../tensor/index.ts";
-import { requireWhole } from "../../numbers.ts";
 import { requireRows, zeros } from "./checks.ts";
 
 /** Row-major [count, width]: states of contexts, or their distributions over the vocabulary. */

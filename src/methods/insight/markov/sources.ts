@@ -1,7 +1,7 @@
 /** Sources whose information is known exactly: Markov chains of order one and two with random tables, by enumeration. */
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireWhole, requireWithin } from "../../numbers.ts";
+import { requireWhole, requireWithin } from "../../../numbers.ts";
 import { requireLength, requireShares } from "./checks.ts";
 
 /** A Markov source whose law is known exactly. */

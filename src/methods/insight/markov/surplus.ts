@@ -4,12 +4,12 @@
  */
 import { normal, permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
+import { requireCounts, requireIndices, requireWhole } from "../../../numbers.ts";
 import { bootstrap, mean } from "../../../papers/statistics.ts";
 import { add, crossEntropy, input, linear, matmul, parameter, reduceMean, silu } from "../../../tensor/index.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import type { Parameter } from "../../../training/objective.ts";
-import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
 import { requireFinite, requireLength, requireRows, requireSameTokens, requireShares } from "./checks.ts";
 import { lawOf } from "./entropy.ts";
 import { type Rows, rowOf } from "./rows.ts";

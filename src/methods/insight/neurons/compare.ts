@@ -1,7 +1,7 @@
 /** Two checkpoints neuron by neuron: how many still stand for the same token, beside what chance would give. */
 import { permutation } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireWhole } from "../../numbers.ts";
+import { requireWhole } from "../../../numbers.ts";
 import type { NeuronCheckpoint } from "./checkpoint.ts";
 import type { NeuronMap } from "./index.ts";
 

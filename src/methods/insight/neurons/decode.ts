@@ -3,9 +3,9 @@
  * are kept, never the scores themselves (of all neurons of an 8B model they would be 235 GB).
  */
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../../numbers.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { input, logSumExp, lower, matmul, topK } from "../../../tensor/index.ts";
-import { requireCounts } from "../../numbers.ts";
 import { checkTokens } from "../layers.ts";
 import type { NeuronCheckpoint } from "./checkpoint.ts";
 

@@ -2,8 +2,8 @@
 
 import { ensure } from "../../../errors.ts";
 import { suggestion } from "../../../names.ts";
+import { requireWhole } from "../../../numbers.ts";
 import type { Tokenizer } from "../../../text/index.ts";
-import { requireWhole } from "../../numbers.ts";
 import type { NeuronMap } from "./index.ts";
 
 export interface NeuronReading {

@@ -5,8 +5,8 @@
  */
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts, requireWithin } from "../../../numbers.ts";
 import { nextTurn } from "../../../turn.ts";
-import { requireCounts, requireWithin } from "../../numbers.ts";
 
 export interface BottleneckShape {
   /** Codebooks; pairs in each; numbers in a key, in a value, in a feature. */

@@ -1,7 +1,7 @@
 /** What is tuned on features without a bottleneck: a linear head and a small network, nearest class mean, nearest neighbours. */
 
 import { normal } from "../../../engine/random.ts";
-import { requireCounts, requireWithin } from "../../numbers.ts";
+import { requireCounts, requireWithin } from "../../../numbers.ts";
 import { exactSearch } from "../search.ts";
 import { type Features, shuffled } from "./bottleneck.ts";
 import { type Labelled, requireLabels, smoothedLoss } from "./learning.ts";

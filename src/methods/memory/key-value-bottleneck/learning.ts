@@ -3,7 +3,7 @@
  * decay: either would move values that were not fetched.
  */
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireWithin } from "../../numbers.ts";
+import { requireCounts, requireWithin } from "../../../numbers.ts";
 import {
   type Bottleneck,
   type Features,

@@ -1,5 +1,5 @@
 /** A stream class by class, and everything that is compared on it. */
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts } from "../../../numbers.ts";
 import { type Bottleneck, createBottleneck, type Features, initialiseKeys, shuffled } from "./bottleneck.ts";
 import { createHead, nearestMean, nearestNeighbours } from "./heads.ts";
 import { accuracy, classesOf, decide, type Labelled, learn, ofClasses } from "./learning.ts";

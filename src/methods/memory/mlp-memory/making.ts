@@ -2,9 +2,9 @@
 import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, folderOf, inMadeFolder, keeping, nameOf, within } from "../../../files.ts";
+import { requireCounts, requireWithin } from "../../../numbers.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { withFileLock } from "../../../weights/cache.ts";
-import { requireCounts, requireWithin } from "../../numbers.ts";
 import { baseOf, type StateModel } from "../building.ts";
 import { type Datastore, inputTensor, openDatastore, readChunks } from "../datastore.ts";
 import { invertedSearch, recallWithin, usualLists } from "../inverted.ts";

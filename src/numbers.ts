@@ -1,4 +1,4 @@
-import { ensure, shown } from "../errors.ts";
+import { ensure, shown } from "./errors.ts";
 
 /** Errors: `bad_option` naming the first that is no whole number of a range, both ends in it. */
 export function requireWhole(
