@@ -145,4 +145,11 @@ export function leaveUnheard(answer: unknown): void {
   if (answer instanceof Promise) answer.catch(() => {});
 }
 
+/** What a caller's function gave back, and what it must give. Errors: `bad_option` naming the function. */
+export function requireAnswer(holds: boolean, answer: unknown, call: string, wanted: string): void {
+  if (holds) return;
+  leaveUnheard(answer);
+  throw new VentrisError("bad_option", `${call} gave ${shown(answer)}, and must give ${wanted}`);
+}
+
 const longestShown = 200;

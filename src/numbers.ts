@@ -26,8 +26,16 @@ export function requireIndices(name: string, indices: ArrayLike<number>, count: 
 /** Errors: `bad_option` naming the first that is no number of a range, both ends in it. */
 export function requireWithin(numbers: Readonly<Record<string, number>>, least: number, most = Number.MAX_VALUE): void {
   for (const [name, number] of Object.entries(numbers)) {
-    ensure(number >= least && number <= most, "bad_option", () => {
+    ensure(typeof number === "number" && number >= least && number <= most, "bad_option", () => {
       return `${name} must be a number ${most === Number.MAX_VALUE ? `from ${least} on` : `in [${least}, ${most}]`}, not ${shown(number)}`;
     });
   }
+}
+
+/** Errors: `bad_option` naming the first that is no finite number above 0, such as a learning rate must be. */
+export function requirePositive(numbers: Readonly<Record<string, number>>): void {
+  for (const [name, number] of Object.entries(numbers))
+    ensure(Number.isFinite(number) && number > 0, "bad_option", () => {
+      return `${name} must be a number above 0, not ${shown(number)}`;
+    });
 }

@@ -63,10 +63,25 @@ describe("AdamW", () => {
       (options: object, length = 4) =>
       () =>
         adamwUpdate(parameters, [new Float32Array(length)], state, 0.1, options);
-    for (const wrong of [{ beta1: 1 }, { beta2: -0.1 }, { epsilon: 0 }, { weightDecay: -1 }, { beta1: Number.NaN }]) {
+    for (const wrong of [
+      { beta1: 1 },
+      { beta2: -0.1 },
+      { epsilon: 0 },
+      { weightDecay: -1 },
+      { beta1: Number.NaN },
+      { epsilon: Number.POSITIVE_INFINITY },
+    ]) {
       expect(update(wrong)).toThrow(expect.objectContaining({ code: "bad_option" }));
     }
     expect(update({}, 5)).toThrow(expect.objectContaining({ code: "bad_shape" }));
+    const gradients = [new Float32Array(4)];
+    for (const wrong of [Number.NaN, -1, Number.POSITIVE_INFINITY]) {
+      expect(() => adamwUpdate(parameters, gradients, state, wrong)).toThrow(/learningRate/);
+      expect(() => adamwUpdate(parameters, gradients, state, 0.1, {}, wrong)).toThrow(/scale/);
+      expect(() => adamwUpdate(parameters, gradients, { ...state, step: wrong }, 0.1)).toThrow(/state.step/);
+      expect(() => clipScale(wrong, 1)).toThrow(/norm/);
+    }
+    expect(() => clipScale(1, 0)).toThrow(/clip must be a number above 0/);
     expect(state.step).toBe(0);
   });
 });

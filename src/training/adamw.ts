@@ -5,6 +5,7 @@
  *     θ ← θ - rate · (decay · θ + m̂ / (√v̂ + ε)),    m̂ = m / (1 - β₁ᵗ),  v̂ = v / (1 - β₂ᵗ)
  */
 import { ensure } from "../errors.ts";
+import { requirePositive, requireWhole, requireWithin } from "../numbers.ts";
 import type { Parameter } from "./objective.ts";
 
 export interface AdamWOptions {
@@ -30,6 +31,17 @@ export function adamwState(parameters: readonly Parameter[]): AdamWState {
   return { step: 0, moments: parameters.map(({ values }) => new Float32Array(2 * values.length)) };
 }
 
+/** The settings with their defaults. Errors: `bad_option` for numbers that there cannot be. */
+export function requireAdamW(options: AdamWOptions = {}): Required<AdamWOptions> {
+  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01 } = options;
+  for (const [name, beta] of Object.entries({ beta1, beta2 })) {
+    ensure(beta >= 0 && beta < 1, "bad_option", `adamw: ${name} is ${beta} and must lie in [0, 1)`);
+  }
+  requirePositive({ "adamw: epsilon": epsilon });
+  requireWithin({ "adamw: weightDecay": weightDecay }, 0);
+  return { beta1, beta2, epsilon, weightDecay };
+}
+
 /**
  * One update in place. Gradients are by position in `parameters` and are multiplied by `scale` first (clipping, mean over
  * accumulated batches). Nothing is checked for finiteness here: look at their `euclideanNorm` before. Errors: `bad_option`, `bad_shape`.
@@ -42,12 +54,9 @@ export function adamwUpdate(
   options: AdamWOptions = {},
   scale = 1,
 ): void {
-  const { beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8, weightDecay = 0.01 } = options;
-  for (const [name, beta] of Object.entries({ beta1, beta2 })) {
-    ensure(beta >= 0 && beta < 1, "bad_option", `adamw: ${name} is ${beta} and must lie in [0, 1)`);
-  }
-  ensure(epsilon > 0, "bad_option", `adamw: epsilon is ${epsilon} and must be positive`);
-  ensure(weightDecay >= 0, "bad_option", `adamw: weightDecay is ${weightDecay} and must be ≥ 0`);
+  const { beta1, beta2, epsilon, weightDecay } = requireAdamW(options);
+  requireWithin({ "adamw: learningRate": learningRate, "adamw: scale": scale }, 0);
+  requireWhole({ "adamw: state.step": state.step }, 0);
   for (const [i, { name, values }] of parameters.entries()) {
     ensure(
       gradients[i]?.length === values.length && state.moments[i]?.length === 2 * values.length,
@@ -118,7 +127,9 @@ function sumOfSquares(values: Float32Array): number {
   return a + b + (c + d);
 }
 
-/** The factor that brings a gradient of this norm down to `clip`; 1 when it is within, or clipping is off. */
+/** The factor that brings a gradient of this norm down to `clip`; 1 when it is within, or clipping is off. Errors: `bad_option`. */
 export function clipScale(norm: number, clip: number | undefined): number {
+  requireWithin({ "clipScale: norm": norm }, 0);
+  if (clip !== undefined) requirePositive({ "clipScale: clip": clip });
   return clip !== undefined && norm > clip ? clip / norm : 1;
 }

@@ -11,6 +11,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { checkpointPath } from "./checkpoint.ts";
 import { lossCurvePath } from "./history.ts";
 import { type TrainOptions, train } from "./loop.ts";
+import type { Parameter } from "./objective.ts";
 import { type Examples, examples, regression, schedule } from "./regression.fixture.ts";
 
 const base: string = await mkdtemp(join(tmpdir(), "ventris-loop-"));
@@ -115,6 +116,63 @@ describe("training", () => {
       { evaluation: { batches: [], every: 5 } },
     ];
     for (const options of wrong) await expect(trained(options)).rejects.toEqual(failure("bad_option"));
+  });
+
+  it("refuses numbers, parameters and records that nothing can be done with, naming them", async () => {
+    const cyclic: Record<string, unknown> = {};
+    cyclic.itself = cyclic;
+    const [weight, bias] = regression().parameters;
+    const having = (...parameters: readonly Parameter[]) => ({ ...regression(), parameters });
+    const wrong: [Partial<TrainOptions<Examples>>, RegExp][] = [
+      [{ seed: Number.NaN }, /train: seed .* not NaN/],
+      [{ seed: -1 }, /train: seed/],
+      [{ clip: Number.NaN }, /train: clip/],
+      [{ steps: undefined, maxSeconds: Number.POSITIVE_INFINITY }, /train: maxSeconds/],
+      [{ checkpointEvery: { steps: 2.5 } }, /train: checkpointEvery.steps .* not 2.5/],
+      [{ checkpointEvery: { seconds: Number.NaN } }, /train: checkpointEvery.seconds/],
+      [{ optimiser: { epsilon: Number.POSITIVE_INFINITY } }, /epsilon/],
+      [{ optimiser: { weightDecay: Number.NaN } }, /weightDecay/],
+      [{ config: cyclic }, /train: config must be JSON/],
+      [{ config: () => {} }, /train: config must be JSON, .* not a function/],
+      [{ objective: having() }, /objective.parameters is empty/],
+      [{ objective: having(weight, { ...bias, name: weight.name }) }, /parameters\[1\] has the name "weight"/],
+      [{ objective: having({ ...weight, shape: [2, 2] }, bias) }, /parameters\[0\] \(weight\) has the shape \[2,2\]/],
+      [{ objective: having(weight, { ...bias, values: new Float32Array(4).fill(Number.NaN) }) }, /not finite/],
+    ];
+    for (const [options, message] of wrong)
+      await expect(trained(options)).rejects.toEqual(failure("bad_option", message));
+  });
+
+  it("refuses what its functions give that is none of what they must give, naming them", async () => {
+    const answering = (answers: object) => ({ ...regression(), ...answers });
+    const gradients = regression().parameters.map(({ values }) => new Float32Array(values.length));
+    const heldOut = { evaluation: { batches: [examples(4, 0)], every: 1 } };
+    const wrong: [object, RegExp, string?][] = [
+      [{ schedule: () => Number.NaN }, /schedule\(0\) gave NaN/],
+      [{ schedule: () => undefined }, /schedule\(0\) gave undefined, and must give a learning rate/],
+      [{ schedule: () => -0.1 }, /schedule\(0\) gave -0.1/],
+      [{ schedule: async () => 0.1 }, /schedule\(0\) gave a Promise/],
+      [{ batches: () => undefined }, /batches\(0\) gave undefined/],
+      [{ batches: async () => null }, /batches\(0\) gave null/],
+      [{ countTokens: () => Number.NaN }, /countTokens gave NaN/],
+      [{ countTokens: () => "8" }, /countTokens gave "8"/],
+      [{ objective: answering({ gradients: () => undefined }) }, /objective.gradients gave undefined/],
+      [{ objective: answering({ gradients: () => ({ gradients }) }) }, /gradients gave .*, and must give \{ loss/],
+      [
+        { objective: answering({ gradients: () => ({ loss: 1, gradients: [] }) }) },
+        /gave 0 gradients for 2 parameters/,
+      ],
+      [
+        { objective: answering({ gradients: () => ({ loss: 1, gradients: [gradients[0], new Float32Array(3)] }) }) },
+        /for bias a Float32Array of 3, and must give a Float32Array of 4/,
+      ],
+      [{ objective: answering({ loss: () => "low" }), ...heldOut }, /objective.loss gave "low"/],
+      [{ objective: answering({ loss: async () => Number.NaN }), ...heldOut }, /loss .* is NaN/, "runtime_failed"],
+      [{ basis: () => 7, checkpointFolder: await newFolder() }, /basis gave 7/],
+      [{ basis: () => ({ many: 7n }), checkpointFolder: await newFolder() }, /what basis gave must be JSON/],
+    ];
+    for (const [options, message, code = "bad_option"] of wrong)
+      await expect(trained(options)).rejects.toEqual(failure(code, message));
   });
 });
 

@@ -3,12 +3,14 @@
  * are asked for by number), so a run that is stopped or killed and resumed from its checkpoint repeats the very losses of
  * an uninterrupted one.
  */
-import { ensure, plural, requireObject } from "../errors.ts";
+import { ensure, plural, requireAnswer, requireObject } from "../errors.ts";
 import { append, within } from "../files.ts";
-import { sameJson } from "../json.ts";
+import { isObject, sameJson } from "../json.ts";
+import { requireCounts, requirePositive, requireWhole } from "../numbers.ts";
 import { nextTurn } from "../turn.ts";
 import { withFileLock, writeFileAtomically } from "../weights/cache.ts";
-import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm } from "./adamw.ts";
+import { type AdamWOptions, adamwState, adamwUpdate, clipScale, euclideanNorm, requireAdamW } from "./adamw.ts";
+import { batchOf, gradientsOf, learningRateOf, meanLoss, requireJson, requireParameters, tokensOf } from "./asking.ts";
 import { type Basis, loadCheckpoint, saveCheckpoint } from "./checkpoint.ts";
 import { type HistoryEntry, lossCurvePath, toJsonLines } from "./history.ts";
 import type { Objective, Parameter, TokenBatch } from "./objective.ts";
@@ -112,6 +114,8 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
   const { steps = Infinity, maxSeconds = Infinity, accumulate = 1, seed = 0, recordEvery = 10 } = options;
   const { parameters } = objective;
   const basis = folder === undefined ? undefined : await options.basis?.();
+  requireAnswer(basis === undefined || isObject(basis), basis, "train: basis", "an object");
+  requireJson(basis, "what basis gave");
   const resumed = folder === undefined ? undefined : await resume(folder, { ...options, basis }, parameters);
   const optimiser = resumed?.optimiser ?? adamwState(parameters);
   const history = [...(resumed?.history ?? [])];
@@ -150,13 +154,13 @@ async function run<Batch>(options: TrainOptions<Batch>): Promise<TrainResult> {
   let latest: HistoryEntry | undefined;
   let reason = stopReason();
   while (reason === undefined) {
+    const learningRate = learningRateOf(schedule, step);
     const collected = await collect(step);
     if (collected === undefined) {
       reason = "aborted";
       break;
     }
     const { loss, gradients } = collected;
-    const learningRate = schedule(step);
     const gradientNorm = euclideanNorm(gradients) / accumulate;
     ensure(Number.isFinite(loss) && Number.isFinite(gradientNorm), "runtime_failed", () => {
       const kept = saved.step === 0 ? "" : `; the checkpoint of step ${saved.step} in ${folder} is kept`;
@@ -253,12 +257,12 @@ function gradientCollector<Batch>(options: TrainOptions<Batch>) {
     let tokens = 0;
     for (let part = 0; part < accumulate; part++) {
       if (signal?.aborted) return undefined;
-      const batch = await batches(step * accumulate + part);
-      const result = await objective.gradients(batch);
+      const batch = await batchOf(batches, step * accumulate + part);
+      const result = await gradientsOf(objective, batch);
       loss += result.loss / accumulate;
       if (!Number.isFinite(result.loss))
         return { loss, tokens, gradients: result.gradients, diverged: step * accumulate + part };
-      tokens += countTokens(batch);
+      tokens += tokensOf(countTokens, batch);
       if (accumulate === 1) return { loss, tokens, gradients: result.gradients };
       for (const [i, gradient] of result.gradients.entries()) {
         if (part === 0) sums[i].set(gradient);
@@ -273,12 +277,6 @@ function addTo(sum: Float32Array, values: Float32Array): void {
   for (let i = 0; i < sum.length; i++) sum[i] += values[i];
 }
 
-async function meanLoss<Batch>(objective: Objective<Batch>, batches: readonly Batch[]): Promise<number> {
-  let sum = 0;
-  for (const batch of batches) sum += await objective.loss(batch);
-  return sum / batches.length;
-}
-
 function defaultTokenCount(batch: unknown): number {
   const { rows, length } = batch as Partial<TokenBatch>;
   return rows !== undefined && length !== undefined ? rows * length : 0;
@@ -286,16 +284,28 @@ function defaultTokenCount(batch: unknown): number {
 
 function checkOptions<Batch>(options: TrainOptions<Batch>): void {
   requireObject(options, "train", "options");
-  const { steps, maxSeconds, clip, accumulate, recordEvery, evaluation, checkpointEvery } = options;
+  const { steps, maxSeconds, clip, seed, accumulate, recordEvery, evaluation, checkpointEvery, optimiser } = options;
   ensure(steps !== undefined || maxSeconds !== undefined, "bad_option", "train: give steps, maxSeconds or both");
-  const whole = { steps, accumulate, recordEvery, "evaluation.every": evaluation?.every };
-  for (const [name, value] of Object.entries(whole)) {
-    const holds = value === undefined || (Number.isInteger(value) && value >= 1);
-    ensure(holds, "bad_option", `train: ${name} is ${value} and must be a whole number ≥ 1`);
-  }
-  const interval = checkpointEvery && ("steps" in checkpointEvery ? checkpointEvery.steps : checkpointEvery.seconds);
-  for (const [name, value] of Object.entries({ maxSeconds, clip, checkpointEvery: interval })) {
-    ensure(value === undefined || value > 0, "bad_option", `train: ${name} is ${value} and must be positive`);
-  }
+  const inSteps = checkpointEvery && "steps" in checkpointEvery ? checkpointEvery.steps : undefined;
+  const inSeconds = checkpointEvery && "seconds" in checkpointEvery ? checkpointEvery.seconds : undefined;
+  const counts = {
+    steps,
+    accumulate,
+    recordEvery,
+    "evaluation.every": evaluation?.every,
+    "checkpointEvery.steps": inSteps,
+  };
+  requireCounts(ofTrain(counts));
+  requirePositive(ofTrain({ maxSeconds, clip, "checkpointEvery.seconds": inSeconds }));
+  requireWhole(ofTrain({ seed }), 0);
+  requireAdamW(optimiser);
+  requireParameters(options.objective.parameters);
+  requireJson(options.config, "config");
   ensure(evaluation?.batches.length !== 0, "bad_option", "train: evaluation.batches is empty");
 }
+
+/** Those that are given, by the names of options of `train`. */
+const ofTrain = (numbers: Readonly<Record<string, number | undefined>>): Record<string, number> =>
+  Object.fromEntries(
+    Object.entries(numbers).flatMap(([name, value]) => (value === undefined ? [] : [[`train: ${name}`, value]])),
+  );

@@ -3,6 +3,7 @@
  * the first at the full rate), then follows its shape and stays at `final` after its last step.
  */
 import { ensure, requireObject } from "../errors.ts";
+import { requireCounts, requirePositive, requireWhole } from "../numbers.ts";
 
 /** Learning rate of an optimiser step; steps count from 0. */
 export type Schedule = (step: number) => number;
@@ -57,7 +58,8 @@ export function warmupStableDecay(options: DecayOptions & { readonly decay: numb
 function decayed(options: DecayOptions, hold: number, shape: (progress: number) => number): Schedule {
   requireObject(options, "schedule", "options");
   const { peak, steps, warmup = 0, final = 0 } = options;
-  ensure(steps > 0 && warmup <= steps, "bad_option", `schedule: warmup ${warmup} does not fit into ${steps} steps`);
+  requireCounts({ "schedule: steps": steps });
+  ensure(warmup <= steps, "bad_option", `schedule: warmup ${warmup} does not fit into ${steps} steps`);
   ensure(final >= 0 && final <= peak, "bad_option", `schedule: final ${final} must lie in [0, peak]`);
   const start = warmup + hold;
   return warmed(options, (step) => {
@@ -70,11 +72,7 @@ function decayed(options: DecayOptions, hold: number, shape: (progress: number) 
 function warmed(options: ScheduleOptions, after: Schedule): Schedule {
   requireObject(options, "schedule", "options");
   const { peak, warmup = 0 } = options;
-  ensure(peak > 0 && Number.isFinite(peak), "bad_option", `schedule: peak ${peak} must be a positive number`);
-  ensure(
-    Number.isInteger(warmup) && warmup >= 0,
-    "bad_option",
-    `schedule: warmup ${warmup} must be a whole number ≥ 0`,
-  );
+  requirePositive({ "schedule: peak": peak });
+  requireWhole({ "schedule: warmup": warmup }, 0);
   return (step) => (step < warmup ? (peak * (step + 1)) / warmup : after(step));
 }
