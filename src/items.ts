@@ -32,7 +32,7 @@ export async function* itemsOf<T>(
       if (step.done) return;
       open = true;
       const item: unknown = await step.value;
-      ensure(holds(item), "bad_option", () => `${name}: item ${place} must be ${wanted}, not ${shown(item)}`);
+      ensure(holds(item), "bad_option", () => `${name}[${place}] must be ${wanted}, not ${shown(item)}`);
       yield item;
     }
   } finally {

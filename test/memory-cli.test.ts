@@ -94,6 +94,10 @@ it("a text becomes a memory, which is measured beside the model and the search, 
   expect(single.stdout).toMatch(/\nmlp-memory +0\.25 .* - +\S+\n$/);
   refused(ventris("evaluate", "texts.jsonl", "--memory", "tale", "--model", other.folder), /built with another model/);
   refused(ventris("evaluate", "texts.jsonl", "--memory", "tale", "--lambda", "1.5", ...of), /--lambda/);
+  // The search alone knows nothing of most tokens.
+  const alone = ventris("evaluate", "texts.jsonl", "--memory", "tale", "--lambda", "1", ...of);
+  expect(alone.stdout).toMatch(/knn-lm +1\.00 +infinite +infinite/);
+  expect(alone.stderr).toMatch(/knn-lm with λ = 1 gives some token the probability 0/);
   refused(ventris("build", "tale.txt", "--out", "small", "--max-size", "0.001", ...of), /more than the .* given/);
   await truncate(join(folder, "tale", "datastore", "chunk-00000.safetensors"), 500);
   refused(ventris("evaluate", "texts.jsonl", "--memory", "tale", ...of), /chunk-00000\.safetensors/);

@@ -218,11 +218,15 @@ function rowsOf(
   const lengths = measured.map(({ own }) => own.length);
   const tokens = lengths.reduce((a, b) => a + b, 0);
   const row = (name: string, reader: number, weight: number, kl: number) => {
-    const rate = ratioOfSums(
-      measured.map((one) => memory.natsOf(one, reader, weight)),
-      lengths,
-      seed,
-    );
+    const spent = measured.map((one) => memory.natsOf(one, reader, weight));
+    if (!spent.every(Number.isFinite)) {
+      say(
+        `${name} with λ = ${weight} gives some token the probability 0, and so the whole text: its perplexity is infinite, in JSON null; a λ below 1 leaves the model its share`,
+      );
+      const [nats, known] = [{ value: Number.POSITIVE_INFINITY }, { value: Number.NEGATIVE_INFINITY }];
+      return { name, lambda: weight, perplexity: Number.POSITIVE_INFINITY, nats, gain: known, divergence: kl / tokens };
+    }
+    const rate = ratioOfSums(spent, lengths, seed);
     const gain = ratioOfSums(
       measured.map((one) => memory.natsOf(one, reader, 0) - memory.natsOf(one, reader, weight)),
       lengths,
@@ -255,6 +259,9 @@ function rowsOf(
   return { documents: measured.length, tokens, rows };
 }
 
+/** Where the text is impossible, in words. */
+const finite = (value: number, digits: number): string => (Number.isFinite(value) ? value.toFixed(digits) : "infinite");
+
 function reportTexts({ documents, tokens, rows, inverted }: Awaited<ReturnType<typeof predicted>>): void {
   print(
     formatTable(
@@ -265,8 +272,8 @@ function reportTexts({ documents, tokens, rows, inverted }: Awaited<ReturnType<t
       rows.map(({ name, lambda: weight, perplexity, gain, divergence: kl }) => [
         name,
         weight.toFixed(2),
-        perplexity.toFixed(2),
-        gain.value.toFixed(3),
+        finite(perplexity, 2),
+        finite(gain.value, 3),
         "interval" in gain ? gain.interval.map((x) => x.toFixed(3)).join(" to ") : "-",
         kl.toFixed(3),
         ...(inverted ? [name === "knn-lm" ? inverted.recall.toFixed(3) : "-"] : []),

@@ -71,6 +71,18 @@ describe("byte-level BPE training", () => {
     await expect(train(300, ["<s>", "<s>"])).rejects.toMatchObject({ code: "bad_option" });
   });
 
+  it("refuses what are no texts, naming the first", async () => {
+    for (const [texts, message] of [
+      [["ab", 5], /texts\[1\] must be a text, not 5/],
+      [[null], /texts\[0\] must be a text, not null/],
+      [{ [Symbol.iterator]: () => null }, /texts: its iterator gave null/],
+    ] as const)
+      await expect(trainBpe({ texts: texts as never, size: 300 })).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(message),
+      });
+  });
+
   it("leaves nothing behind when aborted or when the folder is missing", async () => {
     const out = await mkdtemp(join(tmpdir(), "ventris-bpe-"));
     const controller = new AbortController();

@@ -6,6 +6,8 @@
 import { ensure, requireObject, VentrisError } from "../errors.ts";
 import { exists, within } from "../files.ts";
 import { createHeap } from "../heap.ts";
+import { itemsOf, textItems } from "../items.ts";
+import { requireWhole } from "../numbers.ts";
 import { nextTurn } from "../turn.ts";
 import { writeFileAtomically } from "../weights/cache.ts";
 import { ownCopy } from "./bpe.ts";
@@ -86,11 +88,7 @@ export async function trainBpe(options: TokenizerTraining): Promise<TrainedBpe> 
   requireObject(options, "trainBpe", "options");
   const { size, atMost = false, specialTokens = defaultSpecialTokens, signal, onProgress } = options;
   const smallest = specialTokens.length + 256;
-  ensure(
-    Number.isSafeInteger(size) && size >= smallest && size <= 2 ** 20,
-    "bad_option",
-    `size must be an integer from ${smallest} (${specialTokens.length} special tokens and 256 bytes) to ${2 ** 20}, not ${size}`,
-  );
+  requireWhole({ [`size (${specialTokens.length} special tokens, 256 bytes and merges)`]: size }, smallest, 2 ** 20);
   ensure(specialTokens.length >= 2, "bad_option", "specialTokens needs at least a begin and an end token");
   ensure(
     new Set(specialTokens).size === specialTokens.length && !specialTokens.includes(""),
@@ -115,7 +113,7 @@ export async function trainBpe(options: TokenizerTraining): Promise<TrainedBpe> 
 async function countWords({ texts, signal, onProgress }: TokenizerTraining): Promise<Map<string, number>> {
   let counts = new Map<string, number>();
   let done = 0;
-  for await (const text of texts) {
+  for await (const text of itemsOf(texts, "texts", textItems)) {
     throwIfAborted(signal);
     forEachPreToken(text, (word) => {
       const count = counts.get(word);

@@ -1,7 +1,9 @@
 /** Documents from text files: `.txt`, `.jsonl`, and either with `.gz`. Everything is streamed and bounded. */
 import { ensure, requireObject, shown, VentrisError } from "../errors.ts";
 import { readPieces, whyUnreadable } from "../files.ts";
+import { itemsOf, textItems } from "../items.ts";
 import { isObject, parseJson } from "../json.ts";
+import { suggestion } from "../names.ts";
 
 /** A file of documents, and how they are told apart. */
 export interface TextFile {
@@ -37,10 +39,7 @@ export async function* documents(file: TextFile): AsyncGenerator<string> {
 
 /** The documents of several files, all with their usual field and separation. Errors: as `documents`. */
 export async function* readTexts(paths: Iterable<string>): AsyncGenerator<string> {
-  ensure(typeof paths === "object" && paths?.[Symbol.iterator] !== undefined, "bad_option", () => {
-    return `readTexts takes a list of paths, not ${shown(paths)}`;
-  });
-  for (const path of paths) yield* documents({ path });
+  for await (const path of itemsOf(paths, "readTexts: paths", textItems)) yield* documents({ path });
 }
 
 async function* textDocuments({ path, separator }: TextFile): AsyncGenerator<string> {
@@ -80,8 +79,12 @@ export async function* recordFields(path: string, fields: readonly string[]): As
     yield fields.map((field) => {
       const text = isObject(record) && Object.hasOwn(record, field) ? record[field] : undefined;
       ensure(typeof text === "string", "bad_file", () => {
-        const fields = isObject(record) ? Object.keys(record).slice(0, 20).join(", ") : "";
-        return `${path}, line ${number}: no text in the field "${field}"${fields ? `; the line has the fields ${fields}` : ""}`;
+        const fields = isObject(record) ? Object.keys(record) : [];
+        const found = fields.slice(0, 20).join(", ");
+        return `${path}, line ${number}: no text in the field "${field}"${suggestion(
+          field,
+          fields.filter((one) => one !== field),
+        )}${found ? `; the line has the fields ${found}` : ""}`;
       });
       return text;
     });

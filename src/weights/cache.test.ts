@@ -110,6 +110,30 @@ describe("writeFileAtomically", () => {
     expect(await readdir(own)).toEqual(["file"]);
   });
 
+  test("what is written must be bytes, and what should be written must not be given back", async () => {
+    const path = join(folder, "odd");
+    for (const bytes of [null, "text", [1], undefined])
+      await expect(writeFileAtomically(path, (write) => write(bytes as never))).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(/content gave .*, and must give a Uint8Array to write/),
+      });
+    for (const answer of ["text", Uint8Array.of(1), null])
+      await expect(writeFileAtomically(path, async () => answer as never)).rejects.toMatchObject({
+        code: "bad_option",
+        message: expect.stringMatching(/content gave .*, and must give what it has to the function that writes/),
+      });
+    expect(existsSync(path)).toBe(false);
+  });
+
+  test("writes that nobody waits for are in the file, in their order", async () => {
+    const path = join(folder, "unwaited");
+    const pieces = Array.from({ length: 20 }, (_, i) => new Uint8Array(2 ** 16).fill(i));
+    await writeFileAtomically(path, async (write) => {
+      for (const piece of pieces) void write(piece);
+    });
+    expect(new Uint8Array(await readFile(path))).toEqual(new Uint8Array(Buffer.concat(pieces)));
+  });
+
   test("a folder that cannot be written is unavailable; an error of the content passes through", async () => {
     await writeFile(join(folder, "a-file"), "");
     expect(await codeOf(writeFileAtomically(join(folder, "a-file", "below"), "x"))).toBe("unavailable");
@@ -258,6 +282,8 @@ describe("openCached", () => {
     ]);
     await writeFile(join(folder, "own", "a", "b"), "rubbish");
     expect(await openCached("a/b", write, read)).toBe("sound 2");
+    const nothing = openCached("nothing", async () => {}, read);
+    await expect(nothing).rejects.toMatchObject({ code: "bad_option", message: expect.stringMatching(/gave no file/) });
     const broken = (path: string) => writeFileAtomically(path, "rubbish");
     expect(await codeOf(openCached("c", broken, read))).toBe("bad_file");
   });

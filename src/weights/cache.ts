@@ -1,6 +1,7 @@
 /** Files that are derived, made and shared by several processes: written whole or not at all, and one at a time. */
-import { ensure, VentrisError } from "../errors.ts";
+import { ensure, requireAnswer, VentrisError } from "../errors.ts";
 import { keeping, storage, type WriteBytes, whyUnreadable, within, writeError } from "../files.ts";
+import { isInstance } from "../values.ts";
 
 export { type WriteBytes, writeError } from "../files.ts";
 
@@ -10,7 +11,8 @@ export const cacheFolder = async (): Promise<string> => (await keeping()).cacheF
 /**
  * Writes `path` so that readers see the old file or the whole new one, also after a crash; folders that are missing are made. On failure the
  * old file is untouched, and nothing else stays.
- * Errors: `disk_full`; `unavailable` when the folder cannot be written; what `content` throws passes through.
+ * Errors: `disk_full`; `unavailable` when the folder cannot be written; `bad_option` where `content` writes what are no bytes, or gives what
+ * it should write; what `content` throws passes through.
  */
 export async function writeFileAtomically(
   path: string,
@@ -18,12 +20,35 @@ export async function writeFileAtomically(
 ): Promise<void> {
   const files = await keeping();
   try {
-    if (typeof content === "function") return await files.replace(path, content);
+    if (typeof content === "function") return await files.replace(path, (write) => writeInTurn(content, write));
     const bytes = typeof content === "string" ? new TextEncoder().encode(content) : content;
     await files.replace(path, (write) => write(bytes));
   } catch (error) {
     throw writeError(error, path);
   }
+}
+
+/** Each write waits for the one before it, and the end for all of them: a caller that does not wait would have a file with its end missing. */
+async function writeInTurn(content: (write: WriteBytes) => Promise<void>, write: WriteBytes): Promise<void> {
+  let last: Promise<void> = Promise.resolve();
+  let answer: unknown;
+  try {
+    answer = await content((bytes) => {
+      const sound = isInstance<Uint8Array>("Uint8Array", bytes);
+      requireAnswer(sound, bytes, "writeFileAtomically: content", "a Uint8Array to write");
+      last = last.then(() => write(bytes));
+      last.catch(() => {}); // heard below
+      return last;
+    });
+  } finally {
+    await last;
+  }
+  requireAnswer(
+    answer === undefined,
+    answer,
+    "writeFileAtomically: content",
+    "what it has to the function that writes",
+  );
 }
 
 /**
@@ -103,6 +128,7 @@ export async function openCached<T>(
     const made = await openExisting(); // by another process while this one waited for the lock
     if (made) return made;
     await write(path);
+    ensure(await files.find(path), "bad_option", `openCached: write gave no file ${path}`);
     return { opened: await openFile(path) };
   };
   const { opened } = (await openExisting()) ?? (await withFileLock(path, make, { signal }));

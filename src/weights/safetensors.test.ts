@@ -385,6 +385,13 @@ describe.skipIf(!stories)(`a published checkpoint (${stories ?? noData})`, () =>
   });
 });
 
+test("an iterator of tensors that gives no steps is refused", async () => {
+  const given = { [Symbol.iterator]: () => ({ next: () => 5 }) };
+  await expect(writeSafetensors(join(folder, "steps.safetensors"), given as never)).rejects.toThrow(
+    /steps.safetensors: tensors: next of its iterator gave 5/,
+  );
+});
+
 describe("what is no tensor is refused before a file is begun, and what gives no values before it is kept", () => {
   const sound = { name: "a", type: "U8", shape: [1], data: Uint8Array.of(1) };
   test.each<[given: unknown, message: RegExp]>([

@@ -4,6 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { folderOf, within } from "../files.ts";
+import { type ItemKind, itemsOf } from "../items.ts";
 import { isObject, parseJsonObject } from "../json.ts";
 import { isInstance } from "../values.ts";
 import { writeFileAtomically } from "./cache.ts";
@@ -273,11 +274,8 @@ export async function writeSafetensors(
   ensure(typeof path === "string" && path !== "", "bad_option", () => {
     return `writeSafetensors takes the path of a file, not ${shown(path)}`;
   });
-  ensure(typeof tensors === "object" && tensors?.[Symbol.iterator] !== undefined, "bad_option", () => {
-    return `writeSafetensors takes a list of tensors, not ${shown(tensors)}`;
-  });
-  const given = [...tensors];
-  for (const [i, tensor] of given.entries()) requireStorable(path, i, tensor);
+  const given: TensorToWrite[] = [];
+  for await (const tensor of itemsOf(tensors, `${path}: tensors`, tensorItems)) given.push(tensor);
   // Widest types first keeps every tensor aligned to its element size, as the reference writer does.
   const inOrder = given.sort((a, b) => elementBytes(b.type) - elementBytes(a.type));
   const header = encodeHeader(path, inOrder, metadata);
@@ -287,14 +285,14 @@ export async function writeSafetensors(
   });
 }
 
-/** Errors: `bad_option` for what is no tensor at all, naming its place in the list. */
-function requireStorable(path: string, place: number, tensor: unknown): void {
-  const { name, type, shape, data } = (tensor ?? {}) as Partial<Record<keyof TensorToWrite, unknown>>;
-  const sound = typeof name === "string" && typeof type === "string" && Array.isArray(shape);
-  ensure(sound && (typeof data === "function" || ArrayBuffer.isView(data)), "bad_option", () => {
-    return `${path}: tensors[${place}] must be { name, type, shape, data }, with values or a function that gives them, not ${shown(tensor)}`;
-  });
-}
+const tensorItems: ItemKind<TensorToWrite> = {
+  wanted: "{ name, type, shape, data }, with values or a function that gives them",
+  holds(item): item is TensorToWrite {
+    const { name, type, shape, data } = (item ?? {}) as Partial<Record<keyof TensorToWrite, unknown>>;
+    const described = typeof name === "string" && typeof type === "string" && Array.isArray(shape);
+    return described && (typeof data === "function" || ArrayBuffer.isView(data));
+  },
+};
 
 const elementBytes = (type: WeightType) => (storedTypes.includes(type) ? tensorBytes(type, [1]) : undefined) ?? 0;
 

@@ -304,7 +304,18 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
   ["play", () => play(uniformly(), cosineTask(), Number.NaN), /rounds must be .* not NaN/],
   ["play", () => played({ means: [Number.NaN, 0, 0, 0] }), /the means of round 0 are \[null,0,0,0\]/],
   ["play", () => played({ means: [0] }), /a finite number for each of 4 arms/],
-  ["play", () => played({ loss: () => Number.NaN }), /loss of round 0 is NaN/],
+  [
+    "play",
+    () => played({ loss: () => Number.NaN }),
+    /cosine: loss\(\d\) of round 0 gave NaN, and must give a finite number/,
+  ],
+  ["play", () => played({ loss: () => "0" }), /of round 0 gave "0"/],
+  ["play", () => played({ loss: null }), /cosine: round\(0\) gave .*, and must give { contexts, means, loss }/],
+  ["play", () => played({ contexts: 7 }), /cosine: round\(0\) gave/],
+  ["play", () => played({ contexts: [null, null, null, null] }), /cosine: round\(0\) gave/],
+  ["play", () => play(uniformly(), { ...cosineTask(), round: () => null as never }, 3), /round\(0\) gave null/],
+  ["play", () => play({ ...uniformly(), choose: () => null as never }, cosineTask(), 3), /Uniform: choose gave null/],
+  ["play", () => play({ ...uniformly(), choose: (() => 5) as never }, cosineTask(), 3), /Uniform: choose gave 5/],
   [
     "play",
     () =>
@@ -313,7 +324,7 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
         cosineTask(),
         3,
       ),
-    /arm must be a whole number from 0 to 3, not 9/,
+    /Uniform: arm of its decision must be a whole number from 0 to 3, not 9/,
   ],
   ["cosineTask", () => cosineTask({ arms: -1 }), /arms must be .* not -1/],
   ["cosineTask", () => cosineTask({ width: Number.POSITIVE_INFINITY }), /width must be .* not Infinity/],

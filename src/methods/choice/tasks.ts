@@ -1,8 +1,10 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
-import { ensure, plural, shown } from "../../errors.ts";
+import { ensure, plural, requireAnswer, shown } from "../../errors.ts";
+import { isObject } from "../../json.ts";
 import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
 import { cellText } from "../../text/cells.ts";
+import { isInstance } from "../../values.ts";
 import type { Policy } from "./policy.ts";
 
 /** One round: contexts to choose among, and the losses of the choices. */
@@ -41,13 +43,17 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
   const curve: (readonly [number, number])[] = [];
   for (let i = 0; i < rounds; i++) {
     if (i % 256 === 0) ensure(!signal?.aborted, "aborted", "playing the bandit was aborted");
-    const { contexts, means, loss: lossOf } = task.round(i);
+    const one = roundOf(task, i);
+    const { contexts, means } = one;
     ensure(means.length === contexts.length && means.every(Number.isFinite), "bad_option", () => {
       return `${task.name}: the means of round ${i} are ${shown(means)}, and must be a finite number for each of ${contexts.length} arms`;
     });
-    const { round, arm } = policy.choose(contexts);
-    requireWhole({ arm }, 0, contexts.length - 1);
-    const seen = lossOf(arm);
+    const decision = policy.choose(contexts);
+    requireAnswer(isObject(decision), decision, `${policy.name}: choose`, "{ round, arm } of a decision");
+    const { round, arm } = decision;
+    requireWhole({ [`${policy.name}: arm of its decision`]: arm }, 0, contexts.length - 1);
+    const seen = one.loss(arm);
+    requireAnswer(Number.isFinite(seen), seen, `${task.name}: loss(${arm}) of round ${i}`, "a finite number");
     policy.learn(round, seen);
     regret += means[arm] - Math.min(...means);
     loss += seen;
@@ -55,6 +61,19 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
     if ((i + 1) % Math.max(1, Math.floor(rounds / 100)) === 0) curve.push([i + 1, regret]);
   }
   return { regret, secondHalf: regret - firstHalf, loss, curve };
+}
+
+/** Errors: `bad_option` for what is no round. */
+function roundOf(task: Task, index: number): Round {
+  const round = task.round(index);
+  const sound =
+    isObject(round) &&
+    Array.isArray(round.contexts) &&
+    round.contexts.every((context) => isInstance<Float64Array>("Float64Array", context)) &&
+    Array.isArray(round.means) &&
+    typeof round.loss === "function";
+  requireAnswer(sound, round, `${task.name}: round(${index})`, "{ contexts, means, loss }, lists and a function");
+  return round;
 }
 
 /** A task with a known law. */

@@ -74,6 +74,24 @@ it("a datastore gives back its texts, chunk after chunk; passages are as many as
   await expect(askQuestions(model, [{ question: "a", answers: [] }], ways)).rejects.toThrow(/question 0 has no answer/);
   const silent = { name: "silent", site: "layers.1.mlp.norm", recall: async () => [] };
   await expect(readTextsWith(model, tinyTexts, [silent])).rejects.toThrow(/the reader silent was asked about/);
+  const certain = (probability: unknown) => ({
+    ...{ name: "odd", site: "layers.1.mlp.norm" },
+    recall: async (states: Float32Array) =>
+      Array(states.length / model.config.hiddenSize).fill({ probability: () => probability, tokens: [] }),
+  });
+  for (const odd of [Number.NaN, 2, "0.5"])
+    await expect(readTextsWith(model, tinyTexts, [certain(odd) as never])).rejects.toThrow(
+      /the reader odd: probability\(\d+\) gave .*, and must give a number from 0 to 1/,
+    );
+  for (const recall of [async () => 7, () => undefined, async () => [null, {}]])
+    await expect(readTextsWith(model, tinyTexts, [{ ...silent, recall } as never])).rejects.toThrow(
+      /the reader silent: recall gave .*, and must give a list of recollections/,
+    );
+  await expect(readTextsWith(model, [5] as never, [silent])).rejects.toThrow(/texts\[0\] must be a text, not 5/);
+  for (const window of [Number.NaN, 1, 2.5])
+    await expect(readTextsWith(model, tinyTexts, [silent], { window })).rejects.toThrow(
+      /window must be a whole number/,
+    );
   const signal = AbortSignal.abort();
   await expect(askQuestions(model, questions, ways, { signal })).rejects.toThrow(/was aborted/);
 });

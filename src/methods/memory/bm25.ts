@@ -2,7 +2,8 @@
  * Passages by the words of a question: BM25 (Robertson and Zaragoza 2009, equation 3.15), the usual retriever beside which memories are measured.
  * score(q, d) = Σ ln(1 + (N - n + 0.5) / (n + 0.5)) · f (k1 + 1) / (f + k1 (1 - b + b |d| / mean |d|)) over the words of q.
  */
-import { ensure, shown } from "../../errors.ts";
+import { ensure } from "../../errors.ts";
+import { itemsOf, textItems } from "../../items.ts";
 import { requireCounts } from "../../numbers.ts";
 
 export interface Passage {
@@ -27,8 +28,7 @@ export async function indexPassages(
 ): Promise<PassageIndex> {
   requireCounts({ words });
   const passages: string[] = [];
-  for await (const text of texts) {
-    ensure(typeof text === "string", "bad_option", () => `indexPassages takes texts, not ${shown(text)}`);
+  for await (const text of itemsOf(texts, "indexPassages: texts", textItems)) {
     const parts = text.split(/\s+/).filter((part) => part !== "");
     for (let at = 0; at < parts.length; at += words) passages.push(parts.slice(at, at + words).join(" "));
   }

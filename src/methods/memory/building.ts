@@ -6,9 +6,10 @@ import type { ForwardResult } from "../../engine/forward/index.ts";
 import type { ForwardSequence } from "../../engine/forward/input.ts";
 import { ensure, VentrisError } from "../../errors.ts";
 import { inMadeFolder, keeping, within } from "../../files.ts";
+import { itemsOf, textItems } from "../../items.ts";
 import type { ModelConfig } from "../../models/family.ts";
 import { type Site, siteNamed } from "../../models/sites.ts";
-import { requireCounts } from "../../numbers.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import { documentTokens, keptOverlap, type Window, windowsOf } from "../../text/windows.ts";
 import { withFileLock, writeFileAtomically } from "../../weights/cache.ts";
@@ -104,11 +105,7 @@ async function build(
   ensure(tokenizer, "bad_option", `a datastore needs a tokenizer, and ${model.name} has none`);
   requireCounts({ chunkEntries, rows: rowsTogether });
   const window = settings.window ?? Math.min(512, config.contextLength);
-  ensure(
-    window >= 2 && window <= config.contextLength,
-    "bad_option",
-    `window: ${window} must lie in [2, ${config.contextLength}]`,
-  );
+  requireWhole({ window }, 2, config.contextLength);
   const kept = keptOverlap(window, settings.overlap);
   const keySite = settings.keySite ?? keySiteOf(config);
   const inputSite = settings.inputSite ?? inputSiteOf(config);
@@ -137,7 +134,7 @@ async function build(
   const taps = keySite === inputSite ? [keySite] : [keySite, inputSite];
   let pending: { windows: Placed[]; rows: number } = { windows: [], rows: 0 };
   let open: { keys: Float32Array[]; inputs: Float32Array[]; values: number[]; places: number[] } = emptyChunk();
-  let [skipped, digest, documents] = [0, fresh.digest, 0];
+  let [skipped, digest, documents, someText] = [0, fresh.digest, 0, false];
 
   const flush = async (): Promise<void> => {
     const { windows } = pending;
@@ -183,8 +180,9 @@ async function build(
     await writeFileAtomically(within(folder, cardFile), `${JSON.stringify(card)}\n`);
   };
 
-  for await (const text of texts) {
+  for await (const text of itemsOf(texts, "buildDatastore: texts", textItems)) {
     const document = documents++;
+    someText ||= /\S/.test(text);
     const ends = tokenizer.endTokens.slice(0, 1);
     let at = 1;
     for (const one of windowsOf([...documentTokens(tokenizer, text), ...ends], window, kept)) {
@@ -220,7 +218,12 @@ async function build(
       onProgress?.({ entries: card.entries, documents, skipped: true });
     }
   }
-  ensure(skipped > 0, "bad_option", "the texts hold nothing to build a datastore of: give texts of two tokens or more");
+  // Of empty texts alone it would know that texts end, and nothing else.
+  ensure(
+    skipped > 0 && someText,
+    "bad_option",
+    "the texts hold nothing to build a datastore of: give texts of two tokens or more",
+  );
   ensure(
     skipped >= card.windows,
     "bad_option",

@@ -96,7 +96,15 @@ describe("refused by name", () => {
     );
     await expect(build(folder, { window: 12 })).rejects.toThrow(/begun with window 16, not 12/);
     await expect(build(join(fixture.folder, "none"), {}, [])).rejects.toThrow(/hold nothing/);
-    await expect(build(join(fixture.folder, "none"), { window: 97 })).rejects.toThrow(/window: 97/);
+    for (const empty of [[""], ["", " \n "]])
+      await expect(build(join(fixture.folder, "none"), {}, empty)).rejects.toThrow(/hold nothing/);
+    await expect(build(join(fixture.folder, "none"), {}, ["ten", 5] as never)).rejects.toThrow(
+      /buildDatastore: texts\[1\] must be a text, not 5/,
+    );
+    await expect(build(join(fixture.folder, "none"), { window: 16.5 })).rejects.toThrow(
+      /window must be a whole number/,
+    );
+    await expect(build(join(fixture.folder, "none"), { window: 97 })).rejects.toThrow(/window must be .*, not 97/);
     await expect(build(join(fixture.folder, "none"), { chunkEntries: 0 })).rejects.toThrow(/chunkEntries must be/);
     await expect(build(join(fixture.folder, "none"), { rows: 0.5 })).rejects.toThrow(/rows must be/);
     await expect(build(join(fixture.folder, "none"), { keySite: "layers.1.mlp.nrom" })).rejects.toThrow(/mlp.norm/);

@@ -3,7 +3,10 @@
  * tried without another.
  */
 import { logSumExp } from "../../engine/shapers/logprobs.ts";
-import { ensure } from "../../errors.ts";
+import { ensure, requireAnswer } from "../../errors.ts";
+import { itemsOf, textItems } from "../../items.ts";
+import { isObject } from "../../json.ts";
+import { requireWhole } from "../../numbers.ts";
 import { documentTokens, windowsOf } from "../../text/windows.ts";
 import type { StateModel } from "./building.ts";
 import type { Recollection } from "./recalling.ts";
@@ -49,11 +52,12 @@ export async function readTextsWith(
   const { tokenizer, config } = model;
   ensure(tokenizer, "bad_option", `texts are read by tokens, and ${model.name} has no tokenizer`);
   const window = given ?? Math.min(512, config.contextLength);
+  requireWhole({ window }, 2, config.contextLength);
   const teacher = readers.findIndex(({ name }) => name === imitated);
   ensure(imitated === undefined || teacher >= 0, "bad_option", `there is no reader ${imitated}`);
   const sites = [...new Set(readers.map(({ site }) => site))];
   const documents: ReadDocument[] = [];
-  for await (const text of texts) {
+  for await (const text of itemsOf(texts, "readTextsWith: texts", textItems)) {
     const [own, memories]: [number[], number[][]] = [[], readers.map(() => [])];
     const sums = { own: 0, memories: readers.map(() => 0) };
     for (const { context, continuation } of windowsOf(
@@ -70,6 +74,7 @@ export async function readTextsWith(
       for (const { name, site, recall } of readers) {
         const { values, width } = taps[site];
         const said = await recall(values.slice(first * width, tokens.length * width));
+        requireAnswer(areRecollections(said), said, `the reader ${name}: recall`, "a list of recollections");
         ensure(said.length === rows.length, "bad_shape", () => {
           return `the reader ${name} was asked about ${rows.length} states, and answered ${said.length}`;
         });
@@ -79,14 +84,15 @@ export async function readTextsWith(
         const mine = logits.subarray(row * config.vocabularySize, (row + 1) * config.vocabularySize);
         const normaliser = logSumExp(mine);
         own.push(Math.exp(mine[token] - normaliser));
-        for (const [r, all] of recalled.entries()) memories[r].push(all[row].probability(token));
+        for (const [r, all] of recalled.entries()) memories[r].push(probabilityOf(all[row], token, readers[r].name));
         if (teacher < 0) continue;
         const law = recalled[teacher][row];
         for (const listed of Array.from(law.tokens)) {
-          const p = law.probability(listed);
+          const p = probabilityOf(law, listed, readers[teacher].name);
           sums.own += p * (Math.log(p) - (mine[listed] - normaliser));
           for (const [r, all] of recalled.entries()) {
-            sums.memories[r] += p * (Math.log(p) - Math.log(Math.max(floor, all[row].probability(listed))));
+            sums.memories[r] +=
+              p * (Math.log(p) - Math.log(Math.max(floor, probabilityOf(all[row], listed, readers[r].name))));
           }
         }
       }
@@ -103,7 +109,25 @@ export async function readTextsWith(
   return documents;
 }
 
-/** Nats of a document's tokens under the mixture; λ = 0 is the model alone. Errors: `bad_option` for a reader that is not there, or λ outside [0, 1]. */
+const areRecollections = (said: unknown): boolean =>
+  Array.isArray(said) &&
+  said.every((one) => isObject(one) && typeof one.probability === "function" && typeof one.tokens === "object");
+
+/** What a recollection says of a token. Errors: `bad_option` for what is no probability. */
+function probabilityOf(recollection: Recollection, token: number, reader: string): number {
+  const probability = recollection.probability(token);
+  const sound = typeof probability === "number" && probability >= 0 && probability <= 1 + rounding;
+  requireAnswer(sound, probability, `the reader ${reader}: probability(${token})`, "a number from 0 to 1");
+  return probability;
+}
+
+/** Sums of weights that were rounded may pass 1 by so much. */
+const rounding = 1e-6;
+
+/**
+ * Nats of a document's tokens under the mixture; λ = 0 is the model alone. Infinity where a token has the probability 0: with λ = 1 a search gives that
+ * to most. Errors: `bad_option` for a reader that is not there, λ outside [0, 1], and probabilities that are none.
+ */
 export function natsOf({ own, memories }: ReadDocument, reader: number, lambda: number): number {
   ensure(lambda >= 0 && lambda <= 1, "bad_option", `lambda must lie in [0, 1], not ${lambda}`);
   ensure(
@@ -112,8 +136,11 @@ export function natsOf({ own, memories }: ReadDocument, reader: number, lambda: 
     `there is no reader ${reader}: the documents were read with ${memories.length}`,
   );
   let nats = 0;
-  for (let i = 0; i < own.length; i++)
-    nats -= Math.log(Math.max(1e-300, (1 - lambda) * own[i] + lambda * memories[reader][i]));
+  for (let i = 0; i < own.length; i++) {
+    const probability = (1 - lambda) * own[i] + lambda * memories[reader][i];
+    ensure(probability >= 0, "bad_option", () => `token ${i} of the document has the probability ${probability}`);
+    nats -= Math.log(probability);
+  }
   return nats;
 }
 
@@ -127,5 +154,6 @@ export function bestLambda(documents: readonly ReadDocument[], reader: number, l
     "the best lambda is chosen of some weights, on some documents: give one of each at least",
   );
   const total = (lambda: number): number => documents.reduce((sum, one) => sum + natsOf(one, reader, lambda), 0);
-  return lambdas.map((lambda) => [total(lambda), lambda]).sort(([a], [b]) => a - b)[0][1];
+  const totals = lambdas.map(total);
+  return lambdas[totals.indexOf(Math.min(...totals))];
 }

@@ -117,8 +117,19 @@ test("tables that are none, and numbers out of their range", async () => {
   const read = { own: Float64Array.of(0.5), memories: [Float64Array.of(0.2)] };
   expect(() => natsOf(read, 0, 1.5)).toThrow(/lambda must lie in \[0, 1\]/);
   expect(() => natsOf(read, 1, 0.5)).toThrow(/no reader 1/);
+  expect(() => natsOf({ ...read, own: Float64Array.of(Number.NaN) }, 0, 0.5)).toThrow(/token 0 .* probability NaN/);
+  const silent = { own: Float64Array.of(0.5, 0.5), memories: [Float64Array.of(1, 0)] };
+  expect([0, 0.5, 1].map((lambda) => natsOf(silent, 0, lambda))).toEqual([
+    expect.closeTo(-2 * Math.log(0.5)),
+    expect.closeTo(-Math.log(0.75) - Math.log(0.25)),
+    Number.POSITIVE_INFINITY,
+  ]);
+  expect(bestLambda([silent], 0, [1, 0.9, 0.2])).toBe(0.2);
   expect(() => bestLambda([], 0)).toThrow(/give one of each/);
   expect(() => bestLambda([read], 0, [])).toThrow(/give one of each/);
+  await expect(indexPassages(["a", null] as never)).rejects.toThrow(
+    /indexPassages: texts\[1\] must be a text, not null/,
+  );
   await expect(indexPassages(["a b"], 0)).rejects.toThrow(/words must be a whole number from 1 on, not 0/);
   const { find } = await indexPassages(["a b"]);
   expect(() => find("a", -1)).toThrow(/count must be a whole number/);
