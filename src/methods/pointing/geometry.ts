@@ -2,24 +2,23 @@
 import { ensure, shown } from "../../errors.ts";
 import { requireIndices } from "../../numbers.ts";
 import { boxOf, requireCoordinates } from "./checks.ts";
+import { type RoundedSigns, roundedSigns, turnSign } from "./predicates.ts";
+import { triangulate } from "./triangulate.ts";
 
 /** A point of the plane. */
 export type Point = readonly [x: number, y: number];
 
-/** Twice the signed area of a, b, c: positive when they turn left. */
-export const turn = (a: Point, b: Point, c: Point): number =>
-  (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0]);
-
-/** Below this a turn counts as straight, for coordinates about the unit square. */
-const straight = 1e-12;
+export { inCircle, turn } from "./predicates.ts";
 
 /**
  * Indices of the convex hull, counter-clockwise from the lowest index on it; points inside edges are left out and of
- * equal points the first stands for all (Andrew's monotone chain, O(n log n)). Errors: `bad_option` for fewer than three points that
+ * equal points the first stands for all (Andrew's monotone chain, O(n log n)). Exact where all coordinates are whole; of others, what is
+ * straight but for their rounding counts as straight. Errors: `bad_option` for fewer than three points that
  * are not on one line.
  */
 export function convexHull(points: readonly Point[]): number[] {
   requirePoints(points, 3);
+  const { turn } = roundedSigns(points);
   const order = Array.from(points, (_, i) => i).sort(
     (a, b) => points[a][0] - points[b][0] || points[a][1] - points[b][1] || a - b,
   );
@@ -27,20 +26,16 @@ export function convexHull(points: readonly Point[]): number[] {
   const half = (indices: readonly number[]): number[] => {
     const chain: number[] = [];
     for (const index of indices) {
-      while (
-        chain.length >= 2 &&
-        turn(points[chain[chain.length - 2]], points[chain[chain.length - 1]], points[index]) <= straight
-      )
-        chain.pop();
+      while (chain.length >= 2 && turn(chain[chain.length - 2], chain[chain.length - 1], index) <= 0) chain.pop();
       chain.push(index);
     }
     return chain.slice(0, -1);
   };
   const hull = [...half(distinct), ...half(distinct.toReversed())];
   // Where the two chains meet no turn was looked at: a corner that hardly turns is none.
-  const at = (i: number): Point => points[hull[(i + hull.length) % hull.length]];
+  const at = (i: number): number => hull[(i + hull.length) % hull.length];
   for (let i = 0; i < hull.length && hull.length >= 3; ) {
-    if (turn(at(i - 1), at(i), at(i + 1)) > straight) i++;
+    if (turn(at(i - 1), at(i), at(i + 1)) > 0) i++;
     else {
       hull.splice(i, 1);
       i = 0;
@@ -102,7 +97,7 @@ export function isSimplePolygon(points: readonly Point[], cycle: readonly number
 }
 
 function segmentsMeet(a: Point, b: Point, c: Point, d: Point): boolean {
-  const sides = [turn(a, b, c), turn(a, b, d), turn(c, d, a), turn(c, d, b)].map(Math.sign);
+  const sides = [turnSign(a, b, c), turnSign(a, b, d), turnSign(c, d, a), turnSign(c, d, b)];
   if (sides[0] !== sides[1] && sides[2] !== sides[3]) return true;
   const within = (p: Point, q: Point, r: Point): boolean =>
     r[0] >= Math.min(p[0], q[0]) &&
@@ -120,21 +115,9 @@ function segmentsMeet(a: Point, b: Point, c: Point, d: Point): boolean {
 /** Indices of three points. */
 export type Triangle = readonly [number, number, number];
 
-/** Positive when d lies inside the circle through a, b, c (which turn left), 0 on it. */
-export function inCircle(a: Point, b: Point, c: Point, d: Point): number {
-  const [ax, ay] = [a[0] - d[0], a[1] - d[1]];
-  const [bx, by] = [b[0] - d[0], b[1] - d[1]];
-  const [cx, cy] = [c[0] - d[0], c[1] - d[1]];
-  return (
-    (ax * ax + ay * ay) * (bx * cy - cx * by) -
-    (bx * bx + by * by) * (ax * cy - cx * ay) +
-    (cx * cx + cy * cy) * (ax * by - bx * ay)
-  );
-}
-
 /**
- * The Delaunay triangulation as triangles of ascending indices, sorted by the coordinates of their incenters (Bowyer 1981, Watson
- * 1981). Of four points on one circle the diagonal with the lowest index is taken. Errors: `bad_option` for fewer than three
+ * The Delaunay triangulation as triangles of ascending indices, sorted by the coordinates of their incenters. Exact where all
+ * coordinates are whole; of others, what is straight or on one circle but for their rounding counts as that. Of four points on one circle the diagonal with the lowest index is taken. Errors: `bad_option` for fewer than three
  * points, equal points, and points on one line.
  */
 export function delaunay(points: readonly Point[]): Triangle[] {
@@ -147,53 +130,45 @@ export function delaunay(points: readonly Point[]): Triangle[] {
         () => `points ${j + 1} and ${i + 1} are equal: they have no triangulation`,
       );
   ensure(convexHull(points).length >= 3, "internal", "a hull of fewer than three points");
-  // Far enough that its corners act as points at infinity for coordinates about the unit square.
-  const far = 1e5;
-  const all: Point[] = [...points, [-3 * far, -3 * far], [3 * far, -3 * far], [0, 3 * far]];
-  const n = points.length;
-  let triangles: number[][] = [[n, n + 1, n + 2]];
-  for (let p = 0; p < n; p++) {
-    const edges = new Map<string, [number, number]>();
-    triangles = triangles.filter(([a, b, c]) => {
-      if (inCircle(all[a], all[b], all[c], all[p]) <= straight) return true;
-      for (const [from, to] of [
-        [a, b],
-        [b, c],
-        [c, a],
-      ]) {
-        // An edge of two removed triangles lies inside the hole.
-        if (!edges.delete(`${to} ${from}`)) edges.set(`${from} ${to}`, [from, to]);
-      }
-      return false;
-    });
-    for (const [from, to] of edges.values()) triangles.push([from, to, p]);
-  }
-  const kept = triangles.filter((triangle) => triangle.every((index) => index < n));
-  return sortTriangles(points, preferLowDiagonals(points, kept));
+  const signs = roundedSigns(points);
+  return sortTriangles(points, preferLowDiagonals(signs, withoutFlat(signs, triangulate(points))));
 }
 
+/** Without what the rounding of coordinates leaves between the hull and points on its edges. */
+function withoutFlat(signs: RoundedSigns, triangles: number[][]): number[][] {
+  const isFlat = ([a, b, c]: number[]): boolean => signs.turn(a, b, c) === 0;
+  let kept = triangles;
+  for (;;) {
+    const edges = new Set(kept.flatMap((triangle) => edgesOf(triangle).map((edge) => edge.join(" "))));
+    const isOutermost = (triangle: number[]): boolean =>
+      edgesOf(triangle).some(([from, to]) => !edges.has(`${to} ${from}`));
+    const left = kept.filter((triangle) => !isFlat(triangle) || !isOutermost(triangle));
+    if (left.length === kept.length) return kept;
+    kept = left;
+  }
+}
+
+const edgesOf = ([a, b, c]: readonly number[]): (readonly [number, number])[] => [
+  [a, b],
+  [b, c],
+  [c, a],
+];
+
 /** Flips the diagonal of neighbours on one circle until it holds the lowest of their four indices. */
-function preferLowDiagonals(points: readonly Point[], triangles: number[][]): number[][] {
+function preferLowDiagonals(signs: RoundedSigns, triangles: number[][]): number[][] {
   for (let changed = true; changed; ) {
     changed = false;
     const across = new Map<string, number>();
-    for (const [t, [a, b, c]] of triangles.entries())
-      for (const [from, to] of [
-        [a, b],
-        [b, c],
-        [c, a],
-      ])
-        across.set(`${from} ${to}`, t);
+    for (const [t, triangle] of triangles.entries())
+      for (const [from, to] of edgesOf(triangle)) across.set(`${from} ${to}`, t);
     for (const [key, t] of across) {
       const [from, to] = key.split(" ").map(Number);
       const other = across.get(`${to} ${from}`);
       if (other === undefined || other < t) continue;
       const left = triangles[t].find((index) => index !== from && index !== to) as number;
       const right = triangles[other].find((index) => index !== from && index !== to) as number;
-      const onCircle = Math.abs(inCircle(points[from], points[to], points[left], points[right])) <= straight;
-      if (!onCircle || Math.min(left, right) > Math.min(from, to)) continue;
-      if (turn(points[left], points[from], points[right]) <= 0 || turn(points[right], points[to], points[left]) <= 0)
-        continue;
+      if (signs.circle(from, to, left, right) !== 0 || Math.min(left, right) > Math.min(from, to)) continue;
+      if (signs.turn(left, from, right) <= 0 || signs.turn(right, to, left) <= 0) continue;
       triangles[t] = [left, from, right];
       triangles[other] = [right, to, left];
       changed = true;
@@ -239,16 +214,17 @@ export function isDelaunay(
   requireTriangles("triangles", triangles, points.length);
   if (triangles.some(({ length }) => length !== 3)) return false;
   if (triangles.length !== truth.length || new Set(triangles.map(triangleKey)).size !== triangles.length) return false;
+  const signs = roundedSigns(points);
   // Neighbours must lie on opposite sides of what they share: turning left, no two triangles run along an edge in one direction.
   const directed = triangles.flatMap(([a, b, c]) => {
-    const left = turn(points[a], points[b], points[c]) > 0 ? [a, b, c] : [a, c, b];
+    const left = turnSign(points[a], points[b], points[c]) > 0 ? [a, b, c] : [a, c, b];
     return left.map((from, i) => `${from} ${left[(i + 1) % 3]}`);
   });
   if (new Set(directed).size !== directed.length) return false;
   const area = triangles.reduce((sum, triangle) => sum + areaOf(points, triangle), 0);
   return (
-    Math.abs(area - areaOf(points, convexHull(points))) <= 1e-9 &&
-    triangles.every((triangle) => hasEmptyCircle(points, triangle))
+    Math.abs(area - areaOf(points, convexHull(points))) <= 1e-9 * boxOf(points).extent ** 2 &&
+    triangles.every((triangle) => hasEmptyCircle(signs, points.length, triangle))
   );
 }
 
@@ -264,8 +240,9 @@ export function triangleCoverage(
   requireCoordinates(points);
   requireTriangles("found", found, points.length);
   ensure(truth.length > 0, "bad_option", "truth is empty: there is no share of no triangles");
+  const signs = roundedSigns(points);
   const distinct = new Map(found.map((triangle) => [triangleKey(triangle), triangle]));
-  const right = [...distinct.values()].filter((triangle) => hasEmptyCircle(points, triangle)).length;
+  const right = [...distinct.values()].filter((triangle) => hasEmptyCircle(signs, points.length, triangle)).length;
   return Math.min(1, right / truth.length);
 }
 
@@ -275,13 +252,14 @@ function requireTriangles(name: string, triangles: readonly (readonly number[])[
 
 const triangleKey = (triangle: readonly number[]): string => [...triangle].sort((a, b) => a - b).join(" ");
 
-function hasEmptyCircle(points: readonly Point[], triangle: readonly number[]): boolean {
+function hasEmptyCircle(signs: RoundedSigns, points: number, triangle: readonly number[]): boolean {
   if (triangle.length !== 3 || new Set(triangle).size !== 3) return false;
-  let [a, b, c] = triangle.map((index) => points[index]);
-  const side = turn(a, b, c);
-  if (Math.abs(side) <= straight) return false;
+  let [a, b, c] = triangle;
+  const side = signs.turn(a, b, c);
+  if (side === 0) return false;
   if (side < 0) [b, c] = [c, b];
-  return points.every((point, i) => triangle.includes(i) || inCircle(a, b, c, point) <= straight);
+  for (let i = 0; i < points; i++) if (!triangle.includes(i) && signs.circle(a, b, c, i) > 0) return false;
+  return true;
 }
 
 /** Euclidean distance. */
