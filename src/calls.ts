@@ -2,6 +2,7 @@
  * From what a caller gives to a run: prompts as text, token ids or messages; options checked; results as a whole, as
  * log-probabilities of a given text, or as a vector.
  */
+
 import { requireSignal } from "./aborts.ts";
 import { type ConstraintChoice, createConstraint } from "./constraints/index.ts";
 import type { Canvas } from "./engine/canvas/canvas.ts";
@@ -37,6 +38,7 @@ import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
 import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays, suggestion } from "./names.ts";
+import { requireWhole } from "./numbers.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
 import { strictly } from "./strict.ts";
@@ -302,11 +304,7 @@ export async function score(model: DecodingModel, text: Text, options: ScoreOpti
   const { top = 0, signal, ...others } = options;
   requireNothingElse(others, "score", ["top", "signal"], scoreWays);
   requireSignal(signal);
-  ensure(
-    Number.isInteger(top) && top >= 0 && top <= 100,
-    "bad_option",
-    `score: top must be a whole number from 0 to 100, not ${shown(top)}`,
-  );
+  requireWhole({ "score: top": top }, 0, 100);
   if (model.capabilities.has("remote")) return scoreRemotely(forRequest(model), text, { top, signal });
   return scoreTokens(model, promptTokens(model, text), { top, signal });
 }

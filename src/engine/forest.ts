@@ -6,8 +6,10 @@
  * share its rows, and branches of a tree share their stem. Callers hold nodes through a lease; what nobody holds is kept
  * as a cached prefix while there is room, or freed at once when it was rejected.
  */
+
 import { ensure } from "../errors.ts";
 import { reachesOf } from "../models/family.ts";
+import { requireCounts } from "../numbers.ts";
 import { createLayouts } from "./layout.ts";
 import { createLease } from "./lease.ts";
 import type { Memory } from "./memory.ts";
@@ -130,11 +132,7 @@ export function createForest(
 ): Forest {
   const { contextLength, vocabularySize } = pass.config;
   const { arena } = memory;
-  ensure(
-    Number.isInteger(maxRows) && maxRows >= 1,
-    "bad_option",
-    `maxRows must be a positive whole number, not ${maxRows}`,
-  );
+  requireCounts({ maxRows });
   const layouts = createLayouts(memory, { windows: reachesOf(pass.config).windows, evenRows: pass.evenRows });
   const trees = createTrees(arena, cacheSlots, layouts.drop);
   const pump = createPump(pass, trees, layouts, maxRows);

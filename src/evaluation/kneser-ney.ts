@@ -2,7 +2,9 @@
  * An n-gram model with modified Kneser–Ney smoothing, interpolated (Chen and Goodman 1999, section 3; the begin of documents as in Heafield
  * et al. 2013, section 3): what a language model must beat to have learned more than which tokens stand together.
  */
+
 import { ensure } from "../errors.ts";
+import { requireCounts } from "../numbers.ts";
 
 export interface NgramOptions {
   /** Tokens of the longest n-gram; default 5. */
@@ -33,7 +35,7 @@ export async function trainNgrams(
   documents: Iterable<readonly number[]> | AsyncIterable<readonly number[]>,
   { order = 5, vocabularySize, beginToken }: NgramOptions,
 ): Promise<NgramModel> {
-  ensure(Number.isInteger(order) && order >= 1, "bad_option", `n-grams: the order is ${order} and must be 1 or more`);
+  requireCounts({ "n-grams: order": order });
   const trie = growingTrie();
   let predicted = 0;
   for await (const document of documents) {

@@ -1,8 +1,10 @@
 /** Compiled programs on ONNX Runtime: compile once, run many times with typed arrays. */
+
 import type { InferenceSession, Tensor } from "onnxruntime-common";
 import { ensure, VentrisError } from "../errors.ts";
 import { readWhole, within } from "../files.ts";
 import { processors } from "../machine.ts";
+import { requireWhole } from "../numbers.ts";
 import { type ElementType, type LoweredProgram, planInput, type TensorData, weightFileName } from "../tensor/index.ts";
 import { findRuntime, loadRuntime } from "./load.ts";
 import { createPlanChoice } from "./plans.ts";
@@ -61,11 +63,7 @@ export function defaultThreads(): number {
 /** Errors: `unavailable` for a device this machine has not, `bad_option`, `runtime_failed`. */
 export async function compile(lowered: LoweredProgram, options: CompileOptions = {}): Promise<Program> {
   const { device = "cpu", threads = defaultThreads(), weights, profile } = options;
-  ensure(
-    Number.isInteger(threads) && threads >= 1 && threads <= 256,
-    "bad_option",
-    `threads must be a whole number from 1 to 256, not ${threads}`,
-  );
+  requireWhole({ threads }, 1, 256);
   const { ort, native } = await findRuntime(device);
   if (!native) ort.env.wasm.numThreads ??= threads; // those of the process: the first program decides
   const bytes =

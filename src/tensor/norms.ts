@@ -1,13 +1,10 @@
 /** Norms along the last axis: operations of their own, since the runtime has them as one. */
-import { ensure } from "../errors.ts";
+import { requireWithin } from "../numbers.ts";
 import { sameShape, shapeError } from "./shape.ts";
 import { createTensor, type Tensor } from "./tensor.ts";
 
-function requireEpsilon(operation: string, epsilon: number): void {
-  ensure(epsilon >= 0 && Number.isFinite(epsilon), "bad_option", () => {
-    return `${operation}: epsilon is ${epsilon} and must be a number from 0 on`;
-  });
-}
+const requireEpsilon = (operation: string, epsilon: number): void =>
+  requireWithin({ [`${operation}: epsilon`]: epsilon }, 0);
 
 /** x / sqrt(mean(x^2) + epsilon) * weight along the last axis (Zhang and Sennrich 2019). Errors: `bad_shape`; `bad_option` for an epsilon below 0. */
 export function rmsNorm(x: Tensor, weight: Tensor, epsilon: number): Tensor {

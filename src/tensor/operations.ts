@@ -1,5 +1,7 @@
 /** The operations models are written in. Each checks shapes and types at once and names itself and both shapes when they do not fit. */
+
 import { ensure, VentrisError } from "../errors.ts";
+import { requireWhole } from "../numbers.ts";
 import {
   broadcast,
   type Dimension,
@@ -374,9 +376,7 @@ const longestRange = 2 ** 27;
 
 /** 0 .. size - 1 as int64. Errors: `bad_option` for a size that is not whole, below 0 or beyond a gibibyte. */
 export function range(size: number): Tensor {
-  ensure(Number.isInteger(size) && size >= 0 && size <= longestRange, "bad_option", () => {
-    return `range: size must be a whole number from 0 to ${longestRange}, not ${size}`;
-  });
+  requireWhole({ "range: size": size }, 0, longestRange);
   return constant(
     BigInt64Array.from({ length: size }, (_, i) => BigInt(i)),
     [size],

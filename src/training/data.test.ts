@@ -168,6 +168,13 @@ describe("batches", () => {
     expect(starts).toEqual(Array.from({ length: 12 }, (_, i) => Math.floor((i * 999) / 12)));
     expect(evaluationBatches(tokens.subarray(0, 193), shape, 3)[2].tokens.at(-1)).toBe(192);
     expect(() => evaluationBatches(tokens.subarray(0, 192), shape, 3)).toThrow(failure("bad_option"));
+    for (const wrong of [Number.NaN, 1.5, -1, Number.POSITIVE_INFINITY]) {
+      expect(() => evaluationBatches(tokens, shape, wrong)).toThrow(/batches: count must be a whole number/);
+      expect(() => drawBatch(tokens, { ...shape, rows: wrong }, 7, 0)).toThrow(/batches: shape.rows must be/);
+      expect(() => drawBatch(tokens, { ...shape, length: wrong }, 7, 0)).toThrow(/batches: shape.length must be/);
+      expect(() => drawBatch(tokens, shape, wrong, 0)).toThrow(/batches: seed must be/);
+      expect(() => drawBatch(tokens, shape, 7, wrong)).toThrow(/batches: index must be/);
+    }
     expect(() => drawBatch(tokens.subarray(0, 16), shape, 1, 0)).toThrow(failure("bad_option"));
   });
 });

@@ -6,6 +6,7 @@ import { uniform } from "../engine/random.ts";
 import { ensure, requireObject, shown } from "../errors.ts";
 import { storage, within } from "../files.ts";
 import { parseJson } from "../json.ts";
+import { requireCounts, requireWhole } from "../numbers.ts";
 import { sha } from "../sha.ts";
 import { documents, separatorPattern, type TextFile } from "../text/text-files.ts";
 import type { Tokenizer } from "../text/tokenizer.ts";
@@ -209,6 +210,8 @@ export interface BatchShape {
 
 /** Batch number `index`: windows drawn uniformly, with replacement, as a function of (seed, index). Errors: `bad_option`. */
 export function drawBatch(tokens: TokenIds, shape: BatchShape, seed: number, index: number): TokenBatch {
+  requireShape(shape);
+  requireWhole({ "batches: seed": seed, "batches: index": index }, 0);
   requireTokens(tokens, shape.length + 1);
   const starts = tokens.length - shape.length;
   return windows(tokens, shape, (row) => Math.floor(uniform({ seed, request: 0 }, index, "data", row) * starts));
@@ -224,6 +227,8 @@ export function drawMixedBatch(
   seed: number,
   index: number,
 ): TokenBatch {
+  requireShape(shape);
+  requireWhole({ "batches: seed": seed, "batches: index": index }, 0);
   const total = streams.reduce((sum, { weight }) => sum + weight, 0);
   ensure(total > 0, "bad_option", "batches: the weights of the texts sum to 0");
   const rows = Array.from({ length: shape.rows }, (_, row) => {
@@ -250,6 +255,8 @@ export function drawMixedBatch(
 
 /** Batches that do not overlap, spread evenly over the stream: the same ones every time. Errors: `bad_option`. */
 export function evaluationBatches(tokens: TokenIds, shape: BatchShape, count: number): TokenBatch[] {
+  requireShape(shape);
+  requireCounts({ "batches: count": count });
   const total = count * shape.rows;
   requireTokens(tokens, total * shape.length + 1);
   const spacing = (tokens.length - 1) / total;
@@ -266,6 +273,9 @@ function windows(tokens: TokenIds, { rows, length }: BatchShape, start: (row: nu
   }
   return { tokens: result, rows, length };
 }
+
+const requireShape = ({ rows, length }: BatchShape): void =>
+  requireCounts({ "batches: shape.rows": rows, "batches: shape.length": length });
 
 function requireTokens(tokens: TokenIds, needed: number): void {
   ensure(

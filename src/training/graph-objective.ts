@@ -3,7 +3,8 @@
  * others are constants of the compiled program, copied when it is compiled, so that nothing can change them.
  */
 
-import { ensure, requireObject } from "../errors.ts";
+import { ensure, requireAnswer, requireObject } from "../errors.ts";
+import { isObject } from "../json.ts";
 import { suggestion } from "../names.ts";
 import { compile, type Program, type Value, valueMaker } from "../runtime/program.ts";
 import { elementTypeOf, gradients, type LoweredProgram, lower, parametersOf, type Tensor } from "../tensor/index.ts";
@@ -80,7 +81,16 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
   const weights = Object.fromEntries(trained.map((p) => [p.name, make("float32", p.values, p.shape)]));
 
   async function run({ program, inputs }: Awaited<ReturnType<typeof start>>, batch: Batch) {
-    const given = Object.entries(await feeds(batch, inputs)).filter(([name]) => inputs.has(name));
+    const answer = await feeds(batch, inputs);
+    requireAnswer(isObject(answer), answer, "training: feeds", "values by the names of the graph's inputs");
+    const given = Object.entries(answer).filter(([name]) => inputs.has(name));
+    for (const [name, value] of given)
+      requireAnswer(
+        isValue(value),
+        value,
+        `training: feeds, for the graph's input ${name},`,
+        "{ data, dims } that fit",
+      );
     for (const name of inputs) {
       const isGiven = names.has(name) || given.some(([key]) => key === name);
       ensure(isGiven, "bad_option", () => `training: feeds gives nothing for the graph's input ${name}`);
@@ -110,6 +120,12 @@ export async function graphObjective<Batch>(options: GraphObjectiveOptions<Batch
     },
   };
 }
+
+const isValue = (value: unknown): boolean =>
+  isObject(value) &&
+  ArrayBuffer.isView(value.data) &&
+  Array.isArray(value.dims) &&
+  value.dims.reduce((product, size) => product * size, 1) === (value.data as Float32Array).length;
 
 /** The bytes of a program's weights, matrices in blocks where it was lowered with some; undefined when it has none. */
 export function weightFile(

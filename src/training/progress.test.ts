@@ -62,6 +62,17 @@ describe("progress", () => {
   });
 });
 
+describe("a writer refuses", () => {
+  const stream = { write: () => {} };
+  it("an interval that is none, and a clock that gives no seconds", () => {
+    expect(() => progressWriter({ stream, logInterval: Number.NaN })).toThrow(/progressWriter: logInterval must be/);
+    for (const seconds of [Number.NaN, undefined, "0"])
+      expect(() => progressWriter({ stream, now: () => seconds as number }).update(progress(1))).toThrow(
+        /progressWriter: now gave .*, and must give seconds/,
+      );
+  });
+});
+
 describe("loss curve", () => {
   it("is drawn to scale, with held-out losses as dots and no more points than can be seen", () => {
     const history = Array.from({ length: 5000 }, (_, i) => ({

@@ -1,4 +1,6 @@
 /** One line of progress for people: rewritten in place on a terminal, now and then in a log. */
+import { requireAnswer } from "../errors.ts";
+import { requireWithin } from "../numbers.ts";
 import type { TrainProgress } from "./loop.ts";
 
 /** Where progress is written: `process.stderr`, or anything like it. */
@@ -23,13 +25,19 @@ export function progressWriter(
   options: { stream?: ProgressStream; logInterval?: number; now?: () => number } = {},
 ): ProgressWriter {
   const { stream = process.stderr, logInterval = 30, now = () => performance.now() / 1000 } = options;
+  requireWithin({ "progressWriter: logInterval": logInterval }, 0, Infinity);
   const terminal = stream.isTTY === true;
   const interval = terminal ? terminalIntervalSeconds : logInterval;
   let last = -Infinity;
   let waiting: string | undefined;
   let heldOutLoss: number | undefined;
+  const clock = (): number => {
+    const seconds = now();
+    requireAnswer(Number.isFinite(seconds), seconds, "progressWriter: now", "seconds, a number");
+    return seconds;
+  };
   const show = (line: string) => {
-    last = now();
+    last = clock();
     waiting = undefined;
     // Cut to the width: a wrapped line cannot be rewritten in place.
     stream.write(terminal ? `\r${line.slice(0, (stream.columns || 80) - 1)}\x1b[K` : `${line}\n`);
@@ -38,7 +46,7 @@ export function progressWriter(
     update(progress) {
       heldOutLoss = progress.heldOutLoss ?? heldOutLoss;
       waiting = progressLine({ ...progress, heldOutLoss });
-      if (now() - last >= interval) show(waiting);
+      if (clock() - last >= interval) show(waiting);
     },
     done() {
       if (terminal) stream.write(last > -Infinity ? "\r\x1b[K" : "");

@@ -1,5 +1,7 @@
 /** Matrices in blocks of 4- or 8-bit codes with one scale each, as ONNX Runtime's MatMulNBits multiplies them. */
+
 import { ensure } from "../errors.ts";
+import { requireCounts } from "../numbers.ts";
 import type { BlockFormat } from "../tensor/index.ts";
 import { float16Value } from "./half.ts";
 import { requireFinite } from "./layout.ts";
@@ -35,12 +37,8 @@ const blocksPerRow = (columns: number, { blockSize }: BlockFormat) => Math.ceil(
 const blockBytes = ({ bits, blockSize }: BlockFormat) => (blockSize * bits) / 8;
 
 /** Errors: `bad_option` for rows or columns that are no counts. */
-function requireSize(call: string, rows: number, columns: number): void {
-  for (const [name, size] of Object.entries({ rows, columns }))
-    ensure(Number.isSafeInteger(size) && size >= 1, "bad_option", () => {
-      return `${call}: ${name} must be a whole number from 1 on, not ${size}`;
-    });
-}
+const requireSize = (call: string, rows: number, columns: number): void =>
+  requireCounts({ [`${call}: rows`]: rows, [`${call}: columns`]: columns });
 
 /** Errors: `bad_option` for codes, scales or zero points that are not those of the matrix. */
 function requireMatrix(call: string, matrix: QuantizedMatrix): void {

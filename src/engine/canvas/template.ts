@@ -1,6 +1,8 @@
 /** Templates: a text with blanks anywhere in it, each of a length that is given or found. */
+
 import { ensure, plural, shown } from "../../errors.ts";
 import { requireNothingElse } from "../../names.ts";
+import { requireWhole } from "../../numbers.ts";
 import type { Tokenizer } from "../../text/tokenizer.ts";
 import type { Canvas } from "./canvas.ts";
 
@@ -48,8 +50,7 @@ export function readTemplate(given: TemplateText, tokenizer: Tokenizer): Templat
     "bad_option",
     () => `template: a length is a whole number from 1 to ${mostTokens}, or "found", not ${shown(wrong)}`,
   );
-  const fits = Number.isInteger(longest) && longest >= 1 && longest <= 64;
-  ensure(fits, "bad_option", () => `template: longest must be a whole number from 1 to 64, not ${shown(longest)}`);
+  requireWhole({ "template: longest": longest }, 1, 64);
   return {
     pieces: texts.map((text, i) => {
       // A word's token begins with its space: one before a blank is the blank's own.

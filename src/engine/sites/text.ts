@@ -1,5 +1,7 @@
 /** Taps over a whole text of any length, pass by pass, in bounded memory; and the same written to a safetensors file. */
+
 import { ensure } from "../../errors.ts";
+import { requireWhole } from "../../numbers.ts";
 import { type TensorToWrite, writeSafetensors } from "../../weights/safetensors.ts";
 import type { Forest, ForestNode } from "../forest.ts";
 import { joined, type TapRows } from "./delivery.ts";
@@ -33,8 +35,7 @@ export function traceTokens(
   call = "trace",
 ): AsyncGenerator<TextTraceChunk, void> {
   ensure(tokens.length > 0, "bad_option", `${call}: the text is empty`);
-  const fits = Number.isInteger(window) && window >= 1 && window <= forest.contextLength;
-  ensure(fits, "bad_option", `trace: window must be a whole number from 1 to ${forest.contextLength}, not ${window}`);
+  requireWhole({ "trace: window": window }, 1, forest.contextLength);
   const positions = Array.from({ length: Math.min(window, tokens.length) }, (_, i) => i);
   requireActing(sites.edits, positions, call);
   return traceWindows(forest, tokens, sites, window, signal, call);

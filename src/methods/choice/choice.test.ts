@@ -346,3 +346,19 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
 ])("%s refuses a number that is none of its own (%#)", (_, call, message) => {
   expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
 });
+
+/** Of each option, values that no option has. */
+const optionsOf = Object.keys(policies).flatMap((name) =>
+  [...Object.keys(createPolicyByName(name, { width: 4 }).save().options), ...(name === "Fixed" ? ["arm"] : [])].map(
+    (option) => [name, option] as const,
+  ),
+);
+test.each(optionsOf)("%s refuses for %s what is none of its values", (name, option) => {
+  expect(optionsOf.length).toBeGreaterThan(40);
+  const wrong = [Number.NaN, -1, "none such", null, [], {}, true];
+  const counts = ["width", "seed", "hidden", "depth", "members", "pool", "buffer", "arm"];
+  for (const value of [...wrong, ...(counts.includes(option) ? [0.5, Number.POSITIVE_INFINITY] : [])])
+    expect(() => createPolicyByName(name, { width: 4, [option]: value }), `${name} ${option} ${value}`).toThrow(
+      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(option) }),
+    );
+});

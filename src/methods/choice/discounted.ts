@@ -3,6 +3,7 @@
  * Environments", algorithm 1). With every loss that is learnt all earlier ones weigh `discount` times as much, so that what was not tried for
  * long becomes doubtful again. One set of coefficients for all arms, as in LinUCB, which this is at discount 1.
  */
+import { requireWhole } from "../../numbers.ts";
 import { choleskySolve, choleskyWithJitter } from "../signals/matrix.ts";
 import type { LinearOptions } from "./linear.ts";
 import {
@@ -32,7 +33,7 @@ const name = "DiscountedLinUCB";
 export function discountedLinUCB(options: DiscountedOptions, saved?: PolicyState): Policy {
   const { width, seed = 0, ridge = 1, alpha = 1, discount = 0.97 } = options;
   requireKnown(name, options, ["width", "seed", "ridge", "alpha", "discount"]);
-  requireOption(name, "width", width, 1, 512);
+  requireWhole({ [`${name}: width`]: width }, 1, 512);
   requireOption(name, "ridge", ridge, 1e-9, 1e9);
   requireOption(name, "alpha", alpha, 0, 1e6);
   requireOption(name, "discount", discount, 0.01, 1);

@@ -3,6 +3,7 @@
  * all arms, whose contexts tell them apart; the inverse of A = ridge I + sum x x' is kept up to date by Sherman and Morrison's
  * formula, O(width^2) a round.
  */
+import { requireWhole } from "../../numbers.ts";
 import {
   certain,
   createPolicy,
@@ -59,7 +60,7 @@ function linear(
   weighArms: (contexts: readonly Float64Array[], ridge: Ridge) => { predictions: number[]; probabilities: number[] },
 ): Policy {
   const { width, seed = 0, ridge = 1 } = options;
-  requireOption(name, "width", width, 1, 4096);
+  requireWhole({ [`${name}: width`]: width }, 1, 4096);
   requireOption(name, "ridge", ridge, 1e-9, 1e9);
   const inverse = new Float64Array(width * width);
   for (let i = 0; i < width; i++) inverse[i * width + i] = 1 / ridge;

@@ -5,6 +5,7 @@
  */
 
 import { uniform } from "../../engine/random.ts";
+import { requireWhole } from "../../numbers.ts";
 import { givenFields } from "../../values.ts";
 import { createNetwork, type Network } from "./network.ts";
 import {
@@ -15,6 +16,7 @@ import {
   type PolicyState,
   type Rule,
   requireKnown,
+  requireOneOf,
   requireOption,
 } from "./policy.ts";
 
@@ -119,7 +121,7 @@ export interface EENetOptions extends NeuralBaselineOptions {
  */
 export function eeNet(options: EENetOptions, saved?: PolicyState): Policy {
   const { pool = 1000, width, hidden = 100 } = options;
-  requireOption("EENet", "pool", pool, 1, 1e9);
+  requireWhole({ "EENet: pool": pool }, 1, 1e9);
   const features = Math.ceil((width * hidden + hidden) / pool);
   return createPolicy(
     neural("EENet", options, { pool }, [width, features], ([exploit, explore]) => {
@@ -153,7 +155,7 @@ export function eeNet(options: EENetOptions, saved?: PolicyState): Policy {
 export function fixedArm(options: { width: number; seed?: number; arm?: number }, saved?: PolicyState): Policy {
   const { width, seed = 0, arm } = options;
   requireKnown("Fixed", options, ["width", "seed", "arm"]);
-  if (arm !== undefined) requireOption("Fixed", "arm", arm, 0, 9999);
+  if (arm !== undefined) requireWhole({ "Fixed: arm": arm }, 0, 9999);
   return createPolicy(
     {
       name: arm === undefined ? "Uniform" : "Fixed",
@@ -162,7 +164,7 @@ export function fixedArm(options: { width: number; seed?: number; arm?: number }
       seed,
       weigh(contexts) {
         const count = contexts.length;
-        if (arm !== undefined) requireOption("Fixed", "arm", arm, 0, count - 1);
+        if (arm !== undefined) requireWhole({ "Fixed: arm": arm }, 0, count - 1);
         const probabilities = arm === undefined ? Array<number>(count).fill(1 / count) : certain(count, arm);
         return { predictions: Array<number>(count).fill(0), probabilities };
       },
@@ -202,10 +204,11 @@ function neural(
   const shared = { seed: 0, hidden: 100, rate: 0.01, training: "schedule" as const, buffer: 10_000 };
   requireKnown(name, options, ["width", ...Object.keys(shared), ...Object.keys(own)]);
   const full = { ...shared, ...givenFields(options), ...own };
-  requireOption(name, "width", full.width, 1, 1e6);
-  requireOption(name, "hidden", full.hidden, 1, 1e5);
+  requireWhole({ [`${name}: width`]: full.width }, 1, 1e6);
+  requireWhole({ [`${name}: hidden`]: full.hidden }, 1, 1e5);
   requireOption(name, "rate", full.rate, 0, 1e3);
-  requireOption(name, "buffer", full.buffer, 1, 1e6);
+  requireWhole({ [`${name}: buffer`]: full.buffer }, 1, 1e6);
+  requireOneOf(name, "training", full.training, ["schedule", "round"]);
   const learners = (widths === 1 ? [full.width] : widths).map((width, i) => learner({ ...full, width }, i));
   const parts = make(learners);
   return {

@@ -5,8 +5,9 @@
  */
 
 import { type Stream, uniform } from "../../engine/random.ts";
-import { ensure, plural, VentrisError } from "../../errors.ts";
+import { ensure, plural, shown, VentrisError } from "../../errors.ts";
 import { suggestion } from "../../names.ts";
+import { requireCounts, requireWhole } from "../../numbers.ts";
 
 /** A choice, and how likely each arm was. */
 export interface Decision {
@@ -81,6 +82,8 @@ const mostPending = 10_000;
 const mostArms = 10_000;
 
 export function createPolicy(rule: Rule, saved?: PolicyState): Policy {
+  requireWhole({ [`${rule.name}: seed`]: rule.seed }, 0);
+  requireCounts({ [`${rule.name}: width`]: rule.width });
   const pending = new Map<number, Float64Array<ArrayBuffer>>();
   const counters: PolicyCounters = { rounds: 0, learnt: 0, clipped: 0, forgotten: 0 };
   const stream: Stream = { seed: rule.seed, request: 0 };
@@ -225,5 +228,13 @@ export function requireKnown(policy: string, given: object, known: readonly stri
 /** Errors: `bad_option` naming the option. */
 export function requireOption(policy: string, name: string, value: number, low: number, high: number): void {
   if (Number.isFinite(value) && value >= low && value <= high) return;
-  throw new VentrisError("bad_option", `${policy}: ${name} is ${value} and must lie between ${low} and ${high}`);
+  throw new VentrisError("bad_option", `${policy}: ${name} is ${shown(value)} and must lie between ${low} and ${high}`);
+}
+
+/** Errors: `bad_option` naming the option, its values and the nearest of them. */
+export function requireOneOf(policy: string, name: string, value: unknown, values: readonly string[]): void {
+  ensure(values.includes(value as string), "bad_option", () => {
+    const meant = typeof value === "string" ? suggestion(value, values) : "";
+    return `${policy}: ${name} must be one of ${values.join(", ")}, not ${shown(value)}${meant}`;
+  });
 }

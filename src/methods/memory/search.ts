@@ -3,7 +3,9 @@
  * computed again in float64, so that the result is exact, whatever else is searched for at the same time: nearest first, the lowest index
  * first among equals.
  */
+
 import { ensure } from "../../errors.ts";
+import { requireCounts } from "../../numbers.ts";
 import { compile, type Program, valueMaker } from "../../runtime/program.ts";
 import { input, linear, lower } from "../../tensor/index.ts";
 
@@ -122,7 +124,7 @@ export function groupedSearch(
         "bad_shape",
         `search: queries of ${queries.length} numbers are not rows of ${width}`,
       );
-      ensure(Number.isInteger(k) && k >= 1, "bad_option", `search: k is ${k} and must be a whole number ≥ 1`);
+      requireCounts({ "search: k": k });
       const rows = queries.length / width;
       ensure(
         !without || without.length === rows,

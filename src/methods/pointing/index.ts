@@ -4,7 +4,7 @@ import { parseOptions } from "../../engine/shapers/options.ts";
 import { ensure } from "../../errors.ts";
 import { within } from "../../files.ts";
 import { checkJson, parseJsonObject } from "../../json.ts";
-import { requireCounts, requireWhole } from "../../numbers.ts";
+import { requireCounts, requirePositive, requireWhole } from "../../numbers.ts";
 import { modelsFolder } from "../../shipped.ts";
 import { type TrainOptions, type TrainResult, train } from "../../training/loop.ts";
 import { cosine } from "../../training/schedule.ts";
@@ -159,16 +159,12 @@ export async function trainPointing(options: PointingTraining): Promise<Pointing
     "bad_option",
     `sizes are ${sizes[0]} to ${sizes[1]}; a ${name} has at least ${task.least} points, and the first is the smaller`,
   );
-  ensure(
-    Number.isInteger(hidden) && hidden >= 1 && hidden <= 4096,
-    "bad_option",
-    `hidden is ${hidden} and must be 1 to 4096`,
-  );
+  requireWhole({ hidden }, 1, 4096);
   requireWhole({ "the larger size": sizes[1] }, sizes[0], mostPoints);
   requireCounts({ steps });
   requireWhole({ rows }, 1, mostRows);
   requireWhole({ seed }, 0);
-  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
+  requirePositive({ rate });
   ensure(name !== "tour" || sizes[1] <= 16, "bad_option", `exact tours are known for up to 16 points, not ${sizes[1]}`);
   ensure(
     kind === "pointer" || name !== "delaunay",

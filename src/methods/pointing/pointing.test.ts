@@ -387,7 +387,7 @@ test("what cannot be trained is refused by name", async () => {
     [{ steps: Number.NaN }, /steps must be a whole number from 1 on, not NaN/],
     [{ rows: -1 }, /rows must be a whole number from 1 to 65536, not -1/],
     [{ rows: Number.POSITIVE_INFINITY }, /rows must be .* not Infinity/],
-    [{ rate: Number.NaN }, /rate is NaN/],
+    [{ rate: Number.NaN }, /rate must be .* not NaN/],
     [{ clip: -1 }, /clip must be .* not -1/],
     [{ seed: 0.5 }, /seed must be a whole number from 0 on, not 0\.5/],
     [{ threads: -1 }, /threads must be/],

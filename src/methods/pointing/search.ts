@@ -1,5 +1,7 @@
 /** Beam search over pointers, under a rule: every hypothesis is, or can still become, a valid answer. */
+
 import { ensure, VentrisError } from "../../errors.ts";
+import { requireWhole } from "../../numbers.ts";
 import type { Point } from "./geometry.ts";
 import { type Network, type State, softmax } from "./network.ts";
 import { type RuleName, type RuleState, rules } from "./rules.ts";
@@ -37,11 +39,7 @@ export const mostBeams = 1000;
 /** Best answers first. Errors: `bad_option`; `constraint_dead_end` when every hypothesis came to a point where nothing is allowed; `aborted`. */
 export function pointAt(network: Network, points: readonly Point[], options: SearchOptions = {}): Answer[] {
   const { beams = 1, rule = "none", signal } = options;
-  ensure(
-    Number.isInteger(beams) && beams >= 1 && beams <= mostBeams,
-    "bad_option",
-    `beams is ${beams} and must be a whole number from 1 to ${mostBeams}`,
-  );
+  requireWhole({ beams }, 1, mostBeams);
   const encoded = network.encode(points);
   const stop = encoded.places;
   let live: Hypothesis[] = [

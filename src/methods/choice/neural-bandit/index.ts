@@ -6,6 +6,8 @@
 
 import { uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
+import { isObject } from "../../../json.ts";
+import { requireWhole } from "../../../numbers.ts";
 import { givenFields } from "../../../values.ts";
 import { createNetwork, type Network, projectedStep } from "../network.ts";
 import {
@@ -15,6 +17,7 @@ import {
   type PolicyState,
   type Rule,
   requireKnown,
+  requireOneOf,
   requireOption,
 } from "../policy.ts";
 
@@ -108,15 +111,19 @@ function rule(kind: "square" | "fast", given: NeuralBanditOptions): Rule {
   };
 
   function check(policy: string, rule: string, { perturbation: kindOfPerturbation, ...numbers }: typeof options): void {
-    requireOption(policy, "width", numbers.width, 1, 1e6);
-    requireOption(policy, "hidden", numbers.hidden, 1, 1e5);
-    requireOption(policy, "depth", numbers.depth, 1, 16);
-    requireOption(policy, "gamma", typeof gamma === "number" ? gamma : gamma.scale, 0, 1e12);
+    requireWhole({ [`${policy}: width`]: numbers.width }, 1, 1e6);
+    requireWhole({ [`${policy}: hidden`]: numbers.hidden }, 1, 1e5);
+    requireWhole({ [`${policy}: depth`]: numbers.depth }, 1, 16);
+    requireOption(policy, "gamma", isObject(gamma) ? (gamma.scale as number) : gamma, 0, 1e12);
     requireOption(policy, "rate", numbers.rate, 0, 1e6);
     requireOption(policy, "strength", numbers.strength, 0, 1e3);
-    requireOption(policy, "members", numbers.members, 1, 64);
+    requireWhole({ [`${policy}: members`]: numbers.members }, 1, 64);
     requireOption(policy, "radius", numbers.radius, 0, 1e9);
     requireOption(policy, "longestStep", numbers.longestStep, 0, 1e9);
+    requireOneOf(policy, "parameterisation", numbers.parameterisation, ["standard", "paper"]);
+    requireOneOf(policy, "rateSchedule", rateSchedule, ["constant", "1/t"]);
+    requireOneOf(policy, "perturbation", kindOfPerturbation, ["rademacher", "expected-ridge", "none"]);
+    requireOneOf(policy, "actOn", actOn, ["ensemble", "mean"]);
     ensure(
       rule === "square" || kindOfPerturbation !== "expected-ridge",
       "bad_option",

@@ -2,9 +2,11 @@
  * The citation blocker: after `matched` generated tokens that stand so in the fine-tuning set, the tokens that go on there are forbidden,
  * so that no span of more than `matched` tokens is quoted. A shaper: it works inside every decoding method.
  */
+
 import type { ForestNode } from "../../../engine/forest.ts";
 import type { MakeShaper } from "../../../engine/shapers/shaper.ts";
 import { ensure } from "../../../errors.ts";
+import { requireCounts } from "../../../numbers.ts";
 
 export interface CitationOptions {
   /** Tokens in a row that may be quoted; default 5, the paper's window as its reviewers quote it. */
@@ -15,7 +17,7 @@ export interface CitationOptions {
 
 /** What follows each run of `matched` tokens of the sequences; runs do not cross from one sequence to the next. */
 export function indexCitations(sequences: readonly ArrayLike<number>[], matched: number): Map<string, Set<number>> {
-  ensure(Number.isInteger(matched) && matched >= 1, "bad_option", `citations: matched is ${matched} and must be ≥ 1`);
+  requireCounts({ "citations: matched": matched });
   ensure(sequences.length > 0, "bad_option", "citations: there are no sequences to quote from");
   const index = new Map<string, Set<number>>();
   for (const sequence of sequences) {

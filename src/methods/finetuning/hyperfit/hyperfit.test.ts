@@ -75,7 +75,7 @@ describe("citation blocker", () => {
     expect(index.get("1,2")).toEqual(new Set([3]));
     expect(index.get("3,4")).toBeUndefined();
     expect(() => indexCitations([], 2)).toThrow(/no sequences/);
-    expect(() => indexCitations([[1]], 0)).toThrow(/matched is 0/);
+    expect(() => indexCitations([[1]], 0)).toThrow(/matched must be .* not 0/);
   });
 
   test("what a model would quote, it does not: no longer span than allowed", async () => {
@@ -131,6 +131,22 @@ describe("fitting", () => {
     expect(b.epochs.at(-1)!.trainingLoss).not.toBe(a.epochs.at(-1)!.trainingLoss);
     const smooth = await hyperfit({ ...model, values }, train, validation, { ...options, smoothing: 0.1 });
     expect(smooth.epochs.at(-1)!.trainingLoss).toBeGreaterThan(0.3);
+  });
+
+  test.each([
+    ["epochs", 0.5],
+    ["epochs", Number.NaN],
+    ["batch", Number.NaN],
+    ["batch", 0],
+    ["learningRate", Number.NaN],
+    ["learningRate", -1],
+    ["learningRate", Number.POSITIVE_INFINITY],
+    ["smoothing", 2],
+    ["seed", -1],
+  ])("%s %d is refused by name", async (option, value) => {
+    await expect(hyperfit({ ...model, values }, train, [], { ...options, [option]: value })).rejects.toThrow(
+      expect.objectContaining({ code: "bad_option", message: expect.stringContaining(`hyperfitting: ${option} must`) }),
+    );
   });
 
   test("too few or uneven sequences are refused; short and double ones are left out", async () => {

@@ -6,6 +6,7 @@
 import { permutation } from "../../../engine/random.ts";
 import { ensure, plural } from "../../../errors.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
+import { requireCounts, requirePositive, requireWhole, requireWithin } from "../../../numbers.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
 import { nextTokenObjective, type Values } from "../../../training/next-token.ts";
 
@@ -54,6 +55,10 @@ export async function hyperfit(
   options: HyperfitOptions,
 ): Promise<Hyperfitted> {
   const { epochs, learningRate, batch, smoothing, seed = 0, threads, signal, onEpoch } = options;
+  requireCounts({ "hyperfitting: epochs": epochs, "hyperfitting: batch": batch });
+  requirePositive({ "hyperfitting: learningRate": learningRate });
+  if (smoothing !== undefined) requireWithin({ "hyperfitting: smoothing": smoothing }, 0, 1);
+  requireWhole({ "hyperfitting: seed": seed }, 0);
   const length = (sequences[0]?.length ?? 0) - 1;
   ensure(
     sequences.length >= batch,

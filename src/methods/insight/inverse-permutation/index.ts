@@ -4,8 +4,9 @@
  *
  *     P[i, π(i)] = 1,   (P·Y)[i] = Y[π(i)],   X = [P; P·Y] or [P; P·Y; S],   wanted: Y = Pᵀ·(P·Y)
  */
-import { ensure } from "../../../errors.ts";
+
 import { requireNothingElse } from "../../../names.ts";
+import { requirePositive } from "../../../numbers.ts";
 import { type Layout, requireLayout } from "./layout.ts";
 import { type DisentangledWeights, widthAfter } from "./transformer.ts";
 
@@ -35,8 +36,7 @@ export function construct(
   requireLayout(layout);
   const { n, rows, order, values, read } = layout;
   requireNothingElse(others, "construct", ["sharpness", "largest"]);
-  ensure(sharpness > 0 && Number.isFinite(sharpness), "bad_option", `sharpness is ${sharpness} and must be positive`);
-  ensure(largest > 0 && Number.isFinite(largest), "bad_option", `largest is ${largest} and must be positive`);
+  requirePositive({ sharpness, largest });
   const [d0, d1, d2] = [0, 1, 2].map((layer) => widthAfter(n, rows, layer));
   const position = (row: number): number => n + row;
   const first = new Float32Array(d0 * d0);

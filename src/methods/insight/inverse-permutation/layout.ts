@@ -1,6 +1,6 @@
 /** The task: where permutation, list and scratch rows stand in an input, and which rows are read as the list in its order. */
 import { ensure } from "../../../errors.ts";
-import { requireWhole } from "../../../numbers.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 
 /** Where things stand among the rows of an input: P from `order` on, P·Y from `values` on, and the rows that are read as Y from `read` on, `n` of each. */
 export interface Layout {
@@ -23,16 +23,8 @@ export function layoutOf(
   n: number,
   { before = 0, after = 0, read = after > 0 ? "last" : "order" }: LayoutOptions = {},
 ): Layout {
-  for (const [name, value, least] of [
-    ["n", n, 1] as const,
-    ["before", before, 0] as const,
-    ["after", after, 0] as const,
-  ])
-    ensure(
-      Number.isInteger(value) && value >= least,
-      "bad_option",
-      `inverse permutation: ${name} is ${value} and must be a whole number from ${least} on`,
-    );
+  requireCounts({ "inverse permutation: n": n });
+  requireWhole({ "inverse permutation: before": before, "inverse permutation: after": after }, 0);
   const rows = before + 2 * n + after;
   ensure(rows <= mostRows, "bad_option", `inverse permutation: ${rows} rows are more than ${mostRows}`);
   const places = { order: before, values: before + n, last: rows - n };

@@ -4,7 +4,7 @@
  */
 import { permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { requireCounts, requireWhole } from "../../../numbers.ts";
+import { requireCounts, requirePositive, requireWhole } from "../../../numbers.ts";
 import { input, multiply, reduceMean, square, subtract } from "../../../tensor/index.ts";
 import { graphObjective } from "../../../training/graph-objective.ts";
 import { cosine } from "../../../training/schedule.ts";
@@ -87,7 +87,7 @@ export async function trainInverse(options: InverseTraining): Promise<InverseOut
   ensure(layers <= 8, "bad_option", `inverse permutation: ${layers} layers are not 1 to 8`);
   requireLayout(layout);
   requireWhole({ seed }, 0);
-  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
+  requirePositive({ rate });
   const { n, rows } = layout;
   const weights = zeroWeights(layout, layers);
   const graph = disentangledGraph(layout, { batch, layers, causal });

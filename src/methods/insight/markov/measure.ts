@@ -141,7 +141,7 @@ export async function measureMarkov(options: MarkovOptions): Promise<MarkovRepor
       return "a masked diffusion model predicts tokens from both sides: what a state knows of the next ones is measured of models that write from left to right";
     });
   for (const [at, k] of distances.entries()) {
-    ensure(Number.isInteger(k) && k >= 1 && k <= 16, "bad_option", `a distance is 1 to 16, not ${k}`);
+    requireWhole({ [`distances[${at}]`]: k }, 1, 16);
     ensure(distances.indexOf(k) === at, "bad_option", `the distance ${k} is asked for twice`);
   }
   ensure(!reference || reference.config.vocabularySize === config.vocabularySize, "bad_option", () => {

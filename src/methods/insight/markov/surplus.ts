@@ -4,7 +4,7 @@
  */
 import { normal, permutation, uniform } from "../../../engine/random.ts";
 import { ensure, VentrisError } from "../../../errors.ts";
-import { requireCounts, requireIndices, requireWhole } from "../../../numbers.ts";
+import { requireCounts, requireIndices, requirePositive, requireWhole } from "../../../numbers.ts";
 import { bootstrap, mean } from "../../../papers/statistics.ts";
 import { add, crossEntropy, input, linear, matmul, parameter, reduceMean, silu } from "../../../tensor/index.ts";
 import { adamwState, adamwUpdate } from "../../../training/adamw.ts";
@@ -79,7 +79,7 @@ export async function openProbes(settings: ProbeSettings): Promise<Probes> {
   const { hidden = 128, batch = 128, steps = 400, rate = 2e-3 } = settings;
   requireCounts({ distance, vocabulary, stateWidth, hidden, batch, steps });
   requireWhole({ seed }, 0);
-  ensure(rate > 0 && Number.isFinite(rate), "bad_option", `rate is ${rate} and must be a positive number`);
+  requirePositive({ rate });
   for (const [name, rows] of Object.entries({ embedding, head })) {
     if (!rows) continue;
     requireRows(name, rows);

@@ -3,7 +3,7 @@
  * are kept, never the scores themselves (of all neurons of an 8B model they would be 235 GB).
  */
 import { ensure } from "../../../errors.ts";
-import { requireCounts } from "../../../numbers.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { input, logSumExp, lower, matmul, topK } from "../../../tensor/index.ts";
 import { checkTokens } from "../layers.ts";
@@ -66,11 +66,7 @@ export async function vectorDecoder(
   const width = config.hiddenSize;
   const tiles = Math.ceil(vocabulary / tokensOfTile);
   const tileSize = Math.ceil(vocabulary / tiles);
-  ensure(
-    Number.isInteger(top) && top >= 1 && top <= Math.min(256, tileSize),
-    "bad_option",
-    `top must be a whole number from 1 to ${Math.min(256, tileSize)}, not ${top}`,
-  );
+  requireWhole({ top }, 1, Math.min(256, tileSize));
   checkTokens(wanted, vocabulary);
 
   const vectors = input("vectors", ["count", width]);

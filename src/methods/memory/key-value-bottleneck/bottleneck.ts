@@ -5,7 +5,7 @@
  */
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireWithin } from "../../../numbers.ts";
+import { requireCounts, requireWhole, requireWithin } from "../../../numbers.ts";
 import { nextTurn } from "../../../turn.ts";
 
 export interface BottleneckShape {
@@ -49,13 +49,7 @@ export function createBottleneck(
   { splitter = "random", seed = 0 }: { splitter?: Splitter; seed?: number } = {},
 ): Bottleneck {
   const { codebooks, pairs, keyWidth, valueWidth, featureWidth } = shape;
-  for (const [name, value] of Object.entries(shape)) {
-    ensure(
-      Number.isInteger(value) && value >= 1,
-      "bad_option",
-      `bottleneck: ${name} is ${value} and must be a whole number ≥ 1`,
-    );
-  }
+  requireCounts(Object.fromEntries(Object.entries(shape).map(([name, value]) => [`bottleneck: ${name}`, value])));
   const each = Math.max(pairs * keyWidth, pairs * valueWidth, splitter === "random" ? featureWidth * keyWidth : 0);
   ensure(
     codebooks * each <= mostNumbers,
@@ -200,11 +194,7 @@ export async function queriesInTurns(
  */
 export function fetchPairs(bottleneck: Bottleneck, queries: Float32Array, { top = 1, used = false } = {}): Int32Array {
   const { codebooks, pairs, keyWidth, keys, usage } = bottleneck;
-  ensure(
-    Number.isInteger(top) && top >= 1 && top <= pairs,
-    "bad_option",
-    `bottleneck: top is ${top} and must lie in [1, ${pairs}]`,
-  );
+  requireWhole({ "bottleneck: top": top }, 1, pairs);
   const count = queries.length / (codebooks * keyWidth);
   const fetched = new Int32Array(count * codebooks * top).fill(-1);
   const distances = new Float64Array(top);

@@ -3,7 +3,9 @@
  * AlphaZero and MuZero. Constants follow the authors' program. A node is a token below the root, the last of the
  * text; nodes live in flat arrays, at most one is expanded an iteration.
  */
+
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../../numbers.ts";
 import type { Draws } from "../draws.ts";
 import type { Row, TrigramTable } from "./table.ts";
 
@@ -212,10 +214,8 @@ export function expandBestFirst(follow: Follow, root: number, options: SearchOpt
 
 function checked(options: SearchOptions): SearchOptions {
   const { iterations = 150, c1 = 32, c2 = 8, pathLength = 4 } = options;
-  const inRange = (value: number, least: number, most: number) =>
-    Number.isInteger(value) && value >= least && value <= most;
-  ensure(inRange(iterations, 1, 10_000), "bad_option", `iterations must be 1 to 10000, not ${iterations}`);
-  ensure(inRange(pathLength, 2, 128), "bad_option", `pathLength must be 2 to 128, not ${pathLength}`);
+  requireWhole({ iterations }, 1, 10_000);
+  requireWhole({ pathLength }, 2, 128);
   ensure(c1 >= 0 && c2 > 0, "bad_option", `c1 must be at least 0 and c2 above 0, not ${c1} and ${c2}`);
   return options;
 }

@@ -3,7 +3,9 @@
  * changed rows over a fixed one below it: the counts of a text in flat arrays, or another table, of which a conversation can
  * so have its own private copy that costs nothing until it is written to.
  */
+
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../../numbers.ts";
 
 /** Successors of a pair, heaviest first, equal weights by token: the order everywhere, so that runs are reproducible. */
 export interface Row {
@@ -58,10 +60,9 @@ export interface TableOptions {
 
 export function createTable(options: TableOptions, below: FlatRows | TrigramTable = noRows): TrigramTable {
   const { vocabularySize, fingerprint, successors = 12, maximumRows = 2 ** 18 } = options;
-  const wholeNumber = (value: number, most: number) => Number.isInteger(value) && value >= 1 && value <= most;
-  ensure(wholeNumber(vocabularySize, 2 ** 26), "bad_option", `vocabularySize must be 1 to 2^26, not ${vocabularySize}`);
-  ensure(wholeNumber(successors, 256), "bad_option", `successors must be 1 to 256, not ${successors}`);
-  ensure(wholeNumber(maximumRows, 2 ** 23), "bad_option", `maximumRows must be 1 to 2^23, not ${maximumRows}`);
+  requireWhole({ vocabularySize }, 1, 2 ** 26);
+  requireWhole({ successors }, 1, 256);
+  requireWhole({ maximumRows }, 1, 2 ** 23);
   ensure(!("find" in below) || below.successors <= successors, "bad_option", () => {
     return `a layer with ${successors} successors cannot lie over a table with ${(below as TrigramTable).successors}`;
   });

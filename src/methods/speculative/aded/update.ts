@@ -1,6 +1,8 @@
 /** How a table learns: the tri-grams of what was said are credited. */
+
 import { notAToken } from "../../../engine/node.ts";
 import { ensure } from "../../../errors.ts";
+import { requireWhole } from "../../../numbers.ts";
 import type { TrigramTable } from "./table.ts";
 
 export interface UpdateOptions {
@@ -30,11 +32,7 @@ export function updateTable(
     "bad_option",
     `step and maximumWeight must be positive and forget a part of 1, not ${step}, ${maximumWeight}, ${forget}`,
   );
-  ensure(
-    window === undefined || (Number.isInteger(window) && window >= 0),
-    "bad_option",
-    `window must be a whole number, not ${window}`,
-  );
+  if (window !== undefined) requireWhole({ window }, 0);
   const end = Math.max(from, context.length - 2);
   if (step === 0) return end;
   for (let i = window === undefined ? from : Math.max(0, context.length - window); i < context.length - 2; i++) {
