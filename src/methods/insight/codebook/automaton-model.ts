@@ -1,9 +1,11 @@
 /** A language model of an automaton's walks, trained from scratch with or without codebooks, as a model folder with a part: what the paper's task is measured on. */
+
 import { ensure, VentrisError } from "../../../errors.ts";
 import { nameOf, within } from "../../../files.ts";
 import { familyOf } from "../../../models/families.ts";
 import { fingerprintOf, writePart } from "../../../models/parts.ts";
 import { sitesOf } from "../../../models/sites.ts";
+import { requireCounts, requirePositive, requireWhole } from "../../../numbers.ts";
 import { digestOf } from "../../../training/digest.ts";
 import { writeConfigured } from "../../../training/export.ts";
 import { type TrainProgress, train } from "../../../training/loop.ts";
@@ -102,6 +104,9 @@ export async function trainAutomatonModel(
   options: AutomatonModelOptions,
 ): Promise<{ readonly loss: number; readonly plain: number | undefined }> {
   const { sites, codes, k, rows, length, plainSteps, steps, rate, seed, threads, signal, onProgress } = options;
+  requireCounts({ codes, k, rows, length, plainSteps, steps });
+  requirePositive({ rate });
+  requireWhole({ seed }, 0);
   const json = automatonConfig(options);
   const { family, config } = familyOf(json);
   const values = initialValues(family, config, seed);

@@ -532,6 +532,11 @@ describe("in a model", () => {
     for (const [changed, what] of [
       [{ values: other }, /another model/],
       [{ heldOut: text(60, 13) }, /another heldOut/],
+      [{ rows: 0.5 }, /rows must be a whole number/],
+      [{ length: -1 }, /length must be/],
+      [{ steps: Number.NaN }, /steps must be/],
+      [{ rate: Number.NaN }, /rate must be a number above 0/],
+      [{ seed: -1 }, /seed must be/],
     ] as const) {
       await expect(finetuneCodebooks({ ...parted, ...changed })).rejects.toThrow(what);
     }

@@ -1,8 +1,10 @@
 /** Codebooks for a model that is there: they begin near its own states, and are trained on texts, alone or along with the model. */
+
 import { ensure } from "../../../errors.ts";
 import type { Family, ModelConfig } from "../../../models/family.ts";
 import { textGraph } from "../../../models/graph.ts";
 import type { Lora } from "../../../models/lora.ts";
+import { requireCounts, requirePositive, requireWhole } from "../../../numbers.ts";
 import { compile, valueMaker } from "../../../runtime/program.ts";
 import { lower } from "../../../tensor/index.ts";
 import { type Checkpoint, checkpointPath, readRun } from "../../../training/checkpoint.ts";
@@ -84,6 +86,9 @@ const [firstBatches, heldOutBatches] = [8, 8];
 /** Errors: `bad_option` for texts shorter than a batch; those of `codebookObjective` and of training. */
 export async function finetuneCodebooks(options: CodebookFinetuning): Promise<FinetunedCodebooks> {
   const { family, config, shape, tokens, heldOut, rows, length, steps, rate, seed = 0 } = options;
+  requireCounts({ rows, length, steps });
+  requirePositive({ rate });
+  requireWhole({ seed }, 0);
   const batchShape = { rows, length };
   const fitting = Math.floor((heldOut.length - 1) / (rows * length));
   ensure(

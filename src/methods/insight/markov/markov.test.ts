@@ -650,7 +650,7 @@ describe("a number, matrix or distribution that is none", () => {
       [{ vocabulary: -1 }, /vocabulary must be/],
       [{ batch: 0 }, /batch must be/],
       [{ steps: endless }, /steps must be .* not Infinity/],
-      [{ rate: notANumber }, /rate is NaN/],
+      [{ rate: notANumber }, /rate must be .* not NaN/],
       [{ seed: 0.5 }, /seed must be/],
       [{ embedding: sound }, /embedding\.count is 6, and the vocabulary 3/],
       [{ head: unsound[4] }, /head\.width must be/],

@@ -319,6 +319,7 @@ test("numbers out of their range, rows that are not there: refused by name", asy
     smoothing: 2,
     learningRate: -1,
     clip: Number.NaN,
+    seed: Number.NaN,
   }))
     await expect(learn(bottleneck, rows, { ...few, [name]: value })).rejects.toThrow(`${name} must be`);
   expect(() => decide(bottleneck, { ...rows, count: 9 })).toThrow(/9 rows of 4 features, but 32 numbers/);

@@ -3,7 +3,7 @@
  * decay: either would move values that were not fetched.
  */
 import { ensure } from "../../../errors.ts";
-import { requireCounts, requireWithin } from "../../../numbers.ts";
+import { requireCounts, requireWhole, requireWithin } from "../../../numbers.ts";
 import {
   type Bottleneck,
   type Features,
@@ -61,6 +61,7 @@ export async function learn(bottleneck: Bottleneck, stream: Labelled, options: L
   const { codebooks, pairs, valueWidth, usage } = bottleneck;
   const { smoothing = 0.1, learningRate = 0.3, clip = 1 } = options;
   requireCounts({ epochs, batch });
+  requireWhole({ seed }, 0);
   requireWithin({ smoothing }, 0, 1);
   requireWithin({ learningRate }, 0);
   requireWithin({ clip }, 0, Infinity);

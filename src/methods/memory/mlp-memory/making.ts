@@ -2,7 +2,7 @@
 import type { DecodingModel } from "../../../engine/model.ts";
 import { ensure } from "../../../errors.ts";
 import { exists, folderOf, inMadeFolder, keeping, nameOf, within } from "../../../files.ts";
-import { requireCounts, requireWithin } from "../../../numbers.ts";
+import { requireCounts, requirePositive, requireWhole, requireWithin } from "../../../numbers.ts";
 import type { TrainProgress } from "../../../training/loop.ts";
 import { withFileLock } from "../../../weights/cache.ts";
 import { baseOf, type StateModel } from "../building.ts";
@@ -64,11 +64,10 @@ const usualExactUntil = 50_000;
 
 /** Errors: `bad_option` for numbers out of their range; `unavailable` where another process makes it; those of the datastore, of searching and of training; `aborted`, with every stage kept. */
 export async function makeMemory(model: MemoryModel, options: MakeMemoryOptions): Promise<MadeMemory> {
-  const { work, k, temperature, alpha, blocks, steps, rows, learningRate } = options;
+  const { work, k, temperature, alpha, blocks, steps, rows, learningRate, seed } = options;
   requireCounts({ k, blocks, steps, rows });
-  const rates = { temperature, learningRate };
-  for (const [name, rate] of Object.entries(rates))
-    ensure(rate > 0 && rate < Infinity, "bad_option", `${name} must be a number above 0, not ${rate}`);
+  requirePositive({ temperature, learningRate });
+  requireWhole({ seed }, 0);
   requireWithin({ alpha }, 0, 1);
   return inMadeFolder(folderOf(work), () => withFileLock(work, () => make(model, options), { timeout: 0 }));
 }

@@ -154,7 +154,7 @@ describe("training", () => {
       code: "out_of_memory",
       message: expect.stringMatching(/^rows: a step of 1099511627776 entries over 64 tokens/),
     });
-    const wrong = { k: 0, blocks: 1.5, rows: 0, steps: -1, temperature: 0, learningRate: Infinity, alpha: 2 };
+    const wrong = { k: 0, blocks: 1.5, rows: 0, steps: -1, temperature: 0, learningRate: Infinity, alpha: 2, seed: -1 };
     for (const [name, value] of Object.entries(wrong))
       await expect(make(join(fixture.folder, "wrong"), { [name]: value })).rejects.toThrow(`${name} must`);
 

@@ -341,6 +341,13 @@ describe("from recordings to texts", () => {
       learningRate: 1e-3,
       seed: 1,
     };
+    for (const [name, value] of Object.entries({ steps: 0.5, batch: Number.NaN, seed: -1 }))
+      await expect(trainGlim(set, text, { ...options, batch: 8, [name]: value })).rejects.toThrow(
+        `${name} must be a whole number`,
+      );
+    await expect(
+      trainTextModel(pairs, { ...{ width: Number.NaN, layers: 1, heads: 2, steps: 1, batch: 4 }, ...shape, seed: 3 }),
+    ).rejects.toThrow(/width must be/);
     await expect(trainGlim(set, text, { ...options, batch: 500 })).rejects.toEqual(
       failure("bad_option", /batches of 500 distinct/),
     );

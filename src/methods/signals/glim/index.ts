@@ -4,6 +4,7 @@
  *
  *     loss = λ · clip + (1 - λ) · lm + γ · commit
  */
+
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
@@ -13,6 +14,7 @@ import { ensure } from "../../../errors.ts";
 import { checkJson, parseJsonObject } from "../../../json.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, t5Decoder, t5Encoder } from "../../../models/t5.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import type { Value } from "../../../runtime/program.ts";
 import { add, input, multiply, parametersOf, scalar, type Tensor } from "../../../tensor/index.ts";
 import { digestOf } from "../../../training/digest.ts";
@@ -94,6 +96,8 @@ export async function trainGlim(
   options: TrainGlimOptions,
 ): Promise<GlimModel & { readonly losses: readonly number[] }> {
   const { steps, batch, learningRate, seed, checkpointFolder, signal, onProgress } = options;
+  requireCounts({ steps, batch });
+  requireWhole({ seed }, 0);
   const model = modelFor(set, text, options);
   const { config, settings } = model;
   const passes: number[][][] = [];

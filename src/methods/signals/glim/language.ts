@@ -1,9 +1,11 @@
 /** The text model's part in the training: prompts, padded batches, and training a small one of ours. */
+
 import { splitWords, type TextModel, wordCodec } from "../../../engine/encoder-decoder/text-model.ts";
 import { normal, uniform } from "../../../engine/random.ts";
 import { ensure } from "../../../errors.ts";
 import { parameterMaker } from "../../../models/parameters.ts";
 import { masked, readT5Config, type T5Config, t5Decoder, t5Encoder, t5Parameters } from "../../../models/t5.ts";
+import { requireCounts, requireWhole } from "../../../numbers.ts";
 import type { Value } from "../../../runtime/program.ts";
 import { input } from "../../../tensor/index.ts";
 import { digestOf } from "../../../training/digest.ts";
@@ -90,6 +92,8 @@ export async function trainTextModel(
 ): Promise<TextModel> {
   const { width, layers, heads, steps, batch, sourceLength, targetLength, seed, signal, onProgress } = options;
   const { checkpointFolder } = options;
+  requireCounts({ width, layers, heads, steps, batch, sourceLength, targetLength });
+  requireWhole({ seed }, 0);
   const known = new Set(pairs.flatMap(([a, b]) => [...splitWords(promptFor(a)), ...splitWords(b)]));
   const vocabulary = ["<pad>", "</s>", "<unk>", ...[...known].sort()];
   const codec = wordCodec(vocabulary);
