@@ -496,3 +496,37 @@ it("a picture breaks the true line where it is not known, and its plane is about
   const across = [...paths[5].matchAll(/[ML]([\d.-]+) ([\d.-]+)/g)].map(([, , y]) => Number(y));
   expect(Math.max(...across) - Math.min(...across)).toBeGreaterThan(200);
 });
+
+describe("a filter of one's own, and numbers of a fit", () => {
+  const kalman = findFilter("kalman");
+  const refused = (message: RegExp) =>
+    expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) });
+
+  it("refuses what its functions give that is none of what they must give", async () => {
+    for (const parameters of [undefined, 7, { arrays: {} }])
+      await expect(fitFilter({ ...kalman, fit: async () => parameters as never }, world)).rejects.toEqual(
+        refused(/the filter kalman: fit gave .*, and must give { arrays, notes }/),
+      );
+    const model = models.get(kalman)!;
+    for (const filter of [undefined, {}])
+      expect(() => openFilter({ ...kalman, open: () => filter as never }, model)).toThrow(
+        refused(/the filter kalman: open gave .*, and must give a filter with the function step/),
+      );
+    for (const estimate of [undefined, { mean: new Float64Array(1) }]) {
+      const step = () => estimate as never;
+      const opened = openFilter({ ...kalman, open: (...given) => ({ ...kalman.open(...given), step }) }, model);
+      expect(() => opened.step(new Float64Array(4))).toThrow(
+        refused(/the filter kalman: step gave .*, and must give an estimate of 2 states/),
+      );
+    }
+  });
+
+  it.each([
+    ["seed", 0.5],
+    ["seed", Number.NaN],
+    ["rate", 0],
+    ["rate", Number.NaN],
+  ])("%s %d is refused by name", async (option, value) => {
+    await expect(fitFilter(kalman, world, { [option]: value })).rejects.toEqual(refused(/fitFilter: (seed|rate) must/));
+  });
+});

@@ -1,7 +1,9 @@
 /** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
 
 import { parseOptions } from "../../engine/shapers/options.ts";
-import { ensure, plural, requireObject } from "../../errors.ts";
+import { ensure, plural, requireAnswer, requireObject } from "../../errors.ts";
+import { isObject } from "../../json.ts";
+import { requirePositive, requireWhole } from "../../numbers.ts";
 import { principalComponents } from "./components.ts";
 import {
   type Estimate,
@@ -74,6 +76,8 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   requireObject(data, "fitFilter", "data");
   requireObject(given, "fitFilter", "options");
   const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
+  requireWhole({ "fitFilter: seed": seed }, 0);
+  if (given.rate !== undefined) requirePositive({ "fitFilter: rate": given.rate });
   const options = parseOptions(method.options, given.options ?? {}, method.name) as Record<string, unknown>;
   const whole = withoutGaps(data);
   requireNames("stateNames", given.stateNames, whole.states.columns);
@@ -85,6 +89,8 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   for (let i = 0; i < states.data.length; i++) states.data[i] = whole.states.data[i] - stateMean[i % states.columns];
   const prepared = { states, observations: transformAll(transform, whole.observations), starts: whole.starts };
   const parameters = await method.fit(prepared, options, { seed, signal, onProgress });
+  const learnt = isObject(parameters) && isObject(parameters.arrays) && isObject(parameters.notes);
+  requireAnswer(learnt, parameters, `the filter ${method.name}: fit`, "{ arrays, notes } of what was learnt");
   return {
     method: method.name,
     options,
@@ -120,6 +126,8 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   requireObject(model, "openFilter", "the fitted model");
   const { stateDimension: d, observationDimension: n, parameters } = model;
   const inner = method.open(parameters, parseOptions(method.options, model.options, method.name));
+  const opened = isObject(inner) && typeof inner.step === "function";
+  requireAnswer(opened, inner, `the filter ${method.name}: open`, "a filter with the function step");
   const transform = openFeatures(parameters.arrays);
   const channels = parameters.arrays.featureMean?.columns ?? inner.observationDimension;
   ensure(channels === n && inner.stateDimension === d, "bad_shape", () => {
@@ -129,6 +137,8 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   const features = new Float64Array(inner.observationDimension);
   const estimate = newEstimate(d);
   const shifted = (from: Estimate): Estimate => {
+    const fits = isObject(from) && from.mean?.length === d && from.covariance?.length === d * d;
+    requireAnswer(fits, from, `the filter ${method.name}: step`, `an estimate of ${plural(d, "state")}`);
     for (let k = 0; k < d; k++) estimate.mean[k] = from.mean[k] + stateMean[k];
     estimate.covariance.set(from.covariance);
     estimate.missing = from.missing;
