@@ -25,6 +25,8 @@ export interface TaskPrompt {
 export interface Tasks {
   readonly model: Model;
   readonly prompts: readonly TaskPrompt[];
+  /** Other prompts, on which a method's setting is chosen. */
+  readonly validation: readonly TaskPrompt[];
   readonly length: number;
   readonly blockLength: number;
   /** A trained filter: the model's own, or one that is trained now. */
@@ -35,6 +37,7 @@ export interface TaskOptions {
   /** "toy", or a model with a chat template. */
   readonly model: string;
   readonly prompts: number;
+  readonly validation: number;
   readonly length: number;
   /** Of the toy: training steps of the model and of its filter. */
   readonly steps: number;
@@ -42,34 +45,36 @@ export interface TaskOptions {
 
 /** How much each size of a reproduction measures: a toy where seconds count, otherwise the shipped model. */
 export const taskSizes = {
-  tiny: { model: "toy", prompts: 4, length: 64, steps: 120 },
-  quick: { model: "mycenae", prompts: 21, length: 64, steps: 0 },
-  full: { model: "mycenae", prompts: 42, length: 256, steps: 0 },
+  tiny: { model: "toy", prompts: 4, validation: 2, length: 64, steps: 120 },
+  quick: { model: "mycenae", prompts: 42, validation: 42, length: 64, steps: 0 },
+  full: { model: "mycenae", prompts: 210, validation: 140, length: 256, steps: 0 },
 } satisfies Record<string, TaskOptions>;
 
 /** Opens the tasks for `measure`; what was trained for it goes away afterwards. */
 export async function withTasks<T>(
   { open, signal, seed }: ReproductionContext,
-  { model: name, prompts: count, length, steps }: TaskOptions,
+  { model: name, prompts: count, validation: others, length, steps }: TaskOptions,
   measure: (tasks: Tasks) => Promise<T>,
 ): Promise<T> {
   const blockLength = 32;
+  const split = (all: readonly TaskPrompt[]) => ({ prompts: all.slice(0, count), validation: all.slice(count) });
   if (name !== "toy") {
     const model = await open(name);
-    const prompts = Array.from({ length: count }, (_, i) => {
+    const all = Array.from({ length: count + others }, (_, i) => {
       const skill = skills[i % skills.length];
       const item = skillItem(skill, "test", seed, i);
       const tokens = model.tokenizer!.encodeChat!([{ role: "user", content: item.prompt }]);
       return { tokens, right: ({ text }: { text: string }) => skill.check(item, text) };
     });
-    return measure({ model, prompts, length, blockLength, filter: async () => "learn2pd" });
+    const filter = async () => "learn2pd";
+    return measure({ model, ...split(all), length, blockLength, filter });
   }
   const folder = await mkdtemp(join(tmpdir(), "ventris-toy-"));
   try {
     await trainToy(folder, steps, seed + 1, signal);
     const model = await open(folder);
     const item = (i: number) => toyItem(seed + 100, i);
-    const prompts = Array.from({ length: count }, (_, i) => {
+    const all = Array.from({ length: count + others }, (_, i) => {
       const { prompt, answer } = item(i);
       const right = ({ tokens }: { tokens: readonly number[] }) => tokens.join() === answer.slice(0, -1).join();
       return { tokens: prompt, right };
@@ -82,7 +87,7 @@ export async function withTasks<T>(
       await model.writePart(part, { kind: filterKind, settings: { depth: "2", blockLength }, tensors });
       return part;
     };
-    return await measure({ model, prompts, length, blockLength, filter });
+    return await measure({ model, ...split(all), length, blockLength, filter });
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
@@ -155,6 +160,45 @@ export async function oneToken(
   });
   const result = await run.final;
   return { passes: length, right: prompt.right(result) ? 1 : 0, canvas: result.canvas! };
+}
+
+/** A setting chosen on validation, and what was found there. */
+export type Chosen = { readonly index: number; readonly note: string };
+
+/**
+ * Of settings of a method, the one that takes the fewest passes on the validation prompts at a score at most a point below that of one token a pass;
+ * where there is none, the one with the highest score. Published settings are tuned to another model's confidences.
+ */
+export async function chooseSetting(
+  tasks: Tasks,
+  { step, signal }: Pick<ReproductionContext, "step" | "signal">,
+  settings: readonly ({ readonly name: string } & Readonly<Record<string, unknown>>)[],
+): Promise<Chosen> {
+  const found: { plain: number; settings: { passes: number; right: number }[] }[] = [];
+  for (const [i, prompt] of tasks.validation.entries())
+    found.push(
+      await step(`validation ${i + 1}`, async () => {
+        const plain = (await oneToken(tasks, prompt, { signal })).right;
+        const measured: { passes: number; right: number }[] = [];
+        for (const method of settings) {
+          const { passes, right } = await answer(tasks, prompt, method, { signal, untilText: true });
+          measured.push({ passes, right });
+        }
+        return { plain, settings: measured };
+      }),
+    );
+  const plain = 100 * mean(found.map((one) => one.plain));
+  const scored = settings.map((_, index) => ({
+    index,
+    passes: mean(found.map((one) => one.settings[index].passes)),
+    score: 100 * mean(found.map((one) => one.settings[index].right)),
+  }));
+  const close = scored.filter(({ score }) => score >= plain - 1);
+  const { index, score } = (close.length > 0 ? close : scored).reduce((a, b) =>
+    (close.length > 0 ? b.passes < a.passes : b.score > a.score) ? b : a,
+  );
+  const note = `chosen on ${found.length} other prompts: ${score.toFixed(1)} % right there, one token a pass ${plain.toFixed(1)} %`;
+  return { index, note };
 }
 
 /** The events of one item decoded by mycenae: arithmetic in steps, some of which wait for others, in two blocks. */

@@ -1,12 +1,22 @@
 /** What LocalLeap claims against one token a pass and against one threshold, on tasks that can be checked. */
 import { defineReproduction } from "../../../papers/reproduction.ts";
 import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
-import { answer, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
+import { answer, chooseSetting, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 
+/** As published for LLaDA. */
 const anchor = 0.9;
-/** Of the frontiers: one bar for all, and anchors whose neighbours need 0.15 less. */
-const thresholds = [0.5, 0.6, 0.75, 0.85, 0.9, 0.95];
-const anchors = [0.65, 0.75, 0.9, 0.95];
+/** Anchors and relaxed bars, of which one is chosen. */
+const settings = [
+  { name: "localleap", anchor, relaxed: 0.75 },
+  { name: "localleap", anchor: 0.95, relaxed: 0.85 },
+  { name: "localleap", anchor: 0.97, relaxed: 0.9 },
+  { name: "localleap", anchor: 0.98, relaxed: 0.95 },
+  { name: "localleap", anchor: 0.99, relaxed: 0.95 },
+  { name: "localleap", anchor: 0.99, relaxed: 0.97 },
+  { name: "localleap", anchor: 0.995, relaxed: 0.98 },
+];
+/** Of the frontier: one bar for all. */
+const thresholds = [0.75, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99];
 /** Of the ablation: radius and relaxed bar, the others as published. */
 const ablated = [
   { radius: 1 },
@@ -34,11 +44,13 @@ type Short = { readonly passes: number; readonly right: number };
 
 export const reproduction = defineReproduction({
   sizes: taskSizes,
-  steps: ({ prompts }) => prompts,
+  steps: ({ prompts, validation }) => prompts + validation,
   trace: (signal, open) => showItem({ name: "localleap" }, signal, open),
   measure: (context, options) =>
     withTasks(context, options, async (tasks) => {
       const { step, seed, signal } = context;
+      const { index, note } = await chooseSetting(tasks, context, settings);
+      const chosen = settings[index];
       const found: Found[] = [];
       for (const [i, prompt] of tasks.prompts.entries()) {
         const measured = step(`prompt ${i + 1}`, async (): Promise<Found> => {
@@ -59,15 +71,15 @@ export const reproduction = defineReproduction({
           });
           const run = (method: { name: string } & Record<string, unknown>, untilText = false) =>
             answer(tasks, prompt, method, { signal, untilText });
-          const leap = await run({ name: "localleap", anchor });
-          const bar = await run({ name: "threshold", threshold: anchor });
+          const leap = await run(chosen);
+          const bar = await run({ name: "threshold", threshold: chosen.anchor });
           const short = async (method: { name: string } & Record<string, unknown>) => {
             const { passes, right } = await run(method, true);
             return { passes, right };
           };
           const [bars, leaps, ablation] = [[], [], []] as Short[][];
           for (const threshold of thresholds) bars.push(await short({ name: "threshold", threshold }));
-          for (const own of anchors) leaps.push(await short({ name: "localleap", anchor: own, relaxed: own - 0.15 }));
+          for (const setting of settings) leaps.push(await short(setting));
           for (const change of ablated) ablation.push(await short({ name: "localleap", anchor, ...change }));
           const count = (near: boolean): [number, number] => {
             const some = seen.filter((one) => one.near === near);
@@ -91,7 +103,7 @@ export const reproduction = defineReproduction({
         });
         found.push(await measured);
       }
-      const settings = ablated.map((change, t) => {
+      const ablation = ablated.map((change, t) => {
         const own = found.map(({ ablation }) => ablation[t]);
         const [passes, right] = [mean(own.map((one) => one.passes)), 100 * mean(own.map((one) => one.right))];
         const [name, value] = Object.entries(change)[0];
@@ -110,6 +122,7 @@ export const reproduction = defineReproduction({
             found.map(({ passes }) => [100 * passes[1], passes[0]]),
             seed,
           ),
+          note: `anchor ${chosen.anchor}, relaxed ${chosen.relaxed}, ${note}`,
           details: { "passes a position waits with its final prediction": mean(found.map(({ waited }) => waited)) },
         },
         {
@@ -121,9 +134,9 @@ export const reproduction = defineReproduction({
           note: `score against the threshold: ${mean(points(1, 2)).toFixed(1)} points`,
           plot: frontiers({
             "one threshold": thresholds.map((_, t) => found.map(({ bars }) => bars[t])),
-            "LocalLeap, relaxed 0.15 below": anchors.map((_, t) => found.map(({ leaps }) => leaps[t])),
+            LocalLeap: settings.map((_, t) => found.map(({ leaps }) => leaps[t])),
           }),
-          details: Object.fromEntries(settings),
+          details: Object.fromEntries(ablation),
         },
         { claim: "quality", ...meanOf(points(1, 0), seed) },
         ...(both.length > 0 ? [{ claim: "locality", ...meanOf(both, seed) }] : []),
