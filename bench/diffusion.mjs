@@ -13,6 +13,9 @@ import { asDiffusion } from "./weights/diffusion.mjs";
 
 const threads = 2;
 const blockLength = 32;
+/** As `ventris reproduce localleap` chooses for mycenae on other prompts: the published 0.9 and 0.75 are tuned to LLaDA's confidences. */
+const leaping = { name: "localleap", anchor: 0.99, relaxed: 0.97 };
+const bar = { name: "threshold", threshold: leaping.anchor };
 
 /** @type {Promise<{ model: any, trained: boolean }> | undefined} */
 let opened;
@@ -228,16 +231,20 @@ export const rows = [
   ...[64, 128, 256].flatMap((length) => [
     onTasks(`LocalLeap: passes over one token a pass, G = ${length}`, atMost(20, " %"), async (model, quick) => {
       const plain = await plainly(model, quick, length);
-      const leap = await onAll(model, quick, length, { name: "localleap" });
+      const leap = await onAll(model, quick, length, leaping);
       const share = passes(leap, plain);
       return { value: 100 * share.value, runs: [100 * share.value], note: scores(leap, plain) };
     }),
-    onTasks(`LocalLeap: passes over those of a threshold of 0.9, G = ${length}`, atMost(1), async (model, quick) => {
-      const bar = await onAll(model, quick, length, { name: "threshold" });
-      const leap = await onAll(model, quick, length, { name: "localleap" });
-      const share = passes(leap, bar);
-      return { value: share.value, runs: [share.value], note: `${within(share, 3)}; ${scores(leap, bar)}` };
-    }),
+    onTasks(
+      `LocalLeap: passes over those of a threshold of ${bar.threshold}, G = ${length}`,
+      atMost(1),
+      async (model, quick) => {
+        const alone = await onAll(model, quick, length, bar);
+        const leap = await onAll(model, quick, length, leaping);
+        const share = passes(leap, alone);
+        return { value: share.value, runs: [share.value], note: `${within(share, 3)}; ${scores(leap, alone)}` };
+      },
+    ),
     onTasks(
       `Learn2PD with end-of-text prediction: one-token passes over its passes, G = ${length}`,
       length === 256 ? atLeast(8) : reported(),
@@ -255,11 +262,11 @@ export const rows = [
     async (model, quick) => {
       // Without end-of-text prediction on either side: it is the choice of positions that is compared.
       const bars = [];
-      for (const threshold of [0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95])
+      for (const threshold of [0.6, 0.75, 0.85, 0.9, 0.93, 0.95, 0.97, 0.98, 0.99, 0.995])
         bars.push({ threshold, found: await onAll(model, quick, 64, { name: "threshold", threshold }, false) });
       const notes = [];
       const points = [];
-      for (const threshold of [0.5, 0.7, 0.9, 0.96, 0.99]) {
+      for (const threshold of [0.9, 0.96, 0.99, 0.999, 0.9997]) {
         const method = { name: "learn2pd", threshold, eotp: "off" };
         const found = await onAll(model, quick, 64, method, false);
         const budget = meanPasses(found);

@@ -734,7 +734,7 @@ export interface LocalleapOptions {
 export interface Learn2pdOptions {
   /** The trained filter: a part of the model by its name or folder; none works by end-of-text prediction alone. Default "learn2pd". Of the host alone: a server refuses it in requests. */
   filter?: string;
-  /** A position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position; default: 0.96. From 0 to 1. */
+  /** A position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position; default: the filter's own, or 0.96. From 0 to 1. */
   threshold?: number;
   /** Where the answer is cut at a predicted end of the text: where the filter is sure of it, else at any masked position that predicts it (repo, the authors' program); only where the filter is sure (filter_only), which is more careful; or nowhere (off). Default "repo". */
   eotp?: "repo" | "filter_only" | "off";

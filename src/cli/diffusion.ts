@@ -31,6 +31,7 @@ interface TrainFlags {
   depth: learn2pd.Depth;
   steps: number;
   rate: number;
+  threshold: number;
   seed: number;
   threads?: number;
   json?: true;
@@ -103,6 +104,13 @@ export function define(command: Command): void {
       ).default(4000),
     )
     .addOption(numberFlag("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
+    .addOption(
+      numberFlag(
+        "--threshold",
+        z.number().min(0).max(1),
+        "how sure the filter must be of a position where a request does not say; ventris reproduce learn2pd compares some; published: 0.96",
+      ).default(learn2pd.publishedThreshold),
+    )
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the split and the first values").default(0))
     .addOption(threadsFlag())
     .option("--json", "print one JSON object")
@@ -167,7 +175,7 @@ async function collect(reference: string, flags: CollectFlags, command: Command)
 }
 
 async function trainFilter(reference: string, flags: TrainFlags): Promise<void> {
-  const { out, depth, steps, rate, seed, threads } = flags;
+  const { out, depth, steps, rate, threshold, seed, threads } = flags;
   const records = learn2pd.joinRecords(await Promise.all(flags.records.map(learn2pd.readRecords)));
   await using model = await openShown(reference, { threads });
   ensure(records.base === (await model.fingerprint()), "bad_option", () => {
@@ -188,7 +196,7 @@ async function trainFilter(reference: string, flags: TrainFlags): Promise<void> 
   await model.writePart(out, {
     kind: learn2pd.filterKind,
     name: basename(out),
-    settings: { depth, blockLength: records.blockLength },
+    settings: { depth, blockLength: records.blockLength, threshold },
     training: { records: records.labels.length / records.blockLength, steps, kept: step, rate, seed, validation, test },
     tensors,
   });

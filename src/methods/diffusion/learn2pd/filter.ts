@@ -2,7 +2,7 @@
  * The filter of Learn2PD: from the confidences of a block, for each position how likely its prediction is final. Two layers
  * z = W2 relu(W1 c + b1) + b2 with B x B matrices; one layer, four, and a filter that looks at each position alone are there to compare.
  */
-import { ensure } from "../../../errors.ts";
+import { ensure, shown } from "../../../errors.ts";
 import type { Part, PartTensor } from "../../../models/parts.ts";
 
 export const filterKind = "learn2pd";
@@ -10,11 +10,15 @@ export const depths = ["positions", "1", "2", "4"] as const;
 /** "positions": a factor and a constant for each position; otherwise layers of B x B. */
 export type Depth = (typeof depths)[number];
 
+export const publishedThreshold = 0.96;
+
 export interface Filter {
   readonly blockLength: number;
   readonly depth: Depth;
   /** Numbers that were trained. */
   readonly size: number;
+  /** How sure it must be of a position, where a request does not say: as published for LLaDA unless its card says otherwise. */
+  readonly threshold: number;
   /** Logits [length] for confidences of a block that may be shorter; it is then padded with zeros on the right. */
   logits(confidences: ArrayLike<number>): Float64Array;
 }
@@ -36,6 +40,7 @@ export function createFilter(
   blockLength: number,
   tensors: ReadonlyMap<string, PartTensor>,
   origin: string,
+  threshold = publishedThreshold,
 ): Filter {
   const shapes = filterShapes(depth, blockLength);
   ensure(shapes.size === tensors.size, "bad_file", `${origin}: a filter of depth ${depth} has ${shapes.size} tensors`);
@@ -53,6 +58,7 @@ export function createFilter(
   return {
     blockLength,
     depth,
+    threshold,
     size: [...shapes.values()].reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0),
     logits(confidences) {
       let values = new Float64Array(blockLength);
@@ -73,8 +79,11 @@ export function createFilter(
 
 /** Errors: `bad_file` for a part that holds no filter. */
 export function filterOfPart({ card, folder, tensors }: Part): Filter {
-  const { depth, blockLength } = card.settings;
+  const { depth, blockLength, threshold = publishedThreshold } = card.settings;
   const whole = Number.isInteger(blockLength) && (blockLength as number) >= 1 && (blockLength as number) <= 2 ** 12;
   ensure(whole && depths.includes(depth as Depth), "bad_file", `${folder}: the card says no depth and block length`);
-  return createFilter(depth as Depth, blockLength as number, tensors, folder);
+  ensure(typeof threshold === "number" && threshold >= 0 && threshold <= 1, "bad_file", () => {
+    return `${folder}: the card's threshold must be a number from 0 to 1, not ${shown(threshold)}`;
+  });
+  return createFilter(depth as Depth, blockLength as number, tensors, folder, threshold);
 }

@@ -27,7 +27,7 @@ export const learn2pdOptions = z.strictObject({
     .max(1)
     .optional()
     .describe(
-      "a position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position; default: 0.96",
+      "a position is final when the filter's probability exceeds this: lower is faster and less careful; 1 is never exceeded, so that each pass fills one position; default: the filter's own, or 0.96",
     ),
   eotp: z
     .enum(["repo", "filter_only", "off"])
@@ -57,14 +57,14 @@ export function endOfText(
 export function learnedPolicy(
   request: Pick<PolicyRequest, "length" | "blocks" | "endTokens">,
   filter: Filter | undefined,
-  { threshold = 0.96, eotp, steps }: z.output<typeof learn2pdOptions>,
+  { threshold = filter?.threshold, eotp, steps }: z.output<typeof learn2pdOptions>,
 ): Policy {
   const countFor = evenSchedule(request, steps);
   return {
     looksAt: eotp === "repo" ? "rest" : "block",
     decide(view) {
       const { block, masked, confidence } = view;
-      const accepted = filter ? acceptedBy(filter, view, threshold) : [];
+      const accepted = filter ? acceptedBy(filter, view, threshold!) : [];
       const always = highest(masked, countFor(view), confidence); // beside the filter's, not instead of them
       const chosen = new Set([...accepted, ...always]);
       const positions = masked.filter((position) => chosen.has(position));

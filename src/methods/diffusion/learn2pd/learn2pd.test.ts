@@ -157,6 +157,15 @@ describe("on a model", () => {
     const fixed = await decode("threshold", { threshold: 0.3 });
     expect(learned.canvas).toEqual(fixed.canvas);
     expect(learned.counters.passes).toBe(fixed.counters.passes);
+    // Of a request that says none the filter's own threshold is meant.
+    const careful = await writeFilter("careful", own, { depth: "1", blockLength, threshold: 1 });
+    expect((await decode("learn2pd", { filter: careful, eotp: "off" })).counters.passes).toBe(length);
+    const told = await decode("learn2pd", { filter: careful, threshold: 0.5, eotp: "off" });
+    expect(told.canvas).toEqual(fixed.canvas);
+    const wrong = await writeFilter("wrong", own, { depth: "1", blockLength, threshold: 2 });
+    await expect(decode("learn2pd", { filter: wrong })).rejects.toThrow(
+      /threshold must be a number from 0 to 1, not 2/,
+    );
   });
 
   test("an end that is predicted cuts the canvas, for good, and saves passes", async () => {

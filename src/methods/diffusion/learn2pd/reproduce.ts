@@ -4,9 +4,9 @@ import { mean, meanOf, ratioOf } from "../../../papers/statistics.ts";
 import { agreement, answer, chooseSetting, frontiers, oneToken, showItem, taskSizes, withTasks } from "../measuring.ts";
 import { filterKind, filterOfPart } from "./filter.ts";
 
-const bars = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
+const bars = [0.75, 0.85, 0.9, 0.95, 0.97, 0.98, 0.99, 0.995];
 /** Of the filter; published for LLaDA: 0.96. */
-const thresholds = [0.5, 0.7, 0.9, 0.96, 0.99, 0.997, 0.999, 0.9997];
+const thresholds = [0.9, 0.96, 0.98, 0.99, 0.997, 0.999, 0.9997, 0.9999];
 
 /** Of one prompt: one token a pass, the filter, the filter with end-of-text prediction, that alone; and the settings above. */
 type Found = {
