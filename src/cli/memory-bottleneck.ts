@@ -337,13 +337,17 @@ async function compare(files: string[], flags: CompareFlags): Promise<void> {
   const rows = library.standardise(learned, learned);
   const data = { train: rows, test: library.standardise(tests, learned), drawings: rows };
   const { codebooks = usual.codebooks, pairs = usual.pairs, keyWidth = Math.min(whole.width, usual.keyWidth) } = flags;
-  showProgress(`learning ${plural(classes.length, "class", "classes")}, ${split} at a time`);
-  const found = await library.runStream(data, classes.length, {
-    ...{ codebooks, pairs, keyWidth, seed, perSplit: split },
-    epochs: passes,
-    headEpochs: passes,
-    learningRate: rate,
-  });
+  const says = `learning ${plural(classes.length, "class", "classes")}, ${split} at a time`;
+  showProgress(says);
+  const found = await interruptible((signal) =>
+    library.runStream(data, classes.length, {
+      ...{ codebooks, pairs, keyWidth, seed, perSplit: split, signal },
+      epochs: passes,
+      headEpochs: passes,
+      learningRate: rate,
+      onProgress: (share) => showProgress(`${says}: ${Math.floor(100 * share)} %`),
+    }),
+  );
   if (flags.json) {
     printJson({ classes, encoder, rows: kept.length, tests: held.length, ...found });
     return;

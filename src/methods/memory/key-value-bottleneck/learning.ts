@@ -37,6 +37,8 @@ export interface LearnOptions {
   readonly seed?: number;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
+  /** Told after each pass which share of them is done. */
+  readonly onProgress?: (share: number) => void;
 }
 
 /** Errors: `bad_option` for a stream without samples, or a label that the values have no place for. */
@@ -57,7 +59,7 @@ export function requireLabels({ count, labels }: Labelled, classes: number): voi
  * `bad_option` for an empty stream, a label without a place or numbers out of their range; `aborted`, with what the steps until then have learned.
  */
 export async function learn(bottleneck: Bottleneck, stream: Labelled, options: LearnOptions): Promise<void> {
-  const { epochs, batch, top = 1, seed = 0, signal } = options;
+  const { epochs, batch, top = 1, seed = 0, signal, onProgress } = options;
   const { codebooks, pairs, valueWidth, usage } = bottleneck;
   const { smoothing = 0.1, learningRate = 0.3, clip = 1 } = options;
   requireCounts({ epochs, batch });
@@ -90,6 +92,7 @@ export async function learn(bottleneck: Bottleneck, stream: Labelled, options: L
         options,
       );
     }
+    onProgress?.((epoch + 1) / epochs);
   }
 }
 
@@ -108,26 +111,26 @@ export function stepOn(
   const logits = logitsOf(bottleneck, fetched, top);
   if (offsets) for (let i = 0; i < logits.length; i++) logits[i] += offsets[i];
   const { loss, slopes } = smoothedLoss(logits, labels, valueWidth, smoothing);
-  const gradients = new Map<number, Float64Array>();
+  const shares = slopes.map((slope) => slope / codebooks);
   const row = codebooks * top;
+  // Gradients of the pairs that were fetched, a slot for each in the order in which they first are.
+  const slots = new Int32Array(codebooks * pairs).fill(-1);
+  const touched: number[] = [];
+  const gradients = new Float64Array(Math.min(slots.length, labels.length * row) * valueWidth);
   for (let n = 0; n < labels.length; n++) {
     for (let k = 0; k < row; k++) {
       const pair = Math.floor(k / top) * pairs + fetched[n * row + k];
-      let gradient = gradients.get(pair);
-      if (!gradient) {
-        gradient = new Float64Array(valueWidth);
-        gradients.set(pair, gradient);
-      }
-      for (let v = 0; v < valueWidth; v++) gradient[v] += slopes[n * valueWidth + v] / codebooks;
+      if (slots[pair] < 0) slots[pair] = touched.push(pair) - 1;
+      const at = slots[pair] * valueWidth;
+      for (let v = 0; v < valueWidth; v++) gradients[at + v] += shares[n * valueWidth + v];
     }
   }
   let square = 0;
-  for (const gradient of gradients.values()) for (const g of gradient) square += g * g;
+  for (let i = 0; i < touched.length * valueWidth; i++) square += gradients[i] * gradients[i];
   const norm = Math.sqrt(square);
   const rate = learningRate * (norm > clip ? clip / norm : 1);
-  for (const [pair, gradient] of gradients) {
-    for (let v = 0; v < valueWidth; v++) values[pair * valueWidth + v] -= rate * gradient[v];
-  }
+  for (const [slot, pair] of touched.entries())
+    for (let v = 0; v < valueWidth; v++) values[pair * valueWidth + v] -= rate * gradients[slot * valueWidth + v];
   return loss;
 }
 

@@ -57,13 +57,14 @@ export const reproduction = defineReproduction({
             test: toyData(seed + 1000, 25),
             drawings: uniformSquare(drawings, seed),
           };
-          return runStream(toy, toyClasses, { ...settings, seed });
+          return runStream(toy, toyClasses, { ...settings, seed, signal, onProgress: progress });
         }
         const given = await digitFeatures(data, {
           ...{ seed, steps, digits, drawings, folder, signal },
-          onProgress: (share) => progress(share / 2),
+          onProgress: (share) => progress(share / 3),
         });
-        return runStream(given, digitClasses, { ...settings, seed });
+        const onProgress = (share: number): void => progress((1 + 2 * share) / 3);
+        return runStream(given, digitClasses, { ...settings, seed, signal, onProgress });
       });
       results.push(found as unknown as StreamResult);
     }

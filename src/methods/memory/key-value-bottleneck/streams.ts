@@ -28,6 +28,10 @@ export interface StreamSettings {
   readonly learningRate?: number;
   /** Of the first keys and of the order of what is learnt. */
   readonly seed: number;
+  /** Ends the work with the error `aborted`. Default: nothing ends it. */
+  readonly signal?: AbortSignal;
+  /** Told which share of the bottlenecks' learning is done. */
+  readonly onProgress?: (share: number) => void;
 }
 
 /** The classes in splits of so many, in an order of the seed's. Errors: `bad_option` for numbers below 1. */
@@ -77,16 +81,17 @@ export async function runStream(
   classes: number,
   settings: StreamSettings,
 ): Promise<StreamResult> {
-  const { epochs, headEpochs, perSplit = 2, learningRate = bottleneckRate, seed } = settings;
+  const { epochs, headEpochs, perSplit = 2, learningRate = bottleneckRate, seed, signal, onProgress } = settings;
   const splits = splitsOf(classes, perSplit, seed);
   const first = ofClasses(test, splits[0]);
   const share = (logits: Float64Array, of: Labelled): number => accuracy(classesOf(logits, classes), of);
-  const learning = { batch, learningRate, seed };
+  const learning = { batch, learningRate, seed, signal };
   const bottleneck = await placedBottleneck(drawings, classes, settings);
   let [moved, firstThen] = [0, 0];
   for (const [i, split] of splits.entries()) {
     const before = { values: bottleneck.values.slice(), usage: bottleneck.usage.slice() };
-    await learn(bottleneck, ofClasses(train, split), { ...learning, epochs });
+    const told = (done: number): void => onProgress?.((i + done) / splits.length / 2);
+    await learn(bottleneck, ofClasses(train, split), { ...learning, epochs, onProgress: told });
     for (let pair = 0; pair < before.usage.length; pair++) {
       if (bottleneck.usage[pair] !== before.usage[pair]) continue;
       for (let v = 0; v < classes; v++) {
@@ -96,7 +101,7 @@ export async function runStream(
     if (i === 0) firstThen = share(decide(bottleneck, first), first);
   }
   const iid = await placedBottleneck(drawings, classes, settings);
-  await learn(iid, train, { ...learning, epochs });
+  await learn(iid, train, { ...learning, epochs, onProgress: (done) => onProgress?.((1 + done) / 2) });
   const tuned = (options: object, parts: readonly Labelled[]) => {
     const head = createHead(train.width, { classes, seed, ...options });
     for (const part of parts) head.learn(part, { epochs: headEpochs, batch: 64, learningRate: headRate, seed });
