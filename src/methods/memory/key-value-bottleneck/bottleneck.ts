@@ -198,19 +198,38 @@ export function fetchPairs(bottleneck: Bottleneck, queries: Float32Array, { top 
   const count = queries.length / (codebooks * keyWidth);
   const fetched = new Int32Array(count * codebooks * top).fill(-1);
   const distances = new Float64Array(top);
-  for (let n = 0; n < count; n++) {
-    for (let c = 0; c < codebooks; c++) {
+  /** Distances of the keys of a codebook, four at a time: sums of several keys do not wait for each other, and each is added up in order. */
+  const near = new Float64Array(Math.ceil(pairs / 4) * 4);
+  // The keys of one codebook stay in the processor's cache while all samples look at them.
+  for (let c = 0; c < codebooks; c++) {
+    const own = new Float64Array(near.length * keyWidth);
+    own.set(keys.subarray(c * pairs * keyWidth, (c + 1) * pairs * keyWidth));
+    for (let n = 0; n < count; n++) {
       const query = (n * codebooks + c) * keyWidth;
+      for (let p = 0; p < near.length; p += 4) {
+        let [first, second, third, fourth] = [0, 0, 0, 0];
+        const key = p * keyWidth;
+        for (let j = 0; j < keyWidth; j++) {
+          const q = queries[query + j];
+          const a = q - own[key + j];
+          const b = q - own[key + keyWidth + j];
+          const d = q - own[key + 2 * keyWidth + j];
+          const e = q - own[key + 3 * keyWidth + j];
+          first += a * a;
+          second += b * b;
+          third += d * d;
+          fourth += e * e;
+        }
+        near[p] = first;
+        near[p + 1] = second;
+        near[p + 2] = third;
+        near[p + 3] = fourth;
+      }
       const out = (n * codebooks + c) * top;
       distances.fill(Infinity);
-      for (let p = 0, key = c * pairs * keyWidth; p < pairs; p++, key += keyWidth) {
-        if (used && usage[c * pairs + p] === 0) continue;
-        let distance = 0;
-        for (let j = 0; j < keyWidth; j++) {
-          const difference = queries[query + j] - keys[key + j];
-          distance += difference * difference;
-        }
-        if (!(distance < distances[top - 1])) continue;
+      for (let p = 0; p < pairs; p++) {
+        const distance = near[p];
+        if (!(distance < distances[top - 1]) || (used && usage[c * pairs + p] === 0)) continue;
         let at = top - 1;
         for (; at > 0 && distances[at - 1] > distance; at--) {
           distances[at] = distances[at - 1];

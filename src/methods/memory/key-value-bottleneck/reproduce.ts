@@ -34,7 +34,7 @@ export const reproduction = defineReproduction({
       headEpochs: 4,
     },
     full: {
-      seeds: 5,
+      seeds: 3,
       steps: 1500,
       digits: 8000,
       drawings: 8000,
