@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { findMethod } from "../methods/index.ts";
 import type { Comparison, Entry } from "./comparison.ts";
-import { notesOf, rowsOf } from "./comparison-report.ts";
+import { hopeless, notesOf, rowsOf } from "./comparison-report.ts";
 
 const entry = (name: string, secondsPerToken: number, more: Partial<Entry> = {}): Entry => ({
   label: name,
@@ -31,4 +31,20 @@ test("the same text is said of what was compared, and not of a method alone", ()
   expect(of(entry("aded", 0.01))).toEqual(["-"]);
   expect(of(entry("aded", 0.01), entry("beam", 0.01, { lossless: false }))).toEqual(["-", "not promised"]);
   expect(of(entry("sample", 0.01), entry("aded", 0.01))).toEqual(["✓", "✓"]);
+});
+
+test("what cannot gain, what is not expected to, and what pass times of a busy machine do not tell are told apart", () => {
+  const said = (most: number, speedUp?: number, disturbed?: boolean) =>
+    hopeless("chain", { most, speedUp, disturbed, because: "a pass takes 2 ms", advice: "a faster draft would help" });
+  expect(said(0.9, 0.5)).toBe("chain cannot gain here: a pass takes 2 ms; a faster draft would help");
+  expect(said(2.79, 0.56)).toBe(
+    "chain is not expected to gain here (expected 0.56×, at best 2.79×): a pass takes 2 ms; a faster draft would help",
+  );
+  expect(said(1.02)).toMatch(/^chain is not expected to gain here \(at best 1\.02×\): /);
+  expect(said(2.79, 0.56, true)).toMatch(
+    /^chain may gain here or not, .* busy machine .*: a pass takes 2 ms; .*--measure/,
+  );
+  expect(said(0.9, 0.5, true)).toMatch(/^chain may gain here or not/);
+  expect(said(0.4, 0.3, true)).toMatch(/^chain cannot gain here: /);
+  expect(said(2.79, 1.3, true)).toBeUndefined();
 });

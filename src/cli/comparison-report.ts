@@ -83,12 +83,12 @@ export function notesOf({ entries, prompts, margin, repetitions }: Comparison): 
   const why = new Map<string, string[]>();
   for (const entry of entries) {
     const { label, outlook } = entry;
-    const reason = reasonFor(outlook);
-    // Kept pass times may be those of a busy machine: a gain in the table itself is better known.
-    if (reason && speedUp(entry, measureOf(entries)).value <= noGain)
+    const reason = outlook && reasonFor(outlook);
+    // Kept pass times may be those of a busy machine: what the table itself has measured is better known.
+    if (reason && prospectOf(outlook) !== "not known" && speedUp(entry, measureOf(entries)).value <= noGain)
       why.set(reason, [...(why.get(reason) ?? []), label]);
   }
-  return [...notes, ...[...why].map(([reason, labels]) => `${listed(labels)} cannot gain here: ${reason}`)];
+  return [...notes, ...[...why].map(([reason, labels]) => `${listed(labels)} ${reason}`)];
 }
 
 /** Which methods were skipped and why, those together that one reason or one flag is about. */
@@ -107,19 +107,43 @@ export function skippedNotes(skipped: readonly Skipped[]): string[] {
   );
 }
 
-/** The sentence that a method cannot gain here; undefined where it can, or does not know. */
+/** The sentence that a method does not gain here, as far as is known; undefined where it may. */
 export const hopeless = (label: string, outlook: Outlook | undefined): string | undefined => {
-  const reason = reasonFor(outlook);
-  return reason && `${label} cannot gain here: ${reason}`;
+  const reason = outlook && reasonFor(outlook);
+  return reason && `${label} ${reason}`;
 };
 
-function reasonFor(outlook: Outlook | undefined): string | undefined {
-  if (!outlook || (outlook.speedUp ?? outlook.most) > noGain) return undefined;
-  return `${outlook.because}; ${outlook.advice}`;
+function reasonFor(outlook: Outlook): string | undefined {
+  const { speedUp: expected, most, because, advice } = outlook;
+  const figures = [...(expected === undefined ? [] : [`expected ${factorOf(expected)}`]), `at best ${factorOf(most)}`];
+  switch (prospectOf(outlook)) {
+    case "may gain":
+      return undefined;
+    case "not known":
+      return `may gain here or not, which pass times of a busy machine do not tell: ${because}; ventris doctor --model MODEL --measure takes them anew`;
+    case "not expected":
+      return `is not expected to gain here (${figures.join(", ")}): ${because}; ${advice}`;
+    case "cannot gain":
+      return `cannot gain here: ${because}; ${advice}`;
+  }
 }
+
+const factorOf = (value: number): string => `${value.toFixed(2)}×`;
 
 /** A smaller gain is none. */
 export const noGain = 1.05;
+
+/** So far below 1 even the best case would be on an idle machine. */
+const farBelow = 0.7;
+
+type Prospect = "may gain" | "not expected" | "cannot gain" | "not known";
+
+/** What an outlook allows to say; of times that were disturbed it takes more to say that there is no gain. */
+export function prospectOf({ speedUp: expected, most, disturbed }: Omit<Outlook, "because" | "advice">): Prospect {
+  if ((expected ?? most) > noGain) return "may gain";
+  if (disturbed && most >= farBelow) return "not known";
+  return most < 1 ? "cannot gain" : "not expected";
+}
 
 export const listed = (labels: readonly string[]): string =>
   labels.length < 2 ? labels.join("") : `${labels.slice(0, -1).join(", ")} and ${labels.at(-1)}`;

@@ -14,7 +14,7 @@ import { loadRuntime } from "../runtime/load.ts";
 import { type Device, defaultThreads } from "../runtime/program.ts";
 import { amount } from "../training/progress.ts";
 import { cacheFolder } from "../weights/index.ts";
-import { noGain } from "./comparison-report.ts";
+import { prospectOf } from "./comparison-report.ts";
 import { devices, deviceWorks, probe, remedies } from "./devices.ts";
 import { parseValue, refuseFlags } from "./flags.ts";
 import { interruptible } from "./interruptible.ts";
@@ -42,6 +42,7 @@ interface Gain {
   readonly lossless: boolean;
   readonly speedUp?: number;
   readonly most?: number;
+  readonly disturbed?: boolean;
   readonly because: string;
   readonly advice?: string;
   /** Why it cannot work with this model. */
@@ -237,10 +238,13 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
       `${wrap(`The pass times are too long${load}: ventris doctor --model ${model} --measure measures them anew, best on an idle machine.`, width).join("\n")}\n`,
     );
   const factor = (value: number | undefined): string => (value === undefined ? "-" : `${value.toFixed(2)}×`);
-  const verdict = ({ speedUp, most, unfit }: Gain): string => {
-    if (unfit) return "cannot work";
-    if (speedUp === undefined) return most! > noGain ? "depends on the text" : "no gain";
-    return speedUp > noGain ? "gains" : "no gain";
+  const prospect = ({ speedUp, most, disturbed, unfit }: Gain) =>
+    unfit ? "cannot work" : prospectOf({ speedUp, most: most!, disturbed });
+  const verdict = (gain: Gain): string => {
+    const found = prospect(gain);
+    if (found === "cannot work" || found === "not known") return found;
+    if (found !== "may gain") return "no gain";
+    return gain.speedUp === undefined ? "depends on the text" : "gains";
   };
   print(
     formatTable(
@@ -251,7 +255,7 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
   );
   const reasons = new Map<string, string[]>();
   for (const gain of gains) {
-    const hopeless = gain.unfit || (gain.speedUp ?? gain.most!) <= noGain;
+    const hopeless = prospect(gain) !== "may gain";
     // What makes the pass times too long is said above.
     const reason = `${gain.because.replace(load, "")}${hopeless && gain.advice ? `; ${gain.advice}` : ""}`;
     reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);

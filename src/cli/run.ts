@@ -178,7 +178,7 @@ async function promptOf(words: string[], flags: RunFlags): Promise<Prompt> {
   return { fill, ...(lengths && { lengths }) };
 }
 
-/** Says once, with figures, that a method cannot gain with this model on this machine. */
+/** Says once, with figures, that a method does not gain with this model on this machine. */
 async function explainSpeed(
   model: Model,
   method: ChosenMethod,

@@ -71,6 +71,8 @@ export interface Outlook {
   readonly speedUp?: number;
   /** The same were every draft right: no text is faster. */
   readonly most: number;
+  /** The times that it follows from were taken while other programs kept the processors busy. Default: they were not. */
+  readonly disturbed?: boolean;
   /** The figures that it follows from, and what would help: clauses without a stop. */
   readonly because: string;
   readonly advice: string;

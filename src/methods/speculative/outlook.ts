@@ -51,6 +51,7 @@ export const draftModelOutlook =
     return {
       speedUp,
       most: ideal,
+      disturbed: [target, draftCurve].some((curve) => underLoad(curve) !== ""),
       because: `a pass of ${model.name} takes ${milliseconds(passSeconds(target, 1))}, one of the draft ${draft.name} ${milliseconds(draftPass)}${underLoad(target) || underLoad(draftCurve)}, and ${percent(hits[0])} of its guesses are right`,
       advice:
         idealSpeedUp(target, draftPass) < worthwhile
@@ -76,6 +77,7 @@ export const freeDraftOutlook =
     const longest = longestOf(options);
     return {
       most: idealSpeedUp(target, 0, longest),
+      disturbed: underLoad(target) !== "",
       because: `a pass of ${model.name} over 1 token takes ${milliseconds(passSeconds(target, 1))}, over ${longest + 1} tokens ${milliseconds(passSeconds(target, longest + 1))}${underLoad(target)}; how many drafts are right depends on ${depends}`,
       advice,
     };
