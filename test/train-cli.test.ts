@@ -187,7 +187,8 @@ describe("finetune", () => {
     // One epoch reads what is not held out once, but for a batch.
     const read = Number(/(\d+) training tokens/.exec(stderr)![1]);
     expect(Math.abs(steps * rows * length - read)).toBeLessThanOrEqual(rows * length);
-    await refused(["train", "status", "whole"], /whole is no training run.*did you mean "whole.run/);
+    // The folder of the finetuning stands for the run that it holds.
+    expect(await json("train", "status", "whole")).toEqual(await json("train", "status", path("whole", "run")));
     await refused(["run", "--model", "whole", "Day"], /no weights in .*did you mean ".*whole.model/);
     await refused(
       ["run", "--model", "whole/modl", "Day"],

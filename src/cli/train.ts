@@ -8,7 +8,7 @@ import { z } from "zod";
 import { ensure } from "../errors.ts";
 import { partKinds } from "../methods/index.ts";
 import { hint, meantBy } from "../names.ts";
-import { readNote } from "../training/export.ts";
+import { readNote, runFolderIn } from "../training/export.ts";
 import { findPartKind, partKinds as ownPartKinds } from "../training/parts.ts";
 import { amount, duration, progressWriter } from "../training/progress.ts";
 import { readRecipe, runRecipe } from "../training/recipe.ts";
@@ -176,14 +176,14 @@ export function define(command: Command): void {
   command
     .command("status")
     .description("show how far a training run is: steps, losses, speed, time left")
-    .argument("<run>", "folder of the run (--run)")
+    .argument("<run>", "folder of the run (--run), or of a finetuning (--folder)")
     .option("--json", "print one JSON object")
     .addHelpText("after", examples("ventris train status mine/run"))
     .action(status);
   command
     .command("sample")
     .description("let the last checkpoint of a run continue texts")
-    .argument("<run>", "folder of the run (--run)")
+    .argument("<run>", "folder of the run (--run), or of a finetuning (--folder)")
     .argument("[prompts...]", "texts to continue; default: beginnings of texts that are held out of training")
     .addOption(numberFlag("-n, --max-tokens", z.int().min(1).max(100_000), "stop after this many tokens").default(100))
     .addOption(numberFlag("--temperature", z.number().min(0), "0 always takes the most likely token").default(0.7))
@@ -361,8 +361,8 @@ async function finetune(model: string, texts: string[], flags: FinetuneFlags, co
   await runAndTell(path, { data: ".", run, out, threads, maxMinutes, json });
 }
 
-async function status(run: string, { json }: { json?: true }): Promise<void> {
-  const found = await runStatus(run);
+async function status(folder: string, { json }: { json?: true }): Promise<void> {
+  const found = await runStatus(await runFolderIn(folder));
   if (json) {
     printJson(found);
     return;
@@ -392,10 +392,11 @@ interface SampleFlags {
   json?: true;
 }
 
-async function sampleRun(run: string, given: string[], { json, ...flags }: SampleFlags): Promise<void> {
+async function sampleRun(folder: string, given: string[], { json, ...flags }: SampleFlags): Promise<void> {
+  const run = await runFolderIn(folder);
   const prompts = given.length > 0 ? given : (await readNote(run)).openings.slice(0, 4);
   const texts = await interruptible((signal) =>
-    sample((folder) => writeRunModel(run, folder), { prompts, ...flags, signal }),
+    sample((written) => writeRunModel(run, written), { prompts, ...flags, signal }),
   );
   if (json) printJson(prompts.map((prompt, i) => ({ prompt, text: texts[i] })));
   else for (const [i, text] of texts.entries()) print(`${prompts[i]}|${text}\n`);

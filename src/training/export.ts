@@ -6,7 +6,6 @@ import { parseJsonObject } from "../json.ts";
 import type { Family, ModelConfig, ParameterSpecification } from "../models/family.ts";
 import { type Lora, loraScale, mergeLora, writeLora } from "../models/lora.ts";
 import { transposedValues } from "../models/parameters.ts";
-import { hint } from "../names.ts";
 import { type TensorToWrite, writeFileAtomically, writeSafetensors } from "../weights/index.ts";
 import { type HistoryEntry, lossCurveSvg } from "./history.ts";
 import type { TrainResult } from "./loop.ts";
@@ -143,13 +142,18 @@ export async function noteRun(
   );
 }
 
+/** A run's folder, which may be given as that of a training which keeps its run in `run`, beside what it trained. */
+export async function runFolderIn(folder: string): Promise<string> {
+  const run = within(folder, "run");
+  const lies = async (where: string): Promise<boolean> => exists(within(where, noteFile));
+  return !(await lies(folder)) && (await lies(run)) ? run : folder;
+}
+
 /** The note of a run. Errors: `unavailable` where there is none, `bad_file`. */
 export async function readNote(folder: string): Promise<RunNote> {
   const path = within(folder, noteFile);
   if (!(await exists(path))) {
-    const run = within(folder, "run"); // where the commands keep it
-    const meant = hint((await exists(within(run, noteFile))) ? run : undefined);
-    throw new VentrisError("unavailable", `${folder} is no training run: it has no ${noteFile}${meant}`);
+    throw new VentrisError("unavailable", `${folder} is no training run: it has no ${noteFile}`);
   }
   return (await readJson(path)) as unknown as RunNote;
 }
