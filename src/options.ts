@@ -98,7 +98,7 @@ export interface RequestOptions {
   constraint?: ConstraintChoice;
   /** Places inside the model to read at every position, prompt included (docs/engine.md lists the sites). Default: none. */
   taps?: readonly string[];
-  /** Changes to values inside the model: objects with site, at (positions, or all), entries or heads, and set, add, scale, clamp or project. Default: none. */
+  /** Changes to values inside the model: a list of objects. Each needs site and one of set, add, scale, clamp and project; at (positions, or all), entries and heads may be left out. Default: none. */
   edits?: readonly (ReadyEdit | AppliedEdit | Edit)[];
 }
 

@@ -159,7 +159,8 @@ function refused(schema: z.ZodType, name: string, value: unknown): VentrisError 
 export function describeOption(schema: z.ZodType, instead?: unknown): string {
   const { hostOnly: _, default: own, ...field } = describeSchema(schema);
   const standard = instead ?? own;
-  const { properties = {}, required = [], examples = [] } = field;
+  // Of what is transformed when it is read, JSON Schema leaves the examples out.
+  const { properties = {}, required = [], examples = (schema.meta()?.examples ?? []) as readonly unknown[] } = field;
   const shape = (unwrapped(schema)?._zod.def as { shape?: Shape } | undefined)?.shape ?? {};
   const fields = Object.entries(properties).map(([name, { description, default: value, ...inner }]) => {
     const facts = [

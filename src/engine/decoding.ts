@@ -62,7 +62,7 @@ export const requestOptions = z.strictObject({
     .max(64)
     .default([])
     .describe(
-      "changes to values inside the model: objects with site, at (positions, or all), entries or heads, and set, add, scale, clamp or project",
+      "changes to values inside the model: a list of objects. Each needs site and one of set, add, scale, clamp and project; at (positions, or all), entries and heads may be left out",
     )
     .meta({ examples: [[{ site: "layers.2.residual", scale: 0.5 }]] }),
 });

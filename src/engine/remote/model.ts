@@ -50,7 +50,8 @@ export const remoteOptions = {
     .optional()
     .describe(
       "the bandit's policy that chooses among the endpoints, by its name in ventris/choice, or as JSON with its options; default: DiscountedLinUCB, which forgets",
-    ),
+    )
+    .meta({ examples: [{ name: "DiscountedLinUCB", discount: 0.99 }] }),
   apiKey: z.string().min(1).max(10_000).optional(),
   logprobs: z.boolean().optional(),
   topLogprobs: z
