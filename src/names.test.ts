@@ -80,6 +80,15 @@ describe("names from elsewhere", () => {
     expect(meantBy("num-beams", ["beams"])).toBe("beams");
   });
 
+  test("the beginning of exactly one name is near to it, from four letters on", () => {
+    const known = ["warmupStableDecay", "cosine", "json_object", "json_schema"];
+    expect(meantBy("warmupStable", known)).toBe("warmupStableDecay");
+    expect(meantBy("json", known.slice(0, 3))).toBe("json_object");
+    expect(meantBy("json", known)).toBeUndefined(); // of two it says nothing
+    expect(meantBy("war", known)).toBeUndefined();
+    expect(meantBy("warmupStable", known, 1)).toBeUndefined(); // where a word may be somebody's own
+  });
+
   test("what the ways name exists", () => {
     for (const way of Object.values(requestWays)) {
       for (const [, name] of way.matchAll(/(?:name|method): "([^"]+)"/g)) expect(findMethod(name).name).toBe(name);

@@ -98,8 +98,19 @@ export function meantBy(name: string, known: readonly string[], farthest?: numbe
     nearest(name, known, Math.min(farthest ?? 1, 1)) ??
     // What others call it, with a slip: a short one is near to too much.
     (same.length < 4 ? undefined : oursOf(nearest(same, othersOf(known), 1) ?? "")) ??
+    (farthest === undefined ? begunBy(same, known) : undefined) ??
     nearest(name, known, farthest)
   );
+}
+
+/** Shorter beginnings are those of too much. */
+const leastBeginning = 4;
+
+/** The only one of some names that begins so: `warmupStableDecay` by `warmupStable`. */
+function begunBy(beginning: string, known: readonly string[]): string | undefined {
+  if (plain(beginning).length < leastBeginning) return undefined;
+  const begun = known.filter((name) => plain(name).startsWith(plain(beginning)));
+  return begun.length === 1 ? begun[0] : undefined;
 }
 
 /** What others call some of ours. */
@@ -247,7 +258,7 @@ export function methodSuggestion(name: string, known: readonly string[]): string
   const same = plain(name);
   if (samplingNames.has(same))
     return "; cuts of the distribution are options of every request (topP, topK, minP …), and the method sample draws.";
-  const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : nearest(name, known);
+  const meant = Object.hasOwn(algorithms, same) ? algorithms[same] : (begunBy(name, known) ?? nearest(name, known));
   return hint(meant) || ".";
 }
 

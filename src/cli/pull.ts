@@ -1,6 +1,8 @@
 /** `ventris pull`: a model of the hub into the cache folder, resumed where it was cut off. */
 import type { Command } from "commander";
 import { VentrisError } from "../errors.ts";
+import { likelySlips, meantBy } from "../names.ts";
+import { shippedModels } from "../references.ts";
 import { downloadModel } from "../weights/index.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -53,7 +55,7 @@ async function pull(name: string, { revision, file, json }: PullFlags): Promise<
       folder = await downloadModel(name, { revision, file, signal, onProgress, onEarlier });
     } catch (error) {
       endProgress();
-      throw advised(error, { name, revision });
+      throw advised(error, { name, revision, shipped: await shippedModels() });
     }
     endProgress();
     if (earlier) say(`whether there is a newer one cannot be told: ${earlier.message}`);
@@ -79,12 +81,21 @@ function advised(error: unknown, wanted: Wanted): unknown {
 interface Wanted {
   readonly name: string;
   readonly revision: string;
+  /** Names of the models that need no download. */
+  readonly shipped: readonly string[];
 }
 
-function adviceFor(code: VentrisError["code"], message: string, { name, revision }: Wanted): string | undefined {
+function adviceFor(
+  code: VentrisError["code"],
+  message: string,
+  { name, revision, shipped }: Wanted,
+): string | undefined {
   if (code === "aborted") return "what has arrived is kept: the same command goes on from there";
   if (code === "disk_full")
     return "what has arrived is kept: free some space (ventris models --remove NAME takes a model away), and the same command goes on from there; VENTRIS_CACHE names a folder on another disk";
+  const meant = name.includes("/") ? undefined : meantBy(name, shipped, likelySlips(name));
+  if (meant !== undefined)
+    return `${meant} ships with the package and needs no download: ventris run --model ${meant} "Once upon a time"`;
   if (code !== "unavailable") return undefined;
   if (/cannot reach|nothing arrived|ended at byte/.test(message))
     return "check the connection and call this again, which goes on from where it was; HF_ENDPOINT names a mirror, and a folder that was copied here by other means can be given as --model";

@@ -8,6 +8,7 @@ import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { cors } from "hono/cors";
 import { matchedRoutes } from "hono/route";
+import { hint, likelySlips, meantBy } from "../names.ts";
 import type { Admission } from "./admission.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Engine } from "./engine.ts";
@@ -102,10 +103,12 @@ function absent(app: Hono, { req: { method, path } }: Context, groups: readonly 
       headers,
     });
   }
-  const hint = groups.some((group) => group.path === "/v1")
+  const paths = [...new Set(app.routes.filter(answers).map((route) => route.path))];
+  const meant = hint(meantBy(path, paths, likelySlips(path)));
+  const advice = groups.some((group) => group.path === "/v1")
     ? ": OpenAI's clients ask below /v1, such as /v1/models, and ventris serve --studio has a page at /"
     : "";
-  return new RequestError("unavailable", `nothing at ${method} ${path}${hint}`);
+  return new RequestError("unavailable", `nothing at ${method} ${path}${meant || advice}`);
 }
 
 /** Bodies in chunks are read here. */
