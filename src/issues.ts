@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { shown } from "./errors.ts";
 import { formOf, listed, optionsOf, unwrapped, wordsOf } from "./forms.ts";
-import { type Others, suggestion } from "./names.ts";
+import { meantBy, type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -22,11 +22,29 @@ export function describeIssues(
 ): string {
   // A misspelt name says why another is missing.
   const first = ({ code }: Issue): number => (code === "unrecognized_keys" ? 0 : 1);
-  const ordered = issues.toSorted((a, b) => first(a) - first(b)).slice(0, mostTold);
+  const misspelt = new Set(issues.flatMap((issue) => meantPlaces(issue, schema, others)));
+  const separate = issues.filter((issue) => !(isMissing(issue) && misspelt.has(pathText(issue.path))));
+  const ordered = separate.toSorted((a, b) => first(a) - first(b)).slice(0, mostTold);
   const told = [...new Set(ordered.map((issue) => describeIssue(issue, schema, within, others)))];
-  const more = issues.length - mostTold;
-  return [...told, ...(more > 0 ? [`and ${more} more like these`] : [])].join("; ");
+  const more = separate.length - mostTold;
+  return joined([...told, ...(more > 0 ? [`and ${more} more like these`] : [])]);
 }
+
+/** Behind a question stands no semicolon. */
+const joined = ([first = "", ...others]: readonly string[]): string =>
+  others.reduce((before, next) => `${before}${before.endsWith("?") ? "" : ";"} ${next}`, first);
+
+const isMissing = (issue: Issue): boolean =>
+  issue.code !== "unrecognized_keys" && issue.code !== "custom" && issue.input === undefined;
+
+/** Where the names stand that were meant by names that a schema does not know: if one of them is missing, that is the same slip. */
+const meantPlaces = (issue: Issue, schema: z.ZodType | undefined, others: Others | undefined): string[] =>
+  issue.code !== "unrecognized_keys"
+    ? []
+    : issue.keys.flatMap((key) => {
+        const meant = meantBy(key, namesBeside(issue.path, namesFor(issue, schema), others));
+        return meant === undefined ? [] : [pathText([...issue.path, meant])];
+      });
 
 /**
  * What none of several kinds takes. Where the value is of one of these kinds and something in it is wrong, what that kind says of it;
@@ -88,7 +106,7 @@ function describeIssue(
     return ownWords(issue.message, field, given);
   switch (issue.code) {
     case "unrecognized_keys":
-      return issue.keys.map((key) => unknownKey(key, field, path, namesFor(issue, schema), others)).join("; ");
+      return joined(issue.keys.map((key) => unknownKey(key, field, path, namesFor(issue, schema), others)));
     case "invalid_type": {
       // Options as a whole are no option of some form.
       const form = (path.length > 0 && formOf(schemaAt(schema, issue.path))) || kind(issue.expected);
@@ -156,11 +174,15 @@ function unknownKey(
 ): string {
   const where = path.length === 0 ? "" : ` in ${field}`;
   const all = known.length === 0 || known.length > 24 ? "" : ` (known: ${known.join(", ")})`;
-  // Those are beside the options themselves, not beside what lies inside one.
-  const { besides = [], ways } = path.length === 0 ? (others ?? {}) : {};
-  const hint = suggestion(key, [...known, ...besides], ways);
+  const hint = suggestion(key, namesBeside(path, known, others), path.length === 0 ? others?.ways : undefined);
   return `there is no option ${JSON.stringify(key)}${where}${hint || all}`;
 }
+
+/** Further options are beside the options themselves, not beside what lies inside one. */
+const namesBeside = (path: readonly PropertyKey[], known: readonly string[], others?: Others): string[] => [
+  ...known,
+  ...(path.length === 0 ? (others?.besides ?? []) : []),
+];
 
 const pathText = (path: readonly PropertyKey[]): string =>
   path.map((part, i) => (typeof part === "number" ? `[${part}]` : `${i > 0 ? "." : ""}${String(part)}`)).join("");

@@ -21,20 +21,24 @@ export function parseJson(source: string | Uint8Array, origin: string): unknown 
   } catch (cause) {
     const { message } = cause as Error;
     const at = placeOf(text, message);
-    const place = text.trimEnd().includes("\n") ? `, line ${text.slice(0, at).split("\n").length}` : "";
+    const place = isOneLine(text) ? "" : `, line ${text.slice(0, at).split("\n").length}`;
     const cut = at >= text.trimEnd().length ? " (truncated?)" : "";
-    throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${faultOf(text, message)}`, { cause });
+    const fault = faultOf(text, message, { lineIsTold: true });
+    throw new VentrisError("bad_file", `${origin}${place}: not valid JSON${cut}: ${fault}`, { cause });
   }
 }
 
+/** One line may be of a longer file, where it has another number. */
+const isOneLine = (text: string): boolean => !text.trimEnd().includes("\n");
+
 /** What the parser says, in words of ours: where it stopped, as far as it tells. */
-export function faultOf(text: string, message: string): string {
+export function faultOf(text: string, message: string, { lineIsTold = isOneLine(text) } = {}): string {
   const [, position] = / at position (\d+)/.exec(message) ?? [];
   const [, token] = /^Unexpected token '(.+?)'/s.exec(message) ?? [];
   if (/end of JSON|^Unterminated/.test(message)) return "it ends too early";
   if (position !== undefined) {
     const before = text.slice(0, Number(position)).split("\n");
-    return `it goes wrong at line ${before.length}, column ${before.at(-1)!.length + 1}`;
+    return `it goes wrong at ${lineIsTold ? "" : `line ${before.length}, `}column ${before.at(-1)!.length + 1}`;
   }
   return token === undefined ? "it is no JSON" : `${JSON.stringify(token)} cannot stand where it does`;
 }

@@ -2,7 +2,9 @@ import { Command } from "commander";
 import { expect, test } from "vitest";
 import { z } from "zod";
 import { requestOptions } from "../engine/decoding.ts";
+import { remoteOptions } from "../engine/remote/model.ts";
 import { VentrisError } from "../errors.ts";
+import { describeIssues } from "../issues.ts";
 import { methods, shapers } from "../methods/index.ts";
 import { filters } from "../methods/signals.ts";
 import { describeOption, meantFlag, parseValue, placeholder } from "./flags.ts";
@@ -91,6 +93,26 @@ test.each(settable)(
     }
   },
 );
+
+test("what is given as JSON has an example in its help", () => {
+  const shapes = { ...requestOptions.shape, ...remoteOptions };
+  for (const [name, schema] of Object.entries<z.ZodType>(shapes))
+    if (placeholder(schema).includes("json") || schema.meta()?.examples)
+      expect(describeOption(schema), name).toContain("Example: '");
+  expect(describeOption(shapes.edits)).toContain("Each needs site and one of set, add, scale, clamp and project");
+  expect(describeOption(shapes.edits)).toContain("Example: '");
+});
+
+test("a misspelt field is told once, and not as a missing one too", () => {
+  const files = z.object({ data: z.array(z.strictObject({ path: z.string(), share: z.number() })) });
+  const told = (value: unknown): string =>
+    describeIssues(files.safeParse(value, { reportInput: true }).error!.issues, files);
+  expect(told({ data: [{ pth: "a", share: 1 }] })).toBe('there is no option "pth" in data[0]; did you mean "path"?');
+  expect(told({ data: [{ pth: "a" }] })).toBe(
+    'there is no option "pth" in data[0]; did you mean "path"? data[0].share is missing: it must be a number',
+  );
+  expect(told({ data: [{ pth: "a", path: 3, share: 1 }] })).toContain("data[0].path must be a text, not 3");
+});
 
 test("a flag cut short is the one that it begins, before one that is as short", () => {
   const command = new Command()

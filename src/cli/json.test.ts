@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { parseJson } from "../json.ts";
 import { readTypedJson } from "./json.ts";
 import { readMethods } from "./method-choice.ts";
 
@@ -16,7 +17,20 @@ test("what is no JSON is told by where it goes wrong, in words of ours", () => {
   expect(told("[greedy")).toBe(says('"g" cannot stand where it does'));
   expect(told('["a",\n "b" "c"]')).toBe(says("it goes wrong at line 2, column 6"));
   expect(told('["a')).toBe(says("it ends too early"));
-  expect(told('["a"')).toMatch(/it ends too early|it goes wrong at line 1, column 5/);
+  expect(told('["a"')).toMatch(/it ends too early|it goes wrong at column 5/);
+});
+
+test("a file's JSON names the line once", () => {
+  const told = (text: string): string => {
+    try {
+      parseJson(text, "x.json");
+    } catch (error) {
+      return (error as Error).message;
+    }
+    return "";
+  };
+  expect(told('["a",\n "b" "c"]')).toBe("x.json, line 2: not valid JSON: it goes wrong at column 6");
+  expect(told('["b" "c"]')).toBe("x.json: not valid JSON: it goes wrong at column 6");
 });
 
 test("the example of a list of methods is one", async () => {

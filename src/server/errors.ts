@@ -3,7 +3,7 @@ import type { z } from "zod";
 import { wellFormed } from "../bytes.ts";
 import { shown, VentrisError } from "../errors.ts";
 import { describeIssues } from "../issues.ts";
-import { isObject } from "../json.ts";
+import { faultOf, isObject } from "../json.ts";
 import { privateFolders } from "./places.ts";
 
 export type Status = 400 | 401 | 403 | 404 | 405 | 408 | 413 | 415 | 417 | 429 | 431 | 500 | 503;
@@ -133,12 +133,12 @@ export async function readJson(request: Request): Promise<unknown> {
     if ((cause as Error).name === "BodyLimitError") throw cause; // told by the limit itself
     throw notArrived(cause as Error);
   }
+  const text = textOf(bytes);
   let body: unknown;
   try {
-    body = JSON.parse(textOf(bytes));
+    body = JSON.parse(text);
   } catch (cause) {
-    if (cause instanceof RequestError) throw cause;
-    throw new RequestError("bad_option", `the body is not JSON: ${(cause as Error).message}`);
+    throw new RequestError("bad_option", `the body is not valid JSON: ${faultOf(text, (cause as Error).message)}`);
   }
   requireReadable(body);
   if (!isObject(body)) throw new RequestError("bad_option", `the body must be a JSON object, not ${shown(body)}`);

@@ -186,7 +186,7 @@ describe("other ways of training", () => {
     // However much else is missing.
     await writeFile(path, JSON.stringify({ nmae: "tiny", step: 3 }));
     await expect(readRecipe(path)).rejects.toThrow(
-      /comma\.json: there is no option "nmae"; did you mean "name"\?; there is no option "step"; did you mean "steps"\?/,
+      /comma\.json: there is no option "nmae"; did you mean "name"\? there is no option "step"; did you mean "steps"\?/,
     );
   });
 
