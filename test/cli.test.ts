@@ -442,6 +442,7 @@ describe("misuse and failure", () => {
     ],
     ["a flag that is needed", ["eval", "perplexity", "texts.txt"], /^ventris: --model <name> is needed\n/],
     ["an argument that is needed", ["pull"], /^ventris: <name> is needed\n/],
+    ["a name that ships", ["pull", "knosos"], /\nknossos ships with the package and needs no download: /],
     [
       "a word too many",
       ["chat", "phaistos"],

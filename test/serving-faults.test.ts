@@ -427,6 +427,14 @@ describe("what HTTP itself refuses", () => {
     expect(error.message).toMatch(message);
   });
 
+  it("a path that is nearly one of ours is told with that, and a body that is no JSON by where it goes wrong", async () => {
+    const told = async (path: string, body: string): Promise<string> =>
+      ((await (await post(path, body)).json()) as { error: { message: string } }).error.message;
+    expect(await told("/v1/completons", "{}")).toMatch(/^nothing at POST .*; did you mean "\/v1\/completions"\?$/);
+    expect(await told("/v1/nothing", "{}")).toMatch(/^nothing at POST [^;]*$/);
+    expect(await told("/v1/completions", '{"n": 1 "x"}')).toBe("the body is not valid JSON: it goes wrong at column 9");
+  });
+
   it("disturbs no stream that has begun on the same connection", async () => {
     const body = JSON.stringify({ ...story, stream: true });
     const post = `POST /v1/completions HTTP/1.1\r\n${host}Content-Length: ${body.length}\r\n\r\n${body}`;
