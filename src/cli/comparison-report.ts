@@ -120,7 +120,7 @@ function reasonFor(outlook: Outlook): string | undefined {
     case "may gain":
       return undefined;
     case "not known":
-      return `may gain here or not, which pass times of a busy machine do not tell: ${because}; ventris doctor --model MODEL --measure takes them anew`;
+      return `may gain here or not, which pass times of a busy machine do not tell: ${because}; ventris doctor --measure, with the flag --model, takes them anew`;
     case "not expected":
       return `is not expected to gain here (${figures.join(", ")}): ${because}; ${advice}`;
     case "cannot gain":
