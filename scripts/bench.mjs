@@ -9,7 +9,6 @@ import { build } from "./build.mjs";
 const root = fileURLToPath(new URL("..", import.meta.url));
 const bench = join(root, "bench");
 
-console.error("building the package first, which takes up to half a minute");
 build();
 // A slip is told before anything is installed: with words of the package, hence after building.
 const { readArguments } = await import("../bench/arguments.mjs");

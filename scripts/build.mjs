@@ -34,6 +34,7 @@ export function build() {
   if (!existsSync(source)) return; // an installed package ships dist alone
   removeOrphans();
   if (sources().every((name) => timeOf(join(source, name)) <= timeOf(compiled))) return;
+  process.stderr.write("ventris: compiling the source with its types, for up to a minute\n");
   const { status } = spawnSync(process.execPath, [compiler("bin/tsc"), "-p", "tsconfig.build.json"], {
     cwd: root,
     stdio: ["ignore", 2, 2],

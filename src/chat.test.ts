@@ -67,6 +67,21 @@ it("has the answer when its stream has ended: the next words may follow at once"
   expect(chat.messages).toHaveLength(6);
 });
 
+it("has the answer when its end was awaited, or the end of one that failed", async () => {
+  const chat = model.chat({ defaults });
+  await chat.send(question).final;
+  expect(chat.messages).toHaveLength(2);
+  chat.branch();
+  const fail = () => {
+    throw new Error("mine");
+  };
+  await expect(chat.send(question, { shapers: [fail] }).final).rejects.toThrow("mine");
+  expect(chat.messages).toHaveLength(2);
+  await chat.send(question).final;
+  expect(chat.undo()).toBe(true);
+  expect(chat.messages).toHaveLength(2);
+});
+
 it("stays as it was when an answer fails, and may go on at once", async () => {
   const chat = model.chat({ defaults });
   await chat.send(question).reply;

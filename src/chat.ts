@@ -119,19 +119,21 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       ? decode(model, history, options)
       : decode(model, transcriptOf(history), stoppedByUser(options));
     answering = true;
-    const keep = ({ text: said }: RunResult): string => {
-      const text = templated ? said : said.trim();
-      history.push({ role: "assistant", content: text });
-      return text;
-    };
-    const reply = run.final
-      .then(keep, (error) => {
-        history.splice(0, history.length, ...before);
-        throw error;
-      })
-      .finally(() => {
+    const written = ({ text }: RunResult): string => (templated ? text : text.trim());
+    // Whoever has awaited the end, or the reply, may send the next words at once.
+    const final = run.final.then(
+      (result) => {
+        history.push({ role: "assistant", content: written(result) });
         answering = false;
-      });
+        return result;
+      },
+      (error) => {
+        history.splice(0, history.length, ...before);
+        answering = false;
+        throw error;
+      },
+    );
+    const reply = final.then(written);
     reply.catch(() => {}); // whoever only streams sees it there
     // Who has read the stream to its end finds the answer in the history, or what a failure left, and may send the next words.
     const kept = async function* <T>(stream: AsyncIterable<T>) {
@@ -144,7 +146,7 @@ export function createChat(model: DecodingModel, options: ChatSessionOptions = {
       await reply.catch(() => {});
     };
     const text = { [Symbol.asyncIterator]: () => kept(run.text) };
-    const { final, abort } = run;
+    const { abort } = run;
     return describedRun(
       { final, abort, text, [Symbol.asyncIterator]: () => kept(run), reply },
       `an answer of ${model.name}: await its reply, or iterate its text`,

@@ -60,13 +60,16 @@ describe("run", () => {
     const words = ["run", "--model", "pylos", "--method", "chain", "--max-tokens", "8", prompt];
     let told = await ventris(words);
     // It says so by measured times, which other programs disturb: then they are measured anew.
-    for (let i = 0; i < 3 && !told.stderr.includes("the option draft"); i++) {
+    for (let i = 0; i < 3 && !told.stderr.includes("\nchain "); i++) {
       await ventris(["doctor", "--model", "pylos", "--measure"]);
       told = await ventris(words);
     }
-    expect(told.stderr).toMatch(
-      /^8 tokens [^\n]*\nchain (?:cannot gain here|is not expected to gain here \([^\n]*×\)): a pass of pylos takes [^\n]*the option draft[^\n]*\n$/,
-    );
+    const known =
+      "(?:cannot gain here|is not expected to gain here \\([^\n]*×\\)): a pass of pylos takes [^\n]*the option draft";
+    // Where other programs are at work to the end, it says that.
+    const unknown =
+      "may gain here or not, which pass times of a busy machine do not tell: a pass of pylos takes [^\n]*--measure";
+    expect(told.stderr).toMatch(new RegExp(`^8 tokens [^\n]*\nchain (?:${known}|${unknown})[^\n]*\n$`));
     const quiet = await ventris([...words, "--quiet"]);
     expect(quiet).toEqual({ status: 0, stdout: told.stdout, stderr: "" });
   });

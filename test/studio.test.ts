@@ -253,7 +253,7 @@ describe("runs", () => {
     ["a path as a model", { ...request, model: "/etc/passwd" }, 404, "no model"],
     ["an empty prompt", { ...request, prompt: "" }, 400, "prompt"],
     ["a field of another kind", { ...request, prompt: { a: 1 } }, 400, "prompt"],
-    ["what is no JSON", "{", 400, "not JSON"],
+    ["what is no JSON", "{", 400, "not valid JSON"],
     ["a body beyond the limit", { ...request, prompt: "x".repeat(2 ** 20) }, 413, "bytes"],
   ])("refuses %s", async (_, body, status, says) => {
     const response = await post("/api/runs", body);
