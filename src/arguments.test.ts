@@ -192,6 +192,22 @@ describe("functions that a call is given fail with errors that name them, and ke
     );
   });
 
+  test("also by the promise of one that is told of something, for which nobody waits", async () => {
+    const tell = async ({ onCut }: { onCut: (share: number) => unknown }): Promise<number> => {
+      for (const share of [0.5, 1]) expect(onCut(share)).toBe(undefined);
+      await new Promise((resolve) => setTimeout(resolve));
+      return 7;
+    };
+    const call = checked("cut", tell as never, [["given", { named: "Making" }]], kinds, true) as (
+      given: object,
+    ) => Promise<number>;
+    await expect(call({ size: 1, onCut: async () => fail() })).rejects.toThrow(
+      isSaid("bad_option", /^cut: onCut failed: boo$/, boo),
+    );
+    expect(await call({ size: 1, onCut: async () => {} })).toBe(7);
+    expect(await call({ size: 1, onCut: () => new Promise(() => {}) })).toBe(7); // not waited for
+  });
+
   test("an error of ours is told as it is", () => {
     const own = new VentrisError("disk_full", "no room");
     const call = (): unknown =>

@@ -80,11 +80,17 @@ export function checked<F extends Callable>(
     return undefined;
   };
   const takesFunctions = places.some(({ kind }) => kind === "function" || callbacksOf(kind, named).length > 0);
-  const toldAt = (value: unknown, i: number): unknown =>
-    i < places.length && !places[i].rest ? told(places[i].kind, value, name, places[i].place) : value;
   const checkedCall = function (this: unknown, ...values: unknown[]): unknown {
     const wrong = wrongAmong(values);
-    if (wrong === undefined) return Reflect.apply(call, this, takesFunctions ? values.map(toldAt) : values);
+    if (wrong === undefined) {
+      if (!takesFunctions) return Reflect.apply(call, this, values);
+      const late = rejects ? lateFailures() : undefined;
+      const given = values.map((value, i) =>
+        i < places.length && !places[i].rest ? told(places[i].kind, value, name, places[i].place, late) : value,
+      );
+      const made = Reflect.apply(call, this, given);
+      return late && made instanceof Promise ? made.then(late.unless) : made;
+    }
     const error = new VentrisError("bad_option", `${name}: ${wrong.say()}`);
     if (rejects) return Promise.reject(error);
     throw error;
@@ -96,7 +102,7 @@ export function checked<F extends Callable>(
 }
 
 /** A value whose functions say where they failed: itself where it is one, those of its options where it is an object of these. */
-function told(kind: Kind, value: unknown, call: string, place: Place): unknown {
+function told(kind: Kind, value: unknown, call: string, place: Place, late?: LateFailures): unknown {
   if (typeof value === "function")
     return kind === "function" ? calledAs(`${call}: ${place.path}`, value as Callable) : value;
   const names = callbacksOf(kind, place.named);
@@ -105,10 +111,45 @@ function told(kind: Kind, value: unknown, call: string, place: Place): unknown {
   const found = names.filter((field) => Object.hasOwn(given, field) && typeof given[field].value === "function");
   if (found.length === 0) return value;
   const { signal } = value as { signal?: AbortSignal };
-  for (const field of found)
-    given[field] = { ...given[field], value: calledAs(`${call}: ${field}`, given[field].value, signal) };
+  for (const field of found) {
+    const telling = calledAs(`${call}: ${field}`, given[field].value, signal);
+    given[field] = { ...given[field], value: late && isTold(field) ? late.of(telling) : telling };
+  }
   return Object.create(Object.prototype, given);
 }
+
+/** What functions that are told of something promise, for which nobody waits: of what fails in them the call they were given to is told. */
+interface LateFailures {
+  of(call: Callable): Callable;
+  /** The result of the call. Errors: the first of theirs until now. */
+  unless<Result>(result: Result): Result;
+}
+
+function lateFailures(): LateFailures {
+  let failure: { readonly error: unknown } | undefined;
+  let isOver = false;
+  return {
+    of(call) {
+      const later = function (this: unknown, ...given: never[]): unknown {
+        const made: unknown = Reflect.apply(call, this, given);
+        if (!(made instanceof Promise)) return made;
+        void made.catch((error) => {
+          if (isOver) throw error; // nobody is left to be told
+          failure ??= { error };
+        });
+        return undefined;
+      };
+      return Object.defineProperty(later, "name", { value: call.name });
+    },
+    unless(result) {
+      isOver = true;
+      if (failure) throw failure.error;
+      return result;
+    },
+  };
+}
+
+const isTold = (field: string): boolean => /^on[A-Z]/.test(field);
 
 /** A class is left: it is made, and not called. */
 function calledAs(what: string, call: Callable, signal?: AbortSignal): Callable {
@@ -126,7 +167,7 @@ function callbacksOf(kind: Kind, named: NamedKinds): readonly string[] {
   const names = Object.keys(kind.fields)
     .filter((name) => kind.fields[name] === "function")
     .map((name) => name.replace(/\?$/, ""))
-    .filter((name) => kind.closed || /^on[A-Z]/.test(name));
+    .filter((name) => kind.closed || isTold(name));
   callbackNames.set(kind, names);
   return names;
 }
