@@ -37,7 +37,7 @@ export interface LearnOptions {
   readonly seed?: number;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
-  /** Told after each pass which share of them is done. */
+  /** Told after each pass which share of them is done. Default: nobody is told. */
   readonly onProgress?: (share: number) => void;
 }
 

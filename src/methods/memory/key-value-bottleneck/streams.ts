@@ -30,7 +30,7 @@ export interface StreamSettings {
   readonly seed: number;
   /** Ends the work with the error `aborted`. Default: nothing ends it. */
   readonly signal?: AbortSignal;
-  /** Told which share of the bottlenecks' learning is done. */
+  /** Told which share of the bottlenecks' learning is done. Default: nobody is told. */
   readonly onProgress?: (share: number) => void;
 }
 
