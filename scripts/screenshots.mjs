@@ -1,5 +1,5 @@
 /**
- * The pictures of the studio in docs/: taken of the built page, in a real Chromium. Look at them before they are kept. `pngquant 32` and
+ * The pictures of the studio in docs/: taken of the built page, in a real Chromium. Look at them before they are kept. `pngquant --nofs 16` and
  * `zopflipng` make them four times smaller: they are part of the package.
  *
  *     npm run build && node scripts/screenshots.mjs
@@ -57,7 +57,7 @@ try {
   await shoot(
     "studio-compare.png",
     "/#/playground?paper=aded",
-    { width: 1280, height: 900, dark: true },
+    { width: 1500, height: 760, dark: true },
     async (page) => {
       await page.getByRole("button", { name: "+ a method beside it" }).click();
       await page.getByRole("combobox", { name: "method 2" }).selectOption("sample");
