@@ -7,15 +7,13 @@ import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { chromiumPath } from "../scripts/chromium.mjs";
 import { alternate, ratio } from "./harness/measure.mjs";
 import { atLeast, atMost } from "./harness/report.mjs";
 import { openRaw, shippedModel } from "./ours.mjs";
 import { exportGguf } from "./weights/gguf.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const chromiumPath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
-  (path) => path && existsSync(path),
-);
 const types = {
   ".html": "text/html",
   ".js": "text/javascript",

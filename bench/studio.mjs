@@ -4,14 +4,12 @@ import { existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { monitorEventLoopDelay, performance } from "node:perf_hooks";
 import { fileURLToPath } from "node:url";
+import { chromiumPath } from "../scripts/chromium.mjs";
 import { alternate, median, ratio } from "./harness/measure.mjs";
 import { atMost } from "./harness/report.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const page = join(root, "dist", "studio");
-const chromiumPath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
-  (path) => path && existsSync(path),
-);
 
 /** Why the page is not there, or undefined; builds it first. */
 function unbuilt() {

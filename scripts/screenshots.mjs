@@ -4,15 +4,13 @@
  *
  *     npm run build && node scripts/screenshots.mjs
  */
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 import { listen, studioGroups } from "../dist/server/listen.js";
+import { chromiumPath as executablePath } from "./chromium.mjs";
 
 const docs = fileURLToPath(new URL("../docs", import.meta.url));
-const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const executablePath = places.find((path) => path && existsSync(path));
 if (!executablePath) {
   console.error("screenshots: no chromium: apt-get install chromium, or set CHROMIUM");
   process.exit(1);

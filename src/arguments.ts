@@ -112,8 +112,8 @@ function told(kind: Kind, value: unknown, call: string, place: Place, late?: Lat
   if (found.length === 0) return value;
   const { signal } = value as { signal?: AbortSignal };
   for (const field of found) {
-    const telling = calledAs(`${call}: ${field}`, given[field].value, signal);
-    given[field] = { ...given[field], value: late && isTold(field) ? late.of(telling) : telling };
+    const named = calledAs(`${call}: ${field}`, given[field].value, signal);
+    given[field] = { ...given[field], value: late && isTold(field) ? late.of(named) : named };
   }
   return Object.create(Object.prototype, given);
 }

@@ -1,12 +1,12 @@
 /** The package in a page of a real Chromium, bundled as a user's. Skipped, with a reason, where there is no browser. */
 import { spawnSync } from "node:child_process";
-import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { chromiumPath as executablePath } from "../scripts/chromium.mjs";
 import type { Model } from "../src/index.ts";
 import { methods, open } from "../src/index.ts";
 import * as signals from "../src/methods/signals.ts";
@@ -19,8 +19,6 @@ import { decodeAll, cases as methodCases, without } from "./browser/methods.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { type PageServer, servePages } from "./fixtures/page-server.ts";
 
-const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const executablePath = places.find((path) => path && existsSync(path));
 const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
 
 /** What the tests call in the page. */

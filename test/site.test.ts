@@ -20,6 +20,7 @@ import { Command } from "commander";
 import { type Browser, chromium } from "playwright-core";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chromiumPath as executablePath } from "../scripts/chromium.mjs";
 import { headings, links, rewriteLinks, section, slug, withoutTitle } from "../scripts/site/markdown.mjs";
 import { brokenLinks, type Pages, sitePages, type Tables, writePages } from "../scripts/site/pages.mjs";
 import { methods, shapers } from "../src/methods/index.ts";
@@ -221,10 +222,6 @@ const why =
   installed || spawnSync("npm", ["view", "vitepress", "version"], { encoding: "utf8" }).status === 0
     ? undefined
     : "what builds the site is not installed, and the package registry cannot be reached";
-
-const executablePath = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser"].find(
-  (path) => path && existsSync(path),
-);
 
 describe.skipIf(why)(`the documentation site${why ? `: ${why}` : ""}`, () => {
   const dist = join(builder, "dist");

@@ -6,13 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { chromiumPath as executablePath } from "../scripts/chromium.mjs";
 import { papers } from "../src/papers/index.ts";
 import { type Listening, listen, studioGroups } from "../src/server/listen.ts";
 import { ensureBuilt, root } from "./build.ts";
 import { examination } from "./fixtures/examination.ts";
 
-const places = [process.env.CHROMIUM, "/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
-const executablePath = places.find((path) => path && existsSync(path));
 const records = join(root, "reproductions");
 const works = executablePath !== undefined && spawnSync(executablePath, ["--version"]).status === 0;
 

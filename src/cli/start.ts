@@ -10,7 +10,7 @@ import { ensure, plural, VentrisError } from "../errors.ts";
 import { methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { fits, outlookOf, plainMethod } from "./comparison.ts";
-import { noGain } from "./comparison-report.ts";
+import { noGain, prospectOf } from "./comparison-report.ts";
 import { parseValue } from "./flags.ts";
 import { examples } from "./help.ts";
 import { interruptible } from "./interruptible.ts";
@@ -182,7 +182,7 @@ async function decodeAgain(
     showProgress(`trying ${method.name}`);
     try {
       const outlook = await outlookOf(model, { method, options: {} }, request, request.signal);
-      if (outlook && (outlook.speedUp ?? outlook.most) <= noGain) continue;
+      if (outlook && prospectOf(outlook) !== "may gain") continue;
       await time(model, prompt, short, method);
       trials.push({ method, tokensPerSecond: speedOf(await time(model, prompt, short, method)) });
     } catch (error) {

@@ -57,14 +57,14 @@ export function endOfText(
 export function learnedPolicy(
   request: Pick<PolicyRequest, "length" | "blocks" | "endTokens">,
   filter: Filter | undefined,
-  { threshold = filter?.threshold, eotp, steps }: z.output<typeof learn2pdOptions>,
+  { threshold, eotp, steps }: z.output<typeof learn2pdOptions>,
 ): Policy {
   const countFor = evenSchedule(request, steps);
   return {
     looksAt: eotp === "repo" ? "rest" : "block",
     decide(view) {
       const { block, masked, confidence } = view;
-      const accepted = filter ? acceptedBy(filter, view, threshold!) : [];
+      const accepted = filter ? acceptedBy(filter, view, threshold ?? filter.threshold) : [];
       const always = highest(masked, countFor(view), confidence); // beside the filter's, not instead of them
       const chosen = new Set([...accepted, ...always]);
       const positions = masked.filter((position) => chosen.has(position));
