@@ -82,7 +82,7 @@ export const reproduction = defineReproduction<Sizes>({
       trials: 100,
       depths: 8,
       n: 6,
-      batch: 256,
+      batch: 128,
       steps: 40_000,
       rate: 0.3,
       seeds: 3,
