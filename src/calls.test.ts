@@ -6,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from "vites
 import { z } from "zod";
 import { shown } from "./errors.ts";
 import {
+  type ChatSessionOptions,
+  type ContinuationScoring,
   type DecodeOptions,
   type Decoding,
   defineMethod,
@@ -720,6 +722,40 @@ test("options that do not exist do not compile, and those that do have their typ
   // @ts-expect-error: a blank's length is one of `lengths`
   const blank: Prompt = { fill: "x ___", length: 3 };
   expect([misspelt, unknown, disordered, ordered, blank]).toHaveLength(5);
+});
+
+test("a method and a shaper take their own fields alone, wherever they are given", () => {
+  const mine = defineMethod({
+    name: "mine",
+    family: "plain",
+    summary: "nothing",
+    lossless: true,
+    options: z.strictObject({ every: z.int().default(2) }),
+    async decode() {},
+  });
+  const kind = defineShaper({
+    name: "mine",
+    summary: "nothing",
+    options: z.strictObject({}),
+    create: () => ({ name: "mine" }),
+  });
+  expectTypeOf<typeof mine>().toExtend<MethodChoice>();
+  expectTypeOf<{ method: typeof mine; options: { every: number } }>().toExtend<MethodChoice>();
+  const own: DecodeOptions = { method: { method: mine, options: { every: 3 } }, shapers: [kind, { shaper: kind }] };
+  const named: DecodeOptions = { method: { name: "chain", length: 3 }, shapers: ["cd", { name: "dola", alpha: 0.1 }] };
+  // @ts-expect-error: options stand beside the name
+  const nested: DecodeOptions = { method: { name: "chain", options: { lenght: 3 } } };
+  // @ts-expect-error: another field of own methods
+  const mixed: DecodeOptions = { method: { name: "greedy", summary: "x" } };
+  // @ts-expect-error: options of an own method stand in `options`
+  const beside: DecodeOptions = { method: { method: mine, length: 3 } };
+  // @ts-expect-error: options stand beside the name
+  const shaper: DecodeOptions = { shapers: [{ name: "dola", options: { x: 3 } }] };
+  // @ts-expect-error: an option of another shaper's
+  const other: ContinuationScoring = { shapers: [{ name: "dola", datastore: "x" }] };
+  // @ts-expect-error: and of answers in a conversation
+  const chat: ChatSessionOptions = { defaults: { method: { name: "sample", options: {} } } };
+  expect([own, named, nested, mixed, beside, shaper, other, chat]).toHaveLength(8);
 });
 
 test("many requests of one signal are one listener to it, and all of them end", async () => {

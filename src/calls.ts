@@ -57,11 +57,22 @@ export type Text = string | readonly number[] | readonly ChatMessage[];
 export type Prompt = Text | readonly (number | VectorRow)[] | TemplateText | PicturePrompt;
 
 /** A method by name, a method with its options, or one of one's own, made by `defineMethod`. */
-export type MethodChoice = MethodName | MethodWithOptions | OwnMethod;
+export type MethodChoice = MethodName | Without<MethodWithOptions, keyof Method | "method"> | OwnMethod;
+
+/** Each of a union without fields of its neighbours, which TypeScript would take in all of them: `options` beside the name of a method. */
+type Without<Choice, Fields extends PropertyKey> = Choice extends unknown
+  ? Choice & { [field in Exclude<Fields, keyof Choice>]?: never }
+  : never;
+
+/** Names of all fields in a union. */
+type FieldsOf<Choice> = Choice extends unknown ? keyof Choice : never;
 
 /** A method that is not in the registry, with its options beside it where it has any. */
 // biome-ignore lint/suspicious/noExplicitAny: a method of any options
-export type OwnMethod = Method<any> | { method: Method<any>; options?: Readonly<Record<string, unknown>> };
+export type OwnMethod = Method<any> | Without<MethodBesideOptions, FieldsOf<MethodWithOptions>>;
+
+// biome-ignore lint/suspicious/noExplicitAny: a method of any options
+type MethodBesideOptions = { method: Method<any>; options?: Readonly<Record<string, unknown>> };
 
 /** A choice that is known at run time alone, of a command line or a file. */
 export type NamedMethod = string | ({ name: string } & Readonly<Record<string, unknown>>);
@@ -70,11 +81,18 @@ export type NamedMethod = string | ({ name: string } & Readonly<Record<string, u
 export const methodChoice = (choice: NamedMethod): MethodChoice => chosen(choice, "methodChoice") as MethodChoice;
 
 /** A shaper by name, with its options beside the name where it has any, or one of one's own: the function that makes it, or what `defineShaper` gave. */
-export type ShaperChoice = ShaperName | ShaperWithOptions | MakeShaper | OwnShaper;
+export type ShaperChoice =
+  | ShaperName
+  | Without<ShaperWithOptions, keyof ShaperKind | "shaper">
+  | MakeShaper
+  | OwnShaper;
 
 /** A shaper that is not in the registry, with its options beside it where it has any. */
 // biome-ignore lint/suspicious/noExplicitAny: a shaper of any options
-export type OwnShaper = ShaperKind<any> | { shaper: ShaperKind<any>; options?: Readonly<Record<string, unknown>> };
+export type OwnShaper = ShaperKind<any> | Without<ShaperBesideOptions, FieldsOf<ShaperWithOptions>>;
+
+// biome-ignore lint/suspicious/noExplicitAny: a shaper of any options
+type ShaperBesideOptions = { shaper: ShaperKind<any>; options?: Readonly<Record<string, unknown>> };
 
 /** A choice that is known at run time alone, as the argument of `decode`, which says whatever is wrong with it. */
 export const shaperChoice = (choice: NamedMethod): ShaperChoice => chosen(choice, "shaperChoice") as ShaperChoice;
@@ -252,11 +270,7 @@ function resolveMethod(choice: unknown): { method: Method; options: object } | u
   if ("decode" in choice) return { method: ownMethod(choice), options: {} };
   if ("method" in choice) {
     const { method, options = {}, ...others } = choice as { method: Method; options?: object };
-    ensure(
-      Object.keys(others).length === 0,
-      "bad_option",
-      `method: there is no field ${Object.keys(others)[0]} beside method and options`,
-    );
+    requireNothingElse(others, "method", ["method", "options"]);
     requireObject(options, "method", "options");
     return { method: ownMethod(method), options };
   }
