@@ -2,7 +2,7 @@
 import { describe, expect, test } from "vitest";
 import { requestOptions } from "./engine/decoding.ts";
 import { VentrisError } from "./errors.ts";
-import { findMethod } from "./methods/index.ts";
+import { findMethod, findShaper, methods, shapers } from "./methods/index.ts";
 import { embedWays, meantBy, openWays, requestWays, suggestion } from "./names.ts";
 
 const request = [...Object.keys(requestOptions.shape), "method", "shapers", "signal"];
@@ -13,11 +13,31 @@ describe("names from elsewhere", () => {
     ["max_tokens", "maxTokens"],
     ["maxOutputTokens", "maxTokens"],
     ["max_completion_tokens", "maxTokens"],
+    ["max_new_tokens", "maxTokens"],
+    ["max_output_tokens", "maxTokens"],
+    ["num_predict", "maxTokens"],
+    ["numPredict", "maxTokens"],
+    ["max_gen_len", "maxTokens"],
+    ["max_gen_tokens", "maxTokens"],
+    ["max_tokens_to_sample", "maxTokens"],
+    ["maximumTokens", "maxTokens"],
+    ["tokens", "maxTokens"],
+    ["min_tokens", "minTokens"],
+    ["top_k", "topK"],
+    ["min_p", "minP"],
+    ["typical_p", "typicalP"],
+    ["stop_sequences", "stop"],
+    ["stop_words", "stop"],
+    ["stopTokenIds", "stopTokens"],
+    ["frequency_penalty", "frequencyPenalty"],
+    ["repetition_penalty", "repetitionPenalty"],
+    ["random_seed", "seed"],
+    ["logit_bias", "logitBias"],
+    ["logprob", "logprobs"],
     ["nPredict", "maxTokens"],
     ["n_predict", "maxTokens"],
     ["max_length", "maxTokens"],
     ["min_new_tokens", "minTokens"],
-    ["topK", "topK"],
     ["top_p", "topP"],
     ["temp", "temperature"],
     ["stopSequences", "stop"],
@@ -41,6 +61,7 @@ describe("names from elsewhere", () => {
   });
 
   test.each([
+    ["samples", requestWays, /another number as request/],
     ["num_return_sequences", requestWays, /another number as request/],
     ["numBeams", requestWays, /method: \{ name: "beam", beams/],
     ["systemPrompt", requestWays, /model\.chat/],
@@ -74,6 +95,32 @@ describe("names from elsewhere", () => {
     expect(suggestion(given, known)).toBe(`; did you mean "${ours}"?`);
   });
 
+  const methodNames = methods.map(({ name }) => name);
+  const shaperNames = shapers.map(({ name }) => name);
+  test.each<[string, readonly string[], string | undefined]>([
+    ["tool_calls", ["role", "content", "name", "tool_calls", "tool_call_id"], undefined], // itself
+    ["tool_call", ["role", "content", "tool_calls", "tool_call_id"], "tool_calls"],
+    ["samples", request, undefined], // of `samplers`, which others call the order
+    ["samplerOrdr", request, "order"],
+    ["option", ["method", "options"], "options"],
+    ["", shaperNames, undefined],
+    ["x", shaperNames, undefined],
+    ["ab", shaperNames, undefined],
+    ["abc", shaperNames, undefined],
+    ["id", shaperNames, "icd"],
+    ["lo", shaperNames, "lol"],
+    ["dol", shaperNames, "dola"],
+    ["ad", ["at", "add"], "add"],
+    ["x", methodNames, undefined],
+    ["bema", methodNames, "beam"],
+    ["smp", methodNames, "smc"],
+    ["Top_K", request, "topK"],
+    ["temprature", request, "temperature"],
+    ["zzzz", request, undefined],
+  ])("%j is no other name by chance", (given, known, meant) => {
+    expect(meantBy(given, known)).toBe(meant);
+  });
+
   test("a name of elsewhere counts only where ours is known", () => {
     expect(meantBy("stopSequences", ["weights"])).toBeUndefined();
     expect(meantBy("dtype", ["weights", "device"])).toBe("weights");
@@ -100,8 +147,15 @@ describe("names from elsewhere", () => {
     ["speculative", /did you mean "chain"/],
     ["gredy", /did you mean "greedy"/],
     ["nucleus", /topP/],
+    ["x", /is called "x"\. Methods/],
+    ["", /is called ""\. Methods/],
+    ["ab", /is called "ab"\. Methods/],
   ])("the method %s", (given, told) => {
     expect(() => findMethod(given)).toThrow(VentrisError);
     expect(() => findMethod(given)).toThrow(told);
+  });
+
+  test.each(["", "x", "ab"])("the shaper %j is like none", (given) => {
+    expect(() => findShaper(given)).toThrow(`no shaper is called "${given}". Shapers: `);
   });
 });

@@ -8,7 +8,7 @@ import { ensure, shown } from "./errors.ts";
 const peers: Readonly<Record<string, string>> = {
   // of a request
   maxTokens:
-    "maxnewtokens maxoutputtokens maxcompletiontokens maxgeneratedtokens maxlength maxlen npredict numpredict numtokens tokenlimit",
+    "maxnewtokens maxoutputtokens maxcompletiontokens maxgeneratedtokens maxlength maxlen maxgenlen maxgentokens maxtokenstosample tokens npredict numpredict numtokens tokenlimit",
   minTokens: "minnewtokens minlength minoutputtokens",
   stop: "stopsequence stopsequences stopstring stopstrings stopword stopwords stoptexts customstoptriggers stoptriggers stops antiprompt",
   stopTokens: "stoptokenids stopids eostokenid eostokenids endtokens",
@@ -85,8 +85,12 @@ for (const [name, others] of Object.entries(peers))
 /** The same name however its words are joined: maxNewTokens, max_new_tokens, --max-new-tokens. */
 const plain = (name: string): string => name.replace(/[^a-z0-9]/gi, "").toLowerCase();
 
-/** What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away. */
+/**
+ * What stands for an unknown name among those that are known: what others call so, or the nearest that is at most `farthest` slips away.
+ * Of a name that is itself among them, something else is wrong, and no other was meant.
+ */
 export function meantBy(name: string, known: readonly string[], farthest?: number): string | undefined {
+  if (known.includes(name)) return undefined;
   const same = plain(name);
   const candidates = known.map((one) => [plain(one), one] as const);
   const named = (wanted: string): string | undefined => candidates.find(([one]) => one === wanted)?.[1];
@@ -96,12 +100,21 @@ export function meantBy(name: string, known: readonly string[], farthest?: numbe
     named(same) ??
     oursOf(same) ??
     nearest(name, known, Math.min(farthest ?? 1, 1)) ??
-    // What others call it, with a slip: a short one is near to too much.
-    (same.length < 4 ? undefined : oursOf(nearest(same, othersOf(known), 1) ?? "")) ??
+    oursOf(slippedOf(same, othersOf(known)) ?? "") ??
     (farthest === undefined ? begunBy(same, known) : undefined) ??
     nearest(name, known, farthest)
   );
 }
+
+/** What others call it, with a slip: a short name is near to too much, as `samples` to `samplers`, unless its letters only changed places. */
+function slippedOf(same: string, others: readonly string[]): string | undefined {
+  const letters = (name: string): string => [...name].sort().join("");
+  if (same.length < leastBeginning) return undefined;
+  const near = same.length < leastSlipped ? others.filter((one) => letters(one) === letters(same)) : others;
+  return nearest(same, near, 1);
+}
+
+const leastSlipped = 9;
 
 /** Shorter beginnings are those of too much. */
 const leastBeginning = 4;
@@ -135,7 +148,7 @@ const streaming = "iterate the text of a run, for await (const piece of model.de
 export const requestWays = spread({
   "prompt messages input text contents": "it is the first argument, before the options",
   "system systemprompt systemmessage instructions": "it is an option of model.chat, or a message of the role system",
-  "numreturnsequences n bestof numcompletions":
+  "numreturnsequences n bestof numcompletions samples numsamples":
     "call it once for each text, with another number as request; the calls share their passes",
   "numbeams beams beamwidth beamsize": 'choose the method, as in method: { name: "beam", beams: 4 }',
   "numbeamgroups diversitypenalty": 'choose the method, as in method: "diverse-beam"',
@@ -271,7 +284,10 @@ const [mostCandidates, longestName] = [10_000, 200];
 /** Of names that are equally near, one that only goes on was meant: `add` by `ad`, rather than `at`. */
 const goesOn = 0.5;
 
-/** The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it. */
+/**
+ * The candidate closest to `wanted` in edit distance, for "did you mean" messages; undefined when none is at most `farthest` from it, with more
+ * letters right than wrong: short names are few slips from any other.
+ */
 function nearest(
   wanted: string,
   candidates: readonly string[],
@@ -285,7 +301,7 @@ function nearest(
     if (Math.abs(candidate.length - wanted.length) - goesOn >= bestDistance) continue;
     const [given, known] = [wanted.toLowerCase(), candidate.toLowerCase()];
     const slips = editDistance(given, known);
-    if (slips > farthest) continue;
+    if (slips > farthest || 2 * slips >= Math.max(given.length, known.length)) continue;
     const distance = slips - (known.startsWith(given) ? goesOn : 0);
     if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
   }
