@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { VentrisError } from "./errors.ts";
 import { itemsOf, textItems } from "./items.ts";
 
 const read = async (given: unknown): Promise<string[]> => {
@@ -44,8 +45,49 @@ test("an iterator is closed where reading ends early, and not where it ended or 
   const fails = () => {
     throw new Error("its own");
   };
-  await expect(read(counted("failed", fails))).rejects.toThrow("its own");
+  await expect(read(counted("failed", fails))).rejects.toThrow("texts failed: its own");
   for await (const _ of itemsOf(counted("left", () => ({ value: "a" })) as unknown as string[], "texts", textItems))
     break;
   expect(closed).toEqual(["wrong item", "left"]);
+});
+
+test("what an iterable throws is told with its name, and is the cause, wherever in it; an error of ours as it is", async () => {
+  const boo = new Error("boo");
+  const fail = (): never => {
+    throw boo;
+  };
+  const next = { done: false, value: "a" };
+  const throwing: [string, () => unknown][] = [
+    [
+      "a generator",
+      function* () {
+        yield "a";
+        fail();
+      },
+    ],
+    [
+      "an asynchronous generator",
+      async function* () {
+        yield "a";
+        fail();
+      },
+    ],
+    ["its iterator", () => ({ [Symbol.iterator]: fail })],
+    ["next", () => ({ [Symbol.iterator]: () => ({ next: fail }) })],
+    ["a promise of next", () => ({ [Symbol.asyncIterator]: () => ({ next: async () => fail() }) })],
+    ["a promised item", () => ["a", Promise.reject(boo)]],
+    ["return", () => ({ [Symbol.iterator]: () => ({ next: () => ({ ...next, value: 5 }), return: fail }) })],
+  ];
+  for (const [what, make] of throwing) {
+    const told = await read(make()).catch((error: unknown) => error);
+    expect(told, what).toEqual(failure(/^texts failed: boo$/));
+    expect((told as Error).cause, what).toBe(boo);
+  }
+  const ours = new VentrisError("bad_file", "x");
+  const failing = {
+    [Symbol.iterator]() {
+      throw ours;
+    },
+  };
+  await expect(read(failing)).rejects.toBe(ours);
 });

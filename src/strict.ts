@@ -1,5 +1,9 @@
-/** Schemas of others, made strict: `z.object` drops a misspelt name without a word, at any depth. */
+/**
+ * Schemas of others, made strict: `z.object` drops a misspelt name without a word, at any depth; and read at once: for
+ * what asynchronous functions in them promise nobody waits, and one that failed would end the process.
+ */
 import { z } from "zod";
+import { ensure, failureOf, leaveUnheard } from "./errors.ts";
 
 type Definition = {
   readonly type: string;
@@ -7,44 +11,83 @@ type Definition = {
   readonly catchall?: z.ZodType;
   readonly getter?: () => z.ZodType;
   readonly in?: z.ZodType;
+  readonly out?: z.ZodType;
+  readonly checks?: readonly z.core.$ZodCheck[];
 } & Readonly<Record<string, unknown>>;
 
-/** Where schemas hold others: one of these fields, or a list of them. What an intersection holds is left: either side would refuse the other's names. */
-const inner = ["innerType", "element", "valueType", "rest", "items", "options"] as const;
+/** Where schemas hold others: one of these fields, or a list of them. */
+const inner = ["innerType", "element", "valueType", "rest", "items", "options", "left", "right"] as const;
 
 /** The schema, refusing names that it does not know in every object within that says nothing of them. */
-export const strictly = <Schema extends z.ZodType>(schema: Schema): Schema => strict(schema) as Schema;
+export const strictly = <Schema extends z.ZodType>(schema: Schema): Schema => changedOf(schema, true) as Schema;
+
+type Made = WeakMap<z.ZodType, z.ZodType>;
 
 /** Each is made once: every request with a method of one's own asks for its schema's, and schemas may hold themselves. */
-const made = new WeakMap<z.ZodType, z.ZodType>();
+const [made, madeOpen]: readonly Made[] = [new WeakMap(), new WeakMap()];
 
-function strict(schema: z.ZodType): z.ZodType {
-  const known = made.get(schema);
+/** `closes`: names that an object does not know are refused. */
+function changedOf(schema: z.ZodType, closes: boolean): z.ZodType {
+  const before = closes ? made : madeOpen;
+  const known = before.get(schema);
   if (known) return known;
   const def = schema._zod.def as unknown as Definition;
+  // Either side of an intersection would refuse the other's names.
+  const closesInner = closes && def.type !== "intersection";
   const of = (one: unknown): unknown =>
-    Array.isArray(one) ? one.map(of) : typeof one === "object" && one !== null ? strict(one as z.ZodType) : one;
-  const changed = ((): object | undefined => {
-    if (def.type === "intersection") return undefined;
-    if (def.shape) return { shape: shapeOf(def.shape, of), catchall: def.catchall ?? z.never() };
+    Array.isArray(one)
+      ? one.map(of)
+      : typeof one === "object" && one !== null
+        ? changedOf(one as z.ZodType, closesInner)
+        : one;
+  const within = ((): object => {
+    if (def.shape) return { shape: shapeOf(def.shape, of), ...(closes && { catchall: def.catchall ?? z.never() }) };
     if (def.getter) return { getter: () => of(def.getter!()) };
     // What comes out of a program is its own matter.
-    if (def.type === "pipe") return { in: of(def.in) };
+    if (def.type === "pipe") return { in: of(def.in), out: changedOf(def.out!, false) };
     const found = inner.filter((field) => typeof def[field] === "object" && def[field] !== null);
-    return found.length > 0 ? Object.fromEntries(found.map((field) => [field, of(def[field])])) : undefined;
+    return Object.fromEntries(found.map((field) => [field, of(def[field])]));
   })();
+  const changed = { ...Object.getOwnPropertyDescriptors(within), ...Object.getOwnPropertyDescriptors(unheard(def)) };
   // `parent`: its title and description are the schema's.
-  const own = changed ? schema.clone(over(def, changed) as never, { parent: true }) : schema;
-  made.set(schema, own);
+  const own = Object.keys(changed).length > 0 ? schema.clone(over(def, changed) as never, { parent: true }) : schema;
+  before.set(schema, own);
   return own;
 }
 
+/** Functions of a schema, whose promises nobody waits for. */
+function unheard(def: Definition): object {
+  const { checks } = def;
+  const found = ["fn", "transform", "reverseTransform"].filter((field) => typeof def[field] === "function");
+  return {
+    ...Object.fromEntries(found.map((field) => [field, unheardCall(def[field] as Call)])),
+    ...(checks?.some(isOwnCheck) && {
+      checks: checks.map((check) => (isOwnCheck(check) ? unheardCheck(check) : check)),
+    }),
+  };
+}
+
+type Call = (...given: never[]) => unknown;
+
+const isOwnCheck = ({ _zod: { def } }: z.core.$ZodCheck): boolean => def.check === "custom";
+
+const unheardCheck = (check: z.core.$ZodCheck): z.core.$ZodCheck =>
+  Object.create(check, {
+    _zod: { value: Object.create(check._zod, { check: { value: unheardCall(check._zod.check) } }) },
+  });
+
+/** What is made of a promise fails with it, and is left unheard, too: one that never ends has the same type. */
+const unheardCall = (call: Call): Call =>
+  function (this: unknown, ...given) {
+    const answer = Reflect.apply(call, this, given);
+    if (!(answer instanceof Promise)) return answer;
+    leaveUnheard(answer);
+    return new Promise(() => {});
+  };
+
 /** With what is computed when it is asked for (a default) still computed then. */
-const over = (def: object, changed: object): object =>
-  Object.defineProperties(
-    {},
-    { ...Object.getOwnPropertyDescriptors(def), ...Object.getOwnPropertyDescriptors(changed) },
-  );
+const over = (def: object, changed: PropertyDescriptorMap): object =>
+  Object.defineProperties({}, { ...Object.getOwnPropertyDescriptors(def), ...changed });
 
 /** Fields are looked at when they are asked for: a schema that holds itself has them as getters. */
 function shapeOf(shape: Readonly<Record<string, z.ZodType>>, of: (one: unknown) => unknown): object {
@@ -52,4 +95,31 @@ function shapeOf(shape: Readonly<Record<string, z.ZodType>>, of: (one: unknown) 
   for (const name of Object.keys(shape))
     Object.defineProperty(own, name, { enumerable: true, get: () => of(shape[name]) });
   return own;
+}
+
+/** What a schema says of options. Errors: `bad_option` for what its own functions throw, and where they keep one waiting. */
+export function readBy<Schema extends z.ZodType>(
+  schema: Schema,
+  options: unknown,
+  subject: string,
+): { data: z.output<Schema>; issues?: undefined } | { issues: readonly z.core.$ZodIssue[] } {
+  try {
+    const { data, error } = schema.safeParse(options, { reportInput: true });
+    return error ? { issues: error.issues } : { data: data as z.output<Schema> }; // issues are worded when they are looked at
+  } catch (cause) {
+    ensure(!isAsynchronous(schema, options), "bad_option", () => {
+      return `${subject}: its schema has an asynchronous refinement or transformation, and options are read at once: write it without async`;
+    });
+    throw failureOf(`${subject}: the schema`, cause);
+  }
+}
+
+/** Asked without the library's compiled parser, which takes a promise for a result and fails on it in words of its own. */
+function isAsynchronous(schema: z.ZodType, options: unknown): boolean {
+  try {
+    schema.safeParse(options, { jitless: true });
+    return false;
+  } catch (error) {
+    return error instanceof z.core.$ZodAsyncError;
+  }
 }

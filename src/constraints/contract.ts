@@ -10,6 +10,7 @@
  * 4. `allowed` names exactly the tokens whose bytes can be pushed one after the other.
  */
 import { ensure, failureOf, leaveUnheard, shown } from "../errors.ts";
+import { stepsOf } from "../items.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** Where a recogniser stands after a prefix; it never changes, so that branches share it. */
@@ -81,7 +82,7 @@ export function isComplete(state: ConstraintState, name = "constraint"): boolean
  */
 export function pushAll(state: ConstraintState, bytes: Iterable<number>): ConstraintState | undefined {
   let at: ConstraintState | undefined = state;
-  for (const byte of bytes) {
+  for (const byte of Array.isArray(bytes) || ArrayBuffer.isView(bytes) ? bytes : stepsOf(bytes, "pushAll: bytes")) {
     if (!(Number.isInteger(byte) && byte >= 0 && byte < 256))
       ensure(false, "bad_option", `pushAll: bytes are whole numbers from 0 to 255, not ${shown(byte)}`);
     at = pushed(at, byte);

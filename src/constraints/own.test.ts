@@ -135,6 +135,16 @@ describe("what names a constraint names one", () => {
 });
 
 test.each<[string, () => unknown, RegExp]>([
+  [
+    "bytes that fail",
+    () => pushAll(own({}).start, { [Symbol.iterator]: fail } as never),
+    /^pushAll: bytes failed: mine$/,
+  ],
+  [
+    "an iterator of bytes that is none",
+    () => pushAll(own({}).start, { [Symbol.iterator]: () => ({ next: () => 5 }) } as never),
+    /^pushAll: bytes: next of its iterator gave 5/,
+  ],
   ["bytes", () => pushAll(own({}).start, [300]), /^pushAll: bytes are whole numbers from 0 to 255, not 300$/],
   ["tokens", () => hasBit(Uint32Array.of(1), Number.NaN), /^hasBit: token must be a whole number from 0 on, not NaN$/],
   ["sizes", () => wordsFor(1.5), /^wordsFor: size must be a whole number from 0 to/],

@@ -182,6 +182,7 @@ describe("defaults of a method are options of a request", () => {
 });
 
 describe("functions in a method's schema of options", () => {
+  const later = async (): Promise<never> => fail();
   const generate = (a: z.ZodType, given: unknown): Promise<unknown> => {
     const asked = method({ options: z.strictObject({ a }), decode() {} });
     return writer.generate("Once", { method: { method: asked, options: { a: given } } });
@@ -203,9 +204,25 @@ describe("functions in a method's schema of options", () => {
     ["a refinement", z.string().refine(async () => true)],
     ["a transformation", z.string().transform(async () => 5)],
     ["a promise", z.promise(z.string())],
-  ])("%s that keeps one waiting is refused", async (_, schema) => {
+    ["a refinement that fails", z.string().refine(later)],
+    ["a transformation that fails", z.string().transform(later)],
+    ["a further refinement that fails", z.string().superRefine(later)],
+    ["a check that fails", z.string().check(later)],
+    ["a schema of one's own that fails", z.custom<string>(later)],
+    ["a preparation that fails", z.preprocess(later, z.string())],
+    ["what follows a preparation and fails", z.preprocess((one) => one, z.string().refine(later))],
+    ["a codec that fails", z.codec(z.string(), z.string(), { decode: later, encode: (one) => one })],
+    ["one of two sides that fails", z.intersection(z.string(), z.string().refine(later))],
+    ["what may be left out and fails", z.string().refine(later).optional()],
+  ])("%s that keeps one waiting is refused, and nothing is left unheard", async (_, schema) => {
+    const unheard: unknown[] = [];
+    const hear = (reason: unknown): void => void unheard.push(reason);
+    process.on("unhandledRejection", hear);
     await expect(generate(schema, "x")).rejects.toThrow(
       isSaid("bad_option", /^mine options: its schema has an asynchronous refinement or transformation/),
     );
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    process.off("unhandledRejection", hear);
+    expect(unheard).toEqual([]);
   });
 });

@@ -15,6 +15,7 @@ import { fingerprintOf, type PartTensor, writePart } from "../models/parts.ts";
 import { sitesOf } from "../models/sites.ts";
 import { suggestion } from "../names.ts";
 import type { Value } from "../runtime/program.ts";
+import { readBy, strictly } from "../strict.ts";
 import {
   add,
   constant,
@@ -227,9 +228,10 @@ export function findPartKind(kind: string, more: readonly PartKind[] = []): Part
 
 /** The settings with their defaults. Errors: `bad_option` for an unknown kind, and for settings that it does not take. */
 export function partSettings({ kind, settings = {} }: StatedPart, more: readonly PartKind[] = []): unknown {
-  const { settings: schema } = findPartKind(kind, more);
-  const parsed = schema.safeParse(settings, { reportInput: true });
-  ensure(parsed.success, "bad_option", () => `part: settings: ${describeIssues(parsed.error!.issues, schema)}`);
+  const schema = strictly(findPartKind(kind, more).settings);
+  const parsed = readBy(schema, settings, "part: settings");
+  const { issues } = parsed;
+  ensure(issues === undefined, "bad_option", () => `part: settings: ${describeIssues(issues!, schema)}`);
   return parsed.data;
 }
 

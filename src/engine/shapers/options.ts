@@ -1,11 +1,12 @@
 /** The options of the shaper chain. Every one is off by default: the chain is then a plain softmax. */
 
 import { z } from "zod";
-import { ensure, failureOf, requireObject, shown, VentrisError } from "../../errors.ts";
+import { requireObject, shown, VentrisError } from "../../errors.ts";
 import { unwrapped } from "../../forms.ts";
 import { describeIssues } from "../../issues.ts";
 import type { Others } from "../../names.ts";
 import { didYouMean } from "../../names.ts";
+import { readBy } from "../../strict.ts";
 
 export const presetNames = ["hf", "llamacpp", "vllm"] as const;
 
@@ -200,33 +201,6 @@ function requirePlain(schema: z.ZodType, options: unknown, subject: string): voi
       requireObject(value ?? {}, subject, name);
 }
 
-/** What a schema says of options. Errors: `bad_option` for what its own functions throw, and where they keep one waiting. */
-function readBy<Schema extends z.ZodType>(
-  schema: Schema,
-  options: unknown,
-  subject: string,
-): { data: z.output<Schema>; issues?: undefined } | { issues: readonly z.core.$ZodIssue[] } {
-  try {
-    const { data, error } = schema.safeParse(options, { reportInput: true });
-    return error ? { issues: error.issues } : { data: data as z.output<Schema> }; // issues are worded when they are looked at
-  } catch (cause) {
-    ensure(!isAsynchronous(schema, options), "bad_option", () => {
-      return `${subject} options: its schema has an asynchronous refinement or transformation, and options are read at once: write it without async`;
-    });
-    throw failureOf(`${subject} options: the schema`, cause);
-  }
-}
-
-/** Asked without the library's compiled parser, which takes a promise for a result and fails on it in words of its own. */
-function isAsynchronous(schema: z.ZodType, options: unknown): boolean {
-  try {
-    schema.safeParse(options, { jitless: true });
-    return false;
-  } catch (error) {
-    return error instanceof z.core.$ZodAsyncError;
-  }
-}
-
 /** Checks options and fills in defaults. Errors: `bad_option` naming each wrong option and its range, or another way to what is no option. */
 export function parseOptions<Schema extends z.ZodType>(
   schema: Schema,
@@ -234,7 +208,7 @@ export function parseOptions<Schema extends z.ZodType>(
   subject: string,
   others?: Others,
 ): z.output<Schema> {
-  const parsed = readBy(schema, options, subject);
+  const parsed = readBy(schema, options, `${subject} options`);
   if (parsed.issues)
     throw new VentrisError("bad_option", `${subject} options: ${describeIssues(parsed.issues, schema, [], others)}`);
   requirePlain(schema, options, subject);

@@ -4,6 +4,7 @@ import { parseOptions } from "../../engine/shapers/options.ts";
 import { ensure, plural, requireAnswer, requireObject } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { requirePositive, requireWhole } from "../../numbers.ts";
+import { strictly } from "../../strict.ts";
 import { principalComponents } from "./components.ts";
 import {
   type Estimate,
@@ -78,7 +79,7 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   const { features = "standardised", centreStates = true, seed = 0, signal, onProgress } = given;
   requireWhole({ "fitFilter: seed": seed }, 0);
   if (given.rate !== undefined) requirePositive({ "fitFilter: rate": given.rate });
-  const options = parseOptions(method.options, given.options ?? {}, method.name) as Record<string, unknown>;
+  const options = parseOptions(strictly(method.options), given.options ?? {}, method.name) as Record<string, unknown>;
   const whole = withoutGaps(data);
   requireNames("stateNames", given.stateNames, whole.states.columns);
   requireNames("observationNames", given.observationNames, whole.observations.columns);
@@ -125,7 +126,7 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   requireObject(method, "openFilter", "the filter (findFilter gives one by its name)");
   requireObject(model, "openFilter", "the fitted model");
   const { stateDimension: d, observationDimension: n, parameters } = model;
-  const inner = method.open(parameters, parseOptions(method.options, model.options, method.name));
+  const inner = method.open(parameters, parseOptions(strictly(method.options), model.options, method.name));
   const opened = isObject(inner) && typeof inner.step === "function";
   requireAnswer(opened, inner, `the filter ${method.name}: open`, "a filter with the function step");
   const transform = openFeatures(parameters.arrays);
