@@ -1,5 +1,5 @@
 /** What the functions of whoever trains answer to the loop, held to what it can go on with. */
-import { ensure, requireAnswer, shown } from "../errors.ts";
+import { ensure, requireAnswer, shown, telling } from "../errors.ts";
 import { isObject } from "../json.ts";
 import { isInstance } from "../values.ts";
 import { euclideanNorm } from "./adamw.ts";
@@ -55,8 +55,8 @@ export async function gradientsOf<Batch>(
   batch: Batch,
 ): Promise<{ readonly loss: number; readonly gradients: readonly Float32Array[] }> {
   const { parameters } = objective;
-  const answer: unknown = await objective.gradients(batch);
   const call = "train: objective.gradients";
+  const answer: unknown = await telling(call, () => objective.gradients(batch))();
   const sound = isObject(answer) && typeof answer.loss === "number" && Array.isArray(answer.gradients);
   requireAnswer(sound, answer, call, "{ loss, gradients }, a number and a list");
   const given = answer as { readonly loss: number; readonly gradients: readonly unknown[] };
@@ -83,8 +83,9 @@ export function tokensOf<Batch>(countTokens: (batch: Batch) => number, batch: Ba
 /** Errors: `bad_option`; `runtime_failed` for a loss that is not finite. */
 export async function meanLoss<Batch>(objective: Objective<Batch>, batches: readonly Batch[]): Promise<number> {
   let sum = 0;
+  const lossOf = telling("train: objective.loss", (batch: Batch) => objective.loss(batch));
   for (const batch of batches) {
-    const loss = await objective.loss(batch);
+    const loss = await lossOf(batch);
     requireAnswer(typeof loss === "number", loss, "train: objective.loss", "a number");
     sum += loss;
   }

@@ -49,6 +49,10 @@ async function abortedAt(step: number, options: Partial<TrainOptions<Examples>>)
 const failure = (code: string, message = /./) =>
   expect.objectContaining({ name: "VentrisError", code, message: expect.stringMatching(message) });
 
+const boo = (): never => {
+  throw new Error("boo");
+};
+
 describe("training", () => {
   it("learns, and reports what it does", async () => {
     const reports: unknown[] = [];
@@ -168,6 +172,9 @@ describe("training", () => {
       ],
       [{ objective: answering({ loss: () => "low" }), ...heldOut }, /objective.loss gave "low"/],
       [{ objective: answering({ loss: async () => Number.NaN }), ...heldOut }, /loss .* is NaN/, "runtime_failed"],
+      [{ objective: answering({ gradients: boo }) }, /train: objective.gradients failed: boo/],
+      [{ objective: answering({ gradients: async () => boo() }) }, /train: objective.gradients failed: boo/],
+      [{ objective: answering({ loss: boo }), ...heldOut }, /train: objective.loss failed: boo/],
       [{ basis: () => 7, checkpointFolder: await newFolder() }, /basis gave 7/],
       [{ basis: () => ({ many: 7n }), checkpointFolder: await newFolder() }, /what basis gave must be JSON/],
     ];

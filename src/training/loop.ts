@@ -99,7 +99,7 @@ export interface TrainResult {
 /**
  * Trains `objective.parameters` in place. Errors: `bad_option`; `bad_checkpoint` from an unusable checkpoint; `unavailable`
  * when another process trains in the same folder; `runtime_failed` on a loss or gradient that is not finite, after which
- * the folder still has its last good checkpoint; `disk_full` likewise; whatever the objective throws.
+ * the folder still has its last good checkpoint; `disk_full` likewise; what the objective throws, with its name.
  */
 export async function train<Batch = TokenBatch>(options: TrainOptions<Batch>): Promise<TrainResult> {
   checkOptions(options);

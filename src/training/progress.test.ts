@@ -70,6 +70,12 @@ describe("a writer refuses", () => {
       expect(() => progressWriter({ stream, now: () => seconds as number }).update(progress(1))).toThrow(
         /progressWriter: now gave .*, and must give seconds/,
       );
+    const full = (): never => {
+      throw new Error("boo");
+    };
+    expect(() => progressWriter({ stream: { write: full }, logInterval: 0 }).update(progress(1))).toThrow(
+      /^progressWriter: stream.write failed: boo$/,
+    );
   });
 });
 

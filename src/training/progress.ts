@@ -1,5 +1,5 @@
 /** One line of progress for people: rewritten in place on a terminal, now and then in a log. */
-import { requireAnswer } from "../errors.ts";
+import { requireAnswer, telling } from "../errors.ts";
 import { requireWithin } from "../numbers.ts";
 import type { TrainProgress } from "./loop.ts";
 
@@ -28,6 +28,7 @@ export function progressWriter(
   requireWithin({ "progressWriter: logInterval": logInterval }, 0, Infinity);
   const terminal = stream.isTTY === true;
   const interval = terminal ? terminalIntervalSeconds : logInterval;
+  const write = telling("progressWriter: stream.write", (text: string): unknown => stream.write(text));
   let last = -Infinity;
   let waiting: string | undefined;
   let heldOutLoss: number | undefined;
@@ -40,7 +41,7 @@ export function progressWriter(
     last = clock();
     waiting = undefined;
     // Cut to the width: a wrapped line cannot be rewritten in place.
-    stream.write(terminal ? `\r${line.slice(0, (stream.columns || 80) - 1)}\x1b[K` : `${line}\n`);
+    write(terminal ? `\r${line.slice(0, (stream.columns || 80) - 1)}\x1b[K` : `${line}\n`);
   };
   return {
     update(progress) {
@@ -49,7 +50,7 @@ export function progressWriter(
       if (clock() - last >= interval) show(waiting);
     },
     done() {
-      if (terminal) stream.write(last > -Infinity ? "\r\x1b[K" : "");
+      if (terminal) write(last > -Infinity ? "\r\x1b[K" : "");
       else if (waiting !== undefined) show(waiting);
     },
   };

@@ -295,6 +295,9 @@ test("a table becomes one arm a class, and policies learn it", () => {
 
 const table = { name: "t", rows: [Float64Array.of(1, 2), Float64Array.of(3, 4)], labels: [0, 1], classes: 2 };
 const uniformly = () => createPolicyByName("Uniform", { width: 10 });
+const boo = (): never => {
+  throw new Error("boo");
+};
 /** A task of one's own, whose rounds are not as they should be. */
 const played = (round: object) =>
   play(uniformly(), { ...cosineTask(), round: (index) => ({ ...cosineTask().round(index), ...round }) }, 3);
@@ -316,6 +319,10 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
   ["play", () => play(uniformly(), { ...cosineTask(), round: () => null as never }, 3), /round\(0\) gave null/],
   ["play", () => play({ ...uniformly(), choose: () => null as never }, cosineTask(), 3), /Uniform: choose gave null/],
   ["play", () => play({ ...uniformly(), choose: (() => 5) as never }, cosineTask(), 3), /Uniform: choose gave 5/],
+  ["play", () => played({ loss: boo }), /cosine: loss\(\d\) of round 0 failed: boo$/],
+  ["play", () => play(uniformly(), { ...cosineTask(), round: boo }, 3), /cosine: round\(0\) failed: boo$/],
+  ["play", () => play({ ...uniformly(), choose: boo }, cosineTask(), 3), /Uniform: choose failed: boo$/],
+  ["play", () => play({ ...uniformly(), learn: boo }, cosineTask(), 3), /Uniform: learn failed: boo$/],
   [
     "play",
     () =>

@@ -1,6 +1,6 @@
 /** Tasks to measure policies on, and the loop that plays them: synthetic ones with known best arms, and tables of labelled rows. */
 import { normal, uniform } from "../../engine/random.ts";
-import { ensure, plural, requireAnswer, shown } from "../../errors.ts";
+import { ensure, plural, requireAnswer, shown, telling } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { requireCounts, requireIndices, requireWhole } from "../../numbers.ts";
 import { cellText } from "../../text/cells.ts";
@@ -39,6 +39,8 @@ export interface Play {
 /** Plays `rounds` rounds. Errors: `aborted`; `bad_option` for rounds below 1, and for a task or policy of one's own whose means or choices are none; as the policy. */
 export function play(policy: Policy, task: Task, rounds: number, signal?: AbortSignal): Play {
   requireCounts({ rounds });
+  const choose = telling(`${policy.name}: choose`, policy.choose.bind(policy));
+  const learn = telling(`${policy.name}: learn`, policy.learn.bind(policy));
   let [regret, loss, firstHalf] = [0, 0, 0];
   const curve: (readonly [number, number])[] = [];
   for (let i = 0; i < rounds; i++) {
@@ -48,13 +50,14 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
     ensure(means.length === contexts.length && means.every(Number.isFinite), "bad_option", () => {
       return `${task.name}: the means of round ${i} are ${shown(means)}, and must be a finite number for each of ${contexts.length} arms`;
     });
-    const decision = policy.choose(contexts);
+    const decision = choose(contexts);
     requireAnswer(isObject(decision), decision, `${policy.name}: choose`, "{ round, arm } of a decision");
     const { round, arm } = decision;
     requireWhole({ [`${policy.name}: arm of its decision`]: arm }, 0, contexts.length - 1);
-    const seen = one.loss(arm);
-    requireAnswer(Number.isFinite(seen), seen, `${task.name}: loss(${arm}) of round ${i}`, "a finite number");
-    policy.learn(round, seen);
+    const asked = `${task.name}: loss(${arm}) of round ${i}`;
+    const seen = telling(asked, () => one.loss(arm))();
+    requireAnswer(Number.isFinite(seen), seen, asked, "a finite number");
+    learn(round, seen);
     regret += means[arm] - Math.min(...means);
     loss += seen;
     if (i + 1 === Math.floor(rounds / 2)) firstHalf = regret;
@@ -65,14 +68,15 @@ export function play(policy: Policy, task: Task, rounds: number, signal?: AbortS
 
 /** Errors: `bad_option` for what is no round. */
 function roundOf(task: Task, index: number): Round {
-  const round = task.round(index);
+  const asked = `${task.name}: round(${index})`;
+  const round = telling(asked, () => task.round(index))();
   const sound =
     isObject(round) &&
     Array.isArray(round.contexts) &&
     round.contexts.every((context) => isInstance<Float64Array>("Float64Array", context)) &&
     Array.isArray(round.means) &&
     typeof round.loss === "function";
-  requireAnswer(sound, round, `${task.name}: round(${index})`, "{ contexts, means, loss }, lists and a function");
+  requireAnswer(sound, round, asked, "{ contexts, means, loss }, lists and a function");
   return round;
 }
 

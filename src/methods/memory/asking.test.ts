@@ -83,6 +83,12 @@ it("a datastore gives back its texts, chunk after chunk; passages are as many as
     await expect(readTextsWith(model, tinyTexts, [certain(odd) as never])).rejects.toThrow(
       /the reader odd: probability\(\d+\) gave .*, and must give a number from 0 to 1/,
     );
+  const recall = async (): Promise<never> => {
+    throw new Error("boo");
+  };
+  await expect(readTextsWith(model, tinyTexts, [{ ...silent, recall }])).rejects.toThrow(
+    /^the reader silent: recall failed: boo$/,
+  );
   for (const recall of [async () => 7, () => undefined, async () => [null, {}]])
     await expect(readTextsWith(model, tinyTexts, [{ ...silent, recall } as never])).rejects.toThrow(
       /the reader silent: recall gave .*, and must give a list of recollections/,

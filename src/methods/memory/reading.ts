@@ -3,7 +3,7 @@
  * tried without another.
  */
 import { logSumExp } from "../../engine/shapers/logprobs.ts";
-import { ensure, requireAnswer } from "../../errors.ts";
+import { ensure, requireAnswer, telling } from "../../errors.ts";
 import { itemsOf, textItems } from "../../items.ts";
 import { isObject } from "../../json.ts";
 import { requireWhole } from "../../numbers.ts";
@@ -73,7 +73,9 @@ export async function readTextsWith(
       const recalled: (readonly Recollection[])[] = [];
       for (const { name, site, recall } of readers) {
         const { values, width } = taps[site];
-        const said = await recall(values.slice(first * width, tokens.length * width));
+        const said = await telling(`the reader ${name}: recall`, recall, { signal })(
+          values.slice(first * width, tokens.length * width),
+        );
         requireAnswer(areRecollections(said), said, `the reader ${name}: recall`, "a list of recollections");
         ensure(said.length === rows.length, "bad_shape", () => {
           return `the reader ${name} was asked about ${rows.length} states, and answered ${said.length}`;
@@ -115,9 +117,10 @@ const areRecollections = (said: unknown): boolean =>
 
 /** What a recollection says of a token. Errors: `bad_option` for what is no probability. */
 function probabilityOf(recollection: Recollection, token: number, reader: string): number {
-  const probability = recollection.probability(token);
+  const asked = `the reader ${reader}: probability(${token})`;
+  const probability = telling(asked, () => recollection.probability(token))();
   const sound = typeof probability === "number" && probability >= 0 && probability <= 1 + rounding;
-  requireAnswer(sound, probability, `the reader ${reader}: probability(${token})`, "a number from 0 to 1");
+  requireAnswer(sound, probability, asked, "a number from 0 to 1");
   return probability;
 }
 

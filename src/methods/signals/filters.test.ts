@@ -507,7 +507,15 @@ describe("a filter of one's own, and numbers of a fit", () => {
       await expect(fitFilter({ ...kalman, fit: async () => parameters as never }, world)).rejects.toEqual(
         refused(/the filter kalman: fit gave .*, and must give { arrays, notes }/),
       );
+    const boo = (): never => {
+      throw new Error("boo");
+    };
+    const fitted = fitFilter({ ...kalman, fit: boo }, world);
+    await expect(fitted).rejects.toEqual(refused(/^the filter kalman: fit failed: boo$/));
     const model = models.get(kalman)!;
+    expect(() => openFilter({ ...kalman, open: boo }, model)).toThrow(refused(/^the filter kalman: open failed: boo$/));
+    const failing = openFilter({ ...kalman, open: (...given) => ({ ...kalman.open(...given), step: boo }) }, model);
+    expect(() => failing.step(new Float64Array(4))).toThrow(refused(/^the filter kalman: step failed: boo$/));
     for (const filter of [undefined, {}])
       expect(() => openFilter({ ...kalman, open: () => filter as never }, model)).toThrow(
         refused(/the filter kalman: open gave .*, and must give a filter with the function step/),

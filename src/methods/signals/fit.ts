@@ -1,7 +1,7 @@
 /** From recordings to a fitted model, and from a model to a filter: what stands around every method. */
 
 import { parseOptions } from "../../engine/shapers/options.ts";
-import { ensure, plural, requireAnswer, requireObject } from "../../errors.ts";
+import { ensure, plural, requireAnswer, requireObject, telling } from "../../errors.ts";
 import { isObject } from "../../json.ts";
 import { requirePositive, requireWhole } from "../../numbers.ts";
 import { strictly } from "../../strict.ts";
@@ -89,7 +89,8 @@ export async function fitFilter(method: FilterMethod, data: FilterData, given: F
   const states = matrix(whole.states.rows, whole.states.columns);
   for (let i = 0; i < states.data.length; i++) states.data[i] = whole.states.data[i] - stateMean[i % states.columns];
   const prepared = { states, observations: transformAll(transform, whole.observations), starts: whole.starts };
-  const parameters = await method.fit(prepared, options, { seed, signal, onProgress });
+  const learn = telling(`the filter ${method.name}: fit`, method.fit.bind(method), { signal });
+  const parameters = await learn(prepared, options, { seed, signal, onProgress });
   const learnt = isObject(parameters) && isObject(parameters.arrays) && isObject(parameters.notes);
   requireAnswer(learnt, parameters, `the filter ${method.name}: fit`, "{ arrays, notes } of what was learnt");
   return {
@@ -126,20 +127,23 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
   requireObject(method, "openFilter", "the filter (findFilter gives one by its name)");
   requireObject(model, "openFilter", "the fitted model");
   const { stateDimension: d, observationDimension: n, parameters } = model;
-  const inner = method.open(parameters, parseOptions(strictly(method.options), model.options, method.name));
+  const what = `the filter ${method.name}`;
+  const options = parseOptions(strictly(method.options), model.options, method.name);
+  const inner = telling(`${what}: open`, method.open.bind(method))(parameters, options);
   const opened = isObject(inner) && typeof inner.step === "function";
-  requireAnswer(opened, inner, `the filter ${method.name}: open`, "a filter with the function step");
+  requireAnswer(opened, inner, `${what}: open`, "a filter with the function step");
   const transform = openFeatures(parameters.arrays);
   const channels = parameters.arrays.featureMean?.columns ?? inner.observationDimension;
   ensure(channels === n && inner.stateDimension === d, "bad_shape", () => {
     return `the model says ${plural(d, "state")} of ${plural(n, "channel")}, and its arrays are for ${inner.stateDimension} of ${channels}`;
   });
+  const step = telling(`${what}: step`, inner.step);
   const stateMean = parameters.arrays.stateMean.data;
   const features = new Float64Array(inner.observationDimension);
   const estimate = newEstimate(d);
   const shifted = (from: Estimate): Estimate => {
     const fits = isObject(from) && from.mean?.length === d && from.covariance?.length === d * d;
-    requireAnswer(fits, from, `the filter ${method.name}: step`, `an estimate of ${plural(d, "state")}`);
+    requireAnswer(fits, from, `${what}: step`, `an estimate of ${plural(d, "state")}`);
     for (let k = 0; k < d; k++) estimate.mean[k] = from.mean[k] + stateMean[k];
     estimate.covariance.set(from.covariance);
     estimate.missing = from.missing;
@@ -153,9 +157,9 @@ export function openFilter(method: FilterMethod, model: FilterModel): Filter {
     observationDimension: n,
     counters: inner.counters,
     step(observation) {
-      if (!usable(observation, n)) return shifted(inner.step(undefined));
+      if (!usable(observation, n)) return shifted(step(undefined));
       transform(observation, features);
-      return shifted(inner.step(features));
+      return shifted(step(features));
     },
     reset: inner.reset,
     snapshot: inner.snapshot,
