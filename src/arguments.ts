@@ -2,7 +2,7 @@
  * What callers without types may give by mistake, said at the entrances of the package: functions that are exported hold what they are given
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
-import { shown, telling, VentrisError } from "./errors.ts";
+import { shown, telling, VentrisError, withArticle } from "./errors.ts";
 import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
 import { isInstance, isPlatforms } from "./values.ts";
 
@@ -484,7 +484,7 @@ function wordsOf(kind: Kind, named: NamedKinds): string {
   if ("tuple" in kind) return `a list of ${kind.tuple.length}`;
   if ("places" in kind) return "a list or a typed array";
   if ("iterable" in kind) return "something to iterate";
-  if ("instance" in kind) return `${/^[AEIO]/.test(kind.instance) ? "an" : "a"} ${kind.instance}`;
+  if ("instance" in kind) return withArticle(kind.instance);
   return "an object";
 }
 

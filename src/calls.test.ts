@@ -538,7 +538,12 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
     [
       "a method that needs what there is not",
       () => model.decode("Hi", { method: { ...own(async () => {}), needs: ["forrest"] } }),
-      /needs of its model: forrest; .*; did you mean "forest"\?/,
+      /^the method own: needs\[0\]: no model has "forrest"; did you mean "forest"\? Capabilities: forest, /,
+    ],
+    [
+      "a method for which a misspelt word would do",
+      () => model.decode("Hi", { method: { ...own(async () => {}), suffices: ["remote", "toplogprobs"] } }),
+      /^the method own: suffices\[1\]: no model has "toplogprobs"; did you mean "top-logprobs"\?/,
     ],
     ["an object that says a text", () => model.decode(wrong(new URL("file:///x"))), /not a URL/],
     ["a wrong signal", () => model.decode("Hi", { signal: wrong({}) }), /signal must be an AbortSignal, not \{\}/],
@@ -578,6 +583,17 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.decode("<|begin|>Once"),
       /begins with the text of the special token <\|begin\|>.*encodeChat/,
     ],
+    [
+      "a rendered template behind a blank",
+      () => model.decode("\n <|begin|>Once"),
+      /begins with the text of the special token <\|begin\|>.*encodeChat/,
+    ],
+    [
+      "a number that is too large",
+      () => model.decode("Hi", { maxTokens: 1e99 }),
+      /options: maxTokens must be at most 1000000, not 1e\+99$/,
+    ],
+    ["a bigint", () => model.decode("Hi", { maxTokens: wrong(10n) }), /maxTokens must be .*, not 10n$/],
     ["trace without options", () => model.trace("a b", wrong(undefined)), /trace: options must be an object/],
     ["trace with a misspelt one", () => model.trace("a", wrong({ taps: [], windw: 3 })), /did you mean "window"/],
     ["forward without tokens", () => model.forward(wrong(undefined)), /forward takes a text, token ids/],

@@ -37,7 +37,7 @@ import { checkedObject } from "./given.ts";
 import { isObject } from "./json.ts";
 import { findMethod, findShaper, methods } from "./methods/index.ts";
 import { shippedWith } from "./models/shipping.ts";
-import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays, suggestion } from "./names.ts";
+import { embedWays, meantBy, meantField, requestWays, requireNothingElse, scoreWays } from "./names.ts";
 import { requireWhole } from "./numbers.ts";
 import type { MethodName, MethodWithOptions, RequestOptions, ShaperName, ShaperWithOptions } from "./options.ts";
 import { hasPictures, isPicturePrompt, type PicturePrompt, pictureRows } from "./pictures.ts";
@@ -205,10 +205,8 @@ function requireCapabilities({ name, capabilities }: DecodingModel, method: Meth
   ensure(missing.length === 0, "bad_option", () => {
     const has = [...capabilities].join(", ") || "nothing";
     const meant = missing.filter((need) => Object.hasOwn(capabilityWords, need));
-    const known = [...new Set([...capabilities, ...Object.keys(capabilityWords)])];
-    const hints = missing.filter((need) => !known.includes(need)).map((need) => suggestion(need, known));
     const words = meant.map((need) => `; ${need} stands for ${capabilityWords[need]}`).join("");
-    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${words}${hints.join("")}${shippedWith(missing)}`;
+    return `the method ${method.name} needs of its model: ${missing.join(", ")}; the model ${name} has: ${has}${words}${shippedWith(missing)}`;
   });
 }
 
@@ -526,10 +524,11 @@ function textTokens(
     const instead = takesIds ? ": give the prompt as token ids" : `; what it has: ${[...capabilities].join(", ")}`;
     return `the model ${name} has no tokenizer${instead}`;
   });
-  // A rendered template begins with a special token's text, which would be cut into plain characters.
+  // A rendered template begins with a special token's text, maybe behind a blank, which would be cut into plain characters.
+  const start = prompt.trimStart();
   for (const text of tokenizer.specialTokens?.keys() ?? []) {
     ensure(
-      text === "" || !prompt.startsWith(text),
+      text.trim() === "" || !(prompt.startsWith(text) || start.startsWith(text)),
       "bad_option",
       `the prompt begins with the text of the special token ${text}, which would be read as plain characters: give the messages themselves to decode, or ids (tokenizer.encodeChat(messages); tokenizer.encode(text) for the plain characters)`,
     );

@@ -72,28 +72,31 @@ export function requireFunction(value: unknown, call: string, what: string): voi
 /** A value as a message shows it: JSON, cut where it is long, and never an error, however deep the value nests. */
 export function shown(value: unknown): string {
   if (typeof value === "function") return "a function";
-  if (isInstance<RegExp>("RegExp", value) || typeof value === "number" || typeof value === "bigint")
-    return String(value);
+  if (isInstance<RegExp>("RegExp", value) || typeof value === "number") return String(value);
+  if (typeof value === "bigint") return `${value}n`;
   if (isInstance<Promise<unknown>>("Promise", value)) return "a Promise that was not awaited";
   if (/Generator\]$/.test(Object.prototype.toString.call(value))) return "a generator";
   if (ArrayBuffer.isView(value))
-    return `a ${value.constructor.name} of ${(value as Uint8Array).length ?? value.byteLength}`;
+    return `${withArticle(value.constructor.name)} of ${(value as Uint8Array).length ?? value.byteLength}`;
   let json: string;
   try {
-    json = JSON.stringify(value) ?? String(value);
+    json = JSON.stringify(value, (_, inner) => (typeof inner === "bigint" ? `${inner}n` : inner)) ?? String(value);
   } catch {
     return "a value that nests too deeply to be shown";
   }
   // Of what has no fields to show, its class says more than two braces.
   const says = json !== "{}" && !(typeof value === "object" && json.startsWith('"'));
   const kind: unknown = says ? Object : (value as object).constructor;
-  if (typeof kind === "function" && kind !== Object) return `${/^[AEIO]/.test(kind.name) ? "an" : "a"} ${kind.name}`;
+  if (typeof kind === "function" && kind !== Object) return withArticle(kind.name);
   return json.length > longestShown ? `${json.slice(0, longestShown)}…` : json;
 }
 
 /** Where a text stands, in quotes: of a long one its end, to which messages point. */
 export const shownEnd = (text: string): string =>
   JSON.stringify(text.length > longestShown ? `…${text.slice(-longestShown)}` : text);
+
+/** `a Map`, `an Int32Array`; `a Uint8Array`, as it is spoken. */
+export const withArticle = (name: string): string => `${/^[aeio]/i.test(name) ? "an" : "a"} ${name}`;
 
 /** `1 token`, `2 tokens`. */
 export const plural = (count: number, one: string, several = `${one}s`): string =>

@@ -1,6 +1,6 @@
 /** What is wrong with a value that does not fit its schema, in words of our own: which field, what it is, what it must be. */
 import type { z } from "zod";
-import { shown } from "./errors.ts";
+import { shown, withArticle } from "./errors.ts";
 import { formOf, listed, optionsOf, unwrapped, wordsOf } from "./forms.ts";
 import { meantBy, type Others, suggestion } from "./names.ts";
 
@@ -23,11 +23,20 @@ export function describeIssues(
   // A misspelt name says why another is missing.
   const first = ({ code }: Issue): number => (code === "unrecognized_keys" ? 0 : 1);
   const misspelt = new Set(issues.flatMap((issue) => meantPlaces(issue, schema, others)));
-  const separate = issues.filter((issue) => !(isMissing(issue) && misspelt.has(pathText(issue.path))));
+  const separate = issues.filter(
+    (issue) => !(isMissing(issue) && misspelt.has(pathText(issue.path))) && !issues.some((one) => saysMore(one, issue)),
+  );
   const ordered = separate.toSorted((a, b) => first(a) - first(b)).slice(0, mostTold);
   const told = [...new Set(ordered.map((issue) => describeIssue(issue, schema, within, others)))];
   const more = separate.length - mostTold;
   return joined([...told, ...(more > 0 ? [`and ${more} more like these`] : [])]);
+}
+
+/** Of two bounds that a value is beyond, such as that of all whole numbers and an option's own, the narrower. */
+function saysMore(one: Issue, other: Issue): boolean {
+  if (one.code !== other.code || pathText(one.path) !== pathText(other.path)) return false;
+  if (one.code === "too_big" && other.code === "too_big") return one.maximum < other.maximum;
+  return one.code === "too_small" && other.code === "too_small" && one.minimum > other.minimum;
 }
 
 /** Behind a question stands no semicolon. */
@@ -133,7 +142,7 @@ function describeIssue(
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
     case "invalid_format":
-      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : `a ${issue.format}`}${given}`;
+      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : withArticle(issue.format)}${given}`;
     case "invalid_union":
       return issue.errors.length === 0
         ? oneOf(
@@ -200,7 +209,7 @@ const kinds: Readonly<Record<string, string>> = {
   function: "a function",
   nan: "NaN",
 };
-const kind = (expected: string): string => kinds[expected] ?? `a ${expected}`;
+const kind = (expected: string): string => kinds[expected] ?? withArticle(expected);
 
 const namesFor = (issue: Issue, schema: z.ZodType | undefined): readonly string[] =>
   (issue as { names?: readonly string[] }).names ?? keysAt(schema, issue.path);

@@ -86,6 +86,11 @@ describe("a hook that returns what it must not is named", () => {
       { stages: { cut: { ...stage, create: () => 3 } } },
       /mine\.cut: create returned 3; it must ret/,
     ],
+    [
+      "what a stage changes",
+      { stages: { cut: { ...stage, changes: "suport", create: () => undefined } } },
+      /^shaper: stages\.cut\.changes must be "scores" or "support", not "suport"; did you mean "support"\?$/,
+    ],
   ];
   test.each(shapers)("%s of a shaper", async (_, shaper, message) => {
     const run = writer.decode("Once upon", { shapers: [() => ({ name: "mine", ...shaper }) as never], maxTokens: 3 });

@@ -101,10 +101,12 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
     const nodes: Node[] = [];
     const waits = new Set<Promise<void>>();
     try {
-      for (const { parent: under, token, ahead, logits: asked = true } of extensions) {
+      for (const [i, { parent: under, token, ahead, logits: asked = true }] of extensions.entries()) {
         const logits = asked || sites.selected;
         const parent = typeof under === "number" ? nodes[under] : (under as Node | undefined);
-        ensure(typeof under !== "number" || parent, "internal", () => `node ${under} does not precede its child`);
+        ensure(typeof under !== "number" || parent, "bad_option", () => {
+          return `extend: extensions[${i}].parent is ${under}, and must be a node, or the place of an extension before this one, from 0`;
+        });
         ensure(!parent?.gone, "internal", "a node was extended after it had been released");
         const key = keyOf(token);
         const inRoom = (position: number): void =>

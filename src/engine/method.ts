@@ -7,7 +7,7 @@ import { didYouMean, shownFields } from "../names.ts";
 import { type Decoding, type DecodingParts, type Outcome, type RequestOptions, requestOptions } from "./decoding.ts";
 import { requireReturned } from "./hooks.ts";
 import type { LoadOptions } from "./load.ts";
-import type { Capability, DecodingModel, ModelParts } from "./model.ts";
+import { type Capability, capabilityNames, type DecodingModel, type ModelParts } from "./model.ts";
 import type { RemoteOptions } from "./remote/model.ts";
 import { parseOptions } from "./shapers/options.ts";
 import type { Shaper, ShaperHost } from "./shapers/shaper.ts";
@@ -128,6 +128,11 @@ export function requireMethod(value: unknown): asserts value is Method {
     return `method: ${name} has a field ${shown(extra)} that methods have not${didYouMean(extra!, fieldNames)} Fields: ${fieldNames.join(", ")}`;
   });
   requireFields(value);
+  for (const list of ["needs", "suffices"] as const)
+    for (const [i, capability] of ((value as Method)[list] ?? []).entries())
+      ensure(capabilityNames.includes(capability), "bad_option", () => {
+        return `the method ${name}: ${list}[${i}]: no model has ${shown(capability)}${didYouMean(capability, capabilityNames)} Capabilities: ${capabilityNames.join(", ")}`;
+      });
   ensure(name !== "", "bad_option", "method: name is empty: traces and messages name a method by it");
   const { defaults } = value as Method;
   if (defaults === undefined) return;

@@ -22,6 +22,12 @@ import type { Learnable, ParameterValues } from "./learnable.ts";
  */
 export type Capability = "forest" | "forward" | "sites" | "learning" | "fingerprint" | (string & {});
 
+/** All that a model may have. */
+export const capabilityNames: readonly string[] = [
+  ...["forest", "forward", "sites", "learning", "fingerprint", "canvas", "vision"],
+  ...["pointing", "filter", "encoder-decoder", "remote", "top-logprobs"],
+];
+
 /** What the capabilities that methods ask for mean, for people. */
 export const capabilityWords: Readonly<Record<string, string>> = {
   forest: "a model that writes from left to right",

@@ -4,7 +4,7 @@
  */
 import { ensure, shown, VentrisError } from "../errors.ts";
 import { isObject } from "../json.ts";
-import { meantField, suggestion } from "../names.ts";
+import { didYouMean, meantField, suggestion } from "../names.ts";
 import type { ChatMessage, ChatOptions } from "./tokenizer.ts";
 
 /** What a template is given beside its own variables. */
@@ -39,7 +39,7 @@ export function mapStrings(value: unknown, map: (text: string) => string, where:
   );
 }
 
-/** Templates write any role as it is; one of these that is misspelt would become a speaker whom the model never met. */
+/** Templates write any role as it is; one that is neither among these nor in the template's words would become a speaker whom the model never met. */
 export const usualRoles = ["system", "developer", "user", "assistant", "tool", "function"] as const;
 
 /** Parts of a content that templates know. */
@@ -134,11 +134,11 @@ export function shapeMessages(
     const where = `messages[${index}]`;
     requireMessage(message, where);
     const { role } = message;
-    const hint = (usualRoles as readonly string[]).includes(role) ? "" : suggestion(role, usualRoles);
     ensure(
-      hint === "" || mentions(role),
+      (usualRoles as readonly string[]).includes(role) || mentions(role),
       "bad_option",
-      `${where}.role is ${shown(role)}, which the template has no words of its own for${hint}`,
+      () =>
+        `${where}.role is ${shown(role)}, which the template has no words of its own for${didYouMean(role, usualRoles)} Roles: ${usualRoles.join(", ")}`,
     );
     if (says(message.name) && !says(message.tool_call_id) && !template.forms().names(message.role))
       refuse(`${where}.name is given`);

@@ -92,7 +92,12 @@ describe("what messages hold", () => {
     [printed, { role: "user", content: text("a") }, "user:a;"],
     [forParts, { role: "user", content: text("a", "b") }, "user:ab;"],
     [forParts, { role: "user", content: "plain" }, "user:plain;"],
-    [printed, { role: "narrator", content: "a" }, "narrator:a;"],
+    [`${printed}{% if m.role == "narrator" %}{% endif %}`, { role: "narrator", content: "a" }, "narrator:a;"],
+    ...["system", "developer", "user", "assistant", "tool", "function"].map((role): [string, object, string] => [
+      printed,
+      { role, content: "a" },
+      `${role}:a;`,
+    ]),
     [`${printed}{# usr: a role of its own #}`, { role: "usr", content: "a" }, "usr:a;"],
   ])("is written by %s: %j", (source, message, expected) => {
     expect(compileChatTemplate(source, "chat.json", {})([message])).toBe(expected);
@@ -124,12 +129,14 @@ describe("what messages hold", () => {
     [forText, { role: "user", content: [{ type: "text" }] }, /content\[0\] is of type text and has no text$/],
     [forText, { role: "user", content: ["x"] }, /content\[0\] is no part/],
     [forText, { role: "user", content: 5 }, /messages\[0\]\.content must be text/],
+    [printed, { role: "narrator", content: "x" }, /role is "narrator", .*for\. Roles: system, .*function$/],
+    [printed, { role: "asistant", content: "x" }, /role is "asistant", .*; did you mean "assistant"\? Roles:/],
     [forText, { role: 5, content: "x" }, /messages\[0\]\.role must be a text/],
     [forText, "x", /messages\[0\] must have a role and content/],
     [forText, { role: "user", content: "x", at: Symbol("x") }, /messages\[0\]\.at is symbol/],
     [
       "{{ messages[0].content + messages[0].tool_calls.x.y }}",
-      { role: "a", tool_calls: call },
+      { role: "user", tool_calls: call },
       /messages\[0\]\.content is missing, and/,
     ],
   ])("is refused where %s would drop it: %j", (source, message, expected) => {
@@ -189,7 +196,7 @@ describe("what messages hold", () => {
   it("is bounded in depth", () => {
     let deep: unknown = "x";
     for (let i = 0; i < 100_000; i++) deep = [deep];
-    expect(() => compileChatTemplate(forTools, "chat.json", {})([{ role: "a", tool_calls: deep }])).toThrow(
+    expect(() => compileChatTemplate(forTools, "chat.json", {})([{ role: "user", tool_calls: deep }])).toThrow(
       /nests deeper/,
     );
   });

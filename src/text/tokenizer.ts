@@ -37,7 +37,7 @@ export interface Tokenizer {
   encodeChat?(messages: readonly ChatMessage[], options?: ChatOptions): number[];
 }
 
-/** Who speaks. Templates may have words for further roles; one that a template has none for, and that is nearly one of these, is refused as misspelt. */
+/** Who speaks. Templates may have words for further roles; one that a template has none for is refused. */
 export type ChatRole = (typeof usualRoles)[number] | (string & Record<never, never>);
 
 /** As in OpenAI's API: text, parts, or nothing beside tool calls. Whatever other fields there are reach the template as they are. */

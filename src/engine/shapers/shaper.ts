@@ -2,6 +2,7 @@
  * Shapers: what has a say in a request's distributions beside the options of the standard chain: contrast with a layer or a model, a
  * memory, a constraint. They work inside every method, drafts being verified against the shaped distribution.
  */
+import { checked, type Kind } from "../../arguments.ts";
 import { ensure, leaveUnheard, shown, telling } from "../../errors.ts";
 import { didYouMean } from "../../names.ts";
 import type { ForestNode, Lease } from "../forest.ts";
@@ -55,6 +56,14 @@ export interface ShaperHost {
 /** Makes a shaper for a request. */
 export type MakeShaper = (host: ShaperHost) => Shaper | Promise<Shaper>;
 
+const stage: Kind = {
+  fields: {
+    changes: { values: ["scores", "support"] },
+    ...{ keepsBest: "boolean", readsHistory: "boolean", create: "function" },
+  },
+};
+const requireStages = checked("shaper", (_?: unknown): void => {}, [["stages?", { record: stage }]], {});
+
 const hooks = ["prepare", "logits", "allowed", "chosen", "close"] as const;
 const says = ["taps", "edits", "stages", "contextLength"] as const;
 const fields: readonly string[] = ["name", ...says, ...hooks];
@@ -94,6 +103,7 @@ function requireShaper(made: unknown, maker: string): asserts made is Shaper {
       () => `the shaper ${name}: ${hook} is a function, not ${shown(given)}`,
     );
   }
+  requireStages((made as Shaper).stages);
   // An instance of a class may have fields of its own; in a plain object nobody would read them.
   const plain = Object.getPrototypeOf(Object.getPrototypeOf(made) ?? {}) === null;
   const extra = plain ? Object.keys(made).find((field) => !fields.includes(field)) : undefined;
