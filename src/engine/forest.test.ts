@@ -406,6 +406,7 @@ describe("calls that fail leave nothing behind", () => {
   test.each<[string, Extension, string]>([
     ["a token outside the vocabulary", { parent: 0, token: 64 }, "bad_option"],
     ["a parent that does not precede its child", { parent: 5, token: 1 }, "bad_option"],
+    ["a parent before the first", { parent: -1, token: 1 }, "bad_option"],
     ["a vector without a name", { parent: 0, token: { values: new Float32Array(32) } as never }, "bad_option"],
     ["a vector that is a plain list", { parent: 0, token: { id: "a", values: [1] } as never }, "bad_option"],
     ["nothing in place of a token", { parent: 0, token: null as never }, "bad_option"],

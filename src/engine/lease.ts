@@ -107,7 +107,7 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
         ensure(typeof under !== "number" || parent, "bad_option", () => {
           return `extend: extensions[${i}].parent is ${under}, and must be a node, or the place of an extension before this one, from 0`;
         });
-        ensure(!parent?.gone, "internal", "a node was extended after it had been released");
+        ensure(!parent?.gone, "bad_option", `extend: extensions[${i}].parent was released before`);
         const key = keyOf(token);
         const inRoom = (position: number): void =>
           ensure(
@@ -124,7 +124,9 @@ export function createLease({ pass, trees, layouts, pump, maxRows, isClosed }: L
           nodes.push(node);
           continue;
         }
-        ensure(!parent?.ahead, "internal", "only look-ahead rows can stand below a look-ahead row");
+        ensure(!parent?.ahead, "bad_option", () => {
+          return `extend: extensions[${i}].parent is a look-ahead row, and only such rows can stand below it`;
+        });
         let node = trees.childOf(parent, key, sites.world);
         if (!node) {
           inRoom((parent?.depth ?? -1) + 1);

@@ -144,7 +144,7 @@ export function shapeMessages(
       refuse(`${where}.name is given`);
     for (const name of otherwiseSaid(message))
       if (name.length > 100 || !mentions(name))
-        refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields));
+        refuse(`${where}.${name.slice(0, 100)} is given`, suggestion(name.slice(0, 100), usualFields.filter(mentions)));
     const { content } = message;
     if (content === undefined || content === null) return { ...message, role: message.role, content: null };
     if (typeof content === "string") {

@@ -121,7 +121,7 @@ export function createCanvas(config: ModelConfig, pass: CanvasPass, options: Can
     function planesFor(length: number): Planes {
       const columns = columnsFor(length);
       if (planes && planes.columns >= columns) return planes;
-      ensure(!planes, "internal", "a sheet does not grow");
+      ensure(!planes, "bad_option", "compute: tokens are more than those kept before, and a sheet does not grow");
       const bytes = bytesFor(columns);
       ensure(held + bytes <= memoryLimit, "out_of_memory", () => {
         const mib = (count: number) => (count / 2 ** 20).toFixed(1);
@@ -141,8 +141,8 @@ export function createCanvas(config: ModelConfig, pass: CanvasPass, options: Can
         const rowOf = new Map(positions.map((position, row) => [position, row]));
         try {
           const missing = scored.find((position) => !rowOf.has(position));
-          ensure(missing === undefined, "internal", `position ${missing} is scored but not computed`);
-          ensure(rows === "all" || planes, "internal", "nothing is kept for the positions that are not computed");
+          ensure(missing === undefined, "bad_option", `compute: scored has ${missing}, which is none of rows`);
+          ensure(rows === "all" || planes, "bad_option", 'compute: rows must be "all" where nothing is kept yet');
           const own = keep ? planesFor(length) : planes;
           return new Promise((finish, fail) => {
             waiting = {
