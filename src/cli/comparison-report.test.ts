@@ -33,6 +33,20 @@ test("the same text is said of what was compared, and not of a method alone", ()
   expect(of(entry("sample", 0.01), entry("aded", 0.01))).toEqual(["✓", "✓"]);
 });
 
+test("that runs are too few to judge by is said once, below the table, which has no column for it", () => {
+  const of = (runs: number) => {
+    const times = { secondsPerToken: Array(runs).fill(0.01) };
+    const entries = ["greedy", "chain", "dyspec"].map((name) => entry(name, 0.01, times));
+    return { prompts: ["a"], entries, skipped: [], differences: [], repetitions: runs };
+  };
+  const { header, rows } = rowsOf(of(1));
+  expect(header.at(-1)).toBe("speed against plain");
+  for (const row of rows) expect([row.length, row.at(-1)]).toEqual([header.length, "1.00×"]);
+  expect(notesOf(of(1))).toEqual([expect.stringMatching(/^1 run of each method: too few to say/)]);
+  expect(rowsOf(of(4)).header.slice(-2)).toEqual(["speed", "against plain"]);
+  expect(notesOf(of(4))).toEqual([]);
+});
+
 test("what cannot gain, what is not expected to, and what pass times of a busy machine do not tell are told apart", () => {
   const said = (most: number, speedUp?: number, disturbed?: boolean) =>
     hopeless("chain", { most, speedUp, disturbed, because: "a pass takes 2 ms", advice: "a faster draft would help" });

@@ -10,6 +10,7 @@ import {
   type Skipped,
   speedUp,
   tokensPerSecond,
+  type Verdict,
   verdictOf,
 } from "./comparison.ts";
 import { marginNote } from "./margin.ts";
@@ -17,6 +18,8 @@ import { sampling } from "./misfit.ts";
 import { drawRound, roundsOf } from "./tree.ts";
 
 const fewTokens = 50;
+/** Verdicts that no row says: that there are too few runs is one note of all. */
+const silent: readonly Verdict[] = ["plain", "too few runs"];
 
 /** The table's cells, for every face. */
 export function rowsOf({ entries, differences }: Comparison): { header: string[]; rows: string[][] } {
@@ -28,6 +31,7 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
     if (!compared) return "-";
     return differences.some(({ method }) => method === entry.label) ? "✗ no" : "✓";
   };
+  const judged = entries.some((entry) => !silent.includes(verdictOf(entry, plain)));
   const rows = entries.map((entry) => {
     const total = (of: (result: Entry["results"][number]) => number) =>
       entry.results.reduce((sum, r) => sum + of(r), 0);
@@ -43,17 +47,17 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
       drafted > 0 ? `${Math.round((100 * accepted) / drafted)} %` : "-",
       tokensPerSecond(entry).toFixed(0),
       `${value.toFixed(2)}×${within}`,
-      verdict === "plain" ? "" : verdict === "slower" ? "✗ slower" : verdict,
+      ...(judged ? [verdict === "slower" ? "✗ slower" : silent.includes(verdict) ? "" : verdict] : []),
     ];
   });
+  const against = plain.chosen.method.family === "plain" ? "against plain" : `against ${plain.label}`;
   const header = [
     "method",
     "same text",
     "tokens a pass",
     "drafts kept",
     "tokens/s",
-    "speed",
-    plain.chosen.method.family === "plain" ? "against plain" : `against ${plain.label}`,
+    ...(judged ? ["speed", against] : [entries.length > 1 ? `speed ${against}` : "speed"]),
   ];
   return { header, rows };
 }
@@ -69,16 +73,17 @@ export function textsOf({ entries }: Comparison, prompt: number): { labels: stri
 }
 
 /** What a reader must know to read the figures: outputs too short, and methods that cannot gain here, once with the figures. */
-export function notesOf({ entries, prompts, margin, repetitions }: Comparison): string[] {
+export function notesOf({ entries, prompts, margin }: Comparison): string[] {
   const notes: string[] = margin ? [marginNote(margin)] : [];
   const lengths = entries.flatMap(({ results }) => results.map(({ counters }) => counters.generated));
   if (lengths.length > 0 && Math.max(...lengths) < fewTokens)
     notes.push(
       `the output has only ${plural(Math.max(...lengths), "token")}${prompts.length > 1 ? " a prompt" : ""}: too few for its speeds to mean much`,
     );
-  if (entries.length > 1 && repetitions * prompts.length < 3)
+  const few = entries.filter((entry) => verdictOf(entry, measureOf(entries)) === "too few runs");
+  if (few.length > 0)
     notes.push(
-      `${plural(repetitions * prompts.length, "run")} of each method: too few to say which is faster; --repeat 4, or more prompts, give intervals`,
+      `${plural(Math.min(...few.map(({ secondsPerToken }) => secondsPerToken.length)), "run")} of each method: too few to say which is faster; --repeat 4, or more prompts, give intervals`,
     );
   const why = new Map<string, string[]>();
   for (const entry of entries) {

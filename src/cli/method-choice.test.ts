@@ -38,6 +38,19 @@ it("one that is nearly an option is said, and continued", () => {
   expect(told("length=2", "greedy")).toBe("");
 });
 
+it("names of methods alone are continued, and what chooses methods is said", () => {
+  expect(told("greedy")).toBe(
+    "greedy is taken for the prompt; a method has this name: if that is meant, write --method greedy\n",
+  );
+  expect(told("greedy", "chain")).toBe("");
+  const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  requireNoOptions(["greedy", "chain"], [], "--methods");
+  expect(written.mock.calls.join("")).toContain("write --methods greedy,chain\n");
+  written.mockClear();
+  requireNoOptions(["greedy", "people"], [], "--methods");
+  expect(written).not.toHaveBeenCalled();
+});
+
 it("texts that look so are prompts", () => {
   for (const word of ["x=5", "name=John", "foo=bar", "total=12", "year=2020", "e=mc2", "a==b", "y=sin(x)"])
     expect(told(word, "chain") + told(word), word).toBe("");

@@ -153,6 +153,11 @@ export function requireNoOptions(
       );
     say(`${word} is taken for the prompt; ${has}: if that is meant, write ${way}`);
   }
+  if (chosen.length > 0 || words.length === 0 || !words.every((word) => methods.some(({ name }) => name === word)))
+    return;
+  const way = flag === "--set" ? `--method ${words[0]}` : `--methods ${words.join(",")}`;
+  const names = words.length > 1 ? "methods have these names" : "a method has this name";
+  say(`${words.join(" ")} is taken for the prompt; ${names}: if that is meant, write ${way}`);
 }
 
 /** Shorter names are near to too much. */

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { RunResult } from "../engine/run.ts";
 import { findMethod } from "../methods/index.ts";
-import { type Again, suggestions, wordsFor, wordsForShort } from "./start.ts";
+import { type Again, figuresOf, suggestions, wordsFor, wordsForShort } from "./start.ts";
 
 const result = (decode: number, passes: number): RunResult =>
   ({ text: "a story", seconds: { decode }, counters: { generated: 200, passes } }) as RunResult;
@@ -15,7 +15,7 @@ const again = (decode: number): Again => ({
 
 test("a method that was faster is named as the fastest, and is the first to try", () => {
   expect(wordsFor(result(1, 200), again(0.5), "knossos")).toBe(
-    "Decoded again by dyspec, the fastest here of 14 methods that change nothing but the speed: the same text, token for token, at 400 tokens/s beside 200 of plain decoding (2.00×), with 90 passes instead of 200.",
+    "Decoded again by dyspec, the fastest here of 14 methods that change nothing but the speed: the same text, token for token, at 400 tokens/s beside 200 of plain decoding (2.00×), one run after the other, with 90 passes instead of 200.",
   );
   expect(suggestions(again(0.5), "knossos")).toMatch(/^.*run --method dyspec "The fox said"/);
 });
@@ -26,10 +26,17 @@ test("one that was not is said to be none with its figure, and is not recommende
     expect(words).toMatch(/^None of 14 methods that change nothing but the speed was clearly faster here and now\. /);
     expect(words).toContain(`(${(1 / decode).toFixed(2)}×)`);
     expect(words).not.toContain("fastest");
+    expect(words).toContain(", one run after the other. ventris doctor");
     expect(suggestions(again(decode), "knossos")).not.toContain("--method");
     expect(suggestions(again(decode), "knossos")).toMatch(/ compare [\s\S]* doctor --model knossos\n/);
   }
   expect(suggestions(undefined, "knossos")).not.toContain("--method");
+});
+
+test("the speed of the story is that of a first run, which the second beside it need not equal", () => {
+  expect(figuresOf(result(0.5, 200), findMethod("sample"))).toBe(
+    "200 tokens in 0.5 s, 400 tokens/s in this first run: plain decoding, one token with every pass of the model.",
+  );
 });
 
 test("commands are of the model that was started, and of its kind", () => {

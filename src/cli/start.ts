@@ -106,12 +106,13 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
 const isCanvas = ({ capabilities }: Pick<Model, "capabilities">): boolean =>
   capabilities.has("canvas") && !capabilities.has("forest");
 
-function figuresOf(told: RunResult, { name, needs }: Method): string {
+/** The story's figures: of a first run, which is not as fast as one that goes on from others. */
+export function figuresOf(told: RunResult, { name, needs }: Method): string {
   const { counters, seconds } = told;
   const how = needs?.includes("canvas")
     ? `${name}, which fills positions in any order, in ${plural(counters.passes, "pass", "passes")} of the model`
     : "plain decoding, one token with every pass of the model";
-  return `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s: ${how}.`;
+  return `${plural(counters.generated, "token")} in ${seconds.decode.toFixed(1)} s, ${speedOf(told).toFixed(0)} tokens/s in this first run: ${how}.`;
 }
 
 /** Of a model that had next to nothing to say: no speeds, and what makes it say more. */
@@ -211,7 +212,7 @@ export function wordsFor(told: RunResult, again: Again | undefined, reference: s
   const { method, candidates, plain, fast } = again;
   const same =
     fast.text === told.text ? "the same text, token for token" : "another text, which it must not: please report it";
-  const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${gainOf(again).toFixed(2)}×)`;
+  const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${gainOf(again).toFixed(2)}×), one run after the other`;
   if (!isFaster(again))
     return `None of ${candidates} methods that change nothing but the speed was clearly faster here and now. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}. ${doctor} says what each can gain.`;
   return `Decoded again by ${method.name}, the fastest here of ${candidates} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
@@ -222,7 +223,7 @@ function wordsForCanvas(told: RunResult, again: Again | undefined, reference: st
   if (!again) return `No other method of such models was faster here and now: ${compare}`;
   const { method, candidates, plain, fast } = again;
   const text = fast.text === told.text ? "the same text" : "another text, as each of them may give";
-  const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(again).toFixed(2)}×), with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
+  const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(again).toFixed(2)}×), one run after the other, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
   const best = isFaster(again) ? "the fastest here" : "which did best in a short trial";
   return `Decoded again by ${method.name}, ${best} of ${candidates} other methods of such models: ${figures}. ${compare}`;
 }
