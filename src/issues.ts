@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { shown, withArticle } from "./errors.ts";
 import { formOf, listed, optionsOf, unwrapped, wordsOf } from "./forms.ts";
-import { meantBy, type Others, suggestion } from "./names.ts";
+import { hint, meantBy, meantField, type Others, suggestion } from "./names.ts";
 
 type Issue = z.core.$ZodIssue;
 
@@ -40,7 +40,7 @@ function saysMore(one: Issue, other: Issue): boolean {
 }
 
 /** Behind a question stands no semicolon. */
-const joined = ([first = "", ...others]: readonly string[]): string =>
+export const joined = ([first = "", ...others]: readonly string[]): string =>
   others.reduce((before, next) => `${before}${before.endsWith("?") ? "" : ";"} ${next}`, first);
 
 const isMissing = (issue: Issue): boolean =>
@@ -142,15 +142,15 @@ function describeIssue(
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
     case "invalid_format":
-      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : withArticle(issue.format)}${given}`;
-    case "invalid_union":
-      return issue.errors.length === 0
-        ? oneOf(
-            "options" in issue ? (issue.options ?? []) : [],
-            field,
-            (issue.input as Record<PropertyKey, unknown> | undefined)?.[path.at(-1) ?? ""],
-          )
-        : describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
+      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : `a ${issue.format}`}${given}`;
+    case "invalid_union": {
+      if (issue.errors.length > 0)
+        return describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
+      const name = String(path.at(-1) ?? "");
+      const input = (issue.input ?? {}) as Record<string, unknown>;
+      const told = oneOf("options" in issue ? (issue.options ?? []) : [], field, input[name]);
+      return Object.hasOwn(input, name) ? told : `${told}${meantField(input, [name]) ?? ""}`;
+    }
     case "invalid_key":
     case "invalid_element":
       return describeIssues(issue.issues, undefined, path);
@@ -171,8 +171,13 @@ const ownWords = (message: string, field: string, given: string): string =>
 
 function oneOf(values: readonly unknown[], field: string, input: unknown): string {
   const given = input === undefined ? "" : `, not ${shown(input)}`;
-  return `${field} must be ${listed(values.map(shown))}${given}${typeof input === "string" ? suggestion(input, values.map(String)) : ""}`;
+  const meant = typeof input === "string" ? suggestion(input, values.map(String)) || firstWord(input, values) : "";
+  return `${field} must be ${listed(values.map(shown))}${given}${meant}`;
 }
+
+/** Of several that begin with this word the first, the simplest: `json_object` by `json`. */
+const firstWord = (word: string, values: readonly unknown[]): string =>
+  hint(values.map(String).find((value) => value.startsWith(`${word}_`) || value.startsWith(`${word}-`)));
 
 function unknownKey(
   key: string,

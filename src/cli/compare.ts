@@ -3,6 +3,7 @@ import { type Command, Option } from "commander";
 import { z } from "zod";
 import type { DecodeOptions, Text } from "../calls.ts";
 import { ensure, plural } from "../errors.ts";
+import { joined } from "../issues.ts";
 import { methods } from "../methods/index.ts";
 import type { Model } from "../open.ts";
 import { writeFileAtomically } from "../weights/index.ts";
@@ -122,7 +123,7 @@ async function compare(words: string[], flags: CompareFlags): Promise<void> {
     ensure(entries.length > 0 || signal.aborted, "unavailable", () => {
       const reasons = skipped.map(({ label, reason }) => `${label}: ${reason}`);
       if (reasons.length === 0) return decodesNothing(model);
-      return `none of these methods can work with this model (${reasons.join("; ")})`;
+      return `none of these methods can work with this model (${joined(reasons)})`;
     });
     const rounds = flags.tree ? (flags.rounds ?? 3) : 0;
     const notes = notesOf(comparison);

@@ -2,7 +2,7 @@
 import type { z } from "zod";
 import { wellFormed } from "../bytes.ts";
 import { shown, VentrisError } from "../errors.ts";
-import { describeIssues } from "../issues.ts";
+import { describeIssues, joined } from "../issues.ts";
 import { faultOf, isObject } from "../json.ts";
 import { privateFolders } from "./places.ts";
 
@@ -36,7 +36,7 @@ export class OptionError extends RequestError {
     readonly message: string;
   }[];
   constructor(fields: OptionError["fields"]) {
-    super("bad_option", fields.map(({ option, message }) => `${option}: ${message}`).join("; "), {
+    super("bad_option", joined(fields.map(({ option, message }) => `${option}: ${message}`)), {
       param: fields[0]?.option,
     });
     this.fields = fields;

@@ -62,7 +62,7 @@ describe("documents", () => {
       [
         { path: await file("d.jsonl", '{"text":"a"}\n\n{"txt":"a"}') },
         "bad_file",
-        /line 3: no text in the field "text"; did you mean "txt"\?; the line has the fields txt/,
+        /line 3: no text in the field "text" \(the line has txt\); did you mean "txt"\?$/,
       ],
       [{ path: await file("e.jsonl", "null") }, "bad_file", /line 1/],
       [{ path: await file("f.txt", Uint8Array.of(97, 0xff)) }, "bad_file", /f\.txt: it is no text in UTF-8$/],

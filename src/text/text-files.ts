@@ -81,10 +81,8 @@ export async function* recordFields(path: string, fields: readonly string[]): As
       ensure(typeof text === "string", "bad_file", () => {
         const fields = isObject(record) ? Object.keys(record) : [];
         const found = fields.slice(0, 20).join(", ");
-        return `${path}, line ${number}: no text in the field "${field}"${suggestion(
-          field,
-          fields.filter((one) => one !== field),
-        )}${found ? `; the line has the fields ${found}` : ""}`;
+        const others = fields.filter((one) => one !== field);
+        return `${path}, line ${number}: no text in the field "${field}"${found && ` (the line has ${found})`}${suggestion(field, others)}`;
       });
       return text;
     });

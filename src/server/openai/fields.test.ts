@@ -1,6 +1,8 @@
 import { expect, it } from "vitest";
 import { z } from "zod";
-import { readFields, samplingFields, textsField } from "./fields.ts";
+import { OptionError } from "../errors.ts";
+import { readDecoding, readFields, samplingFields, textsField } from "./fields.ts";
+import { readTools, responseFormat, toolFields } from "./format.ts";
 
 const fields = z.strictObject({ ...samplingFields, prompt: textsField(z.string().max(100), 128) });
 const read = (body: object) => readFields(fields, { model: "m", prompt: "a", ...body });
@@ -33,4 +35,28 @@ it("is not held up by long lists of wrong values", () => {
   expect(() => read({ stop: Array(300_000).fill(1) })).toThrow(/more like these|at most 64/);
   const { user, system } = process.cpuUsage(began);
   expect((user + system) / 1e6).toBeLessThan(3);
+});
+
+const chat = z.strictObject({ ...samplingFields, ...toolFields, response_format: responseFormat.optional() });
+const format = (response_format: unknown) => () => readFields(chat, { model: "m", response_format });
+const lookup = { type: "function" as const, function: { name: "look_up" } };
+it.each<[string, () => unknown, RegExp]>([
+  ["a form's first word", format({ type: "json" }), /not "json"; did you mean "json_object"\?$/],
+  ["a form's name", format({ type: "jsonschema" }), /; did you mean "json_schema"\?$/],
+  ["a form's field", format({ tpe: "text" }), /^response_format\.type must be .*; did you mean "type" for "tpe"\?$/],
+  ["no form", format({}), /^response_format\.type must be "text", "json_object" or "json_schema"$/],
+  [
+    "a tool",
+    () => readTools({ tools: [lookup], tool_choice: { type: "function", function: { name: "lookup" } } }),
+    /^tool_choice: there is no tool lookup; did you mean "look_up"\?$/,
+  ],
+  ["the method", () => readDecoding({ mthod: "greedy" }), /; did you mean "method"\?$/],
+  ["the shapers", () => readDecoding({ shaper: ["dola"] }), /; did you mean "shapers"\?$/],
+  ["a shaper", () => readDecoding({ shapers: "dola" }), /^decoding\.shapers: must be a list of names.*, not "dola"$/],
+  ["a stage", () => readDecoding({ order: ["topk"] }), /^decoding\.order\[0\]: no stage is called "topk"; did you mean/],
+])("names what was meant by %s", (_, call, message) => expect(call).toThrow(message));
+
+it("of several wrong options none ends as a question and goes on", () => {
+  const fields = ["a", "b"].map((option) => ({ where: "method" as const, option, message: 'no; did you mean "c"?' }));
+  expect(new OptionError(fields).message).toBe('a: no; did you mean "c"? b: no; did you mean "c"?');
 });

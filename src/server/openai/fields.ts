@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type DecodeOptions, methodChoice, shaperChoice } from "../../calls.ts";
 import { requestOptions } from "../../engine/decoding.ts";
 import { hostOnlyOptions, variesBySeed } from "../../engine/method.ts";
-import { VentrisError } from "../../errors.ts";
+import { shown, VentrisError } from "../../errors.ts";
 import { describeIssues } from "../../issues.ts";
 import { findMethod, findShaper } from "../../methods/index.ts";
 import { meantBy, suggestion } from "../../names.ts";
@@ -225,7 +225,7 @@ export function readDecoding(decoding: Readonly<Record<string, unknown>> = {}): 
     else {
       const top = Object.hasOwn(elsewhere, field) ? elsewhere[field] : undefined;
       if (top) refuse(field, top);
-      const known = [...Object.keys(own), ...Object.keys(beside.shape)];
+      const known = [...Object.keys(own), ...Object.keys(beside.shape), "method", "shapers"];
       const who = method
         ? `neither the method ${method.name} nor a request has it`
         : "a request has no such option, and no method is named";
@@ -246,7 +246,10 @@ type Refuse = (field: string, message: string) => never;
 /** Shapers as a request lists them, by name or with options beside it. Errors: those of `refuse`, and `bad_option` for a name that is not there. */
 export function readShapers(shapers: unknown, refuse: Refuse): NonNullable<ReadDecoding["shapers"]> {
   if (!Array.isArray(shapers))
-    return refuse("shapers", "must be a list of names, or of objects with a name and options");
+    return refuse(
+      "shapers",
+      `must be a list of names, or of objects with a name and options, not ${shown(shapers)}`,
+    );
   return shapers.map((shaper: unknown) => {
     const { name, ...options } = (typeof shaper === "string" ? { name: shaper } : (shaper ?? {})) as { name?: unknown };
     const kind = about("shapers", () => findShaper(textOf(name, "shapers", refuse)));
@@ -265,7 +268,11 @@ function check(kind: { name: string; options: z.ZodObject }, given: Record<strin
 
 function checked(schema: z.ZodType, given: Record<string, unknown>, refuse: Refuse): void {
   const { error } = schema.safeParse(given, { reportInput: true });
-  if (error) refuse(fieldOf(error.issues[0]) ?? "", describeIssues(error.issues, schema));
+  if (!error) return;
+  const field = fieldOf(error.issues[0]) ?? "";
+  const message = describeIssues(error.issues, schema);
+  // The field is said by whom it is refused.
+  refuse(field, message.startsWith(`${field}: `) ? message.slice(field.length + 2) : message);
 }
 
 const textOf = (value: unknown, field: string, refuse: Refuse): string =>

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { ConstraintChoice } from "../../constraints/index.ts";
 import type { Tool, ToolRules } from "../../tool-calls.ts";
+import { suggestion } from "../../names.ts";
 import { RequestError } from "../errors.ts";
 
 const schema = z.union([z.record(z.string(), z.json()), z.boolean()]);
@@ -81,7 +82,8 @@ export function readTools(fields: ToolFields): ToolRules | undefined {
   const rules = { tools, field: "function.parameters" } as const;
   if (typeof choice !== "object") return { ...rules, mode: choice ?? "auto" };
   const chosen = choice.function.name;
-  if (!tools.some((tool) => tool.name === chosen))
-    throw new RequestError("bad_option", `tool_choice: there is no tool ${chosen}`, { param: "tool_choice" });
+  const names = tools.map((tool) => tool.name);
+  if (!names.includes(chosen))
+    throw new RequestError("bad_option", `tool_choice: there is no tool ${chosen}${suggestion(chosen, names)}`, { param: "tool_choice" });
   return { ...rules, mode: "required", chosen };
 }
