@@ -329,7 +329,7 @@ describe("what is wrong is named, and what is saved stays", () => {
     }));
     await refused(
       train(wider, "run"),
-      /the checkpoint in run, after 6 steps, was trained with another recipe: .*config/,
+      /the checkpoint in run, after 6 steps, was trained with another recipe: config\.intermediate_size \(\d+, now 64\); give another run folder/,
     );
     expect((await checkpoint()).equals(before)).toBe(true);
   });

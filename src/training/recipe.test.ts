@@ -13,7 +13,7 @@ import { openSafetensors } from "../weights/safetensors.ts";
 import { checkpointPath } from "./checkpoint.ts";
 import { loadCorpus } from "./data.ts";
 import { readNote } from "./export.ts";
-import { readRecipe, runRecipe } from "./recipe.ts";
+import { differencesIn, readRecipe, runRecipe } from "./recipe.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "ventris-recipe-"));
 const texts = (subject: string) => Array.from({ length: 400 }, (_, i) => `${subject} ${i} sat on mat ${i * 7}.`);
@@ -68,12 +68,9 @@ describe("a finished run", () => {
     const card = () => readFile(join(folder, "out", "README.md"), "utf8");
     const before = await card();
     const changes: [object, RegExp][] = [
-      [
-        { data: [{ path: "others.jsonl" }] },
-        /data \(\[\{"path":"texts\.jsonl"\}\], now \[\{"path":"others\.jsonl"\}\]\)/,
-      ],
+      [{ data: [{ path: "others.jsonl" }] }, /data\[0\]\.path \("texts\.jsonl", now "others\.jsonl"\)/],
       [{ rows: 4 }, /rows \(2, now 4\)/],
-      [{ schedule: { kind: "constant", peak: 0.02 }, clip: 1 }, /schedule .*, clip \(undefined, now 1\)/],
+      [{ schedule: { kind: "constant", peak: 0.02 }, clip: 1 }, /schedule\.\w+ .*, clip \(not given, now 1\)/],
       [{ config: { ...tiny.config, rope_theta: 5 } }, /config/],
       [{ steps: 1 }, /steps \(2, now 1\)/],
       [{ seed: 2 }, /seed/],
@@ -336,4 +333,15 @@ describe("a part", () => {
     for (const [part, change, message] of cases)
       await expect(trainPart(part, change)).rejects.toMatchObject({ message: expect.stringMatching(message) });
   });
+});
+
+it("of another recipe only what differs is said, each by its path", () => {
+  const before = { kind: "cosine", peak: 0.001, list: [1, { a: 2 }] };
+  expect(differencesIn("schedule", before, { ...before, peak: 0.002, warmup: 5, list: [1, { a: 3 }] })).toEqual([
+    "schedule.peak (0.001, now 0.002)",
+    "schedule.list[1].a (2, now 3)",
+    "schedule.warmup (not given, now 5)",
+  ]);
+  expect(differencesIn("schedule", before, { ...before })).toEqual([]);
+  expect(differencesIn("data", ["a.txt"], ["a.txt", "b.txt"])).toEqual(['data (["a.txt"], now ["a.txt","b.txt"])']);
 });

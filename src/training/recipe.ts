@@ -329,17 +329,37 @@ async function refuseChangedRun(folder: string, stated: Recipe & { corpus?: stri
       !labels.includes(field) &&
       (field === "steps" ? now.steps < run.step : !sameJson(before[field], now[field])),
   );
-  const shownField = (field: string) =>
+  const differences = changed.flatMap((field) =>
     field === "corpus"
-      ? "the texts or the tokenizer under the same names"
-      : `${field} (${shown(before[field])}, now ${shown(now[field])})`;
+      ? ["the texts or the tokenizer under the same names"]
+      : differencesIn(field, before[field], now[field]),
+  );
+  const more = differences.length - mostDifferences;
+  const told = [...differences.slice(0, mostDifferences), ...(more > 0 ? [`and ${more} more`] : [])];
   ensure(
     changed.length === 0,
     "bad_checkpoint",
     () =>
-      `the checkpoint in ${folder}, after ${plural(run.step, "step")}, was trained with another recipe: ${changed.map(shownField).join(", ")}; ` +
+      `the checkpoint in ${folder}, after ${plural(run.step, "step")}, was trained with another recipe: ${told.join(", ")}; ` +
       "give another run folder, or the old recipe (more `steps` alone are fine)",
   );
+}
+
+/** More of them are only counted. */
+const mostDifferences = 6;
+
+/** What differs between two values of a field, each by its own path: what is the same within them is not repeated. */
+export function differencesIn(path: string, before: unknown, now: unknown): string[] {
+  if (sameJson(before, now)) return [];
+  const among = (names: readonly string[], place: (name: string) => string): string[] =>
+    names.flatMap((name) =>
+      differencesIn(place(name), (before as Record<string, unknown>)[name], (now as Record<string, unknown>)[name]),
+    );
+  if (isObject(before) && isObject(now)) return among(Object.keys({ ...before, ...now }), (name) => `${path}.${name}`);
+  if (Array.isArray(before) && Array.isArray(now) && before.length === now.length)
+    return among(Object.keys(now), (index) => `${path}[${index}]`);
+  const told = (value: unknown) => (value === undefined ? "not given" : shown(value));
+  return [`${path} (${told(before)}, now ${told(now)})`];
 }
 
 /** Normal values of each parameter's deviation, ones for gains, zeros for biases, as a function of the seed. */
