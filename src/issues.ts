@@ -144,8 +144,7 @@ function describeIssue(
     case "invalid_format":
       return `${field} must be ${issue.format === "regex" ? formedAs(issue) : `a ${issue.format}`}${given}`;
     case "invalid_union": {
-      if (issue.errors.length > 0)
-        return describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
+      if (issue.errors.length > 0) return describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
       const name = String(path.at(-1) ?? "");
       const input = (issue.input ?? {}) as Record<string, unknown>;
       const told = oneOf("options" in issue ? (issue.options ?? []) : [], field, input[name]);

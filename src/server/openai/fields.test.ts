@@ -53,7 +53,11 @@ it.each<[string, () => unknown, RegExp]>([
   ["the method", () => readDecoding({ mthod: "greedy" }), /; did you mean "method"\?$/],
   ["the shapers", () => readDecoding({ shaper: ["dola"] }), /; did you mean "shapers"\?$/],
   ["a shaper", () => readDecoding({ shapers: "dola" }), /^decoding\.shapers: must be a list of names.*, not "dola"$/],
-  ["a stage", () => readDecoding({ order: ["topk"] }), /^decoding\.order\[0\]: no stage is called "topk"; did you mean/],
+  [
+    "a stage",
+    () => readDecoding({ order: ["topk"] }),
+    /^decoding\.order\[0\]: no stage is called "topk"; did you mean/,
+  ],
 ])("names what was meant by %s", (_, call, message) => expect(call).toThrow(message));
 
 it("of several wrong options none ends as a question and goes on", () => {

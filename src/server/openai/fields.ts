@@ -246,10 +246,7 @@ type Refuse = (field: string, message: string) => never;
 /** Shapers as a request lists them, by name or with options beside it. Errors: those of `refuse`, and `bad_option` for a name that is not there. */
 export function readShapers(shapers: unknown, refuse: Refuse): NonNullable<ReadDecoding["shapers"]> {
   if (!Array.isArray(shapers))
-    return refuse(
-      "shapers",
-      `must be a list of names, or of objects with a name and options, not ${shown(shapers)}`,
-    );
+    return refuse("shapers", `must be a list of names, or of objects with a name and options, not ${shown(shapers)}`);
   return shapers.map((shaper: unknown) => {
     const { name, ...options } = (typeof shaper === "string" ? { name: shaper } : (shaper ?? {})) as { name?: unknown };
     const kind = about("shapers", () => findShaper(textOf(name, "shapers", refuse)));

@@ -1,8 +1,8 @@
 /** What an answer must be, as OpenAI's fields say it: `response_format`, tools and the choice among them. */
 import { z } from "zod";
 import type { ConstraintChoice } from "../../constraints/index.ts";
-import type { Tool, ToolRules } from "../../tool-calls.ts";
 import { suggestion } from "../../names.ts";
+import type { Tool, ToolRules } from "../../tool-calls.ts";
 import { RequestError } from "../errors.ts";
 
 const schema = z.union([z.record(z.string(), z.json()), z.boolean()]);
@@ -84,6 +84,8 @@ export function readTools(fields: ToolFields): ToolRules | undefined {
   const chosen = choice.function.name;
   const names = tools.map((tool) => tool.name);
   if (!names.includes(chosen))
-    throw new RequestError("bad_option", `tool_choice: there is no tool ${chosen}${suggestion(chosen, names)}`, { param: "tool_choice" });
+    throw new RequestError("bad_option", `tool_choice: there is no tool ${chosen}${suggestion(chosen, names)}`, {
+      param: "tool_choice",
+    });
   return { ...rules, mode: "required", chosen };
 }
