@@ -199,7 +199,7 @@ export function createDecoding(parts: DecodingParts): Decoding & { outcome(): Ou
     counters.rows = lease.rows;
     const decodePasses = lease.passes - reading.prefill.passes;
     // The first token comes from the prefill's last pass, so that plain decoding has exactly one token a pass.
-    counters.tokensPerPass = decodePasses > 0 ? (counters.generated - 1) / decodePasses : counters.generated;
+    counters.tokensPerPass = decodePasses > 0 ? Math.max(0, counters.generated - 1) / decodePasses : counters.generated;
   }
 
   return {
