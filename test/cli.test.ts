@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { open } from "../src/open.ts";
+import { doubledSigns } from "../src/wrong.fixture.ts";
 import { ensureBuilt, root } from "./build.ts";
 
 vi.setConfig({ testTimeout: 180_000 }); // each call is a process of its own, and machines may be busy
@@ -443,6 +444,16 @@ describe("misuse and failure", () => {
       ["run", "--method", "dyspec", "--budget", "48", prompt],
       /--budget must be of the form .*; budget is an option of the method dyspec: --set budget=48\n/,
     ],
+    [
+      "a slip in a flag that is needed",
+      ["eval", "perplexity", "t.txt", "--modle", "knossos"],
+      /did you mean --model\?/,
+    ],
+    [
+      "a tokenizer of no text",
+      ["train", "tokenizer", "blank.txt", "--out", "tokens"],
+      /^ventris: blank\.txt: there is no text/,
+    ],
     ["a flag that is needed", ["eval", "perplexity", "texts.txt"], /^ventris: --model <name> is needed\n/],
     ["an argument that is needed", ["pull"], /^ventris: <name> is needed\n/],
     ["a name that ships", ["pull", "knosos"], /\nknossos ships with the package and needs no download: /],
@@ -613,6 +624,7 @@ describe("misuse and failure", () => {
     const { status, stdout, stderr } = await ventris(words);
     expect(stderr).toMatch(/^ventris: /);
     expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(doubledSigns);
     expect(stdout).toBe("");
     expect(status).toBe(2);
   });
@@ -652,6 +664,7 @@ describe("misuse and failure", () => {
     const { status, stdout, stderr } = await ventris(words, input);
     expect(stderr).toMatch(/^ventris: [^\n]+\n$/);
     expect(stderr).toMatch(message);
+    expect(stderr).not.toMatch(doubledSigns);
     expect(stdout).toBe("");
     expect(status).toBe(1);
   });
@@ -680,6 +693,7 @@ describe("misuse and failure", () => {
       expect(told.stderr).toMatch(/^ventris: /m);
       const { error, ...others } = JSON.parse(told.stdout);
       expect(error).toEqual({ code, message: expect.stringMatching(message) });
+      expect(told.stderr).not.toMatch(doubledSigns);
       expect(others).toEqual({});
     },
   );
@@ -692,6 +706,44 @@ describe("misuse and failure", () => {
   it("shows where an error comes from with --debug", async () => {
     const { stderr } = await ventris(["run", "--debug", "--model", "knosos", prompt]);
     expect(stderr).toMatch(/VentrisError: no model[\s\S]*\n {4}at /);
+  });
+});
+
+describe("every command", () => {
+  /** Those that a help lists, with the words that lead there. */
+  const listed = (help: string, before: readonly string[]): string[][] =>
+    [...help.split("\n\nTry:")[0].matchAll(/^ {2}([a-z][\w-]*)(?: {2,}|$)/gm)]
+      .map(([, name]) => [...before, name])
+      .filter(([name]) => name !== "help");
+  const commandsIn = (help: string): string => /\nCommands:\n([\s\S]*?)(\n\n|$)/.exec(help)?.[1] ?? "";
+  async function below(words: readonly string[], depth = 3): Promise<[words: readonly string[], help: string][]> {
+    const { stdout: help } = await ventris([...words, "--help"]);
+    const names = words.length === 0 ? listed(help, []) : listed(commandsIn(help), words);
+    const inner = depth === 0 ? [] : names.filter((one) => one.at(-1) !== "help");
+    const found: [readonly string[], string][] = [[words, help]];
+    for (const one of inner) found.push(...(await below(one, depth - 1)));
+    return found;
+  }
+
+  it("has a help that fits 80 columns, JSON for its results, and one form and status of a wrong call", async () => {
+    const all = await below([]);
+    expect(all.length).toBeGreaterThan(50);
+    const [[, whole], ...others] = all;
+    expect(whole).toMatch(/Exit status: 0 done, 1 failed, 2 called wrongly, 130 interrupted/);
+    for (const [words, help] of others) {
+      const name = words.join(" ");
+      expect(Math.max(...help.split("\n").map((line) => line.length)), name).toBeLessThanOrEqual(80);
+      expect(help, name).not.toMatch(doubledSigns);
+      const leads = commandsIn(help) !== "" && !["train", "choose"].includes(name);
+      if (!leads && !["studio", "serve", "bench"].includes(name)) expect(help, name).toMatch(/^ {2}--json /m);
+      if (name === "bench") continue; // its flags are those of what it runs
+      const { status, stdout, stderr } = await ventris([...words, "--nothing-of-this-name", "--json"]);
+      expect([name, status]).toEqual([name, 2]);
+      expect(stderr, name).toMatch(/^ventris: there is no option --/);
+      expect(JSON.parse(stdout), name).toEqual({
+        error: { code: "bad_option", message: expect.stringMatching(/^there is no option --/) },
+      });
+    }
   });
 });
 

@@ -80,10 +80,11 @@ export function define(command: Command): void {
   command.addHelpText(
     "after",
     `
-All methods run in turn, after a run that is not counted, and plain decoding
-with them where none of them is it. Speeds are relative to it, with 95 %
-intervals over repetitions and prompts. Lossless methods must write the very
-text of plain decoding; if one does not, the exit status is 1.
+Each method runs once without being counted; then all run in turn, and plain
+decoding with them if it is not among them. Speeds are relative to plain
+decoding, with 95 % intervals over repetitions and prompts. Lossless methods
+must write the very text of plain decoding; if one does not, the exit status is
+1.
 
 Examples:
   ventris compare "Once upon a time"

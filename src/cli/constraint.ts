@@ -31,7 +31,7 @@ export function addConstraintFlags(command: Command): void {
     )
     .option(
       "--smiles",
-      "the output is a molecule in SMILES; not taken are aromatic p, b and te, N(=O)=O without charges, the bonds $ and :, the atom *, " +
+      "the output is a molecule in SMILES; it does not take aromatic p, b and te, N(=O)=O without charges, the bonds $ and :, the atom *, " +
         "stereo classes beyond @@, rings that go on after a dot, and some systems of aromatic rings around four or more open numbers",
     );
 }

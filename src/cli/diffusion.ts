@@ -100,7 +100,7 @@ export function define(command: Command): void {
       numberFlag(
         "--steps",
         z.int().min(1).max(1_000_000),
-        "training steps over all records, of which the one is kept that validates best; published: 40000",
+        "training steps over all records; the filter of the step that validates best is kept; published: 40000",
       ).default(4000),
     )
     .addOption(numberFlag("--rate", z.number().positive().max(1), "learning rate of AdamW").default(3e-3))
@@ -108,7 +108,7 @@ export function define(command: Command): void {
       numberFlag(
         "--threshold",
         z.number().min(0).max(1),
-        "how sure the filter must be of a position where a request does not say; ventris reproduce learn2pd compares some; published: 0.96",
+        "how sure the filter must be of a position, unless a request says; ventris reproduce learn2pd compares some; published: 0.96",
       ).default(learn2pd.publishedThreshold),
     )
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the split and the first values").default(0))

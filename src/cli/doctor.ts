@@ -193,7 +193,7 @@ async function measureGains(flags: DoctorFlags & { model: string }): Promise<Gai
   ensure(
     model.capabilities.has("forest"),
     "bad_option",
-    `--model: gains are measured of methods that draft for a model which writes from left to right, and ${model.name} does not; ventris methods --model ${model.name} lists its own methods, and ventris compare --model ${model.name} measures them`,
+    `--model: doctor says what drafts can gain with a model that writes from left to right, and ${model.name} does not; ventris methods --model ${model.name} lists its own methods, and ventris compare --model ${model.name} measures them`,
   );
   return await interruptible(async (signal) => {
     if (flags.measure) await forgetPassCurves();

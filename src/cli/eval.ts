@@ -56,7 +56,7 @@ export function define(command: Command): void {
       .addOption(threadsFlag())
       .option("--json", "print one JSON object");
   common(command.command("perplexity"))
-    .description("how well a model predicts texts: perplexity per token, byte and word")
+    .description("measure how well a model predicts texts: perplexity per token, byte and word")
     .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .addOption(
       numberFlag(
@@ -76,7 +76,7 @@ export function define(command: Command): void {
     .addHelpText("after", examples("ventris eval perplexity story.txt --model knossos"))
     .action(perplexity);
   common(command.command("draft"))
-    .description("how well a draft foresees its model: what speculative decoding would accept on texts")
+    .description("measure how well a draft foresees its model: what speculative decoding would accept on texts")
     .argument("<files...>", "text files: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)")
     .requiredOption("--draft <model>", "the draft: a model with the same tokenizer")
     .addOption(
@@ -97,7 +97,7 @@ export function define(command: Command): void {
     .addHelpText("after", examples("ventris eval draft story.txt --model knossos --draft pylos"))
     .action(draftTest);
   const lm = common(command.command("lm"))
-    .description(`multiple choice, answered by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
+    .description(`answer multiple-choice questions by likelihood: ${tasks.map(({ name }) => name).join(", ")}`)
     .argument("<tasks...>", "one or more of these tasks")
     .option(
       "--data <folder>",
@@ -118,7 +118,9 @@ own results stand beside, with intervals of the difference.
   );
   lm.action(choice);
   common(command.command("skills"))
-    .description(`tasks whose answers can be checked, at temperature 0: ${skills.map(({ name }) => name).join(", ")}`)
+    .description(
+      `solve tasks whose answers can be checked, at temperature 0: ${skills.map(({ name }) => name).join(", ")}`,
+    )
     .argument("[skills...]", "some of these tasks; default: all")
     .addHelpText(
       "after",

@@ -55,7 +55,7 @@ export function defineNeurons(command: Command): void {
     .addOption(place("--neuron", "show one neuron, as 3.118 (layer 3, neuron 118): what it reads and what it writes"))
     .option(
       "--compare <model>",
-      "share of neurons that stand for the same token in this other checkpoint, beside chance",
+      "show the share of neurons that stand for the same token in this other checkpoint, beside chance",
     )
     .addOption(
       place("--clamp", "hold a neuron at multiples of its spread, and show what that does to --word after --prompt"),

@@ -3,7 +3,7 @@
  * The `ventris` command. Only the module of the command that is asked for is loaded: the others would bring the engine or
  * the trainer with them, and starting must stay quick.
  *
- * Exit status: 0 done, 1 failed, 2 misused, 130 interrupted.
+ * Exit status: 0 done, 1 failed, 2 called wrongly, 130 interrupted.
  */
 import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
@@ -100,7 +100,7 @@ const commands: Readonly<Record<string, { group: string; summary: string; load: 
   },
   memory: {
     group: beyond,
-    summary: "remember texts of one's own: build a datastore, train a memory, measure what it knows",
+    summary: "remember your own texts: build a datastore, train a memory, measure what it knows",
     load: () => import("./memory.ts"),
   },
   eeg: {
@@ -130,7 +130,11 @@ const closing = `
 Try:
   ventris run "Once upon a time"
   ventris compare "Once upon a time"
-  ventris run --help`;
+  ventris run --help
+
+Exit status: 0 done, 1 failed, 2 called wrongly, 130 interrupted (Ctrl-C).
+With --json the result is on stdout as JSON, and so is what went wrong:
+  {"error": {"code": "unavailable", "message": "no model …"}}`;
 
 /** What other tools call commands. */
 const otherCommands: Readonly<Record<string, string>> = {
@@ -176,7 +180,8 @@ endProgress();
 async function createProgram(given: readonly string[]): Promise<Command> {
   const program = new Command("ventris")
     .description("A decoding engine: give it a model and a prompt, and choose how it decodes.")
-    .version(packageVersion())
+    .version(packageVersion(), "-V, --version", "show the version")
+    .helpOption("-h, --help", "show this help")
     .enablePositionalOptions() // a flag belongs to the command that it follows: `train` and `train tokenizer` share names
     .exitOverride()
     .configureOutput({
@@ -221,7 +226,19 @@ function inOurWords(text: string, program: Command | undefined): string {
     return plain.replace(/^.*/, `there is no option ${unknown}${meantFlag(unknown, command)}`);
   if (kind === "command" && command)
     return plain.replace(/^.*/, `there is no command ${unknown}${meantCommand(unknown, command)}`);
+  // A misspelt flag says why another is missing.
+  const slip = command && /^(?:missing )?required /.test(plain) ? unknownFlag(command) : undefined;
+  if (slip !== undefined) return plain.replace(/^.*/, `there is no option ${slip}${meantFlag(slip, command!)}`);
   return ofValues(ofArguments(plain, program));
+}
+
+/** The first flag that a command has not. */
+function unknownFlag(command: Command): string | undefined {
+  const end = words.indexOf("--");
+  return words
+    .slice(0, end < 0 ? undefined : end)
+    .flatMap((word) => /^--[a-z][\w-]*/i.exec(word)?.[0] ?? [])
+    .find((flag) => flag !== "--help" && !command.options.some(({ long }) => long === flag));
 }
 
 /** The command that the words lead to. */

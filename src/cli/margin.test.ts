@@ -60,8 +60,10 @@ test("sampled: the smallest lead in the race, as sorting all arrivals gives it",
 test("is a sentence", () => {
   const figures = { decisions: 200, nearest: 0.01234, moved: 0 };
   expect(marginNote(figures)).toMatch(
-    /nearest of 200 decisions was won by 0\.0123 logits; logits are the same, bit for bit/,
+    /^the closest of 200 choices between tokens was won by 0\.0123 logits; .* the same logits, bit for bit$/,
   );
-  expect(marginNote({ ...figures, moved: 0.001 })).toMatch(/move by up to 0\.00100 between .* too little to turn any$/);
+  expect(marginNote({ ...figures, moved: 0.001 })).toMatch(
+    /differ by up to 0\.00100, which is too little to turn any$/,
+  );
   expect(marginNote({ ...figures, moved: 0.01 })).toMatch(/which can turn it$/);
 });

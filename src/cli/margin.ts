@@ -96,8 +96,8 @@ export async function marginOf(
 
 /** The margin in a sentence. */
 export function marginNote({ decisions, nearest, moved }: Margin): string {
-  const nearly = `the nearest of ${plural(decisions, "decision")} was won by ${nearest.toPrecision(3)} logits`;
-  if (moved === 0) return `${nearly}; logits are the same, bit for bit, in passes of one row and of many`;
+  const nearly = `the closest of ${plural(decisions, "choice")} between tokens was won by ${nearest.toPrecision(3)} logits`;
+  if (moved === 0) return `${nearly}; passes of one row and of many give the same logits, bit for bit`;
   const safe = 2 * moved < nearest;
-  return `${nearly}; logits move by up to ${moved.toPrecision(3)} between passes of one row and of many, which ${safe ? "is too little to turn any" : "can turn it"}`;
+  return `${nearly}; passes of one row and of many give logits that differ by up to ${moved.toPrecision(3)}, which ${safe ? "is too little to turn any" : "can turn it"}`;
 }

@@ -101,7 +101,7 @@ model.
     )
     .action(train);
   addSource(group.command("evaluate"), false)
-    .description("how many of some rows or texts a bottleneck gets right, class by class")
+    .description("count how many rows or texts a bottleneck gets right, class by class")
     .requiredOption("--bottleneck <file>", "the file that ventris memory bottleneck train wrote")
     .addOption(numberFlag("--seed", z.int().min(0), "seed of the random draws behind the intervals").default(0))
     .addHelpText("after", "\nExample:\n  ventris memory bottleneck evaluate later.csv --bottleneck week.safetensors")

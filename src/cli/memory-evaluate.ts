@@ -35,7 +35,7 @@ export function addEvaluate(command: Command): void {
   command
     .command("evaluate")
     .description(
-      "how well texts are predicted, and questions answered, by the model, with the datastore's neighbours, and with the trained memory",
+      "measure how well texts are predicted, and questions answered, by the model, with the datastore's neighbours, and with the trained memory",
     )
     .argument(
       "[texts...]",

@@ -25,11 +25,11 @@ export function define(command: Command): void {
     .addHelpText(
       "after",
       `
-Files are checked against the hub's own hashes. What was cut off goes on with
-the same command. Then --model takes the name, or for another revision the
-folder that is printed. HF_TOKEN opens models that need a login, HF_ENDPOINT
-names a mirror of the hub, VENTRIS_CACHE the folder of the cache; ventris models
---remove NAME takes a model away again.`,
+Files are checked against the hub's own hashes. A download that was cut off goes
+on with the same command. Then --model takes the name, or for another revision
+the folder that is printed; ventris models --remove NAME removes a model again.
+HF_TOKEN opens models that need a login, HF_ENDPOINT names a mirror of the hub,
+and VENTRIS_CACHE the folder of the cache.`,
     )
     .addHelpText("after", examples("ventris pull HuggingFaceTB/SmolLM2-135M"))
     .action(pull);

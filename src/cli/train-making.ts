@@ -1,4 +1,6 @@
 /** `ventris train tokenizer`, `trigrams` and `texts`: what is made beside a model, from texts or by a model. */
+import { existsSync } from "node:fs";
+import { rmdir } from "node:fs/promises";
 import { type Command, Option } from "commander";
 import { z } from "zod";
 import { ensure, plural, VentrisError } from "../errors.ts";
@@ -78,7 +80,7 @@ export function defineMaking(command: Command): void {
     .action(makeTrigrams);
   command
     .command("texts")
-    .description("let a model write texts itself, to train its draft on or to count triples of tokens in")
+    .description("let a model write texts, to train its draft on or to count triples of tokens in")
     .argument(
       "<files...>",
       "texts that openings are taken from: .txt, or .jsonl whose lines have a field text; each may be compressed (.gz)",
@@ -172,13 +174,22 @@ async function makeTexts(files: string[], { model: reference, threads, json, ...
 }
 
 async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlags): Promise<void> {
+  const before = existsSync(out);
   await makeFolder(out).catch((cause) => {
     throw new VentrisError("unavailable", `--out: cannot make the folder: ${cause.message}`, { cause });
   });
   let stage = "";
+  let count = 0;
+  const texts = async function* () {
+    for await (const text of readTexts(files)) {
+      count++;
+      yield text;
+    }
+    ensure(count > 0, "bad_option", `${files.join(", ")}: there is no text in ${files.length > 1 ? "them" : "it"}`);
+  };
   const trained = await interruptible((signal) =>
     trainTokenizer({
-      texts: readTexts(files),
+      texts: texts(),
       size,
       out,
       signal,
@@ -190,7 +201,10 @@ async function makeTokenizer(files: string[], { size, out, json }: TokenizerFlag
         stage = progress.stage;
       },
     }),
-  );
+  ).catch(async (error) => {
+    if (!before) await rmdir(out).catch(() => {}); // what has come into it stays
+    throw error;
+  });
   if (json) printJson({ out, tokens: trained.tokens.length, merges: trained.merges.length });
   else
     print(
