@@ -657,6 +657,12 @@ describe("misuse and failure", () => {
       "",
       /no model "pylis".*; did you mean "pylos"/,
     ],
+    [
+      "a folder that cannot be made",
+      ["eeg", "prepare", "synthetic", "--sentences", "10", "--out", join("one.csv", "data")],
+      "",
+      /^ventris: the system refused it: E\w+: .*one\.csv/,
+    ],
     ["input that is not UTF-8", ["run"], Uint8Array.of(0x61, 0xff, 0x62), /standard input: not valid UTF-8/],
     ["a recipe that is missing", ["train", "missing.json"], "", /recipe missing\.json cannot be read/],
   ];

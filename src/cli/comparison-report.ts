@@ -57,7 +57,7 @@ export function rowsOf({ entries, differences }: Comparison): { header: string[]
     "tokens a pass",
     "drafts kept",
     "tokens/s",
-    ...(judged ? ["speed", against] : [entries.length > 1 ? `speed ${against}` : "speed"]),
+    ...(judged ? ["speed", against] : [`speed ${against}`]),
   ];
   return { header, rows };
 }

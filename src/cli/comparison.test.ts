@@ -40,7 +40,7 @@ test("where no plain decoding can run among the methods, that of the temperature
     ["sample", "✓"],
     ["prompt-lookup", "✓"],
   ]);
-  expect(drawn.table.header.at(-1)).toBe("against plain");
+  expect(drawn.table.header.at(-1)).toBe("speed against plain");
   expect(drawn.skipped.map(({ label }) => label)).toEqual(["greedy"]);
   expect(drawn.margin).toBeDefined();
   const likeliest = await compared(["prompt-lookup"], 0);

@@ -299,6 +299,11 @@ function report(error: unknown): number {
     return 2;
   }
   const known = error instanceof VentrisError;
+  if (!known && isOfSystem(error)) {
+    fail({ code: "unavailable", message: `the system refused it: ${error.message}` });
+    if (words.includes("--debug")) complain(explain(error));
+    return 1;
+  }
   const message = known ? withFlag(error.message) : reasonOf(error);
   fail(known ? { code: error.code, message } : { code: "internal", message: `unexpected failure: ${message}` });
   if (words.includes("--debug")) complain(explain(error));
@@ -308,6 +313,10 @@ function report(error: unknown): number {
   if (!known) return 1;
   return error.code === "bad_option" ? 2 : error.code === "aborted" ? 130 : 1;
 }
+
+/** A folder that cannot be made, for instance: not the program's fault. */
+const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && "syscall" in error && "path" in error;
 
 /** An error about an option that a flag gave, which begins with the option's name, begins with the flag. */
 function withFlag(message: string): string {

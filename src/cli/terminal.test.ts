@@ -253,3 +253,7 @@ describe("flags", () => {
     );
   });
 });
+
+it("braces are not parted from what they hold", () => {
+  expect(wrap("A text or { name }.", 13)).toEqual(["A text or", "{ name }."]);
+});

@@ -50,9 +50,9 @@ export function displayWidth(text: string): number {
   return width;
 }
 
-/** A space between words: none between a number and its unit, or a flag and its value unless that is long: commands stand in messages, too. */
+/** A space between words: none inside of braces at their ends, between a number and its unit, or a flag and its value unless that is long: commands stand in messages, too. */
 const between =
-  / (?!(?<=\d )(?:[%×°]|[nµm]?s|min|h|[kMGT]?B|[kM]?Hz|bits?|tokens\/s|[GT]FLOP)(?![\p{L}\p{N}]))(?!(?<=(?<!\S)--[a-z][a-z-]* )[^\s-]\S{0,23}(?!\S))/u;
+  /(?<!\{) (?!\})(?!(?<=\d )(?:[%×°]|[nµm]?s|min|h|[kMGT]?B|[kM]?Hz|bits?|tokens\/s|[GT]FLOP)(?![\p{L}\p{N}]))(?!(?<=(?<!\S)--[a-z][a-z-]* )[^\s-]\S{0,23}(?!\S))/u;
 
 /** The words of a text, as lines are broken between them. A number and its unit are one, and so are a flag and its value. */
 export const wordsOf = (text: string): string[] => text.split(between);
