@@ -315,8 +315,9 @@ function report(error: unknown): number {
 }
 
 /** A folder that cannot be made, for instance: not the program's fault. */
-const isOfSystem = (error: unknown): error is NodeJS.ErrnoException =>
-  error instanceof Error && "syscall" in error && "path" in error;
+function isOfSystem(error: unknown): error is NodeJS.ErrnoException {
+  return error instanceof Error && "syscall" in error && "path" in error;
+}
 
 /** An error about an option that a flag gave, which begins with the option's name, begins with the flag. */
 function withFlag(message: string): string {
