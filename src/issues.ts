@@ -142,7 +142,7 @@ function describeIssue(
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
     case "invalid_format":
-      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : `a ${issue.format}`}${given}`;
+      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : withArticle(issue.format)}${given}`;
     case "invalid_union": {
       if (issue.errors.length > 0) return describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
       const name = String(path.at(-1) ?? "");
