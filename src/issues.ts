@@ -142,7 +142,8 @@ function describeIssue(
     case "not_multiple_of":
       return `${field} must be a multiple of ${issue.divisor}${given}`;
     case "invalid_format":
-      return `${field} must be ${issue.format === "regex" ? formedAs(issue) : withArticle(issue.format)}${given}`;
+      if (issue.format !== "regex" && !isLibrarys(issue.message)) return ownWords(issue.message, field, given);
+      return `${field} must be ${formedAs(issue)}${given}`;
     case "invalid_union": {
       if (issue.errors.length > 0) return describeUnion(issue.errors, schemaAt(schema, issue.path), field, issue, path);
       const name = String(path.at(-1) ?? "");
@@ -161,8 +162,26 @@ function describeIssue(
 }
 
 /** What a text must look like: in the schema's own words where it has some. */
-const formedAs = ({ message, pattern }: { message: string; pattern?: string }): string =>
-  isLibrarys(message) ? `a text like ${pattern}` : message;
+function formedAs({ format, message, pattern, ...issue }: Issue & { code: "invalid_format" }): string {
+  if (!isLibrarys(message)) return message;
+  const part = (name: "prefix" | "suffix" | "includes"): string => shown((issue as { [name]?: unknown })[name]);
+  switch (format) {
+    case "regex":
+    case "template_literal":
+      return `a text like ${pattern}`;
+    case "starts_with":
+      return `a text that begins with ${part("prefix")}`;
+    case "ends_with":
+      return `a text that ends with ${part("suffix")}`;
+    case "includes":
+      return `a text with ${part("includes")} in it`;
+    case "lowercase":
+    case "uppercase":
+      return `a text in ${format} letters`;
+    default:
+      return withArticle(format.replaceAll("_", " "));
+  }
+}
 
 /** A schema's own words: a sentence about the field where they say what it must be, else a remark on it. */
 const ownWords = (message: string, field: string, given: string): string =>
@@ -210,6 +229,8 @@ const kinds: Readonly<Record<string, string>> = {
   record: "an object",
   null: "null",
   undefined: "left out",
+  never: "left out",
+  void: "left out",
   function: "a function",
   nan: "NaN",
 };

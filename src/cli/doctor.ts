@@ -261,6 +261,10 @@ function showGains({ model, parameters, contextLength, passes, methods: gains }:
     reasons.set(reason, [...(reasons.get(reason) ?? []), gain.method]);
   }
   for (const [reason, names] of reasons) print(`\n${wrap(`${names.join(", ")}: ${reason}.`, width).join("\n")}`);
+  if (gains.some((gain) => prospect(gain) === "not known")) {
+    const says = `Not known: the pass times were taken beside other programs and do not tell; ventris doctor --model ${model} --measure takes them anew, best on an idle machine.`;
+    print(`\n${wrap(says, width).join("\n")}`);
+  }
   print(
     `\n${wrap("Expected: on texts like those that the model writes itself, compared with plain decoding. At best: were every draft right.", width).join("\n")}`,
   );

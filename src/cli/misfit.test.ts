@@ -64,6 +64,19 @@ it("a model that was given and is not there is an error of its own, a default th
   expect(reasonOf("chain", message)).toContain("pass --draft MODEL");
 });
 
+it("a default draft of another vocabulary is no option that someone gave, and what would help is said once", () => {
+  const begin =
+    "draft: pylos has another vocabulary than mine/model (4096 and 512 tokens); a draft must share its target's tokenizer";
+  const none = `${begin}; no shipped model can draft for it: give a smaller model of its family`;
+  expect(reasonOf("chain", none)).toBe(
+    "the default draft, pylos, has another vocabulary than mine/model; pass --draft MODEL with a smaller model of the same tokenizer",
+  );
+  expect(reasonOf("chain", `${begin}; shipped models that can draft for it: argos, ithaca`)).toBe(
+    "the default draft, pylos, has another vocabulary than mine/model; pass --draft MODEL with one of argos, ithaca",
+  );
+  expect(reasonOf("chain", none, 0, "forest", { draft: "pylos" })).toContain("option draft cannot be honoured");
+});
+
 it("the temperature that would help is said once, as the flag", () => {
   expect(reasonOf("beam", "beams rank texts by probability, which temperature 0 takes away; give temperature 1")).toBe(
     "beams rank texts by probability, which temperature 0 takes away; pass --temperature 1 to let it run",

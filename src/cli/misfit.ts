@@ -46,6 +46,8 @@ export function misfitOf(error: unknown, { method, options, model, temperature }
         : `and --model ${there} has it`;
     return { flag: otherModel, reason: `this needs the part ${lacking}, which ${model.name} has not, ${where}` };
   }
+  const vocabulary = otherVocabulary(message, options);
+  if (vocabulary !== undefined) return { flag: "--draft MODEL", reason: vocabulary };
   const own = (message.startsWith(`${method.name}: `) ? message.slice(method.name.length + 2) : message)
     // It is said with the flag.
     .replace(/; give temperature 1$/, "");
@@ -61,6 +63,17 @@ function partOf(message: string, given: Circumstances["options"]): string | unde
   const [, option, part] = /^(?:(\w+): )?no part "([^"]+)": the model has /.exec(message) ?? [];
   const asked = option !== undefined && given[option] !== undefined;
   return asked || message.endsWith("?") ? undefined : part;
+}
+
+/** A default draft of another vocabulary, which everyone meets who trains a model of an own tokenizer. */
+function otherVocabulary(message: string, given: Circumstances["options"]): string | undefined {
+  const [, draft, target, , fitting] =
+    /^(?:[\w-]+: )?draft: (\S+) has another vocabulary than (.+?) \((.*?)\); .*?(?:; shipped models that can draft for it: (.*))?$/.exec(
+      message,
+    ) ?? [];
+  if (draft === undefined || given.draft !== undefined) return undefined;
+  const which = fitting === undefined ? "a smaller model of the same tokenizer" : `one of ${fitting}`;
+  return `the default draft, ${draft}, has another vocabulary than ${target}; pass --draft MODEL with ${which}`;
 }
 
 /** An error that begins with an option's bare name, as a clause about that option. */

@@ -31,6 +31,10 @@ export const resolve: ResolveHook = async (specifier, context, next) => {
 export const load: LoadHook = async (url, context, next) => {
   if (!typescript || !/\.[cm]?ts$/.test(url)) return next(url, context);
   const { default: ts } = (await import(typescript)) as { default: typeof import("typescript") };
+  if (typeof ts?.transpileModule !== "function")
+    throw new Error(
+      `TypeScript ${ts?.version ?? "7"} cannot be called by a program, and Node ${process.versions.node} reads none itself: install typescript@6 beside the file, use Node 22.18 or newer, or give it as JavaScript`,
+    );
   const file = fileURLToPath(url);
   const { outputText: source, diagnostics = [] } = ts.transpileModule(await readFile(file, "utf8"), {
     compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, inlineSourceMap: true },

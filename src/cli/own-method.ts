@@ -92,7 +92,7 @@ function prepareImports(file: string): void {
   ensure(
     native || data.typescript !== undefined || !/\.[cm]?ts$/.test(file),
     "unavailable",
-    `${file}: Node ${process.versions.node} does not read TypeScript; use Node 22.18 or newer, install typescript beside the file, or give it as JavaScript`,
+    `${file}: Node ${process.versions.node} does not read TypeScript; use Node 22.18 or newer, install typescript@6 beside the file, or give it as JavaScript`,
   );
   process.setSourceMapsEnabled(true); // errors then name the lines of the file as it was written
   register(loader, { parentURL: import.meta.url, data });

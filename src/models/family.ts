@@ -4,7 +4,7 @@
  */
 
 import { ensure, shown, VentrisError } from "../errors.ts";
-import { didYouMean, hint } from "../names.ts";
+import { didYouMean, hint, meantField } from "../names.ts";
 import type { Tensor } from "../tensor/index.ts";
 import { warnOnce } from "../warnings.ts";
 import { judgeField } from "./config-fields.ts";
@@ -208,22 +208,23 @@ export class ConfigReader {
   integer(name: string, fallback?: number, { minimum = 1, maximum = 2 ** 24 } = {}): number {
     const value = this.raw(name) ?? fallback;
     const valid = Number.isInteger(value) && (value as number) >= minimum && (value as number) <= maximum;
-    ensure(
-      valid,
-      "bad_config",
-      () => `config: ${name} must be a whole number from ${minimum} to ${maximum}, not ${shown(value)}`,
-    );
+    ensure(valid, "bad_config", () => this.#told(name, value, `a whole number from ${minimum} to ${maximum}`));
     return value as number;
   }
 
   positive(name: string, fallback?: number): number {
     const value = this.raw(name) ?? fallback;
-    ensure(
-      typeof value === "number" && value > 0 && Number.isFinite(value),
-      "bad_config",
-      () => `config: ${name} must be a positive number, not ${shown(value)}`,
+    ensure(typeof value === "number" && value > 0 && Number.isFinite(value), "bad_config", () =>
+      this.#told(name, value, "a positive number"),
     );
     return value;
+  }
+
+  /** What a field must be. Of one that is missing: another that it may be by a slip. */
+  #told(name: string, value: unknown, wanted: string): string {
+    return value === undefined
+      ? `config: ${name} is missing: it must be ${wanted}${meantField(this.#json, [name]) ?? ""}`
+      : `config: ${name} must be ${wanted}, not ${shown(value)}`;
   }
 
   boolean(name: string, fallback: boolean): boolean {

@@ -94,6 +94,17 @@ describe("a finished run", () => {
   });
 });
 
+it("a slip in a recipe's config is the recipe's, and names what was meant", async () => {
+  const { num_hidden_layers, ...config } = tiny.config;
+  await expect(run({ config: { ...config, num_hiden_layers: num_hidden_layers } })).rejects.toMatchObject({
+    code: "bad_option",
+    message: expect.stringMatching(
+      /^recipe .*recipe\.json: config: num_hidden_layers is missing: it must be a whole number .*did you mean "num_hidden_layers" for "num_hiden_layers"\?$/,
+    ),
+  });
+  await expect(run({ config: { ...config, num_hidden_layers: "2" } })).rejects.toMatchObject({ code: "bad_option" });
+});
+
 describe("other ways of training", () => {
   const fresh = async (change: object, name: string) => {
     const path = join(folder, `${name}.json`);

@@ -3,7 +3,7 @@
  * running it trains (resuming where it stopped) and exports a model folder with weights, tokenizer and card.
  */
 import { normal } from "../engine/random.ts";
-import { ensure, plural, shown } from "../errors.ts";
+import { ensure, plural, shown, VentrisError } from "../errors.ts";
 import { type Files, folderOf, nameOf, storage } from "../files.ts";
 import { isObject, sameJson } from "../json.ts";
 import { familyOf } from "../models/families.ts";
@@ -54,13 +54,23 @@ export interface RecipeOptions {
   onMessage?: (message: string) => void;
 }
 
+/** A recipe's config is written by hand: what is wrong in it is a slip in the recipe. */
+function modelOf(path: string, json: Parameters<typeof familyOf>[0]): ReturnType<typeof familyOf> {
+  try {
+    return familyOf(json);
+  } catch (error) {
+    if (!(error instanceof VentrisError && error.code === "bad_config")) throw error;
+    throw new VentrisError("bad_option", `recipe ${path}: ${error.message}`, { cause: error });
+  }
+}
+
 export async function runRecipe(path: string, options: RecipeOptions): Promise<TrainResult> {
   const recipe = await readRecipe(path);
   const { length, rows, steps, seed } = recipe;
   const { onMessage = () => {}, signal, threads } = options;
   const { absolute } = await storage();
   const beside = (name: string): string => absolute(name, folderOf(path));
-  const { family, config } = familyOf(recipe.config);
+  const { family, config } = modelOf(path, recipe.config);
   requireTrainable(`the model of recipe ${path}`, { family, config }, { ...recipe, partKinds: options.partKinds });
   const tokenizer = await openTokenizer(beside(recipe.tokenizer));
   ensure(

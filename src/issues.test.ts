@@ -1,0 +1,26 @@
+/** What is said of values that a caller's own schema refuses: words of ours, whatever the schema library calls it. */
+import { expect, it } from "vitest";
+import { z } from "zod";
+import { describeIssues } from "./issues.ts";
+
+const told = (schema: z.ZodType, a: unknown): string => {
+  const object = z.strictObject({ a: schema });
+  return describeIssues(object.safeParse({ a }, { reportInput: true }).error!.issues, object);
+};
+
+it("forms of texts are said as one would say them", () => {
+  const cases: [z.ZodType, unknown, string][] = [
+    [z.string().startsWith("q"), "b", 'a must be a text that begins with "q", not "b"'],
+    [z.string().endsWith("q"), "b", 'a must be a text that ends with "q", not "b"'],
+    [z.string().includes("q"), "b", 'a must be a text with "q" in it, not "b"'],
+    [z.string().lowercase(), "B", 'a must be a text in lowercase letters, not "B"'],
+    [z.string().uppercase(), "b", 'a must be a text in uppercase letters, not "b"'],
+    [z.string().regex(/^q/), "b", 'a must be a text like /^q/, not "b"'],
+    [z.email(), "b", 'a must be an email, not "b"'],
+    [z.email("must be an address"), "b", 'a must be an address, not "b"'],
+    [z.never(), "b", 'a must be left out, not "b"'],
+    [z.void(), "b", 'a must be left out, not "b"'],
+  ];
+  for (const [schema, value, message] of cases) expect(told(schema, value)).toBe(message);
+  expect(told(z.templateLiteral(["a", z.number()]), "b")).toMatch(/^a must be a text like .*, not "b"$/);
+});
