@@ -2,7 +2,7 @@
  * What callers without types may give by mistake, said at the entrances of the package: functions that are exported hold what they are given
  * to the types that they declare. The types come as data, which `scripts/entrances.mjs` reads from the declarations.
  */
-import { shown, telling, VentrisError, withArticle } from "./errors.ts";
+import { type LateFailures, lateFailures, shown, telling, VentrisError, withArticle } from "./errors.ts";
 import { editDistance, hint, likelySlips, suggestion } from "./names.ts";
 import { isInstance, isPlatforms } from "./values.ts";
 
@@ -116,37 +116,6 @@ function told(kind: Kind, value: unknown, call: string, place: Place, late?: Lat
     given[field] = { ...given[field], value: late && isTold(field) ? late.of(named) : named };
   }
   return Object.create(Object.prototype, given);
-}
-
-/** What functions that are told of something promise, for which nobody waits: of what fails in them the call they were given to is told. */
-interface LateFailures {
-  of(call: Callable): Callable;
-  /** The result of the call. Errors: the first of theirs until now. */
-  unless<Result>(result: Result): Result;
-}
-
-function lateFailures(): LateFailures {
-  let failure: { readonly error: unknown } | undefined;
-  let isOver = false;
-  return {
-    of(call) {
-      const later = function (this: unknown, ...given: never[]): unknown {
-        const made: unknown = Reflect.apply(call, this, given);
-        if (!(made instanceof Promise)) return made;
-        void made.catch((error) => {
-          if (isOver) throw error; // nobody is left to be told
-          failure ??= { error };
-        });
-        return undefined;
-      };
-      return Object.defineProperty(later, "name", { value: call.name });
-    },
-    unless(result) {
-      isOver = true;
-      if (failure) throw failure.error;
-      return result;
-    },
-  };
 }
 
 const isTold = (field: string): boolean => /^on[A-Z]/.test(field);

@@ -934,6 +934,12 @@ test("what onProgress throws ends the opening with an error that names it", asyn
   await expect(open("pylos", { onProgress })).rejects.toThrow(
     isSaid("bad_option", /^open: onProgress failed: boo$/, boo),
   );
+  const late = open("pylos", {
+    async onProgress() {
+      throw new Error("boo");
+    },
+  });
+  await expect(late).rejects.toMatchObject({ code: "bad_option", message: "open: onProgress failed: boo" });
 });
 
 test("a model without a chat template says so, for messages and for sessions", () => {

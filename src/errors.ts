@@ -143,6 +143,37 @@ export function telling<Given extends unknown[], Made>(
   };
 }
 
+/** What functions that are told of something promise, for which nobody waits: of what fails in them the call they were given to is told. */
+export interface LateFailures {
+  of<Given extends unknown[]>(call: (...given: Given) => unknown): (...given: Given) => unknown;
+  /** The result of the call. Errors: the first of theirs until now. */
+  unless<Result>(result: Result): Result;
+}
+
+export function lateFailures(): LateFailures {
+  let failure: { readonly error: unknown } | undefined;
+  let isOver = false;
+  return {
+    of<Given extends unknown[]>(call: (...given: Given) => unknown) {
+      const later = function (this: unknown, ...given: Given): unknown {
+        const made: unknown = Reflect.apply(call, this, given);
+        if (!(made instanceof Promise)) return made;
+        void made.catch((error) => {
+          if (isOver) throw error; // nobody is left to be told
+          failure ??= { error };
+        });
+        return undefined;
+      };
+      return Object.defineProperty(later, "name", { value: call.name });
+    },
+    unless(result) {
+      isOver = true;
+      if (failure) throw failure.error;
+      return result;
+    },
+  };
+}
+
 /** Of an answer that is about to be refused: where it is a promise, nobody is left to hear that it fails, and that would end the process. */
 export function leaveUnheard(answer: unknown): void {
   if (answer instanceof Promise) answer.catch(() => {});

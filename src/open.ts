@@ -38,7 +38,7 @@ import { leaseSites } from "./engine/sites/request.ts";
 import { type TextTraceChunk, type TextTraceOptions, traceTokens, writeTrace } from "./engine/sites/text.ts";
 import type { Vision } from "./engine/vision.ts";
 import { weightFormats } from "./engine/weight-plan.ts";
-import { ensure, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
+import { ensure, lateFailures, requireFlags, requireObject, shown, telling, VentrisError } from "./errors.ts";
 import { exists, within } from "./files.ts";
 import { checkedObject } from "./given.ts";
 import { modelKinds } from "./methods/index.ts";
@@ -241,7 +241,8 @@ async function openModel(
   reference: string,
   { signal, onProgress: hear, share, ...options }: OpenOptions,
 ): Promise<DecodingModel> {
-  const onProgress = hear && telling("open: onProgress", hear, { signal });
+  const late = lateFailures();
+  const onProgress = hear && late.of(telling("open: onProgress", hear, { signal }));
   const { device, maxRows, memoryLimit } = options;
   if (share !== undefined) await requireShare(share);
   let parts: Omit<ModelParts, "openCompanion"> | undefined;
@@ -268,9 +269,14 @@ async function openModel(
       return adapter ? openModel(reference, { ...same, lora: other }) : openModel(other, same);
     },
   });
-  if (!signal?.aborted) return model;
-  await model.close();
-  throw new VentrisError("aborted", `opening ${reference} was aborted`, { cause: signal.reason });
+  try {
+    if (signal?.aborted)
+      throw new VentrisError("aborted", `opening ${reference} was aborted`, { cause: signal.reason });
+    return late.unless(model);
+  } catch (error) {
+    await model.close();
+    throw error;
+  }
 }
 
 function placeOf(reference: string, how: Resolving): ModelPlace {
