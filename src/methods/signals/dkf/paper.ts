@@ -117,6 +117,6 @@ export const paper: Paper = {
     },
   ],
   missing:
-    "On place cells its median error with a kernel is three times that of Bayesian decoding, which is made for them (with the other regressions 2.2 to 3 times). Runs 2 to 6 of the monkey recording were not at hand.",
+    "On place cells its median error with any of the regressions is a multiple of that of Bayesian decoding, which is made for them. Runs 2 to 6 of the monkey recording were not at hand.",
   reproduction: async () => (await import("./reproduce.ts")).reproduction,
 };
