@@ -556,6 +556,25 @@ describe.skipIf(!works)(
       }
     });
 
+    it("keeps what was typed while the server is gone", { timeout: 60_000 }, async () => {
+      const other = await listen({ port: 0, groups: studioGroups() });
+      await page.goto(`${other.url}#/playground`);
+      await page.getByLabel("prompt", { exact: true }).fill("An owl and a fox");
+      await page.waitForTimeout(6500); // a room that was just entered loads anew
+      await other.close();
+      const gone = page.getByRole("alert").filter({ hasText: "server is gone" });
+      await gone.waitFor({ timeout: 15_000 });
+      const again = await listen({ port: Number(new URL(other.url).port), groups: studioGroups() });
+      try {
+        await gone.waitFor({ state: "detached", timeout: 15_000 });
+        expect(await page.getByLabel("prompt", { exact: true }).inputValue()).toBe("An owl and a fox");
+      } finally {
+        await page.goto("about:blank");
+        await again.close();
+        faults.length = 0;
+      }
+    });
+
     it.each([
       [360, "light"],
       [360, "dark"],
