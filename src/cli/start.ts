@@ -96,7 +96,7 @@ async function start(words: string[], flags: StartFlags): Promise<void> {
         again: toJson(told, whole),
       });
     else if (!signal.aborted) {
-      if (!short) show(`\n${wordsFor(told, whole, reference, isCanvas(model))}`);
+      if (!short) show(`\n${wordsFor(told, whole, isCanvas(model))}`);
       const kind = isCanvas(model) ? "canvas" : short && model.tokenizer?.encodeChat ? "chat" : "text";
       print(`\nTry next:\n${suggestions(whole, reference, kind)}`);
     }
@@ -204,28 +204,25 @@ async function decodeAgain(
 }
 
 /** What the second decoding showed. */
-export function wordsFor(told: RunResult, again: Again | undefined, reference: string, canvas = false): string {
-  if (canvas) return wordsForCanvas(told, again, reference);
-  const doctor = `ventris doctor --model ${reference}`;
-  if (!again)
-    return `No lossless method is faster than plain decoding with this model on this machine: ${doctor} says why.`;
+export function wordsFor(told: RunResult, again: Again | undefined, canvas = false): string {
+  if (canvas) return wordsForCanvas(told, again);
+  if (!again) return "No lossless method is faster than plain decoding with this model on this machine.";
   const { method, candidates, plain, fast } = again;
   const same =
     fast.text === told.text ? "the same text, token for token" : "another text, which it must not: please report it";
   const speeds = `${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} of plain decoding (${gainOf(again).toFixed(2)}×), one run after the other`;
   if (!isFaster(again))
-    return `None of ${candidates} methods that change nothing but the speed was clearly faster here and now. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}. ${doctor} says what each can gain.`;
+    return `None of ${candidates} methods that change nothing but the speed was clearly faster here and now. Decoded again by ${method.name}, which did best in a short trial: ${same}, at ${speeds}.`;
   return `Decoded again by ${method.name}, the fastest here of ${candidates} methods that change nothing but the speed: ${same}, at ${speeds}, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}.`;
 }
 
-function wordsForCanvas(told: RunResult, again: Again | undefined, reference: string): string {
-  const compare = `ventris compare --model ${reference} --max-tokens ${ofCanvases.maxTokens} measures them all.`;
-  if (!again) return `No other method of such models was faster here and now: ${compare}`;
+function wordsForCanvas(told: RunResult, again: Again | undefined): string {
+  if (!again) return "No other method of such models was faster here and now.";
   const { method, candidates, plain, fast } = again;
   const text = fast.text === told.text ? "the same text" : "another text, as each of them may give";
   const figures = `${text}, at ${speedOf(fast).toFixed(0)} tokens/s beside ${speedOf(plain).toFixed(0)} (${gainOf(again).toFixed(2)}×), one run after the other, with ${plural(fast.counters.passes, "pass", "passes")} instead of ${plain.counters.passes}`;
   const best = isFaster(again) ? "the fastest here" : "which did best in a short trial";
-  return `Decoded again by ${method.name}, ${best} of ${candidates} other methods of such models: ${figures}. ${compare}`;
+  return `Decoded again by ${method.name}, ${best} of ${candidates} other methods of such models: ${figures}.`;
 }
 
 const gainOf = ({ plain, fast }: Again): number => speedOf(fast) / speedOf(plain);
