@@ -144,6 +144,9 @@ ${lines.join("\n")}
 /** Of what callers write down for one call, a name that is not declared is a mistake; of what they got or made elsewhere it may be theirs. */
 const closedTypes = /Options$|^(Extension|LookAhead|Commitment|Instrumenting|LeaseSites|SheetCall)$/;
 
+/** What is read by the function that takes it, in words of its own, wherever it is given. */
+const readElsewhere = /^ConstraintChoice$/;
+
 /** Types as data, those with a name under that name. */
 function createKinds(checker, source) {
   const table = new Map();
@@ -175,6 +178,9 @@ function createKinds(checker, source) {
     if (type.flags & flags.BigIntLike) return "bigint";
     if (type.flags & flags.ESSymbolLike) return "symbol";
     if (type.flags & flags.NonPrimitive) return "object";
+    // Where it may be left out, the compiler has it as part of another union.
+    if ([type, ...(type.origin?.types ?? [])].some((one) => readElsewhere.test(one.aliasSymbol?.name)))
+      return "unknown";
     if (type.isUnion()) return either(type.types);
     if (type.isIntersection() && type.types.some((one) => one.flags & flags.StringLike)) return "string";
     if (type.flags & (flags.Object | flags.Intersection)) return ofObject(type);

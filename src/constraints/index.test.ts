@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import * as entrance from "../entrances/constraints.ts";
 import { type ConstraintChoice, createConstraint, createVocabulary, isValid, wordsFor } from "./index.ts";
 
 const inItself: Record<string, unknown> = { type: "object" };
@@ -21,7 +22,7 @@ describe("what names a constraint is JSON", () => {
     ],
     ["a bound that is no number", { type: "number", minimum: Number.NaN }, /must be JSON, and has NaN in it/],
     ["a bound that is none", { type: "number", maximum: Infinity }, /has Infinity in it/],
-    ["a big integer", { const: 10n }, /has 10 in it/],
+    ["a big integer", { const: 10n }, /has 10n in it/],
     ["a function", { const: () => 1 }, /has a function in it/],
     ["a date", { enum: [new Date(0)] }, /has a Date in it/],
     ["a map", new Map([["type", "string"]]), /has a Map in it/],
@@ -110,5 +111,28 @@ describe("vocabularies of one's own", () => {
     expect([0, 1, 32, 33].map(wordsFor)).toEqual([0, 1, 1, 2]);
     for (const size of [-1, Number.NaN, Number.POSITIVE_INFINITY])
       expect(() => wordsFor(size)).toThrow(/wordsFor: size/);
+  });
+});
+
+describe("the entrance reads a choice as requests do", () => {
+  it.each<[object, RegExp]>([
+    [
+      { jsonSchema: { type: "object" }, whitspace: 1 },
+      /^constraint: jsonSchema: .*"whitspace"; did you mean "whitespace"\?/,
+    ],
+    [{ jsonSchema: {}, zeroes: 1 }, /^constraint: jsonSchema: .*"zeroes"; did you mean "zeros"\?/],
+    [{ jsonschema: {} }, /given: jsonschema; did you mean "jsonSchema"\?$/],
+    [{ jsonSchemaa: {} }, /given: jsonSchemaa; did you mean "jsonSchema"\?$/],
+    [{ jsonSchema: {}, whitespace: "x" }, /whitespace must be a whole number/],
+    [{ jsonSchema: {}, unknownFormats: "x" }, /unknownFormats/],
+    [{ grammar: 7 }, /grammar/],
+    [{ grammar: "root ::= [a]", syntax: "x" }, /syntax/],
+    [{ sqlSchema: 7 }, /SQL schema/],
+    [{ choices: "ab" }, /choices must be a list of texts, not "ab"/],
+  ])("%j", (choice, message) => {
+    for (const call of [entrance.createConstraint, createConstraint])
+      expect(() => call(choice as never)).toThrow(
+        expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }),
+      );
   });
 });

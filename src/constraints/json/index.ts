@@ -1,5 +1,5 @@
 /** JSON that a schema allows (drafts 2020-12 and 7, and what these share with 2019-09, 6 and 4). */
-import { ensure } from "../../errors.ts";
+import { ensure, shown } from "../../errors.ts";
 import { withAllowance } from "../automaton.ts";
 import type { Constraint } from "../contract.ts";
 import { machineConstraint } from "../machine.ts";
@@ -19,6 +19,8 @@ export interface JsonSchemaOptions extends ReaderOptions {
   readonly zeros?: number;
 }
 
+const formatsTreated: readonly string[] = ["refuse", "ignore"];
+
 /** States of automata that making a constraint may look at: seconds at most. */
 const mostVisited = 250_000;
 
@@ -30,8 +32,12 @@ export function jsonSchemaConstraint(schema: unknown, options: JsonSchemaOptions
   const { whitespace = Infinity, zeros = Infinity } = options;
   for (const [name, run] of Object.entries({ whitespace, zeros })) {
     const sound = run === Infinity || (Number.isInteger(run) && run >= 0);
-    ensure(sound, "bad_option", `${name} must be a whole number from 0, not ${run}`);
+    ensure(sound, "bad_option", `${name} must be a whole number from 0, not ${shown(run)}`);
   }
+  const { unknownFormats = "refuse" } = options;
+  ensure(formatsTreated.includes(unknownFormats), "bad_option", () => {
+    return `unknownFormats must be "refuse" or "ignore", not ${shown(unknownFormats)}`;
+  });
   return placed("#", () => {
     const document = openDocument(schema);
     const reader = createReader(document, () => tools, options);
