@@ -29,12 +29,16 @@ const subpaths = Object.entries<string | { default: string }>(exports).flatMap((
 function callsOf(area: object): [name: string, call: Call][] {
   const { z: _, ...own } = area as Record<string, unknown>; // zod's own
   const isCall = (value: unknown): value is Call => typeof value === "function" && !/^class\b/.test(`${value}`);
-  return Object.entries(own).flatMap(([name, value]): [string, Call][] => {
+  const within = (name: string, value: unknown, depth: number): [string, Call][] => {
     if (isCall(value)) return [[name, value]];
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return [];
-    return Object.entries(value).flatMap(([inner, one]) => (isCall(one) ? [[`${name}.${inner}`, one]] : []));
-  });
+    if (typeof value !== "object" || value === null || Array.isArray(value) || depth === deepest) return [];
+    return Object.entries(value).flatMap(([inner, one]) => within(`${name}.${inner}`, one, depth + 1));
+  };
+  return Object.entries(own).flatMap(([name, value]) => within(name, value, 0));
 }
+
+/** Objects in objects: tasks by their names. */
+const deepest = 2;
 
 const cyclic: Record<string, unknown> = { name: "x" };
 cyclic.path = cyclic;

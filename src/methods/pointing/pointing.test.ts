@@ -453,7 +453,7 @@ test.each<[name: string, call: () => unknown, message: RegExp]>([
   ["drawPoints", () => drawPoints(1, notANumber, 0), /seed must be a whole number from 0 on, not NaN/],
   ["drawPoints", () => drawPoints(1, 0, -1), /index must be a whole number from 0 on, not -1/],
   ["tasks.hull.steps", () => tasks.hull.steps(notANumber), /points must be a whole number/],
-  ["tasks.hull.score", () => tasks.hull.score(square, [0, 1, 9]), /cycle\[2\] is 9/],
+  ["tasks.hull.score", () => tasks.hull.score(square, [0, 1, 9]), /answer\[2\] is 9/],
   ["tasks.tour.score", () => tasks.tour.score(square, [0, 1, 9, 2]), /answer\[2\] is 9/],
   ["tasks.tour.solve", () => tasks.tour.solve(nowhere), /point 4/],
   ["rules.hull", () => rules.hull(notANumber), /places must be a whole number from 0 on, not NaN/],
@@ -581,4 +581,27 @@ test("TSPLIB's instances: no tour is shorter than the published optimum, two-opt
     expect(tourLength(tour, instance.between), name).toBeGreaterThanOrEqual(length);
     expect(tourLength(tour, instance.between), name).toBeLessThan(1.25 * length);
   }
+});
+
+test.each(["hull", "delaunay", "tour"] as const)("the task %s names the argument that is none", (name) => {
+  const task = tasks[name];
+  const corners: [number, number][] = [
+    [0, 0],
+    [1, 0],
+    [0, 1],
+  ];
+  const wrong = (value: unknown) => value as never;
+  const calls: [() => unknown, RegExp][] = [
+    [() => task.solve(wrong(undefined)), /^points are a list/],
+    [() => task.solve(wrong(null)), /^points are a list/],
+    [() => task.solve(wrong([[0]])), /^point 1 is/],
+    [() => task.score(wrong({}), wrong(null), wrong({})), /^points are a list/],
+    [() => task.score(corners, wrong(null)), /^answer must be a list of places of points, not null$/],
+    [() => task.score(corners, [0, 1, 3]), /^answer\[2\] is 3/],
+    [() => task.score(corners, [0, 1, 2], wrong(null)), /^truth must be a list of places of points, not null$/],
+    [() => task.score(corners, [0, 1, 2], wrong(["x"])), /^truth\[0\] is "x"/],
+    [() => task.steps(wrong(null)), /^points must be a whole number/],
+  ];
+  for (const [call, message] of calls)
+    expect(call).toThrow(expect.objectContaining({ code: "bad_option", message: expect.stringMatching(message) }));
 });

@@ -1,5 +1,6 @@
 /** The paper's three tasks: examples with exact answers, written in the order that a network is taught, and how answers are scored. */
 import { uniform } from "../../engine/random.ts";
+import { ensure, shown } from "../../errors.ts";
 import { requireIndices, requireWhole } from "../../numbers.ts";
 import { requireCoordinates } from "./checks.ts";
 import {
@@ -61,9 +62,30 @@ function counted(points: number): number {
 /** More fit no task and hardly a memory. */
 const mostDrawn = 1_000_000;
 
+/** Errors: `bad_option` naming the list where it is none of places of points. */
+function requirePlaces(name: string, places: readonly number[], points: readonly Point[]): void {
+  ensure(Array.isArray(places), "bad_option", () => `${name} must be a list of places of points, not ${shown(places)}`);
+  requireIndices(name, places, points.length);
+}
+
+/** The task, which looks at what it is given before it works with it. */
+const checkedTask = (task: PointingTask): PointingTask => ({
+  ...task,
+  solve(points) {
+    requireCoordinates(points);
+    return task.solve(points);
+  },
+  score(points, answer, truth) {
+    requireCoordinates(points);
+    requirePlaces("answer", answer, points);
+    if (truth !== undefined) requirePlaces("truth", truth, points);
+    return task.score(points, answer, truth);
+  },
+});
+
 /** The tasks by their names: convex hull, Delaunay triangulation, shortest tour. */
 export const tasks: Readonly<Record<TaskName, PointingTask>> = {
-  hull: {
+  hull: checkedTask({
     name: "hull",
     least: 3,
     steps: (points) => counted(points) + 1,
@@ -77,8 +99,8 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
       const quality = valid ? Math.min(1, polygonArea(points, answer) / polygonArea(points, truth)) : 0;
       return { exact: sameCycle(answer, truth), valid, quality };
     },
-  },
-  delaunay: {
+  }),
+  delaunay: checkedTask({
     name: "delaunay",
     least: 3,
     steps: (points) => 3 * Math.max(1, 2 * counted(points) - 5) + 1,
@@ -95,8 +117,8 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
         quality: triangleCoverage(points, triangles, right),
       };
     },
-  },
-  tour: {
+  }),
+  tour: checkedTask({
     name: "tour",
     least: 1,
     steps: (points) => counted(points),
@@ -104,13 +126,12 @@ export const tasks: Readonly<Record<TaskName, PointingTask>> = {
     beams: 10,
     solve: (points) => heldKarp(points.length, euclidean(points)),
     score(points, answer, truth = heldKarp(points.length, euclidean(points))) {
-      requireIndices("answer", answer, points.length);
       const valid = isTour(answer, points.length);
       const [length, shortest] = [answer, truth].map((tour) => tourLength(tour, euclidean(points)));
       const exact = valid && (length <= shortest * (1 + 1e-9) || String(canonicalTour(answer)) === String(truth));
       return { exact, valid, quality: valid ? length / (shortest || 1) : Number.NaN };
     },
-  },
+  }),
 };
 
 /** Uniform in the unit square, a function of seed and number. Errors: `bad_option` for numbers that are not whole, or below 0, and for more than a million points. */
