@@ -688,7 +688,12 @@ describe("every wrong call is a VentrisError that says what is wrong", () => {
       () => model.forward("a b", wrong({ past: 3 })),
       /past must be \{ length, keys, values \}.*, not 3$/,
     ],
+    // @ts-expect-error A misspelt name does not compile.
     ["an ability whose name is misspelt", () => model.ability("forwad"), /did you mean "forward"\?$/],
+    ["one that the model lacks", () => model.ability(wrong("vison")), /has no "vison"; did you mean "vision"\?$/],
+    ["one of several letters more", () => model.ability(wrong("canvass")), /did you mean "canvas"\?$/],
+    ["several of one", () => model.ability(wrong("filters")), /did you mean "filter"\?$/],
+    ["one that it lacks, by its name", () => model.ability("canvas"), /has no canvas; what it has: /],
     [
       "an ability without a name",
       () => model.ability(wrong(undefined)),

@@ -60,6 +60,10 @@ describe("names from elsewhere", () => {
     expect(suggestion(given, request, requestWays)).toBe(`; did you mean "${ours}"?`);
   });
 
+  test.each(["penalty", "penaltie", "penalties "])("%j is the plural that there is", (given) => {
+    expect(suggestion(given, ["bias", "penalties", "temperature"])).toBe('; did you mean "penalties"?');
+  });
+
   test.each([
     ["samples", requestWays, /another number as request/],
     ["num_return_sequences", requestWays, /another number as request/],

@@ -119,10 +119,12 @@ const leastSlipped = 9;
 /** Shorter beginnings are those of too much. */
 const leastBeginning = 4;
 
-/** The only one of some names that begins so: `warmupStableDecay` by `warmupStable`. */
+/** The only one of some names that begins so: `warmupStableDecay` by `warmupStable`, `penalties` by `penalty`. */
 function begunBy(beginning: string, known: readonly string[]): string | undefined {
-  if (plain(beginning).length < leastBeginning) return undefined;
-  const begun = known.filter((name) => plain(name).startsWith(plain(beginning)));
+  const same = plain(beginning);
+  if (same.length < leastBeginning) return undefined;
+  const [singular, several] = [same, same.replace(/y$/, "ies")];
+  const begun = known.filter((name) => plain(name).startsWith(singular) || plain(name) === several);
   return begun.length === 1 ? begun[0] : undefined;
 }
 

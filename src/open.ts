@@ -81,7 +81,8 @@ export interface Abilities {
 export interface Model extends Omit<DecodingModel, "use" | "forward" | "ability">, AsyncDisposable {
   /** What a kind of model brings under a name of its own: see `Abilities`. Errors: `unavailable` where it has it not. */
   ability<Name extends keyof Abilities>(name: Name): Abilities[Name];
-  ability<T>(name: Capability): T;
+  /** One that `Abilities` does not have: its type is given, and a misspelt name without one does not compile. */
+  ability<T>(name: unknown extends T ? never : Capability): T;
   /**
    * Starts decoding from a text, token ids, or the messages of a chat. Errors in the arguments are thrown at once; later ones reject
    * `final` and end the iteration.

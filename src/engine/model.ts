@@ -197,7 +197,7 @@ export function createModel({ openCompanion, ...others }: ModelParts): DecodingM
           ? has[name as keyof typeof has]
           : undefined;
       ensure(found !== undefined, "unavailable", () => {
-        const meant = suggestion(name, [...capabilities]);
+        const meant = suggestion(name, [...capabilities, ...capabilityNames]);
         return meant ? `the model ${parts.name} has no ${shown(name)}${meant}` : lacking(name);
       });
       return found as T;
